@@ -1,0 +1,1 @@
+"""The database history, shipped as `tradepipe.migrations`."""

@@ -1,0 +1,1 @@
+"""The revisions, shipped as `tradepipe.migrations.versions`."""

@@ -1,0 +1,1 @@
+"""The Avro schemas, shipped as `tradepipe.schemas`."""

@@ -1,0 +1,1 @@
+"""The frozen versions of the trade schema, shipped as `tradepipe.schemas.trade`."""

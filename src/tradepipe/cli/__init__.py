@@ -1,0 +1,1 @@
+"""The insides of the doors: options, output, signals, exit codes."""

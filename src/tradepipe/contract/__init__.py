@@ -1,0 +1,1 @@
+"""What a trade is: its fields, rules, refusals and schema history. Pure."""

@@ -1,0 +1,48 @@
+"""A refusal: a record that will never be stored, and why."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from tradepipe.contract.record import Record
+
+
+class Code(StrEnum):
+    """Every reason for which tradepipe itself refuses a record; a user's own code must differ from all of them."""
+
+    TRADE_ID = "TRADE_ID"
+    VERSION = "VERSION"
+    COUNTERPARTY_ID = "COUNTERPARTY_ID"
+    BOOK_ID = "BOOK_ID"
+    MATURITY_DATE = "MATURITY_DATE"
+    CREATED_AT = "CREATED_AT"
+    EMPTY = "EMPTY"
+    FRAMING = "FRAMING"
+    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
+    UNDECODABLE = "UNDECODABLE"
+    VERSION_COLLISION = "VERSION_COLLISION"
+    DATABASE_REFUSED = "DATABASE_REFUSED"
+
+
+class Violation(NamedTuple):
+    """One reason against a record: a code, and a sentence that holds the offending value."""
+
+    code: str
+    detail: str
+
+
+class Refusal(NamedTuple):
+    """A record that will never be stored, with all that speaks against it."""
+
+    record: Record
+    violations: tuple[Violation, ...]
+    schema_id: int | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes, in the order in which the rules found them."""
+        return tuple(violation.code for violation in self.violations)
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """The details, one for each code."""
+        return tuple(violation.detail for violation in self.violations)

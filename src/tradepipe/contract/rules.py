@@ -1,0 +1,85 @@
+"""The rules of a trade: pure functions of the record, each with its code."""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Final
+
+from tradepipe.contract.refusal import Code, Violation
+from tradepipe.contract.trade import Trade
+
+IDENTIFIER: Final = r"[!-\[\]-~]{1,64}"
+"""1 to 64 ASCII characters from `!` to `~` without backslash; PostgreSQL's CHECKs use the same expression."""
+
+MAX_VERSION: Final = 2**31 - 1
+"""Avro's int and PostgreSQL's integer end here."""
+
+_is_identifier = re.compile(IDENTIFIER).fullmatch
+
+
+def violations(trade: Trade) -> tuple[Violation, ...]:
+    """
+    All that speaks against a trade, or nothing.
+
+    Depends on the trade alone: no clock, no look-up, so that a replay is judged
+    as the first time was.
+
+    >>> from datetime import UTC
+    >>> trade = Trade("T1", 0, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
+    >>> violations(trade)
+    (Violation(code='VERSION', detail='version is 0, which is not a whole number from 1 to 2147483647'),)
+    """
+    found: list[Violation] = []
+    _check_identifier(found, Code.TRADE_ID, "trade_id", trade.trade_id)
+    _check_version(found, trade.version)
+    _check_identifier(found, Code.COUNTERPARTY_ID, "counterparty_id", trade.counterparty_id)
+    _check_identifier(found, Code.BOOK_ID, "book_id", trade.book_id)
+    created_on = _check_created_at(found, trade.created_at)
+    _check_maturity_date(found, trade.maturity_date, created_on)
+    return tuple(found)
+
+
+def _check_identifier(found: list[Violation], code: Code, field: str, value: object) -> None:
+    if type(value) is not str or not _is_identifier(value):
+        found.append(
+            Violation(code, f"{field} is {_shown(value)}, which is not 1 to 64 ASCII characters from ! to ~ without \\")
+        )
+
+
+def _check_version(found: list[Violation], value: object) -> None:
+    if type(value) is not int or not 1 <= value <= MAX_VERSION:
+        found.append(
+            Violation(Code.VERSION, f"version is {_shown(value)}, which is not a whole number from 1 to {MAX_VERSION}")
+        )
+
+
+def _check_created_at(found: list[Violation], value: object) -> date | None:
+    """The UTC date of created_at, where it has one."""
+    if not isinstance(value, datetime):
+        problem = "is not a datetime"
+    elif value.tzinfo is UTC:
+        return value.date()
+    elif value.utcoffset() is None:
+        problem = "has no time zone"
+    else:
+        try:
+            return value.astimezone(UTC).date()
+        except OverflowError:
+            problem = "lies outside the years 1 to 9999 in UTC"
+    found.append(Violation(Code.CREATED_AT, f"created_at is {_shown(value)}, which {problem}"))
+    return None
+
+
+def _check_maturity_date(found: list[Violation], value: object, created_on: date | None) -> None:
+    if isinstance(value, datetime) or not isinstance(value, date):
+        problem = "is not a date"
+    elif created_on is not None and value < created_on:
+        problem = f"is before the UTC date of created_at, {created_on}"
+    else:
+        return
+    found.append(Violation(Code.MATURITY_DATE, f"maturity_date is {_shown(value)}, which {problem}"))
+
+
+def _shown(value: object) -> str:
+    """A value as a detail shows it: a record of a megabyte must not make a detail of a megabyte."""
+    text = value.isoformat() if isinstance(value, (date, datetime)) else repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}… ({len(text)} characters)"

@@ -1,0 +1,151 @@
+"""
+Every failure tradepipe reports.
+
+    TradepipeError
+    ├── InvalidTrade              a trade breaks rules; it was not sent
+    ├── DeliveryFailed            trades that were not acknowledged
+    ├── UndecodableRecord         bytes that are not a trade
+    ├── Misconfigured             an option, or a part that is not set up for us
+    │   ├── SchemaNotRegistered   the registry lacks the schema
+    │   ├── IncompatibleSchema    the registry refuses the schema
+    │   ├── UnsupportedSchema     a writer schema this build cannot hold
+    │   ├── TopicUnusable         missing, compacted, or recreated
+    │   ├── OffsetOutOfRange      the stored offset lies outside the log
+    │   ├── DatabaseBehind        the database lacks a revision
+    │   └── CeilingReached        too many refusals to believe in the data
+    ├── Away                      a part that is not reachable now (retriable)
+    │   ├── BrokerAway
+    │   ├── RegistryAway
+    │   │   └── SchemaPending     an id the registry does not know yet
+    │   └── DatabaseAway
+    └── DeadlineExceeded          a part stayed away for as long as the caller allowed
+
+`retriable` says whether the same call may succeed later without anybody's doing.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from tradepipe.contract.refusal import Refusal, Violation
+from tradepipe.contract.trade import Trade
+
+
+class TradepipeError(Exception):
+    """The base of all failures tradepipe reports."""
+
+    retriable: ClassVar[bool] = False
+
+
+class InvalidTrade(TradepipeError):
+    """A trade breaks rules; it was not sent."""
+
+    def __init__(self, trade: Trade, violations: Sequence[Violation]) -> None:
+        self.trade = trade
+        self.violations = tuple(violations)
+        told = "; ".join(f"{violation.code}: {violation.detail}" for violation in self.violations)
+        super().__init__(f"trade {trade.trade_id!r} version {trade.version!r} is not valid: {told}")
+
+
+class DeliveryFailed(TradepipeError):
+    """
+    Trades that were not acknowledged.
+
+    Attributes:
+        refused: trades that are not in the log, each with the broker's reason.
+
+        unknown: trades that may be in the log; sending them again is safe,
+            since the sink stores each version once.
+    """
+
+    def __init__(self, refused: Sequence[tuple[Trade, str]], unknown: Sequence[tuple[Trade, str]]) -> None:
+        self.refused = tuple(refused)
+        self.unknown = tuple(unknown)
+        told = [
+            f"{len(trades)} {verb}, the first {trades[0][0].trade_id} version {trades[0][0].version}: {trades[0][1]}"
+            for trades, verb in ((self.refused, "refused"), (self.unknown, "of unknown fate"))
+            if trades
+        ]
+        super().__init__("trades were not acknowledged: " + "; ".join(told))
+
+
+class UndecodableRecord(TradepipeError):
+    """Bytes that are not a trade, with the code they are refused by."""
+
+    def __init__(self, violation: Violation, schema_id: int | None = None) -> None:
+        self.violation = violation
+        self.schema_id = schema_id
+        super().__init__(f"{violation.code}: {violation.detail}")
+
+
+class Misconfigured(TradepipeError):
+    """An option that cannot be, or a part that is not set up for us; the message says what to do."""
+
+
+class SchemaNotRegistered(Misconfigured):
+    """The registry does not hold the schema this build writes."""
+
+
+class IncompatibleSchema(Misconfigured):
+    """The registry refuses the schema as incompatible with what it holds."""
+
+
+class UnsupportedSchema(Misconfigured):
+    """A writer schema of the subject that this build would lose values of."""
+
+
+class TopicUnusable(Misconfigured):
+    """The topic is missing, is compacted, or was created anew."""
+
+
+class OffsetOutOfRange(Misconfigured):
+    """The stored offset lies outside the log."""
+
+
+class DatabaseBehind(Misconfigured):
+    """The database lacks a revision this build needs."""
+
+
+class CeilingReached(Misconfigured):
+    """So many records were refused that we may be the ones who are wrong."""
+
+    def __init__(self, message: str, refusals: Sequence[Refusal] = ()) -> None:
+        self.refusals = tuple(refusals)
+        super().__init__(message)
+
+
+class Away(TradepipeError):
+    """A part that is not reachable now."""
+
+    retriable = True
+
+
+class BrokerAway(Away):
+    """Kafka is not reachable now."""
+
+
+class RegistryAway(Away):
+    """The registry is not reachable now, or answers that it cannot serve."""
+
+
+class SchemaPending(RegistryAway):
+    """
+    The registry does not know a schema id, and has not yet been asked twice.
+
+    Attributes:
+        schema_id: the id.
+
+        retry_after: seconds after which to ask again.
+    """
+
+    def __init__(self, schema_id: int, retry_after: float) -> None:
+        self.schema_id = schema_id
+        self.retry_after = retry_after
+        super().__init__(f"the registry does not know schema id {schema_id}; asking again in {retry_after:.1f} s")
+
+
+class DatabaseAway(Away):
+    """PostgreSQL is not reachable now, or answers that it cannot serve."""
+
+
+class DeadlineExceeded(TradepipeError):
+    """A part stayed away for as long as the caller allowed."""

@@ -1,0 +1,1 @@
+"""Kafka: librdkafka configuration, consuming, producing, topics."""

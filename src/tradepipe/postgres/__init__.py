@@ -1,0 +1,1 @@
+"""PostgreSQL: the tables, one batch as one transaction, offsets, revisions."""

@@ -1,0 +1,1 @@
+"""Trade to bytes and back, and the registry that names the schemas."""
