@@ -25,8 +25,8 @@ def violations(trade: Trade) -> tuple[Violation, ...]:
 
     >>> from datetime import UTC
     >>> trade = Trade("T1", 0, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
-    >>> violations(trade)
-    (Violation(code='VERSION', detail='version is 0, which is not a whole number from 1 to 2147483647'),)
+    >>> [violation.detail for violation in violations(trade)]
+    ['version is 0, which is not a whole number from 1 to 2147483647']
     """
     found: list[Violation] = []
     _check_identifier(found, Code.TRADE_ID, "trade_id", trade.trade_id)
