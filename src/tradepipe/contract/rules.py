@@ -24,7 +24,8 @@ def violations(trade: Trade) -> tuple[Violation, ...]:
     as the first time was.
 
     >>> from datetime import UTC
-    >>> trade = Trade("T1", 0, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
+    >>> now = datetime(2025, 6, 1, tzinfo=UTC)
+    >>> trade = Trade("T1", 0, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=now)
     >>> [violation.detail for violation in violations(trade)]
     ['version is 0, which is not a whole number from 1 to 2147483647']
     """

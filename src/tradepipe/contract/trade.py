@@ -12,7 +12,8 @@ class Trade(NamedTuple):
     one. Nothing is checked on construction; `violations` tells what is wrong.
 
     >>> from datetime import UTC
-    >>> trade = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
+    >>> now = datetime(2025, 6, 1, tzinfo=UTC)
+    >>> trade = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=now)
     >>> trade._replace(version=2).version
     2
     """
