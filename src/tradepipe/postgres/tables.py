@@ -1,0 +1,149 @@
+"""
+The tables, in one MetaData without a database schema: they live in the connection's own.
+
+Revisions do not import this module: they are history, this is what they add up
+to. A CHECK bears the exact name of the code it stands for (`"TRADE_ID"`), so a
+violated constraint names its code: see `code_of_constraint`.
+"""
+
+from datetime import date, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    Date,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    event,
+    func,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+from tradepipe.contract.refusal import Code
+from tradepipe.contract.rules import IDENTIFIER
+from tradepipe.contract.trade import KEY, Trade
+
+METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
+"""All of tradepipe's tables."""
+
+ORDERED_TEXT: Final = Text(collation="C")
+"""Text that compares by its bytes: the primary key's index orders without asking a locale."""
+
+_COLUMN_TYPES: Final[dict[object, TypeEngine[Any]]] = {
+    str: ORDERED_TEXT,
+    int: Integer(),
+    date: Date(),
+    datetime: DateTime(timezone=True),
+}
+
+_RULES: Final = {
+    Code.TRADE_ID: f"trade_id ~ '^{IDENTIFIER}$'",
+    Code.VERSION: "version >= 1",
+    Code.COUNTERPARTY_ID: f"counterparty_id ~ '^{IDENTIFIER}$'",
+    Code.BOOK_ID: f"book_id ~ '^{IDENTIFIER}$'",
+    Code.CREATED_AT: (
+        "created_at >= TIMESTAMPTZ '0001-01-01 00:00:00+00' AND created_at < TIMESTAMPTZ '10000-01-01 00:00:00+00'"
+    ),
+    Code.MATURITY_DATE: (
+        "maturity_date <= DATE '9999-12-31' AND maturity_date >= DATE '0001-01-01'"
+        " AND maturity_date >= (created_at AT TIME ZONE 'UTC')::date"
+    ),
+}
+
+
+def _fields() -> list[Column[Any]]:
+    """A column for each field of a trade, in the order of the fields."""
+    return [Column(field, _COLUMN_TYPES[kind], nullable=False) for field, kind in Trade.__annotations__.items()]
+
+
+def _checks() -> list[CheckConstraint]:
+    """The rules of `contract.rules`, each named after its code."""
+    return [CheckConstraint(rule, name=code.value) for code, rule in _RULES.items()]
+
+
+TRADES: Final = Table(
+    "trades",
+    METADATA,
+    *_fields(),
+    Column("source_topic", ORDERED_TEXT, nullable=False),
+    Column("source_partition", Integer, nullable=False),
+    Column("source_offset", BigInteger, nullable=False),
+    Column("schema_id", Integer, nullable=False),
+    Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint(*KEY),
+    *_checks(),
+)
+"""Each version of each trade, with the place in the log it came from."""
+
+TRADE_REFUSALS: Final = Table(
+    "trade_refusals",
+    METADATA,
+    Column("topic", Text, nullable=False),
+    Column("topic_id", Text, nullable=False, server_default=text("''")),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary),
+    Column("codes", ARRAY(Text), nullable=False),
+    Column("details", ARRAY(Text), nullable=False),
+    Column("schema_id", Integer),
+    Column("group_id", Text, nullable=False),
+    Column("refused_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    Column("replayed_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("topic", "topic_id", "partition", "offset"),
+)
+"""Each record that was not stored, with its bytes and all that speaks against it."""
+
+SINK_OFFSETS: Final = Table(
+    "sink_offsets",
+    METADATA,
+    Column("group_id", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("topic_id", Text),
+    Column("epoch", BigInteger, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("group_id", "topic", "partition"),
+    # Each batch updates these few rows: room on the page keeps the updates off the index.
+    postgresql_with={"fillfactor": 50},
+)
+"""How far each consumer group has stored each partition, and under which epoch."""
+
+
+def current_trades_view() -> str:
+    """
+    The statement that creates `current_trades`: of each trade its newest version, and whether it has expired today.
+
+    Descending order of all of KEY is the primary key's index read backwards;
+    any other order would sort the whole table.
+    """
+    columns = ", ".join(column.name for column in TRADES.columns)
+    identity = ", ".join(field for field in KEY if field != "version")
+    order = ", ".join(f"{field} DESC" for field in (*(field for field in KEY if field != "version"), "version"))
+    return (
+        f"CREATE VIEW current_trades AS SELECT DISTINCT ON ({identity}) {columns}, "
+        f"maturity_date < (now() AT TIME ZONE 'UTC')::date AS expired FROM trades ORDER BY {order}"
+    )
+
+
+def code_of_constraint(name: str | None) -> Code:
+    """The code a violated constraint stands for; `DATABASE_REFUSED` for a constraint that is not one of ours."""
+    return Code(name) if name in _RULES else Code.DATABASE_REFUSED
+
+
+@event.listens_for(METADATA, "after_create")
+def _create_view(_target: MetaData, connection: Connection, **_kwargs: object) -> None:
+    connection.exec_driver_sql(current_trades_view())
