@@ -1,0 +1,248 @@
+"""One member of a consumer group, whose offsets somebody else keeps."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import confluent_kafka
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+
+from tradepipe.contract.record import Record
+from tradepipe.errors import OffsetOutOfRange, TradepipeError
+from tradepipe.kafka.client import Config, consumer_config, is_cooperative
+from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
+
+logger = logging.getLogger(__name__)
+
+
+class Assignment(NamedTuple):
+    """
+    A partition for as long as the group leaves it with us.
+
+    The same partition assigned again is another assignment.
+    """
+
+    partition: int
+    number: int
+
+
+class _Reading:
+    """How far one assignment has been read."""
+
+    __slots__ = ("assignment", "expected", "paused")
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.expected: int | None = None  # None: nothing is delivered before `start`
+        self.paused = True
+
+
+class Consumer:
+    """
+    Read the partitions the group assigns, each from where `start` says.
+
+    An assigned partition is paused and delivers nothing until `start`: its
+    offset is not known before somebody has claimed it. Rebalances only change
+    what `assignments` tells; they happen inside `poll`, never elsewhere.
+    """
+
+    def __init__(self, config: Config, *, topic: str, group: str) -> None:
+        self._config = consumer_config(config, group=group)
+        self._topic = topic
+        self._incremental = is_cooperative(config)
+        self._client: confluent_kafka.Consumer | None = None
+        self._readings: dict[int, _Reading] = {}
+        self._assigned = 0
+        self._broken: TradepipeError | None = None
+        self.gaps = 0
+        """Offsets passed over because the log holds no record there, such as transaction markers."""
+
+    def open(self) -> None:
+        """
+        Join the group.
+
+        Raises:
+            Misconfigured: librdkafka refuses the configuration.
+        """
+        try:
+            self._client = confluent_kafka.Consumer({**self._config, "error_cb": self._on_error})
+        except KafkaException as error:
+            raise failure(error_of(error), "Kafka's client cannot be configured so") from error
+        self._client.subscribe(
+            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def close(self) -> None:
+        """Leave the group; what was assigned goes to the other members."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            client.close()
+
+    @property
+    def assignments(self) -> dict[int, Assignment]:
+        """What is assigned to us now, by partition."""
+        return {partition: reading.assignment for partition, reading in self._readings.items()}
+
+    def position(self, partition: int) -> int | None:
+        """The offset behind all that was delivered, transaction markers included; None before `start`."""
+        reading = self._readings.get(partition)
+        return reading.expected if reading else None
+
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
+        """
+        The records that have come, at most `max_records`, in the order of their partitions' offsets.
+
+        Waits up to `timeout` seconds for the first one, and for no other: librdkafka's
+        `consume` with a timeout would wait until all have come.
+
+        Raises:
+            Misconfigured: the brokers refuse us.
+
+            OffsetOutOfRange: the log was cut while it was read.
+        """
+        client = self._opened()
+        first = client.poll(timeout)
+        if self._broken is not None:
+            raise self._broken
+        if first is None:
+            return []
+        messages = [first]
+        if max_records > 1:
+            messages += client.consume(max_records - 1, 0)
+        return self._sift(messages)
+
+    def start(self, assignment: Assignment, offset: int) -> bool:
+        """Deliver an assigned partition from `offset` on; False when it cannot be done yet, or any more."""
+        reading = self._readings.get(assignment.partition)
+        if reading is None or reading.assignment != assignment:
+            return False
+        if not self._seek(assignment.partition, offset):
+            return False
+        reading.expected = offset
+        self.resume([assignment.partition])
+        return True
+
+    def stop(self, partition: int) -> None:
+        """Deliver nothing more of a partition until the next `start`."""
+        if reading := self._readings.get(partition):
+            reading.expected = None
+            self.pause([partition])
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        """Fetch no more of these; what librdkafka holds of them is dropped and fetched again later."""
+        running = [part for part in partitions if part in self._readings and not self._readings[part].paused]
+        if running:
+            self._opened().pause([TopicPartition(self._topic, part) for part in running])
+            for part in running:
+                self._readings[part].paused = True
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        """Fetch these again."""
+        paused = [part for part in partitions if part in self._readings and self._readings[part].paused]
+        if paused:
+            self._opened().resume([TopicPartition(self._topic, part) for part in paused])
+            for part in paused:
+                self._readings[part].paused = False
+
+    def hint(self, offsets: Mapping[int, int]) -> None:
+        """
+        Tell Kafka how far we are, for tools that show lag; nobody reads it back.
+
+        Sent without waiting; a hint that is lost is repaired by the next one.
+        """
+        places = [
+            TopicPartition(self._topic, part, offset) for part, offset in offsets.items() if part in self._readings
+        ]
+        if not places:
+            return
+        try:
+            self._opened().commit(offsets=places, asynchronous=True)
+        except KafkaException as error:
+            logger.debug("Kafka did not take the offsets for lag tools: %s", error_of(error).str())
+
+    def _sift(self, messages: list[confluent_kafka.Message]) -> list[Record]:
+        records: list[Record] = []
+        topic, readings = self._topic, self._readings
+        for message in messages:
+            # Any message may be of a partition that a callback inside this very poll took away.
+            reading = readings.get(message.partition() or 0)
+            if (error := message.error()) is not None:
+                self._on_event(error, message, reading)
+                continue
+            offset: int = message.offset()  # type: ignore[assignment]  # a message without an error has one
+            if reading is None or reading.expected is None or offset < reading.expected:
+                continue
+            self.gaps += offset - reading.expected
+            reading.expected = offset + 1
+            records.append(Record(topic, reading.assignment.partition, offset, message.key(), message.value()))
+        return records
+
+    def _on_event(self, error: KafkaError, message: confluent_kafka.Message, reading: _Reading | None) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
+            end = message.offset()
+            if reading is not None and reading.expected is not None and end is not None and end > reading.expected:
+                self.gaps += end - reading.expected
+                reading.expected = end
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            if reading is not None and reading.expected is not None:
+                raise OffsetOutOfRange(
+                    f"offset {reading.expected} of {self._topic}[{reading.assignment.partition}] is not in the log: "
+                    f"{error.str()}; decide where to go on: python -m tradepipe.sink offsets reset"
+                )
+        elif classify(error) is FailureClass.AWAY:
+            logger.info("Kafka: %s", error.str())
+        else:
+            raise failure(error, f"topic {self._topic} cannot be consumed")
+
+    def _seek(self, partition: int, offset: int) -> bool:
+        try:
+            self._opened().seek(TopicPartition(self._topic, partition, offset))
+        except KafkaException as error:
+            # _STATE: the assignment has not reached librdkafka's fetcher yet.
+            if error_of(error).code() in {KafkaError._STATE, KafkaError._UNKNOWN_PARTITION, KafkaError._TIMED_OUT}:
+                return False
+            raise failure(error_of(error), f"{self._topic}[{partition}] cannot be read from {offset}") from error
+        return True
+
+    def _on_assign(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
+        # An explicit offset: with none, librdkafka would start at Kafka's committed one.
+        given = [TopicPartition(place.topic, place.partition, OFFSET_BEGINNING) for place in places]
+        if self._incremental:
+            client.incremental_assign(given)
+        else:
+            client.assign(given)
+            self._readings.clear()
+        # A partition that comes back to the same client comes back as it was left, paused or not.
+        client.pause(given)
+        for place in given:
+            self._assigned += 1
+            self._readings[place.partition] = _Reading(Assignment(place.partition, self._assigned))
+        logger.info("assigned %s of %s", _listed(places), self._topic)
+
+    def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
+        for place in places:
+            self._readings.pop(place.partition, None)
+        if self._incremental:
+            client.incremental_unassign(places)
+        else:
+            client.unassign()
+        logger.info("revoked %s of %s", _listed(places), self._topic)
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Called inside poll; librdkafka goes on by itself after all but the ones kept here."""
+        kind = classify(error)
+        if kind is FailureClass.AWAY:
+            _away.info("Kafka: %s", error.str())
+        else:
+            self._broken = failure(error, f"topic {self._topic} cannot be consumed")
+
+    def _opened(self) -> confluent_kafka.Consumer:
+        assert self._client is not None, "the consumer is used before open() or after close()"
+        return self._client
+
+
+_away: Final = logging.getLogger(f"{__name__}.away")
+
+
+def _listed(places: Iterable[TopicPartition]) -> str:
+    return ", ".join(str(place.partition) for place in places) or "nothing"

@@ -1,0 +1,182 @@
+"""Topics as the stages need them: what a topic is, where its log begins and ends, creating one."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+
+from tradepipe.errors import TopicUnusable
+from tradepipe.kafka.client import Config, admin_config
+from tradepipe.kafka.failures import error_of, failure
+
+logger = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT: Final = 10.0
+"""Seconds an admin request may take."""
+
+_CANNOT_BE_ASKED: Final = frozenset(
+    {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+)
+
+
+class Topic(NamedTuple):
+    """
+    A topic as its brokers describe it.
+
+    `topic_id` changes when a topic of the same name is created anew; None from
+    a broker that has no topic ids.
+    """
+
+    name: str
+    topic_id: str | None
+    partitions: tuple[int, ...]
+
+
+class Extent(NamedTuple):
+    """
+    Where a partition's log begins and ends.
+
+    `end` is the high watermark: the offset the next record will have, open
+    transactions included.
+    """
+
+    begin: int
+    end: int
+
+
+class Topics:
+    """
+    Questions about topics, asked over a connection of their own.
+
+    Raises, in every method:
+        BrokerAway: no broker answers now.
+
+        Misconfigured: the brokers answer, and it is no.
+    """
+
+    def __init__(self, config: Config, *, request_timeout: float = REQUEST_TIMEOUT) -> None:
+        self._config = admin_config(config)
+        self._timeout = request_timeout
+        self._client: AdminClient | None = None
+
+    def describe(self, name: str) -> Topic:
+        """
+        What the brokers know of a topic.
+
+        Raises:
+            TopicUnusable: there is no such topic.
+        """
+        try:
+            described = self._ask_description(name).result()
+        except KafkaException as error:
+            if error_of(error).code() in _CANNOT_BE_ASKED:
+                return self._describe_by_metadata(name)
+            raise _missing(name, error) from error
+        return Topic(name, str(described.topic_id), tuple(sorted(part.id for part in described.partitions)))
+
+    def topic_id(self, name: str) -> "Future[str | None]":
+        """The topic's id, when the answer has come; None where the broker has none or cannot say now."""
+        answer: Future[str | None] = Future()
+
+        def settle(asked: "Future[Any]") -> None:
+            answer.set_result(None if asked.exception() else str(asked.result().topic_id))
+
+        self._ask_description(name).add_done_callback(settle)
+        return answer
+
+    def require_uncompacted(self, name: str) -> None:
+        """
+        Refuse a topic whose old records Kafka may drop one by one.
+
+        Raises:
+            TopicUnusable: the topic is compacted.
+        """
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        try:
+            answer = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource].result()
+        except KafkaException as error:
+            code = error_of(error).code()
+            if code in _CANNOT_BE_ASKED or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                logger.debug("the broker does not tell the configuration of %s: %s", name, error_of(error).str())
+                return
+            raise _missing(name, error) from error
+        policy = answer["cleanup.policy"].value
+        if "compact" in policy:
+            raise TopicUnusable(
+                f"topic {name} has cleanup.policy={policy}: compaction would drop versions of trades; "
+                f"set cleanup.policy=delete, or name another topic"
+            )
+
+    def extents(self, name: str, partitions: Iterable[int]) -> dict[int, Extent]:
+        """Where the log of each partition begins and ends now."""
+        places = [TopicPartition(name, partition) for partition in partitions]
+        begins = self._offsets({place: OffsetSpec.earliest() for place in places})
+        ends = self._offsets({place: OffsetSpec.latest() for place in places})
+        return {partition: Extent(begin, ends[partition]) for partition, begin in begins.items()}
+
+    def offsets_at(self, name: str, partitions: Iterable[int], timestamp_ms: int) -> dict[int, int]:
+        """The first offset of each partition whose record is not older than `timestamp_ms`; the end where none is."""
+        found = self._offsets(
+            {TopicPartition(name, part): OffsetSpec.for_timestamp(timestamp_ms) for part in partitions}
+        )
+        if any(offset < 0 for offset in found.values()):
+            ends = self._offsets({TopicPartition(name, part): OffsetSpec.latest() for part in found})
+            return {part: offset if offset >= 0 else ends[part] for part, offset in found.items()}
+        return found
+
+    def create(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
+        """Create a topic; False when it was there already."""
+        topic = NewTopic(name, partitions, replication, config=dict(config))
+        try:
+            self._admin().create_topics([topic], request_timeout=self._timeout)[name].result()
+        except KafkaException as error:
+            if error_of(error).code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            raise failure(error_of(error), f"topic {name} could not be created") from error
+        return True
+
+    def _offsets(self, specs: dict[TopicPartition, OffsetSpec]) -> dict[int, int]:
+        if not specs:
+            return {}
+        try:
+            answers = self._admin().list_offsets(specs, request_timeout=self._timeout)
+            return {place.partition: answer.result().offset for place, answer in answers.items()}
+        except KafkaException as error:
+            raise failure(error_of(error), "the extent of the log could not be asked") from error
+
+    def _describe_by_metadata(self, name: str) -> Topic:
+        try:
+            known = self._admin().list_topics(timeout=self._timeout).topics.get(name)
+        except KafkaException as error:
+            raise failure(error_of(error), f"topic {name} could not be described") from error
+        if known is None:
+            raise TopicUnusable(_no_topic(name))
+        return Topic(name, None, tuple(sorted(known.partitions)))
+
+    def _ask_description(self, name: str) -> "Future[Any]":
+        asked: dict[str, Future[Any]] = self._admin().describe_topics(
+            TopicCollection([name]), request_timeout=self._timeout
+        )
+        return asked[name]
+
+    def _admin(self) -> AdminClient:
+        if self._client is None:
+            try:
+                self._client = AdminClient(self._config)
+            except KafkaException as error:
+                raise failure(error_of(error), "Kafka's client cannot be configured so") from error
+        return self._client
+
+
+def _missing(name: str, error: KafkaException) -> Exception:
+    told = error_of(error)
+    if told.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+        return TopicUnusable(_no_topic(name))
+    return failure(told, f"topic {name} could not be described")
+
+
+def _no_topic(name: str) -> str:
+    return f"there is no topic {name}; create it: python -m tradepipe.topics create --topic {name}"
