@@ -1,0 +1,6 @@
+"""`python -m tradepipe.embedded`: all parts of the pipeline, until interrupted."""
+
+from tradepipe.embedded.stack import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""A Kafka broker without a server: librdkafka's mock cluster, in this process."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Self
+
+import confluent_kafka
+
+DEFAULT_PARTITIONS: Final = 4
+"""What librdkafka gives a topic that is created by its first use."""
+
+_ALL_BROKERS: Final = -1
+
+
+class Broker:
+    """
+    One broker that speaks Kafka's protocol on 127.0.0.1, for demos and tests.
+
+    Clients of any process can use it. It is librdkafka's own test double and
+    not Kafka:
+
+    - All records live in the memory of the process that holds it, and end with it.
+    - A partition keeps at most 5 MiB (as compressed) or 100,000 batches; beyond
+      that its oldest records vanish without a word. No retention setting changes
+      this: publish no faster than the consumers follow.
+    - Idempotent and transactional producers are accepted, but nothing is
+      de-duplicated, rolled back, hidden or fenced.
+    - It administers nothing: topics are made by `create_topic` or by their first
+      use, with 4 partitions. No group can be listed, no offset found by time.
+    - A quiet fetch takes all of `fetch.wait.max.ms`, even when records arrive:
+      set it to about 10.
+
+    Where librdkafka cannot be loaded a second time (its wheel's layout is not
+    known), the same mock runs inside a producer: each topic then has 4 partitions,
+    and faults cannot be injected.
+    """
+
+    def __init__(self) -> None:
+        self._mock: _Mock | _PlainMock | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What clients take as `bootstrap.servers`; the broker is started if need be."""
+        return self._started().bootstrap_servers
+
+    def start(self) -> Self:
+        """Start the broker, unless it runs."""
+        self._started()
+        return self
+
+    def create_topic(self, name: str, *, partitions: int = DEFAULT_PARTITIONS) -> None:
+        """
+        Create a topic.
+
+        Raises:
+            ValueError: the topic exists, or the partitions cannot be had.
+        """
+        self._started().create_topic(name, partitions)
+
+    def fail_requests(self, api_key: int, *errors: int) -> None:
+        """
+        Answer the next requests of one kind with these errors, one each, and the following ones as usual.
+
+        Args:
+            api_key: the kind, as Kafka's protocol numbers it: 0 is Produce, 1 is Fetch.
+
+            errors: Kafka's error codes; `KafkaError._TRANSPORT` cuts the connection instead.
+        """
+        self._faults().fail_requests(api_key, errors)
+
+    def down(self) -> None:
+        """Cut all connections and accept none until `up`; topics and records stay."""
+        self._faults().set_up(False)
+
+    def up(self) -> None:
+        """Accept connections again."""
+        self._faults().set_up(True)
+
+    def close(self) -> None:
+        """Stop the broker; topics and records are gone."""
+        if self._mock is not None:
+            self._mock.close()
+            self._mock = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _started(self) -> "_Mock | _PlainMock":
+        if self._mock is None:
+            library = _load_librdkafka()
+            self._mock = _PlainMock() if library is None else _Mock(library)
+        return self._mock
+
+    def _faults(self) -> "_Mock":
+        mock = self._started()
+        if not isinstance(mock, _Mock):
+            raise NotImplementedError(
+                "faults need librdkafka's own library, which was not found beside confluent_kafka"
+            )
+        return mock
+
+
+class _Mock:
+    """The mock cluster through librdkafka's C functions."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        configuration = library.rd_kafka_conf_new()
+        # 2 is "critical": the holder of the mock connects nowhere and would say so.
+        reason = ctypes.create_string_buffer(512)
+        library.rd_kafka_conf_set(configuration, b"log_level", b"2", reason, len(reason))
+        self._client = library.rd_kafka_new(0, configuration, reason, len(reason))
+        if not self._client:
+            raise OSError(f"the mock broker did not start: {reason.value.decode()}")
+        self._cluster = library.rd_kafka_mock_cluster_new(self._client, 1)
+        # Kafka waits 3 s for further members before the first assignment of a group.
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
+        self.bootstrap_servers: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+        if error:
+            raise ValueError(f"topic {name!r} with {partitions} partitions: {_described(error)}")
+
+    def fail_requests(self, api_key: int, errors: tuple[int, ...]) -> None:
+        array = (ctypes.c_int * len(errors))(*errors)
+        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(errors), array)
+
+    def set_up(self, up: bool) -> None:
+        name = "rd_kafka_mock_broker_set_up" if up else "rd_kafka_mock_broker_set_down"
+        getattr(self._library, name)(self._cluster, _ALL_BROKERS)
+
+    def close(self) -> None:
+        self._library.rd_kafka_mock_cluster_destroy(self._cluster)
+        self._library.rd_kafka_destroy(self._client)
+
+
+class _PlainMock:
+    """The mock cluster inside a producer, which must live as long as the broker."""
+
+    def __init__(self) -> None:
+        self._holder: confluent_kafka.Producer | None = confluent_kafka.Producer({"test.mock.num.brokers": 1})
+        brokers = self._holder.list_topics(timeout=10).brokers.values()
+        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+
+    def create_topic(self, name: str, partitions: int) -> None:
+        if partitions != DEFAULT_PARTITIONS:
+            raise ValueError(f"topic {name!r} with {partitions} partitions: here a topic has {DEFAULT_PARTITIONS}")
+        if self._holder is not None:
+            self._holder.list_topics(name, timeout=10)
+
+    def close(self) -> None:
+        self._holder = None
+
+
+def _described(error: int) -> str:
+    return str(confluent_kafka.KafkaError(error).str())
+
+
+_SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
+    "rd_kafka_conf_new": (ctypes.c_void_p, []),
+    "rd_kafka_conf_set": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t],
+    ),
+    "rd_kafka_new": (ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]),
+    "rd_kafka_destroy": (None, [ctypes.c_void_p]),
+    "rd_kafka_mock_cluster_new": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int]),
+    "rd_kafka_mock_cluster_destroy": (None, [ctypes.c_void_p]),
+    "rd_kafka_mock_cluster_bootstraps": (ctypes.c_char_p, [ctypes.c_void_p]),
+    "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [ctypes.c_void_p, ctypes.c_int32]),
+    "rd_kafka_mock_topic_create": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
+    "rd_kafka_mock_push_request_errors_array": (
+        None,
+        [ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int)],
+    ),
+    "rd_kafka_mock_broker_set_down": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
+    "rd_kafka_mock_broker_set_up": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
+}
+"""Result and arguments of the functions used, after rdkafka.h and rdkafka_mock.h of librdkafka 2.16."""
+
+
+def _load_librdkafka() -> ctypes.CDLL | None:
+    """The library confluent_kafka itself uses, or nothing where its wheel is laid out otherwise."""
+    package = Path(confluent_kafka.__file__).parent
+    folders = (package.parent / "confluent_kafka.libs", package / ".dylibs")
+    for path in (path for folder in folders for path in sorted(folder.glob("librdkafka*"))):
+        library = ctypes.CDLL(str(path))
+        if all(_declared(library, name) for name in _SIGNATURES):
+            return library
+    return None
+
+
+def _declared(library: ctypes.CDLL, name: str) -> bool:
+    """Whether the library has the function, whose types are then set: left to ctypes, pointers are cut to 32 bits."""
+    function: Callable[..., Any] | None = getattr(library, name, None)
+    if function is None:
+        return False
+    function.restype, function.argtypes = _SIGNATURES[name]  # type: ignore[attr-defined]  # ctypes' functions have them
+    return True

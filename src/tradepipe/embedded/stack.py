@@ -1,0 +1,115 @@
+"""All parts of the pipeline without a server: broker, registry and database."""
+
+import argparse
+import signal
+from contextlib import ExitStack
+from types import FrameType
+from typing import NoReturn, Self
+
+from tradepipe.embedded.broker import DEFAULT_PARTITIONS, Broker
+from tradepipe.embedded.postgres import Postgres
+from tradepipe.embedded.registry import Registry
+
+
+class Stack:
+    """
+    A broker, a registry and a PostgreSQL, for demos and tests.
+
+    Each part starts when its address is first asked for; entering the block
+    starts all of them, leaving it ends all of them and whatever they held.
+    """
+
+    def __init__(self) -> None:
+        self.broker = Broker()
+        self.registry = Registry()
+        self.postgres = Postgres()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What Kafka clients take as `bootstrap.servers`."""
+        return self.broker.bootstrap_servers
+
+    @property
+    def registry_url(self) -> str:
+        """The URL of the registry."""
+        return self.registry.url
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database `postgres`."""
+        return self.postgres.start().url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The addresses as the variables our commands read."""
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "SCHEMA_REGISTRY_URL": self.registry_url,
+            "DATABASE_URL": self.database_url,
+        }
+
+    def create_topic(self, name: str, *, partitions: int = DEFAULT_PARTITIONS) -> None:
+        """Create a topic on the broker."""
+        self.broker.create_topic(name, partitions=partitions)
+
+    def close(self) -> None:
+        """Stop all parts; what they held is gone."""
+        with ExitStack() as parts:
+            for part in (self.broker, self.registry, self.postgres):
+                parts.callback(part.close)
+
+    def __enter__(self) -> Self:
+        try:
+            self.postgres.start()
+            self.broker.start()
+            self.registry.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+def main() -> NoReturn:
+    """Start all parts, print their addresses as lines for a shell, and wait for SIGINT or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tradepipe.embedded", description=main.__doc__)
+    parser.add_argument("--topic", action="append", default=[], metavar="NAME[:PARTITIONS]", help="create a topic")
+    topics = [_topic(text, parser) for text in parser.parse_args().topic]
+    with Stopped() as stopped, Stack() as stack:
+        for name, partitions in topics:
+            stack.create_topic(name, partitions=partitions)
+        for variable, value in stack.environment.items():
+            print(f"export {variable}={value}", flush=True)
+        stopped.wait()
+    raise SystemExit(0)
+
+
+def _topic(text: str, parser: argparse.ArgumentParser) -> tuple[str, int]:
+    name, _, partitions = text.partition(":")
+    if not name or not (partitions or "4").isdigit():
+        parser.error(f"--topic takes NAME or NAME:PARTITIONS, not {text!r}")
+    return name, int(partitions or DEFAULT_PARTITIONS)
+
+
+class Stopped:
+    """Within the block, the first SIGINT or SIGTERM ends the block quietly; further ones cannot disturb its end."""
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        return self
+
+    def wait(self) -> None:
+        """Wait for the signal."""
+        while True:
+            signal.pause()
+
+    def _stop(self, number: int, frame: FrameType | None) -> NoReturn:
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> bool:
+        return kind is KeyboardInterrupt

@@ -1,0 +1,74 @@
+"""The parts, and what a test takes of them."""
+
+import uuid
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.parts import Parts
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parts", choices=("embedded", "real"), default="embedded", help="what the tests run on")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs real parts, rather than skip it: a skip is a test that ought to have run."""
+    if config.getoption("parts") == "embedded":
+        real = [item for item in items if item.get_closest_marker("real")]
+        config.hook.pytest_deselected(items=real)
+        items[:] = [item for item in items if not item.get_closest_marker("real")]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    kind = config.getoption("parts")
+    return f"parts: {kind}: {_parts(kind).versions()}"
+
+
+@cache
+def _parts(kind: str) -> Parts:
+    if kind == "real":
+        from tests.parts.real import RealParts  # noqa: PLC0415 - brings in what only real parts need
+
+        return RealParts()
+    from tests.parts.embedded import EmbeddedParts  # noqa: PLC0415 - the same
+
+    return EmbeddedParts()
+
+
+@pytest.fixture(scope="session")
+def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
+    """The parts of this run: each starts when its address is first asked for."""
+    parts = _parts(request.config.getoption("parts"))
+    yield parts
+    parts.close()
+
+
+@pytest.fixture
+def database(parts: Parts) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield parts.postgres.start().create_database(name)
+    parts.postgres.start().drop_database(name)
+
+
+@pytest.fixture
+def topic(parts: Parts) -> str:
+    """The name of an empty topic of the test's own, with 4 partitions."""
+    name = f"trades-{uuid.uuid4().hex}"
+    parts.create_topic(name)
+    return name
+
+
+@pytest.fixture
+def subject(topic: str) -> str:
+    """A registry subject of the test's own."""
+    return f"{topic}-value"
+
+
+@pytest.fixture
+def kafka(parts: Parts) -> dict[str, Any]:
+    """Settings for Kafka clients; a test may add to them."""
+    return {"bootstrap.servers": parts.bootstrap_servers, **parts.client_settings}
