@@ -117,6 +117,8 @@ class _Mock:
         if not self._client:
             raise OSError(f"the mock broker did not start: {reason.value.decode()}")
         self._cluster = library.rd_kafka_mock_cluster_new(self._client, 1)
+        # Without a controller an admin call waits for one until it times out; with one it fails at once as unsupported.
+        library.rd_kafka_mock_set_controller_id(self._cluster, 1)
         # Kafka waits 3 s for further members before the first assignment of a group.
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         self.bootstrap_servers: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
@@ -172,6 +174,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "rd_kafka_mock_cluster_new": (ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int]),
     "rd_kafka_mock_cluster_destroy": (None, [ctypes.c_void_p]),
     "rd_kafka_mock_cluster_bootstraps": (ctypes.c_char_p, [ctypes.c_void_p]),
+    "rd_kafka_mock_set_controller_id": (None, [ctypes.c_void_p, ctypes.c_int32]),
     "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [ctypes.c_void_p, ctypes.c_int32]),
     "rd_kafka_mock_topic_create": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
     "rd_kafka_mock_push_request_errors_array": (
