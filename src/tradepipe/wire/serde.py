@@ -1,0 +1,130 @@
+"""
+Trades to framed values and back, with the ids of a registry.
+
+Both classes are called as Confluent's serializers are, so `SerializingProducer`
+and `DeserializingConsumer` take them; nothing of Confluent's is needed for it.
+"""
+
+import time
+from collections.abc import Callable
+
+from tradepipe.contract.history import current
+from tradepipe.contract.trade import Trade
+from tradepipe.errors import SchemaNotRegistered
+from tradepipe.wire.admission import UnknownFields
+from tradepipe.wire.codec import Decoder, Encoder
+from tradepipe.wire.framing import HEAD, frame, unframe
+from tradepipe.wire.registry import SchemaRegistry
+from tradepipe.wire.unknown_ids import UnknownIds
+
+
+class TradeSerializer:
+    """
+    Trades to framed values.
+
+    The registry is asked once, when the first trade comes. The rules are not
+    applied here.
+    """
+
+    def __init__(self, registry: SchemaRegistry, *, subject: str = "trades-value") -> None:
+        self.subject = subject
+        self._registry = registry
+        self._encode = Encoder().encode
+        self._schema_id: int | None = None
+
+    def __call__(self, trade: Trade, ctx: object = None) -> bytes:
+        """
+        The framed value of a trade.
+
+        Raises:
+            InvalidTrade: a value that its Avro type cannot hold.
+
+            SchemaNotRegistered: the subject lacks the schema this build writes.
+
+            RegistryAway, Misconfigured: as the registry's methods.
+        """
+        if self._schema_id is None:
+            self._schema_id = self._registered()
+        return frame(self._schema_id, self._encode(trade))
+
+    def _registered(self) -> int:
+        schema = current()
+        schema_id = self._registry.lookup(self.subject, schema.text)
+        if schema_id is None:
+            raise SchemaNotRegistered(
+                f"version {schema.number} of the trade schema is not registered under subject {self.subject} "
+                f"at {self._registry.url}; register it with: python -m tradepipe.schema register"
+            )
+        return schema_id
+
+
+class TradeDeserializer:
+    """
+    Framed values to trades.
+
+    Only versions of one subject are decoded: an id is a number any writer can
+    choose, and the schema behind it may be anybody's. An id the subject does
+    not have is believed to be unknown after two answers, five seconds apart.
+
+    Args:
+        unknown_fields: what to do with a version that this build would lose
+            values of: "stop", or "drop" them knowingly.
+
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        registry: SchemaRegistry,
+        *,
+        subject: str = "trades-value",
+        unknown_fields: UnknownFields = "stop",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.subject = subject
+        self._registry = registry
+        self._unknown_fields = unknown_fields
+        self._clock = clock
+        self._decoders: dict[int, Callable[[bytes], Trade]] = {}
+        self._unknown = UnknownIds()
+
+    def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
+        """The trade in a framed value; raises as `decode`."""
+        return self.decode(value)[1]
+
+    def decode(self, value: bytes | None) -> tuple[int, Trade]:
+        """
+        The schema id and the trade of a framed value.
+
+        Raises:
+            UndecodableRecord: the record is to be refused, and why.
+
+            SchemaPending: the id is not known; ask again after `retry_after`.
+
+            UnsupportedSchema: this build cannot hold what the schema describes.
+
+            RegistryAway, Misconfigured: as the registry's methods.
+        """
+        if not value or len(value) < HEAD or value[0]:
+            unframe(value)  # raises, and says what is wrong
+        schema_id = int.from_bytes(value[1:HEAD], "big")  # type: ignore[index]  # unframe raised for None
+        decode = self._decoders.get(schema_id) or self._admitted(schema_id)
+        return schema_id, decode(value[HEAD:])  # type: ignore[index]  # the same
+
+    def _admitted(self, schema_id: int) -> Callable[[bytes], Trade]:
+        """The decoder of an id that was not known so far, kept for ever."""
+        self._unknown.require_due(schema_id, self._clock())
+        subjects = {subject for subject, _ in self._registry.versions_of(schema_id)}
+        schema = self._registry.schema(schema_id) if self.subject in subjects else None
+        if schema is None:
+            raise self._unknown.answered(schema_id, self._problem(schema_id, subjects), self._clock())
+        decode = Decoder(schema, schema_id, unknown_fields=self._unknown_fields).decode
+        self._unknown.forget(schema_id)
+        self._decoders[schema_id] = decode
+        return decode
+
+    def _problem(self, schema_id: int, subjects: set[str]) -> str:
+        if not subjects:
+            return f"the registry does not know schema id {schema_id}"
+        others = ", ".join(sorted(subjects)[:3])
+        return f"schema id {schema_id} is not a version of subject {self.subject}, but of {others}"
