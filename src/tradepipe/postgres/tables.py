@@ -21,10 +21,14 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    Select,
     Table,
     Text,
+    cast,
     event,
     func,
+    literal_column,
+    select,
     text,
 )
 from sqlalchemy.types import TypeEngine
@@ -131,19 +135,19 @@ SINK_OFFSETS: Final = Table(
 """How far each consumer group has stored each partition, and under which epoch."""
 
 
-def current_trades_view() -> str:
+def current_trades() -> Select[Any]:
     """
-    The statement that creates `current_trades`: of each trade its newest version, and whether it has expired today.
+    What the view `current_trades` shows: of each trade its newest version, and whether it has expired today.
 
-    Descending order of all of KEY is the primary key's index read backwards;
-    any other order would sort the whole table.
+    The order is descending in all of KEY, which is the primary key's index read
+    backwards; any other would sort the whole table.
     """
-    columns = ", ".join(column.name for column in TRADES.columns)
-    identity = ", ".join(field for field in KEY if field != "version")
-    order = ", ".join(f"{field} DESC" for field in (*(field for field in KEY if field != "version"), "version"))
+    identity = [TRADES.columns[field] for field in KEY if field != "version"]
+    today = cast(func.now().op("AT TIME ZONE")(literal_column("'UTC'")), Date)
     return (
-        f"CREATE VIEW current_trades AS SELECT DISTINCT ON ({identity}) {columns}, "
-        f"maturity_date < (now() AT TIME ZONE 'UTC')::date AS expired FROM trades ORDER BY {order}"
+        select(*TRADES.columns, (TRADES.columns.maturity_date < today).label("expired"))
+        .distinct(*identity)
+        .order_by(*(column.desc() for column in (*identity, TRADES.columns.version)))
     )
 
 
@@ -154,4 +158,4 @@ def code_of_constraint(name: str | None) -> Code:
 
 @event.listens_for(METADATA, "after_create")
 def _create_view(_target: MetaData, connection: Connection, **_kwargs: object) -> None:
-    connection.exec_driver_sql(current_trades_view())
+    connection.exec_driver_sql(f"CREATE VIEW current_trades AS {current_trades().compile(dialect=connection.dialect)}")

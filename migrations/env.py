@@ -1,0 +1,79 @@
+"""What Alembic runs around the revisions: by `alembic` in the repository, by `tradepipe.postgres.migrate` elsewhere."""
+
+import os
+from typing import Any
+
+from alembic import context
+from alembic.util import CommandError
+from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy.schema import SetTableComment
+
+from tradepipe.errors import TradepipeError
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.failures import translated
+from tradepipe.postgres.migrate import APPLICATION_NAME, locked
+from tradepipe.postgres.revision import VERSION_TABLE, is_post
+from tradepipe.postgres.tables import METADATA
+
+
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Without this, autogenerate proposes to drop every table of the host's."""
+    return kind != "table" or name in METADATA.tables
+
+
+def note_last_post(*, ctx: Any, heads: set[str], **_kwargs: object) -> None:
+    """
+    Keep the latest `post_` revision as the version table's comment.
+
+    The version table holds the latest revision only; an older build has to
+    know of a `post_` one before it (see `tradepipe.postgres.revision`).
+    """
+    applied = context.script.iterate_revisions(tuple(heads), "base") if heads else ()
+    last = next((script.revision for script in applied if is_post(script.revision)), None)
+    ctx.impl.execute(SetTableComment(Table(VERSION_TABLE, MetaData(), comment=last)))
+
+
+def configure(**where: Any) -> None:
+    """Tell Alembic where to run, and what is the same wherever it does."""
+    context.configure(
+        target_metadata=METADATA,
+        version_table=VERSION_TABLE,
+        include_name=is_ours,
+        on_version_apply=note_last_post,
+        **where,
+    )
+
+
+def run(connection: Connection) -> None:
+    """Run the revisions over a connection, in one transaction."""
+    configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_over_own_connection() -> None:
+    """Run the revisions on the database that DATABASE_URL names."""
+    database = os.environ.get("DATABASE_URL")
+    if not database:
+        raise CommandError("set DATABASE_URL to the database to migrate, as postgresql://user:password@host/database")
+    try:
+        own = engine(database, application_name=APPLICATION_NAME)
+        with translated(), own.connect() as connection, locked(connection):
+            run(connection)
+    except TradepipeError as error:
+        raise CommandError(str(error)) from error
+
+
+def run_as_script() -> None:
+    """Print the SQL instead of running it, as `--sql` asks."""
+    configure(dialect_name="postgresql", literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_as_script()
+elif (given := context.config.attributes.get("connection")) is not None:
+    run(given)
+else:
+    run_over_own_connection()

@@ -1,0 +1,228 @@
+"""
+What an error of PostgreSQL means for a pipeline: SQLSTATE → class of failure, class → our own failure.
+
+The driver's exception classes are no guide: a deadlock, a full disk and a lost
+connection are all `OperationalError`. Nor is there always an SQLSTATE: a
+connection that is lost, or was never made, has none, and only the wording of
+libpq and of the server's `FATAL` is left. That wording is known in English; a
+server of another language that is just starting up counts as misconfigured
+when it refuses the very first connection.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Final
+
+import psycopg2
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+
+from tradepipe.errors import DatabaseAway, Misconfigured
+
+
+class FailureClass(Enum):
+    """What to do about an error: see the comment at each."""
+
+    AWAY = "away"  # keep the batch, wait, connect again
+    CONTENTION = "contention"  # the same batch again
+    TIMEOUT = "timeout"  # a smaller batch
+    DATA = "data"  # refuse the record
+    CONFIGURATION = "configuration"  # stop; an operator is needed
+    BUG = "bug"  # stop loudly
+
+
+CLASS_OF_SQLSTATE: Final = {
+    "22": FailureClass.DATA,
+    # A CHECK, a foreign key or a unique index of the user's own is his rule for the data.
+    "23": FailureClass.DATA,
+    "23001": FailureClass.BUG,  # restrict_violation: speaks of a DELETE, and we delete nothing
+    "44": FailureClass.DATA,  # with_check_option_violation
+    "P0001": FailureClass.DATA,  # raise_exception: a trigger of the user's said no
+    "54000": FailureClass.DATA,  # program_limit_exceeded: a value too long for an index of the user's
+    "08": FailureClass.AWAY,
+    "25006": FailureClass.AWAY,  # read_only_sql_transaction: a standby, or a primary that was demoted
+    "25P03": FailureClass.AWAY,  # idle_in_transaction_session_timeout: the session is gone
+    "25P04": FailureClass.AWAY,  # transaction_timeout: the same
+    "40003": FailureClass.AWAY,  # statement_completion_unknown
+    "53": FailureClass.AWAY,
+    "57": FailureClass.AWAY,
+    "58": FailureClass.AWAY,  # the server's own disk
+    "HV00N": FailureClass.AWAY,  # fdw_unable_to_establish_connection
+    "57014": FailureClass.TIMEOUT,
+    "40": FailureClass.CONTENTION,
+    "40002": FailureClass.BUG,  # transaction_integrity_constraint_violation: PostgreSQL never reports it
+    "55P03": FailureClass.CONTENTION,
+    "72": FailureClass.CONTENTION,  # snapshot_too_old
+    "0A": FailureClass.CONFIGURATION,
+    "0L": FailureClass.CONFIGURATION,
+    "0P": FailureClass.CONFIGURATION,
+    "28": FailureClass.CONFIGURATION,
+    "3D": FailureClass.CONFIGURATION,
+    "3F": FailureClass.CONFIGURATION,
+    "42": FailureClass.CONFIGURATION,
+    "55000": FailureClass.CONFIGURATION,  # object_not_in_prerequisite_state: say, no replica identity
+    "55P02": FailureClass.CONFIGURATION,
+    "F0": FailureClass.CONFIGURATION,
+    **dict.fromkeys(
+        ("00", "01", "02", "03", "09", "0B", "0F", "0Z", "10", "20", "21", "24", "25", "26", "27"), FailureClass.BUG
+    ),
+    **dict.fromkeys(("2B", "2D", "2F", "34", "38", "39", "3B", "54", "55", "HV", "P0", "XX"), FailureClass.BUG),
+}
+"""By whole SQLSTATE or, where that is not listed, by its first two characters."""
+
+PASSING_FATALS: Final = (
+    "is starting up",
+    "is shutting down",
+    "in recovery mode",
+    "not yet accepting connections",
+    "the database system is not accepting connections",
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "terminating connection",
+    "out of memory",
+    "could not fork",
+)
+"""Why a server may turn a connection away and take it later."""
+
+LASTING_REFUSALS: Final = (
+    "no password supplied",
+    "does not support SSL",
+    "certificate",
+    "private key",
+    "invalid connection option",
+    "authentication method",
+    "invalid dsn",
+)
+"""Why libpq itself gives up on a connection, without a `FATAL` and without a chance for the next attempt."""
+
+_ADVICE: Final = {
+    "42P01": "create the tables with `python -m tradepipe.migrate upgrade`",
+    "42703": "bring the tables up to date with `python -m tradepipe.migrate upgrade`",
+    "42P07": "keep ours apart in a database schema of their own: add ?options=-csearch_path=tradepipe to the URL",
+    "42501": "as the owner of the tables, GRANT this role what it lacks",
+    "3F000": "create the database schema, or mend search_path in the URL",
+}
+
+_ADVICE_ON_CONNECTING: Final = {
+    "password": "check user and password in the database URL",
+    "role": "check the user in the database URL",
+    "pg_hba.conf": "let this host and user in by pg_hba.conf",
+    "database": "create it, or check the name in the database URL",
+    "SSL": "check sslmode in the database URL",
+    "certificate": "check sslmode, sslrootcert and the host's name in the database URL",
+}
+
+
+def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
+    """
+    The class of an error of psycopg2, plain or wrapped by SQLAlchemy; `BUG` for all others.
+
+    Args:
+        error: what was raised.
+
+        connected_before: whether this process ever had a connection. The first
+            one may be refused for good; after it every refusal is an outage.
+    """
+    cause = _cause(error)
+    if _is_lost(error):
+        return FailureClass.AWAY
+    if isinstance(cause, UnicodeEncodeError) or (type(cause) is ValueError and "NUL" in str(cause)):
+        # The driver refuses to send the text; the server never saw it.
+        return FailureClass.DATA
+    if not isinstance(cause, psycopg2.Error):
+        return FailureClass.BUG
+    if cause.pgcode is not None:
+        return CLASS_OF_SQLSTATE.get(cause.pgcode) or CLASS_OF_SQLSTATE.get(cause.pgcode[:2], FailureClass.BUG)
+    return _without_sqlstate(cause, connected_before)
+
+
+def failure(error: BaseException, *, connected_before: bool) -> DatabaseAway | Misconfigured | None:
+    """
+    What to raise in the place of a driver's error, or None where it must be seen as it is: data and bugs.
+
+    The message is the server's first line and what to do about it; the values
+    of a row, which PostgreSQL puts into DETAIL, and the statement stay out.
+    """
+    match classify(error, connected_before=connected_before):
+        case FailureClass.AWAY | FailureClass.CONTENTION | FailureClass.TIMEOUT:
+            return DatabaseAway(f"PostgreSQL cannot serve now: {_told(error)}")
+        case FailureClass.CONFIGURATION:
+            return Misconfigured(f"PostgreSQL refuses us: {_told(error)}{_advice(error)}")
+        case _:
+            return None
+
+
+@contextmanager
+def translated(*, connected_before: bool = False) -> Iterator[None]:
+    """
+    Translate what the block raises by `failure`.
+
+    Raises:
+        DatabaseAway: the same block may succeed later.
+
+        Misconfigured: an operator is needed.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, psycopg2.Error) as error:
+        ours = failure(error, connected_before=connected_before)
+        if ours is None:
+            raise
+        raise ours from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The driver's error inside SQLAlchemy's."""
+    return error.orig if isinstance(error, StatementError) and error.orig is not None else error
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether the connection broke: 2 is libpq's own verdict, 1 only says that we closed it since."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    cause = _cause(error)
+    return isinstance(cause, psycopg2.Error) and cause.cursor is not None and cause.cursor.connection.closed == 2
+
+
+def _without_sqlstate(cause: psycopg2.Error, connected_before: bool) -> FailureClass:
+    """The class of an error that came from libpq, or from psycopg2 itself."""
+    message = str(cause)
+    if isinstance(cause, psycopg2.InterfaceError):
+        return FailureClass.AWAY if "already closed" in message else FailureClass.BUG
+    if not connected_before and _is_lasting(message):
+        return FailureClass.CONFIGURATION
+    # A bare DatabaseError is psycopg2's word for an answer that broke off.
+    if isinstance(cause, psycopg2.OperationalError) or type(cause) is psycopg2.DatabaseError:
+        return FailureClass.AWAY
+    return FailureClass.BUG
+
+
+def _is_lasting(message: str) -> bool:
+    """Whether any of the hosts turned us away for good."""
+    fatal = (line for line in message.splitlines() if "FATAL:" in line)
+    return any(not _holds(line, PASSING_FATALS) for line in fatal) or _holds(message, LASTING_REFUSALS)
+
+
+def _holds(text: str, parts: tuple[str, ...]) -> bool:
+    return any(part in text for part in parts)
+
+
+def _told(error: BaseException) -> str:
+    """The first line of the driver's message, or the primary one of the server's."""
+    cause = _cause(error)
+    primary = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
+    return primary or next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+
+
+def _advice(error: BaseException) -> str:
+    """What to do about it, as the end of a sentence; empty where the message has to speak for itself."""
+    cause = _cause(error)
+    if not isinstance(cause, psycopg2.Error):
+        return ""
+    if cause.pgcode is not None:
+        advice = _ADVICE.get(cause.pgcode)
+    else:
+        refusal = _told(error).rpartition("failed:")[2]
+        advice = next((advice for word, advice in _ADVICE_ON_CONNECTING.items() if word in refusal), None)
+    return f"; {advice}" if advice else ""
