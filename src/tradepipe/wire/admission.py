@@ -8,7 +8,7 @@ than this build may hold what this build would silently lose.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from fastavro import parse_schema
@@ -29,6 +29,11 @@ MAX_FIELDS: Final = 500
 
 PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
+COMPLEX: Final = frozenset({"record", "error", "enum", "fixed", "array", "map"})
+
+MEANING: Final = ("default", "logicalType", "precision", "scale")
+"""What says how decoded values are meant."""
+
 _PROMOTIONS: Final = {
     "int": ("long", "float", "double"),
     "long": ("float", "double"),
@@ -45,12 +50,15 @@ class Parsed(NamedTuple):
     named: Mapping[str, Any]
 
     def at(self, schema: Any) -> Any:
-        """The type that a schema or a reference to one stands for: a list, a dict, or a primitive's name."""
-        if isinstance(schema, str) and schema not in PRIMITIVES:
-            return self.named[schema]
-        return (
-            self.at(schema["type"]) if isinstance(schema, dict) and isinstance(schema["type"], (dict, list)) else schema
-        )
+        """The type itself behind references and wrappers: a primitive's name, a list of branches, or a dict."""
+        while True:
+            kind = schema["type"] if isinstance(schema, dict) else None
+            if isinstance(schema, str) and schema not in PRIMITIVES:
+                schema = self.named[schema]
+            elif kind is not None and (not isinstance(kind, str) or kind not in PRIMITIVES | COMPLEX):
+                schema = kind
+            else:
+                return schema
 
 
 class Difference(NamedTuple):
@@ -63,7 +71,7 @@ class Difference(NamedTuple):
 
 def admit(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> dict[str, Any]:
     """
-    A writer schema of the subject as JSON, if this build can hold its records.
+    A writer schema of the subject, its names resolved, if this build can hold its records.
 
     Every frozen version is admitted, and every other one that resolves to the
     current version; with `unknown_fields="drop"` also one that loses fields,
@@ -76,8 +84,8 @@ def admit(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") 
     parsed = _bounded(text, schema_id)
     if fingerprint(text) not in {version.sha256 for version in versions()}:
         _require_lossless(parsed, schema_id, unknown_fields)
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    root: dict[str, Any] = parsed.at(parsed.root)
+    return root
 
 
 def _bounded(text: str, schema_id: int) -> Parsed:
@@ -85,19 +93,34 @@ def _bounded(text: str, schema_id: int) -> Parsed:
     if len(text) > MAX_TEXT:
         raise UnsupportedSchema(f"schema id {schema_id} has {len(text)} characters, more than {MAX_TEXT}")
     try:
-        parsed = parse(json.loads(text))
+        schema = json.loads(text)
+        if not isinstance(schema, dict):
+            raise ValueError("it is not a record")
+        parsed = parse(schema)
         require_bounds(parsed)
     except Exception as error:  # a decode guard: parsers raise anything on a hostile schema
-        raise UnsupportedSchema(
-            f"schema id {schema_id} is not decoded here: {error or type(error).__name__}"
-        ) from error
+        problem = str(error)[:200] or type(error).__name__
+        raise UnsupportedSchema(f"schema id {schema_id} is not decoded here: {problem}") from error
     return parsed
 
 
 def parse(schema: Any) -> Parsed:
     """A schema with its names resolved; raises whatever fastavro's parser raises."""
     named: dict[str, Any] = {}
-    return Parsed(parse_schema(schema, named), named)
+    # Reduced first: fastavro believes a schema that says of itself that it was parsed.
+    root = parse_schema(plain(schema, MEANING), named)
+    return Parsed(root, named)
+
+
+def plain(schema: Any, more: Collection[str] = ()) -> Any:
+    """A schema reduced to what decides about bytes, and to the attributes named in `more`."""
+    if isinstance(schema, list):
+        return [plain(branch, more) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: schema[key] for key in ("name", "namespace", "symbols", "size", *more) if key in schema}
+    inner = {key: plain(schema[key], more) for key in ("type", "items", "values", "fields") if key in schema}
+    return kept | inner
 
 
 def require_bounds(parsed: Parsed) -> None:
@@ -107,6 +130,9 @@ def require_bounds(parsed: Parsed) -> None:
     Raises:
         ValueError: with the limit that is broken.
     """
+    root = parsed.at(parsed.root)
+    if not isinstance(root, dict) or root["type"] != "record":
+        raise ValueError("it is not a record")
     _Walk(parsed).takes_bytes(parsed.root, 0, frozenset())
 
 
@@ -169,7 +195,7 @@ def _require_lossless(writer: Parsed, schema_id: int, unknown_fields: UnknownFie
         )
     if found and unknown_fields == "stop":
         raise UnsupportedSchema(
-            f"schema id {schema_id} is newer than version {current().number} of the trade schema, which would lose "
+            f"schema id {schema_id} holds more than version {current().number} of the trade schema, which would lose "
             f"{_told(found)}; upgrade tradepipe here, or choose --unknown-fields drop"
         )
 

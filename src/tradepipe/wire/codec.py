@@ -18,7 +18,7 @@ from tradepipe.contract.history import current
 from tradepipe.contract.refusal import Code, Violation
 from tradepipe.contract.trade import Trade
 from tradepipe.errors import InvalidTrade, UndecodableRecord
-from tradepipe.wire.admission import UnknownFields, admit
+from tradepipe.wire.admission import UnknownFields, admit, parse, plain
 
 MAX_BODY: Final = 1_048_576
 """Bytes of a body that is decoded; Kafka's own default limit for a record lies there too."""
@@ -27,30 +27,12 @@ MAX_INT: Final = 2**31 - 1
 MIN_INT: Final = -(2**31)
 """Where Avro's int ends; fastavro reads and writes beyond."""
 
+_RESOLUTION: Final = ("default",)
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = _EPOCH.toordinal()
 _MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
-
-
-def plain(schema: Any, *, defaults: bool = False) -> Any:
-    """
-    A schema reduced to what decides about bytes and resolution.
-
-    Docs, logical types and the order of fields for sorting are gone, and
-    the defaults too unless they are asked for.
-    """
-    if isinstance(schema, list):
-        return [plain(branch, defaults=defaults) for branch in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept = {key: schema[key] for key in ("name", "namespace", "symbols", "size") if key in schema}
-    if defaults and "default" in schema:
-        kept["default"] = schema["default"]
-    for key in ("type", "items", "values", "fields"):
-        if key in schema:
-            kept[key] = plain(schema[key], defaults=defaults)
-    return kept
 
 
 class Encoder:
@@ -148,7 +130,7 @@ class Decoder:
         self._schema_id = schema_id
         self._writer = parse_schema(plain(writer))
         # Resolution costs a third of the time and is needed only where the fields differ.
-        self._reader = None if _same_fields(writer) else parse_schema(plain(current().schema, defaults=True))
+        self._reader = None if _same_fields(writer) else parse_schema(plain(current().schema, _RESOLUTION))
 
     def decode(self, body: bytes) -> Trade:
         """
@@ -202,7 +184,7 @@ class Decoder:
 
 def _same_fields(writer: dict[str, Any]) -> bool:
     """Whether a writer has the current fields with the current types, in whatever order."""
-    return _fields_by_name(writer) == _fields_by_name(current().schema)
+    return _fields_by_name(writer) == _fields_by_name(parse(current().schema).root)
 
 
 def _fields_by_name(schema: dict[str, Any]) -> dict[str, Any]:

@@ -36,9 +36,10 @@ class _Answer(NamedTuple):
     body: Any
 
     @property
-    def error_code(self) -> int | None:
+    def says_absent(self) -> bool:
+        """Whether a 404 comes from the registry and means what was asked for, not the path it was asked at."""
         code = self.body.get("error_code") if isinstance(self.body, dict) else None
-        return code if isinstance(code, int) else None
+        return isinstance(code, int) and 40_400 <= code < 40_500
 
     @property
     def told(self) -> str:
@@ -168,10 +169,10 @@ class SchemaRegistry:
             return {} if answer.body is None else answer.body
         told = f"the registry at {self.url} answered {method} {path} with {answer.told}"
         if answer.status == 404:
-            if answer.error_code is None:
-                # Also what a proxy says while the registry behind it is away; believing it would refuse good records.
-                raise RegistryAway(f"{told}, without the registry's error code: is that the whole URL of its API?")
-            return None
+            if answer.says_absent:
+                return None
+            # Also what a proxy says while the registry behind it is away: believing it would refuse good records.
+            raise RegistryAway(f"{told}, which no registry says of its own: is that the whole URL of its API?")
         if answer.status == 409:
             raise IncompatibleSchema(told)
         if answer.status in (401, 403):

@@ -1,0 +1,176 @@
+"""Made-up trades and made-up bad records: endless, and the same for the same seed."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from itertools import count, cycle
+from random import Random
+from typing import Final, NamedTuple
+
+from tradepipe.contract.refusal import Code
+from tradepipe.contract.trade import Trade
+
+BEGIN: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
+"""When the first trade is made; samples know no clock."""
+
+UNKNOWN_SCHEMA_ID: Final = 2_147_483_647
+"""The one schema id that a bad record names and no registry knows."""
+
+_OPEN_TRADES: Final = 40
+_NEW_TRADE: Final = 0.4
+_YEAR_10000: Final = 253_402_300_800_000_000
+"""Microseconds from 1970 to where Python's datetimes end."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def trades(seed: int) -> Iterator[Trade]:
+    """
+    Valid trades, several versions of most, each trade's versions in ascending order.
+
+    No two have one KEY, not even those of different seeds: the seed is part of
+    the id, but for seed 0, whose ids are short.
+
+    >>> next(trades(0)).trade_id
+    'T35247'
+    """
+    random = Random(seed)
+    ids = _ids("T", seed, random.randrange(10_000, 60_000))
+    made_at = BEGIN
+    open_trades: list[Trade] = []
+    while True:
+        made_at += timedelta(microseconds=random.randrange(1, 2_000_000))
+        if not open_trades or random.random() < _NEW_TRADE:
+            trade = _first(random, next(ids), made_at)
+        else:
+            trade = _amended(random, open_trades.pop(random.randrange(len(open_trades))), made_at)
+        open_trades.append(trade)
+        if len(open_trades) > _OPEN_TRADES:
+            del open_trades[0]
+        yield trade
+
+
+def _ids(letter: str, seed: int, first: int) -> Iterator[str]:
+    prefix = letter if seed == 0 else f"{letter}{seed}-"
+    return (f"{prefix}{number}" for number in count(first))
+
+
+def _first(random: Random, trade_id: str, made_at: datetime) -> Trade:
+    return Trade(
+        trade_id,
+        1,
+        f"CP-{random.randrange(1, 21)}",
+        f"B{random.randrange(1, 6)}",
+        _maturity_date(random, made_at),
+        made_at,
+    )
+
+
+def _amended(random: Random, trade: Trade, made_at: datetime) -> Trade:
+    """The next version: the maturity date moves, and now and then the book."""
+    book_id = f"B{random.randrange(1, 6)}" if random.random() < 0.2 else trade.book_id
+    return trade._replace(
+        version=trade.version + 1,
+        book_id=book_id,
+        maturity_date=_maturity_date(random, made_at),
+        created_at=made_at,
+    )
+
+
+def _maturity_date(random: Random, made_at: datetime) -> date:
+    return made_at.date() + timedelta(days=random.randrange(3_650))
+
+
+class BadRecord(NamedTuple):
+    """A record that is refused: what is wrong with it, its Kafka key, its value."""
+
+    kind: str
+    key: bytes
+    value: bytes | None
+
+    @property
+    def code(self) -> Code:
+        """The code it is refused by."""
+        return _CODES[self.kind]
+
+
+def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadRecord]:
+    """
+    Records that are refused, every kind in turn.
+
+    Args:
+        encode: the framed value of any trade whose fields have their types,
+            whatever the rules say of it.
+    """
+    ids = _ids("X", seed, 1)
+    for trade, kind in zip(trades(seed), cycle(_BREAKS), strict=False):
+        broken, value = _BREAKS[kind](trade._replace(trade_id=next(ids)), encode)
+        yield BadRecord(kind, broken.trade_id.encode(), value)
+
+
+_Broken = tuple[Trade, bytes | None]
+_Break = Callable[[Trade, Callable[[Trade], bytes]], _Broken]
+
+
+def _field(field: str, value: object) -> _Break:
+    """A rule broken by one value."""
+
+    def broken(trade: Trade, encode: Callable[[Trade], bytes]) -> _Broken:
+        trade = trade._replace(**{field: value})  # type: ignore[arg-type]  # the table below pairs them rightly
+        return trade, encode(trade)
+
+    return broken
+
+
+def _matured(trade: Trade, encode: Callable[[Trade], bytes]) -> _Broken:
+    trade = trade._replace(maturity_date=trade.created_at.date() - timedelta(days=1))
+    return trade, encode(trade)
+
+
+def _too_late(trade: Trade, encode: Callable[[Trade], bytes]) -> _Broken:
+    """No datetime lies beyond year 9999, so the instant is exchanged in the encoded value."""
+    micros = (trade.created_at - _EPOCH) // timedelta(microseconds=1)
+    return trade, encode(trade).replace(_long(micros), _long(_YEAR_10000), 1)
+
+
+def _bytes(change: Callable[[bytes], bytes | None]) -> _Break:
+    """A framed value that is changed after it was encoded."""
+    return lambda trade, encode: (trade, change(encode(trade)))
+
+
+def _long(number: int) -> bytes:
+    """Avro's encoding of a whole number that is not negative: zigzag, seven bits a byte, the lowest first."""
+    zigzag, encoded = number << 1, bytearray()
+    while zigzag > 0x7F:
+        encoded.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    encoded.append(zigzag)
+    return bytes(encoded)
+
+
+_BREAKS: Final[dict[str, _Break]] = {
+    "trade id with a space": _field("trade_id", "T 1"),
+    "version zero": _field("version", 0),
+    "empty counterparty id": _field("counterparty_id", ""),
+    "book id of 65 characters": _field("book_id", "B" * 65),
+    "matured before it was made": _matured,
+    "made in year 10000": _too_late,
+    "truncated": _bytes(lambda value: value[:-3]),
+    "trailing bytes": _bytes(lambda value: value + b"\x00\x00"),
+    "wrong magic byte": _bytes(lambda value: b"\x01" + value[1:]),
+    "unknown schema id": _bytes(lambda value: b"\x00" + UNKNOWN_SCHEMA_ID.to_bytes(4, "big") + value[5:]),
+    "empty": _bytes(lambda value: None),
+}
+
+_CODES: Final = {
+    "trade id with a space": Code.TRADE_ID,
+    "version zero": Code.VERSION,
+    "empty counterparty id": Code.COUNTERPARTY_ID,
+    "book id of 65 characters": Code.BOOK_ID,
+    "matured before it was made": Code.MATURITY_DATE,
+    "made in year 10000": Code.CREATED_AT,
+    "truncated": Code.UNDECODABLE,
+    "trailing bytes": Code.UNDECODABLE,
+    "wrong magic byte": Code.FRAMING,
+    "unknown schema id": Code.UNKNOWN_SCHEMA,
+    "empty": Code.EMPTY,
+}
