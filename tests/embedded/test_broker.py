@@ -1,0 +1,123 @@
+"""The embedded broker."""
+
+import subprocess
+import sys
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+
+from tests.eventually import eventually
+from tradepipe.embedded import broker as module
+from tradepipe.embedded.broker import Broker
+
+PRODUCE = 0
+
+CONSUME_ONE = """
+import sys
+from confluent_kafka import Consumer
+consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": "g", "auto.offset.reset": "earliest"})
+consumer.subscribe(["trades"])
+print(consumer.poll(20).value().decode())
+consumer.close()
+"""
+
+
+@pytest.fixture
+def broker():
+    with Broker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def producer(broker):
+    return Producer({"bootstrap.servers": broker.bootstrap_servers, "retry.backoff.ms": 20, "log_level": 0})
+
+
+def test_a_topic_has_the_partitions_it_was_given(broker, producer):
+    """Also one that is made after the broker has been used."""
+    broker.create_topic("first", partitions=1)
+    producer.list_topics(timeout=10)
+
+    broker.create_topic("trades", partitions=6)
+
+    assert 6 == len(producer.list_topics(timeout=10).topics["trades"].partitions)
+
+
+def test_a_topic_is_created_once(broker):
+    broker.create_topic("trades")
+
+    with pytest.raises(ValueError, match="'trades' with 4 partitions: Broker: Topic already exists"):
+        broker.create_topic("trades")
+
+
+def test_another_process_reads_what_this_one_wrote(broker, producer):
+    broker.create_topic("trades")
+    producer.produce("trades", b"a trade")
+    producer.flush(10)
+
+    command = [sys.executable, "-c", CONSUME_ONE, broker.bootstrap_servers]
+    read = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert "a trade\n" == read.stdout
+
+
+def test_a_request_fails_as_often_as_it_was_told_to(broker, producer):
+    """Twice here, which the producer retries; the third time it works."""
+    broker.create_topic("trades")
+    broker.fail_requests(PRODUCE, KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS)
+    reports = []
+
+    producer.produce("trades", b"a trade", on_delivery=lambda error, record: reports.append(error))
+    producer.flush(10)
+
+    assert [None] == reports
+
+
+def test_a_broker_that_was_down_comes_back_with_its_records(broker, producer):
+    broker.create_topic("trades", partitions=1)
+    producer.produce("trades", b"a trade")
+    producer.flush(10)
+    broker.down()
+    with pytest.raises(KafkaException):
+        producer.list_topics(timeout=0.5)
+
+    broker.up()
+
+    assert (0, 1) == eventually(lambda: _watermarks(broker))
+
+
+def test_what_it_cannot_administer_it_refuses_at_once(broker):
+    """An answer that never comes could not be told from an outage."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    topic = ConfigResource(ResourceType.TOPIC, "trades")
+
+    with pytest.raises(KafkaException) as raised:
+        admin.describe_configs([topic], request_timeout=30)[topic].result()
+
+    assert KafkaError._UNSUPPORTED_FEATURE == raised.value.args[0].code()
+
+
+def test_without_librdkafkas_own_library_it_is_a_plain_mock(monkeypatch):
+    monkeypatch.setattr(module, "_load_librdkafka", lambda: None)
+    with Broker() as broker:
+        broker.create_topic("trades")
+
+        assert (0, 0) == _watermarks(broker)
+        with pytest.raises(NotImplementedError):
+            broker.down()
+
+
+def test_closing_twice_is_closing_once():
+    broker = Broker().start()
+
+    broker.close()
+    broker.close()
+
+
+def _watermarks(broker):
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "g"})
+    try:
+        return consumer.get_watermark_offsets(TopicPartition("trades", 0), timeout=10)
+    finally:
+        consumer.close()
