@@ -58,7 +58,8 @@ def engine(database: str, *, application_name: str, connect_timeout: float = 5.0
         "options": f"{_SESSION} {given.get('options', '')}".rstrip(),
     }
     return create_engine(
-        url.set(password=None, query={}),
+        # Without password and query: those travel in the parameters alone, where no repr shows them.
+        URL.create(url.drivername, url.username, host=url.host, port=url.port, database=url.database),
         connect_args=parameters,
         poolclass=NullPool,
         isolation_level="READ COMMITTED",

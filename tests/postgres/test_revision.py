@@ -1,0 +1,107 @@
+"""Which databases a build can work with."""
+
+import logging
+
+import pytest
+from sqlalchemy import Connection, text
+
+from tradepipe.errors import DatabaseBehind, Misconfigured
+from tradepipe.postgres import migrate
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.revision import current, head, is_post, require_revision, revisions
+
+
+def set_revision(connection: Connection, revision: str, last_post: str | None = None) -> None:
+    """Make the database say that it is at a revision of some later build."""
+    connection.execute(text("UPDATE tradepipe_revision SET version_num = :revision"), {"revision": revision})
+    if last_post is not None:
+        connection.execute(text(f"COMMENT ON TABLE tradepipe_revision IS '{last_post}'"))
+
+
+def test_revisions_are_numbered_without_a_gap():
+    assert [f"{number:04d}" for number in range(1, len(revisions()) + 1)] == [name[:4] for name in revisions()]
+
+
+def test_the_head_is_the_last_revision():
+    assert revisions()[-1] == head()
+
+
+def test_a_revision_fits_into_alembics_version_table():
+    assert [] == [revision for revision in revisions() if len(revision) > 32]
+
+
+@pytest.mark.parametrize(
+    ("revision", "expected"),
+    [("0001_trades", False), ("0003_pre_add_post_code", False), ("0004_post_drop_exchange", True)],
+)
+def test_the_id_tells_whether_a_revision_removes_something(revision, expected):
+    assert expected == is_post(revision)
+
+
+def test_a_database_at_the_head_is_fine(connection):
+    require_revision(connection)
+
+    assert head() == current(connection)
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["without a version table", "with an empty one"])
+def test_a_database_without_tables_is_behind(database, emptied):
+    if emptied:
+        migrate.upgrade(database)
+        migrate.downgrade(database, "base")
+    with engine(database, application_name="test").connect() as connection:
+        with pytest.raises(
+            DatabaseBehind, match=f"none, this build needs {head()}.*python -m tradepipe.migrate upgrade"
+        ):
+            require_revision(connection)
+
+        assert current(connection) is None
+
+
+def test_a_database_behind_names_both_revisions(connection):
+    set_revision(connection, "0000_older")
+
+    with pytest.raises(DatabaseBehind, match=f"0000_older, this build needs {head()}"):
+        require_revision(connection)
+
+
+def test_a_database_ahead_is_allowed_and_logged(connection, caplog):
+    set_revision(connection, "9001_pre_add_venue")
+
+    with caplog.at_level(logging.INFO):
+        require_revision(connection)
+
+    assert "9001_pre_add_venue, ahead of" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("revision", "last_post"),
+    [("9001_post_drop_book", None), ("9002_pre_add_venue", "9001_post_drop_book")],
+    ids=["the latest", "one before the latest"],
+)
+def test_a_database_past_a_removal_is_not_allowed(connection, revision, last_post):
+    set_revision(connection, revision, last_post)
+
+    with pytest.raises(Misconfigured, match=r"past 9001_post_drop_book.*upgrade this build"):
+        require_revision(connection)
+
+
+def test_a_removal_this_build_knows_does_no_harm(connection):
+    set_revision(connection, "9002_pre_add_venue", "0000_post_drop_exchange")
+
+    require_revision(connection)
+
+
+@pytest.mark.parametrize("revision", [f"{head()[:4]}_other", "a1b2c3", "9001"])
+def test_a_revision_that_is_none_of_ours_is_not_allowed(connection, revision):
+    set_revision(connection, revision)
+
+    with pytest.raises(Misconfigured, match=revision):
+        require_revision(connection)
+
+
+def test_a_version_table_with_two_revisions_is_not_allowed(connection):
+    connection.execute(text("INSERT INTO tradepipe_revision VALUES ('0002_pre_more')"))
+
+    with pytest.raises(Misconfigured, match="several revisions, 0001_trades, 0002_pre_more"):
+        current(connection)
