@@ -142,12 +142,13 @@ def current_trades() -> Select[Any]:
     The order is descending in all of KEY, which is the primary key's index read
     backwards; any other would sort the whole table.
     """
-    identity = [TRADES.columns[field] for field in KEY if field != "version"]
+    identity = [field for field in KEY if field != "version"]
     today = cast(func.now().op("AT TIME ZONE")(literal_column("'UTC'")), Date)
     return (
         select(*TRADES.columns, (TRADES.columns.maturity_date < today).label("expired"))
-        .distinct(*identity)
-        .order_by(*(column.desc() for column in (*identity, TRADES.columns.version)))
+        # distinct() with columns is deprecated in SQLAlchemy 2.1, and what replaces it is not in 2.0.
+        .prefix_with(f"DISTINCT ON ({', '.join(identity)})")
+        .order_by(*(TRADES.columns[field].desc() for field in (*identity, "version")))
     )
 
 

@@ -1,0 +1,296 @@
+"""Migrations: they add up to the tables, and share a database with others."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from tradepipe.errors import DatabaseAway, Misconfigured
+from tradepipe.postgres import migrate
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.migrate import Migration
+from tradepipe.postgres.revision import head, require_revision, revisions
+from tradepipe.postgres.tables import METADATA
+
+OURS = {"trades", "trade_refusals", "sink_offsets", "tradepipe_revision"}
+
+DEFINITIONS = text(
+    """
+    WITH ours AS (
+      SELECT oid, oid::regclass::text AS name, reloptions FROM pg_class
+       WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') AND relname <> 'tradepipe_revision'
+    )
+    SELECT name, conname, pg_get_constraintdef(con.oid) FROM ours JOIN pg_constraint con ON conrelid = ours.oid
+    UNION ALL
+    SELECT name, 'index', pg_get_indexdef(indexrelid) FROM ours JOIN pg_index ON indrelid = ours.oid
+    UNION ALL
+    SELECT name, attname, concat_ws(' ', attnum, format_type(atttypid, atttypmod), attnotnull,
+                                    attcollation::regcollation, pg_get_expr(adbin, adrelid), reloptions)
+      FROM ours JOIN pg_attribute ON attrelid = ours.oid AND attnum > 0
+      LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    UNION ALL
+    SELECT viewname, 'view', definition FROM pg_views WHERE schemaname = 'public'
+    """
+)
+"""All that makes up our tables and views, as PostgreSQL itself writes it."""
+
+
+def connect(database: str) -> Connection:
+    return engine(database, application_name="test").connect()
+
+
+def run(database: str, *statements: str) -> None:
+    with connect(database) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+        connection.commit()
+
+
+def definitions(database: str) -> set[tuple[str, str, str]]:
+    with connect(database) as connection:
+        return {tuple(row) for row in connection.execute(DEFINITIONS)}
+
+
+def tables(database: str) -> set[str]:
+    with connect(database) as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def alembic(database: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Alembic's own command where pyproject.toml is."""
+    environment = {**os.environ, "DATABASE_URL": database or ""}
+    root = Path(str(resources.files("tradepipe.migrations"))).parent
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def created(parts):
+    """The URL of a database whose tables were made from the MetaData."""
+    server = parts.postgres.start()
+    url = server.create_database("made_from_metadata")
+    with connect(url) as connection:
+        METADATA.create_all(connection)
+        connection.commit()
+    yield url
+    server.drop_database("made_from_metadata")
+
+
+@pytest.fixture
+def later(tmp_path, migrated):
+    """A connection to a database that a later build took further, past a removal."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(str(resources.files("tradepipe.migrations")), folder)
+    previous = head()
+    for revision in ("9001_pre_add_venue", "9002_post_drop_book", "9003_pre_add_trader"):
+        (folder / "versions" / f"{revision}.py").write_text(
+            f'"""A revision."""\nrevision = "{revision}"\ndown_revision = "{previous}"\n'
+            "def upgrade(): pass\ndef downgrade(): pass\n"
+        )
+        previous = revision
+    with connect(migrated) as connection:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(folder))
+        command.upgrade(config, "head")
+        yield connection, config
+
+
+def test_migrations_add_up_to_the_tables(migrated, created):
+    """Columns, collations, defaults, keys, CHECKs, storage options and the view."""
+    assert definitions(created) == definitions(migrated)
+
+
+def test_alembic_sees_nothing_left_to_do(migrated):
+    with connect(migrated) as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "tradepipe_revision"})
+
+        assert [] == compare_metadata(context, METADATA)
+
+
+def test_an_empty_database_is_brought_to_the_head(database):
+    assert Migration(None, head()) == migrate.upgrade(database)
+    assert head() == migrate.current(database)
+
+
+def test_a_second_upgrade_does_nothing(migrated):
+    before = definitions(migrated)
+
+    assert Migration(head(), head()) == migrate.upgrade(migrated)
+    assert before == definitions(migrated)
+
+
+def test_down_and_up_again_leaves_the_same(migrated):
+    """And down to the base leaves nothing but the version table."""
+    before = definitions(migrated)
+
+    assert Migration(head(), None) == migrate.downgrade(migrated, "base")
+    assert {"tradepipe_revision"} == tables(migrated)
+    assert Migration(None, head()) == migrate.upgrade(migrated)
+    assert before == definitions(migrated)
+
+
+def test_two_that_upgrade_at_once_do_not_race(database):
+    """One does it, the other finds it done."""
+    done: list[Migration] = []
+    threads = [threading.Thread(target=lambda: done.append(migrate.upgrade(database))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [Migration(None, head()), *[Migration(head(), head())] * 3] == sorted(done, key=lambda it: it.before or "")
+
+
+def test_what_the_host_keeps_in_its_database_is_left_alone(database):
+    """Its own tables, and its own Alembic's version table."""
+    run(
+        database,
+        "CREATE TABLE alembic_version (version_num text)",
+        "INSERT INTO alembic_version VALUES ('theirs')",
+        "CREATE TABLE theirs (x int)",
+    )
+
+    migrate.upgrade(database)
+
+    assert OURS | {"alembic_version", "theirs"} == tables(database)
+    with connect(database) as connection:
+        assert ["theirs"] == connection.scalars(text("SELECT version_num FROM alembic_version")).all()
+
+
+def test_autogenerate_does_not_propose_to_drop_the_hosts_tables(migrated):
+    run(migrated, "CREATE TABLE theirs (x int)")
+
+    found = alembic(migrated, "check")
+
+    assert (0, "No new upgrade operations detected.\n") == (found.returncode, found.stdout)
+
+
+def test_the_tables_live_where_the_url_says(database):
+    """`search_path` decides, so a host may keep them apart."""
+    run(database, "CREATE SCHEMA apart")
+    apart = f"{database}{'&' if '?' in database else '?'}options=-csearch_path%3Dapart"
+
+    migrate.upgrade(apart)
+
+    assert set() == tables(database)
+    assert OURS == tables(apart)
+
+
+def test_a_table_of_our_name_is_not_overwritten(database):
+    run(database, "CREATE TABLE trades (theirs int)")
+
+    with pytest.raises(Misconfigured, match="database schema of their own"):
+        migrate.upgrade(database)
+
+    assert {"trades"} == tables(database)
+
+
+def test_a_database_that_is_away_is_told():
+    with pytest.raises(DatabaseAway):
+        migrate.upgrade("postgresql://u@127.0.0.1:1/db")
+
+
+def test_the_migrations_are_found_in_a_folder_with_a_percent_sign(database, tmp_path, monkeypatch):
+    """Alembic reads its configuration with ConfigParser, which would take it for an interpolation."""
+    folder = tmp_path / "50%" / "migrations"
+    shutil.copytree(str(resources.files("tradepipe.migrations")), folder)
+    monkeypatch.setattr(
+        resources, "files", {"tradepipe.migrations": folder, "tradepipe.migrations.versions": folder / "versions"}.get
+    )
+
+    assert Migration(None, head()) == migrate.upgrade(database)
+
+
+def test_alembics_own_command_works_in_the_repository(database):
+    upgraded = alembic(database, "upgrade", "head")
+
+    assert (0, "") == (upgraded.returncode, upgraded.stderr)
+    assert head() == migrate.current(database)
+
+
+def test_alembics_own_command_prints_sql_without_a_database(database):
+    printed = alembic(None, "upgrade", "head", "--sql")
+    with connect(database) as connection:
+        connection.exec_driver_sql(re.sub(r"^(BEGIN|COMMIT);$", "", printed.stdout, flags=re.M))
+        connection.commit()
+
+    assert head() == migrate.current(database)
+
+
+@pytest.mark.parametrize(
+    ("database", "told"),
+    [
+        (None, "FAILED: set DATABASE_URL"),
+        ("mysql://u:s3cret@h/db", "FAILED: the database URL begins with mysql://"),
+        ("postgresql://u:s3cret@127.0.0.1:1/db", "FAILED: PostgreSQL cannot serve now"),
+    ],
+    ids=["none", "not PostgreSQL", "away"],
+)
+def test_alembics_own_command_fails_in_one_sentence(database, told):
+    failed = alembic(database, "current")
+
+    assert told in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert "s3cret" not in failed.stdout + failed.stderr
+
+
+def test_a_removal_is_remembered_when_later_revisions_follow(later):
+    """The version table alone would not tell an older build of it."""
+    connection, _ = later
+
+    with pytest.raises(Misconfigured, match=r"at revision 9003_pre_add_trader, past 9002_post_drop_book"):
+        require_revision(connection)
+
+
+def test_a_removal_that_was_taken_back_is_forgotten(later):
+    connection, config = later
+
+    command.downgrade(config, "9001_pre_add_venue")
+
+    require_revision(connection)
+
+
+def test_an_older_build_leaves_a_database_that_is_ahead_as_it_is(later, migrated):
+    connection, config = later
+    command.downgrade(config, "9001_pre_add_venue")
+    connection.close()
+
+    assert Migration("9001_pre_add_venue", "9001_pre_add_venue") == migrate.upgrade(migrated)
+
+
+def test_every_revision_is_named_after_its_file():
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("tradepipe.migrations")))
+    walked = ScriptDirectory.from_config(config).walk_revisions()
+
+    assert list(reversed(revisions())) == [script.revision for script in walked]
+
+
+def test_revisions_import_nothing_of_ours():
+    """They are history; our modules go on changing."""
+    folder = resources.files("tradepipe.migrations.versions")
+    imported = {
+        module
+        for name in revisions()
+        for module in re.findall(r"^\s*(?:from|import) (\w+)", (folder / f"{name}.py").read_text(), flags=re.M)
+    }
+
+    assert imported <= {"alembic", "sqlalchemy"}
