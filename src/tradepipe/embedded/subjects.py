@@ -45,6 +45,7 @@ class Subjects:
         self._schemas: dict[int, str] = {}
         self._ids: dict[str, int] = {}
         self._versions: dict[str, list[Version]] = {}
+        self._counts: dict[str, int] = {}
         self._levels: dict[str, Level] = {}
         self.level = Level.BACKWARD
 
@@ -61,7 +62,7 @@ class Subjects:
                 return known
             history = self._versions.get(subject, [])
             self._admit(subject, schema, history)
-            number = history[-1].number + 1 if history else 1
+            self._counts[subject] = number = self._counts.get(subject, 0) + 1
             version = Version(subject, number, self._id_of(schema), schema)
             self._versions[subject] = [*history, version]
             return version
@@ -95,11 +96,15 @@ class Subjects:
         raise Refused(404, 40402, f"Version {number} not found.")
 
     def delete(self, subject: str) -> list[int]:
-        """Forget a subject; its schemas keep their ids. The numbers of the versions it had."""
+        """
+        Forget a subject's versions, and tell their numbers.
+
+        Its schemas keep their ids and it keeps its level; if it comes back, its
+        versions are counted on.
+        """
         with self._lock:
             numbers = [version.number for version in self.versions(subject)]
             del self._versions[subject]
-            self._levels.pop(subject, None)
             return numbers
 
     def schema(self, schema_id: str) -> str:
