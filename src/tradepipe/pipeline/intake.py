@@ -1,0 +1,307 @@
+"""The reading half of a sink: partitions claimed, records read and judged, held until the writer takes them."""
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from tradepipe.contract.record import Record
+from tradepipe.errors import Away, OffsetOutOfRange, RegistryAway, SchemaPending, TopicUnusable, UnsupportedSchema
+from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.topics import Topic, Topics
+from tradepipe.pipeline.backoff import delay
+from tradepipe.pipeline.judge import Judge
+from tradepipe.pipeline.writer import Claim, Granted
+from tradepipe.postgres.batch import Entry
+from tradepipe.postgres.offsets import Ownership, Span
+
+logger = logging.getLogger(__name__)
+
+Start = Literal["earliest", "latest"] | datetime
+"""Where a group goes in that never stored a partition."""
+
+AT_ONCE: Final = 1_000
+"""Records judged before the writer is looked after again."""
+
+TOPIC_ID_EVERY: Final = 60.0
+FENCED_OFTEN: Final = 3
+
+
+@dataclass(slots=True)
+class Partition:
+    """
+    One assignment: claimed, then read.
+
+    `handed` is the offset up to which the writer has everything, `position` the
+    one up to which records have been judged.
+    """
+
+    assignment: Assignment
+    ownership: Ownership | None = None
+    asked: bool = False
+    reading: bool = False
+    handed: int = 0
+    position: int = 0
+    due: float = 0.0
+    failed: int = 0
+
+
+class Intake:
+    """
+    What a sink reads.
+
+    Only records of partitions that the database has granted are held, and what
+    was held of a partition that left us is dropped: its next owner reads it.
+    """
+
+    def __init__(self, consumer: Consumer, topics: Topics, judge: Judge, *, topic: str, start: Start) -> None:
+        self._consumer = consumer
+        self._topics = topics
+        self._judge = judge
+        self._topic = topic
+        self._start = start
+        self._topic_id: str | None = None
+        self._asked_id: Future[str | None] | None = None
+        self._id_due = 0.0
+        self._claims_due = 0.0
+        self._claims_failed = 0
+        self._partitions: dict[int, Partition] = {}
+        self._paused = False
+        self._held: list[Entry] = []
+        self._held_bytes = 0
+        self.unsupported: UnsupportedSchema | None = None
+        """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be stored."""
+
+    @property
+    def topic_id(self) -> str | None:
+        """The topic's id, as far as it is known."""
+        return self._topic_id
+
+    @property
+    def held(self) -> int:
+        """How many judged records wait for the writer."""
+        return len(self._held)
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of values they have."""
+        return self._held_bytes
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is fetched until `resume`."""
+        return self._paused
+
+    def open(self, described: Topic) -> None:
+        """Join the group."""
+        self._topic_id = described.topic_id
+        self._id_due = time.monotonic() + TOPIC_ID_EVERY
+        self._consumer.open()
+
+    def read(self, room: int, timeout: float) -> None:
+        """
+        Read and judge at most `room` records; wait up to `timeout` seconds for the first.
+
+        Raises:
+            Misconfigured: the brokers refuse us, or the log was cut.
+        """
+        records = self._consumer.poll(min(room, AT_ONCE), timeout)
+        self._follow()
+        for number, record in enumerate(records):
+            try:
+                self._held.append(self._judge(record))
+            except RegistryAway as error:
+                self._put_back(records[number:], error)
+                break
+            except UnsupportedSchema as error:
+                self.unsupported = error
+                self._put_back(records[number:], None)
+                self.pause()
+                break
+            self._held_bytes += len(record.value or b"")
+        for partition in self._partitions.values():
+            if partition.reading:
+                partition.position = self._consumer.position(partition.assignment.partition) or partition.position
+
+    def take(self) -> tuple[tuple[Span, ...], list[Entry]]:
+        """Hand over all that is held, with the offsets it covers."""
+        spans = []
+        for partition in self._partitions.values():
+            if partition.ownership is not None and partition.position > partition.handed:
+                spans.append(Span(partition.ownership, partition.handed, partition.position))
+                partition.handed = partition.position
+        entries, self._held, self._held_bytes = self._held, [], 0
+        return tuple(spans), entries
+
+    def claims(self) -> list[Claim]:
+        """
+        The partitions to claim now, each asked for once.
+
+        Raises:
+            Misconfigured: the topic is not what it was.
+        """
+        now = time.monotonic()
+        waiting = [
+            each for each in self._partitions.values() if not each.ownership and not each.asked and each.due <= now
+        ]
+        if not waiting or now < self._claims_due:
+            return []
+        try:
+            claims = self._ask_kafka(waiting)
+        except Away as error:
+            self._claims_due = time.monotonic() + delay(self._claims_failed)
+            self._claims_failed += 1
+            logger.warning("partitions cannot be claimed yet: %s", error)
+            return []
+        self._claims_failed = 0
+        for partition in waiting:
+            partition.asked = True
+        return claims
+
+    def grant(self, granted: Granted) -> None:
+        """
+        Take a granted claim; one whose assignment has ended meanwhile is dropped.
+
+        Raises:
+            OffsetOutOfRange: the stored offset is not in the log.
+        """
+        number = granted.claim.assignment.partition
+        partition = self._partitions.get(number)
+        if partition is None or partition.assignment != granted.claim.assignment:
+            return
+        ownership, next_offset = granted.claimed
+        self._require_in_log(number, next_offset)
+        partition.ownership = ownership
+        partition.handed = partition.position = next_offset
+        partition.due = 0.0
+        logger.info("claimed %s[%d] from offset %d, epoch %d", self._topic, number, next_offset, ownership.epoch)
+
+    def end(self, ownership: Ownership) -> None:
+        """Drop what was read under an ownership that has ended; claim again later, if Kafka still assigns it to us."""
+        partition = self._partitions.get(ownership.partition)
+        if partition is None or partition.ownership != ownership:
+            return
+        self._drop(ownership.partition)
+        self._consumer.stop(ownership.partition)
+        partition.ownership, partition.asked, partition.reading = None, False, False
+        partition.due = time.monotonic() + delay(partition.failed)
+        partition.failed += 1
+        tell = logger.error if partition.failed >= FENCED_OFTEN else logger.warning
+        tell(
+            "%s[%d] was claimed by another sink (%d times by now); if this repeats, two consumer groups of one name "
+            "store into this database",
+            self._topic,
+            ownership.partition,
+            partition.failed,
+        )
+
+    def stored(self, spans: Sequence[Span]) -> dict[int, int]:
+        """Which of these stored offsets are still ours, by partition."""
+        ours = {}
+        for span in spans:
+            partition = self._partitions.get(span.ownership.partition)
+            if partition is not None and partition.ownership == span.ownership:
+                partition.failed = 0
+                ours[span.ownership.partition] = span.after
+        return ours
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`; the group membership goes on."""
+        self._paused = True
+        self._consumer.pause(self._partitions)
+
+    def resume(self) -> None:
+        """Fetch again."""
+        self._paused = False
+        self._consumer.resume(number for number, partition in self._partitions.items() if partition.reading)
+
+    def tend(self) -> None:
+        """
+        Begin to read what was granted, and what had to wait; see that the topic is still the same.
+
+        Raises:
+            TopicUnusable: the topic was created anew.
+        """
+        now = time.monotonic()
+        for partition in self._partitions.values() if not self._paused else ():
+            if partition.ownership and not partition.reading and partition.due <= now:
+                partition.reading = self._consumer.start(partition.assignment, partition.position)
+        self._watch_topic_id(now)
+
+    def _follow(self) -> None:
+        """Forget the partitions that left us, and what was held of them; note the ones that came."""
+        assigned = self._consumer.assignments
+        for number in [n for n, partition in self._partitions.items() if assigned.get(n) != partition.assignment]:
+            del self._partitions[number]
+            self._drop(number)
+        for number, assignment in assigned.items():
+            self._partitions.setdefault(number, Partition(assignment))
+
+    def _drop(self, number: int) -> None:
+        self._held = [entry for entry in self._held if entry.record.partition != number]
+        self._held_bytes = sum(len(entry.record.value or b"") for entry in self._held)
+
+    def _put_back(self, records: Sequence[Record], error: RegistryAway | None) -> None:
+        """Read these records again later: the first one's partition when it is due, the others at once."""
+        for record in reversed(records):
+            partition = self._partitions[record.partition]
+            partition.reading, partition.position = False, record.offset
+        for number in {record.partition for record in records}:
+            self._consumer.stop(number)
+        if error is None:
+            return
+        partition = self._partitions[records[0].partition]
+        if isinstance(error, SchemaPending):
+            partition.due = time.monotonic() + error.retry_after
+        else:
+            partition.due = time.monotonic() + delay(partition.failed)
+            partition.failed += 1
+        logger.warning("%s waits: %s", records[0].coordinates, error)
+
+    def _ask_kafka(self, waiting: Sequence[Partition]) -> list[Claim]:
+        described = self._topics.describe(self._topic)
+        self._require_same_topic(described.topic_id)
+        numbers = [partition.assignment.partition for partition in waiting]
+        extents = self._topics.extents(self._topic, numbers)
+        if isinstance(self._start, datetime):
+            starts = self._topics.offsets_at(self._topic, numbers, int(self._start.timestamp() * 1000))
+        else:
+            starts = {n: extent.begin if self._start == "earliest" else extent.end for n, extent in extents.items()}
+        return [
+            Claim(partition.assignment, self._topic, self._topic_id, starts[number], extents[number].begin)
+            for number, partition in zip(numbers, waiting, strict=True)
+        ]
+
+    def _require_in_log(self, number: int, next_offset: int) -> None:
+        begin, end = self._topics.extents(self._topic, [number])[number]
+        if begin <= next_offset <= end:
+            return
+        lost = (
+            f"{begin - next_offset} records were dropped before they were stored"
+            if next_offset < begin
+            else ("the log is shorter than what was stored of it: the topic was restored or its broker lost records")
+        )
+        raise OffsetOutOfRange(
+            f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
+            f"{end}: {lost}; decide where to go on: python -m tradepipe.sink offsets reset"
+        )
+
+    def _require_same_topic(self, topic_id: str | None) -> None:
+        if self._topic_id is None:
+            self._topic_id = topic_id
+        elif topic_id is not None and topic_id != self._topic_id:
+            raise TopicUnusable(
+                f"topic {self._topic} was created anew while it was read: its id was {self._topic_id} and is now "
+                f"{topic_id}; decide where to go on: python -m tradepipe.sink offsets reset"
+            )
+
+    def _watch_topic_id(self, now: float) -> None:
+        if self._asked_id is not None and self._asked_id.done():
+            answer, self._asked_id = self._asked_id.result(), None
+            self._require_same_topic(answer)
+        if now >= self._id_due:
+            self._id_due = now + TOPIC_ID_EVERY
+            self._asked_id = self._topics.topic_id(self._topic)

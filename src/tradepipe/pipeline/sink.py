@@ -1,0 +1,367 @@
+"""The sink: trades from a topic into PostgreSQL, each exactly once."""
+
+import logging
+import os
+import secrets
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+from tradepipe.contract.refusal import Code
+from tradepipe.errors import Away, Misconfigured, SchemaNotRegistered
+from tradepipe.kafka.client import Config
+from tradepipe.kafka.consumer import Consumer
+from tradepipe.kafka.topics import Extent, Topics
+from tradepipe.pipeline.backoff import delay
+from tradepipe.pipeline.ceiling import SHARE, Ceiling
+from tradepipe.pipeline.intake import Intake, Start
+from tradepipe.pipeline.judge import Judge
+from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
+from tradepipe.postgres.batch import Batch, Stored
+from tradepipe.postgres.engine import engine
+from tradepipe.wire.admission import UnknownFields
+from tradepipe.wire.registry import SchemaRegistry
+from tradepipe.wire.serde import TradeDeserializer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+GRACE: Final = 20.0
+"""Seconds a batch in hand may take after `stop`; then it is rolled back."""
+
+QUIET: Final = 0.5
+"""Seconds to wait for a record while there is nothing else to do; a stop is noticed as late."""
+
+BRISK: Final = 0.01
+"""Seconds to wait for a record while the writer works; its end is noticed as late."""
+
+PAUSE_AFTER: Final = 5.0
+"""Seconds a full batch waits for the writer before fetching is paused; below `max.poll.interval.ms` in any case."""
+
+HINT_EVERY: Final = 1.0
+BATCH_BYTES: Final = 32 << 20
+"""Bytes of values in one batch; what bounds memory where records are large."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """
+    What a sink has done since it began.
+
+    `refused` counts records by their first code; collisions are among them.
+    """
+
+    stored: int = 0
+    replayed: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+    def add(self, stored: Stored) -> None:
+        """Count a batch that was committed."""
+        self.stored += stored.inserted
+        self.replayed += stored.replayed
+        self.refused.update(refusal.codes[0] for refusal in stored.refusals)
+
+
+class Sink:
+    """
+    Consume trades and store each exactly once.
+
+    A batch's trades, its refusals and its offsets are one database transaction,
+    so a crash anywhere leaves either all of a batch or nothing of it. Kafka's
+    own offset commits only tell lag tools where we are; they are never read.
+
+    A part that is away pauses the sink, which goes on by itself when the part
+    is back. A record that cannot be stored is kept as a refusal, with its bytes.
+
+    Args:
+        kafka: librdkafka's properties, `bootstrap.servers` at least.
+
+        registry: the schema registry, or its URL.
+
+        database: a PostgreSQL URL whose database has tradepipe's tables.
+
+        topic: what to read; not compacted.
+
+        group: the consumer group; offsets are stored under its name.
+
+        subject: whose versions are decoded.
+
+        start: where to begin with a partition that the group never stored:
+            "earliest", "latest", or the first record not older than a datetime.
+
+        batch_rows: how many records one transaction stores at most.
+
+        max_refused: the share of refusals among a partition's last 1000 offsets
+            above which the sink stops, before the commit; None for no ceiling.
+
+        unknown_fields: "stop" at a schema version that has more than this build
+            can hold, or "drop" what it has more.
+
+        on_stored: called with each batch behind its commit, in the thread of
+            `run`; it must not take long.
+
+    Raises:
+        Misconfigured: an argument cannot be.
+    """
+
+    def __init__(
+        self,
+        kafka: Config,
+        *,
+        registry: SchemaRegistry | str,
+        database: str,
+        topic: str = "trades",
+        group: str = "tradepipe-sink",
+        subject: str = "trades-value",
+        start: Start = "earliest",
+        batch_rows: int = 5_000,
+        max_refused: float | None = SHARE,
+        unknown_fields: UnknownFields = "stop",
+        on_stored: Callable[[Stored], None] | None = None,
+    ) -> None:
+        if batch_rows < 1:
+            raise Misconfigured(f"batch_rows is {batch_rows}: a batch has at least one record")
+        self._topic = topic
+        self._group = group
+        self._batch_rows = batch_rows
+        self._on_stored = on_stored
+        self._own_registry = isinstance(registry, str)
+        self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
+        self._subject = subject
+        self._topics = Topics(kafka)
+        deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
+        self._consumer = Consumer(kafka, topic=topic, group=group)
+        self._intake = Intake(self._consumer, self._topics, Judge(deserializer), topic=topic, start=start)
+        owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
+        self._engine = engine(database, application_name=f"tradepipe-sink/{owner}")
+        self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused))
+        self._stopping = False
+        self._full_since: float | None = None
+        self._hints: dict[int, int] = {}
+        self._hints_due = 0.0
+        self._end: _End | None = None
+        self.counts = Counts()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run(self, *, until_end: bool = False) -> Counts:
+        """
+        Store what the topic holds, and what comes, until `stop`.
+
+        Args:
+            until_end: return when all that the topic held at the call is stored,
+                by this sink or by others of its group.
+
+        Raises:
+            Misconfigured: an operator is needed; the message says what to do.
+
+            CeilingReached: too many records would be refused.
+        """
+        self._writer.start()
+        try:
+            self._open(until_end)
+            while not self._stopping and not self._finished():
+                self._turn()
+        except _Stopping:
+            pass
+        finally:
+            self.close()
+        return self.counts
+
+    def stop(self) -> None:
+        """Make `run` return soon; may be called from a signal handler or another thread."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Finish or roll back the batch in hand, leave the group, let go of all connections."""
+        self._stopping = True
+        self._writer.stop(GRACE)
+        for event in self._writer.events():
+            if isinstance(event, Stored):
+                self._count(event)
+        self._hint()
+        self._consumer.close()
+        self._engine.dispose()
+        if self._own_registry:
+            self._registry.close()
+
+    def _open(self, until_end: bool) -> None:
+        self._patiently(self._require_subject)
+        described = self._patiently(lambda: self._topics.describe(self._topic))
+        self._patiently(lambda: self._topics.require_uncompacted(self._topic))
+        if until_end:
+            self._end = _End(self._patiently(lambda: self._topics.extents(self._topic, described.partitions)))
+        self._intake.open(described)
+
+    def _turn(self) -> None:
+        for event in self._writer.events():
+            self._react(event)
+        if claims := self._intake.claims():
+            self._writer.claim(claims)
+        self._intake.tend()
+        self._hand_over()
+        self._read()
+
+    def _react(self, event: Event) -> None:
+        match event:
+            case Stored():
+                self._count(event)
+            case Granted():
+                self._note({event.claim.assignment.partition: event.claimed.next_offset})
+                self._intake.grant(event)
+            case Ended():
+                self._intake.end(event.ownership)
+            case Progress():
+                self._note(event.next_offsets)
+            case Troubled():
+                logger.warning("PostgreSQL is away, waiting: %s", event.reason)
+            case Healed():
+                logger.warning("PostgreSQL is back after %.1f s", event.seconds)
+            case Failed():
+                raise event.error
+
+    def _count(self, stored: Stored) -> None:
+        self.counts.add(stored)
+        for refusal in stored.refusals:
+            if Code.VERSION_COLLISION in refusal.codes:
+                logger.warning("%s refused, %s", refusal.record.coordinates, refusal.details[0])
+        self._note({span.ownership.partition: span.after for span in stored.batch.spans})
+        self._hints |= self._intake.stored(stored.batch.spans)
+        if time.monotonic() >= self._hints_due:
+            self._hint()
+        if self._on_stored is not None:
+            self._on_stored(stored)
+
+    def _hint(self) -> None:
+        if self._hints:
+            self._consumer.hint(self._hints)
+            self._hints = {}
+            self._hints_due = time.monotonic() + HINT_EVERY
+
+    def _hand_over(self) -> None:
+        if self._writer.busy:
+            return
+        spans, entries = self._intake.take()
+        if spans:
+            self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
+        elif self._intake.unsupported is not None:
+            raise self._intake.unsupported
+        if self._intake.paused and self._intake.unsupported is None:
+            self._intake.resume()
+
+    def _read(self) -> None:
+        room = self._batch_rows - self._intake.held
+        if self._intake.unsupported is not None:
+            room = 0
+        if room > 0 and self._intake.held_bytes < BATCH_BYTES:
+            self._full_since = None
+            self._intake.read(room, BRISK if self._writer.busy else QUIET)
+        elif self._intake.paused:
+            self._intake.read(1, QUIET)
+        else:
+            self._wait_for_writer()
+
+    def _wait_for_writer(self) -> None:
+        """Wait without polling while the group allows it; then pause once and poll."""
+        now = time.monotonic()
+        self._full_since = self._full_since or now
+        if now - self._full_since > PAUSE_AFTER:
+            self._full_since = None
+            self._intake.pause()
+        else:
+            self._writer.wait(QUIET)
+
+    def _note(self, next_offsets: dict[int, int]) -> None:
+        if self._end is not None:
+            self._end.note(next_offsets)
+
+    def _finished(self) -> bool:
+        if self._end is None:
+            return False
+        if self._end.reached:
+            return not self._writer.busy and not self._intake.held
+        if not self._writer.busy and self._end.worth_asking():
+            self._writer.ask_progress(self._topic)
+        return False
+
+    def _require_subject(self) -> None:
+        if not self._registry.versions(self._subject):
+            raise SchemaNotRegistered(
+                f"the registry at {self._registry.url} has no subject {self._subject}, so no record could be decoded; "
+                f"register the schema: python -m tradepipe.schema register --subject {self._subject}"
+            )
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """The answer of a part, however long it is away."""
+        failed = 0
+        while True:
+            for event in self._writer.events():
+                self._react(event)
+            if self._stopping:
+                raise _Stopping
+            try:
+                return ask()
+            except Away as error:
+                logger.warning("waiting: %s", error)
+                self._sleep(delay(failed))
+                failed += 1
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, QUIET))
+
+
+class _Stopping(Exception):
+    """`stop` was called before there was anything to stop."""
+
+
+class _End:
+    """Where the log ended when the sink began, and how far the group is."""
+
+    ASK_EVERY: Final = 0.5
+    TELL_EVERY: Final = 5.0
+
+    def __init__(self, extents: dict[int, Extent]) -> None:
+        self._missing = {number: extent.end for number, extent in extents.items() if extent.end > extent.begin}
+        self._next: dict[int, int] = {}
+        self._ask_due = time.monotonic() + self.ASK_EVERY
+        self._tell_due = time.monotonic() + self.TELL_EVERY
+
+    @property
+    def reached(self) -> bool:
+        """Whether the group has stored every partition up to there."""
+        return not self._missing
+
+    def note(self, next_offsets: dict[int, int]) -> None:
+        """Take account of what is stored."""
+        self._next |= next_offsets
+        for number, offset in next_offsets.items():
+            if offset >= self._missing.get(number, offset + 1):
+                del self._missing[number]
+                self._tell_due = time.monotonic() + self.TELL_EVERY
+
+    def worth_asking(self) -> bool:
+        """Whether it is time to ask what others of the group have stored."""
+        now = time.monotonic()
+        if now < self._ask_due:
+            return False
+        self._ask_due = now + self.ASK_EVERY
+        if now >= self._tell_due:
+            self._tell_due = now + self.TELL_EVERY
+            missing = ", ".join(
+                f"[{n}] {self._next.get(n, 'nothing')} of {end}" for n, end in sorted(self._missing.items())
+            )
+            logger.info("waiting for the end of the log: %s; others of the group, or an open transaction", missing)
+        return True

@@ -1,0 +1,251 @@
+"""
+One batch, one transaction: its offsets, its trades and its refusals.
+
+Whoever calls `store` begins the transaction before and commits it after, so
+that a COMMIT without an answer can be told from all other failures.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+import psycopg2
+from sqlalchemy import (
+    Connection,
+    case,
+    delete,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+
+from tradepipe.contract.refusal import Code, Refusal, Violation
+from tradepipe.contract.trade import CONTENT, KEY, Trade
+from tradepipe.errors import TradepipeError
+from tradepipe.postgres import offsets, refusals, staging
+from tradepipe.postgres.failures import FailureClass, classify
+from tradepipe.postgres.offsets import Ownership, Span
+from tradepipe.postgres.staging import COPIED, STAGING, Accepted
+from tradepipe.postgres.tables import TRADES, code_of_constraint
+
+Entry = Accepted | Refusal
+"""What the log holds at one offset, judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    What is stored together: records in the order in which they were read, and the offsets they cover.
+
+    A span without entries moves an offset over transaction markers.
+    """
+
+    group: str
+    topic_id: str | None
+    spans: tuple[Span, ...]
+    entries: Sequence[Entry]
+
+    def without(self, ownership: Ownership) -> "Batch":
+        """The batch less what was read under an ownership that has ended."""
+        return replace(
+            self,
+            spans=tuple(span for span in self.spans if span.ownership != ownership),
+            entries=[entry for entry in self.entries if entry.record.partition != ownership.partition],
+        )
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """The batch as two that are stored one after the other."""
+        middle = len(self.entries) // 2
+        first, second = self.entries[:middle], self.entries[middle:]
+        reached = {entry.record.partition: entry.record.offset + 1 for entry in first}
+        left, right = [], []
+        for span in self.spans:
+            cut = reached.get(span.ownership.partition, span.before)
+            if cut > span.before:
+                left.append(span._replace(after=cut))
+            if cut < span.after:
+                right.append(span._replace(before=cut))
+        return replace(self, spans=tuple(left), entries=first), replace(self, spans=tuple(right), entries=second)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """
+    What became of a batch.
+
+    `inserted`, `replayed` and the refusals add up to the batch's entries.
+    """
+
+    batch: Batch
+    inserted: int
+    replayed: int
+    refusals: tuple[Refusal, ...]
+    skipped: frozenset[int]
+
+    @property
+    def trades(self) -> Iterator[Trade]:
+        """The trades that went into the table, in the order in which they were read."""
+        for ordinal, entry in enumerate(self.batch.entries):
+            if ordinal not in self.skipped and isinstance(entry, Accepted):
+                yield entry.trade
+
+
+class _Piece(NamedTuple):
+    """What became of some of a batch's trades; ordinals tell which."""
+
+    inserted: int = 0
+    replayed: tuple[int, ...] = ()
+    refused: tuple[tuple[int, Refusal], ...] = ()
+
+    def plus(self, other: "_Piece") -> "_Piece":
+        return _Piece(self.inserted + other.inserted, self.replayed + other.replayed, self.refused + other.refused)
+
+
+class Unaccounted(TradepipeError):
+    """A staged trade is neither in the table nor refused: somebody deleted rows meanwhile; the batch is retried."""
+
+    retriable = True
+
+
+def store(connection: Connection, batch: Batch) -> Stored:
+    """
+    Do all of a batch but its COMMIT.
+
+    Of several records with one KEY the first stays: the one in the table, else
+    the earliest of the batch. A later one with the same content is a replay; one
+    with other content is refused as a collision.
+
+    Raises:
+        Fenced: a partition is no longer ours.
+
+        Unaccounted: rows were deleted meanwhile.
+
+        sqlalchemy.exc.DBAPIError, psycopg2.Error: anything the database says of
+            the whole batch; what it says of single trades becomes a refusal.
+    """
+    offsets.advance(connection, batch.group, batch.spans)
+    rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.entries) if isinstance(entry, Accepted)]
+    piece = _store_piece(connection, rows) if rows else _Piece()
+    refused = [entry for entry in batch.entries if isinstance(entry, Refusal)]
+    refused += [refusal for _, refusal in piece.refused]
+    refusals.record(connection, refused, group=batch.group, topic_id=batch.topic_id)
+    if piece.inserted + len(piece.replayed) + len(refused) != len(batch.entries):
+        raise Unaccounted(
+            f"a batch of {len(batch.entries)} records came to {piece.inserted} inserted, "
+            f"{len(piece.replayed)} replayed and {len(refused)} refused"
+        )
+    skipped = frozenset(piece.replayed) | {ordinal for ordinal, _ in piece.refused}
+    return Stored(batch, piece.inserted, len(piece.replayed), tuple(refused), skipped)
+
+
+def _store_piece(connection: Connection, rows: Sequence[tuple[int, Accepted]]) -> _Piece:
+    """Store trades; where the database refuses one, halve down to it, the earlier half first."""
+    try:
+        with connection.begin_nested():
+            return _insert(connection, rows)
+    except (DBAPIError, psycopg2.Error) as error:
+        if classify(error, connected_before=True) is not FailureClass.DATA:
+            raise
+        if len(rows) == 1:
+            ordinal, accepted = rows[0]
+            return _Piece(refused=((ordinal, _refused_by_database(accepted, error)),))
+    middle = len(rows) // 2
+    earlier = _store_piece(connection, rows[:middle])
+    connection.execute(_EMPTY)
+    later = _store_piece(connection, rows[middle:])
+    connection.execute(_EMPTY)
+    return earlier.plus(later)
+
+
+def _insert(connection: Connection, rows: Sequence[tuple[int, Accepted]]) -> _Piece:
+    staging.fill(connection, rows)
+    inserted = connection.execute(_INSERT).rowcount
+    if inserted == len(rows):
+        return _Piece(inserted)
+    accepted = dict(rows)
+    replayed, refused = [], []
+    for row in connection.execute(_NOT_INSERTED):
+        if row.missing:
+            raise Unaccounted(f"trade {accepted[row.ordinal].trade[:2]} vanished from the table while it was stored")
+        if row.collides:
+            refused.append((row.ordinal, _collision(accepted[row.ordinal], row)))
+        else:
+            replayed.append(row.ordinal)
+    return _Piece(inserted, tuple(replayed), tuple(refused))
+
+
+def _collision(accepted: Accepted, stored: Any) -> Refusal:
+    """A refusal that names each field in which the trade differs from the one in the table."""
+    differing = "; ".join(
+        f"{field} is {_shown(given)}, not {_shown(getattr(stored, field))}"
+        for field in CONTENT
+        if (given := getattr(accepted.trade, field)) != getattr(stored, field)
+    )
+    key = " ".join(f"{field} {getattr(accepted.trade, field)}" for field in KEY)
+    place = f"{stored.source_topic}[{stored.source_partition}]@{stored.source_offset}"
+    detail = f"{key} is stored already, from {place}: {differing}"
+    return Refusal(accepted.record, (Violation(Code.VERSION_COLLISION, detail),), accepted.schema_id)
+
+
+def _refused_by_database(accepted: Accepted, error: DBAPIError | psycopg2.Error) -> Refusal:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    code, detail = Code.DATABASE_REFUSED, str(original).strip()
+    if isinstance(original, psycopg2.Error) and original.diag.message_primary:
+        code = code_of_constraint(original.diag.constraint_name)
+        detail = f"{original.pgcode}: {original.diag.message_primary}"
+    return Refusal(accepted.record, (Violation(code, detail),), accepted.schema_id)
+
+
+def _shown(value: object) -> str:
+    return str(value) if not isinstance(value, str) else repr(value)
+
+
+_staged, _stored = STAGING.columns, TRADES.columns
+_EMPTY: Final = delete(STAGING)
+_INSERT: Final = (
+    insert(TRADES)
+    .from_select(
+        COPIED,
+        # In the order of the key, so that two sinks with the same keys wait for each other instead of deadlocking.
+        select(*(_staged[name] for name in COPIED)).order_by(*(_staged[name] for name in KEY), _staged.ordinal),
+    )
+    .on_conflict_do_nothing(index_elements=KEY)
+)
+# LIMIT keeps the planner from reading all of trades for one batch: each key is looked up in the index.
+_partner = (
+    select(TRADES, literal_column("trades.xmin").label("made_by"))
+    .where(*(_stored[name] == _staged[name] for name in KEY))
+    .limit(1)
+    .lateral("partner")
+)
+_partnered = _partner.columns
+# A row is the work of this very (sub)transaction where its xmin is that of the staged row, which COPY wrote a
+# statement before; of several staged rows with one key, the coordinates tell which of them it is.
+_made_here = func.coalesce(
+    (_partnered.made_by == literal_column(f"{STAGING.name}.xmin"))
+    & (_partnered.source_topic == _staged.source_topic)
+    & (_partnered.source_partition == _staged.source_partition)
+    & (_partnered.source_offset == _staged.source_offset),
+    false(),
+)
+_collides = or_(*(_partnered[name].is_distinct_from(_staged[name]) for name in CONTENT))
+_NOT_INSERTED: Final = (
+    select(
+        _staged.ordinal,
+        _partnered[KEY[0]].is_(None).label("missing"),
+        _collides.label("collides"),
+        # A replay needs none of these; a whole topic may be replayed.
+        *(
+            case((_collides, _partnered[name])).label(name)
+            for name in (*CONTENT, "source_topic", "source_partition", "source_offset")
+        ),
+    )
+    .select_from(STAGING.outerjoin(_partner, true()))
+    .where(~_made_here)
+    .order_by(_staged.ordinal)
+)

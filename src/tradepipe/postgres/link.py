@@ -1,0 +1,172 @@
+"""The one connection to PostgreSQL: transactions under a deadline, tried until they are done."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import psycopg2
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from tradepipe.postgres import session
+from tradepipe.postgres.batch import Unaccounted
+from tradepipe.postgres.deadline import Deadline
+from tradepipe.postgres.failures import FailureClass, classify, failure
+
+__all__ = ["Connection", "Engine", "Link", "Stopped", "TooMuch"]  # the first two for who only names them
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+AT_ONCE: Final = 3
+"""How often a transaction that lost to another one is tried again without waiting."""
+
+
+class Stopped(Exception):
+    """The link was stopped while it waited for another try."""
+
+
+class TooMuch(Exception):
+    """The server's statement timeout ended a statement: less at once may do."""
+
+
+class Link:
+    """
+    A connection that heals.
+
+    All methods but `stop` and `cut` belong to one thread.
+
+    Args:
+        delay: how many seconds to wait before the next try, after so many
+            failed ones in a row.
+
+        on_away: called with the reason, once for each outage.
+
+        on_healed: called with the seconds it took, as the outage ends.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        delay: Callable[[int], float],
+        on_away: Callable[[str], None],
+        on_healed: Callable[[float], None],
+    ) -> None:
+        self._engine = engine
+        self._delay = delay
+        self._on_away = on_away
+        self._on_healed = on_healed
+        self._connection: Connection | None = None
+        self._connected_before = False
+        self._deadline: Deadline | None = None
+        self._stopping = threading.Event()
+        self._tries = 0
+        self._lost = 0
+        self._away_since: float | None = None
+
+    def stop(self) -> None:
+        """Wait for no further try; what runs may finish."""
+        self._stopping.set()
+
+    def cut(self) -> None:
+        """Give up what runs; the server rolls it back."""
+        if self._deadline is not None:
+            self._deadline.cut()
+
+    def close(self) -> None:
+        """Close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            for end in (connection.invalidate, connection.close):
+                with suppress(SQLAlchemyError, psycopg2.Error):
+                    end()
+
+    def connect(self) -> Connection:
+        """The connection; a new one where there is none."""
+        if self._connection is None:
+            self._connection = session.connect(self._engine)
+            self._connected_before = True
+        return self._connection
+
+    def transact(self, work: Callable[[Connection], T], *, before_commit: Callable[[T], None] | None = None) -> T:
+        """Do work in one transaction; `before_commit` hears its result as the last thing before COMMIT."""
+        connection = self.connect()
+        with Deadline(connection, session.CLIENT_DEADLINE) as self._deadline, connection.begin():
+            done = work(connection)
+            if before_commit is not None:
+                before_commit(done)
+        return done
+
+    def insist(self, attempt: Callable[[], T]) -> T:
+        """
+        Try until it is done.
+
+        Raises:
+            TooMuch: the server's statement timeout ended it.
+
+            Stopped: `stop` was called meanwhile.
+
+            Misconfigured: an operator is needed.
+        """
+        while True:
+            try:
+                done = attempt()
+            except (DBAPIError, psycopg2.Error, Unaccounted) as error:
+                self._recover(error)
+            else:
+                self._done()
+                return done
+
+    def away(self, reason: str) -> None:
+        """
+        Count what happened as an outage, and wait until another try is due.
+
+        Raises:
+            Stopped: `stop` was called meanwhile.
+        """
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            self._on_away(reason)
+        self._wait()
+
+    def _recover(self, error: DBAPIError | psycopg2.Error | Unaccounted) -> None:
+        """Make ready for another try, after a wait if need be; raise where another try would be no use."""
+        kind = self._kind(error)
+        if kind is FailureClass.TIMEOUT:
+            raise TooMuch from error
+        if kind is FailureClass.CONTENTION:
+            self._lost += 1
+            logger.info("lost to another transaction, trying again: %s", _first_line(error))
+            if self._lost > AT_ONCE:
+                self._wait()
+        elif kind is FailureClass.AWAY:
+            self.close()
+            self.away(_first_line(error))
+        else:
+            raise failure(error, connected_before=self._connected_before) or error
+
+    def _kind(self, error: DBAPIError | psycopg2.Error | Unaccounted) -> FailureClass:
+        if isinstance(error, Unaccounted):
+            return FailureClass.CONTENTION
+        return classify(error, connected_before=self._connected_before)
+
+    def _wait(self) -> None:
+        self._tries += 1
+        if self._stopping.wait(self._delay(self._tries - 1)):
+            raise Stopped
+
+    def _done(self) -> None:
+        self._tries = self._lost = 0
+        if self._away_since is not None:
+            self._on_healed(time.monotonic() - self._away_since)
+            self._away_since = None
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)

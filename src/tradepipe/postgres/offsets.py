@@ -1,0 +1,171 @@
+"""How far a group has stored each partition, and who may move it: epochs, compare-and-set."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from tradepipe.errors import TopicUnusable, TradepipeError
+from tradepipe.postgres.tables import SINK_OFFSETS
+
+
+class Ownership(NamedTuple):
+    """
+    The right to move a partition's offset, until somebody else claims it.
+
+    The last one to claim owns; whoever held an earlier epoch finds nothing to
+    update and stores nothing (fencing, as in Kleppmann, "How to do distributed
+    locking", 2016, with PostgreSQL's row as the guard).
+    """
+
+    topic: str
+    partition: int
+    epoch: int
+
+
+class Claimed(NamedTuple):
+    """An ownership, and the offset at which its owner goes on."""
+
+    ownership: Ownership
+    next_offset: int
+
+
+class Span(NamedTuple):
+    """The offsets of one partition that one batch covers: from `before` up to, but without, `after`."""
+
+    ownership: Ownership
+    before: int
+    after: int
+
+
+class Fenced(TradepipeError):
+    """Somebody else has claimed a partition, or moved its offset."""
+
+    def __init__(self, ownership: Ownership) -> None:
+        self.ownership = ownership
+        super().__init__(
+            f"{ownership.topic}[{ownership.partition}] is no longer ours: epoch {ownership.epoch} has ended"
+        )
+
+
+def claim(
+    connection: Connection, group: str, *, topic: str, partition: int, topic_id: str | None, start: int, owner: str
+) -> Claimed:
+    """
+    Become the owner of a partition; every earlier owner is fenced once this commits.
+
+    A group that never stored the partition starts at `start`. Waits for a batch
+    of the previous owner that is being committed.
+
+    Raises:
+        TopicUnusable: the offset was stored for another topic of this name.
+    """
+    given = {"topic_id": topic_id, "start": start, "owner": owner}
+    row = connection.execute(_CLAIM, {"group": group, "topic": topic, "partition": partition, **given}).one()
+    if topic_id is not None and row.topic_id != topic_id:
+        raise TopicUnusable(
+            f"topic {topic} was created anew: the group {group} stored its offsets for topic id {row.topic_id}, "
+            f"and the topic's id is now {topic_id}; decide where to go on: python -m tradepipe.sink offsets reset"
+        )
+    return Claimed(Ownership(topic, partition, row.epoch), row.next_offset)
+
+
+def advance(connection: Connection, group: str, spans: Iterable[Span]) -> None:
+    """
+    Move the offsets of a batch, each from exactly where it was left under exactly our epoch.
+
+    Raises:
+        Fenced: one of them is no longer ours; the transaction is to be rolled back.
+    """
+    for span in sorted(spans):
+        moved = connection.execute(
+            _ADVANCE,
+            {
+                "group": group,
+                "of_topic": span.ownership.topic,
+                "of_partition": span.ownership.partition,
+                "of_epoch": span.ownership.epoch,
+                "before": span.before,
+                "after": span.after,
+            },
+        )
+        if moved.rowcount != 1:
+            raise Fenced(span.ownership)
+
+
+class Settlement(NamedTuple):
+    """What became of a batch whose COMMIT was never answered."""
+
+    committed: bool
+    ended: tuple[Ownership, ...]
+
+
+def settle(connection: Connection, group: str, spans: Iterable[Span]) -> Settlement:
+    """
+    Find out whether a batch was committed whose COMMIT was never answered.
+
+    Locks the rows, so that a COMMIT still under way is waited for. A batch is
+    one transaction: one partition that has moved under our epoch proves it all.
+    """
+    stored = {row[:2]: row[2:] for row in connection.execute(_SETTLE, {"group": group, "places": _places(spans)})}
+    committed, ended = False, []
+    for span in spans:
+        found = stored.get((span.ownership.topic, span.ownership.partition))
+        if found == (span.ownership.epoch, span.after) and span.after != span.before:
+            committed = True
+        elif found != (span.ownership.epoch, span.before):
+            ended.append(span.ownership)
+    return Settlement(committed, tuple(ended))
+
+
+def stored(connection: Connection, group: str, topic: str) -> dict[int, int]:
+    """The next offset of each partition that the group has ever claimed."""
+    rows = connection.execute(_STORED, {"group": group, "of_topic": topic})
+    return {row.partition: row.next_offset for row in rows}
+
+
+def _places(spans: Iterable[Span]) -> list[tuple[str, int]]:
+    return [(span.ownership.topic, span.ownership.partition) for span in spans]
+
+
+_columns = SINK_OFFSETS.columns
+_new_owner = insert(SINK_OFFSETS).values(
+    group_id=bindparam("group"),
+    topic=bindparam("topic"),
+    partition=bindparam("partition"),
+    topic_id=bindparam("topic_id"),
+    epoch=1,
+    next_offset=bindparam("start"),
+    owner=bindparam("owner"),
+)
+_CLAIM = _new_owner.on_conflict_do_update(
+    index_elements=[column.name for column in SINK_OFFSETS.primary_key],
+    set_={
+        "epoch": _columns.epoch + 1,
+        "owner": _new_owner.excluded.owner,
+        "topic_id": func.coalesce(_columns.topic_id, _new_owner.excluded.topic_id),
+        "updated_at": func.now(),
+    },
+).returning(_columns.epoch, _columns.next_offset, _columns.topic_id)
+_ADVANCE = (
+    update(SINK_OFFSETS)
+    .where(_columns.group_id == bindparam("group"))
+    .where(_columns.topic == bindparam("of_topic"))
+    .where(_columns.partition == bindparam("of_partition"))
+    .where(_columns.epoch == bindparam("of_epoch"))
+    .where(_columns.next_offset == bindparam("before"))
+    .values(next_offset=bindparam("after"), updated_at=func.now())
+)
+_SETTLE = (
+    select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)
+    .where(_columns.group_id == bindparam("group"))
+    .where(tuple_(_columns.topic, _columns.partition).in_(bindparam("places", expanding=True)))
+    .order_by(_columns.topic, _columns.partition)
+    .with_for_update()
+)
+_STORED = (
+    select(_columns.partition, _columns.next_offset)
+    .where(_columns.group_id == bindparam("group"))
+    .where(_columns.topic == bindparam("of_topic"))
+)

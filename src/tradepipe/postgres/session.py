@@ -1,0 +1,37 @@
+"""The one connection of a sink: its limits, its staging table."""
+
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+
+from tradepipe.postgres import staging
+from tradepipe.postgres.revision import require_revision
+
+CLIENT_DEADLINE: Final = 20.0
+"""Seconds one transaction may take before the client cuts the connection; above `statement_timeout`."""
+
+# Below each other and below the client's deadline, so that waiting for a lock (55P03), a statement that is too
+# much at once (57014) and a frozen backend stay apart. `idle_in_transaction_session_timeout` is the engine's.
+_LIMITS: Final = "SET lock_timeout = '5s'; SET statement_timeout = '15s'"
+
+
+def connect(engine: Engine) -> Connection:
+    """
+    A connection on which batches can be stored; needs session pooling, if any.
+
+    Raises:
+        DatabaseBehind: the database lacks a revision this build needs.
+
+        sqlalchemy.exc.DBAPIError: the server is away, or refuses us.
+    """
+    connection = engine.connect()
+    try:
+        with connection.begin():
+            connection.exec_driver_sql(_LIMITS)
+            require_revision(connection)
+            staging.create(connection)
+    except BaseException:
+        connection.invalidate()
+        connection.close()
+        raise
+    return connection
