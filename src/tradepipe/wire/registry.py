@@ -44,7 +44,7 @@ class _Answer(NamedTuple):
     @property
     def told(self) -> str:
         message = self.body.get("message") if isinstance(self.body, dict) else self.body
-        return f"{self.status} {message}"[:500] if isinstance(message, str) else str(self.status)
+        return f"{self.status} {message}"[:500].strip() if isinstance(message, str) else str(self.status)
 
 
 class SchemaRegistry:
@@ -215,7 +215,7 @@ class SchemaRegistry:
         return _Answer(response.status_code, _json(bytes(read)))
 
     def _read(self, body: object, key: str, kind: type[T]) -> T:
-        return self._expect(body.get(key) if isinstance(body, dict) else body, kind)
+        return self._expect(self._expect(body, dict).get(key), kind)
 
     def _list(self, body: object) -> list[object]:
         return [] if body is None else self._expect(body, list)
@@ -224,7 +224,7 @@ class SchemaRegistry:
         """A part of an answer, if it has the type it must have."""
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             told = repr(value)[:100]
-            raise RegistryAway(f"the registry at {self.url} answered {told} where a {kind.__name__} belongs")
+            raise RegistryAway(f"the registry at {self.url} answered {told} where {kind.__name__} belongs")
         return value
 
 

@@ -1,0 +1,110 @@
+"""The rules, one by one."""
+
+import doctest
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+
+from tradepipe.contract import rules
+from tradepipe.contract.refusal import Code
+from tradepipe.contract.rules import MAX_VERSION, violations
+from tradepipe.contract.trade import Trade
+
+TRADE = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
+
+NOT_IDENTIFIERS = {
+    "empty": "",
+    "65 characters": "T" * 65,
+    "space": "T 1",
+    "backslash": "T\\1",
+    "DEL": "T\x7f",
+    "NUL": "T\x00",
+    "newline at the end": "T1\n",
+    "not ASCII": "Tü",
+    "full-width digit": "T\uff11",
+    "lone surrogate": "T\ud800",
+    "bytes": b"T1",
+    "None": None,
+    "a subclass of str": Code.TRADE_ID,
+}
+
+
+def codes(**changed):
+    return [violation.code for violation in violations(TRADE._replace(**changed))]
+
+
+def test_the_examples_in_the_docstrings_hold():
+    assert 0 == doctest.testmod(rules).failed
+
+
+def test_a_good_trade_breaks_no_rule():
+    assert () == violations(TRADE)
+
+
+@pytest.mark.parametrize("field", ["trade_id", "counterparty_id", "book_id"])
+@pytest.mark.parametrize("value", NOT_IDENTIFIERS.values(), ids=NOT_IDENTIFIERS.keys())
+def test_an_identifier_is_1_to_64_visible_ascii_characters_without_backslash(field, value):
+    assert [field.upper()] == codes(**{field: value})
+
+
+@pytest.mark.parametrize("value", ["!", "~", "T" * 64, "a/b:c'\"%", "$1;--"], ids=str)
+def test_every_other_visible_character_may_stand_in_an_identifier(value):
+    assert [] == codes(trade_id=value)
+
+
+@pytest.mark.parametrize("version", [0, -1, MAX_VERSION + 1, True, 1.0, "1", None], ids=repr)
+def test_a_version_is_a_whole_number_from_1(version):
+    assert [Code.VERSION] == codes(version=version)
+
+
+@pytest.mark.parametrize("version", [1, MAX_VERSION])
+def test_the_first_and_the_last_version_are_good(version):
+    assert [] == codes(version=version)
+
+
+def test_a_trade_may_mature_on_the_day_it_is_made_but_not_before():
+    assert [] == codes(maturity_date=date(2025, 6, 1))
+    assert [Code.MATURITY_DATE] == codes(maturity_date=date(2025, 5, 31))
+
+
+def test_the_day_a_trade_is_made_is_the_day_in_utc():
+    """Half past midnight in Berlin is still the day before."""
+    berlin = timezone(timedelta(hours=2))
+
+    assert [] == codes(created_at=datetime(2025, 6, 1, 0, 30, tzinfo=berlin), maturity_date=date(2025, 5, 31))
+
+
+@pytest.mark.parametrize("value", [datetime(2030, 1, 1, tzinfo=UTC), "2030-01-01", None], ids=repr)
+def test_a_maturity_date_is_a_date(value):
+    assert [Code.MATURITY_DATE] == codes(maturity_date=value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2025, 6, 1),
+        date(2025, 6, 1),
+        1_748_736_000,
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+        datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1))),
+    ],
+    ids=["naive", "date", "number", "before year 1 in UTC", "after year 9999 in UTC"],
+)
+def test_created_at_is_an_instant_of_the_years_1_to_9999(value):
+    """What it has instead gives no day to compare the maturity date with, so that is not judged."""
+    assert [Code.CREATED_AT] == codes(created_at=value, maturity_date=date(1, 1, 1))
+
+
+def test_all_that_is_wrong_is_told_in_the_order_of_the_fields():
+    wrong = Trade("", 0, "", "", date(1999, 1, 1), datetime(2025, 6, 1, tzinfo=UTC))
+
+    told = [violation.code for violation in violations(wrong)]
+
+    assert ["TRADE_ID", "VERSION", "COUNTERPARTY_ID", "BOOK_ID", "MATURITY_DATE"] == told
+
+
+def test_a_detail_names_field_and_value_but_never_a_whole_megabyte():
+    (violation,) = violations(TRADE._replace(book_id="B" * 1_000_000))
+
+    assert violation.detail.startswith("book_id is 'BBB")
+    assert len(violation.detail) < 250

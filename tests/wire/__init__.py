@@ -1,0 +1,1 @@
+"""Tests of trades as bytes, and of the registry."""
