@@ -1,0 +1,147 @@
+"""The house: which room may know which, and where each vendor's library lives."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import tradepipe
+
+ROOT = Path(tradepipe.__file__).parent
+
+ARROWS = {
+    "errors": {"contract"},
+    "contract": {"errors"},
+    "wire": {"errors", "contract"},
+    "kafka": {"errors", "contract"},
+    "postgres": {"errors", "contract"},
+    "metrics": {"errors", "contract"},
+    "pipeline": {"errors", "contract", "wire", "kafka", "postgres", "metrics"},
+    "embedded": {"errors", "contract"},
+    "testing": {"errors", "contract", "embedded", "public"},
+    "cli": {"errors", "contract", "wire", "kafka", "postgres", "pipeline", "metrics", "embedded", "public"},
+    "public": {"errors", "contract", "wire", "pipeline"},
+    "door": {"cli"},
+}
+"""Room → the rooms it may import. `public` is the package itself, `door` what `python -m tradepipe.X` runs."""
+
+HOMES = {
+    "alembic": {"postgres"},
+    "avro": {"contract"},
+    "confluent_kafka": {"kafka", "embedded"},
+    "fastavro": {"wire", "contract", "embedded"},
+    "httpx": {"wire"},
+    "prometheus_client": {"metrics"},
+    "psycopg2": {"postgres", "embedded"},
+    "pytest": {"testing"},
+    "rich": {"cli"},
+    "sqlalchemy": {"postgres"},
+    "typer": {"cli"},
+}
+"""Library → the rooms that may import it."""
+
+IMPURE = {"asyncio", "http", "logging", "os", "socket", "subprocess", "threading", "time", "urllib"}
+"""What a room without a clock, a network and a thread has no use for."""
+
+LOADED_ON_DEMAND = ("alembic", "typer", "rich", "prometheus_client", "confluent_kafka.schema_registry")
+"""What a service that publishes trades should not wait for."""
+
+
+class Import(NamedTuple):
+    """One import: where it stands, and what it names."""
+
+    file: str
+    room: str
+    name: str
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    """The room of a module, by the parts of its name after `tradepipe`."""
+    if parts == ():
+        return "public"
+    if parts[0] in ARROWS:
+        return parts[0]
+    return "door" if len(parts) == 1 else parts[0]
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The modules a file names, also inside its functions; of `from tradepipe import x` the room x, if it is one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            rooms = [
+                f"tradepipe.{alias.name}"
+                for alias in node.names
+                if node.module == "tradepipe" and is_module(alias.name)
+            ]
+            yield from rooms or [node.module or ""]
+
+
+def is_module(name: str) -> bool:
+    return (ROOT / name).is_dir() or (ROOT / f"{name}.py").is_file()
+
+
+def imports() -> Iterator[Import]:
+    """Every import of the package."""
+    for path in sorted(ROOT.rglob("*.py")):
+        inside = path.relative_to(ROOT)
+        parts = inside.with_suffix("").parts
+        room = room_of(() if parts == ("__init__",) else parts)
+        yield from (Import(str(inside), room, name) for name in imported(ast.parse(path.read_text())))
+
+
+IMPORTS = list(imports())
+
+
+def test_every_room_is_on_the_plan():
+    assert {found.room for found in IMPORTS} <= set(ARROWS)
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_a_room_knows_only_the_rooms_its_arrows_point_to(room):
+    known = ARROWS[room] | {room}
+    own = [found for found in IMPORTS if found.room == room and found.name.partition(".")[0] == "tradepipe"]
+
+    assert [] == [found for found in own if room_of(tuple(found.name.split(".")[1:])) not in known]
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_lives_in_its_room(library):
+    found = [found for found in IMPORTS if found.name.partition(".")[0] == library]
+
+    assert [] == [one for one in found if one.room not in HOMES[library]]
+
+
+def test_only_migrations_load_alembic():
+    """The sink checks the revision without it."""
+    assert {"postgres/migrate.py"} == {found.file for found in IMPORTS if found.name.partition(".")[0] == "alembic"}
+
+
+def test_the_contract_is_pure():
+    assert [] == [found for found in IMPORTS if found.room == "contract" and found.name.partition(".")[0] in IMPURE]
+
+
+def test_nobody_imports_a_door():
+    """`python -m` would load it a second time, and every class in it would exist twice."""
+    doors = {f"tradepipe.{Path(found.file).stem}" for found in IMPORTS if found.room == "door"}
+
+    assert [] == [found for found in IMPORTS if found.name in doors]
+
+
+def test_a_door_is_thin():
+    doors = {found.file for found in IMPORTS if found.room == "door"}
+
+    assert [] == [door for door in sorted(doors) if len((ROOT / door).read_text().splitlines()) > 15]
+
+
+def test_importing_the_package_loads_only_what_it_needs():
+    program = "import sys, tradepipe; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert [] == [name for name in done.stdout.split() if name.startswith(LOADED_ON_DEMAND)]
