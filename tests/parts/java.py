@@ -89,7 +89,7 @@ class JavaServer(ABC):
             [java() / "bin" / "java", *arguments],
             log=self.folder / "log",
             folder=self.folder,
-            environment={"PATH": os.defpath, "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **(environment or {})},
+            environment={"HOME": str(self.folder), "LC_ALL": "C.UTF-8", **(environment or {})},
         )
 
     def _end(self, number: int) -> None:

@@ -16,8 +16,8 @@ class Postgres(Launcher):
         self._is_frozen = False
 
     def kill(self) -> None:
-        """End the postmaster as a crash would; its backends notice and follow."""
-        self.server.stop(SIGKILL)
+        """End the server and all its backends as a crash would."""
+        self.server.send_all(SIGKILL)
         self.stop()
 
     def freeze(self) -> None:

@@ -1,5 +1,6 @@
 """A child process that ends with its parent, however the parent ends."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -24,6 +25,9 @@ os.execv(command[0], command)
 """
 # A launcher and not `preexec_fn`: that runs Python between fork and exec, which can deadlock a program with threads.
 # prctl(1) is PR_SET_PDEATHSIG. It comes after setuid, which clears it, and the parent may have died before it.
+
+
+_PASSED_ON: Final = ("PATH", "LD_LIBRARY_PATH")
 
 
 class User(NamedTuple):
@@ -59,13 +63,21 @@ class Child:
         self.log = log
         self._command = self._launched([str(word) for word in command], death, user)
         self._folder = folder
-        self._environment = environment
+        self._environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(
+            environment or {}
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._failure: OSError | None = None
         self._started = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name=f"child {Path(command[0]).name}", daemon=True)
         self._keeper.start()
-        self._started.wait()
+        try:
+            self._started.wait()
+        except BaseException:
+            # Interrupted by a signal: nobody will hold what is being started.
+            self._started.wait()
+            self.stop(SIGKILL)
+            raise
         if self._failure is not None:
             raise self._failure
 
@@ -95,9 +107,12 @@ class Child:
             self._running.send_signal(number)
 
     def send_all(self, number: Signals) -> None:
-        """Send a signal to the process and to its own children."""
-        for pid in (self.pid, *_children_of(self.pid)):
-            os.kill(pid, number)
+        """Send a signal to the process and to its own children, those included that it makes meanwhile."""
+        before = _children_of(self.pid)
+        self.send(number)
+        for pid in {*before, *_children_of(self.pid)}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, at most `timeout` seconds; tells whether it has."""
@@ -141,5 +156,8 @@ class Child:
 
 
 def _children_of(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [int(child) for child in listed.split()]

@@ -72,11 +72,11 @@ class Postgres:
             FileNotFoundError: there are no binaries; the message says what to install.
         """
         if self._server is None:
-            folder = self._prepared()
+            discard = self.close if self._folder is None else self.stop
             try:
-                self._server = self._launch(folder)
+                self._launch(self._prepared())
             except BaseException:
-                self.close()
+                discard()
                 raise
         return self
 
@@ -138,11 +138,14 @@ class Postgres:
             os.chown(data, *self._user)
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
         initdb = self._child(folder, [binaries.folder / "initdb", "-D", data, *options], signal.SIGKILL)
-        initdb.wait()
+        try:
+            initdb.wait()
+        finally:
+            initdb.stop(signal.SIGKILL)
         if initdb.exit_code:
             raise RuntimeError(f"initdb failed: {initdb.said}")
 
-    def _launch(self, folder: Path) -> Child:
+    def _launch(self, folder: Path) -> None:
         assert self._binaries is not None
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -153,21 +156,14 @@ class Postgres:
         command: list[str | Path] = [self._binaries.folder / "postgres", "-D", folder / "data"]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        server = self._child(folder, command, signal.SIGINT)
-        _wait_until_ready(server, self.url)
-        return server
+        self._server = self._child(folder, command, signal.SIGINT)
+        _wait_until_ready(self._server, self.url)
 
     def _child(self, folder: Path, command: list[str | Path], death: signal.Signals) -> Child:
-        # Nothing of our environment: PGDATA, PGPORT and their like would be obeyed.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
-        return Child(
-            command,
-            log=folder / "log",
-            death=death,
-            user=self._user,
-            folder=folder,
-            environment=environment,
-        )
+        # Children do not get our environment: PGDATA, PGPORT and their like would be obeyed.
+        environment = {"LC_ALL": "C.UTF-8"}
+        log = folder / f"{Path(command[0]).name}.log"
+        return Child(command, log=log, death=death, user=self._user, folder=folder, environment=environment)
 
 
 def _another_user() -> User:

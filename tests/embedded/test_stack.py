@@ -1,0 +1,70 @@
+"""All embedded parts together, as `python -m tradepipe.embedded` runs them."""
+
+import signal
+from pathlib import Path
+
+import httpx
+import psycopg2
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.embedded.programs import ask, program
+from tests.eventually import eventually
+from tradepipe.embedded.stack import Stack
+
+RUN = "import runpy; runpy.run_module('tradepipe.embedded', run_name='__main__', alter_sys=True)"
+
+
+def test_the_stack_is_three_parts_with_addresses():
+    with Stack() as stack:
+        stack.create_topic("trades", partitions=6)
+
+        topics = AdminClient({"bootstrap.servers": stack.bootstrap_servers}).list_topics(timeout=10).topics
+        assert 6 == len(topics["trades"].partitions)
+        assert [] == httpx.get(f"{stack.registry_url}/subjects", trust_env=False).json()
+        assert [(1,)] == ask(stack.database_url, "SELECT 1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_tells_addresses_and_leaves_nothing_when_stopped(number):
+    with program(RUN, lines=3) as (command, said):
+        addresses = dict(line.removeprefix("export ").split("=", 1) for line in said)
+        ((folder,),) = ask(addresses["DATABASE_URL"], "SHOW data_directory")
+
+        command.send_signal(number)
+
+        assert 0 == command.wait(20)
+    assert ["DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "SCHEMA_REGISTRY_URL"] == sorted(addresses)
+    assert not Path(folder).parent.exists()
+
+
+def test_the_command_creates_topics():
+    with program(RUN, "--topic", "trades:6", "--topic", "trades.dlq", lines=3) as (_, said):
+        broker = said[0].partition("=")[2]
+
+        topics = AdminClient({"bootstrap.servers": broker}).list_topics(timeout=10).topics
+
+        assert {"trades": 6, "trades.dlq": 4} == {name: len(topic.partitions) for name, topic in topics.items()}
+
+
+def test_a_command_stopped_while_it_starts_leaves_no_server(tmp_path):
+    """Whatever it was doing: the signal comes as early as the interpreter can take it."""
+    with program(RUN, lines=0) as (command, _):
+        eventually(lambda: list(Path(f"/proc/{command.pid}/task").glob("*/children")) and children(command.pid))
+
+        command.terminate()
+
+        assert 0 == command.wait(20)
+    assert [] == children(command.pid)
+
+
+def children(pid):
+    return [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+
+
+def test_the_parts_go_with_the_stack():
+    with Stack() as stack:
+        url = stack.database_url
+
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(url)
