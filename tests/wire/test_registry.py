@@ -170,7 +170,7 @@ def test_an_answer_that_is_none_is_away(answer):
 
 @pytest.mark.parametrize("body", [{"id": True}, {"id": "5"}, {}, "5", 5.0], ids=repr)
 def test_an_id_is_a_number(body):
-    with pytest.raises(RegistryAway, match="where (int|dict) belongs"):
+    with pytest.raises(RegistryAway, match=r"where (int|dict) belongs"):
         call("register", Script((200, body)))
 
 

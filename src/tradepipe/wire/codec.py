@@ -18,7 +18,8 @@ from tradepipe.contract.history import current
 from tradepipe.contract.refusal import Code, Violation
 from tradepipe.contract.trade import Trade
 from tradepipe.errors import InvalidTrade, UndecodableRecord
-from tradepipe.wire.admission import UnknownFields, admit, parse, plain
+from tradepipe.wire.admission import UnknownFields, admit
+from tradepipe.wire.resolution import parse, plain
 
 MAX_BODY: Final = 1_048_576
 """Bytes of a body that is decoded; Kafka's own default limit for a record lies there too."""
@@ -137,7 +138,8 @@ class Decoder:
         The trade in a body.
 
         Its rules are not looked at, but for a date and an instant that Python
-        cannot hold.
+        cannot hold. One malformation passes: fastavro takes a number of more
+        than ten bytes for its lowest 64 bits.
 
         Raises:
             UndecodableRecord: with `MATURITY_DATE` or `CREATED_AT` outside the

@@ -60,9 +60,10 @@ class SchemaRegistry:
             `http://localhost:8080/apis/ccompat/v7`. User and password in it are
             sent as basic authentication and never shown.
 
-        timeout: seconds for a whole call, its retries included. A call ends
-            at the latest when that has passed and the read then under way has
-            brought something or timed out too.
+        timeout: seconds for a whole call, its retries included. Each wait for
+            the network gets what is left of it, and a body that drips in is
+            given up when it has passed; only the head of an answer, a few
+            hundred bytes, may drip for longer.
 
         retries: how often a call is sent again after a transport error, 408,
             425, 429 or 5xx, each time after a random delay.
@@ -166,7 +167,7 @@ class SchemaRegistry:
         """The body of a good answer, or None for what the registry says is absent."""
         answer = self._answer(method, path, None if request is None else json.dumps(request).encode())
         if 200 <= answer.status < 300:
-            return {} if answer.body is None else answer.body
+            return {} if answer.body is None else answer.body  # None is for what is absent
         told = f"the registry at {self.url} answered {method} {path} with {answer.told}"
         if answer.status == 404:
             if answer.says_absent:
