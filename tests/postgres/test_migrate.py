@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import uuid
 from importlib import resources
 from pathlib import Path
 
@@ -86,12 +87,13 @@ def alembic(database: str | None, *arguments: str) -> subprocess.CompletedProces
 def created(parts):
     """The URL of a database whose tables were made from the MetaData."""
     server = parts.postgres.start()
-    url = server.create_database("made_from_metadata")
+    name = f"test_{uuid.uuid4().hex}"
+    url = server.create_database(name)
     with connect(url) as connection:
         METADATA.create_all(connection)
         connection.commit()
     yield url
-    server.drop_database("made_from_metadata")
+    server.drop_database(name)
 
 
 @pytest.fixture
@@ -201,6 +203,13 @@ def test_a_table_of_our_name_is_not_overwritten(database):
         migrate.upgrade(database)
 
     assert {"trades"} == tables(database)
+
+
+def test_a_target_that_does_not_exist_is_told(migrated):
+    with pytest.raises(Misconfigured, match="cannot downgrade to 'nowhere'"):
+        migrate.downgrade(migrated, "nowhere")
+
+    assert head() == migrate.current(migrated)
 
 
 def test_a_database_that_is_away_is_told():

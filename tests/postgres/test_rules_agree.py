@@ -1,5 +1,6 @@
 """Python's verdict on a trade is PostgreSQL's: the rules and the CHECKs are one contract, written twice."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -62,11 +63,12 @@ def _shifted(day: date, days: int) -> date:
 def table(parts) -> Iterator[Connection]:
     """A connection to one database for the whole module: nothing is ever committed."""
     server = parts.postgres.start()
-    url = server.create_database("rules_agree")
+    name = f"test_{uuid.uuid4().hex}"
+    url = server.create_database(name)
     migrate.upgrade(url)
     with engine(url, application_name="test").connect() as connection:
         yield connection
-    server.drop_database("rules_agree")
+    server.drop_database(name)
 
 
 def refused_as(table: Connection, trade: Trade) -> str | None:

@@ -99,8 +99,9 @@ def test_a_trade_that_matures_today_has_not_expired(connection):
 
 
 def test_one_trade_is_looked_up_by_the_primary_key(connection):
-    """Neither the whole view nor the whole table is read for it, nor anything sorted."""
-    connection.execute(text("SET enable_seqscan = off"))
+    """An empty table would be read whole; what counts is that the index can serve the order."""
+    for other in ("seqscan", "bitmapscan", "sort"):
+        connection.execute(text(f"SET enable_{other} = off"))
 
     plan = connection.scalars(text("EXPLAIN SELECT * FROM current_trades WHERE trade_id = 'T1'")).all()
 

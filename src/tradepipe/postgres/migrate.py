@@ -8,8 +8,10 @@ from typing import Final, NamedTuple
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
+from tradepipe.errors import Misconfigured
 from tradepipe.postgres import revision
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.failures import translated
@@ -50,7 +52,11 @@ def upgrade(database: str) -> Migration:
 
 
 def downgrade(database: str, target: str) -> Migration:
-    """Take a database back to an earlier revision, or to `base`: what the revisions in between made is dropped."""
+    """
+    Take a database back to an earlier revision, or to `base`: what the revisions in between made is dropped.
+
+    Raises as `upgrade` does, and `Misconfigured` for a target or a database this build does not know.
+    """
     with _connected(database) as connection, locked(connection):
         before = revision.current(connection)
         connection.commit()
@@ -96,4 +102,7 @@ def _run(connection: Connection, verb: str, target: str) -> None:
         config = Config(attributes={"connection": connection})
         # ConfigParser reads a percent sign as the start of an interpolation.
         config.set_main_option("script_location", str(directory).replace("%", "%%"))
-        {"upgrade": command.upgrade, "downgrade": command.downgrade}[verb](config, target)
+        try:
+            {"upgrade": command.upgrade, "downgrade": command.downgrade}[verb](config, target)
+        except CommandError as error:
+            raise Misconfigured(f"cannot {verb} to {target!r}: {error}") from error
