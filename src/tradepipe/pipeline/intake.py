@@ -81,6 +81,11 @@ class Intake:
         return self._topic_id
 
     @property
+    def reading(self) -> bool:
+        """Whether any partition is being read."""
+        return any(partition.reading for partition in self._partitions.values())
+
+    @property
     def held(self) -> int:
         """How many judged records wait for the writer."""
         return len(self._held)

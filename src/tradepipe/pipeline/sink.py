@@ -37,6 +37,9 @@ GRACE: Final = 20.0
 QUIET: Final = 0.5
 """Seconds to wait for a record while there is nothing else to do; a stop is noticed as late."""
 
+EAGER: Final = 0.05
+"""Seconds to wait for a record while no partition is read; an assignment is noticed as late."""
+
 BRISK: Final = 0.01
 """Seconds to wait for a record while the writer works; its end is noticed as late."""
 
@@ -266,7 +269,7 @@ class Sink:
             room = 0
         if room > 0 and self._intake.held_bytes < BATCH_BYTES:
             self._full_since = None
-            self._intake.read(room, BRISK if self._writer.busy else QUIET)
+            self._intake.read(room, BRISK if self._writer.busy else QUIET if self._intake.reading else EAGER)
         elif self._intake.paused:
             self._intake.read(1, QUIET)
         else:

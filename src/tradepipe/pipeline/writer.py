@@ -200,9 +200,9 @@ class Writer:
             start=claim.start,
             owner=self._owner,
         )
-        since = claimed.next_offset - WINDOW
-        refused = refusals.recent(connection, topic=topic, topic_id=topic_id, partition=partition, since=since)
-        self._ceiling.prime(partition, begin=claim.begin, next_offset=claimed.next_offset, refused=refused)
+        end = claimed.next_offset
+        refused = refusals.between(connection, end - WINDOW, end, topic=topic, topic_id=topic_id, partition=partition)
+        self._ceiling.prime(partition, begin=claim.begin, next_offset=end, refused=refused)
         return claimed
 
     def _store(self, batch: Batch) -> None:

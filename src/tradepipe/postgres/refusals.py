@@ -15,10 +15,12 @@ def record(connection: Connection, refusals: Sequence[Refusal], *, group: str, t
         connection.execute(_RECORD, [_row(refusal, group, topic_id) for refusal in refusals])
 
 
-def recent(connection: Connection, *, topic: str, topic_id: str | None, partition: int, since: int) -> list[int]:
-    """The offsets from `since` on at which a partition's records were refused, in ascending order."""
-    place = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition, "since": since}
-    return list(connection.scalars(_RECENT, place))
+def between(
+    connection: Connection, first: int, end: int, *, topic: str, topic_id: str | None, partition: int
+) -> list[int]:
+    """The offsets from `first` up to, but without, `end` at which a partition's records were refused, in order."""
+    place = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
+    return list(connection.scalars(_BETWEEN, {**place, "first": first, "end": end}))
 
 
 def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, object]:
@@ -45,11 +47,12 @@ def _storable(text: str) -> str:
 _RECORD = insert(TRADE_REFUSALS).on_conflict_do_nothing(
     index_elements=[column.name for column in TRADE_REFUSALS.primary_key]
 )
-_RECENT = (
+_BETWEEN = (
     select(TRADE_REFUSALS.columns.offset)
     .where(TRADE_REFUSALS.columns.topic == bindparam("of_topic"))
     .where(TRADE_REFUSALS.columns.topic_id == bindparam("of_topic_id"))
     .where(TRADE_REFUSALS.columns.partition == bindparam("of_partition"))
-    .where(TRADE_REFUSALS.columns.offset >= bindparam("since"))
+    .where(TRADE_REFUSALS.columns.offset >= bindparam("first"))
+    .where(TRADE_REFUSALS.columns.offset < bindparam("end"))
     .order_by(TRADE_REFUSALS.columns.offset)
 )
