@@ -94,21 +94,17 @@ class Topics:
         Raises:
             TopicUnusable: the topic is compacted.
         """
-        resource = ConfigResource(ResourceType.TOPIC, name)
-        try:
-            answer = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource].result()
-        except KafkaException as error:
-            code = error_of(error).code()
-            if code in _CANNOT_BE_ASKED or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                logger.debug("the broker does not tell the configuration of %s: %s", name, error_of(error).str())
-                return
-            raise _missing(name, error) from error
-        policy = answer["cleanup.policy"].value
+        policy = self._settings(name).get("cleanup.policy", "delete")
         if "compact" in policy:
             raise TopicUnusable(
                 f"topic {name} has cleanup.policy={policy}: compaction would drop versions of trades; "
                 f"set cleanup.policy=delete, or name another topic"
             )
+
+    def max_message_bytes(self, name: str) -> int | None:
+        """The largest batch of records the topic takes, in bytes; None where the broker does not say."""
+        limit = self._settings(name).get("max.message.bytes")
+        return None if limit is None else int(limit)
 
     def extents(self, name: str, partitions: Iterable[int]) -> dict[int, Extent]:
         """Where the log of each partition begins and ends now."""
@@ -137,6 +133,19 @@ class Topics:
                 return False
             raise failure(error_of(error), f"topic {name} could not be created") from error
         return True
+
+    def _settings(self, name: str) -> dict[str, str]:
+        """The topic's configuration; empty where the broker does not tell us."""
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        try:
+            answer = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource].result()
+        except KafkaException as error:
+            code = error_of(error).code()
+            if code in _CANNOT_BE_ASKED or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                logger.debug("the broker does not tell the configuration of %s: %s", name, error_of(error).str())
+                return {}
+            raise _missing(name, error) from error
+        return {setting: entry.value for setting, entry in answer.items() if entry.value is not None}
 
     def _offsets(self, specs: dict[TopicPartition, OffsetSpec]) -> dict[int, int]:
         if not specs:

@@ -1,0 +1,218 @@
+"""Records on their way into the log: back-pressure, delivery reports, a client that is made anew when it is lost."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException
+
+from tradepipe.errors import BrokerAway
+from tradepipe.kafka.client import Config, producer_config
+from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
+from tradepipe.kafka.topics import Topics
+
+logger = logging.getLogger(__name__)
+
+STEP: Final = 0.1
+"""Seconds between two looks at a deadline, or for a signal."""
+
+PURGE_TIMEOUT: Final = 5.0
+
+_DEFINITE: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+"""Verdicts after which a record is not in the log, unless an earlier try of it may have got through."""
+
+
+class Undelivered(NamedTuple):
+    """A record that was not acknowledged; `refused` says that it is certainly not in the log."""
+
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    refused: bool
+
+
+class Outbox:
+    """
+    Send records to one topic, each into the log once if it is acknowledged.
+
+    librdkafka keeps trying for as long as it takes; what it gives up is told by
+    `undelivered`. A client that reports a fatal error is given up with all it
+    had in hand, and another one takes its place.
+    """
+
+    def __init__(self, config: Config, *, topic: str) -> None:
+        self._given = dict(config)
+        self._config = producer_config(config)
+        self._topic = topic
+        self._client: confluent_kafka.Producer | None = None
+        self._opening = threading.Lock()
+        self._undelivered: list[Undelivered] = []
+        self._troubled_at = float("-inf")
+        self._fatal: KafkaError | None = None
+
+    def __len__(self) -> int:
+        return len(self._client) if self._client is not None else 0
+
+    def open(self) -> None:
+        """
+        Make the client, with batches no larger than the topic takes.
+
+        Raises:
+            TopicUnusable: there is no such topic.
+
+            Misconfigured: librdkafka refuses the configuration.
+        """
+        with self._opening:
+            if self._client is None:
+                limits = self._limits()
+                self._client = self._made(limits)
+
+    def send(self, key: bytes | str, value: bytes | None, *, timeout: float | None = None) -> Undelivered | None:
+        """
+        Put a record into the queue; where that is full, wait for room.
+
+        Returns the record when it is refused on the spot, as one too large is.
+
+        Raises:
+            BrokerAway: there was no room within `timeout` seconds; the record is not sent.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            client = self._opened()
+            try:
+                client.produce(self._topic, value, key)
+            except BufferError:
+                self._make_room(client, deadline)
+            except KafkaException as error:
+                told = error_of(error)
+                if classify(told) is not FailureClass.FATAL:
+                    return Undelivered(_bytes(key), value, _reason(told), refused=True)
+                self._fatal = told
+            else:
+                self._serve(client, 0)
+                return None
+
+    def wait(self, timeout: float | None) -> int:
+        """Wait until every record is acknowledged or given up; the number left after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (left := len(self)) and (deadline is None or time.monotonic() < deadline):
+            self._serve(self._opened(), STEP)
+        return left
+
+    def undelivered(self) -> list[Undelivered]:
+        """The records that failed since the last call."""
+        failed, self._undelivered = self._undelivered, []
+        return failed
+
+    def abandon(self, reason: str) -> None:
+        """Give up all that is not acknowledged; each such record counts as possibly in the log."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        before = len(self._undelivered)
+        client.purge()
+        deadline = time.monotonic() + PURGE_TIMEOUT
+        while len(client) and time.monotonic() < deadline:
+            _guarded(lambda: client.poll(STEP))
+        for number in range(before, len(self._undelivered)):
+            if not self._undelivered[number].refused:
+                self._undelivered[number] = self._undelivered[number]._replace(reason=reason)
+
+    def _opened(self) -> confluent_kafka.Producer:
+        if self._fatal is not None:
+            fatal, self._fatal = self._fatal, None
+            logger.warning("Kafka's client reported a fatal error and is made anew: %s", fatal.str())
+            self.abandon(f"given up after a fatal error: {fatal.str()}")
+        if self._client is None:
+            self.open()
+        assert self._client is not None
+        return self._client
+
+    def _made(self, limits: dict[str, int]) -> confluent_kafka.Producer:
+        callbacks: dict[str, Callable[..., None]] = {"on_delivery": self._on_report, "error_cb": self._on_error}
+        try:
+            return confluent_kafka.Producer({**limits, **self._config, **callbacks})
+        except KafkaException as error:
+            raise failure(error_of(error), "Kafka's client cannot be configured so") from error
+
+    def _limits(self) -> dict[str, int]:
+        """
+        Batch sizes below what the topic takes: librdkafka never splits a batch that the broker finds too large.
+
+        A broker that is away is not waited for: its defaults and librdkafka's agree.
+        """
+        topics = Topics(self._given, request_timeout=PURGE_TIMEOUT)
+        try:
+            topics.describe(self._topic)
+            largest = topics.max_message_bytes(self._topic)
+        except BrokerAway as error:
+            logger.warning("Kafka is away, sending as soon as it is back: %s", error)
+            return {}
+        if largest is None:
+            return {}
+        return {"message.max.bytes": max(largest, 1_000), "batch.size": min(largest, 1_000_000)}
+
+    def _make_room(self, client: confluent_kafka.Producer, deadline: float | None) -> None:
+        if deadline is not None and time.monotonic() >= deadline:
+            raise BrokerAway(
+                f"the queue to topic {self._topic} is full with {len(client)} records, none of them acknowledged in time"
+            )
+        self._serve(client, STEP)
+
+    def _serve(self, client: confluent_kafka.Producer, timeout: float) -> None:
+        error = _guarded(lambda: client.poll(timeout))
+        if error is not None:
+            self._fatal = error
+
+    def _on_report(self, error: KafkaError | None, message: confluent_kafka.Message) -> None:
+        if error is None:
+            return
+        produced_at = time.monotonic() - (message.latency() or 0.0)
+        refused = error.code() in _DEFINITE and produced_at > self._troubled_at
+        self._undelivered.append(Undelivered(message.key(), message.value(), _reason(error), refused))
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Called inside poll. After trouble on the way, an earlier try of a record may have got through."""
+        kind = classify(error)
+        if kind is FailureClass.FATAL:
+            self._fatal = error
+        if time.monotonic() - self._troubled_at > 30:
+            logger.warning("Kafka: %s", error.str())
+        self._troubled_at = time.monotonic()
+
+
+def _guarded(serve: Callable[[], object]) -> KafkaError | None:
+    """librdkafka's fatal error, should serving callbacks bring one up; it may come wrapped in a SystemError."""
+    try:
+        serve()
+    except (KafkaException, SystemError) as error:
+        return error_of(error)
+    return None
+
+
+def _reason(error: KafkaError) -> str:
+    return f"{error.str()} ({error.name()})"
+
+
+def _bytes(key: bytes | str) -> bytes:
+    return key.encode() if isinstance(key, str) else key
