@@ -1,7 +1,6 @@
 """The embedded PostgreSQL."""
 
 import os
-import tempfile
 import threading
 from pathlib import Path
 
@@ -22,15 +21,6 @@ with Postgres() as postgres:
 """
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start it as another user")
-
-
-@pytest.fixture
-def temporary(monkeypatch):
-    """A place for temporary folders that no other program uses, and that any user may pass through."""
-    with tempfile.TemporaryDirectory() as place:
-        Path(place).chmod(0o755)
-        monkeypatch.setattr(tempfile, "tempdir", place)
-        yield Path(place)
 
 
 def test_a_database_is_empty_and_in_utc(database):

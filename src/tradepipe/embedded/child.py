@@ -108,6 +108,8 @@ class Child:
 
     def send_all(self, number: Signals) -> None:
         """Send a signal to the process and to its own children, those included that it makes meanwhile."""
+        if not self.is_alive:
+            return
         before = _children_of(self.pid)
         self.send(number)
         for pid in {*before, *_children_of(self.pid)}:

@@ -11,6 +11,7 @@ from typing import Final
 _PREFIX: Final = "tradepipe-"
 _LOCK: Final = "owner"
 _UNLOCKED_IS_ABANDONED_AFTER: Final = 60.0  # seconds; a folder has its lock within milliseconds
+_WRITERS_END_WITHIN: Final = 5.0  # seconds
 
 
 class Folder:
@@ -26,12 +27,19 @@ class Folder:
         sweep()
         self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-"))
         self.path.chmod(0o711)
-        self._lock = (self.path / _LOCK).open("w")
+        # Locked before it bears its name: a sweeper that locked it first would take us for dead.
+        unnamed = self.path / f"{_LOCK}.new"
+        self._lock = unnamed.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unnamed.rename(self.path / _LOCK)
 
     def close(self) -> None:
-        """Remove the folder and all in it."""
+        """Remove the folder and all in it; processes that were killed a moment ago may still be writing."""
+        deadline = time.monotonic() + _WRITERS_END_WITHIN
         shutil.rmtree(self.path, ignore_errors=True)
+        while self.path.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
 
 

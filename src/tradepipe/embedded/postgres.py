@@ -140,8 +140,9 @@ class Postgres:
         initdb = self._child(folder, [binaries.folder / "initdb", "-D", data, *options], signal.SIGKILL)
         try:
             initdb.wait()
-        finally:
-            initdb.stop(signal.SIGKILL)
+        except BaseException:
+            initdb.send_all(signal.SIGKILL)
+            raise
         if initdb.exit_code:
             raise RuntimeError(f"initdb failed: {initdb.said}")
 

@@ -2,9 +2,9 @@
 
 import argparse
 import signal
+import threading
 from contextlib import ExitStack
-from types import FrameType
-from typing import NoReturn, Self
+from typing import Self
 
 from tradepipe.embedded.broker import DEFAULT_PARTITIONS, Broker
 from tradepipe.embedded.postgres import Postgres
@@ -72,7 +72,7 @@ class Stack:
         self.close()
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Start all parts, print their addresses as lines for a shell, and wait for SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m tradepipe.embedded", description=main.__doc__)
     parser.add_argument("--topic", action="append", default=[], metavar="NAME[:PARTITIONS]", help="create a topic")
@@ -83,7 +83,6 @@ def main() -> NoReturn:
         for variable, value in stack.environment.items():
             print(f"export {variable}={value}", flush=True)
         stopped.wait()
-    raise SystemExit(0)
 
 
 def _topic(text: str, parser: argparse.ArgumentParser) -> tuple[str, int]:
@@ -94,22 +93,24 @@ def _topic(text: str, parser: argparse.ArgumentParser) -> tuple[str, int]:
 
 
 class Stopped:
-    """Within the block, the first SIGINT or SIGTERM ends the block quietly; further ones cannot disturb its end."""
+    """
+    Within the block, SIGINT and SIGTERM interrupt nothing: `wait` returns after the first of them.
 
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
-        return self
+    So what is being started is held by somebody when it is time to end it, and a
+    second signal cannot disturb the end.
+    """
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
 
     def wait(self) -> None:
         """Wait for the signal."""
-        while True:
-            signal.pause()
+        self._asked.wait()
 
-    def _stop(self, number: int, frame: FrameType | None) -> NoReturn:
-        for other in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._asked.set())
+        return self
 
-    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> bool:
-        return kind is KeyboardInterrupt
+    def __exit__(self, *raised: object) -> None:
+        """Leave the signals caught: the program is about to end."""
