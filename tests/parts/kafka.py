@@ -118,5 +118,5 @@ class Kafka(JavaServer):
 
     @staticmethod
     def _leaders(admin: AdminClient, name: str) -> int:
-        partitions = admin.list_topics(timeout=10).topics[name].partitions.values()
-        return sum(partition.leader >= 0 for partition in partitions)
+        topic = admin.list_topics(timeout=10).topics.get(name)
+        return 0 if topic is None else sum(partition.leader >= 0 for partition in topic.partitions.values())
