@@ -175,7 +175,7 @@ class Outbox:
     def _make_room(self, client: confluent_kafka.Producer, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
             raise BrokerAway(
-                f"the queue to topic {self._topic} is full with {len(client)} records, none of them acknowledged in time"
+                f"the queue to topic {self._topic} is full: {len(client)} records wait, none was acknowledged in time"
             )
         self._serve(client, STEP)
 
