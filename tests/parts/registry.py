@@ -49,5 +49,6 @@ class Registry(JavaServer):
             "QUARKUS_LOG_LEVEL": "WARN",
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "h2",
-            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{self.folder}/registry",
+            # Written at once: H2 otherwise keeps a commit in memory for half a second, and a kill would lose it.
+            "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{self.folder}/registry;WRITE_DELAY=0",
         }
