@@ -50,8 +50,12 @@ _ALIASES: Final = {
 }
 _REFUSED: Final = {
     "plugin.library.paths": "it loads code into this process",
+    "ssl.engine.location": "it loads code into this process",
+    "ssl.providers": "it loads code into this process",
     "sasl.kerberos.kinit.cmd": "it runs a shell command",
     "enable.sasl.oauthbearer.unsecure.jwt": "it accepts tokens nobody signed",
+    # Its properties win over those beside it, ours among them.
+    "default.topic.config": "give its properties by themselves",
 }
 _REFUSED_VALUES: Final = {
     ("enable.ssl.certificate.verification", "false"): "anybody could answer for the broker",
