@@ -1,0 +1,175 @@
+"""
+`python -m benchmarks.sink`: the sink on real parts, beside a script that commits row by row.
+
+The same trades, the same table, the same run: what counts is the ratio. Then
+what no speed may cost: a fresh group stores nothing twice, and sinks that are
+killed lose nothing. Ends with 1 if any of that does not hold.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.kills import kill_and_restart
+from benchmarks.published import Published, publish
+from benchmarks.report import line, machine, spread
+from benchmarks.row_by_row import store_row_by_row
+from benchmarks.stored import Verdict, verdict
+from tests.parts.real import RealParts
+from tradepipe import Sink
+from tradepipe.pipeline.sink import Counts
+from tradepipe.postgres import migrate
+
+
+class Run(NamedTuple):
+    """
+    One sink from its start to the end of the topic.
+
+    `seconds` counts all, joining the group included; `storing` from the first
+    COMMIT to the last, in which `storing_records` were stored; `cpu` is the time
+    of the sink's own process.
+    """
+
+    counts: Counts
+    seconds: float
+    storing: float
+    storing_records: int
+    cpu: float
+
+    @property
+    def records(self) -> int:
+        return self.counts.stored + self.counts.replayed
+
+
+def main() -> int:
+    options = _options()
+    # A sink that was killed keeps its partitions until its session has ended; warnings of that kind are no news here.
+    logging.basicConfig(level=logging.ERROR)
+    parts = RealParts()
+    try:
+        return _measure(parts, options)
+    finally:
+        parts.close()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sink", description="Measure the sink on real parts.")
+    parser.add_argument("--trades", type=int, default=100_000, help="how many are published")
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--row-by-row", type=int, default=3_000, help="how many of them the reference stores")
+    parser.add_argument("--runs", type=int, default=3, help="of the sink and of the reference, in turn")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def _measure(parts: RealParts, options: argparse.Namespace) -> int:
+    line("machine", machine(parts))
+    line("seed", str(options.seed))
+    published = publish(parts, count=options.trades, partitions=options.partitions, seed=options.seed)
+    line("made and published, trades/s", f"{published.count / published.seconds:,.0f}")
+    runs, verdicts = _compare(parts, published, options)
+    verdicts.append(_kill(parts, published, options, runs))
+    holds = all(verdicts)
+    line("every promise held", "yes" if holds else "NO")
+    return 0 if holds else 1
+
+
+def _compare(parts: RealParts, published: Published, options: argparse.Namespace) -> tuple[list[Run], list[bool]]:
+    """The reference and the sink in turn, so that a slow minute of the machine hits both."""
+    reference, runs, replays, verdicts = [], [], [], []
+    for number in range(options.runs):
+        with _database(parts) as database:
+            rows = min(options.row_by_row, published.count)
+            seconds = store_row_by_row(published, database, rows=rows, group=f"rows-{number}")
+            reference.append(rows / seconds)
+        with _database(parts) as database:
+            runs.append(_store(published, database, f"sink-{number}"))
+            verdicts.append(_told(verdict(published, database, f"sink-{number}")))
+            replays.append(_store(published, database, f"again-{number}"))
+            verdicts.append(_nothing_new(replays[-1], published))
+    ours = [run.records / run.seconds for run in runs]
+    steady = [run.storing_records / run.storing for run in runs]
+    line("row by row, records/s", spread(reference))
+    line("sink, start to end, records/s", spread(ours))
+    line("sink, first to last COMMIT, records/s", spread(steady))
+    line("sink, CPU µs a record", spread([run.cpu / run.records * 1e6 for run in runs], 1))
+    line("ratio, start to end", spread([our / row for our, row in zip(ours, reference, strict=True)], 1))
+    line("ratio, first to last COMMIT", spread([our / row for our, row in zip(steady, reference, strict=True)], 1))
+    line("fresh group, start to end, records/s", spread([run.records / run.seconds for run in replays]))
+    line("fresh group: new rows, replays", f"{replays[0].counts.stored}, {replays[0].counts.replayed}")
+    return runs, verdicts
+
+
+def _kill(parts: RealParts, published: Published, options: argparse.Namespace, runs: list[Run]) -> bool:
+    storing = median(run.storing for run in runs)
+    starting = median(run.seconds for run in runs) - storing
+    with _database(parts) as database:
+        killed = kill_and_restart(
+            published,
+            database,
+            "killed",
+            kills=options.kills,
+            seed=options.seed,
+            starting=starting,
+            storing=storing,
+        )
+        found = verdict(published, database, "killed")
+    line("kill -9 and restart", f"{killed.hit} of {options.kills} hit a running sink, {killed.seconds:.0f} s in all")
+    line("rows, missing, replayed, refused", f"{found.rows}, {found.missing}, {killed.replayed}, {found.refusals}")
+    line("same content, every offset at its end", f"{found.same_content}, {found.at_end}")
+    return found.holds and killed.replayed == 0
+
+
+def _store(published: Published, database: str, group: str) -> Run:
+    """One sink, in this process."""
+    commits: list[tuple[float, int]] = []
+    begin, cpu = time.perf_counter(), time.process_time()
+    with Sink(
+        published.kafka,
+        registry=published.registry,
+        database=database,
+        topic=published.topic,
+        subject=published.subject,
+        group=group,
+        on_stored=lambda stored: commits.append((time.perf_counter(), len(stored.batch.entries))),
+    ) as sink:
+        counts = sink.run(until_end=True)
+    end = time.perf_counter()
+    # The first batch was read before its COMMIT, so it belongs to the start.
+    storing, records = commits[-1][0] - commits[0][0], sum(size for _, size in commits[1:])
+    return Run(counts, end - begin, storing, records, time.process_time() - cpu)
+
+
+def _told(found: Verdict) -> bool:
+    if not found.holds:
+        line("NOT AS ACKNOWLEDGED", str(found))
+    return found.holds
+
+
+def _nothing_new(run: Run, published: Published) -> bool:
+    nothing_new = (run.counts.stored, run.counts.replayed, dict(run.counts.refused)) == (0, published.count, {})
+    if not nothing_new:
+        line("A FRESH GROUP CAME TO", str(run.counts))
+    return nothing_new
+
+
+@contextmanager
+def _database(parts: RealParts) -> Iterator[str]:
+    """A database of its own for each measurement: empty, and at the head."""
+    name = f"bench_{time.monotonic_ns()}"
+    url = parts.postgres.create_database(name)
+    try:
+        migrate.upgrade(url)
+        yield url
+    finally:
+        parts.postgres.drop_database(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
