@@ -8,11 +8,13 @@ import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from tradepipe.contract.record import Record
-from tradepipe.errors import OffsetOutOfRange, TradepipeError
+from tradepipe.errors import Misconfigured, OffsetOutOfRange
 from tradepipe.kafka.client import Config, consumer_config, is_cooperative
 from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
 
 logger = logging.getLogger(__name__)
+
+_ADVICE_ON_FATAL: Final = "; check group.protocol, and that no two members have the same group.instance.id"
 
 
 class Assignment(NamedTuple):
@@ -53,7 +55,7 @@ class Consumer:
         self._client: confluent_kafka.Consumer | None = None
         self._readings: dict[int, _Reading] = {}
         self._assigned = 0
-        self._broken: TradepipeError | None = None
+        self._broken: Misconfigured | None = None
         self.gaps = 0
         """Offsets passed over because the log holds no record there, such as transaction markers."""
 
@@ -192,16 +194,17 @@ class Consumer:
         elif classify(error) is FailureClass.AWAY:
             logger.info("Kafka: %s", error.str())
         else:
-            raise failure(error, f"topic {self._topic} cannot be consumed")
+            raise self._unreadable(error)
 
     def _seek(self, partition: int, offset: int) -> bool:
         try:
             self._opened().seek(TopicPartition(self._topic, partition, offset))
         except KafkaException as error:
-            # _STATE: the assignment has not reached librdkafka's fetcher yet.
-            if error_of(error).code() in {KafkaError._STATE, KafkaError._UNKNOWN_PARTITION, KafkaError._TIMED_OUT}:
+            told = error_of(error)
+            # The assignment has not reached librdkafka's fetcher yet, or has just left it.
+            if classify(told) is FailureClass.AWAY or told.code() == KafkaError._UNKNOWN_PARTITION:
                 return False
-            raise failure(error_of(error), f"{self._topic}[{partition}] cannot be read from {offset}") from error
+            raise failure(told, f"{self._topic}[{partition}] cannot be read from {offset}") from error
         return True
 
     def _on_assign(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
@@ -234,7 +237,12 @@ class Consumer:
         if kind is FailureClass.AWAY:
             _away.info("Kafka: %s", error.str())
         else:
-            self._broken = failure(error, f"topic {self._topic} cannot be consumed")
+            self._broken = self._unreadable(error)
+
+    def _unreadable(self, error: KafkaError) -> Misconfigured:
+        """What no waiting heals. A consumer's fatal errors are of that kind too: a new client would meet them again."""
+        advice = _ADVICE_ON_FATAL if classify(error) is FailureClass.FATAL else ""
+        return Misconfigured(f"{failure(error, f'topic {self._topic} cannot be consumed')}{advice}")
 
     def _opened(self) -> confluent_kafka.Consumer:
         assert self._client is not None, "the consumer is used before open() or after close()"
