@@ -1,0 +1,53 @@
+"""Logging, set up in this one place: a line for each event, to stderr."""
+
+import logging
+import time
+from typing import Final
+
+import typer
+
+from tradepipe.cli.masking import masked
+from tradepipe.cli.terminal import StatusLine
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+def configure(level: str | None, *, usual: str = "info", status: StatusLine | None = None) -> None:
+    """
+    Log our own loggers at `level`, others at WARNING.
+
+    Args:
+        level: what the option says.
+
+        usual: what holds where it says nothing.
+
+        status: the line of a terminal that log lines must not run into.
+
+    Raises:
+        BadParameter: there is no such level.
+    """
+    chosen = (level or usual).lower()
+    if chosen not in LEVELS:
+        raise typer.BadParameter(f"it is one of {', '.join(LEVELS)}, not {chosen!r}", param_hint="'--log-level'")
+    handler = _Handler(status or StatusLine())
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("tradepipe").setLevel(chosen.upper())
+    # Our own lines say when Kafka is away; librdkafka would add several for each try to connect.
+    logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if chosen == "debug" else logging.ERROR)
+
+
+class _OneLine(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return masked(" ".join(super().formatMessage(record).splitlines()))
+
+
+class _Handler(logging.Handler):
+    def __init__(self, status: StatusLine) -> None:
+        super().__init__()
+        self._status = status
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._status.write(self.format(record))
