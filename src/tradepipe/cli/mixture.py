@@ -1,7 +1,7 @@
 """What `produce` and the demo send: new trades, trades sent again, bad records, in given shares."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from random import Random
 from typing import Final, NamedTuple
@@ -28,7 +28,13 @@ class Again(NamedTuple):
     trade: Trade
 
 
-Item = New | Again | BadRecord
+class Changed(NamedTuple):
+    """A trade whose KEY was sent before, with another content: a collision."""
+
+    trade: Trade
+
+
+Item = New | Again | Changed | BadRecord
 
 
 def any_seed() -> int:
@@ -36,7 +42,9 @@ def any_seed() -> int:
     return Random().randrange(1, ANY_SEED)
 
 
-def mixture(seed: int, encode: Callable[[Trade], bytes], *, bad: float = 0.0, resend: float = 0.0) -> Iterator[Item]:
+def mixture(
+    seed: int, encode: Callable[[Trade], bytes], *, bad: float = 0.0, resend: float = 0.0, change: float = 0.0
+) -> Iterator[Item]:
     """
     Items without end, the same for the same arguments.
 
@@ -45,32 +53,36 @@ def mixture(seed: int, encode: Callable[[Trade], bytes], *, bad: float = 0.0, re
 
         bad: the share of bad records in all items.
 
-        resend: the share of trades that are sent again in all items.
+        resend: the share of trades that are sent again.
+
+        change: the share of trades that are sent again with another content.
     """
     random = Random(seed)
     new, wrong = trades(seed), bad_records(seed, encode)
     sent: deque[Trade] = deque(maxlen=REMEMBERED)
-    for kind in _kinds(Fraction(str(bad)), Fraction(str(resend))):
+    for kind in _kinds({BadRecord: bad, Again: resend, Changed: change}):
         if kind is BadRecord:
             yield next(wrong)
         elif kind is Again and sent:
-            yield Again(sent[random.randrange(len(sent))])
+            yield Again(random.choice(sent))
+        elif kind is Changed and sent:
+            trade = random.choice(sent)
+            yield Changed(trade._replace(book_id=f"{trade.book_id}-other"))
         else:
             sent.append(next(new))
             yield New(sent[-1])
 
 
-def _kinds(bad: Fraction, resend: Fraction) -> Iterator[type]:
+def _kinds(shares: Mapping[type, float]) -> Iterator[type]:
     """Evenly spread, so that any number of items has its shares as nearly as can be."""
-    bad_due = resend_due = Fraction()
+    exact = {kind: Fraction(str(share)) for kind, share in shares.items()}
+    due = dict.fromkeys(exact, Fraction())
     while True:
-        bad_due += bad
-        resend_due += resend
-        if bad_due >= 1:
-            bad_due -= 1
-            yield BadRecord
-        elif resend_due >= 1:
-            resend_due -= 1
-            yield Again
+        for kind, share in exact.items():
+            due[kind] += share
+        kind = max(due, key=due.__getitem__)
+        if due[kind] >= 1:
+            due[kind] -= 1
+            yield kind
         else:
             yield New

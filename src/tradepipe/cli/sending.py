@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tradepipe.cli.mixture import Again, Item, New
+from tradepipe.cli.mixture import Again, Changed, Item, New
 from tradepipe.contract.samples import BadRecord
 from tradepipe.contract.trade import Trade
-from tradepipe.errors import Away, DeliveryFailed
+from tradepipe.errors import Away, BrokerAway, DeliveryFailed
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.producer import Outbox
 from tradepipe.pipeline.producer import Producer
@@ -23,6 +23,12 @@ STEP: Final = 0.5
 
 CATCH_UP: Final = 1.0
 """Seconds of an outage that are caught up with at full speed, where a rate was asked for."""
+
+APART: Final = 200
+"""Trades that may be on their way while a bad record goes its own."""
+
+TOGETHER: Final = 10
+"""Bad records that may be on their way."""
 
 TOLD: Final = 5
 """Failed trades that are told one by one."""
@@ -77,7 +83,7 @@ class Sending:
         patience: float,
     ) -> None:
         self._producer = Producer(kafka, registry=registry, topic=topic, subject=subject, close_timeout=patience)
-        self._outbox = Outbox(kafka, topic=topic)
+        self._outbox = Outbox({**kafka, "linger.ms": 0}, topic=topic)
         self._stopped = stopped
         self._patience = patience
         self._began = time.monotonic()
@@ -118,6 +124,8 @@ class Sending:
                 self.tally.new += (sent := self._insist(lambda: self._send_trade(trade)))
             case Again(trade):
                 self.tally.again += (sent := self._insist(lambda: self._send_trade(trade)))
+            case Changed(trade):
+                self.tally.bad += (sent := self._insist(lambda: self._send_trade(trade)))
             case BadRecord():
                 self.tally.bad += (sent := self._insist(lambda: self._send_bad(item)))
         return sent
@@ -141,10 +149,26 @@ class Sending:
         return True
 
     def _send_bad(self, record: BadRecord) -> bool:
+        self._keep_close()
         refused = self._outbox.send(record.key, record.value, timeout=STEP)
         if refused is not None:
             self._tell(f"a bad record with key {record.key!r}", refused.reason, refused=True)
         return True
+
+    def _keep_close(self) -> None:
+        """
+        Let neither queue get ahead of the other.
+
+        Bad records that lie side by side in the log, and not among the trades they were mixed with, would look to
+        a sink as if nothing else came.
+        """
+        try:
+            if len(self._producer) > APART:
+                self._producer.flush(STEP)
+        except DeliveryFailed as failed:
+            self._count(failed)
+        if len(self._outbox) > TOGETHER and self._outbox.wait(STEP):
+            raise BrokerAway(f"{len(self._outbox)} bad records are not acknowledged yet")
 
     def _count(self, failed: DeliveryFailed) -> None:
         for trades, refused in ((failed.refused, True), (failed.unknown, False)):
