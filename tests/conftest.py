@@ -15,11 +15,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs real parts, rather than skip it: a skip is a test that ought to have run."""
-    if config.getoption("parts") == "embedded":
-        real = [item for item in items if item.get_closest_marker("real")]
-        config.hook.pytest_deselected(items=real)
-        items[:] = [item for item in items if not item.get_closest_marker("real")]
+    """Deselect what needs the other parts, rather than skip it: a skip is a test that ought to have run."""
+    other = "real" if config.getoption("parts") == "embedded" else "embedded"
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
+    items[:] = [item for item in items if not item.get_closest_marker(other)]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -10,8 +10,9 @@ class EmbeddedParts(Stack):
     """The stack that ships in the package."""
 
     is_real = False
-    # The mock holds a fetch for the whole wait, also when records arrive: 500 ms by default.
-    client_settings = {"fetch.wait.max.ms": 10}  # noqa: RUF012 - nobody writes it
+    # The mock holds a fetch for the whole wait, also when records arrive: 500 ms by default. By the classic group
+    # protocol it forgets a member that left only when its session times out; by the new one at once.
+    client_settings = {"fetch.wait.max.ms": 10, "group.protocol": "consumer"}  # noqa: RUF012 - nobody writes it
 
     @property
     def postgres_url(self) -> str:

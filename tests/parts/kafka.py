@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from confluent_kafka import KafkaException
+from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.eventually import eventually
@@ -79,6 +79,14 @@ class Kafka(JavaServer):
         admin = self._admin()
         admin.delete_topics([name])[name].result(timeout=30)
         eventually(lambda: name not in admin.list_topics(timeout=10).topics, within=30)
+
+    def delete_records(self, name: str) -> None:
+        """Drop all records of a topic, as retention would; its log begins where it ended."""
+        admin = self._admin()
+        partitions = admin.list_topics(name, timeout=10).topics[name].partitions
+        places = [TopicPartition(name, partition, OFFSET_END) for partition in partitions]
+        for answer in admin.delete_records(places).values():
+            answer.result(timeout=30)
 
     def prepare(self) -> None:
         properties = _PROPERTIES.format(

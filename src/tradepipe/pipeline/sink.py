@@ -260,6 +260,8 @@ class Sink:
             self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
         elif self._intake.unsupported is not None:
             raise self._intake.unsupported
+        elif self._end is not None and self._end.worth_asking():
+            self._writer.ask_progress(self._topic)
         if self._intake.paused and self._intake.unsupported is None:
             self._intake.resume()
 
@@ -290,13 +292,7 @@ class Sink:
             self._end.note(next_offsets)
 
     def _finished(self) -> bool:
-        if self._end is None:
-            return False
-        if self._end.reached:
-            return not self._writer.busy and not self._intake.held
-        if not self._writer.busy and self._end.worth_asking():
-            self._writer.ask_progress(self._topic)
-        return False
+        return self._end is not None and self._end.reached and not self._writer.busy and not self._intake.held
 
     def _require_subject(self) -> None:
         if not self._registry.versions(self._subject):

@@ -1,0 +1,120 @@
+"""A pipeline of the test's own: topic, subject, database, and what lies in them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer as KafkaProducer
+from sqlalchemy import select
+
+from tests.parts import Parts
+from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer
+from tradepipe.contract import samples
+from tradepipe.postgres import migrate
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
+from tradepipe.wire.registration import register
+
+
+class Pipeline:
+    """What a test puts in at one end, and what it finds at the other."""
+
+    def __init__(self, kafka: dict[str, Any], registry_url: str, database: str, topic: str, subject: str) -> None:
+        self.kafka = kafka
+        self.registry_url = registry_url
+        self.database = database
+        self.topic = topic
+        self.subject = subject
+        self.registry = SchemaRegistry(registry_url)
+        self.serialize = TradeSerializer(self.registry, subject=subject)
+        self._engine = engine(database, application_name="tradepipe-tests")
+
+    def producer(self, **options: Any) -> Producer:
+        kafka = {"bootstrap.servers": self.kafka["bootstrap.servers"], **options.pop("kafka", {})}
+        options = {"registry": self.registry_url, "topic": self.topic, "subject": self.subject, **options}
+        return Producer(kafka, **options)
+
+    def sink(self, **options: Any) -> Sink:
+        kafka = {**self.kafka, **options.pop("kafka", {})}
+        options = {"database": self.database, "topic": self.topic, "group": f"{self.topic}-sink", **options}
+        return Sink(kafka, registry=options.pop("registry", self.registry_url), subject=self.subject, **options)
+
+    def publish(self, trades: Iterable[Trade]) -> list[Trade]:
+        """Send trades; returns them when all are acknowledged."""
+        sent = list(trades)
+        with self.producer() as producer:
+            for trade in sent:
+                producer.produce(trade)
+        return sent
+
+    def publish_bytes(self, records: Iterable[tuple[bytes, bytes | None]], *, partition: int = -1) -> None:
+        """Send keys and values as they are."""
+        client = KafkaProducer({"bootstrap.servers": self.kafka["bootstrap.servers"], "partitioner": "murmur2_random"})
+        for key, value in records:
+            client.produce(self.topic, value, key, partition=partition)
+        assert 0 == client.flush(30)
+
+    def publish_in_transaction(
+        self, records: Iterable[tuple[bytes, bytes]], *, partition: int, commit: bool = True
+    ) -> None:
+        """Send keys and values in a transaction of their own, which leaves a marker behind them."""
+        address = {"bootstrap.servers": self.kafka["bootstrap.servers"]}
+        client = KafkaProducer({**address, "transactional.id": f"{self.topic}-{partition}"})
+        client.init_transactions(30)
+        client.begin_transaction()
+        for key, value in records:
+            client.produce(self.topic, value, key, partition=partition)
+        client.flush(30)
+        end = client.commit_transaction if commit else client.abort_transaction
+        end(30)
+
+    def store(self, **options: Any) -> Any:
+        """Run a sink until the end of the log; returns its counts."""
+        with self.sink(**options) as sink:
+            return sink.run(until_end=True)
+
+    def stored(self) -> list[Trade]:
+        """The trades in the table."""
+        columns = [TRADES.columns[field] for field in Trade._fields]
+        return sorted(Trade(*row) for row in self.query(select(*columns)))
+
+    def refused(self) -> list[Any]:
+        """The refusals in the table, in the order of the log."""
+        columns = TRADE_REFUSALS.columns
+        return self.query(select(TRADE_REFUSALS).order_by(columns.partition, columns.offset))
+
+    def next_offsets(self, group: str | None = None) -> dict[int, int]:
+        """What the group has stored of each partition."""
+        columns = SINK_OFFSETS.columns
+        group = group or f"{self.topic}-sink"
+        return dict(self.query(select(columns.partition, columns.next_offset).where(columns.group_id == group)))
+
+    def query(self, statement: Any, *values: Any) -> list[Any]:
+        with self._engine.connect() as connection:
+            run = connection.exec_driver_sql if isinstance(statement, str) else connection.execute
+            return list(run(statement, *values).all())
+
+    def execute(self, statement: str) -> None:
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+
+    def close(self) -> None:
+        self.registry.close()
+        self._engine.dispose()
+
+
+@pytest.fixture
+def pipeline(parts: Parts, kafka: dict[str, Any], database: str, topic: str, subject: str) -> Iterator[Pipeline]:
+    """A topic, a registered subject and a migrated database of the test's own."""
+    migrate.upgrade(database)
+    pipeline = Pipeline(kafka, parts.registry_url, database, topic, subject)
+    register(pipeline.registry, subject)
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture
+def some_trades() -> Callable[[int], list[Trade]]:
+    """The first so many of the sample trades."""
+    return lambda count: list(islice(samples.trades(7), count))

@@ -1,0 +1,286 @@
+"""What a producer sends, and what it tells of what it could not send."""
+
+import threading
+from datetime import UTC, date, datetime
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from tests.eventually import eventually
+from tradepipe import BrokerAway, DeliveryFailed, InvalidTrade, Misconfigured, SchemaNotRegistered, TopicUnusable, Trade
+
+PRODUCE = 0
+"""Kafka's API key of a produce request."""
+
+
+def log(pipeline):
+    """All records of the topic as (partition, key, value), in the order of each partition."""
+    reader = Consumer(
+        {**pipeline.kafka, "group.id": "reader", "enable.partition.eof": True, "auto.offset.reset": "error"}
+    )
+    reader.assign([TopicPartition(pipeline.topic, partition, 0) for partition in range(4)])
+    records, ended = [], 0
+    while ended < 4:
+        message = reader.poll(10)
+        assert message is not None, "the log did not end"
+        if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
+            ended += 1
+        else:
+            assert message.error() is None
+            records.append((message.partition(), message.key(), message.value()))
+    reader.close()
+    return records
+
+
+def test_acknowledged_trades_are_in_the_log_once(pipeline, some_trades):
+    trades = pipeline.publish(some_trades(300))
+
+    assert sorted(pipeline.serialize(trade) for trade in trades) == sorted(value for _, _, value in log(pipeline))
+
+
+def test_all_versions_of_a_trade_lie_on_one_partition_in_their_order(pipeline, some_trades):
+    pipeline.publish(some_trades(300))
+
+    partitions, versions = {}, {}
+    for partition, key, value in log(pipeline):
+        partitions.setdefault(key, set()).add(partition)
+        versions.setdefault(key, []).append(value)
+    assert {1} == {len(found) for found in partitions.values()}
+    assert any(len(values) > 1 for values in versions.values())
+    of_trade = {}
+    for trade in some_trades(300):
+        of_trade.setdefault(trade.trade_id.encode(), []).append(pipeline.serialize(trade))
+    assert of_trade == versions
+
+
+def test_keys_are_hashed_as_javas_clients_hash_them(pipeline, some_trades):
+    trades = pipeline.publish(trade for trade in some_trades(60) if trade.version == 1)
+
+    found = {key.decode(): partition for partition, key, _ in log(pipeline)}
+    assert {trade.trade_id: murmur2_partition(trade.trade_id) for trade in trades} == found
+
+
+def murmur2_partition(key, partitions=4):
+    """Kafka's DefaultPartitioner: murmur2 with seed 0x9747b28c over the key's bytes, made positive."""
+    data, seed, m, mask = key.encode(), 0x9747B28C, 0x5BD1E995, 0xFFFFFFFF
+    length = len(data)
+    h = (seed ^ length) & mask
+    for at in range(0, length - length % 4, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = (h * m & mask) ^ k
+    rest = data[length - length % 4 :]
+    if rest:
+        h = (h ^ int.from_bytes(rest, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return ((h ^ h >> 15) & 0x7FFFFFFF) % partitions
+
+
+def test_a_trade_that_breaks_rules_is_not_sent_and_all_its_violations_are_told(pipeline):
+    trade = Trade("T 1", 0, "CP", "B", maturity_date=date(2020, 1, 1), created_at=datetime(2025, 1, 1, tzinfo=UTC))
+    with pipeline.producer() as producer, pytest.raises(InvalidTrade) as caught:
+        producer.produce(trade)
+
+    assert ["TRADE_ID", "VERSION", "MATURITY_DATE"] == [violation.code for violation in caught.value.violations]
+    assert trade == caught.value.trade
+    assert [] == log(pipeline)
+
+
+def test_a_full_queue_makes_the_caller_wait_and_loses_nothing(pipeline, some_trades):
+    with pipeline.producer(kafka={"queue.buffering.max.messages": 10}) as producer:
+        for trade in some_trades(500):
+            producer.produce(trade)
+
+    assert 500 == len(log(pipeline))
+
+
+def test_a_caller_may_limit_how_long_it_waits_for_room(pipeline, some_trades):
+    settings = {"queue.buffering.max.messages": 5, "linger.ms": 60_000, "sticky.partitioning.linger.ms": 0}
+    trades = some_trades(6)
+    producer = pipeline.producer(kafka=settings, close_timeout=0.1)
+    for trade in trades[:5]:
+        producer.produce(trade)
+
+    with pytest.raises(BrokerAway, match="queue to topic .* is full"):
+        producer.produce(trades[5], timeout=0.3)
+    with pytest.raises(DeliveryFailed):
+        producer.close()
+
+
+def test_flush_waits_for_all_acknowledgements(pipeline, some_trades):
+    with pipeline.producer() as producer:
+        for trade in some_trades(50):
+            producer.produce(trade)
+        producer.flush(30)
+
+        assert 0 == len(producer)
+
+
+def test_closing_while_the_broker_is_away_reports_every_trade_as_unknown(pipeline, some_trades, outage):
+    trades = some_trades(20)
+    producer = pipeline.producer(close_timeout=1.0)
+    producer.produce(trades[0])
+    producer.flush(30)
+    outage()
+    for trade in trades[1:]:
+        producer.produce(trade)
+
+    with pytest.raises(DeliveryFailed) as caught:
+        producer.close()
+
+    assert ((), sorted(trades[1:])) == (caught.value.refused, sorted(trade for trade, _ in caught.value.unknown))
+    assert "given up by close" in caught.value.unknown[0][1]
+
+
+def test_an_unregistered_schema_stops_at_the_first_trade(pipeline, some_trades):
+    pipeline.subject = "nobody-value"
+    with pipeline.producer() as producer, pytest.raises(SchemaNotRegistered, match="tradepipe.schema register"):
+        producer.produce(some_trades(1)[0])
+
+
+def test_a_missing_topic_stops_at_the_first_trade(pipeline, some_trades):
+    with pipeline.producer(topic="nowhere") as producer, pytest.raises(TopicUnusable, match="topics create"):
+        producer.produce(some_trades(1)[0])
+
+
+def test_overriding_a_guarantee_is_an_error_at_construction(pipeline):
+    with pytest.raises(Misconfigured, match=r"acks=1 cannot be given"):
+        pipeline.producer(kafka={"acks": "1"})
+
+
+def test_an_exception_in_the_block_is_not_hidden_by_failed_deliveries(pipeline, some_trades, outage):
+    producer = pipeline.producer(close_timeout=0.5)
+    with pytest.raises(ZeroDivisionError) as caught, producer:  # noqa: PT012 - the block is what is tested
+        producer.produce(some_trades(1)[0])
+        producer.flush(30)
+        outage()
+        producer.produce(some_trades(2)[1])
+        raise ZeroDivisionError
+
+    assert "1 of unknown fate" in caught.value.__notes__[0]
+
+
+@pytest.mark.real
+def test_an_outage_of_the_broker_in_mid_run_loses_and_doubles_nothing(pipeline, some_trades, parts):
+    trades = some_trades(3_000)
+    with pipeline.producer() as producer:
+        for trade in trades[:1_000]:
+            producer.produce(trade)
+        parts.kafka.kill()
+        restart = threading.Timer(5, parts.kafka.start)
+        restart.start()
+        for trade in trades[1_000:]:
+            producer.produce(trade)
+        restart.join()
+
+    assert sorted(pipeline.serialize(trade) for trade in trades) == sorted(value for _, _, value in log(pipeline))
+
+
+@pytest.mark.real
+def test_a_frozen_broker_loses_and_doubles_nothing(pipeline, some_trades, parts):
+    trades = some_trades(2_000)
+    with pipeline.producer(kafka={"socket.timeout.ms": 2_000, "request.timeout.ms": 1_000}) as producer:
+        for trade in trades[:1_000]:
+            producer.produce(trade)
+        parts.kafka.freeze()
+        thaw = threading.Timer(5, parts.kafka.thaw)
+        thaw.start()
+        for trade in trades[1_000:]:
+            producer.produce(trade)
+        thaw.join()
+
+    assert sorted(pipeline.serialize(trade) for trade in trades) == sorted(value for _, _, value in log(pipeline))
+
+
+@pytest.mark.real
+def test_batches_follow_a_topic_that_takes_small_ones_only(pipeline, some_trades, parts):
+    """librdkafka sends batches of up to a million bytes and never splits one the broker finds too large."""
+    pipeline.topic += "-small"
+    parts.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "600"})
+    with pipeline.producer(kafka={"linger.ms": 100}) as producer:
+        for trade in some_trades(500):
+            producer.produce(trade)
+
+    assert 500 == len(log(pipeline))
+
+
+@pytest.mark.real
+def test_a_topic_that_takes_no_trade_refuses_by_a_definite_verdict(pipeline, some_trades, parts):
+    pipeline.topic += "-tiny"
+    parts.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "60"})
+    trade = some_trades(1)[0]
+
+    with pytest.raises(DeliveryFailed) as caught, pipeline.producer() as producer:
+        producer.produce(trade)
+
+    assert ([trade], ()) == ([refused for refused, _ in caught.value.refused], caught.value.unknown)
+
+
+@pytest.mark.embedded
+def test_a_verdict_of_the_broker_is_told_as_a_refusal(pipeline, some_trades, broker):
+    """Without any trouble on the way, what the broker refuses is not in the log."""
+    trades = some_trades(2)
+    producer = pipeline.producer()
+    producer.produce(trades[0])
+    producer.flush(30)
+    broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    producer.produce(trades[1])
+
+    with pytest.raises(DeliveryFailed) as caught:
+        producer.flush(30)
+
+    assert ([trades[1]], ()) == ([trade for trade, _ in caught.value.refused], caught.value.unknown)
+    producer.close()
+
+
+@pytest.mark.embedded
+def test_a_fatal_error_is_told_as_unknown_and_the_producer_goes_on(pipeline, some_trades, broker):
+    trades = some_trades(3)
+    producer = pipeline.producer()
+    producer.produce(trades[0])
+    producer.flush(30)
+    broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    producer.produce(trades[1])
+    with pytest.raises(DeliveryFailed) as caught:
+        producer.flush(30)
+
+    assert ((), [trades[1]]) == (caught.value.refused, [trade for trade, _ in caught.value.unknown])
+    producer.produce(trades[2])
+    producer.close()
+    assert pipeline.serialize(trades[2]) in [value for _, _, value in log(pipeline)]
+
+
+@pytest.mark.embedded
+def test_failures_reach_a_service_that_only_ever_produces(pipeline, some_trades, broker):
+    trades = some_trades(100)
+    producer = pipeline.producer(close_timeout=5)
+    producer.produce(trades[0])
+    producer.flush(30)
+    broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    rest = iter(trades[1:])
+
+    def produce_next():
+        try:
+            producer.produce(next(rest))
+        except DeliveryFailed as failed:
+            return failed
+        return None
+
+    failed = eventually(produce_next, every=0.1)
+
+    assert trades[1] in [trade for trade, _ in failed.refused]
+    producer.close()
+
+
+@pytest.fixture
+def broker(parts):
+    """The embedded broker, which fails requests on demand."""
+    return parts.broker
+
+
+@pytest.fixture
+def outage(parts):
+    """The broker, made to answer nothing for a while."""
+    begin, end = (parts.kafka.freeze, parts.kafka.thaw) if parts.is_real else (parts.broker.down, parts.broker.up)
+    yield begin
+    end()

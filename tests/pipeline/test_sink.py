@@ -1,0 +1,320 @@
+"""What a sink stores, refuses and remembers; the same on the embedded and on the real parts."""
+
+import logging
+import threading
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+import pytest
+
+from tests.eventually import eventually
+from tradepipe import (
+    CeilingReached,
+    DatabaseBehind,
+    Misconfigured,
+    OffsetOutOfRange,
+    SchemaNotRegistered,
+    TopicUnusable,
+    UnsupportedSchema,
+)
+from tradepipe.contract import samples
+from tradepipe.contract.history import current
+from tradepipe.postgres import migrate
+from tradepipe.wire.framing import HEAD, frame
+
+
+def test_every_trade_is_stored_once_with_the_place_it_came_from(pipeline, some_trades):
+    sent = pipeline.publish(some_trades(500))
+
+    counts = pipeline.store()
+
+    assert sorted(sent) == pipeline.stored()
+    assert (500, 0, Counter()) == (counts.stored, counts.replayed, counts.refused)
+    assert [(pipeline.topic, 500, 500)] == pipeline.query(
+        "SELECT source_topic, count(*), count(DISTINCT (source_partition, source_offset)) FROM trades GROUP BY 1"
+    )
+
+
+def test_the_offsets_reach_the_end_of_the_log(pipeline, some_trades):
+    pipeline.publish(some_trades(100))
+
+    pipeline.store()
+
+    assert 100 == sum(pipeline.next_offsets().values())
+
+
+def test_a_second_run_of_a_group_reads_nothing_twice(pipeline, some_trades):
+    pipeline.publish(some_trades(50))
+    pipeline.store()
+
+    counts = pipeline.store()
+
+    assert (0, 0) == (counts.stored, counts.replayed)
+
+
+def test_a_fresh_group_stores_nothing_new_and_counts_every_replay(pipeline, some_trades):
+    pipeline.publish(some_trades(300))
+    pipeline.store()
+
+    counts = pipeline.store(group="fresh")
+
+    assert (0, 300, Counter()) == (counts.stored, counts.replayed, counts.refused)
+    assert 300 == len(pipeline.stored())
+
+
+def test_a_trade_sent_again_is_absorbed(pipeline, some_trades):
+    trades = some_trades(40)
+    pipeline.publish(trades + trades[:15])
+
+    counts = pipeline.store()
+
+    assert (40, 15) == (counts.stored, counts.replayed)
+
+
+def test_other_content_under_a_stored_key_is_refused_and_the_first_stays(pipeline, some_trades, caplog):
+    trade = some_trades(1)[0]
+    pipeline.publish([trade, trade._replace(book_id="B-OTHER")])
+
+    counts = pipeline.store()
+
+    assert [trade] == pipeline.stored()
+    assert {"VERSION_COLLISION": 1} == counts.refused
+    assert f"book_id is 'B-OTHER', not '{trade.book_id}'" in pipeline.refused()[0].details[0]
+    assert [logging.WARNING] == [record.levelno for record in caplog.records if "B-OTHER" in record.message]
+
+
+def test_bad_records_of_every_kind_are_refused_by_code_and_the_others_flow(pipeline, some_trades):
+    bad = list(islice(samples.bad_records(7, pipeline.serialize), 11))
+    good = some_trades(200)
+    pipeline.publish(good[:100])
+    pipeline.publish_bytes((each.key, each.value) for each in bad)
+    pipeline.publish(good[100:])
+
+    counts = pipeline.store()
+
+    assert sorted(good) == pipeline.stored()
+    assert Counter(each.code for each in bad) == counts.refused
+    assert sorted((each.key, each.value or b"") for each in bad) == sorted(
+        (bytes(row.key), bytes(row.value or b"")) for row in pipeline.refused()
+    )
+
+
+def test_a_record_that_the_database_refuses_does_not_stop_its_neighbours(pipeline, some_trades):
+    pipeline.execute("ALTER TABLE trades ADD CONSTRAINT no_secret_book CHECK (book_id <> 'SECRET')")
+    trades = some_trades(60)
+    for number in (0, 31, 59):
+        trades[number] = trades[number]._replace(book_id="SECRET")
+    pipeline.publish(trades)
+
+    counts = pipeline.store()
+
+    assert {"DATABASE_REFUSED": 3} == counts.refused
+    assert sorted(trade for trade in trades if trade.book_id != "SECRET") == pipeline.stored()
+    assert all("no_secret_book" in row.details[0] for row in pipeline.refused())
+
+
+def test_each_stored_trade_is_told_behind_its_commit(pipeline, some_trades):
+    trades = some_trades(30)
+    pipeline.publish(trades + trades[:5])
+    told = []
+
+    pipeline.store(on_stored=lambda stored: told.extend(stored.trades))
+
+    assert sorted(trades) == sorted(told)
+
+
+def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
+
+    with pytest.raises(CeilingReached, match=r"--max-refused off"):
+        pipeline.store()
+
+    assert [] == pipeline.refused()
+    assert 0 == pipeline.next_offsets()[0]
+
+
+def test_the_ceiling_can_be_taken_off_for_a_legitimate_burst(pipeline):
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
+
+    counts = pipeline.store(max_refused=None)
+
+    assert {"FRAMING": 300} == counts.refused
+    assert 300 == len(pipeline.refused())
+
+
+def test_a_restart_is_no_way_around_the_ceiling(pipeline):
+    """The window is filled from the stored refusals, so the second run goes on counting where the first ended."""
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+    pipeline.store()
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+
+    with pytest.raises(CeilingReached):
+        pipeline.store()
+
+    assert 90 == len(pipeline.refused())
+
+
+def test_a_database_without_tables_stops_with_the_command_to_run(pipeline, some_trades):
+    migrate.downgrade(pipeline.database, "base")
+    pipeline.publish(some_trades(1))
+
+    with pytest.raises(DatabaseBehind, match="python -m tradepipe.migrate upgrade"):
+        pipeline.store()
+
+
+def test_a_migrated_anew_database_gets_everything_again(pipeline, some_trades):
+    trades = pipeline.publish(some_trades(120))
+    pipeline.store()
+    migrate.downgrade(pipeline.database, "base")
+    migrate.upgrade(pipeline.database)
+
+    counts = pipeline.store()
+
+    assert 120 == counts.stored
+    assert sorted(trades) == pipeline.stored()
+
+
+def test_a_missing_topic_stops_with_the_command_to_run(pipeline):
+    with pytest.raises(TopicUnusable, match="python -m tradepipe.topics create --topic nowhere"):
+        pipeline.store(topic="nowhere")
+
+
+def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(pipeline):
+    pipeline.subject = "nobody-value"
+
+    with pytest.raises(SchemaNotRegistered, match="python -m tradepipe.schema register"):
+        pipeline.store()
+
+
+def test_a_missing_database_stops(pipeline):
+    with pytest.raises(Misconfigured, match="does not exist"):
+        pipeline.store(database=pipeline.database + "_not")
+
+
+def newer_schema() -> str:
+    """The current schema with a field that this build does not know."""
+    field = ', {"name": "venue", "type": ["null", "string"], "default": null}]'
+    return current().text.rstrip().removesuffix("}").rstrip().removesuffix("]") + field + "}"
+
+
+@pytest.fixture
+def newer_writer(pipeline, some_trades):
+    """Three trades by this build, then three by a newer one, on one partition."""
+    newer = pipeline.registry.register(pipeline.subject, newer_schema())
+    trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
+    pipeline.publish(trades[:3])
+    bodies = [pipeline.serialize(trade)[HEAD:] + b"\x02\x06XPA" for trade in trades[3:]]
+    pipeline.publish_bytes((b"T1", frame(newer, body)) for body in bodies)
+    return trades
+
+
+def test_a_schema_this_build_cannot_hold_stops_the_sink_behind_what_precedes_it(pipeline, newer_writer):
+    with pytest.raises(UnsupportedSchema, match="venue"):
+        pipeline.store()
+
+    assert newer_writer[:3] == pipeline.stored()
+    assert [] == pipeline.refused()
+    assert 3 == sum(pipeline.next_offsets().values())
+
+
+def test_what_this_build_cannot_hold_is_dropped_when_asked_to(pipeline, newer_writer):
+    pipeline.store(unknown_fields="drop")
+
+    assert newer_writer == pipeline.stored()
+
+
+def test_several_sinks_of_a_group_share_the_partitions(pipeline, some_trades):
+    trades = pipeline.publish(some_trades(400))
+    sinks = [pipeline.sink() for _ in range(2)]
+    threads = [threading.Thread(target=sink.run, kwargs={"until_end": True}) for sink in sinks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert sorted(trades) == pipeline.stored()
+    assert (400, 0) == (sum(sink.counts.stored for sink in sinks), sum(sink.counts.replayed for sink in sinks))
+
+
+def test_stop_ends_a_running_sink_and_the_next_one_goes_on(pipeline, some_trades):
+    trades = some_trades(300)
+    pipeline.publish(trades[:200])
+    sink = pipeline.sink()
+    thread = threading.Thread(target=sink.run)
+    thread.start()
+    eventually(lambda: sink.counts.stored == 200, within=30)
+
+    sink.stop()
+    thread.join(25)
+
+    assert not thread.is_alive()
+    pipeline.publish(trades[200:])
+    assert 100 == pipeline.store().stored
+    assert sorted(trades) == pipeline.stored()
+
+
+def test_a_group_may_begin_at_the_end(pipeline, some_trades):
+    trades = some_trades(20)
+    pipeline.publish(trades[:10])
+    pipeline.store(start="latest")
+    pipeline.publish(trades[10:])
+
+    pipeline.store()
+
+    assert sorted(trades[10:]) == pipeline.stored()
+
+
+@pytest.mark.real
+def test_a_group_may_begin_at_an_instant(pipeline, some_trades):
+    pipeline.publish(some_trades(10))
+
+    before = pipeline.store(start=datetime.now(UTC) + timedelta(days=1), group="tomorrow")
+    after = pipeline.store(start=datetime.now(UTC) - timedelta(days=1), group="yesterday")
+
+    assert (0, 10) == (before.stored, after.stored)
+
+
+@pytest.mark.real
+def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_trades, parts):
+    pipeline.publish(some_trades(10))
+    pipeline.store()
+    parts.kafka.delete_topic(pipeline.topic)
+    parts.create_topic(pipeline.topic)
+    pipeline.publish(some_trades(50))
+
+    with pytest.raises(TopicUnusable, match="created anew"):
+        pipeline.store()
+
+    assert 10 == len(pipeline.stored())
+
+
+@pytest.mark.real
+def test_records_deleted_before_they_were_stored_stop_the_sink(pipeline, some_trades, parts):
+    pipeline.publish(some_trades(10))
+    pipeline.store()
+    pipeline.publish(some_trades(100)[10:])
+    parts.kafka.delete_records(pipeline.topic)
+
+    with pytest.raises(OffsetOutOfRange, match="were dropped before they were stored"):
+        pipeline.store()
+
+
+@pytest.mark.real
+def test_a_compacted_topic_is_refused(pipeline, parts):
+    parts.kafka.create_topic("compacted", config={"cleanup.policy": "compact"})
+
+    with pytest.raises(TopicUnusable, match=r"cleanup\.policy"):
+        pipeline.store(topic="compacted")
+
+
+@pytest.mark.real
+def test_aborted_records_are_not_stored_and_lag_reaches_zero_behind_the_markers(pipeline, some_trades):
+    records = [(b"T1", pipeline.serialize(trade)) for trade in some_trades(15)]
+    pipeline.publish_in_transaction(records[:10], partition=2)
+    pipeline.publish_in_transaction(records[10:], partition=2, commit=False)
+
+    counts = pipeline.store()
+
+    assert 10 == counts.stored
+    assert 17 == pipeline.next_offsets()[2]
