@@ -35,9 +35,6 @@ BAD: Final = 0.03
 RESEND: Final = 0.02
 CHANGE: Final = 0.001
 
-QUICK: Final = {"fetch.wait.max.ms": "10"}
-"""The embedded broker holds a quiet fetch for all of it."""
-
 Keep = Annotated[
     bool, typer.Option("--keep", envvar="TRADEPIPE_KEEP", help="Leave the parts up afterwards, until Ctrl-C.")
 ]
@@ -125,7 +122,7 @@ class _Run:
     def _store(self, stack: Stack) -> None:
         self._tell("the sink stores them; for an unknown schema id it asks twice, 5 s apart")
         with Sink(
-            {"bootstrap.servers": stack.bootstrap_servers, **QUICK},
+            {"bootstrap.servers": stack.bootstrap_servers, **report.QUICK},
             registry=stack.registry_url,
             database=stack.database_url,
             on_stored=self._findings.note,

@@ -19,6 +19,9 @@ from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.failures import translated
 
+QUICK: Final = {"fetch.wait.max.ms": "10", "session.timeout.ms": "6000"}
+"""The embedded broker holds a quiet fetch for the one, and who joins a group that was left for nearly the other."""
+
 EXAMPLE: Final = 110
 """Characters of a detail that are shown: two lines."""
 
@@ -57,7 +60,7 @@ def summary(findings: Findings, database: str) -> None:
         ("Produced", findings.sent.sent, "records, as bytes in Kafka"),
         ("Stored", counts.stored, "versions of trades, in the table trades"),
         ("Replayed", counts.replayed, "trades that were sent again: nothing was written twice"),
-        ("Refused", counts.refused.total(), "records, kept in the table trade_refusals with bytes and reasons"),
+        ("Refused", counts.refused.total(), "records, kept in trade_refusals with bytes and reasons"),
     )
     typer.echo()
     for verb, number, what in lines:
@@ -66,9 +69,7 @@ def summary(findings: Findings, database: str) -> None:
     console.print(_refused(findings))
     typer.echo()
     ((trades, versions),) = _ask(database, _VERSIONS)
-    typer.echo(
-        f"{trades:,} trades have {versions:,} versions, up to {most} each; the newest ones are in current_trades:\n"
-    )
+    typer.echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
     console.print(_newest(_ask(database, _NEWEST)))
 
 
@@ -95,6 +96,7 @@ def _table(*headings: str) -> Table:
     table = Table(*headings, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in table.columns[:-1]:
         column.no_wrap = True
+    table.columns[-1].overflow = "fold"
     return table
 
 
@@ -110,16 +112,18 @@ def what_next(stack: Stack, *, keep: bool) -> None:
         return
     python, psql = _shown("python", Path(sys.executable)), _psql()
     exports = "\n".join(f"  export {variable}={value}" for variable, value in stack.environment.items())
+    quick = f"export TRADEPIPE_KAFKA_PROPERTIES='{' '.join(f'{key}={value}' for key, value in QUICK.items())}'"
     typer.echo(f"""
 The parts stay up until Ctrl-C. In another terminal:
 
 {exports}
+  {quick}
 
   {python} -m tradepipe.sink -v
   {python} -m tradepipe.produce --rate 2
 
   {psql} $DATABASE_URL -c 'SELECT * FROM current_trades LIMIT 5'
-  {psql} $DATABASE_URL -c 'SELECT "offset", codes, details FROM trade_refusals LIMIT 5'
+  {psql} $DATABASE_URL -c 'SELECT codes, details FROM trade_refusals LIMIT 5'
 """)
 
 

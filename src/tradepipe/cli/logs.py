@@ -33,8 +33,8 @@ def configure(level: str | None, *, usual: str = "info", status: StatusLine | No
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("tradepipe").setLevel(chosen.upper())
-    # Our own lines say when Kafka is away; librdkafka would add several for each try to connect.
-    logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if chosen == "debug" else logging.ERROR)
+    # What matters of librdkafka's errors is told by our own lines; it would add two for each try to connect.
+    logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if chosen == "debug" else logging.CRITICAL)
 
 
 class _OneLine(logging.Formatter):
