@@ -10,11 +10,10 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import median
 from typing import NamedTuple
 
+from benchmarks.databases import fresh_database
 from benchmarks.kills import kill_and_restart
 from benchmarks.published import Published, publish
 from benchmarks.report import line, machine, spread
@@ -23,7 +22,6 @@ from benchmarks.stored import Verdict, verdict
 from tests.parts.real import RealParts
 from tradepipe import Sink
 from tradepipe.pipeline.sink import Counts
-from tradepipe.postgres import migrate
 
 
 class Run(NamedTuple):
@@ -84,11 +82,11 @@ def _compare(parts: RealParts, published: Published, options: argparse.Namespace
     """The reference and the sink in turn, so that a slow minute of the machine hits both."""
     reference, runs, replays, verdicts = [], [], [], []
     for number in range(options.runs):
-        with _database(parts) as database:
+        with fresh_database(parts) as database:
             rows = min(options.row_by_row, published.count)
             seconds = store_row_by_row(published, database, rows=rows, group=f"rows-{number}")
             reference.append(rows / seconds)
-        with _database(parts) as database:
+        with fresh_database(parts) as database:
             runs.append(_store(published, database, f"sink-{number}"))
             verdicts.append(_told(verdict(published, database, f"sink-{number}")))
             replays.append(_store(published, database, f"again-{number}"))
@@ -109,7 +107,7 @@ def _compare(parts: RealParts, published: Published, options: argparse.Namespace
 def _kill(parts: RealParts, published: Published, options: argparse.Namespace, runs: list[Run]) -> bool:
     storing = median(run.storing for run in runs)
     starting = median(run.seconds for run in runs) - storing
-    with _database(parts) as database:
+    with fresh_database(parts) as database:
         killed = kill_and_restart(
             published,
             database,
@@ -157,18 +155,6 @@ def _nothing_new(run: Run, published: Published) -> bool:
     if not nothing_new:
         line("A FRESH GROUP CAME TO", str(run.counts))
     return nothing_new
-
-
-@contextmanager
-def _database(parts: RealParts) -> Iterator[str]:
-    """A database of its own for each measurement: empty, and at the head."""
-    name = f"bench_{time.monotonic_ns()}"
-    url = parts.postgres.create_database(name)
-    try:
-        migrate.upgrade(url)
-        yield url
-    finally:
-        parts.postgres.drop_database(name)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""
+`python -m benchmarks.shares`: what each step of a record's way costs, one after the other in one thread.
+
+In the sink reading and storing overlap, so the slower of the two decides; the
+CPU time of this process is what competes for the interpreter.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from benchmarks.databases import fresh_database
+from benchmarks.published import Published, publish
+from benchmarks.report import line, machine
+from tests.parts.real import RealParts
+from tradepipe import SchemaRegistry, TradeDeserializer
+from tradepipe.contract.record import Record
+from tradepipe.kafka.consumer import Consumer
+from tradepipe.pipeline.judge import Judge
+from tradepipe.postgres import session
+from tradepipe.postgres.batch import Batch, Entry, store
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.staging import pack
+
+T = TypeVar("T")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shares", description="Measure each step by itself.")
+    parser.add_argument("--trades", type=int, default=200_000)
+    parser.add_argument("--batch-rows", type=int, default=5_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    parts = RealParts()
+    try:
+        line("machine", machine(parts))
+        published = publish(parts, count=options.trades, partitions=4, seed=options.seed)
+        records = _timed("read from Kafka", options.trades, lambda: _read(published))
+        entries = _judged(published, records)
+        batches = [entries[at : at + options.batch_rows] for at in range(0, len(entries), options.batch_rows)]
+        _timed("pack for COPY", options.trades, lambda: [pack(enumerate(batch)) for batch in batches])
+        with fresh_database(parts) as database:
+            _timed("pack, COPY, INSERT, COMMIT", options.trades, lambda: _store(database, batches))
+    finally:
+        parts.close()
+
+
+def _timed(step: str, records: int, work: Callable[[], T]) -> T:
+    begin, cpu = time.perf_counter(), time.process_time()
+    done = work()
+    took, busy = time.perf_counter() - begin, time.process_time() - cpu
+    line(f"{step}, µs a record", f"{took / records * 1e6:.1f}, CPU of this process {busy / records * 1e6:.1f}")
+    return done
+
+
+def _read(published: Published) -> list[Record]:
+    """Joining the group included."""
+    consumer = Consumer(published.kafka, topic=published.topic, group="shares")
+    consumer.open()
+    records: list[Record] = []
+    started = set()
+    while len(records) < published.count:
+        records += consumer.poll(1_000, 0.05)
+        for number, assignment in consumer.assignments.items():
+            if number not in started and consumer.start(assignment, 0):
+                started.add(number)
+    consumer.close()
+    return records
+
+
+def _judged(published: Published, records: Sequence[Record]) -> list[Entry]:
+    with SchemaRegistry(published.registry) as registry:
+        judge = Judge(TradeDeserializer(registry, subject=published.subject))
+        return _timed("decode and judge", len(records), lambda: [judge(record) for record in records])
+
+
+def _store(database: str, batches: Sequence[list[Entry]]) -> None:
+    with session.connect(engine(database, application_name="shares")) as connection:
+        for batch in batches:
+            with connection.begin():
+                store(connection, Batch("shares", None, (), batch))
+
+
+if __name__ == "__main__":
+    main()
