@@ -1,6 +1,7 @@
 """One member of a consumer group, whose offsets somebody else keeps."""
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -13,6 +14,9 @@ from tradepipe.kafka.client import Config, consumer_config, is_cooperative
 from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
 
 logger = logging.getLogger(__name__)
+
+QUIET_BETWEEN_TROUBLES: Final = 30.0
+"""Seconds without an error after which the next one is another outage."""
 
 _ADVICE_ON_FATAL: Final = "; check group.protocol, and that no two members have the same group.instance.id"
 
@@ -56,6 +60,7 @@ class Consumer:
         self._readings: dict[int, _Reading] = {}
         self._assigned = 0
         self._broken: Misconfigured | None = None
+        self._troubled_at = float("-inf")
         self.gaps = 0
         """Offsets passed over because the log holds no record there, such as transaction markers."""
 
@@ -192,7 +197,7 @@ class Consumer:
                     f"{error.str()}; decide where to go on: python -m tradepipe.sink offsets reset"
                 )
         elif classify(error) is FailureClass.AWAY:
-            logger.info("Kafka: %s", error.str())
+            self._tell_trouble(error)
         else:
             raise self._unreadable(error)
 
@@ -235,9 +240,15 @@ class Consumer:
         """Called inside poll; librdkafka goes on by itself after all but the ones kept here."""
         kind = classify(error)
         if kind is FailureClass.AWAY:
-            _away.info("Kafka: %s", error.str())
+            self._tell_trouble(error)
         else:
             self._broken = self._unreadable(error)
+
+    def _tell_trouble(self, error: KafkaError) -> None:
+        """Log an outage once: librdkafka reports each of its tries to connect, dozens a second at times."""
+        if time.monotonic() - self._troubled_at > QUIET_BETWEEN_TROUBLES:
+            logger.warning("Kafka: %s", error.str())
+        self._troubled_at = time.monotonic()
 
     def _unreadable(self, error: KafkaError) -> Misconfigured:
         """What no waiting heals. A consumer's fatal errors are of that kind too: a new client would meet them again."""
@@ -247,9 +258,6 @@ class Consumer:
     def _opened(self) -> confluent_kafka.Consumer:
         assert self._client is not None, "the consumer is used before open() or after close()"
         return self._client
-
-
-_away: Final = logging.getLogger(f"{__name__}.away")
 
 
 def _listed(places: Iterable[TopicPartition]) -> str:
