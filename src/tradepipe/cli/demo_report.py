@@ -112,12 +112,11 @@ def what_next(stack: Stack, *, keep: bool) -> None:
         return
     python, psql = _shown("python", Path(sys.executable)), _psql()
     exports = "\n".join(f"  export {variable}={value}" for variable, value in stack.environment.items())
-    quick = f"export TRADEPIPE_KAFKA_PROPERTIES='{' '.join(f'{key}={value}' for key, value in QUICK.items())}'"
     typer.echo(f"""
 The parts stay up until Ctrl-C. In another terminal:
 
 {exports}
-  {quick}
+  export TRADEPIPE_KAFKA_PROPERTIES=session.timeout.ms={QUICK["session.timeout.ms"]}
 
   {python} -m tradepipe.sink -v
   {python} -m tradepipe.produce --rate 2

@@ -9,6 +9,10 @@ import typer
 from tradepipe.cli.masking import masked
 from tradepipe.cli.terminal import StatusLine
 
+FOR_A_PERSON: Final = ("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+FOR_A_FILE: Final = ("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+"""Of a line, and of the time in it, which is UTC."""
+
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -29,8 +33,9 @@ def configure(level: str | None, *, usual: str = "info", status: StatusLine | No
     chosen = (level or usual).lower()
     if chosen not in LEVELS:
         raise typer.BadParameter(f"it is one of {', '.join(LEVELS)}, not {chosen!r}", param_hint="'--log-level'")
-    handler = _Handler(status or StatusLine())
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    status = status or StatusLine()
+    handler = _Handler(status)
+    handler.setFormatter(_OneLine(*(FOR_A_PERSON if status.is_live else FOR_A_FILE)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("tradepipe").setLevel(chosen.upper())
     # What matters of librdkafka's errors is told by our own lines; it would add two for each try to connect.
