@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import islice
 from typing import Annotated, Final
 
@@ -46,23 +47,19 @@ def demo(*, keep: Keep = False, log_level: LogLevel = None) -> None:
     status = StatusLine()
     configure(log_level, usual="error", status=status)
     run = _Run(status)
-    stack = Stack()
-    try:
-        with Stopping(run.stop, "stopping: ending what was started"):
-            _start(stack)
-            run.everything(stack)
-            if not run.stopped.is_set():
-                report.what_next(stack, keep=keep)
-            if keep:
-                run.stopped.wait()
-    finally:
-        stack.close()
+    with Stopping(run.stop, "stopping: ending what was started"), ExitStack() as parts:
+        stack = _started(parts)
+        run.everything(stack)
+        if not run.stopped.is_set():
+            report.what_next(stack, keep=keep)
+        if keep:
+            run.stopped.wait()
 
 
-def _start(stack: Stack) -> None:
+def _started(parts: ExitStack) -> Stack:
     try:
-        stack.__enter__()
-    except (FileNotFoundError, RuntimeError) as error:
+        return parts.enter_context(Stack())
+    except (FileNotFoundError, RuntimeError) as error:  # no PostgreSQL, or one that does not start
         raise Misconfigured(str(error)) from error
 
 
