@@ -9,43 +9,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.eventually import eventually
+from tests.kafka.member import Member
 from tests.parts import Parts
-from tradepipe.contract.record import Record
 from tradepipe.kafka.consumer import Consumer
-
-
-class Member:
-    """A consumer as its tests use it: polled until something has happened."""
-
-    def __init__(self, consumer: Consumer) -> None:
-        self.consumer = consumer
-        self.records: list[Record] = []
-
-    @property
-    def values(self) -> list[bytes | None]:
-        """The values of the records delivered so far."""
-        return [record.value for record in self.records]
-
-    def poll(self) -> None:
-        """Poll once, and keep what comes."""
-        self.records += self.consumer.poll(100, 0.05)
-
-    def until(self, condition: Callable[[], Any], *others: "Member", within: float = 30.0) -> None:
-        """Poll, the others too, until a condition holds."""
-        eventually(lambda: [member.poll() for member in (self, *others)] and condition(), within=within, every=0)
-
-    def assigned(self, *partitions: int) -> None:
-        """Poll until exactly these partitions are assigned."""
-        self.until(lambda: set(partitions) == set(self.consumer.assignments))
-
-    def start(self, partition: int, offset: int) -> None:
-        """Read an assigned partition from an offset."""
-        self.until(lambda: self.consumer.start(self.consumer.assignments[partition], offset))
-
-    def quiet(self, polls: int = 10) -> None:
-        """Poll on for a while."""
-        for _ in range(polls):
-            self.poll()
 
 
 @pytest.fixture

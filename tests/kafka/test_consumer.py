@@ -1,0 +1,443 @@
+"""One member of a group: what it delivers, from where, and what it never does by itself."""
+
+import pytest
+from confluent_kafka import Consumer as KafkaConsumer
+from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.eventually import eventually
+from tests.kafka.member import Member, shared
+from tradepipe.embedded.broker import Broker
+from tradepipe.errors import Misconfigured, OffsetOutOfRange
+from tradepipe.kafka.consumer import Assignment, Consumer
+
+FETCH, JOIN_GROUP = 1, 11
+"""Requests, as Kafka's protocol numbers them."""
+
+EAGER = {"group_protocol": "classic"}
+COOPERATIVE = {**EAGER, "partition_assignment_strategy": "cooperative-sticky"}
+NEW = {"group_protocol": "consumer"}
+STRATEGIES = pytest.mark.parametrize("settings", [EAGER, COOPERATIVE, NEW], ids=["eager", "cooperative", "KIP-848"])
+
+
+def committed(kafka, topic, group, partition=0):
+    """What Kafka has of a group's offset."""
+    asking = KafkaConsumer({"bootstrap.servers": kafka["bootstrap.servers"], "group.id": group})
+    try:
+        return asking.committed([TopicPartition(topic, partition)], timeout=10)[0].offset
+    finally:
+        asking.close()
+
+
+@pytest.fixture
+def join_with(join, kafka, parts):
+    """Join by one group protocol, with members that find each other soon."""
+
+    def join_with(settings):
+        if settings["group_protocol"] == "consumer":
+            # By the new protocol the session timeout is the broker's.
+            kafka.pop("session.timeout.ms", None)
+            return join(**settings)
+        # The mock takes all of the session timeout but a second for a rebalance.
+        session = {} if parts.is_real else {"session_timeout_ms": 2_000}
+        return join(heartbeat_interval_ms=200, **session, **settings)
+
+    return join_with
+
+
+def test_nothing_is_delivered_before_start(join, produce):
+    produce(b"1")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    member.quiet()
+
+    assert [] == member.records
+    assert member.consumer.position(0) is None
+
+
+def test_an_assigned_partition_is_read_from_where_it_is_told(join, produce):
+    produce(*(b"%d" % number for number in range(5)))
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    member.start(0, 2)
+    member.until(lambda: len(member.records) >= 3)
+
+    assert [(2, b"2"), (3, b"3"), (4, b"4")] == [(record.offset, record.value) for record in member.records]
+    assert 5 == member.consumer.position(0)
+
+
+def test_a_record_has_its_place_and_its_bytes(join, produce, topic):
+    produce(b"a value", partition=3)
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(3, 0)
+
+    member.until(lambda: member.records)
+
+    assert [(topic, 3, 0, b"key", b"a value")] == member.records
+
+
+def test_only_what_was_started_is_delivered(join, produce):
+    produce(b"0", partition=0)
+    produce(b"1", partition=1)
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(1, 0)
+
+    member.until(lambda: member.records)
+    member.quiet()
+
+    assert [b"1"] == member.values
+
+
+def test_what_kafka_has_committed_is_not_where_reading_starts(join_with, produce):
+    """Offsets live elsewhere; Kafka's are for lag tools."""
+    produce(b"0", b"1", b"2")
+    first = join_with(EAGER)
+    first.assigned(0, 1, 2, 3)
+    first.start(0, 0)
+    first.consumer.hint({0: 3})
+    first.quiet()
+    first.consumer.close()
+    second = join_with(EAGER)
+    second.assigned(0, 1, 2, 3)
+
+    second.start(0, 0)
+    second.until(lambda: len(second.records) >= 3)
+
+    assert [b"0", b"1", b"2"] == second.values
+
+
+def test_a_start_may_go_back(join, produce):
+    produce(b"0", b"1")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    member.until(lambda: len(member.records) >= 2)
+
+    member.consumer.stop(0)
+    member.start(0, 1)
+    member.until(lambda: len(member.records) >= 3)
+
+    assert [b"0", b"1", b"1"] == member.values
+
+
+def test_a_stopped_partition_delivers_nothing(join, produce):
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    member.consumer.stop(0)
+
+    produce(b"0")
+    member.quiet()
+
+    assert ([], None) == (member.records, member.consumer.position(0))
+
+
+def test_a_paused_partition_goes_on_where_it_was(join, produce):
+    produce(b"0")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    member.until(lambda: member.records)
+
+    member.consumer.pause([0])
+    produce(b"1")
+    member.quiet()
+    paused_with = list(member.values)
+    member.consumer.resume([0])
+    member.until(lambda: len(member.records) >= 2)
+
+    assert ([b"0"], [b"0", b"1"]) == (paused_with, member.values)
+
+
+def test_pausing_twice_and_resuming_what_is_not_ours_does_nothing(join):
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    for _ in range(2):
+        member.consumer.pause([0, 99])
+    member.consumer.resume([99])
+    member.consumer.stop(99)
+
+    assert {0, 1, 2, 3} == member.partitions
+
+
+def test_an_assignment_of_the_past_cannot_be_started(join):
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    assert member.consumer.start(Assignment(0, 99), 0) is False
+    assert member.consumer.start(Assignment(9, 1), 0) is False
+
+
+def test_one_poll_brings_no_more_than_it_was_asked_for(join, produce):
+    produce(*(b"%d" % number for number in range(20)))
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    polled = []
+    eventually(lambda: polled.append(member.consumer.poll(3, 0.05)) or sum(map(len, polled)) >= 20)
+
+    assert max(map(len, polled)) <= 3
+    assert list(range(20)) == [record.offset for records in polled for record in records]
+
+
+def test_an_offset_behind_the_log_is_told(join, produce):
+    produce(b"0")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 99)
+
+    with pytest.raises(OffsetOutOfRange, match=r"offset 99 of trades-\w+\[0\] is not in the log.*offsets reset"):
+        member.until(lambda: False, within=10)
+
+
+@pytest.mark.real
+def test_an_offset_before_the_log_is_told(join, produce, kafka, topic):
+    """Retention, or somebody, has cut what was still to be read."""
+    produce(b"0", b"1", b"2")
+    cut(kafka, topic, 2)
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    with pytest.raises(OffsetOutOfRange, match=r"offset 0 of trades-\w+\[0\] is not in the log"):
+        member.until(lambda: False, within=10)
+
+
+def cut(kafka, topic, offset):
+    """Delete the records of partition 0 before an offset."""
+    admin = AdminClient({"bootstrap.servers": kafka["bootstrap.servers"]})
+    for answer in admin.delete_records([TopicPartition(topic, 0, offset)]).values():
+        answer.result(20)
+
+
+@pytest.mark.real
+def test_the_position_reaches_the_end_of_a_log_of_transactions(join, kafka, topic):
+    """Records that were rolled back, and the markers behind both transactions, are gaps."""
+    producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
+    producer.init_transactions(20)
+    for end in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        for number in range(5):
+            producer.produce(topic, b"%d" % number, partition=0)
+        producer.flush(20)
+        end(20)
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    member.until(lambda: member.consumer.position(0) == 12)
+
+    assert (5, 7) == (len(member.records), member.consumer.gaps)
+
+
+@pytest.mark.real
+def test_an_open_transaction_is_waited_for(join, kafka, topic, produce):
+    producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, b"open", partition=0)
+    producer.flush(20)
+    produce(b"behind it")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    member.quiet()
+    held_back = list(member.values)
+    producer.commit_transaction(20)
+    member.until(lambda: member.consumer.position(0) == 3)
+
+    assert ([], [b"open", b"behind it"]) == (held_back, member.values)
+
+
+def test_a_hint_is_what_lag_tools_see(join, produce, kafka, topic):
+    produce(b"0", b"1")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    member.consumer.hint({0: 2})
+
+    member.until(lambda: committed(kafka, topic, f"{topic}-group") == 2)
+
+
+def test_a_hint_for_what_is_not_ours_is_not_given(join, produce, kafka, topic):
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    member.consumer.hint({9: 2})
+    member.consumer.hint({})
+    member.quiet()
+
+    assert committed(kafka, topic, f"{topic}-group") < 0
+
+
+@STRATEGIES
+def test_two_members_share_the_partitions_and_each_record_comes_once(join_with, produce, settings):
+    first, second = join_with(settings), join_with(settings)
+    first.until(lambda: shared(first, second), second)
+    for member, other in ((first, second), (second, first)):
+        for partition in member.partitions:
+            member.start(partition, 0, other)
+    for partition in range(4):
+        produce(b"%d" % partition, partition=partition)
+
+    first.until(lambda: len(first.records) + len(second.records) >= 4, second)
+
+    assert [b"0", b"1", b"2", b"3"] == sorted(first.values + second.values)
+
+
+@STRATEGIES
+def test_what_a_member_held_goes_to_the_other_as_it_leaves(join_with, produce, settings):
+    produce(b"0")
+    first, second = join_with(settings), join_with(settings)
+    first.until(lambda: shared(first, second), second)
+
+    first.consumer.close()
+    second.assigned(0, 1, 2, 3)
+    second.start(0, 0)
+    second.until(lambda: second.records)
+
+    assert [b"0"] == second.values
+
+
+@STRATEGIES
+def test_a_partition_that_comes_back_is_another_assignment_and_waits_for_its_start(join_with, produce, settings):
+    """It had been paused before; a client would leave it so."""
+    first = join_with(settings)
+    first.assigned(0, 1, 2, 3)
+    before = first.consumer.assignments
+    for partition in range(4):
+        first.start(partition, 0)
+    first.consumer.pause(range(4))
+    second = join_with(settings)
+    first.until(lambda: shared(first, second), second)
+    lost = second.partitions
+    second.consumer.close()
+    first.assigned(0, 1, 2, 3)
+
+    for partition in range(4):
+        produce(b"%d" % partition, partition=partition)
+    after = first.consumer.assignments
+    for partition in lost:
+        assert before[partition] != after[partition]
+        assert first.consumer.position(partition) is None
+        first.start(partition, 0)
+    first.until(lambda: len(first.records) >= len(lost))
+
+    assert lost <= {record.partition for record in first.records}
+
+
+@STRATEGIES
+def test_records_of_a_partition_that_was_taken_away_are_dropped(join_with, produce, settings):
+    """They lie in the client's queue as the partition goes; its next owner reads them."""
+    first = join_with(settings)
+    first.assigned(0, 1, 2, 3)
+    for partition in range(4):
+        produce(*[b"a value"] * 500, partition=partition)
+        first.start(partition, 0)
+    second = join_with(settings)
+
+    strays = []
+    while not shared(first, second):
+        strays += [record for record in first.poll(2) if record.partition not in first.partitions]
+        second.poll()
+    delivered = list(first.records)
+    first.quiet()
+
+    assert [] == strays
+    assert {record.partition for record in first.records[len(delivered) :]} <= first.partitions
+    assert [] == second.records
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("settings", [EAGER, NEW], ids=["classic", "KIP-848"])
+def test_two_members_of_one_instance_id_are_told(join_with, settings):
+    """Waiting would not help, and a new client would be turned away again."""
+    first = join_with({**settings, "group_instance_id": "one"})
+    first.assigned(0, 1, 2, 3)
+    second = join_with({**settings, "group_instance_id": "one"})
+
+    with pytest.raises(Misconfigured, match=r"no two members have the same group\.instance\.id"):
+        first.until(lambda: False, second, within=20)
+
+
+def test_a_broker_that_goes_and_comes_back_is_read_on():
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        kafka = {"bootstrap.servers": broker.bootstrap_servers, "fetch.wait.max.ms": 10, "log_level": 0}
+        member = Member(Consumer({**kafka, "reconnect.backoff.max.ms": 100}, topic="trades", group="g"))
+        member.consumer.open()
+        member.assigned(0)
+        member.start(0, 0)
+        broker.down()
+        member.quiet(20)
+        broker.up()
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
+        producer.produce("trades", b"after")
+        assert 0 == producer.flush(20)
+
+        member.until(lambda: member.records)
+        member.consumer.close()
+
+    assert [b"after"] == member.values
+
+
+@pytest.fixture
+def faulty():
+    """A broker whose fetches fail on demand, with a member that reads its one partition."""
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        kafka = {"bootstrap.servers": broker.bootstrap_servers, "fetch.wait.max.ms": 10}
+        member = Member(Consumer(kafka, topic="trades", group="g"))
+        member.consumer.open()
+        member.assigned(0)
+        member.start(0, 0)
+        yield broker, member
+        member.consumer.close()
+
+
+def test_a_group_we_may_not_join_is_told():
+    with Broker() as broker:
+        broker.create_topic("trades")
+        broker.fail_requests(JOIN_GROUP, *[KafkaError.GROUP_AUTHORIZATION_FAILED] * 5)
+        consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers}, topic="trades", group="g")
+        consumer.open()
+
+        with pytest.raises(Misconfigured, match="topic trades cannot be consumed: .*needs READ on the consumer group"):
+            Member(consumer).until(lambda: False, within=10)
+        consumer.close()
+
+
+def test_what_the_broker_cannot_do_now_it_is_asked_again(faulty):
+    broker, member = faulty
+    broker.fail_requests(FETCH, *[KafkaError.NOT_LEADER_FOR_PARTITION] * 3, KafkaError.KAFKA_STORAGE_ERROR)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    producer.produce("trades", b"a value")
+    assert 0 == producer.flush(20)
+
+    member.until(lambda: member.records)
+
+    assert [b"a value"] == member.values
+
+
+def test_a_member_may_be_closed_twice_and_before_it_was_opened(kafka, topic):
+    consumer = Consumer(kafka, topic=topic, group="g")
+    consumer.close()
+    consumer.open()
+    consumer.close()
+    consumer.close()
+
+    assert {} == consumer.assignments
+
+
+def test_a_configuration_librdkafka_refuses_is_told(kafka, topic):
+    consumer = Consumer({**kafka, "fetch.wait.max.ms": "soon"}, topic=topic, group="g")
+
+    with pytest.raises(Misconfigured, match=r"cannot be configured so: .*fetch\.wait\.max\.ms"):
+        consumer.open()
