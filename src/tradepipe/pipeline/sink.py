@@ -333,7 +333,8 @@ class _End:
     TELL_EVERY: Final = 5.0
 
     def __init__(self, extents: dict[int, Extent]) -> None:
-        self._missing = {number: extent.end for number, extent in extents.items() if extent.end > extent.begin}
+        # An emptied log counts too: what it held may never have been stored, which its claim finds out.
+        self._missing = {number: extent.end for number, extent in extents.items() if extent.end > 0}
         self._next: dict[int, int] = {}
         self._ask_due = time.monotonic() + self.ASK_EVERY
         self._tell_due = time.monotonic() + self.TELL_EVERY

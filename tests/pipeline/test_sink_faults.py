@@ -1,0 +1,369 @@
+"""What must hold while processes die, freeze and come back: every offset's effect exactly once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.eventually import eventually
+from tests.proxy import Proxy
+from tradepipe.contract import samples
+from tradepipe.postgres import session
+
+
+class SinkProcess:
+    """`python -m tradepipe.sink` on a test's pipeline."""
+
+    def __init__(self, pipeline, log: Path, *options: str) -> None:
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": pipeline.kafka["bootstrap.servers"],
+            "SCHEMA_REGISTRY_URL": pipeline.registry_url,
+            "DATABASE_URL": pipeline.database,
+        }
+        named = ["--topic", pipeline.topic, "--group", f"{pipeline.topic}-sink", "--subject", pipeline.subject]
+        settings = [part for key, value in pipeline.kafka.items() for part in ("-X", f"{key}={value}")]
+        self.log = log
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tradepipe.sink", *named, *settings, *options],
+                env=environment,
+                stdout=stream,
+                stderr=stream,
+            )
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout: float = 60) -> int:
+        return self._process.wait(timeout)
+
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+
+@pytest.fixture
+def start_sink(pipeline, tmp_path) -> Iterator[Callable[..., SinkProcess]]:
+    """Starts sinks as processes; the test's end kills those that still run."""
+    started: list[SinkProcess] = []
+
+    def start(*options: str) -> SinkProcess:
+        started.append(SinkProcess(pipeline, tmp_path / f"sink-{len(started)}.log", *options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.runs:
+            process.kill()
+        print(process.log, process.log.read_text(), sep="\n")
+
+
+@pytest.fixture
+def journal(pipeline) -> Callable[[], None]:
+    """
+    Journals every step of every offset; the check says that the steps tile the log.
+
+    A trade written twice would be hidden by the primary key. Two steps over one
+    offset are not hidden.
+    """
+    pipeline.execute(
+        """
+        CREATE TABLE steps (partition int, before bigint, after bigint);
+        CREATE FUNCTION journal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          INSERT INTO steps VALUES (NEW.partition, OLD.next_offset, NEW.next_offset); RETURN NEW; END $$;
+        CREATE TRIGGER journal AFTER UPDATE ON sink_offsets FOR EACH ROW
+          WHEN (OLD.next_offset <> NEW.next_offset) EXECUTE FUNCTION journal();
+        """
+    )
+
+    def check() -> None:
+        reached: dict[int, int] = {}
+        for partition, before, after in pipeline.query("SELECT * FROM steps ORDER BY partition, before, after"):
+            assert reached.get(partition, 0) == before
+            reached[partition] = after
+        assert pipeline.next_offsets() == reached
+
+    return check
+
+
+def the_sink_waits_for_a_lock(pipeline) -> bool:
+    return bool(
+        pipeline.query(
+            "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'tradepipe-sink%%' AND wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+    )
+
+
+@pytest.fixture
+def locked_table(pipeline) -> Iterator[Callable[[], None]]:
+    """Holds the table of trades, so that a batch stands still in the middle of its transaction; call to let go."""
+    connection = psycopg2.connect(pipeline.database)
+    connection.cursor().execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+    yield connection.rollback
+    connection.close()
+
+
+@pytest.mark.real
+def test_killed_before_its_commit_a_sink_leaves_nothing_of_the_batch(
+    pipeline, some_trades, start_sink, locked_table, journal
+):
+    trades = pipeline.publish(some_trades(400))
+    sink = start_sink()
+    eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
+
+    sink.kill()
+    locked_table()
+
+    assert ([], {0}) == (pipeline.stored(), set(pipeline.next_offsets().values()))
+    assert 400 == pipeline.store().stored
+    assert sorted(trades) == pipeline.stored()
+    journal()
+
+
+@pytest.mark.real
+def test_killed_behind_its_commit_a_sink_has_stored_the_batch_and_its_offsets(
+    pipeline, some_trades, start_sink, journal
+):
+    """A deferred trigger holds the COMMIT for a while: the sink dies waiting for an answer, the server commits."""
+    pipeline.execute(
+        """
+        CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NEW; END $$;
+        CREATE CONSTRAINT TRIGGER hold AFTER UPDATE ON sink_offsets DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW EXECUTE FUNCTION hold();
+        """
+    )
+    trades = pipeline.publish(some_trades(400))
+    sink = start_sink()
+    committing = (
+        "SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active' AND datname = current_database()"
+    )
+    eventually(lambda: pipeline.query(committing), within=30)
+
+    sink.kill()
+    eventually(lambda: not pipeline.query(committing), within=30)
+    pipeline.execute("DROP TRIGGER hold ON sink_offsets")
+    before = len(pipeline.stored())
+    counts = pipeline.store()
+
+    assert before > 0
+    assert (400 - before, 0) == (counts.stored, counts.replayed)
+    assert sorted(trades) == pipeline.stored()
+    journal()
+
+
+@pytest.mark.real
+def test_a_frozen_sink_wakes_up_and_writes_nothing(pipeline, some_trades, start_sink, locked_table, journal):
+    """It is frozen in the middle of a transaction; its partitions go to another sink, which stores all."""
+    trades = pipeline.publish(some_trades(400))
+    frozen = start_sink()
+    eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
+    frozen.signal(signal.SIGSTOP)
+    locked_table()
+    other = start_sink()
+    eventually(lambda: len(pipeline.stored()) == 400, within=60)
+    epochs = pipeline.query("SELECT partition, epoch, next_offset FROM sink_offsets ORDER BY 1")
+
+    frozen.signal(signal.SIGCONT)
+    eventually(
+        lambda: "claimed by another sink" in frozen.log.read_text() or "revoked" in frozen.log.read_text(), within=60
+    )
+    more = pipeline.publish([trade._replace(book_id="LATER", version=trade.version + 500) for trade in trades[:50]])
+    eventually(lambda: len(pipeline.stored()) == 450, within=60)
+
+    assert {2} == {epoch for _, epoch, _ in epochs}
+    assert sorted(trades + more) == pipeline.stored()
+    assert [] == pipeline.refused()
+    for sink in (frozen, other):
+        sink.signal(signal.SIGTERM)
+        assert 0 == sink.wait(25)
+    journal()
+
+
+@pytest.mark.real
+def test_a_rebalance_under_load_loses_and_doubles_nothing(pipeline, start_sink, journal):
+    trades = list(islice(samples.trades(11), 6_000))
+    publishing = threading.Thread(target=lambda: [pipeline.publish(trades[n : n + 500]) for n in range(0, 6_000, 500)])
+    publishing.start()
+    sinks = [start_sink()]
+    for share in (1_000, 2_000, 3_000):
+        eventually(lambda share=share: len(pipeline.stored()) >= share, within=60)
+        sinks.append(start_sink())
+    sinks[0].signal(signal.SIGTERM)
+    sinks[1].kill()
+    publishing.join()
+
+    eventually(lambda: len(pipeline.stored()) == 6_000, within=60)
+    assert 0 == sinks[0].wait(25)
+    assert sorted(trades) == pipeline.stored()
+    journal()
+
+
+@pytest.mark.real
+def test_killed_again_and_again_sinks_store_every_trade_once(pipeline, start_sink, journal):
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    trades = pipeline.publish(islice(samples.trades(12), 20_000))
+    for _ in range(3):
+        sink, share = start_sink("--batch-rows", "200"), len(pipeline.stored()) + moments.randrange(1, 5_000)
+        eventually(lambda share=share: len(pipeline.stored()) >= share, within=60, every=moments.uniform(0.005, 0.05))
+        sink.kill()
+
+    pipeline.store()
+
+    assert sorted(trades) == pipeline.stored()
+    assert [] == pipeline.refused()
+    journal()
+
+
+@pytest.mark.real
+def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, parts, journal):
+    trades = some_trades(2_000)
+    pipeline.publish(trades[:1_000])
+    sink = pipeline.sink(batch_rows=100)
+    running = threading.Thread(target=sink.run)
+    running.start()
+    eventually(lambda: sink.counts.stored > 0, within=30)
+    parts.postgres.stop("immediate")
+    pipeline.publish(trades[1_000:])
+    parts.postgres.start()
+
+    eventually(lambda: sink.counts.stored == 2_000, within=60)
+    sink.stop()
+    running.join(25)
+    assert 0 == sink.counts.replayed
+    assert sorted(trades) == pipeline.stored()
+    journal()
+
+
+@pytest.mark.real
+def test_a_crash_of_the_broker_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, parts, journal):
+    trades = some_trades(2_000)
+    pipeline.publish(trades[:1_000])
+    sink = pipeline.sink(batch_rows=100)
+    running = threading.Thread(target=sink.run)
+    running.start()
+    eventually(lambda: sink.counts.stored > 0, within=30)
+    parts.kafka.kill()
+    parts.kafka.start()
+    pipeline.publish(trades[1_000:])
+
+    eventually(lambda: sink.counts.stored == 2_000, within=60)
+    sink.stop()
+    running.join(25)
+    assert sorted(trades) == pipeline.stored()
+    journal()
+
+
+def through(proxy: Proxy, url: str) -> str:
+    """A URL of 127.0.0.1 that leads through a proxy."""
+    before, _, after = url.partition("127.0.0.1:")
+    return f"{before}127.0.0.1:{proxy.port}{after.lstrip('0123456789')}"
+
+
+def port_of(url: str) -> int:
+    return int(url.partition("127.0.0.1:")[2].partition("/")[0])
+
+
+def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_trades, journal, caplog):
+    trades = pipeline.publish(some_trades(300))
+    with Proxy(port_of(pipeline.database)) as proxy:
+        batches = []
+
+        def arm(stored):
+            """Behind the first batch, so that the swallowed answer is one to a later batch."""
+            batches.append(stored)
+            if len(batches) == 1:
+                proxy.swallow_reply_after(b"COMMIT")
+
+        counts = pipeline.store(database=through(proxy, pipeline.database), batch_rows=50, on_stored=arm)
+
+    assert "PostgreSQL is away" in caplog.text
+    assert (300, 0) == (counts.stored, counts.replayed)
+    assert sorted(trades) == pipeline.stored()
+    journal()
+
+
+@pytest.fixture
+def short_deadline(monkeypatch):
+    """One second instead of twenty until a transaction is cut off."""
+    monkeypatch.setattr(session, "CLIENT_DEADLINE", 1.0)
+
+
+@pytest.mark.real
+def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades, parts, short_deadline, caplog):
+    """Nothing but a deadline of our own ends the wait for a backend that stands still."""
+    trades = some_trades(1_000)
+    pipeline.publish(trades[:500])
+    sink = pipeline.sink(batch_rows=50)
+    running = threading.Thread(target=sink.run)
+    running.start()
+    eventually(lambda: sink.counts.stored > 0, within=30)
+    parts.postgres.freeze()
+    pipeline.publish(trades[500:])
+    eventually(lambda: "PostgreSQL is away" in caplog.text, within=30)
+    parts.postgres.thaw()
+
+    eventually(lambda: sink.counts.stored == 1_000, within=60)
+    sink.stop()
+    running.join(25)
+    assert 0 == sink.counts.replayed
+    assert sorted(trades) == pipeline.stored()
+
+
+def test_a_registry_that_is_away_refuses_nothing(pipeline, some_trades):
+    trades = pipeline.publish(some_trades(100))
+    with Proxy(port_of(pipeline.registry_url)) as proxy:
+        proxy.blackhole()
+        sink = pipeline.sink(registry=through(proxy, pipeline.registry_url))
+        heal = threading.Timer(3, proxy.heal)
+        heal.start()
+        counts = sink.run(until_end=True)
+        heal.join()
+
+    assert (100, {}) == (counts.stored, counts.refused)
+    assert sorted(trades) == pipeline.stored()
+
+
+@pytest.mark.real
+def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, start_sink, parts):
+    pipeline.publish(some_trades(10))
+    sink = start_sink()
+    eventually(lambda: len(pipeline.stored()) == 10, within=30)
+    parts.postgres.stop("immediate")
+    try:
+        pipeline.publish(some_trades(20)[10:])
+        eventually(lambda: "PostgreSQL is away" in sink.log.read_text(), within=30)
+        sink.signal(signal.SIGTERM)
+
+        assert 0 == sink.wait(25)
+    finally:
+        parts.postgres.start()
+
+
+@pytest.mark.real
+def test_a_second_signal_ends_the_sink_at_once(pipeline, some_trades, start_sink, locked_table):
+    pipeline.publish(some_trades(10))
+    sink = start_sink()
+    eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
+
+    sink.signal(signal.SIGTERM)
+    eventually(lambda: "second" in sink.log.read_text(), within=10)
+    sink.signal(signal.SIGTERM)
+
+    assert 128 + signal.SIGTERM == sink.wait(2)
