@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -130,6 +131,7 @@ def store(connection: Connection, batch: Batch) -> Stored:
     """
     offsets.advance(connection, batch.group, batch.spans)
     rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.entries) if isinstance(entry, Accepted)]
+    connection.execute(_AT_ONCE)
     piece = _store_piece(connection, rows) if rows else _Piece()
     refused = [entry for entry in batch.entries if isinstance(entry, Refusal)]
     refused += [refusal for _, refusal in piece.refused]
@@ -207,6 +209,8 @@ def _shown(value: object) -> str:
 
 _staged, _stored = STAGING.columns, TRADES.columns
 _EMPTY: Final = delete(STAGING)
+# A deferred constraint of the user's would speak at COMMIT, too late to tell which trade it means.
+_AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
 _INSERT: Final = (
     insert(TRADES)
     .from_select(

@@ -34,7 +34,7 @@ def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, object
         "value": record.value,
         "codes": [_storable(code) for code in refusal.codes],
         "details": [_storable(detail) for detail in refusal.details],
-        "schema_id": refusal.schema_id,
+        "schema_id": _storable_id(refusal.schema_id),
         "group_id": group,
     }
 
@@ -42,6 +42,11 @@ def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, object
 def _storable(text: str) -> str:
     """Text as PostgreSQL takes it: a detail may quote what made the record unfit, NUL and surrogates too."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _storable_id(schema_id: int | None) -> int | None:
+    """A frame has room for ids that no registry gives and no column takes; the value's bytes tell such a one."""
+    return schema_id if schema_id is not None and schema_id < 2**31 else None
 
 
 _RECORD = insert(TRADE_REFUSALS).on_conflict_do_nothing(
