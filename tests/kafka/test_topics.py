@@ -2,9 +2,11 @@
 
 import time
 import uuid
+from contextlib import suppress
 
 import pytest
 
+from tests.eventually import eventually
 from tests.proxy import Proxy
 from tradepipe.embedded.broker import Broker
 from tradepipe.embedded.ports import free_port
@@ -23,6 +25,16 @@ def topics(kafka):
 @pytest.fixture
 def missing():
     return f"missing-{uuid.uuid4().hex}"
+
+
+def patiently(ask, *arguments):
+    """The answer, also of a leader too new to have one at once."""
+
+    def answer():
+        with suppress(BrokerAway):
+            return ask(*arguments)
+
+    return eventually(answer)
 
 
 def test_a_topic_is_described_with_its_id_and_partitions(topics, topic):
@@ -63,13 +75,13 @@ def test_asking_for_a_topic_does_not_create_it(topics, missing):
 
 
 def test_an_empty_log_begins_where_it_ends(topics, topic):
-    assert {0: Extent(0, 0), 3: Extent(0, 0)} == topics.extents(topic, [0, 3])
+    assert {0: Extent(0, 0), 3: Extent(0, 0)} == patiently(topics.extents, topic, [0, 3])
 
 
 def test_a_log_ends_behind_its_last_record(topics, topic, produce):
     produce(b"1", b"2", partition=1)
 
-    assert {0: Extent(0, 0), 1: Extent(0, 2)} == topics.extents(topic, [0, 1])
+    assert {0: Extent(0, 0), 1: Extent(0, 2)} == patiently(topics.extents, topic, [0, 1])
 
 
 def test_the_extent_of_no_partition_is_nothing(topics, topic):
@@ -88,7 +100,7 @@ def test_a_time_has_an_offset(topics, topic, produce):
         produce(b"%d" % minute, timestamp=NOON + minute * 60_000)
     times = [NOON - 1, NOON, NOON + 1, NOON + 120_001]
 
-    found = [topics.offsets_at(topic, [0, 1], moment) for moment in times]
+    found = [patiently(topics.offsets_at, topic, [0, 1], moment) for moment in times]
 
     assert [{0: 0, 1: 0}, {0: 0, 1: 0}, {0: 1, 1: 0}, {0: 3, 1: 0}] == found
 

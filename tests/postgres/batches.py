@@ -1,0 +1,141 @@
+"""Batches as tests make them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text
+
+from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Refusal, Violation
+from tradepipe.contract.trade import Trade
+from tradepipe.postgres import batch as module
+from tradepipe.postgres import offsets, session
+from tradepipe.postgres.batch import Batch, Entry, Stored
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.offsets import Claimed, Span
+from tradepipe.postgres.staging import Accepted
+from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
+
+GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
+
+
+@contextmanager
+def connected(database: str) -> Iterator[Connection]:
+    """A connection on which batches can be stored."""
+    connection = session.connect(engine(database, application_name="test"))
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def trade(trade_id: str = "T1", version: int = 1, **fields: Any) -> Trade:
+    """A valid trade."""
+    given = {"maturity_date": date(2030, 1, 1), "created_at": datetime(2025, 6, 1, tzinfo=UTC), **fields}
+    return Trade(trade_id, version, given.pop("counterparty_id", "CP-1"), given.pop("book_id", "B1"), **given)
+
+
+def record(offset: int, partition: int = 0) -> Record:
+    """What lies in the log at an offset."""
+    return Record(TOPIC, partition, offset, b"key", b"value")
+
+
+def accepted(offset: int, of: Trade, partition: int = 0) -> Accepted:
+    """A trade that lies at an offset."""
+    return Accepted(record(offset, partition), of, 1)
+
+
+def refusal(offset: int, partition: int = 0, code: str = "BAD", detail: str = "it is bad") -> Refusal:
+    """A record that was refused before it came to the database."""
+    return Refusal(record(offset, partition), (Violation(code, detail),), 1)
+
+
+def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[Entry]:
+    """Entries at offsets in a row; None is a refused one."""
+    return [
+        accepted(offset, each, partition) if each is not None else refusal(offset, partition)
+        for offset, each in enumerate(trades, first)
+    ]
+
+
+def claim(connection: Connection, partition: int = 0, *, group: str = GROUP, start: int = 0, **given: Any) -> Claimed:
+    """A claim, not committed."""
+    given = {"topic": TOPIC, "topic_id": TOPIC_ID, "owner": "test", **given}
+    return offsets.claim(connection, group, partition=partition, start=start, **given)
+
+
+def batch(*claims: Claimed, entries: Iterable[Entry], after: int | None = None, group: str = GROUP) -> Batch:
+    """A batch from where each claim stands to behind its last entry, or to `after`."""
+    entries = list(entries)
+    spans = []
+    for ownership, next_offset in claims:
+        ends = [entry.record.offset + 1 for entry in entries if entry.record.partition == ownership.partition]
+        spans.append(Span(ownership, next_offset, max(ends) if after is None else after))
+    return Batch(group, TOPIC_ID, tuple(spans), entries)
+
+
+def store(connection: Connection, *entries: Entry, group: str = GROUP) -> Stored:
+    """Claim the partitions of some entries, store them as one batch and commit."""
+    with connection.begin():
+        begins: dict[int, int] = {}
+        for entry in entries:
+            begins.setdefault(entry.record.partition, entry.record.offset)
+        claims = [claim(connection, part, group=group, start=begin) for part, begin in begins.items()]
+        for each in claims:
+            offsets.advance(connection, group, [Span(*each, begins[each.ownership.partition])])
+        moved = [each._replace(next_offset=begins[each.ownership.partition]) for each in claims]
+        return module.store(connection, batch(*moved, entries=entries, group=group))
+
+
+def counts(stored: Stored) -> tuple[int, int, int]:
+    """Inserted, replayed, refused."""
+    return stored.inserted, stored.replayed, len(stored.refusals)
+
+
+def places(connection: Connection) -> dict[tuple[str, int], int]:
+    """The offset from which each stored trade came."""
+    columns = TRADES.columns
+    rows = connection.execute(select(columns.trade_id, columns.version, columns.source_offset)).all()
+    connection.rollback()
+    return {(row.trade_id, row.version): row.source_offset for row in rows}
+
+
+def trades(connection: Connection) -> list[Trade]:
+    """The trades in the table, in the order of the key."""
+    rows = connection.execute(select(*(TRADES.columns[field] for field in Trade._fields))).all()
+    connection.rollback()
+    return sorted(Trade(*row) for row in rows)
+
+
+def refused(connection: Connection) -> dict[int, list[str]]:
+    """The codes stored for each offset."""
+    columns = TRADE_REFUSALS.columns
+    rows = connection.execute(select(columns.offset, columns.codes).order_by(columns.offset)).all()
+    connection.rollback()
+    return {row.offset: row.codes for row in rows}
+
+
+def next_offset(connection: Connection, partition: int = 0) -> int | None:
+    """Where the group goes on."""
+    columns = SINK_OFFSETS.columns
+    found: int | None = connection.scalar(
+        select(columns.next_offset).where(columns.partition == partition, columns.group_id == GROUP)
+    )
+    connection.rollback()
+    return found
+
+
+def count(connection: Connection, table: Any) -> int:
+    """The rows of a table."""
+    found: int = connection.scalar(select(func.count()).select_from(table))
+    connection.rollback()
+    return found
+
+
+def execute(connection: Connection, *statements: str) -> None:
+    """Run statements and commit."""
+    with connection.begin():
+        for statement in statements:
+            connection.execute(text(statement))

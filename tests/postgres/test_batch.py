@@ -1,0 +1,464 @@
+"""One batch, one transaction: what goes in, what is a replay, what is refused, and that nothing is uncounted."""
+
+import uuid
+from collections import Counter
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from tests.postgres import batches
+from tests.postgres.batches import (
+    TOPIC,
+    accepted,
+    batch,
+    claim,
+    connected,
+    count,
+    counts,
+    execute,
+    log,
+    next_offset,
+    places,
+    record,
+    refusal,
+    refused,
+    trade,
+    trades,
+)
+from tradepipe.contract.refusal import Code
+from tradepipe.postgres import migrate
+from tradepipe.postgres.batch import Batch, Unaccounted, store
+from tradepipe.postgres.offsets import Fenced, Ownership, Span
+from tradepipe.postgres.staging import STAGING
+from tradepipe.postgres.tables import TRADE_REFUSALS, TRADES
+
+OTHER = {"book_id": "B2"}
+"""What makes a trade differ from another one of its key."""
+
+CHECKED = "ALTER TABLE trades ADD CONSTRAINT their_check CHECK (book_id <> 'BAD')"
+RAISING = """
+    CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.book_id = 'BAD' THEN RAISE EXCEPTION 'book BAD is closed'; END IF; RETURN NEW; END $$;
+    CREATE TRIGGER no_bad BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION no_bad()
+"""
+LATE = """
+    CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.book_id = 'BAD' THEN RAISE EXCEPTION 'book BAD is closed'; END IF; RETURN NULL; END $$;
+    CREATE TRIGGER no_bad AFTER INSERT ON trades FOR EACH ROW EXECUTE FUNCTION no_bad()
+"""
+DEFERRED = LATE.replace("CREATE TRIGGER", "CREATE CONSTRAINT TRIGGER").replace(
+    "FOR EACH ROW", "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+)
+SWALLOWING = """
+    CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.book_id = 'GONE' THEN RETURN NULL; END IF; RETURN NEW; END $$;
+    CREATE TRIGGER swallow BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION swallow()
+"""
+
+
+@pytest.fixture
+def connection(migrated):
+    with connected(migrated) as connection:
+        yield connection
+
+
+def test_new_trades_are_inserted(connection):
+    stored = batches.store(connection, *log(trade("T1"), trade("T2"), trade("T1", 2)))
+
+    assert (3, 0, 0) == counts(stored)
+    assert [trade("T1"), trade("T1", 2), trade("T2")] == trades(connection)
+
+
+def test_a_row_tells_where_it_came_from(connection):
+    batches.store(connection, accepted(7, trade(), partition=3))
+
+    row = connection.execute(TRADES.select()).one()
+
+    assert (TOPIC, 3, 7, 1) == (row.source_topic, row.source_partition, row.source_offset, row.schema_id)
+
+
+def test_the_same_trade_again_is_a_replay_and_changes_nothing(connection):
+    batches.store(connection, *log(trade()))
+
+    stored = batches.store(connection, *log(trade(), first=1))
+
+    assert (0, 1, 0) == counts(stored)
+    assert {("T1", 1): 0} == places(connection)
+
+
+def test_the_same_trade_twice_in_one_batch_is_stored_once(connection):
+    stored = batches.store(connection, *log(trade(), trade()))
+
+    assert (1, 1, 0) == counts(stored)
+    assert {("T1", 1): 0} == places(connection)
+
+
+def test_another_trade_of_the_same_key_is_refused_and_the_stored_one_stays(connection):
+    batches.store(connection, *log(trade()))
+
+    stored = batches.store(connection, *log(trade(**OTHER), first=1))
+
+    assert (0, 0, 1) == counts(stored)
+    assert [trade()] == trades(connection)
+    assert {1: [Code.VERSION_COLLISION]} == refused(connection)
+
+
+def test_of_two_that_collide_in_one_batch_the_earlier_stays(connection):
+    stored = batches.store(connection, *log(trade(**OTHER), trade()))
+
+    assert (1, 0, 1) == counts(stored)
+    assert [trade(**OTHER)] == trades(connection)
+    assert {1: [Code.VERSION_COLLISION]} == refused(connection)
+
+
+def test_the_earlier_is_the_one_read_earlier_whatever_its_offset(connection):
+    """Two partitions hold the key; the batch's own order decides."""
+    first, second = accepted(9, trade(), partition=1), accepted(3, trade(**OTHER), partition=0)
+
+    stored = batches.store(connection, first, second)
+
+    assert {("T1", 1): 9} == places(connection)
+    assert [second.record] == [each.record for each in stored.refusals]
+
+
+def test_three_of_one_key_are_an_insert_a_replay_and_a_collision(connection):
+    stored = batches.store(connection, *log(trade(), trade(**OTHER), trade()))
+
+    assert (1, 1, 1) == counts(stored)
+    assert {1: [Code.VERSION_COLLISION]} == refused(connection)
+
+
+def test_a_key_in_the_table_wins_over_all_of_the_batch(connection):
+    batches.store(connection, *log(trade(**OTHER)))
+
+    stored = batches.store(connection, *log(trade(), trade(**OTHER), trade(), first=1))
+
+    assert (0, 1, 2) == counts(stored)
+    assert {("T1", 1): 0} == places(connection)
+
+
+def test_a_group_that_reads_the_log_again_counts_replays_alone(connection):
+    """The coordinates are the same too, which must not make them count as inserted here."""
+    entries = log(*(trade(f"T{number}") for number in range(20)))
+    batches.store(connection, *entries)
+
+    stored = batches.store(connection, *entries, group="fresh")
+
+    assert (0, 20, 0) == counts(stored)
+
+
+def test_a_group_that_reads_on_counts_what_is_new_and_what_is_not(connection):
+    batches.store(connection, *log(trade("T1"), trade("T2")))
+
+    stored = batches.store(connection, *log(trade("T1"), trade("T2"), trade("T3")), group="fresh")
+
+    assert (1, 2, 0) == counts(stored)
+    assert [trade("T3")] == list(stored.trades)
+
+
+def test_what_went_in_is_told_in_the_order_it_was_read(connection):
+    batches.store(connection, *log(trade("T2")))
+
+    stored = batches.store(connection, *log(trade("T3"), trade("T2"), None, trade("T1"), trade("T3", **OTHER), first=1))
+
+    assert [trade("T3"), trade("T1")] == list(stored.trades)
+
+
+def test_a_collision_names_every_field_that_differs_and_the_place_of_the_stored_one(connection):
+    batches.store(connection, *log(trade()))
+
+    other = trade(book_id="B2", maturity_date=date(2031, 2, 3))
+    (found,) = batches.store(connection, *log(other, first=1)).refusals
+
+    assert (
+        "trade_id T1 version 1 is stored already, from trades[0]@0: book_id is 'B2', not 'B1'; "
+        "maturity_date is 2031-02-03, not 2030-01-01",
+    ) == found.details
+
+
+def test_refusals_are_kept_with_their_bytes_and_all_that_speaks_against_them(connection):
+    batches.store(connection, refusal(4, partition=2, code="VERSION", detail="it is 0"))
+
+    row = connection.execute(TRADE_REFUSALS.select()).one()
+
+    assert (TOPIC, "an-id", 2, 4, b"key", b"value") == (
+        row.topic,
+        row.topic_id,
+        row.partition,
+        row.offset,
+        bytes(row.key),
+        bytes(row.value),
+    )
+    assert (["VERSION"], ["it is 0"], "tests", 1, None) == (
+        row.codes,
+        row.details,
+        row.group_id,
+        row.attempts,
+        row.replayed_at,
+    )
+
+
+@pytest.mark.parametrize("theirs", [CHECKED, RAISING, LATE, DEFERRED], ids=["check", "trigger", "late", "deferred"])
+@pytest.mark.parametrize(
+    "bad", [{0}, {6}, {3}, {0, 1}, {2, 5}, set(range(7)), {1, 3, 5}], ids=lambda bad: "".join(map(str, sorted(bad)))
+)
+def test_what_the_database_refuses_is_refused_alone(connection, theirs, bad):
+    execute(connection, theirs)
+    books = ["BAD" if number in bad else "B1" for number in range(7)]
+
+    stored = batches.store(connection, *log(*(trade(f"T{n}", book_id=book) for n, book in enumerate(books))))
+
+    assert (7 - len(bad), 0, len(bad)) == counts(stored)
+    assert {number: [Code.DATABASE_REFUSED] for number in sorted(bad)} == refused(connection)
+    assert {(f"T{n}", 1): n for n in range(7) if n not in bad} == places(connection)
+    assert 7 == next_offset(connection)
+
+
+def test_a_refusal_of_the_database_says_what_it_said(connection):
+    execute(connection, RAISING)
+
+    (found,) = batches.store(connection, *log(trade(book_id="BAD"))).refusals
+
+    assert (("DATABASE_REFUSED",), ("P0001: book BAD is closed",)) == (found.codes, found.details)
+
+
+def test_a_constraint_of_ours_is_refused_by_its_code(connection):
+    """Judging is Python's; where it let something pass, the table does not."""
+    (found,) = batches.store(connection, *log(trade("a b"))).refusals
+
+    assert (Code.TRADE_ID,) == found.codes
+
+
+def test_a_unique_index_of_the_users_own_refuses_the_later_one(connection):
+    execute(connection, "CREATE UNIQUE INDEX one_book ON trades (book_id)")
+    books = ["B1", "B2", "B1", "B3", "B2"]
+
+    stored = batches.store(connection, *log(*(trade(f"T{n}", book_id=book) for n, book in enumerate(books))))
+
+    assert (3, 0, 2) == counts(stored)
+    assert {2: [Code.DATABASE_REFUSED], 4: [Code.DATABASE_REFUSED]} == refused(connection)
+
+
+def test_a_trade_stands_for_its_key_when_the_database_refused_an_earlier_one(connection):
+    execute(connection, CHECKED)
+
+    stored = batches.store(connection, *log(trade(book_id="BAD"), trade(), trade(book_id="B7")))
+
+    assert (1, 0, 2) == counts(stored)
+    assert {0: [Code.DATABASE_REFUSED], 2: [Code.VERSION_COLLISION]} == refused(connection)
+    assert {("T1", 1): 1} == places(connection)
+
+
+def test_replays_and_collisions_are_found_across_the_pieces_of_a_bisected_batch(connection):
+    execute(connection, CHECKED)
+    bad = trade("X", book_id="BAD")
+
+    stored = batches.store(connection, *log(trade(), trade("T2"), bad, trade(), bad, trade(**OTHER), trade("T2")))
+
+    assert (2, 2, 3) == counts(stored)
+    assert {2: [Code.DATABASE_REFUSED], 4: [Code.DATABASE_REFUSED], 5: [Code.VERSION_COLLISION]} == refused(connection)
+
+
+def test_a_refused_row_is_not_counted_as_the_batchs_when_it_was_inserted_and_rolled_back(connection):
+    """Bisection inserts rows, takes them back, and inserts them again: each counts once."""
+    execute(connection, CHECKED)
+    entries = log(trade("T1"), trade("T2"), trade("T3"), trade("X", book_id="BAD"))
+
+    stored = batches.store(connection, *entries)
+
+    assert [trade("T1"), trade("T2"), trade("T3")] == list(stored.trades) == trades(connection)
+
+
+def test_any_other_failure_leaves_all_as_it_was(connection):
+    """The next owner starts with the very record that could not be stored."""
+    with connection.begin():
+        claimed = claim(connection)
+    execute(connection, "ALTER TABLE trades RENAME TO elsewhere")
+
+    with pytest.raises(DBAPIError), connection.begin():
+        store(connection, batch(claimed, entries=log(trade(), None)))
+
+    execute(connection, "ALTER TABLE elsewhere RENAME TO trades")
+    assert (0, 0, 0) == (next_offset(connection), count(connection, TRADES), count(connection, TRADE_REFUSALS))
+
+
+def test_a_batch_that_was_rolled_back_can_be_stored_again(connection):
+    with connection.begin() as transaction:
+        store(connection, batch(claim(connection), entries=log(trade())))
+        transaction.rollback()
+
+    assert (1, 0, 0) == counts(batches.store(connection, *log(trade())))
+
+
+def test_a_batch_of_an_owner_that_was_fenced_stores_nothing(connection):
+    with connection.begin():
+        claimed = claim(connection)
+    with connection.begin():
+        claim(connection)
+
+    with pytest.raises(Fenced), connection.begin():
+        store(connection, batch(claimed, entries=log(trade(), None)))
+
+    assert (0, 0, 0) == (next_offset(connection), count(connection, TRADES), count(connection, TRADE_REFUSALS))
+
+
+def test_a_trade_that_vanishes_while_it_is_stored_is_not_lost_unseen(connection):
+    """As when somebody deletes it between the insert and the count; here a trigger swallows it."""
+    execute(connection, SWALLOWING)
+    with connection.begin():
+        claimed = claim(connection)
+
+    with pytest.raises(Unaccounted, match=r"trade \('T2', 1\) vanished"), connection.begin():
+        store(connection, batch(claimed, entries=log(trade(), trade("T2", book_id="GONE"))))
+
+    assert (0, 0) == (next_offset(connection), count(connection, TRADES))
+
+
+def test_a_batch_without_entries_moves_the_offset(connection):
+    """Over transaction markers, behind the last record."""
+    with connection.begin():
+        stored = store(connection, batch(claim(connection), entries=[], after=5))
+
+    assert ((0, 0, 0), 5) == (counts(stored), next_offset(connection))
+
+
+def test_staging_is_empty_behind_every_batch(connection):
+    execute(connection, CHECKED)
+    batches.store(connection, *log(trade(), trade("X", book_id="BAD"), trade()))
+
+    assert 0 == count(connection, STAGING)
+
+
+def test_a_refusal_without_key_and_value_and_with_any_text_is_stored(connection):
+    """A detail may quote what made a record unfit; a schema id in a frame has 32 bits, the column one less."""
+    unfit = "NUL \0, a surrogate \ud800, a plain é"
+    entry = refusal(0, detail=unfit)._replace(record=record(0)._replace(key=None, value=None), schema_id=2**32 - 1)
+
+    batches.store(connection, entry)
+
+    row = connection.execute(TRADE_REFUSALS.select()).one()
+    assert (None, None, None) == (row.key, row.value, row.schema_id)
+    assert ["NUL \\x00, a surrogate \\ud800, a plain é"] == row.details
+
+
+def test_what_another_group_has_refused_stays_as_it_is(connection):
+    batches.store(connection, refusal(0, detail="first"))
+
+    stored = batches.store(connection, refusal(0, detail="second"), group="fresh")
+
+    assert (0, 0, 1) == counts(stored)
+    assert ["first"] == connection.scalar(text("SELECT details FROM trade_refusals"))
+
+
+def owned(partition):
+    return Ownership(TOPIC, partition, 1)
+
+
+def test_a_batch_without_an_ownership_has_all_but_that():
+    entries = [*log(trade(), None), *log(trade("T2"), partition=1)]
+    whole = Batch("g", None, (Span(owned(0), 0, 2), Span(owned(1), 0, 1)), entries)
+
+    rest = whole.without(owned(0))
+
+    assert ((Span(owned(1), 0, 1),), entries[2:]) == (rest.spans, rest.entries)
+
+
+def test_a_batch_without_an_earlier_ownership_is_the_same():
+    whole = Batch("g", None, (Span(owned(0), 0, 1),), log(trade()))
+
+    assert whole.spans == whole.without(owned(0)._replace(epoch=7)).spans
+
+
+@st.composite
+def whole_batches(draw):
+    """Batches of some partitions, interleaved, with gaps before, between and behind their records."""
+    spans, entries = [], []
+    for partition in draw(st.sets(st.integers(0, 3), min_size=1)):
+        before = draw(st.integers(0, 5))
+        offsets = sorted(draw(st.sets(st.integers(before, before + 12), max_size=6)))
+        after = max([before, *(offset + 1 for offset in offsets)]) + draw(st.integers(0 if offsets else 1, 3))
+        spans.append(Span(owned(partition), before, after))
+        entries += [(partition, offset) for offset in offsets]
+    order = draw(st.randoms(use_true_random=False))
+    shuffled = sorted(entries, key=lambda entry: (order.random(), entry))
+    queues = {partition: sorted(offset for other, offset in entries if other == partition) for partition, _ in entries}
+    mixed = [accepted(queues[partition].pop(0), trade(), partition) for partition, _ in shuffled]
+    return Batch("g", "id", tuple(spans), mixed)
+
+
+def covered(*parts):
+    """The offsets that batches cover, one after the other."""
+    found = {}
+    for part in parts:
+        for ownership, before, after in part.spans:
+            assert found.setdefault(ownership, before) == before < after
+            found[ownership] = after
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(whole=whole_batches())
+def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
+    """Each continues where the one before ends, and holds the records of just the offsets it covers."""
+    first, second = whole.halves()
+
+    assert covered(whole) == covered(first, second)
+    assert whole.entries == [*first.entries, *second.entries]
+    for part in (first, second):
+        spans = {span.ownership.partition: range(span.before, span.after) for span in part.spans}
+        assert all(entry.record.offset in spans[entry.record.partition] for entry in part.entries)
+
+
+@pytest.fixture(scope="module")
+def lasting(parts):
+    """One database for all of a property's examples: they differ in their trade ids."""
+    server = parts.postgres.start()
+    name = f"test_{uuid.uuid4().hex}"
+    url = server.create_database(name)
+    migrate.upgrade(url)
+    with connected(url) as connection:
+        execute(connection, CHECKED)
+        yield connection
+    server.drop_database(name)
+
+
+def fates(stored, mix):
+    """What storing a batch comes to, by a model; `stored` has the book of each trade, and is brought up to date."""
+    for trade_id, book in mix:
+        if trade_id is None:
+            yield "refused"
+        elif book == "BAD":
+            yield "DATABASE_REFUSED"
+        elif trade_id not in stored:
+            stored[trade_id] = book
+            yield "inserted"
+        else:
+            yield "replayed" if stored[trade_id] == book else "VERSION_COLLISION"
+
+
+RECORDS = st.tuples(st.sampled_from([None, "T1", "T2", "T3"]), st.sampled_from(["B1", "B1", "B2", "BAD"]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(mixes=st.lists(st.lists(RECORDS, min_size=1, max_size=12), min_size=1, max_size=3))
+def test_every_record_of_any_mix_has_exactly_the_fate_the_model_says(lasting, mixes):
+    example, stored, offset = uuid.uuid4().hex, {}, 0
+    for mix in mixes:
+        expected = Counter(fates(stored, mix))
+        entries = log(
+            *(trade_id and trade(f"{trade_id}-{example}", book_id=book) for trade_id, book in mix), first=offset
+        )
+        offset += len(mix)
+
+        found = batches.store(lasting, *entries, group=example)
+
+        codes = Counter(code if code != "BAD" else "refused" for each in found.refusals for code in each.codes)
+        assert expected == +Counter(inserted=found.inserted, replayed=found.replayed, **codes)
+        assert len(mix) == sum(counts(found))
+    assert stored == {
+        each.trade_id.partition("-")[0]: each.book_id for each in trades(lasting) if example in each.trade_id
+    }
