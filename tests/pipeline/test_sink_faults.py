@@ -170,7 +170,7 @@ def test_killed_behind_its_commit_a_sink_has_stored_the_batch_and_its_offsets(
 def test_a_frozen_sink_wakes_up_and_writes_nothing(pipeline, some_trades, start_sink, locked_table, journal):
     """It is frozen in the middle of a transaction; its partitions go to another sink, which stores all."""
     trades = pipeline.publish(some_trades(400))
-    frozen = start_sink()
+    frozen = start_sink("--batch-rows", "50")
     eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
     frozen.signal(signal.SIGSTOP)
     locked_table()
