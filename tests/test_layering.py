@@ -33,7 +33,7 @@ HOMES = {
     "alembic": {"postgres"},
     "avro": {"contract"},
     "confluent_kafka": {"kafka", "embedded"},
-    "fastavro": {"wire", "contract", "embedded"},
+    "fastavro": {"wire", "contract"},
     "httpx": {"wire"},
     "prometheus_client": {"metrics"},
     "psycopg2": {"postgres", "embedded"},

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import avro.schema
+import fastavro
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.errors import AvroException
+from fastavro.schema import SchemaParseException
 
 
 class Direction(StrEnum):
@@ -81,16 +83,40 @@ def incompatibilities(new: str, history: Sequence[str], level: Level) -> tuple[F
     )
 
 
+_NOT_A_SCHEMA: Final = (
+    AvroException,
+    SchemaParseException,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RecursionError,
+)
+"""What the two parsers raise at texts that are no schema."""
+
+
 def parse(text: str) -> avro.schema.Schema:
     """
     The schema as the structural check sees it: without its logical types.
+
+    Both of Python's parsers must take it, for each passes mistakes that the other sees.
 
     Raises:
         ValueError: the text is not an Avro schema.
     """
     try:
-        return avro.schema.make_avsc_object(_without_logical_types(json.loads(text)), avro.name.Names())
-    except (AvroException, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        node = json.loads(text)
+        fastavro.parse_schema(node)
+        return avro.schema.make_avsc_object(_without_logical_types(node), avro.name.Names())
+    except (
+        AvroException,
+        SchemaParseException,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"not an Avro schema: {error}") from error
 
 

@@ -195,6 +195,8 @@ def _fields_by_name(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _told(error: Exception) -> str:
     """An exception of the codec in a few words; its text may hold bytes of the record."""
+    if isinstance(error, (EOFError, IndexError)):
+        return "it ends before its last field does"
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return text if len(text) <= 100 else f"{text[:100]}…"
 
