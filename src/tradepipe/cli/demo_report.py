@@ -66,11 +66,11 @@ def summary(findings: Findings, database: str) -> None:
     for verb, number, what in lines:
         console.print(f"[bold]{verb:<8}[/] {number:>7,} {what}", highlight=False)
     typer.echo()
-    console.print(_refused(findings))
+    _show(console, _refused(findings))
     typer.echo()
     ((trades, versions),) = _ask(database, _VERSIONS)
     typer.echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
-    console.print(_newest(_ask(database, _NEWEST)))
+    _show(console, _newest(_ask(database, _NEWEST)))
 
 
 def _refused(findings: Findings) -> Table:
@@ -98,6 +98,13 @@ def _table(*headings: str) -> Table:
         column.no_wrap = True
     table.columns[-1].overflow = "fold"
     return table
+
+
+def _show(console: Console, table: Table) -> None:
+    """The table without the blanks rich fills the lines up with."""
+    with console.capture() as captured:
+        console.print(table)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _ask(database: str, query: str) -> list[tuple[Any, ...]]:

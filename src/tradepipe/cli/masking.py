@@ -3,7 +3,7 @@
 import re
 
 # Our own messages say `user:password@host` where they show how a URL is written.
-_IN_AUTHORITY = re.compile(r"(://[^:/@\s]*):(?!password@)[^@\s]+@")
+_IN_AUTHORITY = re.compile(r"(://[^:/@\s]*):(?!password@)[^/\s]+@")
 _IN_QUERY = re.compile(r"(?i)\b((?:ssl)?password|secret)=[^&\s'\"]+")
 
 

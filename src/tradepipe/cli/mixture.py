@@ -76,7 +76,7 @@ def mixture(
 def _kinds(shares: Mapping[type, float]) -> Iterator[type]:
     """Evenly spread, so that any number of items has its shares as nearly as can be."""
     exact = {kind: Fraction(str(share)) for kind, share in shares.items()}
-    due = dict.fromkeys(exact, Fraction())
+    due = dict.fromkeys(exact, Fraction(1, 2))
     while True:
         for kind, share in exact.items():
             due[kind] += share

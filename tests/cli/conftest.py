@@ -1,0 +1,33 @@
+"""What the commands find in their environment."""
+
+import pytest
+
+from tradepipe.postgres import migrate
+from tradepipe.wire.registration import register
+from tradepipe.wire.registry import SchemaRegistry
+
+
+@pytest.fixture
+def addresses(parts, database) -> dict[str, str]:
+    """Where the parts are; nothing is set up on them."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": parts.bootstrap_servers,
+        "SCHEMA_REGISTRY_URL": parts.registry_url,
+        "DATABASE_URL": database,
+        "TRADEPIPE_KAFKA_PROPERTIES": " ".join(f"{key}={value}" for key, value in parts.client_settings.items()),
+    }
+
+
+@pytest.fixture
+def env(addresses, topic, subject) -> dict[str, str]:
+    """A topic, a subject and a group of the test's own; schema and tables are still missing."""
+    return addresses | {"TRADEPIPE_TOPIC": topic, "TRADEPIPE_SUBJECT": subject, "TRADEPIPE_GROUP": topic}
+
+
+@pytest.fixture
+def ready(env, parts, subject) -> dict[str, str]:
+    """The same, with schema and tables."""
+    with SchemaRegistry(parts.registry_url) as registry:
+        register(registry, subject)
+    migrate.upgrade(env["DATABASE_URL"])
+    return env

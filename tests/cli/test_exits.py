@@ -1,0 +1,82 @@
+"""How commands end: the code and what is said."""
+
+import pytest
+import typer
+
+from tradepipe import errors
+from tradepipe.cli.exits import ExitCode, code_of, run
+from tradepipe.cli.masking import masked
+from tradepipe.contract.trade import Trade
+
+TRADE = Trade("T1", 1, "CP-1", "B1", None, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.Misconfigured("so"), 78),
+        (errors.CeilingReached("so"), 78),
+        (errors.DatabaseBehind("so"), 78),
+        (errors.RegistryAway("so"), 75),
+        (errors.DeadlineExceeded("so"), 75),
+        (errors.InvalidTrade(TRADE, []), 1),
+        (errors.DeliveryFailed([(TRADE, "so")], []), 1),
+        (ValueError("so"), 70),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failure_has_its_code(error, code):
+    assert code == code_of(error)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Runs a command that fails with an error, and gives the code it ends with."""
+
+    def ends_with(error: Exception) -> int:
+        app = typer.Typer(pretty_exceptions_enable=False)
+
+        @app.command()
+        def fail() -> None:
+            raise error
+
+        monkeypatch.setattr("sys.argv", ["fail"])
+        monkeypatch.setattr("signal.signal", lambda *_: None)  # the handlers of the test run stay
+        with pytest.raises(SystemExit) as ended:
+            run(app, "fail")
+        return int(ended.value.code)
+
+    return ends_with
+
+
+def test_a_foreseeable_failure_is_one_line(failing, capsys):
+    error = errors.Misconfigured("no such thing\n  at postgresql://me:secret@db/trades")
+    error.add_note("and another")
+
+    assert ExitCode.MISCONFIGURED == failing(error)
+    assert "Error: no such thing at postgresql://me:***@db/trades; and another\n" == capsys.readouterr().err
+
+
+def test_a_bug_shows_where_it_is_but_no_password(failing, capsys):
+    assert ExitCode.BUG == failing(KeyError("http://me:secret@registry"))
+
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "secret" not in told
+    assert "report it" in told.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:secret@db/trades", "postgresql://me:***@db/trades"),
+        ("postgres://me:s@cret@db", "postgres://me:***@db"),
+        ("http://me:secret@a:1 and http://you:other@b:2/x", "http://me:***@a:1 and http://you:***@b:2/x"),
+        ("postgresql://db/trades?user=me&password=secret&x=1", "postgresql://db/trades?user=me&password=***&x=1"),
+        ("sasl.password=secret", "sasl.password=***"),
+        ("http://localhost:8081/subjects/a@b", "http://localhost:8081/subjects/a@b"),
+        ("write it as postgresql://user:password@host", "write it as postgresql://user:password@host"),
+    ],
+)
+def test_passwords_are_not_shown(text, shown):
+    assert shown == masked(text)

@@ -1,0 +1,121 @@
+"""`python -m tradepipe.produce`."""
+
+import re
+import signal
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.cli.doors import door, running
+from tests.eventually import eventually
+from tradepipe.embedded.broker import Broker
+from tradepipe.embedded.ports import free_port
+from tradepipe.kafka.topics import Topics
+
+PRODUCE = 0
+"""Kafka's number of the request that carries records."""
+
+
+def records_in(env, topic) -> int:
+    """How many records the topic holds."""
+    topics = Topics({"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]})
+    extents = topics.extents(topic, topics.describe(topic).partitions)
+    return sum(extent.end - extent.begin for extent in extents.values())
+
+
+def test_it_sends_and_counts(ready, topic):
+    done = door("produce", "--count", "100", "--bad", "0.11", "--resend", "0.2", env=ready)
+
+    assert 0 == done.code, done.err
+    assert re.fullmatch(
+        r"sent 100 records by seed \d+: 69 new trades, 20 sent again, 11 bad\n"
+        r"100 acknowledged, 0 refused, 0 of unknown fate, in [\d.]+ s \([\d,]+ records/s\)\n",
+        done.out,
+    )
+    assert 100 == records_in(ready, topic)
+
+
+def test_the_same_seed_sends_the_same_trades(ready):
+    first, second = (door("produce", "--count", "5", "--seed", "7", "-v", env=ready) for _ in range(2))
+
+    assert first.out.splitlines()[:5] == second.out.splitlines()[:5]
+    assert re.fullmatch("Sent trade with ID T7-[0-9]+ and version 1", first.out.splitlines()[0])
+
+
+def test_other_runs_send_other_trades(ready):
+    first, second = (door("produce", "--count", "1", "-v", env=ready) for _ in range(2))
+
+    assert first.out.splitlines()[0] != second.out.splitlines()[0]
+
+
+def test_a_signal_ends_it_when_all_is_acknowledged(ready, topic):
+    with running("produce", "--rate", "50", "-v", env=ready) as process:
+        process.stdout.readline()
+
+        process.terminate()
+
+        out, err = process.communicate(timeout=25)
+    assert 0 == process.returncode, err
+    assert "a second signal ends at once" in err
+    sent = int(re.search(r"sent (\d+) records", out)[1])
+    assert f"{sent} acknowledged, 0 refused, 0 of unknown fate" in out
+    assert sent == records_in(ready, topic)
+
+
+def test_a_signal_while_it_waits_for_a_part_ends_it_too(ready):
+    """Nothing was sent, so nothing is left undone."""
+    with running("produce", "--registry", f"http://127.0.0.1:{free_port()}", env=ready) as process:
+        eventually(lambda: "waiting up to" in process.stderr.readline())
+
+        process.send_signal(signal.SIGINT)
+
+        assert 0 == process.wait(25)
+
+
+@pytest.fixture
+def breakable(ready, topic):
+    """A broker that can be taken down, whatever the parts are, and the environment to reach it."""
+    with Broker() as broker:
+        broker.create_topic(topic)
+        yield broker, ready | {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+
+
+def test_trades_that_were_never_acknowledged_are_told(breakable):
+    broker, env = breakable
+    with running("produce", "--rate", "50", "--deadline", "1", "-v", env=env) as process:
+        process.stdout.readline()
+        broker.down()
+        eventually(lambda: "are down" in process.stderr.readline())
+
+        process.terminate()
+
+        out, err = process.communicate(timeout=25)
+    assert 75 == process.returncode, err
+    assert re.search(r" [1-9]\d* of unknown fate", out)
+    assert "send all again by --seed" in err.splitlines()[-1]
+
+
+def test_a_second_signal_ends_it_at_once(breakable):
+    """Kafka is away, so the acknowledgements that the first signal waits for do not come."""
+    broker, env = breakable
+    with running("produce", "--rate", "50", "-v", env=env) as process:
+        process.stdout.readline()
+        broker.down()
+        eventually(lambda: "are down" in process.stderr.readline())
+        process.terminate()
+        eventually(lambda: "second signal" in process.stderr.readline())
+
+        process.send_signal(signal.SIGINT)
+
+        assert 128 + signal.SIGINT == process.wait(5)
+
+
+def test_what_the_broker_refuses_is_a_finding(breakable):
+    broker, env = breakable
+    broker.fail_requests(PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 10)
+
+    done = door("produce", "--count", "3", env=env)
+
+    assert 1 == done.code, done.err
+    assert "0 acknowledged, 3 refused, 0 of unknown fate" in done.out
+    assert 3 == done.err.count("was refused: ")

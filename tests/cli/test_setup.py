@@ -1,0 +1,72 @@
+"""What prepares the parts: `migrate`, `schema` and `topics`."""
+
+import uuid
+
+import pytest
+
+from tests.cli.doors import ask, door
+from tradepipe.kafka.topics import Topics
+from tradepipe.postgres.revision import head
+from tradepipe.wire.registry import SchemaRegistry
+
+
+def test_migrate_tells_from_where_to_where(env):
+    first, second = (door("migrate", "upgrade", env=env) for _ in range(2))
+
+    assert (0, f"the database went from revision none to {head()}\n") == first[:2]
+    assert (0, f"the database is at revision {head()} already\n") == second[:2]
+    assert [(0,)] == ask(env["DATABASE_URL"], "SELECT count(*) FROM trades")
+
+
+def test_migrate_tells_where_a_database_is(ready):
+    done = door("migrate", "current", env=ready)
+
+    assert (0, f"the database is at revision {head()}, this build needs {head()}\n") == done[:2]
+
+
+def test_schema_register_tells_what_is_new(env, subject, parts):
+    also = f"{subject}.clean"
+    first, second = (door("schema", "register", "--also", also, env=env) for _ in range(2))
+
+    with SchemaRegistry(parts.registry_url) as registry:
+        registered = registry.version(subject, 1)
+        assert "FULL_TRANSITIVE" == registry.level(also)
+    assert 0 == first.code, first.err
+    assert f"{subject}: version 1 has id {registered.schema_id}, new" == first.out.splitlines()[0]
+    assert f"{also}: compatibility level FULL_TRANSITIVE" == first.out.splitlines()[-1]
+    assert f"{subject}: version 1 has id {registered.schema_id}, already there" == second.out.splitlines()[0]
+
+
+def test_schema_register_sets_the_level_it_is_told(env, subject, parts):
+    assert 0 == door("schema", "register", "--level", "BACKWARD", env=env).code
+
+    with SchemaRegistry(parts.registry_url) as registry:
+        assert "BACKWARD" == registry.level(subject)
+
+
+def test_a_topic_that_exists_is_left_as_it_is(env, topic):
+    done = door("topics", "create", "--partitions", "9", env=env)
+
+    assert (0, f"topic {topic} exists already with 4 partitions\n") == done[:2]
+
+
+@pytest.mark.real
+def test_a_topic_is_created(addresses):
+    name = f"trades-{uuid.uuid4().hex}"
+
+    done = door("topics", "create", "--topic", name, "--partitions", "3", "-c", "retention.ms=60000", env=addresses)
+
+    topics = Topics({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]})
+    assert (0, f"topic {name} was created with 3 partitions\n") == done[:2]
+    assert (0, 1, 2) == topics.describe(name).partitions
+
+
+@pytest.mark.real
+def test_a_compacted_topic_that_exists_is_refused(addresses, parts):
+    name = f"trades-{uuid.uuid4().hex}"
+    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+
+    done = door("topics", "create", "--topic", name, env=addresses)
+
+    assert 78 == done.code
+    assert "set cleanup.policy=delete" in done.err

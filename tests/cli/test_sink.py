@@ -1,0 +1,87 @@
+"""`python -m tradepipe.sink`."""
+
+import re
+import signal
+
+import pytest
+
+from tests.cli.doors import ask, door, running
+from tests.eventually import eventually
+
+
+@pytest.fixture
+def filled(ready):
+    """A topic with 90 records: 72 trades, 18 of them sent again."""
+    done = door("produce", "--count", "90", "--seed", "0", "--resend", "0.2", env=ready)
+    assert 0 == done.code, done.err
+    return ready
+
+
+def test_it_stores_what_the_topic_holds(filled):
+    done = door("sink", "--until-end", env=filled)
+
+    assert (0, "") == (done.code, done.out)
+    assert "72 stored, 18 replayed, 0 refused" == done.err.splitlines()[-1]
+    assert [(72,)] == ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")
+
+
+def test_verbose_prints_each_stored_trade_and_nothing_else(filled):
+    done = door("sink", "--until-end", "-v", env=filled)
+
+    stored = ask(filled["DATABASE_URL"], "SELECT trade_id, version FROM trades")
+    lines = [f"Stored trade with ID {trade_id} and version {version}" for trade_id, version in stored]
+    assert sorted(lines) == sorted(done.out.splitlines())
+
+
+def test_what_was_stored_once_is_not_stored_again(filled):
+    first, second = (door("sink", "--until-end", "-v", env=filled) for _ in range(2))
+
+    assert (0, 72) == (first.code, len(first.out.splitlines()))
+    assert (0, "") == (second.code, second.out)
+
+
+def test_the_summary_counts_refusals_by_code(ready):
+    door("produce", "--count", "100", "--bad", "0.09", env=ready)
+
+    done = door("sink", "--until-end", env=ready)
+
+    assert 0 == done.code, done.err
+    assert re.match("91 stored, 0 replayed, 9 refused: UNDECODABLE 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
+
+
+def test_it_begins_where_it_is_told(filled):
+    done = door("sink", "--until-end", "--start", "latest", env=filled)
+
+    assert (0, "0 stored, 0 replayed, 0 refused") == (done.code, done.err.splitlines()[-1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(filled, number):
+    with running("sink", "-v", env=filled) as process:
+        process.stdout.readline()
+
+        process.send_signal(number)
+
+        _, err = process.communicate(timeout=25)
+    ((stored,),) = ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")
+    assert 0 == process.returncode, err
+    assert "stopping: the batch in hand is finished first; a second signal ends at once" in err
+    assert f"{stored} stored" in err.splitlines()[-1]
+
+
+def test_a_signal_ends_it_while_it_waits_for_a_part(ready):
+    with running("sink", "--registry", "http://127.0.0.1:1", env=ready) as process:
+        eventually(lambda: "waiting: " in process.stderr.readline())
+
+        process.terminate()
+
+        assert 0 == process.wait(25)
+
+
+def test_it_ends_when_nobody_reads_what_it_prints(filled):
+    """As in `tradepipe sink -v | head -1`."""
+    with running("sink", "-v", "--batch-rows", "5", env=filled) as process:
+        process.stdout.readline()
+        process.stdout.close()
+
+        assert 128 + signal.SIGPIPE == process.wait(25)
