@@ -1,0 +1,96 @@
+"""The README says what is: its output is the demo's, its code runs, its tests exist."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tradepipe import SchemaRegistry
+from tradepipe.postgres import migrate
+from tradepipe.wire.registration import register
+
+README = Path("README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def blocks(kind: str, holding: str) -> list[str]:
+    return [text for language, text in BLOCKS if language == kind and holding in text]
+
+
+def without_times(text: str) -> list[str]:
+    return [re.sub(r"\d+\.\d s", "… s", line).strip() for line in text.strip().splitlines()]
+
+
+def test_the_demo_prints_what_the_readme_shows():
+    run = subprocess.run(
+        [sys.executable, "-m", "tradepipe.demo"], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert without_times(blocks("text", "Produced")[0]) == without_times(run.stdout)
+
+
+@pytest.fixture
+def here(parts, database, topic):
+    """The README's text with its addresses replaced by those of this run."""
+    stand_ins = {
+        "localhost:9092": parts.bootstrap_servers,
+        "http://localhost:8081": parts.registry_url,
+        "postgresql://localhost/trades": database,
+        'topic="trades"': f'topic="{topic}"',
+    }
+
+    def replace(text: str) -> str:
+        for shown, real in stand_ins.items():
+            assert shown in README
+            text = text.replace(shown, real)
+        return text
+
+    return replace
+
+
+def test_the_python_examples_run(parts, here, database, capsys):
+    migrate.upgrade(database)
+    with SchemaRegistry(parts.registry_url) as registry:
+        register(registry, "trades-value")
+
+    for example in blocks("python", "tradepipe"):
+        exec(compile(here(example), "README.md", "exec"), {})
+
+    assert "stored=1," in capsys.readouterr().out
+
+
+@pytest.mark.real
+def test_the_commands_run(here, topic, subject):
+    """On the real parts only: the embedded broker has no topics to administer."""
+    (script,) = blocks("sh", "tradepipe.migrate")
+    own = {"TRADEPIPE_TOPIC": f"{topic}-new", "TRADEPIPE_SUBJECT": subject}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    run = subprocess.run(
+        ["bash", "-euc", here(script)],
+        env={**os.environ, **own, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert 0 == run.returncode, run.stderr
+    assert "970" in run.stdout
+
+
+def test_every_test_the_readme_names_exists():
+    named = set(re.findall(r"`(test_\w+)`", README))
+    sources = "\n".join(path.read_text() for path in Path("tests").rglob("test_*.py"))
+
+    assert set() == {name for name in named if f"def {name}(" not in sources}
+    assert len(named) > 10
+
+
+def test_every_file_the_readme_names_exists():
+    linked = re.findall(r"\]\(([^)#:]+)\)", README)
+
+    assert [] == [link for link in linked if not Path(link).exists()]
