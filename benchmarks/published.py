@@ -52,6 +52,6 @@ def publish(parts: Parts, *, count: int, partitions: int, seed: int) -> Publishe
 
 
 def _ends(bootstrap_servers: str, topic: str, partitions: int) -> dict[int, int]:
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
     asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
     return {place.partition: answer.result(10).offset for place, answer in admin.list_offsets(asked).items()}
