@@ -3,11 +3,40 @@
 from types import ModuleType
 
 import tradepipe
+from tradepipe import errors
 
-PUBLIC: list[str] = []
+PUBLIC = [
+    "Away",
+    "BrokerAway",
+    "CeilingReached",
+    "DatabaseAway",
+    "DatabaseBehind",
+    "DeadlineExceeded",
+    "DeliveryFailed",
+    "IncompatibleSchema",
+    "InvalidTrade",
+    "Misconfigured",
+    "OffsetOutOfRange",
+    "Producer",
+    "Refusal",
+    "RegistryAway",
+    "SchemaNotRegistered",
+    "SchemaPending",
+    "SchemaRegistry",
+    "Sink",
+    "TopicUnusable",
+    "Trade",
+    "TradeDeserializer",
+    "TradeSerializer",
+    "TradepipeError",
+    "UndecodableRecord",
+    "UnsupportedSchema",
+    "Violation",
+    "violations",
+]
 """A name that is added or taken away belongs into the changelog too."""
 
-EXPORTED = list(getattr(tradepipe, "__all__", []))
+EXPORTED = list(tradepipe.__all__)
 
 
 def test_the_public_names_are_these():
@@ -23,6 +52,14 @@ def test_what_the_package_holds_is_what_it_exports():
     held = {name for name, value in vars(tradepipe).items() if name[0] != "_" and not isinstance(value, ModuleType)}
 
     assert held == set(EXPORTED)
+
+
+def test_every_failure_can_be_caught_by_a_public_name():
+    failures = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)
+    }
+
+    assert set() == failures - set(EXPORTED)
 
 
 def test_every_public_name_is_documented():
