@@ -7,7 +7,6 @@ import pytest
 from confluent_kafka import KafkaError
 
 from tests.cli.doors import door, running
-from tests.eventually import eventually
 from tradepipe.embedded.broker import Broker
 from tradepipe.embedded.ports import free_port
 from tradepipe.kafka.topics import Topics
@@ -52,24 +51,24 @@ def test_a_signal_ends_it_when_all_is_acknowledged(ready, topic):
     with running("produce", "--rate", "50", "-v", env=ready) as process:
         process.stdout.readline()
 
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
 
-        out, err = process.communicate(timeout=25)
-    assert 0 == process.returncode, err
-    assert "a second signal ends at once" in err
-    sent = int(re.search(r"sent (\d+) records", out)[1])
-    assert f"{sent} acknowledged, 0 refused, 0 of unknown fate" in out
+        done = process.end()
+    assert 0 == done.code, done.err
+    assert "a second signal ends at once" in done.err
+    sent = int(re.search(r"sent (\d+) records", done.out)[1])
+    assert f"{sent} acknowledged, 0 refused, 0 of unknown fate" in done.out
     assert sent == records_in(ready, topic)
 
 
 def test_a_signal_while_it_waits_for_a_part_ends_it_too(ready):
     """Nothing was sent, so nothing is left undone."""
     with running("produce", "--registry", f"http://127.0.0.1:{free_port()}", env=ready) as process:
-        eventually(lambda: "waiting up to" in process.stderr.readline())
+        process.says("waiting up to")
 
         process.send_signal(signal.SIGINT)
 
-        assert 0 == process.wait(25)
+        assert 0 == process.end().code
 
 
 @pytest.fixture
@@ -85,14 +84,14 @@ def test_trades_that_were_never_acknowledged_are_told(breakable):
     with running("produce", "--rate", "50", "--deadline", "1", "-v", env=env) as process:
         process.stdout.readline()
         broker.down()
-        eventually(lambda: "are down" in process.stderr.readline())
+        process.says("WARNING")
 
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
 
-        out, err = process.communicate(timeout=25)
-    assert 75 == process.returncode, err
-    assert re.search(r" [1-9]\d* of unknown fate", out)
-    assert "send all again by --seed" in err.splitlines()[-1]
+        done = process.end()
+    assert 75 == done.code, done.err
+    assert re.search(r" [1-9]\d* of unknown fate", done.out)
+    assert "send all again by --seed" in done.err.splitlines()[-1]
 
 
 def test_a_second_signal_ends_it_at_once(breakable):
@@ -101,13 +100,13 @@ def test_a_second_signal_ends_it_at_once(breakable):
     with running("produce", "--rate", "50", "-v", env=env) as process:
         process.stdout.readline()
         broker.down()
-        eventually(lambda: "are down" in process.stderr.readline())
-        process.terminate()
-        eventually(lambda: "second signal" in process.stderr.readline())
+        process.says("WARNING")
+        process.send_signal(signal.SIGTERM)
+        process.says("second signal")
 
         process.send_signal(signal.SIGINT)
 
-        assert 128 + signal.SIGINT == process.wait(5)
+        assert 128 + signal.SIGINT == process.end().code
 
 
 def test_what_the_broker_refuses_is_a_finding(breakable):

@@ -6,7 +6,6 @@ import signal
 import pytest
 
 from tests.cli.doors import ask, door, running
-from tests.eventually import eventually
 
 
 @pytest.fixture
@@ -62,20 +61,20 @@ def test_a_signal_ends_it_cleanly(filled, number):
 
         process.send_signal(number)
 
-        _, err = process.communicate(timeout=25)
+        done = process.end()
     ((stored,),) = ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")
-    assert 0 == process.returncode, err
-    assert "stopping: the batch in hand is finished first; a second signal ends at once" in err
-    assert f"{stored} stored" in err.splitlines()[-1]
+    assert 0 == done.code, done.err
+    assert "stopping: the batch in hand is finished first; a second signal ends at once" in done.err
+    assert f"{stored} stored" in done.err.splitlines()[-1]
 
 
 def test_a_signal_ends_it_while_it_waits_for_a_part(ready):
     with running("sink", "--registry", "http://127.0.0.1:1", env=ready) as process:
-        eventually(lambda: "waiting: " in process.stderr.readline())
+        process.says("waiting: ")
 
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
 
-        assert 0 == process.wait(25)
+        assert 0 == process.end().code
 
 
 def test_it_ends_when_nobody_reads_what_it_prints(filled):
@@ -84,4 +83,4 @@ def test_it_ends_when_nobody_reads_what_it_prints(filled):
         process.stdout.readline()
         process.stdout.close()
 
-        assert 128 + signal.SIGPIPE == process.wait(25)
+        assert 128 + signal.SIGPIPE == process.end().code

@@ -19,8 +19,8 @@ from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.failures import translated
 
-QUICK: Final = {"fetch.wait.max.ms": "10", "session.timeout.ms": "6000"}
-"""The embedded broker holds a quiet fetch for the one, and who joins a group that was left for nearly the other."""
+QUICK: Final = {"fetch.wait.max.ms": "10", "group.protocol": "consumer"}
+"""By the classic group protocol the embedded broker forgets a member that left only after its session timeout."""
 
 EXAMPLE: Final = 110
 """Characters of a detail that are shown: two lines."""
@@ -123,7 +123,7 @@ def what_next(stack: Stack, *, keep: bool) -> None:
 The parts stay up until Ctrl-C. In another terminal:
 
 {exports}
-  export TRADEPIPE_KAFKA_PROPERTIES=session.timeout.ms={QUICK["session.timeout.ms"]}
+  export TRADEPIPE_KAFKA_PROPERTIES=group.protocol={QUICK["group.protocol"]}
 
   {python} -m tradepipe.sink -v
   {python} -m tradepipe.produce --rate 2

@@ -1,0 +1,87 @@
+"""`python -m tradepipe.demo`: the whole pipeline where nothing is set up."""
+
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.cli.doors import ask, door, running
+from tradepipe.contract.refusal import Code
+
+
+@pytest.fixture
+def elsewhere():
+    """A place for temporary files that no other program uses, and that PostgreSQL's user may pass through."""
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
+def test_everything_sent_is_accounted_for(elsewhere):
+    done = door("demo", env={"TMPDIR": str(elsewhere)})
+
+    assert (0, "") == (done.code, done.err)
+    told = {verb: int(number.replace(",", "")) for verb, number in re.findall(r"^(\w+) +([\d,]+) ", done.out, re.M)}
+    assert 10_000 == told["Produced"] == told["Stored"] + told["Replayed"] + told["Refused"]
+    assert {*Code} - {Code.DATABASE_REFUSED} <= told.keys()
+    assert [] == [line for line in done.out.splitlines() if len(line) > 80]
+    assert [] == list(elsewhere.iterdir())
+
+
+def test_kept_parts_can_be_used_until_a_signal(elsewhere):
+    with running("demo", "--keep", env={"TMPDIR": str(elsewhere)}) as process:
+        env = exported(process.stdout)
+        assert 0 == door("produce", "--count", "5", "--topic", "trades", env=env).code
+        sink = door("sink", "--until-end", "-v", env=env)
+        assert (0, 5) == (sink.code, len(sink.out.splitlines())), sink.err
+
+        process.send_signal(signal.SIGINT)
+
+        assert 0 == process.end().code
+    with pytest.raises(psycopg2.OperationalError):
+        ask(env["DATABASE_URL"], "SELECT 1")
+    assert [] == list(elsewhere.iterdir())
+
+
+def exported(lines: Iterable[str]) -> dict[str, str]:
+    """The variables the demo tells to export, read until it has told the last command."""
+    exports = {}
+    for line in lines:
+        if line.startswith("  export "):
+            variable, _, value = line.strip().removeprefix("export ").partition("=")
+            exports[variable] = value
+        if "trade_refusals LIMIT" in line:
+            break
+    return exports
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_its_midst_leaves_nothing(elsewhere, number):
+    with running("demo", env={"TMPDIR": str(elsewhere)}) as process:
+        process.stdout.readline()
+
+        process.send_signal(number)
+
+        assert 0 == process.end().code
+    assert [] == list(elsewhere.iterdir())
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it():
+    program = """
+from tradepipe.embedded.binaries import Binaries
+Binaries._candidates = classmethod(lambda cls: iter(()))
+from tradepipe.cli.demo import app
+from tradepipe.cli.exits import run
+run(app, "demo")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert 78 == done.returncode
+    assert 'pip install "tradepipe[embedded]"' in done.stderr
+    assert 1 == len(done.stderr.splitlines())
