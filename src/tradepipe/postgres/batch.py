@@ -5,15 +5,15 @@ Whoever calls `store` begins the transaction before and commits it after, so
 that a COMMIT without an answer can be told from all other failures.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import psycopg2
 from sqlalchemy import (
     Connection,
+    bindparam,
     case,
-    delete,
     false,
     func,
     literal_column,
@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
     text,
     true,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
@@ -36,6 +37,10 @@ from tradepipe.postgres.tables import TRADES, code_of_constraint
 
 Entry = Accepted | Refusal
 """What the log holds at one offset, judged."""
+
+
+_Rows = Sequence[tuple[int, Accepted]]
+"""Trades with their ordinals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ def store(connection: Connection, batch: Batch) -> Stored:
     offsets.advance(connection, batch.group, batch.spans)
     rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.entries) if isinstance(entry, Accepted)]
     connection.execute(_AT_ONCE)
-    piece = _store_piece(connection, rows) if rows else _Piece()
+    piece = _store_trades(connection, rows, _insert) if rows else _Piece()
     refused = [entry for entry in batch.entries if isinstance(entry, Refusal)]
     refused += [refusal for _, refusal in piece.refused]
     refusals.record(connection, refused, group=batch.group, topic_id=batch.topic_id)
@@ -145,11 +150,11 @@ def store(connection: Connection, batch: Batch) -> Stored:
     return Stored(batch, piece.inserted, len(piece.replayed), tuple(refused), skipped)
 
 
-def _store_piece(connection: Connection, rows: Sequence[tuple[int, Accepted]]) -> _Piece:
+def _store_trades(connection: Connection, rows: _Rows, insert_all: Callable[[Connection, _Rows], _Piece]) -> _Piece:
     """Store trades; where the database refuses one, halve down to it, the earlier half first."""
     try:
         with connection.begin_nested():
-            return _insert(connection, rows)
+            return insert_all(connection, rows)
     except (DBAPIError, psycopg2.Error) as error:
         if classify(error, connected_before=True) is not FailureClass.DATA:
             raise
@@ -157,14 +162,11 @@ def _store_piece(connection: Connection, rows: Sequence[tuple[int, Accepted]]) -
             ordinal, accepted = rows[0]
             return _Piece(refused=((ordinal, _refused_by_database(accepted, error)),))
     middle = len(rows) // 2
-    earlier = _store_piece(connection, rows[:middle])
-    connection.execute(_EMPTY)
-    later = _store_piece(connection, rows[middle:])
-    connection.execute(_EMPTY)
-    return earlier.plus(later)
+    earlier = _store_trades(connection, rows[:middle], _insert_unstaged)
+    return earlier.plus(_store_trades(connection, rows[middle:], _insert_unstaged))
 
 
-def _insert(connection: Connection, rows: Sequence[tuple[int, Accepted]]) -> _Piece:
+def _insert(connection: Connection, rows: _Rows) -> _Piece:
     staging.fill(connection, rows)
     inserted = connection.execute(_INSERT).rowcount
     if inserted == len(rows):
@@ -173,12 +175,62 @@ def _insert(connection: Connection, rows: Sequence[tuple[int, Accepted]]) -> _Pi
     replayed, refused = [], []
     for row in connection.execute(_NOT_INSERTED):
         if row.missing:
-            raise Unaccounted(f"trade {accepted[row.ordinal].trade[:2]} vanished from the table while it was stored")
+            raise _vanished(accepted[row.ordinal])
         if row.collides:
             refused.append((row.ordinal, _collision(accepted[row.ordinal], row)))
         else:
             replayed.append(row.ordinal)
     return _Piece(inserted, tuple(replayed), tuple(refused))
+
+
+def _insert_unstaged(connection: Connection, rows: _Rows) -> _Piece:
+    """
+    As `_insert`, for the pieces of a batch.
+
+    Within one transaction the staging table only grows, and each piece would
+    read all that was ever copied (measured: 5,000 trades, 100 of them refused:
+    16 s instead of 2).
+    """
+    by_key = sorted(rows, key=lambda row: (*(getattr(row[1].trade, field) for field in KEY), row[0]))
+    inserted = connection.execute(_INSERT_ROWS, [_row(accepted) for _, accepted in by_key])
+    places = {(row.source_partition, row.source_offset) for row in inserted}
+    left = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in places]
+    partners = _partners(connection, left) if left else {}
+    replayed, refused = [], []
+    for ordinal, accepted in left:
+        if (stored := partners.get(_key(accepted.trade))) is None:
+            raise _vanished(accepted)
+        if any(getattr(accepted.trade, field) != getattr(stored, field) for field in CONTENT):
+            refused.append((ordinal, _collision(accepted, stored)))
+        else:
+            replayed.append(ordinal)
+    return _Piece(len(places), tuple(replayed), tuple(refused))
+
+
+def _partners(connection: Connection, rows: _Rows) -> dict[tuple[object, ...], Any]:
+    """The stored trades of the same keys."""
+    keys = list({_key(accepted.trade) for _, accepted in rows})
+    return {tuple(getattr(row, field) for field in KEY): row for row in connection.execute(_OF_KEYS, {"keys": keys})}
+
+
+def _key(trade: Trade) -> tuple[object, ...]:
+    return tuple(getattr(trade, field) for field in KEY)
+
+
+def _row(accepted: Accepted) -> dict[str, object]:
+    """A trade as the columns that a sink gives."""
+    record = accepted.record
+    source = {
+        "source_topic": record.topic,
+        "source_partition": record.partition,
+        "source_offset": record.offset,
+        "schema_id": accepted.schema_id,
+    }
+    return {**accepted.trade._asdict(), **source}
+
+
+def _vanished(accepted: Accepted) -> Unaccounted:
+    return Unaccounted(f"trade {_key(accepted.trade)} vanished from the table while it was stored")
 
 
 def _collision(accepted: Accepted, stored: Any) -> Refusal:
@@ -208,7 +260,6 @@ def _shown(value: object) -> str:
 
 
 _staged, _stored = STAGING.columns, TRADES.columns
-_EMPTY: Final = delete(STAGING)
 # A deferred constraint of the user's would speak at COMMIT, too late to tell which trade it means.
 _AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
 _INSERT: Final = (
@@ -220,6 +271,10 @@ _INSERT: Final = (
     )
     .on_conflict_do_nothing(index_elements=KEY)
 )
+_INSERT_ROWS: Final = (
+    insert(TRADES).on_conflict_do_nothing(index_elements=KEY).returning(_stored.source_partition, _stored.source_offset)
+)
+_OF_KEYS: Final = select(TRADES).where(tuple_(*(_stored[name] for name in KEY)).in_(bindparam("keys", expanding=True)))
 # LIMIT keeps the planner from reading all of trades for one batch: each key is looked up in the index.
 _partner = (
     select(TRADES, literal_column("trades.xmin").label("made_by"))
