@@ -1,5 +1,6 @@
 """One batch, one transaction: what goes in, what is a replay, what is refused, and that nothing is uncounted."""
 
+import time
 import uuid
 from collections import Counter
 from datetime import date
@@ -33,6 +34,7 @@ from tradepipe.contract.refusal import Code
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import Batch, Unaccounted, store
 from tradepipe.postgres.offsets import Fenced, Ownership, Span
+from tradepipe.postgres.session import CLIENT_DEADLINE
 from tradepipe.postgres.staging import STAGING
 from tradepipe.postgres.tables import TRADE_REFUSALS, TRADES
 
@@ -462,3 +464,15 @@ def test_every_record_of_any_mix_has_exactly_the_fate_the_model_says(lasting, mi
     assert stored == {
         each.trade_id.partition("-")[0]: each.book_id for each in trades(lasting) if example in each.trade_id
     }
+
+
+def test_a_third_of_a_batch_that_the_database_refuses_is_refused_within_the_deadline(connection):
+    """Below the ceiling: a poisoned batch must not last so long that it looks like an outage."""
+    execute(connection, CHECKED)
+    books = ["BAD" if number % 3 == 0 else "B1" for number in range(3_000)]
+    began = time.monotonic()
+
+    stored = batches.store(connection, *log(*(trade(f"T{n}", book_id=book) for n, book in enumerate(books))))
+
+    assert (2_000, 0, 1_000) == counts(stored)
+    assert time.monotonic() - began < CLIENT_DEADLINE
