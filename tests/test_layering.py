@@ -47,8 +47,8 @@ HOMES = {
 IMPURE = {"asyncio", "http", "logging", "os", "socket", "subprocess", "threading", "time", "urllib"}
 """What a room without a clock, a network and a thread has no use for."""
 
-LOADED_ON_DEMAND = ("alembic", "typer", "rich", "prometheus_client", "confluent_kafka.schema_registry")
-"""What a service that publishes trades should not wait for."""
+LOADED_ON_DEMAND = ("alembic", "typer", "prometheus_client", "confluent_kafka.schema_registry")
+"""What a service that publishes trades should not wait for. (httpx itself loads rich where click is installed.)"""
 
 
 class Import(NamedTuple):

@@ -27,9 +27,10 @@ from tradepipe.cli.options import (
 from tradepipe.cli.stopping import Stopping
 from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.errors import TradepipeError
+from tradepipe.pipeline.account import Counts
 from tradepipe.pipeline.ceiling import SHARE
 from tradepipe.pipeline.intake import Start
-from tradepipe.pipeline.sink import Counts, Sink
+from tradepipe.pipeline.sink import Sink
 from tradepipe.postgres.batch import Stored
 from tradepipe.wire.admission import UnknownFields
 

@@ -59,6 +59,7 @@ class Consumer:
         self._client: confluent_kafka.Consumer | None = None
         self._readings: dict[int, _Reading] = {}
         self._assigned = 0
+        self._answered = False
         self._broken: Misconfigured | None = None
         self._troubled_at = float("-inf")
         self.gaps = 0
@@ -94,6 +95,19 @@ class Consumer:
         """The offset behind all that was delivered, transaction markers included; None before `start`."""
         reading = self._readings.get(partition)
         return reading.expected if reading else None
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the group has ever assigned us anything, or nothing."""
+        return self._answered
+
+    def end(self, partition: int) -> int | None:
+        """Where the log of an assigned partition ended when it was last fetched; None before that."""
+        try:
+            watermarks = self._opened().get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+        except KafkaException:
+            return None
+        return watermarks[1] if watermarks and watermarks[1] >= 0 else None
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """
@@ -225,6 +239,7 @@ class Consumer:
         for place in given:
             self._assigned += 1
             self._readings[place.partition] = _Reading(Assignment(place.partition, self._assigned))
+        self._answered = True
         logger.info("assigned %s of %s", _listed(places), self._topic)
 
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:

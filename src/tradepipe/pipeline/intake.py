@@ -35,14 +35,16 @@ class Partition:
     """
     One assignment: claimed, then read.
 
-    `handed` is the offset up to which the writer has everything, `position` the
-    one up to which records have been judged.
+    `stored` is the next offset the database knows of, `handed` the one up to
+    which the writer has everything, `position` the one up to which records have
+    been judged.
     """
 
     assignment: Assignment
     ownership: Ownership | None = None
     asked: bool = False
     reading: bool = False
+    stored: int = 0
     handed: int = 0
     position: int = 0
     due: float = 0.0
@@ -70,6 +72,7 @@ class Intake:
         self._claims_failed = 0
         self._partitions: dict[int, Partition] = {}
         self._paused = False
+        self._settled = False
         self._held: list[Entry] = []
         self._held_bytes = 0
         self.unsupported: UnsupportedSchema | None = None
@@ -84,6 +87,11 @@ class Intake:
     def reading(self) -> bool:
         """Whether any partition is being read."""
         return any(partition.reading for partition in self._partitions.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the group has answered, and all it assigned to us has been claimed."""
+        return self._settled and all(partition.ownership for partition in self._partitions.values())
 
     @property
     def held(self) -> int:
@@ -106,9 +114,9 @@ class Intake:
         self._id_due = time.monotonic() + TOPIC_ID_EVERY
         self._consumer.open()
 
-    def read(self, room: int, timeout: float) -> None:
+    def read(self, room: int, timeout: float) -> int:
         """
-        Read and judge at most `room` records; wait up to `timeout` seconds for the first.
+        Read and judge at most `room` records, and tell how many came; wait up to `timeout` seconds for the first.
 
         Raises:
             Misconfigured: the brokers refuse us, or the log was cut.
@@ -130,6 +138,7 @@ class Intake:
         for partition in self._partitions.values():
             if partition.reading:
                 partition.position = self._consumer.position(partition.assignment.partition) or partition.position
+        return len(records)
 
     def take(self) -> tuple[tuple[Span, ...], list[Entry]]:
         """Hand over all that is held, with the offsets it covers."""
@@ -180,7 +189,7 @@ class Intake:
         ownership, next_offset = granted.claimed
         self._require_in_log(number, next_offset)
         partition.ownership = ownership
-        partition.handed = partition.position = next_offset
+        partition.stored = partition.handed = partition.position = next_offset
         partition.due = 0.0
         logger.info("claimed %s[%d] from offset %d, epoch %d", self._topic, number, next_offset, ownership.epoch)
 
@@ -210,8 +219,19 @@ class Intake:
             partition = self._partitions.get(span.ownership.partition)
             if partition is not None and partition.ownership == span.ownership:
                 partition.failed = 0
+                partition.stored = span.after
                 ours[span.ownership.partition] = span.after
         return ours
+
+    def extents(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Of each claimed partition: the next offset to store, and where its log ends as far as the last fetch told."""
+        stored, ends = {}, {}
+        for number, partition in self._partitions.items():
+            if partition.ownership is not None:
+                stored[number] = partition.stored
+                if (end := self._consumer.end(number)) is not None:
+                    ends[number] = end
+        return stored, ends
 
     def pause(self) -> None:
         """Fetch nothing until `resume`; the group membership goes on."""
@@ -244,6 +264,7 @@ class Intake:
             self._drop(number)
         for number, assignment in assigned.items():
             self._partitions.setdefault(number, Partition(assignment))
+        self._settled = self._settled or self._consumer.has_answer
 
     def _drop(self, number: int) -> None:
         self._held = [entry for entry in self._held if entry.record.partition != number]

@@ -5,19 +5,19 @@ import os
 import secrets
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from tradepipe.contract.refusal import Code
-from tradepipe.errors import Away, Misconfigured, SchemaNotRegistered
+from tradepipe.errors import Away, Misconfigured, RegistryAway, SchemaNotRegistered
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.topics import Extent, Topics
+from tradepipe.kafka.topics import Topics
+from tradepipe.metrics import Meter
+from tradepipe.pipeline.account import Account, Counts
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
+from tradepipe.pipeline.end import End
 from tradepipe.pipeline.intake import Intake, Start
 from tradepipe.pipeline.judge import Judge
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
@@ -47,27 +47,12 @@ PAUSE_AFTER: Final = 5.0
 """Seconds a full batch waits for the writer before fetching is paused; below `max.poll.interval.ms` in any case."""
 
 HINT_EVERY: Final = 1.0
+OBSERVE_EVERY: Final = 0.5
+ALIVE_WITHIN: Final = 60.0
+"""Seconds within which the loop turns, whatever is away: three times what a batch may take."""
+
 BATCH_BYTES: Final = 32 << 20
 """Bytes of values in one batch; what bounds memory where records are large."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """
-    What a sink has done since it began.
-
-    `refused` counts records by their first code; collisions are among them.
-    """
-
-    stored: int = 0
-    replayed: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-
-    def add(self, stored: Stored) -> None:
-        """Count a batch that was committed."""
-        self.stored += stored.inserted
-        self.replayed += stored.replayed
-        self.refused.update(refusal.codes[0] for refusal in stored.refusals)
 
 
 class Sink:
@@ -132,7 +117,6 @@ class Sink:
         self._topic = topic
         self._group = group
         self._batch_rows = batch_rows
-        self._on_stored = on_stored
         self._own_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._subject = subject
@@ -147,8 +131,11 @@ class Sink:
         self._full_since: float | None = None
         self._hints: dict[int, int] = {}
         self._hints_due = 0.0
-        self._end: _End | None = None
-        self.counts = Counts()
+        self._end: End | None = None
+        self._account = Account(topic, on_stored)
+        self._observed_at = 0.0
+        self._gaps = 0
+        self._turned_at = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -157,6 +144,36 @@ class Sink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def counts(self) -> Counts:
+        """What has been done since the sink began."""
+        return self._account.counts
+
+    @property
+    def meter(self) -> Meter:
+        """The numbers behind the metrics."""
+        return self._account.meter
+
+    @property
+    def lag(self) -> int | None:
+        """How many offsets lie between what is stored and the end of the log; None while that is not known."""
+        return self._account.lag
+
+    @property
+    def waiting_for(self) -> str | None:
+        """The part that is away, or None."""
+        return self._account.waiting_for
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether `run` goes on; an outage of any part is no reason why it would not."""
+        return time.monotonic() - self._turned_at < ALIVE_WITHIN
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether records can be stored: the group has answered, and no part has been away for a minute."""
+        return self._intake.is_settled and self._account.is_healthy
 
     def run(self, *, until_end: bool = False) -> Counts:
         """
@@ -192,7 +209,7 @@ class Sink:
         self._writer.stop(GRACE)
         for event in self._writer.events():
             if isinstance(event, Stored):
-                self._count(event)
+                self._stored(event)
         self._hint()
         self._consumer.close()
         self._engine.dispose()
@@ -204,10 +221,11 @@ class Sink:
         described = self._patiently(lambda: self._topics.describe(self._topic))
         self._patiently(lambda: self._topics.require_uncompacted(self._topic))
         if until_end:
-            self._end = _End(self._patiently(lambda: self._topics.extents(self._topic, described.partitions)))
+            self._end = End(self._patiently(lambda: self._topics.extents(self._topic, described.partitions)))
         self._intake.open(described)
 
     def _turn(self) -> None:
+        self._turned_at = time.monotonic()
         for event in self._writer.events():
             self._react(event)
         if claims := self._intake.claims():
@@ -215,36 +233,34 @@ class Sink:
         self._intake.tend()
         self._hand_over()
         self._read()
+        self._observe()
 
     def _react(self, event: Event) -> None:
         match event:
             case Stored():
-                self._count(event)
+                self._stored(event)
             case Granted():
+                self._account.claimed()
                 self._note({event.claim.assignment.partition: event.claimed.next_offset})
                 self._intake.grant(event)
             case Ended():
+                self._account.fenced()
                 self._intake.end(event.ownership)
             case Progress():
                 self._note(event.next_offsets)
             case Troubled():
-                logger.warning("PostgreSQL is away, waiting: %s", event.reason)
+                self._account.troubled(event.reason)
             case Healed():
-                logger.warning("PostgreSQL is back after %.1f s", event.seconds)
+                self._account.healed(event.seconds)
             case Failed():
                 raise event.error
 
-    def _count(self, stored: Stored) -> None:
-        self.counts.add(stored)
-        for refusal in stored.refusals:
-            if Code.VERSION_COLLISION in refusal.codes:
-                logger.warning("%s refused, %s", refusal.record.coordinates, refusal.details[0])
+    def _stored(self, stored: Stored) -> None:
         self._note({span.ownership.partition: span.after for span in stored.batch.spans})
         self._hints |= self._intake.stored(stored.batch.spans)
         if time.monotonic() >= self._hints_due:
             self._hint()
-        if self._on_stored is not None:
-            self._on_stored(stored)
+        self._account.stored(stored)
 
     def _hint(self) -> None:
         if self._hints:
@@ -257,6 +273,7 @@ class Sink:
             return
         spans, entries = self._intake.take()
         if spans:
+            self._account.handed_over()
             self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
         elif self._intake.unsupported is not None:
             raise self._intake.unsupported
@@ -271,11 +288,24 @@ class Sink:
             room = 0
         if room > 0 and self._intake.held_bytes < BATCH_BYTES:
             self._full_since = None
-            self._intake.read(room, BRISK if self._writer.busy else QUIET if self._intake.reading else EAGER)
+            self._poll(room, BRISK if self._writer.busy else QUIET if self._intake.reading else EAGER)
         elif self._intake.paused:
-            self._intake.read(1, QUIET)
+            self._poll(1, QUIET)
         else:
             self._wait_for_writer()
+
+    def _poll(self, room: int, timeout: float) -> None:
+        records = self._intake.read(room, timeout)
+        gaps = self._consumer.gaps
+        self._account.polled(records, gaps - self._gaps)
+        self._gaps = gaps
+
+    def _observe(self) -> None:
+        now = time.monotonic()
+        if now - self._observed_at >= OBSERVE_EVERY:
+            self._observed_at = now
+            stored, ends = self._intake.extents()
+            self._account.partitions(len(self._consumer.assignments), stored, ends, paused=self._intake.paused)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling while the group allows it; then pause once and poll."""
@@ -309,12 +339,17 @@ class Sink:
                 self._react(event)
             if self._stopping:
                 raise _Stopping
+            self._turned_at = time.monotonic()
             try:
-                return ask()
+                answer = ask()
             except Away as error:
                 logger.warning("waiting: %s", error)
+                self._account.waits("the registry" if isinstance(error, RegistryAway) else "Kafka")
                 self._sleep(delay(failed))
                 failed += 1
+            else:
+                self._account.waits(None)
+                return answer
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -324,44 +359,3 @@ class Sink:
 
 class _Stopping(Exception):
     """`stop` was called before there was anything to stop."""
-
-
-class _End:
-    """Where the log ended when the sink began, and how far the group is."""
-
-    ASK_EVERY: Final = 0.5
-    TELL_EVERY: Final = 5.0
-
-    def __init__(self, extents: dict[int, Extent]) -> None:
-        # An emptied log counts too: what it held may never have been stored, which its claim finds out.
-        self._missing = {number: extent.end for number, extent in extents.items() if extent.end > 0}
-        self._next: dict[int, int] = {}
-        self._ask_due = time.monotonic() + self.ASK_EVERY
-        self._tell_due = time.monotonic() + self.TELL_EVERY
-
-    @property
-    def reached(self) -> bool:
-        """Whether the group has stored every partition up to there."""
-        return not self._missing
-
-    def note(self, next_offsets: dict[int, int]) -> None:
-        """Take account of what is stored."""
-        self._next |= next_offsets
-        for number, offset in next_offsets.items():
-            if offset >= self._missing.get(number, offset + 1):
-                del self._missing[number]
-                self._tell_due = time.monotonic() + self.TELL_EVERY
-
-    def worth_asking(self) -> bool:
-        """Whether it is time to ask what others of the group have stored."""
-        now = time.monotonic()
-        if now < self._ask_due:
-            return False
-        self._ask_due = now + self.ASK_EVERY
-        if now >= self._tell_due:
-            self._tell_due = now + self.TELL_EVERY
-            missing = ", ".join(
-                f"[{n}] {self._next.get(n, 'nothing')} of {end}" for n, end in sorted(self._missing.items())
-            )
-            logger.info("waiting for the end of the log: %s; others of the group, or an open transaction", missing)
-        return True

@@ -1,0 +1,160 @@
+"""Every metric, with its kind and its meaning; what counts them is the pipeline."""
+
+import threading
+from bisect import bisect_left
+from typing import Final, Literal, NamedTuple
+
+
+class Metric(NamedTuple):
+    """
+    A metric as Prometheus knows it: base units, counters ending in `_total`.
+
+    No label ever holds a trade's id or a Kafka key.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+_ROWS: Final = (1, 5, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000)
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+
+CONSUMED: Final = Metric("tradepipe_records_consumed_total", "counter", "Records read from the topic.", ("topic",))
+WRITTEN: Final = Metric(
+    "tradepipe_records_written_total",
+    "counter",
+    "Records whose batch was committed, by what became of them: inserted, replayed, collided or refused.",
+    ("topic", "result"),
+)
+REFUSED: Final = Metric(
+    "tradepipe_records_refused_total", "counter", "Refused records by their first code.", ("topic", "code")
+)
+GAPS: Final = Metric(
+    "tradepipe_offsets_without_record_total",
+    "counter",
+    "Offsets at which the log holds nothing for a consumer, such as transaction markers.",
+    ("topic",),
+)
+BATCH_ROWS: Final = Metric("tradepipe_batch_rows", "histogram", "Records of a committed batch.", ("topic",), _ROWS)
+BATCH_SECONDS: Final = Metric(
+    "tradepipe_batch_duration_seconds",
+    "histogram",
+    "Seconds from handing a batch over to its commit, outages included.",
+    ("topic",),
+    _SECONDS,
+)
+AWAY: Final = Metric("tradepipe_database_away", "gauge", "1 while PostgreSQL is away and work waits for it, else 0.")
+OUTAGES: Final = Metric("tradepipe_database_outages_total", "counter", "Times PostgreSQL went away.")
+FENCED: Final = Metric(
+    "tradepipe_fenced_total", "counter", "Partitions that another sink claimed while they were ours.", ("topic",)
+)
+CLAIMS: Final = Metric("tradepipe_claims_total", "counter", "Partitions claimed.", ("topic",))
+ASSIGNED: Final = Metric("tradepipe_assigned_partitions", "gauge", "Partitions the group assigns to us.", ("topic",))
+READING: Final = Metric("tradepipe_reading_partitions", "gauge", "Partitions claimed and being read.", ("topic",))
+PAUSED: Final = Metric("tradepipe_paused", "gauge", "1 while nothing is fetched because PostgreSQL is busy or away.")
+STORED_OFFSET: Final = Metric(
+    "tradepipe_stored_offset",
+    "gauge",
+    "The next offset to store, of each partition that is ours.",
+    ("topic", "partition"),
+)
+LAG: Final = Metric(
+    "tradepipe_lag_records",
+    "gauge",
+    "Offsets between what is stored and the end of the log, of each partition that is ours.",
+    ("topic", "partition"),
+)
+LAST_POLL: Final = Metric("tradepipe_last_poll_timestamp_seconds", "gauge", "When Kafka was last polled, Unix time.")
+LAST_PROGRESS: Final = Metric(
+    "tradepipe_last_progress_timestamp_seconds", "gauge", "When a batch was last committed, Unix time."
+)
+BUILD: Final = Metric("tradepipe_build_info", "gauge", "1; the labels say what runs.", ("version",))
+
+CATALOGUE: Final = (
+    CONSUMED,
+    WRITTEN,
+    REFUSED,
+    GAPS,
+    BATCH_ROWS,
+    BATCH_SECONDS,
+    AWAY,
+    OUTAGES,
+    FENCED,
+    CLAIMS,
+    ASSIGNED,
+    READING,
+    PAUSED,
+    STORED_OFFSET,
+    LAG,
+    LAST_POLL,
+    LAST_PROGRESS,
+    BUILD,
+)
+"""All of them, in the order in which they are shown."""
+
+
+class Distribution:
+    """How often a value fell into each bucket of a histogram, and their sum."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+Labels = tuple[str, ...]
+"""The values of a metric's labels, in their order."""
+
+
+class Meter:
+    """
+    The numbers of one stage, for any thread to read.
+
+    Kept without Prometheus' client, which is loaded only where they are served.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[Metric, dict[Labels, float]] = {}
+        self._distributions: dict[Metric, dict[Labels, Distribution]] = {}
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        """Raise a counter."""
+        with self._lock:
+            values = self._values.setdefault(metric, {})
+            values[labels] = values.get(labels, 0) + by
+
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        with self._lock:
+            self._values.setdefault(metric, {})[labels] = value
+
+    def replace(self, metric: Metric, values: dict[Labels, float]) -> None:
+        """Set a gauge for exactly these labels; what is no longer ours is no longer told."""
+        with self._lock:
+            self._values[metric] = values
+
+    def observe(self, metric: Metric, value: float, *labels: str) -> None:
+        """Add a value to a histogram."""
+        with self._lock:
+            known = self._distributions.setdefault(metric, {})
+            known.setdefault(labels, Distribution(metric.buckets)).add(value)
+
+    def values(self, metric: Metric) -> dict[Labels, float]:
+        """A counter's or a gauge's values, by labels."""
+        with self._lock:
+            return dict(self._values.get(metric, {}))
+
+    def distributions(self, metric: Metric) -> dict[Labels, tuple[list[int], float]]:
+        """A histogram's counts for each bucket and the rest, and the sum of its values, by labels."""
+        with self._lock:
+            known = self._distributions.get(metric, {})
+            return {labels: (list(each.counts), each.total) for labels, each in known.items()}
