@@ -1,0 +1,267 @@
+"""Who may move an offset, and from where."""
+
+import threading
+from contextlib import ExitStack
+
+import pytest
+from sqlalchemy import select, text
+
+from tests.eventually import eventually
+from tests.postgres.batches import GROUP, TOPIC, batch, claim, connected, log, next_offset, trade, trades
+from tradepipe.errors import TopicUnusable
+from tradepipe.postgres import offsets
+from tradepipe.postgres.batch import store
+from tradepipe.postgres.offsets import Fenced, Ownership, Settlement, Span
+from tradepipe.postgres.tables import SINK_OFFSETS
+
+
+@pytest.fixture
+def connections(migrated):
+    """As many connections as a test wants."""
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(connected(migrated))
+
+
+@pytest.fixture
+def connection(connections):
+    return connections()
+
+
+def claimed(connection, partition=0, **given):
+    with connection.begin():
+        return claim(connection, partition, **given)
+
+
+def advance(connection, *spans, group=GROUP):
+    with connection.begin():
+        offsets.advance(connection, group, spans)
+
+
+def settle(connection, *spans):
+    with connection.begin():
+        return offsets.settle(connection, GROUP, spans)
+
+
+def test_the_first_claim_begins_at_the_start(connection):
+    assert (Ownership(TOPIC, 0, 1), 40) == claimed(connection, start=40)
+
+
+def test_every_claim_is_a_new_epoch_and_goes_on_where_the_group_is(connection):
+    first = claimed(connection, start=40)
+    advance(connection, Span(first.ownership, 40, 50))
+
+    assert (Ownership(TOPIC, 0, 2), 50) == claimed(connection, start=99)
+
+
+def test_a_claim_without_a_batch_keeps_the_offset(connection):
+    claimed(connection, start=7)
+
+    assert 7 == claimed(connection, start=0).next_offset
+
+
+def test_partitions_and_groups_are_claimed_apart(connection):
+    found = [
+        claimed(connection, 0, start=1),
+        claimed(connection, 1, start=2),
+        claimed(connection, 0, start=3, group="other"),
+    ]
+
+    assert [(1, 1), (1, 2), (1, 3)] == [(each.ownership.epoch, each.next_offset) for each in found]
+
+
+def test_a_claim_tells_its_owner(connection):
+    claimed(connection, owner="one")
+    claimed(connection, owner="two")
+
+    assert "two" == connection.scalar(select(SINK_OFFSETS.columns.owner))
+
+
+def test_a_second_claim_fences_the_first(connection):
+    first = claimed(connection)
+    claimed(connection)
+
+    with pytest.raises(Fenced, match=r"trades\[0\] is no longer ours: epoch 1 has ended") as raised:
+        advance(connection, Span(*first, 5))
+
+    assert (first.ownership, 0) == (raised.value.ownership, next_offset(connection))
+
+
+@pytest.mark.parametrize("before", [0, 9, 11], ids=["the start", "one less", "one more"])
+def test_an_offset_moves_from_exactly_where_it_is(connection, before):
+    owner = claimed(connection).ownership
+    advance(connection, Span(owner, 0, 10))
+
+    with pytest.raises(Fenced):
+        advance(connection, Span(owner, before, 20))
+
+    assert 10 == next_offset(connection)
+
+
+def test_the_partitions_of_a_batch_move_together_or_not_at_all(connection):
+    first, second = claimed(connection, 0), claimed(connection, 1)
+    claimed(connection, 1)
+
+    with pytest.raises(Fenced) as raised:
+        advance(connection, Span(*first, 5), Span(*second, 5))
+
+    assert second.ownership == raised.value.ownership
+    assert [0, 0] == [next_offset(connection, partition) for partition in (0, 1)]
+
+
+def test_an_offset_of_another_group_does_not_move(connection):
+    owner = claimed(connection).ownership
+
+    with pytest.raises(Fenced):
+        advance(connection, Span(owner, 0, 10), group="other")
+
+
+def test_what_nobody_claimed_cannot_be_moved(connection):
+    with pytest.raises(Fenced):
+        advance(connection, Span(Ownership(TOPIC, 0, 1), 0, 10))
+
+
+def test_a_topic_that_was_created_anew_is_not_claimed(connection):
+    claimed(connection, topic_id="old", start=7)
+
+    with pytest.raises(TopicUnusable, match=r"topic id old, and the topic's id is now new; .* offsets reset"):
+        claimed(connection, topic_id="new")
+
+    assert (Ownership(TOPIC, 0, 2), 7) == claimed(connection, topic_id="old")
+
+
+def test_a_topic_id_that_was_unknown_is_adopted(connection):
+    claimed(connection, topic_id=None)
+    claimed(connection, topic_id="an id")
+
+    with pytest.raises(TopicUnusable):
+        claimed(connection, topic_id="another")
+
+
+def test_a_topic_id_that_cannot_be_had_now_is_not_asked_for(connection):
+    claimed(connection, topic_id="an id")
+    claimed(connection, topic_id=None)
+
+    with pytest.raises(TopicUnusable):
+        claimed(connection, topic_id="another")
+
+
+def test_what_a_group_has_stored_is_told_by_partition(connection):
+    claimed(connection, 0, start=4)
+    claimed(connection, 2, start=6)
+    claimed(connection, 1, group="other")
+    claimed(connection, 3, topic="others", topic_id=None)
+
+    assert {0: 4, 2: 6} == offsets.stored(connection, GROUP, TOPIC)
+
+
+A, B = (Span(Ownership(TOPIC, partition, 1), 0, 10) for partition in (0, 1))
+"""What a batch covers whose COMMIT was never answered."""
+
+SETTLEMENTS = {
+    "committed": ({0: (1, 10)}, [A], Settlement(True, ())),
+    "not committed": ({0: (1, 0)}, [A], Settlement(False, ())),
+    "claimed by another": ({0: (2, 0)}, [A], Settlement(False, (A.ownership,))),
+    "claimed by another, who went on": ({0: (2, 30)}, [A], Settlement(False, (A.ownership,))),
+    "moved by hand": ({0: (1, 5)}, [A], Settlement(False, (A.ownership,))),
+    "gone": ({}, [A], Settlement(False, (A.ownership,))),
+    "both committed": ({0: (1, 10), 1: (1, 10)}, [A, B], Settlement(True, ())),
+    "neither committed": ({0: (1, 0), 1: (1, 0)}, [A, B], Settlement(False, ())),
+    "committed, then one claimed": ({0: (1, 10), 1: (2, 10)}, [A, B], Settlement(True, (B.ownership,))),
+    "not committed, then one claimed": ({0: (2, 0), 1: (1, 0)}, [A, B], Settlement(False, (A.ownership,))),
+    "both claimed": ({0: (2, 0), 1: (3, 0)}, [A, B], Settlement(False, (A.ownership, B.ownership))),
+}
+
+
+@pytest.mark.parametrize(("rows", "spans", "settlement"), SETTLEMENTS.values(), ids=SETTLEMENTS)
+def test_an_unanswered_commit_is_settled_by_what_is_stored(connection, rows, spans, settlement):
+    """A batch is one transaction: one partition that moved under our epoch proves all of it."""
+    for partition, (epoch, offset) in rows.items():
+        with connection.begin():
+            claim(connection, partition)
+            connection.execute(
+                text("UPDATE sink_offsets SET epoch = :epoch, next_offset = :offset WHERE partition = :partition"),
+                {"epoch": epoch, "offset": offset, "partition": partition},
+            )
+
+    assert settlement == settle(connection, *spans)
+
+
+class Racer(threading.Thread):
+    """Does something in a thread of its own, and keeps what comes of it."""
+
+    def __init__(self, action):
+        super().__init__(daemon=True)
+        self._action = action
+        self.result = None
+        self.start()
+
+    def run(self):
+        self.result = self._action()
+
+    def finished(self):
+        self.join(20)
+        return self.result
+
+
+def wait_for_a_lock(connection):
+    """Until somebody waits for a lock of this database."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+    def is_waiting():
+        found = connection.scalar(text(waits))
+        connection.rollback()
+        return found
+
+    eventually(is_waiting)
+
+
+def test_a_claim_waits_for_a_batch_that_is_being_committed(connections):
+    """And goes on behind it: nothing is stored twice, nothing left out."""
+    owner, rival, watcher = connections(), connections(), connections()
+    first = claimed(owner)
+    with owner.begin():
+        store(owner, batch(first, entries=log(trade(), trade("T2"))))
+        racer = Racer(lambda: claimed(rival))
+        wait_for_a_lock(watcher)
+
+    assert (Ownership(TOPIC, 0, 2), 2) == racer.finished()
+
+
+def test_a_batch_waits_for_a_claim_and_is_fenced_by_it(connections):
+    owner, rival, watcher = connections(), connections(), connections()
+    first = claimed(owner)
+
+    def late():
+        with pytest.raises(Fenced), owner.begin():
+            store(owner, batch(first, entries=log(trade())))
+        return "fenced"
+
+    with rival.begin():
+        claim(rival)
+        racer = Racer(late)
+        wait_for_a_lock(watcher)
+
+    assert "fenced" == racer.finished()
+    assert [] == trades(watcher)
+
+
+def test_settling_waits_for_a_commit_that_is_still_under_way(connections):
+    """The server may be about to commit what its client has given up."""
+    owner, again, watcher = connections(), connections(), connections()
+    first = claimed(owner)
+    with owner.begin():
+        store(owner, batch(first, entries=log(trade())))
+        racer = Racer(lambda: settle(again, Span(*first, 1)))
+        wait_for_a_lock(watcher)
+
+    assert Settlement(True, ()) == racer.finished()
+
+
+def test_two_who_claim_at_once_get_two_epochs(connections):
+    one, other, watcher = connections(), connections(), connections()
+    with one.begin():
+        first = claim(one)
+        racer = Racer(lambda: claimed(other))
+        wait_for_a_lock(watcher)
+
+    assert {1, 2} == {first.ownership.epoch, racer.finished().ownership.epoch}

@@ -1,0 +1,115 @@
+"""Trades on their way into the staging table, as binary COPY."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from tests.postgres import batches
+from tests.postgres.batches import connected, count, log, record, trade
+from tradepipe.contract.rules import MAX_VERSION
+from tradepipe.contract.trade import Trade
+from tradepipe.postgres import migrate, staging
+from tradepipe.postgres.staging import COPIED, NUMBERS, STAGING, TEXTS, Accepted
+from tradepipe.postgres.tables import TRADES
+
+COLUMNS = {*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id"}
+
+
+@pytest.fixture(scope="module")
+def connection(parts):
+    server = parts.postgres.start()
+    url = server.create_database("test_staging")
+    migrate.upgrade(url)
+    with connected(url) as connection:
+        yield connection
+    server.drop_database("test_staging")
+
+
+def staged(connection, *rows):
+    """What the staging table holds after a COPY, read back."""
+    with connection.begin() as transaction:
+        staging.fill(connection, enumerate(rows))
+        columns = [STAGING.columns[name] for name in COPIED]
+        found = connection.execute(select(*columns).order_by(STAGING.columns.ordinal)).all()
+        transaction.rollback()
+    return [
+        Accepted(
+            (row.source_topic, row.source_partition, row.source_offset), Trade(*row[: len(Trade._fields)]), row[-1]
+        )
+        for row in found
+    ]
+
+
+def expected(accepted):
+    return accepted._replace(record=accepted.record[:3])
+
+
+def test_no_column_of_trades_is_forgotten():
+    """A field that is new must be packed too; PostgreSQL itself gives `stored_at` alone."""
+    given = {*TEXTS, *NUMBERS} - {"ordinal"}
+
+    assert COLUMNS == given == set(COPIED) == {*TRADES.columns.keys()} - {"stored_at"}
+    assert {"ordinal", *COPIED} == set(STAGING.columns.keys())
+
+
+EXTREMES = {
+    "plain": trade(),
+    "the first instant": trade(created_at=datetime.min.replace(tzinfo=UTC), maturity_date=date.min),
+    "the last instant": trade(created_at=datetime.max.replace(tzinfo=UTC), maturity_date=date.max),
+    "a microsecond before the year 2000": trade(created_at=datetime(1999, 12, 31, 23, 59, 59, 999_999, UTC)),
+    "a microsecond after 1970": trade(created_at=datetime(1970, 1, 1, 0, 0, 0, 1, UTC)),
+    "an instant in another zone": trade(created_at=datetime(2025, 6, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
+    "the longest identifiers": trade("T" * 64, counterparty_id="C" * 64, book_id="B" * 64),
+    "the largest version": trade(version=MAX_VERSION),
+    "a leap day": trade(maturity_date=date(2028, 2, 29)),
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES.values(), ids=EXTREMES)
+def test_a_trade_arrives_as_it_was(connection, extreme):
+    accepted = Accepted(record(2**63 - 1, 2**31 - 1), extreme, 2**31 - 1)
+
+    assert [expected(accepted)] == staged(connection, accepted)
+
+
+TRADES_OF_ANY_KIND = st.builds(
+    Trade,
+    trade_id=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=70),
+    version=st.integers(-(2**31), MAX_VERSION),
+    counterparty_id=st.sampled_from(["CP", "\\N", "\t\n\r", "'; --", "é\U0001f4b6"]),
+    book_id=st.sampled_from(["", "\\.", "B"]),
+    maturity_date=st.dates(),
+    created_at=st.datetimes(timezones=st.just(UTC)),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(trades=st.lists(TRADES_OF_ANY_KIND, max_size=5), offset=st.integers(0, 2**63 - 1))
+def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset):
+    """Nothing is escaped, so nothing can be escaped wrongly; what is valid is for others to say."""
+    rows = [Accepted(record(offset), each, 1) for each in trades]
+
+    assert [expected(row) for row in rows] == staged(connection, *rows)
+
+
+def test_nothing_can_be_copied_too(connection):
+    assert [] == staged(connection)
+
+
+def test_staging_is_empty_behind_a_commit(connection):
+    batches.store(connection, *log(trade(), trade("T2"), trade()))
+
+    assert 0 == count(connection, STAGING)
+
+
+def test_staging_is_the_connections_own(connection):
+    """Nobody else sees it, and it is gone with the connection."""
+    found = connection.exec_driver_sql(
+        "SELECT relnamespace = pg_my_temp_schema() FROM pg_class WHERE relname = 'tradepipe_staging'"
+    ).all()
+    connection.rollback()
+
+    assert [(True,)] == found
