@@ -5,12 +5,13 @@ import pytest
 NEEDED = {"parts", "sources"}
 """The fixtures through which a test comes by a part, or by a wheel."""
 
-ROOMS_OF_PARTS = ("tests/embedded/", "tests/parts/")
+STARTERS = ("tests/embedded/", "tests/parts/", "tests/test_readme.py")
+"""Where tests start parts by themselves."""
 
 
 def _is_alone(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
-    return not fixtures & NEEDED and not item.nodeid.startswith(ROOMS_OF_PARTS)
+    return not fixtures & NEEDED and not item.nodeid.startswith(STARTERS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
