@@ -52,16 +52,25 @@ class Kafka(JavaServer):
         properties: further lines of `server.properties`.
 
         advertised_port: where clients are told to go, if a proxy stands there.
+
+        users: the passwords of users who may come by SCRAM-SHA-512, known before the broker starts.
     """
 
     name = "kafka"
 
-    def __init__(self, *, properties: Mapping[str, str] | None = None, advertised_port: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        properties: Mapping[str, str] | None = None,
+        advertised_port: int | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
         self.port = free_port()
         self._controller = free_port()
         self._advertised = advertised_port or self.port
         self._further = "\n".join(f"{name}={value}" for name, value in (properties or {}).items())
+        self._users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in (users or {}).items()]
 
     @property
     def bootstrap_servers(self) -> str:
@@ -99,7 +108,8 @@ class Kafka(JavaServer):
         (self.folder / "server.properties").write_text(properties)
         # A leading "-" would be taken for an option.
         cluster = "t" + base64.urlsafe_b64encode(os.urandom(16)).decode()[1:22]
-        formatted = self._kafka("-Xmx128m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c")
+        users = [argument for user in self._users for argument in ("--add-scram", user)]
+        formatted = self._kafka("-Xmx128m", "kafka.tools.StorageTool", "format", "-t", cluster, *users, "-c")
         formatted.wait()
         if formatted.exit_code:
             raise RuntimeError(f"Kafka's folder could not be formatted: {formatted.said}")

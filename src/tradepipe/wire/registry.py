@@ -1,8 +1,7 @@
 """The schema registry's HTTP client: Confluent's API, as Confluent, Karapace, Apicurio and Redpanda serve it."""
 
 import json
-import random
-import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
 from urllib.parse import quote
@@ -10,16 +9,16 @@ from urllib.parse import quote
 import httpx
 
 from tradepipe.errors import IncompatibleSchema, Misconfigured, RegistryAway
-
-MAX_ANSWER: Final = 4_194_304
-"""Bytes of an answer that are read."""
+from tradepipe.wire import tls
+from tradepipe.wire.address import address
+from tradepipe.wire.address import proxy as proxy_at
+from tradepipe.wire.credentials import BearerToken, Credentials
+from tradepipe.wire.transport import Transport
 
 T = TypeVar("T")
 
-_CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
-_AWAY: Final = frozenset({408, 425, 429})
-_BACKOFF: Final = 0.25
-_MAX_BACKOFF: Final = 5.0
+_WHO_WE_ARE: Final = "; check basic_auth or bearer_token, or the user and password in the registry's URL"
+_ADVICE: Final = {401: _WHO_WE_ARE, 403: _WHO_WE_ARE, 407: "; check the user and password in proxy"}
 
 
 class Registered(NamedTuple):
@@ -31,34 +30,41 @@ class Registered(NamedTuple):
     schema: str
 
 
-class _Answer(NamedTuple):
-    status: int
-    body: Any
-
-    @property
-    def says_absent(self) -> bool:
-        """Whether a 404 comes from the registry and means what was asked for, not the path it was asked at."""
-        code = self.body.get("error_code") if isinstance(self.body, dict) else None
-        return isinstance(code, int) and 40_400 <= code < 40_500
-
-    @property
-    def told(self) -> str:
-        message = self.body.get("message") if isinstance(self.body, dict) else self.body
-        return f"{self.status} {message}"[:500].strip() if isinstance(message, str) else str(self.status)
-
-
 class SchemaRegistry:
     """
     A schema registry.
 
-    Nothing is sent before the first call. Safe to share between threads.
-    A private certificate authority is named by the environment variable
-    SSL_CERT_FILE.
+    Nothing is sent before the first call. Safe to share between threads. What
+    says who we are is shown by no repr, message or log line, also when a
+    registry sends it back.
 
     Args:
         url: where the API begins, with its path if it has one, such as
-            `http://localhost:8080/apis/ccompat/v7`. User and password in it are
-            sent as basic authentication and never shown.
+            `http://localhost:8080/apis/ccompat/v7`. Of several, with commas
+            between them or as a sequence, the next one is asked in the same call
+            after a transport error, 408, 425, 429 or 5xx. User and password in a
+            URL are `basic_auth`, for all of them.
+
+        basic_auth: user and password.
+
+        bearer_token: a token, or what is called for one before each request,
+            and once again after a 401. It may raise OSError while whoever
+            gives the tokens is away.
+
+        ca_location: a file or folder of certificates as PEM to trust, instead of
+            those of SSL_CERT_FILE or else of the package certifi.
+
+        client_cert: our own certificate as PEM, with its key in it if there is
+            no `client_key`. Files are read once, at construction.
+
+        client_key: the key of `client_cert`.
+
+        key_password: opens a locked key.
+
+        proxy: the URL of an HTTP proxy, with user and password if it wants
+            them; by default HTTP_PROXY, HTTPS_PROXY and NO_PROXY hold.
+
+        headers: further headers of every request.
 
         timeout: seconds for a whole call, its retries included. Each wait for
             the network gets what is left of it, and a body that drips in is
@@ -66,33 +72,60 @@ class SchemaRegistry:
             hundred bytes, may drip for longer.
 
         retries: how often a call is sent again after a transport error, 408,
-            425, 429 or 5xx, each time after a random delay.
+            425, 429 or 5xx, each time to all URLs and after a random delay.
 
         transport: another way to send requests, such as httpx's mock.
+
+    Raises:
+        Misconfigured: an argument cannot be.
 
     Every method raises:
         RegistryAway: not reachable, out of order, or no registry at this URL.
 
-        Misconfigured: the registry refuses the credentials or the request.
+        Misconfigured: the registry refuses the credentials or the request, or
+            has never been reached for want of a certificate one side trusts.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 10.0, retries: int = 3, transport: httpx.BaseTransport | None = None
+        self,
+        url: str | Sequence[str],
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        bearer_token: BearerToken | None = None,
+        ca_location: tls.Location | None = None,
+        client_cert: tls.Location | None = None,
+        client_key: tls.Location | None = None,
+        key_password: str | None = None,
+        proxy: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+        retries: int = 3,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        base, auth = _parts(url)
+        bases, user_info = address(url)
+        if user_info is not None and basic_auth is not None:
+            raise Misconfigured("basic_auth is given, and user and password in the registry's URL; one is enough")
         if not 0 < timeout < float("inf"):
             raise Misconfigured(f"timeout={timeout}: the registry's timeout is a number of seconds above 0")
         if retries < 0:
             raise Misconfigured(f"retries={retries}: the registry's retries are 0 or more")
-        self.url = base
-        self._timeout = timeout
-        self._retries = retries
-        self._client = httpx.Client(
-            base_url=base,
-            auth=auth,
+        way = None if proxy is None else proxy_at(proxy)
+        self.url = ",".join(bases)
+        self._transport = Transport(
+            bases,
+            credentials=Credentials(
+                basic_auth=user_info if basic_auth is None else basic_auth,
+                bearer_token=bearer_token,
+                headers=headers,
+                secrets=(key_password, way.auth[1] if way and way.auth else None),
+            ),
+            context=tls.context(
+                ca_location=ca_location, client_cert=client_cert, client_key=client_key, key_password=key_password
+            ),
+            proxy=way,
+            timeout=timeout,
+            retries=retries,
             transport=transport,
-            follow_redirects=False,
-            headers={"Accept": f"{_CONTENT_TYPE}, application/json", "Content-Type": _CONTENT_TYPE},
         )
 
     def __repr__(self) -> str:
@@ -108,7 +141,7 @@ class SchemaRegistry:
 
     def close(self) -> None:
         """Close the connections; nothing can be asked afterwards."""
-        self._client.close()
+        self._transport.close()
 
     def schema(self, schema_id: int) -> str | None:
         """The text of a schema, or None if the registry does not know the id."""
@@ -165,10 +198,10 @@ class SchemaRegistry:
 
     def _ask(self, method: str, path: str, request: dict[str, str] | None = None) -> Any:
         """The body of a good answer, or None for what the registry says is absent."""
-        answer = self._answer(method, path, None if request is None else json.dumps(request).encode())
+        answer = self._transport.ask(method, path, None if request is None else json.dumps(request).encode())
         if 200 <= answer.status < 300:
             return {} if answer.body is None else answer.body  # None is for what is absent
-        told = f"the registry at {self.url} answered {method} {path} with {answer.told}"
+        told = self._transport.masked(f"the registry at {answer.base} answered {method} {path} with {answer.told}")
         if answer.status == 404:
             if answer.says_absent:
                 return None
@@ -176,44 +209,9 @@ class SchemaRegistry:
             raise RegistryAway(f"{told}, which no registry says of its own: is that the whole URL of its API?")
         if answer.status == 409:
             raise IncompatibleSchema(told)
-        if answer.status in (401, 403):
-            raise Misconfigured(f"{told}; check the user and password in the registry's URL")
         if 400 <= answer.status < 500:
-            raise Misconfigured(told)
+            raise Misconfigured(told + _ADVICE.get(answer.status, ""))
         raise RegistryAway(told)
-
-    def _answer(self, method: str, path: str, content: bytes | None) -> _Answer:
-        """The answer of the last try that the time allows."""
-        deadline = time.monotonic() + self._timeout
-        for retry in range(self._retries + 1):
-            last = retry == self._retries
-            try:
-                answer = self._try(method, path, content, deadline)
-            except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                away = RegistryAway(f"the registry at {self.url} is away: {problem}")
-                away.__cause__ = error
-            else:
-                if answer.status < 500 and answer.status not in _AWAY:
-                    return answer
-                away = RegistryAway(f"the registry at {self.url} answered {method} {path} with {answer.told}")
-            delay = random.uniform(0, min(_MAX_BACKOFF, _BACKOFF * 2**retry))
-            if last or time.monotonic() + delay >= deadline:
-                raise away
-            time.sleep(delay)
-        raise AssertionError("the last try returns or raises")
-
-    def _try(self, method: str, path: str, content: bytes | None, deadline: float) -> _Answer:
-        left = max(deadline - time.monotonic(), 0.001)
-        with self._client.stream(method, path, content=content, timeout=left) as response:
-            read = bytearray()
-            for piece in response.iter_bytes():
-                read += piece
-                if len(read) > MAX_ANSWER:
-                    raise httpx.ReadError(f"the answer has more than {MAX_ANSWER} bytes")
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("the answer came too slowly")
-        return _Answer(response.status_code, _json(bytes(read)))
 
     def _read(self, body: object, key: str, kind: type[T]) -> T:
         return self._expect(self._expect(body, dict).get(key), kind)
@@ -224,32 +222,10 @@ class SchemaRegistry:
     def _expect(self, value: object, kind: type[T]) -> T:
         """A part of an answer, if it has the type it must have."""
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            told = repr(value)[:100]
+            told = self._transport.masked(repr(value)[:500])[:100]
             raise RegistryAway(f"the registry at {self.url} answered {told} where {kind.__name__} belongs")
         return value
 
 
-def _json(content: bytes) -> Any:
-    """The content as JSON, or as text if it is none."""
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return content[:200].decode(errors="replace")
-
-
 def _quoted(subject: str) -> str:
     return quote(subject, safe="")
-
-
-def _parts(url: str) -> tuple[str, tuple[str, str] | None]:
-    """The URL without user and password, and those."""
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
-        # Not chained: the vendor's message may hold the password.
-        raise Misconfigured("the registry's URL cannot be read; one such as http://localhost:8081 is needed") from None
-    bare = str(parsed.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
-    port = 80 if parsed.port is None else parsed.port
-    if parsed.scheme not in ("http", "https") or not parsed.host or "," in parsed.host or not 0 < port < 65_536:
-        raise Misconfigured(f"registry={bare!r} is not one URL such as http://localhost:8081")
-    return bare, (parsed.username, parsed.password) if parsed.userinfo else None
