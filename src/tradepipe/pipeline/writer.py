@@ -155,7 +155,7 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            self._link.insist(self._link.connect)
+            self._link.outlast(self._link.connect)
             while (task := self._next_task()) is not None:
                 self._perform(task)
         except Stopped:
@@ -179,11 +179,11 @@ class Writer:
         if isinstance(task, Batch):
             self._store(task)
         elif isinstance(task, str):
-            work = self._link.transact
-            self._emit(Progress(self._link.insist(lambda: work(lambda c: offsets.stored(c, self._group, task)))))
+            transact = self._link.transact
+            self._emit(Progress(self._link.outlast(lambda: transact(lambda c: offsets.stored(c, self._group, task)))))
         else:
             transact = self._link.transact
-            for granted in self._link.insist(lambda: transact(lambda c: self._claim_all(c, task))):
+            for granted in self._link.outlast(lambda: transact(lambda c: self._claim_all(c, task))):
                 self._emit(granted)
 
     def _claim_all(self, connection: Connection, claims: tuple[Claim, ...]) -> list[Granted]:
@@ -256,7 +256,8 @@ class _Attempt:
         if self._unanswered is None:
             return None
         batch = self._batch
-        settlement = self._link.transact(lambda connection: offsets.settle(connection, batch.group, batch.spans))
+        transact = self._link.transact
+        settlement = self._link.outlast(lambda: transact(lambda c: offsets.settle(c, batch.group, batch.spans)))
         stored, self._unanswered = self._unanswered, None
         if settlement.committed:
             return stored
@@ -273,7 +274,7 @@ def _check(ceiling: Ceiling, stored: Stored) -> dict[int, Window]:
         for entry in stored.batch.entries:
             place = (entry.record.partition, entry.record.offset)
             verdicts.setdefault(place[0], []).append((place[1], refused.get(place)))
-    else:  # the last record says all there is to say
-        for span in stored.batch.spans:
-            verdicts[span.ownership.partition] = [(span.after - 1, None)]
+    else:  # a partition's last record says all there is to say
+        last = {entry.record.partition: entry.record.offset for entry in stored.batch.entries}
+        verdicts = {partition: [(offset, None)] for partition, offset in last.items()}
     return {partition: ceiling.check(partition, judged) for partition, judged in verdicts.items()}

@@ -16,6 +16,9 @@ class Deadline:
     Whoever waits for the server then gets the error of a lost connection.
     `statement_timeout` is the server's, and keepalives are answered by the
     kernel of a server whose process is stopped: neither ends such a wait.
+
+    Attributes:
+        expired: whether it came to that.
     """
 
     def __init__(self, connection: Connection, seconds: float) -> None:
@@ -24,7 +27,8 @@ class Deadline:
         self._fileno: int = driver.fileno()
         self._lock = threading.Lock()
         self._over = False
-        self._timer = threading.Timer(seconds, self.cut)
+        self.expired = False
+        self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
 
     def __enter__(self) -> "Deadline":
@@ -41,8 +45,16 @@ class Deadline:
     def cut(self) -> None:
         """End the connection now, from any thread."""
         with self._lock:
-            if self._over:  # the descriptor may be another connection's by now
-                return
-            self._over = True
-            with suppress(OSError), socket.socket(fileno=os.dup(self._fileno)) as wire:
-                wire.shutdown(socket.SHUT_RDWR)
+            self._shut_down()
+
+    def _expire(self) -> None:
+        with self._lock:
+            self.expired = not self._over
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._over:  # the descriptor may be another connection's by now
+            return
+        self._over = True
+        with suppress(OSError), socket.socket(fileno=os.dup(self._fileno)) as wire:
+            wire.shutdown(socket.SHUT_RDWR)

@@ -31,7 +31,7 @@ class Stopped(Exception):
 
 
 class TooMuch(Exception):
-    """The server's statement timeout ended a statement: less at once may do."""
+    """A statement took longer than the server's timeout, or a transaction than ours: less at once may do."""
 
 
 class Link:
@@ -94,12 +94,27 @@ class Link:
         return self._connection
 
     def transact(self, work: Callable[[Connection], T], *, before_commit: Callable[[T], None] | None = None) -> T:
-        """Do work in one transaction; `before_commit` hears its result as the last thing before COMMIT."""
+        """
+        Do work in one transaction; `before_commit` hears its result as the last thing before COMMIT.
+
+        Raises:
+            TooMuch: the work, without its COMMIT, took longer than the client's deadline.
+        """
         connection = self.connect()
-        with Deadline(connection, session.CLIENT_DEADLINE) as self._deadline, connection.begin():
-            done = work(connection)
-            if before_commit is not None:
-                before_commit(done)
+        deadline = self._deadline = Deadline(connection, session.CLIENT_DEADLINE)
+        committing = False
+        try:
+            with deadline, connection.begin():
+                done = work(connection)
+                if before_commit is not None:
+                    before_commit(done)
+                committing = True
+        except (DBAPIError, psycopg2.Error) as error:
+            # After COMMIT was sent nobody may take the work for undone.
+            if deadline.expired and not committing:
+                self.close()
+                raise TooMuch from error
+            raise
         return done
 
     def insist(self, attempt: Callable[[], T]) -> T:
@@ -107,7 +122,7 @@ class Link:
         Try until it is done.
 
         Raises:
-            TooMuch: the server's statement timeout ended it.
+            TooMuch: it took too long.
 
             Stopped: `stop` was called meanwhile.
 
@@ -121,6 +136,14 @@ class Link:
             else:
                 self._done()
                 return done
+
+    def outlast(self, attempt: Callable[[], T]) -> T:
+        """As `insist`, for what cannot be made smaller: what takes too long counts as an outage."""
+        while True:
+            try:
+                return self.insist(attempt)
+            except TooMuch:
+                self.away("PostgreSQL takes too long")
 
     def away(self, reason: str) -> None:
         """
@@ -143,7 +166,7 @@ class Link:
             self._lost += 1
             logger.info("lost to another transaction, trying again: %s", _first_line(error))
             if self._lost > AT_ONCE:
-                self._wait()
+                self.away(_first_line(error))
         elif kind is FailureClass.AWAY:
             self.close()
             self.away(_first_line(error))

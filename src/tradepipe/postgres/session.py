@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 
 from tradepipe.postgres import staging
+from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.revision import require_revision
 
 CLIENT_DEADLINE: Final = 20.0
@@ -26,7 +27,7 @@ def connect(engine: Engine) -> Connection:
     """
     connection = engine.connect()
     try:
-        with connection.begin():
+        with Deadline(connection, CLIENT_DEADLINE), connection.begin():
             connection.exec_driver_sql(_LIMITS)
             require_revision(connection)
             staging.create(connection)
