@@ -187,7 +187,13 @@ class Intake:
         if partition is None or partition.assignment != granted.claim.assignment:
             return
         ownership, next_offset = granted.claimed
-        self._require_in_log(number, next_offset)
+        try:
+            self._require_in_log(number, next_offset)
+        except Away as error:
+            partition.asked, partition.due = False, time.monotonic() + delay(partition.failed)
+            partition.failed += 1
+            logger.warning("%s[%d] has to be claimed again: %s", self._topic, number, error)
+            return
         partition.ownership = ownership
         partition.stored = partition.handed = partition.position = next_offset
         partition.due = 0.0
