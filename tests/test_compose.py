@@ -1,0 +1,185 @@
+"""docker-compose.yml: what it says of each service, and that its parts and its commands make a pipeline."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from signal import SIGTERM
+from urllib.parse import urlsplit
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.cli.doors import ask
+from tests.composed import FILE, ComposedKafka, ComposedRegistry, StandIns, environment, services
+from tests.eventually import eventually
+from tests.parts import downloads
+from tradepipe.embedded.binaries import Binaries
+
+PROGRAMS = Path(sys.executable).parent
+PARTS = [name for name, service in services().items() if "image" in service]
+SET_UPS = [name for name, service in services().items() if service["restart"] == "no"]
+STAGES = [name for name in services() if name not in PARTS + SET_UPS]
+
+
+def test_the_file_is_what_the_compose_specification_says():
+    checked = subprocess.run(
+        [PROGRAMS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 0 == checked.returncode, checked.stdout
+
+
+def test_it_has_the_parts_what_sets_them_up_and_the_stages():
+    assert ["kafka", "registry", "postgres"] == PARTS
+    assert ["topics", "migrate", "register"] == SET_UPS
+    assert ["producer", "sink"] == STAGES
+
+
+def test_the_images_are_those_the_tests_run_on():
+    assert f"apache/kafka:{downloads.KAFKA_VERSION}" == services()["kafka"]["image"]
+    assert f"apicurio/apicurio-registry:{downloads.REGISTRY_VERSION}" == services()["registry"]["image"]
+    assert re.fullmatch(r"postgres:17\.\d+", services()["postgres"]["image"])
+
+
+@pytest.mark.parametrize("name", SET_UPS + STAGES)
+def test_whatever_a_service_connects_to_is_healthy_before_it_starts(name):
+    hosts = set(re.findall(r"\b(kafka|registry|postgres):\d", " ".join(environment(name).values())))
+
+    assert hosts
+    assert hosts <= _awaited(name)
+
+
+def _awaited(name: str) -> set[str]:
+    """The services that are healthy, or have done their work, before this one starts."""
+    kept = {"service_healthy": PARTS, "service_completed_successfully": SET_UPS}
+    awaited = set()
+    for other, how in services()[name].get("depends_on", {}).items():
+        assert other in kept[how["condition"]]
+        awaited |= {other} | _awaited(other)
+    return awaited
+
+
+def test_stages_start_when_all_is_set_up_that_they_use():
+    assert {"topics", "register"} == _awaited("producer") & set(SET_UPS)
+    assert {"topics", "register", "migrate"} == _awaited("sink") & set(SET_UPS)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_that_needs_an_operator_is_not_restarted_for_ever(name):
+    assert re.fullmatch(r"on-failure:\d", services()[name]["restart"])
+
+
+@pytest.mark.parametrize("name", SET_UPS + STAGES)
+def test_our_containers_have_a_read_only_disk_no_rights_and_time_to_end(name):
+    service = services()[name]
+
+    assert service["read_only"] is True
+    assert ["ALL"] == service["cap_drop"]
+    assert "30s" == service["stop_grace_period"]
+    assert all(isinstance(word, str) for word in service["command"]), "a list, so that signals reach the command"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_ports_are_open_on_this_machine_only(name):
+    assert all(port.startswith("127.0.0.1:") for port in services()[name]["ports"])
+
+
+@pytest.fixture(scope="module")
+def composed() -> Iterator[tuple[ComposedKafka, ComposedRegistry]]:
+    """Kafka and the registry, configured by the file."""
+    with ComposedKafka() as kafka, ComposedRegistry(kafka) as registry:
+        yield kafka, registry
+
+
+@pytest.fixture
+def here(composed, database) -> StandIns:
+    """The file's texts, with its addresses replaced by those of this run."""
+    kafka, registry = composed
+    shown = "postgresql://gorm:gorm@postgres:5432/trades"
+    assert shown == environment("migrate")["DATABASE_URL"]
+    return StandIns({**kafka.stand_ins, **registry.stand_ins, shown: database})
+
+
+def command(name: str, here: StandIns) -> dict:
+    """What a service runs: the image's entry point, with the file's command and environment."""
+    given = {variable: here(value) for variable, value in environment(name).items()}
+    return {
+        "args": [PROGRAMS / "tradepipe", *services()[name]["command"]],
+        "env": {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **given},
+        "text": True,
+    }
+
+
+@contextmanager
+def running(name: str, here: StandIns, log: Path) -> Iterator[subprocess.Popen]:
+    """A service's process, and in `log` what it says; killed in the end if need be."""
+    with log.open("w") as said, subprocess.Popen(**command(name, here), stdout=said, stderr=said) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.real
+def test_the_services_make_a_pipeline(here, database, tmp_path):
+    """Set-up to its end; then the stages, which store trades, and end with 0 when they are asked to."""
+    for name in SET_UPS:
+        done = subprocess.run(**command(name, here), capture_output=True, timeout=60, check=False)
+        assert 0 == done.returncode, done.stderr
+
+    logs = {name: tmp_path / name for name in STAGES}
+    with ExitStack() as started:
+        processes = [started.enter_context(running(name, here, log)) for name, log in logs.items()]
+        eventually(lambda: ask(database, "SELECT count(*) FROM trades")[0][0] >= 50, within=60)
+        eventually(lambda: ask(database, "SELECT count(*) FROM trade_refusals")[0][0], within=60)
+        for process in processes:
+            process.send_signal(SIGTERM)
+        codes = [process.wait(timeout=30) for process in processes]
+
+    assert [0] * len(STAGES) == codes, [log.read_text()[-2000:] for log in logs.values()]
+    assert re.search(r"^Stored trade with ID \S+ and version 1$", logs["sink"].read_text(), re.MULTILINE)
+
+
+@pytest.mark.real
+def test_kafka_tells_each_side_an_address_it_can_reach(composed):
+    kafka, _ = composed
+
+    for port in (kafka.for_containers, kafka.for_machine):
+        brokers = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"}).list_topics(timeout=10).brokers
+        assert [("127.0.0.1", port)] == [(broker.host, broker.port) for broker in brokers.values()]
+
+
+@pytest.mark.real
+def test_the_registry_keeps_its_schemas_in_kafka_in_one_order(composed):
+    """In one partition: it reads them again at its start, and a version must not overtake another."""
+    kafka, _ = composed
+    topics = AdminClient({"bootstrap.servers": f"127.0.0.1:{kafka.for_machine}"}).list_topics(timeout=10).topics
+
+    assert 1 == len(topics["kafkasql-journal"].partitions)
+
+
+@pytest.mark.real
+def test_the_health_check_of_the_registry_succeeds_when_it_answers_and_only_then(here):
+    check = [here(word) for word in services()["registry"]["healthcheck"]["test"][1:]]
+    wrong = [word.replace("/subjects", "/nothing") for word in check]
+
+    assert 0 == subprocess.run(check, check=False, timeout=10).returncode
+    assert 0 != subprocess.run(wrong, check=False, timeout=10).returncode
+
+
+@pytest.mark.real
+def test_the_health_check_of_postgresql_succeeds(parts):
+    program, *arguments = services()["postgres"]["healthcheck"]["test"][1:]
+    binaries = Binaries.debian() or Binaries.find()
+    if not (binaries.folder / program).exists():
+        pytest.skip(f"{binaries.folder} has no {program}")
+    port = urlsplit(parts.postgres_url).port
+
+    assert 0 == subprocess.run([binaries.folder / program, *arguments, f"--port={port}"], check=False).returncode
