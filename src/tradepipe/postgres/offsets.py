@@ -1,12 +1,18 @@
 """How far a group has stored each partition, and who may move it: epochs, compare-and-set."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, tuple_, update
+from sqlalchemy import Connection, Double, bindparam, cast, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
+from tradepipe.postgres.deadline import Deadline
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.failures import translated
+from tradepipe.postgres.revision import require_revision
 from tradepipe.postgres.tables import SINK_OFFSETS
 
 
@@ -66,7 +72,8 @@ def claim(
     if topic_id is not None and row.topic_id != topic_id:
         raise TopicUnusable(
             f"topic {topic} was created anew: the group {group} stored its offsets for topic id {row.topic_id}, "
-            f"and the topic's id is now {topic_id}; decide where to go on: python -m tradepipe.sink offsets reset"
+            f"and the topic's id is now {topic_id}; decide where to go on: python -m tradepipe.sink offsets reset "
+            f"--topic {topic} --group {group} --to earliest|latest|TIME|NUMBER"
         )
     return Claimed(Ownership(topic, partition, row.epoch), row.next_offset)
 
@@ -125,6 +132,66 @@ def stored(connection: Connection, group: str, topic: str) -> dict[int, int]:
     return {row.partition: row.next_offset for row in rows}
 
 
+class Position(NamedTuple):
+    """
+    What is kept of one partition.
+
+    `age` is the seconds since `updated_at`, by the database's own clock.
+    """
+
+    partition: int
+    next_offset: int
+    epoch: int
+    owner: str
+    topic_id: str | None
+    updated_at: datetime
+    age: float
+
+
+@contextmanager
+def ledger(database: str, *, seconds: float) -> Iterator[Connection]:
+    """
+    A transaction on a connection of its own, to look at offsets or to reset them; cut off after `seconds`.
+
+    Raises:
+        DatabaseAway: PostgreSQL is not reachable now, or a sink's batch holds the rows for too long.
+
+        Misconfigured: the URL, the credentials or the revision are wrong.
+    """
+    chosen = engine(database, application_name="tradepipe-offsets", connect_timeout=seconds)
+    with translated(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
+        connection.exec_driver_sql(_LOCK_TIMEOUT)
+        require_revision(connection)
+        yield connection
+
+
+def positions(connection: Connection, group: str, topic: str) -> list[Position]:
+    """What is kept of each partition that the group has ever claimed, in their order."""
+    rows = connection.execute(_POSITIONS, {"group": group, "of_topic": topic})
+    return [Position(*row) for row in rows]
+
+
+def reset(
+    connection: Connection,
+    group: str,
+    *,
+    topic: str,
+    topic_id: str | None,
+    next_offsets: Mapping[int, int],
+    owner: str,
+) -> None:
+    """
+    Let the group go on from these offsets, of the topic that has this id now.
+
+    Every owner is fenced once this commits, so a sink that runs finds that its
+    ownership has ended, claims again, and goes on from here. Waits for a batch
+    that is being committed. A partition that was never stored gets its row.
+    """
+    for partition, next_offset in sorted(next_offsets.items()):
+        given = {"topic_id": topic_id, "start": next_offset, "owner": owner}
+        connection.execute(_RESET, {"group": group, "topic": topic, "partition": partition, **given})
+
+
 def _places(spans: Iterable[Span]) -> list[tuple[str, int]]:
     return [(span.ownership.topic, span.ownership.partition) for span in spans]
 
@@ -148,6 +215,16 @@ _CLAIM = _new_owner.on_conflict_do_update(
         "updated_at": func.now(),
     },
 ).returning(_columns.epoch, _columns.next_offset, _columns.topic_id)
+_RESET = _new_owner.on_conflict_do_update(
+    index_elements=[column.name for column in SINK_OFFSETS.primary_key],
+    set_={
+        "epoch": _columns.epoch + 1,
+        "next_offset": _new_owner.excluded.next_offset,
+        "owner": _new_owner.excluded.owner,
+        "topic_id": _new_owner.excluded.topic_id,
+        "updated_at": func.now(),
+    },
+)
 _ADVANCE = (
     update(SINK_OFFSETS)
     .where(_columns.group_id == bindparam("group"))
@@ -169,3 +246,18 @@ _STORED = (
     .where(_columns.group_id == bindparam("group"))
     .where(_columns.topic == bindparam("of_topic"))
 )
+_POSITIONS = (
+    select(
+        _columns.partition,
+        _columns.next_offset,
+        _columns.epoch,
+        _columns.owner,
+        _columns.topic_id,
+        _columns.updated_at,
+        func.greatest(0.0, cast(func.extract("epoch", func.clock_timestamp() - _columns.updated_at), Double)),
+    )
+    .where(_columns.group_id == bindparam("group"))
+    .where(_columns.topic == bindparam("of_topic"))
+    .order_by(_columns.partition)
+)
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '5s'"
