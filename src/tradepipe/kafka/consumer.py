@@ -55,6 +55,7 @@ class Consumer:
     def __init__(self, config: Config, *, topic: str, group: str) -> None:
         self._config = consumer_config(config, group=group)
         self._topic = topic
+        self.group = group
         self._incremental = is_cooperative(config)
         self._client: confluent_kafka.Consumer | None = None
         self._readings: dict[int, _Reading] = {}
@@ -208,7 +209,9 @@ class Consumer:
             if reading is not None and reading.expected is not None:
                 raise OffsetOutOfRange(
                     f"offset {reading.expected} of {self._topic}[{reading.assignment.partition}] is not in the log: "
-                    f"{error.str()}; decide where to go on: python -m tradepipe.sink offsets reset"
+                    f"{error.str()}; decide where to go on: python -m tradepipe.sink offsets reset "
+                    f"--topic {self._topic} --group {self.group} --partition {reading.assignment.partition} "
+                    f"--to earliest|latest|TIME|NUMBER"
                 )
         elif classify(error) is FailureClass.AWAY:
             self._tell_trouble(error)

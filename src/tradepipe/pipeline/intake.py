@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +28,8 @@ AT_ONCE: Final = 1_000
 
 TOPIC_ID_EVERY: Final = 60.0
 FENCED_OFTEN: Final = 3
+
+_PLACES: Final = "earliest|latest|TIME|NUMBER"
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Intake:
         self._topics = topics
         self._judge = judge
         self._topic = topic
+        self._reset = f"python -m tradepipe.sink offsets reset --topic {topic} --group {consumer.group}"
         self._start = start
         self._topic_id: str | None = None
         self._asked_id: Future[str | None] | None = None
@@ -211,12 +214,22 @@ class Intake:
         partition.failed += 1
         tell = logger.error if partition.failed >= FENCED_OFTEN else logger.warning
         tell(
-            "%s[%d] was claimed by another sink (%d times by now); if this repeats, two consumer groups of one name "
-            "store into this database",
+            "%s[%d] was claimed by another sink, or its offset was reset (%d times by now); if this repeats, two "
+            "consumer groups of one name store into this database",
             self._topic,
             ownership.partition,
             partition.failed,
         )
+
+    def compare(self, next_offsets: Mapping[int, int]) -> None:
+        """
+        Compare what the database tells with what we stored: where they differ, the offset was reset, by whomever.
+
+        A sink with nothing to store would not hear of it otherwise.
+        """
+        for number, partition in list(self._partitions.items()):
+            if partition.ownership is not None and next_offsets.get(number, partition.stored) != partition.stored:
+                self.end(partition.ownership)
 
     def stored(self, spans: Sequence[Span]) -> dict[int, int]:
         """Which of these stored offsets are still ours, by partition."""
@@ -318,7 +331,7 @@ class Intake:
         )
         raise OffsetOutOfRange(
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
-            f"{end}: {lost}; decide where to go on: python -m tradepipe.sink offsets reset"
+            f"{end}: {lost}; decide where to go on: {self._reset} --partition {number} --to {_PLACES}"
         )
 
     def _require_same_topic(self, topic_id: str | None) -> None:
@@ -327,7 +340,7 @@ class Intake:
         elif topic_id is not None and topic_id != self._topic_id:
             raise TopicUnusable(
                 f"topic {self._topic} was created anew while it was read: its id was {self._topic_id} and is now "
-                f"{topic_id}; decide where to go on: python -m tradepipe.sink offsets reset"
+                f"{topic_id}; decide where to go on: {self._reset} --to {_PLACES}"
             )
 
     def _watch_topic_id(self, now: float) -> None:

@@ -48,6 +48,9 @@ PAUSE_AFTER: Final = 5.0
 
 HINT_EVERY: Final = 1.0
 OBSERVE_EVERY: Final = 0.5
+COMPARE_EVERY: Final = 5.0
+"""Seconds between two looks of an idle sink at what is stored; a reset of offsets is noticed as late."""
+
 ALIVE_WITHIN: Final = 60.0
 """Seconds within which the loop turns, whatever is away: three times what a batch may take."""
 
@@ -134,6 +137,7 @@ class Sink:
         self._end: End | None = None
         self._account = Account(topic, on_stored)
         self._observed_at = 0.0
+        self._compared_at = time.monotonic()
         self._gaps = 0
         self._turned_at = time.monotonic()
 
@@ -248,6 +252,7 @@ class Sink:
                 self._intake.end(event.ownership)
             case Progress():
                 self._note(event.next_offsets)
+                self._intake.compare(event.next_offsets)
             case Troubled():
                 self._account.troubled(event.reason)
             case Healed():
@@ -277,10 +282,20 @@ class Sink:
             self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
         elif self._intake.unsupported is not None:
             raise self._intake.unsupported
-        elif self._end is not None and self._end.worth_asking():
+        elif self._worth_asking():
             self._writer.ask_progress(self._topic)
         if self._intake.paused and self._intake.unsupported is None:
             self._intake.resume()
+
+    def _worth_asking(self) -> bool:
+        """Whether it is time to ask what is stored: for the end of the log, and whether an operator has reset it."""
+        now = time.monotonic()
+        if self._end is not None:
+            return self._end.worth_asking()
+        if now - self._compared_at < COMPARE_EVERY:
+            return False
+        self._compared_at = now
+        return True
 
     def _read(self) -> None:
         room = self._batch_rows - self._intake.held
