@@ -94,7 +94,7 @@ def test_a_caller_sees_one_of_our_own_failures(code, kind):
         (KafkaError._UNKNOWN_TOPIC, "create it: python -m tradepipe.topics create"),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, "needs READ (to consume) or WRITE (to produce) on the topic"),
         (KafkaError.GROUP_AUTHORIZATION_FAILED, "needs READ on the consumer group"),
-        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, "needs IDEMPOTENT_WRITE on the cluster"),
+        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, "also IDEMPOTENT_WRITE on the cluster"),
         (KafkaError._AUTHENTICATION, "check sasl.mechanism, sasl.username and sasl.password"),
         (KafkaError.FENCED_INSTANCE_ID, "give each its own"),
     ],

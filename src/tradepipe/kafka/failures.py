@@ -150,7 +150,9 @@ _ADVICE: Final = {
     KafkaError._UNKNOWN_PARTITION: "create it: python -m tradepipe.topics create",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the principal needs READ (to consume) or WRITE (to produce) on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "the principal needs READ on the consumer group",
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the principal needs IDEMPOTENT_WRITE on the cluster",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: (
+        "the principal needs WRITE on the topic; before Kafka 3.0 also IDEMPOTENT_WRITE on the cluster"
+    ),
     KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.mechanism, sasl.username and sasl.password",
     KafkaError._AUTHENTICATION: "check sasl.mechanism, sasl.username and sasl.password",
     KafkaError.FENCED_INSTANCE_ID: "another member runs with the same group.instance.id; give each its own",

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from tradepipe.errors import BrokerAway
 from tradepipe.kafka.client import Config, producer_config
+from tradepipe.kafka.contact import Contact
 from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
 from tradepipe.kafka.topics import Topics
 
@@ -57,7 +58,8 @@ class Outbox:
 
     librdkafka keeps trying for as long as it takes; what it gives up is told by
     `undelivered`. A client that reports a fatal error is given up with all it
-    had in hand, and another one takes its place.
+    had in hand, and another one takes its place. So is one that the brokers do
+    not let in, unless they have let us in before: then it is tried on.
     """
 
     def __init__(self, config: Config, *, topic: str) -> None:
@@ -68,7 +70,8 @@ class Outbox:
         self._opening = threading.Lock()
         self._undelivered: list[Undelivered] = []
         self._troubled_at = float("-inf")
-        self._fatal: KafkaError | None = None
+        self._lost: str | None = None
+        self._contact = Contact()
 
     def __len__(self) -> int:
         return len(self._client) if self._client is not None else 0
@@ -107,7 +110,7 @@ class Outbox:
                 told = error_of(error)
                 if classify(told) is not FailureClass.FATAL:
                     return Undelivered(_bytes(key), value, _reason(told), refused=True)
-                self._fatal = told
+                self._lost = _last_words(told)
             else:
                 self._serve(client, 0)
                 return None
@@ -116,7 +119,9 @@ class Outbox:
         """Wait until every record is acknowledged or given up; the number left after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (left := len(self)) and (deadline is None or time.monotonic() < deadline):
-            self._serve(self._opened(), STEP)
+            self._give_up_what_is_lost()
+            if self._client is not None:
+                self._serve(self._client, STEP)
         return left
 
     def undelivered(self) -> list[Undelivered]:
@@ -139,14 +144,17 @@ class Outbox:
                 self._undelivered[number] = self._undelivered[number]._replace(reason=reason)
 
     def _opened(self) -> confluent_kafka.Producer:
-        if self._fatal is not None:
-            fatal, self._fatal = self._fatal, None
-            logger.warning("Kafka's client reported a fatal error and is made anew: %s", fatal.str())
-            self.abandon(f"given up after a fatal error: {fatal.str()}")
+        self._give_up_what_is_lost()
         if self._client is None:
             self.open()
         assert self._client is not None
         return self._client
+
+    def _give_up_what_is_lost(self) -> None:
+        if self._lost is not None:
+            told, self._lost = self._lost, None
+            logger.warning("Kafka's client is made anew: %s", told)
+            self.abandon(f"given up: {told}")
 
     def _made(self, limits: dict[str, int]) -> confluent_kafka.Producer:
         callbacks: dict[str, Callable[..., None]] = {"on_delivery": self._on_report, "error_cb": self._on_error}
@@ -164,6 +172,7 @@ class Outbox:
         topics = Topics(self._given, request_timeout=PURGE_TIMEOUT)
         try:
             topics.describe(self._topic)
+            self._contact.made = True
             largest = topics.max_message_bytes(self._topic)
         except BrokerAway as error:
             logger.warning("Kafka is away, sending as soon as it is back: %s", error)
@@ -182,7 +191,7 @@ class Outbox:
     def _serve(self, client: confluent_kafka.Producer, timeout: float) -> None:
         error = _guarded(lambda: client.poll(timeout))
         if error is not None:
-            self._fatal = error
+            self._lost = _last_words(error)
 
     def _on_report(self, error: KafkaError | None, message: confluent_kafka.Message) -> None:
         if error is None:
@@ -194,8 +203,11 @@ class Outbox:
     def _on_error(self, error: KafkaError) -> None:
         """Called inside poll. After trouble on the way, an earlier try of a record may have got through."""
         kind = classify(error)
+        self._contact.note(error)
         if kind is FailureClass.FATAL:
-            self._fatal = error
+            self._lost = _last_words(error)
+        elif refusal := self._contact.refusal():
+            self._lost = str(refusal)
         if time.monotonic() - self._troubled_at > 30:
             logger.warning("Kafka: %s", error.str())
         self._troubled_at = time.monotonic()
@@ -208,6 +220,10 @@ def _guarded(serve: Callable[[], object]) -> KafkaError | None:
     except (KafkaException, SystemError) as error:
         return error_of(error)
     return None
+
+
+def _last_words(error: KafkaError) -> str:
+    return str(failure(error, "it met a fatal error"))
 
 
 def _reason(error: KafkaError) -> str:

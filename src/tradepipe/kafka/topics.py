@@ -2,20 +2,26 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from concurrent.futures import Future
-from typing import Any, Final, NamedTuple
+from concurrent.futures import Future, wait
+from typing import Any, Final, NamedTuple, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from tradepipe.errors import TopicUnusable
 from tradepipe.kafka.client import Config, admin_config
+from tradepipe.kafka.contact import Contact
 from tradepipe.kafka.failures import error_of, failure
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds an admin request may take."""
+
+LISTEN_EVERY: Final = 0.05
+"""Seconds between two looks at what the client has to report while it waits for an answer."""
 
 _CANNOT_BE_ASKED: Final = frozenset(
     {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
@@ -61,6 +67,7 @@ class Topics:
         self._config = admin_config(config)
         self._timeout = request_timeout
         self._client: AdminClient | None = None
+        self._contact = Contact()
 
     def describe(self, name: str) -> Topic:
         """
@@ -70,7 +77,7 @@ class Topics:
             TopicUnusable: there is no such topic.
         """
         try:
-            described = self._ask_description(name).result()
+            described = self._awaited(self._ask_description(name))
         except KafkaException as error:
             if error_of(error).code() in _CANNOT_BE_ASKED:
                 return self._describe_by_metadata(name)
@@ -127,7 +134,7 @@ class Topics:
         """Create a topic; False when it was there already."""
         topic = NewTopic(name, partitions, replication, config=dict(config))
         try:
-            self._admin().create_topics([topic], request_timeout=self._timeout)[name].result()
+            self._awaited(self._admin().create_topics([topic], request_timeout=self._timeout)[name])
         except KafkaException as error:
             if error_of(error).code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
@@ -138,7 +145,8 @@ class Topics:
         """The topic's configuration; empty where the broker does not tell us."""
         resource = ConfigResource(ResourceType.TOPIC, name)
         try:
-            answer = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource].result()
+            asked = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource]
+            answer = self._awaited(asked)
         except KafkaException as error:
             code = error_of(error).code()
             if code in _CANNOT_BE_ASKED or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
@@ -152,7 +160,7 @@ class Topics:
             return {}
         try:
             answers = self._admin().list_offsets(specs, request_timeout=self._timeout)
-            return {place.partition: answer.result().offset for place, answer in answers.items()}
+            return {place.partition: self._awaited(answer).offset for place, answer in answers.items()}
         except KafkaException as error:
             raise failure(error_of(error), "the extent of the log could not be asked") from error
 
@@ -171,10 +179,26 @@ class Topics:
         )
         return asked[name]
 
+    def _awaited(self, asked: "Future[T]") -> T:
+        """The answer, or at once why there will be none: to a client refusal and outage are the same."""
+        client = self._admin()
+        while not wait([asked], LISTEN_EVERY).done:
+            client.poll(0)
+            if refusal := self._contact.refusal():
+                raise refusal
+        error = asked.exception()
+        if not isinstance(error, KafkaException) or error_of(error).code() > 0:  # below 0 are the client's own
+            self._contact.made = True
+        client.poll(0)
+        if refusal := self._contact.refusal(at_last=True):
+            raise refusal
+        return asked.result()
+
     def _admin(self) -> AdminClient:
         if self._client is None:
+            config: dict[str, Any] = {**self._config, "error_cb": self._contact.note}
             try:
-                self._client = AdminClient(self._config)
+                self._client = AdminClient(config)
             except KafkaException as error:
                 raise failure(error_of(error), "Kafka's client cannot be configured so") from error
         return self._client

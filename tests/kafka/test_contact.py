@@ -1,0 +1,59 @@
+"""The first contact: refused for good, or only away."""
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tradepipe.errors import Misconfigured
+from tradepipe.kafka.contact import Contact
+
+ALL_DOWN = KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down")
+UNTRUSTED = KafkaError(KafkaError._SSL, "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed")
+UNKNOWN_TO_THEM = KafkaError(KafkaError._TRANSPORT, "Receive failed: SSL routines::tlsv13 alert certificate required")
+CUT_OFF = KafkaError(KafkaError._SSL, "SSL handshake failed: SSL routines::unexpected eof while reading")
+DOWN = KafkaError(KafkaError._TRANSPORT, "Connect to 127.0.0.1:9092 failed: Connection refused")
+WRONG_PASSWORD = KafkaError(KafkaError._AUTHENTICATION, "SASL authentication error")
+
+
+def after(*errors, made=False):
+    contact = Contact()
+    contact.made = made
+    for error in errors:
+        contact.note(error)
+    return contact
+
+
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ([WRONG_PASSWORD], "check sasl.mechanism, sasl.username and sasl.password"),
+        ([UNTRUSTED, ALL_DOWN], "certificate verify failed.*ssl.ca.location"),
+        ([UNKNOWN_TO_THEM, ALL_DOWN], "certificate required.*ssl.certificate.location"),
+        ([DOWN, UNTRUSTED, ALL_DOWN], "certificate verify failed"),
+    ],
+    ids=["password", "their certificate", "our certificate", "after an outage"],
+)
+def test_who_is_refused_for_good_hears_of_it_at_once(errors, told):
+    refusal = after(*errors).refusal()
+
+    with pytest.raises(Misconfigured, match=told):
+        raise refusal
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [[], [DOWN, ALL_DOWN], [CUT_OFF, ALL_DOWN], [UNTRUSTED], [UNTRUSTED, DOWN, ALL_DOWN]],
+    ids=["nothing", "down", "cut off", "one of several", "another one is down"],
+)
+def test_what_may_heal_is_no_refusal(errors):
+    assert after(*errors).refusal() is None
+
+
+def test_at_last_one_untrusted_broker_is_enough():
+    """librdkafka says only once that all brokers are down."""
+    assert isinstance(after(UNTRUSTED).refusal(at_last=True), Misconfigured)
+
+
+@pytest.mark.parametrize("error", [WRONG_PASSWORD, UNTRUSTED], ids=["password", "certificate"])
+def test_after_an_answer_every_refusal_is_an_outage(error):
+    """Users and certificates are renewed while we run; the work in hand waits for it."""
+    assert after(error, ALL_DOWN, made=True).refusal(at_last=True) is None
