@@ -1,0 +1,1 @@
+"""Parts behind locks: TLS, passwords, certificates, access rights."""
