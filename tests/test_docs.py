@@ -1,11 +1,16 @@
 """What the documents name exists, and what they must name they name."""
 
+import inspect
 import re
+import runpy
 from pathlib import Path
 
 import pytest
 
 import tradepipe
+from tests.markdown import Document
+from tests.messages import messages
+from tradepipe import errors
 from tradepipe.contract.history import current
 from tradepipe.postgres.revision import head
 
@@ -47,3 +52,47 @@ def test_every_benchmark_a_document_names_is_there(document):
     named = re.findall(r"python -m\s+benchmarks\.(\w+)", document.read_text())
 
     assert [] == [name for name in named if not (ROOT / "benchmarks" / f"{name}.py").exists()]
+
+
+PAGES = [Document(path) for path in sorted((ROOT / "docs").glob("*.md"))]
+RUN = {
+    # By tests/test_operating.py.
+    "operating.md": {"sh", "sql"},
+    # Before a release, by hand: an hour's work.
+    "measurements.md": {"sh"},
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_block_of_code_in_a_page_runs_or_is_marked_as_text(page):
+    assert set() == {block.language for block in page.code} - RUN.get(str(page), set()) - {"text"}
+
+
+@pytest.mark.parametrize(("page", "made"), runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]().items())
+def test_a_page_made_from_the_code_is_as_the_code_is(page, made):
+    assert made == (ROOT / "docs" / page).read_text(), "out of date; run: python docs/generate.py"
+
+
+TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+def test_every_message_the_troubleshooting_shows_is_one_of_ours():
+    ours = list(messages())
+    shown = re.findall(r"^### `(.+)`$", TROUBLES, re.MULTILINE)
+
+    assert [] == [message for message in shown if not any(message in told for told in ours)]
+    assert len(shown) > 40
+
+
+def test_the_troubleshooting_tells_of_every_error():
+    classes = inspect.getmembers(errors, lambda found: inspect.isclass(found) and found.__module__ == errors.__name__)
+
+    assert [] == [name for name, _ in classes if name != "TradepipeError" and f"`{name}`" not in TROUBLES]
+
+
+def test_the_drawing_shows_what_there_is():
+    """Its words, where they are names, are names of tables, commands and folders."""
+    words = set(re.findall(r'class="code"[^>]*>([^<]+)<', (ROOT / "docs" / "architecture.svg").read_text()))
+
+    assert {"trades", "trade_refusals", "sink_offsets", "current_trades"} <= words
+    assert all((ROOT / word).is_dir() for word in words if "/" in word)

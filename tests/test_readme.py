@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.markdown import Document
 from tradepipe import SchemaRegistry
 from tradepipe.postgres import migrate
 from tradepipe.wire.registration import register
 
-README = Path("README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-
-
-def blocks(kind: str, holding: str) -> list[str]:
-    return [text for language, text in BLOCKS if language == kind and holding in text]
+DOCUMENT = Document(Path("README.md"))
+README = DOCUMENT.text
 
 
 def without_times(text: str) -> list[str]:
@@ -29,7 +26,7 @@ def test_the_demo_prints_what_the_readme_shows():
         [sys.executable, "-m", "tradepipe.demo"], capture_output=True, text=True, timeout=120, check=True
     )
 
-    assert without_times(blocks("text", "Produced")[0]) == without_times(run.stdout)
+    assert without_times(DOCUMENT.blocks("text", "Produced")[0]) == without_times(run.stdout)
 
 
 @pytest.fixture
@@ -56,7 +53,7 @@ def test_the_python_examples_run(parts, here, database, capsys):
     with SchemaRegistry(parts.registry_url) as registry:
         register(registry, "trades-value")
 
-    for example in blocks("python", "tradepipe"):
+    for example in DOCUMENT.blocks("python", "tradepipe"):
         exec(compile(here(example), "README.md", "exec"), {})
 
     assert "stored=1," in capsys.readouterr().out
@@ -65,7 +62,7 @@ def test_the_python_examples_run(parts, here, database, capsys):
 @pytest.mark.real
 def test_the_commands_run(here, topic, subject):
     """On the real parts only: the embedded broker has no topics to administer."""
-    (script,) = blocks("sh", "tradepipe.migrate")
+    (script,) = DOCUMENT.blocks("sh", "tradepipe.migrate")
     own = {"TRADEPIPE_TOPIC": f"{topic}-new", "TRADEPIPE_SUBJECT": subject}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 

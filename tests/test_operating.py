@@ -1,0 +1,112 @@
+"""docs/operating.md: its commands run, its roles can do their work and no more, its questions have answers."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+from psycopg2.errors import InsufficientPrivilege
+
+from tests.cli.doors import ask, door
+from tests.markdown import Document
+from tradepipe import SchemaRegistry, Sink
+from tradepipe.postgres import migrate
+from tradepipe.wire.registration import register
+
+PAGE = Document(Path(__file__).parents[1] / "docs" / "operating.md")
+ROLES = ("migrator", "writer", "reader")
+
+
+def execute(database: str, script: str) -> None:
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(script)
+    connection.close()
+
+
+@pytest.fixture
+def here(database) -> Iterator[Callable[[str], str]]:
+    """The page's SQL with roles of the test's own, which belong to the server and not to a database."""
+    own = uuid.uuid4().hex[:8]
+    names = {f"tradepipe_{role}": f"tradepipe_{role}_{own}" for role in ROLES}
+
+    def replace(script: str) -> str:
+        for shown, real in names.items():
+            script = script.replace(shown, real)
+        return script.replace("DATABASE trades", f"DATABASE {urlsplit(database).path[1:]}")
+
+    yield replace
+    for role in names.values():
+        execute(database, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+
+@pytest.fixture
+def urls(database, here) -> dict[str, str]:
+    """The database's URL for each role, with the roles and the tables made as the page says."""
+    (roles,) = PAGE.blocks("sql", "CREATE ROLE")
+    (grants,) = PAGE.blocks("sql", "GRANT SELECT, INSERT ON trades")
+    place = urlsplit(database)
+    urls = {
+        role: place._replace(netloc=f"{here(f'tradepipe_{role}')}:change-me@{place.netloc.rpartition('@')[2]}").geturl()
+        for role in ROLES
+    }
+    execute(database, here(roles))
+    migrate.upgrade(urls["migrator"])
+    execute(urls["migrator"], here(grants))
+    return urls
+
+
+def test_the_roles_can_do_their_work_and_no_more(parts, kafka, topic, subject, urls):
+    with SchemaRegistry(parts.registry_url) as registry:
+        register(registry, subject)
+    addresses = {"KAFKA_BOOTSTRAP_SERVERS": parts.bootstrap_servers, "SCHEMA_REGISTRY_URL": parts.registry_url}
+    door("produce", "--topic", topic, "--subject", subject, "--count", "20", "--bad", "0.2", env=addresses)
+
+    for group in ("first", "second"):
+        names = {"topic": topic, "subject": subject, "group": group, "registry": parts.registry_url}
+        with Sink(kafka, database=urls["writer"], **names) as sink:
+            sink.run(until_end=True)
+
+    assert [(16,)] == ask(urls["reader"], "SELECT count(*) FROM trades")
+    for role, forbidden in (
+        ("writer", "DELETE FROM trades"),
+        ("writer", "UPDATE trades SET version = 1"),
+        ("writer", "CREATE TABLE more (a integer)"),
+        ("reader", "INSERT INTO trades SELECT * FROM trades"),
+        ("reader", "CREATE TEMPORARY TABLE more (a integer)"),
+    ):
+        with pytest.raises(InsufficientPrivilege):
+            execute(urls[role], forbidden)
+
+
+def test_the_questions_can_be_asked_by_the_reader(urls):
+    (questions,) = PAGE.blocks("sql", "FROM sink_offsets")
+
+    for question in filter(str.strip, questions.split(";\n")):
+        ask(urls["reader"], question)
+
+
+def test_every_block_of_sql_is_run_here():
+    assert 3 == len(PAGE.blocks("sql"))
+
+
+@pytest.mark.real
+def test_the_commands_run(parts, topic):
+    """On one broker: nothing can be replicated."""
+    (script,) = PAGE.blocks("sh")
+    env = {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": parts.bootstrap_servers,
+        "TRADEPIPE_TOPIC": f"{topic}-new",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    script = script.replace("--replication 3", "--replication 1")
+    run = subprocess.run(["bash", "-euc", script], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert 0 == run.returncode, run.stderr
+    assert "24 partitions" in run.stdout
