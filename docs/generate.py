@@ -62,11 +62,11 @@ def metrics_page() -> str:
 
 
 def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """All commands that do something, in the order of `--help`."""
-    if not hasattr(command, "commands"):
+    """All that does something, in the order of `--help`: commands, and groups that do something by themselves too."""
+    children = getattr(command, "commands", {})
+    if not children or (path and command.invoke_without_command):
         yield path, command
-        return
-    for name, child in command.commands.items():
+    for name, child in children.items():
         if not child.hidden:
             yield from _commands(child, (*path, name))
 
