@@ -2,7 +2,12 @@
 
 import threading
 from bisect import bisect_left
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric as Family
 
 
 class Metric(NamedTuple):
@@ -21,8 +26,14 @@ class Metric(NamedTuple):
 
 _ROWS: Final = (1, 5, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000)
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
+_AGES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400)
 
-CONSUMED: Final = Metric("tradepipe_records_consumed_total", "counter", "Records read from the topic.", ("topic",))
+CONSUMED: Final = Metric(
+    "tradepipe_records_consumed_total",
+    "counter",
+    "Records read from the topic; what had to be read again is counted again.",
+    ("topic",),
+)
 WRITTEN: Final = Metric(
     "tradepipe_records_written_total",
     "counter",
@@ -39,6 +50,13 @@ GAPS: Final = Metric(
     ("topic",),
 )
 BATCH_ROWS: Final = Metric("tradepipe_batch_rows", "histogram", "Records of a committed batch.", ("topic",), _ROWS)
+AGE: Final = Metric(
+    "tradepipe_e2e_latency_seconds",
+    "histogram",
+    "Seconds from the timestamp of the first record of a batch to its commit.",
+    ("topic",),
+    _AGES,
+)
 BATCH_SECONDS: Final = Metric(
     "tradepipe_batch_duration_seconds",
     "histogram",
@@ -52,8 +70,22 @@ FENCED: Final = Metric(
     "tradepipe_fenced_total", "counter", "Partitions that another sink claimed while they were ours.", ("topic",)
 )
 CLAIMS: Final = Metric("tradepipe_claims_total", "counter", "Partitions claimed.", ("topic",))
+REBALANCES: Final = Metric(
+    "tradepipe_rebalances_total", "counter", "Times the group gave us partitions or took some away.", ("topic", "kind")
+)
+KAFKA_ERRORS: Final = Metric(
+    "tradepipe_kafka_errors_total",
+    "counter",
+    "Errors of Kafka's client that it overcomes by itself, such as a lost connection; also each try to connect.",
+    ("topic",),
+)
 ASSIGNED: Final = Metric("tradepipe_assigned_partitions", "gauge", "Partitions the group assigns to us.", ("topic",))
-READING: Final = Metric("tradepipe_reading_partitions", "gauge", "Partitions claimed and being read.", ("topic",))
+READING: Final = Metric(
+    "tradepipe_reading_partitions",
+    "gauge",
+    "Partitions claimed, so that what is read of them can be stored.",
+    ("topic",),
+)
 PAUSED: Final = Metric("tradepipe_paused", "gauge", "1 while nothing is fetched because PostgreSQL is busy or away.")
 STORED_OFFSET: Final = Metric(
     "tradepipe_stored_offset",
@@ -64,14 +96,19 @@ STORED_OFFSET: Final = Metric(
 LAG: Final = Metric(
     "tradepipe_lag_records",
     "gauge",
-    "Offsets between what is stored and the end of the log, of each partition that is ours.",
+    "Offsets between what is stored and the end of the log, of each partition that is ours; open transactions count.",
     ("topic", "partition"),
 )
 LAST_POLL: Final = Metric("tradepipe_last_poll_timestamp_seconds", "gauge", "When Kafka was last polled, Unix time.")
 LAST_PROGRESS: Final = Metric(
     "tradepipe_last_progress_timestamp_seconds", "gauge", "When a batch was last committed, Unix time."
 )
-BUILD: Final = Metric("tradepipe_build_info", "gauge", "1; the labels say what runs.", ("version",))
+BUILD: Final = Metric(
+    "tradepipe_build_info",
+    "gauge",
+    "1; the labels say what runs: the package, the schema version it writes, the revision it needs.",
+    ("version", "schema", "revision"),
+)
 
 CATALOGUE: Final = (
     CONSUMED,
@@ -80,10 +117,13 @@ CATALOGUE: Final = (
     GAPS,
     BATCH_ROWS,
     BATCH_SECONDS,
+    AGE,
     AWAY,
     OUTAGES,
     FENCED,
     CLAIMS,
+    REBALANCES,
+    KAFKA_ERRORS,
     ASSIGNED,
     READING,
     PAUSED,
@@ -158,3 +198,61 @@ class Meter:
         with self._lock:
             known = self._distributions.get(metric, {})
             return {labels: (list(each.counts), each.total) for labels, each in known.items()}
+
+
+class Page(NamedTuple):
+    """What a scrape is answered with."""
+
+    body: bytes
+    content_type: str
+
+
+def page(meter: Meter, accept: str) -> Page:
+    """
+    All metrics in the text format a scraper accepts: Prometheus' own, or OpenMetrics.
+
+    Those of the process are among them: CPU, memory, open files.
+
+    Args:
+        accept: the HTTP header of this name; Prometheus' own format where it is empty.
+    """
+    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - loaded where it is served
+    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - the same
+    from prometheus_client.registry import Collector  # noqa: PLC0415 - the same
+
+    class Catalogue(Collector):
+        def collect(self) -> Iterator["Family"]:
+            return _families(meter)
+
+    registry = CollectorRegistry()
+    registry.register(Catalogue())
+    ProcessCollector(registry=registry)
+    encode, content_type = choose_encoder(accept)
+    return Page(encode(registry), content_type)
+
+
+def _families(meter: Meter) -> Iterator["Family"]:
+    from prometheus_client.metrics_core import (  # noqa: PLC0415 - loaded where it is served
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+    )
+
+    for metric in CATALOGUE:
+        if metric.kind == "histogram":
+            histogram = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+            for labels, (counts, total) in meter.distributions(metric).items():
+                histogram.add_metric(labels, _cumulative(metric, counts), total)
+            yield histogram
+        else:
+            family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            numbers = family(metric.name, metric.meaning, labels=metric.labels)
+            for labels, value in meter.values(metric).items():
+                numbers.add_metric(labels, value)
+            yield numbers
+
+
+def _cumulative(metric: Metric, counts: list[int]) -> list[tuple[str, float]]:
+    """A histogram's buckets as Prometheus wants them: each holds all below it too."""
+    bounds = [str(float(bound)) for bound in metric.buckets] + ["+Inf"]
+    return list(zip(bounds, accumulate(counts), strict=True))

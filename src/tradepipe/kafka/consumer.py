@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
 
 from tradepipe.contract.record import Record
 from tradepipe.errors import Misconfigured, OffsetOutOfRange
@@ -65,6 +65,12 @@ class Consumer:
         self._troubled_at = float("-inf")
         self.gaps = 0
         """Offsets passed over because the log holds no record there, such as transaction markers."""
+        self.errors = 0
+        """Errors that librdkafka overcomes by itself."""
+        self.rebalances = {"assign": 0, "revoke": 0}
+        """How often the group gave us partitions, and took some away."""
+        self.first_at: float | None = None
+        """When the first record of the last poll was sent or appended, Unix time; None where the log does not say."""
 
     def open(self) -> None:
         """
@@ -128,6 +134,8 @@ class Consumer:
             raise self._broken
         if first is None:
             return []
+        kind, milliseconds = first.timestamp()
+        self.first_at = None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
         messages = [first]
         if max_records > 1:
             messages += client.consume(max_records - 1, 0)
@@ -243,6 +251,7 @@ class Consumer:
             self._assigned += 1
             self._readings[place.partition] = _Reading(Assignment(place.partition, self._assigned))
         self._answered = True
+        self.rebalances["assign"] += 1
         logger.info("assigned %s of %s", _listed(places), self._topic)
 
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
@@ -252,6 +261,7 @@ class Consumer:
             client.incremental_unassign(places)
         else:
             client.unassign()
+        self.rebalances["revoke"] += 1
         logger.info("revoked %s of %s", _listed(places), self._topic)
 
     def _on_error(self, error: KafkaError) -> None:
@@ -264,6 +274,7 @@ class Consumer:
 
     def _tell_trouble(self, error: KafkaError) -> None:
         """Log an outage once: librdkafka reports each of its tries to connect, dozens a second at times."""
+        self.errors += 1
         if time.monotonic() - self._troubled_at > QUIET_BETWEEN_TROUBLES:
             logger.warning("Kafka: %s", error.str())
         self._troubled_at = time.monotonic()

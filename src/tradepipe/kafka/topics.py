@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
+from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from tradepipe.errors import TopicUnusable
+from tradepipe.errors import Misconfigured, TopicUnusable
 from tradepipe.kafka.client import Config, admin_config
 from tradepipe.kafka.contact import Contact
 from tradepipe.kafka.failures import error_of, failure
@@ -33,12 +34,14 @@ class Topic(NamedTuple):
     A topic as its brokers describe it.
 
     `topic_id` changes when a topic of the same name is created anew; None from
-    a broker that has no topic ids.
+    a broker that has no topic ids. `replication` is on how many brokers its
+    least replicated partition lies.
     """
 
     name: str
     topic_id: str | None
     partitions: tuple[int, ...]
+    replication: int | None = None
 
 
 class Extent(NamedTuple):
@@ -82,7 +85,10 @@ class Topics:
             if error_of(error).code() in _CANNOT_BE_ASKED:
                 return self._describe_by_metadata(name)
             raise _missing(name, error) from error
-        return Topic(name, str(described.topic_id), tuple(sorted(part.id for part in described.partitions)))
+        replication = min((len(part.replicas) for part in described.partitions), default=None)
+        return Topic(
+            name, str(described.topic_id), tuple(sorted(part.id for part in described.partitions)), replication
+        )
 
     def topic_id(self, name: str) -> "Future[str | None]":
         """The topic's id, when the answer has come; None where the broker has none or cannot say now."""
@@ -101,16 +107,30 @@ class Topics:
         Raises:
             TopicUnusable: the topic is compacted.
         """
-        policy = self._settings(name).get("cleanup.policy", "delete")
+        policy = self.settings(name).get("cleanup.policy", "delete")
         if "compact" in policy:
             raise TopicUnusable(
                 f"topic {name} has cleanup.policy={policy}: compaction would drop versions of trades; "
                 f"set cleanup.policy=delete, or name another topic"
             )
 
+    def settings(self, name: str) -> dict[str, str]:
+        """The topic's configuration, defaults included; empty where the broker does not tell us."""
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        try:
+            asked = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource]
+            answer = self._awaited(asked)
+        except KafkaException as error:
+            code = error_of(error).code()
+            if code in _CANNOT_BE_ASKED or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                logger.debug("the broker does not tell the configuration of %s: %s", name, error_of(error).str())
+                return {}
+            raise _missing(name, error) from error
+        return {setting: entry.value for setting, entry in answer.items() if entry.value is not None}
+
     def max_message_bytes(self, name: str) -> int | None:
         """The largest batch of records the topic takes, in bytes; None where the broker does not say."""
-        limit = self._settings(name).get("max.message.bytes")
+        limit = self.settings(name).get("max.message.bytes")
         return None if limit is None else int(limit)
 
     def extents(self, name: str, partitions: Iterable[int]) -> dict[int, Extent]:
@@ -119,6 +139,23 @@ class Topics:
         begins = self._offsets({place: OffsetSpec.earliest() for place in places})
         ends = self._offsets({place: OffsetSpec.latest() for place in places})
         return {partition: Extent(begin, ends[partition]) for partition, begin in begins.items()}
+
+    def ends(self, name: str, partitions: Iterable[int]) -> "Future[dict[int, int]]":
+        """Where the log of each partition ends, when the answers have come; without those that cannot be had now."""
+        places = {TopicPartition(name, partition): OffsetSpec.latest() for partition in partitions}
+        asked = self._admin().list_offsets(places, request_timeout=self._timeout)
+        answer: Future[dict[int, int]] = Future()
+
+        def settle(_asked: "Future[Any]") -> None:
+            with settling:
+                if all(each.done() for each in asked.values()) and not answer.done():
+                    told = {place.partition: each for place, each in asked.items() if not each.exception()}
+                    answer.set_result({partition: each.result().offset for partition, each in told.items()})
+
+        settling = Lock()
+        for each in asked.values():
+            each.add_done_callback(settle)
+        return answer
 
     def offsets_at(self, name: str, partitions: Iterable[int], timestamp_ms: int) -> dict[int, int]:
         """The first offset of each partition whose record is not older than `timestamp_ms`; the end where none is."""
@@ -138,22 +175,13 @@ class Topics:
         except KafkaException as error:
             if error_of(error).code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
+            if error_of(error).code() == KafkaError._UNSUPPORTED_FEATURE:
+                raise Misconfigured(
+                    f"topic {name} could not be created: this broker takes no requests to create topics; "
+                    f"create it with the broker's own means, or use another broker"
+                ) from error
             raise failure(error_of(error), f"topic {name} could not be created") from error
         return True
-
-    def _settings(self, name: str) -> dict[str, str]:
-        """The topic's configuration; empty where the broker does not tell us."""
-        resource = ConfigResource(ResourceType.TOPIC, name)
-        try:
-            asked = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource]
-            answer = self._awaited(asked)
-        except KafkaException as error:
-            code = error_of(error).code()
-            if code in _CANNOT_BE_ASKED or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                logger.debug("the broker does not tell the configuration of %s: %s", name, error_of(error).str())
-                return {}
-            raise _missing(name, error) from error
-        return {setting: entry.value for setting, entry in answer.items() if entry.value is not None}
 
     def _offsets(self, specs: dict[TopicPartition, OffsetSpec]) -> dict[int, int]:
         if not specs:

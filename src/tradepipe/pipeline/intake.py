@@ -78,6 +78,7 @@ class Intake:
         self._settled = False
         self._held: list[Entry] = []
         self._held_bytes = 0
+        self._first_at: float | None = None
         self.unsupported: UnsupportedSchema | None = None
         """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be stored."""
 
@@ -107,6 +108,17 @@ class Intake:
         return self._held_bytes
 
     @property
+    def first_at(self) -> float | None:
+        """When the first of them was sent, Unix time, if that is known."""
+        return self._first_at
+
+    @property
+    def waits_for_registry(self) -> bool:
+        """Whether a partition stands still because the registry has no answer yet."""
+        now = time.monotonic()
+        return any(each.ownership and not each.reading and each.due > now for each in self._partitions.values())
+
+    @property
     def paused(self) -> bool:
         """Whether nothing is fetched until `resume`."""
         return self._paused
@@ -126,6 +138,8 @@ class Intake:
         """
         records = self._consumer.poll(min(room, AT_ONCE), timeout)
         self._follow()
+        if not self._held:
+            self._first_at = self._consumer.first_at
         for number, record in enumerate(records):
             try:
                 self._held.append(self._judge(record))

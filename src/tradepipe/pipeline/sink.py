@@ -18,6 +18,7 @@ from tradepipe.pipeline.account import Account, Counts
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.end import End
+from tradepipe.pipeline.ends import Ends
 from tradepipe.pipeline.intake import Intake, Start
 from tradepipe.pipeline.judge import Judge
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
@@ -131,6 +132,7 @@ class Sink:
         self._engine = engine(database, application_name=f"tradepipe-sink/{owner}")
         self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused))
         self._stopping = False
+        self._closed = False
         self._full_since: float | None = None
         self._hints: dict[int, int] = {}
         self._hints_due = 0.0
@@ -138,7 +140,7 @@ class Sink:
         self._account = Account(topic, on_stored)
         self._observed_at = 0.0
         self._compared_at = time.monotonic()
-        self._gaps = 0
+        self._ends = Ends(self._topics, topic)
         self._turned_at = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -214,6 +216,10 @@ class Sink:
         for event in self._writer.events():
             if isinstance(event, Stored):
                 self._stored(event)
+        if not self._closed:
+            self._closed = True
+            self._take_stock()
+            self._account.closed()
         self._hint()
         self._consumer.close()
         self._engine.dispose()
@@ -276,9 +282,10 @@ class Sink:
     def _hand_over(self) -> None:
         if self._writer.busy:
             return
+        first_at = self._intake.first_at
         spans, entries = self._intake.take()
         if spans:
-            self._account.handed_over()
+            self._account.handed_over(first_at)
             self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
         elif self._intake.unsupported is not None:
             raise self._intake.unsupported
@@ -310,17 +317,22 @@ class Sink:
             self._wait_for_writer()
 
     def _poll(self, room: int, timeout: float) -> None:
-        records = self._intake.read(room, timeout)
-        gaps = self._consumer.gaps
-        self._account.polled(records, gaps - self._gaps)
-        self._gaps = gaps
+        self._account.polled(self._intake.read(room, timeout))
 
     def _observe(self) -> None:
         now = time.monotonic()
         if now - self._observed_at >= OBSERVE_EVERY:
             self._observed_at = now
-            stored, ends = self._intake.extents()
-            self._account.partitions(len(self._consumer.assignments), stored, ends, paused=self._intake.paused)
+            self._take_stock()
+
+    def _take_stock(self) -> None:
+        consumer, paused = self._consumer, self._intake.paused
+        stored, fetched = self._intake.extents()
+        self._account.partitions(
+            len(consumer.assignments), stored, self._ends.known(fetched, asking=paused), paused=paused
+        )
+        self._account.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
+        self._account.waits("the registry", away=self._intake.waits_for_registry)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling while the group allows it; then pause once and poll."""
@@ -348,7 +360,7 @@ class Sink:
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """The answer of a part, however long it is away."""
-        failed = 0
+        failed, part = 0, None
         while True:
             for event in self._writer.events():
                 self._react(event)
@@ -359,11 +371,12 @@ class Sink:
                 answer = ask()
             except Away as error:
                 logger.warning("waiting: %s", error)
-                self._account.waits("the registry" if isinstance(error, RegistryAway) else "Kafka")
+                self._account.waits(part := "the registry" if isinstance(error, RegistryAway) else "Kafka", away=True)
                 self._sleep(delay(failed))
                 failed += 1
             else:
-                self._account.waits(None)
+                if part is not None:
+                    self._account.waits(part, away=False)
                 return answer
 
     def _sleep(self, seconds: float) -> None:
