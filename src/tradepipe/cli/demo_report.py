@@ -76,7 +76,7 @@ def summary(findings: Findings, database: str) -> None:
 def _refused(findings: Findings) -> Table:
     table = _table("Refused as", "", "For example")
     table.columns[1].justify = "right"
-    for code, number in findings.stored.refused.most_common():
+    for code, number in sorted(findings.stored.refused.items(), key=lambda item: (-item[1], item[0])):
         table.add_row(code, f"{number:,}", _cut(findings.examples[code].details[0]))
     return table
 
