@@ -12,7 +12,7 @@ from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.ceiling import WINDOW, Ceiling, Window
 from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.batch import Batch, Stored, store
-from tradepipe.postgres.link import Connection, Engine, Link, Stopped, TooMuch
+from tradepipe.postgres.link import Connection, Engine, Link, RefusedLate, Stopped, TooMuch
 from tradepipe.postgres.offsets import Claimed, Fenced, Ownership
 
 logger = logging.getLogger(__name__)
@@ -235,17 +235,25 @@ class _Attempt:
         self._batch = batch
         self._ceiling = ceiling
         self._unanswered: Stored | None = None
+        self._defer = True
         self._windows: dict[int, Window] = {}
 
     def once(self) -> Stored:
         """Store the batch, or find that an earlier try has stored it."""
-        stored = self._settle() or self._link.transact(self._store, before_commit=self._remember)
+        try:
+            stored = self._settle() or self._transact()
+        except RefusedLate:
+            self._unanswered, self._defer = None, False
+            stored = self._transact()
         for partition, window in self._windows.items():
             self._ceiling.keep(partition, window)
         return stored
 
+    def _transact(self) -> Stored:
+        return self._link.transact(self._store, before_commit=self._remember)
+
     def _store(self, connection: Connection) -> Stored:
-        stored = store(connection, self._batch)
+        stored = store(connection, self._batch, defer=self._defer)
         self._windows = _check(self._ceiling, stored)
         return stored
 

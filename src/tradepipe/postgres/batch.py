@@ -118,13 +118,17 @@ class Unaccounted(TradepipeError):
     retriable = True
 
 
-def store(connection: Connection, batch: Batch) -> Stored:
+def store(connection: Connection, batch: Batch, *, defer: bool = True) -> Stored:
     """
     Do all of a batch but its COMMIT.
 
     Of several records with one KEY the first stays: the one in the table, else
     the earliest of the batch. A later one with the same content is a replay; one
     with other content is refused as a collision.
+
+    Args:
+        defer: let constraints that a user deferred wait for COMMIT, which can
+            only refuse the whole batch; else they refuse single trades too.
 
     Raises:
         Fenced: a partition is no longer ours.
@@ -136,7 +140,8 @@ def store(connection: Connection, batch: Batch) -> Stored:
     """
     offsets.advance(connection, batch.group, batch.spans)
     rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.entries) if isinstance(entry, Accepted)]
-    connection.execute(_AT_ONCE)
+    if not defer:
+        connection.execute(_AT_ONCE)
     piece = _store_trades(connection, rows, _insert) if rows else _Piece()
     refused = [entry for entry in batch.entries if isinstance(entry, Refusal)]
     refused += [refusal for _, refusal in piece.refused]
@@ -260,7 +265,6 @@ def _shown(value: object) -> str:
 
 
 _staged, _stored = STAGING.columns, TRADES.columns
-# A deferred constraint of the user's would speak at COMMIT, too late to tell which trade it means.
 _AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
 _INSERT: Final = (
     insert(TRADES)

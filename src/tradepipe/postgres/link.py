@@ -16,7 +16,7 @@ from tradepipe.postgres.batch import Unaccounted
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import FailureClass, classify, failure
 
-__all__ = ["Connection", "Engine", "Link", "Stopped", "TooMuch"]  # the first two for who only names them
+__all__ = ["Connection", "Engine", "Link", "RefusedLate", "Stopped", "TooMuch"]  # the first two for who only names them
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,10 @@ class Stopped(Exception):
 
 class TooMuch(Exception):
     """A statement took longer than the server's timeout, or a transaction than ours: less at once may do."""
+
+
+class RefusedLate(Exception):
+    """COMMIT itself was refused for what was stored: a deferred constraint of the user's; nothing was committed."""
 
 
 class Link:
@@ -99,6 +103,8 @@ class Link:
 
         Raises:
             TooMuch: the work, without its COMMIT, took longer than the client's deadline.
+
+            RefusedLate: COMMIT was refused.
         """
         connection = self.connect()
         deadline = self._deadline = Deadline(connection, session.CLIENT_DEADLINE)
@@ -114,6 +120,8 @@ class Link:
             if deadline.expired and not committing:
                 self.close()
                 raise TooMuch from error
+            if committing and self._kind(error) is FailureClass.DATA:
+                raise RefusedLate from error
             raise
         return done
 
