@@ -20,7 +20,12 @@ from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.offsets import Ownership
 
-CHECKED = "ALTER TABLE trades ADD CONSTRAINT their_check CHECK (book_id <> 'BAD')"
+DEFERRED = """
+    CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.book_id = 'BAD' THEN RAISE EXCEPTION 'book BAD is closed'; END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER no_bad AFTER INSERT ON trades
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_bad()
+"""
 # A statement of more than two rows takes longer than the server allows.
 SLOW_FOR_MANY = """
     CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -312,6 +317,19 @@ def test_a_lock_somebody_holds_for_long_is_told_and_waited_for(brief, desks, mig
     desk.rest()
 
     assert (1, 1) == (len(desk.of(Stored)), len(desk.of(Healed)))
+
+
+def test_what_a_deferred_constraint_refuses_is_refused_alone(desk, connection):
+    """It speaks at COMMIT, of the whole batch; so the batch is stored again with all constraints at once."""
+    batches.execute(connection, DEFERRED)
+    claims = desk.claim(0)
+
+    desk.store(*claims, entries=log(trade(), trade("T2", book_id="BAD"), trade("T3")))
+    desk.rest()
+
+    assert [(2, 0, 1)] == [batches.counts(stored) for stored in desk.of(Stored)]
+    assert [trade(), trade("T3")] == trades(connection)
+    assert {1: ["DATABASE_REFUSED"]} == batches.refused(connection)
 
 
 def test_two_writers_with_crossing_keys_both_store_all(desks, migrated, connection):

@@ -76,7 +76,7 @@ def batch(*claims: Claimed, entries: Iterable[Entry], after: int | None = None, 
     return Batch(group, TOPIC_ID, tuple(spans), entries)
 
 
-def store(connection: Connection, *entries: Entry, group: str = GROUP) -> Stored:
+def store(connection: Connection, *entries: Entry, group: str = GROUP, **options: Any) -> Stored:
     """Claim the partitions of some entries, store them as one batch and commit."""
     with connection.begin():
         begins: dict[int, int] = {}
@@ -86,7 +86,7 @@ def store(connection: Connection, *entries: Entry, group: str = GROUP) -> Stored
         for each in claims:
             offsets.advance(connection, group, [Span(*each, begins[each.ownership.partition])])
         moved = [each._replace(next_offset=begins[each.ownership.partition]) for each in claims]
-        return module.store(connection, batch(*moved, entries=entries, group=group))
+        return module.store(connection, batch(*moved, entries=entries, group=group), **options)
 
 
 def counts(stored: Stored) -> tuple[int, int, int]:

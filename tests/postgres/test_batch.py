@@ -212,7 +212,8 @@ def test_what_the_database_refuses_is_refused_alone(connection, theirs, bad):
     execute(connection, theirs)
     books = ["BAD" if number in bad else "B1" for number in range(7)]
 
-    stored = batches.store(connection, *log(*(trade(f"T{n}", book_id=book) for n, book in enumerate(books))))
+    entries = log(*(trade(f"T{n}", book_id=book) for n, book in enumerate(books)))
+    stored = batches.store(connection, *entries, defer=theirs is not DEFERRED)
 
     assert (7 - len(bad), 0, len(bad)) == counts(stored)
     assert {number: [Code.DATABASE_REFUSED] for number in sorted(bad)} == refused(connection)
