@@ -5,6 +5,8 @@ from typing import Annotated, Final
 import typer
 
 from tradepipe.cli.app import command_line
+from tradepipe.cli.columns import columns
+from tradepipe.cli.exits import ExitCode
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     DEADLINE,
@@ -19,7 +21,8 @@ from tradepipe.cli.options import (
     pairs,
 )
 from tradepipe.cli.patience import Patience
-from tradepipe.errors import BrokerAway, TopicUnusable
+from tradepipe.cli.soundness import Grade, Verdict, milliseconds, verdicts
+from tradepipe.errors import BrokerAway, Misconfigured, TopicUnusable
 from tradepipe.kafka.topics import Topic as Described
 from tradepipe.kafka.topics import Topics
 
@@ -51,6 +54,30 @@ Replication = Annotated[
         show_default=False,
     ),
 ]
+InSync = Annotated[
+    int | None,
+    typer.Option(
+        "--min-insync-replicas",
+        envvar="TRADEPIPE_MIN_INSYNC_REPLICAS",
+        min=1,
+        metavar="N",
+        help="How many of them must have a trade before it is acknowledged; 2 of 3 in production.",
+        show_default=False,
+    ),
+]
+Retention = Annotated[
+    str | None,
+    typer.Option(
+        "--retention",
+        envvar="TRADEPIPE_RETENTION",
+        metavar="TIME",
+        help="How long records are kept, such as 7d, 48h or forever; longer than the longest outage.",
+        show_default=False,
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", envvar="TRADEPIPE_STRICT", help="End with 1 for mere advice as well.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -63,11 +90,6 @@ Settings = Annotated[
 ]
 
 
-@app.callback()
-def topics() -> None:
-    """Keep `create` a command of its own while it is the only one."""
-
-
 @app.command()
 def create(
     *,
@@ -75,6 +97,8 @@ def create(
     topic: Topic = TOPIC,
     partitions: Partitions = PARTITIONS,
     replication: Replication = None,
+    min_insync_replicas: InSync = None,
+    retention: Retention = None,
     settings: Settings = None,
     properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
@@ -85,6 +109,11 @@ def create(
     configure("debug" if verbose else log_level)
     config = pairs(settings, option="-c")
     _refuse_compaction(config)
+    if retention is not None:
+        _add(config, "retention.ms", str(_retention(retention)), option="--retention")
+    if min_insync_replicas is not None:
+        _require_fewer(min_insync_replicas, replication)
+        _add(config, "min.insync.replicas", str(min_insync_replicas), option="--min-insync-replicas")
     patience = Patience(deadline)
     admin = Topics(kafka_config(bootstrap_servers, properties), request_timeout=patience.one_call)
     there = patience(lambda: _existing(admin, topic))
@@ -97,6 +126,68 @@ def create(
         there = there or patience(lambda: admin.describe(topic))
         typer.echo(f"topic {topic} exists already with {len(there.partitions)} partitions")
     patience(lambda: admin.require_uncompacted(topic))
+
+
+@app.command()
+def check(
+    *,
+    bootstrap_servers: BootstrapServers,
+    topic: Topic = TOPIC,
+    strict: Strict = False,
+    properties: Properties = None,
+    deadline: DeadlineSeconds = DEADLINE,
+    log_level: LogLevel = None,
+    verbose: Debug = False,
+) -> None:
+    """
+    Check that a topic keeps what tradepipe promises, and tell what a production cluster should change.
+
+    It ends with 0 if the promises hold, and with 1 if one does not.
+    """
+    configure("debug" if verbose else log_level)
+    patience = Patience(deadline)
+    admin = Topics(kafka_config(bootstrap_servers, properties), request_timeout=patience.one_call)
+    described = patience(lambda: admin.describe(topic))
+    config = patience(lambda: admin.settings(topic))
+    if not config:
+        raise Misconfigured(
+            f"topic {topic} exists with {len(described.partitions)} partitions, but this broker does not tell its "
+            "settings: the principal may need DESCRIBE_CONFIGS on the topic; an embedded broker cannot be asked at all"
+        )
+    found = list(verdicts(described, config))
+    typer.echo(_report(topic, found))
+    if any(verdict.grade is Grade.FINDING or (strict and verdict.grade is Grade.ADVICE) for verdict in found):
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _report(topic: str, found: list[Verdict]) -> str:
+    rows = [(verdict.setting, verdict.value, verdict.grade.value, verdict.why) for verdict in found]
+    numbers = [sum(verdict.grade is grade for verdict in found) for grade in (Grade.FINDING, Grade.ADVICE)]
+    table = columns(("setting", "value", "verdict", ""), rows, left={0, 2, 3})
+    return f"{table}\ntopic {topic}: {numbers[0]} findings, {numbers[1]} pieces of advice"
+
+
+def _retention(text: str) -> int:
+    number = milliseconds(text)
+    if number is None:
+        raise typer.BadParameter(
+            f"it is a time such as 7d, 48h, 90m, or forever, not {text!r}", param_hint="'--retention'"
+        )
+    return number
+
+
+def _require_fewer(in_sync: int, replication: int | None) -> None:
+    if replication is not None and in_sync > replication:
+        raise typer.BadParameter(
+            f"{in_sync} of {replication} replicas cannot be in sync, so no trade would be acknowledged",
+            param_hint="'--min-insync-replicas'",
+        )
+
+
+def _add(config: dict[str, str], key: str, value: str, *, option: str) -> None:
+    if key in config:
+        raise typer.BadParameter(f"{option} and -c {key} say the same: give one of them", param_hint=repr(option))
+    config[key] = value
 
 
 def _refuse_compaction(config: dict[str, str]) -> None:

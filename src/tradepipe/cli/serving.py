@@ -1,0 +1,128 @@
+"""What an orchestrator and a scraper ask of a running sink, over HTTP."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from tradepipe import metrics
+from tradepipe.errors import Misconfigured
+from tradepipe.pipeline.sink import Sink
+
+OPTION: Final = "--metrics-port"
+
+REQUEST_TIMEOUT: Final = 10.0
+"""Seconds after which a client that asks nothing is let go."""
+
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    """What a request is answered with."""
+
+    status: HTTPStatus
+    content_type: str
+    body: bytes
+
+
+class Serving:
+    """
+    Serve `/metrics`, `/livez` and `/readyz` while the block runs.
+
+    `/livez` tells whether the sink's loop turns, and never depends on a part:
+    an outage must not make an orchestrator restart what waits for its end.
+    `/readyz` tells whether records can be stored.
+
+    Args:
+        port: 0 for any that is free; `address` tells it.
+
+    Raises:
+        Misconfigured: as the block begins, for an address that cannot be listened on.
+    """
+
+    def __init__(self, sink: Sink, *, host: str, port: int) -> None:
+        self._sink = sink
+        self._host = host
+        self._port = port
+        self._server: _Server | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._server = _Server((self._host, self._port), self._answer)
+        except (OSError, UnicodeError) as error:
+            told = error.strerror if isinstance(error, OSError) else str(error)
+            raise Misconfigured(
+                f"metrics cannot be served at {self._host}:{self._port}: {told}; choose another by {OPTION}"
+            ) from error
+        threading.Thread(target=self._server.serve_forever, name="tradepipe-metrics", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    @property
+    def address(self) -> str:
+        """The URL below which it is served."""
+        assert self._server is not None, "it is not served yet"
+        port = self._server.server_address[1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{port}"
+
+    def _answer(self, path: str, accept: str) -> Answer:
+        match path:
+            case "/metrics":
+                page = metrics.page(self._sink.meter, accept)
+                return Answer(HTTPStatus.OK, page.content_type, page.body)
+            case "/livez":
+                return _verdict(self._sink.is_alive, "alive", "the sink's loop has not turned for a minute")
+            case "/readyz":
+                waiting = self._sink.waiting_for
+                reason = f"waiting for {waiting}" if waiting else "waiting for the group's first assignment"
+                return _verdict(self._sink.is_ready, "ready", reason)
+            case _:
+                return Answer(HTTPStatus.NOT_FOUND, _TEXT, b"here are /metrics, /livez and /readyz\n")
+
+
+def _verdict(good: bool, yes: str, no: str) -> Answer:
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    return Answer(status, _TEXT, f"{yes if good else no}\n".encode())
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    """Not http.server's own, which looks its host's name up before it listens."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], answer: Callable[[str, str], Answer]) -> None:
+        self.answer = answer
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, _Request)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no news, and no traceback."""
+
+
+class _Request(BaseHTTPRequestHandler):
+    timeout = REQUEST_TIMEOUT
+    server: _Server
+
+    def do_GET(self) -> None:
+        answer = self.server.answer(self.path.partition("?")[0], self.headers.get("Accept", ""))
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Every scrape would be a line."""

@@ -1,0 +1,131 @@
+"""Whether a topic is set up so that what tradepipe promises holds."""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final, NamedTuple
+
+from tradepipe.kafka.topics import Topic
+
+WEEKEND: Final = 72 * 3_600_000
+"""Milliseconds of the longest outage that nobody may be there to end."""
+
+BATCH: Final = 1_000_000
+"""Bytes of the largest batch a producer sends: librdkafka's `message.max.bytes`."""
+
+_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
+
+
+class Grade(Enum):
+    """What a setting does to the promises."""
+
+    FINE = "fine"
+    ADVICE = "advice"
+    """They hold, but for less than a production cluster should bear."""
+
+    FINDING = "finding"
+    """One of them does not hold."""
+
+
+class Verdict(NamedTuple):
+    """One setting of a topic, and what is to be said of it."""
+
+    setting: str
+    value: str
+    grade: Grade
+    why: str
+
+
+def verdicts(topic: Topic, settings: Mapping[str, str]) -> Iterator[Verdict]:
+    """What is to be said of a topic's settings, those that brokers do not tell left out."""
+    count = len(topic.partitions)
+    yield Verdict("partitions", str(count), Grade.FINE, f"up to {count} sinks share the work")
+    replication = topic.replication
+    if replication is not None:
+        yield Verdict("replication factor", str(replication), *_replication(replication))
+    for name, judge in _JUDGES.items():
+        if (value := settings.get(name)) is not None:
+            shown = _duration(int(value)) if name == "retention.ms" else value
+            yield Verdict(name, shown, *judge(value, replication or 1))
+
+
+_Judged = tuple[Grade, str]
+
+
+def _replication(number: int) -> _Judged:
+    if number >= 3:
+        return Grade.FINE, "the log outlives the loss of any broker"
+    return Grade.ADVICE, "3 in production: acknowledged trades are lost with the broker they lie on"
+
+
+def _in_sync(value: str, replication: int) -> _Judged:
+    number = int(value)
+    if number > replication:
+        return Grade.FINDING, f"there are {replication} replicas, so no trade can ever be acknowledged"
+    if number < 2:
+        return Grade.ADVICE, "2 in production: one broker alone may acknowledge a trade, and be lost with it"
+    if number == replication:
+        return Grade.ADVICE, "fewer than the replicas: as it is, producers wait whenever a broker is away"
+    return Grade.FINE, "an acknowledged trade lies on that many brokers"
+
+
+def _cleanup(value: str, _replication: int) -> _Judged:
+    if "compact" in value:
+        return Grade.FINDING, "compaction would drop versions of trades: set it to delete"
+    return Grade.FINE, "records go by age or size alone"
+
+
+def _unclean(value: str, _replication: int) -> _Judged:
+    if value == "true":
+        return Grade.FINDING, "a replica that lacks acknowledged trades may become the leader: set it to false"
+    return Grade.FINE, "only a replica that has all acknowledged trades becomes the leader"
+
+
+def _retention(value: str, _replication: int) -> _Judged:
+    if 0 <= int(value) < WEEKEND:
+        return (
+            Grade.ADVICE,
+            "longer than the longest outage, 3 days at least: what a sink did not store by then is lost",
+        )
+    return Grade.FINE, "an outage must be shorter"
+
+
+def _retention_bytes(value: str, _replication: int) -> _Judged:
+    if int(value) >= 0:
+        return Grade.ADVICE, "-1: a partition is cut at this size, however long an outage lasts"
+    return Grade.FINE, "size alone drops no record"
+
+
+def _message_bytes(value: str, _replication: int) -> _Judged:
+    if int(value) < BATCH:
+        return Grade.ADVICE, f"{BATCH} at least: producers' batches may be as large, and would be refused"
+    return Grade.FINE, "takes the largest batch of a producer"
+
+
+_JUDGES: Final = {
+    "min.insync.replicas": _in_sync,
+    "unclean.leader.election.enable": _unclean,
+    "cleanup.policy": _cleanup,
+    "retention.ms": _retention,
+    "retention.bytes": _retention_bytes,
+    "max.message.bytes": _message_bytes,
+}
+
+
+def milliseconds(duration: str) -> int | None:
+    """
+    A duration such as 7d, 48h, 90m or 30s; None for what is none.
+
+    >>> milliseconds("48h"), milliseconds("forever"), milliseconds("soon")
+    (172800000, -1, None)
+    """
+    if duration == "forever":
+        return -1
+    number, unit = duration[:-1], duration[-1:]
+    length = dict(_UNITS).get(unit)
+    return int(number) * length if length and number.isascii() and number.isdigit() else None
+
+
+def _duration(number: int) -> str:
+    if number < 0:
+        return "forever"
+    return next((f"{number // length}{unit}" for unit, length in _UNITS if number % length == 0), f"{number}ms")
