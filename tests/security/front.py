@@ -6,14 +6,22 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from tests.parts.certificates import Authority
 
-_HOP = {"connection", "host", "keep-alive", "proxy-authorization", "proxy-connection", "transfer-encoding"}
+_HOP = {
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+}
 """Headers that are for the next one on the way only."""
 
 
@@ -94,8 +102,11 @@ class _Quiet(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
-    def reply(self, status: int, content: bytes = b"") -> None:
+    def reply(self, status: int, content: bytes = b"", headers: Iterable[tuple[str, str]] = ()) -> None:
         self.send_response(status)
+        for name, value in headers:
+            if name.lower() not in _HOP:
+                self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -107,7 +118,7 @@ class _Quiet(BaseHTTPRequestHandler):
         try:
             connection.request(self.command, path, content, headers)
             answer = connection.getresponse()
-            self.reply(answer.status, answer.read())
+            self.reply(answer.status, answer.read(), answer.getheaders())
         finally:
             connection.close()
 

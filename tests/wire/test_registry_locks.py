@@ -216,3 +216,19 @@ def test_a_registry_that_tells_us_what_we_sent_tells_nobody_else(options, status
     assert "***" in told
     assert "canary" not in told
     assert "dXNlcjp" not in told
+
+
+def test_what_a_registry_says_is_one_line_of_text():
+    with registry(Script((422, {"error_code": 42201, "message": "no\n2026 INFO \x1b[31mforged"}))) as client:
+        with pytest.raises(Misconfigured) as refused:
+            client.schema(1)
+        assert str(refused.value).endswith("422 no 2026 INFO  [31mforged")
+
+
+@pytest.mark.parametrize("body", [b"%s", b'{"message": "%s"}'], ids=["text", "JSON"])
+def test_a_secret_on_the_edge_of_what_is_shown_is_not_shown_in_part(body):
+    content = body % (b"x" * 493 + CANARY.encode())
+    with registry(Script((422, content)), bearer_token=CANARY) as client, pytest.raises(Misconfigured) as refused:
+        client.schema(1)
+    assert "x***" in str(refused.value) or str(refused.value).endswith("x")
+    assert "cana" not in str(refused.value)

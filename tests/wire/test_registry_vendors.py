@@ -1,4 +1,4 @@
-"""The registry's client against the answers of four vendors: their statuses, codes and shapes; the words are examples."""
+"""The registry's client against the answers of four vendors: statuses, codes and shapes; the words are ours."""
 
 import pytest
 

@@ -13,7 +13,7 @@ from tradepipe.wire import tls
 from tradepipe.wire.address import address
 from tradepipe.wire.address import proxy as proxy_at
 from tradepipe.wire.credentials import BearerToken, Credentials
-from tradepipe.wire.transport import Transport
+from tradepipe.wire.transport import MAX_TOLD, Transport
 
 T = TypeVar("T")
 
@@ -201,7 +201,7 @@ class SchemaRegistry:
         answer = self._transport.ask(method, path, None if request is None else json.dumps(request).encode())
         if 200 <= answer.status < 300:
             return {} if answer.body is None else answer.body  # None is for what is absent
-        told = self._transport.masked(f"the registry at {answer.base} answered {method} {path} with {answer.told}")
+        told = f"the registry at {answer.base} answered {method} {path} with {self._transport.told(answer)}"
         if answer.status == 404:
             if answer.says_absent:
                 return None
@@ -222,7 +222,7 @@ class SchemaRegistry:
     def _expect(self, value: object, kind: type[T]) -> T:
         """A part of an answer, if it has the type it must have."""
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            told = self._transport.masked(repr(value)[:500])[:100]
+            told = self._transport.masked(repr(value)[:MAX_TOLD])[:100]
             raise RegistryAway(f"the registry at {self.url} answered {told} where {kind.__name__} belongs")
         return value
 

@@ -53,7 +53,8 @@ class TradeSerializer:
         if schema_id is None:
             raise SchemaNotRegistered(
                 f"version {schema.number} of the trade schema is not registered under subject {self.subject} "
-                f"at {self._registry.url}; register it with: python -m tradepipe.schema register"
+                f"at {self._registry.url}; register it with: "
+                f"python -m tradepipe.schema register --subject {self.subject}"
             )
         return schema_id
 

@@ -15,6 +15,9 @@ from tradepipe.wire.credentials import Credentials
 MAX_ANSWER: Final = 4_194_304
 """Bytes of an answer that are read."""
 
+MAX_TOLD: Final = 10_000
+"""Characters of what a registry says that are looked at, to show some of them."""
+
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 _AWAY: Final = frozenset({408, 425, 429})
 _BACKOFF: Final = 0.25
@@ -38,9 +41,13 @@ class Answer(NamedTuple):
 
     @property
     def told(self) -> str:
-        """Status and message; it may hold what we sent."""
+        """Status and message, as one line; it may hold what we sent, so show `Transport.told` instead."""
         message = self.body.get("message") if isinstance(self.body, dict) else self.body
-        return f"{self.status} {message}"[:500].strip() if isinstance(message, str) else str(self.status)
+        if not isinstance(message, str):
+            return str(self.status)
+        # A line break would begin another line of a log, and an escape would colour a terminal.
+        shown = "".join(each if each.isprintable() else " " for each in message[:MAX_TOLD])
+        return f"{self.status} {shown}".strip()
 
 
 class Transport:
@@ -105,6 +112,10 @@ class Transport:
         """A text without our secrets."""
         return self._credentials.masked(text)
 
+    def told(self, answer: Answer) -> str:
+        """What an answer says, without our secrets; cut behind the masking, which knows them whole only."""
+        return self.masked(answer.told)[:500]
+
     def _round(self, method: str, path: str, content: bytes | None, deadline: float) -> Answer | Problem:
         """The answer of the first URL that has one, or why none has."""
         problems: list[Problem] = []
@@ -139,7 +150,7 @@ class Transport:
             return error
         if answer.status < 500 and answer.status not in _AWAY:
             return answer
-        return RegistryAway(self.masked(f"the registry at {base} answered {method} {path} with {answer.told}"))
+        return RegistryAway(f"the registry at {base} answered {method} {path} with {self.told(answer)}")
 
     def _send(self, base: str, method: str, path: str, content: bytes | None, until: float) -> Answer:
         headers = self._credentials.headers()
@@ -204,4 +215,4 @@ def _json(content: bytes) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        return content[:200].decode(errors="replace")
+        return content[:MAX_TOLD].decode(errors="replace")
