@@ -1,11 +1,18 @@
 """Kafka and PostgreSQL that ask who is there."""
 
+import os
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import quote, urlsplit
 
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from psycopg2 import sql
 
 from tests.parts.certificates import Authority
 from tests.parts.kafka import Kafka
+from tests.parts.postgres import Postgres
 from tradepipe.embedded.ports import free_port
 
 
@@ -75,3 +82,64 @@ class LockedKafka(Kafka):
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
         }
+
+
+_DOORS: Final = """
+host all postgres 127.0.0.1/32 trust
+hostssl all certified 127.0.0.1/32 cert
+hostssl all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+class LockedPostgres(Postgres):
+    """
+    A server that takes TLS and passwords only, from all but `postgres` itself.
+
+    Args:
+        authority: who signs its certificate, and that of the user `certified`.
+
+        users: the users and their passwords.
+    """
+
+    def __init__(self, authority: Authority, *, users: Mapping[str, str]) -> None:
+        files = {"ssl_cert_file": "server.pem", "ssl_key_file": "key.pem", "ssl_ca_file": "ca.pem"}
+        super().__init__(settings={"ssl": "on", **files})
+        self._authority = authority
+        self._users = {"certified": None, **users}
+
+    def create_database(self, name: str, *, user: str | None = None, password: str | None = None) -> str:
+        """The URL by which a user reaches a new, empty database of his own; TLS is the caller's to ask for."""
+        url = urlsplit(super().create_database(name))
+        if user is None:
+            return url.geturl()
+        self._administer(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(user)))
+        who = user if password is None else f"{user}:{quote(password, safe='')}"
+        return url._replace(netloc=f"{who}@{url.netloc.rpartition('@')[2]}").geturl()
+
+    def start(self) -> Self:
+        if self._folder is None:
+            super().start()
+            for user, password in self._users.items():
+                role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), sql.Literal(password))
+                self._administer(role)
+        return super().start()
+
+    def _prepared(self) -> Path:
+        is_new = self._folder is None
+        folder = super()._prepared()
+        if is_new:
+            self._lock(folder / "data")
+        return folder
+
+    def _lock(self, data: Path) -> None:
+        server = self._authority.server()
+        (data / "pg_hba.conf").write_text(_DOORS)
+        for source, name in (
+            (server.certificate, "server.pem"),
+            (server.key, "key.pem"),
+            (self._authority.file, "ca.pem"),
+        ):
+            shutil.copyfile(source, data / name)
+            (data / name).chmod(0o600)
+            if self._user is not None:
+                os.chown(data / name, *self._user)

@@ -105,13 +105,15 @@ _ADVICE: Final = {
 }
 
 _ADVICE_ON_CONNECTING: Final = {
+    "no encryption": "ask for TLS by sslmode in the database URL, or let this host and user in by pg_hba.conf",
     "password": "check user and password in the database URL",
     "role": "check the user in the database URL",
     "pg_hba.conf": "let this host and user in by pg_hba.conf",
     "database": "create it, or check the name in the database URL",
-    "SSL": "check sslmode in the database URL",
     "certificate": "check sslmode, sslrootcert and the host's name in the database URL",
+    "SSL": "check sslmode in the database URL",
 }
+"""By a word of the refusal; the first that is in it counts."""
 
 
 def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
