@@ -46,6 +46,9 @@ class Registry(JavaServer):
         return {
             "QUARKUS_HTTP_HOST": "127.0.0.1",
             "QUARKUS_HTTP_PORT": str(self.port),
+            # Else it listens on port 9000 of all addresses, and a second run on the same machine cannot start.
+            "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
+            "QUARKUS_MANAGEMENT_PORT": "0",
             "QUARKUS_LOG_LEVEL": "WARN",
             "APICURIO_STORAGE_KIND": "sql",
             "APICURIO_STORAGE_SQL_KIND": "h2",
