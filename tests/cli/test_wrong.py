@@ -96,7 +96,7 @@ def test_a_database_that_is_behind_stops_the_sink(ready, parts):
 @pytest.mark.parametrize(
     ("name", "arguments", "option"),
     [
-        ("sink", "", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("sink", "--registry=x --database=y", "KAFKA_BOOTSTRAP_SERVERS"),
         ("produce", "--bootstrap-servers=x", "SCHEMA_REGISTRY_URL"),
         ("migrate", "upgrade", "DATABASE_URL"),
         ("schema", "register", "SCHEMA_REGISTRY_URL"),

@@ -1,16 +1,125 @@
 """The form all our command lines have."""
 
+from collections.abc import Callable, Iterator
+from textwrap import fill
+from typing import Any, Final
+
 import typer
+from typer.core import TyperCommand, TyperGroup
+
+from tradepipe.cli.command import KAFKA_SECRETS, REGISTRY_SECRETS, with_shared
+from tradepipe.cli.examples import examples
+from tradepipe.cli.input_options import FILE as INPUT
+from tradepipe.cli.options import BEHAVIOUR, DATABASE, KAFKA, REGISTRY
+from tradepipe.cli.secrets import FILE, variable
+
+_HEADINGS: Final = (None, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
+"""None is for a command's own options."""
+
+_FILES: Final = (
+    f"Any variable may be given as its name with {FILE}, which names a file that holds the value: "
+    f"DATABASE_URL{FILE}=/run/secrets/url."
+)
 
 
 def command_line(about: str | None = None, *, completion: bool = False) -> typer.Typer:
     """A command line; `about` describes one that has commands of its own."""
-    return typer.Typer(
-        help=about,
+    described: dict[str, Any] = {} if about is None else {"help": about}  # None would win over the callback's docstring
+    return _CommandLine(
+        **described,
+        cls=Group,
         no_args_is_help=about is not None,
         add_completion=completion,
         # Boxes would cut the names of environment variables at 80 columns.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+class _CommandLine(typer.Typer):
+    """Every command of it is a `Command` with the shared options of its kind."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # ours take what typer's do
+        register = super().command(name, **{"cls": Command, **settings})
+        return lambda function: _registered(register, function)
+
+    def callback(self, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # the same
+        cls = settings.pop("cls", Group)
+        ours = cls if issubclass(cls, _OurForm) else type(cls.__name__, (_OurForm, cls), {})
+        register = super().callback(cls=ours, **settings)
+        return lambda function: _registered(register, function)
+
+
+def _registered(register: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    register(with_shared(function))
+    return function
+
+
+class _OurForm:
+    """Options by headings, each with its help below it; values out of files; examples at the end."""
+
+    params: list[Any]
+
+    # click's types are private to typer, whose own classes call these.
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
+            ctx.default_map = {**(ctx.default_map or {}), **_from_files(self.params)}
+        return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # that of TyperCommand or TyperGroup
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        shown = [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # the same
+        for heading in _HEADINGS:
+            rows = list(_rows(ctx, shown, heading))
+            if rows:
+                formatter.write(f"\n{heading or 'Options'}:\n")
+            for names, text in rows:
+                formatter.write(f"  {names}\n{_indented(text, formatter.width)}")
+        if any(param.envvar for param in shown):
+            formatter.write(f"\n{fill(_FILES, formatter.width)}\n")
+        if hasattr(self, "format_commands"):
+            self.format_commands(ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        if found := examples(ctx.command_path):
+            formatter.write("\nExamples:\n")
+        for arguments, meaning in found:
+            formatter.write(f"  {ctx.command_path} {arguments}".rstrip() + f"\n{_indented(meaning, formatter.width)}")
+
+
+class Command(_OurForm, TyperCommand):
+    """A command that does something."""
+
+
+class Group(_OurForm, TyperGroup):
+    """A command with commands of its own."""
+
+
+def _from_files(params: list[Any]) -> dict[str, Any]:
+    """What variables with `_FILE` give, as typer takes the values of variables; refuses a variable given twice."""
+    found = {}
+    for param in params:
+        if isinstance(param.envvar, str) and (value := variable(param.envvar)) is not None:
+            found[param.name] = value.split() if param.multiple else value
+    return found
+
+
+def _rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[tuple[str, str]]:
+    yield from (param.get_help_record(ctx) for param in params if getattr(param, "rich_help_panel", None) == heading)
+    if heading == KAFKA and any(param.name == "kafka_config" for param in params):
+        for name, key in KAFKA_SECRETS.items():
+            yield name, f"{key}, by the environment only."
+    if heading == REGISTRY and any(param.name == "registry_user" for param in params):
+        for name, meaning in REGISTRY_SECRETS.items():
+            yield name, f"{meaning[0].upper()}{meaning[1:]}; by the environment only."
+
+
+def _indented(text: str, width: int) -> str:
+    """A paragraph whose names with hyphens stay whole."""
+    indent = " " * 6
+    return (
+        fill(
+            text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        )
+        + "\n"
     )

@@ -14,7 +14,7 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.logs import configure
 from tradepipe.cli.mixture import mixture
 from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, LogLevel
-from tradepipe.cli.produce import so_far as produced_so_far
+from tradepipe.cli.producing import so_far as produced_so_far
 from tradepipe.cli.sending import Sending, Tally
 from tradepipe.cli.sink import done as stored_so_far
 from tradepipe.cli.sink import so_far as sink_so_far

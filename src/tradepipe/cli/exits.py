@@ -1,5 +1,7 @@
 """How a command ends: the exit codes, and what is said of a failure."""
 
+import io
+import logging
 import signal
 import sys
 import traceback
@@ -9,8 +11,12 @@ from typing import NoReturn
 
 import typer
 
+from tradepipe.cli.input_source import BadInput
 from tradepipe.cli.masking import masked
+from tradepipe.cli.shared import settings
 from tradepipe.errors import Away, DeadlineExceeded, DeliveryFailed, InvalidTrade, Misconfigured, TradepipeError
+
+logger = logging.getLogger(__name__)
 
 
 class ExitCode(IntEnum):
@@ -38,6 +44,7 @@ _CODES: dict[type[TradepipeError], ExitCode] = {
     Away: ExitCode.AWAY,
     DeliveryFailed: ExitCode.FINDINGS,
     InvalidTrade: ExitCode.FINDINGS,
+    BadInput: ExitCode.FINDINGS,
 }
 
 
@@ -54,23 +61,44 @@ def run(app: typer.Typer, prog_name: str) -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal's encoding is no reason to fail
     try:
-        app(prog_name=prog_name)
+        # Not standalone: typer would show a wrong option itself, and with it what may be a password.
+        code = app(prog_name=prog_name, standalone_mode=False)
     except Exception as error:
-        sys.exit(_told(error))
-    sys.exit(ExitCode.DONE)
+        sys.exit(_shown(error) if hasattr(error, "show") else _told(error))
+    sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _shown(error: Exception) -> int:
+    """The code for what typer itself has to say: a usage error, or the help of a command without arguments."""
+    text = io.StringIO()
+    error.show(text)  # type: ignore[attr-defined]  # click's errors have it; their class is private to typer
+    typer.echo(masked(text.getvalue()), err=True, nl=False)
+    return int(error.exit_code)  # type: ignore[attr-defined]  # the same
 
 
 def _told(error: Exception) -> ExitCode:
     """The code for a failure that has been told: in one line if it was foreseeable, with a traceback if not."""
     code = code_of(error)
-    if code is ExitCode.BUG:
+    if settings().log_format == "json" and logging.getLogger().handlers:
+        _log(error, code)
+    elif code is ExitCode.BUG:
         typer.echo(masked("".join(traceback.format_exception(error))), err=True, nl=False)
         typer.secho(_BUG, err=True, fg="red")
     else:
-        said = " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
         typer.secho("Error: ", err=True, fg="red", bold=True, nl=False)
-        typer.echo(masked(said), err=True)
+        typer.echo(masked(_said(error)), err=True)
     return code
+
+
+def _log(error: Exception, code: ExitCode) -> None:
+    if code is ExitCode.BUG:
+        logger.error("%s", _BUG, exc_info=error)
+    else:
+        logger.error("%s", _said(error))
+
+
+def _said(error: Exception) -> str:
+    return " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

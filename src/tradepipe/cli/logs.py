@@ -1,13 +1,17 @@
 """Logging, set up in this one place: a line for each event, to stderr."""
 
+import json
 import logging
 import time
-from typing import Final
+from typing import Any, Final
 
 import typer
 
 from tradepipe.cli.masking import masked
+from tradepipe.cli.shared import settings
 from tradepipe.cli.terminal import StatusLine
+
+logger = logging.getLogger(__name__)
 
 FOR_A_PERSON: Final = ("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
 FOR_A_FILE: Final = ("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
@@ -18,7 +22,7 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 
 def configure(level: str | None, *, usual: str = "info", status: StatusLine | None = None) -> None:
     """
-    Log our own loggers at `level`, others at WARNING.
+    Log our own loggers at `level`, others at WARNING, in the form `--log-format` says.
 
     Args:
         level: what the option says.
@@ -35,11 +39,16 @@ def configure(level: str | None, *, usual: str = "info", status: StatusLine | No
         raise typer.BadParameter(f"it is one of {', '.join(LEVELS)}, not {chosen!r}", param_hint="'--log-level'")
     status = status or StatusLine()
     handler = _Handler(status)
-    handler.setFormatter(_OneLine(*(FOR_A_PERSON if status.is_live else FOR_A_FILE)))
+    if settings().log_format == "json":
+        handler.setFormatter(_Json())
+    else:
+        handler.setFormatter(_OneLine(*(FOR_A_PERSON if status.is_live else FOR_A_FILE)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("tradepipe").setLevel(chosen.upper())
     # What matters of librdkafka's errors is told by our own lines; it would add two for each try to connect.
     logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if chosen == "debug" else logging.CRITICAL)
+    for warning in settings().warnings:
+        logger.warning("%s", warning)
 
 
 class _OneLine(logging.Formatter):
@@ -47,6 +56,25 @@ class _OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return masked(" ".join(super().formatMessage(record).splitlines()))
+
+    def formatException(self, ei: Any) -> str:
+        return masked(super().formatException(ei))
+
+
+class _Json(logging.Formatter):
+    """An object a line: ts, level, logger, message, and exception where there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        event = {
+            "ts": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": masked(record.getMessage()),
+        }
+        if record.exc_info:
+            event["exception"] = masked(self.formatException(record.exc_info))
+        return json.dumps(event)
 
 
 class _Handler(logging.Handler):

@@ -1,36 +1,61 @@
 """The options that several commands share, each with its environment variable."""
 
+import re
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-BootstrapServers = Annotated[
-    str,
-    typer.Option(
-        "--bootstrap-servers",
-        envvar="KAFKA_BOOTSTRAP_SERVERS",
-        metavar="HOST:PORT",
-        help="Kafka's brokers, by commas.",
-    ),
-]
+KAFKA: Final = "Kafka"
+REGISTRY: Final = "Schema registry"
+DATABASE: Final = "PostgreSQL"
+BEHAVIOUR: Final = "Waiting and logging"
+"""The headings of `--help` below a command's own options."""
+
+_BROKERS: Final = typer.Option(
+    "--bootstrap-servers",
+    envvar="KAFKA_BOOTSTRAP_SERVERS",
+    metavar="HOST:PORT",
+    help="Kafka's brokers, by commas; must be given, here or as bootstrap.servers below.",
+    show_default=False,
+    rich_help_panel=KAFKA,
+)
+_REGISTRY: Final = typer.Option(
+    "--registry",
+    envvar="SCHEMA_REGISTRY_URL",
+    metavar="URL",
+    help="The schema registry; several URLs of one by commas.",
+    show_default=False,
+    rich_help_panel=REGISTRY,
+)
+
+BootstrapServers = Annotated[str, _BROKERS]
+Registry = Annotated[str, _REGISTRY]
+BootstrapServersIfSending = Annotated[str | None, _BROKERS]
+RegistryIfSending = Annotated[str | None, _REGISTRY]
+"""The same where nothing may be sent at all."""
+
 Properties = Annotated[
     list[str] | None,
     typer.Option(
         "-X",
         envvar="TRADEPIPE_KAFKA_PROPERTIES",
         metavar="KEY=VALUE",
-        help="Any property of librdkafka; may be repeated (in the variable: separated by blanks).",
+        help="Any property of librdkafka; may be repeated (in the variable: separated by blanks). "
+        "Wins over --kafka-config; an option of its own wins over both.",
         show_default=False,
+        rich_help_panel=KAFKA,
     ),
 ]
-Registry = Annotated[
-    str,
+KafkaConfig = Annotated[
+    str | None,
     typer.Option(
-        "--registry",
-        envvar="SCHEMA_REGISTRY_URL",
-        metavar="URL",
-        help="The schema registry; user and password go into the URL.",
+        "--kafka-config",
+        envvar="TRADEPIPE_KAFKA_CONFIG",
+        metavar="FILE",
+        help="A file of librdkafka's properties: KEY=VALUE, a line each, # before remarks.",
+        show_default=False,
+        rich_help_panel=KAFKA,
     ),
 ]
 Database = Annotated[
@@ -39,13 +64,25 @@ Database = Annotated[
         "--database",
         envvar="DATABASE_URL",
         metavar="URL",
-        help="PostgreSQL, as postgresql://user:password@host:5432/name.",
+        help="PostgreSQL, as postgresql://user:password@host:5432/name; with a password better by its variable.",
+        rich_help_panel=DATABASE,
     ),
 ]
-Topic = Annotated[str, typer.Option("--topic", envvar="TRADEPIPE_TOPIC", metavar="NAME", help="The topic of trades.")]
+Topic = Annotated[
+    str,
+    typer.Option(
+        "--topic", envvar="TRADEPIPE_TOPIC", metavar="NAME", help="The topic of trades.", rich_help_panel=KAFKA
+    ),
+]
 Subject = Annotated[
     str,
-    typer.Option("--subject", envvar="TRADEPIPE_SUBJECT", metavar="NAME", help="The registry's subject of the schema."),
+    typer.Option(
+        "--subject",
+        envvar="TRADEPIPE_SUBJECT",
+        metavar="NAME",
+        help="The registry's subject of the schema.",
+        rich_help_panel=REGISTRY,
+    ),
 ]
 DeadlineSeconds = Annotated[
     float,
@@ -55,6 +92,7 @@ DeadlineSeconds = Annotated[
         metavar="SECONDS",
         min=0.1,
         help="How long to wait for a part that is away.",
+        rich_help_panel=BEHAVIOUR,
     ),
 ]
 LogLevel = Annotated[
@@ -65,32 +103,114 @@ LogLevel = Annotated[
         metavar="LEVEL",
         help="debug, info, warning or error: what is logged to stderr.",
         show_default=False,
+        rich_help_panel=BEHAVIOUR,
+    ),
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--log-format",
+        envvar="TRADEPIPE_LOG_FORMAT",
+        metavar="text|json",
+        help="How it is logged: lines to read, or an object of JSON a line. [default: text]",
+        show_default=False,
+        rich_help_panel=BEHAVIOUR,
     ),
 ]
 Debug = Annotated[
-    bool, typer.Option("-v", "--verbose", envvar="TRADEPIPE_VERBOSE", help="The same as --log-level debug.")
+    bool,
+    typer.Option(
+        "-v",
+        "--verbose",
+        envvar="TRADEPIPE_VERBOSE",
+        help="The same as --log-level debug.",
+        rich_help_panel=BEHAVIOUR,
+    ),
+]
+RegistryUser = Annotated[
+    str | None,
+    typer.Option(
+        "--registry-user",
+        envvar="SCHEMA_REGISTRY_USER",
+        metavar="NAME",
+        help="Basic authentication, with SCHEMA_REGISTRY_PASSWORD.",
+        show_default=False,
+        rich_help_panel=REGISTRY,
+    ),
+]
+RegistryCa = Annotated[
+    str | None,
+    typer.Option(
+        "--registry-ca",
+        envvar="SCHEMA_REGISTRY_CA_LOCATION",
+        metavar="FILE",
+        help="The certificates to trust, as PEM; a file or a folder.",
+        show_default=False,
+        rich_help_panel=REGISTRY,
+    ),
+]
+RegistryCert = Annotated[
+    str | None,
+    typer.Option(
+        "--registry-cert",
+        envvar="SCHEMA_REGISTRY_CLIENT_CERT",
+        metavar="FILE",
+        help="Our own certificate, as PEM.",
+        show_default=False,
+        rich_help_panel=REGISTRY,
+    ),
+]
+RegistryKey = Annotated[
+    str | None,
+    typer.Option(
+        "--registry-key",
+        envvar="SCHEMA_REGISTRY_CLIENT_KEY",
+        metavar="FILE",
+        help="Its key, if that is not in the same file.",
+        show_default=False,
+        rich_help_panel=REGISTRY,
+    ),
+]
+RegistryProxy = Annotated[
+    str | None,
+    typer.Option(
+        "--registry-proxy",
+        envvar="SCHEMA_REGISTRY_PROXY",
+        metavar="URL",
+        help="An HTTP proxy; HTTPS_PROXY, HTTP_PROXY and NO_PROXY hold if not given.",
+        show_default=False,
+        rich_help_panel=REGISTRY,
+    ),
 ]
 
 DEADLINE = 30.0
 TOPIC = "trades"
 SUBJECT = "trades-value"
 
+_key_of = re.compile(r"[\w.-]*").match
+
 
 def kafka_config(bootstrap_servers: str, properties: Iterable[str] | None) -> dict[str, str]:
-    """librdkafka's properties, as the options give them; `-X` has the last word."""
-    return {"bootstrap.servers": bootstrap_servers, **pairs(properties, option="-X")}
+    """librdkafka's properties, as the options give them; an option of its own has the last word."""
+    return {**pairs(properties, option="-X"), "bootstrap.servers": bootstrap_servers}
 
 
-def pairs(texts: Iterable[str] | None, *, option: str) -> dict[str, str]:
+def pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
     """
     The KEY=VALUE of a repeated option.
 
     Raises:
-        BadParameter: a text is none; only its key is shown, the value may be a password.
+        BadParameter: a text is none; of it only what may be a key is shown, the rest may be a password.
     """
     split = [(text, *text.partition("=")) for text in texts or ()]
     for text, key, equals, _ in split:
         if not key or not equals:
-            shown = f"{text[:40]!r}" if not equals else "no key"
-            raise typer.BadParameter(f"it takes KEY=VALUE, not {shown}", param_hint=repr(option))
+            begin = _key_of(text[:40])
+            shown = f"{begin[0]!r}" if not equals and begin and begin[0] else "no key"
+            raise typer.BadParameter(f"it takes {form}, not {shown}", param_hint=repr(option))
     return {key.strip(): value for _, key, _, value in split}
+
+
+def missing(option: str, variable: str) -> typer.BadParameter:
+    """An option that this time must be given."""
+    return typer.BadParameter(f"it must be given, or {variable} be set", param_hint=repr(option))

@@ -1,42 +1,33 @@
-"""`tradepipe produce`: made-up trades into a topic."""
+"""`tradepipe produce`: the trades of a file, or made-up ones, into a topic."""
 
-import logging
-import threading
-from collections.abc import Iterable
-from contextlib import nullcontext
-from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tradepipe.cli import input_options
 from tradepipe.cli.app import command_line
-from tradepipe.cli.exits import ExitCode
+from tradepipe.cli.input_layout import Layout, form_of
+from tradepipe.cli.input_rejects import beside
+from tradepipe.cli.input_trades import FileOfTrades
 from tradepipe.cli.logs import configure
-from tradepipe.cli.mixture import Item, any_seed, mixture
+from tradepipe.cli.mixture import any_seed
 from tradepipe.cli.options import (
     DEADLINE,
     SUBJECT,
     TOPIC,
-    BootstrapServers,
+    BootstrapServersIfSending,
     DeadlineSeconds,
     LogLevel,
     Properties,
-    Registry,
+    RegistryIfSending,
     Subject,
     Topic,
     kafka_config,
+    missing,
 )
-from tradepipe.cli.patience import Patience
-from tradepipe.cli.sending import Sending, Tally
-from tradepipe.cli.stopping import Stopping
-from tradepipe.cli.terminal import Progress, StatusLine
-from tradepipe.contract.samples import BadRecord, trades
-from tradepipe.errors import DeadlineExceeded
-from tradepipe.kafka.topics import Topics
-from tradepipe.wire.registry import SchemaRegistry
-from tradepipe.wire.serde import TradeSerializer
-
-logger = logging.getLogger(__name__)
+from tradepipe.cli.producing import Run, Target
+from tradepipe.cli.terminal import StatusLine
 
 app = command_line()
 
@@ -47,7 +38,7 @@ Count = Annotated[
         envvar="TRADEPIPE_COUNT",
         metavar="N",
         min=1,
-        help="How many records in all; until it is stopped if not given.",
+        help="How many records at most; until it is stopped, or the file ends, if not given.",
         show_default=False,
     ),
 ]
@@ -103,8 +94,8 @@ Verbose = Annotated[
 @app.command()
 def produce(
     *,
-    bootstrap_servers: BootstrapServers,
-    registry: Registry,
+    bootstrap_servers: BootstrapServersIfSending = None,
+    registry: RegistryIfSending = None,
     topic: Topic = TOPIC,
     subject: Subject = SUBJECT,
     count: Count = None,
@@ -112,68 +103,60 @@ def produce(
     seed: Seed = None,
     bad: Bad = 0.0,
     resend: Resend = 0.0,
+    path: input_options.Input = None,
+    form: input_options.InputFormat = None,
+    columns: input_options.Columns = None,
+    defaults: input_options.Defaults = None,
+    on_error: input_options.OnError = "stop",
+    rejects: input_options.RejectsFile = None,
+    dry_run: input_options.DryRun = False,
     properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
     verbose: Verbose = False,
     log_level: LogLevel = None,
 ) -> None:
     """
-    Send made-up trades, and bad records if asked for.
+    Send the trades of a file, or made-up ones, and bad records if asked for.
 
-    While Kafka is away it waits; at the end it waits for the acknowledgements, as long as --deadline says.
+    While Kafka is away it waits; at the end it waits for the acknowledgements, as long as --deadline says. What was
+    sent before can be sent again: each version of a trade is stored once.
     """
-    if bad + resend > 1:
-        raise typer.BadParameter("they are shares of all records: together at most 1", param_hint="'--bad', '--resend'")
     status = StatusLine()
     configure(log_level, usual="warning" if status.is_live else "info", status=status)
-    kafka = kafka_config(bootstrap_servers, properties)
-    seed = any_seed() if seed is None else seed
-    stopped = threading.Event()
-    patience = Patience(deadline, stopped=stopped)
-    with (
-        Stopping(stopped.set, "stopping: waiting for the acknowledgements"),
-        SchemaRegistry(registry, timeout=patience.one_call) as client,
-    ):
-        encode = TradeSerializer(client, subject=subject)
-        sending = Sending(kafka, registry=client, topic=topic, subject=subject, stopped=stopped, patience=deadline)
-        patience(lambda: encode(next(trades(seed))))
-        patience(lambda: Topics(kafka, request_timeout=patience.one_call).describe(topic))
-        logger.info("sending to %s, seed %d", topic, seed)
-        items = islice(mixture(seed, encode, bad=bad, resend=resend), count)
-        in_time = _send(sending, items, rate=rate, status=status, verbose=verbose)
-    typer.echo(summary(sending.tally, seed))
-    if not in_time:
-        raise DeadlineExceeded(
-            f"{sending.tally.unknown} records were not acknowledged within {deadline:g} s and may or may not be in the "
-            f"log: when Kafka is back, send all again by --seed {seed}; each version of a trade is stored once"
+    target = None if dry_run else _target(bootstrap_servers, registry, properties, topic, subject)
+    run = Run(target, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
+    if path is None:
+        input_options.require_none(
+            {"--format": form, "--column": columns, "--default": defaults, "--rejects": rejects, "--dry-run": dry_run},
+            "it is for a file: give --input FILE too",
         )
-    if sending.tally.refused or sending.tally.unknown:
-        raise typer.Exit(ExitCode.FINDINGS)
-
-
-def _send(sending: Sending, items: Iterable[Item], *, rate: float | None, status: StatusLine, verbose: bool) -> bool:
-    """Send all items; False if not all was answered in time."""
-    tally = sending.tally
-    try:
-        with nullcontext() if verbose else Progress(status, lambda: (tally.sent, so_far(tally)), "records"):
-            for item in sending.run(items, rate=rate):
-                if verbose and not isinstance(item, BadRecord):
-                    typer.echo(f"Sent trade with ID {item.trade.trade_id} and version {item.trade.version}")
-    finally:
-        in_time = sending.finish()
-    return in_time
-
-
-def so_far(tally: Tally) -> str:
-    """How far a run is."""
-    return f"{tally.sent:,} sent, {tally.acknowledged:,} acknowledged"
-
-
-def summary(tally: Tally, seed: int) -> str:
-    """What a run did."""
-    return (
-        f"sent {tally.sent:,} records by seed {seed}: {tally.new:,} new trades, {tally.again:,} sent again, "
-        f"{tally.bad:,} bad\n"
-        f"{tally.acknowledged:,} acknowledged, {tally.refused:,} refused, {tally.unknown:,} of unknown fate, "
-        f"in {tally.seconds:.1f} s ({tally.rate:,.0f} records/s)"
+        if bad + resend > 1:
+            raise typer.BadParameter(
+                "they are shares of all records: together at most 1", param_hint="'--bad', '--resend'"
+            )
+        run.made_up(any_seed() if seed is None else seed, bad=bad, resend=resend)
+        return
+    input_options.require_none(
+        {"--seed": seed is not None, "--bad": bad, "--resend": resend}, "it is for made-up trades, not for --input"
     )
+    layout = Layout(columns or (), defaults or ())
+    place = _rejects(path, rejects, on_error)
+    with FileOfTrades(path, form=form or form_of(path), layout=layout, rejects=place, stopped=run.stopped) as file:
+        run.file(file)
+
+
+def _target(
+    bootstrap_servers: str | None, registry: str | None, properties: list[str] | None, topic: str, subject: str
+) -> Target:
+    if bootstrap_servers is None:
+        raise missing("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
+    if registry is None:
+        raise missing("--registry", "SCHEMA_REGISTRY_URL")
+    return Target(kafka_config(bootstrap_servers, properties), registry, topic, subject)
+
+
+def _rejects(path: str, rejects: Path | None, on_error: str) -> Path | None:
+    if on_error == "skip":
+        return rejects or beside(path)
+    input_options.require_none({"--rejects": rejects}, "it is for records that are skipped: give --on-error skip too")
+    return None

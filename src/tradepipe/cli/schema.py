@@ -8,10 +8,10 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
 from tradepipe.cli.patience import Patience
+from tradepipe.cli.shared import registry_at
 from tradepipe.contract.compatibility import Level
 from tradepipe.wire.registration import Registration
 from tradepipe.wire.registration import register as register_versions
-from tradepipe.wire.registry import SchemaRegistry
 
 app = command_line("The trade schema and the registry.")
 
@@ -52,7 +52,7 @@ def register(
     """Register every version of the schema that a subject lacks, and set the subject's compatibility level."""
     configure("debug" if verbose else log_level)
     patience = Patience(deadline)
-    with SchemaRegistry(registry, timeout=patience.one_call) as client:
+    with registry_at(registry, timeout=patience.one_call) as client:
         for name in (subject, *(also or ())):
             _tell(patience(lambda name=name: register_versions(client, name, level=level.value)))  # type: ignore[misc]
 

@@ -1,5 +1,6 @@
 """Signals: the first one asks to stop, a second one ends at once."""
 
+import json
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import Final, Self
 
 from tradepipe.cli.exits import BY_SIGNAL
+from tradepipe.cli.shared import settings
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,5 +45,10 @@ class Stopping:
         self.asked = True
         # Not through sys.stderr: the signal may have interrupted a write to it.
         start = b"\r\x1b[K" if sys.stderr.isatty() else b""
-        os.write(2, start + f"{self._doing}; a second signal ends at once\n".encode())
+        os.write(2, start + f"{_line(f'{self._doing}; a second signal ends at once')}\n".encode())
         self._stop()
+
+
+def _line(text: str) -> str:
+    """Not by a logger either: the signal may have interrupted one that holds its lock."""
+    return json.dumps({"level": "INFO", "message": text}) if settings().log_format == "json" else text

@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 import typer
+
+from tradepipe.cli.shared import settings
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,9 @@ INTERVAL: Final = 10.0
 _WINDOW: Final = 8
 """Looks over which a rate is told: two seconds."""
 
+_BAR: Final = 10
+"""Characters between a bar's brackets."""
+
 _TO_THE_START: Final = "\r\x1b[K"
 
 
@@ -29,7 +34,7 @@ class StatusLine:
     """What stderr shows last, rewritten in place; all else is written above it. On no terminal there is none."""
 
     def __init__(self) -> None:
-        self.is_live = sys.stderr.isatty()
+        self.is_live = sys.stderr.isatty() and settings().log_format == "text"
         self._shown = ""
         self._lock = threading.RLock()
 
@@ -54,6 +59,19 @@ class StatusLine:
                 self.show("")
 
 
+class Way(NamedTuple):
+    """How far it is through something whose end is known: what is done of all, and both as a text."""
+
+    done: int
+    all: int
+    text: str
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1, and 1 of nothing."""
+        return min(1.0, self.done / self.all) if self.all else 1.0
+
+
 class Progress:
     """
     Tell how far it is while the block runs: on a terminal in its last line, else as a log line every ten seconds
@@ -61,12 +79,23 @@ class Progress:
 
     Args:
         tell: how many so far, for the rate, and all numbers as a text; called in another thread.
+
+        way: how far through what is being read, where its end is known; called in the same thread.
     """
 
-    def __init__(self, status: StatusLine, tell: Callable[[], tuple[int, str]], unit: str) -> None:
+    def __init__(
+        self,
+        status: StatusLine,
+        tell: Callable[[], tuple[int, str]],
+        unit: str,
+        *,
+        way: Callable[[], Way] | None = None,
+    ) -> None:
         self._status = status
         self._tell = tell
         self._unit = unit
+        self._way = way
+        self._began = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="tradepipe-progress", daemon=True)
 
@@ -93,15 +122,35 @@ class Progress:
             number, text = self._tell()
             seen.append((time.monotonic(), number))
             rate = (number - seen[0][1]) / (seen[-1][0] - seen[0][0])
-            self._status.show(f"{text}, {rate:,.0f} {self._unit}/s"[: _columns() - 1])
+            self._status.show(self._line(text, rate)[: _columns() - 1])
 
     def _log(self) -> None:
         before, last = self._tell()
         while not self._ended.wait(INTERVAL):
             number, text = self._tell()
             if text != last:
-                logger.info("%s, %s %s/s", text, f"{(number - before) / INTERVAL:,.0f}", self._unit)
+                rate = f"{(number - before) / INTERVAL:,.0f} {self._unit}/s"
+                logger.info("%s", f"{self._way().text}: {text}, {rate}" if self._way else f"{text}, {rate}")
             before, last = number, text
+
+    def _line(self, text: str, rate: float) -> str:
+        if self._way is None:
+            return f"{text}, {rate:,.0f} {self._unit}/s"
+        way = self._way()
+        return f"{_bar(way.share)} {way.text}, {text}, {rate:,.0f}/s{_left(way, time.monotonic() - self._began)}"
+
+
+def _bar(share: float) -> str:
+    full = int(share * _BAR)
+    return f"[{'#' * full}{'-' * (_BAR - full)}]"
+
+
+def _left(way: Way, seconds: float) -> str:
+    """How long it will take at the speed it had on the whole; nothing, while nobody can tell."""
+    if way.done == 0 or seconds < 1:
+        return ""
+    left = round(seconds * (way.all - way.done) / way.done)
+    return f", {left // 60}:{left % 60:02d} left" if left < 3600 else f", {left / 3600:.1f} h left"
 
 
 def _columns() -> int:

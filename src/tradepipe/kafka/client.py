@@ -4,6 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
+import confluent_kafka
+
 from tradepipe.errors import Misconfigured
 
 Config = Mapping[str, Any]
@@ -115,6 +117,11 @@ def admin_config(config: Config) -> dict[str, Any]:
     """
     complete = _complete(config, owned={}, defaults={"socket.keepalive.enable": True})
     return {key: value for key, value in complete.items() if key.startswith(_CONNECTION)}
+
+
+def librdkafka() -> str:
+    """The version of librdkafka that runs here."""
+    return str(confluent_kafka.libversion()[0])
 
 
 def is_cooperative(config: Config) -> bool:

@@ -1,0 +1,80 @@
+"""Examples that `--help` ends with."""
+
+import re
+from typing import Final
+
+EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "": (
+        ("demo", "The whole pipeline on this machine, with nothing to set up."),
+        ("produce --help", "All options of a command, and the variable of each."),
+    ),
+    "produce": (
+        ("--count 1000 --bad 0.02 --resend 0.01", "A thousand made-up records, some of them bad and some sent again."),
+        (
+            "--input trades.csv.gz --column trade_id=ID --on-error skip",
+            "The trades of a file whose header for trade_id is ID; bad lines go to trades.csv.gz.rejects.jsonl.",
+        ),
+        ("--input trades.jsonl --dry-run", "Check a file, and send nothing."),
+    ),
+    "sink": (
+        ("-v", "Store what comes, and print each trade that is new, until Ctrl-C."),
+        ("--until-end --start latest", "A new group begins at the end of the topic, and ends when it is there."),
+    ),
+    "sink offsets": (
+        ("show", "How far the group has stored the topic, and its lag."),
+        ("reset --to earliest --dry-run", "What storing everything once more would change; nothing is written twice."),
+    ),
+    "sink offsets show": (
+        ("", "How far the group has stored the topic, and its lag."),
+        ("--format json", "The same for a program."),
+    ),
+    "sink offsets reset": (
+        ("--to earliest --dry-run", "What storing everything once more would change; nothing is written twice."),
+        ("--to 2025-06-01T08:00:00Z --partition 0", "Go on from a time, in one partition."),
+    ),
+    "demo": (
+        ("", "Run the pipeline, and tell what was stored and what was refused."),
+        ("--keep", "The same, and leave the parts up to look around in."),
+    ),
+    "migrate": (
+        ("upgrade", "Make or change the tables."),
+        ("current", "Tell where the database is."),
+    ),
+    "migrate upgrade": (
+        ("", "Make or change the tables of the database that DATABASE_URL names."),
+        ("--deadline 120", "Wait for two minutes for a database that is still starting."),
+    ),
+    "migrate current": (
+        ("", "Tell the revision of the database that DATABASE_URL names."),
+        ("--deadline 1", "Give up soon if it is away."),
+    ),
+    "schema": (
+        ("register", "Register all versions of the schema."),
+        ("register --help", "All its options."),
+    ),
+    "schema register": (
+        ("", "Register all versions of the schema, with the level FULL_TRANSITIVE."),
+        ("--also trades.clean-value", "Register it for the readers of another topic too."),
+    ),
+    "topics check": (
+        ("", "Check the topic of trades; the exit code tells what was found."),
+        ("--topic trades.clean", "Check another one."),
+    ),
+    "topics": (
+        ("create", "Create the topic of trades."),
+        ("create --help", "All its options."),
+    ),
+    "topics create": (
+        ("--partitions 12", "Create the topic of trades, for up to twelve sinks."),
+        ("--replication 3 -c retention.ms=604800000", "On three brokers, and kept for a week."),
+    ),
+}
+"""A command → some of its arguments, and what they are for."""
+
+_command_of = re.compile(r"(?:python -m tradepipe\.|tradepipe(?: |$))(.*)").fullmatch
+
+
+def examples(command_path: str) -> tuple[tuple[str, str], ...]:
+    """Those of a command, by the way it was called: `tradepipe sink` and `python -m tradepipe.sink` are the same."""
+    found = _command_of(command_path)
+    return EXAMPLES.get(found[1], ()) if found else ()

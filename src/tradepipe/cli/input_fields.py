@@ -1,0 +1,162 @@
+"""What stands in a file as a trade: each field's text or JSON value, read strictly, and nothing else."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Final, NamedTuple
+
+from tradepipe.contract.refusal import Code, Violation
+from tradepipe.contract.rules import MAX_VERSION
+from tradepipe.contract.trade import Trade
+
+SHOWN: Final = 60
+"""Characters of a value that a message shows."""
+
+_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_INSTANT: Final = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[T ](?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})"
+    r"(?:\.(?P<fraction>[0-9]+))?(?P<offset>Z|[+-][0-9]{2}(?::[0-9]{2})?)?"
+)
+
+
+class Field(NamedTuple):
+    """How a field is read: from a cell of CSV, and from a value of JSON; both raise ValueError that says what it is."""
+
+    from_text: Callable[[str], object]
+    from_json: Callable[[object], object]
+
+
+def text(value: str) -> str:
+    """A cell as it stands: blanks count, nothing is trimmed."""
+    return value
+
+
+def whole_number(value: str) -> int:
+    """
+    A whole number in plain digits.
+
+    >>> whole_number("73")
+    73
+
+    Raises:
+        ValueError: it has a blank, a plus, a point, an exponent, leading zeros, or more than 19 digits.
+    """
+    if not _INTEGER.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not a whole number from 1 to {MAX_VERSION} in plain digits")
+    return int(value)
+
+
+def calendar_date(value: str) -> date:
+    """
+    A date as YYYY-MM-DD, and in no other of ISO 8601's forms.
+
+    >>> calendar_date("2030-01-31")
+    datetime.date(2030, 1, 31)
+
+    Raises:
+        ValueError: it is written otherwise, or no calendar has it.
+    """
+    if not _DATE.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not a date as YYYY-MM-DD")
+    try:
+        return date.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} is no date: {error}") from None
+
+
+def instant(value: str) -> datetime:
+    """
+    An instant by ISO 8601, with `Z` or an offset such as `+02:00`, to the microsecond at most.
+
+    Between date and time a blank may stand for the `T`, as RFC 3339 allows and PostgreSQL writes.
+
+    >>> instant("2025-06-01T08:00:00.5Z").isoformat()
+    '2025-06-01T08:00:00.500000+00:00'
+
+    Raises:
+        ValueError: it is written otherwise, has no offset, or is finer than a microsecond.
+    """
+    found = _INSTANT.fullmatch(value)
+    if found is None:
+        raise ValueError(f"{shown(value)} is not an instant such as 2025-06-01T08:00:00Z or 2025-06-01T10:00:00+02:00")
+    if found["offset"] is None:
+        raise ValueError(
+            f"{shown(value)} has no offset: write Z behind it if it is in UTC, or an offset such as +02:00"
+        )
+    if len(found["fraction"] or "") > 6:
+        raise ValueError(f"{shown(value)} is finer than a microsecond: six digits behind the point at most")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} is no instant: {error}") from None
+
+
+def json_text(value: object) -> str:
+    """A JSON string; a number is none, however it looks."""
+    if not isinstance(value, str):
+        raise ValueError(f"{json_shown(value)} is not a string")
+    return value
+
+
+def json_whole_number(value: object) -> int:
+    """A JSON number without point and exponent; `true` is none, `"1"` is none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{json_shown(value)} is not a whole number")
+    return value
+
+
+def _string(read: Callable[[str], object]) -> Callable[[object], object]:
+    return lambda value: read(json_text(value))
+
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "trade_id": Field(text, json_text),
+    "version": Field(whole_number, json_whole_number),
+    "counterparty_id": Field(text, json_text),
+    "book_id": Field(text, json_text),
+    "maturity_date": Field(calendar_date, _string(calendar_date)),
+    "created_at": Field(instant, _string(instant)),
+}
+"""Every field of a trade, in its order; a test holds it to `Trade`."""
+
+
+def read(values: Mapping[str, Callable[[], object]]) -> Trade | tuple[Violation, ...]:
+    """
+    The trade of all its fields' values, or what is wrong with them, in the order of the fields.
+
+    Args:
+        values: for each field what gives its value, or raises ValueError.
+    """
+    found: dict[str, object] = {}
+    wrong: list[Violation] = []
+    for field, value in values.items():
+        try:
+            found[field] = value()
+        except ValueError as error:
+            wrong.append(Violation(code_of(field), f"{field}: {error}"))
+    return tuple(wrong) if wrong else Trade(**found)  # type: ignore[arg-type]  # FIELDS pairs names and types
+
+
+def code_of(field: str) -> Code:
+    """The code of a value that cannot be read: the field's own, where the rules have one for it."""
+    return Code.__members__.get(field.upper(), Code.UNDECODABLE)
+
+
+def shown(value: str) -> str:
+    """A value as a message shows it."""
+    return repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}… ({len(value)} characters)"
+
+
+def json_shown(value: object) -> str:
+    """A JSON value as a message shows it, in JSON's own words."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case dict():
+            return "an object"
+        case list():
+            return "an array"
+        case str():
+            return f"the string {shown(value)}"
+    return f"the number {str(value)[:SHOWN]}"

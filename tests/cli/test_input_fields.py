@@ -1,0 +1,157 @@
+"""What stands in a file as a trade, value by value."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+
+from tradepipe.cli import input_fields as fields
+from tradepipe.contract.refusal import Code
+from tradepipe.contract.trade import Trade
+
+
+def test_every_field_of_a_trade_can_be_read_in_its_order():
+    assert Trade._fields == tuple(fields.FIELDS)
+
+
+@pytest.mark.parametrize("text", ["0", "1", "73", "-5", "2147483648", "9" * 19])
+def test_a_whole_number_is_plain_digits(text):
+    assert int(text) == fields.whole_number(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " 1",
+        "1 ",
+        "+1",
+        "1.0",
+        "1e3",
+        "1_000",
+        "1,000",
+        "01",
+        "0x1",
+        "\N{ARABIC-INDIC DIGIT ONE}",
+        "true",
+        "-",
+        "--1",
+        "9" * 20,
+        "1\n",
+    ],
+)
+def test_anything_else_is_no_whole_number(text):
+    with pytest.raises(ValueError, match="is not a whole number from 1 to 2147483647 in plain digits"):
+        fields.whole_number(text)
+
+
+def test_a_date_is_year_month_day():
+    assert date(2030, 1, 31) == fields.calendar_date("2030-01-31")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2030-1-31",
+        "20300131",
+        "2030-W05-4",
+        "31.01.2030",
+        "01/31/2030",
+        " 2030-01-31",
+        "2030-01-31T00:00:00",
+        "2030-01-3\N{FULLWIDTH DIGIT ONE}",
+    ],
+)
+def test_a_date_is_written_in_no_other_way(text):
+    with pytest.raises(ValueError, match="is not a date as YYYY-MM-DD"):
+        fields.calendar_date(text)
+
+
+@pytest.mark.parametrize("text", ["2030-02-30", "2030-13-01", "0000-01-01"])
+def test_a_date_is_in_the_calendar(text):
+    with pytest.raises(ValueError, match="is no date: "):
+        fields.calendar_date(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2025-06-01T08:00:00Z", datetime(2025, 6, 1, 8, tzinfo=UTC)),
+        ("2025-06-01 08:00:00Z", datetime(2025, 6, 1, 8, tzinfo=UTC)),
+        ("2025-06-01T08:00:00+00", datetime(2025, 6, 1, 8, tzinfo=UTC)),
+        ("2025-06-01T10:00:00+02:00", datetime(2025, 6, 1, 8, tzinfo=UTC)),
+        ("2025-06-01T03:30:00-04:30", datetime(2025, 6, 1, 8, tzinfo=UTC)),
+        ("2025-06-01T08:00:00.1Z", datetime(2025, 6, 1, 8, 0, 0, 100_000, UTC)),
+        ("2025-06-01T08:00:00.123456Z", datetime(2025, 6, 1, 8, 0, 0, 123_456, UTC)),
+        ("0001-01-01T00:00:00+01:00", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+    ],
+)
+def test_an_instant_is_iso_8601_with_an_offset(text, expected):
+    assert expected == fields.instant(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("2025-06-01T08:00:00", "has no offset: write Z behind it"),
+        ("2025-06-01T08:00:00.1234567Z", "is finer than a microsecond"),
+        ("2025-06-01T08:00Z", "is not an instant such as"),
+        ("2025-06-01", "is not an instant such as"),
+        ("20250601T080000Z", "is not an instant such as"),
+        ("2025-06-01T08:00:00,5Z", "is not an instant such as"),
+        ("2025-06-01T08:00:00z", "is not an instant such as"),
+        ("2025-06-01T08:00:00 UTC", "is not an instant such as"),
+        ("1748764800", "is not an instant such as"),
+        (" 2025-06-01T08:00:00Z", "is not an instant such as"),
+        ("2025-06-01T08:00:60Z", "is no instant: "),
+        ("2025-06-01T24:00:00Z", "is no instant: "),
+        ("2025-02-30T08:00:00Z", "is no instant: "),
+        ("2025-06-01T08:00:00+99:00", "is no instant: "),
+    ],
+)
+def test_an_instant_is_written_in_no_other_way(text, told):
+    with pytest.raises(ValueError, match=told):
+        fields.instant(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("trade_id", 1, "the number 1 is not a string"),
+        ("trade_id", None, "null is not a string"),
+        ("trade_id", ["T1"], "an array is not a string"),
+        ("version", True, "true is not a whole number"),
+        ("version", 1.0, "the number 1.0 is not a whole number"),
+        ("version", "1", "the string '1' is not a whole number"),
+        ("version", {}, "an object is not a whole number"),
+        ("maturity_date", 20300101, "the number 20300101 is not a string"),
+        ("maturity_date", "1.1.2030", "'1.1.2030' is not a date as YYYY-MM-DD"),
+        ("created_at", 1748764800, "the number 1748764800 is not a string"),
+        ("created_at", False, "false is not a string"),
+    ],
+)
+def test_a_json_value_of_another_type_is_not_made_to_fit(field, value, told):
+    with pytest.raises(ValueError, match=told):
+        fields.FIELDS[field].from_json(value)
+
+
+def test_a_cell_keeps_its_blanks():
+    """The rules refuse them; dropping them would make another trade of it."""
+    assert " T1 " == fields.FIELDS["trade_id"].from_text(" T1 ")
+
+
+def test_all_that_cannot_be_read_is_told_in_the_order_of_the_fields():
+    values = dict.fromkeys(Trade._fields, "x")
+
+    found = fields.read({name: lambda name=name: fields.FIELDS[name].from_text(values[name]) for name in values})
+
+    assert [Code.VERSION, Code.MATURITY_DATE, Code.CREATED_AT] == [violation.code for violation in found]
+    assert "version: 'x' is not a whole number from 1 to 2147483647 in plain digits" == found[0].detail
+
+
+def test_a_field_without_a_rule_has_the_code_of_what_cannot_be_decoded():
+    assert Code.UNDECODABLE == fields.code_of("side")
+
+
+def test_a_long_value_is_cut_in_a_message():
+    assert f"'{'x' * 60}'… (5000 characters)" == fields.shown("x" * 5000)

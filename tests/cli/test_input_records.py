@@ -1,0 +1,282 @@
+"""The records of a file: lines, headers, what is wrong with them, and what no file of trades is."""
+
+import gzip
+import json
+from datetime import UTC, date, datetime
+
+import pytest
+import typer
+
+from tradepipe.cli.input_layout import Layout, form_of
+from tradepipe.cli.input_records import records, told
+from tradepipe.cli.input_source import LONGEST, BadInput, Source
+from tradepipe.contract.refusal import Code
+from tradepipe.contract.trade import Trade
+
+HEADER = "trade_id,version,counterparty_id,book_id,maturity_date,created_at"
+ROW = "T1,1,CP-1,B1,2030-01-01,2025-06-01T08:00:00Z"
+OBJECT = {
+    "trade_id": "T1",
+    "version": 1,
+    "counterparty_id": "CP-1",
+    "book_id": "B1",
+    "maturity_date": "2030-01-01",
+    "created_at": "2025-06-01T08:00:00Z",
+}
+TRADE = Trade("T1", 1, "CP-1", "B1", date(2030, 1, 1), datetime(2025, 6, 1, 8, tzinfo=UTC))
+
+
+@pytest.fixture
+def read(tmp_path):
+    """The records of a file with this content."""
+
+    def of(content, name="trades.csv", columns=(), defaults=()):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with Source(str(path)) as source:
+            return list(records(source, form_of(name), Layout(columns, defaults)))
+
+    return of
+
+
+def csv_of(*rows: str) -> str:
+    return "".join(f"{row}\n" for row in (HEADER, *rows))
+
+
+def json_of(**changes: object) -> str:
+    return json.dumps({name: value for name, value in {**OBJECT, **changes}.items() if value is not ...}) + "\n"
+
+
+def problem(found) -> str:
+    """What is wrong with the one record that is."""
+    (wrong,) = [record for record in found if record.trade is None]
+    return told("FILE", wrong)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        csv_of(ROW),
+        csv_of(ROW).rstrip("\n"),
+        csv_of(ROW).replace("\n", "\r\n"),
+        "\ufeff" + csv_of(ROW),
+        "\n" + csv_of("", ROW, ""),
+        csv_of(",".join(f'"{cell}"' for cell in ROW.split(","))),
+        f"created_at,{HEADER.removesuffix(',created_at')}\n2025-06-01T08:00:00Z,{ROW.removesuffix(',2025-06-01T08:00:00Z')}",
+    ],
+    ids=["plain", "no end of line", "CRLF", "byte order mark", "blank lines", "quoted", "another order"],
+)
+def test_a_csv_file_holds_trades(read, content):
+    assert [TRADE] == [record.trade for record in read(content)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [json_of(), json_of().strip(), json_of().replace("\n", "\r\n"), "\ufeff" + json_of(), "\n" + json_of() + " \n"],
+    ids=["plain", "no end of line", "CRLF", "byte order mark", "blank lines"],
+)
+def test_a_file_of_json_lines_holds_trades(read, content):
+    assert [TRADE] == [record.trade for record in read(content, "trades.jsonl")]
+
+
+def test_a_packed_file_holds_trades_whatever_its_name(read):
+    packed = gzip.compress(csv_of(ROW).encode())
+
+    assert [TRADE] == [record.trade for record in read(packed, "trades.csv.gz")]
+    assert [TRADE] == [record.trade for record in read(packed, "trades.csv")]
+
+
+def test_a_record_is_counted_where_it_begins(read):
+    """A quoted cell may hold line ends."""
+    found = read(csv_of(ROW, '"T\n\n2"' + ROW[2:], ROW, "", ROW))
+
+    assert [2, 3, 6, 8] == [record.line for record in found]
+    assert '"T\n\n2"' + ROW[2:] == found[1].raw
+    assert problem(found).startswith("FILE:3: trade_id: is 'T\\n\\n2', which is not 1 to 64")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("T1,0" + ROW[4:], "FILE:2: version: is 0, which is not a whole number from 1 to 2147483647 (VERSION)"),
+        (
+            "T1,1.0" + ROW[4:],
+            "FILE:2: version: '1.0' is not a whole number from 1 to 2147483647 in plain digits (VERSION)",
+        ),
+        (
+            "T1,1,CP-1,B1,2025-05-31,2025-06-01T08:00:00Z",
+            "FILE:2: maturity_date: is 2025-05-31, which is before the UTC date of created_at, 2025-06-01 "
+            "(MATURITY_DATE)",
+        ),
+        ("T1,1", "FILE:2: the record has 2 cells, the headers are 6 (UNDECODABLE)"),
+        (ROW + ",", "FILE:2: the record has 7 cells, the headers are 6 (UNDECODABLE)"),
+        ('"T1"x' + ROW[2:], "FILE:2: the record is no CSV: ',' expected after '\"' (UNDECODABLE)"),
+    ],
+    ids=["rule", "type", "date", "too short", "too long", "quoting"],
+)
+def test_what_is_wrong_with_a_row_is_told_with_its_line_and_the_next_is_read(read, row, message):
+    found = read(csv_of(row, ROW))
+
+    assert message == problem(found)
+    assert TRADE == found[-1].trade
+
+
+def test_all_rules_a_record_breaks_are_told(read):
+    message = problem(read(csv_of("T 1,0" + ROW[4:])))
+
+    assert "(TRADE_ID); version: " in message
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (json_of(version=True), "FILE:1: version: true is not a whole number (VERSION)"),
+        (json_of(book_id=None), "FILE:1: book_id: null is not a string (BOOK_ID)"),
+        (json_of(book_id=...), "FILE:1: book_id: is missing; if the whole file lacks it, give --default book_id=VALUE"),
+        ("[1]\n", "FILE:1: the line is no JSON object, but '[1]' (UNDECODABLE)"),
+        ("{\n", "FILE:1: the line is no JSON: Expecting property name"),
+        (json_of().replace('"B1"', "NaN"), "NaN is no value of JSON (UNDECODABLE)"),
+        (json_of().replace("{", '{"version": 2, '), "the key 'version' is there twice (UNDECODABLE)"),
+        ('{"version": ' + "[" * 100_000 + "\n", "it is nested too deeply (UNDECODABLE)"),
+        (json_of().replace(": 1,", ": " + "1" * 5_000 + ","), "Exceeds the limit"),
+        (json_of(trade_id="\ud800"), "FILE:1: trade_id: is '\\ud800', which is not 1 to 64"),
+    ],
+    ids=["bool", "null", "missing", "array", "cut", "NaN", "twice", "deep", "digits", "surrogate"],
+)
+def test_what_is_wrong_with_a_line_of_json_is_told(read, line, message):
+    found = read(line + json_of(), "trades.jsonl")
+
+    assert message in problem(found)
+    assert TRADE == found[-1].trade
+
+
+def test_bytes_that_are_no_utf8_spoil_their_record_only(read):
+    found = read(csv_of("Zürich" + ROW[2:], ROW).encode("latin-1"))
+
+    assert "FILE:2: the record is not UTF-8: byte 0xfc in 'Z?rich,1,CP-' (UNDECODABLE)" == problem(found)
+    assert TRADE == found[-1].trade
+
+
+def test_other_headers_are_named_by_column(read):
+    content = csv_of(ROW).replace("trade_id", "Trade ID").replace("book_id", "Book")
+
+    assert [TRADE] == [record.trade for record in read(content, columns=["trade_id=Trade ID", "book_id=Book"])]
+
+
+def test_other_keys_are_named_by_column(read):
+    content = json_of().replace("trade_id", "id")
+
+    assert [TRADE] == [record.trade for record in read(content, "t.jsonl", columns=["trade_id=id"])]
+
+
+@pytest.mark.parametrize("name", ["trades.csv", "trades.jsonl"])
+def test_a_field_the_file_lacks_has_its_default(read, name):
+    content = csv_of(ROW).replace("book_id,", "").replace("B1,", "") if name == "trades.csv" else json_of(book_id=...)
+
+    assert [TRADE] == [record.trade for record in read(content, name, defaults=["book_id=B1"])]
+
+
+def test_columns_that_no_field_has_are_told_once(read, caplog):
+    read(csv_of(ROW, ROW).replace("created_at", "created_at,desk").replace("Z\n", "Z,D1\n"))
+
+    (line,) = caplog.messages
+    assert "columns that no field has are ignored: 'desk'; if one is a field's, say --column FIELD=HEADER" in line
+
+
+def test_keys_that_no_field_has_are_told_once(read, caplog):
+    read(json_of(desk="D1") + json_of(desk="D2"), "trades.jsonl")
+
+    (line,) = caplog.messages
+    assert "keys that no field has are ignored: 'desk'" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "settings", "message"),
+    [
+        (csv_of().replace("book_id", "book"), "t.csv", {}, "has no column for book_id; its headers are 'trade_id', "),
+        (csv_of().replace("book_id", "book"), "t.csv", {}, "--column book_id=HEADER, or give one value"),
+        (json_of().replace("book_id", "book"), "t.jsonl", {}, "has no column for book_id; its first record's keys are"),
+        (csv_of(), "t.csv", {"columns": ["book_id=Book"]}, "has no column for book_id ('Book')"),
+        (csv_of().replace(",", ";"), "t.csv", {}, "its headers are 'trade_id;version;"),
+        ("", "t.csv", {}, "its headers are none"),
+        (csv_of().replace("book_id", "trade_id,book_id"), "t.csv", {}, "has 2 columns 'trade_id'"),
+        (csv_of(), "t.csv", {"defaults": ["book_id=B1"]}, "has a column book_id, and --default is for fields"),
+        (csv_of().encode("utf-16"), "t.csv", {}, "it is in UTF-16: save it as UTF-8"),
+        (b"\x00\x01\x02", "t.csv", {}, "it is binary, and no text in UTF-8"),
+        (csv_of(), "t.csv.gz", {}, "it is named .gz, but is no gzip"),
+        (gzip.compress(csv_of(ROW).encode())[:12], "t.csv.gz", {}, "its gzip is truncated or damaged"),
+        (b"", "t.csv.gz", {}, "it is named .gz, but is no gzip"),
+    ],
+)
+def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, content, name, settings, message):
+    with pytest.raises(typer.BadParameter) as refused:
+        read(content, name, **settings)
+
+    assert message in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"columns": ["book=Book"]}, "'book' is no field of a trade: those are trade_id, version,"),
+        ({"columns": ["book_id=A", "book_id=B"]}, "book_id is given twice"),
+        ({"columns": ["book_id"]}, "it takes FIELD=HEADER"),
+        ({"defaults": ["version=one"]}, "version: 'one' is not a whole number"),
+        ({"defaults": ["book_id=A"], "columns": ["book_id=A"]}, "book_id has a --column and a --default"),
+    ],
+)
+def test_a_layout_that_cannot_be_is_refused(settings, message):
+    with pytest.raises(typer.BadParameter) as refused:
+        Layout(**settings)
+
+    assert message in refused.value.message
+
+
+@pytest.mark.parametrize("path", ["-", "trades", "trades.txt", "trades.json", "trades.gz"])
+def test_a_name_that_tells_no_format_is_refused(path):
+    with pytest.raises(typer.BadParameter, match="--format csv or --format jsonl"):
+        form_of(path)
+
+
+def test_a_folder_and_a_missing_file_are_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "missing.csv"):
+        with pytest.raises(typer.BadParameter, match="it cannot be read: "):
+            Source(str(path))
+
+
+@pytest.mark.parametrize("end", [b'"T1', b'"T1' + b"x,\n" * 50_000], ids=["at the end", "in the midst"])
+def test_a_quote_that_is_never_closed_ends_the_file_where_it_was_opened(read, end):
+    with pytest.raises(BadInput, match=r"trades.csv:3: a quote is opened in this record and not closed"):
+        read(csv_of(ROW).encode() + end)
+
+
+def test_a_line_without_an_end_is_not_read_into_memory(read):
+    with pytest.raises(BadInput, match=r"trades.jsonl:2: the line has more than 1,048,576 bytes"):
+        read(json_of().encode() + b"x" * (LONGEST + 1), "trades.jsonl")
+
+
+@pytest.mark.parametrize("spoil", [lambda packed: packed[:-5000], lambda packed: packed[:-5000] + b"\xff" * 5000])
+def test_a_packed_file_that_ends_too_early_or_is_damaged_is_told_with_the_line(read, spoil):
+    rows = [f"T{number},{number}{ROW[4:]}" for number in range(1, 20_000)]
+
+    with pytest.raises(
+        BadInput, match=r"trades.csv.gz:[0-9]{3,}: (the file ends before its gzip does|the gzip is dam)"
+    ):
+        read(spoil(gzip.compress(csv_of(*rows).encode())), "trades.csv.gz")
+
+
+def test_what_was_read_of_a_file_is_counted(tmp_path):
+    path = tmp_path / "trades.csv"
+    path.write_text(csv_of(*[ROW] * 10_000))
+    with Source(str(path)) as source:
+        for _ in records(source, "csv", Layout()):
+            pass
+
+        assert path.stat().st_size == source.size == source.read
+        assert 10_001 == source.number
+
+
+def test_violations_have_the_codes_of_the_rules(read):
+    (record,) = read(csv_of("T 1,0" + ROW[4:]))
+
+    assert (Code.TRADE_ID, Code.VERSION) == tuple(violation.code for violation in record.violations)

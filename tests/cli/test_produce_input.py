@@ -1,0 +1,228 @@
+"""`python -m tradepipe.produce --input`: a file of trades, sent."""
+
+import base64
+import gzip
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tests.cli.doors import ask, door, running
+from tests.cli.test_produce import breakable, records_in  # noqa: F401 - breakable is a fixture
+from tests.eventually import eventually
+from tradepipe.contract.samples import trades
+from tradepipe.contract.trade import Trade
+
+HEADER = ",".join(Trade._fields)
+
+
+def row(trade) -> str:
+    return ",".join((*map(str, trade[:4]), trade.maturity_date.isoformat(), trade.created_at.isoformat()))
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    """A file of 50 trades."""
+    path = tmp_path / "trades.csv"
+    path.write_text("\n".join((HEADER, *map(row, islice(trades(5), 50)))) + "\n")
+    return path
+
+
+def spoiled(file: Path, *numbers: int) -> Path:
+    """The file with versions that are none on these lines."""
+    lines = file.read_text().splitlines()
+    for number in numbers:
+        cells = lines[number - 1].split(",")
+        lines[number - 1] = ",".join((cells[0], "one", *cells[2:]))
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_the_trades_of_a_file_are_stored(ready, file):
+    done = door("produce", "--input", str(file), env=ready)
+
+    assert 0 == done.code, done.err
+    assert f"read {file}: 50 trades, 0 bad records\nsent 50 records: 50 acknowledged, " in done.out
+    assert 0 == door("sink", "--until-end", env=ready).code
+    stored = ask(ready["DATABASE_URL"], f"SELECT {HEADER} FROM trades ORDER BY trade_id, version")
+    assert sorted(islice(trades(5), 50)) == [Trade(*each) for each in stored]
+
+
+def test_a_run_that_is_interrupted_and_repeated_stores_nothing_twice(ready, file):
+    with running("produce", "--input", str(file), "--rate", "40", "-v", env=ready) as process:
+        for _ in range(10):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        interrupted = process.end()
+    again = door("produce", "--input", str(file), env=ready)
+    sink = door("sink", "--until-end", env=ready)
+
+    sent = int(re.search(r"sent (\d+) records", interrupted.out)[1])
+    assert 10 <= sent < 50
+    assert re.search(r"stopped at line \d+: run it again to send all", interrupted.out)
+    assert (0, 0, 0) == (interrupted.code, again.code, sink.code)
+    assert f"50 stored, {sent} replayed, 0 refused" == sink.err.splitlines()[-1]
+
+
+def test_a_bad_line_stops_it_and_what_stands_before_it_is_sent(ready, topic, file):
+    done = door("produce", "--input", str(spoiled(file, 12)), env=ready)
+
+    assert 1 == done.code
+    assert f"Error: {file}:12: version: 'one' is not a whole number" in done.err.splitlines()[-1]
+    assert "(VERSION); what stands before it was sent (10 trades); mend it" in done.err.splitlines()[-1]
+    assert "sent 10 records: 10 acknowledged" in done.out
+    assert 10 == records_in(ready, topic)
+
+
+def test_bad_lines_are_skipped_and_kept_if_asked_for(ready, topic, file):
+    done = door("produce", "--input", str(spoiled(file, 2, 12, 51)), "--on-error", "skip", env=ready)
+
+    rejects = [json.loads(line) for line in Path(f"{file}.rejects.jsonl").read_text().splitlines()]
+    assert 1 == done.code
+    assert 3 == done.err.count("skipped: ")
+    assert f"47 trades, 3 bad records, which are in {file}.rejects.jsonl" in done.out
+    assert 47 == records_in(ready, topic)
+    assert [2, 12, 51] == [each["line"] for each in rejects]
+    assert file.read_text().splitlines()[11] == rejects[1]["raw"]
+    assert [
+        {"code": "VERSION", "detail": "version: 'one' is not a whole number from 1 to 2147483647 in plain digits"}
+    ] == (rejects[1]["reasons"])
+
+
+def test_a_run_without_bad_lines_leaves_no_rejects_and_empties_older_ones(file, tmp_path):
+    arguments = ("--input", str(file), "--dry-run", "--on-error", "skip")
+    assert 0 == door("produce", *arguments, env={}).code
+    assert [file] == list(tmp_path.iterdir())
+    rejects = Path(f"{file}.rejects.jsonl")
+    rejects.write_text("{}\n")
+
+    assert 0 == door("produce", *arguments, env={}).code
+    assert "" == rejects.read_text()
+
+
+def test_a_raw_line_that_is_no_utf8_is_kept_byte_by_byte(file, tmp_path):
+    file.write_bytes(file.read_bytes().replace(b",1,CP-", b",1,\xfcCP-", 1))
+
+    place = tmp_path / "rejects"
+    done = door("produce", "--input", str(file), "--dry-run", "--on-error", "skip", "--rejects", str(place), env={})
+
+    (kept,) = [json.loads(line) for line in place.read_text().splitlines()]
+    assert 1 == done.code
+    assert b"\xfcCP-" in base64.b64decode(kept["raw_base64"])
+    assert "\N{REPLACEMENT CHARACTER}CP-" in kept["raw"]
+
+
+def test_a_file_is_checked_without_any_part(file):
+    done = door("produce", "--input", str(file), "--dry-run", env={})
+
+    assert (0, f"checked {file}: 50 trades, 0 bad records; nothing was sent\n", "") == done
+
+
+def test_a_packed_file_comes_by_a_pipe(ready, topic, file):
+    packed = gzip.compress(file.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "tradepipe.produce", "--input", "-", "--format", "csv"],
+        input=packed,
+        env={**os.environ, **ready},
+        capture_output=True,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert 50 == records_in(ready, topic)
+
+
+def test_a_signal_ends_it_while_it_waits_for_a_pipe(ready, file, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    arguments = ("--input", str(fifo), "--format", "csv", "-v")
+    with running("produce", *arguments, env=ready) as process, fifo.open("w") as writer:
+        writer.write("\n".join(file.read_text().splitlines()[:11]) + "\nT1,1,")
+        writer.flush()
+        for _ in range(10):
+            process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        done = process.end()
+
+    assert 0 == done.code, done.err
+    assert "sent 10 records: 10 acknowledged" in done.out
+
+
+def test_it_ends_behind_as_many_as_asked_for(ready, topic, file):
+    assert 0 == door("produce", "--input", str(file), "--count", "7", env=ready).code
+    assert 7 == records_in(ready, topic)
+
+
+def test_what_was_not_acknowledged_can_be_sent_again(request, file):
+    broker, env = request.getfixturevalue("breakable")
+    with running("produce", "--input", str(file), "--rate", "20", "--deadline", "1", "-v", env=env) as process:
+        process.stdout.readline()
+        broker.down()
+        done = process.end()
+
+    assert 75 == done.code, done.err
+    assert "send all again by the same command" in done.err.splitlines()[-1]
+
+
+def test_a_terminal_shows_how_far_it_is(ready, tmp_path):
+    """On 80 columns, in one line."""
+    path = tmp_path / "trades.csv"
+    path.write_text("\n".join((HEADER, *map(row, islice(trades(6), 3_000)))) + "\n")
+    leader, follower = pty.openpty()
+    shown = bytearray()
+    command = [sys.executable, "-m", "tradepipe.produce", "--input", str(path), "--rate", "1000"]
+    with subprocess.Popen(
+        command, env={**os.environ, **ready, "COLUMNS": "80"}, stdout=subprocess.DEVNULL, stderr=follower
+    ) as process:
+        os.close(follower)
+        eventually(lambda: _take(leader, shown) and process.poll() is not None)
+    os.close(leader)
+
+    lines = [line for line in re.split(r"\r\x1b\[K|\r?\n", shown.decode()) if line]
+    assert 0 == process.returncode
+    assert [] == [line for line in lines if len(line) > 79]
+    assert any(re.fullmatch(r"\[#+-*\] \d+% of \d+\.\d kB, [\d,]+ sent, [\d,]+/s, 0:0\d left", line) for line in lines)
+
+
+def _take(leader: int, shown: bytearray) -> bool:
+    try:
+        shown += os.read(leader, 65_536)
+    except OSError:  # the other end is closed: all was read
+        return True
+    return False
+
+
+MEMORY = """
+import resource, sys
+from tradepipe.cli.exits import run
+from tradepipe.cli.produce import app
+try:
+    run(app, "produce")
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    """A file of 18 MB within 15 MB of what a small one takes."""
+    path = tmp_path / "trades.csv"
+    lines = [row(trade) for trade in islice(trades(7), 1_000)]
+
+    def peak(times: int) -> int:
+        with path.open("w") as file:
+            file.write(HEADER + "\n")
+            for _ in range(times):
+                file.write("\n".join(lines) + "\nT1,none,,,,\n")
+        command = [sys.executable, "-c", MEMORY, "--input", str(path), "--dry-run", "--on-error", "skip"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert 1 == done.returncode
+        return int(done.stderr.splitlines()[-1])
+
+    assert peak(300) - peak(1) < 15_000
