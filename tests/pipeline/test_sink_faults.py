@@ -289,7 +289,7 @@ def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_t
             """Behind the first batch, so that the swallowed answer is one to a later batch."""
             batches.append(stored)
             if len(batches) == 1:
-                proxy.swallow_reply_after(b"COMMIT")
+                proxy.swallow_reply_after(b"COMMIT\0")  # not BEGIN ISOLATION LEVEL READ COMMITTED
 
         counts = pipeline.store(database=through(proxy, pipeline.database), batch_rows=50, on_stored=arm)
 

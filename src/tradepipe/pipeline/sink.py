@@ -133,6 +133,7 @@ class Sink:
         self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused))
         self._stopping = False
         self._closed = False
+        self._failure: BaseException | None = None
         self._full_since: float | None = None
         self._hints: dict[int, int] = {}
         self._hints_due = 0.0
@@ -203,6 +204,8 @@ class Sink:
             pass
         finally:
             self.close()
+        if self._failure is not None:
+            raise self._failure
         return self.counts
 
     def stop(self) -> None:
@@ -216,6 +219,8 @@ class Sink:
         for event in self._writer.events():
             if isinstance(event, Stored):
                 self._stored(event)
+            elif isinstance(event, Failed):
+                self._failure = event.error
         if not self._closed:
             self._closed = True
             self._take_stock()

@@ -202,7 +202,9 @@ class Writer:
         )
         end = claimed.next_offset
         refused = refusals.between(connection, end - WINDOW, end, topic=topic, topic_id=topic_id, partition=partition)
-        self._ceiling.prime(partition, begin=claim.begin, next_offset=end, refused=refused)
+        # Where a group starts late, what precedes its start was not seen by it.
+        begin = claim.start if end == claim.start else claim.begin
+        self._ceiling.prime(partition, begin=begin, next_offset=end, refused=refused)
         return claimed
 
     def _store(self, batch: Batch) -> None:

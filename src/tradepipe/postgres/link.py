@@ -11,6 +11,7 @@ import psycopg2
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from tradepipe.errors import Misconfigured
 from tradepipe.postgres import session
 from tradepipe.postgres.batch import Unaccounted
 from tradepipe.postgres.deadline import Deadline
@@ -172,6 +173,9 @@ class Link:
             raise TooMuch from error
         if kind is FailureClass.CONTENTION:
             self._lost += 1
+            if isinstance(error, Unaccounted) and self._lost > AT_ONCE:
+                # Nobody deletes each trade as it is stored; a trigger that returns NULL does just that.
+                raise Misconfigured(f"{error}; does a trigger on the table discard rows?") from error
             logger.info("lost to another transaction, trying again: %s", _first_line(error))
             if self._lost > AT_ONCE:
                 self.away(_first_line(error))

@@ -15,6 +15,10 @@ CLIENT_DEADLINE: Final = 20.0
 # much at once (57014) and a frozen backend stay apart. `idle_in_transaction_session_timeout` is the engine's.
 _LIMITS: Final = "SET lock_timeout = '5s'; SET statement_timeout = '15s'"
 
+# A backend whose sink was killed notices it after a second, not when its statement is over, and lets go of its locks.
+_CHECK: Final = "SET client_connection_check_interval = '1s'"
+_CAN_CHECK: Final = (14,)
+
 
 def connect(engine: Engine) -> Connection:
     """
@@ -29,6 +33,8 @@ def connect(engine: Engine) -> Connection:
     try:
         with Deadline(connection, CLIENT_DEADLINE), connection.begin():
             connection.exec_driver_sql(_LIMITS)
+            if (connection.dialect.server_version_info or ()) >= _CAN_CHECK:
+                connection.exec_driver_sql(_CHECK)
             require_revision(connection)
             staging.create(connection)
     except BaseException:
