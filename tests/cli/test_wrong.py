@@ -3,9 +3,8 @@
 import pytest
 
 from tests.cli.doors import door
-from tradepipe.embedded.ports import free_port
 
-NOWHERE = f"127.0.0.1:{free_port()}"
+NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
 
 USAGE = [
