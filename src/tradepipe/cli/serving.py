@@ -84,11 +84,14 @@ class Serving:
             case "/livez":
                 return _verdict(self._sink.is_alive, "alive", "the sink's loop has not turned for a minute")
             case "/readyz":
-                waiting = self._sink.waiting_for
-                reason = f"waiting for {waiting}" if waiting else "waiting for the group's first assignment"
-                return _verdict(self._sink.is_ready, "ready", reason)
+                return _verdict(self._sink.is_ready, "ready", f"waiting for {awaited(self._sink)}")
             case _:
                 return Answer(HTTPStatus.NOT_FOUND, _TEXT, b"here are /metrics, /livez and /readyz\n")
+
+
+def awaited(sink: Sink) -> str | None:
+    """What a sink waits for, if for anything: a part that is away, or what its group and its claims give it."""
+    return sink.waiting_for or (None if sink.is_ready else "partitions")
 
 
 def _verdict(good: bool, yes: str, no: str) -> Answer:

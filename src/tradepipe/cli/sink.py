@@ -1,17 +1,21 @@
 """`tradepipe sink`: trades from a topic into PostgreSQL."""
 
-import logging
+import gc
 import sys
-from contextlib import nullcontext
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib.metadata import version
 from signal import SIGPIPE
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from tradepipe.cli.app import command_line
+from tradepipe import metrics
+from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exits import BY_SIGNAL
 from tradepipe.cli.logs import configure
+from tradepipe.cli.offsets import GROUP, GroupName, moment
+from tradepipe.cli.offsets import app as offsets
 from tradepipe.cli.options import (
     SUBJECT,
     TOPIC,
@@ -24,33 +28,23 @@ from tradepipe.cli.options import (
     Topic,
     kafka_config,
 )
+from tradepipe.cli.serving import Serving, awaited
+from tradepipe.cli.shared import registry_at
 from tradepipe.cli.stopping import Stopping
 from tradepipe.cli.terminal import Progress, StatusLine
+from tradepipe.contract.history import current
 from tradepipe.errors import TradepipeError
 from tradepipe.pipeline.account import Counts
 from tradepipe.pipeline.ceiling import SHARE
 from tradepipe.pipeline.intake import Start
 from tradepipe.pipeline.sink import Sink
 from tradepipe.postgres.batch import Stored
+from tradepipe.postgres.revision import head
 from tradepipe.wire.admission import UnknownFields
 
-logger = logging.getLogger(__name__)
-
-app = command_line()
-
-GROUP: Final = "tradepipe-sink"
 BATCH_ROWS: Final = 5_000
 OFF: Final = "off"
 
-Group = Annotated[
-    str,
-    typer.Option(
-        "--group",
-        envvar="TRADEPIPE_GROUP",
-        metavar="NAME",
-        help="The consumer group; sinks of one group share the work.",
-    ),
-]
 UntilEnd = Annotated[
     bool,
     typer.Option("--until-end", envvar="TRADEPIPE_UNTIL_END", help="End when all is stored that the topic holds now."),
@@ -86,19 +80,70 @@ Unknown = Annotated[
         help="At a newer schema whose fields this build cannot hold: stop, or drop them for ever.",
     ),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        envvar="TRADEPIPE_METRICS_PORT",
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Serve /metrics for Prometheus, /livez and /readyz; 0 takes a free port and tells it.",
+        show_default=False,
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option(
+        "--metrics-host",
+        envvar="TRADEPIPE_METRICS_HOST",
+        metavar="ADDRESS",
+        help="On which address to serve them; 0.0.0.0 for all of this machine's.",
+    ),
+]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", envvar="TRADEPIPE_VERBOSE", help="Print each trade that is stored.")
 ]
 
 
-@app.command()
+MANY: Final = 10_000_000
+"""From here on a number is told in millions where there is little room."""
+
+GARBAGE: Final = 100_000
+"""Objects between two searches for garbage: above what the batches in hand hold, which no search can free."""
+
+
+class _SinkOrCommand(Group):
+    """The sink itself, or a command beside it, which needs less than the sink does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] in self.commands:
+            self.callback = None
+            for parameter in self.params:
+                parameter.required = False
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        found = super().resolve_command(ctx, args)
+        if self.callback is not None:  # the sink would run, and the command after it
+            ctx.fail(
+                f"options of `{args[0]}` stand behind it, as in `{ctx.command_path} {args[0]} show --topic trades`"
+            )
+        return found
+
+
+app = command_line()
+app.add_typer(offsets, name="offsets")
+
+
+@app.callback(invoke_without_command=True, cls=_SinkOrCommand, subcommand_metavar="[COMMAND]")
 def sink(
     *,
     bootstrap_servers: BootstrapServers,
     registry: Registry,
     database: Database,
     topic: Topic = TOPIC,
-    group: Group = GROUP,
+    group: GroupName = GROUP,
     subject: Subject = SUBJECT,
     until_end: UntilEnd = False,
     start: Begin = "earliest",
@@ -106,6 +151,8 @@ def sink(
     max_refused: MaxRefused = str(SHARE),
     unknown_fields: Unknown = "stop",
     properties: Properties = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
     verbose: Verbose = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -118,32 +165,66 @@ def sink(
     live = status.is_live and not verbose
     configure(log_level, usual="warning" if live else "info", status=status)
     printer = _Printer()
-    storing = Sink(
-        kafka_config(bootstrap_servers, properties),
-        registry=registry,
-        database=database,
-        topic=topic,
-        group=group,
-        subject=subject,
-        start=_start(start),
-        batch_rows=batch_rows,
-        max_refused=_share(max_refused),
-        unknown_fields=unknown_fields,
-        on_stored=printer if verbose else None,
-    )
-    printer.sink = storing
-    counts = storing.counts
-    progress = nullcontext() if verbose else Progress(status, lambda: (done(counts), so_far(counts)), "records")
+    with registry_at(registry) as client:
+        storing = Sink(
+            kafka_config(bootstrap_servers, properties),
+            registry=client,
+            database=database,
+            topic=topic,
+            group=group,
+            subject=subject,
+            start=_start(start),
+            batch_rows=batch_rows,
+            max_refused=_share(max_refused),
+            unknown_fields=unknown_fields,
+            on_stored=printer if verbose else None,
+        )
+        printer.sink = storing
+        with storing, _served(storing, metrics_host, metrics_port, status):
+            _run(storing, None if verbose else status, until_end=until_end)
+    if printer.is_cut:
+        raise typer.Exit(BY_SIGNAL + SIGPIPE)
+
+
+def _run(sink: Sink, status: StatusLine | None, *, until_end: bool) -> None:
+    """Run it until it is done or asked to stop, and sum up; a status line, if any, shows how far it is."""
+    counts = sink.counts
+    progress = _progress(sink, status) if status else nullcontext()
+    _spare_garbage_collection()
     try:
-        with storing, Stopping(storing.stop, "stopping: the batch in hand is finished first"), progress:
-            storing.run(until_end=until_end)
+        with Stopping(sink.stop, "stopping: the batch in hand is finished first"), progress:
+            sink.run(until_end=until_end)
     except TradepipeError:
         if done(counts):
             typer.echo(summary(counts), err=True)
         raise
     typer.echo(summary(counts), err=True)
-    if printer.is_cut:
-        raise typer.Exit(BY_SIGNAL + SIGPIPE)
+
+
+@contextmanager
+def _served(sink: Sink, host: str, port: int | None, status: StatusLine) -> Iterator[None]:
+    if port is None:
+        yield
+        return
+    sink.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), head())
+    with Serving(sink, host=host, port=port) as serving:
+        status.write(f"metrics at {serving.address}/metrics")
+        yield
+
+
+def _progress(sink: Sink, status: StatusLine) -> Progress:
+    return Progress(status, lambda: (done(sink.counts), _telling(sink, briefly=status.is_live)), "records")
+
+
+def _spare_garbage_collection() -> None:
+    """
+    Let the cyclic collector alone with what the start has made, and look rarely at the rest.
+
+    What a sink reads and stores has no cycles; looking for some took a seventh of its time (docs/measurements.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
 
 
 class _Printer:
@@ -177,6 +258,23 @@ def so_far(counts: Counts) -> str:
     return f"{counts.stored:,} stored, {counts.replayed:,} replayed, {counts.refused.total():,} refused"
 
 
+def _telling(sink: Sink, *, briefly: bool) -> str:
+    """The same while it runs, with what is still to do and what it waits for; `briefly` fits 80 columns with a rate."""
+    counts, lag = sink.counts, sink.lag
+    show = _short if briefly else "{:,}".format
+    waiting = awaited(sink)
+    numbers = [f"{show(counts.stored)} stored"]
+    if not (briefly and waiting):
+        numbers += [f"{show(counts.replayed)} replayed", f"{show(counts.refused.total())} refused"]
+    if lag is not None:
+        numbers.append(f"lag {show(lag)}")
+    return (f"waiting for {waiting}: " if waiting else "") + ", ".join(numbers)
+
+
+def _short(number: int) -> str:
+    return f"{number:,}" if number < MANY else f"{number / 1e6:,.1f}M"
+
+
 def summary(counts: Counts) -> str:
     """What a sink did, the refused by their first code."""
     codes = ", ".join(f"{code} {number:,}" for code, number in counts.refused.most_common())
@@ -188,13 +286,11 @@ def _start(text: str) -> Start:
         return "earliest"
     if text == "latest":
         return "latest"
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"it is earliest, latest, or a time such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if (time := moment(text)) is not None:
+        return time
+    raise typer.BadParameter(
+        f"it is earliest, latest, or a time such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
+    )
 
 
 def _share(text: str) -> float | None:

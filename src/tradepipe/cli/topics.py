@@ -164,7 +164,7 @@ def _report(topic: str, found: list[Verdict]) -> str:
     rows = [(verdict.setting, verdict.value, verdict.grade.value, verdict.why) for verdict in found]
     numbers = [sum(verdict.grade is grade for verdict in found) for grade in (Grade.FINDING, Grade.ADVICE)]
     table = columns(("setting", "value", "verdict", ""), rows, left={0, 2, 3})
-    return f"{table}\ntopic {topic}: {numbers[0]} findings, {numbers[1]} pieces of advice"
+    return f"{table}\ntopic {topic}: findings {numbers[0]}, advice {numbers[1]}"
 
 
 def _retention(text: str) -> int:

@@ -1,0 +1,149 @@
+"""`python -m tradepipe.topics`."""
+
+import uuid
+
+import pytest
+
+from tests.cli.doors import door
+from tests.cli.test_wrong import refused
+from tradepipe.cli.soundness import Grade, verdicts
+from tradepipe.embedded.ports import free_port
+from tradepipe.kafka.topics import Topic, Topics
+
+NOWHERE = f"127.0.0.1:{free_port()}"
+"""An address where nobody listens."""
+
+GOOD = {
+    "min.insync.replicas": "2",
+    "unclean.leader.election.enable": "false",
+    "cleanup.policy": "delete",
+    "retention.ms": "604800000",
+    "retention.bytes": "-1",
+    "max.message.bytes": "1048588",
+}
+
+
+def grades(replication=3, **settings):
+    """What is not fine, by setting."""
+    config = GOOD | {name.replace("_", "."): value for name, value in settings.items()}
+    found = verdicts(Topic("trades", "id", (0, 1), replication), config)
+    return {verdict.setting: verdict.grade for verdict in found if verdict.grade is not Grade.FINE}
+
+
+def test_a_production_topic_is_fine():
+    assert {} == grades()
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"cleanup_policy": "compact,delete"}, {"cleanup.policy": Grade.FINDING}),
+        ({"unclean_leader_election_enable": "true"}, {"unclean.leader.election.enable": Grade.FINDING}),
+        ({"min_insync_replicas": "4"}, {"min.insync.replicas": Grade.FINDING}),
+        ({"min_insync_replicas": "3"}, {"min.insync.replicas": Grade.ADVICE}),
+        ({"min_insync_replicas": "1"}, {"min.insync.replicas": Grade.ADVICE}),
+        ({"replication": 2}, {"replication factor": Grade.ADVICE, "min.insync.replicas": Grade.ADVICE}),
+        ({"retention_ms": "86400000"}, {"retention.ms": Grade.ADVICE}),
+        ({"retention_ms": "-1"}, {}),
+        ({"retention_bytes": "1000000000"}, {"retention.bytes": Grade.ADVICE}),
+        ({"max_message_bytes": "10000"}, {"max.message.bytes": Grade.ADVICE}),
+    ],
+    ids=str,
+)
+def test_what_breaks_a_promise_is_a_finding_and_what_weakens_one_is_advice(settings, found):
+    assert found == grades(**settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("create --retention=soon", "7d, 48h, 90m, or forever"),
+        ("create --retention=7d -c retention.ms=1", "say the same"),
+        ("create --min-insync-replicas=2 -c min.insync.replicas=1", "say the same"),
+        ("create --min-insync-replicas=2 --replication=1", "no trade would be acknowledged"),
+        ("check --nonsense", "No such option"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(env, arguments, told):
+    code, message = refused("topics", arguments, env)
+
+    assert 2 == code
+    assert told in message
+
+
+def test_a_topic_that_is_missing_is_told_with_the_command_that_creates_it(env):
+    code, message = refused("topics", "check --topic=missing", env)
+
+    assert 78 == code
+    assert "python -m tradepipe.topics create --topic missing" in message
+
+
+def test_a_broker_that_stays_away_ends_the_check_behind_its_deadline(env):
+    code, message = refused("topics", f"check --bootstrap-servers={NOWHERE} --deadline=1", env)
+
+    assert 75 == code
+    assert "given up after 1 s" in message
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("check", "this broker does not tell its settings"),
+        ("create --topic=new", "this broker takes no requests to create topics"),
+    ],
+)
+def test_a_broker_that_cannot_be_asked_is_one_sentence(env, arguments, told):
+    code, message = refused("topics", arguments, env)
+
+    assert 78 == code
+    assert told in message
+
+
+@pytest.mark.real
+def test_retention_and_in_sync_replicas_have_options(addresses):
+    name = f"trades-{uuid.uuid4().hex}"
+
+    done = door("topics", "create", "--topic", name, "--retention", "48h", "--min-insync-replicas", "1", env=addresses)
+
+    assert 0 == done.code, done.err
+    settings = Topics({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).settings(name)
+    assert ("172800000", "1") == (settings["retention.ms"], settings["min.insync.replicas"])
+
+
+@pytest.mark.real
+def test_a_check_tells_each_setting_and_ends_with_0_for_advice(env, topic):
+    done = door("topics", "check", env=env)
+
+    assert 0 == done.code, done.err
+    assert f"topic {topic}: findings 0, advice 2" == done.out.splitlines()[-1]
+    assert any(line.startswith("replication factor") and " advice " in line for line in done.out.splitlines())
+    assert 1 == door("topics", "check", "--strict", env=env).code
+
+
+@pytest.mark.real
+def test_a_finding_ends_the_check_with_1(addresses, parts):
+    name = f"trades-{uuid.uuid4().hex}"
+    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+
+    done = door("topics", "check", "--topic", name, env=addresses)
+
+    assert 1 == done.code, done.err
+    assert "compaction would drop versions of trades" in done.out
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("create --topic=new --replication=5", "replication"),
+        ("create --topic=new -c no.such.setting=1", "no.such.setting"),
+        ("create --topic=new -c retention.ms=soon", "retention.ms"),
+        ("create --topic=new/one", "new/one"),
+    ],
+)
+def test_what_kafka_refuses_is_one_message(addresses, arguments, told):
+    code, message = refused("topics", arguments, addresses)
+
+    assert 78 == code
+    assert told in message
