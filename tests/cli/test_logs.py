@@ -1,0 +1,68 @@
+"""What is logged, for people and for programs."""
+
+import json
+import logging
+import re
+
+import pytest
+
+from tests.cli.doors import door
+from tradepipe.cli import masking
+from tradepipe.cli.logs import configure
+from tradepipe.cli.shared import Settings, settings, settle
+
+
+@pytest.fixture
+def logging_as(monkeypatch):
+    """Configures logging in a form, for the time of a test."""
+    before, root = settings(), logging.getLogger()
+    handlers, level, ours = root.handlers[:], root.level, logging.getLogger("tradepipe").level
+    monkeypatch.setattr(masking, "_secrets", {"canary-7f3a"})
+
+    def chosen(form: str) -> None:
+        settle(Settings(form, {}, ("a warning",)))
+        configure("info")
+
+    yield chosen
+    settle(before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.getLogger("tradepipe").setLevel(ours)
+
+
+def test_an_event_is_an_object_a_line(logging_as, capsys):
+    logging_as("json")
+    try:
+        raise ValueError("with canary-7f3a")
+    except ValueError:
+        logging.getLogger("tradepipe.x").exception("what\nhappened to %s", "http://me:secret@host")
+
+    warning, event = map(json.loads, capsys.readouterr().err.splitlines())
+    assert "a warning" == warning["message"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event.pop("ts"))
+    assert event.pop("exception").endswith("ValueError: with ***")
+    assert {"level": "ERROR", "logger": "tradepipe.x", "message": "what\nhappened to http://me:***@host"} == event
+
+
+def test_an_event_for_a_person_is_a_line(logging_as, capsys):
+    logging_as("text")
+    logging.getLogger("tradepipe.x").info("what\nhappened to %s", "canary-7f3a")
+
+    assert capsys.readouterr().err.splitlines()[-1].endswith("INFO tradepipe.x: what happened to ***")
+
+
+def test_all_that_a_command_says_on_stderr_is_json_if_asked_for():
+    done = door(
+        "migrate",
+        "current",
+        "--log-format=json",
+        "--deadline=0.5",
+        "--database=postgresql://me:secret@127.0.0.1:1/x",
+        env={},
+    )
+
+    events = [json.loads(line) for line in done.err.splitlines()]
+    assert 75 == done.code
+    assert ["WARNING", "WARNING", "ERROR"] == [event["level"] for event in events]
+    assert "given up after 0.5 s" in events[-1]["message"]
+    assert "secret" not in done.err

@@ -1,0 +1,111 @@
+"""`tradepipe`: all commands in one, and what each says of itself."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import confluent_kafka
+import pytest
+import typer.main
+
+from tradepipe.cli.examples import EXAMPLES
+from tradepipe.cli.main import app
+from tradepipe.contract.history import current
+from tradepipe.postgres.revision import head
+
+COMMAND_LINE = typer.main.get_command(app)
+
+
+def commands(command: Any = COMMAND_LINE, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command with its name, those that only hold others included."""
+    yield " ".join(path), command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child, (*path, name))
+
+
+ALL = dict(commands())
+
+
+def tradepipe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = "from tradepipe.cli.main import run; run()"
+    return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_it_tells_its_versions():
+    done = tradepipe("-V")
+
+    assert 0 == done.returncode
+    assert [
+        f"tradepipe {version('tradepipe')}",
+        f"librdkafka {confluent_kafka.libversion()[0]}",
+        f"schema version {current().number}",
+        f"Alembic head {head()}",
+    ] == done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_command_has_two_examples(name):
+    assert 2 <= len(EXAMPLES.get(name, ()))
+
+
+def test_every_example_is_of_a_command():
+    assert set() == set(EXAMPLES) - set(ALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [(name, arguments) for name, found in EXAMPLES.items() for arguments, _ in found]
+)
+def test_every_example_has_only_options_that_are_there(name, arguments):
+    """Those of a command's child are the child's."""
+    words = shlex.split(arguments)
+    while words and words[0] in getattr(ALL[name], "commands", {}):
+        name = f"{name} {words.pop(0)}".strip()
+    known = {option for parameter in ALL[name].params for option in parameter.opts} | {"--help"}
+
+    assert [] == [word for word in words if re.match("-", word) and word.partition("=")[0] not in known]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_is_readable_on_80_columns(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = ALL[name].get_help(typer.Context(ALL[name], info_name=f"tradepipe {name}".strip(), terminal_width=80))
+
+    assert [] == [line for line in text.splitlines() if len(line) > 80]
+
+
+def test_help_goes_by_headings_and_ends_with_examples(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    done = tradepipe("produce", "--help")
+
+    headings = re.findall(r"^(\w.*):$", done.stdout, re.MULTILINE)
+    assert ["Options", "A file of trades", "Kafka", "Schema registry", "Waiting and logging", "Examples"] == headings
+    assert "  tradepipe produce --input trades.jsonl --dry-run\n" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_be_taught_to_complete(shell):
+    done = tradepipe("--show-completion", shell)
+
+    assert 0 == done.returncode, done.stderr
+    assert "tradepipe" in done.stdout.lower()
+
+
+def test_commands_options_and_choices_are_completed():
+    def completed(words: str) -> list[str]:
+        env = {
+            "_TRADEPIPE_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        }
+        program = "from tradepipe.cli.main import run; run()"
+        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+        assert "" == done.stderr
+        return done.stdout.split()
+
+    assert ["produce"] == completed("tradepipe prod")
+    assert {"--input", "--on-error", "--kafka-config", "--registry-user"} <= set(completed("tradepipe produce --"))
+    assert {"stop", "skip"} == set(completed("tradepipe produce --on-error "))

@@ -1,0 +1,229 @@
+"""The options all commands share: where values come from, which one wins, and that no password is shown."""
+
+import pytest
+import typer
+
+from tests.cli.doors import door
+from tradepipe.cli import masking
+from tradepipe.cli.options import kafka_config, pairs
+from tradepipe.cli.properties import properties
+from tradepipe.cli.secrets import variable
+
+CANARY = "canary-7f3a"
+"""A password that must be seen nowhere."""
+
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "kafka.properties"
+
+
+def test_a_file_of_properties_is_read_as_kafkas_own_tools_read_it(path):
+    path.write_text("\ufeff# ours\n\nbootstrap.servers = a:1,b:2\r\n  sasl.jaas.config=x y=z; \n")
+
+    assert {"bootstrap.servers": "a:1,b:2", "sasl.jaas.config": "x y=z;"} == properties(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"acks\n", ":1: the line is not KEY=VALUE"),
+        (b"\nsasl.password canary-7f3a\n", ":2: the line is not KEY=VALUE"),
+        (b"=x\n", ":1: the line is not KEY=VALUE"),
+        (b"a=1\na=2\n", ":2: a is given twice"),
+        (b"a=\xff\n", " is no text in UTF-8"),
+    ],
+)
+def test_a_file_that_is_none_of_properties_is_refused(path, content, message):
+    path.write_bytes(content)
+
+    with pytest.raises(typer.BadParameter) as refused:
+        properties(str(path))
+
+    assert f"{path}{message}" == refused.value.message
+
+
+def test_an_option_of_its_own_wins_over_a_property():
+    assert {"bootstrap.servers": "a:1", "acks": "all"} == kafka_config("a:1", ["bootstrap.servers=b:2", "acks=all"])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("sasl.password", "'sasl.password'"), (f"sasl.password:{CANARY}", "'sasl.password'")]
+)
+def test_of_what_is_no_pair_only_the_key_is_shown(text, shown):
+    with pytest.raises(typer.BadParameter) as refused:
+        pairs([text], option="-X")
+
+    assert f"it takes KEY=VALUE, not {shown}" == refused.value.message
+
+
+def test_a_variable_may_be_given_by_a_file(tmp_path):
+    file = tmp_path / "url"
+    file.write_text("postgresql://db/trades\n")
+
+    assert "postgresql://db/trades" == variable("DATABASE_URL", {"DATABASE_URL_FILE": str(file)})
+    assert "x" == variable("DATABASE_URL", {"DATABASE_URL": "x", "DATABASE_URL_FILE": ""})
+    assert variable("DATABASE_URL", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is no text in UTF-8"), (b"x" * 65_537, "has more than 65,536")],
+)
+def test_a_file_that_is_no_value_is_refused(tmp_path, content, message):
+    file = tmp_path / "value"
+    file.write_bytes(content)
+
+    with pytest.raises(typer.BadParameter, match=message):
+        variable("DATABASE_URL", {"DATABASE_URL_FILE": str(file)})
+
+
+def test_what_is_hidden_is_masked_as_it_is_and_as_urls_write_it(monkeypatch):
+    monkeypatch.setattr(masking, "_secrets", set())
+    masking.hide("pa/ss%wörd")
+
+    assert "*** and ***" == masking.masked("pa/ss%wörd and pa%2Fss%25w%C3%B6rd")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "upgrade --database=postgresql://me:{canary}@{nowhere}/trades",
+        "upgrade --database=postgresql://{nowhere}/trades?password={canary}",
+        "upgrade --database=postgresql://me:{canary}@{nowhere}/trades --nonsense",
+        "upgrade --database=postgresql://me:{canary}@host:port/trades",
+        "upgrade --database=mysql://me:{canary}@{nowhere}/trades",
+        "upgrade --database=postgresql://me:{canary}@{nowhere}/trades --help",
+        "upgrade --database=postgresql://me:{canary}@{nowhere}/trades --log-format=json --log-level=debug",
+        "current --database=postgresql://me:{canary}@{nowhere}/trades {canary_url}",
+    ],
+)
+def test_a_password_in_the_databases_url_is_shown_nowhere(arguments):
+    url = f"postgresql://me:{CANARY}@{NOWHERE}/trades"
+    done = door(
+        "migrate",
+        *arguments.format(canary=CANARY, nowhere=NOWHERE, canary_url=url).split(),
+        env={"TRADEPIPE_DEADLINE": "0.2"},
+    )
+
+    assert CANARY not in done.out + done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("migrate", "upgrade"),
+        ("migrate", "current"),
+        ("migrate", "upgrade --help"),
+        ("sink", "--max-refused=2"),
+        ("sink", "--help"),
+    ],
+)
+def test_a_password_out_of_a_file_is_shown_nowhere(tmp_path, name, arguments):
+    file = tmp_path / "url"
+    file.write_text(f"postgresql://me:{CANARY}@{NOWHERE}/trades\n")
+    env = {
+        "DATABASE_URL_FILE": str(file),
+        "TRADEPIPE_DEADLINE": "0.2",
+        "KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
+        "SCHEMA_REGISTRY_URL": f"http://me:{CANARY}@{NOWHERE}",
+        "TRADEPIPE_KAFKA_PROPERTIES": "no.such.property=1",
+    }
+
+    done = door(name, *arguments.split(), env=env)
+
+    assert CANARY not in done.out + done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "-X sasl.password={canary}",
+        "-X sasl.password:{canary}",
+        "-X sasl.password={canary} --help",
+        "-X sasl.password={canary} -X security.protocol=SASL_PLAINTEXT -X sasl.mechanism=NONE",
+        "-X sasl.password={canary} --nonsense",
+        "-X sasl.password={canary} -X debug=all --log-level=debug",
+        "-X ssl.key.password={canary} -X no.such={canary}",
+    ],
+)
+def test_a_password_of_kafka_is_shown_nowhere(arguments):
+    done = door(
+        "topics",
+        "create",
+        *arguments.format(canary=CANARY).split(),
+        env={"KAFKA_BOOTSTRAP_SERVERS": NOWHERE, "TRADEPIPE_DEADLINE": "0.5"},
+    )
+
+    assert CANARY not in done.out + done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_password_that_ps_shows_is_warned_of():
+    url, env = f"postgresql://me:{CANARY}@{NOWHERE}/trades", {"TRADEPIPE_DEADLINE": "0.2"}
+    typed = door("migrate", "current", f"--database={url}", env=env)
+    quiet = door("migrate", "current", env=env | {"DATABASE_URL": url})
+    kafka = door("topics", "create", "-X", f"sasl.password={CANARY}", f"--bootstrap-servers={NOWHERE}", env=env)
+
+    warning = "the password in --database stands on the command line, where ps shows it: give it by DATABASE_URL or"
+    assert warning in typed.err
+    assert "ps shows it" not in quiet.err
+    assert "-X sasl.password stands on the command line" in kafka.err
+    assert "or by KAFKA_SASL_PASSWORD" in kafka.err
+
+
+def test_properties_come_from_file_then_variable_then_option(ready, topic, path):
+    """Of one property, the last of these wins; each is refused by name where it is wrong."""
+    wrong = ("-X", "security.protocol=WRONG")
+    path.write_text(f"bootstrap.servers={ready['KAFKA_BOOTSTRAP_SERVERS']}\nsecurity.protocol=wrong-too\n")
+    env = {**ready, "KAFKA_BOOTSTRAP_SERVERS": "", "TRADEPIPE_KAFKA_CONFIG": str(path)}
+
+    of_file = door("topics", "create", env=env)
+    of_option = door("topics", "create", *wrong, env=env)
+    right = door("topics", "create", "-X", "security.protocol=plaintext", env=env)
+
+    assert (78, True) == (of_file.code, "wrong-too" in of_file.err), of_file.err
+    assert (78, True) == (of_option.code, "WRONG" in of_option.err), of_option.err
+    assert (0, f"topic {topic} exists already with 4 partitions\n") == right[:2], right.err
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"DATABASE_URL": "x", "DATABASE_URL_FILE": "y"}, "DATABASE_URL and DATABASE_URL_FILE are both set"),
+        ({"DATABASE_URL_FILE": "/missing"}, "DATABASE_URL_FILE: the file '/missing' cannot be read"),
+        ({"DATABASE_URL": "x", "TRADEPIPE_LOG_FORMAT": "xml"}, "it is text or json, not 'xml'"),
+    ],
+)
+def test_a_variable_that_cannot_be_is_a_usage_error(env, message):
+    done = door("migrate", "current", env=env)
+
+    assert 2 == done.code
+    assert message in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("env", "code", "message"),
+    [
+        ({"SCHEMA_REGISTRY_USER": "me"}, 2, "SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD"),
+        ({"SCHEMA_REGISTRY_PASSWORD": CANARY}, 2, "SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD"),
+        ({"SCHEMA_REGISTRY_HEADERS": CANARY}, 2, "it takes NAME: VALUE, a line each"),
+        ({"SCHEMA_REGISTRY_CA_LOCATION": "/missing"}, 78, "/missing"),
+        ({"SCHEMA_REGISTRY_CLIENT_KEY": "/missing"}, 78, "client_cert"),
+        ({"SCHEMA_REGISTRY_PROXY": "ftp://x"}, 78, "proxy"),
+        (
+            {"SCHEMA_REGISTRY_USER": "me", "SCHEMA_REGISTRY_PASSWORD": CANARY, "SCHEMA_REGISTRY_TOKEN": CANARY},
+            78,
+            "basic_auth and bearer_token",
+        ),
+    ],
+)
+def test_who_we_are_to_the_registry_is_checked(env, code, message):
+    done = door("schema", "register", env={"SCHEMA_REGISTRY_URL": f"http://{NOWHERE}", **env})
+
+    assert (code, True) == (done.code, message in done.err.splitlines()[-1]), done.err
+    assert CANARY not in done.err
