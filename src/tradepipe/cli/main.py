@@ -1,17 +1,51 @@
 """`tradepipe`: all commands in one."""
 
-from typing import NoReturn
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import typer
 
 from tradepipe.cli import demo, exits, migrate, produce, schema, sink, topics
 from tradepipe.cli.app import command_line
+from tradepipe.contract.history import current
+from tradepipe.kafka.client import librdkafka
+from tradepipe.postgres.revision import head
 
-app = command_line("Trades from Kafka to PostgreSQL as Avro, each version of each trade exactly once.", completion=True)
+ABOUT = "Trades from Kafka to PostgreSQL as Avro, each version of each trade exactly once."
+
+app = command_line(ABOUT, completion=True)
 app.command("produce")(produce.produce)
-app.command("sink")(sink.sink)
+app.add_typer(sink.app, name="sink")
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(schema.app, name="schema")
 app.add_typer(topics.app, name="topics")
 app.command("demo")(demo.demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(
+            f"tradepipe {version('tradepipe')}\nlibrdkafka {librdkafka()}\n"
+            f"schema version {current().number}\nAlembic head {head()}"
+        )
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "-V",
+        "--version",
+        is_eager=True,
+        callback=_show_version,
+        help="Show the versions of tradepipe, librdkafka, schema and database.",
+    ),
+]
+
+
+@app.callback(help=ABOUT)
+def tradepipe(*, _version: Version = False) -> None:
+    """Take the options that stand before a command."""
 
 
 def run() -> NoReturn:
