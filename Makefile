@@ -20,7 +20,7 @@ demo: $(VENV)/.demo  ## run the whole pipeline on parts that need no server
 	@$(python) -m tradepipe.demo $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests on the embedded parts
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
 	$(python) -m pytest -p tests.no_silent_skips --parts real $(ARGS)
