@@ -51,6 +51,14 @@ def configure(level: str | None, *, usual: str = "info", status: StatusLine | No
         logger.warning("%s", warning)
 
 
+def tell(text: str) -> None:
+    """Say on stderr what a command came to, whatever the level: a line as it stands, or as an event."""
+    if settings().log_format == "json":
+        typer.echo(_Json().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None)), err=True)
+    else:
+        typer.echo(text, err=True)
+
+
 class _OneLine(logging.Formatter):
     converter = staticmethod(time.gmtime)
 

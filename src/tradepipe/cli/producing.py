@@ -170,7 +170,7 @@ class Run:
             typer.echo(f"Sent trade with ID {item.trade.trade_id} and version {item.trade.version}")
 
     def _summary(self, file: FileOfTrades) -> str:
-        read = f"{file.good:,} trades, {file.bad:,} bad records"
+        read = f"{file.good:,} trades, {file.bad:,} bad record{'' if file.bad == 1 else 's'}"
         if file.bad and file.place is not None:
             read += f", which are in {file.place}"
         if self.stopped.is_set():

@@ -13,7 +13,7 @@ import typer
 from tradepipe import metrics
 from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exits import BY_SIGNAL
-from tradepipe.cli.logs import configure
+from tradepipe.cli.logs import configure, tell
 from tradepipe.cli.offsets import GROUP, GroupName, moment
 from tradepipe.cli.offsets import app as offsets
 from tradepipe.cli.options import (
@@ -196,9 +196,9 @@ def _run(sink: Sink, status: StatusLine | None, *, until_end: bool) -> None:
             sink.run(until_end=until_end)
     except TradepipeError:
         if done(counts):
-            typer.echo(summary(counts), err=True)
+            tell(summary(counts))
         raise
-    typer.echo(summary(counts), err=True)
+    tell(summary(counts))
 
 
 @contextmanager
