@@ -114,9 +114,11 @@ def test_of_two_sinks_with_one_group_instance_id_one_says_so(ready):
         with running("sink", env=env) as second:
             loser = eventually(lambda: _refused(first) or _refused(second), within=60)
 
-            assert 78 == loser.end().code
-    assert "Traceback" not in loser.err
-    assert "group.instance.id" in loser.err.splitlines()[-1]
+            done = loser.end()
+
+    assert 78 == done.code
+    assert "Traceback" not in done.err
+    assert "group.instance.id" in done.err.splitlines()[-1]
 
 
 def _refused(process: Running) -> Running | None:
