@@ -69,24 +69,53 @@ def test_the_python_examples_run(parts, here, database, capsys):
     assert "stored=1," in capsys.readouterr().out
 
 
-@pytest.mark.real
-def test_the_commands_run(here, topic, subject):
-    """On the real parts only: the embedded broker has no topics to administer."""
-    (script,) = DOCUMENT.blocks("sh", "tradepipe.migrate")
-    own = {"TRADEPIPE_TOPIC": f"{topic}-new", "TRADEPIPE_SUBJECT": subject}
+@pytest.fixture
+def shell(tmp_path):
+    """Runs a script as a reader would, in a folder of its own."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
-    run = subprocess.run(
-        ["bash", "-euc", here(script)],
-        env={**os.environ, **own, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    def run(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euc", script],
+            env={**os.environ, **environment, "PATH": path},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.real
+def test_the_commands_run(here, topic, subject, shell):
+    """On the real parts only: the embedded broker has no topics to administer."""
+    (script,) = DOCUMENT.blocks("sh", "tradepipe.migrate")
+
+    run = shell(here(script), TRADEPIPE_TOPIC=f"{topic}-new", TRADEPIPE_SUBJECT=subject)
 
     assert 0 == run.returncode, run.stderr
-    assert "970" in run.stdout
+    assert "970" in run.stderr + run.stdout
+
+
+def test_a_file_with_other_headers_is_stored_and_its_bad_line_named(parts, database, topic, subject, shell):
+    (script,) = DOCUMENT.blocks("sh", "fills.csv")
+    (said,) = DOCUMENT.blocks("text", "fills.csv:4")
+    migrate.upgrade(database)
+    with SchemaRegistry(parts.registry_url) as registry:
+        register(registry, subject)
+
+    run = shell(
+        f"set +e; {script}",  # produce ends with 1: it skipped a line
+        KAFKA_BOOTSTRAP_SERVERS=parts.bootstrap_servers,
+        SCHEMA_REGISTRY_URL=parts.registry_url,
+        DATABASE_URL=database,
+        TRADEPIPE_TOPIC=topic,
+        TRADEPIPE_SUBJECT=subject,
+    )
+
+    assert [] == [line for line in said.splitlines() if line not in run.stdout + run.stderr]
 
 
 def test_every_test_the_readme_names_exists():

@@ -223,6 +223,8 @@ def test_a_server_that_takes_no_writes_now_is_away(database):
         'FATAL:  unrecognized configuration parameter "nope"',
         'FATAL:  database "d" is not currently accepting connections',
         "fe_sendauth: no password supplied",
+        'invalid sslmode value: "maybe"',
+        'invalid port number: "99999"',
         "server does not support SSL, but SSL was required",
         "SSL error: certificate verify failed",
         'Connection refused\nconnection to server at "i", port 5432 failed: FATAL:  role "u" does not exist',

@@ -170,7 +170,9 @@ class Run:
             typer.echo(f"Sent trade with ID {item.trade.trade_id} and version {item.trade.version}")
 
     def _summary(self, file: FileOfTrades) -> str:
-        read = f"{file.good:,} trades, {file.bad:,} bad record{'' if file.bad == 1 else 's'}"
+        read = (
+            f"{file.good:,} trade{'' if file.good == 1 else 's'}, {file.bad:,} bad record{'' if file.bad == 1 else 's'}"
+        )
         if file.bad and file.place is not None:
             read += f", which are in {file.place}"
         if self.stopped.is_set():
@@ -220,3 +222,7 @@ def _after(file: FileOfTrades, checked: bool) -> str:
         f"{before}mend it and run it again, each version of a trade is stored once, "
         "or skip such records by --on-error skip"
     )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -9,6 +9,7 @@ server of another language that is just starting up counts as misconfigured
 when it refuses the very first connection.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -93,6 +94,7 @@ LASTING_REFUSALS: Final = (
     "invalid connection option",
     "authentication method",
     "invalid dsn",
+    "invalid port number",
 )
 """Why libpq itself gives up on a connection, without a `FATAL` and without a chance for the next attempt."""
 
@@ -200,10 +202,16 @@ def _without_sqlstate(cause: psycopg2.Error, connected_before: bool) -> FailureC
     return FailureClass.BUG
 
 
+_INVALID_OPTION: Final = re.compile(r"invalid \w+ value: ")
+"""How libpq words a value that an option of the URL cannot have, such as `sslmode=maybe`."""
+
+
 def _is_lasting(message: str) -> bool:
     """Whether any of the hosts turned us away for good."""
     fatal = (line for line in message.splitlines() if "FATAL:" in line)
-    return any(not _holds(line, PASSING_FATALS) for line in fatal) or _holds(message, LASTING_REFUSALS)
+    if any(not _holds(line, PASSING_FATALS) for line in fatal):
+        return True
+    return _holds(message, LASTING_REFUSALS) or _INVALID_OPTION.search(message) is not None
 
 
 def _holds(text: str, parts: tuple[str, ...]) -> bool:
