@@ -1,13 +1,28 @@
 """The parts, and what a test takes of them."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Any
 
 import pytest
 
 from tests.parts import Parts
+
+CANARY = "canary-27k"
+"""The password in every database URL of these tests; a test in which anybody prints or logs it fails."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Look through all that was printed and logged for the canary."""
+    report = yield
+    if any(CANARY in text for _, text in report.sections):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid}: the password of a database was printed or logged: see {CANARY} in what it said"
+        )
+    return report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,9 +62,9 @@ def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
 
 @pytest.fixture
 def database(parts: Parts) -> Iterator[str]:
-    """The URL of an empty database of the test's own."""
+    """The URL of an empty database of the test's own, with the canary for a password: the server asks for none."""
     name = f"test_{uuid.uuid4().hex}"
-    yield parts.postgres.start().create_database(name)
+    yield parts.postgres.start().create_database(name).replace("postgres@", f"postgres:{CANARY}@")
     parts.postgres.start().drop_database(name)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import psycopg2
 
+from tests.conftest import CANARY
 from tests.eventually import eventually
 
 
@@ -27,7 +28,12 @@ def door(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 60
     done = subprocess.run(
         _command(name, arguments), env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return _checked(Done(done.returncode, done.stdout, done.stderr))
+
+
+def _checked(done: Done) -> Done:
+    assert CANARY not in done.out + done.err, "a command told the password of the database"
+    return done
 
 
 class Running:
@@ -51,9 +57,9 @@ class Running:
     def end(self, within: float = 25) -> Done:
         """Wait until it has ended; what is read of `stdout` before may be missing."""
         if self.stdout.closed:
-            return Done(self._process.wait(within), "", self.err)
+            return _checked(Done(self._process.wait(within), "", self.err))
         out, _ = self._process.communicate(timeout=within)
-        return Done(self._process.returncode, out, self.err)
+        return _checked(Done(self._process.returncode, out, self.err))
 
 
 @contextmanager
