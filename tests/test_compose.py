@@ -43,6 +43,13 @@ def test_it_has_the_parts_what_sets_them_up_and_the_stages():
     assert ["producer", "sink"] == STAGES
 
 
+def test_only_the_stages_can_be_left_out_and_by_default_they_are_not():
+    profiles = {name: service["profiles"] for name, service in services().items() if "profiles" in service}
+
+    assert {name: ["pipeline"] for name in STAGES} == profiles
+    assert "COMPOSE_PROFILES=pipeline" in (FILE.parent / ".env").read_text().splitlines()
+
+
 def test_the_images_are_those_the_tests_run_on():
     assert f"apache/kafka:{downloads.KAFKA_VERSION}" == services()["kafka"]["image"]
     assert f"apicurio/apicurio-registry:{downloads.REGISTRY_VERSION}" == services()["registry"]["image"]
