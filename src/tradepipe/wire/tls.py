@@ -40,8 +40,9 @@ def _trusting(ca_location: Location | None) -> ssl.SSLContext:
         try:
             return httpx.create_ssl_context()
         except OSError as error:  # SSL's own errors among them
-            given = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")
-            raise Misconfigured(f"SSL_CERT_FILE={given!r} cannot be used: {_told(error)}") from error
+            raise Misconfigured(
+                f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be used: {_told(error)}"
+            ) from error
     path = _readable("ca_location", ca_location)
     try:
         if path.is_dir():
