@@ -5,7 +5,7 @@ import json
 import httpx
 import psycopg2
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from tests.embedded.programs import ask, program
 from tests.eventually import eventually
@@ -126,7 +126,15 @@ def produce(kafka, topic):
 
 def watermarks(kafka, topic):
     consumer = Consumer({**kafka, "group.id": "watermarks", "log_level": 0})
+
+    def answered():
+        """None while the broker that has just come back does not lead the partition yet."""
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+        except KafkaException:
+            return None
+
     try:
-        return eventually(lambda: consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10), within=30)
+        return eventually(answered, within=30)
     finally:
         consumer.close()
