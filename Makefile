@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-real check bench parts clean
+.PHONY: help demo test test-real check lint bench parts clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,16 +20,18 @@ demo: $(VENV)/.demo  ## run the whole pipeline on parts that need no server
 	@$(python) -m tradepipe.demo $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests on the embedded parts
-	$(python) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(python) -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
 	$(python) -m pytest -p tests.no_silent_skips --parts real $(ARGS)
 
-check: $(VENV)/.dev  ## lint, types, and the tests that need no parts
+check: lint  ## lint, types, and the tests that need no parts
+	$(python) -m pytest -q -p tests.without_parts
+
+lint: $(VENV)/.dev  ## lint and types alone
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
-	$(python) -m pytest -q -p tests.without_parts
 
 bench: $(VENV)/.java  ## measure codec and sink on the real parts
 	$(python) -m benchmarks.codec

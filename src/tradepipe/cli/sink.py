@@ -180,7 +180,8 @@ def sink(
             on_stored=printer if verbose else None,
         )
         printer.sink = storing
-        with storing, _served(storing, metrics_host, metrics_port, status):
+        stopping = Stopping(storing.stop, "stopping: the batch in hand is finished first")
+        with storing, stopping, _served(storing, metrics_host, metrics_port, status):
             _run(storing, None if verbose else status, until_end=until_end)
     if printer.is_cut:
         raise typer.Exit(BY_SIGNAL + SIGPIPE)
@@ -192,7 +193,7 @@ def _run(sink: Sink, status: StatusLine | None, *, until_end: bool) -> None:
     progress = _progress(sink, status) if status else nullcontext()
     _spare_garbage_collection()
     try:
-        with Stopping(sink.stop, "stopping: the batch in hand is finished first"), progress:
+        with progress:
             sink.run(until_end=until_end)
     except TradepipeError:
         if done(counts):
