@@ -1,0 +1,193 @@
+"""Letters and markers are read as they were written, whatever the refused record holds."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Code, Refusal, Violation
+from tradepipe.kafka import dead_letters
+from tradepipe.kafka.dead_letters import Foreign, Letter, Marker, Origin
+
+REFUSED = Record("trades", 3, 42, b"T1", b"\x00\x00", 1_750_000_000_000, (("traceparent", b"\xff"), ("empty", None)))
+VIOLATIONS = (Violation(Code.VERSION, "version is 0"), Violation("ODD", "odd, \u201cyes\u201d"))
+REFUSAL = Refusal(REFUSED, VIOLATIONS, 7)
+
+
+def laid(headers, *, key=b"T1", value=b"\x00\x00", offset=5):
+    """A record of the dead-letter topic."""
+    return Record("trades.dlq", 1, offset, key, value, 1_750_000_009_000, tuple(headers))
+
+
+def letter(refusal, **options):
+    written = dead_letters.headers(refusal, **{"topic_id": "id-1", "group": "checkers", **options})
+    return laid(written, key=refusal.record.key, value=refusal.record.value)
+
+
+def test_a_letter_gives_the_refusal_back():
+    read = dead_letters.read(letter(REFUSAL))
+
+    assert isinstance(read, Letter)
+    assert (REFUSAL, "id-1", "checkers", "validator", 0) == (
+        read.refusal,
+        read.topic_id,
+        read.group,
+        read.stage,
+        read.replays,
+    )
+    assert Origin("trades", "id-1", 3, 42) == read.origin
+
+
+def test_the_headers_of_the_refused_record_come_first_and_unchanged():
+    assert REFUSED.headers == letter(REFUSAL).headers[:2]
+
+
+def test_what_is_not_known_stays_unknown():
+    refusal = Refusal(Record("trades", 0, 0, None, None), (Violation(Code.EMPTY, "no value"),))
+
+    read = dead_letters.read(letter(refusal, topic_id=None))
+
+    assert (refusal, None) == (read.refusal, read.topic_id)
+
+
+def test_a_letter_that_was_put_back_as_it_was_is_a_letter_of_its_own():
+    """Its original headers look like ours; their number tells them apart."""
+    first = letter(REFUSAL)
+    again = Refusal(first._replace(topic="other"), (Violation(Code.FRAMING, "no frame"),))
+
+    read = dead_letters.read(letter(again))
+
+    assert again == read.refusal
+
+
+def test_the_names_of_kafka_connect_are_there_too():
+    told = {name: value.decode() for name, value in letter(REFUSAL).headers if name.startswith("__connect.errors.")}
+
+    assert {
+        "__connect.errors.topic": "trades",
+        "__connect.errors.partition": "3",
+        "__connect.errors.offset": "42",
+        "__connect.errors.connector.name": "checkers",
+        "__connect.errors.task.id": "0",
+        "__connect.errors.stage": "TRANSFORMATION",
+        "__connect.errors.class.name": "tradepipe.Validator",
+        "__connect.errors.exception.class.name": "VERSION",
+        "__connect.errors.exception.message": "VERSION: version is 0; ODD: odd, \u201cyes\u201d",
+    } == told
+
+
+@pytest.mark.parametrize("code", [Code.EMPTY, Code.FRAMING, Code.UNKNOWN_SCHEMA, Code.UNDECODABLE])
+def test_what_could_not_be_decoded_is_told_as_a_matter_of_the_converter(code):
+    told = dict(letter(Refusal(REFUSED, (Violation(code, "bad"),))).headers)
+
+    assert b"VALUE_CONVERTER" == told["__connect.errors.stage"]
+
+
+def test_a_letter_of_kafka_connect_is_read_as_far_as_its_names_allow():
+    names = {
+        "topic": b"trades",
+        "partition": b"1",
+        "offset": b"9",
+        "connector.name": b"jdbc",
+        "stage": b"VALUE_CONVERTER",
+        "exception.class.name": b"org.apache.kafka.connect.errors.DataException",
+        "exception.message": b"Unknown magic byte!",
+    }
+    record = laid([("mine", b"1"), *((f"__connect.errors.{name}", value) for name, value in names.items())])
+
+    read = dead_letters.read(record)
+
+    original = Record("trades", 1, 9, record.key, record.value, None, (("mine", b"1"),))
+    violation = Violation("org.apache.kafka.connect.errors.DataException", "Unknown magic byte!")
+    assert Letter(record, Refusal(original, (violation,)), None, "jdbc", "VALUE_CONVERTER", "", 0) == read
+
+
+def test_a_marker_names_what_was_replayed():
+    read = dead_letters.read(letter(REFUSAL))
+
+    mark = laid(dead_letters.marker(read, 2), value=None, offset=6)
+
+    assert Marker(mark, read.origin, 2) == dead_letters.read(mark)
+
+
+def test_a_refused_record_that_pretends_to_be_a_marker_is_a_letter():
+    forged = REFUSED._replace(value=None, headers=(("tradepipe.dlq.replayed", b'["trades", "id-1", 3, 41]'),))
+
+    assert forged == dead_letters.read(letter(Refusal(forged, VIOLATIONS))).refusal.record
+
+
+def test_the_count_of_replays_is_kept_in_a_letter_and_taken_off_what_is_forwarded():
+    replayed = REFUSED._replace(headers=(("a", b"1"), ("tradepipe.replays", b"3"), ("b", None)))
+
+    assert 3 == dead_letters.read(letter(Refusal(replayed, VIOLATIONS))).replays
+    assert (("a", b"1"), ("b", None)) == dead_letters.forwarded(replayed.headers)
+
+
+def test_only_our_texts_are_shortened_for_room():
+    long = Refusal(REFUSED._replace(value=b"v" * 5_000), (Violation(Code.VERSION, "long " * 50_000),), 7)
+
+    tight = letter(long, room=8_000)
+
+    read = dead_letters.read(tight)
+    assert dead_letters.size(long.record, tight.headers) <= 8_000
+    assert (long.record, long.codes) == (read.refusal.record, read.refusal.codes)
+    assert read.refusal.details[0].startswith("long long")
+    assert read.refusal.details[0].endswith("…")
+
+
+def test_without_any_room_a_letter_still_says_where_it_comes_from():
+    read = dead_letters.read(letter(REFUSAL, room=0))
+
+    assert (REFUSED, ("VERSION", "ODD"), ("…", "…")) == (read.refusal.record, read.refusal.codes, read.refusal.details)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("headers", b"1000"),
+        ("headers", b"-1"),
+        ("partition", b"\xd9\xa3"),
+        ("offset", None),
+        ("codes", b"["),
+        ("codes", b"[]"),
+        ("details", b'["one"]'),
+    ],
+)
+def test_a_letter_of_ours_that_is_broken_is_read_by_the_names_of_connect(name, value):
+    record = letter(REFUSAL)
+    broken = tuple((n, value if n == f"tradepipe.dlq.{name}" else v) for n, v in record.headers)
+
+    read = dead_letters.read(record._replace(headers=broken))
+
+    assert ("", ("VERSION",)) == (read.version, read.refusal.codes)
+
+
+_names = st.sampled_from(
+    [
+        *(name for name, _ in dead_letters.headers(REFUSAL, topic_id="id", group="g")),
+        "tradepipe.dlq.replayed",
+        "tradepipe.dlq.replays",
+        "tradepipe.replays",
+    ]
+)
+_values = (
+    st.none() | st.binary(max_size=20) | st.sampled_from([b"0", b"3", b"[]", b'["a"]', json.dumps(["t", "", 1, 2])])
+)
+_values = _values.map(lambda value: value.encode() if isinstance(value, str) else value)
+
+
+@given(st.lists(st.tuples(_names, _values), max_size=12), st.none() | st.binary(max_size=3))
+def test_any_record_is_read_as_something(headers, value):
+    read = dead_letters.read(laid(headers, value=value))
+
+    assert isinstance(read, (Letter, Marker, Foreign))
+
+
+@given(st.lists(st.tuples(_names, _values), max_size=6), st.lists(st.tuples(st.text(), st.text()), min_size=1))
+def test_any_refusal_survives_the_way(headers, violations):
+    record = REFUSED._replace(headers=tuple(headers))
+    refusal = Refusal(record, tuple(Violation(code, detail) for code, detail in violations))
+
+    assert refusal == dead_letters.read(letter(refusal)).refusal
