@@ -11,34 +11,57 @@ from typing import Final
 
 KAFKA_VERSION: Final = "4.1.0"
 REGISTRY_VERSION: Final = "3.3.3"
+AVRO_VERSION: Final = "1.12.1"
+SERDES_VERSION: Final = "2.6.13.Final"
+COMPILER_VERSION: Final = "3.44.0"
+
+PEER: Final = (
+    f"org.apache.avro:avro:{AVRO_VERSION}",
+    f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
+    f"io.apicurio:apicurio-registry-serdes-avro-serde:{SERDES_VERSION}",
+    # Eclipse's compiler: the Java that runs the parts may be one without a compiler.
+    f"org.eclipse.jdt:ecj:{COMPILER_VERSION}",
+)
+"""What other people's Java programs on the same topic are made of."""
 
 CACHE: Final = Path(__file__).resolve().parents[2] / ".cache" / "parts"
 
-_POM: Final = f"""
+_POM: Final = """
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>tradepipe</groupId>
-  <artifactId>kafka</artifactId>
+  <artifactId>parts</artifactId>
   <version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
-      <version>{KAFKA_VERSION}</version>
-    </dependency>
-  </dependencies>
+  <dependencies>{}</dependencies>
 </project>
+"""
+_DEPENDENCY: Final = """
+    <dependency>
+      <groupId>{}</groupId>
+      <artifactId>{}</artifactId>
+      <version>{}</version>
+    </dependency>
 """
 
 
 def kafka() -> Path:
     """The folder of Apache Kafka's jars."""
-    return _kept(f"kafka-{KAFKA_VERSION}", _fetch_kafka)
+    return _kept(
+        f"kafka-{KAFKA_VERSION}", lambda folder: _fetch_jars(folder, f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}")
+    )
 
 
 def registry() -> Path:
     """The folder of Apicurio Registry, with its `quarkus-run.jar`."""
     return _kept(f"registry-{REGISTRY_VERSION}", _fetch_registry)
+
+
+def peer() -> Path:
+    """The folder of the jars of `PEER`."""
+    return _kept(
+        f"peer-{AVRO_VERSION}-{KAFKA_VERSION}-{SERDES_VERSION}-{COMPILER_VERSION}",
+        lambda folder: _fetch_jars(folder, *PEER),
+    )
 
 
 def _kept(name: str, fetch: Callable[[Path], None]) -> Path:
@@ -56,8 +79,9 @@ def _kept(name: str, fetch: Callable[[Path], None]) -> Path:
     return target
 
 
-def _fetch_kafka(folder: Path) -> None:
-    (folder / "pom.xml").write_text(_POM)
+def _fetch_jars(folder: Path, *artifacts: str) -> None:
+    """The jars of Maven artifacts, and all these need: one version of each."""
+    (folder / "pom.xml").write_text(_POM.format("".join(_DEPENDENCY.format(*each.split(":")) for each in artifacts)))
     _maven(folder, "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'whole'}")
 
 
