@@ -37,6 +37,14 @@ def test_a_database_may_have_any_name():
         assert [("Trades & more",)] == ask(url, "SELECT current_database()")
 
 
+def test_a_database_may_be_a_copy_of_another():
+    with Postgres() as postgres:
+        ask(postgres.create_database("one"), "CREATE TABLE held AS SELECT 7 AS number; COMMIT; SELECT 1")
+        url = postgres.create_database("two", template="one")
+
+        assert [(7,)] == ask(url, "SELECT number FROM held")
+
+
 def test_a_stopped_server_keeps_its_data_and_its_address():
     with Postgres() as postgres:
         url = postgres.create_database("kept")

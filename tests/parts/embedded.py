@@ -3,6 +3,7 @@
 import confluent_kafka
 
 from tradepipe.embedded.binaries import Binaries
+from tradepipe.embedded.broker import QUICK_CONSUMER
 from tradepipe.embedded.stack import Stack
 
 
@@ -10,9 +11,7 @@ class EmbeddedParts(Stack):
     """The stack that ships in the package."""
 
     is_real = False
-    # The mock holds a fetch for the whole wait, also when records arrive: 500 ms by default. By the classic group
-    # protocol it forgets a member that left only when its session times out; by the new one at once.
-    client_settings = {"fetch.wait.max.ms": 10, "group.protocol": "consumer"}  # noqa: RUF012 - nobody writes it
+    client_settings = QUICK_CONSUMER
 
     @property
     def postgres_url(self) -> str:

@@ -10,6 +10,15 @@ import confluent_kafka
 DEFAULT_PARTITIONS: Final = 4
 """What librdkafka gives a topic that is created by its first use."""
 
+QUICK_CONSUMER: Final = {"fetch.wait.max.ms": 10, "group.protocol": "consumer"}
+"""
+What a consumer on this broker should be given.
+
+A fetch takes the whole wait, also when records arrive, which is 500 ms by
+default. By the classic group protocol a member that left is forgotten only when
+its session times out; by the new one at once.
+"""
+
 _ALL_BROKERS: Final = -1
 
 

@@ -86,9 +86,10 @@ class Postgres:
             self._server.stop(_STOP_SIGNALS[mode])
             self._server = None
 
-    def create_database(self, name: str) -> str:
-        """The URL of a new, empty database."""
-        self._administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """The URL of a new database: empty, or a copy of another one that nobody is connected to."""
+        names = sql.Identifier(name), sql.Identifier(template)
+        self._administer(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
         return self._url_of(name)
 
     def drop_database(self, name: str) -> None:
