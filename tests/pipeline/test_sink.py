@@ -17,6 +17,7 @@ from tradepipe import (
     SchemaNotRegistered,
     TopicUnusable,
     UnsupportedSchema,
+    Violation,
 )
 from tradepipe.contract import samples
 from tradepipe.contract.history import current
@@ -122,6 +123,33 @@ def test_each_stored_trade_is_told_behind_its_commit(pipeline, some_trades):
     pipeline.store(on_stored=lambda stored: told.extend(stored.trades))
 
     assert sorted(trades) == sorted(told)
+
+
+def test_a_rule_of_the_users_own_refuses_what_it_finds(pipeline, some_trades):
+    first, *others = pipeline.publish(some_trades(20))
+
+    counts = pipeline.store(rules=[lambda trade: [Violation("FIRST", "it is")] if trade == first else []])
+
+    assert (sorted(others), Counter(FIRST=1)) == (pipeline.stored(), counts.refused)
+    assert [(["FIRST"], ["it is"])] == [(row.codes, row.details) for row in pipeline.refused()]
+
+
+def test_a_rule_that_raises_stops_the_sink_with_nothing_of_its_batch(pipeline, some_trades):
+    pipeline.publish(some_trades(20))
+
+    with pytest.raises(Misconfigured, match="ZeroDivisionError"):
+        pipeline.store(rules=[lambda trade: 1 // 0])
+
+    assert ([], []) == (pipeline.stored(), pipeline.refused())
+    assert {0} == set(pipeline.next_offsets().values())
+
+
+def test_a_record_whose_key_is_not_its_trade_id_is_refused_or_accepted(pipeline, some_trades):
+    (trade,) = some_trades(1)
+    pipeline.publish_bytes([(b"other", pipeline.serialize(trade))])
+
+    assert Counter(RECORD_KEY=1) == pipeline.store().refused
+    assert 1 == pipeline.store(group="lenient", record_key="accept").stored
 
 
 def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):

@@ -14,7 +14,7 @@ from tradepipe import metrics
 from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exits import BY_SIGNAL
 from tradepipe.cli.logs import configure, tell
-from tradepipe.cli.offsets import GROUP, GroupName, moment
+from tradepipe.cli.offsets import GROUP, GroupName
 from tradepipe.cli.offsets import app as offsets
 from tradepipe.cli.options import (
     SUBJECT,
@@ -28,78 +28,36 @@ from tradepipe.cli.options import (
     Topic,
     kafka_config,
 )
+from tradepipe.cli.rules import rules as loaded
 from tradepipe.cli.serving import Serving, awaited
 from tradepipe.cli.shared import registry_at
+from tradepipe.cli.stage_options import (
+    Begin,
+    KeyOfRecord,
+    MaxRefused,
+    MetricsHost,
+    MetricsPort,
+    Rules,
+    Unknown,
+    UntilEnd,
+    share,
+)
+from tradepipe.cli.stage_options import start as begin
 from tradepipe.cli.stopping import Stopping
 from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.contract.history import current
 from tradepipe.errors import TradepipeError
 from tradepipe.pipeline.account import Counts
 from tradepipe.pipeline.ceiling import SHARE
-from tradepipe.pipeline.intake import Start
 from tradepipe.pipeline.sink import Sink
 from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.revision import head
-from tradepipe.wire.admission import UnknownFields
 
 BATCH_ROWS: Final = 5_000
-OFF: Final = "off"
 
-UntilEnd = Annotated[
-    bool,
-    typer.Option("--until-end", envvar="TRADEPIPE_UNTIL_END", help="End when all is stored that the topic holds now."),
-]
-Begin = Annotated[
-    str,
-    typer.Option(
-        "--start",
-        envvar="TRADEPIPE_START",
-        metavar="WHERE",
-        help="Where a group that is new begins: earliest, latest, or a time such as 2025-06-01T08:00:00Z.",
-    ),
-]
 BatchRows = Annotated[
     int,
     typer.Option("--batch-rows", envvar="TRADEPIPE_BATCH_ROWS", metavar="N", min=1, help="Records in one transaction."),
-]
-MaxRefused = Annotated[
-    str,
-    typer.Option(
-        "--max-refused",
-        envvar="TRADEPIPE_MAX_REFUSED",
-        metavar="SHARE|off",
-        help="Stop when more of a partition's last 1000 records than this would be refused.",
-    ),
-]
-Unknown = Annotated[
-    UnknownFields,
-    typer.Option(
-        "--unknown-fields",
-        envvar="TRADEPIPE_UNKNOWN_FIELDS",
-        metavar="stop|drop",
-        help="At a newer schema whose fields this build cannot hold: stop, or drop them for ever.",
-    ),
-]
-MetricsPort = Annotated[
-    int | None,
-    typer.Option(
-        "--metrics-port",
-        envvar="TRADEPIPE_METRICS_PORT",
-        metavar="PORT",
-        min=0,
-        max=65535,
-        help="Serve /metrics for Prometheus, /livez and /readyz; 0 takes a free port and tells it.",
-        show_default=False,
-    ),
-]
-MetricsHost = Annotated[
-    str,
-    typer.Option(
-        "--metrics-host",
-        envvar="TRADEPIPE_METRICS_HOST",
-        metavar="ADDRESS",
-        help="On which address to serve them; 0.0.0.0 for all of this machine's.",
-    ),
 ]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", envvar="TRADEPIPE_VERBOSE", help="Print each trade that is stored.")
@@ -150,6 +108,8 @@ def sink(
     batch_rows: BatchRows = BATCH_ROWS,
     max_refused: MaxRefused = str(SHARE),
     unknown_fields: Unknown = "stop",
+    rules: Rules = None,
+    record_key: KeyOfRecord = "refuse",
     properties: Properties = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
@@ -173,10 +133,12 @@ def sink(
             topic=topic,
             group=group,
             subject=subject,
-            start=_start(start),
+            start=begin(start),
             batch_rows=batch_rows,
-            max_refused=_share(max_refused),
+            max_refused=share(max_refused),
             unknown_fields=unknown_fields,
+            rules=loaded(rules),
+            record_key=record_key,
             on_stored=printer if verbose else None,
         )
         printer.sink = storing
@@ -280,29 +242,3 @@ def summary(counts: Counts) -> str:
     """What a sink did, the refused by their first code."""
     codes = ", ".join(f"{code} {number:,}" for code, number in counts.refused.most_common())
     return so_far(counts) + (f": {codes}" if codes else "")
-
-
-def _start(text: str) -> Start:
-    if text == "earliest":
-        return "earliest"
-    if text == "latest":
-        return "latest"
-    if (time := moment(text)) is not None:
-        return time
-    raise typer.BadParameter(
-        f"it is earliest, latest, or a time such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
-    )
-
-
-def _share(text: str) -> float | None:
-    if text == OFF:
-        return None
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 < share < 1:
-        raise typer.BadParameter(
-            f"it is a share above 0 and below 1, or {OFF}, not {text!r}", param_hint="'--max-refused'"
-        )
-    return share

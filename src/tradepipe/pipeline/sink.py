@@ -5,11 +5,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from tradepipe.errors import Away, Misconfigured, RegistryAway, SchemaNotRegistered
+from tradepipe.errors import Away, Misconfigured, RegistryAway
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topics
@@ -20,7 +20,8 @@ from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.end import End
 from tradepipe.pipeline.ends import Ends
 from tradepipe.pipeline.intake import Intake, Start
-from tradepipe.pipeline.judge import Judge
+from tradepipe.pipeline.judge import Judge, RecordKey, Rule
+from tradepipe.pipeline.subject import require_subject
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
 from tradepipe.postgres.batch import Batch, Stored
 from tradepipe.postgres.engine import engine
@@ -94,6 +95,13 @@ class Sink:
         unknown_fields: "stop" at a schema version that has more than this build
             can hold, or "drop" what it has more.
 
+        rules: of the user's own, beside ours: functions from a `Trade` to a list
+            or tuple of `Violation`; pure, so that a replay is judged as the
+            first time was.
+
+        record_key: "refuse" a record whose Kafka key is not its trade_id, or
+            "accept" it: it may be out of order with the trade's other versions.
+
         on_stored: called with each batch behind its commit, in the thread of
             `run`; it must not take long.
 
@@ -114,6 +122,8 @@ class Sink:
         batch_rows: int = 5_000,
         max_refused: float | None = SHARE,
         unknown_fields: UnknownFields = "stop",
+        rules: Sequence[Rule] = (),
+        record_key: RecordKey = "refuse",
         on_stored: Callable[[Stored], None] | None = None,
     ) -> None:
         if batch_rows < 1:
@@ -126,8 +136,9 @@ class Sink:
         self._subject = subject
         self._topics = Topics(kafka)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
+        judge = Judge(deserializer, rules, record_key)
         self._consumer = Consumer(kafka, topic=topic, group=group)
-        self._intake = Intake(self._consumer, self._topics, Judge(deserializer), topic=topic, start=start)
+        self._intake = Intake(self._consumer, self._topics, judge, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._engine = engine(database, application_name=f"tradepipe-sink/{owner}")
         self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused))
@@ -232,7 +243,7 @@ class Sink:
             self._registry.close()
 
     def _open(self, until_end: bool) -> None:
-        self._patiently(self._require_subject)
+        self._patiently(lambda: require_subject(self._registry, self._subject))
         described = self._patiently(lambda: self._topics.describe(self._topic))
         self._patiently(lambda: self._topics.require_uncompacted(self._topic))
         if until_end:
@@ -355,13 +366,6 @@ class Sink:
 
     def _finished(self) -> bool:
         return self._end is not None and self._end.reached and not self._writer.busy and not self._intake.held
-
-    def _require_subject(self) -> None:
-        if not self._registry.versions(self._subject):
-            raise SchemaNotRegistered(
-                f"the registry at {self._registry.url} has no subject {self._subject}, so no record could be decoded; "
-                f"register the schema: python -m tradepipe.schema register --subject {self._subject}"
-            )
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """The answer of a part, however long it is away."""
