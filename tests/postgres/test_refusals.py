@@ -1,11 +1,17 @@
 """Records that were not stored, kept."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, count, refusal
+from tradepipe.contract.kept import Selection
+from tradepipe.contract.record import Record
 from tradepipe.contract.refusal import Violation
+from tradepipe.errors import DatabaseBehind
 from tradepipe.postgres import refusals
+from tradepipe.postgres.engine import engine
 from tradepipe.postgres.tables import TRADE_REFUSALS
 
 
@@ -81,3 +87,124 @@ def test_a_range_may_begin_before_the_log(connection):
     record(connection, refusal(0))
 
     assert [0] == between(connection, -1_000, 1)
+
+
+AT = datetime(2025, 6, 1, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def some(connection):
+    """Six refusals that differ in all a selection can ask for, one of them replayed."""
+    given = [
+        refusal(0, code="VERSION"),
+        refusal(1, code="BOOK_ID"),
+        refusal(2)._replace(violations=(Violation("VERSION", "a"), Violation("BOOK_ID", "b"))),
+        refusal(3, partition=1),
+        refusal(4, partition=1)._replace(record=Record("others", 1, 4, b"T1", None)),
+        refusal(5)._replace(record=Record(TOPIC, 0, 5, None, b"\x00..T1..")),
+    ]
+    record(connection, *given)
+    with connection.begin():
+        for hour in range(6):
+            moved = {"refused_at": AT + timedelta(hours=hour), "replayed_at": AT if hour == 1 else None}
+            connection.execute(update(TRADE_REFUSALS).where(TRADE_REFUSALS.columns.offset == hour).values(moved))
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(),
+        Selection(replayed=True),
+        Selection(codes=("BOOK_ID",), replayed=True),
+        Selection(codes=("VERSION", "BAD")),
+        Selection(since=AT + timedelta(hours=3)),
+        Selection(until=AT + timedelta(hours=3)),
+        Selection(topics=("others", "more")),
+        Selection(partitions=(1,)),
+        Selection(first=2, last=4),
+        Selection(place=(TOPIC, 1, 3)),
+        Selection(place=(TOPIC, 0, 1), replayed=True),
+        Selection(trade_id="T1"),
+        Selection(trade_id="T1", partitions=(0,)),
+        Selection(codes=("NONE",)),
+    ],
+    ids=str,
+)
+def test_the_table_finds_what_a_selection_takes(connection, some, selection):
+    everything = refusals.newest(connection, Selection(replayed=True), None)
+
+    found = refusals.newest(connection, selection, None)
+
+    assert 6 == len(everything)
+    assert [kept for kept in everything if selection.takes(kept)] == found
+    assert len(found) == refusals.count(connection, selection)
+
+
+def test_the_newest_are_told_with_the_newest_last(connection, some):
+    assert [4, 5] == [kept.record.offset for kept in refusals.newest(connection, Selection(), 2)]
+
+
+def test_pages_come_one_behind_the_other(connection, some):
+    first = refusals.page(connection, Selection(), None, 3)
+    second = refusals.page(connection, Selection(), first[-1].identity, 3)
+
+    assert [("others", 4), (TOPIC, 0), (TOPIC, 2)] == [(kept.record.topic, kept.record.offset) for kept in first]
+    assert [5, 3] == [kept.record.offset for kept in second]
+    assert [] == refusals.page(connection, Selection(), second[-1].identity, 3)
+
+
+def test_what_was_kept_is_read_as_it_was(connection):
+    record(connection, refusal(3))
+
+    (kept,) = refusals.newest(connection, Selection(), None)
+
+    assert (refusal(3), TOPIC_ID, GROUP, 0, None) == (
+        kept.refusal,
+        kept.topic_id,
+        kept.group,
+        kept.replays,
+        kept.replayed_at,
+    )
+
+
+def test_what_is_refused_again_has_one_more_attempt_and_its_new_reasons(connection):
+    record(connection, refusal(3), refusal(4))
+    kept = refusals.newest(connection, Selection(), None)
+    connection.rollback()
+
+    with connection.begin():
+        refusals.refused_again(connection, [(kept[0], refusal(3, code="NEW", detail="nul \0 in it"))])
+
+    again = refusals.newest(connection, Selection(), None)
+    assert [1, 0] == [each.replays for each in again]
+    assert (("NEW",), ("nul \\x00 in it",)) == (again[0].refusal.codes, again[0].refusal.details)
+    assert (kept[0].refused_at, kept[1]) == (again[0].refused_at, again[1])
+
+
+def test_only_what_is_still_as_it_was_read_is_locked(connection):
+    record(connection, refusal(3), refusal(4), refusal(5))
+    kept = refusals.newest(connection, Selection(), None)
+    connection.rollback()
+    with connection.begin():
+        refusals.replayed(connection, [kept[0].identity])
+        refusals.refused_again(connection, [(kept[1], refusal(4))])
+
+    assert {kept[2].identity} == refusals.lock(connection, kept)
+
+
+def test_what_another_transaction_has_locked_is_left_to_it(connection, migrated):
+    record(connection, refusal(3), refusal(4))
+    kept = refusals.newest(connection, Selection(), None)
+    connection.rollback()
+    with engine(migrated, application_name="other").connect() as other, other.begin():
+        refusals.lock(other, kept[:1])
+
+        assert {kept[1].identity} == refusals.lock(connection, kept)
+
+
+def test_a_database_without_tables_says_how_to_make_them(database):
+    with (
+        pytest.raises(DatabaseBehind, match="python -m tradepipe.migrate upgrade"),
+        refusals.shelf(database, seconds=5),
+    ):
+        pass

@@ -1,11 +1,34 @@
 """Records that were not stored, kept with their bytes and all that speaks against them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
-from tradepipe.contract.refusal import Refusal
+from tradepipe.contract.kept import Identity, Kept, Selection
+from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Refusal, Violation
+from tradepipe.postgres.deadline import Deadline
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.failures import translated
+from tradepipe.postgres.revision import require_revision
 from tradepipe.postgres.tables import TRADE_REFUSALS
 
 
@@ -21,6 +44,116 @@ def between(
     """The offsets from `first` up to, but without, `end` at which a partition's records were refused, in order."""
     place = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
     return list(connection.scalars(_BETWEEN, {**place, "first": first, "end": end}))
+
+
+@contextmanager
+def shelf(database: str, *, seconds: float) -> Iterator[Connection]:
+    """
+    A transaction on a connection of its own, to look at what is kept; cut off after `seconds`.
+
+    Raises:
+        DatabaseAway: PostgreSQL is not reachable now.
+
+        Misconfigured: the URL, the credentials or the revision are wrong.
+    """
+    chosen = engine(database, application_name="tradepipe-dlq", connect_timeout=seconds)
+    with translated(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
+        require_revision(connection)
+        yield connection
+
+
+def count(connection: Connection, selection: Selection) -> int:
+    """How many refusals are meant."""
+    return connection.scalar(select(func.count()).select_from(TRADE_REFUSALS).where(*_meant(selection))) or 0
+
+
+def newest(connection: Connection, selection: Selection, limit: int | None) -> list[Kept]:
+    """The last of those that are meant, the newest last."""
+    order = (_kept.refused_at.desc(), *(column.desc() for column in _IDENTITY))
+    rows = connection.execute(select(TRADE_REFUSALS).where(*_meant(selection)).order_by(*order).limit(limit))
+    return [_read(row) for row in rows][::-1]
+
+
+def page(connection: Connection, selection: Selection, after: Identity | None, size: int) -> list[Kept]:
+    """Those that are meant, in the order of their identities: the next ones behind `after`, `size` at most."""
+    query = select(TRADE_REFUSALS).where(*_meant(selection)).order_by(*_IDENTITY).limit(size)
+    if after is not None:
+        query = query.where(tuple_(*_IDENTITY) > tuple_(*map(literal, after)))
+    return [_read(row) for row in connection.execute(query)]
+
+
+def lock(connection: Connection, kept: Sequence[Kept]) -> set[Identity]:
+    """
+    Those of the given that are still as they were read, locked until the transaction ends.
+
+    One that another transaction has locked is left to it.
+    """
+    places = [(*each.identity, each.replays + 1) for each in kept]
+    return {tuple(row) for row in connection.execute(_LOCK, {"places": places})}
+
+
+def replayed(connection: Connection, identities: Sequence[Identity]) -> None:
+    """Note that these were replayed."""
+    if identities:
+        connection.execute(_REPLAYED, {"places": identities})
+
+
+def refused_again(connection: Connection, kept: Sequence[tuple[Kept, Refusal]]) -> None:
+    """Note what speaks against these now, and that there was one more attempt."""
+    rows = [
+        {
+            **dict(zip(("of_topic", "of_topic_id", "of_partition", "of_offset"), each.identity, strict=True)),
+            "new_codes": [_storable(code) for code in refusal.codes],
+            "new_details": [_storable(detail) for detail in refusal.details],
+            "new_schema_id": _storable_id(refusal.schema_id),
+        }
+        for each, refusal in kept
+    ]
+    if rows:
+        connection.execute(_REFUSED_AGAIN, rows)
+
+
+def _meant(selection: Selection) -> Iterator[ColumnElement[bool]]:
+    """`Selection.takes` as conditions."""
+    if not selection.replayed:
+        yield _kept.replayed_at.is_(None)
+    if selection.codes:
+        yield _kept.codes.op("&&")(cast(list(selection.codes), ARRAY(Text)))
+    if selection.since is not None:
+        yield _kept.refused_at >= selection.since
+    if selection.until is not None:
+        yield _kept.refused_at < selection.until
+    if selection.topics:
+        yield _kept.topic.in_(selection.topics)
+    if selection.partitions:
+        yield _kept.partition.in_(selection.partitions)
+    if selection.first is not None:
+        yield _kept.offset >= selection.first
+    if selection.last is not None:
+        yield _kept.offset <= selection.last
+    if selection.place is not None:
+        yield tuple_(_kept.topic, _kept.partition, _kept.offset) == tuple_(*map(literal, selection.place))
+    if selection.trade_id is not None:
+        yield _mentions(selection.trade_id.encode())
+
+
+def _mentions(trade_id: bytes) -> ColumnElement[bool]:
+    needle = literal(trade_id, LargeBinary)
+    return or_(_kept.key == needle, func.pg_catalog.position(_kept.value, needle) > 0)
+
+
+def _read(row: Row[Any]) -> Kept:
+    key, value = (None if each is None else bytes(each) for each in (row.key, row.value))
+    refused = Record(row.topic, row.partition, row.offset, key, value)
+    violations = tuple(Violation(code, detail) for code, detail in zip(row.codes, row.details, strict=False))
+    return Kept(
+        Refusal(refused, violations, row.schema_id),
+        row.topic_id or None,
+        row.group_id,
+        row.refused_at,
+        row.attempts - 1,
+        row.replayed_at,
+    )
 
 
 def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, object]:
@@ -49,15 +182,41 @@ def _storable_id(schema_id: int | None) -> int | None:
     return schema_id if schema_id is not None and schema_id < 2**31 else None
 
 
+_kept = TRADE_REFUSALS.columns
+_IDENTITY: Final = (_kept.topic, _kept.topic_id, _kept.partition, _kept.offset)
 _RECORD = insert(TRADE_REFUSALS).on_conflict_do_nothing(
     index_elements=[column.name for column in TRADE_REFUSALS.primary_key]
 )
 _BETWEEN = (
-    select(TRADE_REFUSALS.columns.offset)
-    .where(TRADE_REFUSALS.columns.topic == bindparam("of_topic"))
-    .where(TRADE_REFUSALS.columns.topic_id == bindparam("of_topic_id"))
-    .where(TRADE_REFUSALS.columns.partition == bindparam("of_partition"))
-    .where(TRADE_REFUSALS.columns.offset >= bindparam("first"))
-    .where(TRADE_REFUSALS.columns.offset < bindparam("end"))
-    .order_by(TRADE_REFUSALS.columns.offset)
+    select(_kept.offset)
+    .where(_kept.topic == bindparam("of_topic"))
+    .where(_kept.topic_id == bindparam("of_topic_id"))
+    .where(_kept.partition == bindparam("of_partition"))
+    .where(_kept.offset >= bindparam("first"))
+    .where(_kept.offset < bindparam("end"))
+    .order_by(_kept.offset)
+)
+_LOCK = (
+    select(*_IDENTITY)
+    .where(tuple_(*_IDENTITY, _kept.attempts).in_(bindparam("places", expanding=True)))
+    .where(_kept.replayed_at.is_(None))
+    .with_for_update(skip_locked=True)
+)
+_REPLAYED = (
+    update(TRADE_REFUSALS)
+    .where(tuple_(*_IDENTITY).in_(bindparam("places", expanding=True)))
+    .values(replayed_at=func.now())
+)
+_REFUSED_AGAIN = (
+    update(TRADE_REFUSALS)
+    .where(_kept.topic == bindparam("of_topic"))
+    .where(_kept.topic_id == bindparam("of_topic_id"))
+    .where(_kept.partition == bindparam("of_partition"))
+    .where(_kept.offset == bindparam("of_offset"))
+    .values(
+        codes=bindparam("new_codes", type_=ARRAY(Text)),
+        details=bindparam("new_details", type_=ARRAY(Text)),
+        schema_id=func.coalesce(bindparam("new_schema_id"), _kept.schema_id),
+        attempts=_kept.attempts + 1,
+    )
 )

@@ -1,0 +1,151 @@
+"""Refusals whose records are judged again: what is a trade now is stored, in one transaction with the note of it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from sqlalchemy import Connection, func, select
+
+from tradepipe.contract.kept import Identity, Kept, Selection
+from tradepipe.contract.refusal import Refusal
+from tradepipe.errors import DatabaseAway
+from tradepipe.postgres import batch, refusals, session
+from tradepipe.postgres.batch import Batch, Unaccounted
+from tradepipe.postgres.deadline import Deadline
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.failures import translated
+from tradepipe.postgres.staging import Accepted
+
+Judged = tuple[Kept, Accepted | Refusal]
+"""A refusal, and what is to be said of its record now."""
+
+COMMITTED: Final = "committed"
+ABORTED: Final = "aborted"
+
+
+class Replayed(NamedTuple):
+    """
+    What became of refusals that were judged again.
+
+    `present` are those whose trade the table held already, with the same
+    content; `elsewhere` those that another replay has in hand, or was first to.
+    """
+
+    stored: tuple[Kept, ...] = ()
+    present: tuple[Kept, ...] = ()
+    refused: tuple[tuple[Kept, Refusal], ...] = ()
+    elsewhere: tuple[Kept, ...] = ()
+
+
+class Shelf:
+    """
+    The table of refusals as a replay works on it, by one connection that is made anew when it is lost.
+
+    Raises, in every method:
+        DatabaseAway: PostgreSQL is not reachable now; the same call may succeed later.
+
+        Misconfigured: an operator is needed.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._engine = engine(database, application_name="tradepipe-dlq")
+        self._connection: Connection | None = None
+        self._connected_before = False
+        self._unanswered: tuple[int, Replayed] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._let_go()
+
+    def page(self, selection: Selection, after: Identity | None, size: int) -> list[Kept]:
+        """The next refusals that are meant, in the order of their identities."""
+        with self._transaction() as connection:
+            return refusals.page(connection, selection, after, size)
+
+    def settle(self, judged: Sequence[Judged], *, keep: bool = True) -> Replayed:
+        """
+        Store the trades, note what is still refused, and tell which was which, in one transaction.
+
+        A call that failed may be repeated with the same arguments: whether its
+        COMMIT took place is found out first. Refusals are of one topic and topic id.
+
+        Args:
+            keep: COMMIT; without, all is done and rolled back.
+        """
+        with self._transaction() as connection:
+            if self._unanswered is not None:
+                number, done = self._unanswered
+                if self._took_place(connection, number):
+                    self._unanswered = None
+                    return done
+            done = _settle(connection, judged)
+            if keep:
+                self._unanswered = (connection.scalar(select(func.txid_current())) or 0, done)
+            else:
+                connection.get_transaction().rollback()  # type: ignore[union-attr]  # the guard has begun one
+        self._unanswered = None
+        return done
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One under a deadline; a connection on which one failed is not used again."""
+        try:
+            with translated(connected_before=self._connected_before):
+                connection = self._connected()
+                with Deadline(connection, session.CLIENT_DEADLINE), connection.begin():
+                    yield connection
+        except Unaccounted as error:
+            raise DatabaseAway(f"{error}; does a trigger on the table discard rows?") from error
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _took_place(self, connection: Connection, number: int) -> bool:
+        status = connection.scalar(select(func.txid_status(number)))
+        if status not in (COMMITTED, ABORTED):
+            raise DatabaseAway("PostgreSQL has not settled the transaction whose answer was lost")
+        return bool(status == COMMITTED)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = session.connect(self._engine)
+            self._connected_before = True
+        return self._connection
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+
+def _settle(connection: Connection, judged: Sequence[Judged]) -> Replayed:
+    ours = refusals.lock(connection, [kept for kept, _ in judged])
+    mine = [(kept, verdict) for kept, verdict in judged if kept.identity in ours]
+    refused = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, Refusal)]
+    accepted = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, Accepted)]
+    stored: list[Kept] = []
+    present: list[Kept] = []
+    if accepted:
+        done = batch.store(connection, _batch(accepted), defer=False)
+        against = {refusal.record.coordinates: refusal for refusal in done.refusals}
+        for ordinal, (kept, _) in enumerate(accepted):
+            if (refusal := against.get(kept.record.coordinates)) is not None:
+                refused.append((kept, refusal))
+            else:
+                (present if ordinal in done.skipped else stored).append(kept)
+    refusals.replayed(connection, [kept.identity for kept in (*stored, *present)])
+    refusals.refused_again(connection, refused)
+    elsewhere = [kept for kept, _ in judged if kept.identity not in ours]
+    return Replayed(tuple(stored), tuple(present), tuple(refused), tuple(elsewhere))
+
+
+def _batch(accepted: Sequence[tuple[Kept, Accepted]]) -> Batch:
+    """Without spans, since no offset moves."""
+    first = accepted[0][0]
+    return Batch(first.group, first.topic_id, (), [each for _, each in accepted])
