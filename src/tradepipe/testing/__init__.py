@@ -1,0 +1,61 @@
+"""
+A kit for the tests of services that publish or consume trades.
+
+A pytest plugin, which is named where it is wanted: in the topmost conftest.py
+
+    pytest_plugins = ["tradepipe.testing"]
+
+or by `-p tradepipe.testing`. It is not loaded by being installed: that would
+cost every run of pytest in the environment the import of tradepipe. The parts
+are loaded by the fixtures that use them.
+
+Fixtures:
+    make_trade             makes valid trades
+    publish, produced      trades into the test's topic, and out of it
+    producer_settings      the arguments of a `Producer`
+    sink_settings          the arguments of a `Sink`
+    broker_away            takes the broker away for a block
+    tradepipe_topic, tradepipe_subject, tradepipe_database
+                           the test's own
+    tradepipe_broker, tradepipe_registry, tradepipe_databases
+                           the parts, one of each for the whole run
+
+PYTEST_DONT_REWRITE: there is no assert statement here, and pytest would warn where a
+conftest.py imports from here and names the plugin.
+"""
+
+from tradepipe.testing.compatibility import assert_compatible
+from tradepipe.testing.fixtures import (
+    broker_away,
+    make_trade,
+    produced,
+    producer_settings,
+    publish,
+    sink_settings,
+    tradepipe_broker,
+    tradepipe_database,
+    tradepipe_databases,
+    tradepipe_registry,
+    tradepipe_subject,
+    tradepipe_topic,
+)
+from tradepipe.testing.produced import Produced
+from tradepipe.testing.trades import TradeFactory
+
+__all__ = [
+    "Produced",
+    "TradeFactory",
+    "assert_compatible",
+    "broker_away",
+    "make_trade",
+    "produced",
+    "producer_settings",
+    "publish",
+    "sink_settings",
+    "tradepipe_broker",
+    "tradepipe_database",
+    "tradepipe_databases",
+    "tradepipe_registry",
+    "tradepipe_subject",
+    "tradepipe_topic",
+]

@@ -1,0 +1,156 @@
+"""The fixtures: parts without a server, and what a test takes of them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from tradepipe import Producer, SchemaRegistry, Trade
+from tradepipe.contract.history import versions
+from tradepipe.testing.databases import Databases
+from tradepipe.testing.produced import Produced
+from tradepipe.testing.trades import TradeFactory
+
+try:
+    import pytest
+except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+        'tradepipe.testing needs pytest: pip install "tradepipe[testing]"', name="pytest"
+    ) from None
+
+if TYPE_CHECKING:
+    from tradepipe.embedded.broker import Broker
+    from tradepipe.embedded.registry import Registry
+
+
+@pytest.fixture
+def make_trade() -> TradeFactory:
+    """Makes valid trades, each with a KEY of its own, and the same ones in every run."""
+    return TradeFactory()
+
+
+@pytest.fixture(scope="session")
+def tradepipe_broker() -> "Iterator[Broker]":
+    """A Kafka broker in this process, with `bootstrap_servers` and `create_topic`."""
+    from tradepipe.embedded.broker import Broker  # noqa: PLC0415 - loaded where it is used
+
+    with Broker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def tradepipe_registry() -> "Iterator[Registry]":
+    """A schema registry in this process, with `url`."""
+    from tradepipe.embedded.registry import Registry  # noqa: PLC0415 - loaded where it is used
+
+    with Registry() as registry:
+        yield registry
+
+
+@pytest.fixture(scope="session")
+def tradepipe_databases() -> Iterator[Databases]:
+    """A PostgreSQL of this run's own, with `create` and `drop` for databases; needs `tradepipe[embedded]`."""
+    from tradepipe.embedded.postgres import Postgres  # noqa: PLC0415 - loaded where it is used
+
+    try:
+        postgres = Postgres().start()
+    except FileNotFoundError as error:
+        pytest.fail(str(error), pytrace=False)
+    with postgres:
+        yield Databases(postgres)
+
+
+@pytest.fixture
+def tradepipe_topic(tradepipe_broker: "Broker") -> str:
+    """The name of an empty topic of the test's own."""
+    name = f"trades-{uuid4().hex}"
+    tradepipe_broker.create_topic(name)
+    return name
+
+
+@pytest.fixture
+def tradepipe_subject(tradepipe_registry: "Registry") -> str:
+    """A subject of the test's own, with every version of the trade schema, at FULL_TRANSITIVE."""
+    name = f"trades-{uuid4().hex}-value"
+    with SchemaRegistry(tradepipe_registry.url) as registry:
+        for version in versions():
+            registry.register(name, version.text)
+        registry.set_level(name, "FULL_TRANSITIVE")
+    return name
+
+
+@pytest.fixture
+def tradepipe_database(tradepipe_databases: Databases) -> Iterator[str]:
+    """The URL of a database of the test's own, with tradepipe's tables; needs `tradepipe[embedded]`."""
+    url = tradepipe_databases.create()
+    yield url
+    tradepipe_databases.drop(url)
+
+
+@pytest.fixture
+def producer_settings(
+    tradepipe_broker: "Broker", tradepipe_registry: "Registry", tradepipe_topic: str, tradepipe_subject: str
+) -> dict[str, Any]:
+    """The arguments of a `Producer` into the test's topic: `Producer(**producer_settings)`."""
+    return _stage(tradepipe_broker, tradepipe_registry, tradepipe_topic, tradepipe_subject)
+
+
+@pytest.fixture
+def sink_settings(
+    tradepipe_broker: "Broker",
+    tradepipe_registry: "Registry",
+    tradepipe_topic: str,
+    tradepipe_subject: str,
+    tradepipe_database: str,
+) -> dict[str, Any]:
+    """The arguments of a `Sink` from the test's topic into its database; needs `tradepipe[embedded]`."""
+    from tradepipe.embedded.broker import QUICK_CONSUMER  # noqa: PLC0415 - loaded where it is used
+
+    settings = _stage(tradepipe_broker, tradepipe_registry, tradepipe_topic, tradepipe_subject)
+    settings["kafka"] |= QUICK_CONSUMER
+    return {**settings, "database": tradepipe_database, "group": f"{tradepipe_topic}-sink"}
+
+
+def _stage(broker: "Broker", registry: "Registry", topic: str, subject: str) -> dict[str, Any]:
+    kafka = {"bootstrap.servers": broker.bootstrap_servers}
+    return {"kafka": kafka, "registry": registry.url, "topic": topic, "subject": subject}
+
+
+@pytest.fixture
+def publish(
+    tradepipe_broker: "Broker", tradepipe_registry: "Registry", tradepipe_topic: str, tradepipe_subject: str
+) -> Callable[..., None]:
+    """Puts trades into the test's topic, for services that consume: `publish(trade, other)`."""
+    settings = _stage(tradepipe_broker, tradepipe_registry, tradepipe_topic, tradepipe_subject)
+
+    def publish(*trades: Trade) -> None:
+        with Producer(**settings) as producer:
+            for trade in trades:
+                producer.produce(trade)
+
+    return publish
+
+
+@pytest.fixture
+def produced(
+    tradepipe_broker: "Broker", tradepipe_registry: "Registry", tradepipe_topic: str, tradepipe_subject: str
+) -> Produced:
+    """Reads back what a service produced, as trades: `produced()`, `produced(at_least=2)`."""
+    return Produced(
+        tradepipe_broker.bootstrap_servers, tradepipe_registry.url, topic=tradepipe_topic, subject=tradepipe_subject
+    )
+
+
+@pytest.fixture
+def broker_away(tradepipe_broker: "Broker") -> Callable[[], AbstractContextManager[None]]:
+    """Takes the broker away for a block, and brings it back with all it held: `with broker_away(): ...`."""
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        tradepipe_broker.down()
+        try:
+            yield
+        finally:
+            tradepipe_broker.up()
+
+    return away

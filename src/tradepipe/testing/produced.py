@@ -1,0 +1,108 @@
+"""What a service produced, read back as trades."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Final
+
+from tradepipe import SchemaPending, SchemaRegistry, Trade, TradeDeserializer, UndecodableRecord, Violation, violations
+from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Code
+from tradepipe.contract.trade import ORDERED_BY
+
+WITHIN: Final = 10.0
+"""Seconds a test waits for what its service produces."""
+
+_LEAP: Final = 60.0
+"""More than the seconds between the two answers after which an id is believed to be unknown."""
+
+
+class Produced:
+    """
+    Reads trades back: `produced()` is what lies in the test's topic, `produced("other")` what lies in another one.
+
+    They come ordered by trade_id, the versions of each trade in the order of the
+    log, which is the only order Kafka promises.
+    """
+
+    def __init__(self, bootstrap_servers: str, registry_url: str, *, topic: str, subject: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._registry_url = registry_url
+        self._topic = topic
+        self._subject = subject
+
+    def __call__(self, topic: str | None = None, *, at_least: int = 0, within: float = WITHIN) -> list[Trade]:
+        """
+        The trades that lie in a topic now.
+
+        Args:
+            topic: by default the test's own.
+
+            at_least: how many to wait for: what a service still has in its
+                hands does not lie in the topic yet.
+
+            within: seconds to wait.
+
+        Raises:
+            AssertionError: there are fewer, or a sink would refuse some of the
+                records; the message names each with what speaks against it.
+
+            LookupError: there is no such topic.
+        """
+        __tracebackhide__ = True
+        topic = topic or self._topic
+        trades, refused = self._judged(self.records(topic, at_least=at_least, within=within))
+        if refused:
+            told = "\n".join(f"  {each}" for each in refused)
+            raise AssertionError(f"a sink would refuse {len(refused)} of the records in topic {topic}:\n{told}")
+        if len(trades) < at_least:
+            raise AssertionError(
+                f"{len(trades)} of {at_least} trades lie in topic {topic} after {within:g} s: {_listed(trades)}"
+            )
+        return sorted(trades, key=lambda trade: trade.trade_id)
+
+    def records(self, topic: str | None = None, *, at_least: int = 0, within: float = WITHIN) -> list[Record]:
+        """The records as they lie in the topic, with keys, headers and timestamps, partition after partition."""
+        from tradepipe.embedded import log  # noqa: PLC0415 - loaded where it is used
+
+        return log.records(self._bootstrap_servers, topic or self._topic, at_least=at_least, within=within)
+
+    def _judged(self, records: Sequence[Record]) -> tuple[list[Trade], list[str]]:
+        """The trades, and what is to be said of each record that is none a sink would store."""
+        trades: list[Trade] = []
+        refused: list[str] = []
+        with SchemaRegistry(self._registry_url) as registry:
+            clock = count(0, _LEAP).__next__
+            deserialize = TradeDeserializer(registry, subject=self._subject, clock=clock)
+            for record in records:
+                trade, found = _verdict(record, deserialize)
+                refused += [f"{record.coordinates}: {violation.code}: {violation.detail}" for violation in found]
+                if trade is not None and not found:
+                    trades.append(trade)
+        return trades, refused
+
+
+def _verdict(record: Record, deserialize: TradeDeserializer) -> tuple[Trade | None, tuple[Violation, ...]]:
+    try:
+        trade = _decoded(record, deserialize)
+    except UndecodableRecord as error:
+        return None, (error.violation,)
+    return trade, (*violations(trade), *_other_key(record, trade))
+
+
+def _decoded(record: Record, deserialize: TradeDeserializer) -> Trade:
+    try:
+        return deserialize(record.value)
+    except SchemaPending:
+        # Asked twice, and the clock leaps: a test need not wait for ids to become known.
+        return deserialize(record.value)
+
+
+def _other_key(record: Record, trade: Trade) -> tuple[Violation, ...]:
+    expected = getattr(trade, ORDERED_BY)
+    if record.key == expected.encode():
+        return ()
+    return (Violation(Code.RECORD_KEY, f"the key of the record is {record.key!r}, not its {ORDERED_BY} {expected!r}"),)
+
+
+def _listed(trades: Sequence[Trade]) -> str:
+    return ", ".join(f"{trade.trade_id} version {trade.version}" for trade in trades) or "none"

@@ -1,0 +1,68 @@
+"""Valid trades for tests, each with a KEY of its own."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from itertools import count
+from typing import Any, Final
+
+from tradepipe.contract.trade import Trade
+
+FIRST_AT: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
+"""When the first trade is made, the next one a second later: tests know no clock."""
+
+MATURITY_DATE: Final = date(2035, 1, 2)
+
+_ALIKE: Final[dict[str, Any]] = {
+    "version": 1,
+    "counterparty_id": "CP-1",
+    "book_id": "B1",
+}
+"""What all trades have unless they are given something else; what is in neither has the trade's own default."""
+
+
+class TradeFactory:
+    """
+    Makes valid trades: `make_trade()`, `make_trade(book_id="RATES")`.
+
+    The first has the id T0001, the next one T0002: each has a KEY of its own,
+    and the same calls make the same trades. Any field can be given, also a value
+    that breaks a rule; where none is given, `maturity_date` follows `created_at`.
+
+    >>> make_trade = TradeFactory()
+    >>> make_trade().trade_id, make_trade(version=3).trade_id
+    ('T0001', 'T0002')
+    >>> make_trade(trade="T7")
+    Traceback (most recent call last):
+    TypeError: a Trade has no field 'trade'; it has trade_id, version, ...
+    """
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def __call__(self, **fields: Any) -> Trade:
+        """A trade with these fields, and valid ones in all others."""
+        _require_known(fields)
+        number = next(self._numbers)
+        made = {
+            "trade_id": f"T{number:04}",
+            "created_at": FIRST_AT + timedelta(seconds=number - 1),
+            **_ALIKE,
+            **fields,
+        }
+        made.setdefault("maturity_date", _maturity_date(made["created_at"]))
+        return Trade(**made)
+
+
+def _require_known(fields: Mapping[str, object]) -> None:
+    if unknown := sorted(set(fields) - set(Trade._fields)):
+        raise TypeError(f"a Trade has no field {', '.join(map(repr, unknown))}; it has {', '.join(Trade._fields)}")
+
+
+def _maturity_date(created_at: object) -> date:
+    """Never before the UTC day the trade is made, if that is one."""
+    if not isinstance(created_at, datetime):
+        return MATURITY_DATE
+    try:
+        return max(MATURITY_DATE, created_at.astimezone(UTC).date())
+    except OverflowError:
+        return MATURITY_DATE

@@ -1,0 +1,35 @@
+"""The kit's fixtures, as a service gets them by naming the plugin; it starts parts of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tradepipe.testing import (  # noqa: F401 - fixtures are found by their names
+    broker_away,
+    make_trade,
+    produced,
+    producer_settings,
+    publish,
+    sink_settings,
+    tradepipe_broker,
+    tradepipe_database,
+    tradepipe_databases,
+    tradepipe_registry,
+    tradepipe_subject,
+    tradepipe_topic,
+)
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """Runs a file of tests as a service's own, by default with the plugin; returns its exit code and what it said."""
+
+    def run(tests: str, *options: str, conftest: str = 'pytest_plugins = ["tradepipe.testing"]\n'):
+        (tmp_path / "conftest.py").write_text(conftest)
+        (tmp_path / "test_service.py").write_text(tests)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *options]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+        return done.returncode, done.stdout + done.stderr
+
+    return run

@@ -1,0 +1,84 @@
+"""`assert_compatible`, for a service's own schemas."""
+
+import json
+from importlib import resources
+
+import pytest
+
+from tradepipe.contract.history import current
+from tradepipe.testing import assert_compatible
+
+ID = {"name": "id", "type": "string"}
+
+
+def record(*fields):
+    return {"type": "record", "name": "Fill", "fields": list(fields)}
+
+
+V1 = record(ID)
+V2 = record(ID, {"name": "book", "type": "string", "default": ""})
+V3 = record(ID, {"name": "book", "type": "string"})
+
+
+def as_file(schema, folder):
+    path = folder / "schema.avsc"
+    path.write_text(json.dumps(schema))
+    return path
+
+
+@pytest.mark.parametrize(
+    "form",
+    [lambda schema, _: schema, lambda schema, _: json.dumps(schema), as_file],
+    ids=["dict", "text", "file"],
+)
+def test_a_schema_may_be_given_in_any_form(form, tmp_path):
+    assert_compatible(form(V1, tmp_path), form(V2, tmp_path))
+    with pytest.raises(AssertionError):
+        assert_compatible(form(V1, tmp_path), V3)
+
+
+def test_what_breaks_is_told_with_the_version_and_the_direction():
+    with pytest.raises(AssertionError) as raised:
+        assert_compatible([V1, V2], V3)
+
+    assert "not FULL_TRANSITIVE compatible" in str(raised.value)
+    assert "version 1" in str(raised.value)
+    assert "new reads old" in str(raised.value)
+    assert "book" in str(raised.value)
+
+
+def test_the_level_says_what_is_looked_at():
+    assert_compatible([V1, V2], V3, level="FULL")
+    assert_compatible(V1, V3, level="FORWARD_TRANSITIVE")
+    with pytest.raises(AssertionError, match="BACKWARD compatible"):
+        assert_compatible(V1, V3, level="BACKWARD")
+
+
+def test_a_folder_stands_for_all_its_versions_or_for_its_newest(tmp_path):
+    for number, schema in enumerate([V1, V2], start=1):
+        (tmp_path / f"v{number:03}.avsc").write_text(json.dumps(schema))
+
+    assert_compatible(V2, tmp_path)
+    with pytest.raises(AssertionError, match="version 1"):
+        assert_compatible(tmp_path, V3)
+
+
+def test_the_packaged_history_is_a_folder_too():
+    with resources.as_file(resources.files("tradepipe.schemas.trade")) as folder:
+        assert_compatible(folder, current().text)
+
+
+def test_a_folder_without_versions_is_told(tmp_path):
+    with pytest.raises(ValueError, match="holds no v001.avsc"):
+        assert_compatible(tmp_path, V1)
+
+
+@pytest.mark.parametrize("level", ["backward", "FULLY"])
+def test_a_level_that_is_none_is_told(level):
+    with pytest.raises(ValueError, match=level):
+        assert_compatible(V1, V2, level=level)
+
+
+def test_what_is_no_schema_is_told():
+    with pytest.raises(ValueError, match="not an Avro schema"):
+        assert_compatible(V1, "schemas/fill.avsc")
