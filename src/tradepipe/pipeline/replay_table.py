@@ -31,10 +31,10 @@ class TableReplay:
     Judge refused records again and store those that are trades now.
 
     Each step is one transaction, in which a record is stored and its refusal
-    marked, or the refusal has one attempt more; a record is tried once by one
-    replay. Two replays at once share the work. What is stored keeps the
-    coordinates it had in the log, but is out of order: newer versions of a trade
-    may have been stored before it.
+    marked, or the refusal has one attempt more. Of two replays at once each has
+    other records in hand; what one of them refused again the other may try too.
+    What is stored keeps the coordinates it had in the log, but is out of order:
+    newer versions of a trade may have been stored before it.
 
     Args:
         judge: the verdict on a record, as a sink's.

@@ -1,0 +1,204 @@
+"""Dead letters of the table, replayed."""
+
+import threading
+
+import pytest
+
+from tests.postgres.batches import TOPIC_ID, trade
+from tradepipe import Refusal, TradeDeserializer, Violation
+from tradepipe.contract.kept import Selection
+from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Code
+from tradepipe.errors import SchemaPending, UnsupportedSchema
+from tradepipe.pipeline import replay_table as module
+from tradepipe.pipeline.judge import Judge
+from tradepipe.pipeline.replay_table import TableReplay
+from tradepipe.postgres import refusals
+from tradepipe.postgres.engine import engine
+from tradepipe.postgres.replay import Shelf
+
+ALL = Selection()
+MISTAKE = (Violation("STRICT", "a rule that is gone"),)
+
+
+@pytest.fixture
+def keep(pipeline):
+    """Keep trades, or bytes, as if a rule had refused them that is gone now."""
+
+    def keep(*given, first=0, topic="trades"):
+        records = [
+            Record(topic, 0, offset, b"T", each)
+            if isinstance(each, (bytes, type(None)))
+            else Record(topic, 0, offset, each.trade_id.encode(), pipeline.serialize(each))
+            for offset, each in enumerate(given, first)
+        ]
+        with engine(pipeline.database, application_name="test").begin() as connection:
+            kept = [Refusal(record, MISTAKE) for record in records]
+            refusals.record(connection, kept, group="g", topic_id=TOPIC_ID)
+
+    return keep
+
+
+@pytest.fixture
+def replay(pipeline):
+    """Replay to the end; returns the steps."""
+    judge = Judge(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+
+    def replay(selection=ALL, *, judge=judge, **options):
+        with Shelf(pipeline.database) as shelf:
+            return list(iter(TableReplay(shelf, judge, selection, **options).step, None))
+
+    return replay
+
+
+def numbers(steps):
+    """How many were stored, present, refused again, and left."""
+    done = [step.replayed for step in steps]
+    return (
+        sum(len(each.stored) for each in done),
+        sum(len(each.present) for each in done),
+        sum(len(each.refused) for each in done),
+        sum(len(step.left) for step in steps),
+    )
+
+
+def test_what_is_a_trade_now_is_stored_with_the_coordinates_it_had(pipeline, keep, replay):
+    keep(trade(), trade("T2"))
+
+    assert (2, 0, 0, 0) == numbers(replay())
+
+    assert [trade(), trade("T2")] == pipeline.stored()
+    assert [("trades", 0, 0), ("trades", 0, 1)] == [
+        tuple(row)
+        for row in pipeline.query("SELECT source_topic, source_partition, source_offset FROM trades ORDER BY 3")
+    ]
+    assert [] == replay()
+
+
+def test_what_is_still_none_has_one_attempt_more_and_its_reason_of_today(pipeline, keep, replay):
+    keep(b"{}", trade(version=0))
+
+    assert (0, 0, 2, 0) == numbers(replay())
+
+    rows = pipeline.refused()
+    assert [(["FRAMING"], 2, None), (["VERSION"], 2, None)] == [(r.codes, r.attempts, r.replayed_at) for r in rows]
+
+
+def test_what_was_replayed_too_often_is_left(pipeline, keep, replay):
+    keep(b"{}", b"{}")
+    for _ in range(2):
+        replay(Selection(last=0))
+
+    (step,) = replay(max_replays=2)
+
+    assert (0, 0, 1, 1) == numbers([step])
+    assert "replayed 2 times and refused again each time" == step.left[0][1]
+    assert [3, 2] == [row.attempts for row in pipeline.refused()]
+
+
+def test_pages_go_on_behind_what_is_refused_again(pipeline, keep, replay, monkeypatch):
+    monkeypatch.setattr(module, "PAGE", 2)
+    keep(b"{}", trade(), b"{}", trade("T2"), b"{}")
+
+    assert (2, 0, 3, 0) == numbers(replay())
+
+    assert [2, 1, 2, 1, 2] == [row.attempts for row in pipeline.refused()]
+
+
+def test_no_more_are_tried_than_the_limit(pipeline, keep, replay, monkeypatch):
+    monkeypatch.setattr(module, "PAGE", 2)
+    keep(*(trade(f"T{number}") for number in range(5)))
+
+    assert (3, 0, 0, 0) == numbers(replay(limit=3))
+    assert 3 == len(pipeline.stored())
+
+
+def test_only_what_is_selected_is_tried(pipeline, keep, replay):
+    keep(trade("T1"), trade("T12"), trade("T2"))
+
+    assert (1, 0, 0, 0) == numbers(replay(Selection(trade_id="T1"), means=lambda kept: kept.record.key == b"T1"))
+    assert [trade("T1")] == pipeline.stored()
+
+
+def test_records_of_two_topics_are_two_transactions(pipeline, keep, replay):
+    keep(trade("T1"), topic="one")
+    keep(trade("T2"), topic="two")
+
+    steps = replay()
+
+    assert [1, 1] == [len(step.replayed.stored) for step in steps]
+
+
+def test_a_schema_that_this_build_cannot_hold_leaves_its_records_alone(pipeline, keep, replay):
+    keep(trade("T1"), trade("T2"))
+    judge = Judge(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+
+    def unsupported(record):
+        if record.offset == 0:
+            raise UnsupportedSchema("upgrade tradepipe here")
+        return judge(record)
+
+    assert (1, 0, 0, 1) == numbers(replay(judge=unsupported))
+    assert [1, 1] == [row.attempts for row in pipeline.refused()]
+
+
+def test_every_unknown_schema_is_asked_for_before_any_is_waited_for(pipeline, keep):
+    """Each of them is asked for twice, five seconds apart."""
+    keep(b"1", b"2", b"3")
+    asked = []
+
+    def pending(record):
+        asked.append(record.value)
+        raise SchemaPending(7, 5.0)
+
+    with Shelf(pipeline.database) as shelf, pytest.raises(SchemaPending):
+        TableReplay(shelf, pending, Selection()).step()
+
+    assert [b"1", b"2", b"3"] == asked
+
+
+def test_a_step_that_failed_may_be_tried_again(pipeline, keep):
+    keep(trade())
+    judge = Judge(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+    failures = [SchemaPending(7, 5.0)]
+
+    def away_at_first(record):
+        if failures:
+            raise failures.pop()
+        return judge(record)
+
+    with Shelf(pipeline.database) as shelf:
+        replaying = TableReplay(shelf, away_at_first, Selection())
+        with pytest.raises(SchemaPending):
+            replaying.step()
+
+        assert (1, 0, 0, 0) == numbers([replaying.step()])
+        assert replaying.step() is None
+
+
+def test_two_at_once_share_the_work(pipeline, keep, replay, monkeypatch):
+    """Each trade is stored by one of them; what one of them refused again the other may try as well."""
+    monkeypatch.setattr(module, "PAGE", 10)
+    keep(*(trade(f"T{number}") if number % 3 else b"{}" for number in range(200)))
+    done = []
+    threads = [threading.Thread(target=lambda: done.append(replay())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    stored = [kept.record.offset for steps in done for step in steps for kept in step.replayed.stored]
+    assert [number for number in range(200) if number % 3] == sorted(stored)
+    assert 133 == len(pipeline.stored())
+    tried = [row.attempts - 1 for row in pipeline.refused() if row.replayed_at is None]
+    assert (67, True) == (len(tried), set(tried) <= {1, 2})
+
+
+def test_a_dry_run_tells_collisions_too_and_changes_nothing(pipeline, keep, replay):
+    keep(trade(), trade(book_id="B2"), b"{}")
+
+    (step,) = replay(keep=False)
+
+    assert (1, 0, 2, 0) == numbers([step])
+    assert {Code.VERSION_COLLISION, Code.FRAMING} == {code for _, each in step.replayed.refused for code in each.codes}
+    assert ([], [1, 1, 1]) == (pipeline.stored(), [row.attempts for row in pipeline.refused()])

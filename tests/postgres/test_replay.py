@@ -1,0 +1,183 @@
+"""Refusals that are judged again."""
+
+from datetime import date
+
+import pytest
+
+from tests.postgres.batches import (
+    GROUP,
+    TOPIC_ID,
+    accepted,
+    connected,
+    execute,
+    places,
+    refusal,
+    refused,
+    store,
+    trade,
+    trades,
+)
+from tests.proxy import Proxy
+from tradepipe.contract.kept import Selection
+from tradepipe.contract.refusal import Code
+from tradepipe.errors import DatabaseAway, DatabaseBehind
+from tradepipe.postgres import refusals
+from tradepipe.postgres.replay import Replayed, Shelf
+
+
+@pytest.fixture
+def shelf(migrated):
+    with Shelf(migrated) as shelf:
+        yield shelf
+
+
+@pytest.fixture
+def keep(connection):
+    """Keep refusals at some offsets; returns them as they are kept."""
+
+    def keep(*offsets):
+        with connection.begin():
+            refusals.record(connection, [refusal(offset) for offset in offsets], group=GROUP, topic_id=TOPIC_ID)
+            return refusals.newest(connection, Selection(), None)
+
+    return keep
+
+
+def there(database, entry):
+    """Let a sink have stored a trade before."""
+    with connected(database) as connection:
+        store(connection, entry)
+
+
+def kept(connection):
+    """Of each refusal: how often it was replayed without success, and whether it was with success."""
+    with connection.begin():
+        found = refusals.newest(connection, Selection(replayed=True), None)
+    return {each.record.offset: (each.replays, each.replayed_at is not None) for each in found}
+
+
+def test_a_trade_is_stored_from_where_it_lay_and_its_refusal_marked(shelf, keep, connection):
+    (one,) = keep(7)
+
+    done = shelf.settle([(one, accepted(7, trade()))])
+
+    assert Replayed(stored=(one,)) == done
+    assert {("T1", 1): 7} == places(connection)
+    assert {7: (0, True)} == kept(connection)
+
+
+def test_what_is_refused_again_stays_with_its_new_reason(shelf, keep, connection):
+    (one,) = keep(7)
+
+    done = shelf.settle([(one, refusal(7, code="WORSE"))])
+
+    assert Replayed(refused=((one, refusal(7, code="WORSE")),)) == done
+    assert {7: (1, False)} == kept(connection)
+    assert {7: ["WORSE"]} == refused(connection)
+
+
+def test_a_trade_that_is_there_already_counts_as_replayed(shelf, keep, connection, migrated):
+    there(migrated, accepted(3, trade()))
+    (one,) = keep(7)
+
+    done = shelf.settle([(one, accepted(7, trade()))])
+
+    assert Replayed(present=(one,)) == done
+    assert ({("T1", 1): 3}, {7: (0, True)}) == (places(connection), kept(connection))
+
+
+def test_a_collision_is_refused_again_with_what_differs(shelf, keep, connection, migrated):
+    there(migrated, accepted(3, trade()))
+    (one,) = keep(7)
+
+    done = shelf.settle([(one, accepted(7, trade(book_id="B2")))])
+
+    ((_, again),) = done.refused
+    assert (Code.VERSION_COLLISION,) == again.codes
+    assert "book_id is 'B2', not 'B1'" in again.details[0]
+    assert ([trade()], {7: (1, False)}) == (trades(connection), kept(connection))
+
+
+def test_of_two_with_one_key_the_first_is_stored(shelf, keep, connection):
+    one, two = keep(7, 8)
+
+    done = shelf.settle([(one, accepted(7, trade())), (two, accepted(8, trade(book_id="B2")))])
+
+    assert ((one,), [two]) == (done.stored, [each for each, _ in done.refused])
+
+
+def test_what_the_database_refuses_is_refused_again_and_the_rest_is_stored(shelf, keep, connection):
+    one, two = keep(7, 8)
+
+    done = shelf.settle([(one, accepted(7, trade(maturity_date=date(1999, 1, 1)))), (two, accepted(8, trade("T2")))])
+
+    assert ((two,), [Code.MATURITY_DATE]) == (done.stored, [code for _, each in done.refused for code in each.codes])
+
+
+def test_what_another_replay_was_first_to_is_left_to_it(shelf, keep, connection):
+    one, two = keep(7, 8)
+    shelf.settle([(one, accepted(7, trade()))])
+
+    done = shelf.settle([(one, accepted(7, trade())), (two, accepted(8, trade("T2")))])
+
+    assert ((two,), (one,)) == (done.stored, done.elsewhere)
+
+
+def test_without_keep_everything_is_told_and_nothing_done(shelf, keep, connection):
+    one, two = keep(7, 8)
+
+    done = shelf.settle([(one, accepted(7, trade())), (two, refusal(8, code="WORSE"))], keep=False)
+
+    assert ((one,), 1) == (done.stored, len(done.refused))
+    assert ([], {7: (0, False), 8: (0, False)}) == (trades(connection), kept(connection))
+    assert (one,) == shelf.settle([(one, accepted(7, trade()))]).stored
+
+
+def test_a_commit_whose_answer_was_lost_counts_once(migrated, keep, connection):
+    """The first one is told to have failed, the second one finds out that it has not."""
+    (one,) = keep(7)
+    server, _, name = migrated.rpartition("/")
+    with (
+        Proxy(int(server.rpartition(":")[2])) as proxy,
+        Shelf(f"{server.rpartition(':')[0]}:{proxy.port}/{name}") as shelf,
+    ):
+        shelf.page(Selection(), None, 10)
+        proxy.swallow_reply_after(b"COMMIT\0")
+        with pytest.raises(DatabaseAway):
+            shelf.settle([(one, refusal(7))])
+
+        assert Replayed(refused=((one, refusal(7)),)) == shelf.settle([(one, refusal(7))])
+    assert {7: (1, False)} == kept(connection)
+
+
+def test_a_transaction_that_was_lost_before_its_commit_is_done_again(shelf, keep, connection):
+    (one,) = keep(7)
+    shelf.page(Selection(), None, 10)
+    with connection.begin():
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'tradepipe-dlq' AND datname = current_database()"
+        )
+    with pytest.raises(DatabaseAway):
+        shelf.settle([(one, accepted(7, trade()))])
+
+    assert (one,) == shelf.settle([(one, accepted(7, trade()))]).stored
+
+
+def test_a_trigger_that_discards_rows_is_no_success(shelf, keep, connection):
+    execute(
+        connection,
+        "CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER discard BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION discard()",
+    )
+    (one,) = keep(7)
+
+    with pytest.raises(DatabaseAway, match="does a trigger on the table discard rows"):
+        shelf.settle([(one, accepted(7, trade()))])
+
+    assert {7: (0, False)} == kept(connection)
+
+
+def test_a_database_that_is_behind_says_so(database):
+    with Shelf(database) as shelf, pytest.raises(DatabaseBehind):
+        shelf.page(Selection(), None, 10)
