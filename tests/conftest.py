@@ -9,6 +9,8 @@ import pytest
 
 from tests.parts import Parts
 
+pytest_plugins = ["tests.wheel"]
+
 CANARY = "canary-27k"
 """The password in every database URL of these tests; a test in which anybody prints or logs it fails."""
 
