@@ -1,0 +1,1 @@
+"""Other people's clients on the same topic and the same subject."""

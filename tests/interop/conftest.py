@@ -1,0 +1,56 @@
+"""A subject with every frozen version, and the Java program that knows other people's clients."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.interop.peer import Peer
+from tests.parts import Parts
+from tests.pipeline.conftest import pipeline  # noqa: F401 - a fixture
+from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
+from tradepipe.wire.registration import register
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    """One for all tests: it takes seconds to start."""
+    with Peer(tmp_path_factory.mktemp("peer")) as peer:
+        yield peer
+
+
+@pytest.fixture
+def registry(parts: Parts) -> Iterator[SchemaRegistry]:
+    with SchemaRegistry(parts.registry_url) as registry:
+        yield registry
+
+
+@pytest.fixture
+def ids(registry: SchemaRegistry, subject: str) -> dict[int, int]:
+    """The schema id of each frozen version, all registered under the test's subject."""
+    return {outcome.version: outcome.schema_id for outcome in register(registry, subject).outcomes}
+
+
+@pytest.fixture
+def serialize(registry: SchemaRegistry, subject: str) -> TradeSerializer:
+    return TradeSerializer(registry, subject=subject)
+
+
+@pytest.fixture
+def deserialize(registry: SchemaRegistry, subject: str) -> TradeDeserializer:
+    return TradeDeserializer(registry, subject=subject)
+
+
+@pytest.fixture
+def settings(parts: Parts) -> dict[str, str]:
+    """What Java's clients are told, so that Apicurio's serdes frame values as Confluent's do."""
+    return {
+        "bootstrap.servers": parts.bootstrap_servers,
+        "key.serializer": "org.apache.kafka.common.serialization.StringSerializer",
+        "key.deserializer": "org.apache.kafka.common.serialization.StringDeserializer",
+        "value.serializer": "io.apicurio.registry.serde.avro.AvroKafkaSerializer",
+        "value.deserializer": "io.apicurio.registry.serde.avro.AvroKafkaDeserializer",
+        "apicurio.registry.url": parts.registry_url.replace("/ccompat/v7", "/registry/v2"),
+        "apicurio.registry.as-confluent": "true",
+        "apicurio.registry.use-id": "contentId",
+        "apicurio.registry.headers.enabled": "false",
+    }

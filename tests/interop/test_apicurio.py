@@ -1,0 +1,59 @@
+"""Apicurio's Java serdes, made to frame values as Confluent's do, and Kafka's own Java clients around them."""
+
+import pytest
+
+from tests.interop.trades import VERSIONS, at_the_edges, held, records, some
+from tradepipe.contract.history import current
+
+pytestmark = pytest.mark.real
+
+TRADES = some(300) + at_the_edges()
+
+each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"v{version.number}")
+
+
+@pytest.fixture
+def written(peer, settings, topic, ids):
+    """The trades as Apicurio's serializer writes them by a version."""
+
+    def written(version):
+        trades = {"writer": version.text, "records": records(version, TRADES)}
+        return [bytes.fromhex(value) for value in peer.ask("apicurio-write", settings=settings, topic=topic, **trades)]
+
+    return written
+
+
+def test_apicurios_serializer_writes_the_bytes_that_we_write(written, serialize):
+    assert [serialize(trade) for trade in TRADES] == written(current())
+
+
+@each_version
+def test_we_read_what_apicurios_serializer_writes_by_any_version(written, deserialize, ids, version):
+    read = [deserialize.decode(value) for value in written(version)]
+
+    assert [(ids[version.number], held(version, trade)) for trade in TRADES] == read
+
+
+def test_apicurios_deserializer_reads_what_we_write(peer, settings, serialize, topic, ids):
+    values = [serialize(trade).hex() for trade in TRADES]
+
+    assert records(current(), TRADES) == peer.ask("apicurio-read", settings=settings, topic=topic, values=values)
+
+
+def test_the_sink_stores_what_a_java_producer_sent(peer, settings, pipeline):
+    trades = some(300)
+    sent = {"writer": current().text, "key": "trade_id", "records": records(current(), trades)}
+
+    partitions = peer.ask("kafka-produce", settings=settings, topic=pipeline.topic, **sent)
+
+    assert 300 == len(partitions)
+    assert 300 == pipeline.store().stored
+    assert sorted(trades) == pipeline.stored()
+
+
+def test_a_java_consumer_reads_what_our_producer_sent(peer, settings, pipeline):
+    trades = pipeline.publish(some(300))
+
+    read = peer.ask("kafka-consume", settings=settings, topic=pipeline.topic)
+
+    assert sorted(map(str, records(current(), trades))) == sorted(map(str, read))

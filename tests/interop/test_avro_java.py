@@ -1,0 +1,44 @@
+"""Apache Avro's own Java library: the same bytes, the same values, whichever version wrote and whichever reads."""
+
+import pytest
+
+from tests.interop.trades import VERSIONS, at_the_edges, held, records, some
+from tradepipe.contract.history import current
+from tradepipe.wire.codec import Decoder, Encoder
+from tradepipe.wire.framing import HEAD, frame
+
+pytestmark = pytest.mark.real
+
+TRADES = some(500) + at_the_edges()
+
+each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"v{version.number}")
+
+
+def ours():
+    encode = Encoder().encode
+    return [frame(7, encode(trade)).hex() for trade in TRADES]
+
+
+def written(peer, version):
+    """The trades as Java writes them by a version."""
+    return peer.ask("avro-write", writer=version.text, id=7, records=records(version, TRADES))
+
+
+def test_java_writes_the_bytes_that_we_write(peer):
+    assert ours() == written(peer, current())
+
+
+@each_version
+def test_we_read_what_java_writes_by_any_version(peer, version):
+    decode = Decoder(version.text, 7).decode
+
+    read = [decode(bytes.fromhex(value)[HEAD:]) for value in written(peer, version)]
+
+    assert [held(version, trade) for trade in TRADES] == read
+
+
+@each_version
+def test_java_reads_what_we_write_by_any_version(peer, version):
+    read = peer.ask("avro-read", writer=current().text, reader=version.text, values=ours())
+
+    assert records(version, TRADES) == read

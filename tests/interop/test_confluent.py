@@ -1,0 +1,155 @@
+"""Confluent's Python serdes against a real registry and over a real Kafka, in both directions."""
+
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import DeserializingConsumer, SerializingProducer, TopicPartition
+from confluent_kafka.error import ValueDeserializationError
+from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext, StringDeserializer, StringSerializer
+
+from tests.interop.trades import VERSIONS, at_the_edges, fields, held, some
+from tradepipe import Trade, UndecodableRecord
+from tradepipe.contract.history import current
+from tradepipe.wire.framing import HEAD
+
+pytestmark = pytest.mark.real
+
+TRADES = some(300) + at_the_edges()
+
+SETTINGS = {"subject.name.strategy": topic_subject_name_strategy}
+WRITER = {**SETTINGS, "auto.register.schemas": False}
+
+each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"v{version.number}")
+
+
+@pytest.fixture
+def client(parts) -> Iterator[SchemaRegistryClient]:
+    with SchemaRegistryClient({"url": parts.registry_url, "timeout": 10}) as client:
+        yield client
+
+
+@pytest.fixture
+def context(topic, ids):
+    """Of a value in the test's topic, whose subject has every version."""
+    return SerializationContext(topic, MessageField.VALUE)
+
+
+def trade_of(values, ctx):
+    return Trade(**values)
+
+
+@pytest.mark.parametrize("by_id", [False, True], ids=["by content", "by id"])
+def test_confluents_serializer_writes_the_bytes_that_we_write(client, context, serialize, ids, by_id):
+    chosen = {"use.schema.id": ids[current().number]} if by_id else {}
+    theirs = AvroSerializer(client, current().text, lambda trade, ctx: trade._asdict(), WRITER | chosen)
+
+    assert [serialize(trade, context) for trade in TRADES] == [theirs(trade, context) for trade in TRADES]
+
+
+def test_confluents_deserializer_reads_what_we_write(client, context, serialize):
+    theirs = AvroDeserializer(client, from_dict=trade_of, conf=SETTINGS)
+
+    assert TRADES == [theirs(serialize(trade), context) for trade in TRADES]
+
+
+@each_version
+def test_we_read_what_confluents_serializer_writes_by_any_version(client, context, deserialize, version):
+    theirs = AvroSerializer(client, version.text, lambda trade, ctx: fields(version, trade), WRITER)
+
+    assert [held(version, trade) for trade in TRADES] == [deserialize(theirs(trade, context)) for trade in TRADES]
+
+
+@each_version
+def test_confluents_deserializer_reads_what_we_write_by_any_version(client, context, serialize, version):
+    theirs = AvroDeserializer(client, version.text, conf=SETTINGS)
+
+    assert [fields(version, trade) for trade in TRADES] == [theirs(serialize(trade), context) for trade in TRADES]
+
+
+@pytest.fixture
+def produce(kafka, topic):
+    """Send trades by a serializing producer with a value serializer of any make."""
+
+    def produce(trades, serializer, **settings):
+        client = SerializingProducer(
+            {
+                "bootstrap.servers": kafka["bootstrap.servers"],
+                "partitioner": "murmur2_random",
+                "key.serializer": StringSerializer(),
+                "value.serializer": serializer,
+                **settings,
+            }
+        )
+        for trade in trades:
+            client.produce(topic, trade.trade_id, trade)
+        assert 0 == client.flush(30)
+
+    return produce
+
+
+@pytest.fixture
+def consume(kafka, topic):
+    """Read so many values from the beginning by a deserializing consumer with a value deserializer of any make."""
+    consumers = []
+
+    def consume(count, deserializer):
+        keyed = {"key.deserializer": StringDeserializer(), "value.deserializer": deserializer}
+        consumers.append(DeserializingConsumer({**kafka, **keyed, "group.id": topic}))
+        consumers[0].assign([TopicPartition(topic, partition, 0) for partition in range(4)])
+        return sorted(consumers[0].poll(20).value() for _ in range(count))
+
+    yield consume
+    for consumer in consumers:
+        consumer.close()
+
+
+def test_our_serdes_do_in_confluents_clients(produce, consume, serialize, deserialize, ids):
+    trades = some(200)
+
+    produce(trades, serialize)
+
+    assert sorted(trades) == consume(200, deserialize)
+
+
+def test_a_record_that_is_no_trade_keeps_its_reason_in_confluents_consumer(
+    produce, consume, serialize, deserialize, ids
+):
+    produce(some(1), lambda trade, ctx: serialize(trade, ctx)[:-1])
+
+    with pytest.raises(ValueDeserializationError, match="it ends before its last field does") as raised:
+        consume(1, deserialize)
+
+    assert isinstance(raised.value.exception, UndecodableRecord)
+
+
+def test_the_sink_stores_what_confluents_serializer_wrote(client, produce, pipeline):
+    trades = some(300)
+
+    produce(trades, AvroSerializer(client, current().text, lambda trade, ctx: trade._asdict(), WRITER))
+
+    assert 300 == pipeline.store().stored
+    assert sorted(trades) == pipeline.stored()
+
+
+def test_the_sink_stores_what_confluents_serializer_wrote_by_the_first_version(client, produce, pipeline):
+    first, trades = VERSIONS[0], some(100)
+
+    produce(trades, AvroSerializer(client, first.text, lambda trade, ctx: fields(first, trade), WRITER))
+
+    assert 100 == pipeline.store().stored
+    assert sorted(held(first, trade) for trade in trades) == pipeline.stored()
+
+
+def test_confluents_consumer_reads_what_our_producer_sent(client, consume, pipeline):
+    trades = pipeline.publish(some(300))
+
+    assert sorted(trades) == consume(300, AvroDeserializer(client, from_dict=trade_of, conf=SETTINGS))
+
+
+def test_every_value_on_the_wire_is_one_frame_and_one_body(serialize, context, ids):
+    """What a client of any make has to do: skip five bytes, four of them the schema id."""
+    heads = {serialize(trade, context)[:HEAD] for trade in TRADES}
+
+    assert {b"\x00" + ids[current().number].to_bytes(4, "big")} == heads

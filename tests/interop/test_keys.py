@@ -1,0 +1,55 @@
+"""A trade's versions lie on one partition, whether Java's producer sent them or ours."""
+
+import uuid
+
+import pytest
+
+from tests.interop.trades import records, some
+from tradepipe.contract.history import current
+
+pytestmark = pytest.mark.real
+
+PARTITIONS = 7
+"""Of the test's topic: a number that shares no factor with a power of two."""
+
+
+@pytest.fixture
+def topic(parts):
+    name = f"trades-{uuid.uuid4().hex}"
+    parts.create_topic(name, partitions=PARTITIONS)
+    return name
+
+
+def partitions(pipeline):
+    """The partitions of each trade, as the sink saw them."""
+    return dict(pipeline.query("SELECT trade_id, array_agg(DISTINCT source_partition) FROM trades GROUP BY trade_id"))
+
+
+def test_our_keys_lie_where_a_java_producer_would_put_them(peer, pipeline):
+    pipeline.publish(some(5000))
+    pipeline.store()
+
+    ours = partitions(pipeline)
+
+    theirs = peer.ask("kafka-partitions", keys=list(ours), count=PARTITIONS)
+    assert {key: [partition] for key, partition in zip(ours, theirs, strict=True)} == ours
+    assert PARTITIONS == len(set(theirs))
+
+
+def test_versions_sent_by_java_and_by_us_in_turn_lie_on_one_partition(peer, pipeline, settings):
+    trades = some(600)
+    javas = [trade for trade in trades if trade.version % 2]
+    pipeline.publish(trade for trade in trades if not trade.version % 2)
+    peer.ask(
+        "kafka-produce",
+        settings=settings,
+        topic=pipeline.topic,
+        writer=current().text,
+        key="trade_id",
+        records=records(current(), javas),
+    )
+
+    pipeline.store()
+
+    assert sorted(trades) == pipeline.stored()
+    assert {1} == {len(each) for each in partitions(pipeline).values()}
