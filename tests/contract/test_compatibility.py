@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tradepipe.contract.compatibility import Direction, Finding, Level, incompatibilities
+from tradepipe.contract.compatibility import Direction, Incompatibility, Level, incompatibilities
 
 
 def record(*fields, **further):
@@ -84,7 +84,7 @@ def test_only_transitive_levels_look_past_the_last_version(level, against):
 
 def test_a_finding_says_against_what_in_which_direction_and_why():
     assert (
-        Finding(
+        Incompatibility(
             against=0,
             direction=Direction.BACKWARD,
             message="reader_field_missing_default_value: side (at /fields/1)",

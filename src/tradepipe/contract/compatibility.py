@@ -1,15 +1,20 @@
 """Compatibility of schema versions: levels, directions, and what breaks."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import avro.schema
 import fastavro
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 from avro.errors import AvroException
 from fastavro.schema import SchemaParseException
+
+from tradepipe.contract.obstacles import obstacles
+from tradepipe.contract.shape import full_name, qualified, shape
+
+T = TypeVar("T")
 
 
 class Direction(StrEnum):
@@ -41,9 +46,9 @@ class Level(StrEnum):
         return self.endswith("_TRANSITIVE")
 
 
-class Finding(NamedTuple):
+class Incompatibility(NamedTuple):
     """
-    One thing that breaks.
+    One thing that breaks by the structural verdict.
 
     Attributes:
         against: index in the history of the version it breaks with.
@@ -58,12 +63,12 @@ class Finding(NamedTuple):
     message: str
 
 
-def incompatibilities(new: str, history: Sequence[str], level: Level) -> tuple[Finding, ...]:
+def incompatibilities(new: str, history: Sequence[str], level: Level) -> tuple[Incompatibility, ...]:
     """
     All that keeps a schema from following a history (oldest first) at a level; empty if it may.
 
     The verdict is the Avro specification's schema resolution, as Java's
-    `SchemaCompatibility` gives it: it does not see logical types.
+    `SchemaCompatibility` gives it: it does not see logical types, as no registry does.
 
     Raises:
         ValueError: `new` or a version of the history is not an Avro schema.
@@ -73,14 +78,18 @@ def incompatibilities(new: str, history: Sequence[str], level: Level) -> tuple[F
     >>> [finding.direction.value for finding in incompatibilities('"int"', ['"long"'], Level.FULL)]
     ['new reads old']
     """
-    schema = parse(new)
-    versions = list(enumerate(history))
+    parse(new)
     return tuple(
-        Finding(against, direction, message)
-        for against, text in reversed(versions if level.is_transitive else versions[-1:])
+        Incompatibility(against, direction, message)
+        for against, old in levelled(tuple(enumerate(history)), level)
         for direction in level.directions
-        for message in _obstacles(schema, parse(text), direction)
+        for message in _obstacles(*((new, old) if direction is Direction.BACKWARD else (old, new)))
     )
+
+
+def levelled(history: Sequence[T], level: Level) -> Sequence[T]:
+    """The versions (oldest first) that the level looks at, the newest first."""
+    return tuple(reversed(history if level.is_transitive else history[-1:]))
 
 
 _NOT_A_SCHEMA: Final = (
@@ -107,38 +116,58 @@ def parse(text: str) -> avro.schema.Schema:
     try:
         node = json.loads(text)
         fastavro.parse_schema(node)
-        return avro.schema.make_avsc_object(_without_logical_types(node), avro.name.Names())
-    except (
-        AvroException,
-        SchemaParseException,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RecursionError,
-    ) as error:
+        return avro.schema.make_avsc_object(_structure(node, ""), avro.name.Names())
+    except _NOT_A_SCHEMA as error:
         raise ValueError(f"not an Avro schema: {error}") from error
 
 
-def _without_logical_types(node: Any) -> Any:
-    """Stripped, for avro warns of each logical type it does not know, and a verdict must not depend on them."""
+def _structure(node: Any, namespace: str) -> Any:
+    """
+    What avro's checker is to see of a schema.
+
+    No logical types, for avro warns of each that it does not know, and a
+    verdict must not depend on them; aliases in full, for it does not complete
+    them as Java does; records for errors, which it does not know.
+    """
     if isinstance(node, list):
-        return [_without_logical_types(item) for item in node]
-    if isinstance(node, dict):
-        return {
-            name: value if name == "default" else _without_logical_types(value)
-            for name, value in node.items()
-            if name != "logicalType"
-        }
-    return node
+        return [_structure(item, namespace) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "name" in node and node.get("type") in ("record", "error", "enum", "fixed"):
+        return _definition(node, full_name(node, namespace).rpartition(".")[0])
+    return _inner(node, namespace)
 
 
-def _obstacles(new: avro.schema.Schema, old: avro.schema.Schema, direction: Direction) -> Iterator[str]:
-    """At most one message: avro gives what it found as two unordered sets, which belong together only as a whole."""
-    reader, writer = (new, old) if direction is Direction.BACKWARD else (old, new)
+def _definition(node: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    structure = _inner(node, namespace)
+    if node["type"] == "error":
+        structure["type"] = "record"
+    if isinstance(node.get("aliases"), list):
+        structure["aliases"] = [qualified(str(alias), namespace) for alias in node["aliases"]]
+    return structure
+
+
+def _inner(node: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    return {
+        name: _structure(value, namespace) if name in ("type", "items", "values", "fields") else value
+        for name, value in node.items()
+        if name != "logicalType"
+    }
+
+
+def _obstacles(reader: str, writer: str) -> Iterator[str]:
+    """
+    What keeps a reader from resolving a writer's records.
+
+    At most one message is avro's: it gives what it found as two unordered sets,
+    which belong together only as a whole.
+    """
     checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # avro does not type it
-    result = checker.get_compatibility(reader, writer)
+    result = checker.get_compatibility(parse(reader), parse(writer))
     if result.compatibility is SchemaCompatibilityType.incompatible:
         kinds = ", ".join(sorted({kind.value for kind in result.incompatibilities}))
         messages = "; ".join(sorted(result.messages))
         yield f"{kinds}: {messages} (at {', '.join(sorted(result.locations))})"
+    for found in obstacles(shape(reader), shape(writer)):
+        if found.rule == "ambiguous-alias":  # which Java refuses, and avro's checker does not
+            yield f"reader field {found.read} matches several writer fields: {found.written}"

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from tradepipe.contract.compatibility import Finding, Level, incompatibilities, parse
+from tradepipe.contract.compatibility import Incompatibility, Level, incompatibilities, parse
 
 MAX_VERSION: Final = 2**31 - 1
 
@@ -140,7 +140,7 @@ class Subjects:
             raise no_level(subject)
         return level
 
-    def findings(self, subject: str, text: str, number: str | None) -> tuple[Finding, ...]:
+    def findings(self, subject: str, text: str, number: str | None) -> tuple[Incompatibility, ...]:
         """
         What breaks if the schema follows the given version.
 
