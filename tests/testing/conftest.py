@@ -20,6 +20,8 @@ from tradepipe.testing import (  # noqa: F401 - fixtures are found by their name
     tradepipe_topic,
 )
 
+collect_ignore = ["example_service"]  # it is run as a package of its own
+
 
 @pytest.fixture
 def suite(tmp_path):

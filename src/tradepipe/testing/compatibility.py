@@ -1,23 +1,31 @@
 """Whether a schema may follow others, as an assertion."""
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Final
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from itertools import count
+from typing import TYPE_CHECKING
 
-Schema = Mapping[str, object] | str | Path
-"""A schema as JSON, as text, or as a file."""
+if TYPE_CHECKING:
+    from tradepipe.contract.finding import Finding
 
-_VERSIONS: Final = "v[0-9][0-9][0-9].avsc"
+Schema = Mapping[str, object] | str | Traversable
+"""A schema as JSON, as text, or as a file: a `Path`, or what `importlib.resources` gives."""
+
+_is_version = re.compile(r"v\d{3}\.avsc").fullmatch
 
 
 def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str = "FULL_TRANSITIVE") -> None:
     """
     Assert that a schema may follow one or more others.
 
+    It says what `tradepipe schema check` would, logical types included, which
+    no registry looks at. What some registry alone would refuse does not fail.
+
     Args:
         old: the schema that is there already, or several of them, the oldest
-            first. A `Path` may be a file, or a folder with `v001.avsc`,
+            first. A path may be a file, or a folder with `v001.avsc`,
             `v002.avsc` and so on, which stands for all of them.
 
         new: the schema to follow; a folder stands for its newest.
@@ -32,19 +40,29 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
         ValueError: something is no Avro schema, or `level` is no level.
     """
     __tracebackhide__ = True
-    from tradepipe.contract.compatibility import Level, incompatibilities  # noqa: PLC0415 - brings in avro
+    # Loaded here: they bring in avro.
+    from tradepipe.contract.compatibility import Level, parse  # noqa: PLC0415
+    from tradepipe.contract.evolution import Numbered, findings  # noqa: PLC0415
+    from tradepipe.contract.finding import errors  # noqa: PLC0415
 
     history = [text for each in _several(old) for text in _texts(each)]
-    findings = incompatibilities(_texts(new)[-1], history, Level(level))
-    if findings:
-        told = "\n".join(
-            f"  version {finding.against + 1}, {finding.direction}: {finding.message}" for finding in findings
-        )
+    newest = _texts(new)[-1]
+    for text in (*history, newest):
+        parse(text)
+    breaks = errors(findings(newest, list(map(Numbered, count(1), history)), Level(level)))
+    if breaks:
+        told = "\n".join(line for finding in breaks for line in _lines(finding))
         raise AssertionError(f"the schema is not {level} compatible:\n{told}")
 
 
+def _lines(finding: "Finding") -> Iterator[str]:
+    yield f"  version {finding.against}, {finding.direction}: {finding.path} ({finding.rule}): {finding.sentence}"
+    if finding.mend:
+        yield f"    {finding.mend}"
+
+
 def _several(old: Schema | Sequence[Schema]) -> Sequence[Schema]:
-    return [old] if isinstance(old, (Mapping, str, Path)) else old
+    return old if isinstance(old, Sequence) and not isinstance(old, str) else [old]
 
 
 def _texts(schema: Schema) -> list[str]:
@@ -55,7 +73,7 @@ def _texts(schema: Schema) -> list[str]:
         return [schema]
     if not schema.is_dir():
         return [schema.read_text("utf-8")]
-    versions = sorted(schema.glob(_VERSIONS))
+    versions = sorted((file for file in schema.iterdir() if _is_version(file.name)), key=lambda file: file.name)
     if not versions:
         raise ValueError(f"{schema} holds no v001.avsc, so it is no history of schemas")
     return [version.read_text("utf-8") for version in versions]
