@@ -10,10 +10,10 @@ from typer.core import TyperCommand, TyperGroup
 from tradepipe.cli.command import KAFKA_SECRETS, REGISTRY_SECRETS, with_shared
 from tradepipe.cli.examples import examples
 from tradepipe.cli.input_options import FILE as INPUT
-from tradepipe.cli.options import BEHAVIOUR, DATABASE, KAFKA, REGISTRY
+from tradepipe.cli.options import BEHAVIOUR, DATABASE, DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
 from tradepipe.cli.secrets import FILE, variable
 
-_HEADINGS: Final = (None, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
+_HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
 """None is for a command's own options."""
 
 _FILES: Final = (

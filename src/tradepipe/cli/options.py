@@ -9,6 +9,8 @@ import typer
 KAFKA: Final = "Kafka"
 REGISTRY: Final = "Schema registry"
 DATABASE: Final = "PostgreSQL"
+DEAD_LETTERS: Final = "Where the dead letters are"
+FILTERS: Final = "Which of them"
 BEHAVIOUR: Final = "Waiting and logging"
 """The headings of `--help` below a command's own options."""
 
