@@ -26,7 +26,7 @@ MAX_FIELDS: Final = 500
 """Fields and union branches, each counted as often as a value can hold it."""
 
 
-def admit(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> dict[str, Any]:
+def admit(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> Parsed:
     """
     A writer schema of the subject, its names resolved, if this build can hold its records.
 
@@ -41,8 +41,7 @@ def admit(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") 
     parsed = _bounded(text, schema_id)
     if fingerprint(text) not in {version.sha256 for version in versions()}:
         _require_lossless(parsed, schema_id, unknown_fields)
-    root: dict[str, Any] = parsed.at(parsed.root)
-    return root
+    return parsed
 
 
 def _bounded(text: str, schema_id: int) -> Parsed:

@@ -101,7 +101,7 @@ class _Resolution:
         yield from min(tried, key=lambda found: (sum(difference.fatal for difference in found), len(found)))
 
     def _of_one(self, writes: Any, reads: Any, path: str) -> Iterator[Difference]:
-        kind, wanted = _kind(writes), _kind(reads)
+        kind, wanted = kind_of(writes), kind_of(reads)
         if kind == wanted == "record":
             yield from self._of_records(writes, reads, path)
         elif kind == wanted == "enum":
@@ -149,7 +149,8 @@ def _of_logical_types(writes: Any, reads: Any, path: str) -> Iterator[Difference
         yield Difference(path, f"logical type {_shown(written)}", fatal=False)
 
 
-def _kind(schema: Any) -> str:
+def kind_of(schema: Any) -> str:
+    """The name of a type that is no union and no reference."""
     kind = schema if isinstance(schema, str) else schema["type"]
     return "record" if kind == "error" else str(kind)
 

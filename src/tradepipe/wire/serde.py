@@ -86,7 +86,9 @@ class TradeDeserializer:
         self._registry = registry
         self._unknown_fields = unknown_fields
         self._clock = clock
-        self._decoders: dict[int, Callable[[bytes], Trade]] = {}
+        self._decoders: dict[int, Decoder] = {}
+        self._decodes: dict[int, Callable[[bytes], Trade]] = {}
+        self._copies: dict[int, Callable[[bytes], bytes]] = {}
         self._unknown = UnknownIds()
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
@@ -109,20 +111,40 @@ class TradeDeserializer:
         if not value or len(value) < HEAD or value[0]:
             unframe(value)  # raises, and says what is wrong
         schema_id = int.from_bytes(value[1:HEAD], "big")  # type: ignore[index]  # unframe raised for None
-        decode = self._decoders.get(schema_id) or self._admitted(schema_id)
+        decode = self._decodes.get(schema_id)
+        if decode is None:
+            decode = self._decodes[schema_id] = self._decoder(schema_id).decode
         return schema_id, decode(value[HEAD:])  # type: ignore[index]  # the same
 
-    def _admitted(self, schema_id: int) -> Callable[[bytes], Trade]:
-        """The decoder of an id that was not known so far, kept for ever."""
+    def copy_row(self, value: bytes | None) -> tuple[int, bytes]:
+        """
+        The schema id and the trade of a framed value, as fields of PostgreSQL's binary COPY: see `Decoder.copy_row`.
+
+        Raises:
+            As `decode`.
+        """
+        if not value or len(value) < HEAD or value[0]:
+            unframe(value)  # raises, and says what is wrong
+        schema_id = int.from_bytes(value[1:HEAD], "big")  # type: ignore[index]  # unframe raised for None
+        copy_row = self._copies.get(schema_id)
+        if copy_row is None:
+            copy_row = self._copies[schema_id] = self._decoder(schema_id).copy_row
+        return schema_id, copy_row(value[HEAD:])  # type: ignore[index]  # the same
+
+    def _decoder(self, schema_id: int) -> Decoder:
+        """The decoder of an id, admitted once and kept for ever."""
+        return self._decoders.get(schema_id) or self._admitted(schema_id)
+
+    def _admitted(self, schema_id: int) -> Decoder:
         self._unknown.require_due(schema_id, self._clock())
         subjects = {subject for subject, _ in self._registry.versions_of(schema_id)}
         schema = self._registry.schema(schema_id) if self.subject in subjects else None
         if schema is None:
             raise self._unknown.answered(schema_id, self._problem(schema_id, subjects), self._clock())
-        decode = Decoder(schema, schema_id, unknown_fields=self._unknown_fields).decode
+        decoder = Decoder(schema, schema_id, unknown_fields=self._unknown_fields)
         self._unknown.forget(schema_id)
-        self._decoders[schema_id] = decode
-        return decode
+        self._decoders[schema_id] = decoder
+        return decoder
 
     def _problem(self, schema_id: int, subjects: set[str]) -> str:
         if not subjects:
