@@ -1,9 +1,13 @@
 """Apicurio's Java serdes, made to frame values as Confluent's do, and Kafka's own Java clients around them."""
 
+from collections import Counter
+
 import pytest
 
 from tests.interop.trades import VERSIONS, at_the_edges, held, records, some
+from tradepipe import SchemaPending
 from tradepipe.contract.history import current
+from tradepipe.wire.registration import register
 
 pytestmark = pytest.mark.real
 
@@ -57,3 +61,35 @@ def test_a_java_consumer_reads_what_our_producer_sent(peer, settings, pipeline):
     read = peer.ask("kafka-consume", settings=settings, topic=pipeline.topic)
 
     assert sorted(map(str, records(current(), trades))) == sorted(map(str, read))
+
+
+@pytest.fixture
+def another_subject(registry, topic):
+    """With the same versions, registered before the test's own: now there are fewer contents than versions."""
+    register(registry, f"{topic}-another")
+
+
+@pytest.mark.parametrize(
+    "left_out",
+    ["apicurio.registry.as-confluent", "apicurio.registry.use-id"],
+    ids=["eight bytes of id", "ids that are not the content's"],
+)
+def test_what_apicurios_serializer_writes_by_its_defaults_names_no_version(
+    another_subject, written, settings, deserialize, left_out
+):
+    """The trades of a producer that was not told are refused, and never read by another schema."""
+    del settings[left_out]
+
+    for value in written(current())[:3]:
+        with pytest.raises(SchemaPending):
+            deserialize.decode(value)
+
+
+def test_a_schema_id_in_a_header_is_not_looked_for(peer, settings, pipeline):
+    told = settings | {"apicurio.registry.headers.enabled": "true"}
+    sent = {"writer": current().text, "key": "trade_id", "records": records(current(), some(5))}
+    peer.ask("kafka-produce", settings=told, topic=pipeline.topic, **sent)
+
+    pipeline.store()
+
+    assert {"FRAMING": 5} == Counter(row.codes[0] for row in pipeline.refused())

@@ -5,14 +5,20 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import DeserializingConsumer, SerializingProducer, TopicPartition
 from confluent_kafka.error import ValueDeserializationError
-from confluent_kafka.schema_registry import SchemaRegistryClient, topic_subject_name_strategy
+from confluent_kafka.schema_registry import (
+    SchemaRegistryClient,
+    record_subject_name_strategy,
+    topic_record_subject_name_strategy,
+    topic_subject_name_strategy,
+)
 from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext, StringDeserializer, StringSerializer
 
 from tests.interop.trades import VERSIONS, at_the_edges, fields, held, some
-from tradepipe import Trade, UndecodableRecord
+from tradepipe import Trade, TradeDeserializer, UndecodableRecord
 from tradepipe.contract.history import current
 from tradepipe.wire.framing import HEAD
+from tradepipe.wire.registration import register
 
 pytestmark = pytest.mark.real
 
@@ -36,16 +42,43 @@ def context(topic, ids):
     return SerializationContext(topic, MessageField.VALUE)
 
 
+def as_fields(trade, ctx):
+    return trade._asdict()
+
+
 def trade_of(values, ctx):
     return Trade(**values)
 
 
-@pytest.mark.parametrize("by_id", [False, True], ids=["by content", "by id"])
-def test_confluents_serializer_writes_the_bytes_that_we_write(client, context, serialize, ids, by_id):
-    chosen = {"use.schema.id": ids[current().number]} if by_id else {}
-    theirs = AvroSerializer(client, current().text, lambda trade, ctx: trade._asdict(), WRITER | chosen)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda ids: {},
+        lambda ids: {"auto.register.schemas": False},
+        lambda ids: {"auto.register.schemas": False, "use.latest.version": True},
+        lambda ids: {"auto.register.schemas": False, "use.schema.id": ids[current().number]},
+    ],
+    ids=["defaults", "by content", "latest", "by id"],
+)
+def test_confluents_serializer_writes_the_bytes_that_we_write(client, context, serialize, ids, settings):
+    theirs = AvroSerializer(client, current().text, as_fields, SETTINGS | settings(ids))
 
     assert [serialize(trade, context) for trade in TRADES] == [theirs(trade, context) for trade in TRADES]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "named"),
+    [(record_subject_name_strategy, "tradepipe.Trade"), (topic_record_subject_name_strategy, "{}-tradepipe.Trade")],
+    ids=["record name", "topic and record name"],
+)
+def test_another_strategy_of_confluents_is_another_subject_here(client, topic, registry, strategy, named):
+    subject = named.format(topic)
+    register(registry, subject)
+    theirs = AvroSerializer(client, current().text, as_fields, WRITER | {"subject.name.strategy": strategy})
+
+    value = theirs(TRADES[0], SerializationContext(topic, MessageField.VALUE))
+
+    assert TRADES[0] == TradeDeserializer(registry, subject=subject)(value)
 
 
 def test_confluents_deserializer_reads_what_we_write(client, context, serialize):
@@ -127,7 +160,7 @@ def test_a_record_that_is_no_trade_keeps_its_reason_in_confluents_consumer(
 def test_the_sink_stores_what_confluents_serializer_wrote(client, produce, pipeline):
     trades = some(300)
 
-    produce(trades, AvroSerializer(client, current().text, lambda trade, ctx: trade._asdict(), WRITER))
+    produce(trades, AvroSerializer(client, current().text, as_fields, WRITER))
 
     assert 300 == pipeline.store().stored
     assert sorted(trades) == pipeline.stored()

@@ -35,6 +35,8 @@ public final class Peer {
     for (String line = requests.readLine(); line != null; line = requests.readLine()) {
       answers.println(JSON.writeValueAsString(answer(JSON.readTree(line))));
     }
+    // Libraries that keep threads would keep the program.
+    System.exit(0);
   }
 
   private static ObjectNode answer(JsonNode request) {
