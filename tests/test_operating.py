@@ -14,7 +14,9 @@ from psycopg2.errors import InsufficientPrivilege
 
 from tests.cli.doors import ask, door
 from tests.markdown import Document
+from tests.postgres import batches
 from tradepipe import SchemaRegistry, Sink
+from tradepipe.cli.rules import rules
 from tradepipe.postgres import migrate
 from tradepipe.wire.registration import register
 
@@ -89,6 +91,17 @@ def test_the_questions_can_be_asked_by_the_reader(urls):
 
     for question in filter(str.strip, questions.split(";\n")):
         ask(urls["reader"], question)
+
+
+def test_the_rule_of_ones_own_is_found_and_refuses(tmp_path, monkeypatch):
+    (rule,) = PAGE.blocks("python")
+    (tmp_path / "desk.py").write_text(rule)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    (known_book,) = rules(["desk:known_book"])
+
+    assert [] == known_book(batches.trade(book_id="B1"))
+    assert ["BOOK_UNKNOWN"] == [found.code for found in known_book(batches.trade(book_id="X1"))]
 
 
 def test_every_block_of_sql_is_run_here():

@@ -26,6 +26,7 @@ NOWHERE = f"127.0.0.1:{free_port()}"
         ("--rules=no_such_desk:late", "there is no module no_such_desk"),
         ("--rules=os:no_such_rule", "has no function no_such_rule"),
         ("--rules=os:name", "is no function but str"),
+        ("--stale=ignore", "'--stale'"),
         ("--record-key=ignore", "'--record-key'"),
         ("--max-refused=all", "a share above 0 and below 1, or off"),
         ("offsets", "show"),

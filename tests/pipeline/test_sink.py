@@ -152,6 +152,15 @@ def test_a_record_whose_key_is_not_its_trade_id_is_refused_or_accepted(pipeline,
     assert 1 == pipeline.store(group="lenient", record_key="accept").stored
 
 
+def test_an_older_version_behind_a_newer_one_is_stored_or_refused(pipeline, some_trades):
+    newer, older = (some_trades(1)[0]._replace(version=number) for number in (2, 1))
+    pipeline.publish([newer, older])
+
+    assert Counter(STALE_VERSION=1) == pipeline.store(stale="refuse").refused
+    assert [newer] == pipeline.stored()
+    assert 1 == pipeline.store(group="lenient").stored
+
+
 def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
 

@@ -475,3 +475,8 @@ def test_waiting_ends_with_an_event(desk):
 
     assert time.monotonic() - began < 5
     assert desk.of(Granted)
+
+
+def test_what_to_do_with_stale_versions_is_said_at_once(database):
+    with pytest.raises(Misconfigured, match="stale is 'ignore': it is accept or refuse"):
+        Writer(engine(database, application_name="test"), group="g", owner="o", ceiling=Ceiling(None), stale="ignore")

@@ -52,12 +52,22 @@ from tradepipe.pipeline.ceiling import SHARE
 from tradepipe.pipeline.sink import Sink
 from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.revision import head
+from tradepipe.postgres.staleness import Stale
 
 BATCH_ROWS: Final = 5_000
 
 BatchRows = Annotated[
     int,
     typer.Option("--batch-rows", envvar="TRADEPIPE_BATCH_ROWS", metavar="N", min=1, help="Records in one transaction."),
+]
+OldVersions = Annotated[
+    Stale,
+    typer.Option(
+        "--stale",
+        envvar="TRADEPIPE_STALE",
+        metavar="accept|refuse",
+        help="A version that comes after a newer one of its trade was stored.",
+    ),
 ]
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", envvar="TRADEPIPE_VERBOSE", help="Print each trade that is stored.")
@@ -110,6 +120,7 @@ def sink(
     unknown_fields: Unknown = "stop",
     rules: Rules = None,
     record_key: KeyOfRecord = "refuse",
+    stale: OldVersions = "accept",
     properties: Properties = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
@@ -139,6 +150,7 @@ def sink(
             unknown_fields=unknown_fields,
             rules=loaded(rules),
             record_key=record_key,
+            stale=stale,
             on_stored=printer if verbose else None,
         )
         printer.sink = storing

@@ -25,6 +25,7 @@ from tradepipe.pipeline.subject import require_subject
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
 from tradepipe.postgres.batch import Batch, Stored
 from tradepipe.postgres.engine import engine
+from tradepipe.postgres.staleness import Stale
 from tradepipe.wire.admission import UnknownFields
 from tradepipe.wire.registry import SchemaRegistry
 from tradepipe.wire.serde import TradeDeserializer
@@ -102,6 +103,10 @@ class Sink:
         record_key: "refuse" a record whose Kafka key is not its trade_id, or
             "accept" it: it may be out of order with the trade's other versions.
 
+        stale: "accept" a version that is older than one of the same trade stored
+            before it, or "refuse" it; right as long as all versions of a trade
+            are on one partition.
+
         on_stored: called with each batch behind its commit, in the thread of
             `run`; it must not take long.
 
@@ -124,6 +129,7 @@ class Sink:
         unknown_fields: UnknownFields = "stop",
         rules: Sequence[Rule] = (),
         record_key: RecordKey = "refuse",
+        stale: Stale = "accept",
         on_stored: Callable[[Stored], None] | None = None,
     ) -> None:
         if batch_rows < 1:
@@ -141,7 +147,7 @@ class Sink:
         self._intake = Intake(self._consumer, self._topics, judge, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._engine = engine(database, application_name=f"tradepipe-sink/{owner}")
-        self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused))
+        self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused), stale=stale)
         self._stopping = False
         self._closed = False
         self._failure: BaseException | None = None

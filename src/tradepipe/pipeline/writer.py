@@ -4,9 +4,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from tradepipe.contract.refusal import Refusal
+from tradepipe.errors import Misconfigured
 from tradepipe.kafka.consumer import Assignment
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.ceiling import WINDOW, Ceiling, Window
@@ -14,6 +15,7 @@ from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.batch import Batch, Stored, store
 from tradepipe.postgres.link import Connection, Engine, Link, RefusedLate, Stopped, TooMuch
 from tradepipe.postgres.offsets import Claimed, Fenced, Ownership
+from tradepipe.postgres.staleness import Stale
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +77,18 @@ class Writer:
 
     The other thread hands tasks over and reads `events`; it never waits for
     PostgreSQL. What PostgreSQL answers is told as events, in order.
+
+    Raises:
+        Misconfigured: `stale` is neither to accept nor to refuse.
     """
 
-    def __init__(self, engine: Engine, *, group: str, owner: str, ceiling: Ceiling) -> None:
+    def __init__(self, engine: Engine, *, group: str, owner: str, ceiling: Ceiling, stale: Stale = "accept") -> None:
+        if stale not in get_args(Stale):
+            raise Misconfigured(f"stale is {stale!r}: it is {' or '.join(get_args(Stale))}")
         self._group = group
         self._owner = owner
         self._ceiling = ceiling
+        self._stale = stale
         self._changed = threading.Condition()
         self._tasks: deque[Task] = deque()
         self._events: deque[Event] = deque()
@@ -215,7 +223,7 @@ class Writer:
             if not part.spans:
                 continue
             try:
-                self._emit(self._link.insist(_Attempt(self._link, part, self._ceiling).once))
+                self._emit(self._link.insist(_Attempt(self._link, part, self._ceiling, self._stale).once))
             except Fenced as fenced:
                 self._emit(Ended(fenced.ownership))
                 pending.appendleft(part)
@@ -232,10 +240,11 @@ class Writer:
 class _Attempt:
     """One batch on its way into the database; remembers a COMMIT that was never answered."""
 
-    def __init__(self, link: Link, batch: Batch, ceiling: Ceiling) -> None:
+    def __init__(self, link: Link, batch: Batch, ceiling: Ceiling, stale: Stale) -> None:
         self._link = link
         self._batch = batch
         self._ceiling = ceiling
+        self._stale = stale
         self._unanswered: Stored | None = None
         self._defer = True
         self._windows: dict[int, Window] = {}
@@ -255,7 +264,7 @@ class _Attempt:
         return self._link.transact(self._store, before_commit=self._remember)
 
     def _store(self, connection: Connection) -> Stored:
-        stored = store(connection, self._batch, defer=self._defer)
+        stored = store(connection, self._batch, defer=self._defer, stale=self._stale)
         self._windows = _check(self._ceiling, stored)
         return stored
 

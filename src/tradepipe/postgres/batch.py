@@ -5,15 +5,19 @@ Whoever calls `store` begins the transaction before and commits it after, so
 that a COMMIT without an answer can be told from all other failures.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import psycopg2
 from sqlalchemy import (
+    ARRAY,
     Connection,
+    Executable,
+    Integer,
     bindparam,
     case,
+    cast,
     false,
     func,
     literal_column,
@@ -29,10 +33,11 @@ from sqlalchemy.exc import DBAPIError
 from tradepipe.contract.refusal import Code, Refusal, Violation
 from tradepipe.contract.trade import CONTENT, KEY, Trade
 from tradepipe.errors import TradepipeError
-from tradepipe.postgres import offsets, refusals, staging
+from tradepipe.postgres import offsets, refusals, staging, staleness
 from tradepipe.postgres.failures import FailureClass, classify
 from tradepipe.postgres.offsets import Ownership, Span
 from tradepipe.postgres.staging import COPIED, STAGING, Accepted
+from tradepipe.postgres.staleness import Stale
 from tradepipe.postgres.tables import TRADES, code_of_constraint
 
 Entry = Accepted | Refusal
@@ -41,6 +46,9 @@ Entry = Accepted | Refusal
 
 _Rows = Sequence[tuple[int, Accepted]]
 """Trades with their ordinals."""
+
+_Insert = Callable[[Connection, _Rows], "_Piece"]
+"""How some trades go in, all of them or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,7 @@ class Unaccounted(TradepipeError):
     retriable = True
 
 
-def store(connection: Connection, batch: Batch, *, defer: bool = True) -> Stored:
+def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: Stale = "accept") -> Stored:
     """
     Do all of a batch but its COMMIT.
 
@@ -129,6 +137,9 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True) -> Stored
     Args:
         defer: let constraints that a user deferred wait for COMMIT, which can
             only refuse the whole batch; else they refuse single trades too.
+
+        stale: "refuse" a version that is older than one of its trade that was
+            stored before it; one that is itself stored stays a replay.
 
     Raises:
         Fenced: a partition is no longer ours.
@@ -142,7 +153,8 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True) -> Stored
     rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.entries) if isinstance(entry, Accepted)]
     if not defer:
         connection.execute(_AT_ONCE)
-    piece = _store_trades(connection, rows, _insert) if rows else _Piece()
+    whole, part = _WAYS[stale]
+    piece = _store_trades(connection, rows, whole, part) if rows else _Piece()
     refused = [entry for entry in batch.entries if isinstance(entry, Refusal)]
     refused += [refusal for _, refusal in piece.refused]
     refusals.record(connection, refused, group=batch.group, topic_id=batch.topic_id)
@@ -155,11 +167,11 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True) -> Stored
     return Stored(batch, piece.inserted, len(piece.replayed), tuple(refused), skipped)
 
 
-def _store_trades(connection: Connection, rows: _Rows, insert_all: Callable[[Connection, _Rows], _Piece]) -> _Piece:
+def _store_trades(connection: Connection, rows: _Rows, whole: _Insert, part: _Insert) -> _Piece:
     """Store trades; where the database refuses one, halve down to it, the earlier half first."""
     try:
         with connection.begin_nested():
-            return insert_all(connection, rows)
+            return whole(connection, rows)
     except (DBAPIError, psycopg2.Error) as error:
         if classify(error, connected_before=True) is not FailureClass.DATA:
             raise
@@ -167,12 +179,61 @@ def _store_trades(connection: Connection, rows: _Rows, insert_all: Callable[[Con
             ordinal, accepted = rows[0]
             return _Piece(refused=((ordinal, _refused_by_database(accepted, error)),))
     middle = len(rows) // 2
-    earlier = _store_trades(connection, rows[:middle], _insert_unstaged)
-    return earlier.plus(_store_trades(connection, rows[middle:], _insert_unstaged))
+    earlier = _store_trades(connection, rows[:middle], part, part)
+    return earlier.plus(_store_trades(connection, rows[middle:], part, part))
 
 
 def _insert(connection: Connection, rows: _Rows) -> _Piece:
     staging.fill(connection, rows)
+    return _insert_staged(connection, rows)
+
+
+def _insert_newer(connection: Connection, rows: _Rows) -> _Piece:
+    """As `_insert`, but for stale versions, which are refused."""
+    staging.fill(connection, rows)
+    older = staleness.staged(connection)
+    if older:
+        _try(connection, _INSERT_SOME, {"ordinals": list(older)})
+        staleness.unstage(connection, list(older))
+    return _insert_staged(connection, _without(rows, older)).plus(_stale(rows, older))
+
+
+def _insert_newer_unstaged(connection: Connection, rows: _Rows) -> _Piece:
+    """As `_insert_unstaged`, but for stale versions, which are refused."""
+    older = staleness.among(connection, rows)
+    if older:
+        _try(connection, _INSERT_ROWS, _rows_by_key([row for row in rows if row[0] in older]))
+    newer = _without(rows, older)
+    piece = _insert_unstaged(connection, newer) if newer else _Piece()
+    return piece.plus(_stale(rows, older))
+
+
+def _try(
+    connection: Connection, statement: Executable, parameters: Mapping[str, object] | list[dict[str, object]]
+) -> None:
+    """
+    Insert, and take it back: what the database refuses is refused for that, stale or not.
+
+    That a version is stale is nothing against the trade; another order of the
+    log would have let it pass.
+    """
+    connection.execute(_BEGIN_TRIAL)
+    connection.execute(statement, parameters)
+    connection.execute(_END_TRIAL)
+
+
+def _without(rows: _Rows, ordinals: Container[int]) -> _Rows:
+    return [row for row in rows if row[0] not in ordinals] if ordinals else rows
+
+
+def _stale(rows: _Rows, older: Mapping[int, int]) -> _Piece:
+    if not older:
+        return _Piece()
+    refused = ((ordinal, staleness.refused(accepted, older[ordinal])) for ordinal, accepted in rows if ordinal in older)
+    return _Piece(refused=tuple(refused))
+
+
+def _insert_staged(connection: Connection, rows: _Rows) -> _Piece:
     inserted = connection.execute(_INSERT).rowcount
     if inserted == len(rows):
         return _Piece(inserted)
@@ -196,8 +257,7 @@ def _insert_unstaged(connection: Connection, rows: _Rows) -> _Piece:
     read all that was ever copied (measured: 5,000 trades, 100 of them refused:
     16 s instead of 2).
     """
-    by_key = sorted(rows, key=lambda row: (*(getattr(row[1].trade, field) for field in KEY), row[0]))
-    inserted = connection.execute(_INSERT_ROWS, [_row(accepted) for _, accepted in by_key])
+    inserted = connection.execute(_INSERT_ROWS, _rows_by_key(rows))
     places = {(row.source_partition, row.source_offset) for row in inserted}
     left = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in places]
     partners = _partners(connection, left) if left else {}
@@ -220,6 +280,12 @@ def _partners(connection: Connection, rows: _Rows) -> dict[tuple[object, ...], A
 
 def _key(trade: Trade) -> tuple[object, ...]:
     return tuple(getattr(trade, field) for field in KEY)
+
+
+def _rows_by_key(rows: _Rows) -> list[dict[str, object]]:
+    """In the order of the key, for the same reason as `_INSERT`."""
+    by_key = sorted(rows, key=lambda row: (*_key(row[1].trade), row[0]))
+    return [_row(accepted) for _, accepted in by_key]
 
 
 def _row(accepted: Accepted) -> dict[str, object]:
@@ -265,16 +331,15 @@ def _shown(value: object) -> str:
 
 
 _staged, _stored = STAGING.columns, TRADES.columns
+_BEGIN_TRIAL: Final = text("SAVEPOINT trial")
+# Without the RELEASE all that follows would be a subtransaction of its own, by whose xmin `_made_here` would be misled.
+_END_TRIAL: Final = text("ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial")
 _AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
-_INSERT: Final = (
-    insert(TRADES)
-    .from_select(
-        COPIED,
-        # In the order of the key, so that two sinks with the same keys wait for each other instead of deadlocking.
-        select(*(_staged[name] for name in COPIED)).order_by(*(_staged[name] for name in KEY), _staged.ordinal),
-    )
-    .on_conflict_do_nothing(index_elements=KEY)
-)
+# In the order of the key, so that two sinks with the same keys wait for each other instead of deadlocking.
+_in_order = select(*(_staged[name] for name in COPIED)).order_by(*(_staged[name] for name in KEY), _staged.ordinal)
+_some = _in_order.where(_staged.ordinal == func.any(cast(bindparam("ordinals"), ARRAY(Integer))))
+_INSERT: Final = insert(TRADES).from_select(COPIED, _in_order).on_conflict_do_nothing(index_elements=KEY)
+_INSERT_SOME: Final = insert(TRADES).from_select(COPIED, _some).on_conflict_do_nothing(index_elements=KEY)
 _INSERT_ROWS: Final = (
     insert(TRADES).on_conflict_do_nothing(index_elements=KEY).returning(_stored.source_partition, _stored.source_offset)
 )
@@ -312,3 +377,8 @@ _NOT_INSERTED: Final = (
     .where(~_made_here)
     .order_by(_staged.ordinal)
 )
+_WAYS: Final[Mapping[Stale, tuple[_Insert, _Insert]]] = {
+    "accept": (_insert, _insert_unstaged),
+    "refuse": (_insert_newer, _insert_newer_unstaged),
+}
+"""How a whole batch goes in, and how a part of one that the database has refused."""
