@@ -10,7 +10,8 @@ import pytest
 from tests.wire.test_codec import TRADE
 from tradepipe.contract.history import current, versions
 from tradepipe.errors import UnsupportedSchema
-from tradepipe.wire.admission import MAX_FIELDS, MAX_TEXT
+from tradepipe.wire.admission import MAX_TEXT
+from tradepipe.wire.bounds import MAX_FIELDS
 from tradepipe.wire.codec import Decoder
 
 NOTE = {"name": "note", "type": ["null", "string"], "default": None}

@@ -12,6 +12,22 @@ COMPLEX: Final = frozenset({"record", "error", "enum", "fixed", "array", "map"})
 MEANING: Final = ("default", "logicalType", "precision", "scale")
 """What says how decoded values are meant."""
 
+_LOGICAL_OF: Final = {
+    "date": ("int",),
+    "decimal": ("bytes", "fixed"),
+    "duration": ("fixed",),
+    "local-timestamp-micros": ("long",),
+    "local-timestamp-millis": ("long",),
+    "local-timestamp-nanos": ("long",),
+    "time-micros": ("long",),
+    "time-millis": ("int",),
+    "timestamp-micros": ("long",),
+    "timestamp-millis": ("long",),
+    "timestamp-nanos": ("long",),
+    "uuid": ("string", "fixed"),
+}
+"""What a logical type may stand on; on anything else it counts for nothing, as the specification says."""
+
 _PROMOTIONS: Final = {
     "int": ("long", "float", "double"),
     "long": ("float", "double"),
@@ -161,11 +177,12 @@ def _short(schema: Any) -> str:
 
 
 def _logical(schema: Any) -> tuple[Any, ...]:
-    if isinstance(schema, str) or "logicalType" not in schema:
+    logical = None if isinstance(schema, str) else schema.get("logicalType")
+    if not isinstance(logical, str) or kind_of(schema) not in _LOGICAL_OF.get(logical, COMPLEX | PRIMITIVES):
         return ()
-    if schema["logicalType"] == "decimal":
+    if logical == "decimal":
         return ("decimal", schema.get("precision"), schema.get("scale", 0))
-    return (schema["logicalType"],)
+    return (logical,)
 
 
 def _shown(logical: tuple[Any, ...]) -> str:
