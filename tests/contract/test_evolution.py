@@ -142,6 +142,12 @@ CHANGES = {
         ["ambiguous-alias"],
         ["renamed"],
     ),
+    "an alias that is the field's own name": (
+        V1,
+        record(field("trade_id", aliases=["trade_id"])),
+        ["ambiguous-alias"],
+        [],
+    ),
     "fields in another order": (of("string"), record(field(F), ID), [], []),
     "symbols in another order": (of(enum("BUY", "SELL")), of(enum("SELL", "BUY")), [], []),
     "branches in another order": (of(["null", "string"]), of(["string", "null"]), [], []),

@@ -120,15 +120,16 @@ class _Walk:
     def _of_records(self, reads: Type, writes: Type) -> Iterator[Obstacle]:
         written = {field.name: field for field in writes.fields}
         for field in reads.fields:
-            met = [written[name] for name in (field.name, *field.aliases) if name in written]
+            # As Java does: each alias counts, also one that is the field's own name.
+            met = [written[name] for name in (field.name, *dict.fromkeys(field.aliases)) if name in written]
             yield from (_below(found, f".{field.name}") for found in self._of_field(field, met, writes))
 
     def _of_field(self, field: Field, met: Sequence[Field], writes: Type) -> Iterator[Obstacle]:
         if not met:
             yield from _of_missing(field, writes)
             return
-        if len({each.name for each in met}) > 1:
-            names = " and ".join(dict.fromkeys(each.name for each in met))
+        if len(met) > 1:
+            names = " and ".join(each.name for each in met)
             yield Obstacle("ambiguous-alias", (), names, field.name, met[0].pointer, field.pointer)
         elif met[0].name != field.name:
             yield Obstacle("alias", (), met[0].name, field.name, met[0].pointer, field.pointer)
