@@ -40,6 +40,12 @@ WRITTEN: Final = Metric(
     "Records whose batch was committed, by what became of them: inserted, replayed, collided or refused.",
     ("topic", "result"),
 )
+VALIDATED: Final = Metric(
+    "tradepipe_records_validated_total",
+    "counter",
+    "Records that a validator has written, by what became of them: passed or refused.",
+    ("topic", "result"),
+)
 REFUSED: Final = Metric(
     "tradepipe_records_refused_total", "counter", "Refused records by their first code.", ("topic", "code")
 )
@@ -66,6 +72,18 @@ BATCH_SECONDS: Final = Metric(
 )
 AWAY: Final = Metric("tradepipe_database_away", "gauge", "1 while PostgreSQL is away and work waits for it, else 0.")
 OUTAGES: Final = Metric("tradepipe_database_outages_total", "counter", "Times PostgreSQL went away.")
+TRANSACTIONS: Final = Metric(
+    "tradepipe_transactions_total",
+    "counter",
+    "Batches of a validator by their outcome: committed, or interrupted: undone or not known, and looked up.",
+    ("topic", "outcome"),
+)
+PRODUCERS: Final = Metric(
+    "tradepipe_producers_made_total",
+    "counter",
+    "Producers that a validator has made: one at its start, one after each outcome that is not certain.",
+    ("topic",),
+)
 FENCED: Final = Metric(
     "tradepipe_fenced_total", "counter", "Partitions that another sink claimed while they were ours.", ("topic",)
 )
@@ -83,20 +101,22 @@ ASSIGNED: Final = Metric("tradepipe_assigned_partitions", "gauge", "Partitions t
 READING: Final = Metric(
     "tradepipe_reading_partitions",
     "gauge",
-    "Partitions claimed, so that what is read of them can be stored.",
+    "Partitions that are read: claimed by a sink, or with a validator that knows their committed offset.",
     ("topic",),
 )
-PAUSED: Final = Metric("tradepipe_paused", "gauge", "1 while nothing is fetched because PostgreSQL is busy or away.")
+PAUSED: Final = Metric(
+    "tradepipe_paused", "gauge", "1 while nothing is fetched because what was read cannot be written."
+)
 STORED_OFFSET: Final = Metric(
     "tradepipe_stored_offset",
     "gauge",
-    "The next offset to store, of each partition that is ours.",
+    "The next offset to store, or to validate, of each partition that is ours.",
     ("topic", "partition"),
 )
 LAG: Final = Metric(
     "tradepipe_lag_records",
     "gauge",
-    "Offsets between what is stored and the end of the log, of each partition that is ours; open transactions count.",
+    "Offsets between what is done and the end of the log, of each partition that is ours; open transactions count.",
     ("topic", "partition"),
 )
 LAST_POLL: Final = Metric("tradepipe_last_poll_timestamp_seconds", "gauge", "When Kafka was last polled, Unix time.")
@@ -113,6 +133,7 @@ BUILD: Final = Metric(
 CATALOGUE: Final = (
     CONSUMED,
     WRITTEN,
+    VALIDATED,
     REFUSED,
     GAPS,
     BATCH_ROWS,
@@ -120,6 +141,8 @@ CATALOGUE: Final = (
     AGE,
     AWAY,
     OUTAGES,
+    TRANSACTIONS,
+    PRODUCERS,
     FENCED,
     CLAIMS,
     REBALANCES,

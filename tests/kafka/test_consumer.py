@@ -7,6 +7,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.eventually import eventually
 from tests.kafka.member import Member, shared
+from tradepipe.contract.record import Record
 from tradepipe.embedded.broker import Broker
 from tradepipe.errors import Misconfigured, OffsetOutOfRange
 from tradepipe.kafka.consumer import Assignment, Consumer
@@ -76,7 +77,7 @@ def test_a_record_has_its_place_and_its_bytes(join, produce, topic):
 
     member.until(lambda: member.records)
 
-    assert [(topic, 3, 0, b"key", b"a value")] == member.records
+    assert [Record(topic, 3, 0, b"key", b"a value")] == member.records
 
 
 def test_only_what_was_started_is_delivered(join, produce):

@@ -24,8 +24,16 @@ PRODUCER: Final[Config] = {
 }
 """What carries the promise of the producer; not to be overridden."""
 
+TRANSACTIONS: Final[Config] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "partitioner": "murmur2_random",
+    "delivery.report.only.error": True,
+}
+"""What carries the promise of a transaction; librdkafka gives a record up when its transaction has timed out."""
+
 CONSUMER: Final[Config] = {
-    # Offsets live in PostgreSQL; nothing may move them in Kafka behind our back.
+    # Offsets move with the work they stand for; nothing may move them behind our back.
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     # Anything else would silently skip or re-read when a stored offset lies outside the log.
@@ -38,6 +46,13 @@ CONSUMER: Final[Config] = {
 """What carries the promise of the consuming stages; not to be overridden."""
 
 PRODUCER_DEFAULTS: Final[Config] = {"linger.ms": 5, "compression.type": "zstd", "socket.keepalive.enable": True}
+TRANSACTIONS_DEFAULTS: Final[Config] = {
+    **PRODUCER_DEFAULTS,
+    # For so long the open transaction of a process that was killed holds up whoever reads what is committed only.
+    "transaction.timeout.ms": 15_000,
+    # What takes longer has been asked more than once, without our being told: see kafka/transactions.py.
+    "socket.timeout.ms": 6_000,
+}
 CONSUMER_DEFAULTS: Final[Config] = {
     "socket.keepalive.enable": True,
     # librdkafka's 1000 ms hold consumption to a quarter (measured: 150 instead of 600 thousand records/s).
@@ -83,6 +98,43 @@ _CONNECTION: Final = (
 )
 """How the names of the properties begin that say how to reach the brokers; an admin client warns of any other."""
 
+_CONSUMERS_ONLY: Final = (
+    "auto.commit.",
+    "auto.offset.",
+    "check.crcs",
+    "coordinator.query.",
+    "enable.auto.",
+    "enable.partition.eof",
+    "fetch.",
+    "group.",
+    "heartbeat.",
+    "isolation.level",
+    "max.partition.fetch.bytes",
+    "max.poll.",
+    "offset.store.",
+    "partition.assignment.",
+    "queued.",
+    "session.timeout.ms",
+)
+_PRODUCERS_ONLY: Final = (
+    "acks",
+    "batch.",
+    "compression.",
+    "delivery.",
+    "enable.gapless.",
+    "enable.idempotence",
+    "linger.ms",
+    "message.",
+    "partitioner",
+    "queue.buffering.",
+    "request.required.acks",
+    "request.timeout.ms",
+    "retries",
+    "sticky.",
+    "transaction",
+)
+"""How the names of the properties begin that a consumer, or a producer, warns of as none of its own."""
+
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
 
 _librdkafka = logging.getLogger("tradepipe.kafka.librdkafka")
@@ -96,6 +148,27 @@ def producer_config(config: Config) -> dict[str, Any]:
         Misconfigured: a property overrides a guarantee, or is refused.
     """
     return _complete(config, owned=PRODUCER, defaults=PRODUCER_DEFAULTS)
+
+
+def transactions_config(config: Config, *, transactional_id: str) -> dict[str, Any]:
+    """
+    The configuration of a transactional producer beside a consumer of the same `config`.
+
+    Raises:
+        Misconfigured: a property overrides a guarantee, or is refused.
+    """
+    owned = {**TRANSACTIONS, "transactional.id": transactional_id}
+    return _complete(_without(config, _CONSUMERS_ONLY), owned=owned, defaults=TRANSACTIONS_DEFAULTS)
+
+
+def beside_consumer(config: Config) -> Config:
+    """What a producer beside a consumer of the same `config` is to be given of it."""
+    return _without(config, _CONSUMERS_ONLY)
+
+
+def beside_producer(config: Config) -> Config:
+    """What a consumer beside a producer of the same `config` is to be given of it."""
+    return _without(config, _PRODUCERS_ONLY)
 
 
 def consumer_config(config: Config, *, group: str) -> dict[str, Any]:
@@ -129,6 +202,10 @@ def is_cooperative(config: Config) -> bool:
     return config.get("group.protocol") == "consumer" or "cooperative" in str(
         config.get("partition.assignment.strategy", "")
     )
+
+
+def _without(config: Config, beginnings: tuple[str, ...]) -> Config:
+    return {key: value for key, value in config.items() if not key.startswith(beginnings)}
 
 
 def _complete(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]:

@@ -2,21 +2,25 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from tradepipe.contract.record import Record
-from tradepipe.errors import Misconfigured, OffsetOutOfRange
+from tradepipe.errors import BrokerAway, Misconfigured, OffsetOutOfRange
 from tradepipe.kafka.client import Config, consumer_config, is_cooperative
 from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
+from tradepipe.kafka.messages import remainder, timestamp
 
 logger = logging.getLogger(__name__)
 
 QUIET_BETWEEN_TROUBLES: Final = 30.0
 """Seconds without an error after which the next one is another outage."""
+
+REQUEST_TIMEOUT: Final = 5.0
+"""Seconds a question to the group's coordinator may take."""
 
 _ADVICE_ON_FATAL: Final = "; check group.protocol, and that no two members have the same group.instance.id"
 
@@ -50,9 +54,25 @@ class Consumer:
     An assigned partition is paused and delivers nothing until `start`: its
     offset is not known before somebody has claimed it. Rebalances only change
     what `assignments` tells; they happen inside `poll`, never elsewhere.
+
+    Args:
+        whole: whether records come with their timestamps and headers, which
+            takes a tenth longer.
+
+        advice: what to do about a partition whose offset is not in the log.
     """
 
-    def __init__(self, config: Config, *, topic: str, group: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        topic: str,
+        group: str,
+        whole: bool = False,
+        advice: Callable[[int], str] | None = None,
+    ) -> None:
+        self._whole = whole
+        self._advice = advice or self._reset_of_sink
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
@@ -134,8 +154,8 @@ class Consumer:
             raise self._broken
         if first is None:
             return []
-        kind, milliseconds = first.timestamp()
-        self.first_at = None if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000
+        sent_at = timestamp(first)
+        self.first_at = None if sent_at is None else sent_at / 1000
         messages = [first]
         if max_records > 1:
             messages += client.consume(max_records - 1, 0)
@@ -174,6 +194,60 @@ class Consumer:
             for part in paused:
                 self._readings[part].paused = False
 
+    def committed(self, partitions: Iterable[int]) -> dict[int, int]:
+        """
+        The offsets the group has committed to Kafka, without the partitions that have none.
+
+        An offset that a transaction is about to commit is waited for.
+
+        Raises:
+            BrokerAway: they cannot be had now.
+
+            Misconfigured: the brokers refuse us.
+        """
+        places = [TopicPartition(self._topic, partition) for partition in partitions]
+        try:
+            answers = self._opened().committed(places, timeout=REQUEST_TIMEOUT)
+        except KafkaException as error:
+            raise failure(error, f"the committed offsets of group {self.group} cannot be read") from error
+        if broken := next((answer.error for answer in answers if answer.error is not None), None):
+            raise failure(broken, f"the committed offsets of group {self.group} cannot be read")
+        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """
+        Commit offsets to Kafka, and wait for it; a member that the group has given up commits nothing.
+
+        Raises:
+            BrokerAway: they are not committed, or not known to be.
+
+            Misconfigured: the brokers refuse us.
+        """
+        places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            answers = self._opened().commit(offsets=places, asynchronous=False) or []
+        except KafkaException as error:
+            raise failure(error, f"offsets of group {self.group} cannot be committed") from error
+        if broken := next((answer.error for answer in answers if answer.error is not None), None):
+            raise failure(broken, f"offsets of group {self.group} cannot be committed")
+
+    def membership(self) -> bytes:
+        """
+        What a transaction shows to prove that we are of the group still.
+
+        Asked for behind the last poll. A member whose session has ended loses its
+        id before it hears of it; brokers take offsets from one without an id
+        unchecked, so it must not get as far.
+
+        Raises:
+            BrokerAway: the group has given us up; the next poll tells.
+        """
+        client = self._opened()
+        membership: bytes = client.consumer_group_metadata()
+        if not client.memberid():
+            raise BrokerAway(f"the session with group {self.group} has ended")
+        return membership
+
     def hint(self, offsets: Mapping[int, int]) -> None:
         """
         Tell Kafka how far we are, for tools that show lag; nobody reads it back.
@@ -192,7 +266,7 @@ class Consumer:
 
     def _sift(self, messages: list[confluent_kafka.Message]) -> list[Record]:
         records: list[Record] = []
-        topic, readings = self._topic, self._readings
+        topic, readings, whole = self._topic, self._readings, self._whole
         for message in messages:
             # Any message may be of a partition that a callback inside this very poll took away.
             reading = readings.get(message.partition() or 0)
@@ -204,7 +278,8 @@ class Consumer:
                 continue
             self.gaps += offset - reading.expected
             reading.expected = offset + 1
-            records.append(Record(topic, reading.assignment.partition, offset, message.key(), message.value()))
+            place = (topic, reading.assignment.partition, offset, message.key(), message.value())
+            records.append(Record(*place, *remainder(message)) if whole else Record(*place))
         return records
 
     def _on_event(self, error: KafkaError, message: confluent_kafka.Message, reading: _Reading | None) -> None:
@@ -217,9 +292,7 @@ class Consumer:
             if reading is not None and reading.expected is not None:
                 raise OffsetOutOfRange(
                     f"offset {reading.expected} of {self._topic}[{reading.assignment.partition}] is not in the log: "
-                    f"{error.str()}; decide where to go on: python -m tradepipe.sink offsets reset "
-                    f"--topic {self._topic} --group {self.group} --partition {reading.assignment.partition} "
-                    f"--to earliest|latest|TIME|NUMBER"
+                    f"{error.str()}; decide where to go on: {self._advice(reading.assignment.partition)}"
                 )
         elif classify(error) is FailureClass.AWAY:
             self._tell_trouble(error)
@@ -283,6 +356,12 @@ class Consumer:
         """What no waiting heals. A consumer's fatal errors are of that kind too: a new client would meet them again."""
         advice = _ADVICE_ON_FATAL if classify(error) is FailureClass.FATAL else ""
         return Misconfigured(f"{failure(error, f'topic {self._topic} cannot be consumed')}{advice}")
+
+    def _reset_of_sink(self, partition: int) -> str:
+        return (
+            f"python -m tradepipe.sink offsets reset --topic {self._topic} --group {self.group} "
+            f"--partition {partition} --to earliest|latest|TIME|NUMBER"
+        )
 
     def _opened(self) -> confluent_kafka.Consumer:
         assert self._client is not None, "the consumer is used before open() or after close()"

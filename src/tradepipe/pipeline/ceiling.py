@@ -51,6 +51,11 @@ class Ceiling:
         self._share = share
         self._windows: dict[int, Window] = {}
 
+    @property
+    def is_off(self) -> bool:
+        """Whether everything passes."""
+        return self._share is None
+
     def prime(self, partition: int, *, begin: int, next_offset: int, refused: Sequence[int]) -> None:
         """Fill a partition's window with the offsets below `next_offset` at which it was refused."""
         run = 0

@@ -1,0 +1,305 @@
+"""The reading half of a validator: partitions from their committed offsets on, records judged and held."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tradepipe.contract.record import Record
+from tradepipe.errors import Away, BrokerAway, Misconfigured, OffsetOutOfRange, RegistryAway, SchemaPending
+from tradepipe.errors import UnsupportedSchema as Unsupported
+from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.topics import Extent, Topic, Topics
+from tradepipe.pipeline.backoff import delay
+from tradepipe.pipeline.identity import Identity
+from tradepipe.pipeline.intake import Start
+from tradepipe.pipeline.past import Past
+from tradepipe.pipeline.targets import Targets
+from tradepipe.pipeline.verdicts import Batch, Verdicts
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE: Final = 1_000
+"""Records judged before anything else is looked after."""
+
+
+@dataclass(slots=True)
+class Partition:
+    """
+    One assignment.
+
+    `committed` is the offset the group has committed, None as long as it was
+    not asked; `position` the one up to which records have been judged.
+    """
+
+    assignment: Assignment
+    committed: int | None = None
+    position: int = 0
+    reading: bool = False
+    due: float = 0.0
+    failed: int = 0
+
+
+class Source:
+    """
+    What a validator reads.
+
+    What was held of a partition that left us is dropped: its next owner reads it.
+
+    Args:
+        start: where to begin with a partition without a committed offset; None
+            at its first record, if the group has never written anything.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        topics: Topics,
+        verdicts: Verdicts,
+        targets: Targets,
+        past: Past,
+        *,
+        topic: str,
+        start: Start | None,
+    ) -> None:
+        self._consumer = consumer
+        self._topics = topics
+        self._verdicts = verdicts
+        self._targets = targets
+        self._past = past
+        self._topic = topic
+        self._start = start
+        self._described = Topic(topic, None, ())
+        self._partitions: dict[int, Partition] = {}
+        self._due = 0.0
+        self._failed = 0
+        self._paused = False
+        self._doubtful: Batch | None = None
+        self._first_at: float | None = None
+        self.identity = Identity(topics, topic, advice=advice(topic, consumer.group))
+        self.unsupported: Unsupported | None = None
+        """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be written."""
+
+    @property
+    def reading(self) -> bool:
+        """Whether any partition is being read."""
+        return any(partition.reading for partition in self._partitions.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the group has answered, and of all it assigned to us the committed offset is known."""
+        return self._consumer.has_answer and all(each.committed is not None for each in self._partitions.values())
+
+    @property
+    def waits_for_registry(self) -> bool:
+        """Whether a partition stands still because the registry has no answer yet."""
+        now = time.monotonic()
+        return any(not each.reading and each.due > now for each in self._partitions.values())
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is fetched until `resume`."""
+        return self._paused
+
+    def open(self, described: Topic) -> None:
+        """Join the group."""
+        self._described = described
+        self.identity.require(described.topic_id)
+        self._consumer.open()
+
+    def read(self, room: int, timeout: float) -> int:
+        """
+        Read and judge at most `room` records, and tell how many came; wait up to `timeout` seconds for the first.
+
+        Raises:
+            Misconfigured: the brokers refuse us, or the log was cut.
+        """
+        records = self._consumer.poll(min(room, AT_ONCE), timeout)
+        self._follow()
+        if not self._verdicts:
+            self._first_at = self._consumer.first_at
+        judged, error = self._verdicts.judge(records)
+        if error is not None:
+            self._put_back(records[judged:], error)
+        for number, partition in self._partitions.items():
+            if partition.reading:
+                partition.position = self._consumer.position(number) or partition.position
+        return len(records)
+
+    def tend(self) -> Batch | None:
+        """
+        Begin to read what has come, and what had to wait; see that the topic is still the same.
+
+        Returns a batch that was in doubt, when it turns out to be committed.
+
+        Raises:
+            Misconfigured: somebody has to decide where to begin, or the topic is not what it was.
+        """
+        now = time.monotonic()
+        settled = self._place(now) if now >= self._due else None
+        for partition in self._partitions.values() if not self._paused and self.unsupported is None else ():
+            if partition.committed is not None and not partition.reading and partition.due <= now:
+                partition.reading = self._consumer.start(partition.assignment, partition.position)
+        self.identity.watch()
+        return settled
+
+    def take(self) -> Batch:
+        """
+        Hand over all that is held, with the offsets it covers.
+
+        Raises:
+            CeilingReached: too much of it is refused.
+        """
+        return self._verdicts.take(self.moved(), self._first_at)
+
+    def moved(self) -> dict[int, int]:
+        """Up to where each partition was judged that is not committed so far."""
+        return {
+            number: each.position
+            for number, each in self._partitions.items()
+            if each.committed is not None and each.position > each.committed
+        }
+
+    def committed(self, offsets: Mapping[int, int]) -> None:
+        """These offsets are committed."""
+        for number, offset in offsets.items():
+            partition = self._partitions.get(number)
+            if partition is not None and partition.committed is not None:
+                partition.committed, partition.failed = offset, 0
+
+    def rewind(self, doubtful: Batch | None = None) -> None:
+        """Go back to what is committed, whatever that is; it tells what became of a batch in doubt."""
+        self._doubtful = doubtful
+        for number, partition in self._partitions.items():
+            self._verdicts.drop(number)
+            self._consumer.stop(number)
+            partition.reading, partition.committed = False, None
+
+    def extents(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Of each partition the committed offset, and where its log ends as far as the last fetch told."""
+        done = {number: each.committed for number, each in self._partitions.items() if each.committed is not None}
+        ends = {number: end for number in done if (end := self._consumer.end(number)) is not None}
+        return done, ends
+
+    def all_committed(self) -> dict[int, int]:
+        """What the group has committed of any partition; raises as `Consumer.committed`."""
+        return self._consumer.committed({*self._described.partitions, *self._partitions})
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`; the group membership goes on."""
+        self._paused = True
+        self._consumer.pause(self._partitions)
+
+    def resume(self) -> None:
+        """Fetch again."""
+        self._paused = False
+        self._consumer.resume(number for number, partition in self._partitions.items() if partition.reading)
+
+    def _follow(self) -> None:
+        """Forget the partitions that left us, and what was held of them; note the ones that came."""
+        assigned = self._consumer.assignments
+        for number in [n for n, each in self._partitions.items() if assigned.get(n) != each.assignment]:
+            del self._partitions[number]
+            self._verdicts.drop(number)
+        for number, assignment in assigned.items():
+            self._partitions.setdefault(number, Partition(assignment))
+
+    def _put_back(self, records: Sequence[Record], error: RegistryAway | Unsupported) -> None:
+        """Read these records again later: the first one's partition when it is due, the others at once."""
+        for record in reversed(records):
+            partition = self._partitions[record.partition]
+            partition.reading, partition.position = False, record.offset
+        for number in {record.partition for record in records}:
+            self._consumer.stop(number)
+        if isinstance(error, Unsupported):
+            self.unsupported = error
+            return
+        partition = self._partitions[records[0].partition]
+        if isinstance(error, SchemaPending):
+            partition.due = time.monotonic() + error.retry_after
+        else:
+            partition.due = time.monotonic() + delay(partition.failed)
+            partition.failed += 1
+        logger.warning("%s waits: %s", records[0].coordinates, error)
+
+    def _place(self, now: float) -> Batch | None:
+        """Find out where to read the partitions that have come, or were rewound."""
+        waiting = [number for number, each in self._partitions.items() if each.committed is None]
+        if not waiting:
+            return None
+        try:
+            committed, extents = self._offsets(waiting)
+            self._past.recall(waiting, committed, extents)
+        except Away as error:
+            self._due = now + delay(self._failed)
+            self._failed += 1
+            logger.warning("it cannot be told where to go on: %s", error)
+            return None
+        self._due = self._failed = 0
+        for number in waiting:
+            partition = self._partitions[number]
+            partition.committed = partition.position = committed[number]
+            logger.info("reading %s[%d] from offset %d", self._topic, number, committed[number])
+        return self._settled(committed)
+
+    def _settled(self, committed: Mapping[int, int]) -> Batch | None:
+        """The batch in doubt, if a partition of it that is still ours shows that it is committed."""
+        doubtful, self._doubtful = self._doubtful, None
+        if doubtful is None:
+            return None
+        ours = [number for number in doubtful.offsets if number in self._partitions]
+        return doubtful if ours and all(committed[number] >= doubtful.offsets[number] for number in ours) else None
+
+    def _offsets(self, waiting: Sequence[int]) -> tuple[dict[int, int], dict[int, Extent]]:
+        """The committed offsets, those of partitions that had none committed now; and the extents of the logs."""
+        committed = self.all_committed()
+        extents = self._topics.extents(self._topic, waiting)
+        if new := [number for number in waiting if number not in committed]:
+            if not committed and self._start is None:
+                self._require_new_group()
+            starts = self._starts(new, extents)
+            # Before anything is written: whoever is killed in its first transaction has begun.
+            self._consumer.commit(starts)
+            committed |= starts
+            # Where a group starts late, what precedes its start was not seen by it.
+            extents |= {number: extents[number]._replace(begin=starts[number]) for number in new}
+        for number in waiting:
+            self._require_in_log(number, committed[number], extents[number])
+        return committed, extents
+
+    def _require_new_group(self) -> None:
+        """Nothing is committed: either nothing was ever validated, or Kafka has forgotten how far it was."""
+        if self._targets.are_empty():
+            return
+        if self.all_committed():  # another member has begun meanwhile
+            raise BrokerAway(f"group {self._consumer.group} is beginning")
+        raise Misconfigured(
+            f"group {self._consumer.group} has no committed offsets of topic {self._topic}, but {self._targets.clean} "
+            f"or {self._targets.dead_letters} holds records: Kafka forgets the offsets of a group that was idle for "
+            f"long, and to begin at the first record again would write all of them twice. Say where to begin: "
+            f"--start earliest|latest|TIME, or name empty topics"
+        )
+
+    def _starts(self, new: Sequence[int], extents: Mapping[int, Extent]) -> dict[int, int]:
+        if isinstance(self._start, datetime):
+            return self._topics.offsets_at(self._topic, new, int(self._start.timestamp() * 1000))
+        return {n: extents[n].end if self._start == "latest" else extents[n].begin for n in new}
+
+    def _require_in_log(self, number: int, committed: int, extent: Extent) -> None:
+        if not extent.begin <= committed <= extent.end:
+            raise OffsetOutOfRange(
+                f"the committed offset of {self._topic}[{number}] is {committed}, but its log reaches from "
+                f"{extent.begin} to {extent.end}: records were dropped before they were validated, or the topic was "
+                f"created anew; {advice(self._topic, self._consumer.group, number)}"
+            )
+
+
+def advice(topic: str, group: str, partition: int | None = None) -> str:
+    """How to tell a group where to go on."""
+    place = topic if partition is None else f"{topic}:{partition}"
+    return (
+        f"stop the validators of the group and decide where they go on: kafka-consumer-groups.sh --group {group} "
+        f"--topic {place} --reset-offsets --to-earliest --execute (or --to-latest, --to-offset N, --to-datetime TIME)"
+    )
