@@ -2,8 +2,8 @@
 
 import pytest
 
-NEEDED = {"parts", "sources"}
-"""The fixtures through which a test comes by a part, or by a wheel."""
+NEEDED = {"parts", "sources", "suite", "tradepipe_broker", "tradepipe_registry"}
+"""The fixtures through which a test comes by a part, by a wheel, or by a pytest of its own."""
 
 STARTERS = ("tests/embedded/", "tests/parts/", "tests/test_readme.py")
 """Where tests start parts by themselves."""

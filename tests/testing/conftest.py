@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from tradepipe.testing import (  # noqa: F401 - fixtures are found by their names
+    assert_every_version_decodes,
     broker_away,
+    frozen_record,
     make_trade,
     produced,
     producer_settings,

@@ -7,6 +7,8 @@ from confluent_kafka import Producer as KafkaProducer
 from tradepipe import DeliveryFailed, Producer, SchemaRegistry, Sink, TradeSerializer
 from tradepipe.contract.history import versions
 
+pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
+
 
 @pytest.fixture
 def send(producer_settings, tradepipe_topic):

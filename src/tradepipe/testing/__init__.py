@@ -15,10 +15,14 @@ Fixtures:
     producer_settings      the arguments of a `Producer`
     sink_settings          the arguments of a `Sink`
     broker_away            takes the broker away for a block
+    assert_every_version_decodes, frozen_record
+                           records of every schema version, for your own reader
     tradepipe_topic, tradepipe_subject, tradepipe_database
                            the test's own
     tradepipe_broker, tradepipe_registry, tradepipe_databases
                            the parts, one of each for the whole run
+
+Beside them `assert_compatible`, for your own schemas.
 
 PYTEST_DONT_REWRITE: there is no assert statement here, and pytest would warn where a
 conftest.py imports from here and names the plugin.
@@ -26,7 +30,9 @@ conftest.py imports from here and names the plugin.
 
 from tradepipe.testing.compatibility import assert_compatible
 from tradepipe.testing.fixtures import (
+    assert_every_version_decodes,
     broker_away,
+    frozen_record,
     make_trade,
     produced,
     producer_settings,
@@ -41,12 +47,17 @@ from tradepipe.testing.fixtures import (
 )
 from tradepipe.testing.produced import Produced
 from tradepipe.testing.trades import TradeFactory
+from tradepipe.testing.versions import EveryVersion, FrozenRecord
 
 __all__ = [
+    "EveryVersion",
+    "FrozenRecord",
     "Produced",
     "TradeFactory",
     "assert_compatible",
+    "assert_every_version_decodes",
     "broker_away",
+    "frozen_record",
     "make_trade",
     "produced",
     "producer_settings",

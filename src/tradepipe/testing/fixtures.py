@@ -10,6 +10,7 @@ from tradepipe.contract.history import versions
 from tradepipe.testing.databases import Databases
 from tradepipe.testing.produced import Produced
 from tradepipe.testing.trades import TradeFactory
+from tradepipe.testing.versions import EveryVersion, FrozenRecord, frozen_records
 
 try:
     import pytest
@@ -139,6 +140,21 @@ def produced(
     return Produced(
         tradepipe_broker.bootstrap_servers, tradepipe_registry.url, topic=tradepipe_topic, subject=tradepipe_subject
     )
+
+
+@pytest.fixture
+def assert_every_version_decodes(tradepipe_registry: "Registry", tradepipe_subject: str) -> EveryVersion:
+    """Asserts that a reader takes a record of every schema version: `assert_every_version_decodes(reader)`."""
+    return EveryVersion(tradepipe_registry.url, tradepipe_subject)
+
+
+@pytest.fixture(params=[version.number for version in versions()], ids=lambda number: f"v{number}")
+def frozen_record(
+    request: pytest.FixtureRequest, tradepipe_registry: "Registry", tradepipe_subject: str
+) -> FrozenRecord:
+    """A record that an earlier build wrote; a test that takes it runs once for each schema version."""
+    records = frozen_records(tradepipe_registry.url, tradepipe_subject)
+    return next(record for record in records if record.version == request.param)
 
 
 @pytest.fixture

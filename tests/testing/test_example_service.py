@@ -1,0 +1,100 @@
+"""A service of its own, which knows of tradepipe what its wheel holds and nothing else."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import tradepipe
+import tradepipe.testing
+from tests.wheel import LEFTOVERS, run
+
+pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
+
+EXAMPLE = Path(__file__).parent / "example_service"
+
+
+class Service(NamedTuple):
+    """An environment that has the service and tradepipe, and a folder with the service's sources and tests."""
+
+    python: Path
+    folder: Path
+
+    def pytest(self, *options: str) -> tuple[int, str]:
+        """The exit code of the service's own tests, and what they said."""
+        command = [self.python, "-m", "pytest", "-p", "no:cacheprovider", *options]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=150)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def service(elsewhere, tmp_path_factory):
+    folder = copy(tmp_path_factory.mktemp("service"))
+    options = ("--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check")
+    run(sys.executable, "-m", "pip", "--python", elsewhere, "install", *options, folder, cwd=folder)
+    return Service(elsewhere, folder)
+
+
+def copy(target: Path) -> Path:
+    return Path(shutil.copytree(EXAMPLE, target / "booking", ignore=LEFTOVERS))
+
+
+def test_service_and_library_are_installed_as_a_user_would(service):
+    program = "import booking, tradepipe.testing; print(booking.__file__, tradepipe.testing.__file__)"
+
+    places = run(service.python, "-c", program, cwd=service.folder).split()
+
+    assert [] == [place for place in places if not Path(place).is_relative_to(service.python.parents[1])]
+
+
+def test_the_tests_of_the_service_pass(service):
+    code, said = service.pytest()
+
+    assert 0 == code, said
+    assert "8 passed" in said
+    assert "skipped" not in said
+
+
+def test_the_service_knows_public_names_only():
+    allowed = {"tradepipe": tradepipe.__all__, "tradepipe.testing": tradepipe.testing.__all__}
+    trees = [ast.parse(path.read_text()) for path in EXAMPLE.rglob("*.py")]
+    imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+
+    ours = [node for node in imports if node.module.partition(".")[0] == "tradepipe"]
+
+    assert len(ours) > 4
+    assert [] == [alias.name for node in ours for alias in node.names if alias.name not in allowed[node.module]]
+
+
+BROKEN = {
+    "versions counted from zero": (
+        ("fills.py", '.get("amendment", 0) + 1', '.get("amendment", 0)'),
+        ["test_fills_and_their_amendments_are_sent", "VERSION: version is 0, which is not a whole number from 1"],
+    ),
+    "a field that no version has": (
+        ("maturities.py", '"book_id", "type": "string"}', '"book_id", "type": "string"}, {"name": "d", "type": "int"}'),
+        ["test_our_schema_reads_every_version", "not BACKWARD_TRANSITIVE compatible", "Trade.d (missing-default)"],
+    ),
+    "the writer's schema ignored": (
+        ("maturities.py", "parse_schema(json.loads(writer)), SCHEMA", "SCHEMA"),
+        ["test_our_reader_reads_every_version", "frozen records are not read as they should", "version 1: "],
+    ),
+}
+
+
+def test_a_broken_service_is_told_what_is_wrong(service, tmp_path):
+    folder = copy(tmp_path)
+    for (name, right, wrong), _ in BROKEN.values():
+        source = folder / "src" / "booking" / name
+        assert right in source.read_text()
+        source.write_text(source.read_text().replace(right, wrong))
+
+    code, said = Service(service.python, folder).pytest("-o", "pythonpath=src", "--tb=short")
+
+    assert 1 == code, said
+    told = " ".join(said.split())
+    assert {} == {what: text for what, (_, texts) in BROKEN.items() for text in texts if text not in told}, said

@@ -1,0 +1,52 @@
+"""Frozen records of every schema version, given to readers."""
+
+import pytest
+
+from tradepipe import SchemaRegistry, TradeDeserializer
+from tradepipe.contract.history import versions
+
+pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
+
+
+@pytest.fixture
+def reader(tradepipe_registry, tradepipe_subject):
+    with SchemaRegistry(tradepipe_registry.url) as registry:
+        yield TradeDeserializer(registry, subject=tradepipe_subject)
+
+
+def test_todays_build_reads_every_version(assert_every_version_decodes):
+    assert_every_version_decodes()
+
+
+def test_a_reader_of_ones_own_is_given_every_version(assert_every_version_decodes, reader):
+    read = []
+
+    assert_every_version_decodes(lambda value: read.append(reader(value)) or read[-1])
+
+    assert len(versions()) == len(read)
+
+
+def test_a_reader_may_give_something_else_than_trades(assert_every_version_decodes, reader):
+    assert_every_version_decodes(lambda value: reader(value).trade_id, expected=lambda trade: trade.trade_id)
+
+
+def test_what_a_reader_gives_instead_is_told_for_each_version(assert_every_version_decodes, reader):
+    with pytest.raises(AssertionError) as raised:
+        assert_every_version_decodes(lambda value: reader(value)._replace(book_id="FX"))
+
+    count = len(versions())
+    assert f"{count} of {count} frozen records are not read as they should" in str(raised.value)
+    assert [] == [
+        v.number for v in versions() if f"version {v.number}: book_id is 'FX', not 'RATES'" not in str(raised.value)
+    ]
+
+
+def test_what_a_reader_raises_is_told(assert_every_version_decodes):
+    with pytest.raises(AssertionError, match=r"version 1: KeyError: 'book'"):
+        assert_every_version_decodes(lambda value: {}["book"])
+
+
+def test_a_frozen_record_is_read_as_what_it_says(frozen_record, reader):
+    """Once for each version."""
+    assert frozen_record.trade == reader(frozen_record.value)
+    assert versions()[frozen_record.version - 1].number == frozen_record.version
