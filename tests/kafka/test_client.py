@@ -129,3 +129,26 @@ def test_an_admin_client_takes_that_without_a_warning(caplog):
 )
 def test_a_configuration_tells_how_partitions_come_and_go(config, expected):
     assert expected is is_cooperative(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("securty.protocol", "ssl", 'No such configuration property: "securty.protocol"'),
+        ("linger.ms", "soon", 'Invalid value for configuration property "queue.buffering.max.ms"'),
+    ],
+    ids=["name", "value"],
+)
+def test_what_librdkafka_does_not_know_is_told_even_where_it_is_of_no_use(key, value, told):
+    with pytest.raises(Misconfigured) as raised:
+        admin_config({**BROKERS, "group.id": "g", key: value})
+
+    assert told in str(raised.value)
+
+
+def test_an_admin_client_takes_no_offence_at_what_others_are_given():
+    others = {**client.PRODUCER, **client.CONSUMER, **client.CONSUMER_DEFAULTS, "group.protocol": "consumer"}
+
+    assert (
+        BROKERS.items() <= admin_config({**BROKERS, **others, "session.timeout.ms": 6000, "on_commit": print}).items()
+    )

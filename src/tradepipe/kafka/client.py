@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import confluent_kafka
+from confluent_kafka import KafkaException
 
 from tradepipe.errors import Misconfigured
+from tradepipe.kafka.failures import error_of, failure
 
 Config = Mapping[str, Any]
 """librdkafka's own properties, keys unrenamed."""
@@ -135,6 +137,8 @@ _PRODUCERS_ONLY: Final = (
 )
 """How the names of the properties begin that a consumer, or a producer, warns of as none of its own."""
 
+_NO_PROPERTY: Final = "tradepipe.no.property"
+
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
 
 _librdkafka = logging.getLogger("tradepipe.kafka.librdkafka")
@@ -186,9 +190,11 @@ def admin_config(config: Config) -> dict[str, Any]:
     The configuration of an admin client beside a producer or consumer of the same `config`.
 
     Raises:
-        Misconfigured: a property is refused.
+        Misconfigured: a property is refused, or librdkafka has none of this name or value; also one that is of
+            no use to an admin client, so that a typing error is not passed over.
     """
     complete = _complete(config, owned={}, defaults={"socket.keepalive.enable": True})
+    _require_known({key: value for key, value in config.items() if not key.startswith(_CONNECTION)})
     return {key: value for key, value in complete.items() if key.startswith(_CONNECTION)}
 
 
@@ -206,6 +212,22 @@ def is_cooperative(config: Config) -> bool:
 
 def _without(config: Config, beginnings: tuple[str, ...]) -> Config:
     return {key: value for key, value in config.items() if not key.startswith(beginnings)}
+
+
+def _require_known(config: Config) -> None:
+    """
+    Ask librdkafka for each of these properties by itself.
+
+    It takes them one after the other, and the last one is none of its own, so it
+    stops there at the latest: no client is made.
+    """
+    known = {key: value for key, value in config.items() if not callable(value)}
+    try:
+        confluent_kafka.Producer({**known, _NO_PROPERTY: ""})
+    except KafkaException as error:
+        told = error_of(error)
+        if _NO_PROPERTY not in told.str():
+            raise failure(told, "Kafka's client cannot be configured so") from error
 
 
 def _complete(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]:
