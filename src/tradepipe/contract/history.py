@@ -5,12 +5,19 @@ import json
 import re
 from functools import cache
 from importlib import resources
-from typing import Any, Final, NamedTuple
+from importlib.resources.abc import Traversable
+from typing import Any, Final, NamedTuple, Self
 
 PACKAGE: Final = "tradepipe.schemas.trade"
-"""Where the versions lie, as `v001.avsc`, `v002.avsc` and so on."""
+"""Where the versions lie, as `v001.avsc`, `v002.avsc` and so on, with `history.json` beside them."""
 
-_version_of = re.compile(r"v(\d{3})\.avsc").fullmatch
+RECORD: Final = "history.json"
+"""The file that says of each version what it was when it was frozen."""
+
+LEVEL: Final = "FULL_TRANSITIVE"
+"""The level of a history that names none."""
+
+_version_of = re.compile(r"v(\d{3,})\.avsc").fullmatch
 
 
 class SchemaVersion(NamedTuple):
@@ -32,22 +39,95 @@ class SchemaVersion(NamedTuple):
     schema: dict[str, Any]
     sha256: str
 
+    @classmethod
+    def of(cls, number: int, text: str) -> Self:
+        """A version by its text; raises ValueError if that is not JSON."""
+        return cls(number, text, json.loads(text), fingerprint(text))
+
+
+class Entry(NamedTuple):
+    """
+    What `history.json` says of one version.
+
+    Attributes:
+        number: the version's.
+
+        sha256: its `fingerprint`, and `sha256_without_docs` that of what readers go by.
+
+        date: the day on which it was frozen, as in 2025-06-01.
+
+        level: the compatibility level it was checked at; None if nobody knows.
+
+        alembic_revision: the database revision its records need; None where there is no database.
+    """
+
+    number: int
+    sha256: str
+    sha256_without_docs: str
+    date: str
+    level: str | None
+    alembic_revision: str | None
+
+
+class History(NamedTuple):
+    """
+    A folder of frozen versions: the files, and what was recorded of each.
+
+    Nothing is compared yet: `frozen.findings` tells where the two disagree.
+    """
+
+    versions: tuple[SchemaVersion, ...]
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def load(cls, folder: Traversable) -> Self:
+        """
+        The history in a folder; an empty one has none.
+
+        Raises:
+            ValueError: a file is not what it should be; the message names it.
+        """
+        record = folder / RECORD
+        return cls(_versions(folder), _entries(record.read_text("utf-8")) if record.is_file() else ())
+
+    @classmethod
+    def packaged(cls) -> Self:
+        """The history of the trade schema."""
+        return cls.load(resources.files(PACKAGE))
+
+    @property
+    def level(self) -> str:
+        """The level that the next version is checked at: that of the newest."""
+        return next((entry.level for entry in reversed(self.entries) if entry.level), LEVEL)
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """The numbers of all versions that are there or were recorded."""
+        return frozenset({version.number for version in self.versions} | {entry.number for entry in self.entries})
+
+    def entry(self, number: int) -> Entry | None:
+        """What was recorded of a version."""
+        return next((entry for entry in self.entries if entry.number == number), None)
+
+    def version(self, number: int) -> SchemaVersion | None:
+        """A version by its number."""
+        return next((version for version in self.versions if version.number == number), None)
+
 
 @cache
 def versions() -> tuple[SchemaVersion, ...]:
-    """All frozen versions, the oldest first."""
-    files = {
-        file.name: file.read_text("utf-8") for file in resources.files(PACKAGE).iterdir() if _version_of(file.name)
-    }
-    return tuple(
-        SchemaVersion(int(name[1:4]), files[name], json.loads(files[name]), fingerprint(files[name]))
-        for name in sorted(files)
-    )
+    """All frozen versions of the trade schema, the oldest first."""
+    return _versions(resources.files(PACKAGE))
 
 
 def current() -> SchemaVersion:
     """The version this build writes, and decodes every other one into."""
     return versions()[-1]
+
+
+def file_of(number: int) -> str:
+    """The name of a version's file."""
+    return f"v{number:03}.avsc"
 
 
 def fingerprint(text: str) -> str:
@@ -61,5 +141,49 @@ def fingerprint(text: str) -> str:
     Raises:
         ValueError: the text is not JSON.
     """
-    normalised = json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    return _sha256(json.loads(text))
+
+
+def fingerprint_without_docs(text: str) -> str:
+    """
+    The same without docs: of all that readers and registries go by.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    return _sha256(_without_docs(json.loads(text)))
+
+
+def _sha256(schema: Any) -> str:
+    normalised = json.dumps(schema, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(normalised.encode()).hexdigest()
+
+
+def _without_docs(node: Any) -> Any:
+    """A default is left whole: what is called doc there is data."""
+    if isinstance(node, list):
+        return [_without_docs(item) for item in node]
+    if isinstance(node, dict):
+        return {key: each if key == "default" else _without_docs(each) for key, each in node.items() if key != "doc"}
+    return node
+
+
+def _versions(folder: Traversable) -> tuple[SchemaVersion, ...]:
+    files = {int(match[1]): file for file in folder.iterdir() if (match := _version_of(file.name))}
+    return tuple(_read(number, files[number]) for number in sorted(files))
+
+
+def _read(number: int, file: Traversable) -> SchemaVersion:
+    try:
+        return SchemaVersion.of(number, file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file.name} is not JSON: {error}") from error
+
+
+def _entries(text: str) -> tuple[Entry, ...]:
+    try:
+        return tuple(sorted((Entry(**each) for each in json.loads(text)["versions"]), key=lambda each: each.number))
+    except (ValueError, RecursionError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{RECORD} is not as `schema freeze` writes it ({error}): restore it from version control"
+        ) from error

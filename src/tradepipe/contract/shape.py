@@ -53,9 +53,10 @@ class Type:
             return f"[{', '.join(map(str, self.branches))}]"
         if self.inner:
             return f"{self.kind}<{self.inner[0]}>"
-        if self.logical:
-            return str(self.logical) if self.logical.name in _TELLING else f"{self.kind} as {self.logical}"
-        return f"{self.kind} {self.short}" if self.name else self.kind
+        plain = f"{self.kind} {self.short}" if self.name else self.kind
+        if self.logical and self.logical.name in _TELLING and not self.name:
+            return str(self.logical)
+        return f"{plain} as {self.logical}" if self.logical else plain
 
 
 _TELLING: Final = frozenset({"decimal", "date", "uuid"})

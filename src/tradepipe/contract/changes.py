@@ -1,0 +1,185 @@
+"""What changed between two schemas, in words, with what it does to readers."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from tradepipe.contract.compatibility import Direction, Level
+from tradepipe.contract.evolution import Numbered, findings
+from tradepipe.contract.finding import Finding, Severity
+from tradepipe.contract.shape import Field, Type, shape
+
+
+class Effect(NamedTuple):
+    """What a change does to one kind of readers; `severity` is None where all is well."""
+
+    direction: Direction
+    severity: Severity | None
+    sentence: str
+
+
+class Change(NamedTuple):
+    """One change: where, what, and its effect in both directions."""
+
+    path: str
+    sentence: str
+    effects: tuple[Effect, ...]
+
+
+_SAME: Final = "They read them as before."
+
+
+class _Told(NamedTuple):
+    """
+    A change without its effects.
+
+    Attributes:
+        well: what they are where nothing breaks: of new readers, of old ones.
+
+        was: the path it had before, if that was another.
+    """
+
+    path: str
+    sentence: str
+    well: tuple[str, str] = (_SAME, _SAME)
+    was: str = ""
+
+
+def changes(old: str, new: str) -> tuple[Change, ...]:
+    """
+    All that changed between two schemas, in the order of the new one; white space and the order of keys are nothing.
+
+    Raises:
+        ValueError: one of them is not an Avro schema.
+    """
+    found = findings(new, [Numbered(0, old)], Level.FULL)
+    told = tuple(_of_types(shape(old), shape(new), shape(new).short))
+    return tuple(Change(each.path, each.sentence, _effects(each, told, found)) for each in told)
+
+
+def _effects(change: _Told, told: Sequence[_Told], found: Sequence[Finding]) -> tuple[Effect, ...]:
+    """The findings at the change's place, told with the first change there; else that nothing breaks."""
+    here = [each for each in found if _owner(each.path, told) == change.path]
+    if here and change != next(each for each in told if each.path == change.path):
+        return ()
+    effects: list[Effect] = []
+    for direction, well in zip(Direction, change.well, strict=True):
+        bad = [Effect(direction, each.severity, each.sentence) for each in here if each.direction is direction]
+        effects += bad or [Effect(direction, None, well)]
+    return tuple(effects)
+
+
+def _owner(path: str, told: Sequence[_Told]) -> str:
+    """The place of the change that a finding belongs to: the nearest at or above its own."""
+    places = {place: each.path for each in told for place in (each.path, each.was or each.path)}
+    return places.get(max((place for place in places if _is_at_or_below(path, place)), key=len, default=""), "")
+
+
+def _is_at_or_below(path: str, above: str) -> bool:
+    return path == above or (path.startswith(above) and path[len(above)] in ".[{(")
+
+
+def _of_types(old: Type, new: Type, path: str) -> Iterator[_Told]:
+    if old.kind != new.kind or (old.kind == "union" and _labels(old) != _labels(new)):
+        yield _Told(path, f"The type went from {old} to {new}.")
+    elif old.kind == "union":
+        for before, after in zip(_by_label(old), _by_label(new), strict=True):
+            piece = f"({after.short or after.kind})" if len(new.branches) > 2 else ""
+            yield from _of_types(before, after, path + piece)
+    else:
+        yield from _of_one_kind(old, new, path)
+
+
+def _of_one_kind(old: Type, new: Type, path: str) -> Iterator[_Told]:
+    if old.name != new.name:
+        yield _Told(path, f"The name went from {old.name} to {new.name}.")
+    if old.logical != new.logical:
+        yield _Told(path, f"The type went from {old} to {new}.")
+    if old.size != new.size:
+        yield _Told(path, f"The size went from {old.size} to {new.size} bytes.")
+    if old.doc != new.doc:
+        yield _Told(path, "The doc changed.")
+    if set(old.aliases) != set(new.aliases):
+        yield _Told(path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}.")
+    if old.inner:
+        yield from _of_types(old.inner[0], new.inner[0], path + ("[]" if old.kind == "array" else "{}"))
+    yield from _of_enums(old, new, path)
+    yield from _of_fields(old, new, path)
+
+
+def _of_enums(old: Type, new: Type, path: str) -> Iterator[_Told]:
+    added = [symbol for symbol in new.symbols if symbol not in old.symbols]
+    removed = [symbol for symbol in old.symbols if symbol not in new.symbols]
+    if added:
+        well = _SAME, f"They read {old.default} for them."
+        yield _Told(path, f"The enum has the symbols {_list(added)} too.", well)
+    if removed:
+        well = f"They read {new.default} for them.", _SAME
+        yield _Told(path, f"The enum lost the symbols {_list(removed)}.", well)
+    if old.default != new.default:
+        yield _Told(path, f"The enum's default symbol went from {old.default or 'none'} to {new.default or 'none'}.")
+    if not added and not removed and old.symbols != new.symbols:
+        yield _Told(path, "The symbols stand in another order.")
+
+
+def _of_fields(old: Type, new: Type, path: str) -> Iterator[_Told]:
+    before = {field.name: field for field in old.fields}
+    for field in new.fields:
+        earlier = _earlier(field, before, {each.name for each in new.fields})
+        if earlier is None:
+            yield _added(field, path)
+        else:
+            yield from _of_field(before.pop(earlier.name), field, path)
+    yield from (_removed(field, path) for field in before.values())
+    if {field.name for field in old.fields} == {field.name for field in new.fields}:
+        yield from _of_order(old, new, path)
+
+
+def _earlier(field: Field, before: dict[str, Field], names: set[str]) -> Field | None:
+    """What the field was before: of the same name, or of one that is only an alias now."""
+    aliases = (alias for alias in field.aliases if alias not in names)
+    return next((before[name] for name in (field.name, *aliases) if name in before), None)
+
+
+def _of_field(old: Field, new: Field, record: str) -> Iterator[_Told]:
+    path = f"{record}.{new.name}"
+    if old.name != new.name:
+        yield _Told(path, f"The field was called {old.name}.", was=f"{record}.{old.name}")
+    yield from _of_types(old.type, new.type, path)
+    if old.told_default != new.told_default:
+        well = f"They fill it with {new.told_default} where it is missing.", _SAME
+        yield _Told(path, f"The default went from {old.told_default} to {new.told_default}.", well)
+    if set(old.aliases) != set(new.aliases) and old.name == new.name:
+        yield _Told(path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}.")
+    if old.order != new.order:
+        yield _Told(path, f"The sort order went from {old.order} to {new.order}.")
+    if old.doc != new.doc:
+        yield _Told(path, "The doc changed.")
+
+
+def _of_order(old: Type, new: Type, path: str) -> Iterator[_Told]:
+    if [field.name for field in old.fields] != [field.name for field in new.fields]:
+        yield _Told(path, "The fields stand in another order.")
+
+
+def _added(field: Field, path: str) -> _Told:
+    default = f", by default {field.told_default}" if field.has_default else " without a default"
+    well = f"They fill it with {field.told_default}.", "They pass over it."
+    return _Told(f"{path}.{field.name}", f"The field was added: {field.type}{default}.", well)
+
+
+def _removed(field: Field, path: str) -> _Told:
+    well = "They pass over it.", f"They fill it with {field.told_default}."
+    return _Told(f"{path}.{field.name}", f"The field was taken away: {field.type}.", well)
+
+
+def _labels(union: Type) -> list[str]:
+    return [branch.short or branch.kind for branch in _by_label(union)]
+
+
+def _by_label(union: Type) -> list[Type]:
+    """A union's branches in an order of their own: that of the union says nothing."""
+    return sorted(union.branches, key=lambda branch: branch.short or branch.kind)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
