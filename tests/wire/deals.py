@@ -78,7 +78,8 @@ def decoder(writer=SCHEMA):
 
 def rower(writer=SCHEMA):
     """What decodes a writer schema into rows."""
-    return decoding.generated(parse(writer), SHAPE, Rows(), 1).compiled("copy_row", "copy a deal")
+    source = decoding.generated(parse(writer), SHAPE, Rows(), 1, sooner=decoder(writer))
+    return source.compiled("copy_row", "copy a deal")
 
 
 def by_fastavro(writer, body):

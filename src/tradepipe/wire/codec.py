@@ -86,8 +86,12 @@ class Decoder:
         return cast("Callable[[bytes], bytes]", self._compiled(Rows()))
 
     def source(self, target: Target) -> Source:
-        """The source of a function that decodes into a target."""
-        return decoding.generated(self._writer, columns.trade(), target, self._schema_id)
+        """The source of a function that decodes into a target; all refuse a body for the reason `decode` has."""
+        sooner = None if isinstance(target, Trades) else self._refuse
+        return decoding.generated(self._writer, columns.trade(), target, self._schema_id, sooner=sooner)
+
+    def _refuse(self, body: bytes) -> None:
+        self.decode(body)
 
     def _compiled(self, target: Target) -> Any:
         title = f"{target.function} of schema id {self._schema_id}"

@@ -6,7 +6,7 @@ column of its name. A column the writer lacks takes its default; a field this
 build lacks is passed over. `admission` has made sure that nothing else is left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from tradepipe.contract.refusal import Code, Violation
@@ -43,8 +43,16 @@ class Target(Protocol):
         """Lines that return what the columns add up to."""
 
 
-def generated(writer: Parsed, shape: Shape, target: Target, schema_id: int) -> Source:
-    """The source of a target's function for one writer schema."""
+def generated(
+    writer: Parsed, shape: Shape, target: Target, schema_id: int, *, sooner: Callable[[bytes], object] | None = None
+) -> Source:
+    """
+    The source of a target's function for one writer schema.
+
+    Args:
+        sooner: what is asked about a body that is refused, and may refuse it
+            for a reason of its own: so that two targets tell the same.
+    """
     skipping, main = Skipping(writer), Source()
     main.names |= NAMES | target.names
     with main.block(f"def {target.function}(_body):"):
@@ -54,11 +62,11 @@ def generated(writer: Parsed, shape: Shape, target: Target, schema_id: int) -> S
             with main.block("if _at == len(_body):"):
                 target.result(main, shape)
         with main.block("except _DAMAGE as _error:"):
-            main.line("raise _refusals.of(_error) from _error")
-        main.line("raise _refusals.of_length(_at, len(_body))")
+            main.line("raise _refusals.of(_error, _body) from _error")
+        main.line("raise _refusals.of_length(_at, _body)")
     source = skipping.functions
     source.append(main)
-    source.names["_refusals"] = _Refusals(schema_id, shape, source)
+    source.names["_refusals"] = _Refusals(schema_id, shape, source, sooner)
     return source
 
 
@@ -126,29 +134,36 @@ class _Walk:
 class _Refusals:
     """What is raised when a body is not a trade, naming the field: that of the generated line that failed."""
 
-    def __init__(self, schema_id: int, shape: Shape, source: Source) -> None:
+    def __init__(self, schema_id: int, shape: Shape, source: Source, sooner: Callable[[bytes], object] | None) -> None:
         self._schema_id = schema_id
         self._codes = {column.name: column.code for column in shape.columns}
         self._source = source
+        self._sooner = sooner
 
-    def of(self, error: BaseException) -> UndecodableRecord:
+    def of(self, error: BaseException, body: bytes) -> UndecodableRecord:
         """For what a line raised."""
+        if self._sooner:
+            self._sooner(body)
         assert error.__traceback__ is not None
         field = self._source.subject_of(error.__traceback__.tb_lineno)
         if isinstance(error, Malformed):
-            field = error.field or field
-            if isinstance(error, OutOfRange):
-                return self._refused(f"{field} {error.problem}", self._codes[field])
-            return self._refused(f"the body is not a trade: {field} {error.problem}")
+            return self._malformed(error.field or field, error)
         if isinstance(error, UnicodeDecodeError):
             return self._refused(f"the body is not a trade: {field} is not UTF-8")
         return self._refused(f"the body is not a trade: it ends before {field} does")
 
-    def of_length(self, at: int, length: int) -> UndecodableRecord:
+    def _malformed(self, field: str, error: Malformed) -> UndecodableRecord:
+        if isinstance(error, OutOfRange):
+            return self._refused(f"{field} {error.problem}", self._codes[field])
+        return self._refused(f"the body is not a trade: {field} {error.problem}")
+
+    def of_length(self, at: int, body: bytes) -> UndecodableRecord:
         """For a body that does not end where its last field does."""
-        if at > length:
+        if self._sooner:
+            self._sooner(body)
+        if at > len(body):
             return self._refused("the body is not a trade: it ends before its last field does")
-        return self._refused(f"{length - at} bytes follow the trade")
+        return self._refused(f"{len(body) - at} bytes follow the trade")
 
     def of_size(self, length: int) -> UndecodableRecord:
         """For a body that is not looked at."""

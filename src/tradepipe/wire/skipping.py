@@ -104,7 +104,7 @@ def _lines(schema: Any, kind: str) -> list[str]:
     if kind == "boolean":
         return ["if _body[_at] > 1:", '    raise _Malformed("holds a boolean that is neither 0 nor 1")', "_at += 1"]
     if kind in ("int", "long"):
-        return [f"_, _at = _read_{kind}(_body, _at)"]
+        return ["if _body[_at] < 128:", "    _at += 1", "else:", f"    _, _at = _read_{kind}(_body, _at)"]
     if kind in ("bytes", "string"):
         return ["_size, _at = _read_size(_body, _at)", "_at += _size"]
     if kind == "enum":
