@@ -56,8 +56,12 @@ def test_every_benchmark_a_document_names_is_there(document):
 
 PAGES = [Document(path) for path in sorted((ROOT / "docs").glob("*.md"))]
 RUN = {
+    # By tests/interop.
+    "interop.md": {"python", "properties", "java"},
     # By tests/test_operating.py.
     "operating.md": {"sh", "sql", "python"},
+    # By tests/testing/test_example_service.py.
+    "testing.md": {"python", "toml"},
     # Before a release, by hand: an hour's work.
     "measurements.md": {"sh"},
 }

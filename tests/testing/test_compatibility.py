@@ -2,10 +2,13 @@
 
 import json
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
-from tradepipe.contract.history import current
+import tests
+from tests.markdown import Document
+from tradepipe.contract.history import current, versions
 from tradepipe.testing import assert_compatible
 
 ID = {"name": "id", "type": "string"}
@@ -45,6 +48,17 @@ def test_what_breaks_is_told_with_the_version_and_the_direction():
     assert "version 1" in str(raised.value)
     assert "new reads old" in str(raised.value)
     assert "book" in str(raised.value)
+
+
+def test_a_change_that_no_registry_sees_is_told_as_the_documentation_shows():
+    (shown,) = Document(Path(tests.__file__).parents[1] / "docs" / "testing.md").blocks("text", "the schema is not")
+    first = json.loads(versions()[0].text)
+    dateless = [{**field, "type": "int"} if field["name"] == "maturity_date" else field for field in first["fields"]]
+
+    with pytest.raises(AssertionError) as raised:
+        assert_compatible(first, {**first, "fields": dateless}, level="BACKWARD_TRANSITIVE")
+
+    assert shown.strip() == str(raised.value)
 
 
 def test_the_level_says_what_is_looked_at():

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import pytest
 
+import tests
 import tradepipe
 import tradepipe.testing
+from tests.markdown import Document
 from tests.wheel import LEFTOVERS, run
 
 pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
@@ -68,6 +70,21 @@ def test_the_service_knows_public_names_only():
 
     assert len(ours) > 4
     assert [] == [alias.name for node in ours for alias in node.names if alias.name not in allowed[node.module]]
+
+
+def test_what_the_documentation_shows_is_the_service():
+    files = [path.read_text() for path in EXAMPLE.rglob("*") if path.suffix in (".py", ".toml")]
+    page = Document(Path(tests.__file__).parents[1] / "docs" / "testing.md")
+    shown = page.blocks("python") + page.blocks("toml")
+
+    assert 9 == len(shown)
+    assert [] == [block for block in shown if not any(block in file for file in files)]
+
+
+def test_the_documentation_names_every_fixture():
+    page = Document(Path(tests.__file__).parents[1] / "docs" / "testing.md")
+
+    assert [] == [name for name in tradepipe.testing.__all__ if name[0].islower() and f"`{name}`" not in page.text]
 
 
 BROKEN = {

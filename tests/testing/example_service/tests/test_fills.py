@@ -1,23 +1,20 @@
 """Fills are booked as trades."""
 
+from datetime import date
+
 import pytest
 from booking.fills import as_trade, book
 
-from tradepipe import DeliveryFailed, Producer, Sink
+from tradepipe import DeliveryFailed, Producer, Sink, violations
 
 FILL = {"ref": "A-17", "with": "CP-7", "book": "RATES", "ends": "2031-03-20", "at": "2025-06-02T09:15:00+00:00"}
 
 
-def test_a_fill_is_a_trade(make_trade):
+def test_a_fill_is_a_valid_trade():
     trade = as_trade(FILL)
 
-    assert trade == make_trade(
-        trade_id="A-17",
-        counterparty_id="CP-7",
-        book_id="RATES",
-        maturity_date=trade.maturity_date,
-        created_at=trade.created_at,
-    )
+    assert ("A-17", 1, "CP-7", "RATES", date(2031, 3, 20)) == trade[:5]
+    assert () == violations(trade)
 
 
 def test_fills_and_their_amendments_are_sent(producer_settings, produced):
