@@ -1,19 +1,18 @@
 """Whether a schema may follow others, as an assertion."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from itertools import count
 from typing import TYPE_CHECKING
+
+from tradepipe.contract.history import History
 
 if TYPE_CHECKING:
     from tradepipe.contract.finding import Finding
 
 Schema = Mapping[str, object] | str | Traversable
 """A schema as JSON, as text, or as a file: a `Path`, or what `importlib.resources` gives."""
-
-_is_version = re.compile(r"v\d{3}\.avsc").fullmatch
 
 
 def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str = "FULL_TRANSITIVE") -> None:
@@ -73,7 +72,7 @@ def _texts(schema: Schema) -> list[str]:
         return [schema]
     if not schema.is_dir():
         return [schema.read_text("utf-8")]
-    versions = sorted((file for file in schema.iterdir() if _is_version(file.name)), key=lambda file: file.name)
+    versions = History.load(schema).versions
     if not versions:
         raise ValueError(f"{schema} holds no v001.avsc, so it is no history of schemas")
-    return [version.read_text("utf-8") for version in versions]
+    return [version.text for version in versions]
