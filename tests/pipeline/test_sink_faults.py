@@ -285,6 +285,42 @@ def test_a_crash_of_the_broker_pauses_the_sink_which_goes_on_by_itself(pipeline,
     journal()
 
 
+@pytest.mark.real
+def test_a_broker_that_is_away_is_what_an_idle_sink_waits_for(pipeline, some_trades, parts):
+    """Nothing tells it apart from a log without new records, so it is asked for."""
+    pipeline.publish(some_trades(10))
+    sink = pipeline.sink()
+    running = threading.Thread(target=sink.run)
+    running.start()
+    eventually(lambda: sink.lag == 0, within=30)
+    assert sink.waiting_for is None
+    parts.kafka.kill()
+    try:
+        eventually(lambda: sink.waiting_for == "Kafka", within=40)
+    finally:
+        parts.kafka.start()
+
+    eventually(lambda: sink.waiting_for is None, within=60)
+    sink.stop()
+    running.join(25)
+
+
+def test_a_topic_id_that_is_learned_late_is_stored_without_waiting_for_a_record(pipeline, some_trades):
+    pipeline.publish(some_trades(10))
+    sink = pipeline.sink()
+    running = threading.Thread(target=sink.run)
+    running.start()
+    eventually(lambda: sink.lag == 0, within=30)
+    pipeline.execute("UPDATE sink_offsets SET topic_id = NULL")
+
+    sink._intake._identity.topic_id = "learned"
+
+    eventually(lambda: {("learned",)} == set(pipeline.query("SELECT topic_id FROM sink_offsets")), within=10)
+    sink.stop()
+    running.join(25)
+    assert 10 == sink.counts.stored
+
+
 def through(proxy: Proxy, url: str) -> str:
     """A URL of 127.0.0.1 that leads through a proxy."""
     before, _, after = url.partition("127.0.0.1:")

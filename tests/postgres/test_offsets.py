@@ -137,6 +137,16 @@ def test_a_topic_id_that_was_unknown_is_adopted(connection):
         claimed(connection, topic_id="another")
 
 
+def test_a_topic_id_that_was_learned_behind_the_claim_is_stored_with_the_next_batch(connection):
+    claims = [claimed(connection, part, topic_id=id) for part, id in enumerate([None, None, "other"])]
+    with connection.begin():
+        offsets.advance(connection, GROUP, [Span(*each, 0) for each in claims[1:]], topic_id="an id")
+
+    columns = SINK_OFFSETS.columns
+    stored = connection.execute(select(columns.topic_id).order_by(columns.partition))
+    assert [None, "an id", "other"] == list(stored.scalars())
+
+
 def test_a_topic_id_that_cannot_be_had_now_is_not_asked_for(connection):
     claimed(connection, topic_id="an id")
     claimed(connection, topic_id=None)

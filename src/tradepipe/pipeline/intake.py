@@ -3,16 +3,16 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
 from tradepipe.contract.record import Record
-from tradepipe.errors import Away, OffsetOutOfRange, RegistryAway, SchemaPending, TopicUnusable, UnsupportedSchema
+from tradepipe.errors import Away, OffsetOutOfRange, RegistryAway, SchemaPending, UnsupportedSchema
 from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.kafka.topics import Topic, Topics
 from tradepipe.pipeline.backoff import delay
+from tradepipe.pipeline.identity import Identity
 from tradepipe.pipeline.judge import Judge
 from tradepipe.pipeline.writer import Claim, Granted
 from tradepipe.postgres.batch import Entry
@@ -26,7 +26,6 @@ Start = Literal["earliest", "latest"] | datetime
 AT_ONCE: Final = 1_000
 """Records judged before the writer is looked after again."""
 
-TOPIC_ID_EVERY: Final = 60.0
 FENCED_OFTEN: Final = 3
 
 _PLACES: Final = "earliest|latest|TIME|NUMBER"
@@ -68,9 +67,8 @@ class Intake:
         self._topic = topic
         self._reset = f"python -m tradepipe.sink offsets reset --topic {topic} --group {consumer.group}"
         self._start = start
-        self._topic_id: str | None = None
-        self._asked_id: Future[str | None] | None = None
-        self._id_due = 0.0
+        self._identity = Identity(topics, topic, advice=f"decide where to go on: {self._reset} --to {_PLACES}")
+        self._handed_id: str | None = None
         self._claims_due = 0.0
         self._claims_failed = 0
         self._partitions: dict[int, Partition] = {}
@@ -85,7 +83,7 @@ class Intake:
     @property
     def topic_id(self) -> str | None:
         """The topic's id, as far as it is known."""
-        return self._topic_id
+        return self._identity.topic_id
 
     @property
     def reading(self) -> bool:
@@ -119,14 +117,19 @@ class Intake:
         return any(each.ownership and not each.reading and each.due > now for each in self._partitions.values())
 
     @property
+    def waits_for_kafka(self) -> bool:
+        """Whether partitions cannot be claimed because Kafka does not say where their logs begin and end."""
+        return self._claims_failed > 0 and not all(each.ownership for each in self._partitions.values())
+
+    @property
     def paused(self) -> bool:
         """Whether nothing is fetched until `resume`."""
         return self._paused
 
     def open(self, described: Topic) -> None:
         """Join the group."""
-        self._topic_id = described.topic_id
-        self._id_due = time.monotonic() + TOPIC_ID_EVERY
+        self._identity.require(described.topic_id)
+        self._handed_id = described.topic_id
         self._consumer.open()
 
     def read(self, room: int, timeout: float) -> int:
@@ -158,10 +161,16 @@ class Intake:
         return len(records)
 
     def take(self) -> tuple[tuple[Span, ...], list[Entry]]:
-        """Hand over all that is held, with the offsets it covers."""
+        """
+        Hand over all that is held, with the offsets it covers.
+
+        Of all partitions when the topic's id was learned meanwhile: it is to be
+        stored, also where there is nothing else to store.
+        """
+        learned, self._handed_id = self._handed_id != self.topic_id, self.topic_id
         spans = []
         for partition in self._partitions.values():
-            if partition.ownership is not None and partition.position > partition.handed:
+            if partition.ownership is not None and (learned or partition.position > partition.handed):
                 spans.append(Span(partition.ownership, partition.handed, partition.position))
                 partition.handed = partition.position
         entries, self._held, self._held_bytes = self._held, [], 0
@@ -214,6 +223,8 @@ class Intake:
         partition.ownership = ownership
         partition.stored = partition.handed = partition.position = next_offset
         partition.due = 0.0
+        if granted.claim.topic_id is None:
+            self._handed_id = None
         logger.info("claimed %s[%d] from offset %d, epoch %d", self._topic, number, next_offset, ownership.epoch)
 
     def end(self, ownership: Ownership) -> None:
@@ -287,7 +298,7 @@ class Intake:
         for partition in self._partitions.values() if not self._paused else ():
             if partition.ownership and not partition.reading and partition.due <= now:
                 partition.reading = self._consumer.start(partition.assignment, partition.position)
-        self._watch_topic_id(now)
+        self._identity.watch()
 
     def _follow(self) -> None:
         """Forget the partitions that left us, and what was held of them; note the ones that came."""
@@ -322,7 +333,7 @@ class Intake:
 
     def _ask_kafka(self, waiting: Sequence[Partition]) -> list[Claim]:
         described = self._topics.describe(self._topic)
-        self._require_same_topic(described.topic_id)
+        self._identity.require(described.topic_id)
         numbers = [partition.assignment.partition for partition in waiting]
         extents = self._topics.extents(self._topic, numbers)
         if isinstance(self._start, datetime):
@@ -330,7 +341,7 @@ class Intake:
         else:
             starts = {n: extent.begin if self._start == "earliest" else extent.end for n, extent in extents.items()}
         return [
-            Claim(partition.assignment, self._topic, self._topic_id, starts[number], extents[number].begin)
+            Claim(partition.assignment, self._topic, self.topic_id, starts[number], extents[number].begin)
             for number, partition in zip(numbers, waiting, strict=True)
         ]
 
@@ -347,20 +358,3 @@ class Intake:
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
             f"{end}: {lost}; decide where to go on: {self._reset} --partition {number} --to {_PLACES}"
         )
-
-    def _require_same_topic(self, topic_id: str | None) -> None:
-        if self._topic_id is None:
-            self._topic_id = topic_id
-        elif topic_id is not None and topic_id != self._topic_id:
-            raise TopicUnusable(
-                f"topic {self._topic} was created anew while it was read: its id was {self._topic_id} and is now "
-                f"{topic_id}; decide where to go on: {self._reset} --to {_PLACES}"
-            )
-
-    def _watch_topic_id(self, now: float) -> None:
-        if self._asked_id is not None and self._asked_id.done():
-            answer, self._asked_id = self._asked_id.result(), None
-            self._require_same_topic(answer)
-        if now >= self._id_due:
-            self._id_due = now + TOPIC_ID_EVERY
-            self._asked_id = self._topics.topic_id(self._topic)

@@ -7,21 +7,21 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
-from tradepipe.errors import Away, Misconfigured, RegistryAway
+from tradepipe.errors import Misconfigured
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topics
 from tradepipe.metrics import Meter
 from tradepipe.pipeline.account import Account, Counts
-from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.end import End
 from tradepipe.pipeline.ends import Ends
 from tradepipe.pipeline.intake import Intake, Start
 from tradepipe.pipeline.judge import Judge, RecordKey, Rule
 from tradepipe.pipeline.subject import require_subject
+from tradepipe.pipeline.waiting import Stopped, Waiting
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
 from tradepipe.postgres.batch import Batch, Stored
 from tradepipe.postgres.engine import engine
@@ -31,8 +31,6 @@ from tradepipe.wire.registry import SchemaRegistry
 from tradepipe.wire.serde import TradeDeserializer
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 GRACE: Final = 20.0
 """Seconds a batch in hand may take after `stop`; then it is rolled back."""
@@ -217,7 +215,7 @@ class Sink:
             self._open(until_end)
             while not self._stopping and not self._finished():
                 self._turn()
-        except _Stopping:
+        except Stopped:
             pass
         finally:
             self.close()
@@ -249,11 +247,12 @@ class Sink:
             self._registry.close()
 
     def _open(self, until_end: bool) -> None:
-        self._patiently(lambda: require_subject(self._registry, self._subject))
-        described = self._patiently(lambda: self._topics.describe(self._topic))
-        self._patiently(lambda: self._topics.require_uncompacted(self._topic))
+        patiently = Waiting(self._account, self._goes_on)
+        patiently(lambda: require_subject(self._registry, self._subject))
+        described = patiently(lambda: self._topics.describe(self._topic))
+        patiently(lambda: self._topics.require_uncompacted(self._topic))
         if until_end:
-            self._end = End(self._patiently(lambda: self._topics.extents(self._topic, described.partitions)))
+            self._end = End(patiently(lambda: self._topics.extents(self._topic, described.partitions)))
         self._intake.open(described)
 
     def _turn(self) -> None:
@@ -351,10 +350,14 @@ class Sink:
         consumer, paused = self._consumer, self._intake.paused
         stored, fetched = self._intake.extents()
         self._account.partitions(
-            len(consumer.assignments), stored, self._ends.known(fetched, asking=paused), paused=paused
+            len(consumer.assignments),
+            stored,
+            self._ends.known(fetched, asking=paused, errors=consumer.errors),
+            paused=paused,
         )
         self._account.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
         self._account.waits("the registry", away=self._intake.waits_for_registry)
+        self._account.waits("Kafka", away=self._ends.unanswered or self._intake.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling while the group allows it; then pause once and poll."""
@@ -373,32 +376,9 @@ class Sink:
     def _finished(self) -> bool:
         return self._end is not None and self._end.reached and not self._writer.busy and not self._intake.held
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """The answer of a part, however long it is away."""
-        failed, part = 0, None
-        while True:
-            for event in self._writer.events():
-                self._react(event)
-            if self._stopping:
-                raise _Stopping
-            self._turned_at = time.monotonic()
-            try:
-                answer = ask()
-            except Away as error:
-                logger.warning("waiting: %s", error)
-                self._account.waits(part := "the registry" if isinstance(error, RegistryAway) else "Kafka", away=True)
-                self._sleep(delay(failed))
-                failed += 1
-            else:
-                if part is not None:
-                    self._account.waits(part, away=False)
-                return answer
-
-    def _sleep(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, QUIET))
-
-
-class _Stopping(Exception):
-    """`stop` was called before there was anything to stop."""
+    def _goes_on(self) -> bool:
+        """Look after all else while a part is waited for; whether it still is to be."""
+        for event in self._writer.events():
+            self._react(event)
+        self._turned_at = time.monotonic()
+        return not self._stopping

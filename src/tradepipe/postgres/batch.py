@@ -56,7 +56,7 @@ class Batch:
     """
     What is stored together: records in the order in which they were read, and the offsets they cover.
 
-    A span without entries moves an offset over transaction markers.
+    A span without entries moves an offset over transaction markers, or stores the topic's id alone.
     """
 
     group: str
@@ -149,7 +149,7 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: St
         sqlalchemy.exc.DBAPIError, psycopg2.Error: anything the database says of
             the whole batch; what it says of single trades becomes a refusal.
     """
-    offsets.advance(connection, batch.group, batch.spans)
+    offsets.advance(connection, batch.group, batch.spans, topic_id=batch.topic_id)
     rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.entries) if isinstance(entry, Accepted)]
     if not defer:
         connection.execute(_AT_ONCE)

@@ -78,9 +78,11 @@ def claim(
     return Claimed(Ownership(topic, partition, row.epoch), row.next_offset)
 
 
-def advance(connection: Connection, group: str, spans: Iterable[Span]) -> None:
+def advance(connection: Connection, group: str, spans: Iterable[Span], *, topic_id: str | None = None) -> None:
     """
     Move the offsets of a batch, each from exactly where it was left under exactly our epoch.
+
+    Where the topic's id was not known at the claim, `topic_id` is stored now.
 
     Raises:
         Fenced: one of them is no longer ours; the transaction is to be rolled back.
@@ -95,6 +97,7 @@ def advance(connection: Connection, group: str, spans: Iterable[Span]) -> None:
                 "of_epoch": span.ownership.epoch,
                 "before": span.before,
                 "after": span.after,
+                "topic_id": topic_id,
             },
         )
         if moved.rowcount != 1:
@@ -232,7 +235,11 @@ _ADVANCE = (
     .where(_columns.partition == bindparam("of_partition"))
     .where(_columns.epoch == bindparam("of_epoch"))
     .where(_columns.next_offset == bindparam("before"))
-    .values(next_offset=bindparam("after"), updated_at=func.now())
+    .values(
+        next_offset=bindparam("after"),
+        topic_id=func.coalesce(_columns.topic_id, bindparam("topic_id")),
+        updated_at=func.now(),
+    )
 )
 _SETTLE = (
     select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)
