@@ -28,15 +28,15 @@ Switches are on with the values `1`, `true`, `yes` and `on` of their variables, 
 PROPERTIES = """\
 ## Kafka properties
 
-`-X` takes any property of librdkafka under its own name, and so does the mapping that `Producer` and `Sink` take. What
-carries a guarantee is set by tradepipe; giving another value is an error, with exit code 78.
+`-X` takes any property of librdkafka under its own name, and so does the mapping that `Producer`, `Validator` and
+`Sink` take. What carries a guarantee is set by tradepipe; giving another value is an error, with exit code 78.
 """
 
 METRICS = f"""\
 # Metrics
 
-What a sink counts, by Prometheus' conventions: base units, counters ending in `_total`. No label holds a trade's id or
-a Kafka key. {NOTE}
+What sinks and validators count, by Prometheus' conventions: base units, counters ending in `_total`. No label holds a
+trade's id or a Kafka key. {NOTE}
 """
 
 
@@ -98,6 +98,7 @@ def _default(parameter: Any) -> str:
 def _properties() -> Iterator[str]:
     for title, owned, defaults in (
         ("Of a producer", client.PRODUCER, client.PRODUCER_DEFAULTS),
+        ("Of a validator's transactions", client.TRANSACTIONS, client.TRANSACTIONS_DEFAULTS),
         ("Of a consumer", client.CONSUMER, client.CONSUMER_DEFAULTS),
     ):
         rows = [(f"`{key}`", f"`{_value(value)}`", "no") for key, value in owned.items()]

@@ -31,6 +31,7 @@ PUBLIC = [
     "TradepipeError",
     "UndecodableRecord",
     "UnsupportedSchema",
+    "Validator",
     "Violation",
     "violations",
 ]

@@ -25,6 +25,7 @@ from tradepipe.errors import (
 )
 from tradepipe.pipeline.producer import Producer
 from tradepipe.pipeline.sink import Sink
+from tradepipe.pipeline.validator import Validator
 from tradepipe.wire.registry import SchemaRegistry
 from tradepipe.wire.serde import TradeDeserializer, TradeSerializer
 
@@ -54,6 +55,7 @@ __all__ = [
     "TradepipeError",
     "UndecodableRecord",
     "UnsupportedSchema",
+    "Validator",
     "Violation",
     "violations",
 ]

@@ -16,6 +16,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ),
         ("--input trades.jsonl --dry-run", "Check a file, and send nothing."),
     ),
+    "validate": (
+        ("", "Sort what comes to trades into trades.clean and trades.dlq, until Ctrl-C."),
+        ("--until-end --start earliest", "A new group sorts all that is there, also if its targets are not empty."),
+    ),
     "sink": (
         ("-v", "Store what comes, and print each trade that is new, until Ctrl-C."),
         ("--until-end --start latest", "A new group begins at the end of the topic, and ends when it is there."),
@@ -58,7 +62,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
     "topics check": (
         ("", "Check the topic of trades; the exit code tells what was found."),
-        ("--topic trades.clean", "Check another one."),
+        ("--topic trades.clean --like trades", "Check one that a validator of trades writes into."),
     ),
     "topics": (
         ("create", "Create the topic of trades."),
@@ -67,6 +71,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "topics create": (
         ("--partitions 12", "Create the topic of trades, for up to twelve sinks."),
         ("--replication 3 -c retention.ms=604800000", "On three brokers, and kept for a week."),
+        ("--topic trades.dlq --like trades", "One that a validator of trades can write its dead letters to."),
     ),
 }
 """A command → some of its arguments, and what they are for."""

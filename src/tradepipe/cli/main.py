@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tradepipe.cli import demo, exits, migrate, produce, schema, sink, topics
+from tradepipe.cli import demo, exits, migrate, produce, schema, sink, topics, validate
 from tradepipe.cli.app import command_line
 from tradepipe.contract.history import current
 from tradepipe.kafka.client import librdkafka
@@ -15,6 +15,7 @@ ABOUT = "Trades from Kafka to PostgreSQL as Avro, each version of each trade exa
 
 app = command_line(ABOUT, completion=True)
 app.command("produce")(produce.produce)
+app.command("validate")(validate.validate)
 app.add_typer(sink.app, name="sink")
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(schema.app, name="schema")

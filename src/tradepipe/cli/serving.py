@@ -1,4 +1,4 @@
-"""What an orchestrator and a scraper ask of a running sink, over HTTP."""
+"""What an orchestrator and a scraper ask of a running stage, over HTTP."""
 
 import socket
 import socketserver
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from tradepipe import metrics
 from tradepipe.errors import Misconfigured
-from tradepipe.pipeline.sink import Sink
+from tradepipe.metrics import Meter
 
 OPTION: Final = "--metrics-port"
 
@@ -29,13 +29,37 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class Stage(Protocol):
+    """A sink or a validator, as far as it is asked how it is."""
+
+    @property
+    def meter(self) -> Meter:
+        """The numbers behind the metrics."""
+
+    @property
+    def lag(self) -> int | None:
+        """Offsets between what is done and the end of the log; None while that is not known."""
+
+    @property
+    def waiting_for(self) -> str | None:
+        """The part that is away, or None."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its loop goes on."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can work."""
+
+
 class Serving:
     """
     Serve `/metrics`, `/livez` and `/readyz` while the block runs.
 
-    `/livez` tells whether the sink's loop turns, and never depends on a part:
+    `/livez` tells whether the stage's loop turns, and never depends on a part:
     an outage must not make an orchestrator restart what waits for its end.
-    `/readyz` tells whether records can be stored.
+    `/readyz` tells whether records can be stored, or sorted.
 
     Args:
         port: 0 for any that is free; `address` tells it.
@@ -44,8 +68,8 @@ class Serving:
         Misconfigured: as the block begins, for an address that cannot be listened on.
     """
 
-    def __init__(self, sink: Sink, *, host: str, port: int) -> None:
-        self._sink = sink
+    def __init__(self, stage: Stage, *, host: str, port: int) -> None:
+        self._stage = stage
         self._host = host
         self._port = port
         self._server: _Server | None = None
@@ -79,19 +103,19 @@ class Serving:
     def _answer(self, path: str, accept: str) -> Answer:
         match path:
             case "/metrics":
-                page = metrics.page(self._sink.meter, accept)
+                page = metrics.page(self._stage.meter, accept)
                 return Answer(HTTPStatus.OK, page.content_type, page.body)
             case "/livez":
-                return _verdict(self._sink.is_alive, "alive", "the sink's loop has not turned for a minute")
+                return _verdict(self._stage.is_alive, "alive", "its loop has not turned for a minute")
             case "/readyz":
-                return _verdict(self._sink.is_ready, "ready", f"waiting for {awaited(self._sink)}")
+                return _verdict(self._stage.is_ready, "ready", f"waiting for {awaited(self._stage)}")
             case _:
                 return Answer(HTTPStatus.NOT_FOUND, _TEXT, b"here are /metrics, /livez and /readyz\n")
 
 
-def awaited(sink: Sink) -> str | None:
-    """What a sink waits for, if for anything: a part that is away, or what its group and its claims give it."""
-    return sink.waiting_for or (None if sink.is_ready else "partitions")
+def awaited(stage: Stage) -> str | None:
+    """What a stage waits for, if for anything: a part that is away, or what its group gives it."""
+    return stage.waiting_for or (None if stage.is_ready else "partitions")
 
 
 def _verdict(good: bool, yes: str, no: str) -> Answer:

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from tradepipe.kafka.topics import Topic
+from tradepipe.pipeline.targets import ROOM
 
 WEEKEND: Final = 72 * 3_600_000
 """Milliseconds of the longest outage that nobody may be there to end."""
@@ -35,6 +36,9 @@ class Verdict(NamedTuple):
     why: str
 
 
+_Judged = tuple[Grade, str]
+
+
 def verdicts(topic: Topic, settings: Mapping[str, str]) -> Iterator[Verdict]:
     """What is to be said of a topic's settings, those that brokers do not tell left out."""
     count = len(topic.partitions)
@@ -48,7 +52,36 @@ def verdicts(topic: Topic, settings: Mapping[str, str]) -> Iterator[Verdict]:
             yield Verdict(name, shown, *judge(value, replication or 1))
 
 
-_Judged = tuple[Grade, str]
+def fitting(source: Mapping[str, str]) -> dict[str, str]:
+    """The settings of a topic that a validator writes into, by those of the one it reads."""
+    found = {name: source[name] for name in ("retention.ms", "min.insync.replicas") if name in source}
+    if "max.message.bytes" in source:
+        found["max.message.bytes"] = str(int(source["max.message.bytes"]) + ROOM)
+    return found
+
+
+def compared(settings: Mapping[str, str], source: Mapping[str, str]) -> Iterator[Verdict]:
+    """What is to be said of the settings of a topic that a validator writes into, beside those of its source."""
+    wanted = fitting(source)
+    for name, judge in (("max.message.bytes", _beside_largest), ("retention.ms", _beside_retention)):
+        if name in settings and name in wanted:
+            value = int(settings[name])
+            shown = _duration(value) if name == "retention.ms" else str(value)
+            yield Verdict(name, shown, *judge(value, int(wanted[name])))
+
+
+def _beside_largest(takes: int, wanted: int) -> _Judged:
+    if takes < wanted - ROOM:
+        return Grade.FINDING, f"{wanted - ROOM} at least: records that its source takes would not fit"
+    if takes < wanted:
+        return Grade.ADVICE, f"enough for valid trades; {wanted} for dead letters, which have headers of their own"
+    return Grade.FINE, "takes the largest record of its source, as a dead letter too"
+
+
+def _beside_retention(keeps: int, wanted: int) -> _Judged:
+    if keeps >= 0 and (wanted < 0 or keeps < wanted):
+        return Grade.ADVICE, f"{_duration(wanted)} as its source: what is read late may be gone"
+    return Grade.FINE, "kept for as long as its source"
 
 
 def _replication(number: int) -> _Judged:

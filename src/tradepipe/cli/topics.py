@@ -21,7 +21,7 @@ from tradepipe.cli.options import (
     pairs,
 )
 from tradepipe.cli.patience import Patience
-from tradepipe.cli.soundness import Grade, Verdict, milliseconds, verdicts
+from tradepipe.cli.soundness import Grade, Verdict, compared, fitting, milliseconds, verdicts
 from tradepipe.errors import BrokerAway, Misconfigured, TopicUnusable
 from tradepipe.kafka.topics import Topic as Described
 from tradepipe.kafka.topics import Topics
@@ -34,13 +34,15 @@ BROKERS_OWN: Final = -1
 """Leaves the replication to the broker's `default.replication.factor` (KIP-464)."""
 
 Partitions = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--partitions",
         envvar="TRADEPIPE_PARTITIONS",
         min=1,
         metavar="N",
-        help="As many sinks can share the work; adding some later moves trades to other partitions.",
+        help="As many sinks can share the work; adding some later moves trades to other partitions. "
+        f"[default: {PARTITIONS}, or as many as the topic of --like]",
+        show_default=False,
     ),
 ]
 Replication = Annotated[
@@ -75,6 +77,17 @@ Retention = Annotated[
         show_default=False,
     ),
 ]
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        envvar="TRADEPIPE_LIKE",
+        metavar="TOPIC",
+        help="A validator writes into it what it reads from this topic: so as many partitions, kept for as long, and "
+        "room for its largest record with the headers of a dead letter.",
+        show_default=False,
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", envvar="TRADEPIPE_STRICT", help="End with 1 for mere advice as well.")
 ]
@@ -95,7 +108,8 @@ def create(
     *,
     bootstrap_servers: BootstrapServers,
     topic: Topic = TOPIC,
-    partitions: Partitions = PARTITIONS,
+    partitions: Partitions = None,
+    like: Like = None,
     replication: Replication = None,
     min_insync_replicas: InSync = None,
     retention: Retention = None,
@@ -116,9 +130,15 @@ def create(
         _add(config, "min.insync.replicas", str(min_insync_replicas), option="--min-insync-replicas")
     patience = Patience(deadline)
     admin = Topics(kafka_config(bootstrap_servers, properties), request_timeout=patience.one_call)
+    count = PARTITIONS
+    if like is not None:
+        count = len(patience(lambda: admin.describe(like)).partitions)
+        config = fitting(patience(lambda: admin.settings(like))) | config
     there = patience(lambda: _existing(admin, topic))
     if there is None and patience(
-        lambda: admin.create(topic, partitions=partitions, replication=replication or BROKERS_OWN, config=config)
+        lambda: admin.create(
+            topic, partitions=partitions or count, replication=replication or BROKERS_OWN, config=config
+        )
     ):
         there = patience(lambda: _created(admin, topic))
         typer.echo(f"topic {topic} was created with {len(there.partitions)} partitions")
@@ -133,6 +153,7 @@ def check(
     *,
     bootstrap_servers: BootstrapServers,
     topic: Topic = TOPIC,
+    like: Like = None,
     strict: Strict = False,
     properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
@@ -155,6 +176,8 @@ def check(
             "settings: the principal may need DESCRIBE_CONFIGS on the topic; an embedded broker cannot be asked at all"
         )
     found = list(verdicts(described, config))
+    if like is not None:
+        found += compared(config, patience(lambda: admin.settings(like)))
     typer.echo(_report(topic, found))
     if any(verdict.grade is Grade.FINDING or (strict and verdict.grade is Grade.ADVICE) for verdict in found):
         raise typer.Exit(ExitCode.FINDINGS)

@@ -8,7 +8,6 @@ from typing import Final
 
 from tradepipe import metrics
 from tradepipe.contract.refusal import Refusal
-from tradepipe.kafka.writing import Writing
 from tradepipe.pipeline.books import Books
 
 _RESULTS: Final = ("passed", "refused")
@@ -65,7 +64,7 @@ class Ledger(Books):
         """What became of a batch is to be asked."""
         self.meter.count(metrics.TRANSACTIONS, self._topic, "interrupted")
 
-    def clients(self, writing: Writing) -> None:
+    def clients(self, made: int) -> None:
         """How many producers it took so far."""
-        self.meter.count(metrics.PRODUCERS, self._topic, by=writing.made - self._made)
-        self._made = writing.made
+        self.meter.count(metrics.PRODUCERS, self._topic, by=made - self._made)
+        self._made = made

@@ -172,6 +172,7 @@ class Source:
     def rewind(self, doubtful: Batch | None = None) -> None:
         """Go back to what is committed, whatever that is; it tells what became of a batch in doubt."""
         self._doubtful = doubtful
+        self.unsupported = None  # what precedes it comes again, and so does it
         for number, partition in self._partitions.items():
             self._verdicts.drop(number)
             self._consumer.stop(number)

@@ -9,18 +9,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Final, Literal, Self, get_args
 
-from tradepipe.contract.record import Record
 from tradepipe.errors import BrokerAway, Misconfigured
-from tradepipe.kafka import dead_letters as letters
-from tradepipe.kafka.acknowledged import Acknowledged
 from tradepipe.kafka.client import Config, beside_producer
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topics
-from tradepipe.kafka.transactions import Transactions
-from tradepipe.kafka.writing import Interrupted, Outgoing, Writing
 from tradepipe.metrics import Meter
-from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
+from tradepipe.pipeline.dispatch import Dispatch
 from tradepipe.pipeline.end import End
 from tradepipe.pipeline.ends import Ends
 from tradepipe.pipeline.intake import Start
@@ -29,7 +24,7 @@ from tradepipe.pipeline.ledger import Ledger, Validated
 from tradepipe.pipeline.past import Past
 from tradepipe.pipeline.source import Source, advice
 from tradepipe.pipeline.subject import require_subject
-from tradepipe.pipeline.targets import Limits, Targets
+from tradepipe.pipeline.targets import Targets
 from tradepipe.pipeline.verdicts import Batch, Verdicts
 from tradepipe.pipeline.waiting import Stopped, Waiting
 from tradepipe.wire.admission import UnknownFields
@@ -138,13 +133,9 @@ class Validator:
         unknown_fields: UnknownFields = "stop",
     ) -> None:
         _require_possible(delivery, batch_records, transactional_id)
-        self._kafka = dict(kafka)
         self._topic = topic
-        self._group = group
         self._subject = subject
-        self._delivery = delivery
         self._batch_records = batch_records
-        self._transactional_id = transactional_id or _unique_id(group)
         self._own_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._topics = Topics(kafka)
@@ -160,14 +151,19 @@ class Validator:
         self._source = Source(
             self._consumer, self._topics, self._verdicts, self._targets, past, topic=topic, start=start
         )
-        self._writing: Writing = self._made(Limits(None, None))
-        self._room: int | None = None
+        given = transactional_id or _unique_id(group)
+        self._dispatch = Dispatch(
+            dict(kafka),
+            self._consumer,
+            self._targets,
+            topic=topic,
+            transactional_id=given if delivery == "exactly_once" else None,
+        )
         self._ledger = Ledger(topic)
         self._ends = Ends(self._topics, topic)
         self._end: End | None = None
         self._stopping = self._closed = False
-        self._failed = 0
-        self._write_due = self._idle_due = self._observed_at = 0.0
+        self._idle_due = self._observed_at = 0.0
         self._held_since: float | None = None
         self._turned_at = time.monotonic()
 
@@ -244,7 +240,7 @@ class Validator:
         self._closed = True
         self._take_stock()
         self._ledger.closed()
-        self._writing.close()
+        self._dispatch.close()
         self._consumer.close()
         if self._own_registry:
             self._registry.close()
@@ -253,22 +249,10 @@ class Validator:
         patiently = Waiting(self._ledger, self._goes_on)
         patiently(lambda: require_subject(self._registry, self._subject))
         described = patiently(lambda: self._topics.describe(self._topic))
-        limits = patiently(self._targets.require)
-        self._writing, self._room = self._made(limits), limits.letter
+        self._dispatch.fit(patiently(self._targets.require))
         if until_end:
             self._end = End(patiently(lambda: self._topics.extents(self._topic, described.partitions)))
         self._source.open(described)
-
-    def _made(self, limits: Limits) -> Writing:
-        if self._delivery == "at_least_once":
-            return Acknowledged(self._kafka, self._consumer, limits=limits.properties)
-        return Transactions(
-            self._kafka,
-            self._consumer,
-            topic=self._topic,
-            transactional_id=self._transactional_id,
-            limits=limits.properties,
-        )
 
     def _goes_on(self) -> bool:
         self._turned_at = time.monotonic()
@@ -278,23 +262,14 @@ class Validator:
         self._turned_at = now = time.monotonic()
         if (settled := self._source.tend()) is not None:
             self._committed(settled)
-        self._connect(now)
+        self._dispatch.connect()
+        self._ledger.waits("Kafka", away=not self._dispatch.is_open)
         self._read(now)
         if self._is_due():
-            self._write(now)
+            self._write()
         elif not self._verdicts and now >= self._idle_due:
             self._commit_positions(now)
         self._observe(now)
-
-    def _connect(self, now: float) -> None:
-        if self._writing.is_open or now < self._write_due:
-            return
-        try:
-            self._writing.open()
-        except BrokerAway as error:
-            logger.warning("waiting: %s", error)
-            self._put_off(now)
-        self._ledger.waits("Kafka", away=not self._writing.is_open)
 
     def _read(self, now: float) -> None:
         if not self._verdicts:
@@ -303,32 +278,30 @@ class Validator:
         if room <= 0 or self._verdicts.bytes >= BATCH_BYTES or self._source.unsupported is not None:
             self._wait_for_writing()
             return
+        if self._source.paused:
+            self._source.resume()
         patience = QUIET if self._source.reading else EAGER
         if self._held_since is not None:
-            patience = max(0.0, self._held_since + LINGER - now) if self._may_write(now) else EAGER
+            patience = max(0.0, self._held_since + LINGER - now) if self._dispatch.is_ready else EAGER
         self._ledger.polled(self._source.read(room, patience))
         if self._verdicts and self._held_since is None:
             self._held_since = time.monotonic()
 
     def _wait_for_writing(self) -> None:
         """Poll without reading where a full batch cannot be written yet: the group gives up who does not poll."""
-        if not self._may_write(time.monotonic()):
+        if not self._dispatch.is_ready:
             self._source.pause()
             self._source.read(1, EAGER)
 
-    def _may_write(self, now: float) -> bool:
-        return self._writing.is_open and now >= self._write_due
-
     def _is_due(self) -> bool:
-        now = time.monotonic()
-        if not self._may_write(now):
+        if not self._dispatch.is_ready:
             return False
         if self._source.unsupported is not None:
             return True
         full = len(self._verdicts) >= self._batch_records or self._verdicts.bytes >= BATCH_BYTES
-        return full or (self._held_since is not None and now - self._held_since >= LINGER)
+        return full or (self._held_since is not None and time.monotonic() - self._held_since >= LINGER)
 
-    def _write(self, now: float) -> None:
+    def _write(self) -> None:
         """
         Write what is held, in one transaction.
 
@@ -338,41 +311,20 @@ class Validator:
         """
         batch = self._source.take()
         self._held_since = None
-        if batch.passed or batch.refusals:
-            self._ledger.began()
-            try:
-                self._writing.write(self._outgoing(batch), batch.offsets)
-            except Interrupted as error:
-                logger.warning("going on from the committed offsets: %s", error)
-                self._ledger.interrupted()
-                self._source.rewind(batch)
-                self._put_off(now)
-                return
-            finally:
-                self._ledger.clients(self._writing)
-            self._failed = 0
-            self._committed(batch)
+        if (batch.passed or batch.refusals) and not self._written(batch):
+            return
         if self._source.unsupported is not None:
             raise self._source.unsupported
-        if self._source.paused:
-            self._source.resume()
 
-    def _outgoing(self, batch: Batch) -> Outgoing:
-        return {
-            self._targets.clean: batch.passed,
-            self._targets.dead_letters: self._letters(batch) if batch.refusals else (),
-        }
-
-    def _letters(self, batch: Batch) -> list[Record]:
-        now = int(time.time() * 1000)
-        topic_id = self._source.identity.topic_id
-        return [
-            refusal.record._replace(
-                timestamp=now,
-                headers=letters.headers(refusal, topic_id=topic_id, group=self._group, room=self._room),
-            )
-            for refusal in batch.refusals
-        ]
+    def _written(self, batch: Batch) -> bool:
+        self._ledger.began()
+        written = self._dispatch.write(batch, self._source.identity.topic_id)
+        if written:
+            self._committed(batch)
+        else:
+            self._ledger.interrupted()
+            self._source.rewind(batch)
+        return written
 
     def _committed(self, batch: Batch) -> None:
         self._source.committed(batch.offsets)
@@ -401,10 +353,6 @@ class Validator:
         except BrokerAway as error:
             logger.debug("how far the group is can be asked later: %s", error)
 
-    def _put_off(self, now: float) -> None:
-        self._write_due = now + delay(self._failed)
-        self._failed += 1
-
     def _note(self, offsets: Mapping[int, int]) -> None:
         if self._end is not None:
             self._end.note(offsets)
@@ -423,6 +371,7 @@ class Validator:
         self._ledger.partitions(
             len(consumer.assignments), done, self._ends.known(fetched, asking=paused), paused=paused
         )
+        self._ledger.clients(self._dispatch.clients)
         self._ledger.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
         self._ledger.waits("the registry", away=self._source.waits_for_registry)
 
@@ -433,7 +382,10 @@ def _require_possible(delivery: str, batch_records: int, transactional_id: str |
     if batch_records < 1:
         raise Misconfigured(f"batch_records is {batch_records}: a batch has at least one record")
     if transactional_id is not None and (not transactional_id or delivery != "exactly_once"):
-        raise Misconfigured(f"transactional_id is {transactional_id!r}, but no transaction has such an id")
+        raise Misconfigured(
+            f"transactional_id is {transactional_id!r}: it is a name that no other process has, and goes with "
+            f"delivery exactly_once only"
+        )
 
 
 def _unique_id(group: str) -> str:
