@@ -1,0 +1,164 @@
+"""A run: inputs of every kind by weight, each answered, with the time and the memory it took."""
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from random import Random
+from typing import Any, Final, NamedTuple
+
+from tests.fuzz import bodies, schemas
+from tests.wire.registries import Shelf, registry
+from tradepipe.contract.history import current, versions
+from tradepipe.contract.trade import Trade
+from tradepipe.errors import RegistryAway, SchemaPending, UndecodableRecord, UnsupportedSchema
+from tradepipe.wire.codec import Decoder, Encoder
+from tradepipe.wire.serde import TradeDeserializer
+
+SECONDS: Final = 2.0
+"""CPU seconds that no single input may take."""
+
+MEBIBYTES: Final = 64
+"""How much the process may grow after its first tenth."""
+
+
+class Kind(NamedTuple):
+    """One kind of input: how often it comes, how it is made, and what answers it."""
+
+    weight: int
+    make: Callable[[Random], Any]
+    answer: Callable[[Any], str]
+
+
+class Outcome(NamedTuple):
+    """What came of a run."""
+
+    answers: Counter[tuple[str, str]]
+    slowest: dict[str, float]
+    growth: float
+    failures: list[str]
+
+
+def run(count: int, seed: int) -> Outcome:
+    """Answer so many inputs, the same ones for the same seed."""
+    answers: Counter[tuple[str, str]] = Counter()
+    slowest: dict[str, float] = {}
+    failures: list[str] = []
+    begin = _mebibytes()
+    for number, (name, kind, random) in enumerate(_drawn(count, seed)):
+        made = kind.make(random)
+        began = time.thread_time()
+        try:
+            answers[name, kind.answer(made)] += 1
+        except Exception as error:
+            failures.append(f"{name}: {type(error).__name__}: {error}: {made!r}"[:2_000])
+        took = time.thread_time() - began
+        slowest[name] = max(took, slowest.get(name, 0.0))
+        if took > SECONDS:
+            failures.append(f"{name}: {took:.1f} s: {made!r}"[:2_000])
+        if number == count // 10:
+            begin = _mebibytes()
+    return Outcome(answers, slowest, _mebibytes() - begin, failures)
+
+
+def _drawn(count: int, seed: int) -> Iterator[tuple[str, Kind, Random]]:
+    random = Random(seed)
+    kinds = _kinds()
+    names = list(kinds)
+    weights = [kind.weight for kind in kinds.values()]
+    for _ in range(count):
+        (name,) = random.choices(names, weights)
+        yield name, kinds[name], random
+
+
+def _kinds() -> dict[str, Kind]:
+    decoders = {version.number: Decoder(version.text, version.number) for version in versions()}
+
+    def body(made: tuple[int, bytes]) -> str:
+        number, encoded = made
+        return decoded(decoders[number], encoded)
+
+    return {
+        "mutated body": Kind(55, bodies.mutated, body),
+        "random bytes": Kind(20, bodies.noise, body),
+        "bomb": Kind(10, bodies.bomb, body),
+        "framed value": Kind(14, bodies.framed, _Framed()),
+        "schema": Kind(1, schemas.hostile, admitted),
+    }
+
+
+def decoded(decoder: Decoder, body: bytes) -> str:
+    """What the decoder says of a body; its row has to agree, and so has the encoder."""
+    try:
+        trade = decoder.decode(body)
+    except UndecodableRecord as error:
+        _require(len(str(error)) < 300, f"a long error: {error}")
+        _require(_refused_row(decoder, body) == error.violation, "the row is refused otherwise")
+        return error.violation.code
+    _require(type(trade) is Trade, "no trade")
+    again = Encoder().encode(trade)
+    _require(_today().decode(again) == trade, "another trade when encoded again")
+    refused = _refused_row(decoder, body)
+    _require(refused is None or "NUL" in refused.detail, f"a row that is refused: {refused}")
+    return "a trade"
+
+
+@cache
+def _today() -> Decoder:
+    return Decoder(current().text, current().number)
+
+
+def _refused_row(decoder: Decoder, body: bytes) -> Any:
+    try:
+        decoder.copy_row(body)
+    except UndecodableRecord as error:
+        return error.violation
+    return None
+
+
+def admitted(made: tuple[str, list[bytes]]) -> str:
+    """What admission says of a schema, having tried bodies on what it admits."""
+    text, tried = made
+    try:
+        decoder = Decoder(text, 7, unknown_fields="drop")
+    except UnsupportedSchema as error:
+        _require(len(str(error)) < 600, f"a long error: {error}")
+        return "UnsupportedSchema"
+    for body in tried:
+        decoded(decoder, body)
+    return "admitted"
+
+
+class _Framed:
+    """A deserializer before a registry that knows the frozen versions."""
+
+    def __init__(self) -> None:
+        shelf = Shelf()
+        for version in versions():
+            shelf.put(version.number, version.text)
+        self._clock = 0.0
+        self._decode = TradeDeserializer(registry(shelf, retries=0), clock=self._now).decode
+
+    def _now(self) -> float:
+        self._clock += 0.01
+        return self._clock
+
+    def __call__(self, value: bytes | None) -> str:
+        try:
+            self._decode(value)
+        except UndecodableRecord as error:
+            return error.violation.code
+        except (SchemaPending, RegistryAway) as error:
+            return type(error).__name__
+        return "a trade"
+
+
+def _require(held: bool, otherwise: str) -> None:
+    if not held:
+        raise AssertionError(otherwise)
+
+
+def _mebibytes() -> float:
+    """The most memory the process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
