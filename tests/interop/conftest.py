@@ -1,14 +1,18 @@
 """A subject with every frozen version, and the Java program that knows other people's clients."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.interop.peer import Peer
+from tests.markdown import Document
 from tests.parts import Parts
 from tests.pipeline.conftest import pipeline  # noqa: F401 - a fixture
 from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.wire.registration import register
+
+PAGE = Document(Path(__file__).parents[2] / "docs" / "interop.md")
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +46,9 @@ def deserialize(registry: SchemaRegistry, subject: str) -> TradeDeserializer:
 
 @pytest.fixture
 def settings(parts: Parts) -> dict[str, str]:
-    """What Java's clients are told, so that Apicurio's serdes frame values as Confluent's do."""
-    return {
-        "bootstrap.servers": parts.bootstrap_servers,
-        "key.serializer": "org.apache.kafka.common.serialization.StringSerializer",
-        "key.deserializer": "org.apache.kafka.common.serialization.StringDeserializer",
-        "value.serializer": "io.apicurio.registry.serde.avro.AvroKafkaSerializer",
-        "value.deserializer": "io.apicurio.registry.serde.avro.AvroKafkaDeserializer",
+    """What Java's clients are told: the page's properties, with the addresses of this run."""
+    (properties,) = PAGE.blocks("properties")
+    return dict(line.split("=", 1) for line in properties.splitlines()) | {
         "apicurio.registry.url": parts.registry_url.replace("/ccompat/v7", "/registry/v2"),
-        "apicurio.registry.as-confluent": "true",
-        "apicurio.registry.use-id": "contentId",
-        "apicurio.registry.headers.enabled": "false",
+        "bootstrap.servers": parts.bootstrap_servers,
     }
