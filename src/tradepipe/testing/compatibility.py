@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from itertools import count
-from typing import TYPE_CHECKING
+from textwrap import fill
+from typing import TYPE_CHECKING, Final
 
 from tradepipe.contract.history import History
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, object] | str | Traversable
 """A schema as JSON, as text, or as a file: a `Path`, or what `importlib.resources` gives."""
+
+_WIDTH: Final = 100
 
 
 def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str = "FULL_TRANSITIVE") -> None:
@@ -50,14 +53,22 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
         parse(text)
     breaks = errors(findings(newest, list(map(Numbered, count(1), history)), Level(level)))
     if breaks:
-        told = "\n".join(line for finding in breaks for line in _lines(finding))
-        raise AssertionError(f"the schema is not {level} compatible:\n{told}")
+        raise AssertionError(f"the schema is not {level} compatible:\n\n" + "\n\n".join(_told(breaks)))
 
 
-def _lines(finding: "Finding") -> Iterator[str]:
-    yield f"  version {finding.against}, {finding.direction}: {finding.path} ({finding.rule}): {finding.sentence}"
-    if finding.mend:
-        yield f"    {finding.mend}"
+def _told(breaks: "Sequence[Finding]") -> Iterator[str]:
+    """As `schema check` says it: what differs in nothing but the version it is against is told once."""
+    against: dict[Finding, list[str]] = {}
+    for finding in breaks:
+        against.setdefault(finding._replace(against=None), []).append(f"v{finding.against:03}")
+    for finding, versions in against.items():
+        lines = [
+            fill(finding.sentence, _WIDTH, break_long_words=False, break_on_hyphens=False),
+            f"  at {finding.path}: {finding.old} -> {finding.new}",
+            f"  {finding.direction}, against {', '.join(sorted(versions))} [{finding.rule}]",
+            f"  instead: {finding.mend[:1].lower()}{finding.mend[1:]}",
+        ]
+        yield "\n".join(lines)
 
 
 def _several(old: Schema | Sequence[Schema]) -> Sequence[Schema]:
