@@ -97,7 +97,7 @@ def _no_json(random: Random) -> str:
 def _anything(random: Random, depth: int) -> Any:
     draw = random.random()
     if depth == 0 or draw < 0.6:
-        return random.choice(_LEAVES)
+        return copy.copy(random.choice(_LEAVES))
     if draw < 0.8:
         return [_anything(random, depth - 1) for _ in range(random.randrange(4))]
     return {random.choice(_KEYS): _anything(random, depth - 1) for _ in range(random.randrange(5))}
