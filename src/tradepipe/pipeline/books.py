@@ -5,14 +5,26 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from tradepipe import metrics
 from tradepipe.contract.refusal import Code
-from tradepipe.metrics import Meter
+from tradepipe.metrics import (
+    ASSIGNED,
+    CONSUMED,
+    GAPS,
+    KAFKA_ERRORS,
+    LAG,
+    LAST_POLL,
+    PAUSED,
+    READING,
+    REBALANCES,
+    REFUSED,
+    STORED_OFFSET,
+    Meter,
+)
 
 UNHEALTHY_AFTER: Final = 60.0
 """Seconds of an outage after which a stage calls itself not ready."""
 
-_ONES_OWN: Final = (metrics.CONSUMED, metrics.GAPS, metrics.KAFKA_ERRORS)
+_ONES_OWN: Final = (CONSUMED, GAPS, KAFKA_ERRORS)
 
 
 class Books:
@@ -29,7 +41,7 @@ class Books:
         for metric in _ONES_OWN:
             self.meter.count(metric, topic, by=0)
         for code in Code:
-            self.meter.count(metrics.REFUSED, topic, code.value, by=0)
+            self.meter.count(REFUSED, topic, code.value, by=0)
 
     @property
     def waiting_for(self) -> str | None:
@@ -50,16 +62,16 @@ class Books:
 
     def polled(self, records: int) -> None:
         """Kafka was polled."""
-        self.meter.set(metrics.LAST_POLL, time.time())
-        self.meter.count(metrics.CONSUMED, self._topic, by=records)
+        self.meter.set(LAST_POLL, time.time())
+        self.meter.count(CONSUMED, self._topic, by=records)
 
     def kafka(self, *, gaps: int, errors: int, rebalances: Mapping[str, int]) -> None:
         """What the consumer has counted since it began."""
-        for number, metric in ((gaps, metrics.GAPS), (errors, metrics.KAFKA_ERRORS)):
+        for number, metric in ((gaps, GAPS), (errors, KAFKA_ERRORS)):
             self.meter.count(metric, self._topic, by=number - self._counted[metric.name])
             self._counted[metric.name] = number
         for kind, number in rebalances.items():
-            self.meter.count(metrics.REBALANCES, self._topic, kind, by=number - self._counted[kind])
+            self.meter.count(REBALANCES, self._topic, kind, by=number - self._counted[kind])
             self._counted[kind] = number
 
     def partitions(self, assigned: int, done: Mapping[int, int], ends: Mapping[int, int], *, paused: bool) -> None:
@@ -70,11 +82,11 @@ class Books:
         """
         lags = {number: max(0, end - done[number]) for number, end in ends.items() if number in done}
         self.lag = sum(lags.values()) if lags and len(lags) == assigned else None
-        self.meter.set(metrics.ASSIGNED, assigned, self._topic)
-        self.meter.set(metrics.READING, len(done), self._topic)
-        self.meter.set(metrics.PAUSED, int(paused))
-        self.meter.replace(metrics.STORED_OFFSET, {(self._topic, str(n)): offset for n, offset in done.items()})
-        self.meter.replace(metrics.LAG, {(self._topic, str(n)): lag for n, lag in lags.items()})
+        self.meter.set(ASSIGNED, assigned, self._topic)
+        self.meter.set(READING, len(done), self._topic)
+        self.meter.set(PAUSED, int(paused))
+        self.meter.replace(STORED_OFFSET, {(self._topic, str(n)): offset for n, offset in done.items()})
+        self.meter.replace(LAG, {(self._topic, str(n)): lag for n, lag in lags.items()})
 
     def closed(self) -> None:
         """The stage has ended: no partition is ours, nothing is waited for; `lag` stays what it was last."""
