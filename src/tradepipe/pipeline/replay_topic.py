@@ -1,0 +1,203 @@
+"""Dead letters of a topic come back: each record into the topic it was refused from, with a marker for its letter."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Final, NamedTuple
+
+from tradepipe.contract.kept import Identity, Kept, Selection
+from tradepipe.errors import BrokerAway
+from tradepipe.kafka import dead_letters
+from tradepipe.kafka.client import Config
+from tradepipe.kafka.dead_letters import REPLAYS, Letter
+from tradepipe.kafka.letters import Letters, Markers, letters, markers
+from tradepipe.kafka.replaying import Outgoing, Replaying
+from tradepipe.kafka.topics import Topics
+from tradepipe.pipeline.replay_table import too_often
+
+PIECE: Final = 500
+"""Records in one transaction, at most."""
+
+PIECE_BYTES: Final = 8 << 20
+"""Bytes of values in one transaction, about."""
+
+
+class Step(NamedTuple):
+    """
+    One transaction of a replay.
+
+    `left` are letters that were not touched, each with the reason.
+    """
+
+    put_back: tuple[Kept, ...] = ()
+    left: tuple[tuple[Kept, str], ...] = ()
+
+
+class TopicReplay:
+    """
+    Put refused records back into the topics they came from, each once.
+
+    Each step is one Kafka transaction of records and of the markers that close
+    their letters, so however a replay ends, the next one goes on where it was.
+    Of two at once the one that began last goes on, and the other one ends. A
+    record goes back with its key, value and headers, one header that counts its
+    replays, and the time of the replay; it is behind whatever came meanwhile.
+
+    Args:
+        means: which letters of the selection are meant after all.
+
+        max_replays: what was replayed so often, and refused again, is left.
+
+        limit: how many are put back at most.
+
+        wait: seconds to wait for brokers, and for open transactions.
+
+        keep: False only tells what would be done; a replay that runs goes on.
+    """
+
+    def __init__(
+        self,
+        kafka: Config,
+        dead_letters: str,
+        selection: Selection,
+        *,
+        means: Callable[[Kept], bool] = lambda kept: True,
+        max_replays: int = 3,
+        limit: int | None = None,
+        wait: float = 30.0,
+        keep: bool = True,
+    ) -> None:
+        self._kafka = kafka
+        self._topic = dead_letters
+        self._selection = selection._replace(replayed=False)
+        self._means = means
+        self._max_replays = max_replays
+        self._room = limit
+        self._wait = wait
+        self._replaying = Replaying(kafka, dead_letters=dead_letters) if keep else None
+        self._topics = Topics(kafka, request_timeout=min(wait, 10.0))
+        self._sources: set[str] = set()
+        self._told: set[Identity] = set()
+        self._sent: set[Identity] = set()
+        self._unanswered: list[tuple[Kept, Letter]] = []
+        self._reading = ExitStack()
+        self._letters: Iterator[tuple[Kept, Letter | None]] | None = None
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._letters = None
+        self._reading.close()
+        if self._replaying is not None:
+            self._replaying.close()
+
+    def step(self) -> Step | None:
+        """
+        The next transaction, None when all are done; a step that failed by `BrokerAway` may be tried again.
+
+        Raises:
+            Superseded: another replay has begun.
+
+            BrokerAway: Kafka is not reachable now, or a transaction is open that hides letters.
+
+            TopicUnusable: there is no such dead-letter topic, or a record's own topic is gone.
+        """
+        try:
+            if self._letters is None:
+                settled = self._open()
+                if settled.put_back:
+                    return settled
+            return self._next()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> Step:
+        """Become the only replay, read what was replayed, and find out about a transaction that was not answered."""
+        if self._replaying is not None:
+            self._replaying.open()
+        self._topics.require_uncompacted(self._topic)
+        extents = self._topics.extents(self._topic, self._topics.describe(self._topic).partitions)
+        reader = self._reading.enter_context(Letters(self._kafka, topic=self._topic, wait=self._wait))
+        closed = markers(reader.read(extents))
+        for partition, offset in reader.hidden.items():
+            # Behind it may lie markers: what they close would be put back twice.
+            raise BrokerAway(f"a transaction is open in {self._topic}[{partition}], and hides what follows {offset}")
+        self._letters = letters(reader.read(extents), closed)
+        unanswered, self._unanswered = self._unanswered, []
+        return self._done(unanswered) if unanswered and _are_closed(unanswered, closed) else Step()
+
+    def _next(self) -> Step | None:
+        chosen, left = self._piece()
+        if not chosen and not left:
+            self.close()
+            return None
+        if chosen and self._replaying is not None:
+            outgoing = list(self._outgoing(chosen))
+            self._unanswered = chosen
+            self._replaying.write(outgoing)
+            self._unanswered = []
+        self._told.update(kept.identity for kept, _ in left)
+        return self._done(chosen)._replace(left=tuple(left))
+
+    def _done(self, chosen: list[tuple[Kept, Letter]]) -> Step:
+        """Take account of what was put back; letters of one record count once."""
+        new = {kept.identity: kept for kept, _ in chosen if kept.identity not in self._sent}
+        self._sent.update(new)
+        if self._room is not None:
+            self._room -= len(new)
+        return Step(tuple(new.values()))
+
+    def _piece(self) -> tuple[list[tuple[Kept, Letter]], list[tuple[Kept, str]]]:
+        """What the next transaction puts back, and what was found meanwhile that is left."""
+        chosen: list[tuple[Kept, Letter]] = []
+        left: list[tuple[Kept, str]] = []
+        size = 0
+        room = PIECE if self._room is None else min(PIECE, self._room)
+        while len(chosen) < room and size < PIECE_BYTES:
+            found = next(self._meant(), None)
+            if found is None:
+                break
+            kept, letter = found
+            if letter is None or (reason := self._reason(kept)):
+                left.append((kept, "it does not say where its record lay" if letter is None else reason))
+            else:
+                chosen.append((kept, letter))
+                size += len(kept.record.value or b"")
+        return chosen, left
+
+    def _meant(self) -> Iterator[tuple[Kept, Letter | None]]:
+        return (
+            (kept, letter)
+            for kept, letter in self._letters or ()
+            if self._selection.takes(kept) and kept.identity not in self._told and self._means(kept)
+        )
+
+    def _reason(self, kept: Kept) -> str:
+        """Why a letter is left, or nothing."""
+        topic = kept.record.topic
+        if topic == self._topic or topic.startswith("__"):
+            return f"its record came from topic {topic}, which nothing is put back into"
+        return too_often(kept) if kept.replays >= self._max_replays else ""
+
+    def _outgoing(self, chosen: list[tuple[Kept, Letter]]) -> Iterator[Outgoing]:
+        sent = set(self._sent)
+        for kept, letter in chosen:
+            count, own = kept.replays + 1, letter.record
+            if kept.identity not in sent:
+                sent.add(kept.identity)
+                yield self._record(kept, count)
+            yield Outgoing(own.topic, own.partition, own.key, None, dead_letters.marker(letter, count))
+
+    def _record(self, kept: Kept, count: int) -> Outgoing:
+        record = kept.record
+        if record.topic not in self._sources:
+            self._topics.describe(record.topic)
+            self._sources.add(record.topic)
+        headers = (*dead_letters.forwarded(record.headers), (REPLAYS, str(count).encode()))
+        return Outgoing(record.topic, -1, record.key, record.value, headers)
+
+
+def _are_closed(chosen: list[tuple[Kept, Letter]], closed: Markers) -> bool:
+    """Whether the transaction that was to close these letters took place; it was all or nothing."""
+    _, letter = chosen[0]
+    marker = closed.get((letter.record.partition, letter.origin))
+    return marker is not None and marker.record.offset > letter.record.offset

@@ -1,0 +1,216 @@
+"""Dead letters of a topic, replayed: on real Kafka, as nothing else has transactions that hold."""
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.pipeline.deadletters import Post
+from tradepipe.contract.kept import Selection
+from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Refusal, Violation
+from tradepipe.errors import BrokerAway, TopicUnusable
+from tradepipe.kafka import dead_letters
+from tradepipe.kafka.replaying import Superseded
+from tradepipe.pipeline import replay_topic as module
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def post(parts, kafka, topic):
+    name = f"{topic}.dlq"
+    parts.create_topic(name)
+    return Post(kafka, topic, name)
+
+
+def put_back(steps):
+    return sorted(kept.record.offset for step in steps for kept in step.put_back)
+
+
+def values(records):
+    return sorted(record.value for record in records)
+
+
+def test_a_record_goes_back_as_it_was_with_one_more_header(post):
+    post.lay([post.refusal(7, headers=(("trace", b"\xff"), ("trace", None)))])
+
+    assert [7] == put_back(post.run())
+
+    (record,) = post.records()
+    assert (b"7", b"v7") == (record.key, record.value)
+    assert (("trace", b"\xff"), ("trace", None), ("tradepipe.replays", b"1")) == record.headers
+
+
+def test_its_time_is_that_of_the_replay(post):
+    """With its own, retention might drop it before anybody has read it."""
+    post.lay([post.refusal(7)])
+    post.run()
+
+    assert post.records()[0].timestamp > 1_760_000_000_000
+
+
+def test_its_letter_is_closed_and_the_others_stay_open(post):
+    post.lay([post.refusal(1), post.refusal(2, "BOOK_ID"), post.refusal(3)])
+
+    assert [1, 3] == put_back(post.run(Selection(codes=("VERSION",))))
+
+    assert [2] == [kept.record.offset for kept in post.kept()]
+    assert 3 == len(post.kept(Selection(replayed=True)))
+    assert [] == post.run(Selection(codes=("VERSION",)))
+    assert [2] == put_back(post.run())
+    assert 3 == len(post.records())
+
+
+def test_the_marker_lies_in_the_partition_of_the_letter(post):
+    post.lay([post.refusal(1)], partition=3)
+    post.run()
+
+    assert [(3, b"v1"), (3, None)] == [(record.partition, record.value) for record in post.records(post.topic)]
+
+
+def test_a_letter_that_was_laid_twice_is_put_back_once(post):
+    post.lay([post.refusal(1)], partition=0)
+    post.lay([post.refusal(1)], partition=0)
+    post.lay([post.refusal(1)], partition=2)
+
+    assert [1] == put_back(post.run())
+
+    assert ([b"v1"], []) == (values(post.records()), post.kept())
+
+
+def test_a_record_that_is_refused_again_is_counted_and_left_in_the_end(post):
+    post.lay([post.refusal(1)])
+    for offset in (100, 101):
+        post.run()
+        (*_, back) = sorted(post.records(), key=lambda record: dead_letters.replays(record.headers))
+        again = Refusal(back._replace(topic=post.source, partition=0, offset=offset), (Violation("VERSION", "still"),))
+        post.lay([again])
+    assert [2] == [kept.replays for kept in post.kept()]
+
+    (step,) = post.run(max_replays=2)
+
+    assert ((), "replayed 2 times and refused again each time") == (step.put_back, step.left[0][1])
+    assert 2 == len(post.records())
+    assert [101] == put_back(post.run(max_replays=3))
+    assert [1, 2, 3] == sorted(dead_letters.replays(record.headers) for record in post.records())
+
+
+def test_no_more_are_put_back_than_the_limit_in_pieces(post, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 2)
+    post.lay(post.refusal(number) for number in range(9))
+
+    steps = post.run(limit=5)
+
+    assert [2, 2, 1] == [len(step.put_back) for step in steps]
+    assert (5, 4) == (len(post.records()), len(post.kept()))
+
+
+def test_a_letter_of_kafka_connect_goes_back_too(post):
+    client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"]})
+    place = {"topic": post.source, "partition": "2", "offset": "5", "exception.class.name": "Oops"}
+    headers = [(f"__connect.errors.{name}", text.encode()) for name, text in place.items()]
+    client.produce(post.topic, b"v", b"k", headers=[("own", b"1"), *headers])
+    assert 0 == client.flush(30)
+
+    post.run()
+
+    (record,) = post.records()
+    assert (b"v", (("own", b"1"), ("tradepipe.replays", b"1"))) == (record.value, record.headers)
+
+
+def test_what_does_not_say_where_it_came_from_is_left(post):
+    post.lay_bytes(b"whatever")
+    post.lay([post.refusal(1)._replace(record=Record(post.topic, 0, 1, b"k", b"v"))])
+    post.lay([post.refusal(2)._replace(record=Record("__consumer_offsets", 0, 1, b"k", b"v"))])
+
+    steps = post.run()
+
+    assert ([], 3) == (put_back(steps), sum(len(step.left) for step in steps))
+    assert [] == post.run(Selection(topics=(post.source,)))
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(post):
+    post.lay([post.refusal(1), post.refusal(2)])
+
+    assert [1, 2] == put_back(post.run(keep=False))
+
+    assert ([], 2) == (post.records(), len(post.kept()))
+
+
+def test_a_topic_that_is_gone_is_told_before_anything_is_written(post):
+    post.lay([post.refusal(1)._replace(record=Record("gone", 0, 1, b"k", b"v"))])
+
+    with pytest.raises(TopicUnusable, match="there is no topic gone; create it"):
+        post.run()
+
+    assert 1 == len(post.kept())
+
+
+def test_a_dead_letter_topic_that_is_not_there_is_told(post):
+    post.topic = "missing"
+
+    with pytest.raises(TopicUnusable, match="there is no topic missing"):
+        post.run()
+
+
+def test_a_dead_letter_topic_that_is_compacted_is_refused(post, parts):
+    """The key is the trade's: letters and markers would be dropped one by one."""
+    post.topic = f"{post.topic}-compacted"
+    parts.kafka.create_topic(post.topic, config={"cleanup.policy": "compact"})
+
+    with pytest.raises(TopicUnusable, match="compaction"):
+        post.run()
+
+
+def test_of_two_at_once_the_first_ends_and_nothing_comes_twice(post, monkeypatch):
+    monkeypatch.setattr(module, "PIECE", 10)
+    post.lay(post.refusal(number) for number in range(100))
+    first = post.replay()
+    begun = put_back([first.step(), first.step()])
+
+    second = put_back(post.run())
+
+    with pytest.raises(Superseded, match="another replay of these dead letters has begun"):
+        first.step()
+    assert list(range(100)) == sorted(begun + second)
+    assert sorted(b"v%d" % number for number in range(100)) == values(post.records())
+
+
+def test_an_open_transaction_in_the_dead_letter_topic_is_waited_for(post):
+    """Markers may lie behind it: what they close would be put back twice."""
+    post.lay([post.refusal(1)], partition=0)
+    client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"], "transactional.id": post.topic})
+    client.init_transactions(30)
+    client.begin_transaction()
+    client.produce(post.topic, b"open", b"k", 0)
+    client.flush(30)
+    post_back = post.replay()
+    monkey = post.replay()
+    monkey._wait = 1.0
+
+    with pytest.raises(BrokerAway, match="a transaction is open in .*dlq\\[0\\]"):
+        monkey.step()
+
+    client.abort_transaction(30)
+    assert [1] == put_back([post_back.step()])
+    post_back.close()
+
+
+def test_a_commit_that_nobody_answered_counts_once(post, monkeypatch):
+    """What was committed is found in the topic, and told as done."""
+    post.lay([post.refusal(1), post.refusal(2)])
+    replaying = post.replay()
+    write = replaying._replaying.write
+    failures = [BrokerAway("no answer")]
+
+    def unanswered(records):
+        write(records)
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(replaying._replaying, "write", unanswered)
+    with pytest.raises(BrokerAway):
+        replaying.step()
+
+    assert [1, 2] == put_back([replaying.step()])
+    assert replaying.step() is None
+    assert [b"v1", b"v2"] == values(post.records())
