@@ -1,67 +1,133 @@
 """
-`python -m benchmarks.codec`: bytes to a checked trade and back, beside fastavro to a dict and back.
+`python -m benchmarks.codec`: a trade to Avro and back, and Avro to a row for COPY, beside others.
 
-fastavro converts dates and instants itself there and checks little; ours ends
-in a `Trade`, strict in both directions. Both in the same run, in turn.
+fastavro reads into a dict and writes from one, converting dates and instants
+itself and checking little. Confluent's serdes end in a trade as ours do, by
+`from_dict` and `to_dict`; they frame the value, as `TradeSerializer` does. Ours
+is strict in both directions. All in one process, in turn, round by round.
 """
 
 import argparse
 import io
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from typing import Any, Final, NamedTuple
 
+from confluent_kafka.schema_registry import SchemaRegistryClient
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from benchmarks.report import line, spread
+from tests.wire.registries import Script, Shelf, registry
+from tradepipe import TradeDeserializer, TradeSerializer
 from tradepipe.contract.history import current
 from tradepipe.contract.rules import violations
 from tradepipe.contract.samples import trades
+from tradepipe.contract.trade import Trade
 from tradepipe.wire.codec import Decoder, Encoder
+from tradepipe.wire.framing import frame
+
+_ID: Final = 1
+
+
+class Way(NamedTuple):
+    """One way to do it: what is called, and with what."""
+
+    name: str
+    work: Callable[[Any], Any]
+    items: Sequence[Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codec", description="Measure the codec.")
     parser.add_argument("--trades", type=int, default=5_000)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     made = list(islice(trades(options.seed), options.trades))
     bodies = [Encoder().encode(trade) for trade in made]
-    dicts = [trade._asdict() for trade in made]
     line("trades, bytes a body", f"{len(made)}, {sum(map(len, bodies)) / len(bodies):.1f}")
-    fast_decode, fast_encode = _fastavro()
-    decode = Decoder(current().text, 1).decode
-    _compare("decode", options.rounds, (fast_decode, bodies), (decode, bodies))
-    _compare("decode and rules", options.rounds, (fast_decode, bodies), (lambda body: violations(decode(body)), bodies))
-    _compare("encode", options.rounds, (fast_encode, dicts), (Encoder().encode, made))
+    for name, reference, ways in (*_decoding(bodies), *_encoding(made)):
+        _compare(name, options.rounds, reference, ways)
 
 
-def _fastavro() -> tuple[Callable, Callable]:
-    schema = parse_schema(current().schema)
-
-    def encode(trade: dict) -> bytes:
-        stream = io.BytesIO()
-        schemaless_writer(stream, schema, trade)
-        return stream.getvalue()
-
-    return lambda body: schemaless_reader(io.BytesIO(body), schema, None), encode
-
-
-def _compare(name: str, rounds: int, reference: tuple[Callable, Iterable], ours: tuple[Callable, Iterable]) -> None:
-    pairs = [(_micros(*reference), _micros(*ours)) for _ in range(rounds)]
-    line(f"{name}: fastavro to or from a dict, µs", spread([theirs for theirs, _ in pairs], 2))
-    line(f"{name}: ours, µs", spread([our for _, our in pairs], 2))
-    line(f"{name}: ratio ours to fastavro", spread([our / theirs for theirs, our in pairs], 2))
+def _decoding(bodies: list[bytes]) -> Iterable[tuple[str, Way, list[Way]]]:
+    decoder = Decoder(current().text, _ID)
+    values = [frame(_ID, body) for body in bodies]
+    ways = [
+        Way("Decoder.decode", decoder.decode, bodies),
+        Way("decode and rules", lambda body: violations(decoder.decode(body)), bodies),
+        Way("Decoder.copy_row", decoder.copy_row, bodies),
+    ]
+    yield "decode, beside fastavro to a dict", Way("fastavro", _read, bodies), ways
+    ours = [Way("TradeDeserializer", _deserializer(), values)]
+    yield "decode, beside Confluent's with from_dict", Way("AvroDeserializer", _confluent_reads(), values), ours
 
 
-def _micros(work: Callable, items: Iterable) -> float:
+def _encoding(made: list[Trade]) -> Iterable[tuple[str, Way, list[Way]]]:
+    dicts = [trade._asdict() for trade in made]
+    ours = [Way("Encoder.encode", Encoder().encode, made)]
+    yield "encode, beside fastavro from a dict", Way("fastavro", _write, dicts), ours
+    ours = [Way("TradeSerializer", TradeSerializer(registry(Script((200, {"id": _ID})))), made)]
+    yield "encode, beside Confluent's with to_dict", Way("AvroSerializer", _confluent_writes(), made), ours
+
+
+_PARSED: Final = parse_schema(current().schema)
+
+
+def _read(body: bytes) -> Any:
+    return schemaless_reader(io.BytesIO(body), _PARSED, None)
+
+
+def _write(fields: dict[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    schemaless_writer(stream, _PARSED, fields)
+    return stream.getvalue()
+
+
+def _deserializer() -> Callable[[bytes], Any]:
+    shelf = Shelf()
+    shelf.put(_ID)
+    return TradeDeserializer(registry(shelf))
+
+
+def _confluent() -> tuple[Any, SerializationContext, dict[str, Any]]:
+    """Their registry in memory, and settings by which no call asks it for anything."""
+    client = SchemaRegistryClient.new_client({"url": "mock://codec"})
+    settings = {"subject.name.strategy.type": "TOPIC"}
+    return client, SerializationContext("trades", MessageField.VALUE), settings
+
+
+def _confluent_writes() -> Callable[[Trade], bytes]:
+    client, context, settings = _confluent()
+    write = AvroSerializer(client, current().text, lambda trade, _context: trade._asdict(), settings)
+    return lambda trade: write(trade, context)
+
+
+def _confluent_reads() -> Callable[[bytes], Trade]:
+    client, context, settings = _confluent()
+    AvroSerializer(client, current().text, lambda trade, _context: trade._asdict(), settings)(next(trades(1)), context)
+    read = AvroDeserializer(client, None, lambda fields, _context: Trade(**fields), conf=settings)
+    return lambda value: read(value, context)
+
+
+def _compare(name: str, rounds: int, reference: Way, ways: list[Way]) -> None:
+    """Each way in every round, the reference first: what the machine does meanwhile meets all of them."""
+    times = [[_micros(way) for way in (reference, *ways)] for _ in range(rounds)]
+    line(f"{name}: {reference.name}, µs", spread([round_[0] for round_ in times], 2))
+    for number, way in enumerate(ways, start=1):
+        line(f"  {way.name}, µs", spread([round_[number] for round_ in times], 2))
+        line(f"  {way.name}, ratio", spread([round_[number] / round_[0] for round_ in times], 2))
+
+
+def _micros(way: Way) -> float:
     """CPU time of one item; the machine may be busy with other things."""
-    begin, done = time.process_time(), 0
-    for item in items:
-        work(item)
-        done += 1
-    return (time.process_time() - begin) / done * 1e6
+    begin = time.process_time()
+    for item in way.items:
+        way.work(item)
+    return (time.process_time() - begin) / len(way.items) * 1e6
 
 
 if __name__ == "__main__":

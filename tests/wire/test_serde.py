@@ -9,6 +9,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from tests.wire.registries import ABSENT, Script, Shelf, registry
 from tests.wire.test_admission import NOTE, more
 from tests.wire.test_codec import TRADE
+from tradepipe.contract.history import current
 from tradepipe.contract.refusal import Code
 from tradepipe.errors import (
     InvalidTrade,
@@ -19,7 +20,7 @@ from tradepipe.errors import (
     UndecodableRecord,
     UnsupportedSchema,
 )
-from tradepipe.wire.codec import Encoder
+from tradepipe.wire.codec import Decoder, Encoder
 from tradepipe.wire.framing import frame
 from tradepipe.wire.registration import register
 from tradepipe.wire.registry import SchemaRegistry
@@ -71,6 +72,28 @@ def test_a_trade_goes_through_the_registry_of_the_parts(parts, subject):
 
         assert frame(outcome.schema_id, BODY) == value
         assert (outcome.schema_id, TRADE) == TradeDeserializer(client, subject=subject).decode(value)
+
+
+def test_a_row_comes_with_the_id_and_by_the_same_decoder(deserializer, shelf):
+    shelf.put(4)
+    row = Decoder(current().text, 4).copy_row(BODY)
+
+    assert [(4, row)] * 2 == [deserializer.copy_row(frame(4, BODY)) for _ in range(2)]
+    assert (4, TRADE) == deserializer.decode(frame(4, BODY))
+    assert ["/schemas/ids/4/versions", "/schemas/ids/4"] == shelf.asked
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [(None, Code.EMPTY), (b"\x00", Code.FRAMING), (b"\x01" + bytes(20), Code.FRAMING), (bytes(5), Code.UNDECODABLE)],
+    ids=["None", "1 byte", "magic byte 1", "no body"],
+)
+def test_a_row_of_no_trade_is_refused_as_the_trade_is(deserializer, shelf, value, code):
+    shelf.put(0)
+    for read in (deserializer.copy_row, deserializer.decode):
+        with pytest.raises(UndecodableRecord) as refused:
+            read(value)
+        assert code == refused.value.violation.code
 
 
 def test_both_are_called_as_confluents_serializers_are(deserializer, shelf):

@@ -7,6 +7,7 @@ and `DeserializingConsumer` take them; nothing of Confluent's is needed for it.
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from tradepipe.contract.history import current
 from tradepipe.contract.trade import Trade
@@ -16,6 +17,10 @@ from tradepipe.wire.codec import Decoder, Encoder
 from tradepipe.wire.framing import HEAD, frame, unframe
 from tradepipe.wire.registry import SchemaRegistry
 from tradepipe.wire.unknown_ids import UnknownIds
+
+_Made = TypeVar("_Made")
+_Function = Callable[[bytes], _Made]
+_Known = tuple[int, _Function[_Made]]
 
 
 class TradeSerializer:
@@ -30,7 +35,7 @@ class TradeSerializer:
         self.subject = subject
         self._registry = registry
         self._encode = Encoder().encode
-        self._schema_id: int | None = None
+        self._head: bytes | None = None
 
     def __call__(self, trade: Trade, ctx: object = None) -> bytes:
         """
@@ -43,9 +48,9 @@ class TradeSerializer:
 
             RegistryAway, Misconfigured: as the registry's methods.
         """
-        if self._schema_id is None:
-            self._schema_id = self._registered()
-        return frame(self._schema_id, self._encode(trade))
+        if self._head is None:
+            self._head = frame(self._registered(), b"")
+        return self._head + self._encode(trade)
 
     def _registered(self) -> int:
         schema = current()
@@ -87,8 +92,9 @@ class TradeDeserializer:
         self._unknown_fields = unknown_fields
         self._clock = clock
         self._decoders: dict[int, Decoder] = {}
-        self._decodes: dict[int, Callable[[bytes], Trade]] = {}
-        self._copies: dict[int, Callable[[bytes], bytes]] = {}
+        # By the frame's head: whoever's is known needs no other look.
+        self._decodes: dict[bytes, _Known[Trade]] = {}
+        self._copies: dict[bytes, _Known[bytes]] = {}
         self._unknown = UnknownIds()
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
@@ -108,13 +114,9 @@ class TradeDeserializer:
 
             RegistryAway, Misconfigured: as the registry's methods.
         """
-        if not value or len(value) < HEAD or value[0]:
-            unframe(value)  # raises, and says what is wrong
-        schema_id = int.from_bytes(value[1:HEAD], "big")  # type: ignore[index]  # unframe raised for None
-        decode = self._decodes.get(schema_id)
-        if decode is None:
-            decode = self._decodes[schema_id] = self._decoder(schema_id).decode
-        return schema_id, decode(value[HEAD:])  # type: ignore[index]  # the same
+        known = self._decodes.get(value[:HEAD]) if value else None
+        schema_id, decode = known or self._first(value, self._decodes, lambda decoder: decoder.decode)
+        return schema_id, decode(value[HEAD:])  # type: ignore[index]  # None has no head that is known
 
     def copy_row(self, value: bytes | None) -> tuple[int, bytes]:
         """
@@ -123,17 +125,17 @@ class TradeDeserializer:
         Raises:
             As `decode`.
         """
-        if not value or len(value) < HEAD or value[0]:
-            unframe(value)  # raises, and says what is wrong
-        schema_id = int.from_bytes(value[1:HEAD], "big")  # type: ignore[index]  # unframe raised for None
-        copy_row = self._copies.get(schema_id)
-        if copy_row is None:
-            copy_row = self._copies[schema_id] = self._decoder(schema_id).copy_row
-        return schema_id, copy_row(value[HEAD:])  # type: ignore[index]  # the same
+        known = self._copies.get(value[:HEAD]) if value else None
+        schema_id, copy_row = known or self._first(value, self._copies, lambda decoder: decoder.copy_row)
+        return schema_id, copy_row(value[HEAD:])  # type: ignore[index]  # None has no head that is known
 
-    def _decoder(self, schema_id: int) -> Decoder:
-        """The decoder of an id, admitted once and kept for ever."""
-        return self._decoders.get(schema_id) or self._admitted(schema_id)
+    def _first(
+        self, value: bytes | None, known: dict[bytes, _Known[_Made]], function_of: Callable[[Decoder], _Function[_Made]]
+    ) -> _Known[_Made]:
+        """The id of a value whose frame has not been met so far, and the function for it, kept for ever."""
+        schema_id, _ = unframe(value)
+        decoder = self._decoders.get(schema_id) or self._admitted(schema_id)
+        return known.setdefault(frame(schema_id, b""), (schema_id, function_of(decoder)))
 
     def _admitted(self, schema_id: int) -> Decoder:
         self._unknown.require_due(schema_id, self._clock())
