@@ -9,7 +9,8 @@ from confluent_kafka import Producer as KafkaProducer
 from sqlalchemy import select
 
 from tests.parts import Parts
-from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer
+from tests.pipeline.sorted import Sorted, committed_records
+from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer, Validator
 from tradepipe.contract import samples
 from tradepipe.postgres import migrate
 from tradepipe.postgres.engine import engine
@@ -39,6 +40,32 @@ class Pipeline:
         kafka = {**self.kafka, **options.pop("kafka", {})}
         options = {"database": self.database, "topic": self.topic, "group": f"{self.topic}-sink", **options}
         return Sink(kafka, registry=options.pop("registry", self.registry_url), subject=self.subject, **options)
+
+    @property
+    def clean(self) -> str:
+        """Where a validator of this topic puts valid trades."""
+        return f"{self.topic}.clean"
+
+    @property
+    def dead_letters(self) -> str:
+        """Where it puts all others."""
+        return f"{self.topic}.dlq"
+
+    def validator(self, **options: Any) -> Validator:
+        """A validator of this topic; its targets are made by the fixture `targets`."""
+        kafka = {**self.kafka, **options.pop("kafka", {})}
+        given = {"topic": self.topic, "clean": self.clean, "dead_letters": self.dead_letters}
+        options = {**given, "group": f"{self.topic}-validator", "subject": self.subject, **options}
+        return Validator(kafka, registry=options.pop("registry", self.registry_url), **options)
+
+    def validate(self, **options: Any) -> Any:
+        """Run a validator until the end of the log; returns its counts."""
+        with self.validator(**options) as validator:
+            return validator.run(until_end=True)
+
+    def sorted(self) -> Sorted:
+        """What committed readers find of a validator's work, beside what it read."""
+        return Sorted(*(committed_records(self.kafka, name) for name in (self.topic, self.clean, self.dead_letters)))
 
     def publish(self, trades: Iterable[Trade]) -> list[Trade]:
         """Send trades; returns them when all are acknowledged."""
@@ -112,6 +139,16 @@ def pipeline(parts: Parts, kafka: dict[str, Any], database: str, topic: str, sub
     register(pipeline.registry, subject)
     yield pipeline
     pipeline.close()
+
+
+@pytest.fixture
+def targets(parts: Parts, pipeline: Pipeline) -> None:
+    """The topics a validator writes to."""
+    parts.create_topic(pipeline.clean)
+    if parts.is_real:
+        parts.kafka.create_topic(pipeline.dead_letters, config={"max.message.bytes": "2000000"})
+    else:
+        parts.create_topic(pipeline.dead_letters)
 
 
 @pytest.fixture

@@ -1,0 +1,335 @@
+"""What a validator passes and refuses, and where it begins; by both ways of delivery where the parts have both."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import islice
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.eventually import eventually
+from tradepipe import (
+    CeilingReached,
+    Misconfigured,
+    OffsetOutOfRange,
+    SchemaNotRegistered,
+    TopicUnusable,
+    UnsupportedSchema,
+)
+from tradepipe.contract import samples
+from tradepipe.contract.history import current
+from tradepipe.wire import unknown_ids
+from tradepipe.wire.framing import HEAD, frame
+
+pytestmark = pytest.mark.usefixtures("targets")
+
+EXACTLY_ONCE = pytest.param("exactly_once", marks=pytest.mark.real)
+AT_LEAST_ONCE = pytest.param("at_least_once", marks=pytest.mark.embedded)
+DELIVERY = pytest.mark.parametrize("delivery", [AT_LEAST_ONCE, EXACTLY_ONCE])
+
+
+@pytest.fixture(autouse=True)
+def brief_second_look(monkeypatch):
+    """An unknown schema id is believed after a quarter of a second instead of five."""
+    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
+
+
+@pytest.fixture
+def mixture(pipeline) -> Callable[[int], Counter[str]]:
+    """Publishes trades, one bad record behind every ten; returns the codes of those."""
+
+    def mixture(count: int, seed: int = 5) -> Counter[str]:
+        bad = list(islice(samples.bad_records(seed, pipeline.serialize), count // 10))
+        records = [
+            (trade.trade_id.encode(), pipeline.serialize(trade)) for trade in islice(samples.trades(seed), count)
+        ]
+        for place, each in enumerate(bad):
+            records.insert(place * 11 + 10, (each.key, each.value))
+        pipeline.publish_bytes(records)
+        return Counter(each.code for each in bad)
+
+    return mixture
+
+
+def send(pipeline, trade, **given) -> None:
+    """Send one record with whatever a record may have."""
+    client = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "partitioner": "murmur2_random"})
+    value = given.pop("value", None) or pipeline.serialize(trade)
+    client.produce(pipeline.topic, value, trade.trade_id.encode(), **given)
+    assert 0 == client.flush(20)
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", EXACTLY_ONCE])
+def test_each_record_is_in_exactly_one_of_the_two_topics(pipeline, mixture, delivery):
+    codes = mixture(500)
+
+    counts = pipeline.validate(delivery=delivery)
+
+    found = pipeline.sorted()
+    found.check()
+    assert (500, codes) == (counts.passed, counts.refused)
+    assert codes == Counter(letter.refusal.codes[0] for letter in found.letters)
+
+
+@pytest.mark.real
+def test_timestamp_and_headers_pass_unchanged(pipeline, some_trades):
+    (trade,) = some_trades(1)
+    headers = [("traceparent", b"\xff"), ("twice", b"1"), ("twice", None)]
+    send(pipeline, trade, timestamp=1_234_567_890_123, headers=headers)
+    send(pipeline, trade, timestamp=1_234_567_890_124, headers=headers, value=b"\x01 no frame")
+
+    pipeline.validate()
+
+    found = pipeline.sorted()
+    (passed,), (letter,) = found.clean, found.letters
+    assert (1_234_567_890_123, tuple(headers)) == (passed.timestamp, passed.headers)
+    refused = letter.refusal.record
+    assert (1_234_567_890_124, tuple(headers)) == (refused.timestamp, refused.headers)
+    assert letter.record.timestamp > 1_700_000_000_000
+    assert (f"{pipeline.topic}-validator", "validator") == (letter.group, letter.stage)
+    assert letter.topic_id
+
+
+@pytest.mark.real
+def test_the_count_of_replays_is_taken_off_what_passes_and_kept_in_a_letter(pipeline, some_trades):
+    (trade,) = some_trades(1)
+    send(pipeline, trade, headers=[("a", b"1"), ("tradepipe.replays", b"2")])
+    send(pipeline, trade, headers=[("tradepipe.replays", b"2")], value=b"\x01 no frame")
+
+    pipeline.validate()
+
+    found = pipeline.sorted()
+    assert [(("a", b"1"),)] == [record.headers for record in found.clean]
+    assert [2] == [letter.replays for letter in found.letters]
+
+
+@DELIVERY
+def test_nothing_is_sorted_twice_by_a_second_run(pipeline, mixture, delivery):
+    mixture(100)
+    pipeline.validate(delivery=delivery)
+    mixture(50, seed=6)
+
+    counts = pipeline.validate(delivery=delivery)
+
+    assert 50 == counts.passed
+    pipeline.sorted().check()
+
+
+@pytest.mark.real
+def test_lag_reaches_zero_behind_transaction_markers(pipeline, some_trades):
+    (trade,) = some_trades(1)
+    record = (trade.trade_id.encode(), pipeline.serialize(trade))
+    pipeline.publish_in_transaction([record], partition=0)
+    pipeline.publish_in_transaction([record] * 3, partition=1, commit=False)
+
+    with pipeline.validator() as validator:
+        counts = validator.run(until_end=True)
+
+    assert (1, 0) == (counts.passed, validator.lag)
+
+
+@pytest.mark.embedded
+def test_rules_of_ones_own_and_the_key_are_judged(pipeline, some_trades):
+    trades = some_trades(2)
+    pipeline.publish_bytes([(b"another", pipeline.serialize(trade)) for trade in trades])
+
+    counts = pipeline.validate(delivery="at_least_once")
+
+    assert Counter(RECORD_KEY=2) == counts.refused
+
+
+@pytest.mark.embedded
+def test_an_unknown_schema_id_holds_up_its_partition_alone(pipeline, some_trades, monkeypatch):
+    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 600.0)
+    trades = pipeline.publish(some_trades(200))
+    pipeline.publish_bytes([(b"X", b"\x00\x7f\xff\xff\xff rest")], partition=0)
+    pipeline.publish_bytes(
+        [(b"X", pipeline.serialize(trade)) for trade in trades[:5]],
+        partition=0,
+    )
+    validator = pipeline.validator(delivery="at_least_once", record_key="accept")
+    thread = threading.Thread(target=validator.run)
+    thread.start()
+    try:
+        eventually(lambda: validator.counts.passed == 200, within=30)
+        assert "the registry" == eventually(lambda: validator.waiting_for)
+        assert {} == validator.counts.refused
+    finally:
+        validator.stop()
+        thread.join(25)
+
+
+@pytest.mark.embedded
+def test_nearly_nothing_but_refusals_stop_the_validator_before_the_commit(pipeline):
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
+
+    with pytest.raises(CeilingReached, match=r"--max-refused off"):
+        pipeline.validate(delivery="at_least_once")
+
+    assert [] == pipeline.sorted().dead_letters
+    assert {"FRAMING": 300} == pipeline.validate(delivery="at_least_once", max_refused=None).refused
+
+
+@DELIVERY
+def test_a_restart_is_no_way_around_the_ceiling(pipeline, delivery):
+    """The window is filled from the dead letters."""
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+    pipeline.validate(delivery=delivery)
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+
+    with pytest.raises(CeilingReached):
+        pipeline.validate(delivery=delivery)
+
+    assert 90 == len(pipeline.sorted().dead_letters)
+
+
+def newer_schema() -> str:
+    """The current schema with a field that this build does not know."""
+    field = ', {"name": "venue", "type": ["null", "string"], "default": null}]'
+    return current().text.rstrip().removesuffix("}").rstrip().removesuffix("]") + field + "}"
+
+
+@pytest.mark.embedded
+def test_a_schema_this_build_cannot_hold_stops_the_validator_behind_what_precedes_it(pipeline, some_trades):
+    newer = pipeline.registry.register(pipeline.subject, newer_schema())
+    trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
+    pipeline.publish(trades[:3])
+    pipeline.publish_bytes((b"T1", frame(newer, pipeline.serialize(each)[HEAD:] + b"\x00")) for each in trades[3:])
+
+    with pytest.raises(UnsupportedSchema, match="venue"):
+        pipeline.validate(delivery="at_least_once")
+
+    assert [pipeline.serialize(trade) for trade in trades[:3]] == [record.value for record in pipeline.sorted().clean]
+    assert [] == pipeline.sorted().dead_letters
+    assert 3 == pipeline.validate(delivery="at_least_once", unknown_fields="drop").passed
+
+
+@pytest.mark.embedded
+def test_without_a_committed_offset_nothing_is_written_twice_by_accident(pipeline, mixture):
+    """Kafka forgets the offsets of a group nobody was in for a week."""
+    mixture(50)
+    pipeline.validate(delivery="at_least_once")
+
+    with pytest.raises(Misconfigured, match=r"--start earliest\|latest\|TIME"):
+        pipeline.validate(delivery="at_least_once", group="forgotten")
+
+    assert 50 == len(pipeline.sorted().clean)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("start", "passed"),
+    [("earliest", 50), ("latest", 0), (datetime(2100, 1, 1, tzinfo=UTC), 0)],
+    ids=["earliest", "latest", "a time"],
+)
+def test_a_start_that_is_given_is_taken(pipeline, mixture, start, passed):
+    mixture(50)
+    pipeline.validate(delivery="at_least_once")
+
+    counts = pipeline.validate(delivery="at_least_once", group="forgotten", start=start)
+
+    assert passed == counts.passed
+
+
+@pytest.mark.real
+def test_a_committed_offset_outside_the_log_stops_with_the_command_to_run(pipeline, mixture, parts):
+    mixture(50)
+    pipeline.validate()
+    mixture(50, seed=6)
+    parts.kafka.delete_records(pipeline.topic)
+
+    with pytest.raises(OffsetOutOfRange, match=r"kafka-consumer-groups\.sh --group .* --reset-offsets"):
+        pipeline.validate()
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("part", ["topic", "clean", "dead_letters"])
+def test_a_missing_topic_stops_with_the_command_to_run(pipeline, part):
+    with pytest.raises(TopicUnusable, match="python -m tradepipe.topics create --topic nowhere"):
+        pipeline.validate(delivery="at_least_once", **{part: "nowhere"})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("part", ["topic", "clean", "dead_letters"])
+def test_a_compacted_topic_is_refused(pipeline, parts, part):
+    name = f"{pipeline.topic}-compacted"
+    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+
+    with pytest.raises(TopicUnusable, match=f"topic {name} has cleanup.policy=compact"):
+        pipeline.validate(**{part: name})
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("part", "takes"), [("clean", "500000"), ("dead_letters", "1048588")])
+def test_a_target_that_would_not_take_every_record_is_refused(pipeline, parts, part, takes):
+    name = f"{pipeline.topic}-small"
+    parts.kafka.create_topic(name, config={"max.message.bytes": takes})
+
+    with pytest.raises(TopicUnusable, match=f"--entity-name {name} --add-config max.message.bytes="):
+        pipeline.validate(**{part: name})
+
+
+@pytest.mark.real
+def test_the_largest_record_of_the_source_fits_into_the_letter_of_it(pipeline, some_trades):
+    (trade,) = some_trades(1)
+    client = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "message.max.bytes": 2_000_000})
+    client.produce(pipeline.topic, b"\x01" * 1_048_500, trade.trade_id)
+    assert 0 == client.flush(20)
+
+    counts = pipeline.validate()
+
+    assert Counter(FRAMING=1) == counts.refused
+    pipeline.sorted().check()
+
+
+@pytest.mark.real
+def test_a_target_that_keeps_less_than_the_source_is_told(pipeline, parts, caplog):
+    name = f"{pipeline.topic}-brief"
+    parts.kafka.create_topic(name, config={"retention.ms": "3600000"})
+
+    pipeline.validate(clean=name)
+
+    assert f"topic {name} keeps its records for 3600000 ms" in caplog.text
+
+
+@pytest.mark.embedded
+def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(pipeline):
+    pipeline.subject = "nobody-value"
+
+    with pytest.raises(SchemaNotRegistered, match="python -m tradepipe.schema register"):
+        pipeline.validate(delivery="at_least_once")
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_records": 0}, "batch_records is 0"),
+        ({"delivery": "twice"}, "delivery is 'twice'"),
+        ({"transactional_id": ""}, "transactional_id is ''"),
+        ({"transactional_id": "one", "delivery": "at_least_once"}, "goes with delivery exactly_once only"),
+        ({"clean": "same", "dead_letters": "same"}, "a validator needs three topics"),
+        ({"kafka": {"transactional.id": "mine"}}, "transactional.id=mine cannot be given"),
+        ({"kafka": {"isolation.level": "read_uncommitted"}}, "isolation.level=read_uncommitted cannot be given"),
+        ({"kafka": {"acks": "1"}}, "acks=1 cannot be given"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_cannot_be_is_told_at_once(pipeline, options, message):
+    with pytest.raises(Misconfigured, match=message):
+        pipeline.validator(**options)
+
+
+def test_several_validators_of_a_group_share_the_partitions(pipeline, mixture):
+    mixture(400)
+    validators = [pipeline.validator(delivery="at_least_once") for _ in range(2)]
+    threads = [threading.Thread(target=each.run, kwargs={"until_end": True}) for each in validators]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert 400 == sum(each.counts.passed for each in validators)
+    pipeline.sorted().check()
