@@ -79,7 +79,7 @@ def _section(path: tuple[str, ...], command: Any) -> str:
 
 def _option(parameter: Any) -> tuple[str, str, str, str]:
     if parameter.param_type_name == "argument":
-        names = f"`{parameter.human_readable_name}`"
+        names = f"`{parameter.metavar}`"
     else:
         value = "" if parameter.is_flag else f" {parameter.metavar or ''}".rstrip()
         names = ", ".join(f"`{name}{value}`" for name in [*parameter.opts, *parameter.secondary_opts])

@@ -53,8 +53,32 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("--deadline 1", "Give up soon if it is away."),
     ),
     "schema": (
+        ("check trade.avsc", "Whether an edited copy of the newest version may be the next one."),
         ("register", "Register all versions of the schema."),
-        ("register --help", "All its options."),
+    ),
+    "schema validate": (
+        ("", "Check each frozen version by itself."),
+        ("trade.avsc --strict", "Check a file, and end with 1 for warnings as well."),
+    ),
+    "schema check": (
+        ("", "Check that no frozen version was changed, and that each may follow those before it."),
+        ("trade.avsc --format junit", "Check the next version on a CI server."),
+    ),
+    "schema diff": (
+        ("1 2", "What version 2 changed, and what readers make of it."),
+        ("1 trade.avsc", "The same of a file that is not frozen yet."),
+    ),
+    "schema freeze": (
+        ("trade.avsc --alembic-revision 0002_venue", "Make it the next version; its records need this revision."),
+        ("trade.avsc --dry-run", "Check all that would be checked, and write nothing."),
+    ),
+    "schema pull": (
+        ("held", "Fetch what the registry holds into the folder held."),
+        ("clean --subject trades.clean-value", "Fetch another subject."),
+    ),
+    "schema drift": (
+        ("", "Whether the registry holds what the repository does."),
+        ("--also trades.clean-value --format github", "Two subjects, as annotations of a workflow."),
     ),
     "schema register": (
         ("", "Register all versions of the schema, with the level FULL_TRANSITIVE."),

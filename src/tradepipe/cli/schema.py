@@ -1,64 +1,168 @@
-"""`tradepipe schema`: the trade schema and the registry."""
+"""`tradepipe schema`: the trade schema, its history and the registry."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from tradepipe.cli import schema_registry
 from tradepipe.cli.app import command_line
-from tradepipe.cli.logs import configure
-from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
-from tradepipe.cli.patience import Patience
-from tradepipe.cli.shared import registry_at
+from tradepipe.cli.schema_changes import told
+from tradepipe.cli.schema_checks import is_sound, linted, of_candidate, of_history, unchanged
+from tradepipe.cli.schema_files import (
+    Candidate,
+    candidate,
+    folder_of,
+    frozen_file,
+    history_in,
+    require_own,
+    shown,
+    write,
+)
+from tradepipe.cli.schema_formats import counted, tell
+from tradepipe.cli.schema_options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
+from tradepipe.cli.schema_report import Report
+from tradepipe.contract.changes import changes
 from tradepipe.contract.compatibility import Level
-from tradepipe.wire.registration import Registration
-from tradepipe.wire.registration import register as register_versions
+from tradepipe.contract.frozen import frozen, level_of, recorded
+from tradepipe.contract.history import RECORD, History, file_of, fingerprint
+from tradepipe.contract.shape import shape
 
-app = command_line("The trade schema and the registry.")
+app = command_line("The trade schema, its history and the registry.")
 
-Also = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--also",
-        envvar="TRADEPIPE_ALSO",
-        metavar="SUBJECT",
-        help="A further subject to register under, for other people's consumers; may be repeated.",
-        show_default=False,
-    ),
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="[FILE]...", help="Schemas; all frozen ones if none is given.")
 ]
-LevelOption = Annotated[
-    Level,
-    typer.Option(
-        "--level", envvar="TRADEPIPE_LEVEL", metavar="LEVEL", help="The compatibility level the subject gets."
-    ),
+File = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="The next version; the frozen ones alone if not given.")
 ]
-
-
-@app.callback()
-def schema() -> None:
-    """Keep `register` a command of its own while it is the only one."""
+Next = Annotated[Path, typer.Argument(metavar="FILE", help="The next version.")]
+Side = Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, or a file.")]
 
 
 @app.command()
-def register(
+def validate(
+    files: Files = None,
     *,
-    registry: Registry,
-    subject: Subject = SUBJECT,
-    also: Also = None,
-    level: LevelOption = Level.FULL_TRANSITIVE,
-    deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
-    verbose: Debug = False,
+    history: HistoryFolder = None,
+    format_: ReportFormat = "text",
+    strict: Strict = False,
 ) -> None:
-    """Register every version of the schema that a subject lacks, and set the subject's compatibility level."""
-    configure("debug" if verbose else log_level)
-    patience = Patience(deadline)
-    with registry_at(registry, timeout=patience.one_call) as client:
-        for name in (subject, *(also or ())):
-            _tell(patience(lambda name=name: register_versions(client, name, level=level.value)))  # type: ignore[misc]
+    """Check that schemas mean everywhere what they say: that all parsers take them, and ignore no part of them."""
+    candidates = [candidate(file) for file in files or sorted(folder_of(history).glob("v*.avsc"))]
+    cases = tuple(linted(each) for each in candidates)
+    tell(Report("validate", ", ".join(each.file for each in candidates) or "no schema", cases), format_, strict=strict)
 
 
-def _tell(done: Registration) -> None:
-    for outcome in done.outcomes:
-        what = "new" if outcome.new else "already there"
-        typer.echo(f"{done.subject}: version {outcome.version} has id {outcome.schema_id}, {what}")
-    typer.echo(f"{done.subject}: compatibility level {done.level}")
+@app.command()
+def check(
+    file: File = None,
+    *,
+    history: HistoryFolder = None,
+    level: LevelIfOther = None,
+    format_: ReportFormat = "text",
+    strict: Strict = False,
+) -> None:
+    """
+    Check a schema against the whole history, beyond what registries look at, and that no frozen version was changed.
+
+    It ends with 0 if nothing breaks, and with 1 if something does.
+    """
+    folder = folder_of(history)
+    past = history_in(folder)
+    new = candidate(file) if file else None
+    tell(_checked(folder, past, new, level), format_, strict=strict)
+
+
+@app.command()
+def diff(old: Side, new: Side, *, history: HistoryFolder = None) -> None:
+    """Show in words what changed between two versions, and what readers make of it."""
+    folder = folder_of(history)
+    sides = [_side(folder, each) for each in (old, new)]
+    typer.echo(told(sides[0].file, sides[1].file, changes(sides[0].text, sides[1].text)))
+
+
+@app.command()
+def freeze(
+    file: Next,
+    *,
+    history: HistoryFolder = None,
+    level: LevelIfOther = None,
+    alembic_revision: AlembicRevision = None,
+    dry_run: DryRun = False,
+    format_: ReportFormat = "text",
+    strict: Strict = False,
+) -> None:
+    """Make a schema the next version, if nothing breaks: write its file, and record it in history.json."""
+    folder = folder_of(history)
+    require_own(folder)
+    past, new = history_in(folder), candidate(file)
+    report = _checked(folder, past, new, level)._replace(command="freeze")
+    if not report.is_fine(strict=strict):
+        tell(report, format_, strict=strict)
+    _require_new(past, new)
+    at = level or _next_level(past)
+    revision = alembic_revision or _same_revision(past, new)
+    made = frozen(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
+    version = made.versions[-1]
+    if not dry_run:
+        write(folder, {file_of(version.number): version.text, RECORD: recorded(made)})
+    said = "would be frozen" if dry_run else "is frozen"
+    typer.echo(f"version {version.number} {said}: {frozen_file(folder, version.number)}, level {at}")
+
+
+for command in (schema_registry.register, schema_registry.pull, schema_registry.drift):
+    app.command()(command)
+
+
+def _checked(folder: Path, past: History, new: Candidate | None, level: Level | None) -> Report:
+    cases = [*unchanged(folder, past)]
+    if new is None:
+        cases += of_history(folder, past, level)
+        return Report("check", f"{counted(len(past.versions), 'version')} in {shown(folder)}", tuple(cases))
+    at = level or _next_level(past)
+    cases += of_candidate(new, past, at)
+    return Report("check", f"{new.file} after {counted(len(past.versions), 'version')} at {at}", tuple(cases))
+
+
+def _next_level(past: History) -> Level:
+    return level_of(past, max(past.numbers, default=0) + 1)
+
+
+def _side(folder: Path, name: str) -> Candidate:
+    """What is to be compared: a version by its number, as 2 or v002, or a file."""
+    number = name.removeprefix("v").removesuffix(".avsc")
+    if number.isdecimal() and not Path(name).is_file():
+        version = history_in(folder).version(int(number))
+        if version is None:
+            raise typer.BadParameter(f"there is no version {number} in {folder}", param_hint="'VERSION'")
+        return Candidate(f"v{version.number:03}", version.text)
+    side = candidate(Path(name))
+    case = linted(side)
+    if not is_sound(case):
+        tell(Report("diff", case.file, (case,)), "text")
+    return side
+
+
+def _require_new(past: History, new: Candidate) -> None:
+    for version in past.versions:
+        if version.sha256 == fingerprint(new.text):
+            raise typer.BadParameter(f"{new.file} is version {version.number} already", param_hint="'FILE'")
+
+
+def _same_revision(past: History, new: Candidate) -> str | None:
+    """The last version's revision, where the new one needs no other."""
+    before = past.entry(max(past.numbers, default=0))
+    if before is None or before.alembic_revision is None:
+        return None
+    if _columns(past.versions[-1].text) != _columns(new.text):
+        raise typer.BadParameter(
+            f"the fields are not those of version {before.number}: name the revision that changes the table with them",
+            param_hint="'--alembic-revision'",
+        )
+    return before.alembic_revision
+
+
+def _columns(text: str) -> list[tuple[str, str]]:
+    return [(field.name, str(field.type)) for field in shape(text).fields]

@@ -10,6 +10,7 @@ from tradepipe.contract.compatibility import Level
 from tradepipe.contract.evolution import Numbered
 from tradepipe.contract.finding import Finding, Severity
 from tradepipe.contract.history import (
+    LEVEL,
     RECORD,
     Entry,
     History,
@@ -50,10 +51,16 @@ def broken(history: History, level: str | None = None) -> tuple[Finding, ...]:
     """
     found: list[Finding] = []
     for index, version in enumerate(history.versions):
-        entry = history.entry(version.number)
-        at = level or (entry.level if entry else None) or history.level
-        found += evolution.findings(version.text, numbered(history.versions[:index]), Level(at))
+        at = Level(level) if level else level_of(history, version.number)
+        found += evolution.findings(version.text, numbered(history.versions[:index]), at)
     return tuple(found)
+
+
+def level_of(history: History, number: int) -> Level:
+    """The level a version was frozen at; of one that is not frozen yet, the history's."""
+    entry = history.entry(number)
+    named = (entry.level if entry else None) or history.level
+    return Level(named) if named in tuple(Level) else Level(LEVEL)
 
 
 def numbered(versions: Sequence[SchemaVersion]) -> tuple[Numbered, ...]:
@@ -61,7 +68,7 @@ def numbered(versions: Sequence[SchemaVersion]) -> tuple[Numbered, ...]:
     return tuple(Numbered(version.number, version.text) for version in versions)
 
 
-def frozen(history: History, text: str, *, on: date, level: str, alembic_revision: str | None) -> History:
+def frozen(history: History, text: str, *, on: date, level: str | None, alembic_revision: str | None) -> History:
     """
     The history with one version more; nothing is checked or written.
 

@@ -1,10 +1,18 @@
 """The frozen versions and a registry's subject: an explicit act, never part of producing."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from tradepipe.contract.history import SchemaVersion, versions
+from tradepipe.contract.compatibility import Level
+from tradepipe.contract.evolution import Numbered, findings
+from tradepipe.contract.finding import Finding, Severity, errors
+from tradepipe.contract.frozen import numbered
+from tradepipe.contract.history import LEVEL, SchemaVersion, fingerprint, versions
 from tradepipe.errors import IncompatibleSchema
-from tradepipe.wire.registry import SchemaRegistry
+from tradepipe.wire.registry import Registered, SchemaRegistry
+
+REFUSED: Final = "registry-refuses"
+"""The rule of a finding that is the registry's own."""
 
 
 class Outcome(NamedTuple):
@@ -23,36 +31,147 @@ class Registration(NamedTuple):
     outcomes: tuple[Outcome, ...]
 
 
-def register(
-    registry: SchemaRegistry, subject: str = "trades-value", *, level: str = "FULL_TRANSITIVE"
-) -> Registration:
+class Planned(NamedTuple):
+    """One frozen version: its id under the subject, None if it must be registered, and what stands against that."""
+
+    version: SchemaVersion
+    schema_id: int | None
+    findings: tuple[Finding, ...]
+
+
+class Plan(NamedTuple):
+    """
+    What registration would do; nothing was changed yet.
+
+    Attributes:
+        level: the level that the subject shall have.
+
+        level_now: the one it has, None if none of its own.
+    """
+
+    subject: str
+    level: str
+    level_now: str | None
+    versions: tuple[Planned, ...]
+
+    @property
+    def obstacles(self) -> tuple[tuple[SchemaVersion, Finding], ...]:
+        """What keeps versions from being registered."""
+        return tuple((each.version, finding) for each in self.versions for finding in errors(each.findings))
+
+
+def register(registry: SchemaRegistry, subject: str = "trades-value", *, level: str = LEVEL) -> Registration:
     """
     Register every frozen version that a subject lacks, and set the subject's compatibility level.
 
-    Run again, it changes nothing. The level is set between the first version
-    and the second: some registries know no level of a subject that has no
-    version, and none checks a version before it has a level.
+    Run again, it changes nothing.
 
     Raises:
-        IncompatibleSchema: the registry refuses a version beside those it holds.
+        IncompatibleSchema: a version may not follow those before it or beside those that the subject holds.
 
         RegistryAway, Misconfigured: as the registry's methods.
     """
+    return carry_out(registry, plan(registry, subject, versions(), level=level))
+
+
+def plan(registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], *, level: str = LEVEL) -> Plan:
+    """
+    What registering a history (oldest first) under a subject would do.
+
+    A version that the subject lacks is checked against the whole history before
+    it, against what else the subject holds, and by the registry itself.
+
+    Raises:
+        RegistryAway, Misconfigured: as the registry's methods.
+    """
+    known = {version.number: registry.lookup(subject, version.text) for version in history}
+    missing = [version for version in history if known[version.number] is None]
+    others = _others(registry, subject, history, set(known.values())) if missing else ()
+    planned = []
+    for index, version in enumerate(history):
+        found: tuple[Finding, ...] = ()
+        if version in missing:
+            found = (*_findings(version, history[:index], level), *_against(version, others, level))
+        if missing and version is missing[0] and not registry.check(subject, version.text):
+            found += (_refused(registry, subject),)
+        planned.append(Planned(version, known[version.number], found))
+    return Plan(subject, level, registry.level(subject), tuple(planned))
+
+
+def carry_out(registry: SchemaRegistry, plan: Plan) -> Registration:
+    """
+    Do what was planned.
+
+    The level is set between the first version and the second: some registries
+    know no level of a subject that has no version, and none checks a version
+    before it has a level.
+
+    Raises:
+        IncompatibleSchema: something stands against it, or the registry refuses a version.
+
+        RegistryAway, Misconfigured: as the registry's methods.
+    """
+    for version, finding in plan.obstacles:
+        raise _incompatible(plan.subject, version, f"{finding.sentence} (at {finding.path or version.number})")
     outcomes = []
-    for version in versions():
-        outcomes.append(_register(registry, subject, version))
-        if len(outcomes) == 1 and registry.level(subject) != level:
-            registry.set_level(subject, level)
-    return Registration(subject, level, tuple(outcomes))
+    for planned in plan.versions:
+        outcomes.append(_register(registry, plan.subject, planned))
+        if len(outcomes) == 1 and plan.level_now != plan.level:
+            registry.set_level(plan.subject, plan.level)
+    return Registration(plan.subject, plan.level, tuple(outcomes))
 
 
-def _register(registry: SchemaRegistry, subject: str, version: SchemaVersion) -> Outcome:
-    known = registry.lookup(subject, version.text)
-    if known is not None:
-        return Outcome(version.number, known, new=False)
+def held(registry: SchemaRegistry, subject: str) -> tuple[Registered, ...]:
+    """All versions of a subject, the oldest first; none if there is no such subject."""
+    numbers = registry.versions(subject)
+    return tuple(version for number in numbers if (version := registry.version(subject, number)) is not None)
+
+
+def _others(
+    registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], known: set[int | None]
+) -> tuple[Registered, ...]:
+    """What the subject holds that is none of the history's."""
+    ours = {version.sha256 for version in history}
+    return tuple(
+        each for each in held(registry, subject) if each.schema_id not in known and fingerprint(each.schema) not in ours
+    )
+
+
+def _findings(version: SchemaVersion, before: Sequence[SchemaVersion], level: str) -> tuple[Finding, ...]:
+    return findings(version.text, numbered(before), Level(level))
+
+
+def _against(version: SchemaVersion, others: Sequence[Registered], level: str) -> tuple[Finding, ...]:
+    found = findings(version.text, [Numbered(each.version, each.schema) for each in others], Level(level))
+    return tuple(
+        each._replace(
+            against=None,
+            sentence=f"{each.sentence} The other one is version {each.against} of subject {others[0].subject}.",
+        )
+        for each in found
+    )
+
+
+def _refused(registry: SchemaRegistry, subject: str) -> Finding:
+    return Finding(
+        REFUSED,
+        Severity.ERROR,
+        "",
+        f"The registry at {registry.url} finds it incompatible with the latest version of subject {subject}.",
+        "See what the subject holds by `schema drift`; `schema check` warns of what some registries alone refuse.",
+    )
+
+
+def _register(registry: SchemaRegistry, subject: str, planned: Planned) -> Outcome:
+    if planned.schema_id is not None:
+        return Outcome(planned.version.number, planned.schema_id, new=False)
     try:
-        return Outcome(version.number, registry.register(subject, version.text), new=True)
+        return Outcome(planned.version.number, registry.register(subject, planned.version.text), new=True)
     except IncompatibleSchema as error:
-        raise IncompatibleSchema(
-            f"version {version.number} of the trade schema is not compatible with what subject {subject} holds: {error}"
-        ) from error
+        raise _incompatible(subject, planned.version, str(error)) from error
+
+
+def _incompatible(subject: str, version: SchemaVersion, why: str) -> IncompatibleSchema:
+    return IncompatibleSchema(
+        f"version {version.number} of the trade schema is not compatible with what subject {subject} holds: {why}"
+    )

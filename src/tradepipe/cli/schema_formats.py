@@ -1,0 +1,199 @@
+"""A report on schemas, for a person, a program, a CI server and GitHub."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from textwrap import fill
+from typing import Any, Final, Literal
+from xml.etree import ElementTree
+
+import typer
+
+from tradepipe.cli.exits import ExitCode
+from tradepipe.cli.schema_report import Case, Report
+from tradepipe.contract.finding import Finding, Severity
+
+Format = Literal["text", "json", "junit", "github"]
+
+_COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+_WIDEST: Final = 100
+_NARROWEST: Final = 40
+
+
+def tell(report: Report, form: Format, *, strict: bool = False) -> None:
+    """Print a report, and end the command with 1 if something was found."""
+    text = formatted(report, form)
+    if text:
+        typer.echo(text)
+    if not report.is_fine(strict=strict):
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def formatted(report: Report, form: Format) -> str:
+    """The report in one of the formats."""
+    return _FORMATS[form](report)
+
+
+def paragraph(text: str, indent: str = "", further: str = "  ") -> str:
+    """A text as wide as the terminal, its names whole."""
+    width = max(_NARROWEST, min(typer.get_terminal_size()[0], _WIDEST))
+    return fill(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent + further,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """The number of something, as one says it."""
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
+
+
+def _text(report: Report) -> str:
+    groups = list(_grouped(report))
+    severities = [findings[0].severity for _, findings in groups]
+    errors, warnings = (counted(severities.count(each), each.value) for each in Severity)
+    blocks = [_block(case, findings) for case, findings in groups]
+    return "\n\n".join([*blocks, paragraph(f"{report.told}: {errors}, {warnings}")])
+
+
+def _grouped(report: Report) -> Iterator[tuple[Case, list[Finding]]]:
+    """Findings that differ in nothing but the version they are against are told once."""
+    groups: dict[Any, tuple[Case, list[Finding]]] = {}
+    for case, finding in report.all():
+        key = (case.file, finding._replace(against=None))
+        groups.setdefault(key, (case, []))[1].append(finding)
+    yield from sorted(groups.values(), key=lambda group: group[1][0].severity is Severity.WARNING)
+
+
+def _block(case: Case, findings: Sequence[Finding]) -> str:
+    finding = findings[0]
+    told = paragraph(f"{finding.severity}: {finding.sentence}")
+    _, colon, sentence = told.partition(":")
+    lines = [typer.style(finding.severity.value + colon, fg=_COLOURS[finding.severity], bold=True) + sentence]
+    lines += [paragraph(each, "  ") for each in _whereabouts(case, findings)]
+    if finding.mend:
+        lines.append(paragraph(f"instead: {finding.mend[0].lower()}{finding.mend[1:]}", "  "))
+    return "\n".join(lines)
+
+
+def _whereabouts(case: Case, findings: Sequence[Finding]) -> Iterator[str]:
+    at = f"at {_place(case, findings[0])}{_change(findings[0])}"
+    rule = f"[{findings[0].rule}]"
+    if findings[0].direction is None:
+        yield f"{at} {rule}"
+    else:
+        yield at
+        yield f"{_against(findings)}{rule}"
+
+
+def _place(case: Case, finding: Finding) -> str:
+    file = f"{case.file}:{case.line(finding)}" if case.file else ""
+    if finding.path and file and not file.partition(":")[0].endswith(finding.path):
+        return f"{finding.path}, {file}"
+    return file or finding.path or case.name
+
+
+def _change(finding: Finding) -> str:
+    return f": {finding.old} -> {finding.new}" if finding.old or finding.new else ""
+
+
+def _against(findings: Sequence[Finding]) -> str:
+    direction = findings[0].direction
+    if direction is None:
+        return ""
+    numbers = sorted({finding.against for finding in findings if finding.against is not None})
+    return f"{direction}, against {_numbers(numbers)} "
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    names = [f"v{number:03}" for number in numbers]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _json(report: Report) -> str:
+    cases = [
+        {
+            "name": case.name,
+            "file": case.file or None,
+            "findings": [
+                {**finding._asdict(), "line": case.line(finding) if case.file else None} for finding in case.findings
+            ],
+        }
+        for case in report.cases
+    ]
+    document = {
+        "command": report.command,
+        "errors": report.count(Severity.ERROR),
+        "warnings": report.count(Severity.WARNING),
+        "cases": cases,
+    }
+    return json.dumps(document, indent=2)
+
+
+def _junit(report: Report) -> str:
+    """As Jenkins and GitLab read it: a failure holds errors; warnings are only told."""
+    failed = sum(any(each.severity is Severity.ERROR for each in case.findings) for case in report.cases)
+    numbers = {"tests": str(len(report.cases)), "failures": str(failed), "errors": "0"}
+    root = ElementTree.Element("testsuites", numbers)
+    suite = ElementTree.SubElement(root, "testsuite", {"name": f"schema {report.command}", **numbers})
+    for case in report.cases:
+        name = {"classname": f"schema.{report.command}", "name": case.name}
+        _judge(ElementTree.SubElement(suite, "testcase", name | ({"file": case.file} if case.file else {})), case)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
+
+
+def _judge(element: ElementTree.Element, case: Case) -> None:
+    by_severity = {severity: [each for each in case.findings if each.severity is severity] for severity in Severity}
+    if errors := by_severity[Severity.ERROR]:
+        about = {"type": errors[0].rule, "message": _printable(errors[0].sentence)}
+        ElementTree.SubElement(element, "failure", about).text = _lines(case, errors)
+    if warnings := by_severity[Severity.WARNING]:
+        ElementTree.SubElement(element, "system-out").text = _lines(case, warnings)
+
+
+def _lines(case: Case, findings: Sequence[Finding]) -> str:
+    return _printable("\n".join(_line(case, finding) for finding in findings))
+
+
+def _line(case: Case, finding: Finding) -> str:
+    told = f"{finding.severity}: {finding.sentence} At {_place(case, finding)}{_change(finding)} "
+    return f"{told}{_against([finding])}[{finding.rule}]. {finding.mend}".rstrip()
+
+
+def _printable(text: str) -> str:
+    """Without what XML cannot hold, however it is escaped."""
+    return "".join(each if each in "\n\t" or (each >= " " and each not in "\ufffe\uffff") else "?" for each in text)
+
+
+def _github(report: Report) -> str:
+    """Workflow commands: GitHub shows each beside its line in the pull request."""
+    return "\n".join(_command(case, finding) for case, finding in report.all())
+
+
+def _command(case: Case, finding: Finding) -> str:
+    properties: dict[str, object] = {"file": case.file, "line": case.line(finding)} if case.file else {}
+    properties["title"] = f"{finding.path or case.name} [{finding.rule}]"
+    told = ",".join(f"{name}={_escaped(str(value), _PROPERTY)}" for name, value in properties.items())
+    message = f"{finding.sentence} {_against([finding])}{finding.mend}".strip()
+    return f"::{finding.severity} {told}::{_escaped(message, _DATA)}"
+
+
+_DATA: Final = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+_PROPERTY: Final = {**_DATA, ":": "%3A", ",": "%2C"}
+"""As the runner reads them back: toolkit/packages/core/src/command.ts."""
+
+
+def _escaped(text: str, escapes: Mapping[str, str]) -> str:
+    return "".join(escapes.get(character, character) for character in text)
+
+
+_FORMATS: Final[Mapping[Format, Callable[[Report], str]]] = {
+    "text": _text,
+    "json": _json,
+    "junit": _junit,
+    "github": _github,
+}

@@ -1,0 +1,159 @@
+"""The commands of `tradepipe schema` that ask a registry."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tradepipe.cli.logs import configure
+from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
+from tradepipe.cli.patience import Patience
+from tradepipe.cli.schema_files import folder_of, history_in, shown, write
+from tradepipe.cli.schema_formats import Format, counted, tell
+from tradepipe.cli.schema_options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
+from tradepipe.cli.schema_report import Case, Report
+from tradepipe.cli.shared import registry_at
+from tradepipe.contract.frozen import frozen, recorded
+from tradepipe.contract.history import RECORD, History, file_of
+from tradepipe.errors import SchemaNotRegistered
+from tradepipe.wire.drift import drift as compare
+from tradepipe.wire.registration import Plan, Registration, carry_out, held, plan
+from tradepipe.wire.registry import Registered
+
+Target = Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder, made if need be.")]
+
+
+def register(
+    *,
+    registry: Registry,
+    subject: Subject = SUBJECT,
+    also: Also = None,
+    history: HistoryFolder = None,
+    level: LevelIfOther = None,
+    dry_run: DryRun = False,
+    format_: ReportFormat = "text",
+    deadline: DeadlineSeconds = DEADLINE,
+    log_level: LogLevel = None,
+    verbose: Debug = False,
+) -> None:
+    """
+    Register every version of the schema that a subject lacks, and set the subject's compatibility level.
+
+    Each is checked before against the whole history, and against what the subject holds; it ends with 1, and
+    changes nothing, if something breaks.
+    """
+    configure("debug" if verbose else log_level)
+    past = history_in(folder_of(history))
+    at = str(level or past.level)
+    patience = Patience(deadline)
+    with registry_at(registry, timeout=patience.one_call) as client:
+        names = (subject, *(also or ()))
+        plans = [patience(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
+        _require_possible(plans, format_)
+        for each in plans:
+            if dry_run:
+                _tell_plan(each)
+            else:
+                _tell(patience(lambda each=each: carry_out(client, each)))  # type: ignore[misc]
+
+
+def pull(
+    folder: Target,
+    *,
+    registry: Registry,
+    subject: Subject = SUBJECT,
+    deadline: DeadlineSeconds = DEADLINE,
+    log_level: LogLevel = None,
+    verbose: Debug = False,
+) -> None:
+    """Fetch the versions of a subject into a folder, as a history that `schema check` can look at."""
+    configure("debug" if verbose else log_level)
+    _require_empty(folder)
+    patience = Patience(deadline)
+    with registry_at(registry, timeout=patience.one_call) as client:
+        there = patience(lambda: held(client, subject))
+        level = patience(lambda: client.level(subject))
+    if not there:
+        raise SchemaNotRegistered(f"there is no subject {subject} in the registry to pull; check --subject")
+    made = _history(there, level)
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder, {file_of(each.number): each.text for each in made.versions} | {RECORD: recorded(made)})
+    for version, each in zip(made.versions, there, strict=True):
+        name = shown(folder / file_of(version.number))
+        typer.echo(f"{name}: version {each.version} of {subject}, id {each.schema_id}")
+
+
+def drift(
+    *,
+    registry: Registry,
+    subject: Subject = SUBJECT,
+    also: Also = None,
+    history: HistoryFolder = None,
+    level: LevelIfOther = None,
+    format_: ReportFormat = "text",
+    deadline: DeadlineSeconds = DEADLINE,
+    log_level: LogLevel = None,
+    verbose: Debug = False,
+) -> None:
+    """
+    Compare a subject with the history: versions that are missing, further ones, other texts, another level.
+
+    It ends with 0 if they agree, and with 1 if they do not.
+    """
+    configure("debug" if verbose else log_level)
+    past = history_in(folder_of(history))
+    at = str(level or past.level)
+    patience = Patience(deadline)
+    names = (subject, *(also or ()))
+    with registry_at(registry, timeout=patience.one_call) as client:
+        compared = [
+            each
+            for name in names
+            for each in patience(lambda name=name: compare(client, name, past.versions, level=at))  # type: ignore[misc]
+        ]
+    told = f"{', '.join(names)} and {counted(len(past.versions), 'version')}"
+    report = Report("drift", told, tuple(Case(each.what, each.findings) for each in compared))
+    tell(report, format_)
+
+
+def _require_possible(plans: list[Plan], form: Format) -> None:
+    """End with 1, and what was found, if something keeps a version from being registered anywhere."""
+    cases = tuple(
+        Case(f"v{each.version.number:03} may be registered under {plan.subject}", each.findings)
+        for plan in plans
+        for each in plan.versions
+    )
+    report = Report("register", ", ".join(plan.subject for plan in plans), cases)
+    if not report.is_fine(strict=False):
+        tell(report, form)
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise typer.BadParameter(f"{folder} is not an empty folder", param_hint="'DIR'")
+
+
+def _history(there: tuple[Registered, ...], level: str | None) -> History:
+    """Numbered anew, for a registry's numbers have gaps where versions were deleted."""
+    made = History((), ())
+    today = datetime.now(UTC).date()
+    for each in there:
+        made = frozen(made, each.schema, on=today, level=level, alembic_revision=None)
+    return made
+
+
+def _tell(done: Registration) -> None:
+    for outcome in done.outcomes:
+        what = "new" if outcome.new else "already there"
+        typer.echo(f"{done.subject}: version {outcome.version} has id {outcome.schema_id}, {what}")
+    typer.echo(f"{done.subject}: compatibility level {done.level}")
+
+
+def _tell_plan(plan: Plan) -> None:
+    for each in plan.versions:
+        what = f"has id {each.schema_id} already" if each.schema_id is not None else "would be registered"
+        typer.echo(f"{plan.subject}: version {each.version.number} {what}")
+    now = "none of its own" if plan.level_now is None else plan.level_now
+    change = f"{now}, would be {plan.level}" if plan.level_now != plan.level else f"{now} already"
+    typer.echo(f"{plan.subject}: compatibility level {change}")

@@ -1,0 +1,57 @@
+"""What a check of schemas found, case by case."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tradepipe.contract.finding import Finding, Severity
+from tradepipe.contract.layout import layout
+
+
+class Case(NamedTuple):
+    """
+    One thing that was checked, and what was found.
+
+    Attributes:
+        name: what was checked, as a person would say it.
+
+        file: the path of the file it is about, if it is about one, and `text` what is in it.
+    """
+
+    name: str
+    findings: tuple[Finding, ...] = ()
+    file: str = ""
+    text: str = ""
+
+    def line(self, finding: Finding) -> int:
+        """The line of the file that a finding is about."""
+        try:
+            return layout(self.text).line(finding.pointer)
+        except (ValueError, IndexError, RecursionError):  # no JSON
+            return 1
+
+
+class Report(NamedTuple):
+    """
+    All that one command checked.
+
+    Attributes:
+        command: its name.
+
+        told: what was checked, in a few words, for a person.
+    """
+
+    command: str
+    told: str
+    cases: tuple[Case, ...]
+
+    def all(self) -> Iterator[tuple[Case, Finding]]:
+        """The findings with what they were found in."""
+        return ((case, finding) for case in self.cases for finding in case.findings)
+
+    def count(self, severity: Severity) -> int:
+        """How many there are of one severity."""
+        return sum(finding.severity is severity for _, finding in self.all())
+
+    def is_fine(self, *, strict: bool) -> bool:
+        """Whether there is no error; strictly, no warning either."""
+        return not self.count(Severity.ERROR) and not (strict and self.count(Severity.WARNING))

@@ -1,0 +1,110 @@
+"""Where a registry's subject is not what the history says."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from tradepipe.contract.changes import changes
+from tradepipe.contract.finding import Finding, Severity
+from tradepipe.contract.history import SchemaVersion, fingerprint
+from tradepipe.wire.registration import held
+from tradepipe.wire.registry import Registered, SchemaRegistry
+
+_REGISTER: Final = "Run `schema register`."
+_DIFFERS: Final = (
+    "Delete the version in the registry and run `schema register`, or leave it: records are read alike, since readers "
+    "here go by the history."
+)
+_EXTRA: Final = (
+    "Ask who registered it: if a newer release did, take that; if not, delete it there, or `schema pull` it and see."
+)
+
+
+class Compared(NamedTuple):
+    """One thing that was compared, in words, and how it differs."""
+
+    what: str
+    findings: tuple[Finding, ...]
+
+
+def drift(
+    registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], *, level: str
+) -> tuple[Compared, ...]:
+    """
+    Each frozen version against what a subject holds, each further version there, and the subject's level.
+
+    Texts are fetched and compared in full: Apicurio takes schemas that differ
+    in docs, aliases or defaults for one, answers a lookup of the new with the
+    id of the old, and keeps the old text.
+
+    Raises:
+        RegistryAway, Misconfigured: as the registry's methods.
+    """
+    there = held(registry, subject)
+    if not there:
+        told = f"The registry at {registry.url} holds no version of subject {subject}."
+        return (Compared(f"subject {subject} is there", (_finding("drift-subject", "", told, _REGISTER),)),)
+    matched = {version.number: _match(registry, subject, version, there) for version in history}
+    taken = {each.version for each in matched.values() if each}
+    return (
+        *(Compared(f"v{each.number:03} is in {subject}", _of(each, matched[each.number])) for each in history),
+        *(_extra(each, history) for each in there if each.version not in taken),
+        Compared(f"{subject} has level {level}", tuple(_of_level(registry.level(subject), subject, level))),
+    )
+
+
+def _match(
+    registry: SchemaRegistry, subject: str, version: SchemaVersion, there: Sequence[Registered]
+) -> Registered | None:
+    """What the subject has for a version: the same, or else what the registry takes for the same."""
+    same = next((each for each in there if fingerprint(each.schema) == version.sha256), None)
+    if same is not None:
+        return same
+    known = registry.lookup(subject, version.text)
+    return next((each for each in there if known is not None and each.schema_id == known), None)
+
+
+def _of(version: SchemaVersion, match: Registered | None) -> tuple[Finding, ...]:
+    path = f"v{version.number:03}"
+    if match is None:
+        told = f"The registry lacks version {version.number}: a producer that writes it stops."
+        return (_finding("drift-missing", path, told, _REGISTER),)
+    if fingerprint(match.schema) == version.sha256 or not (told := _told(match.schema, version.text)):
+        return ()
+    sentence = (
+        f"The registry takes version {version.number} for its version {match.version} of {match.subject}, but keeps "
+        f"another text, which it hands to readers: seen from there, {told}."
+    )
+    return (_finding("drift-differs", path, sentence, _DIFFERS),)
+
+
+def _extra(version: Registered, history: Sequence[SchemaVersion]) -> Compared:
+    told = f"The history has no version like version {version.version} of subject {version.subject}"
+    changed = _told(history[-1].text, version.schema) if history else ""
+    sentence = f"{told}: against v{history[-1].number:03}, {changed}." if changed else f"{told}."
+    path = f"{version.subject} version {version.version}"
+    return Compared(f"{path} is in the history", (_finding("drift-extra", path, sentence, _EXTRA),))
+
+
+def _of_level(own: str | None, subject: str, level: str) -> Iterator[Finding]:
+    if own is None:
+        told = (
+            f"Subject {subject} has no compatibility level of its own, so the registry's default holds, and Apicurio "
+            "checks nothing."
+        )
+        yield _finding("drift-level-unset", subject, told, _REGISTER)
+    elif own != level:
+        told = f"Subject {subject} has the compatibility level {own}, and the history {level}."
+        yield _finding("drift-level", subject, told, _REGISTER)._replace(old=own, new=level)
+
+
+def _told(old: str, new: str) -> str:
+    """What changed, in a clause; nothing if only white space did or what is written in two ways."""
+    try:
+        told = [f"at {each.path}: {each.sentence[0].lower()}{each.sentence[1:-1]}" for each in changes(old, new)]
+    except ValueError:
+        return "it is no Avro schema"
+    return "; ".join(told)
+
+
+def _finding(rule: str, path: str, sentence: str, mend: str) -> Finding:
+    return Finding(rule, Severity.ERROR, path, sentence, mend)
