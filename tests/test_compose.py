@@ -19,6 +19,7 @@ from tests.eventually import eventually
 from tests.parts import downloads
 from tradepipe.embedded.binaries import Binaries
 from tradepipe.embedded.ports import free_port
+from tradepipe.kafka.topics import Topics
 
 PROGRAMS = Path(sys.executable).parent
 PARTS = [name for name, service in services().items() if "image" in service]
@@ -39,8 +40,8 @@ def test_the_file_is_what_the_compose_specification_says():
 
 def test_it_has_the_parts_what_sets_them_up_and_the_stages():
     assert ["kafka", "registry", "postgres"] == PARTS
-    assert ["topics", "migrate", "register"] == SET_UPS
-    assert ["producer", "sink"] == STAGES
+    assert ["topics", "clean", "dead-letters", "migrate", "register"] == SET_UPS
+    assert ["producer", "validator", "sink"] == STAGES
 
 
 def test_only_the_stages_can_be_left_out_and_by_default_they_are_not():
@@ -76,7 +77,8 @@ def _awaited(name: str) -> set[str]:
 
 def test_stages_start_when_all_is_set_up_that_they_use():
     assert {"topics", "register"} == _awaited("producer") & set(SET_UPS)
-    assert {"topics", "register", "migrate"} == _awaited("sink") & set(SET_UPS)
+    assert {"topics", "clean", "dead-letters", "register"} == _awaited("validator") & set(SET_UPS)
+    assert {"topics", "clean", "register", "migrate"} == _awaited("sink") & set(SET_UPS)
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -112,7 +114,8 @@ def here(composed, database) -> StandIns:
     kafka, registry = composed
     shown = "postgresql://gorm:gorm@postgres:5432/trades"
     assert shown == environment("migrate")["DATABASE_URL"]
-    return StandIns({"9100": free_port(), **kafka.stand_ins, **registry.stand_ins, shown: database})
+    ports = {"9100": free_port(), "9101": free_port()}
+    return StandIns({**ports, **kafka.stand_ins, **registry.stand_ins, shown: database})
 
 
 def command(name: str, here: StandIns) -> dict:
@@ -143,8 +146,8 @@ def running(name: str, here: StandIns, log: Path) -> Iterator[subprocess.Popen]:
 
 
 @pytest.mark.real
-def test_the_services_make_a_pipeline(here, database, tmp_path):
-    """Set-up to its end; then the stages, which store trades, and end with 0 when they are asked to."""
+def test_the_services_make_a_pipeline(composed, here, database, tmp_path):
+    """Set-up to its end; then the stages, which store what is valid, and end with 0 when they are asked to."""
     for name in SET_UPS:
         done = subprocess.run(**command(name, here), capture_output=True, timeout=60, check=False)
         assert 0 == done.returncode, done.stderr
@@ -153,14 +156,21 @@ def test_the_services_make_a_pipeline(here, database, tmp_path):
     with ExitStack() as started:
         processes = [started.enter_context(running(name, here, log)) for name, log in logs.items()]
         eventually(lambda: ask(database, "SELECT count(*) FROM trades")[0][0] >= 50, within=60)
-        eventually(lambda: ask(database, "SELECT count(*) FROM trade_refusals")[0][0], within=60)
-        assert 0 == health("sink", here)
+        eventually(lambda: letters(composed[0]), within=60)
+        assert [0, 0] == [health(name, here) for name in ("validator", "sink")]
         for process in processes:
             process.send_signal(SIGTERM)
         codes = [process.wait(timeout=30) for process in processes]
 
     assert [0] * len(STAGES) == codes, [log.read_text()[-2000:] for log in logs.values()]
     assert re.search(r"^Stored trade with ID \S+ and version 1$", logs["sink"].read_text(), re.MULTILINE)
+    assert [] == ask(database, "SELECT codes FROM trade_refusals")
+
+
+def letters(kafka: ComposedKafka) -> int:
+    """How many records the topic of dead letters holds."""
+    admin = Topics({"bootstrap.servers": f"127.0.0.1:{kafka.for_machine}"})
+    return sum(extent.end for extent in admin.extents("trades.dlq", range(4)).values())
 
 
 @pytest.mark.real
@@ -187,11 +197,11 @@ def test_the_health_check_of_the_registry_succeeds(here):
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["registry", "sink"])
+@pytest.mark.parametrize("name", ["registry", "validator", "sink"])
 def test_a_health_check_fails_where_nobody_answers(name):
     nobody = free_port()
 
-    assert 0 != health(name, StandIns({"/8080": f"/{nobody}", ":9100": f":{nobody}"}))
+    assert 0 != health(name, StandIns({"/8080": f"/{nobody}", ":9100": f":{nobody}", ":9101": f":{nobody}"}))
 
 
 @pytest.mark.real
