@@ -1,0 +1,118 @@
+"""A report for machines: read back by what reads such files."""
+
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from tradepipe.cli.schema_formats import formatted
+from tradepipe.cli.schema_report import Case, Report
+from tradepipe.contract.compatibility import Direction
+from tradepipe.contract.finding import Finding, Severity
+
+TEXT = '{\n  "fields": [\n    {\n      "name": "f"\n    }\n  ]\n}\n'
+NASTY = '100 %, of: all\r\nis <lost> & "gone"\x00'
+BROKEN = Finding(
+    rule="decimal-scale",
+    severity=Severity.ERROR,
+    path="Trade.f",
+    sentence=NASTY,
+    mend="Keep the scale.",
+    old="decimal(18,2)",
+    new="decimal(18,4)",
+    direction=Direction.FORWARD,
+    against=1,
+    pointer="/fields/0",
+)
+DOUBTFUL = Finding("namespace", Severity.WARNING, "Trade", "Another namespace.")
+REPORT = Report(
+    "check",
+    "a,b: c.avsc",
+    (
+        Case("a is sound", (), "a,b: c.avsc", TEXT),
+        Case("b follows", (BROKEN, BROKEN._replace(rule="uuid"), DOUBTFUL), "a,b: c.avsc", TEXT),
+        Case("c follows", (DOUBTFUL,)),
+    ),
+)
+FINE = Report("check", "all", (Case("a is sound"),))
+
+# As the runner of GitHub takes a workflow command apart: the properties end at the first :: and are split at commas.
+_command = re.compile(r"::(?P<kind>error|warning) (?P<properties>.*?)::(?P<message>.*)").fullmatch
+ESCAPES = {"%0D": "\r", "%0A": "\n", "%3A": ":", "%2C": ",", "%25": "%"}
+
+
+def unescaped(told):
+    return re.sub("|".join(ESCAPES), lambda found: ESCAPES[found[0]], told)
+
+
+def commands(text):
+    for line in text.split("\n"):
+        command = _command(line)
+        assert command, line
+        pairs = [pair.split("=", 1) for pair in command["properties"].split(",")]
+        yield command["kind"], {key: unescaped(value) for key, value in pairs}, unescaped(command["message"])
+
+
+def test_github_reads_the_annotations_back():
+    found = list(commands(formatted(REPORT, "github")))
+
+    assert ["error", "error", "warning", "warning"] == [kind for kind, *_ in found]
+    assert {"file": "a,b: c.avsc", "line": "4", "title": "Trade.f [decimal-scale]"} == found[0][1]
+    assert f"{NASTY} old reads new, against v001 Keep the scale." == found[0][2]
+
+
+def test_an_annotation_without_a_file_names_none():
+    assert {"title": "Trade [namespace]"} == list(commands(formatted(REPORT, "github")))[-1][1]
+
+
+def test_nothing_found_is_nothing_annotated():
+    assert "" == formatted(FINE, "github")
+
+
+def test_junit_is_xml_with_a_failure_for_each_case_that_has_errors():
+    root = ElementTree.fromstring(formatted(REPORT, "junit"))
+
+    (suite,) = root
+    cases = list(suite)
+    assert ("testsuites", "testsuite") == (root.tag, suite.tag)
+    assert {"tests": "3", "failures": "1", "errors": "0"} == root.attrib
+    assert ("schema check", "3", "1") == tuple(suite.get(key) for key in ("name", "tests", "failures"))
+    assert ["a is sound", "b follows", "c follows"] == [case.get("name") for case in cases]
+    assert {"schema.check"} == {case.get("classname") for case in cases}
+    assert [[], ["failure", "system-out"], ["system-out"]] == [[each.tag for each in case] for case in cases]
+
+
+def test_a_failure_of_junit_tells_all_errors_of_its_case():
+    failure = ElementTree.fromstring(formatted(REPORT, "junit")).find("*/testcase/failure")
+
+    assert "decimal-scale" == failure.get("type")
+    assert failure.get("message").startswith("100 %, of: all")
+    assert 2 == failure.text.count("error: 100 %")
+    assert (
+        "At Trade.f, a,b: c.avsc:4: decimal(18,2) -> decimal(18,4) old reads new, against v001 [uuid]" in failure.text
+    )
+
+
+def test_json_holds_every_part_of_a_finding():
+    document = json.loads(formatted(REPORT, "json"))
+    case = document["cases"][1]
+
+    assert ("check", 2, 2) == (document["command"], document["errors"], document["warnings"])
+    assert {**BROKEN._asdict(), "line": 4} == case["findings"][0]
+    assert ("b follows", "a,b: c.avsc") == (case["name"], case["file"])
+
+
+@pytest.mark.parametrize("form", ["text", "json", "junit", "github"])
+def test_what_no_terminal_and_no_xml_can_hold_is_printed_all_the_same(form):
+    assert formatted(Report("check", "x", (Case("x", (BROKEN,), "x", "no JSON"),)), form)
+
+
+@pytest.mark.parametrize(
+    ("versions", "told"),
+    [((1,), "against v001 "), ((2, 1), "against v001 and v002 "), ((1, 2, 3), "against v001, v002 and v003 ")],
+)
+def test_versions_are_listed_as_one_says_them(versions, told):
+    findings = tuple(BROKEN._replace(against=number) for number in versions)
+
+    assert told in formatted(Report("check", "x", (Case("x", findings),)), "text")
