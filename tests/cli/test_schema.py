@@ -213,8 +213,6 @@ def test_a_file_of_the_history_that_is_broken_is_named(folder):
 def test_validate_tells_each_defect_by_its_place(run, file):
     stamp = field("amount", "long", logicalType="timestamp-micros")
     flawed = file(record(ID, stamp, field("side", enum("A"), default="B")))
-        record(ID, field("amount", "long", logicalType="timestamp-micros"), field("side", enum("A"), default="B"))
-    )
 
     code, out = run("validate", flawed)
 
