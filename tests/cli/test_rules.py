@@ -21,9 +21,9 @@ def here(tmp_path, monkeypatch):
 
 
 def test_a_function_is_found_in_the_current_directory(here):
-    (here / "desk.py").write_text("def late(trade): return ['late']\ndef odd(trade): return ['odd']\n")
+    (here / "our_desk.py").write_text("def late(trade): return ['late']\ndef odd(trade): return ['odd']\n")
 
-    assert [["late"], ["odd"]] == [rule(None) for rule in rules(["desk:late", "desk:odd"])]
+    assert [["late"], ["odd"]] == [rule(None) for rule in rules(["our_desk:late", "our_desk:odd"])]
 
 
 def test_a_function_is_found_in_a_package_and_in_a_class(here):
@@ -48,11 +48,11 @@ def test_what_is_no_module_and_function_is_refused(text):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("desk:nothing", "module desk, {here}/desk.py, has no function nothing"),
-        ("desk:LIMIT", "LIMIT of module desk, {here}/desk.py, is no function but int"),
+        ("our_desk:nothing", "module our_desk, {here}/our_desk.py, has no function nothing"),
+        ("our_desk:LIMIT", "LIMIT of module our_desk, {here}/our_desk.py, is no function but int"),
         ("no_desk:late", "there is no module no_desk: looked in {here}, "),
         ("no_desk.fx:late", "there is no module no_desk.fx: looked in {here}, "),
-        ("desk.fx:late", "there is no module desk.fx: looked in {here}, "),
+        ("our_desk.fx:late", "there is no module our_desk.fx: looked in {here}, "),
         ("needing:late", "module needing cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("broken:late", "module broken cannot be imported: SyntaxError: "),
         ("ending:late", "module ending cannot be imported: SystemExit: 0"),
@@ -60,7 +60,7 @@ def test_what_is_no_module_and_function_is_refused(text):
     ],
 )
 def test_what_cannot_be_found_is_named_with_where_it_was_looked_for(here, text, told):
-    (here / "desk.py").write_text("LIMIT = 7\n")
+    (here / "our_desk.py").write_text("LIMIT = 7\n")
     (here / "needing.py").write_text("import no_such_library\n")
     (here / "broken.py").write_text("def late(:\n")
     (here / "ending.py").write_text("raise SystemExit(0)\n")
