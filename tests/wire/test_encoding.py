@@ -31,6 +31,7 @@ class Day(date):
 @example(DEAL._replace(trade_id="x" * (TABULATED - 1), version=TABULATED - 1))
 @example(DEAL._replace(trade_id="x" * TABULATED, version=TABULATED))
 @example(DEAL._replace(notional=Decimal("1E+3")))
+@example(DEAL._replace(notional=Decimal("1." + "0" * 40)))
 @example(DEAL._replace(notional=Decimal("-0.0000000")))
 def test_both_encoders_write_the_same(deal):
     assert diagnosis.encoded(deal, SHAPE) == encode(deal)

@@ -49,9 +49,9 @@ def symbols(column: Column) -> dict[Any, bytes]:
     return {member: written(index) for index, member in enumerate(column.members.values())}
 
 
-def quantizing(precision: int) -> Context:
-    """Arithmetic that raises for more digits than there is room for, and for decimals that would be lost."""
-    return Context(prec=precision, traps=[Inexact, InvalidOperation])
+def bounded(digits: int) -> Context:
+    """Arithmetic that raises for a number of more digits, before or behind the point, instead of losing any."""
+    return Context(prec=digits, Emax=digits - 1, traps=[Inexact, InvalidOperation])
 
 
 def _piece(column: Column, value: Any) -> bytes:
@@ -101,10 +101,10 @@ def _decimal(column: Column, value: Any) -> bytes:
     if not value.is_finite():
         raise ValueError("is not a finite number")
     try:
-        exact = quantizing(column.precision).quantize(value, quantum(column.scale))
+        exact = bounded(column.precision).quantize(value, quantum(column.scale))
     except (Inexact, InvalidOperation):
         raise ValueError(f"decimal({column.precision},{column.scale}) cannot hold exactly") from None
-    number = int(exact.scaleb(column.scale, quantizing(column.precision)))
+    number = int(exact.scaleb(column.scale, bounded(column.precision)))
     size = ((number if number >= 0 else ~number).bit_length() >> 3) + 1
     return written(size) + number.to_bytes(size, "big", signed=True)
 

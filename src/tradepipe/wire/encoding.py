@@ -14,7 +14,7 @@ from tradepipe.wire import diagnosis
 from tradepipe.wire.columns import Column, Shape
 from tradepipe.wire.numbers import WRITTEN, written
 from tradepipe.wire.source import Source
-from tradepipe.wire.values import EPOCH, quantum
+from tradepipe.wire.values import EPOCH
 
 HESITATION: Final = (IndexError, ValueError, ArithmeticError)
 """A number beyond the table; a surrogate, or a decimal that is no number; a decimal that does not fit."""
@@ -104,13 +104,13 @@ def _instant(out: Source, column: Column, head: str) -> None:
 
 
 def _decimal(out: Source, column: Column, head: str) -> None:
+    """The context raises for digits that it has no room for; decimals that are too many are left over."""
     name = column.name
-    context = diagnosis.quantizing(column.precision)
-    out.names |= {f"_{name}_quantize": context.quantize, f"_{name}_scaleb": context.scaleb}
-    out.names[f"_{name}_quantum"] = quantum(column.scale)
+    out.names[f"_{name}_scaleb"] = diagnosis.bounded(column.precision).scaleb
     _hesitate(out, f"type({name}) is not _Decimal")
-    out.line(f"_number = int(_{name}_scaleb(_{name}_quantize({name}, _{name}_quantum), {column.scale}))")
-    _hesitate(out, "_number < 0")
+    out.line(f"_scaled = _{name}_scaleb({name}, {column.scale})")
+    out.line("_number = int(_scaled)")
+    _hesitate(out, "_number < 0 or _number != _scaled")
     out.line('_text = _number.to_bytes((_number.bit_length() >> 3) + 1, "big")')
     out.line(f"{name} = {head}_WRITTEN[len(_text)] + _text")
 

@@ -1,6 +1,7 @@
 """Generated lines that every target shares: a number of few bytes at once, any other by a call."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final
 
@@ -80,8 +81,13 @@ def unscaled(out: Source, column: Column) -> None:
     """The whole number behind a decimal, in `_number`."""
     size(out)
     out.line('_number = _from_bytes(_body[_at : (_at := _at + _size)], "big", signed=True)')
-    with out.block(f"if not ({-column.limit} < _number < {column.limit} and _size):"):
+    # So many bytes cannot hold a number that is too large.
+    with out.block(f"if not 0 < _size < {column.limit.bit_length() // 8 + 1}:"), _unless_within(out, column.limit):
         out.line(f"raise _no_decimal(_size, {column.precision}, {column.scale})")
+
+
+def _unless_within(out: Source, limit: int) -> AbstractContextManager[None]:
+    return out.block(f"if not (_size and {-limit} < _number < {limit}):")
 
 
 def symbol(out: Source, column: Column, symbols: Sequence[Any]) -> None:

@@ -31,7 +31,6 @@ _length = Struct(">i").pack
 _int4 = Struct(">ii").pack
 _int8 = Struct(">iq").pack
 
-_THREE_DIGITS: Final = _BASE**3
 _three = Struct(">iHhHH3H").pack
 
 _LENGTHS: Final = tuple(_length(size) for size in range(64))
@@ -110,8 +109,17 @@ def _instant(out: Source, column: Column, writes: Any) -> None:
 
 
 def _decimal(out: Source, column: Column, _writes: Any) -> None:
+    """Three digits to the base of 10,000 at once: leading zeros are PostgreSQL's to strip."""
     lines.unscaled(out, column)
-    out.line(f"{column.name} = _numeric(_number, {column.scale})")
+    if column.scale % _DIGITS == 0:
+        with out.block(f"if 0 <= _number < {_BASE**3}:"):
+            out.line(f"_high = _number // {_BASE}")
+            head = f"14, 3, {2 - column.scale // _DIGITS}, 0, {column.scale}"
+            out.line(f"{column.name} = _three({head}, _high // {_BASE}, _high % {_BASE}, _number % {_BASE})")
+        with out.block("else:"):
+            out.line(f"{column.name} = _numeric(_number, {column.scale})")
+    else:
+        out.line(f"{column.name} = _numeric(_number, {column.scale})")
 
 
 def _symbol(out: Source, column: Column, writes: Any) -> None:
@@ -140,9 +148,6 @@ def numeric(unscaled: int, scale: int) -> bytes:
     sign, rest = (0, unscaled) if unscaled >= 0 else (_NEGATIVE, -unscaled)
     decimals = -(-scale // _DIGITS)
     rest *= _PADDING[-scale % _DIGITS]
-    if rest < _THREE_DIGITS:
-        # Leading zeros are PostgreSQL's to strip.
-        return _three(14, 3, 2 - decimals, sign, scale, rest // _BASE**2, rest // _BASE % _BASE, rest % _BASE)
     digits = []
     while rest:
         rest, digit = divmod(rest, _BASE)
@@ -192,4 +197,5 @@ _NAMES: Final = {
     "_numeric": numeric,
     "_read_day_row": _read_day_row,
     "_require_texts": _require_texts,
+    "_three": _three,
 }
