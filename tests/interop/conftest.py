@@ -10,6 +10,7 @@ from tests.markdown import Document
 from tests.parts import Parts
 from tests.pipeline.conftest import pipeline  # noqa: F401 - a fixture
 from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
+from tradepipe.contract.history import current
 from tradepipe.wire.registration import register
 
 PAGE = Document(Path(__file__).parents[2] / "docs" / "interop.md")
@@ -46,9 +47,10 @@ def deserialize(registry: SchemaRegistry, subject: str) -> TradeDeserializer:
 
 @pytest.fixture
 def settings(parts: Parts) -> dict[str, str]:
-    """What Java's clients are told: the page's properties, with the addresses of this run."""
+    """What Java's clients are told: the page's properties, with the addresses of this run and the current version."""
     (properties,) = PAGE.blocks("properties")
     return dict(line.split("=", 1) for line in properties.splitlines()) | {
         "apicurio.registry.url": parts.registry_url.replace("/ccompat/v7", "/registry/v2"),
+        "apicurio.registry.artifact.version": str(current().number),
         "bootstrap.servers": parts.bootstrap_servers,
     }

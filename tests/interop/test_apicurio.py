@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.contract.schemas import enum, field, record, text
 from tests.interop.trades import VERSIONS, at_the_edges, held, records, some
 from tradepipe import SchemaPending
 from tradepipe.contract.history import current
@@ -13,6 +14,8 @@ pytestmark = pytest.mark.real
 
 TRADES = some(300) + at_the_edges()
 
+VERSION = "apicurio.registry.artifact.version"
+
 each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"v{version.number}")
 
 
@@ -21,8 +24,9 @@ def written(peer, settings, topic, ids):
     """The trades as Apicurio's serializer writes them by a version."""
 
     def written(version):
+        told = settings | {VERSION: str(version.number)}
         trades = {"writer": version.text, "records": records(version, TRADES)}
-        return [bytes.fromhex(value) for value in peer.ask("apicurio-write", settings=settings, topic=topic, **trades)]
+        return [bytes.fromhex(value) for value in peer.ask("apicurio-write", settings=told, topic=topic, **trades)]
 
     return written
 
@@ -36,6 +40,20 @@ def test_we_read_what_apicurios_serializer_writes_by_any_version(written, deseri
     read = [deserialize.decode(value) for value in written(version)]
 
     assert [(ids[version.number], held(version, trade)) for trade in TRADES] == read
+
+
+def test_apicurios_serializer_finds_no_schema_with_an_enum_unless_told_its_version(
+    peer, settings, registry, topic, subject
+):
+    """By content it looks for the record and the enum as two artifacts."""
+    schema = text(record(field("side", enum("BUY"))))
+    registry.register(subject, schema)
+    sides = {"topic": topic, "writer": schema, "records": [{"side": "BUY"}]}
+
+    assert 1 == len(peer.ask("apicurio-write", settings=settings | {VERSION: "1"}, **sides))
+    del settings[VERSION]
+    with pytest.raises(AssertionError, match="No artifact with ID"):
+        peer.ask("apicurio-write", settings=settings, **sides)
 
 
 def test_apicurios_deserializer_reads_what_we_write(peer, settings, serialize, topic, ids):

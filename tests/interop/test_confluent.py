@@ -151,7 +151,7 @@ def test_a_record_that_is_no_trade_keeps_its_reason_in_confluents_consumer(
 ):
     produce(some(1), lambda trade, ctx: serialize(trade, ctx)[:-1])
 
-    with pytest.raises(ValueDeserializationError, match="it ends before its last field does") as raised:
+    with pytest.raises(ValueDeserializationError, match="it ends before") as raised:
         consume(1, deserialize)
 
     assert isinstance(raised.value.exception, UndecodableRecord)
