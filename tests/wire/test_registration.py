@@ -2,10 +2,12 @@
 
 import pytest
 
+from tests.contract.schemas import decimal, enum, field, record, text
 from tests.wire.registries import Script, registry
-from tradepipe.contract.history import current, versions
+from tests.wire.test_registry_vendors import INCOMPATIBLE, NO_LEVEL, NO_SUBJECT, NOTHING_TO_COMPARE_WITH, VENDORS
+from tradepipe.contract.history import SchemaVersion, current, versions
 from tradepipe.errors import IncompatibleSchema, RegistryAway
-from tradepipe.wire.registration import Outcome, Registration, register
+from tradepipe.wire.registration import NO_SCHEMA, REFUSED, Outcome, Registration, carry_out, plan, register
 from tradepipe.wire.registry import SchemaRegistry
 
 UNLIKE_A_TRADE = (
@@ -60,8 +62,146 @@ def test_a_registry_that_is_away_says_so():
 
 
 def test_an_id_that_is_there_is_not_registered_again():
-    script = Script((200, {"id": 9}), (200, {"compatibilityLevel": "FULL_TRANSITIVE"}))
+    script = Script(*[(200, {"id": 9})] * len(versions()), (200, {"compatibilityLevel": "FULL_TRANSITIVE"}))
 
     with registry(script) as client:
         assert (Outcome(1, 9, new=False),) == register(client).outcomes[:1]
     assert "PUT" not in {request.method for request in script.asked}
+
+
+ID = field("trade_id")
+SIDE = field("side", enum("UNKNOWN", "BUY", default="UNKNOWN"), default="UNKNOWN")
+
+
+def amount(scale):
+    return field("amount", ["null", decimal(14 + scale, scale)], default=None)
+
+
+def history(*schemas):
+    return tuple(SchemaVersion.of(number, text(schema)) for number, schema in enumerate(schemas, 1))
+
+
+def test_a_plan_changes_nothing(client, subject):
+    planned = plan(client, subject, history(record(ID), record(ID, SIDE)))
+
+    assert [(1, None, ()), (2, None, ())] == [(each.version.number, *each[1:]) for each in planned.versions]
+    assert (None, "FULL_TRANSITIVE") == (planned.level_now, planned.level)
+    assert [] == client.versions(subject)
+
+
+def test_a_plan_is_carried_out_in_order(client, subject):
+    both = history(record(ID), record(ID, SIDE))
+
+    done = carry_out(client, plan(client, subject, both, level="FULL"))
+
+    assert [True, True] == [outcome.new for outcome in done.outcomes]
+    assert [outcome.schema_id for outcome in done.outcomes] == [
+        client.version(subject, each).schema_id for each in (1, 2)
+    ]
+    assert "FULL" == client.level(subject)
+
+
+def test_only_what_a_subject_lacks_is_registered(client, subject):
+    carry_out(client, plan(client, subject, history(record(ID))))
+
+    planned = plan(client, subject, history(record(ID), record(ID, SIDE)))
+
+    assert [False, True] == [each.schema_id is None for each in planned.versions]
+    assert [False, True] == [outcome.new for outcome in carry_out(client, planned).outcomes]
+
+
+def test_what_no_registry_sees_keeps_a_version_from_being_registered(client, subject):
+    planned = plan(client, subject, history(record(ID), record(ID, amount(2)), record(ID, amount(4))))
+
+    assert {(3, "decimal-scale")} == {(version.number, finding.rule) for version, finding in planned.obstacles}
+    with pytest.raises(IncompatibleSchema, match="version 3 of the trade schema .*Java's read 1.2345"):
+        carry_out(client, planned)
+    assert [] == client.versions(subject)
+
+
+def test_what_others_registered_is_looked_at_too(client, subject):
+    client.register(subject, text(record(ID, amount(2))))
+
+    ((version, found), *_) = plan(client, subject, history(record(ID), record(ID, amount(4)))).obstacles
+
+    assert (2, "decimal-scale", None) == (version.number, found.rule, found.against)
+    assert f"The other one is version 1 of subject {subject}." in found.sentence
+
+
+def test_what_others_registered_is_no_matter_where_nothing_is_missing(client, subject):
+    client.register(subject, text(record(ID)))
+    client.register(subject, text(record(ID, amount(2))))
+
+    assert () == plan(client, subject, history(record(ID))).obstacles
+
+
+class Subject:
+    """A subject as a vendor answers for it: empty, but for what it says of compatibility and of new versions."""
+
+    def __init__(self, vendor, verdict, registered):
+        self.asked = []
+        self._answers = {
+            ("POST", "/subjects/s"): NO_SUBJECT[vendor],
+            ("GET", "/subjects/s/versions"): NO_SUBJECT[vendor],
+            ("POST", "/compatibility/subjects/s/versions/latest"): verdict,
+            ("POST", "/subjects/s/versions"): registered,
+            ("GET", "/config/s"): NO_LEVEL[vendor],
+            ("PUT", "/config/s"): (200, {"compatibility": "FULL_TRANSITIVE"}),
+        }
+
+    def say(self, method, path, answer):
+        self._answers[method, path] = answer
+
+    def __call__(self, request):
+        self.asked.append((request.method, request.url.path))
+        return Script(self._answers[self.asked[-1]])(request)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_an_empty_subject_of_each_vendor_gets_its_versions_and_then_its_level(vendor):
+    answers = Subject(vendor, NOTHING_TO_COMPARE_WITH[vendor], (200, {"id": 7}))
+
+    with registry(answers) as client:
+        done = carry_out(client, plan(client, "s", history(record(ID), record(ID, SIDE))))
+
+    assert (Outcome(1, 7, new=True), Outcome(2, 7, new=True)) == done.outcomes
+    posted = ("POST", "/subjects/s/versions")
+    assert [posted, ("PUT", "/config/s"), posted] == answers.asked[-3:]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_verdict_of_each_vendor_is_heard_before_anything_is_changed(vendor):
+    answers = Subject(vendor, (200, {"is_compatible": False}), (200, {"id": 7}))
+
+    with registry(answers) as client:
+        ((_, found),) = plan(client, "s", history(record(ID), record(ID, SIDE))).obstacles
+
+    assert (REFUSED, "http://registry:8081" in found.sentence) == (found.rule, True)
+    assert ("POST", "/subjects/s/versions") not in answers.asked
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_a_refusal_of_each_vendor_names_version_and_subject(vendor):
+    answers = Subject(vendor, NOTHING_TO_COMPARE_WITH[vendor], INCOMPATIBLE[vendor])
+
+    with (
+        registry(answers) as client,
+        pytest.raises(IncompatibleSchema, match="version 1 of the trade schema .* subject s "),
+    ):
+        carry_out(client, plan(client, "s", history(record(ID))))
+
+
+def test_a_subject_that_holds_what_is_no_schema_is_left_alone():
+    """It may be a subject of Protobuf."""
+    other = (200, {"id": 3, "schema": 'syntax = "proto3";', "schemaType": "PROTOBUF"})
+    answers = Subject("Confluent", (200, {"is_compatible": True}), (200, {"id": 7}))
+    answers.say("GET", "/subjects/s/versions", (200, [1]))
+    answers.say("GET", "/subjects/s/versions/1", other)
+
+    with registry(answers) as client:
+        ((_, found),) = plan(client, "s", history(record(ID))).obstacles
+
+    assert (NO_SCHEMA, True) == (
+        found.rule,
+        "beside version 1 of subject s, which is no Avro schema." in found.sentence,
+    )

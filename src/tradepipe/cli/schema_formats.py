@@ -105,7 +105,7 @@ def _against(findings: Sequence[Finding]) -> str:
     if direction is None:
         return ""
     numbers = sorted({finding.against for finding in findings if finding.against is not None})
-    return f"{direction}, against {_numbers(numbers)} "
+    return f"{direction}, against {_numbers(numbers)} " if numbers else f"{direction} "
 
 
 def _numbers(numbers: Sequence[int]) -> str:

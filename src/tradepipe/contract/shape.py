@@ -90,12 +90,14 @@ def shape(text: str) -> Type:
     The root type of a schema that was parsed before.
 
     Raises:
-        ValueError: the text is not JSON, or nested too deep.
+        ValueError: the text has not the outline of a schema, or is nested too deep.
     """
     try:
         return _Builder().type(json.loads(text), "", "")
     except RecursionError as error:
         raise ValueError("the schema is nested too deep") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not an Avro schema: {error}") from error
 
 
 def full_name(node: Mapping[str, Any], enclosing: str) -> str:
@@ -129,6 +131,8 @@ class _Builder:
         if kind in ("array", "map"):
             key = "items" if kind == "array" else "values"
             return Type(kind, pointer, inner=(self.type(node[key], namespace, f"{pointer}/{key}"),))
+        if kind not in PRIMITIVES:
+            raise ValueError(f"{kind} is no type of Avro")
         return Type(kind, pointer, logical=logical_of(node))
 
     def _meant(self, name: str, namespace: str) -> Type:

@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from tradepipe.contract.changes import changes
 from tradepipe.contract.finding import Finding, Severity
-from tradepipe.contract.history import SchemaVersion, fingerprint
-from tradepipe.wire.registration import held
+from tradepipe.contract.history import SchemaVersion
+from tradepipe.wire.registration import held, identity
 from tradepipe.wire.registry import Registered, SchemaRegistry
 
 _REGISTER: Final = "Run `schema register`."
@@ -56,7 +56,7 @@ def _match(
     registry: SchemaRegistry, subject: str, version: SchemaVersion, there: Sequence[Registered]
 ) -> Registered | None:
     """What the subject has for a version: the same, or else what the registry takes for the same."""
-    same = next((each for each in there if fingerprint(each.schema) == version.sha256), None)
+    same = next((each for each in there if identity(each.schema) == version.sha256), None)
     if same is not None:
         return same
     known = registry.lookup(subject, version.text)
@@ -68,7 +68,7 @@ def _of(version: SchemaVersion, match: Registered | None) -> tuple[Finding, ...]
     if match is None:
         told = f"The registry lacks version {version.number}: a producer that writes it stops."
         return (_finding("drift-missing", path, told, _REGISTER),)
-    if fingerprint(match.schema) == version.sha256 or not (told := _told(match.schema, version.text)):
+    if identity(match.schema) == version.sha256 or not (told := _told(match.schema, version.text)):
         return ()
     sentence = (
         f"The registry takes version {version.number} for its version {match.version} of {match.subject}, but keeps "

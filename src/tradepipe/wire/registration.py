@@ -1,9 +1,9 @@
 """The frozen versions and a registry's subject: an explicit act, never part of producing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from tradepipe.contract.compatibility import Level
+from tradepipe.contract.compatibility import Level, levelled
 from tradepipe.contract.evolution import Numbered, findings
 from tradepipe.contract.finding import Finding, Severity, errors
 from tradepipe.contract.frozen import numbered
@@ -12,7 +12,8 @@ from tradepipe.errors import IncompatibleSchema
 from tradepipe.wire.registry import Registered, SchemaRegistry
 
 REFUSED: Final = "registry-refuses"
-"""The rule of a finding that is the registry's own."""
+NO_SCHEMA: Final = "registry-holds-no-schema"
+"""The rules of findings that are the registry's own, or about what it holds."""
 
 
 class Outcome(NamedTuple):
@@ -127,13 +128,21 @@ def held(registry: SchemaRegistry, subject: str) -> tuple[Registered, ...]:
     return tuple(version for number in numbers if (version := registry.version(subject, number)) is not None)
 
 
+def identity(text: str) -> str:
+    """The fingerprint of a registry's text; the text itself where it is no JSON, as a subject may hold."""
+    try:
+        return fingerprint(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _others(
     registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], known: set[int | None]
 ) -> tuple[Registered, ...]:
     """What the subject holds that is none of the history's."""
     ours = {version.sha256 for version in history}
     return tuple(
-        each for each in held(registry, subject) if each.schema_id not in known and fingerprint(each.schema) not in ours
+        each for each in held(registry, subject) if each.schema_id not in known and identity(each.schema) not in ours
     )
 
 
@@ -141,15 +150,18 @@ def _findings(version: SchemaVersion, before: Sequence[SchemaVersion], level: st
     return findings(version.text, numbered(before), Level(level))
 
 
-def _against(version: SchemaVersion, others: Sequence[Registered], level: str) -> tuple[Finding, ...]:
-    found = findings(version.text, [Numbered(each.version, each.schema) for each in others], Level(level))
-    return tuple(
-        each._replace(
-            against=None,
-            sentence=f"{each.sentence} The other one is version {each.against} of subject {others[0].subject}.",
-        )
-        for each in found
-    )
+def _against(version: SchemaVersion, others: Sequence[Registered], level: str) -> Iterator[Finding]:
+    for other in levelled(others, Level(level)):
+        name = f"version {other.version} of subject {other.subject}"
+        try:
+            found = findings(version.text, [Numbered(other.version, other.schema)], Level(level))
+        except ValueError:
+            told = f"It would stand beside {name}, which is no Avro schema."
+            yield Finding(NO_SCHEMA, Severity.ERROR, "", told, "Take another subject, or delete that version.")
+        else:
+            yield from (
+                each._replace(against=None, sentence=f"{each.sentence} The other one is {name}.") for each in found
+            )
 
 
 def _refused(registry: SchemaRegistry, subject: str) -> Finding:
