@@ -105,6 +105,16 @@ def test_a_version_that_would_lose_values_is_not_decoded(schema, lost):
     assert "upgrade tradepipe here, or choose --unknown-fields drop" in str(refused.value)
 
 
+def test_only_so_much_of_what_would_be_lost_is_told():
+    """Names are the writer's choice, of any length and number."""
+    fields = [{"name": f"f{number}" + "x" * 1_000, "type": "int"} for number in range(200)]
+    with pytest.raises(UnsupportedSchema) as refused:
+        Decoder(text(more(*fields)), 7)
+
+    assert "; 195 more; upgrade tradepipe here" in str(refused.value)
+    assert len(str(refused.value)) < 1_500
+
+
 def test_a_field_is_dropped_if_that_was_chosen():
     decoder = Decoder(text(more(NOTE)), 7, unknown_fields="drop")
 

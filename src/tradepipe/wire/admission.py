@@ -19,6 +19,8 @@ UnknownFields = Literal["stop", "drop"]
 MAX_TEXT: Final = 256_000
 """Characters of a schema's text."""
 
+_TOLD: Final = 5
+
 
 def admit(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> Parsed:
     """
@@ -70,4 +72,10 @@ def _require_lossless(writer: Parsed, schema_id: int, unknown_fields: UnknownFie
 
 
 def _told(found: list[Difference]) -> str:
-    return "; ".join(f"{difference.told} (at {difference.path})" for difference in found)
+    """The first differences, each cut: names are the writer's choice, of any length and number."""
+    shown = [f"{_cut(difference.told)} (at {_cut(difference.path)})" for difference in found[:_TOLD]]
+    return "; ".join([*shown, f"{len(found) - _TOLD} more"] if len(found) > _TOLD else shown)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:100]}…"
