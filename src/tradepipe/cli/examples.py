@@ -36,6 +36,33 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("--to earliest --dry-run", "What storing everything once more would change; nothing is written twice."),
         ("--to 2025-06-01T08:00:00Z --partition 0", "Go on from a time, in one partition."),
     ),
+    "dlq": (
+        ("ls --trade-id T47654", "Find the refused records of a trade, by DATABASE_URL or TRADEPIPE_DEAD_LETTERS."),
+        ("show 'trades[0]@42'", "Show why one was refused, and all it holds."),
+    ),
+    "dlq ls": (
+        (
+            "--since 2h --code VERSION_COLLISION",
+            "What collided in the last two hours, out of the table of DATABASE_URL.",
+        ),
+        ("--dead-letters trades.dlq", "What a validator refused, out of its topic."),
+    ),
+    "dlq show": (
+        ("'trades[0]@42'", "Why a record was refused, and all it holds."),
+        ("'trades[0]@42' --dead-letters trades.dlq", "The same out of a topic."),
+    ),
+    "dlq stats": (
+        ("", "How many were refused, by code."),
+        ("--by day --source trades", "Those of one topic, by day."),
+    ),
+    "dlq replay": (
+        ("--code UNKNOWN_SCHEMA --dry-run", "What would become of these now, with the registry of today."),
+        ("--dead-letters trades.dlq --trade-id T47654", "Put the records of a trade back into their topic."),
+    ),
+    "dlq export": (
+        ("--output letters.jsonl", "Take along all that are open, with all their bytes."),
+        ("--all --since 7d", "Print a week's, those that were replayed too."),
+    ),
     "demo": (
         ("", "Run the pipeline, and tell what was stored and what was refused."),
         ("--keep", "The same, and leave the parts up to look around in."),

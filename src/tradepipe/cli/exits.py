@@ -11,10 +11,12 @@ from typing import NoReturn
 
 import typer
 
+from tradepipe.cli.dlq_reading import NoSuchLetter
 from tradepipe.cli.input_source import BadInput
 from tradepipe.cli.masking import masked
 from tradepipe.cli.shared import settings
 from tradepipe.errors import Away, DeadlineExceeded, DeliveryFailed, InvalidTrade, Misconfigured, TradepipeError
+from tradepipe.kafka.replaying import Superseded
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ _CODES: dict[type[TradepipeError], ExitCode] = {
     DeliveryFailed: ExitCode.FINDINGS,
     InvalidTrade: ExitCode.FINDINGS,
     BadInput: ExitCode.FINDINGS,
+    NoSuchLetter: ExitCode.FINDINGS,
+    Superseded: ExitCode.AWAY,
 }
 
 

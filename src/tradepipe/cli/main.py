@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tradepipe.cli import demo, exits, migrate, produce, schema, sink, topics, validate
+from tradepipe.cli import demo, dlq, exits, migrate, produce, schema, sink, topics, validate
 from tradepipe.cli.app import command_line
 from tradepipe.contract.history import current
 from tradepipe.kafka.client import librdkafka
@@ -20,6 +20,7 @@ app.add_typer(sink.app, name="sink")
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(schema.app, name="schema")
 app.add_typer(topics.app, name="topics")
+app.add_typer(dlq.app, name="dlq")
 app.command("demo")(demo.demo)
 
 

@@ -1,0 +1,123 @@
+"""`tradepipe dlq export`: refused records as lines of JSON."""
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from signal import SIGPIPE
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from tradepipe.cli.dlq_options import All, Asked, Limit, asked
+from tradepipe.cli.dlq_places import place_of
+from tradepipe.cli.dlq_reading import Reading
+from tradepipe.cli.exits import BY_SIGNAL
+from tradepipe.cli.logs import tell
+from tradepipe.contract.kept import Kept
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="FILE",
+        help="Write to this file, whole or not at all, instead of stdout.",
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
+
+
+@asked()
+def export(
+    *, asked: Asked, limit: Limit = None, every: All = False, output: Output = None, overwrite: Overwrite = False
+) -> None:
+    """
+    Write refused records as lines of JSON.
+
+    Each has all its bytes, as base64. Where a registry is named, what can be decoded is there as fields too.
+    """
+    if output is not None and output.exists() and not overwrite:
+        raise typer.BadParameter(
+            f"{output} is there already: name another file, or add --overwrite", param_hint="'--output'"
+        )
+    reading = Reading(asked.registry, asked.subject)
+    place = place_of(asked, reading)
+    found = islice(place.each(asked.selection._replace(replayed=every)), limit)
+    with _opened(output) as file:
+        number = _written(file, (document(kept, reading) for kept in found))
+    tell(
+        f"{number:,} dead letter{'' if number == 1 else 's'} of {place.name} written{f' to {output}' if output else ''}"
+    )
+
+
+def document(kept: Kept, reading: Reading) -> dict[str, Any]:
+    """A refused record with all that is known of it."""
+    record, trade = kept.record, reading(kept.record).trade
+    return {
+        "topic": record.topic,
+        "topic_id": kept.topic_id,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": record.timestamp,
+        "key": _base64(record.key),
+        "value": _base64(record.value),
+        "headers": [[name, _base64(value)] for name, value in record.headers],
+        "violations": [violation._asdict() for violation in kept.refusal.violations],
+        "schema_id": kept.refusal.schema_id,
+        "group": kept.group,
+        "refused_at": _text(kept.refused_at),
+        "replays": kept.replays,
+        "replayed_at": _text(kept.replayed_at),
+        "letter": kept.letter and [kept.letter.topic, kept.letter.partition, kept.letter.offset],
+        "foreign": kept.is_foreign,
+        "trade": trade and {name: _text(value) for name, value in trade._asdict().items()},
+    }
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    """Stdout, or a file that takes the place of another only when it is complete."""
+    if path is None:
+        yield sys.stdout
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="'--output'") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _written(file: TextIO, documents: Iterable[dict[str, Any]]) -> int:
+    number = 0
+    try:
+        for number, each in enumerate(documents, 1):  # noqa: B007 - the last number is what was written
+            file.write(f"{json.dumps(each)}\n")
+        file.flush()
+    except BrokenPipeError:  # nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BY_SIGNAL + SIGPIPE) from None
+    return number
+
+
+def _base64(given: bytes | None) -> str | None:
+    return None if given is None else base64.b64encode(given).decode()
+
+
+def _text(value: object) -> object:
+    """Times in UTC; numbers that JSON has as they are, all else as text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    return value if value is None or type(value) is int else str(value)

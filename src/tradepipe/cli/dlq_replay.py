@@ -1,0 +1,186 @@
+"""`tradepipe dlq replay`: refused records judged again, or put back into their topics."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import Annotated, Any, Final
+
+import typer
+
+from tradepipe.cli import options
+from tradepipe.cli.dlq_options import Asked, Limit, asked
+from tradepipe.cli.dlq_places import means
+from tradepipe.cli.dlq_reading import Reading, plain
+from tradepipe.cli.exits import ExitCode
+from tradepipe.cli.patience import Patience
+from tradepipe.cli.rules import rules as named_rules
+from tradepipe.cli.shared import registry_at
+from tradepipe.cli.stage_options import KeyOfRecord, Rules, Unknown
+from tradepipe.cli.stopping import Stopping
+from tradepipe.contract.kept import Kept
+from tradepipe.contract.refusal import Refusal
+from tradepipe.errors import TradepipeError
+from tradepipe.pipeline.judge import Judge, RecordKey, Rule
+from tradepipe.pipeline.replay_table import Step as TableStep
+from tradepipe.pipeline.replay_table import TableReplay
+from tradepipe.pipeline.replay_topic import Step as TopicStep
+from tradepipe.pipeline.replay_topic import TopicReplay
+from tradepipe.pipeline.subject import require_subject
+from tradepipe.postgres.replay import Shelf
+from tradepipe.wire.admission import UnknownFields
+from tradepipe.wire.serde import TradeDeserializer
+
+MAX_REPLAYS: Final = 3
+
+OUT_OF_ORDER: Final = "Note: what came back is out of order: newer versions of its trade may be there already"
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would become of them, and change nothing.")]
+MaxReplays = Annotated[
+    int,
+    typer.Option(
+        "--max-replays",
+        envvar="TRADEPIPE_MAX_REPLAYS",
+        min=1,
+        metavar="N",
+        help="Leave what was replayed so often, and refused again each time.",
+    ),
+]
+
+
+class Tally:
+    """What a replay has done so far; each record that did not get through is told at once, in a line."""
+
+    def __init__(self, max_replays: int, *, dry_run: bool) -> None:
+        self.done: Counter[str] = Counter()
+        self.topics: set[str] = set()
+        self._dry_run = dry_run
+        self._max_replays = max_replays
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all got through."""
+        return not self.done["refused"] and not self.done["left"]
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether anything came back."""
+        return bool(self.done["stored"] or self.done["put back"]) and not self._dry_run
+
+    def table(self, step: TableStep | None) -> bool:
+        """Take account of a transaction of the table's; False when there was none."""
+        if step is None:
+            return False
+        done = step.replayed
+        self.done.update(stored=len(done.stored), present=len(done.present), elsewhere=len(done.elsewhere))
+        for kept, refusal in done.refused:
+            self._refused(kept, refusal)
+        self._left(step.left)
+        return True
+
+    def topic(self, step: TopicStep | None) -> bool:
+        """Take account of a transaction of the topic's; False when there was none."""
+        if step is None:
+            return False
+        self.done["put back"] += len(step.put_back)
+        self.topics.update(kept.record.topic for kept in step.put_back)
+        self._left(step.left)
+        return True
+
+    def summary(self) -> str:
+        """All of it in a line."""
+        done, would = self.done, "would be " if self._dry_run else ""
+        into = f" into topic {', '.join(sorted(map(plain, self.topics)))}" if self.topics else ""
+        parts = {
+            f"{would}stored": done["stored"],
+            "there already": done["present"],
+            f"{would}refused again": done["refused"],
+            f"{would}put back{into}": done["put back"],
+            "in the hands of another replay": done["elsewhere"],
+            "left": done["left"],
+        }
+        told = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
+        return (told or "there is nothing to replay") + ("; nothing was changed" if self._dry_run else "")
+
+    def _refused(self, kept: Kept, refusal: Refusal) -> None:
+        self.done["refused"] += 1
+        for violation in refusal.violations:
+            typer.echo(
+                f"refused again {plain(kept.record.coordinates)}: {plain(violation.code)}: {plain(violation.detail)}"
+            )
+
+    def _left(self, left: Iterable[tuple[Kept, str]]) -> None:
+        for kept, reason in left:
+            self.done["left"] += 1
+            hint = f"; --max-replays {kept.replays + 1} tries once more" if kept.replays >= self._max_replays else ""
+            typer.echo(f"left {plain(kept.record.coordinates)}: {plain(reason)}{hint}")
+
+
+@asked()
+def replay(
+    *,
+    asked: Asked,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    max_replays: MaxReplays = MAX_REPLAYS,
+    unknown_fields: Unknown = "stop",
+    rules: Rules = None,
+    record_key: KeyOfRecord = "refuse",
+) -> None:
+    """
+    Bring refused records back, each once.
+
+    Those of the table are judged again and stored, with no part in it for Kafka. Those of a topic go back into the
+    topic they came from, to be judged there.
+
+    Ctrl-C ends it behind the transaction in hand, and it may be repeated after anything. It ends with 1 if some were
+    refused again or left. A record that comes back is out of order: newer versions of its trade may be there.
+    """
+    stopped = threading.Event()
+    tally = Tally(max_replays, dry_run=dry_run)
+    with ExitStack() as opened, Stopping(stopped.set, "stopping: the transaction in hand is finished first"):
+        if asked.topic is not None:
+            step = _from_topic(asked, tally, opened, max_replays=max_replays, limit=limit, keep=not dry_run)
+        else:
+            judge = _judge(asked, opened, unknown_fields, named_rules(rules), record_key)
+            step = _from_table(asked, tally, opened, judge, max_replays=max_replays, limit=limit, keep=not dry_run)
+        try:
+            while not stopped.is_set() and Patience(asked.deadline, stopped=stopped)(step):
+                pass
+        except (TradepipeError, typer.Exit):
+            if tally.done.total():
+                typer.echo(tally.summary())
+            raise
+    typer.echo(tally.summary())
+    if tally.has_moved:
+        typer.echo(OUT_OF_ORDER, err=True)
+    if not tally.is_clean:
+        raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _from_topic(asked: Asked, tally: Tally, opened: ExitStack, **chosen: Any) -> Callable[[], bool]:
+    """What does the next transaction, and tells whether there was one."""
+    selection, reading = asked.selection, Reading(asked.registry, asked.subject)
+    replaying = TopicReplay(
+        asked.kafka, asked.topic or "", selection, means=means(selection, reading), wait=asked.deadline, **chosen
+    )
+    opened.callback(replaying.close)
+    return lambda: tally.topic(replaying.step())
+
+
+def _from_table(asked: Asked, tally: Tally, opened: ExitStack, judge: Judge, **chosen: Any) -> Callable[[], bool]:
+    selection, reading = asked.selection, Reading(asked.registry, asked.subject)
+    shelf = opened.enter_context(Shelf(asked.database or ""))
+    replaying = TableReplay(shelf, judge, selection, means=means(selection, reading), **chosen)
+    return lambda: tally.table(replaying.step())
+
+
+def _judge(
+    asked: Asked, opened: ExitStack, unknown_fields: UnknownFields, rules: Sequence[Rule], record_key: RecordKey
+) -> Judge:
+    """The same verdicts as a sink's with the same options."""
+    if asked.registry is None:
+        raise options.missing("--registry", "SCHEMA_REGISTRY_URL")
+    registry = opened.enter_context(registry_at(asked.registry))
+    Patience(asked.deadline)(lambda: require_subject(registry, asked.subject))
+    return Judge(TradeDeserializer(registry, subject=asked.subject, unknown_fields=unknown_fields), rules, record_key)

@@ -1,0 +1,355 @@
+"""`python -m tradepipe.dlq` on the table."""
+
+import base64
+import json
+import re
+import signal
+
+import pytest
+
+from tests.cli.doors import ask, door, running
+from tests.cli.test_wrong import NOWHERE
+from tests.eventually import eventually
+from tests.postgres.batches import trade
+from tradepipe import SchemaRegistry, TradeSerializer
+from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Refusal, Violation
+from tradepipe.postgres import refusals
+from tradepipe.postgres.engine import engine
+
+RULE_OF_YESTERDAY = Violation("STRICT", "a rule that is gone")
+OPEN = "SELECT count(*) FROM trade_refusals WHERE replayed_at IS NULL"
+TRADES = "SELECT count(*) FROM trades"
+
+
+@pytest.fixture
+def keep(ready):
+    """Keep refusals of trades, or of bytes, at the offsets they have in the list."""
+
+    def keep(*given, violation=RULE_OF_YESTERDAY, topic="trades"):
+        with SchemaRegistry(ready["SCHEMA_REGISTRY_URL"]) as registry:
+            encode = TradeSerializer(registry, subject=ready["TRADEPIPE_SUBJECT"])
+            records = [
+                Record(topic, 3, offset, b"X1", each)
+                if isinstance(each, (bytes, type(None)))
+                else Record(topic, 3, offset, each.trade_id.encode(), encode(each))
+                for offset, each in enumerate(given)
+            ]
+        with engine(ready["DATABASE_URL"], application_name="test").begin() as connection:
+            refusals.record(
+                connection, [Refusal(each, (violation,), 1) for each in records], group="mine", topic_id="an-id"
+            )
+
+    return keep
+
+
+def dlq(*arguments, env):
+    """Such a command, on the table; nothing of it needs Kafka."""
+    without = {name: value for name, value in env.items() if not name.startswith(("KAFKA", "TRADEPIPE_KAFKA"))}
+    done = door("dlq", *arguments, env={"COLUMNS": "80", **without})
+    assert "Traceback" not in done.err, done.err
+    return done
+
+
+def test_refused_records_are_listed_in_80_columns_with_the_newest_last(ready, keep):
+    keep(*(trade(f"T{number}") for number in range(3)), b"{}", trade("T" * 64))
+
+    done = dlq("ls", env=ready)
+
+    heading, *lines, last = done.out.splitlines()
+    assert ["refused", "at", "(UTC)", "record", "code", "tries", "trade"] == heading.split()
+    assert ["trades[3]@0", "trades[3]@1", "trades[3]@2", "trades[3]@3", "trades[3]@4"] == [
+        line.split()[2] for line in lines
+    ]
+    assert lines[2].endswith("STRICT      1  T2 v1")
+    assert lines[3].endswith("STRICT      1  X1")
+    assert lines[4].endswith("T…")
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "5 open dead letters in the table trade_refusals" == last
+
+
+def test_the_newest_are_shown_and_the_number_of_all(ready, keep):
+    keep(*(trade(f"T{number}") for number in range(30)))
+
+    done = dlq("ls", "--limit", "2", env=ready)
+
+    assert 4 == len(done.out.splitlines())
+    assert "trades[3]@29" in done.out.splitlines()[2]
+    assert done.out.splitlines()[-1].startswith("30 open dead letters")
+    assert done.out.endswith("the newest 2 of them are shown; all by --limit 30\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "offsets"),
+    [
+        ("--trade-id T1", [1]),
+        ("--trade-id X1", [3]),
+        ("--offsets 1-2", [1, 2]),
+        ("--offsets 2-", [2, 3]),
+        ("--offsets 2", [2]),
+        ("--partition 3", [0, 1, 2, 3]),
+        ("--partition 2", []),
+        ("--code STRICT --code OTHER", [0, 1, 2, 3]),
+        ("--code OTHER", []),
+        ("--since 1h", [0, 1, 2, 3]),
+        ("--until 1h", []),
+        ("--since 2001-01-01 --until 2900-01-01T00:00:00Z", [0, 1, 2, 3]),
+        ("--source trades", [0, 1, 2, 3]),
+        ("--source others", []),
+    ],
+)
+def test_options_select(ready, keep, arguments, offsets):
+    keep(trade("T0"), trade("T1"), trade("T12", counterparty_id="T1"), b"{}")
+
+    done = dlq("ls", *arguments.split(), env=ready)
+
+    assert offsets == [int(found) for found in re.findall(r"trades\[3\]@(\d+)", done.out)]
+
+
+def test_nothing_to_list_says_so(ready):
+    assert (0, "no open dead letters in the table trade_refusals\n", "") == dlq("ls", env=ready)
+    assert (0, "no open dead letters and 0 replayed in the table trade_refusals\n", "") == dlq("stats", env=ready)
+    assert (0, "there is nothing to replay\n", "") == dlq("replay", env=ready)
+    assert (0, "", "0 dead letters of the table trade_refusals written\n") == dlq("export", env=ready)
+
+
+def test_without_a_registry_the_key_stands_for_the_trade(ready, keep):
+    keep(trade("T7"))
+
+    done = dlq("ls", env={**ready, "SCHEMA_REGISTRY_URL": ""})
+
+    assert done.out.splitlines()[1].endswith("STRICT      1  T7")
+
+
+def test_while_the_registry_is_away_it_does_the_same_and_says_why(ready, keep):
+    keep(trade("T7"), trade("T8"))
+
+    done = dlq("ls", env={**ready, "SCHEMA_REGISTRY_URL": f"http://{NOWHERE}"})
+
+    assert (0, 1) == (done.code, done.err.count("records are not decoded"))
+    assert done.out.splitlines()[1].endswith("STRICT      1  T7")
+
+
+def test_one_is_shown_with_its_reasons_and_fields(ready, keep):
+    keep(trade("T7", version=3), violation=Violation("STRICT", "line one\nline \x1b[2Jtwo"))
+
+    done = dlq("show", "trades[3]@0", env=ready)
+
+    lines = [line.strip() for line in done.out.splitlines()]
+    assert "trades[3]@0: open, refused once" == lines[0]
+    assert "STRICT: line one\\nline \\x1b[2Jtwo" in lines
+    assert {"trade_id          T7", "version           3", "maturity_date     2030-01-01"} <= set(lines)
+    assert {"by group    mine", "topic id    an-id", "key         T7"} <= set(lines)
+
+
+def test_what_cannot_be_decoded_is_shown_byte_by_byte(ready, keep):
+    keep(b"{\x00not a trade at all}")
+
+    done = dlq("show", "trades[3]@0", env=ready)
+
+    assert "21 bytes, not decoded: FRAMING" in done.out
+    assert "    00000000  7b 00 6e 6f 74 20 61 20 74 72 61 64 65 20 61 74  |{.not a trade at|" in done.out.splitlines()
+
+
+def test_without_a_registry_nothing_is_decoded_and_it_says_so(ready, keep):
+    keep(trade("T7"))
+
+    done = dlq("show", "trades[3]@0", env={**ready, "SCHEMA_REGISTRY_URL": ""})
+
+    assert "not decoded: no registry was named: give --registry" in done.out
+    assert "00000000  00 00 00 00" in done.out
+
+
+def test_one_that_is_not_there_is_told(ready, keep):
+    keep(trade())
+
+    done = dlq("show", "trades[3]@9", env=ready)
+
+    assert (1, "") == done[:2]
+    assert "there is no refused record trades[3]@9 in the table trade_refusals; `dlq ls --all` lists" in done.err
+
+
+def test_they_are_counted_with_bars(ready, keep):
+    keep(*(trade(f"T{number}") for number in range(4)))
+    keep(trade("U"), violation=Violation("OTHER", "x"), topic="others")
+
+    done = dlq("stats", env=ready)
+
+    assert ["code    open  replayed", f"STRICT     4         0  {'#' * 24}", f"OTHER      1         0  {'#' * 6}"] == (
+        done.out.splitlines()[:3]
+    )
+    assert "5 open dead letters and 0 replayed in the table trade_refusals" == done.out.splitlines()[3]
+    assert ["others[3]", "trades[3]"] == [
+        line.split()[0] for line in dlq("stats", "--by", "partition", env=ready).out.splitlines()[1:3]
+    ]
+
+
+def test_what_is_a_trade_now_is_stored_and_the_rest_told(ready, keep):
+    keep(trade("T1"), trade("T1", counterparty_id="CP-2"), b"{}", trade("T2"))
+
+    done = dlq("replay", env=ready)
+
+    assert 1 == done.code
+    assert "refused again trades[3]@2: FRAMING: the value begins with 7b 7d" in done.out
+    assert "VERSION_COLLISION: trade_id T1 version 1 is stored already" in done.out
+    assert "2 stored, 2 refused again" == done.out.splitlines()[-1]
+    assert "Note: what came back is out of order" in done.err
+    assert ([(2,)], [(2,)]) == (ask(ready["DATABASE_URL"], TRADES), ask(ready["DATABASE_URL"], OPEN))
+    assert "yes" in dlq("ls", "--all", env=ready).out
+
+
+def test_a_replay_is_done_in_the_end_and_a_second_one_finds_nothing(ready, keep):
+    keep(trade("T1"), trade("T2"))
+
+    assert (0, "2 stored\n") == dlq("replay", env=ready)[:2]
+    assert (0, "there is nothing to replay\n") == dlq("replay", env=ready)[:2]
+
+
+def test_a_dry_run_changes_nothing(ready, keep):
+    keep(trade("T1"), b"{}")
+
+    done = dlq("replay", "--dry-run", env=ready)
+
+    assert "1 would be stored, 1 would be refused again; nothing was changed" == done.out.splitlines()[-1]
+    assert ([(0,)], [(2,)]) == (ask(ready["DATABASE_URL"], TRADES), ask(ready["DATABASE_URL"], OPEN))
+
+
+def test_what_was_replayed_too_often_is_left_with_the_option_that_tries_again(ready, keep):
+    keep(b"{}")
+    dlq("replay", "--max-replays", "1", env=ready)
+
+    done = dlq("replay", "--max-replays", "1", env=ready)
+
+    assert 1 == done.code
+    assert (
+        "left trades[3]@0: replayed once and refused again each time; --max-replays 2 tries once more\n1 left\n"
+        == done.out
+    )
+
+
+def test_an_export_has_every_byte(ready, keep):
+    keep(trade("T7"), bytes(range(256)), None)
+
+    done = dlq("export", env=ready)
+
+    first, second, third = (json.loads(line) for line in done.out.splitlines())
+    assert ("trades", 3, 0, "T7", "2030-01-01") == (
+        first["topic"],
+        first["partition"],
+        first["offset"],
+        first["trade"]["trade_id"],
+        first["trade"]["maturity_date"],
+    )
+    assert [{"code": "STRICT", "detail": "a rule that is gone"}] == first["violations"]
+    assert (bytes(range(256)), None) == (base64.b64decode(second["value"]), second["trade"])
+    assert (None, b"X1") == (third["value"], base64.b64decode(third["key"]))
+
+
+def test_an_export_overwrites_only_when_told(ready, keep, tmp_path):
+    keep(trade("T7"))
+    file = tmp_path / "letters.jsonl"
+    file.write_text("mine")
+
+    refused = dlq("export", "--output", str(file), env=ready)
+    assert (2, "mine") == (refused.code, file.read_text())
+    assert "add --overwrite" in refused.err
+
+    assert 0 == dlq("export", "--output", str(file), "--overwrite", env=ready).code
+    assert "T7" == json.loads(file.read_text())["trade"]["trade_id"]
+    assert [file] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("ls --from topic", "TRADEPIPE_DEAD_LETTERS"),
+        ("ls --from somewhere", "'table', 'topic'"),
+        ("ls --since yesterday", "an age such as 2h"),
+        ("ls --offsets 9-x", "offsets such as 5-9"),
+        ("ls --limit 0", "'--limit'"),
+        ("ls --dead-letters trades.dlq", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("show", "Missing argument 'COORDINATES'"),
+        ("show trades", "TOPIC[PARTITION]@OFFSET"),
+        ("stats --by week", "'code', 'partition', 'day'"),
+        ("replay --max-replays 0", "'--max-replays'"),
+        ("export --output /nowhere/x", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(ready, arguments, told):
+    done = dlq(*arguments.split(), env=ready)
+
+    assert 2 == done.code
+    assert told in done.err.splitlines()[-1]
+
+
+def test_no_place_at_all_says_which_there_are(ready):
+    done = dlq("ls", env={**ready, "DATABASE_URL": ""})
+
+    assert 2 == done.code
+    assert "--database URL" in done.err
+    assert "--dead-letters TOPIC" in done.err
+
+
+def test_two_places_in_the_environment_need_a_decision(ready):
+    done = dlq("ls", env={**ready, "TRADEPIPE_DEAD_LETTERS": "trades.dlq"})
+
+    assert (2, True) == (done.code, "say --from table or --from topic" in done.err)
+    assert 0 == dlq("ls", "--from", "table", env={**ready, "TRADEPIPE_DEAD_LETTERS": "trades.dlq"}).code
+    typed = ("ls", "--database", ready["DATABASE_URL"])
+    assert 0 == dlq(*typed, env={**ready, "TRADEPIPE_DEAD_LETTERS": "trades.dlq"}).code
+
+
+def test_a_replay_needs_a_registry_that_has_the_subject(ready, keep):
+    keep(trade())
+
+    assert (2, "SCHEMA_REGISTRY_URL") == _refusal(dlq("replay", env={**ready, "SCHEMA_REGISTRY_URL": ""}))
+    assert 78 == dlq("replay", "--subject", "missing", env=ready).code
+
+
+def _refusal(done):
+    return done.code, re.findall(r"SCHEMA_REGISTRY_URL|$", done.err)[0]
+
+
+def test_a_database_that_is_behind_says_so(env):
+    done = dlq("ls", env=env)
+
+    assert 78 == done.code
+    assert "python -m tradepipe.migrate upgrade" in done.err
+
+
+def test_a_database_that_is_away_is_waited_for_until_the_deadline(ready):
+    done = dlq("ls", "--deadline", "1", env={**ready, "DATABASE_URL": f"postgresql://me:secret@{NOWHERE}/trades"})
+
+    assert 75 == done.code
+    assert "secret" not in done.err
+
+
+def test_a_replay_that_is_killed_and_repeated_stores_each_once(ready, keep):
+    keep(*(trade(f"T{number}") if number % 50 else b"{}" for number in range(5_000)))
+    database = ready["DATABASE_URL"]
+    for share in (500, 1_500, 2_500):
+        with running("dlq", "replay", env=ready) as process:
+            eventually(lambda share=share: ask(database, TRADES)[0][0] >= share, every=0)
+            process.send_signal(signal.SIGKILL)
+
+    done = dlq("replay", "--max-replays", "9", env=ready)
+
+    assert 1 == done.code
+    assert [(4_900, 4_900, 4_900)] == ask(
+        database,
+        "SELECT count(*), count(DISTINCT source_offset), "
+        "(SELECT count(*) FROM trade_refusals WHERE replayed_at IS NOT NULL AND attempts = 1) FROM trades",
+    )
+    assert [(100,)] == ask(database, OPEN)
+
+
+def test_a_signal_ends_a_replay_behind_the_transaction_in_hand(ready, keep):
+    keep(*(trade(f"T{number}") for number in range(5_000)))
+    with running("dlq", "replay", env=ready) as process:
+        eventually(lambda: ask(ready["DATABASE_URL"], TRADES)[0][0] > 0, every=0)
+        process.send_signal(signal.SIGTERM)
+        done = process.end()
+
+    assert 0 == done.code, done.err
+    assert f"{ask(ready['DATABASE_URL'], TRADES)[0][0]:,} stored" == done.out.splitlines()[-1]
+    assert "stopping: the transaction in hand is finished first" in done.err
