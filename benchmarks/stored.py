@@ -53,7 +53,7 @@ def _stored(connection) -> Iterable[Trade]:
     # Named: the rows stay on the server and come in portions.
     cursor = connection.cursor("stored")
     cursor.itersize = 20_000
-    cursor.execute("SELECT trade_id, version, counterparty_id, book_id, maturity_date, created_at FROM trades")
+    cursor.execute(f"SELECT {', '.join(Trade._fields)} FROM trades")
     return map(Trade._make, cursor)
 
 

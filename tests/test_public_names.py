@@ -23,6 +23,7 @@ PUBLIC = [
     "SchemaNotRegistered",
     "SchemaPending",
     "SchemaRegistry",
+    "Side",
     "Sink",
     "TopicUnusable",
     "Trade",

@@ -36,7 +36,7 @@ def test_the_demo_prints_what_the_readme_shows():
 
     shown, printed = without_chance(DOCUMENT.blocks("text", "Produced")[0]), without_chance(run.stdout)
     assert shown == printed
-    assert 11 == len(printed[1])
+    assert 14 == len(printed[1])
 
 
 @pytest.fixture

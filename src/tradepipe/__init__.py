@@ -2,7 +2,7 @@
 
 from tradepipe.contract.refusal import Refusal, Violation
 from tradepipe.contract.rules import violations
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import Side, Trade
 from tradepipe.errors import (
     Away,
     BrokerAway,
@@ -47,6 +47,7 @@ __all__ = [
     "SchemaNotRegistered",
     "SchemaPending",
     "SchemaRegistry",
+    "Side",
     "Sink",
     "TopicUnusable",
     "Trade",

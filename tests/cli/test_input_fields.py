@@ -1,11 +1,11 @@
 """What stands in a file as a trade, value by value."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 
 import pytest
 
 from tradepipe.cli import input_fields as fields
-from tradepipe.contract.refusal import Code
 from tradepipe.contract.trade import Trade
 
 
@@ -128,11 +128,65 @@ def test_an_instant_is_written_in_no_other_way(text, told):
         ("maturity_date", "1.1.2030", "'1.1.2030' is not a date as YYYY-MM-DD"),
         ("created_at", 1748764800, "the number 1748764800 is not a string"),
         ("created_at", False, "false is not a string"),
+        ("side", 1, "the number 1 is not a string"),
+        ("side", "Buy", "'Buy' is not one of UNKNOWN, BUY, SELL"),
+        ("notional", True, "true is not a number"),
+        ("notional", "1,5", "'1,5' is not a decimal number in plain digits"),
+        ("notional", [], "an array is not a number"),
+        ("currency", 978, "the number 978 is not a string"),
     ],
 )
 def test_a_json_value_of_another_type_is_not_made_to_fit(field, value, told):
     with pytest.raises(ValueError, match=told):
         fields.FIELDS[field].from_json(value)
+
+
+@pytest.mark.parametrize("text", ["0", "1250000.50", "-0.0001", "99999999999999.9999", "1." + "0" * 18, "0.10"])
+def test_a_decimal_is_plain_digits_and_keeps_its_last_place(text):
+    assert text == str(fields.decimal(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " 1",
+        "+1",
+        "1.",
+        ".5",
+        "1e3",
+        "1,000.00",
+        "1.000,00",
+        "01",
+        "1_0",
+        "NaN",
+        "Infinity",
+        "1\n",
+        "\N{ARABIC-INDIC DIGIT ONE}",
+    ],
+)
+def test_anything_else_is_no_decimal(text):
+    with pytest.raises(ValueError, match="is not a decimal number in plain digits, such as 1250000.50"):
+        fields.decimal(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(7, "7"), (Decimal("0.1"), "0.1"), (Decimal("1E+3"), "1E+3"), ("1250000.50", "1250000.50")],
+)
+def test_an_amount_of_json_is_a_number_or_a_string_of_one(value, expected):
+    assert expected == str(fields.json_decimal(value))
+
+
+@pytest.mark.parametrize("text", ["buy", "B", "BUY ", "LONG", "1"])
+def test_a_side_is_named_in_capitals(text):
+    with pytest.raises(ValueError, match="is not one of UNKNOWN, BUY, SELL"):
+        fields.side(text)
+
+
+@pytest.mark.parametrize("field", Trade._field_defaults)
+def test_what_is_empty_is_the_default_of_a_field_that_has_one(field):
+    assert Trade._field_defaults[field] == fields.from_text(field, "") == fields.from_json(field, None)
 
 
 def test_a_cell_keeps_its_blanks():
@@ -145,12 +199,12 @@ def test_all_that_cannot_be_read_is_told_in_the_order_of_the_fields():
 
     found = fields.read({name: lambda name=name: fields.FIELDS[name].from_text(values[name]) for name in values})
 
-    assert [Code.VERSION, Code.MATURITY_DATE, Code.CREATED_AT] == [violation.code for violation in found]
+    assert ["VERSION", "MATURITY_DATE", "CREATED_AT", "SIDE", "NOTIONAL"] == [violation.code for violation in found]
     assert "version: 'x' is not a whole number from 1 to 2147483647 in plain digits" == found[0].detail
 
 
-def test_a_field_without_a_rule_has_the_code_of_what_cannot_be_decoded():
-    assert Code.UNDECODABLE == fields.code_of("side")
+def test_every_field_has_a_code_of_its_own():
+    assert list(Trade._fields) == [fields.code_of(field).lower() for field in Trade._fields]
 
 
 def test_a_long_value_is_cut_in_a_message():

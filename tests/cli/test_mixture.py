@@ -28,10 +28,10 @@ def test_shares_are_kept_to_the_record():
 
 
 def test_every_kind_of_bad_record_comes_in_turn():
-    kinds = [item.kind for item in islice(mixture(1, encode, bad=1.0), 22)]
+    kinds = [item.kind for item in islice(mixture(1, encode, bad=1.0), 30)]
 
-    assert 11 == len(set(kinds[:11]))
-    assert kinds[:11] == kinds[11:]
+    assert 15 == len(set(kinds[:15]))
+    assert kinds[:15] == kinds[15:]
 
 
 def test_a_trade_sent_again_is_one_sent_before():

@@ -24,7 +24,8 @@ HEADER = ",".join(Trade._fields)
 
 
 def row(trade) -> str:
-    return ",".join((*map(str, trade[:4]), trade.maturity_date.isoformat(), trade.created_at.isoformat()))
+    dates = (trade.maturity_date.isoformat(), trade.created_at.isoformat())
+    return ",".join((*map(str, trade[:4]), *dates, *("" if value is None else str(value) for value in trade[6:])))
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_the_summary_counts_refusals_by_code(ready):
     done = door("sink", "--until-end", env=ready)
 
     assert 0 == done.code, done.err
-    assert re.match("91 stored, 0 replayed, 9 refused: UNDECODABLE 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
+    assert re.match("91 stored, 0 replayed, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
 
 
 def test_it_begins_where_it_is_told(filled):

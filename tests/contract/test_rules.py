@@ -2,13 +2,14 @@
 
 import doctest
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 
 import pytest
 
 from tradepipe.contract import rules
 from tradepipe.contract.refusal import Code
 from tradepipe.contract.rules import MAX_VERSION, violations
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import Side, Trade
 
 TRADE = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
 
@@ -95,12 +96,75 @@ def test_created_at_is_an_instant_of_the_years_1_to_9999(value):
     assert [Code.CREATED_AT] == codes(created_at=value, maturity_date=date(1, 1, 1))
 
 
+@pytest.mark.parametrize("notional", ["0.0001", "1.5", "1.50000000", "1E+3", "99999999999999.9999"])
+def test_a_notional_is_above_zero_and_has_four_places_at_most(notional):
+    """Zeros behind them do not count: a rule is one of the value."""
+    assert [] == codes(notional=Decimal(notional), currency="EUR")
+
+
+@pytest.mark.parametrize(
+    "notional",
+    [
+        *map(Decimal, ("0", "-0", "-1", "0.00001", "1.00001", "100000000000000", "1E+999999", "1E-999999")),
+        *map(Decimal, ("NaN", "sNaN", "Infinity", "-Infinity")),
+        1,
+        1.5,
+        "1.5",
+        True,
+    ],
+    ids=repr,
+)
+def test_anything_else_is_no_notional(notional):
+    assert [Code.NOTIONAL] == codes(notional=notional, currency="EUR")
+
+
+def test_notional_and_currency_are_given_both_or_neither():
+    assert [] == codes(notional=None, currency=None)
+    assert [Code.NOTIONAL] == codes(notional=Decimal(1), currency=None)
+    assert [Code.NOTIONAL] == codes(notional=None, currency="EUR")
+
+
+@pytest.mark.parametrize(
+    "currency", ["", "EU", "EURO", "eur", "EU1", "EUR\n", "ÄÖÜ", "EUR\x00", b"EUR", 978], ids=ascii
+)
+def test_a_currency_is_three_capital_letters(currency):
+    assert [Code.CURRENCY] == codes(notional=Decimal(1), currency=currency)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_no_side_is_against_the_rules(side):
+    assert [] == codes(side=side)
+
+
 def test_all_that_is_wrong_is_told_in_the_order_of_the_fields():
-    wrong = Trade("", 0, "", "", date(1999, 1, 1), datetime(2025, 6, 1, tzinfo=UTC))
+    wrong = Trade("", 0, "", "", date(1999, 1, 1), datetime(2025, 6, 1, tzinfo=UTC), notional=Decimal(0), currency="")
 
     told = [violation.code for violation in violations(wrong)]
 
-    assert ["TRADE_ID", "VERSION", "COUNTERPARTY_ID", "BOOK_ID", "MATURITY_DATE"] == told
+    assert ["TRADE_ID", "VERSION", "COUNTERPARTY_ID", "BOOK_ID", "MATURITY_DATE", "NOTIONAL", "CURRENCY"] == told
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"notional": Decimal("-1.5"), "currency": "EUR"},
+            "notional is -1.5, which is not above 0 with at most 14 digits",
+        ),
+        ({"notional": Decimal(1)}, "notional is 1, without a currency: give both or neither"),
+        ({"currency": "EUR"}, "notional is None, though the currency is 'EUR': give both or neither"),
+        ({"notional": 1.5, "currency": "EUR"}, "notional is 1.5, which is not a Decimal"),
+        (
+            {"notional": Decimal(1), "currency": "eur"},
+            "currency is 'eur', which is not three ASCII letters from A to Z",
+        ),
+    ],
+    ids=["sign", "no currency", "no notional", "float", "small letters"],
+)
+def test_what_is_wrong_with_an_amount_is_told(changed, told):
+    (violation,) = violations(TRADE._replace(**changed))
+
+    assert violation.detail.startswith(told)
 
 
 def test_a_detail_names_field_and_value_but_never_a_whole_megabyte():

@@ -7,16 +7,18 @@ import subprocess
 import sys
 import threading
 import uuid
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
+import psycopg2
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, text
 
 from tradepipe.errors import DatabaseAway, Misconfigured
 from tradepipe.postgres import migrate
@@ -62,6 +64,13 @@ def run(database: str, *statements: str) -> None:
 def definitions(database: str) -> set[tuple[str, str, str]]:
     with connect(database) as connection:
         return {tuple(row) for row in connection.execute(DEFINITIONS)}
+
+
+def psycopg2_scalar(database: str, query: str) -> object:
+    """The one value of a query over a connection that SQLAlchemy does not see."""
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchone()[0]
 
 
 def tables(database: str) -> set[str]:
@@ -147,6 +156,79 @@ def test_down_and_up_again_leaves_the_same(migrated):
     assert {"tradepipe_revision"} == tables(migrated)
     assert Migration(None, head()) == migrate.upgrade(migrated)
     assert before == definitions(migrated)
+
+
+@pytest.fixture
+def before(request, database):
+    """A database at the revision before the one a test is about, with a trade in it."""
+    revision = request.param
+    migrate.upgrade(database)
+    migrate.downgrade(database, revisions()[revisions().index(revision) - 1])
+    run(
+        database,
+        "INSERT INTO trades VALUES ('T1', 1, 'CP-1', 'B1', '2030-01-01', '2025-06-01Z', 'trades', 0, 0, 1)",
+        "DROP ROLE IF EXISTS tradepipe_test_reader",
+        "CREATE ROLE tradepipe_test_reader",
+        "GRANT SELECT ON current_trades TO tradepipe_test_reader",
+    )
+    yield database
+    run(database, "DROP OWNED BY tradepipe_test_reader", "DROP ROLE tradepipe_test_reader")
+
+
+V2 = "0002_pre_add_notional"
+
+
+@pytest.mark.parametrize("before", [V2], indirect=True)
+def test_trades_of_earlier_have_an_unknown_side_and_no_amount(before):
+    migrate.upgrade(before)
+
+    with connect(before) as connection:
+        found = connection.execute(text("SELECT trade_id, side, notional, currency FROM current_trades")).all()
+    assert [("T1", "UNKNOWN", None, None)] == found
+
+
+@pytest.mark.parametrize("before", [V2], indirect=True)
+def test_who_may_read_the_view_may_read_it_afterwards(before):
+    migrate.upgrade(before)
+
+    with connect(before) as connection:
+        assert connection.scalar(
+            text("SELECT has_table_privilege('tradepipe_test_reader', 'current_trades', 'SELECT')")
+        )
+
+
+@pytest.mark.parametrize("before", [V2], indirect=True)
+def test_an_upgrade_that_was_cut_off_is_taken_up_again(before):
+    """Its first part is committed before the CHECKs are validated; the version table does not tell of it."""
+    migrate.upgrade(before)
+    whole = definitions(before)
+    run(
+        before,
+        f"UPDATE tradepipe_revision SET version_num = '{revisions()[revisions().index(V2) - 1]}'",
+        'ALTER TABLE trades DROP CONSTRAINT "CURRENCY", ADD CONSTRAINT "CURRENCY" CHECK (true) NOT VALID',
+    )
+
+    migrate.upgrade(before)
+
+    assert whole == definitions(before)
+
+
+@pytest.mark.parametrize("before", [V2], indirect=True)
+def test_sinks_go_on_writing_while_the_checks_are_validated(before):
+    """The lock that lets nobody write is given back before the whole table is read."""
+    seen = []
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def note(connection, _cursor, statement, *_rest):
+        if "VALIDATE" in statement:
+            held = "SELECT count(*) FROM pg_locks WHERE relation = 'trades'::regclass AND mode = 'AccessExclusiveLock'"
+            seen.append(psycopg2_scalar(before, held))
+
+    try:
+        migrate.upgrade(before)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [0, 0] == seen
 
 
 def test_two_that_upgrade_at_once_do_not_race(database):

@@ -1,6 +1,7 @@
 """Trades on their way into the staging table, as binary COPY."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -9,13 +10,14 @@ from sqlalchemy import select
 
 from tests.postgres import batches
 from tests.postgres.batches import connected, count, log, record, trade
+from tradepipe.contract.amount import DIGITS, scaled
 from tradepipe.contract.rules import MAX_VERSION
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import Side, Trade
 from tradepipe.postgres import migrate, staging
-from tradepipe.postgres.staging import COPIED, NUMBERS, STAGING, TEXTS, Accepted
+from tradepipe.postgres.staging import COPIED, PACKED, STAGING, Accepted
 from tradepipe.postgres.tables import TRADES
 
-COLUMNS = {*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id"}
+READ = (*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id")
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +34,14 @@ def staged(connection, *rows):
     """What the staging table holds after a COPY, read back."""
     with connection.begin() as transaction:
         staging.fill(connection, enumerate(rows))
-        columns = [STAGING.columns[name] for name in COPIED]
+        columns = [STAGING.columns[name] for name in READ]
         found = connection.execute(select(*columns).order_by(STAGING.columns.ordinal)).all()
         transaction.rollback()
     return [
         Accepted(
-            (row.source_topic, row.source_partition, row.source_offset), Trade(*row[: len(Trade._fields)]), row[-1]
+            (row.source_topic, row.source_partition, row.source_offset),
+            Trade(*row[: len(Trade._fields)]),
+            row.schema_id,
         )
         for row in found
     ]
@@ -49,9 +53,9 @@ def expected(accepted):
 
 def test_no_column_of_trades_is_forgotten():
     """A field that is new must be packed too; PostgreSQL itself gives `stored_at` alone."""
-    given = {*TEXTS, *NUMBERS} - {"ordinal"}
+    given = {*PACKED} - {"ordinal"}
 
-    assert COLUMNS == given == set(COPIED) == {*TRADES.columns.keys()} - {"stored_at"}
+    assert {*READ} == given == set(COPIED) == {*TRADES.columns.keys()} - {"stored_at"}
     assert {"ordinal", *COPIED} == set(STAGING.columns.keys())
 
 
@@ -65,6 +69,12 @@ EXTREMES = {
     "the longest identifiers": trade("T" * 64, counterparty_id="C" * 64, book_id="B" * 64),
     "the largest version": trade(version=MAX_VERSION),
     "a leap day": trade(maturity_date=date(2028, 2, 29)),
+    "an amount": trade(side=Side.BUY, notional=Decimal("1250000.5"), currency="EUR"),
+    "the largest amount": trade(side=Side.SELL, notional=Decimal("99999999999999.9999"), currency="EUR"),
+    "the smallest amount": trade(notional=Decimal("0.0001"), currency="EUR"),
+    "an amount below zero": trade(notional=Decimal("-1234567890.0100"), currency="EUR"),
+    "no amount": trade(notional=Decimal(0), currency="EUR"),
+    "an amount and no currency": trade(notional=Decimal(10_000)),
 }
 
 
@@ -83,6 +93,9 @@ TRADES_OF_ANY_KIND = st.builds(
     book_id=st.sampled_from(["", "\\.", "B"]),
     maturity_date=st.dates(),
     created_at=st.datetimes(timezones=st.just(UTC)),
+    side=st.sampled_from(Side),
+    notional=st.none() | st.integers(1 - 10**DIGITS, 10**DIGITS - 1).map(scaled),
+    currency=st.none() | st.sampled_from(["EUR", "", "\\N", "é"]),
 )
 
 
@@ -93,6 +106,11 @@ def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset)
     rows = [Accepted(record(offset), each, 1) for each in trades]
 
     assert [expected(row) for row in rows] == staged(connection, *rows)
+
+
+def test_an_amount_is_never_rounded(connection):
+    with pytest.raises(ValueError, match=r"1\.00001 is no decimal"):
+        staged(connection, Accepted(record(0), trade(notional=Decimal("1.00001"), currency="EUR"), 1))
 
 
 def test_nothing_can_be_copied_too(connection):

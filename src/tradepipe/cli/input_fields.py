@@ -3,16 +3,18 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Final, NamedTuple
 
 from tradepipe.contract.refusal import Code, Violation
 from tradepipe.contract.rules import MAX_VERSION
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import Side, Trade
 
 SHOWN: Final = 60
 """Characters of a value that a message shows."""
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
+_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT: Final = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[T ](?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})"
@@ -92,6 +94,38 @@ def instant(value: str) -> datetime:
         raise ValueError(f"{shown(value)} is no instant: {error}") from None
 
 
+def side(value: str) -> Side:
+    """
+    A side, as its name in capital letters.
+
+    >>> side("BUY")
+    <Side.BUY: 'BUY'>
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return Side(value)
+    except ValueError:
+        raise ValueError(f"{shown(value)} is not one of {', '.join(Side)}") from None
+
+
+def decimal(value: str) -> Decimal:
+    """
+    A decimal number in plain digits, to its last place.
+
+    >>> decimal("1250000.50")
+    Decimal('1250000.50')
+
+    Raises:
+        ValueError: it has a blank, a plus, an exponent, leading zeros, a comma, or more than 19 digits before the
+            point or 18 behind it.
+    """
+    if not _DECIMAL.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not a decimal number in plain digits, such as 1250000.50")
+    return Decimal(value)
+
+
 def json_text(value: object) -> str:
     """A JSON string; a number is none, however it looks."""
     if not isinstance(value, str):
@@ -106,6 +140,15 @@ def json_whole_number(value: object) -> int:
     return value
 
 
+def json_decimal(value: object) -> Decimal:
+    """A JSON number to its last place, or a string of plain digits: many write one, lest a float be made of it."""
+    if isinstance(value, str):
+        return decimal(value)
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
+        raise ValueError(f"{json_shown(value)} is not a number")
+    return Decimal(value)
+
+
 def _string(read: Callable[[str], object]) -> Callable[[object], object]:
     return lambda value: read(json_text(value))
 
@@ -117,8 +160,24 @@ FIELDS: Final[Mapping[str, Field]] = {
     "book_id": Field(text, json_text),
     "maturity_date": Field(calendar_date, _string(calendar_date)),
     "created_at": Field(instant, _string(instant)),
+    "side": Field(side, _string(side)),
+    "notional": Field(decimal, json_decimal),
+    "currency": Field(text, json_text),
 }
 """Every field of a trade, in its order; a test holds it to `Trade`."""
+
+OPTIONAL: Final[Mapping[str, object]] = Trade._field_defaults
+"""The fields a file may lack or leave empty, with what they are then."""
+
+
+def from_text(field: str, value: str) -> object:
+    """A field of a cell of CSV: an empty one is the default of a field that has one."""
+    return FIELDS[field].from_text(value) if value or field not in OPTIONAL else OPTIONAL[field]
+
+
+def from_json(field: str, value: object) -> object:
+    """A field of a JSON value: null is the default of a field that has one."""
+    return FIELDS[field].from_json(value) if value is not None or field not in OPTIONAL else OPTIONAL[field]
 
 
 def read(values: Mapping[str, Callable[[], object]]) -> Trade | tuple[Violation, ...]:

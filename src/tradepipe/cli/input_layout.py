@@ -1,11 +1,12 @@
 """Where in a file a trade's fields stand: by their own names, or as the options say."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, Literal
 
 import typer
 
-from tradepipe.cli.input_fields import FIELDS, shown
+from tradepipe.cli.input_fields import FIELDS, OPTIONAL, from_text, shown
 from tradepipe.cli.options import pairs
 
 Form = Literal["csv", "jsonl"]
@@ -37,6 +38,8 @@ class Layout:
     """
     The header of each field, and the value of each field that the file lacks.
 
+    A field that is optional, and not named by an option, may be lacking too.
+
     Args:
         columns: FIELD=HEADER of the fields whose headers differ.
 
@@ -56,6 +59,7 @@ class Layout:
                 f"{both[0]} has a --column and a --default: the file has it or lacks it", param_hint="'--default'"
             )
         self.headers = {field: given.get(field, field) for field in FIELDS if field not in self.defaults}
+        self._needed = [field for field in self.headers if field in given or field not in OPTIONAL]
 
     def require(self, name: str, headers: Sequence[str], what: str = "headers") -> None:
         """
@@ -64,7 +68,7 @@ class Layout:
         Raises:
             BadParameter: a column is missing or there twice, or one is there that `--default` says is not.
         """
-        if missing := {field: header for field, header in self.headers.items() if header not in headers}:
+        if missing := {field: self.headers[field] for field in self._needed if self.headers[field] not in headers}:
             raise _missing(name, missing, headers, what)
         for field, header in self.headers.items():
             if headers.count(header) > 1:
@@ -79,6 +83,12 @@ class Layout:
                 param_hint="'--default'",
             )
 
+    def lacked(self, field: str) -> Callable[[], object]:
+        """What gives the value of a field that a record lacks, or says that it must not."""
+        if field in self.defaults:
+            return self.defaults[field]
+        return partial(_is_missing, field, self.headers[field])
+
     def ignored(self, headers: Iterable[str]) -> list[str]:
         """The headers that no field has."""
         used = set(self.headers.values())
@@ -89,6 +99,13 @@ def listed(names: Sequence[str]) -> str:
     """Names for a message: not more than a reader would read."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(shown(name) for name in names[:_LISTED]) + more
+
+
+def _is_missing(field: str, header: str) -> object:
+    if field in OPTIONAL:
+        return OPTIONAL[field]
+    key = "" if field == header else f"the key {shown(header)} "
+    raise ValueError(f"{key}is missing; if the whole file lacks it, give --default {field}=VALUE")
 
 
 def _missing(name: str, missing: dict[str, str], headers: Sequence[str], what: str) -> typer.BadParameter:
@@ -117,7 +134,7 @@ def _by_field(texts: Sequence[str], option: str, value: str) -> dict[str, str]:
 
 def _default(field: str, value: str) -> Callable[[], object]:
     try:
-        parsed = FIELDS[field].from_text(value)
+        parsed = from_text(field, value)
     except ValueError as error:
         raise typer.BadParameter(f"{field}: {error}", param_hint="'--default'") from None
     return lambda: parsed

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from tradepipe.cli.input_fields import FIELDS
+from tradepipe.cli.input_fields import FIELDS, OPTIONAL
 
 FILE: Final = "A file of trades"
 """The heading in `--help`."""
@@ -17,7 +17,8 @@ Input = Annotated[
         envvar="TRADEPIPE_INPUT",
         metavar="FILE|-",
         help="Send the trades of a file instead of made-up ones: CSV with headers or JSON lines, also packed by gzip; "
-        f"- reads stdin. Headers and keys are {', '.join(FIELDS)}.",
+        f"- reads stdin. Headers and keys are {', '.join(FIELDS)}; "
+        f"{', '.join(OPTIONAL)} may be missing or empty.",
         show_default=False,
         rich_help_panel=FILE,
     ),

@@ -5,10 +5,11 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from tradepipe.cli.input_fields import FIELDS, read, shown
+from tradepipe.cli.input_fields import FIELDS, from_json, from_text, read, shown
 from tradepipe.cli.input_layout import Form, Layout, listed
 from tradepipe.cli.input_source import BadInput, Source
 from tradepipe.contract.refusal import Code, Violation
@@ -97,7 +98,7 @@ def _csv(source: Source, layout: Layout) -> Iterator[Record]:
     headers = _headers(source, rows, taken)
     layout.require(source.name, headers)
     _warn_of(layout.ignored(headers), source.name, "columns")
-    columns = {field: headers.index(header) for field, header in layout.headers.items()}
+    columns = {field: headers.index(header) for field, header in layout.headers.items() if header in headers}
     while True:
         taken.begin()
         try:
@@ -133,9 +134,8 @@ def _broken(source: Source, taken: _Taken, error: csv.Error) -> Record:
 def _row(layout: Layout, columns: dict[str, int], width: int, row: list[str]) -> Trade | tuple[Violation, ...]:
     if len(row) != width:
         return (Violation(Code.UNDECODABLE, f"the record has {_cells(len(row))}, the headers are {width}"),)
-    return read(
-        {field: layout.defaults.get(field) or partial(FIELDS[field].from_text, row[columns[field]]) for field in FIELDS}
-    )
+    values = {field: partial(from_text, field, row[column]) for field, column in columns.items()}
+    return read({field: values.get(field) or layout.lacked(field) for field in FIELDS})
 
 
 def _cells(number: int) -> str:
@@ -165,7 +165,7 @@ def _object(line: str) -> dict[str, object]:
         ValueError: there is none, or something that JSON has no word for, or a key is there twice.
     """
     try:
-        found = json.loads(line, object_pairs_hook=_unique, parse_constant=_no_constant)
+        found = json.loads(line, object_pairs_hook=_unique, parse_float=_exact, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise ValueError(f"the line is no JSON: {error.msg} at character {error.colno}") from None
     except RecursionError:
@@ -183,6 +183,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
         raise ValueError(f"the key {shown(twice)} is there twice")
     return found
+
+
+def _exact(number: str) -> Decimal:
+    """A JSON number with a point or an exponent, to its last place."""
+    try:
+        return Decimal(number)
+    except ArithmeticError:
+        raise ValueError(f"the number {shown(number)} has an exponent that nobody can hold") from None
 
 
 def _no_constant(name: str) -> None:
@@ -209,18 +217,13 @@ def _told_keys(source: Source, layout: Layout, found: dict[str, object], known: 
 def _values(layout: Layout, found: dict[str, object]) -> Trade | tuple[Violation, ...]:
     values: dict[str, Callable[[], object]] = {}
     for field in FIELDS:
-        if field in layout.defaults:
-            values[field] = partial(_is_there, field) if field in found else layout.defaults[field]
-        elif (header := layout.headers[field]) in found:
-            values[field] = partial(FIELDS[field].from_json, found[header])
+        if field in layout.defaults and field in found:
+            values[field] = partial(_is_there, field)
+        elif (header := layout.headers.get(field)) in found:
+            values[field] = partial(from_json, field, found[header])
         else:
-            values[field] = partial(_is_missing, field, header)
+            values[field] = layout.lacked(field)
     return read(values)
-
-
-def _is_missing(field: str, header: str) -> object:
-    key = "" if field == header else f"the key {shown(header)} "
-    raise ValueError(f"{key}is missing; if the whole file lacks it, give --default {field}=VALUE")
 
 
 def _is_there(field: str) -> object:

@@ -10,15 +10,18 @@ today's default.
 import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
 from tradepipe.contract.history import PACKAGE, versions
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import Side, Trade
 
 _FROM_JSON: Final[Mapping[str, Callable[[str], Any]]] = {
     "maturity_date": date.fromisoformat,
     "created_at": datetime.fromisoformat,
+    "side": Side,
+    "notional": Decimal,
 }
 """The fields whose values are not JSON's own."""
 

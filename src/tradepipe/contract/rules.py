@@ -2,8 +2,10 @@
 
 import re
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Final
 
+from tradepipe.contract.amount import DIGITS, PLACES, exact
 from tradepipe.contract.refusal import Code, Violation
 from tradepipe.contract.trade import Trade
 
@@ -14,6 +16,7 @@ MAX_VERSION: Final = 2**31 - 1
 """Avro's int and PostgreSQL's integer end here."""
 
 _is_identifier = re.compile(IDENTIFIER).fullmatch
+_is_currency = re.compile(r"[A-Z]{3}").fullmatch
 
 
 def violations(trade: Trade) -> tuple[Violation, ...]:
@@ -36,6 +39,9 @@ def violations(trade: Trade) -> tuple[Violation, ...]:
     _check_identifier(found, Code.BOOK_ID, "book_id", trade.book_id)
     created_on = _check_created_at(found, trade.created_at)
     _check_maturity_date(found, trade.maturity_date, created_on)
+    if trade.notional is not None or trade.currency is not None:
+        _check_notional(found, trade.notional, trade.currency)
+        _check_currency(found, trade.currency)
     return tuple(found)
 
 
@@ -80,7 +86,39 @@ def _check_maturity_date(found: list[Violation], value: object, created_on: date
     found.append(Violation(Code.MATURITY_DATE, f"maturity_date is {_shown(value)}, which {problem}"))
 
 
+def _check_notional(found: list[Violation], value: object, currency: object) -> None:
+    if value is None:
+        problem = f"though the currency is {_shown(currency)}: give both or neither"
+    elif type(value) is not Decimal:
+        problem = "which is not a Decimal"
+    elif not _is_positive(value):
+        problem = f"which is not above 0 with at most {DIGITS - PLACES} digits before the point and {PLACES} behind it"
+    elif currency is None:
+        problem = "without a currency: give both or neither"
+    else:
+        return
+    found.append(Violation(Code.NOTIONAL, f"notional is {_shown(value)}, {problem}"))
+
+
+def _is_positive(amount: Decimal) -> bool:
+    """Whether it is an amount, and above zero; zeros behind the fourth place are none in the value, and so allowed."""
+    try:
+        return exact(amount) > 0
+    except ValueError:
+        return False
+
+
+def _check_currency(found: list[Violation], value: object) -> None:
+    if value is not None and (type(value) is not str or not _is_currency(value)):
+        found.append(
+            Violation(Code.CURRENCY, f"currency is {_shown(value)}, which is not three ASCII letters from A to Z")
+        )
+
+
 def _shown(value: object) -> str:
     """A value as a detail shows it: a record of a megabyte must not make a detail of a megabyte."""
-    text = value.isoformat() if isinstance(value, (date, datetime)) else repr(value)
+    if isinstance(value, Decimal):
+        text = str(value)
+    else:
+        text = value.isoformat() if isinstance(value, (date, datetime)) else repr(value)
     return text if len(text) <= 100 else f"{text[:100]}… ({len(text)} characters)"

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import count, cycle
 from random import Random
 from typing import Final, NamedTuple
 
+from tradepipe.contract.amount import scaled
 from tradepipe.contract.refusal import Code
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import ORDERED_BY, Side, Trade
 
 BEGIN: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
 """When the first trade is made; samples know no clock."""
@@ -17,6 +19,8 @@ UNKNOWN_SCHEMA_ID: Final = 2_147_483_647
 
 _OPEN_TRADES: Final = 40
 _NEW_TRADE: Final = 0.4
+_WITH_AMOUNT: Final = 0.8
+_CURRENCIES: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
 _YEAR_10000: Final = 253_402_300_800_000_000
 """Microseconds from 1970 to where Python's datetimes end."""
 
@@ -26,6 +30,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def trades(seed: int) -> Iterator[Trade]:
     """
     Valid trades, several versions of most, each trade's versions in ascending order.
+
+    Some say nothing of side and amount, as all did before these fields were.
 
     No two have one KEY, not even those of different seeds: the seed is part of
     the id, but for seed 0, whose ids are short.
@@ -55,25 +61,30 @@ def _ids(letter: str, seed: int, first: int) -> Iterator[str]:
 
 
 def _first(random: Random, trade_id: str, made_at: datetime) -> Trade:
-    return Trade(
-        trade_id,
-        1,
-        f"CP-{random.randrange(1, 21)}",
-        f"B{random.randrange(1, 6)}",
-        _maturity_date(random, made_at),
-        made_at,
-    )
+    counterparty_id, book_id = f"CP-{random.randrange(1, 21)}", f"B{random.randrange(1, 6)}"
+    trade = Trade(trade_id, 1, counterparty_id, book_id, _maturity_date(random, made_at), made_at)
+    if random.random() >= _WITH_AMOUNT:
+        return trade
+    side, currency = random.choice((Side.BUY, Side.SELL)), random.choice(_CURRENCIES)
+    return trade._replace(side=side, notional=_notional(random), currency=currency)
 
 
 def _amended(random: Random, trade: Trade, made_at: datetime) -> Trade:
-    """The next version: the maturity date moves, and now and then the book."""
+    """The next version: the maturity date moves, and now and then the book or the notional."""
     book_id = f"B{random.randrange(1, 6)}" if random.random() < 0.2 else trade.book_id
+    has_new = trade.notional is not None and random.random() < 0.2
     return trade._replace(
         version=trade.version + 1,
         book_id=book_id,
         maturity_date=_maturity_date(random, made_at),
         created_at=made_at,
+        notional=_notional(random) if has_new else trade.notional,
     )
+
+
+def _notional(random: Random) -> Decimal:
+    """A hundredth to ten billion, small ones as often as large ones."""
+    return scaled(100 * random.randrange(1, 10 ** random.randrange(4, 13)))
 
 
 def _maturity_date(random: Random, made_at: datetime) -> date:
@@ -103,38 +114,43 @@ def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadReco
     """
     ids = _ids("X", seed, 1)
     for trade, kind in zip(trades(seed), cycle(_BREAKS), strict=False):
-        broken, value = _BREAKS[kind](trade._replace(trade_id=next(ids)), encode)
-        yield BadRecord(kind, broken.trade_id.encode(), value)
+        yield BadRecord(kind, *_BREAKS[kind](trade._replace(trade_id=next(ids)), encode))
 
 
-_Broken = tuple[Trade, bytes | None]
+_Broken = tuple[bytes, bytes | None]
+"""A Kafka key and a value."""
+
 _Break = Callable[[Trade, Callable[[Trade], bytes]], _Broken]
 
 
-def _field(field: str, value: object) -> _Break:
-    """A rule broken by one value."""
+def _fields(**values: object) -> _Break:
+    """A rule broken by the values of some fields."""
 
     def broken(trade: Trade, encode: Callable[[Trade], bytes]) -> _Broken:
-        trade = trade._replace(**{field: value})  # type: ignore[arg-type]  # the table below pairs them rightly
-        return trade, encode(trade)
+        trade = trade._replace(**values)  # type: ignore[arg-type]  # the table below pairs them rightly
+        return _key(trade), encode(trade)
 
     return broken
 
 
 def _matured(trade: Trade, encode: Callable[[Trade], bytes]) -> _Broken:
     trade = trade._replace(maturity_date=trade.created_at.date() - timedelta(days=1))
-    return trade, encode(trade)
+    return _key(trade), encode(trade)
 
 
 def _too_late(trade: Trade, encode: Callable[[Trade], bytes]) -> _Broken:
     """No datetime lies beyond year 9999, so the instant is exchanged in the encoded value."""
     micros = (trade.created_at - _EPOCH) // timedelta(microseconds=1)
-    return trade, encode(trade).replace(_long(micros), _long(_YEAR_10000), 1)
+    return _key(trade), encode(trade).replace(_long(micros), _long(_YEAR_10000), 1)
+
+
+def _key(trade: Trade) -> bytes:
+    return str(getattr(trade, ORDERED_BY)).encode()
 
 
 def _bytes(change: Callable[[bytes], bytes | None]) -> _Break:
     """A framed value that is changed after it was encoded."""
-    return lambda trade, encode: (trade, change(encode(trade)))
+    return lambda trade, encode: (_key(trade), change(encode(trade)))
 
 
 def _long(number: int) -> bytes:
@@ -148,17 +164,21 @@ def _long(number: int) -> bytes:
 
 
 _BREAKS: Final[dict[str, _Break]] = {
-    "trade id with a space": _field("trade_id", "T 1"),
-    "version zero": _field("version", 0),
-    "empty counterparty id": _field("counterparty_id", ""),
-    "book id of 65 characters": _field("book_id", "B" * 65),
+    "trade id with a space": _fields(trade_id="T 1"),
+    "version zero": _fields(version=0),
+    "empty counterparty id": _fields(counterparty_id=""),
+    "book id of 65 characters": _fields(book_id="B" * 65),
     "matured before it was made": _matured,
     "made in year 10000": _too_late,
+    "notional zero": _fields(notional=Decimal(0), currency="EUR"),
+    "notional without currency": _fields(notional=Decimal(1_000), currency=None),
+    "currency in small letters": _fields(notional=Decimal(1_000), currency="eur"),
     "truncated": _bytes(lambda value: value[:-3]),
     "trailing bytes": _bytes(lambda value: value + b"\x00\x00"),
     "wrong magic byte": _bytes(lambda value: b"\x01" + value[1:]),
     "unknown schema id": _bytes(lambda value: b"\x00" + UNKNOWN_SCHEMA_ID.to_bytes(4, "big") + value[5:]),
     "empty": _bytes(lambda value: None),
+    "key of another trade": lambda trade, encode: (b"T-OTHER", encode(trade)),
 }
 
 _CODES: Final = {
@@ -168,9 +188,13 @@ _CODES: Final = {
     "book id of 65 characters": Code.BOOK_ID,
     "matured before it was made": Code.MATURITY_DATE,
     "made in year 10000": Code.CREATED_AT,
+    "notional zero": Code.NOTIONAL,
+    "notional without currency": Code.NOTIONAL,
+    "currency in small letters": Code.CURRENCY,
     "truncated": Code.UNDECODABLE,
     "trailing bytes": Code.UNDECODABLE,
     "wrong magic byte": Code.FRAMING,
     "unknown schema id": Code.UNKNOWN_SCHEMA,
     "empty": Code.EMPTY,
+    "key of another trade": Code.RECORD_KEY,
 }

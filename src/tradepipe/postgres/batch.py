@@ -327,7 +327,7 @@ def _refused_by_database(accepted: Accepted, error: DBAPIError | psycopg2.Error)
 
 
 def _shown(value: object) -> str:
-    return str(value) if not isinstance(value, str) else repr(value)
+    return repr(str(value)) if isinstance(value, str) else str(value)
 
 
 _staged, _stored = STAGING.columns, TRADES.columns

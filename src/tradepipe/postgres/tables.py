@@ -6,7 +6,9 @@ to. A CHECK bears the exact name of the code it stands for (`"TRADE_ID"`), so a
 violated constraint names its code: see `code_of_constraint`.
 """
 
+from collections.abc import Iterable
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     PrimaryKeyConstraint,
     Select,
     Table,
@@ -33,9 +36,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from tradepipe.contract.amount import DIGITS, LIMIT, PLACES
 from tradepipe.contract.refusal import Code
 from tradepipe.contract.rules import IDENTIFIER
-from tradepipe.contract.trade import KEY, Trade
+from tradepipe.contract.trade import KEY, Side, Trade
 
 METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 """All of tradepipe's tables."""
@@ -48,6 +52,9 @@ _COLUMN_TYPES: Final[dict[object, TypeEngine[Any]]] = {
     int: Integer(),
     date: Date(),
     datetime: DateTime(timezone=True),
+    Side: ORDERED_TEXT,
+    Decimal | None: Numeric(DIGITS, PLACES),
+    str | None: ORDERED_TEXT,
 }
 
 _CHARACTER: Final = IDENTIFIER.removesuffix("{1,64}")
@@ -70,12 +77,35 @@ _RULES: Final = {
         "maturity_date <= DATE '9999-12-31' AND maturity_date >= DATE '0001-01-01'"
         " AND maturity_date >= (created_at AT TIME ZONE 'UTC')::date"
     ),
+    # A CHECK holds where it is NULL, so what may be NULL is asked first. NaN is above all numbers.
+    Code.NOTIONAL: (
+        f"(notional IS NULL) = (currency IS NULL) AND (notional IS NULL OR notional > 0 AND notional < {LIMIT})"
+    ),
+    Code.CURRENCY: "currency ~ '^[A-Z]{3}$'",
 }
 
+ADDED: Final = tuple(Trade._field_defaults)
+"""
+The fields that later revisions added: those with a default.
 
-def _fields() -> list[Column[Any]]:
-    """A column for each field of a trade, in the order of the fields."""
-    return [Column(field, _COLUMN_TYPES[kind], nullable=False) for field, kind in Trade.__annotations__.items()]
+Compatible versions of the schema only add fields with defaults, and PostgreSQL
+only adds columns behind the last one.
+"""
+
+
+def _columns_of(fields: Iterable[str]) -> list[Column[Any]]:
+    """A column for each field, which may be NULL where the field may be None."""
+    return [_column_of(field, Trade.__annotations__[field]) for field in fields]
+
+
+def _column_of(field: str, kind: Any) -> Column[Any]:
+    default = Trade._field_defaults.get(field)
+    return Column(
+        field,
+        _COLUMN_TYPES[kind],
+        nullable=isinstance(None, kind),
+        server_default=None if default is None else text(f"'{default}'"),
+    )
 
 
 def _checks() -> list[CheckConstraint]:
@@ -86,12 +116,13 @@ def _checks() -> list[CheckConstraint]:
 TRADES: Final = Table(
     "trades",
     METADATA,
-    *_fields(),
+    *_columns_of(field for field in Trade._fields if field not in ADDED),
     Column("source_topic", ORDERED_TEXT, nullable=False),
     Column("source_partition", Integer, nullable=False),
     Column("source_offset", BigInteger, nullable=False),
     Column("schema_id", Integer, nullable=False),
     Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    *_columns_of(ADDED),
     PrimaryKeyConstraint(*KEY),
     *_checks(),
 )
@@ -140,12 +171,16 @@ def current_trades() -> Select[Any]:
     What the view `current_trades` shows: of each trade its newest version, and whether it has expired today.
 
     The order is descending in all of KEY, which is the primary key's index read
-    backwards; any other would sort the whole table.
+    backwards; any other would sort the whole table. What was added to the
+    table stands last here too: a view is replaced, and keeps its grants, only
+    if its columns stay as they were.
     """
     identity = [field for field in KEY if field != "version"]
     today = cast(func.now().op("AT TIME ZONE")(literal_column("'UTC'")), Date)
+    first = [column for column in TRADES.columns if column.name not in ADDED]
+    expired = (TRADES.columns.maturity_date < today).label("expired")
     return (
-        select(*TRADES.columns, (TRADES.columns.maturity_date < today).label("expired"))
+        select(*first, expired, *(TRADES.columns[field] for field in ADDED))
         # distinct() with columns is deprecated in SQLAlchemy 2.1, and what replaces it is not in 2.0.
         .prefix_with(f"DISTINCT ON ({', '.join(identity)})")
         .order_by(*(TRADES.columns[field].desc() for field in (*identity, "version")))
