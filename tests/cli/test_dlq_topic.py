@@ -1,0 +1,139 @@
+"""`python -m tradepipe.dlq` on a dead-letter topic of real Kafka."""
+
+import json
+import signal
+from collections import Counter
+
+import pytest
+
+from tests.cli.doors import door, running
+from tests.eventually import eventually
+from tests.pipeline.deadletters import Post
+from tradepipe.contract.kept import Selection
+from tradepipe.kafka.topics import Topics
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def post(parts, kafka, topic):
+    name = f"{topic}.dlq"
+    parts.create_topic(name)
+    return Post(kafka, topic, name)
+
+
+@pytest.fixture
+def env(addresses, post):
+    """Without a registry and a database: neither is needed."""
+    return {**addresses, "DATABASE_URL": "", "SCHEMA_REGISTRY_URL": "", "TRADEPIPE_DEAD_LETTERS": post.topic}
+
+
+def dlq(*arguments, env):
+    done = door("dlq", *arguments, env=env, timeout=120)
+    assert "Traceback" not in done.err, done.err
+    return done
+
+
+def test_letters_are_listed_shown_counted_and_taken_along(post, env):
+    post.lay([post.refusal(7, headers=(("trace", b"abc"),)), post.refusal(8, "BOOK_ID")])
+    post.lay_bytes(b"junk")
+
+    listed = dlq("ls", env=env)
+    assert f"3 open dead letters in topic {post.topic}" == listed.out.splitlines()[-1]
+    assert {f"{post.source}[0]@7", f"{post.source}[0]@8"} <= set(listed.out.split())
+    assert "(foreign)" in listed.out
+
+    shown = dlq("show", f"{post.source}[0]@7", env=env)
+    assert {"header      trace = abc", "its time    2025-06-15 15:06:40 UTC", "topic id    id-1"} <= {
+        line.strip() for line in shown.out.splitlines()
+    }
+    assert "no registry was named" in shown.out
+
+    foreign = dlq("show", f"{post.topic}[0]@{post.records(post.topic)[0].offset}", env=env)
+    assert 0 == foreign.code
+
+    assert "BOOK_ID       1         0" in dlq("stats", env=env).out
+    exported = [json.loads(line) for line in dlq("export", "--code", "VERSION", env=env).out.splitlines()]
+    assert [(7, [["trace", "YWJj"]], 1_750_000_000_000)] == [
+        (each["offset"], each["headers"], each["timestamp"]) for each in exported
+    ]
+
+
+def test_an_empty_topic_says_so(post, env):
+    assert (0, f"no open dead letters in topic {post.topic}\n") == dlq("ls", env=env)[:2]
+    assert (0, "there is nothing to replay\n") == dlq("replay", env=env)[:2]
+
+
+def test_a_topic_that_is_not_there_is_told(post, env):
+    for command in ("ls", "replay"):
+        done = dlq(command, "--dead-letters", "missing", env=env)
+
+        assert 78 == done.code
+        assert "there is no topic missing" in done.err
+
+
+def test_what_is_selected_goes_back_and_the_rest_stays(post, env):
+    post.lay([post.refusal(7), post.refusal(8, "BOOK_ID")])
+
+    dry = dlq("replay", "--code", "VERSION", "--dry-run", env=env)
+    assert f"1 would be put back into topic {post.source}; nothing was changed\n" == dry.out
+    done = dlq("replay", "--code", "VERSION", env=env)
+
+    assert (0, f"1 put back into topic {post.source}\n") == done[:2]
+    assert "out of order" in done.err
+    assert [b"v7"] == [record.value for record in post.records()]
+    assert [8] == [kept.record.offset for kept in post.kept()]
+
+
+def written(post):
+    """How many records and markers of transactions the source topic has by now."""
+    admin = Topics(post.kafka)
+    return sum(extent.end for extent in admin.extents(post.source, range(4)).values())
+
+
+def killed(post, env, *, after):
+    """Kill a replay as soon as so much more is written."""
+    before = written(post)
+    with running("dlq", "replay", "--code", "VERSION", env=env) as process:
+        eventually(lambda: written(post) >= before + after, within=60, every=0)
+        process.send_signal(signal.SIGKILL)
+
+
+def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
+    post.lay(post.refusal(number, "VERSION" if number % 5 else "BOOK_ID") for number in range(8_000))
+    for after in (1, 700, 1_300):
+        killed(post, env, after=after)
+
+    done = dlq("replay", "--code", "VERSION", env=env)
+
+    assert 0 == done.code, done.err
+    assert "put back" in done.out, "the replays before it were to be killed before they had done all"
+    found = Counter(record.value for record in post.records())
+    assert {b"v%d" % number for number in range(8_000) if number % 5} == set(found)
+    assert {1} == set(found.values())
+    assert [number for number in range(8_000) if number % 5 == 0] == sorted(kept.record.offset for kept in post.kept())
+    assert 8_000 == len(post.kept(Selection(replayed=True)))
+
+
+def test_of_two_at_once_the_first_says_what_happened(post, env):
+    post.lay(post.refusal(number) for number in range(20_000))
+    with running("dlq", "replay", env=env) as first:
+        eventually(lambda: written(post) > 0, within=60, every=0)
+        second = dlq("replay", env=env)
+        ended = first.end()
+
+    assert (0, 75) == (second.code, ended.code)
+    assert "another replay of these dead letters has begun" in ended.err.splitlines()[-1]
+    assert 20_000 == len({record.value for record in post.records()}) == len(post.records())
+
+
+def test_a_signal_ends_it_behind_the_transaction_in_hand(post, env):
+    post.lay(post.refusal(number) for number in range(20_000))
+    with running("dlq", "replay", env=env) as process:
+        eventually(lambda: written(post) > 0, within=60, every=0)
+        process.send_signal(signal.SIGINT)
+        done = process.end()
+
+    assert 0 == done.code, done.err
+    assert f"{len(post.records()):,} put back into topic {post.source}" == done.out.splitlines()[-1]
+    assert 20_000 == len(post.records()) + len(post.kept())
