@@ -65,6 +65,7 @@ def test_another_level_is_found(client, registered):
 
 
 def test_a_level_that_is_not_set_is_found(client, subject):
+    """Apicurio calls it NONE."""
     client.register(subject, text(V1))
 
     assert [("drift-level-unset", subject)] == found(client, subject, history(V1))
@@ -155,6 +156,14 @@ def test_what_is_not_even_json_is_told_as_such():
 def test_a_subject_that_a_vendor_does_not_know_is_one_finding(vendor):
     with registry(Script(NO_SUBJECT[vendor])) as client:
         assert [("drift-subject", "")] == found(client, "s", history(V1))
+
+
+def test_a_level_that_checks_nothing_is_found_unless_it_is_meant():
+    nothing = (200, {"compatibilityLevel": "NONE"})
+
+    with registry(Keeper(V1, level=nothing)) as client:
+        assert [("drift-level-unset", "s")] == found(client, "s", history(V1))
+        assert [] == found(client, "s", history(V1), level="NONE")
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

@@ -20,7 +20,7 @@ from tradepipe.contract.history import (
     fingerprint_without_docs,
 )
 
-_MENDS: Final = {
+MENDS: Final = {
     "frozen-changed": "Restore {file} from version control, make the change in a copy of the newest version, and run "
     "`schema freeze COPY`: it writes {next}.",
     "frozen-docs-changed": "Restore {file} from version control; better words belong into the next version, by "
@@ -31,6 +31,7 @@ _MENDS: Final = {
     "frozen-level": f"Say one of {', '.join(Level)}.",
     "frozen-twice": f"Leave one entry of each version in {RECORD}.",
 }
+"""Rule → what to do instead."""
 
 
 def unfrozen(history: History) -> tuple[Finding, ...]:
@@ -121,5 +122,5 @@ def _gaps(history: History) -> Iterator[Finding]:
 
 def _finding(history: History, number: int, rule: str, told: str, changed: tuple[str, str] = ("", "")) -> Finding:
     old, new = (sha256[:12] for sha256 in changed)
-    mend = _MENDS[rule].format(file=file_of(number), next=file_of(max(history.numbers) + 1))
+    mend = MENDS[rule].format(file=file_of(number), next=file_of(max(history.numbers) + 1))
     return Finding(rule, Severity.ERROR, file_of(number), told, mend, old, new, against=number)

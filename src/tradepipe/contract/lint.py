@@ -18,7 +18,7 @@ _NAMED: Final = ("record", "error", "enum", "fixed")
 
 _WARNINGS: Final = frozenset({"enum-without-default", "nullable-without-default"})
 
-_MENDS: Final = {
+MENDS: Final = {
     "decimal-impossible": "Choose precision and scale that the type can hold.",
     "default-of-later-branch": "Put the default's type first in the union.",
     "default-type": "Give a default of the field's type.",
@@ -85,7 +85,7 @@ def _twice(text: str) -> Iterator[Finding]:
 
 def _finding(rule: str, path: str, pointer: str, sentence: str) -> Finding:
     severity = Severity.WARNING if rule in _WARNINGS else Severity.ERROR
-    return Finding(rule, severity, path, sentence, _MENDS[rule], pointer=pointer)
+    return Finding(rule, severity, path, sentence, MENDS[rule], pointer=pointer)
 
 
 class _Place:

@@ -19,6 +19,16 @@ _EXTRA: Final = (
 )
 
 
+RULES: Final = frozenset(
+    {"drift-subject", "drift-missing", "drift-extra", "drift-differs", "drift-level", "drift-level-unset"}
+)
+"""The rules that a subject can break."""
+
+
+UNCHECKED: Final = "NONE"
+"""A level, and what Apicurio answers for a subject that no level was ever set for."""
+
+
 class Compared(NamedTuple):
     """One thing that was compared, in words, and how it differs."""
 
@@ -87,11 +97,11 @@ def _extra(version: Registered, history: Sequence[SchemaVersion]) -> Compared:
 
 def _of_level(own: str | None, subject: str, level: str) -> Iterator[Finding]:
     if own is None:
-        told = (
-            f"Subject {subject} has no compatibility level of its own, so the registry's default holds, and Apicurio "
-            "checks nothing."
-        )
+        told = f"Subject {subject} has no compatibility level of its own, so the registry's default holds for it."
         yield _finding("drift-level-unset", subject, told, _REGISTER)
+    elif own == UNCHECKED != level:
+        told = f"Subject {subject} has the level {own}: the registry takes whatever is registered."
+        yield _finding("drift-level-unset", subject, told, _REGISTER)._replace(old=own, new=level)
     elif own != level:
         told = f"Subject {subject} has the compatibility level {own}, and the history {level}."
         yield _finding("drift-level", subject, told, _REGISTER)._replace(old=own, new=level)

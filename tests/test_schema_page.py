@@ -1,0 +1,97 @@
+"""The guide of the schema's owner: what it shows is what the commands print, and it tells of every rule."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.contract.schemas import decimal, enum, field
+from tests.contract.test_frozen import write
+from tests.markdown import Document
+from tradepipe.cli.schema import app
+from tradepipe.contract import frozen, lint
+from tradepipe.contract.history import History, SchemaVersion, versions
+from tradepipe.contract.rulebook import RULES
+from tradepipe.wire import drift, registration
+
+PAGE = Document(Path(__file__).parents[1] / "docs" / "schema.md")
+SESSIONS = [block.text for block in PAGE.code if block.text.startswith("$ tradepipe schema")]
+
+V2 = [
+    field("side", enum("UNKNOWN", "BUY", "SELL", default="UNKNOWN"), default="UNKNOWN"),
+    field("notional", ["null", decimal(18, 4)], default=None),
+    field("currency", ["null", "string"], default=None),
+]
+VENUE = field("venue", ["null", "string"], default=None)
+
+
+def changed(schema, *further, **changes):
+    """The schema with further fields, and with changes to those it has."""
+    fields = [{**each, **changes.get(each["name"], {})} for each in schema["fields"]]
+    return json.dumps({**schema, "fields": [*fields, *further]}, indent=2)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with the first two versions, and the files that the guide speaks of."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "schemas" / "trade").mkdir(parents=True)
+    first, second, *_ = (*versions(), SchemaVersion.of(2, changed(versions()[0].schema, *V2)))
+    made = History((), ())
+    for version, revision in ((first, "0001_trades"), (second, "0002_side")):
+        made = frozen.frozen(
+            made, version.text, on=frozen.date(2025, 6, 1), level="FULL_TRANSITIVE", alembic_revision=revision
+        )
+    write(tmp_path / "schemas" / "trade", made)
+    (tmp_path / "trade.avsc").write_text(changed(second.schema, VENUE))
+    (tmp_path / "wrong.avsc").write_text(
+        changed(
+            second.schema,
+            book_id={"name": "portfolio_id", "aliases": ["book_id"]},
+            notional={"type": ["null", decimal(20, 6)]},
+        )
+    )
+    return tmp_path
+
+
+def printed(command, env):
+    done = CliRunner().invoke(app, shlex.split(command)[2:], env=env)
+    return done.output + (f"$ echo $?\n{done.exit_code}\n" if done.exit_code else "")
+
+
+def without_lines(text):
+    """Without the numbers of lines, which depend on the layout of files."""
+    return re.sub(r"\.avsc:\d+", ".avsc:N", re.sub(r"\s+", " ", text)).strip()
+
+
+def test_what_the_page_shows_is_what_is_printed(repository):
+    """In the order of the page: what one command freezes, the next one sees."""
+    env = {"TRADEPIPE_HISTORY": "schemas/trade"}
+    for session in SESSIONS:
+        command, _, shown = session.partition("\n")
+        if "v001.avsc" in session:
+            file = repository / "schemas" / "trade" / "v001.avsc"
+            file.write_text(file.read_text().replace("timestamp-micros", "timestamp-millis"))
+        assert without_lines(shown) == without_lines(printed(command.removeprefix("$ "), env)), command
+    assert len(SESSIONS) > 4
+
+
+def test_what_the_page_shows_fits_a_terminal():
+    assert [] == [line for session in SESSIONS for line in session.splitlines() if len(line) > 80]
+
+
+def rules():
+    yield from RULES
+    yield from lint.MENDS
+    yield from frozen.MENDS
+    yield from (registration.REFUSED, registration.NO_SCHEMA)
+    yield from drift.RULES
+
+
+@pytest.mark.parametrize("rule", sorted(set(rules()) - {"resolution"}))
+def test_the_page_tells_of_every_rule(rule):
+    assert f"`{rule}`" in PAGE.text
