@@ -1,0 +1,49 @@
+"""Dead letters that come back to the validator that refused them, on real Kafka."""
+
+import pytest
+
+from tests.pipeline.deadletters import Post
+from tests.postgres.batches import trade
+from tradepipe import Violation
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("targets")]
+
+
+@pytest.fixture
+def post(pipeline):
+    return Post(pipeline.kafka, pipeline.topic, pipeline.dead_letters)
+
+
+def strict(trade):
+    """A rule that will be taken back."""
+    return [Violation("STRICT", "too strict")] if trade.trade_id != "T1" else []
+
+
+def replayed(post, **options):
+    steps = post.run(**options)
+    return sum(len(step.put_back) for step in steps), sum(len(step.left) for step in steps)
+
+
+def test_what_is_valid_by_now_passes_as_if_it_had_never_been_refused(pipeline, post):
+    pipeline.publish_bytes([(t.trade_id.encode(), pipeline.serialize(t)) for t in (trade("T1"), trade("T2"))])
+    assert {"STRICT": 1} == pipeline.validate(rules=[strict]).refused
+
+    assert (1, 0) == replayed(post)
+
+    assert (1, 0) == (pipeline.validate().passed, len(post.kept()))
+    clean = pipeline.sorted().clean
+    assert {(b"T1", ()), (b"T2", ())} == {(record.key, record.headers) for record in clean}
+
+
+def test_what_is_still_refused_comes_back_counted_until_it_is_left(pipeline, post):
+    pipeline.publish_bytes([(b"T1", pipeline.serialize(trade("T1", version=0)))])
+    pipeline.validate()
+    for count in (1, 2):
+        assert (1, 0) == replayed(post, max_replays=2)
+        pipeline.validate()
+        assert [count] == [kept.replays for kept in post.kept()]
+
+    assert (0, 1) == replayed(post, max_replays=2)
+
+    assert 3 == len(post.records())
+    assert 0 == pipeline.validate().refused.total()
