@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from types import UnionType
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
 from tradepipe.contract.history import current
 from tradepipe.contract.refusal import Code
 from tradepipe.contract.trade import Trade
 from tradepipe.wire.resolution import kind_of, parse
+from tradepipe.wire.values import EXACT
 
 REQUIRED: Final = object()
 """The default of a field that has none."""
@@ -114,8 +114,7 @@ def _column(name: str, written: Any, branches: tuple[str, ...], hint: Any) -> Co
 
 def _symbol(column: Column, written: dict[str, Any], hint: Any) -> Column:
     """An enum's column; its class is the one that the field's annotation names."""
-    classes = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    (members,) = (found for found in classes if issubclass(found, Enum))
+    (members,) = (found for found in get_args(hint) or (hint,) if issubclass(found, Enum))
     known = {symbol: members(symbol) for symbol in written["symbols"]}
     fallback = known[written["default"]] if "default" in written else None
     return column._replace(members=known, fallback=fallback)
@@ -128,5 +127,5 @@ def _default(column: Column, default: Any) -> Any:
         return default
     if column.kind == "decimal":
         unscaled = int.from_bytes(default.encode("latin-1"), "big", signed=True)
-        return Decimal(unscaled).scaleb(-column.scale)
+        return EXACT.scaleb(Decimal(unscaled), -column.scale)
     raise TypeError(f"the codec has no code for the default of field {column.name}")
