@@ -1,0 +1,293 @@
+"""
+`python -m benchmarks.chaos`: produce, validate, store, with validator and sink killed again and again.
+
+On real parts. Every acknowledged record must be in exactly one of the clean and
+the dead-letter topic, once, its bytes unchanged, each trade's versions in order;
+a reader that reads committed records all the while must see just that; and the
+table must equal the clean topic. Ends with 1 if any of it does not hold.
+"""
+
+import argparse
+import logging
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+import confluent_kafka
+import psycopg2
+
+from benchmarks.branches import Branches, Content, Place, Reader, compare
+from benchmarks.databases import fresh_database
+from benchmarks.report import line, machine
+from benchmarks.stages import Stage
+from tests.parts.real import RealParts
+from tradepipe import SchemaRegistry, Trade, TradeDeserializer, TradeSerializer
+from tradepipe.cli.mixture import mixture
+from tradepipe.contract.record import Record
+from tradepipe.contract.samples import BadRecord
+from tradepipe.contract.trade import KEY
+from tradepipe.kafka import dead_letters
+from tradepipe.wire.registration import register
+
+PARTITIONS = 4
+EARLY = 0.3
+"""Share of the kills that hit a process soon after its start: joining, claiming, in its first transaction."""
+
+STALLED = 120.0
+"""Seconds without progress after which a stage has stalled."""
+
+_BRIEF = ("-X", "session.timeout.ms=2000", "-X", "heartbeat.interval.ms=500")
+
+
+class Topics(NamedTuple):
+    """The three topics of a run."""
+
+    source: str
+    clean: str
+    dead: str
+
+
+class Kills(NamedTuple):
+    """How often a stage was killed while it ran, and how it was to end."""
+
+    hit: int
+    seconds: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description="Kill validator and sink at work.")
+    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--bad", type=float, default=0.05)
+    parser.add_argument("--kills", type=int, default=10, help="of the validator, and as many of the sink")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    parts = RealParts()
+    try:
+        with fresh_database(parts) as database:
+            return _run(parts, database, options)
+    finally:
+        parts.close()
+
+
+def _run(parts: RealParts, database: str, options: argparse.Namespace) -> int:
+    line("machine", machine(parts))
+    line("seed, records, share of bad ones", f"{options.seed}, {options.records:,}, {options.bad}")
+    topics = Topics(*(f"chaos-{options.seed}{suffix}" for suffix in ("", ".clean", ".dlq")))
+    for topic in topics:
+        parts.create_topic(topic, partitions=PARTITIONS)
+    with SchemaRegistry(parts.registry_url) as registry:
+        register(registry, f"{topics.source}-value")
+        bad = _publish(parts, topics, registry, options)
+    source = _read_all(parts, topics.source)
+    line("acknowledged, in the log", f"{options.records:,}, {len(source):,}")
+    reader = Reader(parts.client_settings | {"bootstrap.servers": parts.bootstrap_servers}, _each(topics[1:]))
+    _let_work_and_kill(parts, database, topics, reader, options)
+    seen = reader.stop(quiet_for=5.0)
+    kept = _branches(parts, topics, source, bad, seen)
+    equal = _table_equals(parts, database, topics, [_content(message) for message in seen[topics.clean]])
+    holds = kept and equal and len(source) == options.records
+    line("every promise held", "yes" if holds else "NO")
+    return 0 if holds else 1
+
+
+def _publish(parts: RealParts, topics: Topics, registry: SchemaRegistry, options: argparse.Namespace) -> set[bytes]:
+    """Fill the source; every record is acknowledged, or this fails. The keys of the bad ones."""
+    serialize = TradeSerializer(registry, subject=f"{topics.source}-value")
+    client = confluent_kafka.Producer(
+        {"bootstrap.servers": parts.bootstrap_servers, "enable.idempotence": True, "partitioner": "murmur2_random"}
+    )
+    bad = set()
+    for item in islice(mixture(options.seed, serialize, bad=options.bad, resend=0.01, change=0.001), options.records):
+        if isinstance(item, BadRecord):
+            key, value = item.key, item.value
+            bad.add(key)
+        else:
+            key, value = item.trade.trade_id.encode(), serialize(item.trade)
+        while True:
+            try:
+                client.produce(topics.source, value, key)
+                break
+            except BufferError:
+                client.poll(0.1)
+    if left := client.flush(120):
+        raise RuntimeError(f"{left} records were not acknowledged")
+    return bad
+
+
+def _let_work_and_kill(
+    parts: RealParts, database: str, topics: Topics, reader: Reader, options: argparse.Namespace
+) -> None:
+    """Run both stages to the end of what there is; each is killed at moments that the seed decides."""
+    share = 1.0 - options.bad
+    validator = Stage("validate", _validator_options(parts, topics))
+    sink = Stage("sink", _sink_options(parts, database, topics))
+    jobs: list[tuple[Stage, Callable[[], int], int]] = [
+        (validator, lambda: reader.seen, options.records),
+        (sink, lambda: _stored_up_to(database), int(options.records * share)),
+    ]
+    results: dict[str, Kills] = {}
+    threads = [
+        threading.Thread(
+            target=lambda job=job, n=n: results.update(
+                {job[0].name: _kill_often(*job, options.seed + n, options.kills)}
+            )
+        )
+        for n, job in enumerate(jobs)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name, kills in results.items():
+        line(
+            f"{name}: kill -9 and restart",
+            f"{kills.hit} of {options.kills} hit it at work, {kills.seconds:.0f} s in all",
+        )
+    if len(results) < len(jobs):
+        raise RuntimeError("a stage did not come to its end; what it said is above")
+
+
+def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int, kills: int) -> Kills:
+    moments = random.Random(seed)
+    marks = sorted(moments.uniform(0, total * 0.95) for _ in range(kills))
+    begin, hit = time.monotonic(), 0
+    for mark in marks:
+        with stage.running() as process:
+            if moments.random() < EARLY:
+                time.sleep(moments.uniform(0.0, 3.0))
+            else:
+                _await(process, lambda mark=mark: progress() >= mark, stage.name)
+            hit += process.poll() is None
+            process.kill()
+    with stage.running() as process:
+        _await(process, lambda: progress() >= total, stage.name)
+        if stage.name == "sink":  # what the validator still commits is for it too
+            _await_quiet(progress)
+        process.terminate()
+        if code := process.wait(60):
+            raise RuntimeError(f"the last {stage.name} ended with {code}:\n{stage.said()}")
+    return Kills(hit, time.monotonic() - begin)
+
+
+def _await(process: Any, reached: Callable[[], bool], name: str) -> None:
+    until = time.monotonic() + STALLED
+    while not reached():
+        if process.poll() is not None:
+            raise RuntimeError(f"a {name} ended with {process.returncode} by itself")
+        if time.monotonic() > until:
+            raise RuntimeError(f"a {name} stalled for {STALLED:g} s")
+        time.sleep(0.02)
+
+
+def _await_quiet(progress: Callable[[], int]) -> None:
+    before, since = progress(), time.monotonic()
+    while time.monotonic() - since < 20.0:
+        time.sleep(0.5)
+        if (now := progress()) != before:
+            before, since = now, time.monotonic()
+
+
+def _validator_options(parts: RealParts, topics: Topics) -> list[str]:
+    named = ["--topic", topics.source, "--clean", topics.clean, "--dead-letters", topics.dead, "--group", "validators"]
+    # One name for all of them: what a killed one left open is settled by the next at once, not by a time limit.
+    return [*_shared(parts, topics), *named, "--transactional-id", f"{topics.source}-validator", "--start", "earliest"]
+
+
+def _sink_options(parts: RealParts, database: str, topics: Topics) -> list[str]:
+    return [*_shared(parts, topics), "--topic", topics.clean, "--group", "sinks", "--database", database]
+
+
+def _shared(parts: RealParts, topics: Topics) -> list[str]:
+    address = ["--bootstrap-servers", parts.bootstrap_servers, "--registry", parts.registry_url]
+    return [*address, "--subject", f"{topics.source}-value", *_BRIEF]
+
+
+def _stored_up_to(database: str) -> int:
+    return int(_rows(database, "SELECT coalesce(sum(next_offset), 0) FROM sink_offsets")[0][0])
+
+
+def _rows(database: str, query: str) -> list[tuple[Any, ...]]:
+    connection = psycopg2.connect(database)
+    try:
+        cursor = connection.cursor()
+        cursor.execute(query)
+        return cursor.fetchall()
+    finally:
+        connection.close()
+
+
+def _each(topics: tuple[str, ...]) -> dict[str, int]:
+    return dict.fromkeys(topics, PARTITIONS)
+
+
+def _read_all(parts: RealParts, topic: str) -> dict[Place, Content]:
+    reader = Reader({"bootstrap.servers": parts.bootstrap_servers}, {topic: PARTITIONS})
+    return {(m.partition(), m.offset()): _content(m) for m in reader.stop(quiet_for=3.0)[topic]}
+
+
+def _branches(
+    parts: RealParts,
+    topics: Topics,
+    source: dict[Place, Content],
+    bad: set[bytes],
+    seen: Mapping[str, list[Any]],
+) -> bool:
+    """Whether each record is in one branch, and a reader at work saw what a later one sees."""
+    clean, dead = [_content(message) for message in seen[topics.clean]], [_letter(each) for each in seen[topics.dead]]
+    found = compare(source, bad, clean, dead)
+    line("clean, dead letters", f"{len(clean):,}, {len(dead):,}")
+    for name, number in found._asdict().items():
+        line(name, f"{number:,}")
+    again = {topic: len(_read_all(parts, topic)) for topic in topics[1:]}
+    same = again == {topic: len(seen[topic]) for topic in topics[1:]}
+    line("a reader at work saw what a later one sees", "yes" if same else f"NO: {again}")
+    return same and found == Branches(0, 0, 0, 0, 0)
+
+
+def _content(message: Any) -> Content:
+    return message.key(), message.value()
+
+
+def _letter(message: Any) -> tuple[Place, Content]:
+    record = Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        message.timestamp()[1],
+        tuple(message.headers() or ()),
+    )
+    letter = dead_letters.read(record)
+    assert isinstance(letter, dead_letters.Letter), letter
+    original = letter.refusal.record
+    return (original.partition, original.offset), _content(message)
+
+
+def _table_equals(parts: RealParts, database: str, topics: Topics, clean: list[Content]) -> bool:
+    """Whether the table holds the first record of each KEY in the clean topic, and refusals hold the collisions."""
+    first: dict[tuple[Any, ...], Trade] = {}
+    collisions = replays = 0
+    with SchemaRegistry(parts.registry_url) as registry:
+        decode = TradeDeserializer(registry, subject=f"{topics.source}-value")
+        for trade in (decode(value) for _, value in clean):
+            kept = first.setdefault(tuple(getattr(trade, field) for field in KEY), trade)
+            collisions, replays = collisions + (kept != trade), replays + (kept == trade)
+    stored = {Trade._make(row) for row in _rows(database, f"SELECT {', '.join(Trade._fields)} FROM trades")}
+    refused = _rows(database, "SELECT count(*) FROM trade_refusals WHERE codes = '{VERSION_COLLISION}'")[0][0]
+    others = _rows(database, "SELECT count(*) FROM trade_refusals WHERE codes <> '{VERSION_COLLISION}'")[0][0]
+    line("rows, collisions, replays", f"{len(stored):,}, {refused:,}, {replays - len(first):,}")
+    equal = (stored, refused, others) == (set(first.values()), collisions, 0)
+    line(
+        "the table equals the clean topic", "yes" if equal else f"NO: {len(first):,} trades, {collisions:,} collisions"
+    )
+    return equal
+
+
+if __name__ == "__main__":
+    sys.exit(main())
