@@ -3,6 +3,7 @@
 import gzip
 import json
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 import typer
@@ -11,7 +12,7 @@ from tradepipe.cli.input_layout import Layout, form_of
 from tradepipe.cli.input_records import records, told
 from tradepipe.cli.input_source import LONGEST, BadInput, Source
 from tradepipe.contract.refusal import Code
-from tradepipe.contract.trade import Trade
+from tradepipe.contract.trade import Side, Trade
 
 HEADER = "trade_id,version,counterparty_id,book_id,maturity_date,created_at"
 ROW = "T1,1,CP-1,B1,2030-01-01,2025-06-01T08:00:00Z"
@@ -174,6 +175,62 @@ def test_a_field_the_file_lacks_has_its_default(read, name):
     content = csv_of(ROW).replace("book_id,", "").replace("B1,", "") if name == "trades.csv" else json_of(book_id=...)
 
     assert [TRADE] == [record.trade for record in read(content, name, defaults=["book_id=B1"])]
+
+
+AMOUNT = TRADE._replace(side=Side.SELL, notional=Decimal("1250000.10"), currency="EUR")
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (csv_of(f"{ROW},SELL,1250000.10,EUR").replace(HEADER, f"{HEADER},side,notional,currency"), "t.csv"),
+        (json_of(side="SELL", currency="EUR", notional=0).replace(": 0}", ": 1250000.10}"), "t.jsonl"),
+        (json_of(side="SELL", currency="EUR", notional="1250000.10"), "t.jsonl"),
+        (json_of(side="SELL", currency="EUR", notional=0).replace(": 0}", ": 125000010E-2}"), "t.jsonl"),
+    ],
+    ids=["csv", "json number", "json string", "json exponent"],
+)
+def test_an_amount_is_read_to_its_last_place(read, content, name):
+    """1250000.10 is no float: whoever reads it as one has another number."""
+    (found,) = [record.trade for record in read(content, name)]
+
+    assert AMOUNT == found
+    assert "1250000.10" == str(found.notional)
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (csv_of(f"{ROW},,,").replace(HEADER, f"{HEADER},side,notional,currency"), "t.csv"),
+        (csv_of(f"{ROW},").replace(HEADER, f"{HEADER},currency"), "t.csv"),
+        (json_of(side=None, notional=None, currency=None), "t.jsonl"),
+        (json_of(notional=None), "t.jsonl"),
+    ],
+    ids=["empty cells", "one column", "nulls", "one null"],
+)
+def test_side_and_amount_may_be_empty_or_missing(read, content, name):
+    assert [TRADE] == [record.trade for record in read(content, name)]
+
+
+def test_a_field_that_may_be_missing_must_be_there_if_its_column_is_named(read):
+    with pytest.raises(typer.BadParameter, match=r"has no column for side \('Side'\)"):
+        read(csv_of(ROW), columns=["side=Side"])
+
+
+def test_what_is_wrong_with_an_amount_is_told_by_its_field(read):
+    content = csv_of(f"{ROW},LONG,1.5e3,EUR").replace(HEADER, f"{HEADER},side,notional,currency")
+
+    assert (
+        "FILE:2: side: 'LONG' is not one of UNKNOWN, BUY, SELL (SIDE); "
+        "notional: '1.5e3' is not a decimal number in plain digits, such as 1250000.50 (NOTIONAL)"
+    ) == problem(read(content))
+
+
+def test_an_exponent_that_nobody_can_hold_spoils_its_line_only(read):
+    found = read(json_of(notional=0).replace(": 0}", ": 1e99999999999999999999}") + json_of(), "t.jsonl")
+
+    assert "has an exponent that nobody can hold (UNDECODABLE)" in problem(found)
+    assert TRADE == found[-1].trade
 
 
 def test_columns_that_no_field_has_are_told_once(read, caplog):
