@@ -8,23 +8,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.contract.schemas import decimal, enum, field
+from tests.contract.schemas import decimal, field
 from tests.contract.test_frozen import write
 from tests.markdown import Document
 from tradepipe.cli.schema import app
 from tradepipe.contract import frozen, lint
-from tradepipe.contract.history import History, SchemaVersion, versions
+from tradepipe.contract.history import History
 from tradepipe.contract.rulebook import RULES
 from tradepipe.wire import drift, registration
 
 PAGE = Document(Path(__file__).parents[1] / "docs" / "schema.md")
 SESSIONS = [block.text for block in PAGE.code if block.text.startswith("$ tradepipe schema")]
 
-V2 = [
-    field("side", enum("UNKNOWN", "BUY", "SELL", default="UNKNOWN"), default="UNKNOWN"),
-    field("notional", ["null", decimal(18, 4)], default=None),
-    field("currency", ["null", "string"], default=None),
-]
 VENUE = field("venue", ["null", "string"], default=None)
 
 
@@ -36,17 +31,13 @@ def changed(schema, *further, **changes):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A repository with the first two versions, and the files that the guide speaks of."""
+    """A repository with the first two versions of the trade, and the files that the guide speaks of."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "schemas" / "trade").mkdir(parents=True)
-    first, second, *_ = (*versions(), SchemaVersion.of(2, changed(versions()[0].schema, *V2)))
-    made = History((), ())
-    for version, revision in ((first, "0001_trades"), (second, "0002_side")):
-        made = frozen.frozen(
-            made, version.text, on=frozen.date(2025, 6, 1), level="FULL_TRANSITIVE", alembic_revision=revision
-        )
-    write(tmp_path / "schemas" / "trade", made)
+    first_two = History(*(each[:2] for each in History.packaged()))
+    write(tmp_path / "schemas" / "trade", first_two)
+    second = first_two.versions[-1]
     (tmp_path / "trade.avsc").write_text(changed(second.schema, VENUE))
     (tmp_path / "wrong.avsc").write_text(
         changed(

@@ -31,11 +31,9 @@ from tradepipe.contract.shape import shape
 
 app = command_line("The trade schema, its history and the registry.")
 
-Files = Annotated[
-    list[Path] | None, typer.Argument(metavar="[FILE]...", help="Schemas; all frozen ones if none is given.")
-]
+Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Schemas; all frozen ones if none is given.")]
 File = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="The next version; the frozen ones alone if not given.")
+    Path | None, typer.Argument(metavar="FILE", help="The next version; the frozen ones alone if not given.")
 ]
 Next = Annotated[Path, typer.Argument(metavar="FILE", help="The next version.")]
 Side = Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, or a file.")]
