@@ -151,6 +151,12 @@ def test_no_colour_reaches_what_is_no_terminal(run, file):
     assert "\x1b" not in run("check", file(MISTAKES["the scale widened"][0]))[1]
 
 
+def test_a_terminal_gets_the_severity_in_colour(folder, file):
+    arguments = ["check", file(MISTAKES["the scale widened"][0]), "--history", str(folder)]
+
+    assert CliRunner().invoke(app, arguments, color=True).output.startswith("\x1b[31m\x1b[1merror:\x1b[0m Readers")
+
+
 def test_warnings_end_with_1_only_where_that_is_asked_for(run, file):
     renamed = file(record(ID, AMOUNT, SIDE, VENUE, namespace="desk"))
 

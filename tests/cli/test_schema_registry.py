@@ -7,9 +7,11 @@ import pytest
 from tests.cli.doors import door
 from tests.contract.schemas import decimal, field, record, text
 from tests.contract.test_frozen import history, write
+from tradepipe.cli.schema_registry import pulled
 from tradepipe.contract.frozen import unfrozen
-from tradepipe.contract.history import History
-from tradepipe.wire.registry import SchemaRegistry
+from tradepipe.contract.history import History, fingerprint
+from tradepipe.errors import Misconfigured
+from tradepipe.wire.registry import Registered, SchemaRegistry
 
 ID = field("trade_id")
 V1, V2 = record(ID), record(ID, field("note", default=""))
@@ -94,6 +96,22 @@ def test_what_was_registered_is_pulled_as_a_history(env, folder, tmp_path, subje
     assert [each.sha256 for each in History.load(folder).versions] == [each.sha256 for each in made.versions]
     assert ("FULL_TRANSITIVE", ()) == (made.level, unfrozen(made))
     assert 0 == schema("check", "--history", pulled, env={}).code
+
+
+def test_what_is_pulled_is_numbered_without_gaps_and_laid_out_to_be_read():
+    there = [Registered("s", number, number, text(schema)) for number, schema in ((3, V1), (7, V2))]
+
+    made = pulled(there, None)
+
+    assert [1, 2] == [version.number for version in made.versions]
+    assert fingerprint(text(V2)) == made.versions[1].sha256
+    assert len(made.versions[1].text.splitlines()) > 10
+    assert "FULL_TRANSITIVE" == made.level
+
+
+def test_a_subject_that_is_not_avro_is_not_pulled():
+    with pytest.raises(Misconfigured, match="version 3 of subject s is no Avro schema"):
+        pulled([Registered("s", 3, 9, 'syntax = "proto3";')], None)
 
 
 def test_a_folder_that_holds_something_is_not_pulled_into(env, folder):

@@ -1,5 +1,7 @@
 """The commands of `tradepipe schema` that ask a registry."""
 
+import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +18,7 @@ from tradepipe.cli.schema_report import Case, Report
 from tradepipe.cli.shared import registry_at
 from tradepipe.contract.frozen import frozen, recorded
 from tradepipe.contract.history import RECORD, History, file_of
-from tradepipe.errors import SchemaNotRegistered
+from tradepipe.errors import Misconfigured, SchemaNotRegistered
 from tradepipe.wire.drift import drift as compare
 from tradepipe.wire.registration import Plan, Registration, carry_out, held, plan
 from tradepipe.wire.registry import Registered
@@ -76,7 +78,7 @@ def pull(
         level = patience(lambda: client.level(subject))
     if not there:
         raise SchemaNotRegistered(f"there is no subject {subject} in the registry to pull; check --subject")
-    made = _history(there, level)
+    made = pulled(there, level)
     folder.mkdir(parents=True, exist_ok=True)
     write(folder, {file_of(each.number): each.text for each in made.versions} | {RECORD: recorded(made)})
     for version, each in zip(made.versions, there, strict=True):
@@ -134,12 +136,23 @@ def _require_empty(folder: Path) -> None:
         raise typer.BadParameter(f"{folder} is not an empty folder", param_hint="'DIR'")
 
 
-def _history(there: tuple[Registered, ...], level: str | None) -> History:
-    """Numbered anew, for a registry's numbers have gaps where versions were deleted."""
+def pulled(there: Sequence[Registered], level: str | None) -> History:
+    """
+    A history of what a subject holds: numbered anew, for a registry's numbers have gaps where versions were deleted.
+
+    Raises:
+        Misconfigured: the subject holds something else than Avro.
+    """
     made = History((), ())
     today = datetime.now(UTC).date()
     for each in there:
-        made = frozen(made, each.schema, on=today, level=level, alembic_revision=None)
+        try:
+            text = json.dumps(json.loads(each.schema), indent=2, ensure_ascii=False) + "\n"
+        except (ValueError, RecursionError) as error:
+            raise Misconfigured(
+                f"version {each.version} of subject {each.subject} is no Avro schema: choose another one by --subject"
+            ) from error
+        made = frozen(made, text, on=today, level=level, alembic_revision=None)
     return made
 
 
