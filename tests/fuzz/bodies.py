@@ -4,14 +4,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from tests.wire.test_codec import GOLDEN
+from tradepipe.contract.golden import golden_records
+from tradepipe.contract.history import versions
 from tradepipe.wire.codec import MAX_BODY
 from tradepipe.wire.framing import frame
 
-KNOWN_IDS: Final = tuple(GOLDEN)
+KNOWN_IDS: Final = tuple(version.number for version in versions())
 UNKNOWN_IDS: Final = (0, 77, 2**31 - 1, 2**31, 2**32 - 1)
 
-VALID: Final = {number: bytes.fromhex(golden) for number, (_, golden) in GOLDEN.items()}
+VALID: Final = {number: golden.body for number, golden in zip(KNOWN_IDS, golden_records(), strict=True)}
 
 _NUMBERS: Final = (
     b"\x01",
