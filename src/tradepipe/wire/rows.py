@@ -31,7 +31,8 @@ _length = Struct(">i").pack
 _int4 = Struct(">ii").pack
 _int8 = Struct(">iq").pack
 
-_three = Struct(">iHhHH3H").pack
+_numeric_head = Struct(">iHhHH").pack
+_three = Struct(">12s3H").pack
 
 _LENGTHS: Final = tuple(_length(size) for size in range(64))
 """What precedes so many bytes, for the lengths that take one byte in Avro."""
@@ -69,7 +70,7 @@ class Rows:
     def result(self, out: Source, shape: Shape) -> None:
         """One look at all texts, and the row."""
         texts = [column.name for column in shape.columns if column.kind == "string"]
-        out.line(f"_texts = {' + '.join(texts) or repr(b'')}")
+        out.line(f"_texts = _join([{', '.join(texts)}])")
         with out.block("if not _texts.isascii() or 0 in _texts:"):
             out.line(f"_require_texts({texts!r}, [{', '.join(texts)}])")
         out.line(f"return _join(({', '.join(piece for column in shape.columns for piece in _pieces(column))},))")
@@ -114,8 +115,8 @@ def _decimal(out: Source, column: Column, _writes: Any) -> None:
     if column.scale % _DIGITS == 0:
         with out.block(f"if 0 <= _number < {_BASE**3}:"):
             out.line(f"_high = _number // {_BASE}")
-            head = f"14, 3, {2 - column.scale // _DIGITS}, 0, {column.scale}"
-            out.line(f"{column.name} = _three({head}, _high // {_BASE}, _high % {_BASE}, _number % {_BASE})")
+            head = _numeric_head(14, 3, 2 - column.scale // _DIGITS, 0, column.scale)
+            out.line(f"{column.name} = _three({head!r}, _high // {_BASE}, _high % {_BASE}, _number % {_BASE})")
         with out.block("else:"):
             out.line(f"{column.name} = _numeric(_number, {column.scale})")
     else:
