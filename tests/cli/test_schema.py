@@ -216,6 +216,16 @@ def test_a_file_of_the_history_that_is_broken_is_named(folder):
     assert f"Error: {folder}: {RECORD} is not as `schema freeze` writes it" in done.err
 
 
+def test_a_frozen_version_that_is_no_schema_is_found_by_each_command(run, folder, file):
+    (folder / "v002.avsc").write_text('{"type": "record"}')
+
+    third = file(record(ID, VENUE))
+
+    for command in (("check",), ("check", third), ("diff", "1", "2"), ("freeze", third)):
+        code, out = run(*command)
+        assert (1, True) == (code, "[not-a-schema]" in out), command
+
+
 def test_validate_tells_each_defect_by_its_place(run, file):
     stamp = field("amount", "long", logicalType="timestamp-micros")
     flawed = file(record(ID, stamp, field("side", enum("A"), default="B")))

@@ -63,6 +63,16 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(env, folder, client
     assert level == client.level(subject)
 
 
+def test_a_released_version_that_was_changed_is_not_registered(env, folder, client, subject):
+    (folder / "v001.avsc").write_text(text(record(field("trade_id", "bytes"))))
+
+    done = schema("register", "--history", folder, env=env)
+
+    assert 1 == done.code
+    assert "[frozen-changed]" in done.out
+    assert [] == client.versions(subject)
+
+
 def test_what_breaks_is_explained_and_nothing_is_registered(env, tmp_path, client, subject):
     schemas = [record(ID, field("amount", decimal(16, scale))) for scale in (2, 4)]
 

@@ -120,7 +120,7 @@ def _checked(folder: Path, past: History, new: Candidate | None, level: Level | 
         cases += of_history(folder, past, level)
         return Report("check", f"{counted(len(past.versions), 'version')} in {shown(folder)}", tuple(cases))
     at = level or _next_level(past)
-    cases += of_candidate(new, past, at)
+    cases += of_candidate(folder, new, past, at)
     return Report("check", f"{new.file} after {counted(len(past.versions), 'version')} at {at}", tuple(cases))
 
 
@@ -135,8 +135,9 @@ def _side(folder: Path, name: str) -> Candidate:
         version = history_in(folder).version(int(number))
         if version is None:
             raise typer.BadParameter(f"there is no version {number} in {folder}", param_hint="'VERSION'")
-        return Candidate(f"v{version.number:03}", version.text)
-    side = candidate(Path(name))
+        side = Candidate(f"v{version.number:03}", version.text)
+    else:
+        side = candidate(Path(name))
     case = linted(side)
     if not is_sound(case):
         tell(Report("diff", case.file, (case,)), "text")

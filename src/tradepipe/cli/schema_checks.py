@@ -43,13 +43,19 @@ def against(candidate: Candidate, name: str, history: Sequence[Numbered], level:
             yield Case(told, here, candidate.file, candidate.text)
 
 
-def of_candidate(candidate: Candidate, history: History, level: Level) -> Iterator[Case]:
+def of_versions(folder: Path, versions: Sequence[SchemaVersion]) -> Iterator[Case]:
+    """Whether each frozen version is a sound schema."""
+    return (linted(Candidate(frozen_file(folder, each.number), each.text)) for each in versions)
+
+
+def of_candidate(folder: Path, candidate: Candidate, history: History, level: Level) -> Iterator[Case]:
     """Whether a file is sound, and may follow the history; one that is frozen already, what came before it."""
     case = linted(candidate)
     yield case
     if is_sound(case):
         own = [each.number for each in history.versions if each.sha256 == fingerprint(candidate.text)]
         before = [each for each in history.versions if not own or each.number < own[0]]
+        yield from (each for each in of_versions(folder, before) if not is_sound(each))
         yield from against(candidate, candidate.file, _sound(before), level)
 
 

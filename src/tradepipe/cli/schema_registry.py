@@ -11,6 +11,7 @@ import typer
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
 from tradepipe.cli.patience import Patience
+from tradepipe.cli.schema_checks import of_versions, unchanged
 from tradepipe.cli.schema_files import folder_of, history_in, shown, write
 from tradepipe.cli.schema_formats import Format, counted, tell
 from tradepipe.cli.schema_options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
@@ -46,13 +47,16 @@ def register(
     changes nothing, if something breaks.
     """
     configure("debug" if verbose else log_level)
-    past = history_in(folder_of(history))
+    folder = folder_of(history)
+    past = history_in(folder)
+    cases = (*unchanged(folder, past), *of_versions(folder, past.versions))
+    _require_fine(Report("register", shown(folder), cases), format_)
     at = str(level or past.level)
     patience = Patience(deadline)
     with registry_at(registry, timeout=patience.one_call) as client:
         names = (subject, *(also or ()))
         plans = [patience(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
-        _require_possible(plans, format_)
+        _require_fine(_judged(plans), format_)
         for each in plans:
             if dry_run:
                 _tell_plan(each)
@@ -119,14 +123,18 @@ def drift(
     tell(report, format_)
 
 
-def _require_possible(plans: list[Plan], form: Format) -> None:
-    """End with 1, and what was found, if something keeps a version from being registered anywhere."""
+def _judged(plans: Sequence[Plan]) -> Report:
+    """What keeps versions from being registered: if one is kept from it anywhere, none is registered."""
     cases = tuple(
         Case(f"v{each.version.number:03} may be registered under {plan.subject}", each.findings)
         for plan in plans
         for each in plan.versions
     )
-    report = Report("register", ", ".join(plan.subject for plan in plans), cases)
+    return Report("register", ", ".join(plan.subject for plan in plans), cases)
+
+
+def _require_fine(report: Report, form: Format) -> None:
+    """End with 1, and what was found, if that is more than warnings."""
     if not report.is_fine(strict=False):
         tell(report, form)
 
