@@ -75,7 +75,7 @@ def _of_schema_and_trade(schema: Mapping[str, Field], trade: Mapping[str, Field]
                 "mend contract/trade.py or contract/amount.py; a frozen version is never edited"
             )
     if list(schema) != list(trade) and schema.keys() == trade.keys():
-        yield f"the fields of Trade are ordered {', '.join(trade)}, those of the schema {', '.join(schema)}: reorder Trade"
+        yield f"Trade orders its fields {', '.join(trade)}, the schema {', '.join(schema)}: reorder Trade"
 
 
 def _of_trade_and_table(trade: Mapping[str, Field], table: Mapping[str, Field]) -> Iterator[str]:
@@ -93,8 +93,9 @@ def _of_trade_and_table(trade: Mapping[str, Field], table: Mapping[str, Field]) 
 def _of_table_and_revision(table: Mapping[str, Field], revision: Revision) -> Iterator[str]:
     for name in sorted(table.keys() - revision.columns.keys()):
         yield (
-            f"no revision up to {revision.name} makes the column {name}: write migrations/versions/NNNN_pre_add_{name}.py, "
-            "and name it as the alembic_revision of the current version in schemas/trade/history.json"
+            f"no revision up to {revision.name} makes the column {name}: write "
+            f"migrations/versions/NNNN_pre_add_{name}.py, and name it as the alembic_revision of the current version "
+            "in schemas/trade/history.json"
         )
     for name in sorted(revision.columns.keys() - table.keys()):
         yield (
@@ -104,8 +105,8 @@ def _of_table_and_revision(table: Mapping[str, Field], revision: Revision) -> It
     for name in sorted(table.keys() & revision.columns.keys()):
         if table[name] != revision.columns[name]:
             yield (
-                f"the column {name} is {_told(revision.columns[name])} after {revision.name}, but {_told(table[name])} in "
-                "postgres/tables.py: write a revision that alters it; a released one is never edited"
+                f"the column {name} is {_told(revision.columns[name])} after {revision.name}, but {_told(table[name])} "
+                "in postgres/tables.py: write a revision that alters it; a released one is never edited"
             )
 
 
@@ -135,7 +136,7 @@ def _of_checks_and_revision(checks: frozenset[str], revision: Revision) -> Itera
             "validated afterwards"
         )
     for code in sorted(revision.checks - checks):
-        yield f"the revisions up to {revision.name} add a CHECK {code} that postgres/tables.py lacks: add it to _RULES there"
+        yield f"the revisions up to {revision.name} add a CHECK {code}, postgres/tables.py does not: add it to _RULES"
 
 
 def _told(field: Field) -> str:

@@ -91,8 +91,8 @@ ONE_FORGOTTEN = {
     ),
     "other symbols": (
         lambda it: it._replace(schema=changed(it.schema, "side", type="enum of UNKNOWN, BUY, SELL, CROSS")),
-        "field side is enum of UNKNOWN, BUY, SELL, CROSS (never null, default UNKNOWN) in the current schema, but enum of "
-        "UNKNOWN, BUY, SELL (",
+        "field side is enum of UNKNOWN, BUY, SELL, CROSS (never null, default UNKNOWN) in the current schema, but enum "
+        "of UNKNOWN, BUY, SELL (",
     ),
     "another default": (
         lambda it: it._replace(trade=changed(it.trade, "side", default="BUY")),
@@ -104,7 +104,7 @@ ONE_FORGOTTEN = {
     ),
     "another order": (
         lambda it: it._replace(trade=dict(reversed(it.trade.items()))),
-        "the fields of Trade are ordered currency, notional, side,",
+        "Trade orders its fields currency, notional, side,",
     ),
     "a field without a column": (
         lambda it: it._replace(table=without(it.table, "currency")),
@@ -151,7 +151,7 @@ ONE_FORGOTTEN = {
     ),
     "a CHECK of the revisions alone": (
         lambda it: it._replace(revision=it.revision._replace(checks=it.revision.checks | {"VENUE"})),
-        "the revisions up to REVISION add a CHECK VENUE that postgres/tables.py lacks",
+        "the revisions up to REVISION add a CHECK VENUE, postgres/tables.py does not",
     ),
 }
 

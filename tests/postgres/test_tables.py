@@ -1,8 +1,6 @@
-"""The tables: one source of truth with the trade and its schema, and what the view shows."""
+"""The tables, and what the view shows; that they say what a trade is, tests/test_lockstep.py proves."""
 
-import json
 from datetime import UTC, date, datetime, timedelta
-from importlib import resources
 
 import pytest
 from sqlalchemy import insert, text
@@ -15,25 +13,11 @@ TODAY = datetime.now(UTC).date()
 SOURCE = {"source_topic": "trades", "source_partition": 0, "source_offset": 0, "schema_id": 1}
 
 
-def schema_fields() -> tuple[str, ...]:
-    """The fields of the newest frozen schema."""
-    folder = resources.files("tradepipe.schemas.trade")
-    newest = max((file for file in folder.iterdir() if file.name.endswith(".avsc")), key=lambda file: file.name)
-    return tuple(field["name"] for field in json.loads(newest.read_text())["fields"])
-
-
 def store(connection, trade_id="T1", version=1, maturity_date=date(9999, 1, 1)):
     trade = Trade(
         trade_id, version, "CP-1", "B1", maturity_date=maturity_date, created_at=datetime(2020, 1, 1, tzinfo=UTC)
     )
     connection.execute(insert(TRADES), {**trade._asdict(), **SOURCE})
-
-
-def test_a_trade_its_schema_and_its_table_have_the_same_fields():
-    columns = [column.name for column in TRADES.columns]
-
-    assert Trade._fields == schema_fields()
-    assert list(Trade._fields) == [name for name in columns if name in Trade._fields]
 
 
 def test_the_primary_key_is_what_identifies_a_trade():
