@@ -17,7 +17,10 @@ from tradepipe.contract.kept import Selection
 
 app = command_line("Dead letters: find records that were refused, see why, and put them back.")
 
-LIMIT: Final = 20
+DOOR: Final = "python -m tradepipe.dlq"
+
+LIMIT: Final = 15
+"""Lines that leave room for the rest on the smallest terminal."""
 
 Coordinates = Annotated[
     str,
@@ -49,10 +52,9 @@ def ls(*, asked: Asked, limit: Limit = LIMIT, every: All = False) -> None:
     typer.echo(summed(len(found.kept), found.total, place.name, replayed=every))
     _note(found.notes)
     if found.kept and sys.stdout.isatty():
-        first = plain(found.kept[-1].record.coordinates)
-        typer.echo(
-            f"See why: dlq show '{first}'. Bring back what the same options list: dlq replay --dry-run", err=True
-        )
+        last = plain(found.kept[-1].record.coordinates)
+        typer.echo(f"See why: {DOOR} show '{last}'", err=True)
+        typer.echo("Bring these back: replay in the place of ls, and --dry-run first", err=True)
 
 
 @app.command()
@@ -69,7 +71,7 @@ def show(coordinates: Coordinates, *, asked: Asked) -> None:
     found = place.newest(Selection(place=_place(coordinates), replayed=True), None)
     if not found.kept:
         raise NoSuchLetter(
-            f"there is no refused record {coordinates} in {place.name}; `dlq ls --all` lists what is there"
+            f"there is no refused record {coordinates} in {place.name}; {DOOR} ls --all lists what is there"
         )
     typer.echo("\n\n".join(in_full(kept, reading(kept.record)) for kept in found.kept))
     _note(found.notes)

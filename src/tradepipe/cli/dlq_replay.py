@@ -33,7 +33,7 @@ from tradepipe.wire.serde import TradeDeserializer
 
 MAX_REPLAYS: Final = 3
 
-OUT_OF_ORDER: Final = "Note: what came back is out of order: newer versions of its trade may be there already"
+OUT_OF_ORDER: Final = "Note: what came back is out of order: newer versions may be there already"
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would become of them, and change nothing.")]
 MaxReplays = Annotated[

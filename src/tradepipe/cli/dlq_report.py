@@ -60,7 +60,7 @@ def counted(kept: Iterable[Kept], by: str) -> str:
 def summed(shown_: int, total: int, place: str, *, replayed: bool) -> str:
     """The line below a list."""
     what = f"{_many(total, '' if replayed else 'open ')} in {place}"
-    return what if shown_ == total else f"{what}, the newest {shown_:,} of them are shown; all by --limit {total}"
+    return what if shown_ == total else f"{what}, all by --limit {total}"
 
 
 def _row(kept: Kept, reading: Reading, *, states: bool) -> tuple[str, ...]:
@@ -133,10 +133,16 @@ def _value(kept: Kept, decoded: Decoded) -> Iterator[str]:
         for name, field in decoded.trade._asdict().items():
             yield f"    {name:<17} {plain(str(field))}"
     else:
-        yield _field("value", f"{len(value):,} bytes, not decoded: {plain(decoded.problem)}")
-        yield from (f"    {line}" for line in dump(value[:DUMPED]))
+        yield _field("value", f"{len(value):,} bytes, not decoded{_problem(kept, decoded)}")
+        yield from (f"  {line}" for line in dump(value[:DUMPED]))
         if len(value) > DUMPED:
-            yield f"    and {len(value) - DUMPED:,} bytes more, all of them by `dlq export`"
+            yield f"  and {len(value) - DUMPED:,} bytes more, all of them by `dlq export`"
+
+
+def _problem(kept: Kept, decoded: Decoded) -> str:
+    """Why it is not decoded, unless that is what it was refused for."""
+    told = {f"{violation.code}: {violation.detail}" for violation in kept.refusal.violations}
+    return "" if decoded.problem in told else f": {plain(decoded.problem)}"
 
 
 def _names(kept: Kept, by: str) -> Sequence[str]:
