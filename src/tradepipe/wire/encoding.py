@@ -6,7 +6,7 @@ hands the whole trade to `diagnosis`, which encodes it or tells what is wrong.
 """
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
@@ -16,8 +16,8 @@ from tradepipe.wire.numbers import WRITTEN, written
 from tradepipe.wire.source import Source
 from tradepipe.wire.values import EPOCH
 
-HESITATION: Final = (IndexError, ValueError, ArithmeticError)
-"""A number beyond the table; a surrogate, or a decimal that is no number; a decimal that does not fit."""
+HESITATION: Final = (IndexError, ValueError, TypeError, ArithmeticError)
+"""A number beyond the table; a surrogate, or no number; an instant without a zone; a decimal that does not fit."""
 
 _HESITATE: Final = "return _encoded(_trade)"
 
@@ -25,7 +25,6 @@ _NAMES: Final = {
     "_Decimal": Decimal,
     "_EPOCH": EPOCH,
     "_HESITATION": HESITATION,
-    "_UTC": UTC,
     "_WRITTEN": WRITTEN,
     "_date": date,
     "_datetime": datetime,
@@ -93,7 +92,7 @@ def _date(out: Source, column: Column, head: str) -> None:
 def _instant(out: Source, column: Column, head: str) -> None:
     """From 1978 to 3111, eight bytes: groups of 28, 14 and 7 bits are pulled apart, then all but the last go on."""
     name = column.name
-    _hesitate(out, f"type({name}) is not _datetime or {name}.tzinfo is not _UTC")
+    _hesitate(out, f"type({name}) is not _datetime")
     out.line(f"_since = {name} - _EPOCH")
     out.line("_bits = ((_since.days * 86400 + _since.seconds) * 1000000 + _since.microseconds) << 1")
     _hesitate(out, f"not {1 << 49} <= _bits < {1 << 56}")
@@ -104,15 +103,15 @@ def _instant(out: Source, column: Column, head: str) -> None:
 
 
 def _decimal(out: Source, column: Column, head: str) -> None:
-    """The context raises for digits that it has no room for; decimals that are too many are left over."""
+    """The context raises for digits that it has no room for, and for decimals that are too many."""
     name = column.name
-    out.names[f"_{name}_scaleb"] = diagnosis.bounded(column.precision).scaleb
+    context = diagnosis.bounded(column.precision)
+    out.names |= {f"_{name}_scaleb": context.scaleb, f"_{name}_whole": context.to_integral_exact}
     _hesitate(out, f"type({name}) is not _Decimal")
-    out.line(f"_scaled = _{name}_scaleb({name}, {column.scale})")
-    out.line("_number = int(_scaled)")
-    _hesitate(out, "_number < 0 or _number != _scaled")
-    out.line('_text = _number.to_bytes((_number.bit_length() >> 3) + 1, "big")')
-    out.line(f"{name} = {head}_WRITTEN[len(_text)] + _text")
+    out.line(f"_number = int(_{name}_whole(_{name}_scaleb({name}, {column.scale})))")
+    _hesitate(out, "_number < 0")
+    out.line("_size = (_number.bit_length() >> 3) + 1")
+    out.line(f'{name} = {head}_WRITTEN[_size] + _number.to_bytes(_size, "big")')
 
 
 def _symbol(out: Source, column: Column, head: str) -> None:

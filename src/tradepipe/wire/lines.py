@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from tradepipe.wire import numbers
 from tradepipe.wire.columns import Column
-from tradepipe.wire.resolution import kind_of
 from tradepipe.wire.source import Source
 from tradepipe.wire.values import MAX_MICROS, MIN_MICROS, no_decimal, outside_years
 
@@ -41,31 +40,24 @@ def size(out: Source) -> None:
     small(out, "_size", "_read_size(_body, _at)", "_SIZES")
 
 
-def micros(out: Source, writes: Any) -> None:
+def micros(out: Source) -> None:
     """
     Microseconds from 1970 within the years 1 to 9999, in `_number`.
 
     From 1978 to 3111 they take eight bytes: read as one number, whose groups of
     seven bits are then pushed together in three steps, two, four and eight at once.
     """
-    if kind_of(writes) == "int":
-        out.line("_number, _at = _read_int(_body, _at)")
-    else:
-        _long_of_eight_bytes(out)
-    with out.block(f"if not {MIN_MICROS} <= _number <= {MAX_MICROS}:"):
-        out.line("raise _outside_years(_number)")
-
-
-def _long_of_eight_bytes(out: Source) -> None:
     out.line('_bits = _from_bytes(_body[_at : _at + 8], "little")')
     with out.block("if _bits & 0x8080808080808080 == 0x0080808080808080:"):
         out.line("_at += 8")
         out.line("_bits = _bits & 0x007F007F007F007F | (_bits & 0x7F007F007F007F00) >> 1")
         out.line("_bits = _bits & 0x00003FFF00003FFF | (_bits & 0x3FFF00003FFF0000) >> 2")
         out.line("_bits = _bits & 0x000000000FFFFFFF | (_bits & 0x0FFFFFFF00000000) >> 4")
-        out.line("_number = _bits >> 1 ^ -(_bits & 1)")
+        out.line("_number = ~(_bits >> 1) if _bits & 1 else _bits >> 1")
     with out.block("else:"):
         out.line("_number, _at = _read_long(_body, _at)")
+        with out.block(f"if not {MIN_MICROS} <= _number <= {MAX_MICROS}:"):
+            out.line("raise _outside_years(_number)")
 
 
 def day(out: Source, column: Column, known: str, otherwise: str) -> None:

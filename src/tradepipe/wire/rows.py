@@ -104,8 +104,8 @@ def _date(out: Source, column: Column, _writes: Any) -> None:
     lines.day(out, column, "_known_day_row", "_read_day_row")
 
 
-def _instant(out: Source, column: Column, writes: Any) -> None:
-    lines.micros(out, writes)
+def _instant(out: Source, column: Column, _writes: Any) -> None:
+    lines.micros(out)
     out.line(f"{column.name} = _int8(8, _number - {_MICROS_TO_2000})")
 
 

@@ -54,8 +54,8 @@ def _date(out: Source, column: Column, _writes: Any) -> None:
     lines.day(out, column, "_known_date", "_read_date")
 
 
-def _instant(out: Source, column: Column, writes: Any) -> None:
-    lines.micros(out, writes)
+def _instant(out: Source, column: Column, _writes: Any) -> None:
+    lines.micros(out)
     # Positional: half the time of keywords.
     out.line(f"{column.name} = _EPOCH + _timedelta(0, 0, _number)")
 
