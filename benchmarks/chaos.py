@@ -10,10 +10,11 @@ table must equal the clean topic. Ends with 1 if any of it does not hold.
 import argparse
 import logging
 import random
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -78,21 +79,31 @@ def _run(parts: RealParts, database: str, options: argparse.Namespace) -> int:
     line("machine", machine(parts))
     line("seed, records, share of bad ones", f"{options.seed}, {options.records:,}, {options.bad}")
     topics = Topics(*(f"chaos-{options.seed}{suffix}" for suffix in ("", ".clean", ".dlq")))
-    for topic in topics:
-        parts.create_topic(topic, partitions=PARTITIONS)
+    parts.create_topic(topics.source, partitions=PARTITIONS)
+    for topic in topics[1:]:
+        _create(parts, topic, like=topics.source)
     with SchemaRegistry(parts.registry_url) as registry:
         register(registry, f"{topics.source}-value")
         bad = _publish(parts, topics, registry, options)
     source = _read_all(parts, topics.source)
     line("acknowledged, in the log", f"{options.records:,}, {len(source):,}")
     reader = Reader(parts.client_settings | {"bootstrap.servers": parts.bootstrap_servers}, _each(topics[1:]))
-    _let_work_and_kill(parts, database, topics, reader, options)
-    seen = reader.stop(quiet_for=5.0)
+    try:
+        _let_work_and_kill(parts, database, topics, reader, options)
+    finally:
+        seen = reader.stop(quiet_for=5.0)
     kept = _branches(parts, topics, source, bad, seen)
     equal = _table_equals(parts, database, topics, [_content(message) for message in seen[topics.clean]])
     holds = kept and equal and len(source) == options.records
     line("every promise held", "yes" if holds else "NO")
     return 0 if holds else 1
+
+
+def _create(parts: RealParts, topic: str, *, like: str) -> None:
+    address = ["--bootstrap-servers", parts.bootstrap_servers]
+    subprocess.run(
+        [sys.executable, "-m", "tradepipe.topics", "create", *address, "--topic", topic, "--like", like], check=True
+    )
 
 
 def _publish(parts: RealParts, topics: Topics, registry: SchemaRegistry, options: argparse.Namespace) -> set[bytes]:
@@ -130,26 +141,15 @@ def _let_work_and_kill(
         (validator, lambda: reader.seen, options.records),
         (sink, lambda: _stored_up_to(database), int(options.records * share)),
     ]
-    results: dict[str, Kills] = {}
-    threads = [
-        threading.Thread(
-            target=lambda job=job, n=n: results.update(
-                {job[0].name: _kill_often(*job, options.seed + n, options.kills)}
-            )
-        )
-        for n, job in enumerate(jobs)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for name, kills in results.items():
-        line(
-            f"{name}: kill -9 and restart",
-            f"{kills.hit} of {options.kills} hit it at work, {kills.seconds:.0f} s in all",
-        )
-    if len(results) < len(jobs):
-        raise RuntimeError("a stage did not come to its end; what it said is above")
+    with ThreadPoolExecutor() as threads:
+        ends = [
+            threads.submit(_kill_often, stage, progress, total, options.seed + number, options.kills)
+            for number, (stage, progress, total) in enumerate(jobs)
+        ]
+    for (stage, _, _), end in zip(jobs, ends, strict=True):
+        kills = end.result()
+        told = f"{kills.hit} of {options.kills} hit it at work, {kills.seconds:.0f} s in all"
+        line(f"{stage.name}: kill -9 and restart", told)
 
 
 def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int, kills: int) -> Kills:
@@ -161,11 +161,11 @@ def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int
             if moments.random() < EARLY:
                 time.sleep(moments.uniform(0.0, 3.0))
             else:
-                _await(process, lambda mark=mark: progress() >= mark, stage.name)
+                _await(process, stage, lambda mark=mark: progress() >= mark)
             hit += process.poll() is None
             process.kill()
     with stage.running() as process:
-        _await(process, lambda: progress() >= total, stage.name)
+        _await(process, stage, lambda: progress() >= total)
         if stage.name == "sink":  # what the validator still commits is for it too
             _await_quiet(progress)
         process.terminate()
@@ -174,13 +174,13 @@ def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int
     return Kills(hit, time.monotonic() - begin)
 
 
-def _await(process: Any, reached: Callable[[], bool], name: str) -> None:
+def _await(process: Any, stage: Stage, reached: Callable[[], bool]) -> None:
     until = time.monotonic() + STALLED
     while not reached():
         if process.poll() is not None:
-            raise RuntimeError(f"a {name} ended with {process.returncode} by itself")
+            raise RuntimeError(f"a {stage.name} ended with {process.returncode} by itself:\n{stage.said()}")
         if time.monotonic() > until:
-            raise RuntimeError(f"a {name} stalled for {STALLED:g} s")
+            raise RuntimeError(f"a {stage.name} stalled for {STALLED:g} s:\n{stage.said()}")
         time.sleep(0.02)
 
 
