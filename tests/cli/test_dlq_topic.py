@@ -14,6 +14,9 @@ from tradepipe.kafka.topics import Topics
 
 pytestmark = pytest.mark.real
 
+KILLS = (1, 700, 1_300)
+"""How many records and markers are written before each kill."""
+
 
 @pytest.fixture
 def post(parts, kafka, topic):
@@ -101,7 +104,7 @@ def killed(post, env, *, after):
 
 def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
     post.lay(post.refusal(number, "VERSION" if number % 5 else "BOOK_ID") for number in range(8_000))
-    for after in (1, 700, 1_300):
+    for after in KILLS:
         killed(post, env, after=after)
 
     done = dlq("replay", "--code", "VERSION", env=env)
