@@ -14,6 +14,7 @@ from tradepipe.kafka.topics import Topics
 
 pytestmark = pytest.mark.real
 
+LETTERS = 8_000
 KILLS = (1, 700, 1_300)
 """How many records and markers are written before each kill."""
 
@@ -103,7 +104,7 @@ def killed(post, env, *, after):
 
 
 def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
-    post.lay(post.refusal(number, "VERSION" if number % 5 else "BOOK_ID") for number in range(8_000))
+    post.lay(post.refusal(number, "VERSION" if number % 5 else "BOOK_ID") for number in range(LETTERS))
     for after in KILLS:
         killed(post, env, after=after)
 
@@ -112,10 +113,12 @@ def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
     assert 0 == done.code, done.err
     assert "put back" in done.out, "the replays before it were to be killed before they had done all"
     found = Counter(record.value for record in post.records())
-    assert {b"v%d" % number for number in range(8_000) if number % 5} == set(found)
+    assert {b"v%d" % number for number in range(LETTERS) if number % 5} == set(found)
     assert {1} == set(found.values())
-    assert [number for number in range(8_000) if number % 5 == 0] == sorted(kept.record.offset for kept in post.kept())
-    assert 8_000 == len(post.kept(Selection(replayed=True)))
+    assert [number for number in range(LETTERS) if number % 5 == 0] == sorted(
+        kept.record.offset for kept in post.kept()
+    )
+    assert LETTERS == len(post.kept(Selection(replayed=True)))
 
 
 def test_of_two_at_once_the_first_says_what_happened(post, env):
