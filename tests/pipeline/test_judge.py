@@ -8,7 +8,7 @@ from tradepipe.contract.refusal import Code, Refusal, Violation
 from tradepipe.embedded.ports import free_port
 from tradepipe.errors import Misconfigured, RegistryAway
 from tradepipe.pipeline.judge import Judge
-from tradepipe.postgres.staging import Accepted
+from tradepipe.postgres.accepted import Accepted
 from tradepipe.wire.registration import register
 
 
@@ -43,7 +43,9 @@ def schema_id(encoded):
 def test_a_valid_trade_is_accepted_with_its_schema_id(judge, encoded):
     given = encoded(trade())
 
-    assert Accepted(given, trade(), schema_id(given)) == judge(given)
+    found = judge(given)
+
+    assert (given, trade(), schema_id(given)) == (found.record, found.trade, found.schema_id)
 
 
 def test_a_trade_that_breaks_rules_is_refused_with_all_of_them(judge, encoded):

@@ -3,20 +3,23 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
+from tradepipe.contract.history import current
 from tradepipe.contract.record import Record
 from tradepipe.contract.refusal import Refusal, Violation
 from tradepipe.contract.trade import Trade
 from tradepipe.postgres import batch as module
 from tradepipe.postgres import offsets, session
+from tradepipe.postgres.accepted import Accepted
 from tradepipe.postgres.batch import Batch, Entry, Stored
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.offsets import Claimed, Span
-from tradepipe.postgres.staging import Accepted
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
+from tradepipe.wire.codec import Decoder, Encoder
 
 GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
 
@@ -42,9 +45,32 @@ def record(offset: int, partition: int = 0) -> Record:
     return Record(TOPIC, partition, offset, b"key", b"value")
 
 
+class Silent:
+    """What reads nothing, and finds nothing against a trade."""
+
+    def trade(self, record: Record) -> Trade:
+        raise AssertionError(f"{record.coordinates} was given with its trade")
+
+    def row(self, record: Record) -> bytes:
+        raise AssertionError(f"{record.coordinates} was given with its row")
+
+    def violations(self, record: Record) -> tuple[Violation, ...]:
+        return ()
+
+
 def accepted(offset: int, of: Trade, partition: int = 0) -> Accepted:
     """A trade that lies at an offset."""
-    return Accepted(record(offset, partition), of, 1)
+    return Accepted(record(offset, partition), 1, Silent(), of, row(of))
+
+
+def row(of: Trade) -> bytes:
+    """A trade as a row for COPY."""
+    return _decoder().copy_row(Encoder().encode(of))
+
+
+@cache
+def _decoder() -> Decoder:
+    return Decoder(current().text, 1)
 
 
 def refusal(offset: int, partition: int = 0, code: str = "BAD", detail: str = "it is bad") -> Refusal:

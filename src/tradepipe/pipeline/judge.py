@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from struct import Struct
 from typing import Final, Literal, get_args
 
 from tradepipe.contract.record import Record
@@ -9,7 +10,7 @@ from tradepipe.contract.refusal import Code, Refusal, Violation
 from tradepipe.contract.rules import violations
 from tradepipe.contract.trade import ORDERED_BY, Trade
 from tradepipe.errors import Misconfigured, UndecodableRecord
-from tradepipe.postgres.staging import Accepted
+from tradepipe.postgres.accepted import Accepted
 from tradepipe.wire.serde import TradeDeserializer
 
 Rule = Callable[[Trade], Sequence[Violation]]
@@ -18,6 +19,9 @@ Rule = Callable[[Trade], Sequence[Violation]]
 RecordKey = Literal["refuse", "accept"]
 """What to do with a record whose Kafka key is not its trade's ORDERED_BY."""
 
+JudgedBy = Literal["python", "database"]
+"""Who applies our rules: we, to every trade, or the table's CHECK constraints, and we to what they refuse."""
+
 MAX_CODE: Final = 64
 """Characters of a user's own code: it becomes a header and a label of metrics."""
 
@@ -25,6 +29,7 @@ _OURS: Final = frozenset(code.value for code in Code)
 _SHOWN: Final = 100
 
 _ordered_by: Final[Callable[[Trade], str]] = attrgetter(ORDERED_BY)
+_length = Struct(">i").pack
 
 
 class Judge:
@@ -50,6 +55,7 @@ class Judge:
         if not isinstance(rules, Sequence) or not all(map(callable, rules)):
             raise Misconfigured(f"rules is {rules!r}: it is a sequence of functions, each from a Trade to violations")
         self._decode = deserializer.decode
+        self._copy_row = deserializer.copy_row
         self._rules = tuple(rules)
         self._refuses_keys = record_key == "refuse"
 
@@ -68,12 +74,28 @@ class Judge:
             schema_id, trade = self._decode(record.value)
         except UndecodableRecord as error:
             return Refusal(record, (error.violation,), error.schema_id)
+        found = self._by_our_rules(record, trade)
+        if self._rules:
+            found += self._by_own_rules(record, trade)
+        return Refusal(record, found, schema_id) if found else Accepted(record, schema_id, self, trade)
+
+    def trade(self, record: Record) -> Trade:
+        """The trade in a record that was decoded before."""
+        return self._decode(record.value)[1]
+
+    def row(self, record: Record) -> bytes:
+        """The same as fields of PostgreSQL's binary COPY."""
+        return self._copy_row(record.value)[1]
+
+    def violations(self, record: Record) -> tuple[Violation, ...]:
+        """All that our rules say against a record that was decoded before; the user's own are not asked."""
+        return self._by_our_rules(record, self.trade(record))
+
+    def _by_our_rules(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         found = violations(trade)
         if self._refuses_keys and record.key != _ordered_by(trade).encode():
             found += (_other_key(record, trade),)
-        if self._rules:
-            found += self._by_own_rules(record, trade)
-        return Refusal(record, found, schema_id) if found else Accepted(record, trade, schema_id)
+        return found
 
     def _by_own_rules(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         found: tuple[Violation, ...] = ()
@@ -87,6 +109,50 @@ class Judge:
             if answer:
                 found += tuple(_checked(rule, record, each) for each in answer)
         return found
+
+
+class RowJudge:
+    """
+    Decode a record into a row, without a trade, and leave our rules to the table's CHECK constraints.
+
+    What cannot even be a row, or has another key, is judged as by `Judge`, so
+    that all that speaks against it is told. The key is compared with the row's
+    first column, which is `ORDERED_BY`.
+    """
+
+    def __init__(self, deserializer: TradeDeserializer, record_key: RecordKey = "refuse") -> None:
+        self._judge = Judge(deserializer, record_key=record_key)
+        self._copy_row = deserializer.copy_row
+        self._refuses_keys = record_key == "refuse"
+
+    def __call__(self, record: Record) -> Accepted | Refusal:
+        """The verdict on a record as far as there is one; raises as `Judge` does."""
+        try:
+            schema_id, row = self._copy_row(record.value)
+        except UndecodableRecord:
+            return self._judge(record)
+        key = record.key
+        if self._refuses_keys and (key is None or not row.startswith(_length(len(key)) + key)):
+            return self._judge(record)
+        return Accepted(record, schema_id, self._judge, None, row)
+
+
+def judge(
+    by: JudgedBy, deserializer: TradeDeserializer, rules: Sequence[Rule] = (), record_key: RecordKey = "refuse"
+) -> Judge | RowJudge:
+    """
+    What judges records, by `JudgedBy`.
+
+    Raises:
+        Misconfigured: an argument cannot be, or rules of the user's own are given, which a database does not ask.
+    """
+    if by not in get_args(JudgedBy):
+        raise Misconfigured(f"judge is {by!r}: it is {' or '.join(get_args(JudgedBy))}")
+    if by == "python":
+        return Judge(deserializer, rules, record_key)
+    if rules:
+        raise Misconfigured("rules of your own need trades, and judge='database' makes none: take judge='python'")
+    return RowJudge(deserializer, record_key)
 
 
 def _checked(rule: Rule, record: Record, violation: object) -> Violation:

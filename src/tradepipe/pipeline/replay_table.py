@@ -8,8 +8,8 @@ from tradepipe.contract.kept import Identity, Kept, Selection
 from tradepipe.contract.record import Record
 from tradepipe.contract.refusal import Refusal
 from tradepipe.errors import SchemaPending, UnsupportedSchema
+from tradepipe.postgres.accepted import Accepted
 from tradepipe.postgres.replay import Judged, Replayed, Shelf
-from tradepipe.postgres.staging import Accepted
 
 PAGE: Final = 500
 """Refusals in one transaction, at most."""

@@ -34,9 +34,10 @@ from tradepipe.contract.refusal import Code, Refusal, Violation
 from tradepipe.contract.trade import CONTENT, KEY, Trade
 from tradepipe.errors import TradepipeError
 from tradepipe.postgres import offsets, refusals, staging, staleness
+from tradepipe.postgres.accepted import Accepted
 from tradepipe.postgres.failures import FailureClass, classify
 from tradepipe.postgres.offsets import Ownership, Span
-from tradepipe.postgres.staging import COPIED, STAGING, Accepted
+from tradepipe.postgres.staging import COPIED, STAGING
 from tradepipe.postgres.staleness import Stale
 from tradepipe.postgres.tables import TRADES, code_of_constraint
 
@@ -318,6 +319,9 @@ def _collision(accepted: Accepted, stored: Any) -> Refusal:
 
 
 def _refused_by_database(accepted: Accepted, error: DBAPIError | psycopg2.Error) -> Refusal:
+    """With all that our rules say against the trade; with the database's own reason where they say nothing."""
+    if found := accepted.violations:
+        return Refusal(accepted.record, found, accepted.schema_id)
     original = error.orig if isinstance(error, DBAPIError) else error
     code, detail = Code.DATABASE_REFUSED, str(original).strip()
     if isinstance(original, psycopg2.Error) and original.diag.message_primary:

@@ -11,11 +11,11 @@ from tradepipe.contract.kept import Identity, Kept, Selection
 from tradepipe.contract.refusal import Refusal
 from tradepipe.errors import DatabaseAway
 from tradepipe.postgres import batch, refusals, session
+from tradepipe.postgres.accepted import Accepted
 from tradepipe.postgres.batch import Batch, Unaccounted
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.failures import translated
-from tradepipe.postgres.staging import Accepted
 
 Judged = tuple[Kept, Accepted | Refusal]
 """A refusal, and what is to be said of its record now."""

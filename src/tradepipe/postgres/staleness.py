@@ -33,7 +33,8 @@ from sqlalchemy import (
 
 from tradepipe.contract.refusal import Code, Refusal, Violation
 from tradepipe.contract.trade import KEY
-from tradepipe.postgres.staging import STAGING, Accepted
+from tradepipe.postgres.accepted import Accepted
+from tradepipe.postgres.staging import STAGING
 from tradepipe.postgres.tables import TRADES
 
 Stale = Literal["accept", "refuse"]
