@@ -69,7 +69,7 @@ def storable(deal):
     return "\0" not in deal.trade_id + (deal.currency or "")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(DEALS.filter(storable), min_size=1, max_size=30))
 @example([DEAL, DEAL._replace(notional=None, currency=None, side=Side.UNKNOWN)])
 @example([DEAL._replace(trade_id="x" * 5_000, currency="€" * 100, version=-(2**31))])
@@ -183,6 +183,7 @@ def verdict(read, body):
     return None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 @example(b"\x0c\x00\x00\x00\x00\x00\x80\x00\x81\x80X")
 def test_any_bytes_are_refused_as_by_the_decoder(body):
@@ -191,6 +192,7 @@ def test_any_bytes_are_refused_as_by_the_decoder(body):
     assert refused == verdict(DECODE, body) or "NUL" in refused.detail
 
 
+@settings(deadline=None)
 @given(DEALS, st.data())
 def test_a_damaged_body_is_refused_as_by_the_decoder(deal, data):
     damaged = bytearray(encode(deal))
