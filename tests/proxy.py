@@ -16,12 +16,14 @@ class Proxy:
     What it is told holds for open connections too, from the next bytes on.
 
     Attributes:
+        target: the port there; new connections go where it points then.
+
         latency: seconds by which each piece is delayed, in both directions.
     """
 
     def __init__(self, target: int, *, latency: float = 0.0) -> None:
         self.latency = latency
-        self._target = target
+        self.target = target
         self._needle: bytes | None = None
         self._is_blackhole = False
         self._links: set[_Link] = set()
@@ -75,7 +77,7 @@ class Proxy:
 
     def _open(self, client: socket.socket) -> None:
         try:
-            server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+            server = socket.create_connection(("127.0.0.1", self.target), timeout=5)
         except OSError:
             _reset(client)
             return

@@ -31,6 +31,8 @@ TRANSACTIONS: Final[Config] = {
     "acks": "all",
     "partitioner": "murmur2_random",
     "delivery.report.only.error": True,
+    # The log alone tells that a request was sent again: see kafka/watched.py.
+    "log.connection.close": True,
 }
 """What carries the promise of a transaction; librdkafka gives a record up when its transaction has timed out."""
 

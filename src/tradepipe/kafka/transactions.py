@@ -3,8 +3,8 @@ Records and offsets in one Kafka transaction.
 
 librdkafka speaks the transaction protocol from before KIP-890: a request that it
 sent twice, or late, may end a transaction that came after the one it was meant
-for. It repeats requests without telling, so whatever took long, or met trouble
-on the way, puts the producer in doubt. A producer in doubt begins nothing any
+for. It repeats requests without telling the caller, so whatever took long, or met
+trouble on the way, puts the producer in doubt. A producer in doubt begins nothing any
 more: another one takes its place and its `transactional.id`, which makes the
 brokers refuse all that may still come from the first.
 """
@@ -19,9 +19,11 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tradepipe.errors import BrokerAway, Misconfigured
+from tradepipe.kafka.bounded import bounded
 from tradepipe.kafka.client import Config, transactions_config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
+from tradepipe.kafka.watched import LEVEL, Watched
 from tradepipe.kafka.writing import Interrupted, Outgoing, not_taken, put
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Transactions:
         self, config: Config, consumer: Consumer, *, topic: str, transactional_id: str, limits: Mapping[str, int]
     ) -> None:
         self._config = {**limits, **transactions_config(config, transactional_id=transactional_id)}
+        self._config["log_level"] = max(LEVEL, int(self._config.get("log_level", LEVEL)))
         self._consumer = consumer
         self._topic = topic
         self._id = transactional_id
@@ -64,6 +67,7 @@ class Transactions:
         self._lasts = float(self._config["transaction.timeout.ms"]) / 1000
         self._client: confluent_kafka.Producer | None = None
         self._ready = False
+        self._watched = Watched()
         self._doubt: str | None = None
         self._undelivered: tuple[KafkaError, str | None] | None = None
         self._fenced_at: deque[float] = deque(maxlen=FENCED_OFTEN)
@@ -108,17 +112,18 @@ class Transactions:
 
             Misconfigured: nothing heals by waiting; it is undone.
         """
-        client = self._begun()
         try:
             membership = self._consumer.membership()
+            client = self._begun()
+        except BrokerAway as error:
+            raise Interrupted(str(error)) from error
+        try:
             client.begin_transaction()
             put(client, outgoing)
             self._flush(client)
             places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
-            self._step(lambda wait: client.send_offsets_to_transaction(places, membership, wait))
+            self._step(lambda wait: self._send(client, places, membership, wait))
             self._step(client.commit_transaction)
-        except BrokerAway as error:
-            raise Interrupted(str(error)) from error
         except (KafkaException, SystemError) as error:
             raise self._undone(client, error_of(error)) from error
         self.commits += 1
@@ -131,26 +136,44 @@ class Transactions:
         self._client = None
 
     def _new(self) -> confluent_kafka.Producer:
-        callbacks: dict[str, Callable[..., None]] = {"on_delivery": self._on_report, "error_cb": self._on_error}
+        self._watched, self._doubt = Watched(), None
+        listening = {"on_delivery": self._on_report, "error_cb": self._on_error, "logger": self._watched}
         try:
-            client = confluent_kafka.Producer({**self._config, **callbacks})
+            client = confluent_kafka.Producer({**self._config, **listening})
         except KafkaException as error:
             raise failure(error_of(error), "Kafka's client cannot be configured so") from error
         self.made += 1
         return client
 
     def _begun(self) -> confluent_kafka.Producer:
-        """The client, with all forgotten that it met while it was idle."""
+        """A client without a doubt: one that met trouble while it was idle may not tell of the next."""
+        if self._client is not None and (doubt := self._doubts(self._client)) is not None:
+            self._discard(doubt, level=logging.INFO)
+            self.open()
         assert self._client is not None, "open() comes before write()"
-        self._client.poll(0)
-        self._doubt = self._undelivered = None
+        self._undelivered = None
         return self._client
+
+    def _doubts(self, client: confluent_kafka.Producer) -> str | None:
+        """Why requests of this client may have been repeated, if they may."""
+        client.poll(0)
+        return self._doubt or self._watched.trouble
 
     def _flush(self, client: confluent_kafka.Producer) -> None:
         """Wait for all acknowledgements: what the records take is no sign of a request that was repeated."""
         deadline = time.monotonic() + self._lasts
         while client.flush(STEP) and self._undelivered is None and time.monotonic() < deadline:
             pass
+
+    def _send(
+        self, client: confluent_kafka.Producer, places: list[TopicPartition], membership: bytes, wait: float
+    ) -> None:
+        """Send offsets; librdkafka may wait for ever for a coordinator that went away (2.16, issue 5456)."""
+        try:
+            bounded(lambda: client.send_offsets_to_transaction(places, membership, wait), self._slow)
+        except TimeoutError:
+            unanswered = KafkaError(KafkaError._TIMED_OUT, f"offsets were not taken within {self._slow:g} s")
+            raise KafkaException(unanswered) from None
 
     def _step(self, call: Callable[[float], object]) -> None:
         """Make a call until it has an answer that is no mere delay; whether it took too long is kept as a doubt."""
@@ -201,9 +224,7 @@ class Transactions:
 
     def _leave_no_doubt(self, client: confluent_kafka.Producer, *, interrupted: bool = False) -> None:
         """Give up a client that may have sent what still is on its way."""
-        client.poll(0)
-        if self._doubt is not None:
-            doubt = self._doubt
+        if (doubt := self._doubts(client)) is not None:
             self._discard(doubt)
             if not interrupted:
                 raise Interrupted(doubt)
@@ -216,8 +237,8 @@ class Transactions:
             return error_of(error)
         return None
 
-    def _discard(self, why: str) -> None:
-        logger.warning("the transactional producer %s is made anew: %s", self._id, why)
+    def _discard(self, why: str, *, level: int = logging.WARNING) -> None:
+        logger.log(level, "the transactional producer %s is made anew: %s", self._id, why)
         self._ready = False
         if self._client is not None:
             client, self._client = self._client, None

@@ -1,0 +1,156 @@
+"""Transactions whose requests were sent twice, refused or taken away."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from tests.eventually import eventually
+from tests.kafka.member import Member
+from tests.parts.kafka import Kafka
+from tests.pipeline.sorted import committed_records
+from tests.proxy import Proxy
+from tradepipe.contract.record import Record
+from tradepipe.errors import BrokerAway, Misconfigured
+from tradepipe.kafka.consumer import Consumer
+from tradepipe.kafka.transactions import Transactions
+from tradepipe.kafka.writing import Interrupted
+
+END_TXN = b"\x00\x1a\x00\x01"
+"""How the request that ends a transaction begins: its number and version, as Kafka's protocol has them."""
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def proxied() -> Iterator[Proxy]:
+    """A Kafka of its own, to which every way leads through a proxy."""
+    with Proxy(0) as proxy, Kafka(advertised_port=proxy.port) as kafka:
+        proxy.target = kafka.port
+        for name in ("source", "target"):
+            kafka.create_topic(name)
+        yield proxy
+
+
+@pytest.fixture
+def target(parts, topic) -> str:
+    """Where the transactions write to."""
+    name = f"{topic}-target"
+    parts.create_topic(name)
+    return name
+
+
+@pytest.fixture
+def member(join) -> Member:
+    """The one member of a group, with all partitions."""
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    return member
+
+
+@pytest.fixture
+def transactions(kafka, topic, member) -> Callable[..., Transactions]:
+    """Transactions beside the member, under one id."""
+
+    def transactions(**limits: int) -> Transactions:
+        made = Transactions(kafka, member.consumer, topic=topic, transactional_id=topic, limits=limits)
+        opened(made)
+        return made
+
+    return transactions
+
+
+def opened(transactions: Transactions) -> None:
+    """Open it, however long the coordinator takes to begin."""
+    while not transactions.is_open:
+        with suppress(BrokerAway):
+            transactions.open()
+
+
+def records(*values: bytes) -> list[Record]:
+    return [Record("", 0, 0, b"k", value, 1) for value in values]
+
+
+def values(kafka, topic) -> list[bytes | None]:
+    return [record.value for record in committed_records(kafka, topic)]
+
+
+def test_records_and_offsets_are_committed_together(kafka, target, member, transactions):
+    transactions().write({target: records(b"1", b"2")}, {0: 7, 3: 9})
+
+    assert [b"1", b"2"] == values(kafka, target)
+    assert {0: 7, 3: 9} == member.consumer.committed(range(4))
+
+
+def test_a_member_that_the_group_gave_up_writes_nothing(kafka, target, topic, join):
+    """It has not polled since, so nothing else tells it; brokers take offsets from nobody's member unchecked."""
+    member = join(max_poll_interval_ms=6_000)
+    member.assigned(0, 1, 2, 3)
+    writing = Transactions(kafka, member.consumer, topic=topic, transactional_id=topic, limits={})
+    opened(writing)
+    eventually(lambda: is_given_up(member))
+
+    with pytest.raises(Interrupted, match="the session with group"):
+        writing.write({target: records(b"1")}, {0: 1})
+
+    assert [] == values(kafka, target)
+
+
+def is_given_up(member: Member) -> bool:
+    try:
+        member.consumer.membership()
+    except BrokerAway:
+        return True
+    return False
+
+
+def test_a_record_the_topic_does_not_take_stops_with_what_to_change(parts, topic, transactions):
+    target = f"{topic}-small"
+    parts.kafka.create_topic(target, config={"max.message.bytes": "2000"})
+
+    with pytest.raises(Misconfigured, match="max.message.bytes"):
+        transactions(**{"message.max.bytes": 1_000_000}).write({target: records(os.urandom(16_000))}, {0: 1})
+
+
+def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, topic, transactions):
+    one, other = transactions(), transactions()
+
+    def take_turns() -> None:
+        for number in range(10):
+            writing = (one, other)[number % 2]
+            opened(writing)
+            try:
+                writing.write({target: records(b"%d" % number)}, {0: number})
+            except Interrupted:
+                opened(writing)
+
+    with pytest.raises(Misconfigured, match=f"transactional.id {topic} was taken from this process 3 times"):
+        take_turns()
+
+
+def test_an_end_without_an_answer_puts_the_producer_in_doubt(proxied):
+    """
+    librdkafka asks again over another connection, and no callback tells.
+
+    The second time within half a minute it does not even log it, so a client
+    that met trouble while it was idle is given up too.
+    """
+    address = {"bootstrap.servers": f"127.0.0.1:{proxied.port}"}
+    member = Member(Consumer(address, topic="source", group="group"))
+    member.consumer.open()
+    member.assigned(0, 1, 2, 3)
+    writing = Transactions(address, member.consumer, topic="source", transactional_id="id", limits={})
+    opened(writing)
+    writing.write({"target": records(b"1")}, {0: 1})
+
+    for number in (2, 3):
+        proxied.swallow_reply_after(END_TXN)
+        with pytest.raises(Interrupted):
+            writing.write({"target": records(b"%d" % number)}, {0: number})
+        assert not writing.is_open
+        opened(writing)
+
+    assert [b"1", b"2", b"3"] == values(address, "target")
+    assert ({0: 3}, 3) == (member.consumer.committed([0]), writing.made)
+    member.consumer.close()
