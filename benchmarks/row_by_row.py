@@ -13,8 +13,8 @@ from benchmarks.published import Published
 
 _INSERT = """
 INSERT INTO trades (trade_id, version, counterparty_id, book_id, maturity_date, created_at,
-                    source_topic, source_partition, source_offset, schema_id)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                    side, notional, currency, source_topic, source_partition, source_offset, schema_id)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (trade_id, version) DO NOTHING
 """
 
