@@ -84,12 +84,20 @@ def test_what_was_encoded_is_decoded(trade):
 
 @settings(deadline=None)
 @given(TRADES)
+@example(TRADE._replace(notional=scaled(-(2**31))))
 def test_the_bytes_are_those_of_fastavro(trade):
-    """fastavro with its own logical types is the oracle."""
+    """
+    fastavro with its own logical types is the oracle.
+
+    A notional below zero may take it one byte more: it writes -0.0128 in two, we in one, as Java's BigInteger.
+    """
     stream = BytesIO()
     fastavro.schemaless_writer(stream, FASTAVRO, trade._asdict())
+    ours = Encoder().encode(trade)
 
-    assert stream.getvalue() == Encoder().encode(trade)
+    assert trade._asdict() == fastavro.schemaless_reader(BytesIO(ours), FASTAVRO, None)
+    if trade.notional is None or trade.notional >= 0:
+        assert stream.getvalue() == ours
 
 
 @pytest.mark.parametrize("given", ["1.5", "1.5000", "1.50000000", "15E-1"])
