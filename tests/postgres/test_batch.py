@@ -32,7 +32,8 @@ from tests.postgres.batches import (
 )
 from tradepipe.contract.refusal import Code
 from tradepipe.postgres import migrate
-from tradepipe.postgres.batch import Batch, Unaccounted, store
+from tradepipe.postgres.batch import Batch, store
+from tradepipe.postgres.insertion import Unaccounted
 from tradepipe.postgres.offsets import Fenced, Ownership, Span
 from tradepipe.postgres.session import CLIENT_DEADLINE
 from tradepipe.postgres.staging import STAGING

@@ -15,8 +15,8 @@ from tests.proxy import Proxy
 from tradepipe.errors import DatabaseBehind, Misconfigured
 from tradepipe.postgres import link as module
 from tradepipe.postgres import session
-from tradepipe.postgres.batch import Unaccounted
 from tradepipe.postgres.engine import engine
+from tradepipe.postgres.insertion import Unaccounted
 from tradepipe.postgres.link import Link, Stopped, TooMuch
 from tradepipe.postgres.tables import TRADES
 

@@ -49,6 +49,7 @@ from tradepipe.contract.history import current
 from tradepipe.errors import TradepipeError
 from tradepipe.pipeline.account import Counts
 from tradepipe.pipeline.ceiling import SHARE
+from tradepipe.pipeline.judge import JudgedBy
 from tradepipe.pipeline.sink import Sink
 from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.revision import head
@@ -59,6 +60,16 @@ BATCH_ROWS: Final = 5_000
 BatchRows = Annotated[
     int,
     typer.Option("--batch-rows", envvar="TRADEPIPE_BATCH_ROWS", metavar="N", min=1, help="Records in one transaction."),
+]
+WhoJudges = Annotated[
+    JudgedBy,
+    typer.Option(
+        "--judge",
+        envvar="TRADEPIPE_JUDGE",
+        metavar="python|database",
+        help="Who applies our rules: Python to every trade, or the table's CHECK constraints, "
+        "which is faster; for a topic that was validated.",
+    ),
 ]
 OldVersions = Annotated[
     Stale,
@@ -118,6 +129,7 @@ def sink(
     batch_rows: BatchRows = BATCH_ROWS,
     max_refused: MaxRefused = str(SHARE),
     unknown_fields: Unknown = "stop",
+    judge: WhoJudges = "python",
     rules: Rules = None,
     record_key: KeyOfRecord = "refuse",
     stale: OldVersions = "accept",
@@ -132,6 +144,8 @@ def sink(
 
     A part that is away is waited for. SIGINT and SIGTERM end it behind the batch in hand.
     """
+    if rules and judge == "database":
+        raise typer.BadParameter("they need trades, and --judge database makes none", param_hint="'--rules'")
     status = StatusLine()
     live = status.is_live and not verbose
     configure(log_level, usual="warning" if live else "info", status=status)
@@ -148,6 +162,7 @@ def sink(
             batch_rows=batch_rows,
             max_refused=share(max_refused),
             unknown_fields=unknown_fields,
+            judge=judge,
             rules=loaded(rules),
             record_key=record_key,
             stale=stale,

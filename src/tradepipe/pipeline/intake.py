@@ -13,7 +13,7 @@ from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.kafka.topics import Topic, Topics
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.identity import Identity
-from tradepipe.pipeline.judge import Judge
+from tradepipe.pipeline.judge import Judge, RowJudge
 from tradepipe.pipeline.writer import Claim, Granted
 from tradepipe.postgres.batch import Entry
 from tradepipe.postgres.offsets import Ownership, Span
@@ -60,7 +60,9 @@ class Intake:
     was held of a partition that left us is dropped: its next owner reads it.
     """
 
-    def __init__(self, consumer: Consumer, topics: Topics, judge: Judge, *, topic: str, start: Start) -> None:
+    def __init__(
+        self, consumer: Consumer, topics: Topics, judge: Judge | RowJudge, *, topic: str, start: Start
+    ) -> None:
         self._consumer = consumer
         self._topics = topics
         self._judge = judge

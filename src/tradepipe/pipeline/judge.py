@@ -137,7 +137,7 @@ class RowJudge:
         return Accepted(record, schema_id, self._judge, None, row)
 
 
-def judge(
+def judge_of(
     by: JudgedBy, deserializer: TradeDeserializer, rules: Sequence[Rule] = (), record_key: RecordKey = "refuse"
 ) -> Judge | RowJudge:
     """

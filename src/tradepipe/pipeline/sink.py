@@ -19,7 +19,7 @@ from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.end import End
 from tradepipe.pipeline.ends import Ends
 from tradepipe.pipeline.intake import Intake, Start
-from tradepipe.pipeline.judge import Judge, RecordKey, Rule
+from tradepipe.pipeline.judge import JudgedBy, RecordKey, Rule, judge_of
 from tradepipe.pipeline.subject import require_subject
 from tradepipe.pipeline.waiting import Stopped, Waiting
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
@@ -94,6 +94,10 @@ class Sink:
         unknown_fields: "stop" at a schema version that has more than this build
             can hold, or "drop" what it has more.
 
+        judge: who applies our rules: "python" to every trade, or "database", the
+            table's CHECK constraints, which spares the work of making trades;
+            for a topic that was validated. Refusals are the same.
+
         rules: of the user's own, beside ours: functions from a `Trade` to a list
             or tuple of `Violation`; pure, so that a replay is judged as the
             first time was.
@@ -125,6 +129,7 @@ class Sink:
         batch_rows: int = 5_000,
         max_refused: float | None = SHARE,
         unknown_fields: UnknownFields = "stop",
+        judge: JudgedBy = "python",
         rules: Sequence[Rule] = (),
         record_key: RecordKey = "refuse",
         stale: Stale = "accept",
@@ -140,9 +145,9 @@ class Sink:
         self._subject = subject
         self._topics = Topics(kafka)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
-        judge = Judge(deserializer, rules, record_key)
         self._consumer = Consumer(kafka, topic=topic, group=group)
-        self._intake = Intake(self._consumer, self._topics, judge, topic=topic, start=start)
+        judges = judge_of(judge, deserializer, rules, record_key)
+        self._intake = Intake(self._consumer, self._topics, judges, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._engine = engine(database, application_name=f"tradepipe-sink/{owner}")
         self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused), stale=stale)

@@ -13,9 +13,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tradepipe.errors import Misconfigured
 from tradepipe.postgres import session
-from tradepipe.postgres.batch import Unaccounted
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import FailureClass, classify, failure
+from tradepipe.postgres.insertion import Unaccounted
 
 __all__ = ["Connection", "Engine", "Link", "RefusedLate", "Stopped", "TooMuch"]  # the first two for who only names them
 

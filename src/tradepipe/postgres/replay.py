@@ -12,10 +12,11 @@ from tradepipe.contract.refusal import Refusal
 from tradepipe.errors import DatabaseAway
 from tradepipe.postgres import batch, refusals, session
 from tradepipe.postgres.accepted import Accepted
-from tradepipe.postgres.batch import Batch, Unaccounted
+from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.failures import translated
+from tradepipe.postgres.insertion import Unaccounted
 
 Judged = tuple[Kept, Accepted | Refusal]
 """A refusal, and what is to be said of its record now."""
