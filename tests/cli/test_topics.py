@@ -147,3 +147,36 @@ def test_what_kafka_refuses_is_one_message(addresses, arguments, told):
 
     assert 78 == code
     assert told in message
+
+
+@pytest.fixture
+def weekly(parts) -> str:
+    """A topic of three partitions that is kept for a week."""
+    name = f"trades-{uuid.uuid4().hex}"
+    parts.kafka.create_topic(name, partitions=3, config={"retention.ms": "604800000"})
+    return name
+
+
+@pytest.mark.real
+def test_a_topic_like_another_takes_what_a_validator_writes_into_it(addresses, weekly):
+    name = f"{weekly}.dlq"
+
+    done = door("topics", "create", "--topic", name, "--like", weekly, env=addresses)
+
+    assert (0, f"topic {name} was created with 3 partitions\n") == (done.code, done.out), done.err
+    settings = Topics({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).settings(name)
+    assert ("604800000", "1064972") == (settings["retention.ms"], settings["max.message.bytes"])
+    checked = door("topics", "check", "--topic", name, "--like", weekly, env=addresses)
+    assert "takes the largest record of its source, as a dead letter too" in checked.out
+
+
+@pytest.mark.real
+def test_a_topic_that_is_less_than_its_source_is_told(addresses, weekly, parts):
+    name = f"{weekly}.clean"
+    parts.kafka.create_topic(name, config={"retention.ms": "3600000", "max.message.bytes": "500000"})
+
+    done = door("topics", "check", "--topic", name, "--like", weekly, env=addresses)
+
+    assert 1 == done.code, done.err
+    assert "1048588 at least: records that its source takes would not fit" in done.out
+    assert "7d as its source" in done.out

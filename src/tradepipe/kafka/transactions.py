@@ -162,8 +162,10 @@ class Transactions:
     def _flush(self, client: confluent_kafka.Producer) -> None:
         """Wait for all acknowledgements: what the records take is no sign of a request that was repeated."""
         deadline = time.monotonic() + self._lasts
-        while client.flush(STEP) and self._undelivered is None and time.monotonic() < deadline:
-            pass
+        while (left := client.flush(STEP)) and self._undelivered is None:
+            if time.monotonic() > deadline:
+                told = f"{left} records were not acknowledged within {self._lasts:g} s"
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, told))
 
     def _send(
         self, client: confluent_kafka.Producer, places: list[TopicPartition], membership: bytes, wait: float

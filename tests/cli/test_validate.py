@@ -1,0 +1,90 @@
+"""`python -m tradepipe.validate`."""
+
+import re
+import signal
+
+import pytest
+
+from tests.cli.doors import door, running
+from tests.cli.scrape import get, port_of, total
+from tests.eventually import eventually
+
+OPTIONS = ("--delivery", "at_least_once")
+"""The embedded broker has no transactions to speak of."""
+
+
+@pytest.fixture
+def filled(ready, parts, topic):
+    """A topic with 91 trades and 9 bad records, and the topics they go to."""
+    targets = {"TRADEPIPE_CLEAN": f"{topic}.clean", "TRADEPIPE_DEAD_LETTERS": f"{topic}.dlq"}
+    parts.create_topic(targets["TRADEPIPE_CLEAN"])
+    if parts.is_real:
+        parts.kafka.create_topic(targets["TRADEPIPE_DEAD_LETTERS"], config={"max.message.bytes": "2000000"})
+    else:
+        parts.create_topic(targets["TRADEPIPE_DEAD_LETTERS"])
+    done = door("produce", "--count", "100", "--bad", "0.09", env=ready)
+    assert 0 == done.code, done.err
+    return ready | targets
+
+
+def test_it_sorts_what_the_topic_holds_and_sums_up(filled):
+    done = door("validate", "--until-end", *OPTIONS, env=filled)
+
+    assert (0, "") == (done.code, done.out), done.err
+    assert re.match("91 passed, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
+
+
+@pytest.mark.real
+def test_by_transactions_it_does_the_same(filled):
+    done = door("validate", "--until-end", env=filled)
+
+    assert (0, "") == (done.code, done.out), done.err
+    assert "91 passed, 9 refused" in done.err.splitlines()[-1]
+
+
+@pytest.mark.embedded
+def test_a_sink_stores_what_passed(filled):
+    door("validate", "--until-end", *OPTIONS, env=filled)
+
+    done = door("sink", "--until-end", "--topic", filled["TRADEPIPE_CLEAN"], "--group", "behind", env=filled)
+
+    assert "91 stored, 0 replayed, 0 refused" == done.err.splitlines()[-1]
+
+
+@pytest.mark.embedded
+def test_metrics_and_health_are_served_until_a_signal_ends_it(filled):
+    with running("validate", "--metrics-port", "0", *OPTIONS, env=filled) as process:
+        port = port_of(process)
+        eventually(lambda: total(port, "tradepipe_records_validated_total") == 100, within=40)
+
+        assert 91 == total(port, "tradepipe_records_validated_total", result="passed")
+        assert (200, "ready\n") == get(port, "/readyz")
+        process.send_signal(signal.SIGTERM)
+        done = process.end()
+
+    assert 0 == done.code, done.err
+    assert "91 passed, 9 refused" in done.err.splitlines()[-1]
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        ("--delivery twice", 2, "'--delivery'"),
+        ("--batch-records 0", 2, "'--batch-records'"),
+        ("--start soon", 2, "'--start'"),
+        ("--max-refused 2", 2, "'--max-refused'"),
+        ("--rules nowhere:rule", 2, "there is no module nowhere"),
+        ("--clean trades --dead-letters trades", 78, "a validator needs three topics"),
+        ("--transactional-id one --delivery at_least_once", 78, "exactly_once only"),
+        ("-X transactional.id=one", 78, "transactional.id=one cannot be given"),
+        ("--topic nowhere", 78, "there is no topic nowhere; create it"),
+        ("--dead-letters nowhere --delivery at_least_once", 78, "--topic nowhere --like"),
+    ],
+)
+def test_what_is_wrong_ends_it_at_once_with_what_to_do(filled, options, code, told):
+    done = door("validate", *options.split(), env=filled)
+
+    assert code == done.code, done.err
+    assert told in done.err
+    assert "Traceback" not in done.err
