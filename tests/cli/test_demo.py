@@ -56,7 +56,7 @@ def exported(lines: Iterable[str]) -> dict[str, str]:
         if line.startswith("  export "):
             variable, _, value = line.strip().removeprefix("export ").partition("=")
             exports[variable] = value
-        if "trade_refusals LIMIT" in line:
+        if "tradepipe.dlq ls" in line:
             break
     return exports
 

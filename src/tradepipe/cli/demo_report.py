@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tradepipe.cli.columns import columns
 from tradepipe.cli.sending import Tally
 from tradepipe.contract.refusal import Refusal
 from tradepipe.embedded.binaries import Binaries
@@ -21,9 +22,6 @@ from tradepipe.postgres.failures import translated
 
 QUICK: Final = {"fetch.wait.max.ms": "10", "group.protocol": "consumer"}
 """By the classic group protocol the embedded broker forgets a member that left only after its session timeout."""
-
-EXAMPLE: Final = 110
-"""Characters of a detail that are shown: two lines."""
 
 _VERSIONS: Final = """
 SELECT count(DISTINCT trade_id), count(*) FROM trades
@@ -67,19 +65,18 @@ def summary(findings: Findings, database: str) -> None:
     for verb, number, what in lines:
         console.print(f"[bold]{verb:<8}[/] {number:>7,} {what}", highlight=False)
     typer.echo()
-    _show(console, _refused(findings))
+    typer.echo(_refused(findings, console.width))
     typer.echo()
     ((trades, versions),) = _ask(database, _VERSIONS)
     typer.echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
     _show(console, _newest(_ask(database, _NEWEST)))
 
 
-def _refused(findings: Findings) -> Table:
-    table = _table("Refused as", "", "For example")
-    table.columns[1].justify = "right"
-    for code, number in sorted(findings.stored.refused.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(code, f"{number:,}", _cut(findings.examples[code].details[0]))
-    return table
+def _refused(findings: Findings, width: int) -> str:
+    refused = sorted(findings.stored.refused.items(), key=lambda item: (-item[1], item[0]))
+    rows = [(code, f"{number:,}", findings.examples[code].details[0]) for code, number in refused]
+    table = columns(("Refused as", "", "For example"), rows, left={0, 2})
+    return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in table.splitlines())
 
 
 def _newest(rows: list[tuple[Any, ...]]) -> Table:
@@ -89,15 +86,10 @@ def _newest(rows: list[tuple[Any, ...]]) -> Table:
     return table
 
 
-def _cut(detail: str) -> str:
-    return detail if len(detail) <= EXAMPLE else f"{detail[: EXAMPLE - 3]}..."
-
-
 def _table(*headings: str) -> Table:
     table = Table(*headings, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in table.columns[:-1]:
+    for column in table.columns:
         column.no_wrap = True
-    table.columns[-1].overflow = "fold"
     return table
 
 
@@ -130,7 +122,7 @@ The parts stay up until Ctrl-C. In another terminal:
   {python} -m tradepipe.produce --rate 2
 
   {psql} $DATABASE_URL -c 'SELECT * FROM current_trades LIMIT 5'
-  {psql} $DATABASE_URL -c 'SELECT codes, details FROM trade_refusals LIMIT 5'
+  {python} -m tradepipe.dlq ls --limit 5
 """)
 
 
