@@ -81,6 +81,12 @@ def test_stages_start_when_all_is_set_up_that_they_use():
     assert {"topics", "clean", "register", "migrate"} == _awaited("sink") & set(SET_UPS)
 
 
+def test_behind_the_validator_the_database_judges():
+    command = services()["sink"]["command"]
+
+    assert ("trades.clean", "database") == tuple(command[command.index(name) + 1] for name in ("--topic", "--judge"))
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_that_needs_an_operator_is_not_restarted_for_ever(name):
     assert re.fullmatch(r"on-failure:\d", services()[name]["restart"])

@@ -24,8 +24,9 @@ def test_it_stores_what_the_topic_holds(filled):
     assert [(72,)] == ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")
 
 
-def test_verbose_prints_each_stored_trade_and_nothing_else(filled):
-    done = door("sink", "--until-end", "-v", env=filled)
+@pytest.mark.parametrize("judge", ["python", "database"])
+def test_verbose_prints_each_stored_trade_and_nothing_else(filled, judge):
+    done = door("sink", "--until-end", "-v", "--judge", judge, env=filled)
 
     stored = ask(filled["DATABASE_URL"], "SELECT trade_id, version FROM trades")
     lines = [f"Stored trade with ID {trade_id} and version {version}" for trade_id, version in stored]

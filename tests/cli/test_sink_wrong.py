@@ -28,6 +28,8 @@ NOWHERE = f"127.0.0.1:{free_port()}"
         ("--rules=os:name", "is no function but str"),
         ("--stale=ignore", "'--stale'"),
         ("--record-key=ignore", "'--record-key'"),
+        ("--judge=postgres", "'--judge'"),
+        ("--judge=database --rules=os:getcwd", "--judge database makes none"),
         ("--max-refused=all", "a share above 0 and below 1, or off"),
         ("offsets", "show"),
         ("offset show", "No such command 'offset'"),
