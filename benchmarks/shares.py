@@ -8,7 +8,7 @@ CPU time of this process is what competes for the interpreter.
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from benchmarks.databases import fresh_database
 from benchmarks.published import Published, publish
@@ -17,9 +17,10 @@ from tests.parts.real import RealParts
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.contract.record import Record
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.pipeline.judge import Judge
+from tradepipe.pipeline.judge import JudgedBy, judge_of
 from tradepipe.postgres import session
-from tradepipe.postgres.batch import Batch, Entry, store
+from tradepipe.postgres.accepted import Accepted
+from tradepipe.postgres.batch import Batch, store
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.staging import pack
 
@@ -37,13 +38,20 @@ def main() -> None:
         line("machine", machine(parts))
         published = publish(parts, count=options.trades, partitions=4, seed=options.seed)
         records = _read(published)
-        entries = _judged(published, records)
-        batches = [entries[at : at + options.batch_rows] for at in range(0, len(entries), options.batch_rows)]
-        _timed("pack for COPY", options.trades, lambda: [pack(enumerate(batch)) for batch in batches])
-        with fresh_database(parts) as database:
-            _timed("pack, COPY, INSERT, COMMIT", options.trades, lambda: _store(database, batches))
+        for by in get_args(JudgedBy):
+            line("judge", by)
+            _share(parts, _judged(published, records, by), options.batch_rows)
     finally:
         parts.close()
+
+
+def _share(parts: RealParts, entries: Sequence[Accepted], batch_rows: int) -> None:
+    """What is done with records that are accepted."""
+    batches = [entries[at : at + batch_rows] for at in range(0, len(entries), batch_rows)]
+    _timed("make a row", len(entries), lambda: [entry.row for entry in entries])
+    _timed("pack for COPY", len(entries), lambda: [pack(enumerate(batch)) for batch in batches])
+    with fresh_database(parts) as database:
+        _timed("pack, COPY, INSERT, COMMIT", len(entries), lambda: _store(database, batches))
 
 
 def _timed(step: str, records: int, work: Callable[[], T]) -> T:
@@ -85,13 +93,14 @@ def _further_records(consumer: Consumer, count: int) -> list[Record]:
     return records
 
 
-def _judged(published: Published, records: Sequence[Record]) -> list[Entry]:
+def _judged(published: Published, records: Sequence[Record], by: JudgedBy) -> list[Accepted]:
     with SchemaRegistry(published.registry) as registry:
-        judge = Judge(TradeDeserializer(registry, subject=published.subject))
-        return _timed("decode and judge", len(records), lambda: [judge(record) for record in records])
+        judge = judge_of(by, TradeDeserializer(registry, subject=published.subject))
+        judged = _timed("decode and judge", len(records), lambda: [judge(record) for record in records])
+        return [entry for entry in judged if isinstance(entry, Accepted)]
 
 
-def _store(database: str, batches: Sequence[list[Entry]]) -> None:
+def _store(database: str, batches: Sequence[Sequence[Accepted]]) -> None:
     with session.connect(engine(database, application_name="shares")) as connection:
         for batch in batches:
             with connection.begin():

@@ -1,17 +1,19 @@
 """
 `python -m benchmarks.sink`: the sink on real parts, beside a script that commits row by row.
 
-The same trades, the same table, the same run: what counts is the ratio. Then
-what no speed may cost: a fresh group stores nothing twice, and sinks that are
-killed lose nothing. Ends with 1 if any of that does not hold.
+The same trades, the same table, the same run: what counts is the ratio, also
+that of the two judges (`--judge both`). Then what no speed may cost: a fresh
+group stores nothing twice, and sinks that are killed lose nothing. Ends with 1
+if any of that does not hold.
 """
 
 import argparse
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from benchmarks.databases import fresh_database
 from benchmarks.kills import kill_and_restart
@@ -21,7 +23,10 @@ from benchmarks.row_by_row import store_row_by_row
 from benchmarks.stored import Verdict, verdict
 from tests.parts.real import RealParts
 from tradepipe import Sink
+from tradepipe.pipeline.judge import JudgedBy
 from tradepipe.pipeline.sink import Counts
+
+BOTH: Final = "both"
 
 
 class Run(NamedTuple):
@@ -43,6 +48,16 @@ class Run(NamedTuple):
     def records(self) -> int:
         return self.counts.stored + self.counts.replayed
 
+    @property
+    def rate(self) -> float:
+        """Records a second, from start to end."""
+        return self.records / self.seconds
+
+    @property
+    def steady(self) -> float:
+        """Records a second, from the first COMMIT to the last."""
+        return self.storing_records / self.storing
+
 
 def main() -> int:
     options = _options()
@@ -60,8 +75,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trades", type=int, default=100_000, help="how many are published")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--row-by-row", type=int, default=3_000, help="how many of them the reference stores")
+    parser.add_argument("--judge", choices=[*get_args(JudgedBy), BOTH], default="python", help="who judges in the sink")
     parser.add_argument("--runs", type=int, default=3, help="of the sink and of the reference, in turn")
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=10, help="0 leaves them out")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -71,37 +87,58 @@ def _measure(parts: RealParts, options: argparse.Namespace) -> int:
     line("seed", str(options.seed))
     published = publish(parts, count=options.trades, partitions=options.partitions, seed=options.seed)
     line("made and published, trades/s", f"{published.count / published.seconds:,.0f}")
-    runs, verdicts = _compare(parts, published, options)
-    verdicts.append(_kill(parts, published, options, runs))
+    judges = get_args(JudgedBy) if options.judge == BOTH else (options.judge,)
+    runs, verdicts = _compare(parts, published, judges, options)
+    if options.kills:
+        verdicts.append(_kill(parts, published, options, runs))
     holds = all(verdicts)
     line("every promise held", "yes" if holds else "NO")
     return 0 if holds else 1
 
 
-def _compare(parts: RealParts, published: Published, options: argparse.Namespace) -> tuple[list[Run], list[bool]]:
+def _compare(
+    parts: RealParts, published: Published, judges: Sequence[JudgedBy], options: argparse.Namespace
+) -> tuple[list[Run], list[bool]]:
     """The reference and the sink in turn, so that a slow minute of the machine hits both."""
-    reference, runs, replays, verdicts = [], [], [], []
+    rows, verdicts = min(options.row_by_row, published.count), []
+    reference: list[float] = []
+    runs: dict[str, list[Run]] = {judge: [] for judge in judges}
+    replays: dict[str, list[Run]] = {judge: [] for judge in judges}
     for number in range(options.runs):
         with fresh_database(parts) as database:
-            rows = min(options.row_by_row, published.count)
-            seconds = store_row_by_row(published, database, rows=rows, group=f"rows-{number}")
-            reference.append(rows / seconds)
-        with fresh_database(parts) as database:
-            runs.append(_store(published, database, f"sink-{number}"))
-            verdicts.append(_told(verdict(published, database, f"sink-{number}")))
-            replays.append(_store(published, database, f"again-{number}"))
-            verdicts.append(_nothing_new(replays[-1], published))
-    ours = [run.records / run.seconds for run in runs]
-    steady = [run.storing_records / run.storing for run in runs]
+            reference.append(rows / store_row_by_row(published, database, rows=rows, group=f"rows-{number}"))
+        for judge in judges[:: 1 if number % 2 == 0 else -1]:
+            with fresh_database(parts) as database:
+                runs[judge].append(_store(published, database, f"{judge}-{number}", judge))
+                verdicts.append(_told(verdict(published, database, f"{judge}-{number}")))
+                replays[judge].append(_store(published, database, f"{judge}-again-{number}", judge))
+                verdicts.append(_nothing_new(replays[judge][-1], published))
     line("row by row, records/s", spread(reference))
-    line("sink, start to end, records/s", spread(ours))
-    line("sink, first to last COMMIT, records/s", spread(steady))
+    for judge in judges:
+        if len(judges) > 1:
+            line("judge", judge)
+        _tell(runs[judge], replays[judge], reference)
+    if len(judges) > 1:
+        _tell_judges(*(runs[judge] for judge in judges))
+    return runs[judges[0]], verdicts
+
+
+def _tell(runs: Sequence[Run], replays: Sequence[Run], reference: Sequence[float]) -> None:
+    line("sink, start to end, records/s", spread([run.rate for run in runs]))
+    line("sink, first to last COMMIT, records/s", spread([run.steady for run in runs]))
     line("sink, CPU µs a record", spread([run.cpu / run.records * 1e6 for run in runs], 1))
-    line("ratio, start to end", spread([our / row for our, row in zip(ours, reference, strict=True)], 1))
-    line("ratio, first to last COMMIT", spread([our / row for our, row in zip(steady, reference, strict=True)], 1))
-    line("fresh group, start to end, records/s", spread([run.records / run.seconds for run in replays]))
+    line("ratio, start to end", spread([run.rate / row for run, row in zip(runs, reference, strict=True)], 1))
+    line("ratio, first to last COMMIT", spread([run.steady / row for run, row in zip(runs, reference, strict=True)], 1))
+    line("fresh group, start to end, records/s", spread([run.rate for run in replays]))
     line("fresh group: new rows, replays", f"{replays[0].counts.stored}, {replays[0].counts.replayed}")
-    return runs, verdicts
+
+
+def _tell_judges(python: Sequence[Run], database: Sequence[Run]) -> None:
+    """How many times as fast the second is, and how much less it works."""
+    pairs = list(zip(python, database, strict=True))
+    line("judges, ratio, start to end", spread([new.rate / old.rate for old, new in pairs], 2))
+    line("judges, ratio, first to last COMMIT", spread([new.steady / old.steady for old, new in pairs], 2))
+    line("judges, ratio of CPU", spread([new.cpu / old.cpu for old, new in pairs], 2))
 
 
 def _kill(parts: RealParts, published: Published, options: argparse.Namespace, runs: list[Run]) -> bool:
@@ -124,7 +161,7 @@ def _kill(parts: RealParts, published: Published, options: argparse.Namespace, r
     return found.holds and killed.replayed == 0
 
 
-def _store(published: Published, database: str, group: str) -> Run:
+def _store(published: Published, database: str, group: str, judge: JudgedBy) -> Run:
     """One sink, in this process."""
     commits: list[tuple[float, int]] = []
     begin, cpu = time.perf_counter(), time.process_time()
@@ -135,6 +172,7 @@ def _store(published: Published, database: str, group: str) -> Run:
         topic=published.topic,
         subject=published.subject,
         group=group,
+        judge=judge,
         on_stored=lambda stored: commits.append((time.perf_counter(), len(stored.batch.entries))),
     ) as sink:
         counts = sink.run(until_end=True)
