@@ -1,4 +1,4 @@
-"""The README says what is: its output is the demo's, its code runs, its tests exist."""
+"""What README and the page of the command line say is: output is the demo's, code runs, tests exist."""
 
 import os
 import re
@@ -15,6 +15,7 @@ from tradepipe.wire.registration import register
 
 DOCUMENT = Document(Path("README.md"))
 README = DOCUMENT.text
+COMMAND_LINE = Document(Path("docs/command-line.md"))
 
 
 def without_chance(text: str) -> tuple[list[str], dict[str, str]]:
@@ -93,15 +94,16 @@ def test_the_commands_run(here, topic, subject, shell):
     """On the real parts only: the embedded broker has no topics to administer."""
     (script,) = DOCUMENT.blocks("sh", "tradepipe.migrate")
 
-    run = shell(here(script), TRADEPIPE_TOPIC=f"{topic}-new", TRADEPIPE_SUBJECT=subject)
+    run = shell(re.sub(r"\btrades(?=[ .\n])", f"{topic}-new", here(script)), TRADEPIPE_SUBJECT=subject)
 
     assert 0 == run.returncode, run.stderr
-    assert "970" in run.stderr + run.stdout
+    assert "970 stored, 10 replayed" in run.stderr + run.stdout
+    assert re.search(r"^VERSION +\d", run.stdout, re.MULTILINE)
 
 
 def test_a_file_with_other_headers_is_stored_and_its_bad_line_named(parts, database, topic, subject, shell):
-    (script,) = DOCUMENT.blocks("sh", "fills.csv")
-    (said,) = DOCUMENT.blocks("text", "fills.csv:4")
+    (script,) = COMMAND_LINE.blocks("sh", "fills.csv")
+    (said,) = COMMAND_LINE.blocks("text", "fills.csv:4")
     migrate.upgrade(database)
     with SchemaRegistry(parts.registry_url) as registry:
         register(registry, subject)
