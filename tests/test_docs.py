@@ -56,6 +56,8 @@ def test_every_benchmark_a_document_names_is_there(document):
 
 PAGES = [Document(path) for path in sorted((ROOT / "docs").glob("*.md"))]
 RUN = {
+    # By tests/test_readme.py.
+    "command-line.md": {"sh"},
     # By tests/interop.
     "interop.md": {"python", "properties", "java"},
     # By tests/test_operating.py.
