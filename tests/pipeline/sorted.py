@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from tradepipe.contract.record import Record
 from tradepipe.kafka.dead_letters import Letter, read
+from tradepipe.kafka.messages import headers_of
 
 
 def committed_records(kafka: dict[str, Any], topic: str) -> list[Record]:
@@ -28,7 +29,7 @@ def _until_end(client: Consumer, partitions: int) -> list[Record]:
         assert message is not None, "the end of the log was not reached"
         if message.error() is None:
             place = (message.topic(), message.partition(), message.offset(), message.key(), message.value())
-            records.append(Record(*place, message.timestamp()[1], tuple(message.headers() or ())))
+            records.append(Record(*place, message.timestamp()[1], headers_of(message)))
         else:
             assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
             ended.add(message.partition())

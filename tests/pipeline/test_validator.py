@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.eventually import eventually
+from tests.kafka.hostile import send_with_header
 from tradepipe import (
     CeilingReached,
     Misconfigured,
@@ -103,6 +104,18 @@ def test_the_count_of_replays_is_taken_off_what_passes_and_kept_in_a_letter(pipe
     found = pipeline.sorted()
     assert [(("a", b"1"),)] == [record.headers for record in found.clean]
     assert [2] == [letter.replays for letter in found.letters]
+
+
+@pytest.mark.embedded
+def test_records_whose_headers_cannot_be_read_are_refused_without_them(pipeline):
+    """A client in Python can neither read nor write such headers, so they cannot pass unchanged."""
+    send_with_header(pipeline.kafka["bootstrap.servers"], pipeline.topic, b"bad\xff\xfe", count=50)
+
+    counts = pipeline.validate(delivery="at_least_once")
+
+    letter, *others = pipeline.sorted().letters
+    assert (Counter(UNDECODABLE=50), 49) == (counts.refused, len(others))
+    assert (b"value", ()) == (letter.refusal.record.value, letter.refusal.record.headers)
 
 
 @DELIVERY

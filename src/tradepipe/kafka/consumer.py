@@ -12,7 +12,7 @@ from tradepipe.contract.record import Record
 from tradepipe.errors import BrokerAway, Misconfigured, OffsetOutOfRange
 from tradepipe.kafka.client import Config, consumer_config, is_cooperative
 from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
-from tradepipe.kafka.messages import remainder, timestamp
+from tradepipe.kafka.messages import record_of, timestamp
 
 logger = logging.getLogger(__name__)
 
@@ -278,8 +278,10 @@ class Consumer:
                 continue
             self.gaps += offset - reading.expected
             reading.expected = offset + 1
-            place = (topic, reading.assignment.partition, offset, message.key(), message.value())
-            records.append(Record(*place, *remainder(message)) if whole else Record(*place))
+            if whole:
+                records.append(record_of(message, topic))
+            else:
+                records.append(Record(topic, reading.assignment.partition, offset, message.key(), message.value()))
         return records
 
     def _on_event(self, error: KafkaError, message: confluent_kafka.Message, reading: _Reading | None) -> None:

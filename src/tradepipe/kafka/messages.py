@@ -1,6 +1,7 @@
 """librdkafka's messages as records of ours."""
 
-from typing import Final
+from operator import methodcaller
+from typing import Any, Final
 
 import confluent_kafka
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
@@ -10,20 +11,33 @@ from tradepipe.contract.record import Headers, Record
 UNREADABLE: Final[Headers] = (("", None),)
 """Stands for headers that cannot be read, as a name of theirs is not UTF-8; told apart by identity."""
 
+# confluent_kafka returns headers that have no name, and leaves its UnicodeDecodeError pending, for a name that is not
+# UTF-8. Where `message.headers()` is called often, Python looks at what it returns alone: the error then comes out
+# somewhere else, or the process ends at the name that is not there. Called so, it is seen at once, as a SystemError.
+_headers: Final[Any] = methodcaller("headers")
+
+
+def headers_of(message: confluent_kafka.Message) -> Headers:
+    """A message's headers; `UNREADABLE` where one has a name that is not UTF-8."""
+    try:
+        given = _headers(message)
+    except SystemError:
+        return UNREADABLE
+    return tuple(given) if given else ()
+
 
 def record_of(message: confluent_kafka.Message, topic: str) -> Record:
     """A message without an error as a record, with all it has."""
-    offset: int = message.offset()  # type: ignore[assignment]  # a message without an error has one
-    return Record(topic, message.partition() or 0, offset, message.key(), message.value(), *remainder(message))
-
-
-def remainder(message: confluent_kafka.Message) -> tuple[int | None, Headers]:
-    """A message's timestamp and its headers."""
-    try:
-        headers = message.headers()
-    except SystemError:  # wraps a UnicodeDecodeError
-        return timestamp(message), UNREADABLE
-    return timestamp(message), tuple(headers) if headers else ()  # type: ignore[arg-type]  # a list of pairs
+    kind, sent_at = message.timestamp()
+    return Record(
+        topic,
+        message.partition(),  # type: ignore[arg-type]  # a message without an error has a place
+        message.offset(),  # type: ignore[arg-type]  # the same
+        message.key(),
+        message.value(),
+        sent_at if kind != TIMESTAMP_NOT_AVAILABLE and sent_at >= 0 else None,
+        headers_of(message),
+    )
 
 
 def timestamp(message: confluent_kafka.Message) -> int | None:

@@ -1,0 +1,120 @@
+"""
+`python -m benchmarks.validator`: the validator on real parts, beside a copy that looks at nothing.
+
+The same bytes, the same transactions, the same run: what counts is the ratio.
+Ends with 1 unless what passed is what was published, every record once.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import time
+from typing import NamedTuple
+
+from benchmarks.copied import Rate, content, copy
+from benchmarks.published import Published, publish
+from benchmarks.report import line, machine, spread
+from tests.parts.real import RealParts
+from tradepipe import Validator
+
+SAMPLE_EVERY = 0.02
+MIB = 2**20
+
+
+class Run(NamedTuple):
+    """
+    One validator from its start to the end of the topic.
+
+    `rate` counts from the first commit that was seen to the last, `cpu` is the
+    time of its own process, in µs a record; `memory` is resident, in MiB, as
+    it was sampled from the first commit on.
+    """
+
+    rate: float
+    cpu: float
+    memory: list[float]
+
+
+def main() -> int:
+    options = _options()
+    logging.basicConfig(level=logging.ERROR)
+    parts = RealParts()
+    try:
+        return _measure(parts, options)
+    finally:
+        parts.close()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.validator", description="Measure the validator on real parts."
+    )
+    parser.add_argument("--trades", type=int, default=200_000, help="how many are published")
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--batch-records", type=int, default=10_000, help="records in one transaction, of both")
+    parser.add_argument("--runs", type=int, default=3, help="of the validator and of the copy, in turn")
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def _measure(parts: RealParts, options: argparse.Namespace) -> int:
+    line("machine", machine(parts))
+    published = publish(parts, count=options.trades, partitions=options.partitions, seed=options.seed)
+    wanted = content(published, published.topic)
+    copies, runs, holds = [], [], []
+    for number in range(options.runs):
+        names = [f"{published.topic}-{kind}-{number}" for kind in ("copy", "clean", "dlq")]
+        for name in names:
+            config = {"max.message.bytes": "2000000"}
+            parts.kafka.create_topic(name, partitions=options.partitions, config=config)
+        copies.append(_rate(copy(published, names[0], batch=options.batch_records)))
+        runs.append(_validate(published, *names[1:], group=f"validator-{number}", batch=options.batch_records))
+        holds.append(content(published, names[1]) == wanted and content(published, names[2])[0] == 0)
+    line("copy by transactions, records/s", spread(copies))
+    line("validator, records/s", spread([run.rate for run in runs]))
+    line("ratio", spread([run.rate / raw for run, raw in zip(runs, copies, strict=True)], 2))
+    line("validator, CPU µs a record", spread([run.cpu for run in runs], 1))
+    line("validator, MiB at its first and last commit", f"{runs[-1].memory[0]:.0f}, {runs[-1].memory[-1]:.0f}")
+    line("same content, every record once", "yes" if all(holds) else "NO")
+    return 0 if all(holds) else 1
+
+
+def _validate(published: Published, clean: str, dead_letters: str, *, group: str, batch: int) -> Run:
+    """One validator, in this process."""
+    cpu, rates, memory = time.process_time(), list[Rate](), list[float]()
+    with Validator(
+        published.kafka,
+        registry=published.registry,
+        topic=published.topic,
+        clean=clean,
+        dead_letters=dead_letters,
+        subject=published.subject,
+        group=group,
+        batch_records=batch,
+    ) as validator:
+        running = threading.Thread(target=validator.run, kwargs={"until_end": True})
+        running.start()
+        while running.is_alive():
+            running.join(SAMPLE_EVERY)
+            passed = validator.counts.passed
+            if passed > (rates[-1][1] if rates else 0):
+                rates.append((time.perf_counter(), passed))
+                memory.append(_resident())
+    return Run(_rate(rates), (time.process_time() - cpu) / published.count * 1e6, memory)
+
+
+def _rate(rates: list[Rate]) -> float:
+    """Records a second from the first commit to the last: joining a group takes seconds, however many follow."""
+    (begin, first), (end, last) = rates[0], rates[-1]
+    return (last - first) / (end - begin)
+
+
+def _resident() -> float:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""What a message of librdkafka is as a record."""
+
+import pytest
+
+from tests.kafka.hostile import send_with_header
+from tests.kafka.member import Member
+from tradepipe.kafka.consumer import Consumer
+from tradepipe.kafka.messages import UNREADABLE
+
+
+@pytest.fixture
+def whole(kafka, topic):
+    """A member that is given timestamps and headers, and reads partition 0."""
+    member = Member(Consumer(kafka, topic=topic, group=f"{topic}-group", whole=True))
+    member.consumer.open()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    yield member
+    member.consumer.close()
+
+
+def test_a_record_has_its_timestamp_where_it_is_asked_for(whole, produce):
+    produce(b"1", timestamp=1_234_567_890_123)
+    produce(b"2", timestamp=-1)
+
+    whole.until(lambda: len(whole.records) == 2)
+
+    assert [1_234_567_890_123, None] == [record.timestamp for record in whole.records]
+
+
+def test_headers_whose_names_are_no_text_do_not_end_the_reading(kafka, topic, whole, produce):
+    """Anybody may write them. A hundred: what is called often, Python calls in another way."""
+    send_with_header(kafka["bootstrap.servers"], topic, b"bad\xff\xfe", count=100)
+    produce(b"behind them")
+
+    whole.until(lambda: len(whole.records) == 101)
+
+    assert [b"value"] * 100 + [b"behind them"] == whole.values
+    assert all(record.headers is UNREADABLE for record in whole.records[:100])
+    assert () == whole.records[100].headers
