@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.test_packaging import SOURCES
+from tests.wheel import SOURCES
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = Path(sys.executable).parent
