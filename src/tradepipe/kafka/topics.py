@@ -27,6 +27,10 @@ LISTEN_EVERY: Final = 0.05
 _CANNOT_BE_ASKED: Final = frozenset(
     {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 )
+_OUTDATED: Final = frozenset(
+    {KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION}
+)
+"""What a client keeps hearing for a minute after a broker came back: it asks by what it knew of it before."""
 
 
 class Topic(NamedTuple):
@@ -190,6 +194,8 @@ class Topics:
             answers = self._admin().list_offsets(specs, request_timeout=self._timeout)
             return {place.partition: self._awaited(answer).offset for place, answer in answers.items()}
         except KafkaException as error:
+            if error_of(error).code() in _OUTDATED:
+                self._client = None
             raise failure(error_of(error), "the extent of the log could not be asked") from error
 
     def _describe_by_metadata(self, name: str) -> Topic:
