@@ -205,3 +205,13 @@ def test_they_agree_on_any_records(lasting, mix, stale):
     found = [fates(connection, judge_of(by, deserializer), records, stale) for by in JUDGES]
 
     assert found[0] == found[1]
+
+
+def test_a_table_that_lacks_a_rule_is_not_left_to_judge(pipeline, some_trades):
+    pipeline.publish(some_trades(3))
+    pipeline.execute('ALTER TABLE trades DROP CONSTRAINT "NOTIONAL"')
+
+    with pytest.raises(Misconfigured, match="does not check NOTIONAL"):
+        pipeline.store(judge="database")
+
+    assert [] == pipeline.stored()

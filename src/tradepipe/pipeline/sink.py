@@ -24,7 +24,9 @@ from tradepipe.pipeline.subject import require_subject
 from tradepipe.pipeline.waiting import Stopped, Waiting
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
 from tradepipe.postgres.batch import Batch, Stored
+from tradepipe.postgres.checks import require_checks
 from tradepipe.postgres.engine import engine
+from tradepipe.postgres.revision import require_revision
 from tradepipe.postgres.staleness import Stale
 from tradepipe.wire.admission import UnknownFields
 from tradepipe.wire.registry import SchemaRegistry
@@ -150,7 +152,14 @@ class Sink:
         self._intake = Intake(self._consumer, self._topics, judges, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._engine = engine(database, application_name=f"tradepipe-sink/{owner}")
-        self._writer = Writer(self._engine, group=group, owner=owner, ceiling=Ceiling(max_refused), stale=stale)
+        self._writer = Writer(
+            self._engine,
+            group=group,
+            owner=owner,
+            ceiling=Ceiling(max_refused),
+            stale=stale,
+            require=require_checks if judge == "database" else require_revision,
+        )
         self._stopping = False
         self._closed = False
         self._failure: BaseException | None = None

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, get_args
 
 from tradepipe.contract.refusal import Refusal
@@ -15,6 +15,7 @@ from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.batch import Batch, Stored, store
 from tradepipe.postgres.link import Connection, Engine, Link, RefusedLate, Stopped, TooMuch
 from tradepipe.postgres.offsets import Claimed, Fenced, Ownership
+from tradepipe.postgres.revision import require_revision
 from tradepipe.postgres.staleness import Stale
 
 logger = logging.getLogger(__name__)
@@ -78,11 +79,23 @@ class Writer:
     The other thread hands tasks over and reads `events`; it never waits for
     PostgreSQL. What PostgreSQL answers is told as events, in order.
 
+    Args:
+        require: refuses a database that nothing can be stored in, at each connection.
+
     Raises:
         Misconfigured: `stale` is neither to accept nor to refuse.
     """
 
-    def __init__(self, engine: Engine, *, group: str, owner: str, ceiling: Ceiling, stale: Stale = "accept") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        group: str,
+        owner: str,
+        ceiling: Ceiling,
+        stale: Stale = "accept",
+        require: Callable[[Connection], None] = require_revision,
+    ) -> None:
         if stale not in get_args(Stale):
             raise Misconfigured(f"stale is {stale!r}: it is {' or '.join(get_args(Stale))}")
         self._group = group
@@ -99,6 +112,7 @@ class Writer:
             delay=delay,
             on_away=lambda reason: self._emit(Troubled(reason)),
             on_healed=lambda seconds: self._emit(Healed(seconds)),
+            require=require,
         )
         self._thread = threading.Thread(target=self._run, name="tradepipe-writer", daemon=True)
 

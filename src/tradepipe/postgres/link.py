@@ -16,6 +16,7 @@ from tradepipe.postgres import session
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import FailureClass, classify, failure
 from tradepipe.postgres.insertion import Unaccounted
+from tradepipe.postgres.revision import require_revision
 
 __all__ = ["Connection", "Engine", "Link", "RefusedLate", "Stopped", "TooMuch"]  # the first two for who only names them
 
@@ -52,6 +53,8 @@ class Link:
         on_away: called with the reason, once for each outage.
 
         on_healed: called with the seconds it took, as the outage ends.
+
+        require: refuses a database that nothing can be stored in, at each connection.
     """
 
     def __init__(
@@ -61,11 +64,13 @@ class Link:
         delay: Callable[[int], float],
         on_away: Callable[[str], None],
         on_healed: Callable[[float], None],
+        require: Callable[[Connection], None] = require_revision,
     ) -> None:
         self._engine = engine
         self._delay = delay
         self._on_away = on_away
         self._on_healed = on_healed
+        self._require = require
         self._connection: Connection | None = None
         self._connected_before = False
         self._deadline: Deadline | None = None
@@ -94,7 +99,7 @@ class Link:
     def connect(self) -> Connection:
         """The connection; a new one where there is none."""
         if self._connection is None:
-            self._connection = session.connect(self._engine)
+            self._connection = session.connect(self._engine, self._require)
             self._connected_before = True
         return self._connection
 

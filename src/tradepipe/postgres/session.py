@@ -1,5 +1,6 @@
 """The one connection of a sink: its limits, its staging table."""
 
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -20,12 +21,15 @@ _CHECK: Final = "SET client_connection_check_interval = '1s'"
 _CAN_CHECK: Final = (14,)
 
 
-def connect(engine: Engine) -> Connection:
+def connect(engine: Engine, require: Callable[[Connection], None] = require_revision) -> Connection:
     """
     A connection on which batches can be stored; needs session pooling, if any.
 
+    Args:
+        require: refuses a database that this cannot be done with.
+
     Raises:
-        DatabaseBehind: the database lacks a revision this build needs.
+        DatabaseBehind, Misconfigured: as `require` does.
 
         sqlalchemy.exc.DBAPIError: the server is away, or refuses us.
     """
@@ -35,7 +39,7 @@ def connect(engine: Engine) -> Connection:
             connection.exec_driver_sql(_LIMITS)
             if (connection.dialect.server_version_info or ()) >= _CAN_CHECK:
                 connection.exec_driver_sql(_CHECK)
-            require_revision(connection)
+            require(connection)
             staging.create(connection)
     except BaseException:
         connection.invalidate()

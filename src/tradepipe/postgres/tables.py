@@ -84,6 +84,9 @@ _RULES: Final = {
     Code.CURRENCY: "currency ~ '^[A-Z]{3}$'",
 }
 
+CHECKED: Final = frozenset(code.value for code in _RULES)
+"""The names of the CHECK constraints that stand for rules."""
+
 ADDED: Final = tuple(Trade._field_defaults)
 """
 The fields that later revisions added: those with a default.
