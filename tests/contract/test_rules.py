@@ -3,12 +3,15 @@
 import doctest
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from itertools import islice
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tradepipe.contract import rules
+from tradepipe.contract import rules, samples
 from tradepipe.contract.refusal import Code
-from tradepipe.contract.rules import MAX_VERSION, violations
+from tradepipe.contract.rules import MAX_VERSION, found_in, keeps_all, violations
 from tradepipe.contract.trade import Side, Trade
 
 TRADE = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
@@ -172,3 +175,54 @@ def test_a_detail_names_field_and_value_but_never_a_whole_megabyte():
 
     assert violation.detail.startswith("book_id is 'BBB")
     assert len(violation.detail) < 250
+
+
+ODD = {
+    "trade_id": ["T2", "T" * 64, *NOT_IDENTIFIERS.values(), "T1\nCP-1", 7],
+    "version": [MAX_VERSION, 0, -1, MAX_VERSION + 1, True, 1.0, "1", None],
+    "counterparty_id": ["CP-2", *NOT_IDENTIFIERS.values(), "CP-1\nB1"],
+    "book_id": ["B2", *NOT_IDENTIFIERS.values()],
+    "maturity_date": [
+        date(2025, 6, 1),
+        date(2025, 5, 31),
+        date.min,
+        date.max,
+        datetime(2030, 1, 1),
+        None,
+        "2030-01-01",
+    ],
+    "created_at": [
+        datetime(2025, 6, 1),
+        datetime(2030, 1, 1, 23, tzinfo=timezone(timedelta(hours=-5))),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))),
+        datetime.max.replace(tzinfo=UTC),
+        date(2025, 6, 1),
+        None,
+    ],
+    "notional": [
+        None,
+        *map(Decimal, ("1.5", "1.50000", "0", "-1", "1.00001", "1E+14", "NaN", "sNaN", "Infinity")),
+        1.5,
+        1,
+    ],
+    "currency": [None, "EUR", "eur", "EURO", "EUR\n", "€UR", b"EUR"],
+}
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(changed=st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for field, values in ODD.items()}))
+def test_the_quick_look_passes_nothing_that_breaks_a_rule(changed):
+    trade = TRADE._replace(**changed)
+
+    assert () == found_in(trade) or not keeps_all(trade)
+
+
+@pytest.mark.parametrize("field", ODD)
+def test_the_quick_look_passes_no_value_that_breaks_a_rule_by_itself(field):
+    changed = [TRADE._replace(notional=Decimal(1), currency="EUR")._replace(**{field: value}) for value in ODD[field]]
+
+    assert [] == [trade for trade in changed if keeps_all(trade) and found_in(trade)]
+
+
+def test_the_quick_look_passes_what_a_stream_is_made_of():
+    assert all(keeps_all(trade) for trade in islice(samples.trades(5), 1_000))

@@ -16,6 +16,7 @@ MAX_VERSION: Final = 2**31 - 1
 """Avro's int and PostgreSQL's integer end here."""
 
 _is_identifier = re.compile(IDENTIFIER).fullmatch
+_are_identifiers = re.compile("\n".join([IDENTIFIER] * 3)).fullmatch
 _is_currency = re.compile(r"[A-Z]{3}").fullmatch
 
 
@@ -32,6 +33,41 @@ def violations(trade: Trade) -> tuple[Violation, ...]:
     >>> [violation.detail for violation in violations(trade)]
     ['version is 0, which is not a whole number from 1 to 2147483647']
     """
+    return () if keeps_all(trade) else found_in(trade)
+
+
+def keeps_all(trade: Trade) -> bool:
+    """
+    Whether a trade keeps all rules, as far as a quick look tells; False says nothing.
+
+    Nearly all trades of a stream pass here, in half the time of `found_in`.
+    """
+    trade_id, version, counterparty_id, book_id, maturity_date, created_at, _, notional, currency = trade
+    return (
+        type(trade_id) is type(counterparty_id) is type(book_id) is str
+        # No identifier has a line break, so three of them cannot be taken for others.
+        and _are_identifiers(f"{trade_id}\n{counterparty_id}\n{book_id}") is not None
+        and type(version) is int
+        and 1 <= version <= MAX_VERSION
+        and type(created_at) is datetime
+        and created_at.tzinfo is UTC
+        and type(maturity_date) is date
+        and maturity_date >= created_at.date()
+        and ((notional is None and currency is None) or _is_sum(notional, currency))
+    )
+
+
+def _is_sum(notional: object, currency: object) -> bool:
+    return (
+        type(notional) is Decimal
+        and type(currency) is str
+        and _is_currency(currency) is not None
+        and _is_positive(notional)
+    )
+
+
+def found_in(trade: Trade) -> tuple[Violation, ...]:
+    """All that speaks against a trade, rule by rule."""
     found: list[Violation] = []
     _check_identifier(found, Code.TRADE_ID, "trade_id", trade.trade_id)
     _check_version(found, trade.version)
