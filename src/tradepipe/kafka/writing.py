@@ -1,21 +1,34 @@
-"""Records put into topics together with the offsets they came from: what both ways of delivery share."""
+"""Records put into topics together with the offsets they came from: what all ways of delivery share."""
 
+import time
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import confluent_kafka
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from tradepipe.contract.record import Record
 from tradepipe.errors import Misconfigured
+from tradepipe.kafka.failures import error_of
 
-Outgoing = Mapping[str, Sequence[Record]]
-"""What to write, by topic: of each record its key, value, timestamp and headers."""
+BY_KEY: Final = -1
+"""The partition to which a record's key leads."""
+
+
+class Place(NamedTuple):
+    """Where records are written to."""
+
+    topic: str
+    partition: int = BY_KEY
+
+
+Outgoing = Mapping[Place, Sequence[Record]]
+"""What to write, by where to; of each record its key, value, timestamp and headers."""
 
 NO_TIMESTAMP: Final = -1
 """What Kafka writes for none; librdkafka would take 0 for now."""
 
-ROOM_STEP: Final = 0.1
+STEP: Final = 0.1
 
 
 class Interrupted(Exception):
@@ -23,20 +36,15 @@ class Interrupted(Exception):
 
 
 class Writing(Protocol):
-    """
-    A way to write records and to commit the offsets they came from.
-
-    `commits` and `aborts` count how often that was done and undone, `made` the
-    clients it took.
-    """
-
-    commits: int
-    aborts: int
-    made: int
+    """A way to write records and to commit the offsets they came from."""
 
     @property
     def is_open(self) -> bool:
         """Whether `write` may be called; if not, `open` comes first."""
+
+    @property
+    def made(self) -> int:
+        """How many clients it took so far."""
 
     def open(self) -> None:
         """
@@ -62,21 +70,62 @@ class Writing(Protocol):
         """Let go of the connections."""
 
 
-def put(client: confluent_kafka.Producer, outgoing: Outgoing) -> None:
-    """Hand records to the client; where its queue is full, wait for room."""
-    produce = client.produce
-    for topic, records in outgoing.items():
-        for _topic, _partition, _offset, key, value, timestamp, headers in records:
-            while True:
-                try:
-                    if headers:
-                        produce(topic, value, key, timestamp=timestamp or NO_TIMESTAMP, headers=list(headers))
-                    else:
-                        produce(topic, value, key, timestamp=timestamp or NO_TIMESTAMP)
-                except BufferError:
-                    client.poll(ROOM_STEP)
+class Reports:
+    """The delivery reports of one client, which tell of failures alone: the first one counts."""
+
+    def __init__(self) -> None:
+        self.undelivered: tuple[KafkaError, str | None] | None = None
+        """Why a record did not get into the log, and of which topic it is."""
+
+    def __call__(self, error: KafkaError | None, message: confluent_kafka.Message) -> None:
+        """Take a report."""
+        if error is not None:
+            self.failed(error, message.topic())
+
+    def failed(self, error: KafkaError, topic: str | None) -> None:
+        """A record does not get into the log."""
+        if self.undelivered is None:
+            self.undelivered = (error, topic)
+
+
+def put(client: confluent_kafka.Producer, outgoing: Outgoing, reports: Reports) -> None:
+    """Hand records to the client, which may refuse one on the spot; where its queue is full, wait for room."""
+    for place, records in outgoing.items():
+        try:
+            _put(client, place, records)
+        except KafkaException as error:
+            reports.failed(error_of(error), place.topic)
+            raise
+
+
+def _put(client: confluent_kafka.Producer, place: Place, records: Sequence[Record]) -> None:
+    produce, (topic, partition) = client.produce, place
+    for _topic, _partition, _offset, key, value, timestamp, headers in records:
+        sent_at = timestamp or NO_TIMESTAMP
+        while True:
+            try:
+                if headers:
+                    produce(topic, value, key, partition, timestamp=sent_at, headers=list(headers))
                 else:
-                    break
+                    produce(topic, value, key, partition, timestamp=sent_at)
+            except BufferError:
+                client.poll(STEP)
+            else:
+                break
+
+
+def flush(client: confluent_kafka.Producer, reports: Reports, *, seconds: float) -> None:
+    """
+    Wait until all is acknowledged, or something is known never to be.
+
+    Raises:
+        KafkaException: it took longer than this.
+    """
+    deadline = time.monotonic() + seconds
+    while (left := client.flush(STEP)) and reports.undelivered is None:
+        if time.monotonic() > deadline:
+            told = f"{left} records were not acknowledged within {seconds:g} s"
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, told))
 
 
 def not_taken(error: KafkaError, topic: str | None) -> Misconfigured:

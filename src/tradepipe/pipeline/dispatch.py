@@ -4,14 +4,13 @@ import logging
 import time
 from typing import Final
 
-from tradepipe.contract.record import Record
 from tradepipe.errors import BrokerAway
-from tradepipe.kafka.acknowledged import Acknowledged
+from tradepipe.kafka.at_least_once import AtLeastOnce
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import headers
-from tradepipe.kafka.transactions import Transactions
-from tradepipe.kafka.writing import Interrupted, Outgoing, Writing
+from tradepipe.kafka.exactly_once import ExactlyOnce
+from tradepipe.kafka.writing import Interrupted, Outgoing, Place, Writing
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.targets import Limits, Targets
 from tradepipe.pipeline.verdicts import Batch
@@ -100,8 +99,8 @@ class Dispatch:
 
     def _made(self, limits: Limits) -> Writing:
         if self._transactional_id is None:
-            return Acknowledged(self._kafka, self._consumer, limits=limits.properties)
-        return Transactions(
+            return AtLeastOnce(self._kafka, self._consumer, limits=limits.properties)
+        return ExactlyOnce(
             self._kafka,
             self._consumer,
             topic=self._topic,
@@ -116,8 +115,7 @@ class Dispatch:
             refusal.record._replace(timestamp=now, headers=headers(refusal, topic_id=topic_id, group=group, room=room))
             for refusal in batch.refusals
         ]
-        outgoing: dict[str, list[Record]] = {self._targets.clean: batch.passed, self._targets.dead_letters: letters}
-        return outgoing
+        return {Place(self._targets.clean): batch.passed, Place(self._targets.dead_letters): letters}
 
     def _put_off(self) -> None:
         self._due = time.monotonic() + delay(self._failed)

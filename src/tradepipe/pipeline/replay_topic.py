@@ -1,17 +1,20 @@
 """Dead letters of a topic come back: each record into the topic it was refused from, with a marker for its letter."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from tradepipe.contract.kept import Identity, Kept, Selection
+from tradepipe.contract.record import Record
 from tradepipe.errors import BrokerAway
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.dead_letters import REPLAYS, Letter
 from tradepipe.kafka.letters import Letters, Markers, letters, markers
-from tradepipe.kafka.replaying import Outgoing, Replaying
+from tradepipe.kafka.replaying import Replaying
 from tradepipe.kafka.topics import Topics
+from tradepipe.kafka.writing import Outgoing, Place
 from tradepipe.pipeline.replay_table import too_often
 
 PIECE: Final = 500
@@ -131,7 +134,7 @@ class TopicReplay:
             self.close()
             return None
         if chosen and self._replaying is not None:
-            outgoing = list(self._outgoing(chosen))
+            outgoing = self._outgoing(chosen)
             self._unanswered = chosen
             self._replaying.write(outgoing)
             self._unanswered = []
@@ -178,22 +181,26 @@ class TopicReplay:
             return f"its record came from topic {topic}, which nothing is put back into"
         return too_often(kept) if kept.replays >= self._max_replays else ""
 
-    def _outgoing(self, chosen: list[tuple[Kept, Letter]]) -> Iterator[Outgoing]:
+    def _outgoing(self, chosen: list[tuple[Kept, Letter]]) -> Outgoing:
+        now = int(time.time() * 1000)
         sent = set(self._sent)
+        outgoing: dict[Place, list[Record]] = {}
         for kept, letter in chosen:
             count, own = kept.replays + 1, letter.record
             if kept.identity not in sent:
                 sent.add(kept.identity)
-                yield self._record(kept, count)
-            yield Outgoing(own.topic, own.partition, own.key, None, dead_letters.marker(letter, count))
+                back = self._record(kept, count)
+                outgoing.setdefault(Place(back.topic), []).append(back._replace(timestamp=now))
+            marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker(letter, count))
+            outgoing.setdefault(Place(own.topic, own.partition), []).append(marker)
+        return outgoing
 
-    def _record(self, kept: Kept, count: int) -> Outgoing:
+    def _record(self, kept: Kept, count: int) -> Record:
         record = kept.record
         if record.topic not in self._sources:
             self._topics.describe(record.topic)
             self._sources.add(record.topic)
-        headers = (*dead_letters.forwarded(record.headers), (REPLAYS, str(count).encode()))
-        return Outgoing(record.topic, -1, record.key, record.value, headers)
+        return record._replace(headers=(*dead_letters.forwarded(record.headers), (REPLAYS, str(count).encode())))
 
 
 def _are_closed(chosen: list[tuple[Kept, Letter]], closed: Markers) -> bool:

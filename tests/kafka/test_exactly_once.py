@@ -1,4 +1,4 @@
-"""Transactions whose requests were sent twice, refused or taken away."""
+"""ExactlyOnce whose requests were sent twice, refused or taken away."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from tests.proxy import Proxy
 from tradepipe.contract.record import Record
 from tradepipe.errors import BrokerAway, Misconfigured
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.transactions import Transactions
-from tradepipe.kafka.writing import Interrupted
+from tradepipe.kafka.exactly_once import ExactlyOnce
+from tradepipe.kafka.writing import Interrupted, Place
 
 END_TXN = b"\x00\x1a\x00\x01"
 """How the request that ends a transaction begins: its number and version, as Kafka's protocol has them."""
@@ -50,22 +50,22 @@ def member(join) -> Member:
 
 
 @pytest.fixture
-def transactions(kafka, topic, member) -> Callable[..., Transactions]:
-    """Transactions beside the member, under one id."""
+def exactly_once(kafka, topic, member) -> Callable[..., ExactlyOnce]:
+    """ExactlyOnce beside the member, under one id."""
 
-    def transactions(**limits: int) -> Transactions:
-        made = Transactions(kafka, member.consumer, topic=topic, transactional_id=topic, limits=limits)
+    def exactly_once(**limits: int) -> ExactlyOnce:
+        made = ExactlyOnce(kafka, member.consumer, topic=topic, transactional_id=topic, limits=limits)
         opened(made)
         return made
 
-    return transactions
+    return exactly_once
 
 
-def opened(transactions: Transactions) -> None:
+def opened(writing: ExactlyOnce) -> None:
     """Open it, however long the coordinator takes to begin."""
-    while not transactions.is_open:
+    while not writing.is_open:
         with suppress(BrokerAway):
-            transactions.open()
+            writing.open()
 
 
 def records(*values: bytes) -> list[Record]:
@@ -76,8 +76,8 @@ def values(kafka, topic) -> list[bytes | None]:
     return [record.value for record in committed_records(kafka, topic)]
 
 
-def test_records_and_offsets_are_committed_together(kafka, target, member, transactions):
-    transactions().write({target: records(b"1", b"2")}, {0: 7, 3: 9})
+def test_records_and_offsets_are_committed_together(kafka, target, member, exactly_once):
+    exactly_once().write({Place(target): records(b"1", b"2")}, {0: 7, 3: 9})
 
     assert [b"1", b"2"] == values(kafka, target)
     assert {0: 7, 3: 9} == member.consumer.committed(range(4))
@@ -87,12 +87,12 @@ def test_a_member_that_the_group_gave_up_writes_nothing(kafka, target, topic, jo
     """It has not polled since, so nothing else tells it; brokers take offsets from nobody's member unchecked."""
     member = join(max_poll_interval_ms=6_000)
     member.assigned(0, 1, 2, 3)
-    writing = Transactions(kafka, member.consumer, topic=topic, transactional_id=topic, limits={})
+    writing = ExactlyOnce(kafka, member.consumer, topic=topic, transactional_id=topic, limits={})
     opened(writing)
     eventually(lambda: is_given_up(member))
 
     with pytest.raises(Interrupted, match="the session with group"):
-        writing.write({target: records(b"1")}, {0: 1})
+        writing.write({Place(target): records(b"1")}, {0: 1})
 
     assert [] == values(kafka, target)
 
@@ -105,23 +105,23 @@ def is_given_up(member: Member) -> bool:
     return False
 
 
-def test_a_record_the_topic_does_not_take_stops_with_what_to_change(parts, topic, transactions):
+def test_a_record_the_topic_does_not_take_stops_with_what_to_change(parts, topic, exactly_once):
     target = f"{topic}-small"
     parts.kafka.create_topic(target, config={"max.message.bytes": "2000"})
 
     with pytest.raises(Misconfigured, match="max.message.bytes"):
-        transactions(**{"message.max.bytes": 1_000_000}).write({target: records(os.urandom(16_000))}, {0: 1})
+        exactly_once(**{"message.max.bytes": 1_000_000}).write({Place(target): records(os.urandom(16_000))}, {0: 1})
 
 
-def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, topic, transactions):
-    one, other = transactions(), transactions()
+def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, topic, exactly_once):
+    one, other = exactly_once(), exactly_once()
 
     def take_turns() -> None:
         for number in range(10):
             writing = (one, other)[number % 2]
             opened(writing)
             try:
-                writing.write({target: records(b"%d" % number)}, {0: number})
+                writing.write({Place(target): records(b"%d" % number)}, {0: number})
             except Interrupted:
                 opened(writing)
 
@@ -140,14 +140,14 @@ def test_an_end_without_an_answer_puts_the_producer_in_doubt(proxied):
     member = Member(Consumer(address, topic="source", group="group"))
     member.consumer.open()
     member.assigned(0, 1, 2, 3)
-    writing = Transactions(address, member.consumer, topic="source", transactional_id="id", limits={})
+    writing = ExactlyOnce(address, member.consumer, topic="source", transactional_id="id", limits={})
     opened(writing)
-    writing.write({"target": records(b"1")}, {0: 1})
+    writing.write({Place("target"): records(b"1")}, {0: 1})
 
     for number in (2, 3):
         proxied.swallow_reply_after(END_TXN)
         with pytest.raises(Interrupted):
-            writing.write({"target": records(b"%d" % number)}, {0: number})
+            writing.write({Place("target"): records(b"%d" % number)}, {0: number})
         assert not writing.is_open
         opened(writing)
 
