@@ -10,7 +10,8 @@ from tradepipe.contract.kept import Kept, Selection
 from tradepipe.contract.record import Headers, Record
 from tradepipe.contract.refusal import Refusal, Violation
 from tradepipe.kafka import dead_letters
-from tradepipe.kafka.letters import Letters, letters, markers
+from tradepipe.kafka.letters import letters, markers
+from tradepipe.kafka.reader import Reader
 from tradepipe.kafka.topics import Topics
 from tradepipe.pipeline.replay_topic import TopicReplay
 
@@ -62,7 +63,7 @@ class Post:
     @contextmanager
     def read(self, topic: str) -> Iterator[Iterator[Record]]:
         admin = Topics(self.kafka)
-        with Letters(self.kafka, topic=topic, wait=WAIT) as reader:
+        with Reader(self.kafka, topic=topic, wait=WAIT) as reader:
             yield reader.read(admin.extents(topic, admin.describe(topic).partitions))
             assert {} == reader.hidden
 

@@ -9,7 +9,8 @@ from tradepipe.cli.dlq_options import Asked
 from tradepipe.cli.dlq_reading import Reading
 from tradepipe.cli.patience import Patience
 from tradepipe.contract.kept import Identity, Kept, Selection
-from tradepipe.kafka.letters import Letters, letters, markers
+from tradepipe.kafka.letters import letters, markers
+from tradepipe.kafka.reader import Reader
 from tradepipe.kafka.topics import Topics
 from tradepipe.postgres import refusals
 
@@ -109,7 +110,7 @@ class _Topic:
         described = patience(lambda: admin.describe(self._topic))
         extents = patience(lambda: admin.extents(self._topic, described.partitions))
         is_meant = means(selection, self._reading)
-        with Letters(self._kafka, topic=self._topic, wait=OPEN_TRANSACTION) as reader:
+        with Reader(self._kafka, topic=self._topic, wait=OPEN_TRANSACTION) as reader:
             closed = patience(lambda: markers(reader.read(extents)))
             for kept, _ in letters(reader.read(extents), closed):
                 if selection.takes(kept) and is_meant(kept):

@@ -28,14 +28,13 @@ def headers_of(message: confluent_kafka.Message) -> Headers:
 
 def record_of(message: confluent_kafka.Message, topic: str) -> Record:
     """A message without an error as a record, with all it has."""
-    kind, sent_at = message.timestamp()
     return Record(
         topic,
         message.partition(),  # type: ignore[arg-type]  # a message without an error has a place
         message.offset(),  # type: ignore[arg-type]  # the same
         message.key(),
         message.value(),
-        sent_at if kind != TIMESTAMP_NOT_AVAILABLE and sent_at >= 0 else None,
+        timestamp(message),
         headers_of(message),
     )
 

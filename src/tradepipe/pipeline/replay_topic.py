@@ -11,7 +11,8 @@ from tradepipe.errors import BrokerAway
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.dead_letters import REPLAYS, Letter
-from tradepipe.kafka.letters import Letters, Markers, letters, markers
+from tradepipe.kafka.letters import Markers, letters, markers
+from tradepipe.kafka.reader import Reader
 from tradepipe.kafka.replaying import Replaying
 from tradepipe.kafka.topics import Topics
 from tradepipe.kafka.writing import Outgoing, Place
@@ -119,7 +120,7 @@ class TopicReplay:
             self._replaying.open()
         self._topics.require_uncompacted(self._topic)
         extents = self._topics.extents(self._topic, self._topics.describe(self._topic).partitions)
-        reader = self._reading.enter_context(Letters(self._kafka, topic=self._topic, wait=self._wait))
+        reader = self._reading.enter_context(Reader(self._kafka, topic=self._topic, wait=self._wait))
         closed = markers(reader.read(extents))
         for partition, offset in reader.hidden.items():
             # Behind it may lie markers: what they close would be put back twice.
