@@ -6,22 +6,18 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from tradepipe.errors import Misconfigured
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.topics import Topics
-from tradepipe.metrics import Meter
+from tradepipe.kafka.topics import Topic
 from tradepipe.pipeline.account import Account, Counts
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
-from tradepipe.pipeline.end import End
-from tradepipe.pipeline.ends import Ends
 from tradepipe.pipeline.intake import Intake, Start
 from tradepipe.pipeline.judge import JudgedBy, RecordKey, Rule, judge_of
-from tradepipe.pipeline.subject import require_subject
-from tradepipe.pipeline.waiting import Stopped, Waiting
+from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
+from tradepipe.pipeline.waiting import Waiting
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
 from tradepipe.postgres.batch import Batch, Stored
 from tradepipe.postgres.checks import require_checks
@@ -37,12 +33,6 @@ logger = logging.getLogger(__name__)
 GRACE: Final = 20.0
 """Seconds a batch in hand may take after `stop`; then it is rolled back."""
 
-QUIET: Final = 0.5
-"""Seconds to wait for a record while there is nothing else to do; a stop is noticed as late."""
-
-EAGER: Final = 0.05
-"""Seconds to wait for a record while no partition is read; an assignment is noticed as late."""
-
 BRISK: Final = 0.01
 """Seconds to wait for a record while the writer works; its end is noticed as late."""
 
@@ -50,18 +40,11 @@ PAUSE_AFTER: Final = 5.0
 """Seconds a full batch waits for the writer before fetching is paused; below `max.poll.interval.ms` in any case."""
 
 HINT_EVERY: Final = 1.0
-OBSERVE_EVERY: Final = 0.5
 COMPARE_EVERY: Final = 5.0
 """Seconds between two looks of an idle sink at what is stored; a reset of offsets is noticed as late."""
 
-ALIVE_WITHIN: Final = 60.0
-"""Seconds within which the loop turns, whatever is away: three times what a batch may take."""
 
-BATCH_BYTES: Final = 32 << 20
-"""Bytes of values in one batch; what bounds memory where records are large."""
-
-
-class Sink:
+class Sink(Stage[Account]):
     """
     Consume trades and store each exactly once.
 
@@ -139,13 +122,9 @@ class Sink:
     ) -> None:
         if batch_rows < 1:
             raise Misconfigured(f"batch_rows is {batch_rows}: a batch has at least one record")
-        self._topic = topic
+        super().__init__(kafka, Account(topic, on_stored), registry=registry, topic=topic, subject=subject)
         self._group = group
         self._batch_rows = batch_rows
-        self._own_registry = isinstance(registry, str)
-        self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
-        self._subject = subject
-        self._topics = Topics(kafka)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._consumer = Consumer(kafka, topic=topic, group=group)
         judges = judge_of(judge, deserializer, rules, record_key)
@@ -160,56 +139,21 @@ class Sink:
             stale=stale,
             require=require_checks if judge == "database" else require_revision,
         )
-        self._stopping = False
-        self._closed = False
         self._failure: BaseException | None = None
         self._full_since: float | None = None
         self._hints: dict[int, int] = {}
         self._hints_due = 0.0
-        self._end: End | None = None
-        self._account = Account(topic, on_stored)
-        self._observed_at = 0.0
         self._compared_at = time.monotonic()
-        self._ends = Ends(self._topics, topic)
-        self._turned_at = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def counts(self) -> Counts:
         """What has been done since the sink began."""
-        return self._account.counts
-
-    @property
-    def meter(self) -> Meter:
-        """The numbers behind the metrics."""
-        return self._account.meter
-
-    @property
-    def lag(self) -> int | None:
-        """How many offsets lie between what is stored and the end of the log; None while that is not known."""
-        return self._account.lag
-
-    @property
-    def waiting_for(self) -> str | None:
-        """The part that is away, or None."""
-        return self._account.waiting_for
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether `run` goes on; an outage of any part is no reason why it would not."""
-        return time.monotonic() - self._turned_at < ALIVE_WITHIN
+        return self._books.counts
 
     @property
     def is_ready(self) -> bool:
         """Whether records can be stored: the group has answered, and no part has been away for a minute."""
-        return self._intake.is_settled and self._account.is_healthy
+        return self._intake.is_settled and self._books.is_healthy
 
     def run(self, *, until_end: bool = False) -> Counts:
         """
@@ -225,21 +169,10 @@ class Sink:
             CeilingReached: too many records would be refused.
         """
         self._writer.start()
-        try:
-            self._open(until_end)
-            while not self._stopping and not self._finished():
-                self._turn()
-        except Stopped:
-            pass
-        finally:
-            self.close()
+        self._work(until_end)
         if self._failure is not None:
             raise self._failure
         return self.counts
-
-    def stop(self) -> None:
-        """Make `run` return soon; may be called from a signal handler or another thread."""
-        self._stopping = True
 
     def close(self) -> None:
         """Finish or roll back the batch in hand, leave the group, let go of all connections."""
@@ -250,27 +183,20 @@ class Sink:
                 self._stored(event)
             elif isinstance(event, Failed):
                 self._failure = event.error
-        if not self._closed:
-            self._closed = True
-            self._take_stock()
-            self._account.closed()
+        self._close_books()
         self._hint()
         self._consumer.close()
         self._engine.dispose()
         if self._own_registry:
             self._registry.close()
 
-    def _open(self, until_end: bool) -> None:
-        patiently = Waiting(self._account, self._goes_on)
-        patiently(lambda: require_subject(self._registry, self._subject))
-        described = patiently(lambda: self._topics.describe(self._topic))
+    def _prepare(self, patiently: Waiting) -> None:
         patiently(lambda: self._topics.require_uncompacted(self._topic))
-        if until_end:
-            self._end = End(patiently(lambda: self._topics.extents(self._topic, described.partitions)))
+
+    def _join(self, described: Topic) -> None:
         self._intake.open(described)
 
     def _turn(self) -> None:
-        self._turned_at = time.monotonic()
         for event in self._writer.events():
             self._react(event)
         if claims := self._intake.claims():
@@ -285,19 +211,19 @@ class Sink:
             case Stored():
                 self._stored(event)
             case Granted():
-                self._account.claimed()
+                self._books.claimed()
                 self._note({event.claim.assignment.partition: event.claimed.next_offset})
                 self._intake.grant(event)
             case Ended():
-                self._account.fenced()
+                self._books.fenced()
                 self._intake.end(event.ownership)
             case Progress():
                 self._note(event.next_offsets)
                 self._intake.compare(event.next_offsets)
             case Troubled():
-                self._account.troubled(event.reason)
+                self._books.troubled(event.reason)
             case Healed():
-                self._account.healed(event.seconds)
+                self._books.healed(event.seconds)
             case Failed():
                 raise event.error
 
@@ -306,7 +232,7 @@ class Sink:
         self._hints |= self._intake.stored(stored.batch.spans)
         if time.monotonic() >= self._hints_due:
             self._hint()
-        self._account.stored(stored)
+        self._books.stored(stored)
 
     def _hint(self) -> None:
         if self._hints:
@@ -320,7 +246,7 @@ class Sink:
         first_at = self._intake.first_at
         spans, entries = self._intake.take()
         if spans:
-            self._account.handed_over(first_at)
+            self._books.handed_over(first_at)
             self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
         elif self._intake.unsupported is not None:
             raise self._intake.unsupported
@@ -352,26 +278,20 @@ class Sink:
             self._wait_for_writer()
 
     def _poll(self, room: int, timeout: float) -> None:
-        self._account.polled(self._intake.read(room, timeout))
-
-    def _observe(self) -> None:
-        now = time.monotonic()
-        if now - self._observed_at >= OBSERVE_EVERY:
-            self._observed_at = now
-            self._take_stock()
+        self._books.polled(self._intake.read(room, timeout))
 
     def _take_stock(self) -> None:
         consumer, paused = self._consumer, self._intake.paused
         stored, fetched = self._intake.extents()
-        self._account.partitions(
+        self._books.partitions(
             len(consumer.assignments),
             stored,
             self._ends.known(fetched, asking=paused, errors=consumer.errors),
             paused=paused,
         )
-        self._account.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._account.waits("the registry", away=self._intake.waits_for_registry)
-        self._account.waits("Kafka", away=self._ends.unanswered or self._intake.waits_for_kafka)
+        self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
+        self._books.waits("the registry", away=self._intake.waits_for_registry)
+        self._books.waits("Kafka", away=self._ends.unanswered or self._intake.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling while the group allows it; then pause once and poll."""
@@ -383,16 +303,11 @@ class Sink:
         else:
             self._writer.wait(QUIET)
 
-    def _note(self, next_offsets: dict[int, int]) -> None:
-        if self._end is not None:
-            self._end.note(next_offsets)
-
-    def _finished(self) -> bool:
-        return self._end is not None and self._end.reached and not self._writer.busy and not self._intake.held
+    def _is_idle(self) -> bool:
+        return not self._writer.busy and not self._intake.held
 
     def _goes_on(self) -> bool:
         """Look after all else while a part is waited for; whether it still is to be."""
         for event in self._writer.events():
             self._react(event)
-        self._turned_at = time.monotonic()
-        return not self._stopping
+        return super()._goes_on()

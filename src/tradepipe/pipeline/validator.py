@@ -5,28 +5,24 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Final, Literal, Self, get_args
+from collections.abc import Sequence
+from typing import Final, Literal, get_args
 
 from tradepipe.errors import BrokerAway, Misconfigured
 from tradepipe.kafka.client import Config, beside_producer
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.topics import Topics
-from tradepipe.metrics import Meter
+from tradepipe.kafka.topics import Topic
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.dispatch import Dispatch
-from tradepipe.pipeline.end import End
-from tradepipe.pipeline.ends import Ends
 from tradepipe.pipeline.intake import Start
 from tradepipe.pipeline.judge import Judge, RecordKey, Rule
 from tradepipe.pipeline.ledger import Ledger, Validated
 from tradepipe.pipeline.past import Past
 from tradepipe.pipeline.source import Source, advice
-from tradepipe.pipeline.subject import require_subject
+from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
 from tradepipe.pipeline.targets import Targets
 from tradepipe.pipeline.verdicts import Batch, Verdicts
-from tradepipe.pipeline.waiting import Stopped, Waiting
+from tradepipe.pipeline.waiting import Waiting
 from tradepipe.wire.admission import UnknownFields
 from tradepipe.wire.registry import SchemaRegistry
 from tradepipe.wire.serde import TradeDeserializer
@@ -39,26 +35,14 @@ Delivery = Literal["exactly_once", "at_least_once"]
 BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: what a transaction costs is the same for all of them."""
 
-BATCH_BYTES: Final = 32 << 20
-"""Bytes of values in one transaction; what bounds memory where records are large."""
-
 LINGER: Final = 0.05
 """Seconds a batch that is not full waits for more records: a transaction leaves markers in every topic."""
-
-QUIET: Final = 0.5
-"""Seconds to wait for a record while there is nothing else to do; a stop is noticed as late."""
-
-EAGER: Final = 0.05
-"""Seconds to wait for a record while no partition is read; an assignment is noticed as late."""
 
 IDLE_EVERY: Final = 0.5
 """Seconds between two commits of an idle validator, for offsets at which the log holds no record."""
 
-OBSERVE_EVERY: Final = 0.5
-ALIVE_WITHIN: Final = 60.0
 
-
-class Validator:
+class Validator(Stage[Ledger]):
     """
     Sort records: valid ones into one topic, refused ones as dead letters into another.
 
@@ -133,12 +117,8 @@ class Validator:
         unknown_fields: UnknownFields = "stop",
     ) -> None:
         _require_possible(delivery, batch_records, transactional_id)
-        self._topic = topic
-        self._subject = subject
+        super().__init__(kafka, Ledger(topic), registry=registry, topic=topic, subject=subject)
         self._batch_records = batch_records
-        self._own_registry = isinstance(registry, str)
-        self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
-        self._topics = Topics(kafka)
         self._targets = Targets(self._topics, source=topic, clean=clean, dead_letters=dead_letters)
         for_reading = beside_producer(kafka)
         self._consumer = Consumer(
@@ -159,51 +139,18 @@ class Validator:
             topic=topic,
             transactional_id=given if delivery == "exactly_once" else None,
         )
-        self._ledger = Ledger(topic)
-        self._ends = Ends(self._topics, topic)
-        self._end: End | None = None
-        self._stopping = self._closed = False
-        self._idle_due = self._observed_at = 0.0
+        self._idle_due = 0.0
         self._held_since: float | None = None
-        self._turned_at = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def counts(self) -> Validated:
         """What has been done since the validator began."""
-        return self._ledger.counts
-
-    @property
-    def meter(self) -> Meter:
-        """The numbers behind the metrics."""
-        return self._ledger.meter
-
-    @property
-    def lag(self) -> int | None:
-        """How many offsets lie between what is validated and the end of the log; None while that is not known."""
-        return self._ledger.lag
-
-    @property
-    def waiting_for(self) -> str | None:
-        """The part that is away, or None."""
-        return self._ledger.waiting_for
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether `run` goes on; an outage of any part is no reason why it would not."""
-        return time.monotonic() - self._turned_at < ALIVE_WITHIN
+        return self._books.counts
 
     @property
     def is_ready(self) -> bool:
         """Whether records can be sorted: the group has answered, and no part has been away for a minute."""
-        return self._source.is_settled and self._ledger.is_healthy
+        return self._source.is_settled and self._books.is_healthy
 
     def run(self, *, until_end: bool = False) -> Validated:
         """
@@ -218,58 +165,36 @@ class Validator:
 
             CeilingReached: too many records would be refused.
         """
-        try:
-            self._open(until_end)
-            while not self._stopping and not self._finished():
-                self._turn()
-        except Stopped:
-            pass
-        finally:
-            self.close()
+        self._work(until_end)
         return self.counts
-
-    def stop(self) -> None:
-        """Make `run` return soon; may be called from a signal handler or another thread."""
-        self._stopping = True
 
     def close(self) -> None:
         """Leave the group, let go of all connections; what is not committed is read again by whoever comes next."""
         self._stopping = True
-        if self._closed:
-            return
-        self._closed = True
-        self._take_stock()
-        self._ledger.closed()
+        self._close_books()
         self._dispatch.close()
         self._consumer.close()
         if self._own_registry:
             self._registry.close()
 
-    def _open(self, until_end: bool) -> None:
-        patiently = Waiting(self._ledger, self._goes_on)
-        patiently(lambda: require_subject(self._registry, self._subject))
-        described = patiently(lambda: self._topics.describe(self._topic))
+    def _prepare(self, patiently: Waiting) -> None:
         self._dispatch.fit(patiently(self._targets.require))
-        if until_end:
-            self._end = End(patiently(lambda: self._topics.extents(self._topic, described.partitions)))
+
+    def _join(self, described: Topic) -> None:
         self._source.open(described)
 
-    def _goes_on(self) -> bool:
-        self._turned_at = time.monotonic()
-        return not self._stopping
-
     def _turn(self) -> None:
-        self._turned_at = now = time.monotonic()
+        now = time.monotonic()
         if (settled := self._source.tend()) is not None:
             self._committed(settled)
         self._dispatch.connect()
-        self._ledger.waits("Kafka", away=not self._dispatch.is_open)
+        self._books.waits("Kafka", away=not self._dispatch.is_open)
         self._read(now)
         if self._is_due():
             self._write()
         elif not self._verdicts and now >= self._idle_due:
             self._commit_positions(now)
-        self._observe(now)
+        self._observe()
 
     def _read(self, now: float) -> None:
         if not self._verdicts:
@@ -283,7 +208,7 @@ class Validator:
         patience = QUIET if self._source.reading else EAGER
         if self._held_since is not None:
             patience = max(0.0, self._held_since + LINGER - now) if self._dispatch.is_ready else EAGER
-        self._ledger.polled(self._source.read(room, patience))
+        self._books.polled(self._source.read(room, patience))
         if self._verdicts and self._held_since is None:
             self._held_since = time.monotonic()
 
@@ -317,12 +242,12 @@ class Validator:
             raise self._source.unsupported
 
     def _written(self, batch: Batch) -> bool:
-        self._ledger.began()
+        self._books.began()
         written = self._dispatch.write(batch, self._source.identity.topic_id)
         if written:
             self._committed(batch)
         else:
-            self._ledger.interrupted()
+            self._books.interrupted()
             self._source.rewind(batch)
         return written
 
@@ -330,7 +255,7 @@ class Validator:
         self._source.committed(batch.offsets)
         for number, window in batch.windows.items():
             self._ceiling.keep(number, window)
-        self._ledger.committed(len(batch.passed), batch.refusals, batch.first_at)
+        self._books.committed(len(batch.passed), batch.refusals, batch.first_at)
         self._note(batch.offsets)
 
     def _commit_positions(self, now: float) -> None:
@@ -353,27 +278,16 @@ class Validator:
         except BrokerAway as error:
             logger.debug("how far the group is can be asked later: %s", error)
 
-    def _note(self, offsets: Mapping[int, int]) -> None:
-        if self._end is not None:
-            self._end.note(offsets)
-
-    def _finished(self) -> bool:
-        return self._end is not None and self._end.reached and not self._verdicts
-
-    def _observe(self, now: float) -> None:
-        if now - self._observed_at >= OBSERVE_EVERY:
-            self._observed_at = now
-            self._take_stock()
+    def _is_idle(self) -> bool:
+        return not self._verdicts
 
     def _take_stock(self) -> None:
         consumer, paused = self._consumer, self._source.paused
         done, fetched = self._source.extents()
-        self._ledger.partitions(
-            len(consumer.assignments), done, self._ends.known(fetched, asking=paused), paused=paused
-        )
-        self._ledger.clients(self._dispatch.clients)
-        self._ledger.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._ledger.waits("the registry", away=self._source.waits_for_registry)
+        self._books.partitions(len(consumer.assignments), done, self._ends.known(fetched, asking=paused), paused=paused)
+        self._books.clients(self._dispatch.clients)
+        self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
+        self._books.waits("the registry", away=self._source.waits_for_registry)
 
 
 def _require_possible(delivery: str, batch_records: int, transactional_id: str | None) -> None:
