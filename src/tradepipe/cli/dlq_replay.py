@@ -26,7 +26,7 @@ from tradepipe.pipeline.replay_table import Step as TableStep
 from tradepipe.pipeline.replay_table import TableReplay
 from tradepipe.pipeline.replay_topic import Step as TopicStep
 from tradepipe.pipeline.replay_topic import TopicReplay
-from tradepipe.pipeline.subject import require_subject
+from tradepipe.pipeline.stage import require_subject
 from tradepipe.postgres.replay import Shelf
 from tradepipe.wire.admission import UnknownFields
 from tradepipe.wire.serde import TradeDeserializer

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
+from tradepipe.errors import SchemaNotRegistered
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.topics import Topic, Topics
 from tradepipe.metrics import Meter
 from tradepipe.pipeline.books import Books
 from tradepipe.pipeline.end import End
 from tradepipe.pipeline.ends import Ends
-from tradepipe.pipeline.subject import require_subject
 from tradepipe.pipeline.waiting import Stopped, Waiting
 from tradepipe.wire.registry import SchemaRegistry
 
@@ -160,3 +160,19 @@ class Stage(ABC, Generic[B]):
             self._closed = True
             self._take_stock()
             self._books.closed()
+
+
+def require_subject(registry: SchemaRegistry, subject: str) -> None:
+    """
+    Refuse to read what nothing could decode.
+
+    Raises:
+        SchemaNotRegistered: the registry has no such subject.
+
+        RegistryAway, Misconfigured: as the registry's methods.
+    """
+    if not registry.versions(subject):
+        raise SchemaNotRegistered(
+            f"the registry at {registry.url} has no subject {subject}, so no record could be decoded; "
+            f"register the schema: python -m tradepipe.schema register --subject {subject}"
+        )
