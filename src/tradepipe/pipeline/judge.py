@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 
 from tradepipe.contract.record import Record
 from tradepipe.contract.refusal import Code, Refusal, Violation
-from tradepipe.contract.rules import violations
+from tradepipe.contract.rules import keeps_all, violations
 from tradepipe.contract.trade import ORDERED_BY, Trade
 from tradepipe.errors import Misconfigured, UndecodableRecord
 from tradepipe.postgres.accepted import Accepted
@@ -74,10 +74,17 @@ class Judge:
             schema_id, trade = self._decode(record.value)
         except UndecodableRecord as error:
             return Refusal(record, (error.violation,), error.schema_id)
-        found = self._by_our_rules(record, trade)
-        if self._rules:
-            found += self._by_own_rules(record, trade)
+        found = self._against(record, trade)
         return Refusal(record, found, schema_id) if found else Accepted(record, schema_id, self, trade)
+
+    def refusal(self, record: Record) -> Refusal | None:
+        """The same for whoever needs no trade: all that speaks against a record, or None; raises as a call does."""
+        try:
+            schema_id, trade = self._decode(record.value)
+        except UndecodableRecord as error:
+            return Refusal(record, (error.violation,), error.schema_id)
+        found = self._against(record, trade)
+        return Refusal(record, found, schema_id) if found else None
 
     def trade(self, record: Record) -> Trade:
         """The trade in a record that was decoded before."""
@@ -90,6 +97,12 @@ class Judge:
     def violations(self, record: Record) -> tuple[Violation, ...]:
         """All that our rules say against a record that was decoded before; the user's own are not asked."""
         return self._by_our_rules(record, self.trade(record))
+
+    def _against(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
+        if not self._rules and record.key == _ordered_by(trade).encode() and keeps_all(trade):
+            return ()  # as nearly every record does
+        found = self._by_our_rules(record, trade)
+        return found + self._by_own_rules(record, trade) if self._rules else found
 
     def _by_our_rules(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         found = violations(trade)
