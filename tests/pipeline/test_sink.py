@@ -347,7 +347,7 @@ def test_a_compacted_topic_is_refused(pipeline, parts):
 
 @pytest.mark.real
 def test_aborted_records_are_not_stored_and_lag_reaches_zero_behind_the_markers(pipeline, some_trades):
-    records = [(b"T1", pipeline.serialize(trade)) for trade in some_trades(15)]
+    records = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in some_trades(15)]
     pipeline.publish_in_transaction(records[:10], partition=2)
     pipeline.publish_in_transaction(records[10:], partition=2, commit=False)
 
