@@ -124,9 +124,9 @@ class Transactions:
         try:
             client.begin_transaction()
             put(client, outgoing, self._reports)
-            flush(client, self._reports, seconds=self._lasts)
-            if offsets is not None:
+            if offsets is not None:  # while the records are on their way
                 self._step(lambda wait: self._send(client, offsets, wait))
+            flush(client, self._reports, seconds=self._lasts)
             self._step(client.commit_transaction)
         except (KafkaException, SystemError) as error:
             raise self._undone(client, _told(error)) from error

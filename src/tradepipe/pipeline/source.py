@@ -79,6 +79,8 @@ class Source:
         self._doubtful: Batch | None = None
         self._first_at: float | None = None
         self.identity = Identity(topics, topic, advice=advice(topic, consumer.group))
+        self.is_dry = True
+        """Whether the last read took all there was."""
         self.unsupported: Unsupported | None = None
         """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be written."""
 
@@ -116,7 +118,9 @@ class Source:
         Raises:
             Misconfigured: the brokers refuse us, or the log was cut.
         """
-        records = self._consumer.poll(min(room, AT_ONCE), timeout)
+        wanted = min(room, AT_ONCE)
+        records = self._consumer.poll(wanted, timeout)
+        self.is_dry = len(records) < wanted
         self._follow()
         if not self._verdicts:
             self._first_at = self._consumer.first_at

@@ -38,6 +38,9 @@ BATCH_RECORDS: Final = 10_000
 LINGER: Final = 0.05
 """Seconds a batch that is not full waits for more records: a transaction leaves markers in every topic."""
 
+LONGEST: Final = 0.5
+"""Seconds it waits while records keep coming: behind a backlog it is full before."""
+
 IDLE_EVERY: Final = 0.5
 """Seconds between two commits of an idle validator, for offsets at which the log holds no record."""
 
@@ -224,7 +227,8 @@ class Validator(Stage[Ledger]):
         if self._source.unsupported is not None:
             return True
         full = len(self._verdicts) >= self._batch_records or self._verdicts.bytes >= BATCH_BYTES
-        return full or (self._held_since is not None and time.monotonic() - self._held_since >= LINGER)
+        held = 0.0 if self._held_since is None else time.monotonic() - self._held_since
+        return full or held >= (LINGER if self._source.is_dry else LONGEST)
 
     def _write(self) -> None:
         """

@@ -59,14 +59,14 @@ class Verdicts:
         Raises:
             Misconfigured: a rule of the user's own does not do what a rule does.
         """
-        judge, passed, last = self._judge, self._passed, self._passed_last
+        refusal_of, passed, last = self._judge.refusal, self._passed, self._passed_last
         for number, record in enumerate(records):
             try:
-                verdict = judge(record) if record.headers is not UNREADABLE else _nameless(record)
+                refusal = refusal_of(record) if record.headers is not UNREADABLE else _nameless(record)
             except (RegistryAway, UnsupportedSchema) as error:
                 return number, error
-            if type(verdict) is Refusal:
-                self._refuse(verdict)
+            if refusal is not None:
+                self._refuse(refusal)
             else:
                 passed.append(_forwarded(record) if record.headers else record)
                 last[record.partition] = record.offset
