@@ -86,9 +86,9 @@ def state(env: dict[str, str]) -> tuple[int, int, int]:
 
 
 def test_the_old_release_is_what_runs_as_old(release):
-    """And not the build that is checked out, which is installed in the same environment."""
+    """And not the build that is checked out, which is installed in the same environment and leaves its traces here."""
     run = subprocess.run(
-        [sys.executable, "-c", WHAT_RUNS], env={"PYTHONPATH": release}, capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", WHAT_RUNS], env={"PYTHONPATH": release}, capture_output=True, text=True, check=True
     )
 
     assert "0.1.0 1 0001_trades" == run.stdout.strip()
