@@ -12,8 +12,15 @@ Rate = tuple[float, int]
 """A moment, and how many records were done by then."""
 
 
-def copy(published: Published, target: str, *, batch: int) -> list[Rate]:
-    """Copy a topic, `batch` records a transaction at most; when each was committed, and how many were by then."""
+def copy(published: Published, target: str, *, batch: int, whole: bool) -> list[Rate]:
+    """
+    Copy a topic; when each transaction was committed, and how many records were by then.
+
+    Args:
+        batch: records in one transaction, at most.
+
+        whole: timestamps and headers too, as whoever passes records on unchanged has to.
+    """
     name = f"copy-{uuid.uuid4().hex[:8]}"
     settings = {"group.id": name, "auto.offset.reset": "earliest", "enable.auto.commit": False}
     consumer = Consumer({**published.kafka, **settings, "fetch.queue.backoff.ms": 5})
@@ -22,12 +29,14 @@ def copy(published: Published, target: str, *, batch: int) -> list[Rate]:
     try:
         producer.init_transactions(30)
         consumer.subscribe([published.topic])
-        return list(_copied(consumer, producer, published, target, batch))
+        return list(_copied(consumer, producer, published, target, batch=batch, whole=whole))
     finally:
         consumer.close()
 
 
-def _copied(consumer: Consumer, producer: Producer, published: Published, target: str, batch: int) -> Iterator[Rate]:
+def _copied(
+    consumer: Consumer, producer: Producer, published: Published, target: str, *, batch: int, whole: bool
+) -> Iterator[Rate]:
     done = 0
     while done < published.count:
         first = consumer.poll(0.5)
@@ -38,7 +47,11 @@ def _copied(consumer: Consumer, producer: Producer, published: Published, target
         producer.begin_transaction()
         for message in messages:
             assert message.error() is None, message.error()
-            producer.produce(target, message.value(), message.key())
+            if whole:
+                sent_at, headers = message.timestamp()[1], message.headers()
+                producer.produce(target, message.value(), message.key(), timestamp=sent_at, headers=headers)
+            else:
+                producer.produce(target, message.value(), message.key())
             offsets[message.partition()] = message.offset() + 1
         places = [TopicPartition(published.topic, partition, offset) for partition, offset in offsets.items()]
         producer.send_offsets_to_transaction(places, consumer.consumer_group_metadata(), 30)

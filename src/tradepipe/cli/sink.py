@@ -1,16 +1,12 @@
 """`tradepipe sink`: trades from a topic into PostgreSQL."""
 
-import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from importlib.metadata import version
+from contextlib import nullcontext
 from signal import SIGPIPE
 from typing import Annotated, Any, Final
 
 import typer
 
-from tradepipe import metrics
 from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exits import BY_SIGNAL
 from tradepipe.cli.logs import configure, tell
@@ -29,8 +25,9 @@ from tradepipe.cli.options import (
     kafka_config,
 )
 from tradepipe.cli.rules import rules as loaded
-from tradepipe.cli.serving import Serving, awaited
+from tradepipe.cli.serving import awaited
 from tradepipe.cli.shared import registry_at
+from tradepipe.cli.stage import served, short, spare_garbage_collection
 from tradepipe.cli.stage_options import (
     Begin,
     KeyOfRecord,
@@ -45,14 +42,12 @@ from tradepipe.cli.stage_options import (
 from tradepipe.cli.stage_options import start as begin
 from tradepipe.cli.stopping import Stopping
 from tradepipe.cli.terminal import Progress, StatusLine
-from tradepipe.contract.history import current
 from tradepipe.errors import TradepipeError
 from tradepipe.pipeline.account import Counts
 from tradepipe.pipeline.ceiling import SHARE
 from tradepipe.pipeline.judge import JudgedBy
 from tradepipe.pipeline.sink import Sink
 from tradepipe.postgres.batch import Stored
-from tradepipe.postgres.revision import head
 from tradepipe.postgres.staleness import Stale
 
 BATCH_ROWS: Final = 5_000
@@ -83,13 +78,6 @@ OldVersions = Annotated[
 Verbose = Annotated[
     bool, typer.Option("-v", "--verbose", envvar="TRADEPIPE_VERBOSE", help="Print each trade that is stored.")
 ]
-
-
-MANY: Final = 10_000_000
-"""From here on a number is told in millions where there is little room."""
-
-GARBAGE: Final = 100_000
-"""Objects between two searches for garbage: above what the batches in hand hold, which no search can free."""
 
 
 class _SinkOrCommand(Group):
@@ -170,7 +158,7 @@ def sink(
         )
         printer.sink = storing
         stopping = Stopping(storing.stop, "stopping: the batch in hand is finished first")
-        with storing, stopping, _served(storing, metrics_host, metrics_port, status):
+        with storing, stopping, served(storing, metrics_host, metrics_port, status):
             _run(storing, None if verbose else status, until_end=until_end)
     if printer.is_cut:
         raise typer.Exit(BY_SIGNAL + SIGPIPE)
@@ -180,7 +168,7 @@ def _run(sink: Sink, status: StatusLine | None, *, until_end: bool) -> None:
     """Run it until it is done or asked to stop, and sum up; a status line, if any, shows how far it is."""
     counts = sink.counts
     progress = _progress(sink, status) if status else nullcontext()
-    _spare_garbage_collection()
+    spare_garbage_collection()
     try:
         with progress:
             sink.run(until_end=until_end)
@@ -191,30 +179,8 @@ def _run(sink: Sink, status: StatusLine | None, *, until_end: bool) -> None:
     tell(summary(counts))
 
 
-@contextmanager
-def _served(sink: Sink, host: str, port: int | None, status: StatusLine) -> Iterator[None]:
-    if port is None:
-        yield
-        return
-    sink.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), head())
-    with Serving(sink, host=host, port=port) as serving:
-        status.write(f"metrics at {serving.address}/metrics")
-        yield
-
-
 def _progress(sink: Sink, status: StatusLine) -> Progress:
     return Progress(status, lambda: (done(sink.counts), _telling(sink, briefly=status.is_live)), "records")
-
-
-def _spare_garbage_collection() -> None:
-    """
-    Let the cyclic collector alone with what the start has made, and look rarely at the rest.
-
-    What a sink reads and stores has no cycles; looking for some took a seventh of its time (docs/measurements.md).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
 
 
 class _Printer:
@@ -251,7 +217,7 @@ def so_far(counts: Counts) -> str:
 def _telling(sink: Sink, *, briefly: bool) -> str:
     """The same while it runs, with what is still to do and what it waits for; `briefly` fits 80 columns with a rate."""
     counts, lag = sink.counts, sink.lag
-    show = _short if briefly else "{:,}".format
+    show = short if briefly else "{:,}".format
     waiting = awaited(sink)
     numbers = [f"{show(counts.stored)} stored"]
     if not (briefly and waiting):
@@ -259,10 +225,6 @@ def _telling(sink: Sink, *, briefly: bool) -> str:
     if lag is not None:
         numbers.append(f"lag {show(lag)}")
     return (f"waiting for {waiting}: " if waiting else "") + ", ".join(numbers)
-
-
-def _short(number: int) -> str:
-    return f"{number:,}" if number < MANY else f"{number / 1e6:,.1f}M"
 
 
 def summary(counts: Counts) -> str:

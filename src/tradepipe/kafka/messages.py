@@ -27,15 +27,21 @@ def headers_of(message: confluent_kafka.Message) -> Headers:
 
 
 def record_of(message: confluent_kafka.Message, topic: str) -> Record:
-    """A message without an error as a record, with all it has."""
+    """A message without an error as a record, with all it has; in one piece, as it is done for each record."""
+    kind, milliseconds = message.timestamp()
+    try:
+        given = _headers(message)
+        headers = tuple(given) if given else ()
+    except SystemError:
+        headers = UNREADABLE
     return Record(
         topic,
         message.partition(),  # type: ignore[arg-type]  # a message without an error has a place
         message.offset(),  # type: ignore[arg-type]  # the same
         message.key(),
         message.value(),
-        timestamp(message),
-        headers_of(message),
+        None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds,
+        headers,
     )
 
 
