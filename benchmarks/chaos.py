@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--bad", type=float, default=0.05)
     parser.add_argument("--kills", type=int, default=10, help="of the validator, and as many of the sink")
+    parser.add_argument("--registry-away", type=float, default=0.0, help="seconds the registry stands still meanwhile")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
@@ -146,10 +147,23 @@ def _let_work_and_kill(
             threads.submit(_kill_often, stage, progress, total, options.seed + number, options.kills)
             for number, (stage, progress, total) in enumerate(jobs)
         ]
-    for (stage, _, _), end in zip(jobs, ends, strict=True):
+        if options.registry_away:
+            ends.append(threads.submit(_freeze_registry, parts, reader, options))
+    for (stage, _, _), end in zip(jobs, ends, strict=False):
         kills = end.result()
         told = f"{kills.hit} of {options.kills} hit it at work, {kills.seconds:.0f} s in all"
         line(f"{stage.name}: kill -9 and restart", told)
+
+
+def _freeze_registry(parts: RealParts, reader: Reader, options: argparse.Namespace) -> Kills:
+    """Let the registry stand still when a third is done: whoever is started meanwhile knows no schema."""
+    while reader.seen < options.records * 0.3:
+        time.sleep(0.02)
+    parts.registry.freeze()
+    time.sleep(options.registry_away)
+    parts.registry.thaw()
+    line("registry", f"stood still for {options.registry_away:g} s")
+    return Kills(0, options.registry_away)
 
 
 def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int, kills: int) -> Kills:
