@@ -147,23 +147,24 @@ def _let_work_and_kill(
             threads.submit(_kill_often, stage, progress, total, options.seed + number, options.kills)
             for number, (stage, progress, total) in enumerate(jobs)
         ]
-        if options.registry_away:
-            ends.append(threads.submit(_freeze_registry, parts, reader, options))
-    for (stage, _, _), end in zip(jobs, ends, strict=False):
+        outage = threads.submit(_freeze_registry, parts, reader, options)
+    outage.result()
+    for (stage, _, _), end in zip(jobs, ends, strict=True):
         kills = end.result()
         told = f"{kills.hit} of {options.kills} hit it at work, {kills.seconds:.0f} s in all"
         line(f"{stage.name}: kill -9 and restart", told)
 
 
-def _freeze_registry(parts: RealParts, reader: Reader, options: argparse.Namespace) -> Kills:
+def _freeze_registry(parts: RealParts, reader: Reader, options: argparse.Namespace) -> None:
     """Let the registry stand still when a third is done: whoever is started meanwhile knows no schema."""
+    if not options.registry_away:
+        return
     while reader.seen < options.records * 0.3:
         time.sleep(0.02)
     parts.registry.freeze()
     time.sleep(options.registry_away)
     parts.registry.thaw()
     line("registry", f"stood still for {options.registry_away:g} s")
-    return Kills(0, options.registry_away)
 
 
 def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int, kills: int) -> Kills:
