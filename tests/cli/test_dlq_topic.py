@@ -96,23 +96,25 @@ def written(post, admin=None):
 
 
 def killed(post, env, *, after):
-    """Kill a replay as soon as so much more is written."""
+    """Kill a replay as soon as so much more is written; whether it was still at work."""
     admin = Topics(post.kafka)  # one for all questions, or the replay is through before the answer
     before = written(post, admin)
     with running("dlq", "replay", "--code", "VERSION", env=env) as process:
         eventually(lambda: written(post, admin) >= before + after, within=60, every=0)
         process.send_signal(signal.SIGKILL)
+        return -signal.SIGKILL == process.end().code
 
 
 def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
     post.lay(post.refusal(number, "VERSION" if number % 5 else "BOOK_ID") for number in range(LETTERS))
-    for after in KILLS:
-        killed(post, env, after=after)
+    assert killed(post, env, after=KILLS[0])
+    for after in KILLS[1:]:
+        if written(post) < LETTERS * 0.7:  # else the first was nearly through, on a machine that was busy elsewhere
+            killed(post, env, after=after)
 
     done = dlq("replay", "--code", "VERSION", env=env)
 
     assert 0 == done.code, done.err
-    assert "put back" in done.out, "the replays before it were to be killed before they had done all"
     found = Counter(record.value for record in post.records())
     assert {b"v%d" % number for number in range(LETTERS) if number % 5} == set(found)
     assert {1} == set(found.values())
