@@ -21,6 +21,7 @@ from tradepipe import (
 )
 from tradepipe.contract import samples
 from tradepipe.contract.history import current
+from tradepipe.pipeline.ceiling import LEAST
 from tradepipe.postgres import migrate
 from tradepipe.wire.framing import HEAD, frame
 
@@ -162,13 +163,13 @@ def test_an_older_version_behind_a_newer_one_is_stored_or_refused(pipeline, some
 
 
 def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
+    """What came before the first hundred, if it came by itself, says nothing yet, and is stored."""
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
 
     with pytest.raises(CeilingReached, match=r"--max-refused off"):
         pipeline.store()
 
-    assert [] == pipeline.refused()
-    assert 0 == pipeline.next_offsets()[0]
+    assert pipeline.next_offsets()[0] == len(pipeline.refused()) < LEAST
 
 
 def test_the_ceiling_can_be_taken_off_for_a_legitimate_burst(pipeline):

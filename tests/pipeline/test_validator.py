@@ -21,6 +21,7 @@ from tradepipe import (
 )
 from tradepipe.contract import samples
 from tradepipe.contract.history import current
+from tradepipe.pipeline.ceiling import LEAST
 from tradepipe.wire import unknown_ids
 from tradepipe.wire.framing import HEAD, frame
 
@@ -181,8 +182,10 @@ def test_nearly_nothing_but_refusals_stop_the_validator_before_the_commit(pipeli
     with pytest.raises(CeilingReached, match=r"--max-refused off"):
         pipeline.validate(delivery="at_least_once")
 
-    assert [] == pipeline.sorted().dead_letters
-    assert {"FRAMING": 300} == pipeline.validate(delivery="at_least_once", max_refused=None).refused
+    # What came before the first hundred, if it came by itself, says nothing yet.
+    written = len(pipeline.sorted().dead_letters)
+    assert written < LEAST
+    assert {"FRAMING": 300 - written} == pipeline.validate(delivery="at_least_once", max_refused=None).refused
 
 
 @DELIVERY
@@ -195,7 +198,7 @@ def test_a_restart_is_no_way_around_the_ceiling(pipeline, delivery):
     with pytest.raises(CeilingReached):
         pipeline.validate(delivery=delivery)
 
-    assert 90 == len(pipeline.sorted().dead_letters)
+    assert 90 <= len(pipeline.sorted().dead_letters) < LEAST
 
 
 def newer_schema() -> str:
