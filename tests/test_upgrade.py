@@ -168,7 +168,7 @@ def stopped(process) -> None:
 
 
 def test_a_roll_out_under_load_loses_and_doubles_nothing(old, new):
-    """Migrate, then sinks, then producers, while trades come in all the time."""
+    """Migrate, then sinks, then producers, while trades come in all the time; 0.1.0 had no validators."""
     load = ("produce", "--rate", "200", "--seed")
     with running(*load, "1", env=old) as old_producer, running("sink", env=old) as old_sink:
         eventually(lambda: state(old)[0] > 100, within=60)
@@ -182,3 +182,27 @@ def test_a_roll_out_under_load_loses_and_doubles_nothing(old, new):
                 sent = acknowledged(old_producer) + acknowledged(new_producer)
             eventually(lambda: state(new) == (sent, 0, sent), within=60)
             stopped(new_sink)
+
+
+def test_producers_of_both_releases_stand_beside_a_validator_and_a_sink(old, new):
+    """Version 1 passes beside version 2, and all of both is stored behind the clean topic."""
+    roll_out_what_comes_first(new)
+    topic, database = new["TRADEPIPE_TOPIC"], new["DATABASE_URL"]
+    clean, dead_letters = f"{topic}.clean", f"{topic}.dlq"
+    for target in (clean, dead_letters):
+        done("topics", "create", "--topic", target, "--like", topic, env=new)
+    targets = ("--clean", clean, "--dead-letters", dead_letters, "--group", f"{topic}-validator")
+    load = ("produce", "--rate", "200", "--seed")
+    with (
+        running(*load, "1", env=old) as old_producer,
+        running(*load, "2", env=new) as new_producer,
+        running("validate", *targets, env=new) as validator,
+        running("sink", "--topic", clean, "--judge", "database", env=new) as sink,
+    ):
+        for producer in ("T1-%", "T2-%"):
+            stored = f"SELECT FROM trades WHERE trade_id LIKE '{producer}' LIMIT 1"
+            eventually(lambda stored=stored: ask(database, stored), within=60)
+        sent = acknowledged(old_producer) + acknowledged(new_producer)
+        eventually(lambda: state(new)[:2] == (sent, 0), within=60)
+        stopped(validator)
+        stopped(sink)
