@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from tests.eventually import eventually
 from tests.parts import downloads
@@ -78,10 +78,11 @@ class Kafka(JavaServer):
         return f"127.0.0.1:{self._advertised}"
 
     def create_topic(self, name: str, *, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
-        """Create a topic and wait until each partition has a leader."""
+        """Create a topic and wait until each partition's leader answers, which is later than that it has one."""
         admin = self._admin()
         admin.create_topics([NewTopic(name, partitions, 1, config=dict(config or {}))])[name].result(timeout=30)
         eventually(lambda: self._leaders(admin, name) == partitions, within=30)
+        eventually(lambda: self._is_led(admin, name, partitions), within=30)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until it is gone."""
@@ -138,3 +139,8 @@ class Kafka(JavaServer):
     def _leaders(admin: AdminClient, name: str) -> int:
         topic = admin.list_topics(timeout=10).topics.get(name)
         return 0 if topic is None else sum(partition.leader >= 0 for partition in topic.partitions.values())
+
+    @staticmethod
+    def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
+        asked = admin.list_offsets({TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)})
+        return not any(answer.exception(timeout=30) for answer in asked.values())
