@@ -168,7 +168,7 @@ class Transactions:
         return self._doubt or self._watched.trouble
 
     def _send(self, client: confluent_kafka.Producer, offsets: Offsets, wait: float) -> None:
-        """Send offsets; librdkafka may wait for ever for a coordinator that went away (2.16, issue 5456)."""
+        """Send offsets; librdkafka may wait for ever for a coordinator that went away (librdkafka#5456)."""
         try:
             bounded(lambda: client.send_offsets_to_transaction(*offsets, wait), self._slow)
         except TimeoutError:
