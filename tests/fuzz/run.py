@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from tests.fuzz import bodies, schemas
 from tests.wire.registries import Shelf, registry
 from tradepipe.contract.history import current, versions
+from tradepipe.contract.rules import violations
 from tradepipe.contract.trade import Trade
 from tradepipe.errors import RegistryAway, SchemaPending, UndecodableRecord, UnsupportedSchema
 from tradepipe.wire.codec import Decoder, Encoder
@@ -89,14 +90,17 @@ def _kinds() -> dict[str, Kind]:
 
 
 def decoded(decoder: Decoder, body: bytes) -> str:
-    """What the decoder says of a body; its row has to agree, and so has the encoder."""
+    """What the decoder says of a body; its row has to agree, and so have a glance and the encoder."""
+    glanced = _glanced(decoder, body)
     try:
         trade = decoder.decode(body)
     except UndecodableRecord as error:
         _require(len(str(error)) < 300, f"a long error: {error}")
+        _require(glanced is None, "a glance passed it")
         _require(_refused_row(decoder, body) == error.violation, "the row is refused otherwise")
         return error.violation.code
     _require(type(trade) is Trade, "no trade")
+    _require(glanced == (None if violations(trade) else trade.trade_id.encode()), "a glance tells otherwise")
     again = Encoder().encode(trade)
     _require(_today().decode(again) == trade, "another trade when encoded again")
     refused = _refused_row(decoder, body)
@@ -107,6 +111,13 @@ def decoded(decoder: Decoder, body: bytes) -> str:
 @cache
 def _today() -> Decoder:
     return Decoder(current().text, current().number)
+
+
+def _glanced(decoder: Decoder, body: bytes) -> bytes | None:
+    try:
+        return decoder.glance(body)
+    except UndecodableRecord:
+        return None
 
 
 def _refused_row(decoder: Decoder, body: bytes) -> Any:

@@ -15,9 +15,18 @@ IDENTIFIER: Final = r"[!-\[\]-~]{1,64}"
 MAX_VERSION: Final = 2**31 - 1
 """Avro's int and PostgreSQL's integer end here."""
 
+CURRENCY: Final = r"[A-Z]{3}"
+
+_THREE: Final = "\n".join([IDENTIFIER] * 3)
+"""No identifier has a line break, so three of them cannot be taken for others."""
+
+_DAY: Final = 86_400_000_000
+
 _is_identifier = re.compile(IDENTIFIER).fullmatch
-_are_identifiers = re.compile("\n".join([IDENTIFIER] * 3)).fullmatch
-_is_currency = re.compile(r"[A-Z]{3}").fullmatch
+_are_identifiers = re.compile(_THREE).fullmatch
+_are_written_identifiers = re.compile(_THREE.encode()).fullmatch
+_is_currency = re.compile(CURRENCY).fullmatch
+_is_written_currency = re.compile(CURRENCY.encode()).fullmatch
 
 
 def violations(trade: Trade) -> tuple[Violation, ...]:
@@ -45,7 +54,6 @@ def keeps_all(trade: Trade) -> bool:
     trade_id, version, counterparty_id, book_id, maturity_date, created_at, _, notional, currency = trade
     return (
         type(trade_id) is type(counterparty_id) is type(book_id) is str
-        # No identifier has a line break, so three of them cannot be taken for others.
         and _are_identifiers(f"{trade_id}\n{counterparty_id}\n{book_id}") is not None
         and type(version) is int
         and 1 <= version <= MAX_VERSION
@@ -54,6 +62,34 @@ def keeps_all(trade: Trade) -> bool:
         and type(maturity_date) is date
         and maturity_date >= created_at.date()
         and ((notional is None and currency is None) or _is_sum(notional, currency))
+    )
+
+
+Written = tuple[bytes, int, bytes, bytes, int, int, object, int | None, bytes | None]
+"""
+A trade's values as its schema writes them, in the order of its fields.
+
+Texts are UTF-8, a date is days and an instant microseconds from 1970, an amount
+is its unscaled number; a side may be anything.
+"""
+
+
+def keeps_all_written(written: Written) -> bool:
+    """The same of written values; what their types cannot hold is not asked again."""
+    trade_id, version, counterparty_id, book_id, maturity_date, created_at, _, notional, currency = written
+    return (
+        _are_written_identifiers(b"%b\n%b\n%b" % (trade_id, counterparty_id, book_id)) is not None
+        and version >= 1
+        and maturity_date >= created_at // _DAY
+        and (
+            (notional is None and currency is None)
+            or (
+                notional is not None
+                and currency is not None
+                and notional > 0
+                and _is_written_currency(currency) is not None
+            )
+        )
     )
 
 

@@ -56,6 +56,7 @@ class Judge:
             raise Misconfigured(f"rules is {rules!r}: it is a sequence of functions, each from a Trade to violations")
         self._decode = deserializer.decode
         self._copy_row = deserializer.copy_row
+        self._glance = deserializer.glance
         self._rules = tuple(rules)
         self._refuses_keys = record_key == "refuse"
 
@@ -79,14 +80,10 @@ class Judge:
 
     def refusal(self, record: Record) -> Refusal | None:
         """The same for whoever needs no trade: all that speaks against a record, or None; raises as a call does."""
-        try:
-            schema_id, trade = self._decode(record.value)
-        except UndecodableRecord as error:
-            return Refusal(record, (error.violation,), error.schema_id)
-        if not self._rules and record.key == _ordered_by(trade).encode() and keeps_all(trade):
-            return None
-        found = self._against(record, trade)
-        return Refusal(record, found, schema_id) if found else None
+        if not self._rules and self._passes(record):
+            return None  # as nearly every record does
+        verdict = self(record)
+        return verdict if isinstance(verdict, Refusal) else None
 
     def trade(self, record: Record) -> Trade:
         """The trade in a record that was decoded before."""
@@ -99,6 +96,14 @@ class Judge:
     def violations(self, record: Record) -> tuple[Violation, ...]:
         """All that our rules say against a record that was decoded before; the user's own are not asked."""
         return self._by_our_rules(record, self.trade(record))
+
+    def _passes(self, record: Record) -> bool:
+        """Whether a glance tells that nothing speaks against a record; False says nothing."""
+        try:
+            ordered_by = self._glance(record.value)
+        except UndecodableRecord:
+            return False
+        return ordered_by is not None and ordered_by == record.key
 
     def _against(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         if not self._rules and record.key == _ordered_by(trade).encode() and keeps_all(trade):

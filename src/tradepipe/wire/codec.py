@@ -14,6 +14,7 @@ from tradepipe.contract.trade import Trade
 from tradepipe.wire import columns, decoding, encoding
 from tradepipe.wire.admission import UnknownFields, admit
 from tradepipe.wire.decoding import MAX_BODY, Target
+from tradepipe.wire.glances import Glances
 from tradepipe.wire.numbers import MAX_INT, MIN_INT
 from tradepipe.wire.rows import Rows
 from tradepipe.wire.source import Source
@@ -84,6 +85,18 @@ class Decoder:
             UndecodableRecord: as by `decode`.
         """
         return cast("Callable[[bytes], bytes]", self._compiled(Rows()))
+
+    @cached_property
+    def glance(self) -> Callable[[bytes], bytes | None]:
+        """
+        A body to the bytes of its `ORDERED_BY`, if a glance tells that it keeps all rules; None says nothing.
+
+        What is passed can be decoded, and `violations` finds nothing in it.
+
+        Raises:
+            UndecodableRecord: for the reason that `decode` has.
+        """
+        return cast("Callable[[bytes], bytes | None]", self._compiled(Glances()))
 
     def source(self, target: Target) -> Source:
         """The source of a function that decodes into a target; all refuse a body for the reason `decode` has."""

@@ -95,6 +95,7 @@ class TradeDeserializer:
         # By the frame's head: whoever's is known needs no other look.
         self._decodes: dict[bytes, _Known[Trade]] = {}
         self._copies: dict[bytes, _Known[bytes]] = {}
+        self._glances: dict[bytes, _Known[bytes | None]] = {}
         self._unknown = UnknownIds()
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
@@ -128,6 +129,17 @@ class TradeDeserializer:
         known = self._copies.get(value[:HEAD]) if value else None
         schema_id, copy_row = known or self._first(value, self._copies, lambda decoder: decoder.copy_row)
         return schema_id, copy_row(value[HEAD:])  # type: ignore[index]  # None has no head that is known
+
+    def glance(self, value: bytes | None) -> bytes | None:
+        """
+        The bytes of a framed value's `ORDERED_BY`, if a glance tells that it keeps all rules; None says nothing.
+
+        Raises:
+            As `decode`.
+        """
+        known = self._glances.get(value[:HEAD]) if value else None
+        _, glance = known or self._first(value, self._glances, lambda decoder: decoder.glance)
+        return glance(value[HEAD:])  # type: ignore[index]  # None has no head that is known
 
     def _first(
         self, value: bytes | None, known: dict[bytes, _Known[_Made]], function_of: Callable[[Decoder], _Function[_Made]]
