@@ -59,7 +59,7 @@ def test_github_reads_the_annotations_back():
 
     assert ["error", "error", "warning", "warning"] == [kind for kind, *_ in found]
     assert {"file": "a,b: c.avsc", "line": "4", "title": "Trade.f [decimal-scale]"} == found[0][1]
-    assert f"{NASTY} old reads new, against v001 Keep the scale." == found[0][2]
+    assert f"{NASTY} Old reads new, against v001. Keep the scale." == found[0][2]
 
 
 def test_an_annotation_without_a_file_names_none():
@@ -90,7 +90,7 @@ def test_a_failure_of_junit_tells_all_errors_of_its_case():
     assert failure.get("message").startswith("100 %, of: all")
     assert 2 == failure.text.count("error: 100 %")
     assert (
-        "At Trade.f, a,b: c.avsc:4: decimal(18,2) -> decimal(18,4) old reads new, against v001 [uuid]" in failure.text
+        "At Trade.f, a,b: c.avsc:4: decimal(18,2) -> decimal(18,4), old reads new, against v001 [uuid]" in failure.text
     )
 
 

@@ -55,7 +55,7 @@ def test_what_breaks_with_several_versions_is_told_once():
         assert_compatible([V1, V1, V2], V3)
 
     assert 1 == str(raised.value).count("[missing-default]")
-    assert "against v001, v002 [" in str(raised.value)
+    assert "against v001 and v002 [" in str(raised.value)
 
 
 def test_a_change_that_no_registry_sees_is_told_as_the_documentation_shows():

@@ -1,16 +1,16 @@
 """A report on schemas, for a person, a program, a CI server and GitHub."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import fill
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from xml.etree import ElementTree
 
 import typer
 
 from tradepipe.cli.exits import ExitCode
 from tradepipe.cli.schema_report import Case, Report
-from tradepipe.contract.finding import Finding, Severity
+from tradepipe.contract.finding import Finding, Severity, Told, against, change, told
 
 Format = Literal["text", "json", "junit", "github"]
 
@@ -52,41 +52,17 @@ def counted(number: int, noun: str) -> str:
 
 
 def _text(report: Report) -> str:
-    groups = list(_grouped(report))
-    severities = [findings[0].severity for _, findings in groups]
-    errors, warnings = (counted(severities.count(each), each.value) for each in Severity)
-    blocks = [_block(case, findings) for case, findings in groups]
-    return "\n\n".join([*blocks, paragraph(f"{report.told}: {errors}, {warnings}")])
+    found = list(told((_place(case, finding), finding) for case, finding in report.all()))
+    counts = (counted(sum(each.finding.severity is severity for each in found), severity) for severity in Severity)
+    found.sort(key=lambda each: each.finding.severity is Severity.WARNING)
+    return "\n\n".join([*map(_block, found), paragraph(f"{report.told}: {', '.join(counts)}")])
 
 
-def _grouped(report: Report) -> Iterator[tuple[Case, list[Finding]]]:
-    """Findings that differ in nothing but the version they are against are told once."""
-    groups: dict[Any, tuple[Case, list[Finding]]] = {}
-    for case, finding in report.all():
-        key = (case.file, finding._replace(against=None))
-        groups.setdefault(key, (case, []))[1].append(finding)
-    yield from sorted(groups.values(), key=lambda group: group[1][0].severity is Severity.WARNING)
-
-
-def _block(case: Case, findings: Sequence[Finding]) -> str:
-    finding = findings[0]
-    told = paragraph(f"{finding.severity}: {finding.sentence}")
-    _, colon, sentence = told.partition(":")
-    lines = [typer.style(finding.severity.value + colon, fg=_COLOURS[finding.severity], bold=True) + sentence]
-    lines += [paragraph(each, "  ") for each in _whereabouts(case, findings)]
-    if finding.mend:
-        lines.append(paragraph(f"instead: {finding.mend[0].lower()}{finding.mend[1:]}", "  "))
-    return "\n".join(lines)
-
-
-def _whereabouts(case: Case, findings: Sequence[Finding]) -> Iterator[str]:
-    at = f"at {_place(case, findings[0])}{_change(findings[0])}"
-    rule = f"[{findings[0].rule}]"
-    if findings[0].direction is None:
-        yield f"{at} {rule}"
-    else:
-        yield at
-        yield f"{_against(findings)}{rule}"
+def _block(told: Told) -> str:
+    severity = told.finding.severity
+    _, colon, sentence = paragraph(f"{severity}: {told.finding.sentence}").partition(":")
+    headed = typer.style(severity + colon, fg=_COLOURS[severity], bold=True) + sentence
+    return "\n".join([headed, *(paragraph(each, "  ") for each in told.below)])
 
 
 def _place(case: Case, finding: Finding) -> str:
@@ -94,23 +70,6 @@ def _place(case: Case, finding: Finding) -> str:
     if finding.path and file and not file.partition(":")[0].endswith(finding.path):
         return f"{finding.path}, {file}"
     return file or finding.path or case.name
-
-
-def _change(finding: Finding) -> str:
-    return f": {finding.old} -> {finding.new}" if finding.old or finding.new else ""
-
-
-def _against(findings: Sequence[Finding]) -> str:
-    direction = findings[0].direction
-    if direction is None:
-        return ""
-    numbers = sorted({finding.against for finding in findings if finding.against is not None})
-    return f"{direction}, against {_numbers(numbers)} " if numbers else f"{direction} "
-
-
-def _numbers(numbers: Sequence[int]) -> str:
-    names = [f"v{number:03}" for number in numbers]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _json(report: Report) -> str:
@@ -160,8 +119,9 @@ def _lines(case: Case, findings: Sequence[Finding]) -> str:
 
 
 def _line(case: Case, finding: Finding) -> str:
-    told = f"{finding.severity}: {finding.sentence} At {_place(case, finding)}{_change(finding)} "
-    return f"{told}{_against([finding])}[{finding.rule}]. {finding.mend}".rstrip()
+    said = f"{finding.severity}: {finding.sentence} At {_place(case, finding)}{change(finding)}"
+    compared = f", {against([finding])}" if finding.direction else ""
+    return f"{said}{compared} [{finding.rule}]. {finding.mend}".rstrip()
 
 
 def _printable(text: str) -> str:
@@ -177,9 +137,10 @@ def _github(report: Report) -> str:
 def _command(case: Case, finding: Finding) -> str:
     properties: dict[str, object] = {"file": case.file, "line": case.line(finding)} if case.file else {}
     properties["title"] = f"{finding.path or case.name} [{finding.rule}]"
-    told = ",".join(f"{name}={_escaped(str(value), _PROPERTY)}" for name, value in properties.items())
-    message = f"{finding.sentence} {_against([finding])}{finding.mend}".strip()
-    return f"::{finding.severity} {told}::{_escaped(message, _DATA)}"
+    listed = ",".join(f"{name}={_escaped(str(value), _PROPERTY)}" for name, value in properties.items())
+    compared = against([finding])
+    message = " ".join(filter(None, (finding.sentence, compared and f"{compared.capitalize()}.", finding.mend)))
+    return f"::{finding.severity} {listed}::{_escaped(message, _DATA)}"
 
 
 _DATA: Final = {"%": "%25", "\r": "%0D", "\n": "%0A"}

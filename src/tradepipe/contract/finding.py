@@ -1,6 +1,6 @@
 """What is to be said of a schema: a rule it breaks, where, and what would happen to whose data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -54,3 +54,50 @@ class Finding(NamedTuple):
 def errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Those that break data."""
     return tuple(finding for finding in findings if finding.severity is Severity.ERROR)
+
+
+class Told(NamedTuple):
+    """A finding for a person; `below` are the paragraphs below its sentence: where, against what, and what instead."""
+
+    finding: Finding
+    below: tuple[str, ...]
+
+
+def told(found: Iterable[tuple[str, Finding]]) -> Iterator[Told]:
+    """Findings, each given with its place; what differs in nothing but the version it is against is told once."""
+    groups: dict[tuple[str, Finding], list[Finding]] = {}
+    for place, finding in found:
+        groups.setdefault((place, finding._replace(against=None)), []).append(finding)
+    for (place, _), alike in groups.items():
+        yield Told(alike[0], tuple(_below(place, alike)))
+
+
+def change(finding: Finding) -> str:
+    """What stood there and what does, behind a place; nothing if neither is known."""
+    return f": {finding.old} -> {finding.new}" if finding.old or finding.new else ""
+
+
+def against(alike: Sequence[Finding]) -> str:
+    """Who cannot read whom, of which versions; nothing where no two versions are compared."""
+    direction = alike[0].direction
+    if direction is None:
+        return ""
+    numbers = sorted({finding.against for finding in alike if finding.against is not None})
+    return f"{direction}, against {_list(numbers)}" if numbers else str(direction)
+
+
+def _below(place: str, alike: Sequence[Finding]) -> Iterator[str]:
+    finding = alike[0]
+    at, rule = f"at {place}{change(finding)}", f"[{finding.rule}]"
+    if finding.direction is None:
+        yield f"{at} {rule}"
+    else:
+        yield at
+        yield f"{against(alike)} {rule}"
+    if finding.mend:
+        yield f"instead: {finding.mend[0].lower()}{finding.mend[1:]}"
+
+
+def _list(numbers: Sequence[int]) -> str:
+    names = [f"v{number:03}" for number in numbers]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

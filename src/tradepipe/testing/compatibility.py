@@ -57,18 +57,12 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
 
 
 def _told(breaks: "Sequence[Finding]") -> Iterator[str]:
-    """As `schema check` says it: what differs in nothing but the version it is against is told once."""
-    against: dict[Finding, list[str]] = {}
-    for finding in breaks:
-        against.setdefault(finding._replace(against=None), []).append(f"v{finding.against:03}")
-    for finding, versions in against.items():
-        lines = [
-            fill(finding.sentence, _WIDTH, break_long_words=False, break_on_hyphens=False),
-            f"  at {finding.path}: {finding.old} -> {finding.new}",
-            f"  {finding.direction}, against {', '.join(sorted(versions))} [{finding.rule}]",
-            f"  instead: {finding.mend[:1].lower()}{finding.mend[1:]}",
-        ]
-        yield "\n".join(lines)
+    # Loaded here: it brings in avro.
+    from tradepipe.contract.finding import told  # noqa: PLC0415
+
+    for finding, below in told((each.path, each) for each in breaks):
+        sentence = fill(finding.sentence, _WIDTH, break_long_words=False, break_on_hyphens=False)
+        yield "\n".join([sentence, *(f"  {line}" for line in below)])
 
 
 def _several(old: Schema | Sequence[Schema]) -> Sequence[Schema]:
