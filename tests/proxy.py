@@ -31,6 +31,11 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
+    def instead_of(self, address: str) -> str:
+        """The URL or address of something on 127.0.0.1, so that it leads to the proxy."""
+        before, _, after = address.partition("127.0.0.1:")
+        return f"{before}127.0.0.1:{self.port}{after.lstrip('0123456789')}"
+
     def blackhole(self) -> None:
         """Accept connections and swallow all bytes, in both directions, until `heal`."""
         self._is_blackhole = True
@@ -124,6 +129,11 @@ class _Link:
         with self._cutting:
             _reset(self.client)
             _reset(self.server)
+
+
+def port_of(address: str) -> int:
+    """The port of a URL or an address on 127.0.0.1."""
+    return int(address.partition("127.0.0.1:")[2].partition("/")[0])
 
 
 def _reset(connection: socket.socket) -> None:

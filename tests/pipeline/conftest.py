@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from confluent_kafka import Producer as KafkaProducer
 from sqlalchemy import select
 
 from tests.parts import Parts
+from tests.pipeline.processes import StageProcess, processes
 from tests.pipeline.sorted import Sorted, committed_records
 from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer, Validator
 from tradepipe.contract import samples
@@ -149,6 +151,20 @@ def targets(parts: Parts, pipeline: Pipeline) -> None:
         parts.kafka.create_topic(pipeline.dead_letters, config={"max.message.bytes": "2000000"})
     else:
         parts.create_topic(pipeline.dead_letters)
+
+
+@pytest.fixture
+def start_sink(pipeline: Pipeline, tmp_path: Path) -> Iterator[Callable[..., StageProcess]]:
+    """Starts sinks as processes; the test's end kills those that still run."""
+    with processes("sink", pipeline, tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def start_validator(pipeline: Pipeline, targets: None, tmp_path: Path) -> Iterator[Callable[..., StageProcess]]:
+    """Starts validators as processes; the test's end kills those that still run."""
+    with processes("validate", pipeline, tmp_path) as start:
+        yield start
 
 
 @pytest.fixture

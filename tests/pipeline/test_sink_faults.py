@@ -1,76 +1,19 @@
 """What must hold while processes die, freeze and come back: every offset's effect exactly once."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from itertools import islice
-from pathlib import Path
 
 import psycopg2
 import pytest
 
 from tests.eventually import eventually
-from tests.proxy import Proxy
+from tests.proxy import Proxy, port_of
 from tradepipe.contract import samples
 from tradepipe.postgres import session
-
-
-class SinkProcess:
-    """`python -m tradepipe.sink` on a test's pipeline."""
-
-    def __init__(self, pipeline, log: Path, *options: str) -> None:
-        environment = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": pipeline.kafka["bootstrap.servers"],
-            "SCHEMA_REGISTRY_URL": pipeline.registry_url,
-            "DATABASE_URL": pipeline.database,
-        }
-        named = ["--topic", pipeline.topic, "--group", f"{pipeline.topic}-sink", "--subject", pipeline.subject]
-        settings = [part for key, value in pipeline.kafka.items() for part in ("-X", f"{key}={value}")]
-        self.log = log
-        with log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tradepipe.sink", *named, *settings, *options],
-                env=environment,
-                stdout=stream,
-                stderr=stream,
-            )
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def wait(self, timeout: float = 60) -> int:
-        return self._process.wait(timeout)
-
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGKILL)
-        self.wait()
-
-
-@pytest.fixture
-def start_sink(pipeline, tmp_path) -> Iterator[Callable[..., SinkProcess]]:
-    """Starts sinks as processes; the test's end kills those that still run."""
-    started: list[SinkProcess] = []
-
-    def start(*options: str) -> SinkProcess:
-        started.append(SinkProcess(pipeline, tmp_path / f"sink-{len(started)}.log", *options))
-        return started[-1]
-
-    yield start
-    for process in started:
-        if process.runs:
-            process.kill()
-        print(process.log, process.log.read_text(), sep="\n")
 
 
 @pytest.fixture
@@ -321,16 +264,6 @@ def test_a_topic_id_that_is_learned_late_is_stored_without_waiting_for_a_record(
     assert 10 == sink.counts.stored
 
 
-def through(proxy: Proxy, url: str) -> str:
-    """A URL of 127.0.0.1 that leads through a proxy."""
-    before, _, after = url.partition("127.0.0.1:")
-    return f"{before}127.0.0.1:{proxy.port}{after.lstrip('0123456789')}"
-
-
-def port_of(url: str) -> int:
-    return int(url.partition("127.0.0.1:")[2].partition("/")[0])
-
-
 def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_trades, journal, caplog):
     trades = pipeline.publish(some_trades(300))
     with Proxy(port_of(pipeline.database)) as proxy:
@@ -342,7 +275,7 @@ def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_t
             if len(batches) == 1:
                 proxy.swallow_reply_after(b"COMMIT\0")  # not BEGIN ISOLATION LEVEL READ COMMITTED
 
-        counts = pipeline.store(database=through(proxy, pipeline.database), batch_rows=50, on_stored=arm)
+        counts = pipeline.store(database=proxy.instead_of(pipeline.database), batch_rows=50, on_stored=arm)
 
     assert "PostgreSQL is away" in caplog.text
     assert (300, 0) == (counts.stored, counts.replayed)
@@ -381,7 +314,7 @@ def test_a_registry_that_is_away_refuses_nothing(pipeline, some_trades):
     trades = pipeline.publish(some_trades(100))
     with Proxy(port_of(pipeline.registry_url)) as proxy:
         proxy.blackhole()
-        sink = pipeline.sink(registry=through(proxy, pipeline.registry_url))
+        sink = pipeline.sink(registry=proxy.instead_of(pipeline.registry_url))
         heal = threading.Timer(3, proxy.heal)
         heal.start()
         counts = sink.run(until_end=True)

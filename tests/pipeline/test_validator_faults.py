@@ -1,138 +1,19 @@
 """What must hold while validators die, freeze and come back: every record in exactly one of two topics, once."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.eventually import eventually
-from tests.pipeline.sorted import committed_records
-from tests.proxy import Proxy
-from tradepipe import Validator, metrics
-from tradepipe.contract import samples
+from tests.pipeline.validating import Running, done, how_many_are_sorted, mixture, running
+from tests.proxy import Proxy, port_of
 from tradepipe.wire import unknown_ids
 
 pytestmark = pytest.mark.usefixtures("targets")
-
-
-class ValidatorProcess:
-    """`python -m tradepipe.validate` on a test's pipeline."""
-
-    def __init__(self, pipeline, log: Path, *options: str) -> None:
-        addresses = {
-            "KAFKA_BOOTSTRAP_SERVERS": pipeline.kafka["bootstrap.servers"],
-            "SCHEMA_REGISTRY_URL": pipeline.registry_url,
-        }
-        named = ["--topic", pipeline.topic, "--clean", pipeline.clean, "--dead-letters", pipeline.dead_letters]
-        named += ["--group", f"{pipeline.topic}-validator", "--subject", pipeline.subject]
-        settings = [part for key, value in pipeline.kafka.items() for part in ("-X", f"{key}={value}")]
-        self.log = log
-        with log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tradepipe.validate", *named, *settings, *options],
-                env={**os.environ, **addresses},
-                stdout=stream,
-                stderr=stream,
-            )
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def wait(self, timeout: float = 60) -> int:
-        return self._process.wait(timeout)
-
-    def says(self, text: str, within: float = 40) -> None:
-        eventually(lambda: text in self.log.read_text(), within=within)
-
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        self.signal(signal.SIGCONT)
-        self.signal(signal.SIGKILL)
-        self.wait()
-
-
-@pytest.fixture
-def start_validator(pipeline, tmp_path) -> Iterator[Callable[..., ValidatorProcess]]:
-    """Starts validators as processes; the test's end kills those that still run."""
-    started: list[ValidatorProcess] = []
-
-    def start(*options: str) -> ValidatorProcess:
-        started.append(ValidatorProcess(pipeline, tmp_path / f"validator-{len(started)}.log", *options))
-        return started[-1]
-
-    yield start
-    for process in started:
-        if process.runs:
-            process.kill()
-        print(process.log, process.log.read_text(), sep="\n")
-
-
-def mixture(pipeline, count: int, seed: int = 5) -> list[tuple[bytes, bytes | None]]:
-    """Keys and values of trades and of bad records, every twentieth bad."""
-    bad = samples.bad_records(seed, pipeline.serialize)
-    records: list[tuple[bytes, bytes | None]] = []
-    for number, trade in enumerate(islice(samples.trades(seed), count)):
-        records.append((trade.trade_id.encode(), pipeline.serialize(trade)))
-        if number % 20 == 19:
-            each = next(bad)
-            records.append((each.key, each.value))
-    return records
-
-
-class Running(threading.Thread):
-    """A validator that runs in a thread of its own; stopped in the end, and what it raised is raised."""
-
-    def __init__(self, validator: Validator) -> None:
-        super().__init__(name="validator", daemon=True)
-        self.validator = validator
-        self.raised: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.validator.run()
-        except BaseException as error:  # told to the test
-            self.raised = error
-
-    def end(self) -> None:
-        self.validator.stop()
-        self.join(40)
-        assert not self.is_alive()
-
-
-@contextmanager
-def running(validator: Validator) -> Iterator[Validator]:
-    thread = Running(validator)
-    thread.start()
-    try:
-        yield validator
-    finally:
-        thread.end()
-    if thread.raised:
-        raise thread.raised
-
-
-def done(validator: Validator) -> int:
-    return validator.counts.passed + validator.counts.refused.total()
-
-
-def value(validator: Validator, metric: metrics.Metric, *labels: str) -> float:
-    return validator.meter.values(metric).get(labels, 0)
-
-
-def how_many_are_sorted(pipeline) -> int:
-    return sum(len(committed_records(pipeline.kafka, name)) for name in (pipeline.clean, pipeline.dead_letters))
 
 
 @pytest.fixture
@@ -201,20 +82,13 @@ def test_a_crash_of_the_broker_pauses_the_validator_which_goes_on_by_itself(pipe
     pipeline.sorted().check()
 
 
-def through(proxy: Proxy, url: str) -> str:
-    """A URL of 127.0.0.1 that leads through a proxy."""
-    before, _, after = url.partition("127.0.0.1:")
-    return f"{before}127.0.0.1:{proxy.port}{after.lstrip('0123456789')}"
-
-
 @pytest.mark.embedded
 def test_a_registry_that_is_away_refuses_nothing(pipeline, monkeypatch):
     monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
     records = mixture(pipeline, 200)
     pipeline.publish_bytes(records)
-    port = int(pipeline.registry_url.partition("127.0.0.1:")[2].partition("/")[0])
-    with Proxy(port) as proxy:
-        validator = pipeline.validator(registry=through(proxy, pipeline.registry_url), delivery="at_least_once")
+    with Proxy(port_of(pipeline.registry_url)) as proxy:
+        validator = pipeline.validator(registry=proxy.instead_of(pipeline.registry_url), delivery="at_least_once")
         proxy.blackhole()
         with running(validator):
             eventually(lambda: validator.waiting_for == "the registry", within=30)
