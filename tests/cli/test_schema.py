@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -263,6 +264,48 @@ def test_diff_takes_files_too_and_says_what_breaks(run, file):
 
     assert out.startswith("v002 -> trade.avsc: 1 change\n")
     assert "  old reads new: error: Readers on the old schema take amounts" in out
+
+
+def test_diff_ends_with_0_whatever_changed_for_a_program_too(run, file):
+    code, out = run("diff", "2", file(MISTAKES["the scale widened"][0]), "--format", "json")
+
+    document = json.loads(out)
+    (case,) = document["cases"]
+    assert (0, "diff", 2) == (code, document["command"], document["errors"])
+    assert ("Trade.amount", "type") == (case["path"], case["kind"])
+    assert [("new reads old", "error"), ("old reads new", "error")] == [
+        (each["direction"], each["severity"]) for each in case["effects"]
+    ]
+    assert [("decimal-scale", 14)] * 2 == [(each["rule"], each["line"]) for each in case["findings"]]
+
+
+def test_each_change_of_a_diff_is_a_test_that_fails_where_something_breaks(run, file):
+    changed = file(record(ID, {**AMOUNT, "type": ["null", decimal(20, 4)]}, SIDE, VENUE, field("note", default="")))
+
+    wide, added = ElementTree.fromstring(run("diff", "2", changed, "--format", "junit")[1]).iter("testcase")
+
+    assert ["failure"] == [each.tag for each in wide]
+    assert 'Trade.note: The field was added: string, by default "".' == added.get("name")
+    assert added.findtext("system-out").endswith(
+        'New reads old: They fill it with "". Old reads new: They pass over it.'
+    )
+
+
+def test_a_change_that_breaks_nothing_is_a_notice_at_its_line(run):
+    code, out = run("diff", "1", "2", "--format", "github")
+
+    assert 0 == code
+    assert 3 == len(out.splitlines())
+    assert out.startswith("::notice file=trade/v002.avsc,line=")
+    assert "title=Trade.amount [field-added]::The field was added: [null, decimal(18,2)]" in out
+
+
+def test_a_frozen_version_that_is_no_schema_is_told_in_the_format_asked_for(run, folder):
+    (folder / "v002.avsc").write_text('{"type": "record"}')
+
+    code, out = run("diff", "1", "2", "--format", "json")
+
+    assert (1, "trade/v002.avsc") == (code, json.loads(out)["cases"][0]["file"])
 
 
 def test_freeze_writes_the_next_version_and_records_it(run, file, folder):

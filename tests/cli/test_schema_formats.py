@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tradepipe.cli.schema_formats import formatted
-from tradepipe.cli.schema_report import Case, Report
+from tradepipe.cli.schema_report import Case, Note, Report
 from tradepipe.contract.compatibility import Direction
 from tradepipe.contract.finding import Finding, Severity
 
@@ -35,10 +35,13 @@ REPORT = Report(
         Case("c follows", (DOUBTFUL,)),
     ),
 )
+ADDED = Case(
+    "g", (), "a,b: c.avsc", TEXT, {"kind": "field-added"}, Note("Trade.g [field-added]", f"Added.{NASTY}", "/fields/0")
+)
 FINE = Report("check", "all", (Case("a is sound"),))
 
 # As the runner of GitHub takes a workflow command apart: the properties end at the first :: and are split at commas.
-_command = re.compile(r"::(?P<kind>error|warning) (?P<properties>.*?)::(?P<message>.*)").fullmatch
+_command = re.compile(r"::(?P<kind>error|warning|notice) (?P<properties>.*?)::(?P<message>.*)").fullmatch
 ESCAPES = {"%0D": "\r", "%0A": "\n", "%3A": ":", "%2C": ",", "%25": "%"}
 
 
@@ -81,6 +84,42 @@ def test_junit_is_xml_with_a_failure_for_each_case_that_has_errors():
     assert ["a is sound", "b follows", "c follows"] == [case.get("name") for case in cases]
     assert {"schema.check"} == {case.get("classname") for case in cases}
     assert [[], ["failure", "system-out"], ["system-out"]] == [[each.tag for each in case] for case in cases]
+
+
+# Element → its attributes and children, as in the schema that Jenkins has of such files; `file` is GitLab's.
+JUNIT = {
+    "testsuites": ({"name", "time", "tests", "failures", "disabled", "errors"}, {"testsuite"}),
+    "testsuite": ({"name", "tests", "failures", "errors", "time", "skipped"}, {"testcase", "system-out"}),
+    "testcase": ({"name", "classname", "file", "time"}, {"skipped", "error", "failure", "system-out"}),
+    "failure": ({"type", "message"}, set()),
+    "system-out": (set(), set()),
+}
+
+
+@pytest.mark.parametrize("cases", [REPORT.cases, (ADDED,), ()], ids=["findings", "a note", "nothing"])
+def test_junit_holds_nothing_that_its_readers_do_not_know(cases):
+    root = ElementTree.fromstring(formatted(Report("check", "x", cases), "junit"))
+
+    for element in root.iter():
+        attributes, children = JUNIT[element.tag]
+        assert attributes >= set(element.attrib)
+        assert children >= {child.tag for child in element}
+    assert all({"name", "classname"} <= set(case.attrib) for case in root.iter("testcase"))
+
+
+def test_a_note_is_a_notice_and_a_line_of_output():
+    report = Report("diff", "x", (ADDED,))
+
+    assert [
+        ("notice", {"file": "a,b: c.avsc", "line": "4", "title": "Trade.g [field-added]"}, f"Added.{NASTY}")
+    ] == list(commands(formatted(report, "github")))
+    assert ElementTree.fromstring(formatted(report, "junit")).findtext("*/*/system-out").startswith("Added.100 %")
+
+
+def test_further_parts_are_for_programs():
+    (case,) = json.loads(formatted(Report("diff", "x", (ADDED,)), "json"))["cases"]
+
+    assert {"name": "g", "file": "a,b: c.avsc", "kind": "field-added", "findings": []} == case
 
 
 def test_a_failure_of_junit_tells_all_errors_of_its_case():

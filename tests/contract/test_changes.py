@@ -4,7 +4,7 @@ import pytest
 
 from tests.contract.schemas import decimal, enum, field, record, text
 from tests.contract.test_evolution import CHANGES
-from tradepipe.contract.changes import changes
+from tradepipe.contract.changes import Kind, changes
 from tradepipe.contract.compatibility import Direction
 from tradepipe.contract.finding import Severity
 
@@ -59,6 +59,11 @@ TOLD = {
         of("string", default="b"),
         [("Trade.f", 'The default went from "a" to "b".')],
     ),
+    "a size": (
+        of({"type": "fixed", "name": "F", "size": 2}),
+        of({"type": "fixed", "name": "F", "size": 3}),
+        [("Trade.f", "The size went from 2 to 3 bytes.")],
+    ),
     "docs": (
         record(ID),
         record(field("trade_id", doc="It."), doc="A trade."),
@@ -98,6 +103,30 @@ def test_each_change_is_told_in_words(change):
     old, new, told = TOLD[change]
 
     assert told == [(each.path, each.sentence) for each in changes(text(old), text(new))]
+
+
+def test_every_kind_of_change_has_a_name():
+    told = [each.kind for old, new, _ in TOLD.values() for each in changes(text(old), text(new))]
+
+    assert set(Kind) == set(told)
+
+
+def test_a_change_is_at_the_place_in_the_newer_schema():
+    old = record(ID, field("gone"), field("f", "int"), name="Trade")
+    new = record(ID, field("f", "long"), field("added", default=""), name="Trade")
+
+    assert [
+        (Kind.TYPE, "/fields/1/type"),
+        (Kind.FIELD_ADDED, "/fields/2"),
+        (Kind.FIELD_REMOVED, ""),
+    ] == [(each.kind, each.pointer) for each in changes(text(old), text(new))]
+
+
+def test_what_breaks_comes_with_its_findings():
+    (change,) = changes(text(of("long")), text(of("int")))
+
+    assert [(Direction.BACKWARD, "type")] == [(each.direction, each.rule) for each in change.findings]
+    assert [Severity.ERROR, None] == [each.severity for each in change.effects]
 
 
 def test_what_breaks_nothing_says_what_readers_get():

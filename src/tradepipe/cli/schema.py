@@ -8,7 +8,7 @@ import typer
 
 from tradepipe.cli import schema_registry
 from tradepipe.cli.app import command_line
-from tradepipe.cli.schema_changes import told
+from tradepipe.cli.schema_changes import report, told
 from tradepipe.cli.schema_checks import is_sound, linted, of_candidate, of_history, unchanged
 from tradepipe.cli.schema_files import (
     Candidate,
@@ -20,7 +20,7 @@ from tradepipe.cli.schema_files import (
     shown,
     write,
 )
-from tradepipe.cli.schema_formats import counted, tell
+from tradepipe.cli.schema_formats import Format, counted, say, tell
 from tradepipe.cli.schema_options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
 from tradepipe.cli.schema_report import Report
 from tradepipe.contract.changes import changes
@@ -74,11 +74,16 @@ def check(
 
 
 @app.command()
-def diff(old: Side, new: Side, *, history: HistoryFolder = None) -> None:
-    """Show in words what changed between two versions, and what readers make of it."""
+def diff(old: Side, new: Side, *, history: HistoryFolder = None, format_: ReportFormat = "text") -> None:
+    """
+    Show what changed between two versions, and what readers make of it.
+
+    It judges nothing: whatever changed, it ends with 0.
+    """
     folder = folder_of(history)
-    sides = [_side(folder, each) for each in (old, new)]
-    typer.echo(told(sides[0].file, sides[1].file, changes(sides[0].text, sides[1].text)))
+    (was, before), (now, after) = (_side(folder, each, format_) for each in (old, new))
+    found = changes(before.text, after.text)
+    say(report(was, after, found), format_, person=told(was, now, found))
 
 
 @app.command()
@@ -128,20 +133,21 @@ def _next_level(past: History) -> Level:
     return level_of(past, max(past.numbers, default=0) + 1)
 
 
-def _side(folder: Path, name: str) -> Candidate:
-    """What is to be compared: a version by its number, as 2 or v002, or a file."""
+def _side(folder: Path, name: str, form: Format) -> tuple[str, Candidate]:
+    """What is to be compared, and what to call it: a version by its number, as 2 or v002, or a file."""
     number = name.removeprefix("v").removesuffix(".avsc")
     if number.isdecimal() and not Path(name).is_file():
         version = history_in(folder).version(int(number))
         if version is None:
             raise typer.BadParameter(f"there is no version {number} in {folder}", param_hint="'VERSION'")
-        side = Candidate(f"v{version.number:03}", version.text)
+        side, name = Candidate(frozen_file(folder, version.number), version.text), f"v{version.number:03}"
     else:
         side = candidate(Path(name))
+        name = side.file
     case = linted(side)
     if not is_sound(case):
-        tell(Report("diff", case.file, (case,)), "text")
-    return side
+        tell(Report("diff", case.file, (case,)), form)
+    return name, side
 
 
 def _require_new(past: History, new: Candidate) -> None:

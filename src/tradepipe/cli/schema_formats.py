@@ -1,7 +1,7 @@
 """A report on schemas, for a person, a program, a CI server and GitHub."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from textwrap import fill
 from typing import Final, Literal
 from xml.etree import ElementTree
@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import typer
 
 from tradepipe.cli.exits import ExitCode
-from tradepipe.cli.schema_report import Case, Report
+from tradepipe.cli.schema_report import Case, Note, Report
 from tradepipe.contract.finding import Finding, Severity, Told, against, change, told
 
 Format = Literal["text", "json", "junit", "github"]
@@ -21,11 +21,16 @@ _NARROWEST: Final = 40
 
 def tell(report: Report, form: Format, *, strict: bool = False) -> None:
     """Print a report, and end the command with 1 if something was found."""
-    text = formatted(report, form)
-    if text:
-        typer.echo(text)
+    say(report, form)
     if not report.is_fine(strict=strict):
         raise typer.Exit(ExitCode.FINDINGS)
+
+
+def say(report: Report, form: Format, *, person: str | None = None) -> None:
+    """Print a report; `person` is what a person is told instead, if that is more than what was found."""
+    text = person if person is not None and form == "text" else formatted(report, form)
+    if text:
+        typer.echo(text)
 
 
 def formatted(report: Report, form: Format) -> str:
@@ -77,6 +82,7 @@ def _json(report: Report) -> str:
         {
             "name": case.name,
             "file": case.file or None,
+            **case.parts,
             "findings": [
                 {**finding._asdict(), "line": case.line(finding) if case.file else None} for finding in case.findings
             ],
@@ -99,7 +105,7 @@ def _junit(report: Report) -> str:
     root = ElementTree.Element("testsuites", numbers)
     suite = ElementTree.SubElement(root, "testsuite", {"name": f"schema {report.command}", **numbers})
     for case in report.cases:
-        name = {"classname": f"schema.{report.command}", "name": case.name}
+        name = {"classname": f"schema.{report.command}", "name": _printable(case.name)}
         _judge(ElementTree.SubElement(suite, "testcase", name | ({"file": case.file} if case.file else {})), case)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
@@ -110,8 +116,11 @@ def _judge(element: ElementTree.Element, case: Case) -> None:
     if errors := by_severity[Severity.ERROR]:
         about = {"type": errors[0].rule, "message": _printable(errors[0].sentence)}
         ElementTree.SubElement(element, "failure", about).text = _lines(case, errors)
-    if warnings := by_severity[Severity.WARNING]:
-        ElementTree.SubElement(element, "system-out").text = _lines(case, warnings)
+    told = [_line(case, each) for each in by_severity[Severity.WARNING]]
+    if case.note:
+        told.append(case.note.sentence)
+    if told:
+        ElementTree.SubElement(element, "system-out").text = _printable("\n".join(told))
 
 
 def _lines(case: Case, findings: Sequence[Finding]) -> str:
@@ -131,16 +140,23 @@ def _printable(text: str) -> str:
 
 def _github(report: Report) -> str:
     """Workflow commands: GitHub shows each beside its line in the pull request."""
-    return "\n".join(_command(case, finding) for case, finding in report.all())
+    return "\n".join(command for case in report.cases for command in _commands(case))
 
 
-def _command(case: Case, finding: Finding) -> str:
-    properties: dict[str, object] = {"file": case.file, "line": case.line(finding)} if case.file else {}
-    properties["title"] = f"{finding.path or case.name} [{finding.rule}]"
-    listed = ",".join(f"{name}={_escaped(str(value), _PROPERTY)}" for name, value in properties.items())
-    compared = against([finding])
-    message = " ".join(filter(None, (finding.sentence, compared and f"{compared.capitalize()}.", finding.mend)))
-    return f"::{finding.severity} {listed}::{_escaped(message, _DATA)}"
+def _commands(case: Case) -> Iterator[str]:
+    for finding in case.findings:
+        title = f"{finding.path or case.name} [{finding.rule}]"
+        compared = against([finding])
+        sentences = finding.sentence, compared and f"{compared.capitalize()}.", finding.mend
+        yield _command(str(finding.severity), case, finding, title, " ".join(filter(None, sentences)))
+    if case.note and not case.findings:
+        yield _command("notice", case, case.note, case.note.title, case.note.sentence)
+
+
+def _command(name: str, case: Case, about: Finding | Note, title: str, message: str) -> str:
+    where = {"file": case.file, "line": str(case.line(about))} if case.file else {}
+    properties = ",".join(f"{key}={_escaped(value, _PROPERTY)}" for key, value in {**where, "title": title}.items())
+    return f"::{name} {properties}::{_escaped(message, _DATA)}"
 
 
 _DATA: Final = {"%": "%25", "\r": "%0D", "\n": "%0A"}

@@ -1,10 +1,18 @@
 """What a check of schemas found, case by case."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from tradepipe.contract.finding import Finding, Severity
 from tradepipe.contract.layout import layout
+
+
+class Note(NamedTuple):
+    """What is to be told of a case besides what is wrong; `pointer` is where, as in a `Finding`."""
+
+    title: str
+    sentence: str
+    pointer: str = ""
 
 
 class Case(NamedTuple):
@@ -15,17 +23,21 @@ class Case(NamedTuple):
         name: what was checked, as a person would say it.
 
         file: the path of the file it is about, if it is about one, and `text` what is in it.
+
+        parts: what else a program may want to know of it.
     """
 
     name: str
     findings: tuple[Finding, ...] = ()
     file: str = ""
     text: str = ""
+    parts: Mapping[str, object] = {}
+    note: Note | None = None
 
-    def line(self, finding: Finding) -> int:
-        """The line of the file that a finding is about."""
+    def line(self, about: Finding | Note) -> int:
+        """The line of the file that a finding or a note is about."""
         try:
-            return layout(self.text).line(finding.pointer)
+            return layout(self.text).line(about.pointer)
         except (ValueError, IndexError, RecursionError):  # no JSON
             return 1
 

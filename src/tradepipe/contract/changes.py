@@ -1,12 +1,33 @@
 """What changed between two schemas, in words, with what it does to readers."""
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from tradepipe.contract.compatibility import Direction, Level
 from tradepipe.contract.evolution import Numbered, findings
 from tradepipe.contract.finding import Finding, Severity
 from tradepipe.contract.shape import Field, Type, shape
+
+
+class Kind(StrEnum):
+    """What a change is of; the names are the same for ever."""
+
+    TYPE = "type"
+    NAME = "name"
+    SIZE = "size"
+    DOC = "doc"
+    ALIASES = "aliases"
+    SYMBOLS_ADDED = "symbols-added"
+    SYMBOLS_REMOVED = "symbols-removed"
+    SYMBOL_ORDER = "symbol-order"
+    ENUM_DEFAULT = "enum-default"
+    FIELD_ADDED = "field-added"
+    FIELD_REMOVED = "field-removed"
+    FIELD_RENAMED = "field-renamed"
+    FIELD_ORDER = "field-order"
+    DEFAULT = "default"
+    SORT_ORDER = "sort-order"
 
 
 class Effect(NamedTuple):
@@ -18,11 +39,23 @@ class Effect(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One change: where, what, and its effect in both directions."""
+    """
+    One change: what, where, and its effect in both directions.
 
+    Attributes:
+        effects: none where another change at the same place has them.
+
+        findings: what the effects that have a severity come from.
+
+        pointer: the place in the newer schema's JSON, as a JSON pointer; of what was taken away, where it was missed.
+    """
+
+    kind: Kind
     path: str
     sentence: str
     effects: tuple[Effect, ...]
+    findings: tuple[Finding, ...]
+    pointer: str
 
 
 _SAME: Final = "They read them as before."
@@ -33,11 +66,15 @@ class _Told(NamedTuple):
     A change without its effects.
 
     Attributes:
+        at: the JSON pointer of its place.
+
         well: what they are where nothing breaks: of new readers, of old ones.
 
         was: the path it had before, if that was another.
     """
 
+    kind: Kind
+    at: str
     path: str
     sentence: str
     well: tuple[str, str] = (_SAME, _SAME)
@@ -51,21 +88,24 @@ def changes(old: str, new: str) -> tuple[Change, ...]:
     Raises:
         ValueError: one of them is not an Avro schema.
     """
-    found = findings(new, [Numbered(0, old)], Level.FULL)
+    found = [each._replace(against=None) for each in findings(new, [Numbered(0, old)], Level.FULL)]
     told = tuple(_of_types(shape(old), shape(new), shape(new).short))
-    return tuple(Change(each.path, each.sentence, _effects(each, told, found)) for each in told)
+    return tuple(_change(each, told, found) for each in told)
 
 
-def _effects(change: _Told, told: Sequence[_Told], found: Sequence[Finding]) -> tuple[Effect, ...]:
-    """The findings at the change's place, told with the first change there; else that nothing breaks."""
-    here = [each for each in found if _owner(each.path, told) == change.path]
-    if here and change != next(each for each in told if each.path == change.path):
-        return ()
-    effects: list[Effect] = []
+def _change(change: _Told, told: Sequence[_Told], found: Sequence[Finding]) -> Change:
+    """The first change at a place has the findings there."""
+    here = tuple(each for each in found if _owner(each.path, told) == change.path)
+    is_first = change == next(each for each in told if each.path == change.path)
+    effects = tuple(_effects(change, here)) if is_first or not here else ()
+    return Change(change.kind, change.path, change.sentence, effects, here if is_first else (), change.at)
+
+
+def _effects(change: _Told, here: Sequence[Finding]) -> Iterator[Effect]:
+    """The findings at the change's place; in a direction without any, that nothing breaks."""
     for direction, well in zip(Direction, change.well, strict=True):
         bad = [Effect(direction, each.severity, each.sentence) for each in here if each.direction is direction]
-        effects += bad or [Effect(direction, None, well)]
-    return tuple(effects)
+        yield from bad or [Effect(direction, None, well)]
 
 
 def _owner(path: str, told: Sequence[_Told]) -> str:
@@ -80,7 +120,7 @@ def _is_at_or_below(path: str, above: str) -> bool:
 
 def _of_types(old: Type, new: Type, path: str) -> Iterator[_Told]:
     if old.kind != new.kind or (old.kind == "union" and _labels(old) != _labels(new)):
-        yield _Told(path, f"The type went from {old} to {new}.")
+        yield _Told(Kind.TYPE, new.pointer, path, f"The type went from {old} to {new}.")
     elif old.kind == "union":
         for before, after in zip(_by_label(old), _by_label(new), strict=True):
             piece = f"({after.short or after.kind})" if len(new.branches) > 2 else ""
@@ -91,15 +131,17 @@ def _of_types(old: Type, new: Type, path: str) -> Iterator[_Told]:
 
 def _of_one_kind(old: Type, new: Type, path: str) -> Iterator[_Told]:
     if old.name != new.name:
-        yield _Told(path, f"The name went from {old.name} to {new.name}.")
+        yield _Told(Kind.NAME, new.pointer, path, f"The name went from {old.name} to {new.name}.")
     if old.logical != new.logical:
-        yield _Told(path, f"The type went from {old} to {new}.")
+        yield _Told(Kind.TYPE, new.pointer, path, f"The type went from {old} to {new}.")
     if old.size != new.size:
-        yield _Told(path, f"The size went from {old.size} to {new.size} bytes.")
+        yield _Told(Kind.SIZE, new.pointer, path, f"The size went from {old.size} to {new.size} bytes.")
     if old.doc != new.doc:
-        yield _Told(path, "The doc changed.")
+        yield _Told(Kind.DOC, new.pointer, path, "The doc changed.")
     if set(old.aliases) != set(new.aliases):
-        yield _Told(path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}.")
+        yield _Told(
+            Kind.ALIASES, new.pointer, path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}."
+        )
     if old.inner:
         yield from _of_types(old.inner[0], new.inner[0], path + ("[]" if old.kind == "array" else "{}"))
     yield from _of_enums(old, new, path)
@@ -111,14 +153,15 @@ def _of_enums(old: Type, new: Type, path: str) -> Iterator[_Told]:
     removed = [symbol for symbol in old.symbols if symbol not in new.symbols]
     if added:
         well = _SAME, f"They read {old.default} for them."
-        yield _Told(path, f"The enum has the symbols {_list(added)} too.", well)
+        yield _Told(Kind.SYMBOLS_ADDED, new.pointer, path, f"The enum has the symbols {_list(added)} too.", well)
     if removed:
         well = f"They read {new.default} for them.", _SAME
-        yield _Told(path, f"The enum lost the symbols {_list(removed)}.", well)
+        yield _Told(Kind.SYMBOLS_REMOVED, new.pointer, path, f"The enum lost the symbols {_list(removed)}.", well)
     if old.default != new.default:
-        yield _Told(path, f"The enum's default symbol went from {old.default or 'none'} to {new.default or 'none'}.")
+        sentence = f"The enum's default symbol went from {old.default or 'none'} to {new.default or 'none'}."
+        yield _Told(Kind.ENUM_DEFAULT, new.pointer, path, sentence)
     if not added and not removed and old.symbols != new.symbols:
-        yield _Told(path, "The symbols stand in another order.")
+        yield _Told(Kind.SYMBOL_ORDER, new.pointer, path, "The symbols stand in another order.")
 
 
 def _of_fields(old: Type, new: Type, path: str) -> Iterator[_Told]:
@@ -129,7 +172,7 @@ def _of_fields(old: Type, new: Type, path: str) -> Iterator[_Told]:
             yield _added(field, path)
         else:
             yield from _of_field(before.pop(earlier.name), field, path)
-    yield from (_removed(field, path) for field in before.values())
+    yield from (_removed(field, path, new.pointer) for field in before.values())
     if {field.name for field in old.fields} == {field.name for field in new.fields}:
         yield from _of_order(old, new, path)
 
@@ -143,33 +186,39 @@ def _earlier(field: Field, before: dict[str, Field], names: set[str]) -> Field |
 def _of_field(old: Field, new: Field, record: str) -> Iterator[_Told]:
     path = f"{record}.{new.name}"
     if old.name != new.name:
-        yield _Told(path, f"The field was called {old.name}.", was=f"{record}.{old.name}")
+        yield _Told(
+            Kind.FIELD_RENAMED, new.pointer, path, f"The field was called {old.name}.", was=f"{record}.{old.name}"
+        )
     yield from _of_types(old.type, new.type, path)
     if old.told_default != new.told_default:
         well = f"They fill it with {new.told_default} where it is missing.", _SAME
-        yield _Told(path, f"The default went from {old.told_default} to {new.told_default}.", well)
+        sentence = f"The default went from {old.told_default} to {new.told_default}."
+        yield _Told(Kind.DEFAULT, new.pointer, path, sentence, well)
     if set(old.aliases) != set(new.aliases) and old.name == new.name:
-        yield _Told(path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}.")
+        yield _Told(
+            Kind.ALIASES, new.pointer, path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}."
+        )
     if old.order != new.order:
-        yield _Told(path, f"The sort order went from {old.order} to {new.order}.")
+        yield _Told(Kind.SORT_ORDER, new.pointer, path, f"The sort order went from {old.order} to {new.order}.")
     if old.doc != new.doc:
-        yield _Told(path, "The doc changed.")
+        yield _Told(Kind.DOC, new.pointer, path, "The doc changed.")
 
 
 def _of_order(old: Type, new: Type, path: str) -> Iterator[_Told]:
     if [field.name for field in old.fields] != [field.name for field in new.fields]:
-        yield _Told(path, "The fields stand in another order.")
+        yield _Told(Kind.FIELD_ORDER, new.pointer, path, "The fields stand in another order.")
 
 
 def _added(field: Field, path: str) -> _Told:
     default = f", by default {field.told_default}" if field.has_default else " without a default"
     well = f"They fill it with {field.told_default}.", "They pass over it."
-    return _Told(f"{path}.{field.name}", f"The field was added: {field.type}{default}.", well)
+    sentence = f"The field was added: {field.type}{default}."
+    return _Told(Kind.FIELD_ADDED, field.pointer, f"{path}.{field.name}", sentence, well)
 
 
-def _removed(field: Field, path: str) -> _Told:
+def _removed(field: Field, path: str, pointer: str) -> _Told:
     well = "They pass over it.", f"They fill it with {field.told_default}."
-    return _Told(f"{path}.{field.name}", f"The field was taken away: {field.type}.", well)
+    return _Told(Kind.FIELD_REMOVED, pointer, f"{path}.{field.name}", f"The field was taken away: {field.type}.", well)
 
 
 def _labels(union: Type) -> list[str]:
