@@ -4,27 +4,21 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
-from tradepipe.contract.record import Record
-from tradepipe.errors import Away, OffsetOutOfRange, RegistryAway, SchemaPending, UnsupportedSchema
-from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.errors import Away, OffsetOutOfRange, RegistryAway, UnsupportedSchema
+from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topic, Topics
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.identity import Identity
 from tradepipe.pipeline.judge import Judge, RowJudge
+from tradepipe.pipeline.partitions import AT_ONCE, Partition, Partitions
+from tradepipe.pipeline.start import Start, offsets
 from tradepipe.pipeline.writer import Claim, Granted
 from tradepipe.postgres.batch import Entry
 from tradepipe.postgres.offsets import Ownership, Span
 
 logger = logging.getLogger(__name__)
-
-Start = Literal["earliest", "latest"] | datetime
-"""Where a group goes in that never stored a partition."""
-
-AT_ONCE: Final = 1_000
-"""Records judged before the writer is looked after again."""
 
 FENCED_OFTEN: Final = 3
 
@@ -32,24 +26,23 @@ _PLACES: Final = "earliest|latest|TIME|NUMBER"
 
 
 @dataclass(slots=True)
-class Partition:
+class Place(Partition):
     """
     One assignment: claimed, then read.
 
     `stored` is the next offset the database knows of, `handed` the one up to
-    which the writer has everything, `position` the one up to which records have
-    been judged.
+    which the writer has everything.
     """
 
-    assignment: Assignment
     ownership: Ownership | None = None
     asked: bool = False
-    reading: bool = False
     stored: int = 0
     handed: int = 0
-    position: int = 0
-    due: float = 0.0
-    failed: int = 0
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is claimed."""
+        return self.ownership is not None
 
 
 class Intake:
@@ -73,29 +66,16 @@ class Intake:
         self._handed_id: str | None = None
         self._claims_due = 0.0
         self._claims_failed = 0
-        self._partitions: dict[int, Partition] = {}
-        self._paused = False
-        self._settled = False
+        self.partitions = Partitions(consumer, Place, self._drop)
+        """What is assigned to us."""
         self._held: list[Entry] = []
         self._held_bytes = 0
         self._first_at: float | None = None
-        self.unsupported: UnsupportedSchema | None = None
-        """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be stored."""
 
     @property
     def topic_id(self) -> str | None:
         """The topic's id, as far as it is known."""
         return self._identity.topic_id
-
-    @property
-    def reading(self) -> bool:
-        """Whether any partition is being read."""
-        return any(partition.reading for partition in self._partitions.values())
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the group has answered, and all it assigned to us has been claimed."""
-        return self._settled and all(partition.ownership for partition in self._partitions.values())
 
     @property
     def held(self) -> int:
@@ -113,20 +93,9 @@ class Intake:
         return self._first_at
 
     @property
-    def waits_for_registry(self) -> bool:
-        """Whether a partition stands still because the registry has no answer yet."""
-        now = time.monotonic()
-        return any(each.ownership and not each.reading and each.due > now for each in self._partitions.values())
-
-    @property
     def waits_for_kafka(self) -> bool:
         """Whether partitions cannot be claimed because Kafka does not say where their logs begin and end."""
-        return self._claims_failed > 0 and not all(each.ownership for each in self._partitions.values())
-
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is fetched until `resume`."""
-        return self._paused
+        return self._claims_failed > 0 and not all(each.ownership for each in self.partitions.values())
 
     def open(self, described: Topic) -> None:
         """Join the group."""
@@ -141,25 +110,19 @@ class Intake:
         Raises:
             Misconfigured: the brokers refuse us, or the log was cut.
         """
-        records = self._consumer.poll(min(room, AT_ONCE), timeout)
-        self._follow()
+        records = self.partitions.poll(min(room, AT_ONCE), timeout)
         if not self._held:
             self._first_at = self._consumer.first_at
         for number, record in enumerate(records):
             try:
                 self._held.append(self._judge(record))
-            except RegistryAway as error:
-                self._put_back(records[number:], error)
-                break
-            except UnsupportedSchema as error:
-                self.unsupported = error
-                self._put_back(records[number:], None)
-                self.pause()
+            except (RegistryAway, UnsupportedSchema) as error:
+                self.partitions.put_back(records[number:], error)
                 break
             self._held_bytes += len(record.value or b"")
-        for partition in self._partitions.values():
-            if partition.reading:
-                partition.position = self._consumer.position(partition.assignment.partition) or partition.position
+        if self.partitions.unsupported is not None:
+            self.partitions.pause()
+        self.partitions.advance()
         return len(records)
 
     def take(self) -> tuple[tuple[Span, ...], list[Entry]]:
@@ -171,7 +134,7 @@ class Intake:
         """
         learned, self._handed_id = self._handed_id != self.topic_id, self.topic_id
         spans = []
-        for partition in self._partitions.values():
+        for partition in self.partitions.values():
             if partition.ownership is not None and (learned or partition.position > partition.handed):
                 spans.append(Span(partition.ownership, partition.handed, partition.position))
                 partition.handed = partition.position
@@ -187,7 +150,7 @@ class Intake:
         """
         now = time.monotonic()
         waiting = [
-            each for each in self._partitions.values() if not each.ownership and not each.asked and each.due <= now
+            each for each in self.partitions.values() if not each.ownership and not each.asked and each.due <= now
         ]
         if not waiting or now < self._claims_due:
             return []
@@ -211,15 +174,15 @@ class Intake:
             OffsetOutOfRange: the stored offset is not in the log.
         """
         number = granted.claim.assignment.partition
-        partition = self._partitions.get(number)
+        partition = self.partitions.get(number)
         if partition is None or partition.assignment != granted.claim.assignment:
             return
         ownership, next_offset = granted.claimed
         try:
             self._require_in_log(number, next_offset)
         except Away as error:
-            partition.asked, partition.due = False, time.monotonic() + delay(partition.failed)
-            partition.failed += 1
+            partition.asked = False
+            partition.put_off()
             logger.warning("%s[%d] has to be claimed again: %s", self._topic, number, error)
             return
         partition.ownership = ownership
@@ -231,14 +194,12 @@ class Intake:
 
     def end(self, ownership: Ownership) -> None:
         """Drop what was read under an ownership that has ended; claim again later, if Kafka still assigns it to us."""
-        partition = self._partitions.get(ownership.partition)
+        partition = self.partitions.get(ownership.partition)
         if partition is None or partition.ownership != ownership:
             return
-        self._drop(ownership.partition)
-        self._consumer.stop(ownership.partition)
-        partition.ownership, partition.asked, partition.reading = None, False, False
-        partition.due = time.monotonic() + delay(partition.failed)
-        partition.failed += 1
+        self.partitions.stop(ownership.partition)
+        partition.ownership, partition.asked = None, False
+        partition.put_off()
         tell = logger.error if partition.failed >= FENCED_OFTEN else logger.warning
         tell(
             "%s[%d] was claimed by another sink, or its offset was reset (%d times by now); if this repeats, two "
@@ -254,7 +215,7 @@ class Intake:
 
         A sink with nothing to store would not hear of it otherwise.
         """
-        for number, partition in list(self._partitions.items()):
+        for number, partition in list(self.partitions.items()):
             if partition.ownership is not None and next_offsets.get(number, partition.stored) != partition.stored:
                 self.end(partition.ownership)
 
@@ -262,7 +223,7 @@ class Intake:
         """Which of these stored offsets are still ours, by partition."""
         ours = {}
         for span in spans:
-            partition = self._partitions.get(span.ownership.partition)
+            partition = self.partitions.get(span.ownership.partition)
             if partition is not None and partition.ownership == span.ownership:
                 partition.failed = 0
                 partition.stored = span.after
@@ -271,23 +232,8 @@ class Intake:
 
     def extents(self) -> tuple[dict[int, int], dict[int, int]]:
         """Of each claimed partition: the next offset to store, and where its log ends as far as the last fetch told."""
-        stored, ends = {}, {}
-        for number, partition in self._partitions.items():
-            if partition.ownership is not None:
-                stored[number] = partition.stored
-                if (end := self._consumer.end(number)) is not None:
-                    ends[number] = end
-        return stored, ends
-
-    def pause(self) -> None:
-        """Fetch nothing until `resume`; the group membership goes on."""
-        self._paused = True
-        self._consumer.pause(self._partitions)
-
-    def resume(self) -> None:
-        """Fetch again."""
-        self._paused = False
-        self._consumer.resume(number for number, partition in self._partitions.items() if partition.reading)
+        stored = {number: each.stored for number, each in self.partitions.items() if each.ownership is not None}
+        return stored, self.partitions.ends(stored)
 
     def tend(self) -> None:
         """
@@ -296,52 +242,19 @@ class Intake:
         Raises:
             TopicUnusable: the topic was created anew.
         """
-        now = time.monotonic()
-        for partition in self._partitions.values() if not self._paused else ():
-            if partition.ownership and not partition.reading and partition.due <= now:
-                partition.reading = self._consumer.start(partition.assignment, partition.position)
+        self.partitions.start()
         self._identity.watch()
-
-    def _follow(self) -> None:
-        """Forget the partitions that left us, and what was held of them; note the ones that came."""
-        assigned = self._consumer.assignments
-        for number in [n for n, partition in self._partitions.items() if assigned.get(n) != partition.assignment]:
-            del self._partitions[number]
-            self._drop(number)
-        for number, assignment in assigned.items():
-            self._partitions.setdefault(number, Partition(assignment))
-        self._settled = self._settled or self._consumer.has_answer
 
     def _drop(self, number: int) -> None:
         self._held = [entry for entry in self._held if entry.record.partition != number]
         self._held_bytes = sum(len(entry.record.value or b"") for entry in self._held)
 
-    def _put_back(self, records: Sequence[Record], error: RegistryAway | None) -> None:
-        """Read these records again later: the first one's partition when it is due, the others at once."""
-        for record in reversed(records):
-            partition = self._partitions[record.partition]
-            partition.reading, partition.position = False, record.offset
-        for number in {record.partition for record in records}:
-            self._consumer.stop(number)
-        if error is None:
-            return
-        partition = self._partitions[records[0].partition]
-        if isinstance(error, SchemaPending):
-            partition.due = time.monotonic() + error.retry_after
-        else:
-            partition.due = time.monotonic() + delay(partition.failed)
-            partition.failed += 1
-        logger.warning("%s waits: %s", records[0].coordinates, error)
-
-    def _ask_kafka(self, waiting: Sequence[Partition]) -> list[Claim]:
+    def _ask_kafka(self, waiting: Sequence[Place]) -> list[Claim]:
         described = self._topics.describe(self._topic)
         self._identity.require(described.topic_id)
         numbers = [partition.assignment.partition for partition in waiting]
         extents = self._topics.extents(self._topic, numbers)
-        if isinstance(self._start, datetime):
-            starts = self._topics.offsets_at(self._topic, numbers, int(self._start.timestamp() * 1000))
-        else:
-            starts = {n: extent.begin if self._start == "earliest" else extent.end for n, extent in extents.items()}
+        starts = offsets(self._start, self._topics, self._topic, extents)
         return [
             Claim(partition.assignment, self._topic, self.topic_id, starts[number], extents[number].begin)
             for number, partition in zip(numbers, waiting, strict=True)

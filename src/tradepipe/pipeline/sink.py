@@ -14,9 +14,10 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topic
 from tradepipe.pipeline.account import Account, Counts
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
-from tradepipe.pipeline.intake import Intake, Start
+from tradepipe.pipeline.intake import Intake
 from tradepipe.pipeline.judge import JudgedBy, RecordKey, Rule, judge_of
 from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
+from tradepipe.pipeline.start import Start
 from tradepipe.pipeline.waiting import Waiting
 from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
 from tradepipe.postgres.batch import Batch, Stored
@@ -153,7 +154,7 @@ class Sink(Stage[Account]):
     @property
     def is_ready(self) -> bool:
         """Whether records can be stored: the group has answered, and no part has been away for a minute."""
-        return self._intake.is_settled and self._books.is_healthy
+        return self._intake.partitions.is_settled and self._books.is_healthy
 
     def run(self, *, until_end: bool = False) -> Counts:
         """
@@ -187,8 +188,7 @@ class Sink(Stage[Account]):
         self._hint()
         self._consumer.close()
         self._engine.dispose()
-        if self._own_registry:
-            self._registry.close()
+        super().close()
 
     def _prepare(self, patiently: Waiting) -> None:
         patiently(lambda: self._topics.require_uncompacted(self._topic))
@@ -248,12 +248,12 @@ class Sink(Stage[Account]):
         if spans:
             self._books.handed_over(first_at)
             self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
-        elif self._intake.unsupported is not None:
-            raise self._intake.unsupported
+        elif self._intake.partitions.unsupported is not None:
+            raise self._intake.partitions.unsupported
         elif self._worth_asking():
             self._writer.ask_progress(self._topic)
-        if self._intake.paused and self._intake.unsupported is None:
-            self._intake.resume()
+        if self._intake.partitions.paused and self._intake.partitions.unsupported is None:
+            self._intake.partitions.resume()
 
     def _worth_asking(self) -> bool:
         """Whether it is time to ask what is stored: for the end of the log, and whether an operator has reset it."""
@@ -267,12 +267,12 @@ class Sink(Stage[Account]):
 
     def _read(self) -> None:
         room = self._batch_rows - self._intake.held
-        if self._intake.unsupported is not None:
+        if self._intake.partitions.unsupported is not None:
             room = 0
         if room > 0 and self._intake.held_bytes < BATCH_BYTES:
             self._full_since = None
-            self._poll(room, BRISK if self._writer.busy else QUIET if self._intake.reading else EAGER)
-        elif self._intake.paused:
+            self._poll(room, BRISK if self._writer.busy else QUIET if self._intake.partitions.reading else EAGER)
+        elif self._intake.partitions.paused:
             self._poll(1, QUIET)
         else:
             self._wait_for_writer()
@@ -281,7 +281,7 @@ class Sink(Stage[Account]):
         self._books.polled(self._intake.read(room, timeout))
 
     def _take_stock(self) -> None:
-        consumer, paused = self._consumer, self._intake.paused
+        consumer, paused = self._consumer, self._intake.partitions.paused
         stored, fetched = self._intake.extents()
         self._books.partitions(
             len(consumer.assignments),
@@ -290,7 +290,7 @@ class Sink(Stage[Account]):
             paused=paused,
         )
         self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._books.waits("the registry", away=self._intake.waits_for_registry)
+        self._books.waits("the registry", away=self._intake.partitions.waits_for_registry)
         self._books.waits("Kafka", away=self._ends.unanswered or self._intake.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
@@ -299,7 +299,7 @@ class Sink(Stage[Account]):
         self._full_since = self._full_since or now
         if now - self._full_since > PAUSE_AFTER:
             self._full_since = None
-            self._intake.pause()
+            self._intake.partitions.pause()
         else:
             self._writer.wait(QUIET)
 

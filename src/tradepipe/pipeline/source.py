@@ -4,42 +4,31 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
 
-from tradepipe.contract.record import Record
-from tradepipe.errors import Away, BrokerAway, Misconfigured, OffsetOutOfRange, RegistryAway, SchemaPending
-from tradepipe.errors import UnsupportedSchema as Unsupported
-from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.errors import Away, BrokerAway, Misconfigured, OffsetOutOfRange
+from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Extent, Topic, Topics
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.identity import Identity
-from tradepipe.pipeline.intake import Start
+from tradepipe.pipeline.partitions import AT_ONCE, Partition, Partitions
 from tradepipe.pipeline.past import Past
+from tradepipe.pipeline.start import Start, offsets
 from tradepipe.pipeline.targets import Targets
 from tradepipe.pipeline.verdicts import Batch, Verdicts
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE: Final = 1_000
-"""Records judged before anything else is looked after."""
-
 
 @dataclass(slots=True)
-class Partition:
-    """
-    One assignment.
+class Place(Partition):
+    """One assignment; `committed` is the offset that the group has committed, None as long as it was not asked."""
 
-    `committed` is the offset the group has committed, None as long as it was
-    not asked; `position` the one up to which records have been judged.
-    """
-
-    assignment: Assignment
     committed: int | None = None
-    position: int = 0
-    reading: bool = False
-    due: float = 0.0
-    failed: int = 0
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is known where to read."""
+        return self.committed is not None
 
 
 class Source:
@@ -72,38 +61,15 @@ class Source:
         self._topic = topic
         self._start = start
         self._described = Topic(topic, None, ())
-        self._partitions: dict[int, Partition] = {}
+        self.partitions = Partitions(consumer, Place, verdicts.drop)
+        """What is assigned to us."""
         self._due = 0.0
         self._failed = 0
-        self._paused = False
         self._doubtful: Batch | None = None
         self._first_at: float | None = None
         self.identity = Identity(topics, topic, advice=advice(topic, consumer.group))
         self.is_dry = True
         """Whether the last read took all there was."""
-        self.unsupported: Unsupported | None = None
-        """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be written."""
-
-    @property
-    def reading(self) -> bool:
-        """Whether any partition is being read."""
-        return any(partition.reading for partition in self._partitions.values())
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether the group has answered, and of all it assigned to us the committed offset is known."""
-        return self._consumer.has_answer and all(each.committed is not None for each in self._partitions.values())
-
-    @property
-    def waits_for_registry(self) -> bool:
-        """Whether a partition stands still because the registry has no answer yet."""
-        now = time.monotonic()
-        return any(not each.reading and each.due > now for each in self._partitions.values())
-
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is fetched until `resume`."""
-        return self._paused
 
     def open(self, described: Topic) -> None:
         """Join the group."""
@@ -119,17 +85,14 @@ class Source:
             Misconfigured: the brokers refuse us, or the log was cut.
         """
         wanted = min(room, AT_ONCE)
-        records = self._consumer.poll(wanted, timeout)
+        records = self.partitions.poll(wanted, timeout)
         self.is_dry = len(records) < wanted
-        self._follow()
         if not self._verdicts:
             self._first_at = self._consumer.first_at
         judged, error = self._verdicts.judge(records)
         if error is not None:
-            self._put_back(records[judged:], error)
-        for number, partition in self._partitions.items():
-            if partition.reading:
-                partition.position = self._consumer.position(number) or partition.position
+            self.partitions.put_back(records[judged:], error)
+        self.partitions.advance()
         return len(records)
 
     def tend(self) -> Batch | None:
@@ -143,9 +106,7 @@ class Source:
         """
         now = time.monotonic()
         settled = self._place(now) if now >= self._due else None
-        for partition in self._partitions.values() if not self._paused and self.unsupported is None else ():
-            if partition.committed is not None and not partition.reading and partition.due <= now:
-                partition.reading = self._consumer.start(partition.assignment, partition.position)
+        self.partitions.start()
         self.identity.watch()
         return settled
 
@@ -162,76 +123,37 @@ class Source:
         """Up to where each partition was judged that is not committed so far."""
         return {
             number: each.position
-            for number, each in self._partitions.items()
+            for number, each in self.partitions.items()
             if each.committed is not None and each.position > each.committed
         }
 
     def committed(self, offsets: Mapping[int, int]) -> None:
         """These offsets are committed."""
         for number, offset in offsets.items():
-            partition = self._partitions.get(number)
+            partition = self.partitions.get(number)
             if partition is not None and partition.committed is not None:
                 partition.committed, partition.failed = offset, 0
 
     def rewind(self, doubtful: Batch | None = None) -> None:
         """Go back to what is committed, whatever that is; it tells what became of a batch in doubt."""
         self._doubtful = doubtful
-        self.unsupported = None  # what precedes it comes again, and so does it
-        for number, partition in self._partitions.items():
-            self._verdicts.drop(number)
-            self._consumer.stop(number)
-            partition.reading, partition.committed = False, None
+        self.partitions.unsupported = None  # what precedes it comes again, and so does it
+        for number, partition in self.partitions.items():
+            self.partitions.stop(number)
+            partition.committed = None
 
     def extents(self) -> tuple[dict[int, int], dict[int, int]]:
         """Of each partition the committed offset, and where its log ends as far as the last fetch told."""
-        done = {number: each.committed for number, each in self._partitions.items() if each.committed is not None}
-        ends = {number: end for number in done if (end := self._consumer.end(number)) is not None}
-        return done, ends
+        done = {number: each.committed for number, each in self.partitions.items() if each.committed is not None}
+        return done, self.partitions.ends(done)
 
     def all_committed(self) -> dict[int, int]:
         """What the group has committed of any partition; raises as `Consumer.committed`."""
-        return self._consumer.committed({*self._described.partitions, *self._partitions})
-
-    def pause(self) -> None:
-        """Fetch nothing until `resume`; the group membership goes on."""
-        self._paused = True
-        self._consumer.pause(self._partitions)
-
-    def resume(self) -> None:
-        """Fetch again."""
-        self._paused = False
-        self._consumer.resume(number for number, partition in self._partitions.items() if partition.reading)
-
-    def _follow(self) -> None:
-        """Forget the partitions that left us, and what was held of them; note the ones that came."""
-        assigned = self._consumer.assignments
-        for number in [n for n, each in self._partitions.items() if assigned.get(n) != each.assignment]:
-            del self._partitions[number]
-            self._verdicts.drop(number)
-        for number, assignment in assigned.items():
-            self._partitions.setdefault(number, Partition(assignment))
-
-    def _put_back(self, records: Sequence[Record], error: RegistryAway | Unsupported) -> None:
-        """Read these records again later: the first one's partition when it is due, the others at once."""
-        for record in reversed(records):
-            partition = self._partitions[record.partition]
-            partition.reading, partition.position = False, record.offset
-        for number in {record.partition for record in records}:
-            self._consumer.stop(number)
-        if isinstance(error, Unsupported):
-            self.unsupported = error
-            return
-        partition = self._partitions[records[0].partition]
-        if isinstance(error, SchemaPending):
-            partition.due = time.monotonic() + error.retry_after
-        else:
-            partition.due = time.monotonic() + delay(partition.failed)
-            partition.failed += 1
-        logger.warning("%s waits: %s", records[0].coordinates, error)
+        return self._consumer.committed({*self._described.partitions, *self.partitions})
 
     def _place(self, now: float) -> Batch | None:
         """Find out where to read the partitions that have come, or were rewound."""
-        waiting = [number for number, each in self._partitions.items() if each.committed is None]
+        waiting = [number for number, each in self.partitions.items() if each.committed is None]
         if not waiting:
             return None
         try:
@@ -244,7 +166,7 @@ class Source:
             return None
         self._due = self._failed = 0
         for number in waiting:
-            partition = self._partitions[number]
+            partition = self.partitions[number]
             partition.committed = partition.position = committed[number]
             logger.info("reading %s[%d] from offset %d", self._topic, number, committed[number])
         return self._settled(committed)
@@ -254,7 +176,7 @@ class Source:
         doubtful, self._doubtful = self._doubtful, None
         if doubtful is None:
             return None
-        ours = [number for number in doubtful.offsets if number in self._partitions]
+        ours = [number for number in doubtful.offsets if number in self.partitions]
         return doubtful if ours and all(committed[number] >= doubtful.offsets[number] for number in ours) else None
 
     def _offsets(self, waiting: Sequence[int]) -> tuple[dict[int, int], dict[int, Extent]]:
@@ -264,12 +186,13 @@ class Source:
         if new := [number for number in waiting if number not in committed]:
             if not committed and self._start is None:
                 self._require_new_group()
-            starts = self._starts(new, extents)
+            begun = {number: extents[number] for number in new}
+            starts = offsets(self._start or "earliest", self._topics, self._topic, begun)
             # Before anything is written: whoever is killed in its first transaction has begun.
             self._consumer.commit(starts)
             committed |= starts
             # Where a group starts late, what precedes its start was not seen by it.
-            extents |= {number: extents[number]._replace(begin=starts[number]) for number in new}
+            extents |= {number: extent._replace(begin=starts[number]) for number, extent in begun.items()}
         for number in waiting:
             self._require_in_log(number, committed[number], extents[number])
         return committed, extents
@@ -286,11 +209,6 @@ class Source:
             f"long, and to begin at the first record again would write all of them twice. Say where to begin: "
             f"--start earliest|latest|TIME, or name empty topics"
         )
-
-    def _starts(self, new: Sequence[int], extents: Mapping[int, Extent]) -> dict[int, int]:
-        if isinstance(self._start, datetime):
-            return self._topics.offsets_at(self._topic, new, int(self._start.timestamp() * 1000))
-        return {n: extents[n].end if self._start == "latest" else extents[n].begin for n in new}
 
     def _require_in_log(self, number: int, committed: int, extent: Extent) -> None:
         if not extent.begin <= committed <= extent.end:

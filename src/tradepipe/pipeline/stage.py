@@ -91,9 +91,10 @@ class Stage(ABC, Generic[B]):
         """Make `run` return soon; may be called from a signal handler or another thread."""
         self._stopping = True
 
-    @abstractmethod
     def close(self) -> None:
         """Leave the group, let go of all connections."""
+        if self._own_registry:
+            self._registry.close()
 
     def _work(self, until_end: bool) -> None:
         """Turn until `stop`, or until the end; closed in any case when this returns."""

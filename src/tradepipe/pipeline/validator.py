@@ -14,12 +14,12 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topic
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.dispatch import Dispatch
-from tradepipe.pipeline.intake import Start
 from tradepipe.pipeline.judge import Judge, RecordKey, Rule
 from tradepipe.pipeline.ledger import Ledger, Validated
 from tradepipe.pipeline.past import Past
 from tradepipe.pipeline.source import Source, advice
 from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
+from tradepipe.pipeline.start import Start
 from tradepipe.pipeline.targets import Targets
 from tradepipe.pipeline.verdicts import Batch, Verdicts
 from tradepipe.pipeline.waiting import Waiting
@@ -153,7 +153,7 @@ class Validator(Stage[Ledger]):
     @property
     def is_ready(self) -> bool:
         """Whether records can be sorted: the group has answered, and no part has been away for a minute."""
-        return self._source.is_settled and self._books.is_healthy
+        return self._source.partitions.is_settled and self._books.is_healthy
 
     def run(self, *, until_end: bool = False) -> Validated:
         """
@@ -177,8 +177,7 @@ class Validator(Stage[Ledger]):
         self._close_books()
         self._dispatch.close()
         self._consumer.close()
-        if self._own_registry:
-            self._registry.close()
+        super().close()
 
     def _prepare(self, patiently: Waiting) -> None:
         self._dispatch.fit(patiently(self._targets.require))
@@ -203,12 +202,12 @@ class Validator(Stage[Ledger]):
         if not self._verdicts:
             self._held_since = None
         room = self._batch_records - len(self._verdicts)
-        if room <= 0 or self._verdicts.bytes >= BATCH_BYTES or self._source.unsupported is not None:
+        if room <= 0 or self._verdicts.bytes >= BATCH_BYTES or self._source.partitions.unsupported is not None:
             self._wait_for_writing()
             return
-        if self._source.paused:
-            self._source.resume()
-        patience = QUIET if self._source.reading else EAGER
+        if self._source.partitions.paused:
+            self._source.partitions.resume()
+        patience = QUIET if self._source.partitions.reading else EAGER
         if self._held_since is not None:
             patience = max(0.0, self._held_since + LINGER - now) if self._dispatch.is_ready else EAGER
         self._books.polled(self._source.read(room, patience))
@@ -218,13 +217,13 @@ class Validator(Stage[Ledger]):
     def _wait_for_writing(self) -> None:
         """Poll without reading where a full batch cannot be written yet: the group gives up who does not poll."""
         if not self._dispatch.is_ready:
-            self._source.pause()
+            self._source.partitions.pause()
             self._source.read(1, EAGER)
 
     def _is_due(self) -> bool:
         if not self._dispatch.is_ready:
             return False
-        if self._source.unsupported is not None:
+        if self._source.partitions.unsupported is not None:
             return True
         full = len(self._verdicts) >= self._batch_records or self._verdicts.bytes >= BATCH_BYTES
         held = 0.0 if self._held_since is None else time.monotonic() - self._held_since
@@ -242,8 +241,8 @@ class Validator(Stage[Ledger]):
         self._held_since = None
         if (batch.passed or batch.refusals) and not self._written(batch):
             return
-        if self._source.unsupported is not None:
-            raise self._source.unsupported
+        if self._source.partitions.unsupported is not None:
+            raise self._source.partitions.unsupported
 
     def _written(self, batch: Batch) -> bool:
         self._books.began()
@@ -286,12 +285,12 @@ class Validator(Stage[Ledger]):
         return not self._verdicts
 
     def _take_stock(self) -> None:
-        consumer, paused = self._consumer, self._source.paused
+        consumer, paused = self._consumer, self._source.partitions.paused
         done, fetched = self._source.extents()
         self._books.partitions(len(consumer.assignments), done, self._ends.known(fetched, asking=paused), paused=paused)
         self._books.clients(self._dispatch.clients)
         self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._books.waits("the registry", away=self._source.waits_for_registry)
+        self._books.waits("the registry", away=self._source.partitions.waits_for_registry)
 
 
 def _require_possible(delivery: str, batch_records: int, transactional_id: str | None) -> None:
