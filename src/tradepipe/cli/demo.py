@@ -16,8 +16,7 @@ from tradepipe.cli.mixture import mixture
 from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, LogLevel
 from tradepipe.cli.producing import so_far as produced_so_far
 from tradepipe.cli.sending import Sending, Tally
-from tradepipe.cli.sink import done as stored_so_far
-from tradepipe.cli.sink import so_far as sink_so_far
+from tradepipe.cli.sink import so_far as stored_so_far
 from tradepipe.cli.stopping import Stopping
 from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.embedded.stack import Stack
@@ -126,9 +125,9 @@ class _Run:
         ) as sink:
             self._sink = sink
             counts = self._findings.stored = sink.counts
-            with Progress(self._status, lambda: (stored_so_far(counts), sink_so_far(counts)), "records"):
+            with Progress(self._status, lambda: ((done := stored_so_far(counts)).records, str(done)), "records"):
                 sink.run(until_end=True)
-        self._tell(f"all {stored_so_far(counts):,} records are accounted for")
+        self._tell(f"all {stored_so_far(counts).records:,} records are accounted for")
 
     def _report(self, stack: Stack) -> None:
         report.summary(self._findings, stack.database_url)

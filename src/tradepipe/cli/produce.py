@@ -130,10 +130,7 @@ def produce(
             {"--format": form, "--column": columns, "--default": defaults, "--rejects": rejects, "--dry-run": dry_run},
             "it is for a file: give --input FILE too",
         )
-        if bad + resend > 1:
-            raise typer.BadParameter(
-                "they are shares of all records: together at most 1", param_hint="'--bad', '--resend'"
-            )
+        _require_shares(bad, resend)
         run.made_up(any_seed() if seed is None else seed, bad=bad, resend=resend)
         return
     input_options.require_none(
@@ -153,6 +150,11 @@ def _target(
     if registry is None:
         raise missing("--registry", "SCHEMA_REGISTRY_URL")
     return Target(kafka_config(bootstrap_servers, properties), registry, topic, subject)
+
+
+def _require_shares(bad: float, resend: float) -> None:
+    if bad + resend > 1:
+        raise typer.BadParameter("they are shares of all records: together at most 1", param_hint="'--bad', '--resend'")
 
 
 def _rejects(path: str, rejects: Path | None, on_error: str) -> Path | None:

@@ -170,9 +170,7 @@ class Run:
             typer.echo(f"Sent trade with ID {item.trade.trade_id} and version {item.trade.version}")
 
     def _summary(self, file: FileOfTrades) -> str:
-        read = (
-            f"{file.good:,} trade{'' if file.good == 1 else 's'}, {file.bad:,} bad record{'' if file.bad == 1 else 's'}"
-        )
+        read = f"{_counted(file.good, 'trade')}, {_counted(file.bad, 'bad record')}"
         if file.bad and file.place is not None:
             read += f", which are in {file.place}"
         if self.stopped.is_set():

@@ -1,7 +1,11 @@
-"""`tradepipe sink`: trades from a topic into PostgreSQL."""
+"""
+`tradepipe sink`: trades from a topic into PostgreSQL.
+
+Its function is long for one reason: each of a sink's many options stands there twice, once as it is given and once
+as a `Sink` takes it. What is done with the sink is `stage.run`.
+"""
 
 import sys
-from contextlib import nullcontext
 from signal import SIGPIPE
 from typing import Annotated, Any, Final
 
@@ -9,7 +13,7 @@ import typer
 
 from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exits import BY_SIGNAL
-from tradepipe.cli.logs import configure, tell
+from tradepipe.cli.logs import configure
 from tradepipe.cli.offsets import GROUP, GroupName
 from tradepipe.cli.offsets import app as offsets
 from tradepipe.cli.options import (
@@ -25,9 +29,8 @@ from tradepipe.cli.options import (
     kafka_config,
 )
 from tradepipe.cli.rules import rules as loaded
-from tradepipe.cli.serving import awaited
 from tradepipe.cli.shared import registry_at
-from tradepipe.cli.stage import served, short, spare_garbage_collection
+from tradepipe.cli.stage import Outcome, run
 from tradepipe.cli.stage_options import (
     Begin,
     KeyOfRecord,
@@ -37,15 +40,13 @@ from tradepipe.cli.stage_options import (
     Rules,
     Unknown,
     UntilEnd,
+    begin,
     share,
 )
-from tradepipe.cli.stage_options import start as begin
-from tradepipe.cli.stopping import Stopping
-from tradepipe.cli.terminal import Progress, StatusLine
-from tradepipe.errors import TradepipeError
+from tradepipe.cli.terminal import StatusLine
 from tradepipe.pipeline.account import Counts
 from tradepipe.pipeline.ceiling import SHARE
-from tradepipe.pipeline.judge import JudgedBy
+from tradepipe.pipeline.judge import JudgedBy, Rule
 from tradepipe.pipeline.sink import Sink
 from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.staleness import Stale
@@ -132,14 +133,12 @@ def sink(
 
     A part that is away is waited for. SIGINT and SIGTERM end it behind the batch in hand.
     """
-    if rules and judge == "database":
-        raise typer.BadParameter("they need trades, and --judge database makes none", param_hint="'--rules'")
     status = StatusLine()
-    live = status.is_live and not verbose
-    configure(log_level, usual="warning" if live else "info", status=status)
+    shown = None if verbose else status
+    configure(log_level, usual="warning" if shown and shown.is_live else "info", status=status)
     printer = _Printer()
     with registry_at(registry) as client:
-        storing = Sink(
+        printer.sink = storing = Sink(
             kafka_config(bootstrap_servers, properties),
             registry=client,
             database=database,
@@ -151,36 +150,20 @@ def sink(
             max_refused=share(max_refused),
             unknown_fields=unknown_fields,
             judge=judge,
-            rules=loaded(rules),
+            rules=_rules(rules, judge),
             record_key=record_key,
             stale=stale,
             on_stored=printer if verbose else None,
         )
-        printer.sink = storing
-        stopping = Stopping(storing.stop, "stopping: the batch in hand is finished first")
-        with storing, stopping, served(storing, metrics_host, metrics_port, status):
-            _run(storing, None if verbose else status, until_end=until_end)
+        run(storing, so_far, shown, until_end=until_end, host=metrics_host, port=metrics_port)
     if printer.is_cut:
         raise typer.Exit(BY_SIGNAL + SIGPIPE)
 
 
-def _run(sink: Sink, status: StatusLine | None, *, until_end: bool) -> None:
-    """Run it until it is done or asked to stop, and sum up; a status line, if any, shows how far it is."""
-    counts = sink.counts
-    progress = _progress(sink, status) if status else nullcontext()
-    spare_garbage_collection()
-    try:
-        with progress:
-            sink.run(until_end=until_end)
-    except TradepipeError:
-        if done(counts):
-            tell(summary(counts))
-        raise
-    tell(summary(counts))
-
-
-def _progress(sink: Sink, status: StatusLine) -> Progress:
-    return Progress(status, lambda: (done(sink.counts), _telling(sink, briefly=status.is_live)), "records")
+def _rules(named: list[str] | None, judge: JudgedBy) -> tuple[Rule, ...]:
+    if named and judge == "database":
+        raise typer.BadParameter("they need trades, and --judge database makes none", param_hint="'--rules'")
+    return loaded(named)
 
 
 class _Printer:
@@ -204,30 +187,6 @@ class _Printer:
             self.sink.stop()
 
 
-def done(counts: Counts) -> int:
-    """How many records a sink has dealt with."""
-    return counts.stored + counts.replayed + counts.refused.total()
-
-
-def so_far(counts: Counts) -> str:
-    """How far a sink is."""
-    return f"{counts.stored:,} stored, {counts.replayed:,} replayed, {counts.refused.total():,} refused"
-
-
-def _telling(sink: Sink, *, briefly: bool) -> str:
-    """The same while it runs, with what is still to do and what it waits for; `briefly` fits 80 columns with a rate."""
-    counts, lag = sink.counts, sink.lag
-    show = short if briefly else "{:,}".format
-    waiting = awaited(sink)
-    numbers = [f"{show(counts.stored)} stored"]
-    if not (briefly and waiting):
-        numbers += [f"{show(counts.replayed)} replayed", f"{show(counts.refused.total())} refused"]
-    if lag is not None:
-        numbers.append(f"lag {show(lag)}")
-    return (f"waiting for {waiting}: " if waiting else "") + ", ".join(numbers)
-
-
-def summary(counts: Counts) -> str:
-    """What a sink did, the refused by their first code."""
-    codes = ", ".join(f"{code} {number:,}" for code, number in counts.refused.most_common())
-    return so_far(counts) + (f": {codes}" if codes else "")
+def so_far(counts: Counts) -> Outcome:
+    """What a sink has done."""
+    return Outcome({"stored": counts.stored, "replayed": counts.replayed}, counts.refused)

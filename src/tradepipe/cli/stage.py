@@ -1,16 +1,24 @@
-"""How a stage runs as a command: metrics served, progress shown, garbage left alone."""
+"""How a stage runs as a command: metrics served, progress shown, garbage left alone, and in the end summed up."""
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
-from typing import Final
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tradepipe import metrics
-from tradepipe.cli.serving import Serving, Stage
-from tradepipe.cli.terminal import StatusLine
+from tradepipe.cli import serving
+from tradepipe.cli.logs import tell
+from tradepipe.cli.serving import Serving, awaited
+from tradepipe.cli.stopping import Stopping
+from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.contract.history import current
+from tradepipe.errors import TradepipeError
 from tradepipe.postgres.revision import head
+
+C = TypeVar("C")
+C_co = TypeVar("C_co", covariant=True)
 
 MANY: Final = 10_000_000
 """From here on a number is told in millions where there is little room."""
@@ -19,16 +27,82 @@ GARBAGE: Final = 100_000
 """Objects between two searches for garbage: above what the batches in hand hold, which no search can free."""
 
 
-@contextmanager
-def served(stage: Stage, host: str, port: int | None, status: StatusLine) -> Iterator[None]:
-    """Serve a stage's metrics within the block, if a port is given."""
-    if port is None:
-        yield
-        return
-    stage.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), head())
-    with Serving(stage, host=host, port=port) as serving:
-        status.write(f"metrics at {serving.address}/metrics")
-        yield
+class Stage(serving.Stage, AbstractContextManager[object], Protocol[C_co]):
+    """A sink or a validator, as far as a command runs it."""
+
+    @property
+    def counts(self) -> C_co:
+        """What it has done, as it counts it."""
+
+    def run(self, *, until_end: bool) -> object:
+        """Work until `stop`, or until all is done that the topic holds now."""
+
+    def stop(self) -> None:
+        """Make `run` return soon."""
+
+
+class Outcome(NamedTuple):
+    """
+    What became of the records a stage has dealt with so far.
+
+    Attributes:
+        good: how many of each kind that was not refused, by the stage's word for it, the first word first.
+
+        refused: the others by their first code.
+    """
+
+    good: Mapping[str, int]
+    refused: Counter[str]
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """How many by each word."""
+        return {**self.good, "refused": self.refused.total()}
+
+    @property
+    def records(self) -> int:
+        """How many in all."""
+        return sum(self.numbers.values())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{number:,} {word}" for word, number in self.numbers.items())
+
+    def summary(self) -> str:
+        """The same with the codes of the refused."""
+        codes = ", ".join(f"{code} {number:,}" for code, number in self.refused.most_common())
+        return f"{self}: {codes}" if codes else str(self)
+
+
+def run(
+    stage: Stage[C],
+    so_far: Callable[[C], Outcome],
+    status: StatusLine | None,
+    *,
+    until_end: bool,
+    host: str,
+    port: int | None,
+) -> None:
+    """
+    Run a stage until it is done or asked to stop, and sum up.
+
+    Args:
+        so_far: puts into words what the stage has counted.
+
+        status: where to show how far it is; None shows nothing.
+
+        host, port: where to serve its metrics; None as port serves none.
+    """
+    stopping = Stopping(stage.stop, "stopping: the batch in hand is finished first")
+    with stage, stopping, _served(stage, host, port):
+        spare_garbage_collection()
+        try:
+            with _progress(stage, so_far, status) if status else nullcontext():
+                stage.run(until_end=until_end)
+        except TradepipeError:
+            if (done := so_far(stage.counts)).records:
+                tell(done.summary())
+            raise
+        tell(so_far(stage.counts).summary())
 
 
 def spare_garbage_collection() -> None:
@@ -42,6 +116,37 @@ def spare_garbage_collection() -> None:
     gc.set_threshold(GARBAGE)
 
 
-def short(number: int) -> str:
+@contextmanager
+def _served(stage: serving.Stage, host: str, port: int | None) -> Iterator[None]:
+    """Serve a stage's metrics within the block, if a port is given."""
+    if port is None:
+        yield
+        return
+    stage.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), head())
+    with Serving(stage, host=host, port=port) as served:
+        tell(f"metrics at {served.address}/metrics")
+        yield
+
+
+def _progress(stage: Stage[C], so_far: Callable[[C], Outcome], status: StatusLine) -> Progress:
+    def told() -> tuple[int, str]:
+        done = so_far(stage.counts)
+        return done.records, telling(done, awaited(stage), stage.lag, briefly=status.is_live)
+
+    return Progress(status, told, "records")
+
+
+def telling(done: Outcome, waiting: str | None, lag: int | None, *, briefly: bool) -> str:
+    """How far a stage is, with what it waits for and what is still to do; `briefly` fits 80 columns with a rate."""
+    show = _short if briefly else "{:,}".format
+    parts = [f"{show(number)} {word}" for word, number in done.numbers.items()]
+    if briefly and waiting and len(parts) > 2:  # three do not fit beside what it waits for
+        del parts[1:]
+    if lag is not None:
+        parts.append(f"lag {show(lag)}")
+    return (f"waiting for {waiting}: " if waiting else "") + ", ".join(parts)
+
+
+def _short(number: int) -> str:
     """A number where there is little room."""
     return f"{number:,}" if number < MANY else f"{number / 1e6:,.1f}M"

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import typer
 
 from tradepipe.cli.offsets import moment
-from tradepipe.pipeline.intake import Start
 from tradepipe.pipeline.judge import RecordKey
+from tradepipe.pipeline.start import Start
 from tradepipe.wire.admission import UnknownFields
 
 OFF: Final = "off"
@@ -85,7 +85,7 @@ MetricsHost = Annotated[
 ]
 
 
-def start(text: str) -> Start:
+def begin(text: str) -> Start:
     """
     Where `--start` says to begin.
 

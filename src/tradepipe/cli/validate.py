@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.logs import configure, tell
+from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     KAFKA,
     SUBJECT,
@@ -19,9 +19,8 @@ from tradepipe.cli.options import (
     kafka_config,
 )
 from tradepipe.cli.rules import rules as loaded
-from tradepipe.cli.serving import awaited
 from tradepipe.cli.shared import registry_at
-from tradepipe.cli.stage import served, short, spare_garbage_collection
+from tradepipe.cli.stage import Outcome, run
 from tradepipe.cli.stage_options import (
     KeyOfRecord,
     MaxRefused,
@@ -30,12 +29,10 @@ from tradepipe.cli.stage_options import (
     Rules,
     Unknown,
     UntilEnd,
+    begin,
     share,
 )
-from tradepipe.cli.stage_options import start as begin
-from tradepipe.cli.stopping import Stopping
-from tradepipe.cli.terminal import Progress, StatusLine
-from tradepipe.errors import TradepipeError
+from tradepipe.cli.terminal import StatusLine
 from tradepipe.pipeline.ceiling import SHARE
 from tradepipe.pipeline.ledger import Validated
 from tradepipe.pipeline.validator import BATCH_RECORDS, Delivery, Validator
@@ -164,45 +161,9 @@ def validate(
             max_refused=share(max_refused),
             unknown_fields=unknown_fields,
         )
-        stopping = Stopping(validator.stop, "stopping: the batch in hand is finished first")
-        with validator, stopping, served(validator, metrics_host, metrics_port, status):
-            _run(validator, status, until_end=until_end)
+        run(validator, so_far, status, until_end=until_end, host=metrics_host, port=metrics_port)
 
 
-def _run(validator: Validator, status: StatusLine, *, until_end: bool) -> None:
-    """Run it until it is done or asked to stop, and sum up; the status line shows how far it is."""
-    counts = validator.counts
-    spare_garbage_collection()
-    try:
-        with _progress(validator, status):
-            validator.run(until_end=until_end)
-    except TradepipeError:
-        if done(counts):
-            tell(summary(counts))
-        raise
-    tell(summary(counts))
-
-
-def _progress(validator: Validator, status: StatusLine) -> Progress:
-    return Progress(status, lambda: (done(validator.counts), _telling(validator, briefly=status.is_live)), "records")
-
-
-def done(counts: Validated) -> int:
-    """How many records a validator has sorted."""
-    return counts.passed + counts.refused.total()
-
-
-def summary(counts: Validated) -> str:
-    """What a validator did, the refused by their first code."""
-    codes = ", ".join(f"{code} {number:,}" for code, number in counts.refused.most_common())
-    return f"{counts.passed:,} passed, {counts.refused.total():,} refused" + (f": {codes}" if codes else "")
-
-
-def _telling(validator: Validator, *, briefly: bool) -> str:
-    counts, lag = validator.counts, validator.lag
-    show = short if briefly else "{:,}".format
-    waiting = awaited(validator)
-    numbers = [f"{show(counts.passed)} passed", f"{show(counts.refused.total())} refused"]
-    if lag is not None:
-        numbers.append(f"lag {show(lag)}")
-    return (f"waiting for {waiting}: " if waiting else "") + ", ".join(numbers)
+def so_far(counts: Validated) -> Outcome:
+    """What a validator has done."""
+    return Outcome({"passed": counts.passed}, counts.refused)
