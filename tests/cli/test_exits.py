@@ -1,5 +1,10 @@
 """How commands end: the code and what is said."""
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 import typer
 
@@ -22,6 +27,8 @@ TRADE = Trade("T1", 1, "CP-1", "B1", None, None)
         (errors.InvalidTrade(TRADE, []), 1),
         (errors.DeliveryFailed([(TRADE, "so")], []), 1),
         (ValueError("so"), 70),
+        (OSError(errno.ENOSPC, "so"), 78),
+        (FileNotFoundError(errno.ENOENT, "so"), 70),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -80,3 +87,50 @@ def test_a_bug_shows_where_it_is_but_no_password(failing, capsys):
 )
 def test_passwords_are_not_shown(text, shown):
     assert shown == masked(text)
+
+
+def tradepipe(*arguments, stdout, stderr=subprocess.PIPE):
+    """How the command ended that prints into `stdout`, and what it said."""
+    program = [sys.executable, "-c", "from tradepipe.cli.main import run; run()", *arguments]
+    done = subprocess.run(program, stdout=stdout, stderr=stderr, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-V"], ["sink", "--help"]], ids=" ".join)
+def test_a_full_disk_is_told_in_one_line(arguments):
+    with open("/dev/full", "w") as full:
+        code, told = tradepipe(*arguments, stdout=full)
+
+    assert 78 == code
+    assert (
+        "Error: what this command prints cannot be written: No space left on device; "
+        "make room, or send it elsewhere\n" == told
+    )
+
+
+@pytest.mark.parametrize("arguments", [["-V"], ["sink", "--help"]], ids=" ".join)
+def test_a_reader_that_has_gone_ends_a_command_as_a_signal_does(arguments):
+    """Not with 1, which says that a check found something."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert (141, "") == tradepipe(*arguments, stdout=writer)
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.parametrize(("database", "expected"), [("mysql://db", 78), ("postgresql://127.0.0.1:1/x", 75)])
+def test_where_nothing_can_be_told_the_code_still_tells(database, expected):
+    """The second is told of in the log before."""
+    arguments = "migrate", "current", "--deadline=0.2", f"--database={database}"
+    with open("/dev/full", "w") as full:
+        code, _ = tradepipe(*arguments, stdout=subprocess.DEVNULL, stderr=full)
+
+    assert expected == code
+
+
+def test_a_command_whose_stdout_is_closed_does_its_work():
+    program = [sys.executable, "-c", "from tradepipe.cli.main import run; run()", "-V"]
+    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *program], capture_output=True, check=False)
+
+    assert (0, b"") == (closed.returncode, closed.stderr)

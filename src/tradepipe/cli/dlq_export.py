@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
-from signal import SIGPIPE
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -17,7 +16,6 @@ import typer
 from tradepipe.cli.dlq_options import All, Asked, Limit, asked
 from tradepipe.cli.dlq_places import place_of
 from tradepipe.cli.dlq_reading import Reading
-from tradepipe.cli.exits import BY_SIGNAL
 from tradepipe.cli.logs import tell
 from tradepipe.contract.kept import Kept
 
@@ -100,13 +98,9 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
 
 def _written(file: TextIO, documents: Iterable[dict[str, Any]]) -> int:
     number = 0
-    try:
-        for number, each in enumerate(documents, 1):  # noqa: B007 - the last number is what was written
-            file.write(f"{json.dumps(each)}\n")
-        file.flush()
-    except BrokenPipeError:  # nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(BY_SIGNAL + SIGPIPE) from None
+    for number, each in enumerate(documents, 1):  # noqa: B007 - the last number is what was written
+        file.write(f"{json.dumps(each)}\n")
+    file.flush()
     return number
 
 

@@ -1,13 +1,16 @@
 """How a command ends: the exit codes, and what is said of a failure."""
 
+import errno
 import io
 import logging
+import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from enum import IntEnum
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -38,6 +41,9 @@ class ExitCode(IntEnum):
 BY_SIGNAL = 128
 """Added to a signal's number when it ended the command before its work was done."""
 
+BY_A_CLOSED_PIPE: Final = BY_SIGNAL + signal.SIGPIPE
+"""Nobody reads any more what a command prints."""
+
 _BUG = "this is a bug in tradepipe: please report it with the lines above"
 
 _CODES: dict[type[TradepipeError], ExitCode] = {
@@ -51,9 +57,14 @@ _CODES: dict[type[TradepipeError], ExitCode] = {
     Superseded: ExitCode.AWAY,
 }
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What is wrong with a file, opened before, that takes nothing more."""
+
 
 def code_of(error: BaseException) -> ExitCode:
     """The code a failure ends a command with."""
+    if _is_full(error):
+        return ExitCode.MISCONFIGURED
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.BUG)
 
 
@@ -61,28 +72,46 @@ def run(app: typer.Typer, prog_name: str) -> NoReturn:
     """Run a command line to its end; the process ends with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal's encoding is no reason to fail
+    _prepare_streams()
     try:
         # Not standalone: typer would show a wrong option itself, and with it what may be a password.
         code = app(prog_name=prog_name, standalone_mode=False)
+    except SystemExit as ended:
+        # typer makes it 1, which says that a check found something.
+        sys.exit(BY_A_CLOSED_PIPE if isinstance(ended.__context__, BrokenPipeError) else ended.code)
     except Exception as error:
         sys.exit(_shown(error) if hasattr(error, "show") else _told(error))
     sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _prepare_streams() -> None:
+    """Streams that can be written to, also where a caller closed them or a terminal lacks a character."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _shown(error: Exception) -> int:
     """The code for what typer itself has to say: a usage error, or the help of a command without arguments."""
     text = io.StringIO()
     error.show(text)  # type: ignore[attr-defined]  # click's errors have it; their class is private to typer
-    typer.echo(masked(text.getvalue()), err=True, nl=False)
+    with suppress(OSError):  # where nothing can be told, the code still tells
+        typer.echo(masked(text.getvalue()), err=True, nl=False)
     return int(error.exit_code)  # type: ignore[attr-defined]  # the same
 
 
 def _told(error: Exception) -> ExitCode:
     """The code for a failure that has been told: in one line if it was foreseeable, with a traceback if not."""
     code = code_of(error)
+    with suppress(OSError):  # where nothing can be told, the code still tells
+        _tell(error, code)
+    return code
+
+
+def _tell(error: Exception, code: ExitCode) -> None:
     if settings().log_format == "json" and logging.getLogger().handlers:
         _log(error, code)
     elif code is ExitCode.BUG:
@@ -91,7 +120,6 @@ def _told(error: Exception) -> ExitCode:
     else:
         typer.secho("Error: ", err=True, fg="red", bold=True, nl=False)
         typer.echo(masked(_said(error)), err=True)
-    return code
 
 
 def _log(error: Exception, code: ExitCode) -> None:
@@ -102,7 +130,13 @@ def _log(error: Exception, code: ExitCode) -> None:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and _is_full(error):
+        return f"what this command prints cannot be written: {error.strerror}; make room, or send it elsewhere"
     return " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
+
+
+def _is_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL and error.filename is None
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

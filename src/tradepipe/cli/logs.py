@@ -91,4 +91,9 @@ class _Handler(logging.Handler):
         self._status = status
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._status.write(self.format(record))
+        try:
+            self._status.write(self.format(record))
+        except BrokenPipeError:  # nobody reads any more: the command ends
+            raise
+        except OSError:
+            pass  # a full disk below the log is no reason to stop trades
