@@ -1,5 +1,6 @@
 """The wheel holds all it needs, and works where nothing but the wheel is."""
 
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -23,11 +24,26 @@ def test_the_wheel_holds_every_file_of_the_package(sources, wheel):
     assert expected == names
 
 
+def test_every_folder_of_the_package_is_a_package(sources):
+    """One that holds data alone counts too: setuptools warns of it, and an editable install may not find it."""
+    packages = {
+        ".".join((*shipped.split("/"), *file.parent.relative_to(sources / folder).parts))
+        for folder, shipped in SHIPPED_AS.items()
+        for file in (sources / folder).rglob("*")
+        if file.is_file()
+    }
+
+    listed = tomllib.loads((sources / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+
+    assert sorted(packages) == listed
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "tradepipe/py.typed",
         "tradepipe/schemas/trade/v001.avsc",
+        "tradepipe/schemas/trade/golden/v001.bin",
         "tradepipe/migrations/env.py",
         "tradepipe/migrations/script.py.mako",
         f"tradepipe/migrations/versions/{head()}.py",
