@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from tests.cli.at_a_terminal import at_a_terminal
 from tests.cli.doors import ask, door, running
 from tests.eventually import eventually
 from tradepipe.embedded.ports import free_port
@@ -122,6 +123,21 @@ def test_a_dry_run_changes_nothing(stored):
 
     assert (0, "nothing was changed") == (done.code, done.out.splitlines()[-1])
     assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "nothing", "ctrl-d"])
+def test_a_person_is_asked_and_may_say_no(stored, answer):
+    seen = at_a_terminal("sink", "offsets", "reset", "--to", "earliest", env=stored, typing=answer)
+
+    assert (0, True) == (seen.code, seen.lines[-1].endswith("nothing was changed"))
+    assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
+
+
+def test_a_person_who_says_yes_resets(stored):
+    seen = at_a_terminal("sink", "offsets", "reset", "--to", "earliest", env=stored, typing="y\n")
+
+    assert 0 == seen.code
+    assert [(0,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
 @pytest.mark.parametrize(

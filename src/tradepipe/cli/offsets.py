@@ -136,11 +136,9 @@ def reset(
     targets = patience(lambda: _targets(admin, topic, chosen, place))
     before = {each.partition: each for each in patience(lambda: _positions(database, group, topic, patience))}
     typer.echo(_plan(before, targets))
-    if dry_run:
+    if dry_run or not (yes or _agreed(f"Reset the offsets of group {group} for topic {topic}?")):
         typer.echo("nothing was changed")
         return
-    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-        typer.confirm(f"Reset the offsets of group {group} for topic {topic}?", abort=True, err=True)
     patience(lambda: _reset(database, group, described, targets, patience))
     typer.echo(f"group {group} goes on from there with topic {topic}; a sink that runs does so within seconds")
 
@@ -169,6 +167,17 @@ def _reset(database: str, group: str, described: Described, targets: Mapping[int
             next_offsets=targets,
             owner=f"reset by {_who()}",
         )
+
+
+def _agreed(question: str) -> bool:
+    """Whether a person says yes; where none is there, nobody has to."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # the end of the input, by Ctrl-D
+        typer.echo(err=True)
+        return False
 
 
 def _who() -> str:

@@ -1,0 +1,35 @@
+"""Doors with a terminal in front of them, as a person has."""
+
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Seen(NamedTuple):
+    """How a command ended, and the lines that were on the screen."""
+
+    code: int
+    lines: list[str]
+
+
+def at_a_terminal(name: str, *arguments: str, env: Mapping[str, str], typing: str = "") -> Seen:
+    """Run `python -m tradepipe.name` to its end; `typing` waits in its input from the start."""
+    leader, follower = pty.openpty()
+    os.write(leader, typing.encode())
+    streams = {"stdin": follower, "stdout": follower, "stderr": follower}
+    command = [sys.executable, "-m", f"tradepipe.{name}", *arguments]
+    with subprocess.Popen(command, env={**os.environ, **env}, **streams) as process:
+        os.close(follower)
+        seen = b"".join(iter(lambda: _read(leader), b""))
+    os.close(leader)
+    return Seen(process.returncode, seen.decode().splitlines())
+
+
+def _read(leader: int) -> bytes:
+    try:
+        return os.read(leader, 4096)
+    except OSError:  # the command has ended
+        return b""
