@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 from tests.contract.schemas import decimal, field
 from tests.contract.test_frozen import write
 from tests.markdown import Document
+from tradepipe.cli import schema_pull
 from tradepipe.cli.schema import app
 from tradepipe.contract import frozen, lint
+from tradepipe.contract.changes import Kind
 from tradepipe.contract.history import History
 from tradepipe.contract.rulebook import RULES
 from tradepipe.wire import drift, registration
@@ -81,8 +83,14 @@ def rules():
     yield from frozen.MENDS
     yield from (registration.REFUSED, registration.NO_SCHEMA)
     yield from drift.RULES
+    yield from schema_pull.RULES
 
 
 @pytest.mark.parametrize("rule", sorted(set(rules()) - {"resolution"}))
 def test_the_page_tells_of_every_rule(rule):
     assert f"`{rule}`" in PAGE.text
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_page_tells_of_every_kind_of_change(kind):
+    assert f"`{kind}`" in PAGE.text

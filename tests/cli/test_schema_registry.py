@@ -1,15 +1,16 @@
 """`schema register`, `pull` and `drift`, on a registry."""
 
 import json
+from datetime import date
 
 import pytest
 
 from tests.cli.doors import door
 from tests.contract.schemas import decimal, field, record, text
 from tests.contract.test_frozen import history, write
-from tradepipe.cli.schema_registry import pulled
-from tradepipe.contract.frozen import unfrozen
-from tradepipe.contract.history import History, fingerprint
+from tradepipe.cli.schema_pull import pulled
+from tradepipe.contract.frozen import frozen, unfrozen
+from tradepipe.contract.history import RECORD, History, fingerprint
 from tradepipe.errors import Misconfigured
 from tradepipe.wire.registry import Registered, SchemaRegistry
 
@@ -124,11 +125,78 @@ def test_a_subject_that_is_not_avro_is_not_pulled():
         pulled([Registered("s", 3, 9, 'syntax = "proto3";')], None)
 
 
-def test_a_folder_that_holds_something_is_not_pulled_into(env, folder):
-    done = schema("pull", folder, env=env)
+@pytest.mark.parametrize("stranger", ["README.md", "v001.avsc", ".gitkeep"])
+def test_a_folder_that_holds_something_else_is_not_pulled_into(env, tmp_path, stranger):
+    (tmp_path / stranger).write_text("{}")
+
+    done = schema("pull", tmp_path, env=env)
 
     assert 2 == done.code
-    assert "is not an empty folder" in done.err
+    assert "is neither an empty folder nor one that was pulled into before" in " ".join(done.err.split())
+
+
+def test_the_history_of_a_release_is_not_pulled_into(env, tmp_path):
+    made = frozen(history(V1), text(V2), on=date(2025, 6, 1), level="FULL", alembic_revision="0002_note")
+
+    assert 2 == schema("pull", write(tmp_path, made), env=env).code
+
+
+@pytest.mark.parametrize("there", [".", "file", "file/further", "/proc/none"])
+def test_where_nothing_can_be_written_is_a_usage_error(env, folder, tmp_path, there):
+    (tmp_path / "file").write_text("")
+    schema("register", "--history", folder, env=env)
+
+    done = schema("pull", tmp_path / there, env=env)
+
+    assert 2 == done.code, done.err
+    assert "'DIR'" in done.err
+
+
+def test_what_was_pulled_before_stays_and_gets_what_is_new(env, tmp_path, client, subject):
+    pulled = tmp_path / "pulled"
+    client.register(subject, text(V1))
+    schema("pull", pulled, env=env)
+    first = json.loads((pulled / RECORD).read_text())["versions"][0] | {"date": "2025-06-01"}
+    (pulled / RECORD).write_text(json.dumps({"versions": [first]}))
+    second = client.register(subject, text(V2))
+
+    done = schema("pull", pulled, env=env)
+
+    assert done.out.endswith(f", unchanged\n{pulled}/v002.avsc: version 2 of {subject}, id {second}\n")
+    assert "2025-06-01" == History.load(pulled).entry(1).date
+    assert ("", ()) == (done.err, unfrozen(History.load(pulled)))
+
+
+def test_what_is_not_as_in_the_registry_is_left_as_it_is(env, tmp_path, client, subject):
+    made = write(tmp_path, history(V2, V1, level="BACKWARD"))
+    client.register(subject, text(V1))
+    client.set_level(subject, "FULL")
+    before = {each.name: each.read_text() for each in made.iterdir()}
+
+    done = schema("pull", made, "--format", "json", env=env)
+
+    cases = json.loads(done.out)["cases"]
+    assert 1 == done.code
+    assert [("pull-differs", "different"), ("pull-gone", "gone"), ("pull-level", "different")] == [
+        (each["findings"][0]["rule"], each["outcome"]) for each in cases
+    ]
+    assert before == {each.name: each.read_text() for each in made.iterdir()}
+
+
+@pytest.mark.parametrize("form", ["text", "json", "junit", "github"])
+def test_what_is_pulled_is_told_in_each_format(env, tmp_path, client, subject, form):
+    known = client.register(subject, text(V1))
+    told = {
+        "text": f"v001.avsc: version 1 of {subject}, id {known}\n",
+        "json": f'"outcome": "written",\n      "version": 1,\n      "schema_id": {known},',
+        "junit": f"<system-out>It was written: version 1 of {subject}, id {known}.</system-out>",
+        "github": f"v001.avsc [written]::It was written: version 1 of {subject}, id {known}.\n",
+    }
+
+    done = schema("pull", tmp_path / "new", "--format", form, env=env)
+
+    assert 0 == done.code, done.err
+    assert told[form] in done.out
 
 
 def test_a_subject_that_is_not_there_is_not_pulled(env, tmp_path):

@@ -94,13 +94,18 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "schema diff": (
         ("1 2", "What version 2 changed, and what readers make of it."),
         ("1 trade.avsc", "The same of a file that is not frozen yet."),
+        ("2 trade.avsc --format github", "Each change as an annotation of a workflow."),
     ),
     "schema freeze": (
         ("trade.avsc --alembic-revision 0002_venue", "Make it the next version; its records need this revision."),
         ("trade.avsc --dry-run", "Check all that would be checked, and write nothing."),
     ),
+    "schema show": (
+        ("1", "The first version of the schema."),
+        ("1 --as decode", "The code that reads its records."),
+    ),
     "schema pull": (
-        ("held", "Fetch what the registry holds into the folder held."),
+        ("held", "Fetch what the registry holds into the folder held; again, what is new there."),
         ("clean --subject trades.clean-value", "Fetch another subject."),
     ),
     "schema drift": (

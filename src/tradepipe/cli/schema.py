@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tradepipe.cli import schema_registry
+from tradepipe.cli import schema_pull, schema_registry, schema_show
 from tradepipe.cli.app import command_line
 from tradepipe.cli.schema_changes import report, told
 from tradepipe.cli.schema_checks import is_sound, linted, of_candidate, of_history, unchanged
@@ -115,7 +115,7 @@ def freeze(
     typer.echo(f"version {version.number} {said}: {frozen_file(folder, version.number)}, level {at}")
 
 
-for command in (schema_registry.register, schema_registry.pull, schema_registry.drift):
+for command in (schema_registry.register, schema_pull.pull, schema_registry.drift, schema_show.show):
     app.command()(command)
 
 

@@ -76,20 +76,21 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def write(folder: Path, texts: dict[str, str]) -> None:
+def write(folder: Path, texts: dict[str, str], *, hint: str = "'--history'") -> None:
     """
-    Put files into a folder, each at once and whole, in the order given.
+    Put files into a folder, made if need be, each at once and whole, in the order given.
 
     Raises:
         BadParameter: nothing can be written there.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             draft = folder / f".{name}.{os.getpid()}"
             draft.write_text(text, "utf-8")
             draft.replace(folder / name)
     except OSError as error:
-        raise typer.BadParameter(f"{folder} cannot be written: {error.strerror}", param_hint="'--history'") from None
+        raise typer.BadParameter(f"{folder} cannot be written: {error.strerror}", param_hint=hint) from None
 
 
 def require_own(folder: Path) -> None:

@@ -1,10 +1,6 @@
 """The commands of `tradepipe schema` that ask a registry."""
 
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -12,19 +8,13 @@ from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
 from tradepipe.cli.patience import Patience
 from tradepipe.cli.schema_checks import of_versions, unchanged
-from tradepipe.cli.schema_files import folder_of, history_in, shown, write
+from tradepipe.cli.schema_files import folder_of, history_in, shown
 from tradepipe.cli.schema_formats import Format, counted, tell
 from tradepipe.cli.schema_options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
 from tradepipe.cli.schema_report import Case, Report
 from tradepipe.cli.shared import registry_at
-from tradepipe.contract.frozen import frozen, recorded
-from tradepipe.contract.history import RECORD, History, file_of
-from tradepipe.errors import Misconfigured, SchemaNotRegistered
 from tradepipe.wire.drift import drift as compare
-from tradepipe.wire.registration import Plan, Registration, carry_out, held, plan
-from tradepipe.wire.registry import Registered
-
-Target = Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder, made if need be.")]
+from tradepipe.wire.registration import Plan, Registration, carry_out, plan
 
 
 def register(
@@ -62,32 +52,6 @@ def register(
                 _tell_plan(each)
             else:
                 _tell(patience(lambda each=each: carry_out(client, each)))  # type: ignore[misc]
-
-
-def pull(
-    folder: Target,
-    *,
-    registry: Registry,
-    subject: Subject = SUBJECT,
-    deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
-    verbose: Debug = False,
-) -> None:
-    """Fetch the versions of a subject into a folder, as a history that `schema check` can look at."""
-    configure("debug" if verbose else log_level)
-    _require_empty(folder)
-    patience = Patience(deadline)
-    with registry_at(registry, timeout=patience.one_call) as client:
-        there = patience(lambda: held(client, subject))
-        level = patience(lambda: client.level(subject))
-    if not there:
-        raise SchemaNotRegistered(f"there is no subject {subject} in the registry to pull; check --subject")
-    made = pulled(there, level)
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder, {file_of(each.number): each.text for each in made.versions} | {RECORD: recorded(made)})
-    for version, each in zip(made.versions, there, strict=True):
-        name = shown(folder / file_of(version.number))
-        typer.echo(f"{name}: version {each.version} of {subject}, id {each.schema_id}")
 
 
 def drift(
@@ -137,31 +101,6 @@ def _require_fine(report: Report, form: Format) -> None:
     """End with 1, and what was found, if that is more than warnings."""
     if not report.is_fine(strict=False):
         tell(report, form)
-
-
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise typer.BadParameter(f"{folder} is not an empty folder", param_hint="'DIR'")
-
-
-def pulled(there: Sequence[Registered], level: str | None) -> History:
-    """
-    A history of what a subject holds: numbered anew, for a registry's numbers have gaps where versions were deleted.
-
-    Raises:
-        Misconfigured: the subject holds something else than Avro.
-    """
-    made = History((), ())
-    today = datetime.now(UTC).date()
-    for each in there:
-        try:
-            text = json.dumps(json.loads(each.schema), indent=2, ensure_ascii=False) + "\n"
-        except (ValueError, RecursionError) as error:
-            raise Misconfigured(
-                f"version {each.version} of subject {each.subject} is no Avro schema: choose another one by --subject"
-            ) from error
-        made = frozen(made, text, on=today, level=level, alembic_revision=None)
-    return made
 
 
 def _tell(done: Registration) -> None:

@@ -1,0 +1,153 @@
+"""`tradepipe schema pull`: what a registry's subject holds, as a history in a folder."""
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from tradepipe.cli.logs import configure
+from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
+from tradepipe.cli.patience import Patience
+from tradepipe.cli.schema_files import frozen_file, history_in, shown, write
+from tradepipe.cli.schema_formats import counted, say, tell
+from tradepipe.cli.schema_options import ReportFormat
+from tradepipe.cli.schema_report import Case, Note, Report
+from tradepipe.cli.shared import registry_at
+from tradepipe.contract.finding import Finding, Severity
+from tradepipe.contract.frozen import frozen, recorded
+from tradepipe.contract.history import RECORD, History, SchemaVersion, file_of
+from tradepipe.errors import Misconfigured, SchemaNotRegistered
+from tradepipe.wire.registration import held
+from tradepipe.wire.registry import Registered
+
+Target = Annotated[
+    Path, typer.Argument(metavar="DIR", help="A folder, made if need be: empty, or one that was pulled into before.")
+]
+RULES: Final = frozenset({"pull-differs", "pull-gone", "pull-level"})
+"""The rules that a folder can break."""
+
+_MEND: Final = "Pull into an empty folder, and compare the two by `schema diff`."
+_NOTHING: Final = History((), ())
+
+
+def pull(
+    folder: Target,
+    *,
+    registry: Registry,
+    subject: Subject = SUBJECT,
+    format_: ReportFormat = "text",
+    deadline: DeadlineSeconds = DEADLINE,
+    log_level: LogLevel = None,
+    verbose: Debug = False,
+) -> None:
+    """
+    Fetch the versions of a subject into a folder, as a history that `schema check` can look at.
+
+    A folder that was pulled into before gets those that it lacks; if it holds something else than the registry, it
+    is left as it is, and the command ends with 1.
+    """
+    configure("debug" if verbose else log_level)
+    before = _before(folder)
+    patience = Patience(deadline)
+    with registry_at(registry, timeout=patience.one_call) as client:
+        there = patience(lambda: held(client, subject))
+        level = patience(lambda: client.level(subject))
+    if not there:
+        raise SchemaNotRegistered(f"there is no subject {subject} in the registry to pull; check --subject")
+    after = pulled(there, level)
+    report = Report("pull", f"{subject} and {shown(folder)}", tuple(_cases(folder, before, after, there)))
+    if not report.is_fine(strict=False):
+        tell(report, format_)
+    _write(folder, before, after)
+    say(report, format_, person="\n".join(map(_line, report.cases)))
+
+
+def pulled(there: Sequence[Registered], level: str | None) -> History:
+    """
+    A history of what a subject holds: numbered anew, for a registry's numbers have gaps where versions were deleted.
+
+    Raises:
+        Misconfigured: the subject holds something else than Avro.
+    """
+    made = _NOTHING
+    today = datetime.now(UTC).date()
+    for each in there:
+        try:
+            text = json.dumps(json.loads(each.schema), indent=2, ensure_ascii=False) + "\n"
+        except (ValueError, RecursionError) as error:
+            raise Misconfigured(
+                f"version {each.version} of subject {each.subject} is no Avro schema: choose another one by --subject"
+            ) from error
+        made = frozen(made, text, on=today, level=level, alembic_revision=None)
+    return made
+
+
+def _before(folder: Path) -> History:
+    """
+    What an earlier pull left in the folder.
+
+    Raises:
+        BadParameter: somebody else left something there.
+    """
+    try:
+        names = {each.name for each in folder.iterdir()} if folder.exists() else set()
+    except NotADirectoryError:
+        names = {folder.name}
+    except OSError as error:
+        raise typer.BadParameter(f"{folder} cannot be read: {error.strerror}", param_hint="'DIR'") from None
+    made = history_in(folder) if RECORD in names else _NOTHING
+    ours = {file_of(version.number) for version in made.versions} | ({RECORD} if made.entries else set())
+    if names != ours or any(entry.alembic_revision for entry in made.entries):
+        told = f"{folder} is neither an empty folder nor one that was pulled into before"
+        raise typer.BadParameter(told, param_hint="'DIR'")
+    return made
+
+
+def _cases(folder: Path, before: History, after: History, there: Sequence[Registered]) -> Iterator[Case]:
+    for version, each in zip(after.versions, there, strict=True):
+        yield _case(folder, before.version(version.number), version, each)
+    for version in before.versions[len(after.versions) :]:
+        told = f"The subject holds {counted(len(there), 'version')} now, and none for this one."
+        found = _finding("pull-gone", file_of(version.number), told)
+        file = frozen_file(folder, version.number)
+        yield Case(f"{file} is in the registry", (found,), file, version.text, {"outcome": "gone"})
+    if before.versions and before.level != after.level:
+        told = "The subject has another compatibility level now."
+        found = _finding("pull-level", RECORD, told, before.level, after.level)
+        yield Case(f"{RECORD} has the subject's level", (found,), shown(folder / RECORD), "", {"outcome": "different"})
+
+
+def _case(folder: Path, old: SchemaVersion | None, new: SchemaVersion, there: Registered) -> Case:
+    """One version of the subject, and what the folder has of it."""
+    file, named = frozen_file(folder, new.number), f"version {there.version} of {there.subject}, id {there.schema_id}"
+    made = Case(f"{file}: {named}", (), file, new.text, {"version": there.version, "schema_id": there.schema_id})
+    if old is None:
+        return _with(made, "written", Note(f"{file} [written]", f"It was written: {named}."))
+    if old.sha256 == new.sha256:
+        return _with(made, "unchanged", Note(f"{file} [unchanged]", f"It is unchanged: {named}."))
+    told = f"The registry holds another schema as {named}."
+    found = _finding("pull-differs", file_of(new.number), told, old.sha256[:12], new.sha256[:12])
+    return _with(made, "different")._replace(findings=(found,), text=old.text)
+
+
+def _with(case: Case, outcome: str, note: Note | None = None) -> Case:
+    return case._replace(parts={"outcome": outcome, **case.parts}, note=note)
+
+
+def _line(case: Case) -> str:
+    return f"{case.name}, unchanged" if case.parts["outcome"] == "unchanged" else case.name
+
+
+def _finding(rule: str, path: str, sentence: str, old: str = "", new: str = "") -> Finding:
+    return Finding(rule, Severity.ERROR, path, sentence, _MEND, old, new)
+
+
+def _write(folder: Path, before: History, after: History) -> None:
+    """Add to the folder what it lacks: what was recorded of the others stays."""
+    new = after.versions[len(before.versions) :]
+    if new:
+        made = History(after.versions, before.entries + after.entries[len(before.versions) :])
+        write(folder, {file_of(each.number): each.text for each in new} | {RECORD: recorded(made)}, hint="'DIR'")
