@@ -11,6 +11,8 @@ import tradepipe
 from tests.markdown import Document
 from tests.messages import messages
 from tradepipe import errors
+from tradepipe.cli.options import TOPIC
+from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.contract.history import current
 from tradepipe.postgres.revision import head
 
@@ -100,7 +102,8 @@ def test_the_troubleshooting_tells_of_every_error():
 
 def test_the_drawing_shows_what_there_is():
     """Its words, where they are names, are names of tables, commands and folders."""
-    words = set(re.findall(r'class="code"[^>]*>([^<]+)<', (ROOT / "docs" / "architecture.svg").read_text()))
+    words = set(re.findall(r'class="code\b[^>]*>([^<]+)<', (ROOT / "docs" / "architecture.svg").read_text()))
 
+    assert {TOPIC, CLEAN, DEAD_LETTERS} <= words
     assert {"trades", "trade_refusals", "sink_offsets", "current_trades"} <= words
     assert all((ROOT / word).is_dir() for word in words if "/" in word)
