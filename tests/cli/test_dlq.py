@@ -7,11 +7,13 @@ import signal
 
 import pytest
 
+from tests.cli.at_a_terminal import at_a_terminal
 from tests.cli.doors import ask, door, running
 from tests.cli.test_wrong import NOWHERE
 from tests.eventually import eventually
 from tests.postgres.batches import trade
 from tradepipe import SchemaRegistry, TradeSerializer
+from tradepipe.cli.masking import masked
 from tradepipe.contract.record import Record
 from tradepipe.contract.refusal import Refusal, Violation
 from tradepipe.postgres import refusals
@@ -75,7 +77,7 @@ def test_the_newest_are_shown_and_the_number_of_all(ready, keep):
 
     assert 4 == len(done.out.splitlines())
     assert "trades[3]@29" in done.out.splitlines()[2]
-    assert "30 open dead letters in the table trade_refusals, all by --limit 30" == done.out.splitlines()[-1]
+    assert "30 open dead letters in the table trade_refusals, newest 2 shown (--limit)" == done.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,7 @@ def test_the_newest_are_shown_and_the_number_of_all(ready, keep):
         ("--code STRICT --code OTHER", [0, 1, 2, 3]),
         ("--code OTHER", []),
         ("--since 1h", [0, 1, 2, 3]),
+        ("--since 9999999999d", [0, 1, 2, 3]),
         ("--until 1h", []),
         ("--since 2001-01-01 --until 2900-01-01T00:00:00Z", [0, 1, 2, 3]),
         ("--source trades", [0, 1, 2, 3]),
@@ -112,6 +115,38 @@ def test_nothing_to_list_says_so(ready):
     assert (0, "", "0 dead letters of the table trade_refusals written\n") == dlq("export", env=ready)
 
 
+def test_where_only_some_were_asked_for_it_says_so(ready, keep):
+    keep(trade("T1"), trade("T2"))
+
+    assert "1 such open dead letter in the table" in dlq("ls", "--trade-id", "T1", env=ready).out
+    assert "no such open dead letters in the table" in dlq("ls", "--trade-id", "T3", env=ready).out
+    assert "no such open dead letters and 0 replayed in" in dlq("stats", "--code", "OTHER", env=ready).out
+
+
+def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
+    """By commands that name the same place, without what is secret in it."""
+    keep(trade("T1"))
+    typed = ["--database", ready["DATABASE_URL"], "--from", "table"]
+
+    listed = at_a_terminal("dlq", "ls", *typed, env=ready)
+    shown = at_a_terminal("dlq", "show", "trades[3]@0", *typed, env=ready)
+
+    place = f"--database {masked(ready['DATABASE_URL'])} --from table"
+    assert f"See why: python -m tradepipe.dlq show 'trades[3]@0' {place}" in listed.lines
+    assert f"  python -m tradepipe.dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
+
+
+def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
+    seen = at_a_terminal("dlq", "ls", "--trade-id", "T1", env=ready)
+
+    assert [
+        "no such open dead letters in the table trade_refusals",
+        "Brought back already? Add --all",
+        "Refused elsewhere? Add --dead-letters TOPIC",
+        "Not read yet? python -m tradepipe.sink offsets show",
+    ] == seen.lines
+
+
 def test_without_a_registry_the_key_stands_for_the_trade(ready, keep):
     keep(trade("T7"))
 
@@ -127,6 +162,8 @@ def test_while_the_registry_is_away_it_does_the_same_and_says_why(ready, keep):
 
     assert (0, 1) == (done.code, done.err.count("records are not decoded"))
     assert done.out.splitlines()[1].endswith("STRICT      1  T7")
+    shown = dlq("show", "trades[3]@0", env={**ready, "SCHEMA_REGISTRY_URL": f"http://{NOWHERE}"})
+    assert f"not decoded: the registry at http://{NOWHERE} is away" in shown.out
 
 
 def test_one_is_shown_with_its_reasons_and_fields(ready, keep):
@@ -157,6 +194,18 @@ def test_without_a_registry_nothing_is_decoded_and_it_says_so(ready, keep):
 
     assert "not decoded: no registry was named: give --registry" in done.out
     assert "00000000  00 00 00 00" in done.out
+
+
+def test_a_schema_that_nobody_knows_is_told_once_and_not_asked_for_again(ready, keep):
+    keep(
+        b"\x00\x7f\xff\xff\xff\x02",
+        violation=Violation("UNKNOWN_SCHEMA", "the registry does not know schema id 2147483647"),
+    )
+
+    done = dlq("show", "trades[3]@0", env=ready)
+
+    assert "6 bytes, not decoded" == done.out.splitlines()[-2].partition("value")[2].strip()
+    assert 1 == done.out.count("the registry does not know")
 
 
 def test_one_that_is_not_there_is_told(ready, keep):
@@ -269,6 +318,9 @@ def test_an_export_overwrites_only_when_told(ready, keep, tmp_path):
         ("ls --since yesterday", "an age such as 2h"),
         ("ls --offsets 9-x", "offsets such as 5-9"),
         ("ls --limit 0", "'--limit'"),
+        ("ls --limit 99999999999999999999", "'--limit'"),
+        ("ls --offsets 9-5", "9-5 ends before it begins"),
+        ("ls --since 1h --until 2h", "2h is not after --since 1h"),
         ("ls --dead-letters trades.dlq", "KAFKA_BOOTSTRAP_SERVERS"),
         ("show", "Missing argument 'COORDINATES'"),
         ("show trades", "TOPIC[PARTITION]@OFFSET"),

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.cli.doors import door, running
+from tests.cli.test_wrong import NOWHERE
 from tests.eventually import eventually
 from tests.pipeline.deadletters import Post
 from tradepipe.contract.kept import Selection
@@ -73,7 +74,15 @@ def test_a_topic_that_is_not_there_is_told(post, env):
         done = dlq(command, "--dead-letters", "missing", env=env)
 
         assert 78 == done.code
-        assert "there is no topic missing" in done.err
+        assert "there is no topic missing to look for dead letters in: check --dead-letters" in done.err
+
+
+def test_kafka_that_is_away_is_told_in_the_same_words_by_all(post, env):
+    nowhere = {**env, "KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
+    told = {dlq(command, "--deadline", "1", env=nowhere).err.splitlines()[-1] for command in ("ls", "replay")}
+
+    assert 1 == len(told)
+    assert told.pop().startswith("Error: ")
 
 
 def test_what_is_selected_goes_back_and_the_rest_stays(post, env):

@@ -1,7 +1,9 @@
 """`tradepipe dlq`: refused records found, read, counted, put back, and taken along."""
 
 import re
+import shlex
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 import typer
@@ -12,7 +14,7 @@ from tradepipe.cli.dlq_options import All, Asked, Limit, asked
 from tradepipe.cli.dlq_places import place_of
 from tradepipe.cli.dlq_reading import NoSuchLetter, Reading, plain
 from tradepipe.cli.dlq_replay import replay
-from tradepipe.cli.dlq_report import counted, in_full, listed, summed
+from tradepipe.cli.dlq_report import counted, in_full, listed, summed, ways_back
 from tradepipe.contract.kept import Selection
 
 app = command_line("Dead letters: find records that were refused, see why, and put them back.")
@@ -49,12 +51,16 @@ def ls(*, asked: Asked, limit: Limit = LIMIT, every: All = False) -> None:
     found = place.newest(asked.selection._replace(replayed=every), limit)
     if found.kept:
         typer.echo(listed(found.kept, reading))
-    typer.echo(summed(len(found.kept), found.total, place.name, replayed=every))
+    typer.echo(summed(len(found.kept), found.total, place.name, replayed=every, narrowed=asked.is_narrowed))
     _note(found.notes)
-    if found.kept and sys.stdout.isatty():
-        last = plain(found.kept[-1].record.coordinates)
-        typer.echo(f"See why: {DOOR} show '{last}'", err=True)
-        typer.echo("Bring these back: replay in the place of ls, and --dry-run first", err=True)
+    if found.kept:
+        last = shlex.quote(plain(found.kept[-1].record.coordinates))
+        _suggest(
+            f"See why: {DOOR} show {last}{asked.typed}",
+            "Bring these back: replay in the place of ls, and --dry-run first",
+        )
+    elif asked.is_narrowed:
+        _suggest(*_elsewhere(asked, every=every))
 
 
 @app.command()
@@ -75,6 +81,7 @@ def show(coordinates: Coordinates, *, asked: Asked) -> None:
         )
     typer.echo("\n\n".join(in_full(kept, reading(kept.record)) for kept in found.kept))
     _note(found.notes)
+    _suggest(*ways_back(found.kept[-1], DOOR, asked.typed))
 
 
 @app.command()
@@ -86,7 +93,8 @@ def stats(*, asked: Asked, by: By = "code") -> None:
     A record with several codes counts for each of them.
     """
     place = place_of(asked, Reading(asked.registry, asked.subject))
-    typer.echo(f"{counted(place.each(asked.selection._replace(replayed=True)), by)} in {place.name}")
+    meant = place.each(asked.selection._replace(replayed=True))
+    typer.echo(counted(meant, by, place.name, narrowed=asked.is_narrowed))
 
 
 app.command()(replay)
@@ -100,6 +108,22 @@ def _place(coordinates: str) -> tuple[str, int, int]:
             param_hint="'COORDINATES'",
         )
     return found["topic"], int(found["partition"]), int(found["offset"])
+
+
+def _suggest(*lines: str) -> None:
+    """Say what to do next, to a person."""
+    if sys.stdout.isatty():
+        for line in lines:
+            typer.echo(line, err=True)
+
+
+def _elsewhere(asked: Asked, *, every: bool) -> Iterator[str]:
+    """Where else it may be that somebody looks for."""
+    if not every:
+        yield "Brought back already? Add --all"
+    other = "--database URL" if asked.topic is not None else "--dead-letters TOPIC"
+    yield f"Refused elsewhere? Add {other}"
+    yield "Not read yet? python -m tradepipe.sink offsets show"
 
 
 def _note(notes: object) -> None:

@@ -1,22 +1,23 @@
 """The options by which dead letters are found: where they are kept, and which of them are meant."""
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
 from tradepipe.cli import options
+from tradepipe.cli.dlq_selection import selection
 from tradepipe.cli.logs import configure
-from tradepipe.cli.offsets import moment
-from tradepipe.cli.options import DEAD_LETTERS, FILTERS
-from tradepipe.cli.soundness import milliseconds
+from tradepipe.cli.options import DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
+from tradepipe.cli.retyped import is_typed, retyped
 from tradepipe.contract.kept import Selection
 
 Place = Literal["table", "topic"]
+
+MOST: Final = 2**31 - 1
+"""Refused records that a command can be asked for."""
 
 Codes = Annotated[
     list[str] | None,
@@ -85,7 +86,7 @@ TradeId = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, metavar="N", help="At most so many.", rich_help_panel=FILTERS),
+    typer.Option("--limit", min=1, max=MOST, metavar="N", help="At most so many.", rich_help_panel=FILTERS),
 ]
 All = Annotated[bool, typer.Option("--all", help="Also those that were replayed already.", rich_help_panel=FILTERS)]
 From = Annotated[
@@ -143,7 +144,6 @@ _PLACING: Final[Mapping[str, tuple[Any, Any]]] = {
     "log_level": (options.LogLevel, None),
     "verbose": (options.Debug, False),
 }
-_is_range = re.compile(r"(?P<first>\d{1,18})(?P<to>-(?P<last>\d{1,18})?)?", re.ASCII).fullmatch
 
 
 class Asked(NamedTuple):
@@ -151,7 +151,8 @@ class Asked(NamedTuple):
     What a command was asked for.
 
     `database` is None where the dead letters of a topic are meant, `topic` is
-    None where those of the table are.
+    None where those of the table are. `typed` says the same place to a next
+    command, as far as variables do not.
     """
 
     selection: Selection
@@ -161,6 +162,12 @@ class Asked(NamedTuple):
     registry: str | None
     subject: str
     deadline: float
+    typed: str
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether only some are meant."""
+        return self.selection != Selection(replayed=self.selection.replayed)
 
 
 def asked(*, filters: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -204,7 +211,10 @@ def _asked(context: typer.Context, found: Mapping[str, Any]) -> Asked:
             raise options.missing("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
         database = None
     kafka = options.kafka_config(found["bootstrap_servers"], found["properties"]) if topic else {}
-    return Asked(_selection(found), database, topic, kafka, found["registry"], found["subject"], found["deadline"])
+    typed = retyped(context, (DEAD_LETTERS, KAFKA, REGISTRY))
+    return Asked(
+        selection(found), database, topic, kafka, found["registry"], found["subject"], found["deadline"], typed
+    )
 
 
 def _place(context: typer.Context, database: str | None, topic: str | None) -> Place:
@@ -212,7 +222,7 @@ def _place(context: typer.Context, database: str | None, topic: str | None) -> P
     given = {"table": ("database", database), "topic": ("dead_letters", topic)}
     there = [place for place, (_, value) in given.items() if value is not None]
     if len(there) > 1:
-        there = [place for place in there if _is_typed(context, given[place][0])]
+        there = [place for place in there if is_typed(context, given[place][0])]
     match there:
         case ["table"]:
             return "table"
@@ -227,43 +237,3 @@ def _place(context: typer.Context, database: str | None, topic: str | None) -> P
         "DATABASE_URL (or --database) and TRADEPIPE_DEAD_LETTERS (or --dead-letters) are both given: "
         "say --from table or --from topic"
     )
-
-
-def _is_typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _selection(found: Mapping[str, Any]) -> Selection:
-    first, last = _range(found.get("offsets"))
-    return Selection(
-        codes=tuple(found.get("codes") or ()),
-        since=_time(found.get("since"), "--since"),
-        until=_time(found.get("until"), "--until"),
-        topics=tuple(found.get("sources") or ()),
-        partitions=tuple(found.get("partitions") or ()),
-        first=first,
-        last=last,
-        trade_id=found.get("trade_id"),
-    )
-
-
-def _time(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    if (age := milliseconds(text)) is not None and age >= 0:
-        return datetime.now(UTC) - timedelta(milliseconds=age)
-    if (time := moment(text)) is None:
-        raise typer.BadParameter(
-            f"it is a time such as 2025-06-01T08:00:00Z, or an age such as 2h, not {text!r}", param_hint=repr(option)
-        )
-    return time
-
-
-def _range(text: str | None) -> tuple[int | None, int | None]:
-    if text is None:
-        return None, None
-    if (found := _is_range(text)) is None:
-        raise typer.BadParameter(f"it is offsets such as 5-9, 5-, or 5, not {text!r}", param_hint="'--offsets'")
-    first = int(found["first"])
-    return first, (int(found["last"]) if found["last"] else None) if found["to"] else first

@@ -9,9 +9,10 @@ from tradepipe.cli.dlq_options import Asked
 from tradepipe.cli.dlq_reading import Reading
 from tradepipe.cli.patience import Patience
 from tradepipe.contract.kept import Identity, Kept, Selection
+from tradepipe.errors import TopicUnusable
 from tradepipe.kafka.letters import letters, markers
 from tradepipe.kafka.reader import Reader
-from tradepipe.kafka.topics import Topics
+from tradepipe.kafka.topics import Topic, Topics
 from tradepipe.postgres import refusals
 
 PAGE: Final = 1_000
@@ -54,6 +55,22 @@ def means(selection: Selection, reading: Reading) -> Callable[[Kept], bool]:
     """Whether one that a selection takes is meant: a trade's id may stand in the value of another trade."""
     trade_id = selection.trade_id
     return (lambda kept: True) if trade_id is None else (lambda kept: reading.is_of(kept, trade_id))
+
+
+def dead_letter_topic(admin: Topics, name: str) -> Topic:
+    """
+    A dead-letter topic, as its brokers describe it.
+
+    Raises:
+        TopicUnusable: there is none of this name.
+    """
+    try:
+        return admin.describe(name)
+    except TopicUnusable as error:
+        raise TopicUnusable(
+            f"there is no topic {name} to look for dead letters in: check --dead-letters and --bootstrap-servers; a "
+            f"validator's is made by python -m tradepipe.topics create --topic {name} --like SOURCE"
+        ) from error
 
 
 class _Table:
@@ -107,7 +124,7 @@ class _Topic:
     def each(self, selection: Selection) -> Iterator[Kept]:
         patience = Patience(self._deadline)
         admin = Topics(self._kafka, request_timeout=patience.one_call)
-        described = patience(lambda: admin.describe(self._topic))
+        described = patience(lambda: dead_letter_topic(admin, self._topic))
         extents = patience(lambda: admin.extents(self._topic, described.partitions))
         is_meant = means(selection, self._reading)
         with Reader(self._kafka, topic=self._topic, wait=OPEN_TRANSACTION) as reader:

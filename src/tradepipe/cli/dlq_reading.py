@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from tradepipe.cli.shared import registry_at
 from tradepipe.contract.kept import Kept
 from tradepipe.contract.record import Record
+from tradepipe.contract.refusal import Code
 from tradepipe.contract.trade import Trade
 from tradepipe.errors import RegistryAway, SchemaPending, TradepipeError, UndecodableRecord, UnsupportedSchema
 from tradepipe.wire.serde import TradeDeserializer
@@ -55,11 +56,14 @@ class Reading:
             schema_id, trade = self._decode(record.value)
         except UndecodableRecord as error:
             return Decoded(None, error.schema_id, str(error))
-        except (SchemaPending, UnsupportedSchema) as error:
+        except SchemaPending as error:  # a sink asks again; whoever looks need not
+            problem = f"the registry does not know schema id {error.schema_id}"
+            return Decoded(None, error.schema_id, f"{Code.UNKNOWN_SCHEMA}: {problem}")
+        except UnsupportedSchema as error:
             return Decoded(None, None, str(error))
         except RegistryAway as error:
             logger.warning("records are not decoded: %s", error)
-            self._decode, self._missing = None, f"the registry is away: {error}"
+            self._decode, self._missing = None, str(error)
             return Decoded(None, None, self._missing)
         return Decoded(trade, schema_id)
 

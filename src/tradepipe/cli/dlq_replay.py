@@ -10,7 +10,7 @@ import typer
 
 from tradepipe.cli import options
 from tradepipe.cli.dlq_options import Asked, Limit, asked
-from tradepipe.cli.dlq_places import means
+from tradepipe.cli.dlq_places import dead_letter_topic, means
 from tradepipe.cli.dlq_reading import Reading, plain
 from tradepipe.cli.exits import ExitCode
 from tradepipe.cli.patience import Patience
@@ -21,6 +21,7 @@ from tradepipe.cli.stopping import Stopping
 from tradepipe.contract.kept import Kept
 from tradepipe.contract.refusal import Refusal
 from tradepipe.errors import TradepipeError
+from tradepipe.kafka.topics import Topics
 from tradepipe.pipeline.judge import Judge, RecordKey, Rule
 from tradepipe.pipeline.replay_table import Step as TableStep
 from tradepipe.pipeline.replay_table import TableReplay
@@ -140,7 +141,8 @@ def replay(
     tally = Tally(max_replays, dry_run=dry_run)
     with ExitStack() as opened, Stopping(stopped.set, "stopping: the transaction in hand is finished first"):
         if asked.topic is not None:
-            step = _from_topic(asked, tally, opened, max_replays=max_replays, limit=limit, keep=not dry_run)
+            patience = Patience(asked.deadline, stopped=stopped)
+            step = _from_topic(asked, tally, opened, patience, max_replays=max_replays, limit=limit, keep=not dry_run)
         else:
             judge = _judge(asked, opened, unknown_fields, named_rules(rules), record_key)
             step = _from_table(asked, tally, opened, judge, max_replays=max_replays, limit=limit, keep=not dry_run)
@@ -158,8 +160,10 @@ def replay(
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _from_topic(asked: Asked, tally: Tally, opened: ExitStack, **chosen: Any) -> Callable[[], bool]:
+def _from_topic(asked: Asked, tally: Tally, opened: ExitStack, patience: Patience, **chosen: Any) -> Callable[[], bool]:
     """What does the next transaction, and tells whether there was one."""
+    admin = Topics(asked.kafka, request_timeout=patience.one_call)
+    patience(lambda: dead_letter_topic(admin, asked.topic or ""))
     selection, reading = asked.selection, Reading(asked.registry, asked.subject)
     replaying = TopicReplay(
         asked.kafka, asked.topic or "", selection, means=means(selection, reading), wait=asked.deadline, **chosen

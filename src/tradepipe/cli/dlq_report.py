@@ -1,5 +1,6 @@
 """Dead letters on a screen: a line each, one in full, how many of what."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ def in_full(kept: Kept, decoded: Decoded) -> str:
     return "\n".join([*lines, *_value(kept, decoded)])
 
 
-def counted(kept: Iterable[Kept], by: str) -> str:
+def counted(kept: Iterable[Kept], by: str, place: str, *, narrowed: bool) -> str:
     """How many of what, with bars; each of a record's codes counts."""
     numbers: Counter[str] = Counter()
     replayed: Counter[str] = Counter()
@@ -54,13 +55,24 @@ def counted(kept: Iterable[Kept], by: str) -> str:
     most = max(numbers.values(), default=0)
     rows = [(name, f"{numbers[name]:,}", f"{replayed[name]:,}", _bar(numbers[name], most)) for name in names]
     table = [columns((by, "open", "replayed", ""), rows, left={0, 3})] if rows else []
-    return "\n".join([*table, f"{_many(total[False], 'open ')} and {total[True]:,} replayed"])
+    what = _many(total[False], "such open " if narrowed else "open ")
+    return "\n".join([*table, f"{what} and {total[True]:,} replayed in {place}"])
 
 
-def summed(shown_: int, total: int, place: str, *, replayed: bool) -> str:
-    """The line below a list."""
-    what = f"{_many(total, '' if replayed else 'open ')} in {place}"
-    return what if shown_ == total else f"{what}, all by --limit {total}"
+def summed(shown_: int, total: int, place: str, *, replayed: bool, narrowed: bool) -> str:
+    """The line below a list; `narrowed` if not all that are there were asked for."""
+    kind = ("such " if narrowed else "") + ("" if replayed else "open ")
+    what = f"{_many(total, kind)} in {place}"
+    return what if shown_ == total else f"{what}, newest {shown_:,} shown (--limit)"
+
+
+def ways_back(kept: Kept, door: str, typed: str) -> Iterator[str]:
+    """How an open one is brought back."""
+    if kept.replayed_at is None and not kept.is_foreign:
+        topic, partition, offset = kept.record[:3]
+        source = shlex.quote(plain(topic))
+        yield "Bring it back when the reason is gone, first with --dry-run:"
+        yield f"  {door} replay --source {source} --partition {partition} --offsets {offset}{typed}"
 
 
 def _row(kept: Kept, reading: Reading, *, states: bool) -> tuple[str, ...]:
