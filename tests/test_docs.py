@@ -60,6 +60,7 @@ PAGES = [Document(path) for path in sorted((ROOT / "docs").glob("*.md"))]
 RUN = {
     # By tests/test_readme.py.
     "command-line.md": {"sh"},
+    "library.md": {"python"},
     # By tests/interop.
     "interop.md": {"python", "properties", "java"},
     # By tests/test_operating.py.

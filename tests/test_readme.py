@@ -1,4 +1,4 @@
-"""What README and the page of the command line say is: output is the demo's, code runs, tests exist."""
+"""What README says is, and the pages it begins with: output is the demo's, code runs, tests exist."""
 
 import os
 import re
@@ -16,6 +16,7 @@ from tradepipe.wire.registration import register
 DOCUMENT = Document(Path("README.md"))
 README = DOCUMENT.text
 COMMAND_LINE = Document(Path("docs/command-line.md"))
+LIBRARY = Document(Path("docs/library.md"))
 
 
 def without_chance(text: str) -> tuple[list[str], dict[str, str]]:
@@ -64,10 +65,10 @@ def test_the_python_examples_run(parts, here, database, capsys):
     with SchemaRegistry(parts.registry_url) as registry:
         register(registry, "trades-value")
 
-    for example in DOCUMENT.blocks("python", "tradepipe"):
-        exec(compile(here(example), "README.md", "exec"), {})
+    for example in LIBRARY.blocks("python") + DOCUMENT.blocks("python"):
+        exec(compile(here(example), "an example", "exec"), {})
 
-    assert "stored=1," in capsys.readouterr().out
+    assert "stored=2," in capsys.readouterr().out, "README's sink stores what each of the two has sent"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`python -m tradepipe.sink`."""
 
+import json
 import re
 import signal
 
@@ -47,6 +48,15 @@ def test_the_summary_counts_refusals_by_code(ready):
 
     assert 0 == done.code, done.err
     assert re.match("91 stored, 0 replayed, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
+
+
+def test_all_it_says_is_json_if_asked_for(filled):
+    done = door("sink", "--until-end", "--metrics-port", "0", "--log-format", "json", env=filled)
+
+    told = [json.loads(line)["message"] for line in done.err.splitlines()]
+    assert 0 == done.code, done.err
+    assert told[0].startswith("metrics at http://127.0.0.1:")
+    assert "72 stored, 18 replayed, 0 refused" == told[-1]
 
 
 def test_it_begins_where_it_is_told(filled):
