@@ -24,11 +24,15 @@ class Contact:
     def __init__(self) -> None:
         self.made = False
         """Whether a broker has answered."""
+        self.obstacle = ""
+        """Why none did, as the client told it last, with the broker's address."""
         self._refused: KafkaError | None = None
         self._distrusted: KafkaError | None = None
 
     def note(self, error: KafkaError) -> None:
         """Take account of an error that librdkafka reports."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which says of none why
+            self.obstacle = error.str()
         if error.code() == KafkaError._AUTHENTICATION:
             self._refused = error
         elif error.code() != KafkaError._ALL_BROKERS_DOWN:

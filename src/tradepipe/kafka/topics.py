@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from tradepipe.errors import Misconfigured, TopicUnusable
+from tradepipe.errors import BrokerAway, Misconfigured, TopicUnusable
 from tradepipe.kafka.client import Config, admin_config
 from tradepipe.kafka.contact import Contact
 from tradepipe.kafka.failures import error_of, failure
@@ -226,7 +226,14 @@ class Topics:
         client.poll(0)
         if refusal := self._contact.refusal(at_last=True):
             raise refusal
+        if isinstance(error, KafkaException) and error_of(error).code() == KafkaError._TIMED_OUT:
+            self._require_contact(error)
         return asked.result()
+
+    def _require_contact(self, error: KafkaException) -> None:
+        """Tell why no broker ever answered: that a request timed out tells nobody what to do."""
+        if self._contact.obstacle and not self._contact.made:
+            raise BrokerAway(f"no broker answers: {self._contact.obstacle}") from error
 
     def _admin(self) -> AdminClient:
         if self._client is None:
