@@ -77,6 +77,15 @@ def test_help_is_readable_on_80_columns(name, monkeypatch):
     assert [] == [line for line in text.splitlines() if len(line) > 80]
 
 
+@pytest.mark.parametrize("name", [name for name, command in ALL.items() if hasattr(command, "commands")])
+def test_no_command_is_told_of_by_half_a_sentence(name):
+    context = typer.Context(ALL[name], info_name=f"tradepipe {name}".strip(), terminal_width=80)
+    listed = ALL[name].get_help(context).partition("\nCommands:\n")[2].partition("\nExamples:")[0]
+
+    assert listed
+    assert "..." not in listed
+
+
 def test_help_goes_by_headings_and_ends_with_examples(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     done = tradepipe("produce", "--help")

@@ -16,6 +16,9 @@ from tradepipe.cli.secrets import FILE, variable
 _HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
 """None is for a command's own options."""
 
+LONGEST_SENTENCE: Final = 1_000
+"""Characters that no sentence about a command has."""
+
 _FILES: Final = (
     f"Any variable may be given as its name with {FILE}, which names a file that holds the value: "
     f"DATABASE_URL{FILE}=/run/secrets/url."
@@ -94,6 +97,14 @@ class Command(_OurForm, TyperCommand):
 class Group(_OurForm, TyperGroup):
     """A command with commands of its own."""
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Each with its first sentence, whole: click's own form cuts it off."""
+        width = max(map(len, self.commands)) + 4
+        formatter.write("\nCommands:\n")
+        for name, command in self.commands.items():
+            about = command.get_short_help_str(limit=LONGEST_SENTENCE)
+            formatter.write(_beside(f"  {name}", about, formatter.width, width))
+
 
 def _from_files(params: list[Any]) -> dict[str, Any]:
     """What variables with `_FILE` give, as typer takes the values of variables; refuses a variable given twice."""
@@ -112,6 +123,12 @@ def _rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[tuple[st
     if heading == REGISTRY and any(param.name == "registry_user" for param in params):
         for name, meaning in REGISTRY_SECRETS.items():
             yield name, f"{meaning[0].upper()}{meaning[1:]}; by the environment only."
+
+
+def _beside(name: str, text: str, width: int, column: int) -> str:
+    """A paragraph in a column behind a name."""
+    lines = fill(text, width, initial_indent=" " * column, subsequent_indent=" " * column, break_on_hyphens=False)
+    return f"{name.ljust(column)}{lines[column:]}\n"
 
 
 def _indented(text: str, width: int) -> str:
