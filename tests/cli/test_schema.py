@@ -194,8 +194,11 @@ def test_a_candidate_that_is_no_schema_is_found(run, file):
         (("check", "--history", "missing"), "missing is no folder"),
         (("check", "--level", "SOME"), "FULL_TRANSITIVE"),
         (("check", "--format", "xml"), "'junit'"),
-        (("diff", "1", "9"), "there is no version 9"),
-        (("diff", "1"), "Missing argument"),
+        (("check", "--history", "."), "holds no version: there is no v001.avsc"),
+        (("validate", "--history", "."), "holds no version: there is no v001.avsc"),
+        (("diff", "1", "9"), "'NEW': there is no version 9"),
+        (("diff", "1", "missing.avsc"), "'NEW': missing.avsc cannot be read"),
+        (("diff", "1"), "Missing argument 'NEW'"),
         (("freeze",), "Missing argument"),
         (("freeze", "trade/v002.avsc"), "trade/v002.avsc is version 2 already"),
         (("validate", "trade"), "cannot be read: Is a directory"),
@@ -215,6 +218,32 @@ def test_a_file_of_the_history_that_is_broken_is_named(folder):
 
     assert 1 == done.code
     assert f"Error: {folder}: {RECORD} is not as `schema freeze` writes it" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"versions": [{"number": 1}]}', "(its versions are a list of number, sha256,"),
+        ("[]", "(its versions are a list of number, sha256,"),
+        ("{", "(it is no JSON: Expecting property name"),
+    ],
+)
+def test_what_is_wrong_with_the_record_is_told_in_words(folder, text, told):
+    (folder / RECORD).write_text(text)
+
+    done = door("schema", "check", "--history", str(folder), env={})
+
+    assert 1 == done.code
+    assert told in done.err
+
+
+def test_what_is_no_json_is_told_with_its_line(run, tmp_path):
+    (tmp_path / "trade.avsc").write_text('{\n  "type": "record",\n  "name" "Trade"\n}\n')
+
+    _, out = run("check", "trade.avsc")
+
+    assert out.startswith("error: This is no JSON: Expecting ':' delimiter: line 3 column 10 (char 31).\n")
+    assert "  at trade.avsc:3 [not-a-schema]\n" in out
 
 
 def test_a_frozen_version_that_is_no_schema_is_found_by_each_command(run, folder, file):
@@ -317,6 +346,25 @@ def test_freeze_writes_the_next_version_and_records_it(run, file, folder):
     assert (folder.parent / third).read_text() == made.version(3).text
     assert (datetime.now(UTC).date().isoformat(), "FULL_TRANSITIVE", None) == made.entry(3)[3:]
     assert 0 == run("check")[0]
+
+
+def test_a_program_is_told_what_was_frozen(run, file):
+    third = file(record(ID, AMOUNT, SIDE, VENUE, field("note", default="")))
+
+    planned, done = (json.loads(run("freeze", third, "--format", "json", *dry)[1]) for dry in (["--dry-run"], []))
+
+    assert ("planned", 3, "FULL_TRANSITIVE") == tuple(
+        planned["cases"][-1][key] for key in ("outcome", "version", "level")
+    )
+    assert ("frozen", "trade/v003.avsc") == (done["cases"][-1]["outcome"], done["cases"][-1]["file"])
+
+
+def test_freeze_tells_warnings_too(run, file):
+    code, out = run("freeze", file(record(ID, AMOUNT, SIDE, VENUE, namespace="desk")))
+
+    assert 0 == code
+    assert "[namespace]" in out
+    assert out.endswith("6 warnings\n\nversion 3 is frozen: trade/v003.avsc, level FULL_TRANSITIVE\n")
 
 
 def test_freeze_refuses_what_breaks_and_writes_nothing(run, file, folder):

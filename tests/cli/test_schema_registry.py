@@ -64,6 +64,45 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(env, folder, client
     assert level == client.level(subject)
 
 
+def test_a_program_is_told_what_was_registered(env, folder, client, subject):
+    first = client.register(subject, text(V1))
+
+    planned = schema("register", "--history", folder, "--dry-run", "--format", "json", env=env)
+    done = schema("register", "--history", folder, "--format", "json", env=env)
+
+    outcomes = [[each["outcome"] for each in json.loads(it.out)["cases"]] for it in (planned, done)]
+    assert [["unchanged", "planned", "planned"], ["unchanged", "registered", "registered"]] == outcomes
+    assert (first, "register") == (json.loads(done.out)["cases"][0]["schema_id"], json.loads(done.out)["command"])
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [("junit", "<system-out>{}: version 1 has id"), ("github", "::notice title={} [registered]::{}: version 1 has id")],
+)
+def test_a_ci_server_is_told_what_was_registered(env, folder, subject, form, told):
+    done = schema("register", "--history", folder, "--format", form, env=env)
+
+    assert told.format(subject, subject) in done.out
+
+
+@pytest.mark.parametrize("command", ["register", "drift"])
+def test_a_folder_without_a_version_is_a_usage_error(env, tmp_path, command):
+    done = schema(command, "--history", tmp_path, env=env)
+
+    assert 2 == done.code
+    assert "holds no version: there is no v001.avsc" in " ".join(done.err.split())
+
+
+def test_a_warning_keeps_nothing_from_being_registered_and_is_told(env, tmp_path, subject):
+    renamed = history(record(ID, name="Trade", namespace="a"), record(ID, name="Trade", namespace="b"))
+
+    done = schema("register", "--history", write(tmp_path, renamed), env=env)
+
+    assert 0 == done.code, done.err
+    assert "[namespace]" in done.out
+    assert done.out.endswith(f"{subject}: compatibility level FULL_TRANSITIVE\n")
+
+
 def test_a_released_version_that_was_changed_is_not_registered(env, folder, client, subject):
     (folder / "v001.avsc").write_text(text(record(field("trade_id", "bytes"))))
 

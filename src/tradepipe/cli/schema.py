@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from tradepipe.cli import schema_pull, schema_registry, schema_show
+from tradepipe.cli import schema_changes, schema_pull, schema_registry, schema_show
 from tradepipe.cli.app import command_line
-from tradepipe.cli.schema_changes import report, told
 from tradepipe.cli.schema_checks import is_sound, linted, of_candidate, of_history, unchanged
 from tradepipe.cli.schema_files import (
     Candidate,
@@ -18,15 +17,16 @@ from tradepipe.cli.schema_files import (
     history_in,
     require_own,
     shown,
+    versions_in,
     write,
 )
-from tradepipe.cli.schema_formats import Format, counted, say, tell
+from tradepipe.cli.schema_formats import Format, closed, counted, say, tell
 from tradepipe.cli.schema_options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
-from tradepipe.cli.schema_report import Report
+from tradepipe.cli.schema_report import Case, Note, Report
 from tradepipe.contract.changes import changes
 from tradepipe.contract.compatibility import Level
 from tradepipe.contract.frozen import frozen, level_of, recorded
-from tradepipe.contract.history import RECORD, History, file_of, fingerprint
+from tradepipe.contract.history import RECORD, History, SchemaVersion, file_of, fingerprint
 from tradepipe.contract.shape import shape
 
 app = command_line("The trade schema, its history and the registry.")
@@ -36,7 +36,8 @@ File = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The next version; the frozen ones alone if not given.")
 ]
 Next = Annotated[Path, typer.Argument(metavar="FILE", help="The next version.")]
-Side = Annotated[str, typer.Argument(metavar="VERSION", help="A version's number, or a file.")]
+Old = Annotated[str, typer.Argument(metavar="OLD", help="A version's number, or a file.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="The same of what came after it.")]
 
 
 @app.command()
@@ -48,9 +49,9 @@ def validate(
     strict: Strict = False,
 ) -> None:
     """Check that schemas mean everywhere what they say: that all parsers take them, and ignore no part of them."""
-    candidates = [candidate(file) for file in files or sorted(folder_of(history).glob("v*.avsc"))]
+    candidates = [candidate(file) for file in files or _frozen_files(folder_of(history))]
     cases = tuple(linted(each) for each in candidates)
-    tell(Report("validate", ", ".join(each.file for each in candidates) or "no schema", cases), format_, strict=strict)
+    tell(Report("validate", ", ".join(each.file for each in candidates), cases), format_, strict=strict)
 
 
 @app.command()
@@ -68,22 +69,23 @@ def check(
     It ends with 0 if nothing breaks, and with 1 if something does.
     """
     folder = folder_of(history)
-    past = history_in(folder)
+    past = history_in(folder) if file else versions_in(folder)
     new = candidate(file) if file else None
     tell(_checked(folder, past, new, level), format_, strict=strict)
 
 
 @app.command()
-def diff(old: Side, new: Side, *, history: HistoryFolder = None, format_: ReportFormat = "text") -> None:
+def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFormat = "text") -> None:
     """
     Show what changed between two versions, and what readers make of it.
 
     It judges nothing: whatever changed, it ends with 0.
     """
     folder = folder_of(history)
-    (was, before), (now, after) = (_side(folder, each, format_) for each in (old, new))
+    was, before = _side(folder, old, "'OLD'", format_)
+    now, after = _side(folder, new, "'NEW'", format_)
     found = changes(before.text, after.text)
-    say(report(was, after, found), format_, person=told(was, now, found))
+    say(schema_changes.report(was, after, found), format_, person=schema_changes.told(was, now, found))
 
 
 @app.command()
@@ -111,12 +113,30 @@ def freeze(
     version = made.versions[-1]
     if not dry_run:
         write(folder, {file_of(version.number): version.text, RECORD: recorded(made)})
-    said = "would be frozen" if dry_run else "is frozen"
-    typer.echo(f"version {version.number} {said}: {frozen_file(folder, version.number)}, level {at}")
+    case = _frozen(folder, version, at, "planned" if dry_run else "frozen")
+    say(report._replace(cases=(*report.cases, case)), format_, person=closed(report, case.name))
 
 
 for command in (schema_registry.register, schema_pull.pull, schema_registry.drift, schema_show.show):
     app.command()(command)
+
+
+def _frozen_files(folder: Path) -> list[Path]:
+    """The files of the versions, also where one of them is broken."""
+    files = sorted(folder.glob("v*.avsc"))
+    if not files:
+        raise typer.BadParameter(f"{folder} holds no version: there is no {file_of(1)}", param_hint="'--history'")
+    return files
+
+
+_FROZEN: Final = {"frozen": "is frozen", "planned": "would be frozen"}
+
+
+def _frozen(folder: Path, version: SchemaVersion, level: Level, outcome: str) -> Case:
+    file = frozen_file(folder, version.number)
+    name = f"version {version.number} {_FROZEN[outcome]}: {file}, level {level}"
+    parts = {"outcome": outcome, "version": version.number, "level": level}
+    return Case(name, (), file, version.text, parts, Note(f"{file} [{outcome}]", f"{name.capitalize()}."))
 
 
 def _checked(folder: Path, past: History, new: Candidate | None, level: Level | None) -> Report:
@@ -133,16 +153,16 @@ def _next_level(past: History) -> Level:
     return level_of(past, max(past.numbers, default=0) + 1)
 
 
-def _side(folder: Path, name: str, form: Format) -> tuple[str, Candidate]:
+def _side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, Candidate]:
     """What is to be compared, and what to call it: a version by its number, as 2 or v002, or a file."""
     number = name.removeprefix("v").removesuffix(".avsc")
     if number.isdecimal() and not Path(name).is_file():
         version = history_in(folder).version(int(number))
         if version is None:
-            raise typer.BadParameter(f"there is no version {number} in {folder}", param_hint="'VERSION'")
+            raise typer.BadParameter(f"there is no version {number} in {folder}", param_hint=hint)
         side, name = Candidate(frozen_file(folder, version.number), version.text), f"v{version.number:03}"
     else:
-        side = candidate(Path(name))
+        side = candidate(Path(name), hint=hint)
         name = side.file
     case = linted(side)
     if not is_sound(case):

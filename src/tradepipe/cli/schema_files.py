@@ -48,7 +48,21 @@ def history_in(folder: Path) -> History:
         raise typer.BadParameter(f"{folder} cannot be read: {error.strerror}", param_hint="'--history'") from None
 
 
-def candidate(path: Path) -> Candidate:
+def versions_in(folder: Path) -> History:
+    """
+    The history in a folder that holds one.
+
+    Raises:
+        BadInput, BadParameter: as `history_in`; and there is none.
+    """
+    found = history_in(folder)
+    if not found.numbers:
+        told = f"{folder} holds no version: there is no {file_of(1)}"
+        raise typer.BadParameter(told, param_hint="'--history'")
+    return found
+
+
+def candidate(path: Path, *, hint: str = "'FILE'") -> Candidate:
     """
     The schema in a file.
 
@@ -58,9 +72,9 @@ def candidate(path: Path) -> Candidate:
     try:
         return Candidate(shown(path), path.read_text("utf-8"))
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint="'FILE'") from None
+        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=hint) from None
     except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"{path} is not UTF-8: {error.reason}", param_hint="'FILE'") from None
+        raise typer.BadParameter(f"{path} is not UTF-8: {error.reason}", param_hint=hint) from None
 
 
 def frozen_file(folder: Path, number: int) -> str:

@@ -33,6 +33,11 @@ def say(report: Report, form: Format, *, person: str | None = None) -> None:
         typer.echo(text)
 
 
+def closed(report: Report, line: str) -> str:
+    """For a person: what was found, if anything was, and how it ended."""
+    return f"{formatted(report, 'text')}\n\n{line}" if any(report.all()) else line
+
+
 def formatted(report: Report, form: Format) -> str:
     """The report in one of the formats."""
     return _FORMATS[form](report)

@@ -1,6 +1,6 @@
 """The commands of `tradepipe schema` that ask a registry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import typer
 
@@ -8,13 +8,13 @@ from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
 from tradepipe.cli.patience import Patience
 from tradepipe.cli.schema_checks import of_versions, unchanged
-from tradepipe.cli.schema_files import folder_of, history_in, shown
-from tradepipe.cli.schema_formats import Format, counted, tell
+from tradepipe.cli.schema_files import folder_of, shown, versions_in
+from tradepipe.cli.schema_formats import Format, counted, say, tell
 from tradepipe.cli.schema_options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
-from tradepipe.cli.schema_report import Case, Report
+from tradepipe.cli.schema_report import Case, Note, Report
 from tradepipe.cli.shared import registry_at
 from tradepipe.wire.drift import drift as compare
-from tradepipe.wire.registration import Plan, Registration, carry_out, plan
+from tradepipe.wire.registration import Plan, Planned, Registration, carry_out, plan
 
 
 def register(
@@ -38,7 +38,7 @@ def register(
     """
     configure("debug" if verbose else log_level)
     folder = folder_of(history)
-    past = history_in(folder)
+    past = versions_in(folder)
     cases = (*unchanged(folder, past), *of_versions(folder, past.versions))
     _require_fine(Report("register", shown(folder), cases), format_)
     at = str(level or past.level)
@@ -46,12 +46,16 @@ def register(
     with registry_at(registry, timeout=patience.one_call) as client:
         names = (subject, *(also or ()))
         plans = [patience(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
-        _require_fine(_judged(plans), format_)
+        judged = _judged(plans)
+        _require_fine(judged, format_)
+        if format_ == "text" and any(judged.all()):
+            say(judged, format_)
+        done: list[Case] = []
         for each in plans:
-            if dry_run:
-                _tell_plan(each)
-            else:
-                _tell(patience(lambda each=each: carry_out(client, each)))  # type: ignore[misc]
+            now = _planned(each) if dry_run else _registered(each, patience(lambda each=each: carry_out(client, each)))  # type: ignore[misc]
+            done += _told(now, format_)
+    if format_ != "text":
+        say(judged._replace(cases=tuple(done)), format_)
 
 
 def drift(
@@ -72,7 +76,7 @@ def drift(
     It ends with 0 if they agree, and with 1 if they do not.
     """
     configure("debug" if verbose else log_level)
-    past = history_in(folder_of(history))
+    past = versions_in(folder_of(history))
     at = str(level or past.level)
     patience = Patience(deadline)
     names = (subject, *(also or ()))
@@ -103,17 +107,41 @@ def _require_fine(report: Report, form: Format) -> None:
         tell(report, form)
 
 
-def _tell(done: Registration) -> None:
-    for outcome in done.outcomes:
-        what = "new" if outcome.new else "already there"
-        typer.echo(f"{done.subject}: version {outcome.version} has id {outcome.schema_id}, {what}")
-    typer.echo(f"{done.subject}: compatibility level {done.level}")
+def _told(done: Iterable[Case], form: Format) -> list[Case]:
+    """The cases; a person is told each subject's at once, for the next one's registry may be away."""
+    cases = list(done)
+    if form == "text":
+        typer.echo("\n".join(each.note.sentence for each in cases if each.note))
+    return cases
 
 
-def _tell_plan(plan: Plan) -> None:
+def _registered(plan: Plan, done: Registration) -> Iterator[Case]:
+    for each, outcome in zip(plan.versions, done.outcomes, strict=True):
+        what, told = ("registered", "new") if outcome.new else ("unchanged", "already there")
+        yield _version(plan, each, outcome.schema_id, what, f"has id {outcome.schema_id}, {told}")
+    yield _level(plan, "unchanged" if plan.level_now == plan.level else "registered", done.level)
+
+
+def _planned(plan: Plan) -> Iterator[Case]:
     for each in plan.versions:
-        what = f"has id {each.schema_id} already" if each.schema_id is not None else "would be registered"
-        typer.echo(f"{plan.subject}: version {each.version.number} {what}")
-    now = "none of its own" if plan.level_now is None else plan.level_now
-    change = f"{now}, would be {plan.level}" if plan.level_now != plan.level else f"{now} already"
-    typer.echo(f"{plan.subject}: compatibility level {change}")
+        if each.schema_id is None:
+            yield _version(plan, each, None, "planned", "would be registered")
+        else:
+            yield _version(plan, each, each.schema_id, "unchanged", f"has id {each.schema_id} already")
+    if plan.level_now == plan.level:
+        yield _level(plan, "unchanged", f"{plan.level} already")
+    else:
+        yield _level(plan, "planned", f"{plan.level_now or 'none of its own'}, would be {plan.level}")
+
+
+def _version(plan: Plan, planned: Planned, schema_id: int | None, outcome: str, told: str) -> Case:
+    number = planned.version.number
+    parts = {"outcome": outcome, "subject": plan.subject, "version": number, "schema_id": schema_id}
+    note = Note(f"{plan.subject} [{outcome}]", f"{plan.subject}: version {number} {told}")
+    return Case(f"v{number:03} under {plan.subject}", planned.findings, "", "", parts, note)
+
+
+def _level(plan: Plan, outcome: str, told: str) -> Case:
+    parts = {"outcome": outcome, "subject": plan.subject, "level": plan.level}
+    note = Note(f"{plan.subject} [{outcome}]", f"{plan.subject}: compatibility level {told}")
+    return Case(f"the level of {plan.subject}", (), "", "", parts, note)

@@ -1,5 +1,6 @@
 """What a check of schemas found, case by case."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ class Case(NamedTuple):
         try:
             return layout(self.text).line(about.pointer)
         except (ValueError, IndexError, RecursionError):  # no JSON
-            return 1
+            return _broken(self.text)
 
 
 class Report(NamedTuple):
@@ -67,3 +68,14 @@ class Report(NamedTuple):
     def is_fine(self, *, strict: bool) -> bool:
         """Whether there is no error; strictly, no warning either."""
         return not self.count(Severity.ERROR) and not (strict and self.count(Severity.WARNING))
+
+
+def _broken(text: str) -> int:
+    """The line where a text ceases to be JSON; its last one, if that is only missing further down."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return min(error.lineno, len(text.splitlines()) or 1)
+    except RecursionError:
+        pass
+    return 1

@@ -184,6 +184,9 @@ def _entries(text: str) -> tuple[Entry, ...]:
     try:
         return tuple(sorted((Entry(**each) for each in json.loads(text)["versions"]), key=lambda each: each.number))
     except (ValueError, RecursionError, TypeError, KeyError) as error:
+        why = f"its versions are a list of {', '.join(Entry._fields)}"
+        if isinstance(error, (ValueError, RecursionError)):
+            why = f"it is no JSON: {error}"
         raise ValueError(
-            f"{RECORD} is not as `schema freeze` writes it ({error}): restore it from version control"
+            f"{RECORD} is not as `schema freeze` writes it ({why}): restore it from version control"
         ) from error

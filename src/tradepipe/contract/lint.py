@@ -52,6 +52,8 @@ def lint(text: str) -> tuple[Finding, ...]:
         found = (*_twice(text), *_walked(root))
         if not errors(found):
             parse(text)
+    except json.JSONDecodeError as error:
+        return (_no_schema(f"This is no JSON: {error}."),)
     except ValueError as error:
         told = " ".join(str(error).removeprefix("not an Avro schema: ").split())
         return (_no_schema(f"This is no Avro schema: {told}."),)
