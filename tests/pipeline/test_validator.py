@@ -22,6 +22,7 @@ from tradepipe import (
 from tradepipe.contract import samples
 from tradepipe.contract.history import current
 from tradepipe.pipeline.ceiling import LEAST
+from tradepipe.pipeline.validator import BATCH_RECORDS
 from tradepipe.wire import unknown_ids
 from tradepipe.wire.framing import HEAD, frame
 
@@ -63,11 +64,12 @@ def send(pipeline, trade, **given) -> None:
     assert 0 == client.flush(20)
 
 
+@pytest.mark.parametrize("batch_records", [BATCH_RECORDS, 40], ids=["one batch", "many"])
 @pytest.mark.parametrize("delivery", ["at_least_once", EXACTLY_ONCE])
-def test_each_record_is_in_exactly_one_of_the_two_topics(pipeline, mixture, delivery):
+def test_each_record_is_in_exactly_one_of_the_two_topics(pipeline, mixture, delivery, batch_records):
     codes = mixture(500)
 
-    counts = pipeline.validate(delivery=delivery)
+    counts = pipeline.validate(delivery=delivery, batch_records=batch_records)
 
     found = pipeline.sorted()
     found.check()
@@ -186,6 +188,25 @@ def test_nearly_nothing_but_refusals_stop_the_validator_before_the_commit(pipeli
     written = len(pipeline.sorted().dead_letters)
     assert written < LEAST
     assert {"FRAMING": 300 - written} == pipeline.validate(delivery="at_least_once", max_refused=None).refused
+
+
+@DELIVERY
+def test_what_was_read_but_not_written_is_not_committed(pipeline, some_trades, delivery):
+    """A rule that fails stops a validator that has read more than it has written."""
+    published = pipeline.publish(some_trades(300))
+    judged = set()
+
+    def tired(trade):
+        judged.add(trade)
+        return [] if len(judged) <= 150 else None
+
+    with pytest.raises(Misconfigured, match="tired"):
+        pipeline.validate(delivery=delivery, batch_records=20, rules=[tired])
+
+    written = len(pipeline.sorted().clean)
+    assert 0 < written <= 150
+    assert len(published) - written == pipeline.validate(delivery=delivery).passed
+    pipeline.sorted().check()
 
 
 @DELIVERY

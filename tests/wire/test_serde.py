@@ -96,6 +96,20 @@ def test_a_row_of_no_trade_is_refused_as_the_trade_is(deserializer, shelf, value
         assert code == refused.value.violation.code
 
 
+@pytest.mark.parametrize("value", [None, b"", b"\x01none"], ids=["None", "empty", "no frame"])
+def test_nobody_is_asked_about_a_value_that_names_no_schema(deserializer, value):
+    assert deserializer.knows(value)
+
+
+def test_a_schema_is_asked_for_once(deserializer, shelf):
+    shelf.put(4)
+
+    assert not deserializer.knows(frame(4, BODY))
+    deserializer.glance(frame(4, BODY))
+    assert deserializer.knows(frame(4, BODY))
+    assert not deserializer.knows(frame(5, BODY))
+
+
 def test_both_are_called_as_confluents_serializers_are(deserializer, shelf):
     shelf.put(4)
     context = SerializationContext("trades", MessageField.VALUE)

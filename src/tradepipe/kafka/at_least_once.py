@@ -1,6 +1,6 @@
 """Records written first, and the offsets they came from committed when all are acknowledged."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import confluent_kafka
@@ -44,7 +44,7 @@ class AtLeastOnce:
             raise failure(error_of(error), "Kafka's client cannot be configured so") from error
         self.made += 1
 
-    def write(self, outgoing: Outgoing, offsets: Mapping[int, int]) -> None:
+    def write(self, outgoing: Outgoing, offsets: Mapping[int, int], meanwhile: Callable[[], object]) -> None:
         """
         Write, wait, commit.
 
@@ -56,6 +56,7 @@ class AtLeastOnce:
         assert self._client is not None, "open() comes before write()"
         try:
             put(self._client, outgoing, self._reports)
+            meanwhile()
             flush(self._client, self._reports, seconds=PATIENCE)
         except (KafkaException, SystemError) as error:
             raise self._undone(*self._reports.undelivered or (error_of(error), None)) from error

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from confluent_kafka import TopicPartition
@@ -65,7 +65,7 @@ class ExactlyOnce:
             self._bear(error)
             raise BrokerAway(str(error)) from error
 
-    def write(self, outgoing: Outgoing, offsets: Mapping[int, int]) -> None:
+    def write(self, outgoing: Outgoing, offsets: Mapping[int, int], meanwhile: Callable[[], object]) -> None:
         """
         One transaction.
 
@@ -76,7 +76,7 @@ class ExactlyOnce:
         """
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            self._transactions.write(outgoing, Offsets(places, self._consumer.membership()))
+            self._transactions.write(outgoing, Offsets(places, self._consumer.membership()), meanwhile)
         except NotTaken as error:
             raise not_taken(error.error, error.topic) from error
         except (Fenced, Refused) as error:

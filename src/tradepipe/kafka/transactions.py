@@ -111,9 +111,14 @@ class Transactions:
             raise _failure(told, doing, fenced=_is_fenced(told)) from error
         self._ready = True
 
-    def write(self, outgoing: Outgoing, offsets: Offsets | None = None) -> None:
+    def write(
+        self, outgoing: Outgoing, offsets: Offsets | None = None, meanwhile: Callable[[], object] | None = None
+    ) -> None:
         """
         One transaction.
+
+        Args:
+            meanwhile: called once, while the records are on their way; raises nothing.
 
         Raises:
             Fenced, NotTaken, Misconfigured: it is undone.
@@ -124,6 +129,8 @@ class Transactions:
         try:
             client.begin_transaction()
             put(client, outgoing, self._reports)
+            if meanwhile is not None:
+                meanwhile()
             if offsets is not None:  # while the records are on their way
                 self._step(lambda wait: self._send(client, offsets, wait))
             flush(client, self._reports, seconds=self._lasts)

@@ -1,7 +1,7 @@
 """Records put into topics together with the offsets they came from: what all ways of delivery share."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import confluent_kafka
@@ -56,9 +56,12 @@ class Writing(Protocol):
             Misconfigured: nothing heals by waiting.
         """
 
-    def write(self, outgoing: Outgoing, offsets: Mapping[int, int]) -> None:
+    def write(self, outgoing: Outgoing, offsets: Mapping[int, int], meanwhile: Callable[[], object]) -> None:
         """
         Write records, and commit these offsets of the consumer's topic.
+
+        Args:
+            meanwhile: called once, while the records are on their way; raises nothing.
 
         Raises:
             Interrupted: go on from the committed offsets.

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from tradepipe.errors import BrokerAway
@@ -77,15 +78,18 @@ class Dispatch:
             logger.warning("waiting: %s", error)
             self._put_off()
 
-    def write(self, batch: Batch, topic_id: str | None) -> bool:
+    def write(self, batch: Batch, topic_id: str | None, meanwhile: Callable[[], object]) -> bool:
         """
         Write a batch and commit its offsets; False if only the committed offsets tell what became of it.
+
+        Args:
+            meanwhile: called once, while the records are on their way; raises nothing.
 
         Raises:
             Misconfigured: nothing heals by waiting.
         """
         try:
-            self._writing.write(self._outgoing(batch, topic_id), batch.offsets)
+            self._writing.write(self._outgoing(batch, topic_id), batch.offsets, meanwhile)
         except Interrupted as error:
             logger.warning("going on from the committed offsets: %s", error)
             self._put_off()

@@ -54,6 +54,7 @@ class Judge:
             raise Misconfigured(f"record_key is {record_key!r}: it is {' or '.join(get_args(RecordKey))}")
         if not isinstance(rules, Sequence) or not all(map(callable, rules)):
             raise Misconfigured(f"rules is {rules!r}: it is a sequence of functions, each from a Trade to violations")
+        self._deserializer = deserializer
         self._decode = deserializer.decode
         self._copy_row = deserializer.copy_row
         self._glance = deserializer.glance
@@ -84,6 +85,10 @@ class Judge:
             return None  # as nearly every record does
         verdict = self(record)
         return verdict if isinstance(verdict, Refusal) else None
+
+    def knows(self, record: Record) -> bool:
+        """Whether no registry is asked about a record."""
+        return self._deserializer.knows(record.value)
 
     def trade(self, record: Record) -> Trade:
         """The trade in a record that was decoded before."""

@@ -82,18 +82,31 @@ class Source:
         Read and judge at most `room` records, and tell how many came; wait up to `timeout` seconds for the first.
 
         Raises:
-            Misconfigured: the brokers refuse us, or the log was cut.
+            Misconfigured: the brokers refuse us, the log was cut, or a rule of the user's own is none.
         """
-        wanted = min(room, AT_ONCE)
-        records = self.partitions.poll(wanted, timeout)
-        self.is_dry = len(records) < wanted
+        came = self.fetch(min(room, AT_ONCE), timeout)
+        self.judge()
+        return came
+
+    def fetch(self, most: int, timeout: float) -> int:
+        """
+        Read without judging; raises as `read`.
+
+        Until `judge`, all else goes by what was judged before.
+        """
+        records = self.partitions.poll(most, timeout)
+        self.is_dry = len(records) < most
+        self._verdicts.hold(records)
+        return len(records)
+
+    def judge(self) -> None:
+        """Judge all that was read."""
         if not self._verdicts:
             self._first_at = self._consumer.first_at
-        judged, error = self._verdicts.judge(records)
+        left, error = self._verdicts.judge()
         if error is not None:
-            self.partitions.put_back(records[judged:], error)
+            self.partitions.put_back(left, error)
         self.partitions.advance()
-        return len(records)
 
     def tend(self) -> Batch | None:
         """
@@ -112,12 +125,13 @@ class Source:
 
     def take(self) -> Batch:
         """
-        Hand over all that is held, with the offsets it covers.
+        Hand over all that is judged, with the offsets it covers.
 
         Raises:
             CeilingReached: too much of it is refused.
         """
-        return self._verdicts.take(self.moved(), self._first_at)
+        first_at, self._first_at = self._first_at, self._consumer.first_at
+        return self._verdicts.take(self.moved(), first_at)
 
     def moved(self) -> dict[int, int]:
         """Up to where each partition was judged that is not committed so far."""

@@ -35,6 +35,12 @@ Delivery = Literal["exactly_once", "at_least_once"]
 BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: what a transaction costs is the same for all of them."""
 
+AHEAD: Final = 3_000
+"""Records read before a transaction, and judged while the brokers take it in: about as long as they need."""
+
+AHEAD_SECONDS: Final = 0.05
+"""How long they are judged meanwhile: a transaction does not wait for slow rules of the user's own."""
+
 LINGER: Final = 0.05
 """Seconds a batch that is not full waits for more records: a transaction leaves markers in every topic."""
 
@@ -211,8 +217,7 @@ class Validator(Stage[Ledger]):
         if self._held_since is not None:
             patience = max(0.0, self._held_since + LINGER - now) if self._dispatch.is_ready else EAGER
         self._books.polled(self._source.read(room, patience))
-        if self._verdicts and self._held_since is None:
-            self._held_since = time.monotonic()
+        self._hold()
 
     def _wait_for_writing(self) -> None:
         """Poll without reading where a full batch cannot be written yet: the group gives up who does not poll."""
@@ -235,18 +240,31 @@ class Validator(Stage[Ledger]):
 
         No poll lies between the look at what is ours and the end of the
         transaction, so nothing can be taken away in between without the group
-        refusing the offsets.
+        refusing the offsets. What is polled right before it is judged while the
+        brokers work.
         """
+        unsupported = self._source.partitions.unsupported
+        if unsupported is None and self._verdicts.bytes < BATCH_BYTES:
+            self._books.polled(self._source.fetch(AHEAD, 0.0))
         batch = self._source.take()
         self._held_since = None
         if (batch.passed or batch.refusals) and not self._written(batch):
             return
-        if self._source.partitions.unsupported is not None:
-            raise self._source.partitions.unsupported
+        if unsupported is not None:
+            raise unsupported
+        self._source.judge()
+        self._hold()
+
+    def _hold(self) -> None:
+        """Note when the batch that is gathered was begun."""
+        if self._verdicts and self._held_since is None:
+            self._held_since = time.monotonic()
 
     def _written(self, batch: Batch) -> bool:
         self._books.began()
-        written = self._dispatch.write(batch, self._source.identity.topic_id)
+        written = self._dispatch.write(
+            batch, self._source.identity.topic_id, meanwhile=lambda: self._verdicts.judge_ahead(AHEAD_SECONDS)
+        )
         if written:
             self._committed(batch)
         else:

@@ -1,15 +1,19 @@
 """Records judged, sorted by their verdicts and held until they are written."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tradepipe.contract.record import Record
 from tradepipe.contract.refusal import Code, Refusal, Violation
-from tradepipe.errors import RegistryAway, UnsupportedSchema
+from tradepipe.errors import Misconfigured, RegistryAway, UnsupportedSchema
 from tradepipe.kafka.dead_letters import forwarded
 from tradepipe.kafka.messages import UNREADABLE
 from tradepipe.pipeline.ceiling import Ceiling, Window
 from tradepipe.pipeline.judge import Judge
+
+PIECE: Final = 100
+"""Records judged before the clock is looked at."""
 
 _NAMELESS: Final = Violation(Code.UNDECODABLE, "the record's headers cannot be read: a name among them is not UTF-8")
 
@@ -30,11 +34,12 @@ class Batch(NamedTuple):
 
 
 class Verdicts:
-    """What has been judged and not been written; of each partition in the order of its offsets."""
+    """What has been read and not been written, judged or still to be; of each partition in the order of its offsets."""
 
     def __init__(self, judge: Judge, ceiling: Ceiling) -> None:
         self._judge = judge
         self._ceiling = ceiling
+        self._unjudged: list[Record] = []
         self._passed: list[Record] = []
         self._refusals: list[Refusal] = []
         self._bytes = 0
@@ -43,38 +48,46 @@ class Verdicts:
         self._passed_last: dict[int, int] = {}
 
     def __len__(self) -> int:
+        """How many are judged."""
         return len(self._passed) + len(self._refusals)
 
     @property
     def bytes(self) -> int:
-        """How many bytes of values are held."""
+        """How many bytes of values are judged."""
         return self._bytes
 
-    def judge(self, records: Sequence[Record]) -> tuple[int, RegistryAway | UnsupportedSchema | None]:
+    def hold(self, records: Sequence[Record]) -> None:
+        """Keep records until they are judged."""
+        self._unjudged += records
+
+    def judge(self) -> tuple[list[Record], RegistryAway | UnsupportedSchema | None]:
         """
-        Judge records and hold them; how many, and what kept the next one from being judged.
+        Judge what is held; the records that are left, and what kept the first of them from being judged.
 
         Valid records are held without the count of their replays.
 
         Raises:
-            Misconfigured: a rule of the user's own does not do what a rule does.
+            Misconfigured: a rule of the user's own does not do what a rule does; it will again.
         """
-        refusal_of, passed, last = self._judge.refusal, self._passed, self._passed_last
-        for number, record in enumerate(records):
+        error = self._judged(len(self._unjudged))
+        left, self._unjudged = self._unjudged, []
+        return left, error
+
+    def judge_ahead(self, seconds: float) -> None:
+        """Judge what nobody has to be asked about, and what no rule stumbles over, for so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            piece = self._unjudged[:PIECE]
+            if not piece or not all(map(self._judge.knows, piece)):
+                break
             try:
-                refusal = refusal_of(record) if record.headers is not UNREADABLE else _nameless(record)
-            except (RegistryAway, UnsupportedSchema) as error:
-                return number, error
-            if refusal is not None:
-                self._refuse(refusal)
-            else:
-                passed.append(_forwarded(record) if record.headers else record)
-                last[record.partition] = record.offset
-            self._bytes += len(record.value or b"")
-        return len(records), None
+                self._judged(len(piece))
+            except Misconfigured:
+                break
 
     def drop(self, partition: int) -> None:
         """Forget what is held of a partition."""
+        self._unjudged = [record for record in self._unjudged if record.partition != partition]
         self._passed = [record for record in self._passed if record.partition != partition]
         self._refusals = [refusal for refusal in self._refusals if refusal.record.partition != partition]
         self._bytes = sum(len(record.value or b"") for record in self._records())
@@ -83,7 +96,7 @@ class Verdicts:
 
     def take(self, offsets: Mapping[int, int], first_at: float | None) -> Batch:
         """
-        Hand over all that is held.
+        Hand over all that is judged.
 
         Raises:
             CeilingReached: too much of it is refused.
@@ -92,6 +105,26 @@ class Verdicts:
         self._passed, self._refusals, self._bytes = [], [], 0
         self._history, self._passed_last = {}, {}
         return batch
+
+    def _judged(self, count: int) -> RegistryAway | UnsupportedSchema | None:
+        """Judge the first of what is held; what kept one of them from being judged."""
+        records, judged = self._unjudged, 0
+        refusal_of, passed, last = self._judge.refusal, self._passed, self._passed_last
+        try:
+            for record in records[:count]:
+                refusal = refusal_of(record) if record.headers is not UNREADABLE else _nameless(record)
+                if refusal is not None:
+                    self._refuse(refusal)
+                else:
+                    passed.append(_forwarded(record) if record.headers else record)
+                    last[record.partition] = record.offset
+                self._bytes += len(record.value or b"")
+                judged += 1
+        except (RegistryAway, UnsupportedSchema) as error:
+            return error
+        finally:
+            self._unjudged = records[judged:]
+        return None
 
     def _records(self) -> Iterable[Record]:
         yield from self._passed

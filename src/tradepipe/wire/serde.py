@@ -141,6 +141,10 @@ class TradeDeserializer:
         _, glance = known or self._first(value, self._glances, lambda decoder: decoder.glance)
         return glance(value[HEAD:])  # type: ignore[index]  # None has no head that is known
 
+    def knows(self, value: bytes | None) -> bool:
+        """Whether the registry is not asked about a value, as its schema was met before or it names none."""
+        return not value or value[0] != 0 or int.from_bytes(value[1:HEAD], "big") in self._decoders
+
     def _first(
         self, value: bytes | None, known: dict[bytes, _Known[_Made]], function_of: Callable[[Decoder], _Function[_Made]]
     ) -> _Known[_Made]:
