@@ -54,6 +54,12 @@ def test_what_breaks_a_promise_is_a_finding_and_what_weakens_one_is_advice(setti
     assert found == grades(**settings)
 
 
+def test_of_one_broker_is_spoken_as_of_one():
+    found = {each.setting: each.why for each in verdicts(Topic("trades", "id", (0,), 1), GOOD)}
+
+    assert "the log lies on 1 broker, so no trade can ever be acknowledged" == found["min.insync.replicas"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -109,6 +115,19 @@ def test_retention_and_in_sync_replicas_have_options(addresses):
     assert 0 == done.code, done.err
     settings = Topics({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).settings(name)
     assert ("172800000", "1") == (settings["retention.ms"], settings["min.insync.replicas"])
+
+
+@pytest.mark.real
+def test_a_topic_that_can_acknowledge_nothing_is_told_when_it_is_created(addresses):
+    """By its brokers' own replication, which nobody can know before."""
+    name = f"trades-{uuid.uuid4().hex}"
+
+    done = door("topics", "create", "--topic", name, "--min-insync-replicas", "2", env=addresses)
+
+    assert (0, f"topic {name} was created with 4 partitions\n") == done[:2]
+    assert (
+        "Note: min.insync.replicas is 2: the log lies on 1 broker, so no trade can ever be acknowledged\n" == done.err
+    )
 
 
 @pytest.mark.real

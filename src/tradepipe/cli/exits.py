@@ -44,6 +44,9 @@ BY_SIGNAL = 128
 BY_A_CLOSED_PIPE: Final = BY_SIGNAL + signal.SIGPIPE
 """Nobody reads any more what a command prints."""
 
+_NOT_SAID: Final = "Value error, "
+"""What typer puts before its own words for a wrong choice."""
+
 _BUG = "this is a bug in tradepipe: please report it with the lines above"
 
 _CODES: dict[type[TradepipeError], ExitCode] = {
@@ -99,7 +102,7 @@ def _shown(error: Exception) -> int:
     text = io.StringIO()
     error.show(text)  # type: ignore[attr-defined]  # click's errors have it; their class is private to typer
     with suppress(OSError):  # where nothing can be told, the code still tells
-        typer.echo(masked(text.getvalue()), err=True, nl=False)
+        typer.echo(masked(text.getvalue().replace(_NOT_SAID, "")), err=True, nl=False)
     return int(error.exit_code)  # type: ignore[attr-defined]  # the same
 
 

@@ -93,7 +93,8 @@ def _replication(number: int) -> _Judged:
 def _in_sync(value: str, replication: int) -> _Judged:
     number = int(value)
     if number > replication:
-        return Grade.FINDING, f"there are {replication} replicas, so no trade can ever be acknowledged"
+        lies = f"the log lies on {replication} broker{'' if replication == 1 else 's'}"
+        return Grade.FINDING, f"{lies}, so no trade can ever be acknowledged"
     if number < 2:
         return Grade.ADVICE, "2 in production: one broker alone may acknowledge a trade, and be lost with it"
     if number == replication:

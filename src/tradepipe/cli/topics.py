@@ -146,6 +146,9 @@ def create(
         there = there or patience(lambda: admin.describe(topic))
         typer.echo(f"topic {topic} exists already with {len(there.partitions)} partitions")
     patience(lambda: admin.require_uncompacted(topic))
+    for verdict in verdicts(there, patience(lambda: admin.settings(topic))):
+        if verdict.grade is Grade.FINDING:
+            typer.echo(f"Note: {verdict.setting} is {verdict.value}: {verdict.why}", err=True)
 
 
 @app.command()
