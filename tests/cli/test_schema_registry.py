@@ -222,12 +222,23 @@ def test_what_is_not_as_in_the_registry_is_left_as_it_is(env, tmp_path, client, 
     assert before == {each.name: each.read_text() for each in made.iterdir()}
 
 
+def test_beside_what_differs_nothing_is_told_to_be_written(env, tmp_path, client, subject):
+    write(tmp_path, history(V2))
+    for version in (V1, V2):
+        client.register(subject, text(version))
+    client.set_level(subject, "FULL_TRANSITIVE")
+
+    done = schema("pull", tmp_path, "--format", "json", env=env)
+
+    assert (1, ["different", "left out"]) == (done.code, [each["outcome"] for each in json.loads(done.out)["cases"]])
+
+
 @pytest.mark.parametrize("form", ["text", "json", "junit", "github"])
 def test_what_is_pulled_is_told_in_each_format(env, tmp_path, client, subject, form):
     known = client.register(subject, text(V1))
     told = {
         "text": f"v001.avsc: version 1 of {subject}, id {known}\n",
-        "json": f'"outcome": "written",\n      "version": 1,\n      "schema_id": {known},',
+        "json": f'"version": 1,\n      "schema_id": {known},\n      "outcome": "written",',
         "junit": f"<system-out>It was written: version 1 of {subject}, id {known}.</system-out>",
         "github": f"v001.avsc [written]::It was written: version 1 of {subject}, id {known}.\n",
     }

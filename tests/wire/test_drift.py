@@ -46,7 +46,7 @@ def test_a_subject_that_agrees_is_fine(client, registered):
 
 
 def test_a_subject_that_is_not_there_is_one_finding(client, subject):
-    assert [("drift-subject", "")] == found(client, subject, history(V1))
+    assert [("drift-subject", subject)] == found(client, subject, history(V1))
 
 
 def test_a_version_that_is_not_registered_is_missing(client, registered):
@@ -155,7 +155,7 @@ def test_what_is_not_even_json_is_told_as_such():
 @pytest.mark.parametrize("vendor", VENDORS)
 def test_a_subject_that_a_vendor_does_not_know_is_one_finding(vendor):
     with registry(Script(NO_SUBJECT[vendor])) as client:
-        assert [("drift-subject", "")] == found(client, "s", history(V1))
+        assert [("drift-subject", "s")] == found(client, "s", history(V1))
 
 
 def test_a_level_that_checks_nothing_is_found_unless_it_is_meant():

@@ -60,7 +60,7 @@ def pull(
     after = pulled(there, level)
     report = Report("pull", f"{subject} and {shown(folder)}", tuple(_cases(folder, before, after, there)))
     if not report.is_fine(strict=False):
-        tell(report, format_)
+        tell(report._replace(cases=tuple(map(_left, report.cases))), format_)
     _write(folder, before, after)
     say(report, format_, person="\n".join(map(_line, report.cases)))
 
@@ -133,8 +133,15 @@ def _case(folder: Path, old: SchemaVersion | None, new: SchemaVersion, there: Re
     return _with(made, "different")._replace(findings=(found,), text=old.text)
 
 
+def _left(case: Case) -> Case:
+    """The same where nothing is written, for another version stands against it."""
+    if case.parts["outcome"] != "written":
+        return case
+    return _with(case, "left out", Note(f"{case.file} [left out]", f"It was left out: {case.name}."))
+
+
 def _with(case: Case, outcome: str, note: Note | None = None) -> Case:
-    return case._replace(parts={"outcome": outcome, **case.parts}, note=note)
+    return case._replace(parts={**case.parts, "outcome": outcome}, note=note)
 
 
 def _line(case: Case) -> str:

@@ -52,7 +52,7 @@ def drift(
     there = held(registry, subject)
     if not there:
         told = f"The registry at {registry.url} holds no version of subject {subject}."
-        return (Compared(f"subject {subject} is there", (_finding("drift-subject", "", told, _REGISTER),)),)
+        return (Compared(f"subject {subject} is there", (_finding("drift-subject", subject, told, _REGISTER),)),)
     matched = {version.number: _match(registry, subject, version, there) for version in history}
     taken = {each.version for each in matched.values() if each}
     return (

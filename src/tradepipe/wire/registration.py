@@ -94,7 +94,7 @@ def plan(registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion
         if version in missing:
             found = (*_findings(version, history[:index], level), *_against(version, others, level))
         if missing and version is missing[0] and not registry.check(subject, version.text):
-            found += (_refused(registry, subject),)
+            found += (_refused(registry, subject, version),)
         planned.append(Planned(version, known[version.number], found))
     return Plan(subject, level, registry.level(subject), tuple(planned))
 
@@ -113,7 +113,7 @@ def carry_out(registry: SchemaRegistry, plan: Plan) -> Registration:
         RegistryAway, Misconfigured: as the registry's methods.
     """
     for version, finding in plan.obstacles:
-        raise _incompatible(plan.subject, version, f"{finding.sentence} (at {finding.path or version.number})")
+        raise _incompatible(plan.subject, version, f"{finding.sentence} (at {finding.path})")
     outcomes = []
     for planned in plan.versions:
         outcomes.append(_register(registry, plan.subject, planned))
@@ -157,18 +157,24 @@ def _against(version: SchemaVersion, others: Sequence[Registered], level: str) -
             found = findings(version.text, [Numbered(other.version, other.schema)], Level(level))
         except ValueError:
             told = f"It would stand beside {name}, which is no Avro schema."
-            yield Finding(NO_SCHEMA, Severity.ERROR, "", told, "Take another subject, or delete that version.")
+            yield Finding(
+                NO_SCHEMA,
+                Severity.ERROR,
+                f"v{version.number:03}",
+                told,
+                "Take another subject, or delete that version.",
+            )
         else:
             yield from (
                 each._replace(against=None, sentence=f"{each.sentence} The other one is {name}.") for each in found
             )
 
 
-def _refused(registry: SchemaRegistry, subject: str) -> Finding:
+def _refused(registry: SchemaRegistry, subject: str, version: SchemaVersion) -> Finding:
     return Finding(
         REFUSED,
         Severity.ERROR,
-        "",
+        f"v{version.number:03}",
         f"The registry at {registry.url} finds it incompatible with the latest version of subject {subject}.",
         "See what the subject holds by `schema drift`; `schema check` warns of what some registries alone refuse.",
     )
