@@ -1,6 +1,7 @@
 """How commands end: the code and what is said."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import typer
 
 from tradepipe import errors
 from tradepipe.cli.exits import ExitCode, code_of, run
+from tradepipe.cli.logs import tell
 from tradepipe.cli.masking import masked
 from tradepipe.contract.trade import Trade
 
@@ -117,6 +119,13 @@ def test_a_reader_that_has_gone_ends_a_command_as_a_signal_does(arguments):
         assert (141, "") == tradepipe(*arguments, stdout=writer)
     finally:
         os.close(writer)
+
+
+def test_what_a_full_disk_below_the_log_does_not_take_changes_no_code(monkeypatch):
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr("sys.stderr", io.TextIOWrapper(full, write_through=True))
+
+        tell("what a command came to")
 
 
 @pytest.mark.parametrize(("database", "expected"), [("mysql://db", 78), ("postgresql://127.0.0.1:1/x", 75)])

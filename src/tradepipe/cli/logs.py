@@ -3,6 +3,8 @@
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
@@ -54,9 +56,20 @@ def configure(level: str | None, *, usual: str = "info", status: StatusLine | No
 def tell(text: str) -> None:
     """Say on stderr what a command came to, whatever the level: a line as it stands, or as an event."""
     if settings().log_format == "json":
-        typer.echo(_Json().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None)), err=True)
-    else:
+        text = _Json().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
+    with unless_full():
         typer.echo(text, err=True)
+
+
+@contextmanager
+def unless_full() -> Iterator[None]:
+    """Leave out what a full disk does not take: that is no reason to stop trades."""
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads any more: the command ends
+        raise
+    except OSError:
+        pass
 
 
 class _OneLine(logging.Formatter):
@@ -91,9 +104,5 @@ class _Handler(logging.Handler):
         self._status = status
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
+        with unless_full():
             self._status.write(self.format(record))
-        except BrokenPipeError:  # nobody reads any more: the command ends
-            raise
-        except OSError:
-            pass  # a full disk below the log is no reason to stop trades
