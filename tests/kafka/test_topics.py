@@ -95,14 +95,18 @@ def test_a_partition_that_is_not_there_is_told(topics, topic):
 
 @pytest.mark.real
 def test_a_time_has_an_offset(topics, topic, produce):
-    """That of the first record not older; the end where all are older, or where there is none."""
+    """
+    That of the first record not older; the end where all are older, or where there is none.
+
+    To Kafka the millisecond before 1970 is a name for the end.
+    """
     for minute in range(3):
         produce(b"%d" % minute, timestamp=NOON + minute * 60_000)
-    times = [NOON - 1, NOON, NOON + 1, NOON + 120_001]
+    times = [-1, NOON - 1, NOON, NOON + 1, NOON + 120_001]
 
     found = [patiently(topics.offsets_at, topic, [0, 1], moment) for moment in times]
 
-    assert [{0: 0, 1: 0}, {0: 0, 1: 0}, {0: 1, 1: 0}, {0: 3, 1: 0}] == found
+    assert [{0: 0, 1: 0}, {0: 0, 1: 0}, {0: 0, 1: 0}, {0: 1, 1: 0}, {0: 3, 1: 0}] == found
 
 
 @pytest.mark.real

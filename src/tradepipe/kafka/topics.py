@@ -163,9 +163,8 @@ class Topics:
 
     def offsets_at(self, name: str, partitions: Iterable[int], timestamp_ms: int) -> dict[int, int]:
         """The first offset of each partition whose record is not older than `timestamp_ms`; the end where none is."""
-        found = self._offsets(
-            {TopicPartition(name, part): OffsetSpec.for_timestamp(timestamp_ms) for part in partitions}
-        )
+        spec = OffsetSpec.for_timestamp(max(0, timestamp_ms))  # below are Kafka's names for the log's ends
+        found = self._offsets({TopicPartition(name, part): spec for part in partitions})
         if any(offset < 0 for offset in found.values()):
             ends = self._offsets({TopicPartition(name, part): OffsetSpec.latest() for part in found})
             return {part: offset if offset >= 0 else ends[part] for part, offset in found.items()}
