@@ -120,6 +120,12 @@ def test_a_raw_line_that_is_no_utf8_is_kept_byte_by_byte(file, tmp_path):
     assert "\N{REPLACEMENT CHARACTER}CP-" in kept["raw"]
 
 
+def test_a_count_beyond_all_numbers_is_no_limit(file):
+    done = door("produce", "--input", str(file), "--dry-run", "--count", "9" * 30, env={})
+
+    assert (0, "") == (done.code, done.err)
+
+
 def test_a_file_is_checked_without_any_part(file):
     done = door("produce", "--input", str(file), "--dry-run", env={})
 

@@ -63,6 +63,8 @@ def test_of_one_broker_is_spoken_as_of_one():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        ("create --partitions=9999999999", "less than or equal to 100000"),
+        ("create --replication=99999", "less than or equal to 10000"),
         ("create --retention=soon", "7d, 48h, 90m, or forever"),
         ("create --retention=7d -c retention.ms=1", "say the same"),
         ("create --min-insync-replicas=2 -c min.insync.replicas=1", "say the same"),

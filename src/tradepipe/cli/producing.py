@@ -1,6 +1,7 @@
 """One run of `produce`: from where to where, what is told on the way, and how it ends."""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -65,7 +66,7 @@ class Run:
         self.stopped = threading.Event()
         self._target = target
         self._status = status
-        self._count = count
+        self._count = count and min(count, sys.maxsize)
         self._rate = rate
         self._deadline = deadline
         self._verbose = verbose

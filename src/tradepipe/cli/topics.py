@@ -39,6 +39,7 @@ Partitions = Annotated[
         "--partitions",
         envvar="TRADEPIPE_PARTITIONS",
         min=1,
+        max=100_000,  # librdkafka asks for no more
         metavar="N",
         help="As many sinks can share the work; adding some later moves trades to other partitions. "
         f"[default: {PARTITIONS}, or as many as the topic of --like]",
@@ -51,6 +52,7 @@ Replication = Annotated[
         "--replication",
         envvar="TRADEPIPE_REPLICATION",
         min=1,
+        max=10_000,  # the same
         metavar="N",
         help="On how many brokers; the brokers' own default if not given.",
         show_default=False,
