@@ -222,6 +222,16 @@ def test_what_is_not_as_in_the_registry_is_left_as_it_is(env, tmp_path, client, 
     assert before == {each.name: each.read_text() for each in made.iterdir()}
 
 
+def test_a_version_whose_file_is_gone_is_pulled_again(env, folder, tmp_path):
+    schema("register", "--history", folder, env=env)
+    (tmp_path / "v001.avsc").unlink()
+
+    done = schema("pull", tmp_path, env=env)
+
+    assert (0, [False, True]) == (done.code, ["unchanged" in line for line in done.out.splitlines()])
+    assert unfrozen(history(V1, V2)) == unfrozen(History.load(tmp_path))
+
+
 def test_beside_what_differs_nothing_is_told_to_be_written(env, tmp_path, client, subject):
     write(tmp_path, history(V2))
     for version in (V1, V2):

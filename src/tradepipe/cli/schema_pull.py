@@ -109,7 +109,7 @@ def _before(folder: Path) -> History:
 def _cases(folder: Path, before: History, after: History, there: Sequence[Registered]) -> Iterator[Case]:
     for version, each in zip(after.versions, there, strict=True):
         yield _case(folder, before.version(version.number), version, each)
-    for version in before.versions[len(after.versions) :]:
+    for version in (each for each in before.versions if after.version(each.number) is None):
         told = f"The subject holds {counted(len(there), 'version')} now, and none for this one."
         found = _finding("pull-gone", file_of(version.number), told)
         file = frozen_file(folder, version.number)
@@ -154,7 +154,7 @@ def _finding(rule: str, path: str, sentence: str, old: str = "", new: str = "") 
 
 def _write(folder: Path, before: History, after: History) -> None:
     """Add to the folder what it lacks: what was recorded of the others stays."""
-    new = after.versions[len(before.versions) :]
+    new = [each for each in after.versions if before.version(each.number) is None]
     if new:
-        made = History(after.versions, before.entries + after.entries[len(before.versions) :])
+        made = History(after.versions, tuple(before.entry(each.number) or each for each in after.entries))
         write(folder, {file_of(each.number): each.text for each in new} | {RECORD: recorded(made)}, hint="'DIR'")
