@@ -33,20 +33,28 @@ def note_last_post(*, ctx: Any, heads: set[str], **_kwargs: object) -> None:
     ctx.impl.execute(SetTableComment(Table(VERSION_TABLE, MetaData(), comment=last)))
 
 
-def configure(**where: Any) -> None:
+def tell(*, step: Any, **_kwargs: object) -> None:
+    """Print each step: whoever runs `alembic` has no log set up to hear of it from."""
+    before, after = (
+        ", ".join(revisions) or "none" for revisions in (step.source_revision_ids, step.destination_revision_ids)
+    )
+    context.config.print_stdout("the database goes from revision %s to %s", before, after)
+
+
+def configure(*notes: Any, **where: Any) -> None:
     """Tell Alembic where to run, and what is the same wherever it does."""
     context.configure(
         target_metadata=METADATA,
         version_table=VERSION_TABLE,
         include_name=is_ours,
-        on_version_apply=note_last_post,
+        on_version_apply=(note_last_post, *notes),
         **where,
     )
 
 
-def run(connection: Connection) -> None:
-    """Run the revisions over a connection, in one transaction."""
-    configure(connection=connection)
+def run(connection: Connection, *notes: Any) -> None:
+    """Run the revisions over a connection, in one transaction; each of `notes` is called for each of them."""
+    configure(*notes, connection=connection)
     with context.begin_transaction():
         context.run_migrations()
 
@@ -59,7 +67,7 @@ def run_over_own_connection() -> None:
     try:
         own = engine(database, application_name=APPLICATION_NAME)
         with translated(), own.connect() as connection, locked(connection):
-            run(connection)
+            run(connection, tell)
     except TradepipeError as error:
         raise CommandError(str(error)) from error
 

@@ -314,6 +314,8 @@ def test_alembics_own_command_works_in_the_repository(database):
     upgraded = alembic(database, "upgrade", "head")
 
     assert (0, "") == (upgraded.returncode, upgraded.stderr)
+    assert upgraded.stdout.splitlines()[0].startswith("the database goes from revision none to 0001")
+    assert upgraded.stdout.splitlines()[-1].endswith(f" to {head()}")
     assert head() == migrate.current(database)
 
 
