@@ -405,5 +405,20 @@ def test_a_signal_ends_a_replay_behind_the_transaction_in_hand(ready, keep):
         done = process.end()
 
     assert 0 == done.code, done.err
-    assert f"{ask(ready['DATABASE_URL'], TRADES)[0][0]:,} stored" == done.out.splitlines()[-1]
+    stored = ask(ready["DATABASE_URL"], TRADES)[0][0]
+    assert f"{stored:,} stored; stopped: run it again for the rest" == done.out.splitlines()[-1]
     assert "stopping: the transaction in hand is finished first" in done.err
+
+
+@pytest.mark.parametrize(
+    "away",
+    [("--registry", f"http://{NOWHERE}"), ("--database", f"postgresql://{NOWHERE}/x")],
+    ids=["registry", "database"],
+)
+def test_a_signal_ends_the_waiting_for_a_part_and_says_that_nothing_was_done(ready, away):
+    with running("dlq", "replay", *away, env=ready) as process:
+        process.says("waiting up to 30 s")
+        process.send_signal(signal.SIGINT)
+        done = process.end(within=5)
+
+    assert (0, "nothing was replayed; stopped: run it again for the rest\n") == done[:2]

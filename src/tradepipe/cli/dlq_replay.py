@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
@@ -88,8 +89,8 @@ class Tally:
         self._left(step.left)
         return True
 
-    def summary(self) -> str:
-        """All of it in a line."""
+    def summary(self, *, stopped: bool = False) -> str:
+        """All of it in a line; who `stopped` it may not know what is left."""
         done, would = self.done, "would be " if self._dry_run else ""
         into = f" into topic {', '.join(sorted(map(plain, self.topics)))}" if self.topics else ""
         parts = {
@@ -101,7 +102,12 @@ class Tally:
             "left": done["left"],
         }
         told = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
-        return (told or "there is nothing to replay") + ("; nothing was changed" if self._dry_run else "")
+        none = "nothing was replayed" if stopped else "there is nothing to replay"
+        ends = (
+            "; nothing was changed" if self._dry_run else "",
+            "; stopped: run it again for the rest" if stopped else "",
+        )
+        return "".join((told or none, *ends))
 
     def _refused(self, kept: Kept, refusal: Refusal) -> None:
         self.done["refused"] += 1
@@ -138,22 +144,32 @@ def replay(
     refused again or left. A record that comes back is out of order: newer versions of its trade may be there.
     """
     stopped = threading.Event()
+    patient = partial(Patience, asked.deadline, stopped=stopped)
     tally = Tally(max_replays, dry_run=dry_run)
+    chosen: dict[str, Any] = {"max_replays": max_replays, "limit": limit, "keep": not dry_run}
     with ExitStack() as opened, Stopping(stopped.set, "stopping: the transaction in hand is finished first"):
-        if asked.topic is not None:
-            patience = Patience(asked.deadline, stopped=stopped)
-            step = _from_topic(asked, tally, opened, patience, max_replays=max_replays, limit=limit, keep=not dry_run)
-        else:
-            judge = _judge(asked, opened, unknown_fields, named_rules(rules), record_key)
-            step = _from_table(asked, tally, opened, judge, max_replays=max_replays, limit=limit, keep=not dry_run)
         try:
-            while not stopped.is_set() and Patience(asked.deadline, stopped=stopped)(step):
+            if asked.topic is not None:
+                step = _from_topic(asked, tally, opened, patient(), **chosen)
+            else:
+                judge = _judge(
+                    asked,
+                    opened,
+                    patient(),
+                    unknown_fields=unknown_fields,
+                    rules=named_rules(rules),
+                    record_key=record_key,
+                )
+                step = _from_table(asked, tally, opened, judge, **chosen)
+            while not stopped.is_set() and patient()(step):
                 pass
-        except (TradepipeError, typer.Exit):
+        except TradepipeError:
             if tally.done.total():
                 typer.echo(tally.summary())
             raise
-    typer.echo(tally.summary())
+        except typer.Exit:
+            pass  # stopped while a part was away
+    typer.echo(tally.summary(stopped=stopped.is_set()))
     if tally.has_moved:
         typer.echo(OUT_OF_ORDER, err=True)
     if not tally.is_clean:
@@ -180,11 +196,17 @@ def _from_table(asked: Asked, tally: Tally, opened: ExitStack, judge: Judge, **c
 
 
 def _judge(
-    asked: Asked, opened: ExitStack, unknown_fields: UnknownFields, rules: Sequence[Rule], record_key: RecordKey
+    asked: Asked,
+    opened: ExitStack,
+    patience: Patience,
+    *,
+    unknown_fields: UnknownFields,
+    rules: Sequence[Rule],
+    record_key: RecordKey,
 ) -> Judge:
     """The same verdicts as a sink's with the same options."""
     if asked.registry is None:
         raise options.missing("--registry", "SCHEMA_REGISTRY_URL")
     registry = opened.enter_context(registry_at(asked.registry))
-    Patience(asked.deadline)(lambda: require_subject(registry, asked.subject))
+    patience(lambda: require_subject(registry, asked.subject))
     return Judge(TradeDeserializer(registry, subject=asked.subject, unknown_fields=unknown_fields), rules, record_key)
