@@ -15,7 +15,7 @@ from tradepipe.cli.sending import Tally
 from tradepipe.contract.refusal import Refusal
 from tradepipe.embedded.binaries import Binaries
 from tradepipe.embedded.stack import Stack
-from tradepipe.pipeline.account import Counts
+from tradepipe.pipeline.sink_books import Counts
 from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.failures import translated

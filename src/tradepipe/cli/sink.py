@@ -44,10 +44,10 @@ from tradepipe.cli.stage_options import (
     share,
 )
 from tradepipe.cli.terminal import StatusLine
-from tradepipe.pipeline.account import Counts
 from tradepipe.pipeline.ceiling import SHARE
 from tradepipe.pipeline.judge import JudgedBy, Rule
 from tradepipe.pipeline.sink import Sink
+from tradepipe.pipeline.sink_books import Counts
 from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.staleness import Stale
 

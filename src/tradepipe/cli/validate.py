@@ -34,8 +34,8 @@ from tradepipe.cli.stage_options import (
 )
 from tradepipe.cli.terminal import StatusLine
 from tradepipe.pipeline.ceiling import SHARE
-from tradepipe.pipeline.ledger import Validated
 from tradepipe.pipeline.validator import BATCH_RECORDS, Delivery, Validator
+from tradepipe.pipeline.validator_books import Validated
 
 GROUP: Final = "tradepipe-validator"
 CLEAN: Final = "trades.clean"

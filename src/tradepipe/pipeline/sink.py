@@ -12,10 +12,10 @@ from tradepipe.errors import Misconfigured
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topic
-from tradepipe.pipeline.account import Account, Counts
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.intake import Intake
 from tradepipe.pipeline.judge import JudgedBy, RecordKey, Rule, judge_of
+from tradepipe.pipeline.sink_books import Counts, SinkBooks
 from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
 from tradepipe.pipeline.start import Start
 from tradepipe.pipeline.waiting import Waiting
@@ -45,7 +45,7 @@ COMPARE_EVERY: Final = 5.0
 """Seconds between two looks of an idle sink at what is stored; a reset of offsets is noticed as late."""
 
 
-class Sink(Stage[Account]):
+class Sink(Stage[SinkBooks]):
     """
     Consume trades and store each exactly once.
 
@@ -123,7 +123,7 @@ class Sink(Stage[Account]):
     ) -> None:
         if batch_rows < 1:
             raise Misconfigured(f"batch_rows is {batch_rows}: a batch has at least one record")
-        super().__init__(kafka, Account(topic, on_stored), registry=registry, topic=topic, subject=subject)
+        super().__init__(kafka, SinkBooks(topic, on_stored), registry=registry, topic=topic, subject=subject)
         self._group = group
         self._batch_rows = batch_rows
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
@@ -258,8 +258,8 @@ class Sink(Stage[Account]):
     def _worth_asking(self) -> bool:
         """Whether it is time to ask what is stored: for the end of the log, and whether an operator has reset it."""
         now = time.monotonic()
-        if self._end is not None:
-            return self._end.worth_asking()
+        if self._goal is not None:
+            return self._goal.worth_asking(self.waiting_for)
         if now - self._compared_at < COMPARE_EVERY:
             return False
         self._compared_at = now

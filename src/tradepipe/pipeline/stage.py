@@ -11,8 +11,8 @@ from tradepipe.kafka.client import Config
 from tradepipe.kafka.topics import Topic, Topics
 from tradepipe.metrics import Meter
 from tradepipe.pipeline.books import Books
-from tradepipe.pipeline.end import End
-from tradepipe.pipeline.ends import Ends
+from tradepipe.pipeline.goal import Goal
+from tradepipe.pipeline.log_ends import LogEnds
 from tradepipe.pipeline.waiting import Stopped, Waiting
 from tradepipe.wire.registry import SchemaRegistry
 
@@ -48,8 +48,8 @@ class Stage(ABC, Generic[B]):
         self._own_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._topics = Topics(kafka)
-        self._ends = Ends(self._topics, topic)
-        self._end: End | None = None
+        self._ends = LogEnds(self._topics, topic)
+        self._goal: Goal | None = None
         self._stopping = self._closed = False
         self._observed_at = 0.0
         self._turned_at = time.monotonic()
@@ -114,7 +114,7 @@ class Stage(ABC, Generic[B]):
         described = patiently(lambda: self._topics.describe(self._topic))
         self._prepare(patiently)
         if until_end:
-            self._end = End(patiently(lambda: self._topics.extents(self._topic, described.partitions)))
+            self._goal = Goal(patiently(lambda: self._topics.extents(self._topic, described.partitions)))
         self._join(described)
 
     @abstractmethod
@@ -144,11 +144,11 @@ class Stage(ABC, Generic[B]):
 
     def _note(self, next_offsets: Mapping[int, int]) -> None:
         """Take account of how far the group is."""
-        if self._end is not None:
-            self._end.note(next_offsets)
+        if self._goal is not None:
+            self._goal.note(next_offsets)
 
     def _finished(self) -> bool:
-        return self._end is not None and self._end.reached and self._is_idle()
+        return self._goal is not None and self._goal.reached and self._is_idle()
 
     def _observe(self) -> None:
         now = time.monotonic()

@@ -15,12 +15,12 @@ from tradepipe.kafka.topics import Topic
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.dispatch import Dispatch
 from tradepipe.pipeline.judge import Judge, RecordKey, Rule
-from tradepipe.pipeline.ledger import Ledger, Validated
 from tradepipe.pipeline.past import Past
 from tradepipe.pipeline.source import Source, advice
 from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
 from tradepipe.pipeline.start import Start
 from tradepipe.pipeline.targets import Targets
+from tradepipe.pipeline.validator_books import Validated, ValidatorBooks
 from tradepipe.pipeline.verdicts import Batch, Verdicts
 from tradepipe.pipeline.waiting import Waiting
 from tradepipe.wire.admission import UnknownFields
@@ -51,7 +51,7 @@ IDLE_EVERY: Final = 0.5
 """Seconds between two commits of an idle validator, for offsets at which the log holds no record."""
 
 
-class Validator(Stage[Ledger]):
+class Validator(Stage[ValidatorBooks]):
     """
     Sort records: valid ones into one topic, refused ones as dead letters into another.
 
@@ -126,7 +126,7 @@ class Validator(Stage[Ledger]):
         unknown_fields: UnknownFields = "stop",
     ) -> None:
         _require_possible(delivery, batch_records, transactional_id)
-        super().__init__(kafka, Ledger(topic), registry=registry, topic=topic, subject=subject)
+        super().__init__(kafka, ValidatorBooks(topic), registry=registry, topic=topic, subject=subject)
         self._batch_records = batch_records
         self._targets = Targets(self._topics, source=topic, clean=clean, dead_letters=dead_letters)
         for_reading = beside_producer(kafka)
@@ -290,10 +290,10 @@ class Validator(Stage[Ledger]):
                 return
             self._source.committed(moved)
             self._note(moved)
-        if self._end is not None and self._end.worth_asking():
-            self._ask_end()
+        if self._goal is not None and self._goal.worth_asking(self.waiting_for):
+            self._ask_how_far()
 
-    def _ask_end(self) -> None:
+    def _ask_how_far(self) -> None:
         try:
             self._note(self._source.all_committed())
         except BrokerAway as error:

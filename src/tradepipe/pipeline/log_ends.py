@@ -10,7 +10,7 @@ from tradepipe.kafka.topics import Topics
 ASK_EVERY: Final = 5.0
 
 
-class Ends:
+class LogEnds:
     """
     The ends that the last fetches told; while fetching is paused, the ones the brokers tell when they are asked.
 

@@ -44,7 +44,7 @@ class Counts:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-class Account(Books):
+class SinkBooks(Books):
     """
     The books of one sink.
 

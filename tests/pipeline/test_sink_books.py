@@ -3,12 +3,12 @@
 import pytest
 
 from tradepipe import metrics
-from tradepipe.pipeline.account import Account
+from tradepipe.pipeline.sink_books import SinkBooks
 
 
 @pytest.fixture
-def account() -> Account:
-    return Account("trades", None)
+def account() -> SinkBooks:
+    return SinkBooks("trades", None)
 
 
 def test_every_counter_is_told_before_its_first_event(account):

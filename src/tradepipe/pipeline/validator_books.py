@@ -26,7 +26,7 @@ class Validated:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-class Ledger(Books):
+class ValidatorBooks(Books):
     """The books of one validator."""
 
     def __init__(self, topic: str) -> None:
