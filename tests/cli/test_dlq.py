@@ -5,6 +5,7 @@ import json
 import re
 import signal
 
+import psycopg2
 import pytest
 
 from tests.cli.at_a_terminal import at_a_terminal
@@ -397,7 +398,20 @@ def test_a_replay_that_is_killed_and_repeated_stores_each_once(ready, keep):
     assert [(100,)] == ask(database, OPEN)
 
 
+def slowed(database: str) -> None:
+    """Each INSERT into trades takes half a second longer."""
+    connection = psycopg2.connect(database)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';"
+            "CREATE TRIGGER slowly BEFORE INSERT ON trades EXECUTE FUNCTION slowly()"
+        )
+    connection.close()
+
+
 def test_a_signal_ends_a_replay_behind_the_transaction_in_hand(ready, keep):
+    slowed(ready["DATABASE_URL"])
     keep(*(trade(f"T{number}") for number in range(5_000)))
     with running("dlq", "replay", env=ready) as process:
         eventually(lambda: ask(ready["DATABASE_URL"], TRADES)[0][0] > 0, every=0)
