@@ -4,10 +4,17 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
-from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
 from psycopg2 import sql
 
 from tests.parts.certificates import Authority
@@ -46,18 +53,16 @@ class LockedKafka(Kafka):
         return f"127.0.0.1:{self._tls}"
 
     def allow(self, user: str, operation: str, kind: str, name: str) -> None:
-        """Allow a user an operation on a resource, such as "READ" on the "GROUP" named so."""
-        rule = AclBinding(
-            ResourceType[kind],
-            name,
-            ResourcePatternType.LITERAL,
-            f"User:{user}",
-            "*",
-            AclOperation[operation],
-            AclPermissionType.ALLOW,
-        )
+        """Allow a user an operation on a resource, such as "READ" on the "GROUP" named so, or on all by "*"."""
+        rule = AclBinding(*_rule(user, operation, kind, name))
         admin = self._admin()
         admin.create_acls([rule])[rule].result(timeout=30)
+
+    def forbid(self, user: str, operation: str, kind: str, name: str) -> None:
+        """Take back what was allowed in these words."""
+        rule = AclBindingFilter(*_rule(user, operation, kind, name))
+        admin = self._admin()
+        assert admin.delete_acls([rule])[rule].result(timeout=30), "nothing was allowed so"
 
     def _doors(self) -> str:
         doors = {"PLAINTEXT": self.port, "SASL_SSL": self._sasl, "SSL": self._tls}
@@ -82,6 +87,11 @@ class LockedKafka(Kafka):
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": "User:ANONYMOUS",
         }
+
+
+def _rule(user: str, operation: str, kind: str, name: str) -> tuple[Any, ...]:
+    resource = (ResourceType[kind], name, ResourcePatternType.LITERAL)
+    return *resource, f"User:{user}", "*", AclOperation[operation], AclPermissionType.ALLOW
 
 
 _DOORS: Final = """

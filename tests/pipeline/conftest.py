@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Producer as KafkaProducer
 from sqlalchemy import select
 
@@ -151,6 +152,17 @@ def targets(parts: Parts, pipeline: Pipeline) -> None:
         parts.kafka.create_topic(pipeline.dead_letters, config={"max.message.bytes": "2000000"})
     else:
         parts.create_topic(pipeline.dead_letters)
+
+
+@pytest.fixture
+def written(pipeline: Pipeline) -> Iterator[Callable[[], int]]:
+    """How far the log of valid trades reaches, open transactions included; quickly told."""
+    # Asked otherwise, where a log ends is where its first open transaction begins.
+    settings = {"group.id": "tests", "isolation.level": "read_uncommitted"}
+    client = Consumer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], **settings})
+    places = [TopicPartition(pipeline.clean, partition) for partition in range(4)]
+    yield lambda: sum(client.get_watermark_offsets(place, timeout=20)[1] for place in places)
+    client.close()
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 from tests.eventually import eventually
 
@@ -20,15 +21,25 @@ class StageProcess:
     """
     `python -m tradepipe.sink`, or another stage, on a test's pipeline.
 
+    Args:
+        kafka: librdkafka's properties, in addition to the pipeline's or instead of them.
+
     Attributes:
         log: the file of all it says.
     """
 
-    def __init__(self, stage: Stage, pipeline, log: Path, *options: str) -> None:
-        command = [sys.executable, "-m", f"tradepipe.{stage}", *_arguments(stage, pipeline), *options]
+    def __init__(self, stage: Stage, pipeline, log: Path, *options: str, kafka: Mapping[str, Any]) -> None:
+        settings = pipeline.kafka | kafka
+        command = [sys.executable, "-m", f"tradepipe.{stage}", *_arguments(stage, pipeline, settings), *options]
+        environment = {
+            **os.environ,
+            "KAFKA_BOOTSTRAP_SERVERS": settings["bootstrap.servers"],
+            "SCHEMA_REGISTRY_URL": pipeline.registry_url,
+            "DATABASE_URL": pipeline.database,
+        }
         self.log = log
         with log.open("ab") as stream:
-            self._process = subprocess.Popen(command, env=_environment(pipeline), stdout=stream, stderr=stream)
+            self._process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
 
     @property
     def runs(self) -> bool:
@@ -59,8 +70,9 @@ def processes(stage: Stage, pipeline, folder: Path) -> Iterator[Callable[..., St
     """Within the block, call it to start one more with further options; those that still run are killed behind it."""
     started: list[StageProcess] = []
 
-    def start(*options: str) -> StageProcess:
-        started.append(StageProcess(stage, pipeline, folder / f"{stage}-{len(started)}.log", *options))
+    def start(*options: str, kafka: Mapping[str, Any] = MappingProxyType({})) -> StageProcess:
+        log = folder / f"{stage}-{len(started)}.log"
+        started.append(StageProcess(stage, pipeline, log, *options, kafka=kafka))
         return started[-1]
 
     try:
@@ -72,19 +84,10 @@ def processes(stage: Stage, pipeline, folder: Path) -> Iterator[Callable[..., St
             print(process.log, process.log.read_text(), sep="\n")
 
 
-def _arguments(stage: Stage, pipeline) -> list[str]:
+def _arguments(stage: Stage, pipeline, settings: Mapping[str, Any]) -> list[str]:
     named = {"topic": pipeline.topic, "group": f"{pipeline.topic}-{_GROUPS[stage]}", "subject": pipeline.subject}
     if stage == "validate":
         named |= {"clean": pipeline.clean, "dead-letters": pipeline.dead_letters}
     given = [(f"--{name}", value) for name, value in named.items()]
-    given += [("-X", f"{key}={value}") for key, value in pipeline.kafka.items()]
+    given += [("-X", f"{key}={value}") for key, value in settings.items()]
     return [part for pair in given for part in pair]
-
-
-def _environment(pipeline) -> dict[str, str]:
-    return {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": pipeline.kafka["bootstrap.servers"],
-        "SCHEMA_REGISTRY_URL": pipeline.registry_url,
-        "DATABASE_URL": pipeline.database,
-    }

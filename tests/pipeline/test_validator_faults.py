@@ -2,11 +2,9 @@
 
 import random
 import signal
-from collections.abc import Callable, Iterator
 from itertools import islice
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from tests.eventually import eventually
 from tests.pipeline.validating import Running, done, how_many_are_sorted, mixture, running
@@ -14,15 +12,6 @@ from tests.proxy import Proxy, port_of
 from tradepipe.wire import unknown_ids
 
 pytestmark = pytest.mark.usefixtures("targets")
-
-
-@pytest.fixture
-def written(pipeline) -> Iterator[Callable[[], int]]:
-    """How far the log of valid trades reaches, open transactions included; quickly told."""
-    client = Consumer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "group.id": "tests"})
-    places = [TopicPartition(pipeline.clean, partition) for partition in range(4)]
-    yield lambda: sum(client.get_watermark_offsets(place, timeout=20)[1] for place in places)
-    client.close()
 
 
 @pytest.mark.real
@@ -43,6 +32,24 @@ def test_killed_again_and_again_validators_put_each_record_into_one_topic_once(p
     pipeline.validate()
 
     eventually(lambda: len(records) == how_many_are_sorted(pipeline), within=30, every=0.2)
+    pipeline.sorted().check()
+
+
+@pytest.mark.real
+def test_by_the_new_group_protocol_too_a_killed_validator_is_replaced(pipeline, start_validator, written):
+    del pipeline.kafka["session.timeout.ms"]  # by the new protocol it is the broker's
+    pipeline.kafka |= {"group.protocol": "consumer", "transaction.timeout.ms": 5_000, "socket.timeout.ms": 4_000}
+    killed, other = (start_validator("--batch-records", "50") for _ in range(2))
+    for validator in (killed, other):
+        validator.says("reading")
+    records = mixture(pipeline, 2_000)
+    pipeline.publish_bytes(records)
+    eventually(lambda: written() > 200, within=30, every=0)
+    killed.kill()
+
+    eventually(lambda: len(records) == how_many_are_sorted(pipeline), within=60, every=0.2)
+    other.signal(signal.SIGTERM)
+    assert 0 == other.wait(25)
     pipeline.sorted().check()
 
 

@@ -1,0 +1,94 @@
+"""What must hold while the way to Kafka is long, or one request of a transaction is late."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.eventually import eventually
+from tests.kafka.proxy import ADD_PARTITIONS_TO_TXN, END_TXN, PRODUCE, TXN_OFFSET_COMMIT, KafkaProxy
+from tests.pipeline.validating import done, mixture, running
+from tests.proxy import port_of
+from tradepipe import Validator
+from tradepipe.metrics import PRODUCERS, REBALANCES, TRANSACTIONS
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("targets")]
+
+PATIENCE = 1.5
+"""Seconds until librdkafka gives a request up, breaks the connection and asks again."""
+
+
+@pytest.fixture
+def proxy(pipeline) -> Iterator[KafkaProxy]:
+    """Stands between the validator and the broker; what the test itself writes and reads goes straight."""
+    with KafkaProxy(port_of(pipeline.kafka["bootstrap.servers"])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def impatient(pipeline, proxy) -> Callable[..., Validator]:
+    """A validator behind the proxy that does not wait for long."""
+
+    def impatient(**kafka: int) -> Validator:
+        patience = {"socket.timeout.ms": int(PATIENCE * 1000), "transaction.timeout.ms": 10_000}
+        return pipeline.validator(kafka={"bootstrap.servers": f"127.0.0.1:{proxy.port}", **patience, **kafka})
+
+    return impatient
+
+
+PUT_IN_DOUBT = [
+    pytest.param((TXN_OFFSET_COMMIT, ADD_PARTITIONS_TO_TXN), {}, id="the connection is broken off"),
+    pytest.param((END_TXN,), {"socket.max.fails": 0}, id="the connection stays, so the answer arrives"),
+]
+
+
+@pytest.mark.parametrize(("requests", "settings"), PUT_IN_DOUBT)
+def test_an_answer_that_is_late_loses_and_doubles_nothing(pipeline, proxy, impatient, requests, settings):
+    validator, sent = impatient(**settings), 0
+    with running(validator):
+        for seed, request in enumerate(requests):
+            late = proxy.hold_answer(request, seconds=2 * PATIENCE)
+            records = mixture(pipeline, 100, seed)
+            pipeline.publish_bytes(records)
+            sent += len(records)
+            assert late.over.wait(20)
+            eventually(lambda sent=sent: done(validator) == sent, within=30)
+
+    pipeline.sorted().check()
+    assert validator.meter.values(PRODUCERS)[pipeline.topic,] > len(requests)
+
+
+def test_an_end_that_arrives_late_ends_no_later_transaction(pipeline, proxy, impatient, some_trades, written):
+    """
+    The first transaction has ended, as it was asked for again; then comes what was asked first.
+
+    By then some of the second one's records are in the log, others are not.
+    """
+    end = proxy.hold_request(END_TXN)
+    with running(impatient()) as validator:
+        pipeline.publish(some_trades(100))
+        eventually(lambda: done(validator) == 100, within=30)
+        rest, before = proxy.hold_request(PRODUCE, behind=1), written()
+        pipeline.publish(some_trades(200)[100:])
+        assert rest.begun.wait(20)
+        eventually(lambda: written() > before)
+        end.release()
+        rest.release()
+        eventually(lambda: done(validator) == 200, within=30)
+
+    pipeline.sorted().check()
+
+
+def test_behind_a_long_way_a_validator_goes_on_slowly(pipeline, proxy):
+    """Three answers, one after the other, are what a transaction's offsets wait for."""
+    records = mixture(pipeline, 100)
+    validator = pipeline.validator(kafka={"bootstrap.servers": f"127.0.0.1:{proxy.port}"})
+    with running(validator):
+        eventually(lambda: validator.is_ready and validator.lag == 0, within=30)
+        proxy.answers_after = 1.0
+        pipeline.publish_bytes(records)
+        eventually(lambda: done(validator) == len(records), within=60)
+        proxy.answers_after = 0.0
+
+    pipeline.sorted().check()
+    assert (1, 0) == tuple(validator.meter.values(REBALANCES)[pipeline.topic, kind] for kind in ("assign", "revoke"))
+    assert 0 == validator.meter.values(TRANSACTIONS)[pipeline.topic, "interrupted"]
