@@ -68,6 +68,10 @@ def opened(writing: ExactlyOnce) -> None:
             writing.open()
 
 
+def nothing() -> None:
+    """What is done while the records are on their way."""
+
+
 def records(*values: bytes) -> list[Record]:
     return [Record("", 0, 0, b"k", value, 1) for value in values]
 
@@ -77,7 +81,7 @@ def values(kafka, topic) -> list[bytes | None]:
 
 
 def test_records_and_offsets_are_committed_together(kafka, target, member, exactly_once):
-    exactly_once().write({Place(target): records(b"1", b"2")}, {0: 7, 3: 9})
+    exactly_once().write({Place(target): records(b"1", b"2")}, {0: 7, 3: 9}, nothing)
 
     assert [b"1", b"2"] == values(kafka, target)
     assert {0: 7, 3: 9} == member.consumer.committed(range(4))
@@ -92,7 +96,7 @@ def test_a_member_that_the_group_gave_up_writes_nothing(kafka, target, topic, jo
     eventually(lambda: is_given_up(member))
 
     with pytest.raises(Interrupted, match="the session with group"):
-        writing.write({Place(target): records(b"1")}, {0: 1})
+        writing.write({Place(target): records(b"1")}, {0: 1}, nothing)
 
     assert [] == values(kafka, target)
 
@@ -110,7 +114,9 @@ def test_a_record_the_topic_does_not_take_stops_with_what_to_change(parts, topic
     parts.kafka.create_topic(target, config={"max.message.bytes": "2000"})
 
     with pytest.raises(Misconfigured, match="max.message.bytes"):
-        exactly_once(**{"message.max.bytes": 1_000_000}).write({Place(target): records(os.urandom(16_000))}, {0: 1})
+        exactly_once(**{"message.max.bytes": 1_000_000}).write(
+            {Place(target): records(os.urandom(16_000))}, {0: 1}, nothing
+        )
 
 
 def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, topic, exactly_once):
@@ -121,7 +127,7 @@ def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, to
             writing = (one, other)[number % 2]
             opened(writing)
             try:
-                writing.write({Place(target): records(b"%d" % number)}, {0: number})
+                writing.write({Place(target): records(b"%d" % number)}, {0: number}, nothing)
             except Interrupted:
                 opened(writing)
 
@@ -142,12 +148,12 @@ def test_an_end_without_an_answer_puts_the_producer_in_doubt(proxied):
     member.assigned(0, 1, 2, 3)
     writing = ExactlyOnce(address, member.consumer, topic="source", transactional_id="id", limits={})
     opened(writing)
-    writing.write({Place("target"): records(b"1")}, {0: 1})
+    writing.write({Place("target"): records(b"1")}, {0: 1}, nothing)
 
     for number in (2, 3):
         proxied.swallow_reply_after(END_TXN)
         with pytest.raises(Interrupted):
-            writing.write({Place("target"): records(b"%d" % number)}, {0: number})
+            writing.write({Place("target"): records(b"%d" % number)}, {0: number}, nothing)
         assert not writing.is_open
         opened(writing)
 
