@@ -12,7 +12,7 @@ from tradepipe.contract.record import Record
 from tradepipe.errors import BrokerAway, Misconfigured, OffsetOutOfRange
 from tradepipe.kafka.client import Config, consumer_config, is_cooperative
 from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
-from tradepipe.kafka.messages import record_of, timestamp
+from tradepipe.kafka.messages import bare_record_of, record_of, timestamp
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Consumer:
         whole: bool = False,
         advice: Callable[[int], str] | None = None,
     ) -> None:
-        self._whole = whole
+        self._record_of = record_of if whole else bare_record_of
         self._advice = advice or self._reset_of_sink
         self._config = consumer_config(config, group=group)
         self._topic = topic
@@ -266,10 +266,11 @@ class Consumer:
 
     def _sift(self, messages: list[confluent_kafka.Message]) -> list[Record]:
         records: list[Record] = []
-        topic, readings, whole = self._topic, self._readings, self._whole
+        topic, readings, made = self._topic, self._readings, self._record_of
         for message in messages:
+            partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
             # Any message may be of a partition that a callback inside this very poll took away.
-            reading = readings.get(message.partition() or 0)
+            reading = readings.get(partition)
             if (error := message.error()) is not None:
                 self._on_event(error, message, reading)
                 continue
@@ -278,10 +279,7 @@ class Consumer:
                 continue
             self.gaps += offset - reading.expected
             reading.expected = offset + 1
-            if whole:
-                records.append(record_of(message, topic))
-            else:
-                records.append(Record(topic, reading.assignment.partition, offset, message.key(), message.value()))
+            records.append(made(message, topic, partition, offset))
         return records
 
     def _on_event(self, error: KafkaError, message: confluent_kafka.Message, reading: _Reading | None) -> None:

