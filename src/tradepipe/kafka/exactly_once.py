@@ -18,7 +18,10 @@ FENCED_WITHIN: Final = 60.0
 """So often within so many seconds is no accident: two processes take the same `transactional.id` from each other."""
 
 REFUSED_OFTEN: Final = 3
-"""Transactions one after the other that the brokers may refuse us: rights that are being changed heal."""
+"""Times in a row that the brokers may refuse us."""
+
+REFUSED_FOR: Final = 5.0
+"""Seconds they may, if they have taken anything from us before: rights that are being changed heal."""
 
 
 class ExactlyOnce:
@@ -41,6 +44,8 @@ class ExactlyOnce:
         self._id = transactional_id
         self._fenced_at: deque[float] = deque(maxlen=FENCED_OFTEN)
         self._refused = 0
+        self._refused_at = 0.0
+        self._was_taken = False
 
     @property
     def is_open(self) -> bool:
@@ -84,7 +89,7 @@ class ExactlyOnce:
             raise Interrupted(str(error)) from error
         except BrokerAway as error:
             raise Interrupted(str(error)) from error
-        self._refused = 0
+        self._refused, self._was_taken = 0, True
 
     def close(self) -> None:
         """Let go of the client; nothing is open between two transactions."""
@@ -92,12 +97,13 @@ class ExactlyOnce:
 
     def _bear(self, error: Fenced | Refused) -> None:
         """Stop rather than be refused, or take an id from each other, for ever."""
+        now = time.monotonic()
         if isinstance(error, Refused):
+            self._refused_at = self._refused_at if self._refused else now
             self._refused += 1
-            if self._refused >= REFUSED_OFTEN:
+            if self._refused >= REFUSED_OFTEN and now - self._refused_at >= REFUSED_FOR * self._was_taken:
                 raise error
             return
-        now = time.monotonic()
         self._fenced_at.append(now)
         if len(self._fenced_at) == FENCED_OFTEN and now - self._fenced_at[0] < FENCED_WITHIN:
             raise Misconfigured(

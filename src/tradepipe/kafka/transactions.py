@@ -31,7 +31,11 @@ REQUEST: Final = 5.0
 
 STEP: Final = 0.1
 
+IN_A_ROW: Final = 3
+"""Requests that sending offsets may take, one after the other: for the coordinator, the group, and the offsets."""
+
 _FENCED: Final = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
+_PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
 _TIMEOUTS: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError.REQUEST_TIMED_OUT})
 
 
@@ -136,7 +140,7 @@ class Transactions:
             flush(client, self._reports, seconds=self._lasts)
             self._step(client.commit_transaction)
         except (KafkaException, SystemError) as error:
-            raise self._undone(client, _told(error)) from error
+            raise self._undone(client, outgoing, _told(error)) from error
         if (doubt := self._doubts(client)) is not None:
             self._discard(doubt)
             raise BrokerAway(f"a transaction may have been committed, or not: {doubt}")
@@ -177,9 +181,9 @@ class Transactions:
     def _send(self, client: confluent_kafka.Producer, offsets: Offsets, wait: float) -> None:
         """Send offsets; librdkafka may wait for ever for a coordinator that went away (librdkafka#5456)."""
         try:
-            bounded(lambda: client.send_offsets_to_transaction(*offsets, wait), self._slow)
+            bounded(lambda: client.send_offsets_to_transaction(*offsets, wait), patience := IN_A_ROW * self._slow)
         except TimeoutError:
-            unanswered = KafkaError(KafkaError._TIMED_OUT, f"offsets were not taken within {self._slow:g} s")
+            unanswered = KafkaError(KafkaError._TIMED_OUT, f"offsets were not taken within {patience:g} s")
             raise KafkaException(unanswered) from None
 
     def _step(self, call: Callable[[float], object]) -> None:
@@ -200,11 +204,13 @@ class Transactions:
             if (took := time.monotonic() - begun) > self._slow:
                 self._doubt = f"a request took {took:.1f} s"
 
-    def _undone(self, client: confluent_kafka.Producer, error: KafkaError) -> Exception:
+    def _undone(self, client: confluent_kafka.Producer, outgoing: Outgoing, error: KafkaError) -> Exception:
         """Abort, or give the client up with whatever it has begun; what to raise."""
         if error.code() == KafkaError._FATAL:
             error = _behind(client) or error
         told, topic = self._reports.undelivered or (error, None)
+        if told.code() in _PURGED:  # for the sake of another, of whichever topic
+            told, topic = error, " or ".join(sorted(place.topic for place in outgoing))
         broken = self._abort(client) if _is_abortable(error) else error
         if broken is not None:
             self._discard(broken.str())

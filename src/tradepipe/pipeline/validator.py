@@ -193,10 +193,10 @@ class Validator(Stage[ValidatorBooks]):
 
     def _turn(self) -> None:
         now = time.monotonic()
+        self._dispatch.connect()  # first: offsets are not told before what was open under our id is settled
+        self._books.waits("Kafka", away=not self._dispatch.is_open)
         if (settled := self._source.tend()) is not None:
             self._committed(settled)
-        self._dispatch.connect()
-        self._books.waits("Kafka", away=not self._dispatch.is_open)
         self._read(now)
         if self._is_due():
             self._write()
