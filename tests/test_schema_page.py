@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from tests.contract.schemas import decimal, field
 from tests.contract.test_frozen import write
 from tests.markdown import Document
-from tradepipe.cli import schema_pull
-from tradepipe.cli.schema import app
+from tradepipe.cli.schema import pull
+from tradepipe.cli.schema.commands import app
 from tradepipe.contract import frozen, lint
 from tradepipe.contract.changes import Kind
 from tradepipe.contract.history import History
@@ -83,7 +83,7 @@ def rules():
     yield from frozen.MENDS
     yield from (registration.REFUSED, registration.NO_SCHEMA)
     yield from drift.RULES
-    yield from schema_pull.RULES
+    yield from pull.RULES
 
 
 @pytest.mark.parametrize("rule", sorted(set(rules()) - {"resolution"}))

@@ -1,6 +1,6 @@
 """`python -m tradepipe.dlq`: refused records found, read, and put back."""
 
-from tradepipe.cli.dlq import app
+from tradepipe.cli.dlq.commands import app
 from tradepipe.cli.exits import run
 
 if __name__ == "__main__":

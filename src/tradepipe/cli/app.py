@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tradepipe.cli.command import KAFKA_SECRETS, REGISTRY_SECRETS, with_shared
 from tradepipe.cli.examples import examples
-from tradepipe.cli.input_options import FILE as INPUT
+from tradepipe.cli.input.options import FILE as INPUT
 from tradepipe.cli.options import BEHAVIOUR, DATABASE, DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
 from tradepipe.cli.secrets import FILE, variable
 

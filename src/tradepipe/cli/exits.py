@@ -14,8 +14,8 @@ from typing import Final, NoReturn
 
 import typer
 
-from tradepipe.cli.dlq_reading import NoSuchLetter
-from tradepipe.cli.input_source import BadInput
+from tradepipe.cli.dlq.reading import NoSuchLetter
+from tradepipe.cli.input.source import BadInput
 from tradepipe.cli.masking import masked
 from tradepipe.cli.shared import settings
 from tradepipe.errors import Away, DeadlineExceeded, DeliveryFailed, InvalidTrade, Misconfigured, TradepipeError

@@ -5,8 +5,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tradepipe.cli import demo, dlq, exits, migrate, produce, schema, sink, topics, validate
+from tradepipe.cli import demo, exits, migrate, produce, sink, topics, validate
 from tradepipe.cli.app import command_line
+from tradepipe.cli.dlq import commands as dlq
+from tradepipe.cli.schema import commands as schema
 from tradepipe.contract.history import current
 from tradepipe.kafka.client import librdkafka
 from tradepipe.postgres.revision import head

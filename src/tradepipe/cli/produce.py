@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from tradepipe.cli import input_options
 from tradepipe.cli.app import command_line
-from tradepipe.cli.input_layout import Layout, form_of
-from tradepipe.cli.input_rejects import beside
-from tradepipe.cli.input_trades import FileOfTrades
+from tradepipe.cli.input import options as input_options
+from tradepipe.cli.input.layout import Layout, form_of
+from tradepipe.cli.input.rejects import beside
+from tradepipe.cli.input.trades import FileOfTrades
 from tradepipe.cli.logs import configure
 from tradepipe.cli.mixture import any_seed
 from tradepipe.cli.options import (

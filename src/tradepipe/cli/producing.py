@@ -11,8 +11,8 @@ from typing import NamedTuple
 import typer
 
 from tradepipe.cli.exits import ExitCode
-from tradepipe.cli.input_source import BadInput
-from tradepipe.cli.input_trades import FileOfTrades
+from tradepipe.cli.input.source import BadInput
+from tradepipe.cli.input.trades import FileOfTrades
 from tradepipe.cli.mixture import Item, mixture
 from tradepipe.cli.patience import Patience
 from tradepipe.cli.sending import Sending, Tally

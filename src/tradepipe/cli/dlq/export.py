@@ -13,9 +13,9 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from tradepipe.cli.dlq_options import All, Asked, Limit, asked
-from tradepipe.cli.dlq_places import place_of
-from tradepipe.cli.dlq_reading import Reading
+from tradepipe.cli.dlq.options import All, Asked, Limit, asked
+from tradepipe.cli.dlq.places import place_of
+from tradepipe.cli.dlq.reading import Reading
 from tradepipe.cli.logs import tell
 from tradepipe.contract.kept import Kept
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from tradepipe.cli import options
-from tradepipe.cli.dlq_options import Asked, Limit, asked
-from tradepipe.cli.dlq_places import dead_letter_topic, means
-from tradepipe.cli.dlq_reading import Reading, plain
+from tradepipe.cli.dlq.options import Asked, Limit, asked
+from tradepipe.cli.dlq.places import dead_letter_topic, means
+from tradepipe.cli.dlq.reading import Reading, plain
 from tradepipe.cli.exits import ExitCode
 from tradepipe.cli.patience import Patience
 from tradepipe.cli.rules import rules as named_rules

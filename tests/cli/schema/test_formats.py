@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tradepipe.cli.schema_formats import formatted
-from tradepipe.cli.schema_report import Case, Note, Report
+from tradepipe.cli.schema.formats import formatted
+from tradepipe.cli.schema.report import Case, Note, Report
 from tradepipe.contract.compatibility import Direction
 from tradepipe.contract.finding import Finding, Severity
 

@@ -9,12 +9,12 @@ from typing import Annotated, Final, Literal
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.dlq_export import export
-from tradepipe.cli.dlq_options import All, Asked, Limit, asked
-from tradepipe.cli.dlq_places import place_of
-from tradepipe.cli.dlq_reading import NoSuchLetter, Reading, plain
-from tradepipe.cli.dlq_replay import replay
-from tradepipe.cli.dlq_report import counted, in_full, listed, summed, ways_back
+from tradepipe.cli.dlq.export import export
+from tradepipe.cli.dlq.options import All, Asked, Limit, asked
+from tradepipe.cli.dlq.places import place_of
+from tradepipe.cli.dlq.reading import NoSuchLetter, Reading, plain
+from tradepipe.cli.dlq.replay import replay
+from tradepipe.cli.dlq.report import counted, in_full, listed, summed, ways_back
 from tradepipe.contract.kept import Selection
 
 app = command_line("Dead letters: find records that were refused, see why, and put them back.")

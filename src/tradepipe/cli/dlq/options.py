@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import typer
 
 from tradepipe.cli import options
-from tradepipe.cli.dlq_selection import selection
+from tradepipe.cli.dlq.selection import selection
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
 from tradepipe.cli.retyped import is_typed, retyped

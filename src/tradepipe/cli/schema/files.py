@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import typer
 
-from tradepipe.cli.input_source import BadInput
+from tradepipe.cli.input.source import BadInput
 from tradepipe.contract.history import PACKAGE, RECORD, History, file_of
 
 

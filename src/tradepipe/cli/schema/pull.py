@@ -11,10 +11,10 @@ import typer
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
 from tradepipe.cli.patience import Patience
-from tradepipe.cli.schema_files import frozen_file, history_in, shown, write
-from tradepipe.cli.schema_formats import counted, say, tell
-from tradepipe.cli.schema_options import ReportFormat
-from tradepipe.cli.schema_report import Case, Note, Report
+from tradepipe.cli.schema.files import frozen_file, history_in, shown, write
+from tradepipe.cli.schema.formats import counted, say, tell
+from tradepipe.cli.schema.options import ReportFormat
+from tradepipe.cli.schema.report import Case, Note, Report
 from tradepipe.cli.shared import registry_at
 from tradepipe.contract.finding import Finding, Severity
 from tradepipe.contract.frozen import frozen, recorded

@@ -8,7 +8,7 @@ import pytest
 from tests.cli.doors import door
 from tests.contract.schemas import decimal, field, record, text
 from tests.contract.test_frozen import history, write
-from tradepipe.cli.schema_pull import pulled
+from tradepipe.cli.schema.pull import pulled
 from tradepipe.contract.frozen import frozen, unfrozen
 from tradepipe.contract.history import RECORD, History, fingerprint
 from tradepipe.errors import Misconfigured

@@ -5,7 +5,7 @@ import traceback
 import pytest
 from typer.testing import CliRunner
 
-from tradepipe.cli.schema import app
+from tradepipe.cli.schema.commands import app
 from tradepipe.contract.history import current, versions
 from tradepipe.errors import UndecodableRecord
 from tradepipe.wire.codec import Decoder, encoder_source, row_source

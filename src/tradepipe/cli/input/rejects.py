@@ -9,8 +9,8 @@ from typing import Any, Final, Self, TextIO
 
 import typer
 
-from tradepipe.cli.input_records import Record
-from tradepipe.cli.input_source import STDIN
+from tradepipe.cli.input.records import Record
+from tradepipe.cli.input.source import STDIN
 from tradepipe.errors import Misconfigured
 
 ENDING: Final = ".rejects.jsonl"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tradepipe.cli.schema_formats import Format
+from tradepipe.cli.schema.formats import Format
 from tradepipe.contract.compatibility import Level
 
 HistoryFolder = Annotated[

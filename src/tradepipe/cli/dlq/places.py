@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
-from tradepipe.cli.dlq_options import Asked
-from tradepipe.cli.dlq_reading import Reading
+from tradepipe.cli.dlq.options import Asked
+from tradepipe.cli.dlq.reading import Reading
 from tradepipe.cli.patience import Patience
 from tradepipe.contract.kept import Identity, Kept, Selection
 from tradepipe.errors import TopicUnusable

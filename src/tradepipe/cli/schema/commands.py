@@ -6,10 +6,10 @@ from typing import Annotated, Final
 
 import typer
 
-from tradepipe.cli import schema_changes, schema_pull, schema_registry, schema_show
 from tradepipe.cli.app import command_line
-from tradepipe.cli.schema_checks import is_sound, linted, of_candidate, of_history, unchanged
-from tradepipe.cli.schema_files import (
+from tradepipe.cli.schema import diffing, pull, registry, show
+from tradepipe.cli.schema.checks import is_sound, linted, of_candidate, of_history, unchanged
+from tradepipe.cli.schema.files import (
     Candidate,
     candidate,
     folder_of,
@@ -20,9 +20,9 @@ from tradepipe.cli.schema_files import (
     versions_in,
     write,
 )
-from tradepipe.cli.schema_formats import Format, closed, counted, say, tell
-from tradepipe.cli.schema_options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
-from tradepipe.cli.schema_report import Case, Note, Report
+from tradepipe.cli.schema.formats import Format, closed, counted, say, tell
+from tradepipe.cli.schema.options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
+from tradepipe.cli.schema.report import Case, Note, Report
 from tradepipe.contract.changes import changes
 from tradepipe.contract.compatibility import Level
 from tradepipe.contract.frozen import frozen, level_of, recorded
@@ -85,7 +85,7 @@ def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFo
     was, before = _side(folder, old, "'OLD'", format_)
     now, after = _side(folder, new, "'NEW'", format_)
     found = changes(before.text, after.text)
-    say(schema_changes.report(was, after, found), format_, person=schema_changes.told(was, now, found))
+    say(diffing.report(was, after, found), format_, person=diffing.told(was, now, found))
 
 
 @app.command()
@@ -117,7 +117,7 @@ def freeze(
     say(report._replace(cases=(*report.cases, case)), format_, person=closed(report, case.name))
 
 
-for command in (schema_registry.register, schema_pull.pull, schema_registry.drift, schema_show.show):
+for command in (registry.register, pull.pull, registry.drift, show.show):
     app.command()(command)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tradepipe.cli.input_layout import Form, Layout
-from tradepipe.cli.input_records import Record, records, told
-from tradepipe.cli.input_rejects import Rejects
-from tradepipe.cli.input_source import BadInput, Source
+from tradepipe.cli.input.layout import Form, Layout
+from tradepipe.cli.input.records import Record, records, told
+from tradepipe.cli.input.rejects import Rejects
+from tradepipe.cli.input.source import BadInput, Source
 from tradepipe.cli.mixture import New
 from tradepipe.cli.terminal import Way
 

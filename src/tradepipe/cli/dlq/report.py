@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tradepipe.cli.columns import columns
-from tradepipe.cli.dlq_reading import Decoded, Reading, dump, plain, shown
+from tradepipe.cli.dlq.reading import Decoded, Reading, dump, plain, shown
 from tradepipe.contract.kept import Kept
 
 WIDTH: Final = 80

@@ -7,11 +7,11 @@ import typer
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
 from tradepipe.cli.patience import Patience
-from tradepipe.cli.schema_checks import of_versions, unchanged
-from tradepipe.cli.schema_files import folder_of, shown, versions_in
-from tradepipe.cli.schema_formats import Format, counted, say, tell
-from tradepipe.cli.schema_options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
-from tradepipe.cli.schema_report import Case, Note, Report
+from tradepipe.cli.schema.checks import of_versions, unchanged
+from tradepipe.cli.schema.files import folder_of, shown, versions_in
+from tradepipe.cli.schema.formats import Format, counted, say, tell
+from tradepipe.cli.schema.options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
+from tradepipe.cli.schema.report import Case, Note, Report
 from tradepipe.cli.shared import registry_at
 from tradepipe.wire.drift import drift as compare
 from tradepipe.wire.registration import Plan, Planned, Registration, carry_out, plan

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 import typer
 
-from tradepipe.cli.input_fields import FIELDS, OPTIONAL
+from tradepipe.cli.input.fields import FIELDS, OPTIONAL
 
 FILE: Final = "A file of trades"
 """The heading in `--help`."""

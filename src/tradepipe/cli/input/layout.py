@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import typer
 
-from tradepipe.cli.input_fields import FIELDS, OPTIONAL, from_text, shown
+from tradepipe.cli.input.fields import FIELDS, OPTIONAL, from_text, shown
 from tradepipe.cli.options import pairs
 
 Form = Literal["csv", "jsonl"]

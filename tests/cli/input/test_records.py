@@ -8,9 +8,9 @@ from decimal import Decimal
 import pytest
 import typer
 
-from tradepipe.cli.input_layout import Layout, form_of
-from tradepipe.cli.input_records import records, told
-from tradepipe.cli.input_source import LONGEST, BadInput, Source
+from tradepipe.cli.input.layout import Layout, form_of
+from tradepipe.cli.input.records import records, told
+from tradepipe.cli.input.source import LONGEST, BadInput, Source
 from tradepipe.contract.refusal import Code
 from tradepipe.contract.trade import Side, Trade
 

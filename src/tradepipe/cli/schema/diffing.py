@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import typer
 
-from tradepipe.cli.schema_files import Candidate
-from tradepipe.cli.schema_formats import counted, paragraph
-from tradepipe.cli.schema_report import Case, Note, Report
+from tradepipe.cli.schema.files import Candidate
+from tradepipe.cli.schema.formats import counted, paragraph
+from tradepipe.cli.schema.report import Case, Note, Report
 from tradepipe.contract.changes import Change, Effect
 from tradepipe.contract.finding import Severity
 

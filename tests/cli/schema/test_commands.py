@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tests.cli.doors import door
 from tests.contract.schemas import decimal, enum, field, record, text
 from tests.contract.test_frozen import history, write
-from tradepipe.cli.schema import app
+from tradepipe.cli.schema.commands import app
 from tradepipe.contract.frozen import frozen
 from tradepipe.contract.history import RECORD, History
 

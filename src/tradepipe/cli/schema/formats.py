@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import typer
 
 from tradepipe.cli.exits import ExitCode
-from tradepipe.cli.schema_report import Case, Note, Report
+from tradepipe.cli.schema.report import Case, Note, Report
 from tradepipe.contract.finding import Finding, Severity, Told, against, change, told
 
 Format = Literal["text", "json", "junit", "github"]

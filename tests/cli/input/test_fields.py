@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tradepipe.cli import input_fields as fields
+from tradepipe.cli.input import fields
 from tradepipe.contract.trade import Trade
 
 

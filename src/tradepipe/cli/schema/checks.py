@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tradepipe.cli.schema_files import Candidate, frozen_file
-from tradepipe.cli.schema_report import Case
+from tradepipe.cli.schema.files import Candidate, frozen_file
+from tradepipe.cli.schema.report import Case
 from tradepipe.contract.compatibility import Level
 from tradepipe.contract.evolution import Numbered, findings
 from tradepipe.contract.finding import errors

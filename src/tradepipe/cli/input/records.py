@@ -9,9 +9,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from tradepipe.cli.input_fields import FIELDS, from_json, from_text, read, shown
-from tradepipe.cli.input_layout import Form, Layout, listed
-from tradepipe.cli.input_source import BadInput, Source
+from tradepipe.cli.input.fields import FIELDS, from_json, from_text, read, shown
+from tradepipe.cli.input.layout import Form, Layout, listed
+from tradepipe.cli.input.source import BadInput, Source
 from tradepipe.contract.refusal import Code, Violation
 from tradepipe.contract.rules import violations
 from tradepipe.contract.trade import Trade

@@ -1,0 +1,1 @@
+"""Trades out of files: their fields, records and rejects."""

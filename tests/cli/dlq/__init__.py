@@ -1,0 +1,1 @@
+"""Refused records, as whoever misses them finds them."""

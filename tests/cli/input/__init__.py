@@ -1,0 +1,1 @@
+"""Files of trades, as people keep them."""

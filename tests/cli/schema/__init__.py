@@ -1,0 +1,1 @@
+"""What the schema commands find, and in which forms they say it."""
