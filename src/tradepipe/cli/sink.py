@@ -37,6 +37,7 @@ from tradepipe.cli.stage_options import (
     MaxRefused,
     MetricsHost,
     MetricsPort,
+    OldVersions,
     Rules,
     Unknown,
     UntilEnd,
@@ -49,7 +50,6 @@ from tradepipe.pipeline.judge import JudgedBy, Rule
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.sink_books import Counts
 from tradepipe.postgres.batch import Stored
-from tradepipe.postgres.staleness import Stale
 
 BATCH_ROWS: Final = 5_000
 
@@ -65,15 +65,6 @@ WhoJudges = Annotated[
         metavar="python|database",
         help="Who applies our rules: Python to every trade, or the table's CHECK constraints, "
         "which is faster; for a topic that was validated.",
-    ),
-]
-OldVersions = Annotated[
-    Stale,
-    typer.Option(
-        "--stale",
-        envvar="TRADEPIPE_STALE",
-        metavar="accept|refuse",
-        help="A version that comes after a newer one of its trade was stored.",
     ),
 ]
 Verbose = Annotated[

@@ -7,6 +7,7 @@ import typer
 from tradepipe.cli.offsets import moment
 from tradepipe.pipeline.judge import RecordKey
 from tradepipe.pipeline.start import Start
+from tradepipe.postgres.staleness import Stale
 from tradepipe.wire.admission import UnknownFields
 
 OFF: Final = "off"
@@ -60,6 +61,15 @@ KeyOfRecord = Annotated[
         envvar="TRADEPIPE_RECORD_KEY",
         metavar="refuse|accept",
         help="A record whose Kafka key is not its trade_id, so that it may be out of order with other versions.",
+    ),
+]
+OldVersions = Annotated[
+    Stale,
+    typer.Option(
+        "--stale",
+        envvar="TRADEPIPE_STALE",
+        metavar="accept|refuse",
+        help="A version that comes after a newer one of its trade was stored.",
     ),
 ]
 MetricsPort = Annotated[

@@ -17,6 +17,7 @@ from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.failures import translated
 from tradepipe.postgres.insertion import Unaccounted
+from tradepipe.postgres.staleness import Stale
 
 Judged = tuple[Kept, Accepted | Refusal]
 """A refusal, and what is to be said of its record now."""
@@ -43,13 +44,17 @@ class Shelf:
     """
     The table of refusals as a replay works on it, by one connection that is made anew when it is lost.
 
+    Args:
+        stale: "refuse" again what is older than a version of its trade that is stored.
+
     Raises, in every method:
         DatabaseAway: PostgreSQL is not reachable now; the same call may succeed later.
 
         Misconfigured: an operator is needed.
     """
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, *, stale: Stale = "accept") -> None:
+        self._stale = stale
         self._engine = engine(database, application_name="tradepipe-dlq")
         self._connection: Connection | None = None
         self._connected_before = False
@@ -84,7 +89,7 @@ class Shelf:
                 if self._took_place(connection, number):
                     self._unanswered = None
                     return done
-            done = _settle(connection, judged)
+            done = _settle(connection, judged, self._stale)
             if keep:
                 self._unanswered = (connection.scalar(select(func.txid_current())) or 0, done)
             else:
@@ -125,7 +130,7 @@ class Shelf:
             connection.close()
 
 
-def _settle(connection: Connection, judged: Sequence[Judged]) -> Replayed:
+def _settle(connection: Connection, judged: Sequence[Judged], stale: Stale) -> Replayed:
     ours = refusals.lock(connection, [kept for kept, _ in judged])
     mine = [(kept, verdict) for kept, verdict in judged if kept.identity in ours]
     refused = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, Refusal)]
@@ -133,7 +138,7 @@ def _settle(connection: Connection, judged: Sequence[Judged]) -> Replayed:
     stored: list[Kept] = []
     present: list[Kept] = []
     if accepted:
-        done = batch.store(connection, _batch(accepted), defer=False)
+        done = batch.store(connection, _batch(accepted), defer=False, stale=stale)
         against = {refusal.record.coordinates: refusal for refusal in done.refusals}
         for ordinal, (kept, _) in enumerate(accepted):
             if (refusal := against.get(kept.record.coordinates)) is not None:

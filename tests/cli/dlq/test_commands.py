@@ -257,6 +257,16 @@ def test_a_replay_is_done_in_the_end_and_a_second_one_finds_nothing(ready, keep)
     assert (0, "there is nothing to replay\n") == dlq("replay", env=ready)[:2]
 
 
+def test_an_old_version_comes_back_unless_it_is_to_stay_refused(ready, keep):
+    keep(trade("T1", version=2), trade("T1", version=1))
+
+    done = dlq("replay", "--stale", "refuse", env=ready)
+
+    assert (1, "1 stored, 1 refused again") == (done.code, done.out.splitlines()[-1])
+    assert "STALE_VERSION: trade_id T1 version 1 came after version 2" in done.out
+    assert (0, "1 stored\n") == dlq("replay", env=ready)[:2]
+
+
 def test_a_dry_run_changes_nothing(ready, keep):
     keep(trade("T1"), b"{}")
 

@@ -17,7 +17,7 @@ from tradepipe.cli.exits import ExitCode
 from tradepipe.cli.patience import Patience
 from tradepipe.cli.rules import rules as named_rules
 from tradepipe.cli.shared import registry_at
-from tradepipe.cli.stage_options import KeyOfRecord, Rules, Unknown
+from tradepipe.cli.stage_options import KeyOfRecord, OldVersions, Rules, Unknown
 from tradepipe.cli.stopping import Stopping
 from tradepipe.contract.kept import Kept
 from tradepipe.contract.refusal import Refusal
@@ -133,6 +133,7 @@ def replay(
     unknown_fields: Unknown = "stop",
     rules: Rules = None,
     record_key: KeyOfRecord = "refuse",
+    stale: OldVersions = "accept",
 ) -> None:
     """
     Bring refused records back, each once.
@@ -160,7 +161,8 @@ def replay(
                     rules=named_rules(rules),
                     record_key=record_key,
                 )
-                step = _from_table(asked, tally, opened, judge, **chosen)
+                shelf = opened.enter_context(Shelf(asked.database or "", stale=stale))
+                step = _from_table(asked, tally, shelf, judge, **chosen)
             while not stopped.is_set() and patient()(step):
                 pass
         except TradepipeError:
@@ -188,9 +190,8 @@ def _from_topic(asked: Asked, tally: Tally, opened: ExitStack, patience: Patienc
     return lambda: tally.topic(replaying.step())
 
 
-def _from_table(asked: Asked, tally: Tally, opened: ExitStack, judge: Judge, **chosen: Any) -> Callable[[], bool]:
+def _from_table(asked: Asked, tally: Tally, shelf: Shelf, judge: Judge, **chosen: Any) -> Callable[[], bool]:
     selection, reading = asked.selection, Reading(asked.registry, asked.subject)
-    shelf = opened.enter_context(Shelf(asked.database or ""))
     replaying = TableReplay(shelf, judge, selection, means=means(selection, reading), **chosen)
     return lambda: tally.table(replaying.step())
 
