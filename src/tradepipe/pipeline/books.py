@@ -21,6 +21,10 @@ from tradepipe.metrics import (
     Meter,
 )
 
+KAFKA: Final = "Kafka"
+REGISTRY: Final = "the registry"
+"""Parts that any stage may wait for."""
+
 UNHEALTHY_AFTER: Final = 60.0
 """Seconds of an outage after which a stage calls itself not ready."""
 

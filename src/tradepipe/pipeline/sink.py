@@ -12,6 +12,7 @@ from tradepipe.errors import Misconfigured
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topic
+from tradepipe.pipeline.books import KAFKA, REGISTRY
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.intake import Intake
 from tradepipe.pipeline.judge import JudgedBy, RecordKey, Rule, judge_of
@@ -191,7 +192,7 @@ class Sink(Stage[SinkBooks]):
         super().close()
 
     def _prepare(self, patiently: Waiting) -> None:
-        patiently(lambda: self._topics.require_uncompacted(self._topic))
+        patiently(KAFKA, lambda: self._topics.require_uncompacted(self._topic))
 
     def _join(self, described: Topic) -> None:
         self._intake.open(described)
@@ -290,8 +291,8 @@ class Sink(Stage[SinkBooks]):
             paused=paused,
         )
         self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._books.waits("the registry", away=self._intake.partitions.waits_for_registry)
-        self._books.waits("Kafka", away=self._ends.unanswered or self._intake.waits_for_kafka)
+        self._books.waits(REGISTRY, away=self._intake.partitions.waits_for_registry)
+        self._books.waits(KAFKA, away=self._ends.unanswered or self._intake.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling while the group allows it; then pause once and poll."""

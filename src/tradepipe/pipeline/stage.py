@@ -10,7 +10,7 @@ from tradepipe.errors import SchemaNotRegistered
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.topics import Topic, Topics
 from tradepipe.metrics import Meter
-from tradepipe.pipeline.books import Books
+from tradepipe.pipeline.books import KAFKA, REGISTRY, Books
 from tradepipe.pipeline.goal import Goal
 from tradepipe.pipeline.log_ends import LogEnds
 from tradepipe.pipeline.waiting import Stopped, Waiting
@@ -110,11 +110,11 @@ class Stage(ABC, Generic[B]):
 
     def _open(self, until_end: bool) -> None:
         patiently = Waiting(self._books, self._goes_on)
-        patiently(lambda: require_subject(self._registry, self._subject))
-        described = patiently(lambda: self._topics.describe(self._topic))
+        patiently(REGISTRY, lambda: require_subject(self._registry, self._subject))
+        described = patiently(KAFKA, lambda: self._topics.describe(self._topic))
         self._prepare(patiently)
         if until_end:
-            self._goal = Goal(patiently(lambda: self._topics.extents(self._topic, described.partitions)))
+            self._goal = Goal(patiently(KAFKA, lambda: self._topics.extents(self._topic, described.partitions)))
         self._join(described)
 
     @abstractmethod

@@ -12,6 +12,7 @@ from tradepipe.errors import BrokerAway, Misconfigured
 from tradepipe.kafka.client import Config, beside_producer
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.topics import Topic
+from tradepipe.pipeline.books import KAFKA, REGISTRY
 from tradepipe.pipeline.ceiling import SHARE, Ceiling
 from tradepipe.pipeline.dispatch import Dispatch
 from tradepipe.pipeline.judge import Judge, RecordKey, Rule
@@ -186,7 +187,7 @@ class Validator(Stage[ValidatorBooks]):
         super().close()
 
     def _prepare(self, patiently: Waiting) -> None:
-        self._dispatch.fit(patiently(self._targets.require))
+        self._dispatch.fit(patiently(KAFKA, self._targets.require))
 
     def _join(self, described: Topic) -> None:
         self._source.open(described)
@@ -194,7 +195,7 @@ class Validator(Stage[ValidatorBooks]):
     def _turn(self) -> None:
         now = time.monotonic()
         self._dispatch.connect()  # first: offsets are not told before what was open under our id is settled
-        self._books.waits("Kafka", away=not self._dispatch.is_open)
+        self._books.waits(KAFKA, away=not self._dispatch.is_open)
         if (settled := self._source.tend()) is not None:
             self._committed(settled)
         self._read(now)
@@ -308,7 +309,7 @@ class Validator(Stage[ValidatorBooks]):
         self._books.partitions(len(consumer.assignments), done, self._ends.known(fetched, asking=paused), paused=paused)
         self._books.clients(self._dispatch.clients)
         self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._books.waits("the registry", away=self._source.partitions.waits_for_registry)
+        self._books.waits(REGISTRY, away=self._source.partitions.waits_for_registry)
 
 
 def _require_possible(delivery: str, batch_records: int, transactional_id: str | None) -> None:

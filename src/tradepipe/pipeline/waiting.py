@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from tradepipe.errors import Away, RegistryAway
+from tradepipe.errors import Away
 from tradepipe.pipeline.backoff import delay
 from tradepipe.pipeline.books import Books
 
@@ -33,14 +33,15 @@ class Waiting:
         self._books = books
         self._goes_on = goes_on
 
-    def __call__(self, ask: Callable[[], T]) -> T:
+    def __call__(self, part: str, ask: Callable[[], T]) -> T:
         """
-        The answer.
+        The answer of a part, which is waited for until it comes.
 
         Raises:
             Stopped: nobody wants it any more.
         """
-        failed, part = 0, None
+        failed = 0
+        self._books.waits(part, away=True)
         while True:
             if not self._goes_on():
                 raise Stopped
@@ -48,13 +49,10 @@ class Waiting:
                 answer = ask()
             except Away as error:
                 logger.warning("waiting: %s", error)
-                part = "the registry" if isinstance(error, RegistryAway) else "Kafka"
-                self._books.waits(part, away=True)
                 self._sleep(delay(failed))
                 failed += 1
             else:
-                if part is not None:
-                    self._books.waits(part, away=False)
+                self._books.waits(part, away=False)
                 return answer
 
     def _sleep(self, seconds: float) -> None:
