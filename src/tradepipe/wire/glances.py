@@ -47,10 +47,6 @@ def _string(out: Source, column: Column, _writes: Any) -> None:
     out.line(f"{column.name} = _body[_at : (_at := _at + _size)]")
 
 
-def _int(out: Source, column: Column, _writes: Any) -> None:
-    lines.small(out, column.name, "_read_int(_body, _at)")
-
-
 def _date(out: Source, column: Column, _writes: Any) -> None:
     lines.day(out, column, "_known_days", "_read_days")
 
@@ -63,10 +59,6 @@ def _instant(out: Source, column: Column, _writes: Any) -> None:
 def _decimal(out: Source, column: Column, _writes: Any) -> None:
     lines.unscaled(out, column)
     out.line(f"{column.name} = _number")
-
-
-def _symbol(out: Source, column: Column, writes: Any) -> None:
-    lines.symbol(out, column, lines.members(column, writes))
 
 
 def _written(column: Column, value: Any) -> Any:
@@ -89,11 +81,11 @@ def _read_days(body: bytes, at: int) -> tuple[int, int]:
 
 _VALUES: Final = {
     "string": _string,
-    "int": _int,
+    "int": lines.whole,
     "date": _date,
     "instant": _instant,
     "decimal": _decimal,
-    "symbol": _symbol,
+    "symbol": lines.member,
 }
 
 _NAMES: Final = {"_keeps_all": keeps_all_written, "_known_days": _DAYS.get, "_read_days": _read_days}

@@ -35,6 +35,16 @@ def small(out: Source, name: str, otherwise: str, table: str = "_SMALL") -> None
         out.line("_at += 1")
 
 
+def whole(out: Source, column: Column, _writes: Any) -> None:
+    """An int, as the column."""
+    small(out, column.name, "_read_int(_body, _at)")
+
+
+def member(out: Source, column: Column, writes: Any) -> None:
+    """What a symbol stands for, as the column."""
+    symbol(out, column, members(column, writes))
+
+
 def size(out: Source) -> None:
     """The length of a text or of bytes, in `_size`."""
     small(out, "_size", "_read_size(_body, _at)", "_SIZES")

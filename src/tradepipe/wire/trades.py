@@ -46,10 +46,6 @@ def _string(out: Source, column: Column, _writes: Any) -> None:
     out.line(f"{column.name} = _body[_at : (_at := _at + _size)].decode()")
 
 
-def _int(out: Source, column: Column, _writes: Any) -> None:
-    lines.small(out, column.name, "_read_int(_body, _at)")
-
-
 def _date(out: Source, column: Column, _writes: Any) -> None:
     lines.day(out, column, "_known_date", "_read_date")
 
@@ -66,15 +62,11 @@ def _decimal(out: Source, column: Column, _writes: Any) -> None:
     out.line(f"{column.name} = _times(_number, _{column.name}_quantum)")
 
 
-def _symbol(out: Source, column: Column, writes: Any) -> None:
-    lines.symbol(out, column, lines.members(column, writes))
-
-
 _VALUES: Final = {
     "string": _string,
-    "int": _int,
+    "int": lines.whole,
     "date": _date,
     "instant": _instant,
     "decimal": _decimal,
-    "symbol": _symbol,
+    "symbol": lines.member,
 }
