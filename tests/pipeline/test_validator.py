@@ -21,6 +21,7 @@ from tradepipe import (
 )
 from tradepipe.contract import samples
 from tradepipe.contract.history import current
+from tradepipe.metrics import TRANSACTIONS
 from tradepipe.pipeline.ceiling import LEAST
 from tradepipe.pipeline.validator import BATCH_RECORDS
 from tradepipe.wire import unknown_ids
@@ -119,6 +120,19 @@ def test_records_whose_headers_cannot_be_read_are_refused_without_them(pipeline)
     letter, *others = pipeline.sorted().letters
     assert (Counter(UNDECODABLE=50), 49) == (counts.refused, len(others))
     assert (b"value", ()) == (letter.refusal.record.value, letter.refusal.record.headers)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("batch_records", [7, 100])
+def test_no_transaction_has_more_records_than_it_may(pipeline, some_trades, batch_records):
+    pipeline.publish(some_trades(300))
+
+    with pipeline.validator(delivery="at_least_once", batch_records=batch_records) as validator:
+        validator.run(until_end=True)
+
+    batches = validator.meter.values(TRANSACTIONS)[pipeline.topic, "committed"]
+    assert 300 <= batches * batch_records
+    assert 300 == len(pipeline.sorted().clean)
 
 
 @DELIVERY

@@ -37,7 +37,7 @@ BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: what a transaction costs is the same for all of them."""
 
 AHEAD: Final = 3_000
-"""Records read before a transaction, and judged while the brokers take it in: about as long as they need."""
+"""Records of the next batch, read before a transaction and judged while the brokers take it in: about so long."""
 
 AHEAD_SECONDS: Final = 0.05
 """How long they are judged meanwhile: a transaction does not wait for slow rules of the user's own."""
@@ -246,7 +246,7 @@ class Validator(Stage[ValidatorBooks]):
         """
         unsupported = self._source.partitions.unsupported
         if unsupported is None and self._verdicts.bytes < BATCH_BYTES:
-            self._books.polled(self._source.fetch(AHEAD, 0.0))
+            self._books.polled(self._source.fetch(min(AHEAD, self._batch_records), 0.0))
         batch = self._source.take()
         self._held_since = None
         if (batch.passed or batch.refusals) and not self._written(batch):
