@@ -23,7 +23,7 @@ test: $(VENV)/.dev  ## run the tests on the embedded parts
 	$(python) -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
-	$(python) -m pytest -p tests.no_silent_skips --parts real --numprocesses 2 --dist worksteal $(ARGS)
+	$(python) -m pytest -p tests.no_silent_skips --parts real --numprocesses 3 --dist worksteal $(ARGS)
 
 check: lint  ## lint, types, and the tests that need no parts
 	$(python) -m pytest -q -p tests.without_parts
