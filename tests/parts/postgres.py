@@ -1,8 +1,13 @@
 """A PostgreSQL as it is run in earnest: Debian's, if it is there, and data forced to disk."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import Any
+
+from psycopg2 import sql
 
 from tradepipe.embedded.binaries import Binaries
 from tradepipe.embedded.postgres import Postgres as Launcher
@@ -30,7 +35,32 @@ class Postgres(Launcher):
         self.server.send_all(SIGCONT)
         self._is_frozen = False
 
+    @contextmanager
+    def setting(self, name: str, value: str) -> Iterator[None]:
+        """Within the block this is set for all sessions, those included that are open."""
+        self._set(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        try:
+            yield
+        finally:
+            self._set(sql.SQL("ALTER SYSTEM RESET {}").format(sql.Identifier(name)))
+
+    @contextmanager
+    def tablespace(self, name: str, folder: Path) -> Iterator[None]:
+        """Within the block tables can lie in this empty folder; behind it none may be left there."""
+        if self._user is not None:
+            os.chown(folder, *self._user)
+        space = sql.Identifier(name)
+        self._administer(sql.SQL("CREATE TABLESPACE {} LOCATION {}").format(space, sql.Literal(str(folder))))
+        try:
+            yield
+        finally:
+            self._administer(sql.SQL("DROP TABLESPACE {}").format(space))
+
     def stop(self, *arguments: Any, **options: Any) -> None:
         if self._is_frozen:
             self.thaw()
         super().stop(*arguments, **options)
+
+    def _set(self, statement: sql.Composed) -> None:
+        self._administer(statement)
+        self._administer(sql.Composed([sql.SQL("SELECT pg_reload_conf()")]))

@@ -180,6 +180,34 @@ def start_validator(pipeline: Pipeline, targets: None, tmp_path: Path) -> Iterat
 
 
 @pytest.fixture
+def journal(pipeline) -> Callable[[], None]:
+    """
+    Journals every step of every offset; the check says that the steps tile the log.
+
+    A trade written twice would be hidden by the primary key. Two steps over one
+    offset are not hidden.
+    """
+    pipeline.execute(
+        """
+        CREATE TABLE steps (partition int, before bigint, after bigint);
+        CREATE FUNCTION journal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          INSERT INTO steps VALUES (NEW.partition, OLD.next_offset, NEW.next_offset); RETURN NEW; END $$;
+        CREATE TRIGGER journal AFTER UPDATE ON sink_offsets FOR EACH ROW
+          WHEN (OLD.next_offset <> NEW.next_offset) EXECUTE FUNCTION journal();
+        """
+    )
+
+    def check() -> None:
+        reached: dict[int, int] = {}
+        for partition, before, after in pipeline.query("SELECT * FROM steps ORDER BY partition, before, after"):
+            assert reached.get(partition, 0) == before
+            reached[partition] = after
+        assert pipeline.next_offsets() == reached
+
+    return check
+
+
+@pytest.fixture
 def some_trades() -> Callable[[int], list[Trade]]:
     """The first so many of the sample trades."""
     return lambda count: list(islice(samples.trades(7), count))

@@ -4,7 +4,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 
 import psycopg2
@@ -14,34 +14,6 @@ from tests.eventually import eventually
 from tests.proxy import Proxy, port_of
 from tradepipe.contract import samples
 from tradepipe.postgres import session
-
-
-@pytest.fixture
-def journal(pipeline) -> Callable[[], None]:
-    """
-    Journals every step of every offset; the check says that the steps tile the log.
-
-    A trade written twice would be hidden by the primary key. Two steps over one
-    offset are not hidden.
-    """
-    pipeline.execute(
-        """
-        CREATE TABLE steps (partition int, before bigint, after bigint);
-        CREATE FUNCTION journal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-          INSERT INTO steps VALUES (NEW.partition, OLD.next_offset, NEW.next_offset); RETURN NEW; END $$;
-        CREATE TRIGGER journal AFTER UPDATE ON sink_offsets FOR EACH ROW
-          WHEN (OLD.next_offset <> NEW.next_offset) EXECUTE FUNCTION journal();
-        """
-    )
-
-    def check() -> None:
-        reached: dict[int, int] = {}
-        for partition, before, after in pipeline.query("SELECT * FROM steps ORDER BY partition, before, after"):
-            assert reached.get(partition, 0) == before
-            reached[partition] = after
-        assert pipeline.next_offsets() == reached
-
-    return check
 
 
 def the_sink_waits_for_a_lock(pipeline) -> bool:
@@ -90,16 +62,8 @@ def unanswered(pipeline, parts) -> Callable[[], AbstractContextManager[Callable[
 
     @contextmanager
     def block() -> Iterator[Callable[[], bool]]:
-        with closing(psycopg2.connect(parts.postgres_url)) as connection:
-            connection.autocommit = True
-            cursor = connection.cursor()
-            try:
-                cursor.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-                cursor.execute("SELECT pg_reload_conf()")
-                yield lambda: bool(pipeline.query(waiting))
-            finally:
-                cursor.execute("ALTER SYSTEM RESET synchronous_standby_names")
-                cursor.execute("SELECT pg_reload_conf()")
+        with parts.postgres.setting("synchronous_standby_names", "nobody"):
+            yield lambda: bool(pipeline.query(waiting))
 
     return block
 

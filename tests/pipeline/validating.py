@@ -1,49 +1,52 @@
-"""Validators in threads of the test, what they are given, and how far they are."""
+"""Stages in threads of the test, what they are given, and how far validators are."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Generic, TypeVar
 
 from tests.pipeline.sorted import committed_records
-from tradepipe import Validator
+from tradepipe import Sink, Validator
 from tradepipe.contract import samples
 
+S = TypeVar("S", Sink, Validator)
 
-class Running(threading.Thread):
+
+class Running(threading.Thread, Generic[S]):
     """
-    A validator that runs in a thread of its own.
+    A sink or a validator that runs in a thread of its own.
 
     Attributes:
         raised: what ended it, if it was no stop.
     """
 
-    def __init__(self, validator: Validator) -> None:
-        super().__init__(name="validator", daemon=True)
-        self.validator = validator
+    def __init__(self, stage: S) -> None:
+        super().__init__(name=type(stage).__name__.lower(), daemon=True)
+        self.stage = stage
         self.raised: BaseException | None = None
 
     def run(self) -> None:
         """What the thread does."""
         try:
-            self.validator.run()
+            self.stage.run()
         except BaseException as error:  # told to the test
             self.raised = error
 
     def end(self) -> None:
         """Stop it, and wait until it has."""
-        self.validator.stop()
+        self.stage.stop()
         self.join(40)
         assert not self.is_alive()
 
 
 @contextmanager
-def running(validator: Validator) -> Iterator[Validator]:
-    """Within the block the validator runs; what it raised is raised behind it."""
-    thread = Running(validator)
+def running(stage: S) -> Iterator[S]:
+    """Within the block the sink or validator runs; what it raised is raised behind it."""
+    thread = Running(stage)
     thread.start()
     try:
-        yield validator
+        yield stage
     finally:
         thread.end()
     if thread.raised:
