@@ -95,9 +95,10 @@ def test_a_member_that_the_group_gave_up_writes_nothing(kafka, target, topic, jo
     opened(writing)
     eventually(lambda: is_given_up(member))
 
-    with pytest.raises(Interrupted, match="the session with group"):
+    with pytest.raises(Interrupted, match="the session with group") as raised:
         writing.write({Place(target): records(b"1")}, {0: 1}, nothing)
 
+    assert raised.value.undone
     assert [] == values(kafka, target)
 
 

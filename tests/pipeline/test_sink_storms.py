@@ -161,7 +161,7 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline
         assert goes_on.wait(60)
 
     pipeline.publish_bytes(records[:420])
-    pipeline.kafka |= {"max.poll.interval.ms": 6_000}
+    pipeline.kafka |= {"max.poll.interval.ms": 6_000, "heartbeat.interval.ms": 500}
     with running(pipeline.sink(batch_rows=50, on_stored=stand_still)) as slow:
         assert stands.wait(30)
         with running(pipeline.sink()) as other:
@@ -177,7 +177,7 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline
 
 def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, settled):
     print(f"seed {(seed := random.randrange(1_000_000))}")
-    chance, records = random.Random(seed), mixture(pipeline, 4_000)
+    chance, records = random.Random(seed), mixture(pipeline, 3_000)
     members: deque[Running[Sink]] = deque()
     gone: list[Running[Sink]] = []
 
@@ -202,4 +202,4 @@ def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, settled):
             member.end()
 
     assert {None} == {member.raised for member in (*gone, *members)}
-    settled(4_000)
+    settled(3_000)

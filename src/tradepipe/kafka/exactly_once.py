@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from tradepipe.errors import BrokerAway, Misconfigured
 from tradepipe.kafka.client import Config
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.transactions import Fenced, NotTaken, Offsets, Refused, Transactions
+from tradepipe.kafka.transactions import Aborted, Fenced, NotTaken, Offsets, Refused, Transactions
 from tradepipe.kafka.writing import Interrupted, Outgoing, not_taken
 
 FENCED_OFTEN: Final = 3
@@ -81,14 +81,18 @@ class ExactlyOnce:
         """
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            self._transactions.write(outgoing, Offsets(places, self._consumer.membership()), meanwhile)
+            membership = self._consumer.membership()
+        except BrokerAway as error:
+            raise Interrupted(str(error), undone=True) from error
+        try:
+            self._transactions.write(outgoing, Offsets(places, membership), meanwhile)
         except NotTaken as error:
             raise not_taken(error.error, error.topic) from error
         except (Fenced, Refused) as error:
             self._bear(error)
             raise Interrupted(str(error)) from error
         except BrokerAway as error:
-            raise Interrupted(str(error)) from error
+            raise Interrupted(str(error), undone=isinstance(error, Aborted)) from error
         self._refused, self._was_taken = 0, True
 
     def close(self) -> None:

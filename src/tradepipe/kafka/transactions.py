@@ -59,6 +59,10 @@ class NotTaken(Exception):
         super().__init__(f"{error.str()} ({error.name()})")
 
 
+class Aborted(BrokerAway):
+    """The transaction is undone, and the brokers have said so."""
+
+
 class Refused(Misconfigured):
     """The brokers refuse us; rights that are being changed heal, nothing else does."""
 
@@ -125,7 +129,7 @@ class Transactions:
             meanwhile: called once, while the records are on their way; raises nothing.
 
         Raises:
-            Fenced, NotTaken, Misconfigured: it is undone.
+            Fenced, NotTaken, Misconfigured, Aborted: it is undone.
 
             BrokerAway: it is undone, or nobody knows; what is committed tells.
         """
@@ -212,6 +216,7 @@ class Transactions:
         if told.code() in _PURGED:  # for the sake of another, of whichever topic
             told, topic = error, " or ".join(sorted(place.topic for place in outgoing))
         broken = self._abort(client) if _is_abortable(error) else error
+        doubt = None
         if broken is not None:
             self._discard(broken.str())
         else:
@@ -219,7 +224,9 @@ class Transactions:
             if (doubt := self._doubts(client)) is not None:
                 self._discard(doubt)
         doing = f"a transaction that writes to {topic}" if topic else "a transaction"
-        return _failure(told, doing, fenced=_is_fenced(broken or error), topic=topic)
+        raised = _failure(told, doing, fenced=_is_fenced(broken or error), topic=topic)
+        is_certain = broken is None and doubt is None and isinstance(raised, BrokerAway)
+        return Aborted(str(raised)) if is_certain else raised
 
     def _abort(self, client: confluent_kafka.Producer) -> KafkaError | None:
         """Abort; the error if it cannot be done."""

@@ -32,7 +32,16 @@ STEP: Final = 0.1
 
 
 class Interrupted(Exception):
-    """Whether a piece of work is done is told by the group's committed offsets: go on from there."""
+    """
+    Whether a piece of work is done is told by the group's committed offsets: go on from there.
+
+    Attributes:
+        undone: whether it is known to be undone, so that offsets beyond it are another member's.
+    """
+
+    def __init__(self, message: str, *, undone: bool = False) -> None:
+        self.undone = undone
+        super().__init__(message)
 
 
 class Writing(Protocol):

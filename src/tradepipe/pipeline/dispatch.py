@@ -78,9 +78,9 @@ class Dispatch:
             logger.warning("waiting: %s", error)
             self._put_off()
 
-    def write(self, batch: Batch, topic_id: str | None, meanwhile: Callable[[], object]) -> bool:
+    def write(self, batch: Batch, topic_id: str | None, meanwhile: Callable[[], object]) -> Interrupted | None:
         """
-        Write a batch and commit its offsets; False if only the committed offsets tell what became of it.
+        Write a batch and commit its offsets; what kept it from that, if it is to go on from the committed offsets.
 
         Args:
             meanwhile: called once, while the records are on their way; raises nothing.
@@ -93,9 +93,9 @@ class Dispatch:
         except Interrupted as error:
             logger.warning("going on from the committed offsets: %s", error)
             self._put_off()
-            return False
+            return error
         self._failed = 0
-        return True
+        return None
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -263,15 +263,15 @@ class Validator(Stage[ValidatorBooks]):
 
     def _written(self, batch: Batch) -> bool:
         self._books.began()
-        written = self._dispatch.write(
+        interrupted = self._dispatch.write(
             batch, self._source.identity.topic_id, meanwhile=lambda: self._verdicts.judge_ahead(AHEAD_SECONDS)
         )
-        if written:
+        if interrupted is None:
             self._committed(batch)
         else:
             self._books.interrupted()
-            self._source.rewind(batch)
-        return written
+            self._source.rewind(None if interrupted.undone else batch)
+        return interrupted is None
 
     def _committed(self, batch: Batch) -> None:
         self._source.committed(batch.offsets)

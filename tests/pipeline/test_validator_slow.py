@@ -1,0 +1,58 @@
+"""What must hold while a validator polls too late for its group: every record in exactly one of two topics, once."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.eventually import eventually
+from tests.pipeline.validating import done, mixture, running
+from tradepipe import Trade, Violation
+from tradepipe.metrics import REBALANCES, TRANSACTIONS
+from tradepipe.wire import unknown_ids
+
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("targets")]
+
+
+class StandingStill:
+    """A rule of the user's own, against nothing, that waits once; it is asked when by the number of its calls."""
+
+    def __init__(self, when: Callable[[int], bool]) -> None:
+        self.stands, self.goes_on = threading.Event(), threading.Event()
+        self._when = when
+        self._calls = 0
+
+    def __call__(self, _trade: Trade) -> list[Violation]:
+        if not self.stands.is_set() and self._when(self._calls):
+            self.stands.set()
+            assert self.goes_on.wait(60)
+        self._calls += 1
+        return []
+
+
+@pytest.fixture
+def brisk(monkeypatch):
+    """A quarter of a second instead of five until the registry is asked again for an id that it does not know."""
+    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
+
+
+def test_a_validator_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline, brisk):
+    """Its rule keeps it in the midst of a transaction; another one sorts all that it has read."""
+    # Ten are judged and not done: they are being written, and this one is judged meanwhile.
+    rule = StandingStill(lambda calls: calls - done(slow) == 10)
+    records = mixture(pipeline, 800)
+    pipeline.publish_bytes(records[:420])
+    pipeline.kafka |= {"max.poll.interval.ms": 6_000, "heartbeat.interval.ms": 500}
+    slow = pipeline.validator(batch_records=10, rules=[rule])
+    with running(slow):
+        assert rule.stands.wait(30)
+        with running(pipeline.validator()) as other:
+            eventually(lambda: done(slow) + done(other) == 420, within=30)
+            rule.goes_on.set()
+            eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1, within=30)
+            pipeline.publish_bytes(records[420:])
+            eventually(lambda: done(slow) + done(other) == len(records), within=30)
+
+    assert len(records) == done(slow) + done(other)
+    assert 1 == slow.meter.values(TRANSACTIONS)[pipeline.topic, "interrupted"]
+    pipeline.sorted().check()
