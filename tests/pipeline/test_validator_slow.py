@@ -40,7 +40,7 @@ def test_a_validator_that_polls_too_late_loses_its_partitions_and_comes_back(pip
     """Its rule keeps it in the midst of a transaction; another one sorts all that it has read."""
     # Ten are judged and not done: they are being written, and this one is judged meanwhile.
     rule = StandingStill(lambda calls: calls - done(slow) == 10)
-    records = mixture(pipeline, 800)
+    records = mixture(pipeline, 500)
     pipeline.publish_bytes(records[:420])
     pipeline.kafka |= {"max.poll.interval.ms": 6_000, "heartbeat.interval.ms": 500}
     slow = pipeline.validator(batch_records=10, rules=[rule])
