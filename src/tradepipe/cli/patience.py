@@ -63,7 +63,7 @@ class Patience:
                         f"{error}; given up after {self._seconds:g} s: check the address, or allow more by --deadline"
                     ) from error
                 if failed == 0:
-                    logger.warning("waiting up to %.0f s: %s", self.left, error)
+                    logger.warning("waiting up to %g s in all: %s", self._seconds, error)
             if self._stopped.wait(min(delay(failed), LONGEST, self.left)):
                 raise typer.Exit
             failed += 1

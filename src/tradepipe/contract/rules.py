@@ -16,6 +16,7 @@ MAX_VERSION: Final = 2**31 - 1
 """Avro's int and PostgreSQL's integer end here."""
 
 CURRENCY: Final = r"[A-Z]{3}"
+"""Three ASCII letters from A to Z; PostgreSQL's CHECK uses it too."""
 
 _THREE: Final = "\n".join([IDENTIFIER] * 3)
 """No identifier has a line break, so three of them cannot be taken for others."""

@@ -38,7 +38,7 @@ from sqlalchemy.types import TypeEngine
 
 from tradepipe.contract.amount import DIGITS, LIMIT, PLACES
 from tradepipe.contract.refusal import Code
-from tradepipe.contract.rules import IDENTIFIER
+from tradepipe.contract.rules import CURRENCY, IDENTIFIER
 from tradepipe.contract.trade import KEY, Side, Trade
 
 METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
@@ -81,7 +81,7 @@ _RULES: Final = {
     Code.NOTIONAL: (
         f"(notional IS NULL) = (currency IS NULL) AND (notional IS NULL OR notional > 0 AND notional < {LIMIT})"
     ),
-    Code.CURRENCY: "currency ~ '^[A-Z]{3}$'",
+    Code.CURRENCY: f"currency ~ '^{CURRENCY}$'",
 }
 
 CHECKED: Final = frozenset(code.value for code in _RULES)

@@ -171,7 +171,11 @@ def replay(
             raise
         except typer.Exit:
             pass  # stopped while a part was away
-    typer.echo(tally.summary(stopped=stopped.is_set()))
+    _conclude(tally, stopped=stopped.is_set())
+
+
+def _conclude(tally: Tally, *, stopped: bool) -> None:
+    typer.echo(tally.summary(stopped=stopped))
     if tally.has_moved:
         typer.echo(OUT_OF_ORDER, err=True)
     if not tally.is_clean:

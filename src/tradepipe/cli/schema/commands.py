@@ -15,6 +15,7 @@ from tradepipe.cli.schema.files import (
     folder_of,
     frozen_file,
     history_in,
+    no_version,
     require_own,
     shown,
     versions_in,
@@ -125,7 +126,7 @@ def _frozen_files(folder: Path) -> list[Path]:
     """The files of the versions, also where one of them is broken."""
     files = sorted(folder.glob("v*.avsc"))
     if not files:
-        raise typer.BadParameter(f"{folder} holds no version: there is no {file_of(1)}", param_hint="'--history'")
+        raise no_version(folder)
     return files
 
 

@@ -57,9 +57,13 @@ def versions_in(folder: Path) -> History:
     """
     found = history_in(folder)
     if not found.numbers:
-        told = f"{folder} holds no version: there is no {file_of(1)}"
-        raise typer.BadParameter(told, param_hint="'--history'")
+        raise no_version(folder)
     return found
+
+
+def no_version(folder: Path) -> typer.BadParameter:
+    """What is said of a folder without any version."""
+    return typer.BadParameter(f"{folder} holds no version: there is no {file_of(1)}", param_hint="'--history'")
 
 
 def candidate(path: Path, *, hint: str = "'FILE'") -> Candidate:
