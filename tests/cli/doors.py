@@ -1,6 +1,12 @@
-"""Doors in processes of their own."""
+"""Commands, run in this process or in processes of their own."""
 
+import contextvars
+import gc
+import io
+import logging
 import os
+import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,9 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psycopg2
+import pytest
 
 from tests.conftest import CANARY
 from tests.eventually import eventually
+from tradepipe.cli import masking
 
 
 class Done(NamedTuple):
@@ -23,8 +31,66 @@ class Done(NamedTuple):
     err: str
 
 
-def door(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 60) -> Done:
-    """Run `python -m tradepipe.name` to its end."""
+def door(name: str, *arguments: str, env: Mapping[str, str]) -> Done:
+    """
+    Run `python -m tradepipe.name` to its end, in this process: a Python that starts takes half a second.
+
+    The command runs the module's own lines under `__main__`, has streams and an
+    environment of its own, and leaves neither handlers nor settings behind.
+    """
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with _as_a_process(name, arguments, env) as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        code = contextvars.copy_context().run(_run, f"tradepipe.{name}")
+    return _checked(Done(code, *(stream.buffer.getvalue().decode() for stream in (out, err))))
+
+
+def _run(module: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__")
+    return int(ended.value.code or 0)
+
+
+@contextmanager
+def _as_a_process(name: str, arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
+    """Let a command change within the block what a process has only one of."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    thresholds = gc.get_threshold()
+    with pytest.MonkeyPatch.context() as patch, _loggers():
+        patch.setattr(sys, "argv", [f"tradepipe.{name}", *arguments])
+        patch.setattr(masking, "_secrets", set())
+        for variable, value in env.items():
+            patch.setenv(variable, value)
+        try:
+            yield patch
+        finally:
+            gc.set_threshold(*thresholds)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _loggers() -> Iterator[None]:
+    """Within the block nothing is set up for logging; behind it all is as it was."""
+    root = logging.getLogger()
+    levels = {logger: logger.level for logger in map(logging.getLogger, (None, *_LOGGERS))}
+    handlers, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+_LOGGERS = ("tradepipe", "tradepipe.kafka.librdkafka")
+"""Those whose levels a command sets, beside the root's."""
+
+
+def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 60) -> Done:
+    """Run `python -m tradepipe.name` to its end, in a process of its own."""
     done = subprocess.run(
         _command(name, arguments), env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False
     )

@@ -34,7 +34,7 @@ def env(addresses, post):
 
 
 def dlq(*arguments, env):
-    done = door("dlq", *arguments, env=env, timeout=120)
+    done = door("dlq", *arguments, env=env)
     assert "Traceback" not in done.err, done.err
     return done
 

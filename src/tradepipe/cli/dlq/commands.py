@@ -46,11 +46,11 @@ def ls(*, asked: Asked, limit: Limit = LIMIT, every: All = False) -> None:
 
     Those that were replayed are left out. A trade's id is cut where the line is full; `show` has all of it.
     """
-    reading = Reading(asked.registry, asked.subject)
-    place = place_of(asked, reading)
-    found = place.newest(asked.selection._replace(replayed=every), limit)
-    if found.kept:
-        typer.echo(listed(found.kept, reading))
+    with Reading(asked.registry, asked.subject) as reading:
+        place = place_of(asked, reading)
+        found = place.newest(asked.selection._replace(replayed=every), limit)
+        if found.kept:
+            typer.echo(listed(found.kept, reading))
     typer.echo(summed(len(found.kept), found.total, place.name, replayed=every, narrowed=asked.is_narrowed))
     _note(found.notes)
     if found.kept:
@@ -72,14 +72,14 @@ def show(coordinates: Coordinates, *, asked: Asked) -> None:
     Its fields, its headers, where it lay, how often it was tried. What cannot be decoded, and without a registry
     everything, is shown byte by byte.
     """
-    reading = Reading(asked.registry, asked.subject)
-    place = place_of(asked, reading)
-    found = place.newest(Selection(place=_place(coordinates), replayed=True), None)
-    if not found.kept:
-        raise NoSuchLetter(
-            f"there is no refused record {coordinates} in {place.name}; {DOOR} ls --all lists what is there"
-        )
-    typer.echo("\n\n".join(in_full(kept, reading(kept.record)) for kept in found.kept))
+    with Reading(asked.registry, asked.subject) as reading:
+        place = place_of(asked, reading)
+        found = place.newest(Selection(place=_place(coordinates), replayed=True), None)
+        if not found.kept:
+            raise NoSuchLetter(
+                f"there is no refused record {coordinates} in {place.name}; {DOOR} ls --all lists what is there"
+            )
+        typer.echo("\n\n".join(in_full(kept, reading(kept.record)) for kept in found.kept))
     _note(found.notes)
     _suggest(*ways_back(found.kept[-1], DOOR, asked.typed))
 
@@ -92,9 +92,10 @@ def stats(*, asked: Asked, by: By = "code") -> None:
 
     A record with several codes counts for each of them.
     """
-    place = place_of(asked, Reading(asked.registry, asked.subject))
-    meant = place.each(asked.selection._replace(replayed=True))
-    typer.echo(counted(meant, by, place.name, narrowed=asked.is_narrowed))
+    with Reading(asked.registry, asked.subject) as reading:
+        place = place_of(asked, reading)
+        meant = place.each(asked.selection._replace(replayed=True))
+        typer.echo(counted(meant, by, place.name, narrowed=asked.is_narrowed))
 
 
 app.command()(replay)

@@ -44,10 +44,9 @@ def export(
         raise typer.BadParameter(
             f"{output} is there already: name another file, or add --overwrite", param_hint="'--output'"
         )
-    reading = Reading(asked.registry, asked.subject)
-    place = place_of(asked, reading)
-    found = islice(place.each(asked.selection._replace(replayed=every)), limit)
-    with _opened(output) as file:
+    with Reading(asked.registry, asked.subject) as reading, _opened(output) as file:
+        place = place_of(asked, reading)
+        found = islice(place.each(asked.selection._replace(replayed=every)), limit)
         number = _written(file, (document(kept, reading) for kept in found))
     tell(
         f"{number:,} dead letter{'' if number == 1 else 's'} of {place.name} written{f' to {output}' if output else ''}"

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 from tradepipe.cli.shared import registry_at
 from tradepipe.contract.kept import Kept
@@ -42,11 +43,19 @@ class Reading:
 
     def __init__(self, registry: str | None, subject: str) -> None:
         self._missing = "" if registry else "no registry was named: give --registry, or set SCHEMA_REGISTRY_URL"
+        self._registry = registry_at(registry, timeout=TIMEOUT) if registry else None
         self._decode = (
-            TradeDeserializer(registry_at(registry, timeout=TIMEOUT), subject=subject, unknown_fields="drop").decode
-            if registry
-            else None
+            TradeDeserializer(self._registry, subject=subject, unknown_fields="drop").decode if self._registry else None
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._registry is not None:
+            self._registry.close()
 
     def __call__(self, record: Record) -> Decoded:
         """What is in a record."""

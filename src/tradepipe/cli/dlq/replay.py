@@ -162,7 +162,7 @@ def replay(
                     record_key=record_key,
                 )
                 shelf = opened.enter_context(Shelf(asked.database or "", stale=stale))
-                step = _from_table(asked, tally, shelf, judge, **chosen)
+                step = _from_table(asked, tally, opened, shelf, judge, **chosen)
             while not stopped.is_set() and patient()(step):
                 pass
         except TradepipeError:
@@ -186,7 +186,7 @@ def _from_topic(asked: Asked, tally: Tally, opened: ExitStack, patience: Patienc
     """What does the next transaction, and tells whether there was one."""
     admin = Topics(asked.kafka, request_timeout=patience.one_call)
     patience(lambda: dead_letter_topic(admin, asked.topic or ""))
-    selection, reading = asked.selection, Reading(asked.registry, asked.subject)
+    selection, reading = asked.selection, opened.enter_context(Reading(asked.registry, asked.subject))
     replaying = TopicReplay(
         asked.kafka, asked.topic or "", selection, means=means(selection, reading), wait=asked.deadline, **chosen
     )
@@ -194,8 +194,10 @@ def _from_topic(asked: Asked, tally: Tally, opened: ExitStack, patience: Patienc
     return lambda: tally.topic(replaying.step())
 
 
-def _from_table(asked: Asked, tally: Tally, shelf: Shelf, judge: Judge, **chosen: Any) -> Callable[[], bool]:
-    selection, reading = asked.selection, Reading(asked.registry, asked.subject)
+def _from_table(
+    asked: Asked, tally: Tally, opened: ExitStack, shelf: Shelf, judge: Judge, **chosen: Any
+) -> Callable[[], bool]:
+    selection, reading = asked.selection, opened.enter_context(Reading(asked.registry, asked.subject))
     replaying = TableReplay(shelf, judge, selection, means=means(selection, reading), **chosen)
     return lambda: tally.table(replaying.step())
 
