@@ -2,7 +2,6 @@
 
 import pytest
 
-from tradepipe.postgres import migrate
 from tradepipe.wire.registration import register
 from tradepipe.wire.registry import SchemaRegistry
 
@@ -25,9 +24,8 @@ def env(addresses, topic, subject) -> dict[str, str]:
 
 
 @pytest.fixture
-def ready(env, parts, subject) -> dict[str, str]:
+def ready(env, parts, subject, migrated) -> dict[str, str]:
     """The same, with schema and tables."""
     with SchemaRegistry(parts.registry_url) as registry:
         register(registry, subject)
-    migrate.upgrade(env["DATABASE_URL"])
     return env

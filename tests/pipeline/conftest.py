@@ -15,7 +15,6 @@ from tests.pipeline.processes import StageProcess, processes
 from tests.pipeline.sorted import Sorted, committed_records
 from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer, Validator
 from tradepipe.contract import samples
-from tradepipe.postgres import migrate
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
 from tradepipe.wire.registration import register
@@ -135,10 +134,9 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(parts: Parts, kafka: dict[str, Any], database: str, topic: str, subject: str) -> Iterator[Pipeline]:
+def pipeline(parts: Parts, kafka: dict[str, Any], migrated: str, topic: str, subject: str) -> Iterator[Pipeline]:
     """A topic, a registered subject and a migrated database of the test's own."""
-    migrate.upgrade(database)
-    pipeline = Pipeline(kafka, parts.registry_url, database, topic, subject)
+    pipeline = Pipeline(kafka, parts.registry_url, migrated, topic, subject)
     register(pipeline.registry, subject)
     yield pipeline
     pipeline.close()

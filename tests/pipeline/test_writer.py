@@ -15,7 +15,7 @@ from tradepipe.errors import CeilingReached, DatabaseBehind, Misconfigured, Topi
 from tradepipe.kafka.consumer import Assignment
 from tradepipe.pipeline.ceiling import Ceiling
 from tradepipe.pipeline.writer import Claim, Ended, Failed, Granted, Healed, Progress, Troubled, Writer
-from tradepipe.postgres import migrate, session
+from tradepipe.postgres import session
 from tradepipe.postgres.batch import Stored
 from tradepipe.postgres.engine import engine
 from tradepipe.postgres.offsets import Ownership
@@ -90,12 +90,6 @@ def desks():
             return made
 
         yield desk
-
-
-@pytest.fixture
-def migrated(database):
-    migrate.upgrade(database)
-    return database
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from tests.proxy import Proxy
 from tests.security.conftest import CANARY
 from tradepipe import DeliveryFailed, Misconfigured, Producer, SchemaRegistry, Sink
 from tradepipe.embedded.registry import Registry
-from tradepipe.postgres import migrate
 from tradepipe.wire.registration import register
 
 pytestmark = pytest.mark.real
@@ -69,12 +68,11 @@ def tls(broker, authority):
 
 
 @pytest.fixture
-def sink(registry, database):
+def sink(registry, migrated):
     """A sink of the test's own database."""
-    migrate.upgrade(database)
 
     def sink(kafka, topic="refused"):
-        return Sink(kafka, registry=registry, database=database, topic=topic, group=f"{topic}-sink")
+        return Sink(kafka, registry=registry, database=migrated, topic=topic, group=f"{topic}-sink")
 
     return sink
 

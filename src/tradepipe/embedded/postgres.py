@@ -5,6 +5,7 @@ import pwd
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import quote
@@ -21,6 +22,7 @@ FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "
 """Settings of a server whose data need not survive a power cut."""
 
 _START_TIMEOUT: Final = 30.0
+_STRATEGIES_SINCE: Final = 15_00_00
 _STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 Mode = Literal["smart", "fast", "immediate"]
@@ -89,7 +91,11 @@ class Postgres:
     def create_database(self, name: str, *, template: str = "template1") -> str:
         """The URL of a new database: empty, or a copy of another one that nobody is connected to."""
         names = sql.Identifier(name), sql.Identifier(template)
-        self._administer(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names)
+        if self._settings.get("fsync") == "off" and self._server_version() >= _STRATEGIES_SINCE:
+            # Twice as fast as through the write-ahead log, where nothing is forced to disk.
+            statement += sql.SQL(" STRATEGY FILE_COPY")
+        self._administer(statement)
         return self._url_of(name)
 
     def drop_database(self, name: str) -> None:
@@ -109,16 +115,18 @@ class Postgres:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
+    def _server_version(self) -> int:
+        """As in `server_version_num`: 150004 for 15.4."""
+        with closing(psycopg2.connect(self.url)) as connection:
+            return connection.info.server_version
+
     def _url_of(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self._port}/{quote(database)}"
 
     def _administer(self, statement: sql.Composed) -> None:
-        connection = psycopg2.connect(self.url)
-        try:
+        with closing(psycopg2.connect(self.url)) as connection:
             connection.autocommit = True
             connection.cursor().execute(statement)
-        finally:
-            connection.close()
 
     def _prepared(self) -> Path:
         """The folder with an initialised data directory."""
