@@ -20,10 +20,11 @@ demo: $(VENV)/.demo  ## run the whole pipeline on parts that need no server
 	@$(python) -m tradepipe.demo $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests on the embedded parts
-	$(python) -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+	$(python) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
-	$(python) -m pytest -p tests.no_silent_skips --parts real --numprocesses 3 --dist worksteal $(ARGS)
+	$(python) -m pytest -p tests.no_silent_skips --parts real --hypothesis-profile deep \
+		--numprocesses auto --dist worksteal $(ARGS)
 
 check: lint  ## lint, types, and the tests that need no parts
 	$(python) -m pytest -q -p tests.without_parts
@@ -37,8 +38,9 @@ bench: $(VENV)/.java  ## measure codec and sink on the real parts
 	$(python) -m benchmarks.codec
 	$(python) -m benchmarks.sink $(ARGS)
 
-fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memory
+fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memory; try every property often
 	$(python) -m tests.fuzz $(ARGS)
+	$(python) -m pytest -q -m hypothesis --hypothesis-profile deep --numprocesses auto --dist worksteal
 
 parts: $(VENV)/.java  ## start real parts and print their addresses; Ctrl-C ends them
 	@$(python) -m tests.parts $(ARGS)

@@ -1,5 +1,6 @@
 """The parts, and what a test takes of them."""
 
+import os
 import uuid
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -10,7 +11,7 @@ import pytest
 from tests.parts import Parts
 from tradepipe.postgres import migrate
 
-pytest_plugins = ["tests.wheel"]
+pytest_plugins = ["tests.wheel", "tests.properties"]
 
 CANARY = "canary-27k"
 """The password in every database URL of these tests; a test in which anybody prints or logs it fails."""
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     other = "real" if config.getoption("parts") == "embedded" else "embedded"
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
     items[:] = [item for item in items if not item.get_closest_marker(other)]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two for each core: half of the tests wait for a server; on real ones, each of which is a Java, one and a half."""
+    cores = len(os.sched_getaffinity(0))
+    return max(2, cores * 2 if config.getoption("parts") == "embedded" else cores * 3 // 2)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.schemas import decimal, enum, field, logical, record, text
+from tests.properties import examples
 from tradepipe.contract.finding import Severity
 from tradepipe.contract.history import versions
 from tradepipe.contract.lint import lint
@@ -161,7 +162,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(JSON)
 def test_no_json_is_too_strange_to_be_judged(schema):
     assert all(found.sentence for found in lint(text(schema)))

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.schemas import text
+from tests.properties import examples
 from tradepipe.contract.compatibility import Level, incompatibilities, parse
 from tradepipe.contract.evolution import Numbered, findings
 from tradepipe.contract.finding import Severity
@@ -137,7 +138,7 @@ def pairs(draw):
 RECORDS = records(TYPES).map(renamed).map(lambda schema: {**schema, "name": "Trade"}).filter(is_schema)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(examples(250), suppress_health_check=list(HealthCheck))
 @given(pairs())
 def test_what_is_structurally_incompatible_is_explained_and_nothing_else_is(pair):
     """The rules themselves say so, not the last resort that repeats the verdict."""

@@ -6,9 +6,10 @@ from decimal import Decimal
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.properties import examples
 from tradepipe.contract import rules, samples
 from tradepipe.contract.refusal import Code
 from tradepipe.contract.rules import MAX_VERSION, found_in, keeps_all, violations
@@ -209,7 +210,7 @@ ODD = {
 }
 
 
-@settings(max_examples=2_000, deadline=None)
+@examples(2_000)
 @given(changed=st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for field, values in ODD.items()}))
 def test_the_quick_look_passes_nothing_that_breaks_a_rule(changed):
     trade = TRADE._replace(**changed)

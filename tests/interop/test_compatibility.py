@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.contract.schemas import decimal, field, record, text
 from tests.contract.test_evolution import CHANGES
 from tests.contract.test_obstacles import pairs
+from tests.properties import examples
 from tradepipe.contract.compatibility import Level, incompatibilities
 
 pytestmark = pytest.mark.real
@@ -26,7 +27,7 @@ def test_every_change_we_know_has_javas_verdict(peer):
     assert peer.ask("avro-can-read", pairs=asked) == ours(asked)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(examples(150), suppress_health_check=list(HealthCheck))
 @given(pairs())
 def test_any_two_schemas_have_javas_verdict(peer, pair):
     asked = both(*pair)

@@ -6,11 +6,12 @@ from decimal import Decimal
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.postgres.batches import connected, record, trade
 from tests.postgres.test_rules_agree import trades
+from tests.properties import examples
 from tradepipe import InvalidTrade, Misconfigured, SchemaRegistry, Trade, TradeDeserializer
 from tradepipe.contract import samples
 from tradepipe.contract.history import current
@@ -196,7 +197,7 @@ def fates(connection, judge, records, stale):
     return piece.inserted, sorted(piece.replayed), refused | dict(piece.refused)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(mix=st.lists(bodies(), min_size=1, max_size=6), stale=st.sampled_from(["accept", "refuse"]))
 def test_they_agree_on_any_records(lasting, mix, stale):
     connection, deserializer, schema_id = lasting

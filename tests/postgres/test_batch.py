@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -29,6 +29,7 @@ from tests.postgres.batches import (
     trade,
     trades,
 )
+from tests.properties import examples
 from tradepipe.contract.refusal import Code
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import Batch, store
@@ -402,7 +403,7 @@ def covered(*parts):
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(whole=whole_batches())
 def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
     """Each continues where the one before ends, and holds the records of just the offsets it covers."""
@@ -445,7 +446,7 @@ def fates(stored, mix):
 RECORDS = st.tuples(st.sampled_from([None, "T1", "T2", "T3"]), st.sampled_from(["B1", "B1", "B2", "BAD"]))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(mixes=st.lists(st.lists(RECORDS, min_size=1, max_size=12), min_size=1, max_size=3))
 def test_every_record_of_any_mix_has_exactly_the_fate_the_model_says(lasting, mixes):
     example, stored, offset = uuid.uuid4().hex, {}, 0

@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import ROUND_HALF_UP, Context, Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import DataError, IntegrityError
 
+from tests.properties import examples
 from tradepipe.contract.amount import DIGITS, LIMIT, PLACES, scaled
 from tradepipe.contract.refusal import Code
 from tradepipe.contract.rules import MAX_VERSION, violations
@@ -122,25 +123,25 @@ def rounded(amount: Decimal | None) -> bool:
     return amount is not None and amount.is_finite() and amount != WIDE.quantize(amount, scaled(1))
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(trade=trades())
 def test_python_and_postgresql_agree_on_any_trade(table, trade):
     agree(table, trade)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(field=st.sampled_from(["trade_id", "counterparty_id", "book_id"]), value=identifiers)
 def test_python_and_postgresql_agree_on_any_identifier(table, field, value):
     agree(table, VALID._replace(**{field: value}))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(created_at=instants, days=st.integers(-2, 2))
 def test_python_and_postgresql_agree_on_dates_a_day_apart(table, created_at, days):
     agree(table, VALID._replace(created_at=created_at, maturity_date=_shifted(created_at.date(), days)))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(notional=amounts, currency=currencies)
 def test_python_and_postgresql_agree_on_any_amount(table, notional, currency):
     agree(table, VALID._replace(notional=notional, currency=currency))

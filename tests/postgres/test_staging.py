@@ -4,12 +4,13 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
 from tests.postgres import batches
 from tests.postgres.batches import Silent, connected, count, log, record, row, trade
+from tests.properties import examples
 from tradepipe.contract.amount import DIGITS, scaled
 from tradepipe.contract.rules import MAX_VERSION
 from tradepipe.contract.trade import Side, Trade
@@ -100,7 +101,7 @@ TRADES_OF_ANY_KIND = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(trades=st.lists(TRADES_OF_ANY_KIND, max_size=5), offset=st.integers(0, 2**63 - 1))
 def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset):
     """Nothing is escaped, so nothing can be escaped wrongly; what is valid is for others to say."""

@@ -4,13 +4,14 @@ import uuid
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
 from tests.postgres import batches
 from tests.postgres.batches import connected, counts, execute, log, places, refused, trade, trades
 from tests.postgres.test_batch import CHECKED, OTHER
+from tests.properties import examples
 from tradepipe.contract.refusal import Code
 from tradepipe.contract.trade import Trade
 from tradepipe.postgres import migrate
@@ -192,7 +193,7 @@ RECORDS = st.none() | st.tuples(
 LOGS = st.lists(st.lists(RECORDS, min_size=1, max_size=14), min_size=1, max_size=4)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(mixes=LOGS, again=st.integers(0, 20))
 def test_every_record_of_any_log_has_exactly_the_fate_the_model_says(lasting, mixes, again):
     """Also when another group reads it again, from the beginning and in batches of another size."""

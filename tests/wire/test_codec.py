@@ -6,7 +6,7 @@ from io import BytesIO
 
 import fastavro
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tradepipe.contract.amount import DIGITS, scaled
@@ -70,7 +70,6 @@ def body(version=1, days=20_000, micros=0, trade_id=b"\x04T1", rest=NOTHING):
     return trade_id + avro_long(version) + b"\x02C\x02B" + avro_long(days) + avro_long(micros) + rest
 
 
-@settings(deadline=None)
 @given(TRADES)
 @example(TRADE._replace(maturity_date=date.min, created_at=datetime.min.replace(tzinfo=UTC)))
 @example(TRADE._replace(maturity_date=date.max, created_at=datetime.max.replace(tzinfo=UTC)))
@@ -82,7 +81,6 @@ def test_what_was_encoded_is_decoded(trade):
     assert Side is type(decoded.side)
 
 
-@settings(deadline=None)
 @given(TRADES)
 @example(TRADE._replace(notional=scaled(-(2**31))))
 def test_the_bytes_are_those_of_fastavro(trade):
@@ -127,7 +125,6 @@ def test_what_a_trade_of_version_1_could_not_say_has_its_default():
     assert Side is type(decoded.side)
 
 
-@settings(deadline=None)
 @given(st.integers(-12, 12).map(lambda hours: timezone(timedelta(hours=hours))))
 def test_an_instant_of_any_zone_comes_back_as_the_same_instant_in_utc(zone):
     made_at = datetime(2025, 6, 1, 12, tzinfo=zone)
@@ -267,7 +264,6 @@ def test_hostile_bytes_are_refused_by_a_code(hostile, code):
     assert code == code_of(hostile)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80))
 @example(b"\x02T\x02\x02C\x02B\x00\x00" + NOTHING)
 def test_any_bytes_are_a_trade_or_refused(hostile):
@@ -278,7 +274,6 @@ def test_any_bytes_are_a_trade_or_refused(hostile):
     assert trade == decode(Encoder().encode(trade))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_trade_is_a_trade_or_refused(data):
     damaged = bytearray(Encoder().encode(TRADE))

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.wire.deals import DEAL, DEALS, SCHEMA, SHAPE, Deal, Side, decoder, encode, written
@@ -23,7 +23,6 @@ class Day(date):
     """A day that is a date by inheritance."""
 
 
-@settings(deadline=None)
 @given(DEALS)
 @example(DEAL._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710656, tzinfo=UTC)))
 @example(DEAL._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710655, tzinfo=UTC)))

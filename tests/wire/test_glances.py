@@ -5,9 +5,10 @@ from decimal import Decimal
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.properties import examples
 from tradepipe.contract import samples
 from tradepipe.contract.golden import golden_records
 from tradepipe.contract.history import current, versions
@@ -64,14 +65,14 @@ def refusal_or(read, body):
         return refused.violation
 
 
-@settings(max_examples=2_000, deadline=None)
+@examples(2_000)
 @given(TRADES)
 def test_a_glance_tells_what_the_rules_tell(trade):
     assert told_by_rules(trade) == DECODER.glance(Encoder().encode(trade))
 
 
 @pytest.mark.parametrize("field", Trade._fields)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(other=TRADES)
 def test_a_glance_looks_at_every_field(field, other):
     good = Trade("T1", 1, "CP-1", "B1", DAY, datetime(2025, 6, 1, tzinfo=UTC), Side.BUY, Decimal("1.5"), "EUR")
@@ -93,7 +94,7 @@ def test_what_an_older_writer_leaves_out_is_told_by_its_default(record):
     assert told_by_rules(decoder.decode(record.body)) == decoder.glance(record.body)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(TRADES, st.data())
 def test_what_a_glance_passes_decodes_and_keeps_the_rules_whatever_was_damaged(trade, data):
     body = bytearray(Encoder().encode(trade))

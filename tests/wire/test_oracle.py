@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wire.deals import DEAL, DEALS, SCHEMA, by_fastavro, decoder, encode, rower, written
@@ -16,7 +16,6 @@ decode = decoder()
 copy_row = rower()
 
 
-@settings(deadline=None)
 @given(DEALS)
 def test_the_bytes_are_those_of_fastavro(deal):
     """Its notional alone may take a byte less: fastavro writes -128 in two, Java's BigInteger in one."""
@@ -27,7 +26,6 @@ def test_the_bytes_are_those_of_fastavro(deal):
         assert written(SCHEMA, deal._asdict()) == ours
 
 
-@settings(deadline=None)
 @given(written_deals())
 def test_a_record_of_any_schema_that_resolves_is_read_as_fastavro_reads_it(made):
     writer, fields = made
@@ -41,7 +39,6 @@ def test_a_record_of_any_schema_that_resolves_is_read_as_fastavro_reads_it(made)
         assert copy_row(encode(deal)) == rower(writer)(body)
 
 
-@settings(deadline=None)
 @given(written_deals(), st.data())
 def test_a_record_that_ends_early_or_late_is_refused(made, data):
     writer, fields = made
@@ -53,7 +50,6 @@ def test_a_record_that_ends_early_or_late_is_refused(made, data):
             rower(writer)(damaged)
 
 
-@settings(deadline=None)
 @given(DEALS, st.data())
 def test_a_damaged_record_is_refused_or_is_what_fastavro_reads(deal, data):
     damaged = bytearray(encode(deal))

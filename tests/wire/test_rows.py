@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import psycopg2
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.properties import examples
 from tests.wire.deals import DEAL, DEALS, SCHEMA, Side, decoder, encode, rower, written
 from tradepipe.contract.history import current
 from tradepipe.contract.refusal import Code
@@ -69,7 +70,7 @@ def storable(deal):
     return "\0" not in deal.trade_id + (deal.currency or "")
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.lists(DEALS.filter(storable), min_size=1, max_size=30))
 @example([DEAL, DEAL._replace(notional=None, currency=None, side=Side.UNKNOWN)])
 @example([DEAL._replace(trade_id="x" * 5_000, currency="€" * 100, version=-(2**31))])
@@ -183,7 +184,6 @@ def verdict(read, body):
     return None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80))
 @example(b"\x0c\x00\x00\x00\x00\x00\x80\x00\x81\x80X")
 def test_any_bytes_are_refused_as_by_the_decoder(body):
@@ -192,7 +192,6 @@ def test_any_bytes_are_refused_as_by_the_decoder(body):
     assert refused == verdict(DECODE, body) or "NUL" in refused.detail
 
 
-@settings(deadline=None)
 @given(DEALS, st.data())
 def test_a_damaged_body_is_refused_as_by_the_decoder(deal, data):
     damaged = bytearray(encode(deal))
