@@ -5,24 +5,83 @@ from confluent_kafka.admin import AdminClient
 
 from tradepipe.errors import Misconfigured
 from tradepipe.kafka import client
-from tradepipe.kafka.client import admin_config, consumer_config, is_cooperative, producer_config
+from tradepipe.kafka.client import (
+    admin_config,
+    consumer_config,
+    is_cooperative,
+    producer_config,
+    transactions_config,
+)
 
 BROKERS = {"bootstrap.servers": "localhost:9092"}
 
-OWNED = [
-    *((key, key, value, producer_config) for key, value in client.PRODUCER.items()),
-    *((key, key, value, lambda config: consumer_config(config, group="g")) for key, value in client.CONSUMER.items()),
-    ("request.required.acks", "acks", "all", producer_config),
-    ("delivery.timeout.ms", "message.timeout.ms", 0, producer_config),
-    ("auto.commit.enable", "enable.auto.commit", False, lambda config: consumer_config(config, group="g")),
-    ("group.id", "group.id", "g", lambda config: consumer_config(config, group="g")),
+
+def consuming(config):
+    """The configuration of a consumer of group "g"."""
+    return consumer_config(config, group="g")
+
+
+def transactional(config):
+    """The configuration of a transactional producer under the id "id"."""
+    return transactions_config(config, transactional_id="id")
+
+
+GUARANTEES = {
+    producer_config: {
+        "enable.idempotence": True,
+        "acks": "all",
+        "message.timeout.ms": 0,
+        "partitioner": "murmur2_random",
+        "delivery.report.only.error": True,
+    },
+    transactional: {
+        "transactional.id": "id",
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "delivery.report.only.error": True,
+        "log.connection.close": True,
+    },
+    consuming: {
+        "group.id": "g",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+        "check.crcs": True,
+    },
+}
+"""
+What each client's guarantee rests on, written out a second time.
+
+A property that librdkafka has as its default too is here so that nobody overrides it.
+"""
+
+ALIASES = [
+    ("request.required.acks", "acks", producer_config),
+    ("request.required.acks", "acks", transactional),
+    ("delivery.timeout.ms", "message.timeout.ms", producer_config),
+    ("auto.commit.enable", "enable.auto.commit", consuming),
 ]
-EACH_OWNED = pytest.mark.parametrize(("key", "name", "value", "complete"), OWNED, ids=[owned[0] for owned in OWNED])
+
+OWNED = [
+    *((name, name, value, complete) for complete, owned in GUARANTEES.items() for name, value in owned.items()),
+    *((alias, name, GUARANTEES[complete][name], complete) for alias, name, complete in ALIASES),
+]
+EACH_OWNED = pytest.mark.parametrize(
+    ("key", "name", "value", "complete"), OWNED, ids=[f"{complete.__name__}-{key}" for key, _, _, complete in OWNED]
+)
 EVERY = pytest.mark.parametrize(
     "complete",
-    [producer_config, lambda config: consumer_config(config, group="g"), admin_config],
-    ids=["producer", "consumer", "admin client"],
+    [producer_config, transactional, consuming, admin_config],
+    ids=["producer", "transactional producer", "consumer", "admin client"],
 )
+
+
+@pytest.mark.parametrize("complete", GUARANTEES, ids=lambda complete: complete.__name__)
+def test_each_client_is_given_what_its_guarantee_rests_on(complete):
+    assert GUARANTEES[complete].items() <= complete(BROKERS).items()
 
 
 @EACH_OWNED
