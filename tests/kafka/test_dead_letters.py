@@ -112,6 +112,13 @@ def test_a_marker_names_what_was_replayed():
     assert Marker(mark, read.origin, 2) == dead_letters.read(mark)
 
 
+def test_a_record_with_a_value_closes_no_letter():
+    """A marker has none; a value beside its header is a record of somebody else's."""
+    pretended = laid(dead_letters.marker(dead_letters.read(letter(REFUSAL)), 2), value=b"a value")
+
+    assert Foreign(pretended) == dead_letters.read(pretended)
+
+
 def test_a_refused_record_that_pretends_to_be_a_marker_is_a_letter():
     forged = REFUSED._replace(value=None, headers=(("tradepipe.dlq.replayed", b'["trades", "id-1", 3, 41]'),))
 
