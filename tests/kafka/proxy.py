@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from tests.proxy import Proxy, _Link
 
 PRODUCE: Final = 0
+INIT_PRODUCER_ID: Final = 22
 ADD_PARTITIONS_TO_TXN: Final = 24
 END_TXN: Final = 26
 TXN_OFFSET_COMMIT: Final = 28

@@ -1,0 +1,131 @@
+"""AtLeastOnce: records first, and their offsets behind the acknowledgements."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.kafka.member import Member
+from tests.kafka.proxy import INIT_PRODUCER_ID, PRODUCE, KafkaProxy
+from tests.proxy import port_of
+from tradepipe.contract.record import Record
+from tradepipe.errors import Misconfigured
+from tradepipe.kafka.at_least_once import AtLeastOnce
+from tradepipe.kafka.reader import Reader
+from tradepipe.kafka.topics import Topics
+from tradepipe.kafka.writing import Place
+
+
+@pytest.fixture
+def target(parts, topic) -> str:
+    """Where the records are written to."""
+    name = f"{topic}-target"
+    parts.create_topic(name)
+    return name
+
+
+@pytest.fixture
+def member(join) -> Member:
+    """The one member of a group, with all partitions."""
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    return member
+
+
+@pytest.fixture
+def at_least_once(kafka, member) -> Callable[..., AtLeastOnce]:
+    """AtLeastOnce beside the member, with further settings."""
+
+    def at_least_once(**settings: Any) -> AtLeastOnce:
+        given = {key.replace("_", "."): value for key, value in settings.items()}
+        made = AtLeastOnce({**kafka, **given}, member.consumer, limits={})
+        made.open()
+        return made
+
+    return at_least_once
+
+
+@pytest.fixture
+def proxy(kafka) -> Iterator[KafkaProxy]:
+    """Stands between a client and the broker."""
+    with KafkaProxy(port_of(kafka["bootstrap.servers"])) as proxy:
+        yield proxy
+
+
+def nothing() -> None:
+    """What is done while the records are on their way."""
+
+
+def records(*values: bytes, timestamp: int | None = 1) -> list[Record]:
+    return [Record("", 0, 0, b"k", value, timestamp) for value in values]
+
+
+def log(kafka, topic) -> list[Record]:
+    """All records of a topic."""
+    with Reader(kafka, topic=topic, wait=20) as reader:
+        return list(reader.read(Topics(kafka).extents(topic, range(4))))
+
+
+def values(kafka, topic) -> list[bytes | None]:
+    return [record.value for record in log(kafka, topic)]
+
+
+def test_offsets_are_committed_behind_their_records(kafka, target, member, at_least_once):
+    """While the records are on their way, a crash would have them written again."""
+    seen = []
+
+    at_least_once().write(
+        {Place(target): records(b"1")}, {0: 7, 3: 9}, lambda: seen.append(member.consumer.committed(range(4)))
+    )
+
+    assert ([{}], {0: 7, 3: 9}) == (seen, member.consumer.committed(range(4)))
+    assert [b"1"] == values(kafka, target)
+
+
+@pytest.mark.embedded
+def test_offsets_stay_where_they_were_if_a_record_was_not_delivered(parts, target, member, at_least_once):
+    parts.broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+    with pytest.raises(Misconfigured, match=f"records cannot be written to {target}"):
+        at_least_once().write({Place(target): records(b"1")}, {0: 7}, nothing)
+
+    assert {} == member.consumer.committed(range(4))
+
+
+def test_offsets_stay_where_they_were_if_a_record_was_too_large(target, member, at_least_once):
+    with pytest.raises(Misconfigured, match=f"topic {target} does not take a record"):
+        at_least_once(message_max_bytes=1_000).write({Place(target): records(bytes(2_000))}, {0: 7}, nothing)
+
+    assert {} == member.consumer.committed(range(4))
+
+
+def test_a_client_that_is_given_up_sends_nothing_more(kafka, target, proxy, at_least_once):
+    """Its records are written again by the next client; what is raised may keep the first one alive."""
+    late = proxy.hold_request(INIT_PRODUCER_ID)
+    writing = at_least_once(message_max_bytes=1_000, bootstrap_servers=f"127.0.0.1:{proxy.port}")
+    with pytest.raises(Misconfigured) as raised:
+        writing.write({Place(target, 0): records(b"1", bytes(2_000))}, {0: 2}, nothing)
+    late.release()
+
+    writing.open()
+    writing.write({Place(target, 0): records(b"1")}, {0: 1}, nothing)
+
+    assert [b"1"] == values(kafka, target), raised
+
+
+def test_records_that_do_not_fit_into_the_queue_wait_for_room(kafka, target, at_least_once):
+    sent = [b"%d" % number for number in range(20)]
+
+    at_least_once(queue_buffering_max_messages=3).write({Place(target, 0): records(*sent)}, {0: 20}, nothing)
+
+    assert sent == values(kafka, target)
+
+
+def test_a_record_without_a_timestamp_is_written_without_one(kafka, target, at_least_once):
+    """librdkafka would give it the time of today."""
+    sent = records(b"1", timestamp=None) + records(b"2", timestamp=1_234_567_890_123)
+
+    at_least_once().write({Place(target, 0): sent}, {0: 2}, nothing)
+
+    assert [None, 1_234_567_890_123] == [record.timestamp for record in log(kafka, target)]
