@@ -57,6 +57,20 @@ def test_nothing_is_delivered_before_start(join, produce):
     assert member.consumer.position(0) is None
 
 
+def test_nothing_is_fetched_before_start(join, produce):
+    """From where is not known yet; what would come would be read for nothing."""
+    produce(b"1")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    member.quiet()
+    before = member.consumer.end(0)
+    member.start(0, 0)
+    member.until(lambda: member.records)
+
+    assert (None, 1) == (before, member.consumer.end(0))
+
+
 def test_an_assigned_partition_is_read_from_where_it_is_told(join, produce):
     produce(*(b"%d" % number for number in range(5)))
     member = join()
@@ -267,15 +281,27 @@ def test_a_hint_is_what_lag_tools_see(join, produce, kafka, topic):
     member.until(lambda: committed(kafka, topic, f"{topic}-group") == 2)
 
 
-def test_a_hint_for_what_is_not_ours_is_not_given(join, produce, kafka, topic):
+def test_a_hint_for_what_another_member_has_is_not_given(join_with, kafka, topic):
+    """It would say how far we were, not how far the other one is."""
+    first, second = join_with(EAGER), join_with(EAGER)
+    first.until(lambda: shared(first, second), second)
+    mine, others = min(first.partitions), min(second.partitions)
+
+    first.consumer.hint({others: 2})
+    first.consumer.hint({mine: 3, others: 2})
+    first.until(lambda: committed(kafka, topic, f"{topic}-group", mine) == 3, second)
+
+    assert committed(kafka, topic, f"{topic}-group", others) < 0
+
+
+def test_what_was_committed_is_told_and_what_never_was_is_not(join):
+    """The beginning is a place like any other."""
     member = join()
     member.assigned(0, 1, 2, 3)
 
-    member.consumer.hint({9: 2})
-    member.consumer.hint({})
-    member.quiet()
+    member.consumer.commit({0: 0, 2: 5})
 
-    assert committed(kafka, topic, f"{topic}-group") < 0
+    assert {0: 0, 2: 5} == member.consumer.committed(range(4))
 
 
 @STRATEGIES
