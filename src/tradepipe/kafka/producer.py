@@ -22,6 +22,9 @@ STEP: Final = 0.1
 
 PURGE_TIMEOUT: Final = 5.0
 
+REQUEST_TIMEOUT: Final = 5.0
+"""Seconds to ask how much the topic takes."""
+
 _DEFINITE: Final = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -60,12 +63,16 @@ class Outbox:
     `undelivered`. A client that reports a fatal error is given up with all it
     had in hand, and another one takes its place. So is one that the brokers do
     not let in, unless they have let us in before: then it is tried on.
+
+    Args:
+        request_timeout: seconds to ask how much the topic takes.
     """
 
-    def __init__(self, config: Config, *, topic: str) -> None:
+    def __init__(self, config: Config, *, topic: str, request_timeout: float = REQUEST_TIMEOUT) -> None:
         self._given = dict(config)
         self._config = producer_config(config)
         self._topic = topic
+        self._request_timeout = request_timeout
         self._client: confluent_kafka.Producer | None = None
         self._opening = threading.Lock()
         self._undelivered: list[Undelivered] = []
@@ -169,7 +176,7 @@ class Outbox:
 
         A broker that is away is not waited for: its defaults and librdkafka's agree.
         """
-        topics = Topics(self._given, request_timeout=PURGE_TIMEOUT)
+        topics = Topics(self._given, request_timeout=self._request_timeout)
         try:
             topics.describe(self._topic)
             self._contact.made = True
@@ -202,11 +209,8 @@ class Outbox:
 
     def _on_error(self, error: KafkaError) -> None:
         """Called inside poll. After trouble on the way, an earlier try of a record may have got through."""
-        kind = classify(error)
         self._contact.note(error)
-        if kind is FailureClass.FATAL:
-            self._lost = _last_words(error)
-        elif refusal := self._contact.refusal():
+        if refusal := self._contact.refusal():
             self._lost = str(refusal)
         if time.monotonic() - self._troubled_at > 30:
             logger.warning("Kafka: %s", error.str())
