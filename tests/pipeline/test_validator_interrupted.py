@@ -1,0 +1,75 @@
+"""What must hold after a batch could not be written or its offsets could not be committed."""
+
+import random
+
+import pytest
+from confluent_kafka import KafkaError
+
+from tests.eventually import eventually
+from tests.pipeline.validating import done, mixture, running
+from tradepipe import UnsupportedSchema
+from tradepipe.contract.history import current
+from tradepipe.metrics import TRANSACTIONS
+from tradepipe.wire import unknown_ids
+from tradepipe.wire.framing import HEAD, frame
+
+pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("targets")]
+
+PRODUCE, OFFSET_COMMIT = 0, 8
+
+
+@pytest.fixture(autouse=True)
+def brief_second_look(monkeypatch):
+    """An unknown schema id is believed after a quarter of a second instead of five."""
+    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
+
+
+def interrupted(pipeline, validator):
+    return validator.meter.values(TRANSACTIONS).get((pipeline.topic, "interrupted"), 0)
+
+
+def newer_schema() -> str:
+    """The current schema with a field that this build does not know."""
+    field = ', {"name": "venue", "type": ["null", "string"], "default": null}]'
+    return current().text.rstrip().removesuffix("}").rstrip().removesuffix("]") + field + "}"
+
+
+def test_a_batch_that_was_not_written_is_read_again(pipeline, parts):
+    """What the broker did not take is written by the next attempt: nothing is lost."""
+    records = mixture(pipeline, 100)
+    pipeline.publish_bytes(records)
+    parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+    with running(pipeline.validator(delivery="at_least_once")) as validator:
+        eventually(lambda: interrupted(pipeline, validator) and done(validator) == len(records) and validator.lag == 0)
+
+    found = pipeline.sorted()
+    assert {value for _, value in records} == {each.value for each in (*found.clean, *found.dead_letters)}
+
+
+def test_each_interruption_in_a_row_is_followed_by_a_longer_wait(pipeline, parts, some_trades, monkeypatch):
+    """A broker in trouble is not asked again as fast as the processor allows."""
+    longest = []
+    with running(pipeline.validator(delivery="at_least_once")) as validator:
+        eventually(lambda: validator.is_ready and validator.lag == 0)
+        monkeypatch.setattr(random, "uniform", lambda _least, most: longest.append(most) or 0.0)
+        parts.broker.fail_requests(OFFSET_COMMIT, *[KafkaError.REBALANCE_IN_PROGRESS] * 3)
+        pipeline.publish(some_trades(10))
+        eventually(lambda: done(validator) == 10)
+
+        assert 3 == interrupted(pipeline, validator)
+    assert sorted({*longest}) == longest == [0.2, 0.4, 0.8]
+
+
+def test_an_interrupted_batch_is_written_before_an_unsupported_schema_stops_the_validator(pipeline, parts, some_trades):
+    """All that precedes the first record of the schema is written, however often it takes."""
+    newer = pipeline.registry.register(pipeline.subject, newer_schema())
+    trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
+    pipeline.publish(trades[:3])
+    pipeline.publish_bytes((b"T1", frame(newer, pipeline.serialize(each)[HEAD:] + b"\x00")) for each in trades[3:])
+    parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+    with pytest.raises(UnsupportedSchema, match="venue"):
+        pipeline.validate(delivery="at_least_once")
+
+    assert [pipeline.serialize(trade) for trade in trades[:3]] == [record.value for record in pipeline.sorted().clean]
