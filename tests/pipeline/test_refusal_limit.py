@@ -1,0 +1,141 @@
+"""What the refusal limit counts: each record once, of what is committed, of what is ours, of what was seen."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.pipeline.test_verdicts import KNOWN, records
+from tests.pipeline.test_writer import Desk
+from tests.postgres import batches
+from tests.postgres.batches import TOPIC, TOPIC_ID, connected, log, record, refusal, trade
+from tests.wire.registries import Shelf, registry
+from tradepipe.errors import CeilingReached
+from tradepipe.kafka.consumer import Assignment
+from tradepipe.pipeline.ceiling import LEAST, RUN, WINDOW, Ceiling
+from tradepipe.pipeline.judge import Judge
+from tradepipe.pipeline.verdicts import Verdicts
+from tradepipe.pipeline.writer import Claim, Granted
+from tradepipe.postgres import migrate
+from tradepipe.postgres.batch import Stored
+from tradepipe.wire.serde import TradeDeserializer
+
+# A sequence is not rolled back, so that the trigger knows how often COMMIT was tried.
+LOSES_TWO_COMMITS = """
+    CREATE SEQUENCE commits;
+    CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF nextval('commits') <= 2 THEN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER lose AFTER INSERT ON trades
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose()
+"""
+
+
+@pytest.fixture
+def desk(database) -> Iterator[Callable[[float], Desk]]:
+    """A writer with a refusal limit."""
+    migrate.upgrade(database)
+    with ExitStack() as writers:
+
+        def desk(share: float) -> Desk:
+            made = Desk(database, ceiling=share)
+            made.writer.start()
+            writers.callback(made.writer.stop, 5.0)
+            return made
+
+        yield desk
+
+
+@pytest.fixture
+def verdicts() -> Iterator[Verdicts]:
+    """What a validator has judged, with a refusal limit."""
+    shelf = Shelf()
+    shelf.put(KNOWN)
+    with registry(shelf, retries=0) as client:
+        yield Verdicts(Judge(TradeDeserializer(client)), Ceiling())
+
+
+def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
+    """Two of three records are refused after many that passed: the last 1000 tell, not the last batch."""
+    ceiling = Ceiling(0.5)
+    ceiling.prime(0, begin=0, next_offset=WINDOW, refused=[])
+
+    def refuse_two_of_three(first: int) -> None:
+        for offset in range(first, first + WINDOW, 3):
+            verdicts = [(offset, refusal(offset)), (offset + 1, refusal(offset + 1)), (offset + 2, None)]
+            ceiling.keep(0, ceiling.check(0, verdicts))
+
+    with pytest.raises(CeilingReached, match="of the last 1000 records"):
+        refuse_two_of_three(WINDOW)
+
+
+def test_what_precedes_a_late_start_was_not_seen_by_the_sink(desk):
+    """Else a log with a past of good records would hide that nearly all that the group has read is refused."""
+    late = desk(0.5)
+    late.writer.claim([Claim(Assignment(0, 1), TOPIC, TOPIC_ID, start=WINDOW, begin=0)])
+    late.until(lambda: late.of(Granted))
+    (granted,) = late.of(Granted)
+
+    late.store(granted.claimed, entries=log(*[None, None, None, trade()] * LEAST, first=WINDOW))
+
+    with pytest.raises(CeilingReached, match=f"of the last {LEAST + 1} records"):
+        late.rest()
+
+
+def test_a_batch_whose_commit_was_lost_counts_once(desk, database):
+    """A sink that had to store it three times has seen its refusals once."""
+    entries = log(*[None] * (RUN // 2), trade("T1"), *[None] * (RUN // 2))
+    writer = desk(0.999)
+    with connected(database) as connection:
+        batches.execute(connection, LOSES_TWO_COMMITS)
+
+    writer.store(*writer.claim(0), entries=entries)
+    writer.rest()
+
+    assert [(1, 0, RUN)] == [batches.counts(stored) for stored in writer.of(Stored)]
+
+
+def test_a_batch_without_refusals_ends_a_run(desk):
+    writer = desk(0.999)
+    (claimed,) = writer.claim(0)
+    half = [None] * (RUN // 2 + 1)
+
+    writer.store(claimed, entries=log(*half))
+    writer.store(claimed._replace(next_offset=len(half)), entries=log(trade(), first=len(half)))
+    writer.store(claimed._replace(next_offset=len(half) + 1), entries=log(*half, first=len(half) + 1))
+    writer.rest()
+
+    assert [len(half), 0, len(half)] == [len(stored.refusals) for stored in writer.of(Stored)]
+
+
+def hold_refused(verdicts, count):
+    verdicts.hold([record(offset)._replace(value=b"\x01nonsense") for offset in range(count)])
+    verdicts.judge()
+
+
+def test_what_was_refused_of_a_partition_that_left_does_not_count(verdicts):
+    """Its records come again, to us or to another member, and are refused then."""
+    hold_refused(verdicts, LEAST - 1)
+    verdicts.drop(0)
+    hold_refused(verdicts, LEAST - 1)
+
+    assert LEAST - 1 == len(verdicts.take({0: LEAST - 1}, None).refusals)
+
+
+def test_nothing_is_told_of_a_partition_that_left(verdicts):
+    hold_refused(verdicts, 10)
+    verdicts.hold(records(10, first=10))
+    verdicts.judge()
+    verdicts.drop(0)
+
+    assert {} == verdicts.take({}, None).windows
+
+
+@pytest.mark.embedded
+@pytest.mark.usefixtures("targets")
+def test_the_limit_of_a_validator_counts_from_batch_to_batch(pipeline):
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * (2 * LEAST), partition=0)
+
+    with pytest.raises(CeilingReached):
+        pipeline.validate(delivery="at_least_once", batch_records=LEAST // 10)
+
+    assert LEAST // 2 < len(pipeline.sorted().dead_letters) < LEAST
