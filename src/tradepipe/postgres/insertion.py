@@ -194,9 +194,8 @@ def _key(trade: Trade) -> tuple[object, ...]:
 
 
 def _rows_by_key(rows: Rows) -> list[dict[str, object]]:
-    """In the order of the key, for the same reason as `_INSERT`."""
-    by_key = sorted(rows, key=lambda row: (*_key(row[1].trade), row[0]))
-    return [_row(accepted) for _, accepted in by_key]
+    """In the order of the key, for the same reason as `_INSERT`; those of one key stay in the order they came in."""
+    return [_row(accepted) for _, accepted in sorted(rows, key=lambda row: _key(row[1].trade))]
 
 
 def _row(accepted: Accepted) -> dict[str, object]:

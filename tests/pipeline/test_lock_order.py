@@ -1,0 +1,92 @@
+"""All sinks lock rows in one order, so that two of them wait for each other instead of deadlocking."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from tests.pipeline.test_writer import Desk
+from tests.postgres import batches
+from tests.postgres.batches import connected, log, trade
+from tradepipe.pipeline.writer import Granted
+from tradepipe.postgres import migrate
+from tradepipe.postgres.batch import Stored
+from tradepipe.postgres.offsets import Claimed
+
+# Notes each row as it is locked: BEFORE triggers fire for rows that are there already too.
+JOURNAL = """
+    CREATE TABLE locked (number serial, of text, name text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO locked (of, name) VALUES (TG_TABLE_NAME, to_jsonb(NEW)->>TG_ARGV[0]); RETURN NEW; END $$;
+    CREATE TRIGGER note BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION note('trade_id');
+    CREATE TRIGGER note BEFORE UPDATE ON sink_offsets FOR EACH ROW EXECUTE FUNCTION note('partition')
+"""
+REFUSING = "ALTER TABLE trades ADD CONSTRAINT their_check CHECK (book_id <> 'BAD')"
+
+
+@pytest.fixture
+def connection(database):
+    migrate.upgrade(database)
+    with connected(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def desk(connection, database) -> Iterator[Desk]:
+    """A writer with claims on four partitions."""
+    desk = Desk(database)
+    desk.writer.start()
+    desk.claim(0, 1, 2, 3)
+    yield desk
+    desk.writer.stop(5.0)
+
+
+@pytest.fixture
+def claims(desk) -> list[Claimed]:
+    return [granted.claimed for granted in desk.of(Granted)]
+
+
+@pytest.fixture
+def locked(claims, desk, connection) -> Callable[[str], list[str]]:
+    """The rows of a table that are locked from here on, in the order in which they are."""
+    batches.execute(connection, JOURNAL)
+
+    def locked(table: str) -> list[str]:
+        desk.rest()
+        with connection.begin():
+            return list(
+                connection.scalars(text("SELECT name FROM locked WHERE of = :table ORDER BY number"), {"table": table})
+            )
+
+    return locked
+
+
+def test_partitions_are_claimed_in_order(desk, locked):
+    desk.claim(2, 0, 3, 1)
+
+    assert ["0", "1", "2", "3"] == locked("sink_offsets")
+
+
+def test_the_offsets_of_a_batch_move_in_order(desk, claims, locked):
+    desk.store(*(claims[partition] for partition in (2, 0, 3, 1)), entries=[], after=1)
+
+    assert ["0", "1", "2", "3"] == locked("sink_offsets")
+
+
+def test_trades_go_in_by_their_keys_whatever_their_order_in_the_log(desk, claims, locked):
+    keys = [("T2", 1), ("T3", 1), ("T1", 2), ("T1", 1), ("T2", 1)]
+
+    desk.store(claims[0], entries=log(*(trade(*key) for key in keys)))
+
+    assert ["T1", "T1", "T2", "T2", "T3"] == locked("trades")
+
+
+def test_so_do_the_pieces_of_a_batch_of_which_a_trade_is_refused(desk, claims, locked, connection):
+    """What stays of the journal are the pieces that went in: of eight trades the first four, then two, then one."""
+    batches.execute(connection, REFUSING)
+    good = [trade(f"T{number}") for number in (4, 3, 2, 1, 6, 5, 7)]
+
+    desk.store(claims[0], entries=log(*good, trade("T8", book_id="BAD")))
+
+    assert [f"T{number}" for number in range(1, 8)] == locked("trades")
+    assert [(7, 0, 1)] == [batches.counts(stored) for stored in desk.of(Stored)]
