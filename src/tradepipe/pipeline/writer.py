@@ -268,7 +268,7 @@ class _Attempt:
         try:
             stored = self._settle() or self._transact()
         except RefusedLate:
-            self._unanswered, self._defer = None, False
+            self._defer = False
             stored = self._transact()
         for partition, window in self._windows.items():
             self._ceiling.keep(partition, window)
