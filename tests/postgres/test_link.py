@@ -27,7 +27,7 @@ PID = text("SELECT pg_backend_pid()")
 class Heard:
     """A link, and what was heard of it."""
 
-    def __init__(self, database, *, wait=0.01):
+    def __init__(self, database, *, wait=0.01, **options):
         self.waits, self.away, self.healed = [], [], []
         self.on_away = lambda: None
         self.link = Link(
@@ -35,6 +35,7 @@ class Heard:
             delay=lambda failed: self.waits.append(failed) or wait,
             on_away=lambda reason: (self.away.append(reason), self.on_away()),
             on_healed=self.healed.append,
+            **options,
         )
 
     def do(self, *works):
@@ -123,6 +124,30 @@ def test_an_outage_is_told_once_and_its_end_once(heard):
     heard.do(end_itself, end_itself, end_itself, insert)
 
     assert ([0, 1, 2], 1, 1) == (heard.waits, len(heard.away), len(heard.healed))
+
+
+def test_the_waits_of_an_outage_begin_as_short_as_those_of_the_one_before(heard):
+    for _ in range(2):
+        heard.do(end_itself, end_itself, run("SELECT 1"))
+
+    assert [0, 1, 0, 1] == heard.waits
+
+
+def test_each_connection_is_looked_at_before_it_is_used(migrated):
+    """While a database was away, it may have become one in which nothing can be stored."""
+    looks = []
+
+    def require(connection):
+        looks.append(connection.scalar(PID))
+        if len(looks) > 1:
+            raise Misconfigured("somebody dropped a constraint")
+
+    heard = Heard(migrated, require=require)
+
+    with pytest.raises(Misconfigured, match="somebody dropped a constraint"):
+        heard.do(end_itself, insert)
+
+    assert 2 == len({*looks})
 
 
 def test_a_new_connection_is_set_up_as_the_first_was(heard):

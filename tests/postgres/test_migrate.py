@@ -369,6 +369,26 @@ def test_an_older_build_leaves_a_database_that_is_ahead_as_it_is(later, migrated
     assert Migration("9001_pre_add_venue", "9001_pre_add_venue") == migrate.upgrade(migrated)
 
 
+def test_an_older_build_does_not_call_a_database_past_a_removal_up_to_date(later, migrated):
+    """Whoever upgrades with it learns at once that none of its sinks will start."""
+    connection, _ = later
+    connection.close()
+
+    with pytest.raises(Misconfigured, match=r"past 9002_post_drop_book.*upgrade this build"):
+        migrate.upgrade(migrated)
+
+
+def test_a_build_that_knows_a_removal_works_with_the_database_behind_it(later, monkeypatch):
+    """Also where the removal is the last revision it knows."""
+    connection, config = later
+    versions = Path(config.get_main_option("script_location")) / "versions"
+    (versions / "9003_pre_add_trader.py").unlink()
+    monkeypatch.setattr(resources, "files", {"tradepipe.migrations.versions": versions}.get)
+
+    assert "9002_post_drop_book" == head()
+    require_revision(connection)
+
+
 def test_every_revision_is_named_after_its_file():
     config = Config()
     config.set_main_option("script_location", str(resources.files("tradepipe.migrations")))

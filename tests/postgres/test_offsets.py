@@ -129,6 +129,15 @@ def test_a_topic_that_was_created_anew_is_not_claimed(connection):
     assert (Ownership(TOPIC, 0, 2), 7) == claimed(connection, topic_id="old")
 
 
+def test_behind_a_reset_the_topic_that_was_created_anew_is_claimed(connection):
+    """What a sink that stopped for it was told to do lets it go on."""
+    claimed(connection, topic_id="old", start=7)
+    with connection.begin():
+        offsets.reset(connection, GROUP, topic=TOPIC, topic_id="new", next_offsets={0: 3}, owner="a person")
+
+    assert (Ownership(TOPIC, 0, 3), 3) == claimed(connection, topic_id="new")
+
+
 def test_a_topic_id_that_was_unknown_is_adopted(connection):
     claimed(connection, topic_id=None)
     claimed(connection, topic_id="an id")
@@ -194,6 +203,13 @@ def test_an_unanswered_commit_is_settled_by_what_is_stored(connection, rows, spa
             )
 
     assert settlement == settle(connection, *spans)
+
+
+def test_a_partition_that_was_not_to_move_proves_no_commit(connection):
+    """As one whose topic id alone was to be stored: it looks the same before and behind the COMMIT."""
+    still, moving = claimed(connection, 0, start=7), claimed(connection, 1)
+
+    assert Settlement(False, ()) == settle(connection, Span(*still, 7), Span(*moving, 10))
 
 
 class Racer(threading.Thread):

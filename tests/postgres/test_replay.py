@@ -1,9 +1,13 @@
 """Refusals that are judged again."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 
 import pytest
+from sqlalchemy import text
 
+from tests.eventually import eventually
 from tests.postgres.batches import (
     GROUP,
     TOPIC_ID,
@@ -17,12 +21,26 @@ from tests.postgres.batches import (
     trade,
     trades,
 )
-from tests.proxy import Proxy
+from tests.proxy import Proxy, port_of
 from tradepipe.contract.kept import Selection
 from tradepipe.contract.refusal import Code
 from tradepipe.errors import DatabaseAway, DatabaseBehind
-from tradepipe.postgres import refusals
+from tradepipe.postgres import refusals, session
 from tradepipe.postgres.replay import Replayed, Shelf
+
+DEFERRED = """
+    CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.book_id = 'BAD' THEN RAISE EXCEPTION 'book BAD is closed'; END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER no_bad AFTER INSERT ON trades
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_bad()
+"""
+# COMMIT waits for whoever holds the lock.
+HELD_UP = """
+    CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER wait AFTER UPDATE ON trade_refusals
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION wait()
+"""
 
 
 @pytest.fixture
@@ -162,6 +180,52 @@ def test_a_transaction_that_was_lost_before_its_commit_is_done_again(shelf, keep
         shelf.settle([(one, accepted(7, trade()))])
 
     assert (one,) == shelf.settle([(one, accepted(7, trade()))]).stored
+
+
+def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, keep, connection, monkeypatch):
+    """Whoever asks too early is told to ask again; nothing counts twice, nothing is left to another replay."""
+    monkeypatch.setattr(session, "_CHECK", "SELECT 1")  # else the server ends, after a second, what has lost its client
+    execute(connection, HELD_UP)
+    (one,) = keep(7)
+    judged = [(one, refusal(7, code="WORSE"))]
+    with Proxy(port_of(migrated)) as proxy, Shelf(proxy.instead_of(migrated)) as shelf, connected(migrated) as holder:
+        execute(holder, "SELECT pg_advisory_lock(7)")
+        with ThreadPoolExecutor() as threads:
+            first = threads.submit(shelf.settle, judged)
+            eventually(lambda: waits_for_the_holder(connection))
+            proxy.reset()
+            with pytest.raises(DatabaseAway):
+                first.result()
+        with pytest.raises(DatabaseAway, match="PostgreSQL has not settled the transaction whose answer was lost"):
+            shelf.settle(judged)
+        execute(holder, "SELECT pg_advisory_unlock(7)")
+
+        assert Replayed(refused=tuple(judged)) == eventually(lambda: settled(shelf, judged))
+    assert {7: (1, False)} == kept(connection)
+
+
+def waits_for_the_holder(connection):
+    """Whether a COMMIT has got as far as the trigger that holds it up."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    with connection.begin():
+        return connection.scalar(text(waits))
+
+
+def settled(shelf, judged):
+    """What became of refusals; None while it is not known."""
+    with suppress(DatabaseAway):
+        return shelf.settle(judged)
+
+
+def test_what_a_deferred_constraint_refuses_is_refused_again_alone(shelf, keep, connection):
+    """At COMMIT it would refuse the good trades beside it too."""
+    execute(connection, DEFERRED)
+    one, two = keep(7, 8)
+
+    done = shelf.settle([(one, accepted(7, trade(book_id="BAD"))), (two, accepted(8, trade("T2")))])
+
+    assert ((two,), [one]) == (done.stored, [each for each, _ in done.refused])
+    assert {7: (1, False), 8: (0, True)} == kept(connection)
 
 
 def test_a_trigger_that_discards_rows_is_no_success(shelf, keep, connection):
