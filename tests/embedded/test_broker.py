@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tests.eventually import eventually
@@ -87,6 +87,31 @@ def test_a_broker_that_was_down_comes_back_with_its_records(broker, producer):
     assert (0, 1) == eventually(lambda: _watermarks(broker))
 
 
+def test_records_that_are_deleted_leave_their_offsets(broker, producer):
+    broker.create_topic("trades", partitions=1)
+    for _ in range(3):
+        producer.produce("trades", b"a trade")
+    producer.flush(10)
+
+    broker.delete_records("trades", 0, before=2)
+
+    assert (2, 3) == _watermarks(broker)
+    with pytest.raises(ValueError, match="partition 0 of topic 'trades' before 4"):
+        broker.delete_records("trades", 0, before=4)
+
+
+def test_a_topic_that_is_created_anew_is_another_one(broker):
+    broker.create_topic("trades")
+    first = _topic_id(broker, "trades")
+    broker.delete_topic("trades")
+    with pytest.raises(ValueError, match="topic 'trades': "):
+        broker.delete_topic("trades")
+
+    broker.create_topic("trades")
+
+    assert first != _topic_id(broker, "trades")
+
+
 def test_what_it_cannot_administer_it_refuses_at_once(broker):
     """An answer that never comes could not be told from an outage."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
@@ -121,3 +146,8 @@ def _watermarks(broker):
         return consumer.get_watermark_offsets(TopicPartition("trades", 0), timeout=10)
     finally:
         consumer.close()
+
+
+def _topic_id(broker, name):
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    return str(admin.describe_topics(TopicCollection([name]))[name].result(10).topic_id)

@@ -33,6 +33,12 @@ class Parts(Protocol):
     def create_topic(self, name: str, *, partitions: int = 4) -> None:
         """Create a topic; it can be used at once."""
 
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic; one of the same name can be created at once."""
+
+    def delete_records(self, name: str) -> None:
+        """Drop all records of a topic, as retention would; its log begins where it ended."""
+
     def versions(self) -> str:
         """What runs, for the head of a report."""
 

@@ -5,6 +5,7 @@ import confluent_kafka
 from tradepipe.embedded.binaries import Binaries
 from tradepipe.embedded.broker import QUICK_CONSUMER
 from tradepipe.embedded.stack import Stack
+from tradepipe.kafka.topics import Topics
 
 
 class EmbeddedParts(Stack):
@@ -16,6 +17,14 @@ class EmbeddedParts(Stack):
     @property
     def postgres_url(self) -> str:
         return self.database_url
+
+    def delete_topic(self, name: str) -> None:
+        self.broker.delete_topic(name)
+
+    def delete_records(self, name: str) -> None:
+        topics = Topics({"bootstrap.servers": self.bootstrap_servers})
+        for partition, extent in topics.extents(name, topics.describe(name).partitions).items():
+            self.broker.delete_records(name, partition, before=extent.end)
 
     def versions(self) -> str:
         postgres = Binaries.find().version

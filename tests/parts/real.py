@@ -50,6 +50,12 @@ class RealParts:
     def create_topic(self, name: str, *, partitions: int = 4) -> None:
         self.kafka.create_topic(name, partitions=partitions)
 
+    def delete_topic(self, name: str) -> None:
+        self.kafka.delete_topic(name)
+
+    def delete_records(self, name: str) -> None:
+        self.kafka.delete_records(name)
+
     def versions(self) -> str:
         postgres = (Binaries.debian() or Binaries.find()).version
         return f"Kafka {downloads.KAFKA_VERSION}, Apicurio {downloads.REGISTRY_VERSION}, PostgreSQL {postgres}"

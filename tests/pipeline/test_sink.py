@@ -313,11 +313,10 @@ def test_a_group_may_begin_at_an_instant(pipeline, some_trades):
     assert (0, 10) == (before.stored, after.stored)
 
 
-@pytest.mark.real
 def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_trades, parts):
     pipeline.publish(some_trades(10))
     pipeline.store()
-    parts.kafka.delete_topic(pipeline.topic)
+    parts.delete_topic(pipeline.topic)
     parts.create_topic(pipeline.topic)
     pipeline.publish(some_trades(50))
 
@@ -327,12 +326,11 @@ def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_
     assert 10 == len(pipeline.stored())
 
 
-@pytest.mark.real
 def test_records_deleted_before_they_were_stored_stop_the_sink(pipeline, some_trades, parts):
     pipeline.publish(some_trades(10))
     pipeline.store()
     pipeline.publish(some_trades(100)[10:])
-    parts.kafka.delete_records(pipeline.topic)
+    parts.delete_records(pipeline.topic)
 
     with pytest.raises(OffsetOutOfRange, match="were dropped before they were stored"):
         pipeline.store()

@@ -284,15 +284,15 @@ def test_a_start_that_is_given_is_taken(pipeline, mixture, start, passed):
     assert passed == counts.passed
 
 
-@pytest.mark.real
-def test_a_committed_offset_outside_the_log_stops_with_the_command_to_run(pipeline, mixture, parts):
+@DELIVERY
+def test_a_committed_offset_outside_the_log_stops_with_the_command_to_run(pipeline, mixture, parts, delivery):
     mixture(50)
-    pipeline.validate()
+    pipeline.validate(delivery=delivery)
     mixture(50, seed=6)
-    parts.kafka.delete_records(pipeline.topic)
+    parts.delete_records(pipeline.topic)
 
-    with pytest.raises(OffsetOutOfRange, match=r"kafka-consumer-groups\.sh --group .* --reset-offsets"):
-        pipeline.validate()
+    with pytest.raises(OffsetOutOfRange, match=r"dropped before .*kafka-consumer-groups\.sh --group .* --reset-offsets"):
+        pipeline.validate(delivery=delivery)
 
 
 @pytest.mark.embedded

@@ -19,6 +19,9 @@ default. By the classic group protocol a member that left is forgotten only when
 its session times out; by the new one at once.
 """
 
+HEARTBEAT_MS: Final = 100
+"""Milliseconds between two heartbeats of a member, by the new group protocol."""
+
 _ALL_BROKERS: Final = -1
 
 
@@ -78,6 +81,24 @@ class Broker:
         """
         self._faults().fail_requests(api_key, errors)
 
+    def delete_topic(self, name: str) -> None:
+        """
+        Delete a topic with its records; one that is created by the same name has another id.
+
+        Raises:
+            ValueError: the topic does not exist.
+        """
+        self._faults().delete_topic(name)
+
+    def delete_records(self, name: str, partition: int, before: int) -> None:
+        """
+        Delete the records of a partition whose offsets are below `before`, as retention would.
+
+        Raises:
+            ValueError: the partition does not exist, or `before` lies behind its end.
+        """
+        self._faults().delete_records(name, partition, before)
+
     def down(self) -> None:
         """Cut all connections and accept none until `up`; topics and records stay."""
         self._faults().set_up(False)
@@ -130,12 +151,24 @@ class _Mock:
         library.rd_kafka_mock_set_controller_id(self._cluster, 1)
         # Kafka waits 3 s for further members before the first assignment of a group.
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
+        # A member hears of a rebalance in the answer to its heartbeat: by default after up to 3 s.
+        library.rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self._cluster, HEARTBEAT_MS)
         self.bootstrap_servers: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
     def create_topic(self, name: str, partitions: int) -> None:
         error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         if error:
             raise ValueError(f"topic {name!r} with {partitions} partitions: {_described(error)}")
+
+    def delete_topic(self, name: str) -> None:
+        error = self._library.rd_kafka_mock_topic_delete(self._cluster, name.encode())
+        if error:
+            raise ValueError(f"topic {name!r}: {_described(error)}")
+
+    def delete_records(self, name: str, partition: int, before: int) -> None:
+        error = self._library.rd_kafka_mock_partition_delete_records(self._cluster, name.encode(), partition, before)
+        if error:
+            raise ValueError(f"partition {partition} of topic {name!r} before {before}: {_described(error)}")
 
     def fail_requests(self, api_key: int, errors: tuple[int, ...]) -> None:
         array = (ctypes.c_int * len(errors))(*errors)
@@ -185,7 +218,13 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "rd_kafka_mock_cluster_bootstraps": (ctypes.c_char_p, [ctypes.c_void_p]),
     "rd_kafka_mock_set_controller_id": (None, [ctypes.c_void_p, ctypes.c_int32]),
     "rd_kafka_mock_group_initial_rebalance_delay_ms": (None, [ctypes.c_void_p, ctypes.c_int32]),
+    "rd_kafka_mock_set_group_consumer_heartbeat_interval_ms": (None, [ctypes.c_void_p, ctypes.c_int]),
     "rd_kafka_mock_topic_create": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
+    "rd_kafka_mock_topic_delete": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_char_p]),
+    "rd_kafka_mock_partition_delete_records": (
+        ctypes.c_int,
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int32, ctypes.c_int64],
+    ),
     "rd_kafka_mock_push_request_errors_array": (
         None,
         [ctypes.c_void_p, ctypes.c_int16, ctypes.c_size_t, ctypes.POINTER(ctypes.c_int)],
