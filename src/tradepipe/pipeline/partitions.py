@@ -101,8 +101,7 @@ class Partitions(dict[int, P], Generic[P]):
     def advance(self) -> None:
         """All that was polled is judged, or was put back."""
         for number, partition in self.items():
-            if partition.reading:
-                partition.position = self._consumer.position(number) or partition.position
+            partition.position = self._consumer.position(number) or partition.position
 
     def put_back(self, records: Sequence[Record], error: RegistryAway | UnsupportedSchema) -> None:
         """Read these records again later: the first one's partition when it is due, the others at once."""
