@@ -291,7 +291,9 @@ def test_a_committed_offset_outside_the_log_stops_with_the_command_to_run(pipeli
     mixture(50, seed=6)
     parts.delete_records(pipeline.topic)
 
-    with pytest.raises(OffsetOutOfRange, match=r"dropped before .*kafka-consumer-groups\.sh --group .* --reset-offsets"):
+    with pytest.raises(
+        OffsetOutOfRange, match=r"dropped before .*kafka-consumer-groups\.sh --group .* --reset-offsets"
+    ):
         pipeline.validate(delivery=delivery)
 
 
