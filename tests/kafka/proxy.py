@@ -11,8 +11,11 @@ from typing import Final, NamedTuple
 from tests.proxy import Proxy, _Link
 
 PRODUCE: Final = 0
+FIND_COORDINATOR: Final = 10
+API_VERSIONS: Final = 18
 INIT_PRODUCER_ID: Final = 22
 ADD_PARTITIONS_TO_TXN: Final = 24
+ADD_OFFSETS_TO_TXN: Final = 25
 END_TXN: Final = 26
 TXN_OFFSET_COMMIT: Final = 28
 """Requests, as Kafka's protocol numbers them."""
@@ -66,10 +69,13 @@ class KafkaProxy(Proxy):
 
     Attributes:
         answers_after: seconds by which each answer is late; they overlap, as on a long way.
+
+        greetings: how many connections clients have begun to use.
     """
 
     def __init__(self, target: int) -> None:
         self.answers_after = 0.0
+        self.greetings = 0
         self._late: dict[int, Late] = {}
         self._choosing = threading.Lock()
         self._awaited: dict[tuple[_Link, int], Late] = {}
@@ -89,6 +95,7 @@ class KafkaProxy(Proxy):
     def _requests(self, link: _Link) -> None:
         while frame := _frame(link.client):
             kind, _, number = _REQUEST.unpack_from(frame, _LENGTH.size)
+            self.greetings += kind == API_VERSIONS
             if (late := self._late_one(kind)) is None:
                 link.server.sendall(frame)
             else:
