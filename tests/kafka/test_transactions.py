@@ -1,6 +1,7 @@
 """Transactions whose requests took long or met trouble: the client is in doubt, and another one takes its place."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -25,40 +26,52 @@ def proxy(kafka) -> Iterator[KafkaProxy]:
 
 
 @pytest.fixture
-def transactions(proxy, topic) -> Iterator[Transactions]:
-    """Transactions behind the proxy, ready to write."""
-    settings = {"socket.timeout.ms": int(PATIENCE * 1000), "topic.metadata.refresh.interval.ms": 100}
-    transactions = Transactions({"bootstrap.servers": f"127.0.0.1:{proxy.port}", **settings}, transactional_id=topic)
-    transactions.open()
+def transactions(proxy, topic) -> Iterator[Callable[..., Transactions]]:
+    """Transactions behind the proxy, with further settings, ready to write."""
+    made: list[Transactions] = []
+
+    def transactions(**settings: int) -> Transactions:
+        given = {key.replace("_", "."): value for key, value in settings.items()}
+        address = {"bootstrap.servers": f"127.0.0.1:{proxy.port}"}
+        made.append(Transactions({**address, **given}, transactional_id=topic))
+        while not made[-1].is_open:
+            with suppress(BrokerAway):
+                made[-1].open()
+        return made[-1]
+
     yield transactions
-    transactions.close()
+    for each in made:
+        each.close()
 
 
 def record(value: bytes) -> list[Record]:
     return [Record("", 0, 0, b"k", value, 1)]
 
 
+@pytest.mark.embedded
 def test_a_request_that_took_long_puts_the_client_in_doubt(proxy, transactions, topic, join):
     """It is three, each of them in time, so that neither a callback nor librdkafka's log tells of anything."""
     member = join()
     member.assigned(0, 1, 2, 3)
+    writing = transactions(socket_timeout_ms=int(PATIENCE * 1000))
     for request in (ADD_OFFSETS_TO_TXN, FIND_COORDINATOR, TXN_OFFSET_COMMIT):
         proxy.hold_answer(request, seconds=0.4 * PATIENCE)
     offsets = Offsets([TopicPartition(topic, 0, 1)], member.consumer.membership())
 
     with pytest.raises(BrokerAway, match="may have been committed, or not: a request took"):
-        transactions.write({Place(topic): record(b"1")}, offsets)
+        writing.write({Place(topic): record(b"1")}, offsets)
 
-    assert not transactions.is_open
+    assert not writing.is_open
 
 
 def test_a_client_that_met_trouble_while_it_was_idle_begins_nothing(proxy, transactions, topic):
     """librdkafka may not tell of the next trouble."""
-    transactions.write({Place(topic): record(b"1")})
+    writing = transactions(topic_metadata_refresh_interval_ms=100)
+    writing.write({Place(topic): record(b"1")})
+    made, before = writing.made, proxy.greetings
     proxy.reset()
-    before = proxy.greetings
     eventually(lambda: proxy.greetings > before)
 
-    transactions.write({Place(topic): record(b"2")})
+    writing.write({Place(topic): record(b"2")})
 
-    assert 2 == transactions.made
+    assert made + 1 == writing.made
