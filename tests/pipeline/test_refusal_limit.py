@@ -130,12 +130,12 @@ def test_nothing_is_told_of_a_partition_that_left(verdicts):
     assert {} == verdicts.take({}, None).windows
 
 
-@pytest.mark.embedded
 @pytest.mark.usefixtures("targets")
-def test_the_limit_of_a_validator_counts_from_batch_to_batch(pipeline):
+@pytest.mark.parametrize("delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.real)])
+def test_the_limit_of_a_validator_counts_from_batch_to_batch(pipeline, delivery):
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * (2 * LEAST), partition=0)
 
     with pytest.raises(CeilingReached):
-        pipeline.validate(delivery="at_least_once", batch_records=LEAST // 10)
+        pipeline.validate(delivery=delivery, batch_records=LEAST // 10)
 
     assert LEAST // 2 < len(pipeline.sorted().dead_letters) < LEAST
