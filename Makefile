@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-real check lint bench fuzz parts clean
+.PHONY: help demo test test-real check lint bench mutants fuzz parts clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(VENV)/.dev  ## lint and types alone
 bench: $(VENV)/.java  ## measure codec and sink on the real parts
 	$(python) -m benchmarks.codec
 	$(python) -m benchmarks.sink $(ARGS)
+
+mutants: $(VENV)/.dev  ## break the code of the guarantees, one change at a time, and see which tests notice
+	@$(python) -m tests.mutation $(ARGS)
 
 fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memory; try every property often
 	$(python) -m tests.fuzz $(ARGS)

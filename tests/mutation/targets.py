@@ -1,0 +1,48 @@
+"""What is mutated, and which tests may be asked."""
+
+from typing import Final
+
+TARGETS: Final = (
+    # How a batch, its refusals and its offsets are stored: once, in one transaction.
+    "src/tradepipe/postgres/batch.py",
+    "src/tradepipe/postgres/insertion.py",
+    "src/tradepipe/postgres/offsets.py",
+    "src/tradepipe/pipeline/writer.py",
+    # What is read, from which offset, and what is forgotten when a partition leaves.
+    "src/tradepipe/kafka/consumer.py",
+    "src/tradepipe/pipeline/intake.py",
+    "src/tradepipe/pipeline/partitions.py",
+    "src/tradepipe/pipeline/source.py",
+    # What is sent, and when a record counts as sent.
+    "src/tradepipe/kafka/client.py",
+    "src/tradepipe/kafka/producer.py",
+    "src/tradepipe/kafka/transactions.py",
+    "src/tradepipe/pipeline/producer.py",
+    # Which records are taken.
+    "src/tradepipe/contract/rules.py",
+    "src/tradepipe/wire/admission.py",
+    "src/tradepipe/wire/decoding.py",
+)
+"""The modules that carry the guarantees, as paths in the repository. Rename a module, and rename it here."""
+
+TRACED: Final = "src/tradepipe"
+"""Where the tests are traced: in more than the targets, because what they define is used elsewhere."""
+
+NEVER_ASKED: Final = (
+    # They start services, build wheels or read documents, and execute nothing of the targets that others do not.
+    "tests/embedded",
+    "tests/fuzz",
+    "tests/interop",
+    "tests/mutation",
+    "tests/parts",
+    "tests/test_compose.py",
+    "tests/test_dockerfile.py",
+    "tests/test_docs.py",
+    "tests/test_packaging.py",
+    "tests/test_readme.py",
+    "tests/test_upgrade.py",
+    "tests/test_workflows.py",
+    "tests/testing/test_example_service.py",
+    "tests/testing/test_plugin.py",
+)
+"""Tests that are not traced, and so never chosen."""

@@ -1,0 +1,138 @@
+"""The tool on a tiny work tree of its own, and what it takes for a mutant."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.mutation.mutants import changes
+from tests.mutation.targets import NEVER_ASKED, TARGETS
+
+ROOT = Path(__file__).parents[2]
+
+SUMS = '''
+LIMIT = 9
+
+
+def larger(left, right):
+    """The larger one."""
+    return left if left > right else right
+
+
+def is_allowed(number):
+    return number < LIMIT
+'''
+
+TESTS = """
+from sample.sums import is_allowed, larger
+
+
+def test_the_larger_one_is_found():
+    assert 5 == larger(5, 3) == larger(3, 5)
+
+
+def test_a_small_number_is_allowed():
+    assert is_allowed(3)
+"""
+
+
+class Run(NamedTuple):
+    """The command on a work tree, and what it left."""
+
+    tree: Path
+    code: int
+    said: str
+    verdicts: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """All mutants of a module that is tested in part."""
+    tree = tmp_path_factory.mktemp("tree")
+    for name, text in {"src/sample/__init__.py": "", "src/sample/sums.py": SUMS, "tests/test_sums.py": TESTS}.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    subprocess.run(["git", "init", "-q", tree], check=True)
+    command = [sys.executable, "-m", "tests.mutation", "src/sample/sums.py", "--traced", "src/sample"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(tree / "src")])
+    done = subprocess.run(
+        [*command, "--sample", "0", "--processes", "1"],
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    kept = json.loads((tree / ".cache/mutation/last.json").read_text())
+    return Run(tree, done.returncode, done.stdout, {each["key"]: each["verdict"] for each in kept})
+
+
+def test_a_change_that_a_test_notices_is_killed(run):
+    assert (
+        "killed"
+        == run.verdicts["larger: left if left > right else right -> left if (left > right) and False else right #1"]
+    )
+    assert "killed" == run.verdicts[": LIMIT = 9 -> LIMIT = None #1"]
+
+
+def test_a_change_that_no_test_notices_survives_and_is_told_with_the_tests_that_were_asked(run):
+    assert "survived" == run.verdicts["is_allowed: < LIMIT -> <= LIMIT #1"]
+    assert "SURVIVED   src/sample/sums.py:11" in run.said
+    assert "+    return number <= LIMIT" in run.said
+    assert "tests/test_sums.py::test_a_small_number_is_allowed" in run.said
+
+
+def test_too_many_survivors_are_exit_code_1(run):
+    assert 1 == run.code
+
+
+def test_the_work_tree_stays_as_it_was(run):
+    assert SUMS == (run.tree / "src/sample/sums.py").read_text()
+
+
+def test_texts_types_and_log_lines_are_left_alone():
+    text = '''
+        import logging
+        __all__ = ["f"]
+        logger = logging.getLogger("sums")
+        def f(number: int) -> "int":
+            """Two more."""
+            logger.info("adding to %d", number)
+            assert number is not None
+            return number
+    '''
+
+    assert [] == [change.key for change in changes(_dedented(text))]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("raise ValueError('no')", "pass"),
+        ("x = sorted(y)", "x = list(y)"),
+        ("x = {'acks': 'all'}", "x = {}"),
+        ("x = query.order_by(a)", "x = query"),
+        ("x = [y for y in z if y]", "x = [y for y in z if True]"),
+        ("x = a and b", "x = (a)"),
+        ("if a > 1: f()", "if False: f()"),
+        ("f(x, wait=5)", "f(x, )"),
+    ],
+)
+def test_it_leaves_things_out(statement, expected):
+    mutants = [change.mutant("sums.py") for change in changes(f"def g():\n    {statement}\n")]
+
+    assert f"def g():\n    {expected}\n" in [mutant.text for mutant in mutants]
+
+
+def test_the_modules_and_the_tests_that_are_named_exist():
+    assert [] == [path for path in (*TARGETS, *NEVER_ASKED) if not (ROOT / path).exists()]
+
+
+def _dedented(text: str) -> str:
+    return "\n".join(line.removeprefix("        ") for line in text.splitlines())
