@@ -44,11 +44,25 @@ HOMES = {
 }
 """Library → the rooms that may import it."""
 
+COMMAND_LINE = "import typer.main; from tradepipe.cli.main import app; typer.main.get_command(app)"
+
 IMPURE = {"asyncio", "http", "logging", "os", "socket", "subprocess", "threading", "time", "urllib"}
 """What a room without a clock, a network and a thread has no use for."""
 
 LOADED_ON_DEMAND = ("alembic", "typer", "prometheus_client", "confluent_kafka.schema_registry")
 """What a service that publishes trades should not wait for. (httpx itself loads rich where click is installed.)"""
+
+USED_BY_SOME = (
+    "alembic",
+    "confluent_kafka",
+    "fastavro",
+    "httpx",
+    "prometheus_client",
+    "psycopg2",
+    "rich",
+    "sqlalchemy",
+)
+"""What a command that does without it should not wait for, nor any of its completion."""
 
 
 class Import(NamedTuple):
@@ -140,8 +154,17 @@ def test_a_door_is_thin():
     assert [] == [door for door in sorted(doors) if len((ROOT / door).read_text().splitlines()) > 15]
 
 
-def test_importing_the_package_loads_only_what_it_needs():
-    program = "import sys, tradepipe; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+def loaded_by(statement: str) -> list[str]:
+    program = f"{statement}; import sys; print(*sorted(sys.modules))"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
 
-    assert [] == [name for name in done.stdout.split() if name.startswith(LOADED_ON_DEMAND)]
+
+def test_a_service_that_publishes_loads_only_what_it_needs():
+    loaded = loaded_by("from tradepipe import Producer")
+
+    assert [] == [name for name in loaded if name.startswith((*LOADED_ON_DEMAND, "sqlalchemy", "psycopg2"))]
+
+
+@pytest.mark.parametrize("statement", ["import tradepipe", "from tradepipe import Trade", COMMAND_LINE])
+def test_what_is_used_by_some_is_loaded_for_none_before(statement):
+    assert [] == [name for name in loaded_by(statement) if name.partition(".")[0] in USED_BY_SOME]

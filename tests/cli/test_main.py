@@ -12,8 +12,9 @@ import confluent_kafka
 import pytest
 import typer.main
 
+from tests.cli.doors import door, process
 from tradepipe.cli.examples import EXAMPLES
-from tradepipe.cli.main import app
+from tradepipe.cli.main import COMMANDS, app
 from tradepipe.contract.history import current
 from tradepipe.postgres.revision import head
 
@@ -45,6 +46,15 @@ def test_it_tells_its_versions():
         f"schema version {current().number}",
         f"Alembic head {head()}",
     ] == done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_in_a_process_of_its_own_says_what_it_says_in_ours(name):
+    """Most tests run commands in their own process."""
+    env = {"COLUMNS": "80"}
+
+    assert door(name, "--help", env=env) == process(name, "--help", env=env)
+    assert door(name, "--nonsense", env=env) == process(name, "--nonsense", env=env)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -14,12 +14,10 @@ from typing import Final, NoReturn
 
 import typer
 
-from tradepipe.cli.dlq.reading import NoSuchLetter
 from tradepipe.cli.input.source import BadInput
 from tradepipe.cli.masking import masked
 from tradepipe.cli.shared import settings
 from tradepipe.errors import Away, DeadlineExceeded, DeliveryFailed, InvalidTrade, Misconfigured, TradepipeError
-from tradepipe.kafka.replaying import Superseded
 
 logger = logging.getLogger(__name__)
 
@@ -49,15 +47,13 @@ _NOT_SAID: Final = "Value error, "
 
 _BUG = "this is a bug in tradepipe: please report it with the lines above"
 
-_CODES: dict[type[TradepipeError], ExitCode] = {
+_CODES: Final[dict[type[TradepipeError], ExitCode]] = {
     Misconfigured: ExitCode.MISCONFIGURED,
     DeadlineExceeded: ExitCode.AWAY,
     Away: ExitCode.AWAY,
     DeliveryFailed: ExitCode.FINDINGS,
     InvalidTrade: ExitCode.FINDINGS,
     BadInput: ExitCode.FINDINGS,
-    NoSuchLetter: ExitCode.FINDINGS,
-    Superseded: ExitCode.AWAY,
 }
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -68,7 +64,15 @@ def code_of(error: BaseException) -> ExitCode:
     """The code a failure ends a command with."""
     if _is_full(error):
         return ExitCode.MISCONFIGURED
-    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), ExitCode.BUG)
+    return next((code for kind, code in _codes().items() if isinstance(error, kind)), ExitCode.BUG)
+
+
+def _codes() -> dict[type[TradepipeError], ExitCode]:
+    """With those of `dlq`, whose modules load Kafka's client: a command that has not failed does without them."""
+    from tradepipe.cli.dlq.reading import NoSuchLetter  # noqa: PLC0415 - loaded where it is used
+    from tradepipe.kafka.replaying import Superseded  # noqa: PLC0415 - the same
+
+    return {**_CODES, NoSuchLetter: ExitCode.FINDINGS, Superseded: ExitCode.AWAY}
 
 
 def run(app: typer.Typer, prog_name: str) -> NoReturn:

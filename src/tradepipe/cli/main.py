@@ -1,33 +1,37 @@
 """`tradepipe`: all commands in one."""
 
 from importlib.metadata import version
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
-from tradepipe.cli import demo, exits, migrate, produce, sink, topics, validate
+from tradepipe.cli import exits
 from tradepipe.cli.app import command_line
-from tradepipe.cli.dlq import commands as dlq
-from tradepipe.cli.schema import commands as schema
-from tradepipe.contract.history import current
-from tradepipe.kafka.client import librdkafka
-from tradepipe.postgres.revision import head
+from tradepipe.cli.loading import loading
 
 ABOUT = "Trades from Kafka to PostgreSQL as Avro, each version of each trade exactly once."
 
+COMMANDS: Final = {
+    "produce": "tradepipe.cli.produce",
+    "validate": "tradepipe.cli.validate",
+    "demo": "tradepipe.cli.demo",
+    "sink": "tradepipe.cli.sink",
+    "migrate": "tradepipe.cli.migrate",
+    "schema": "tradepipe.cli.schema.commands",
+    "topics": "tradepipe.cli.topics",
+    "dlq": "tradepipe.cli.dlq.commands",
+}
+"""Each command's module, which is loaded when the command is asked for."""
+
 app = command_line(ABOUT, completion=True)
-app.command("produce")(produce.produce)
-app.command("validate")(validate.validate)
-app.add_typer(sink.app, name="sink")
-app.add_typer(migrate.app, name="migrate")
-app.add_typer(schema.app, name="schema")
-app.add_typer(topics.app, name="topics")
-app.add_typer(dlq.app, name="dlq")
-app.command("demo")(demo.demo)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from tradepipe.contract.history import current  # noqa: PLC0415 - loaded where it is used
+        from tradepipe.kafka.client import librdkafka  # noqa: PLC0415 - the same
+        from tradepipe.postgres.revision import head  # noqa: PLC0415 - the same
+
         typer.echo(
             f"tradepipe {version('tradepipe')}\nlibrdkafka {librdkafka()}\n"
             f"schema version {current().number}\nAlembic head {head()}"
@@ -47,7 +51,7 @@ Version = Annotated[
 ]
 
 
-@app.callback(help=ABOUT)
+@app.callback(help=ABOUT, cls=loading(COMMANDS))
 def tradepipe(*, _version: Version = False) -> None:
     """Take the options that stand before a command."""
 

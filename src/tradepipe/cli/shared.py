@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tradepipe.wire.registry import SchemaRegistry
+if TYPE_CHECKING:
+    from tradepipe.wire.registry import SchemaRegistry
 
 TIMEOUT: Final = 10.0
 
@@ -39,11 +40,13 @@ def settle(chosen: Settings) -> None:
     _settings.set(chosen)
 
 
-def registry_at(url: str, *, timeout: float = TIMEOUT) -> SchemaRegistry:
+def registry_at(url: str, *, timeout: float = TIMEOUT) -> "SchemaRegistry":
     """
     The registry at a URL, as the options say who we are to it; `timeout` is in seconds for a whole call.
 
     Raises:
         Misconfigured: an option cannot be.
     """
+    from tradepipe.wire.registry import SchemaRegistry  # noqa: PLC0415 - loaded where it is used
+
     return SchemaRegistry(url, timeout=timeout, **settings().registry)
