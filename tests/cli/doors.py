@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ import pytest
 
 from tests.conftest import CANARY
 from tests.eventually import eventually
-from tradepipe.cli import masking
+from tradepipe.cli import main, masking
 
 
 class Done(NamedTuple):
@@ -38,28 +38,32 @@ def door(name: str, *arguments: str, env: Mapping[str, str]) -> Done:
     The command runs the module's own lines under `__main__`, has streams and an
     environment of its own, and leaves neither handlers nor settings behind.
     """
+    return _run(lambda: runpy.run_module(f"tradepipe.{name}", run_name="__main__"), arguments, env)
+
+
+def console(*arguments: str, env: Mapping[str, str]) -> Done:
+    """Run the program `tradepipe` in the same way."""
+    return _run(main.run, arguments, env)
+
+
+def _run(entry: Callable[[], object], arguments: tuple[str, ...], env: Mapping[str, str]) -> Done:
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with _as_a_process(name, arguments, env) as patch:
+    with _as_a_process(arguments, env) as patch:
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
-        code = contextvars.copy_context().run(_run, f"tradepipe.{name}")
-    return _checked(Done(code, *(stream.buffer.getvalue().decode() for stream in (out, err))))
-
-
-def _run(module: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module(module, run_name="__main__")
-    return int(ended.value.code or 0)
+        with pytest.raises(SystemExit) as ended:
+            contextvars.copy_context().run(entry)
+    return _checked(Done(int(ended.value.code or 0), *(stream.buffer.getvalue().decode() for stream in (out, err))))
 
 
 @contextmanager
-def _as_a_process(name: str, arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
+def _as_a_process(arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
     """Let a command change within the block what a process has only one of."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     thresholds = gc.get_threshold()
     with pytest.MonkeyPatch.context() as patch, _loggers():
-        patch.setattr(sys, "argv", [f"tradepipe.{name}", *arguments])
+        patch.setattr(sys, "argv", ["tradepipe", *arguments])
         patch.setattr(masking, "_secrets", set())
         for variable, value in env.items():
             patch.setenv(variable, value)

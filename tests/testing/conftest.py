@@ -22,6 +22,9 @@ from tradepipe.testing import (  # noqa: F401 - fixtures are found by their name
     tradepipe_topic,
 )
 
+WITHOUT = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-p", "no:xdist")
+"""Plugins of these tests that a service's tests do without: loading them takes longer than the tests."""
+
 collect_ignore = ["example_service"]  # it is run as a package of its own
 
 
@@ -32,7 +35,7 @@ def suite(tmp_path):
     def run(tests: str, *options: str, conftest: str = 'pytest_plugins = ["tradepipe.testing"]\n'):
         (tmp_path / "conftest.py").write_text(conftest)
         (tmp_path / "test_service.py").write_text(tests)
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *options]
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *WITHOUT, "-W", "error", *options]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
         return done.returncode, done.stdout + done.stderr
 
