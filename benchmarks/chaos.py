@@ -21,18 +21,17 @@ from typing import Any, NamedTuple
 import confluent_kafka
 import psycopg2
 
-from benchmarks.branches import Branches, Content, Place, Reader, compare
-from benchmarks.databases import fresh_database
+from benchmarks.check_validator_split import Branches, Content, Place, Reader, compare
 from benchmarks.report import line, machine
-from benchmarks.stages import Stage
-from tests.parts.real import RealParts
+from benchmarks.scratch_database import fresh_database
+from benchmarks.subprocess_stages import Stage
+from tests.services.real import RealParts
 from tradepipe import SchemaRegistry, Trade, TradeDeserializer, TradeSerializer
-from tradepipe.cli.mixture import mixture
-from tradepipe.contract.record import Record
-from tradepipe.contract.samples import BadRecord
-from tradepipe.contract.trade import KEY
 from tradepipe.kafka import dead_letters
-from tradepipe.wire.registration import register
+from tradepipe.registry.registration import register
+from tradepipe.trade.model import PRIMARY_KEY
+from tradepipe.trade.record import Record
+from tradepipe.trade.samples import BadRecord, sample_stream
 
 PARTITIONS = 4
 EARLY = 0.3
@@ -114,7 +113,9 @@ def _publish(parts: RealParts, topics: Topics, registry: SchemaRegistry, options
         {"bootstrap.servers": parts.bootstrap_servers, "enable.idempotence": True, "partitioner": "murmur2_random"}
     )
     bad = set()
-    for item in islice(mixture(options.seed, serialize, bad=options.bad, resend=0.01, change=0.001), options.records):
+    for item in islice(
+        sample_stream(options.seed, serialize, bad=options.bad, resend=0.01, change=0.001), options.records
+    ):
         if isinstance(item, BadRecord):
             key, value = item.key, item.value
             bad.add(key)
@@ -278,8 +279,8 @@ def _letter(message: Any) -> tuple[Place, Content]:
         message.timestamp()[1],
         tuple(message.headers() or ()),
     )
-    letter = dead_letters.read(record)
-    assert isinstance(letter, dead_letters.Letter), letter
+    letter = dead_letters.parse(record)
+    assert isinstance(letter, dead_letters.DeadLetterRecord), letter
     original = letter.refusal.record
     return (original.partition, original.offset), _content(message)
 
@@ -291,7 +292,7 @@ def _table_equals(parts: RealParts, database: str, topics: Topics, clean: list[C
     with SchemaRegistry(parts.registry_url) as registry:
         decode = TradeDeserializer(registry, subject=f"{topics.source}-value")
         for trade in (decode(value) for _, value in clean):
-            kept = first.setdefault(tuple(getattr(trade, field) for field in KEY), trade)
+            kept = first.setdefault(tuple(getattr(trade, field) for field in PRIMARY_KEY), trade)
             collisions, replays = collisions + (kept != trade), replays + (kept == trade)
     stored = {Trade._make(row) for row in _rows(database, f"SELECT {', '.join(Trade._fields)} FROM trades")}
     refused = _rows(database, "SELECT count(*) FROM trade_refusals WHERE codes = '{VERSION_COLLISION}'")[0][0]

@@ -20,14 +20,14 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from benchmarks.report import line, spread
-from tests.wire.registries import Script, Shelf, registry
+from tests.registry.registries import Script, Shelf, registry
 from tradepipe import TradeDeserializer, TradeSerializer
-from tradepipe.contract.history import current
-from tradepipe.contract.rules import violations
-from tradepipe.contract.samples import trades
-from tradepipe.contract.trade import Trade
-from tradepipe.wire.codec import Decoder, Encoder
-from tradepipe.wire.framing import frame
+from tradepipe.codec.codec import Decoder, Encoder
+from tradepipe.evolution.history import current
+from tradepipe.registry.serde import frame
+from tradepipe.trade.model import Trade
+from tradepipe.trade.rules import violations
+from tradepipe.trade.samples import trades
 
 _ID: Final = 1
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import confluent_kafka
 
-from tests.parts import Parts
+from tests.services import Parts
 
 
 def machine(parts: Parts) -> str:

@@ -15,16 +15,16 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final, NamedTuple, get_args
 
-from benchmarks.databases import fresh_database
-from benchmarks.kills import kill_and_restart
-from benchmarks.published import Published, publish
+from benchmarks.baseline_row_by_row import store_row_by_row
+from benchmarks.check_table import Verdict, verdict
+from benchmarks.kill_sinks import kill_and_restart
+from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine, spread
-from benchmarks.row_by_row import store_row_by_row
-from benchmarks.stored import Verdict, verdict
-from tests.parts.real import RealParts
+from benchmarks.scratch_database import fresh_database
+from tests.services.real import RealParts
 from tradepipe import Sink
-from tradepipe.pipeline.judge import JudgedBy
 from tradepipe.pipeline.sink import Counts
+from tradepipe.pipeline.validation import ValidateIn
 
 BOTH: Final = "both"
 
@@ -46,7 +46,7 @@ class Run(NamedTuple):
 
     @property
     def records(self) -> int:
-        return self.counts.stored + self.counts.replayed
+        return self.counts.stored + self.counts.duplicates
 
     @property
     def rate(self) -> float:
@@ -75,7 +75,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trades", type=int, default=100_000, help="how many are published")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--row-by-row", type=int, default=3_000, help="how many of them the reference stores")
-    parser.add_argument("--judge", choices=[*get_args(JudgedBy), BOTH], default="python", help="who judges in the sink")
+    parser.add_argument(
+        "--judge", choices=[*get_args(ValidateIn), BOTH], default="python", help="who judges in the sink"
+    )
     parser.add_argument("--runs", type=int, default=3, help="of the sink and of the reference, in turn")
     parser.add_argument("--kills", type=int, default=10, help="0 leaves them out")
     parser.add_argument("--seed", type=int, default=1)
@@ -87,7 +89,7 @@ def _measure(parts: RealParts, options: argparse.Namespace) -> int:
     line("seed", str(options.seed))
     published = publish(parts, count=options.trades, partitions=options.partitions, seed=options.seed)
     line("made and published, trades/s", f"{published.count / published.seconds:,.0f}")
-    judges = get_args(JudgedBy) if options.judge == BOTH else (options.judge,)
+    judges = get_args(ValidateIn) if options.judge == BOTH else (options.judge,)
     runs, verdicts = _compare(parts, published, judges, options)
     if options.kills:
         verdicts.append(_kill(parts, published, options, runs))
@@ -97,7 +99,7 @@ def _measure(parts: RealParts, options: argparse.Namespace) -> int:
 
 
 def _compare(
-    parts: RealParts, published: Published, judges: Sequence[JudgedBy], options: argparse.Namespace
+    parts: RealParts, published: Published, judges: Sequence[ValidateIn], options: argparse.Namespace
 ) -> tuple[list[Run], list[bool]]:
     """The reference and the sink in turn, so that a slow minute of the machine hits both."""
     rows, verdicts = min(options.row_by_row, published.count), []
@@ -130,7 +132,7 @@ def _tell(runs: Sequence[Run], replays: Sequence[Run], reference: Sequence[float
     line("ratio, start to end", spread([run.rate / row for run, row in zip(runs, reference, strict=True)], 1))
     line("ratio, first to last COMMIT", spread([run.steady / row for run, row in zip(runs, reference, strict=True)], 1))
     line("fresh group, start to end, records/s", spread([run.rate for run in replays]))
-    line("fresh group: new rows, replays", f"{replays[0].counts.stored}, {replays[0].counts.replayed}")
+    line("fresh group: new rows, replays", f"{replays[0].counts.stored}, {replays[0].counts.duplicates}")
 
 
 def _tell_judges(python: Sequence[Run], database: Sequence[Run]) -> None:
@@ -161,7 +163,7 @@ def _kill(parts: RealParts, published: Published, options: argparse.Namespace, r
     return found.holds and killed.replayed == 0
 
 
-def _store(published: Published, database: str, group: str, judge: JudgedBy) -> Run:
+def _store(published: Published, database: str, group: str, judge: ValidateIn) -> Run:
     """One sink, in this process."""
     commits: list[tuple[float, int]] = []
     begin, cpu = time.perf_counter(), time.process_time()
@@ -173,7 +175,7 @@ def _store(published: Published, database: str, group: str, judge: JudgedBy) -> 
         subject=published.subject,
         group=group,
         judge=judge,
-        on_stored=lambda stored: commits.append((time.perf_counter(), len(stored.batch.entries))),
+        on_stored=lambda stored: commits.append((time.perf_counter(), len(stored.batch.records))),
     ) as sink:
         counts = sink.run(until_end=True)
     end = time.perf_counter()
@@ -189,7 +191,7 @@ def _told(found: Verdict) -> bool:
 
 
 def _nothing_new(run: Run, published: Published) -> bool:
-    nothing_new = (run.counts.stored, run.counts.replayed, dict(run.counts.refused)) == (0, published.count, {})
+    nothing_new = (run.counts.stored, run.counts.duplicates, dict(run.counts.refused)) == (0, published.count, {})
     if not nothing_new:
         line("A FRESH GROUP CAME TO", str(run.counts))
     return nothing_new

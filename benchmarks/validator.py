@@ -13,12 +13,12 @@ import threading
 import time
 from typing import NamedTuple
 
-from benchmarks.copied import Rate, content, copy
-from benchmarks.published import Published, publish
+from benchmarks.baseline_copy import Rate, content, copy
+from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine, spread
-from tests.parts.real import RealParts
+from tests.services.real import RealParts
 from tradepipe import Validator
-from tradepipe.cli.stage import spare_garbage_collection
+from tradepipe.cli.stage_runner import tune_garbage_collection
 
 SAMPLE_EVERY = 0.02
 MIB = 2**20
@@ -42,7 +42,7 @@ def main() -> int:
     options = _options()
     logging.basicConfig(level=logging.ERROR)
     parts = RealParts()
-    spare_garbage_collection()  # as the command does
+    tune_garbage_collection()  # as the command does
     try:
         return _measure(parts, options)
     finally:

@@ -9,7 +9,7 @@ import typer.main  # noqa: TID251 - asks the command line for its options, and a
 
 from tradepipe import metrics
 from tradepipe.cli.main import app
-from tradepipe.kafka import client
+from tradepipe.kafka import config
 
 FOLDER = Path(__file__).parent
 
@@ -97,9 +97,9 @@ def _default(parameter: Any) -> str:
 
 def _properties() -> Iterator[str]:
     for title, owned, defaults in (
-        ("Of a producer", client.PRODUCER, client.PRODUCER_DEFAULTS),
-        ("Of a validator's transactions", client.TRANSACTIONS, client.TRANSACTIONS_DEFAULTS),
-        ("Of a consumer", client.CONSUMER, client.CONSUMER_DEFAULTS),
+        ("Of a producer", config.PRODUCER, config.PRODUCER_DEFAULTS),
+        ("Of a validator's transactions", config.TRANSACTIONS, config.TRANSACTIONS_DEFAULTS),
+        ("Of a consumer", config.CONSUMER, config.CONSUMER_DEFAULTS),
     ):
         rows = [(f"`{key}`", f"`{_value(value)}`", "no") for key, value in owned.items()]
         rows += [(f"`{key}`", f"`{_value(value)}`", "yes") for key, value in defaults.items()]

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, MetaData, Table
 from sqlalchemy.schema import SetTableComment
 
 from tradepipe.errors import TradepipeError
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.failures import translated
-from tradepipe.postgres.migrate import APPLICATION_NAME, locked
+from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.migrate import APPLICATION_NAME, migration_lock
 from tradepipe.postgres.revision import VERSION_TABLE, is_post
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import METADATA
 
 
@@ -65,8 +65,8 @@ def run_over_own_connection() -> None:
     if not database:
         raise CommandError("set DATABASE_URL to the database to migrate, as postgresql://user:password@host/database")
     try:
-        own = engine(database, application_name=APPLICATION_NAME)
-        with translated(), own.connect() as connection, locked(connection):
+        own = create_engine_for(database, application_name=APPLICATION_NAME)
+        with translate_errors(), own.connect() as connection, migration_lock(connection):
             run(connection, tell)
     except TradepipeError as error:
         raise CommandError(str(error)) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.parts import Parts
+from tests.services import Parts
 from tradepipe.postgres import migrate
 
 pytest_plugins = ["tests.wheel", "tests.properties"]
@@ -54,10 +54,10 @@ def pytest_report_header(config: pytest.Config) -> str:
 @cache
 def _parts(kind: str) -> Parts:
     if kind == "real":
-        from tests.parts.real import RealParts  # noqa: PLC0415 - brings in what only real parts need
+        from tests.services.real import RealParts  # noqa: PLC0415 - brings in what only real parts need
 
         return RealParts()
-    from tests.parts.embedded import EmbeddedParts  # noqa: PLC0415 - the same
+    from tests.services.embedded import EmbeddedParts  # noqa: PLC0415 - the same
 
     return EmbeddedParts()
 

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.cli.doors import ask
-from tests.composed import FILE, ComposedKafka, ComposedRegistry, StandIns, environment, services
+from tests.cli.commands import ask
+from tests.compose_stack import FILE, ComposedKafka, ComposedRegistry, StandIns, environment, services
 from tests.eventually import eventually
-from tests.parts import downloads
-from tradepipe.embedded.binaries import Binaries
-from tradepipe.embedded.ports import free_port
-from tradepipe.kafka.topics import Topics
+from tests.services import downloads
+from tradepipe.embedded.postgres import Binaries
+from tradepipe.embedded.process import free_port
+from tradepipe.kafka.admin import TopicAdmin
 
 PROGRAMS = Path(sys.executable).parent
 PARTS = [name for name, service in services().items() if "image" in service]
@@ -175,8 +175,8 @@ def test_the_services_make_a_pipeline(composed, here, database, tmp_path):
 
 def letters(kafka: ComposedKafka) -> int:
     """How many records the topic of dead letters holds."""
-    admin = Topics({"bootstrap.servers": f"127.0.0.1:{kafka.for_machine}"})
-    return sum(extent.end for extent in admin.extents("trades.dlq", range(4)).values())
+    admin = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{kafka.for_machine}"})
+    return sum(extent.high for extent in admin.watermarks("trades.dlq", range(4)).values())
 
 
 @pytest.mark.real

@@ -14,27 +14,41 @@ import tradepipe
 ROOT = Path(tradepipe.__file__).parent
 
 ARROWS = {
-    "errors": {"contract"},
-    "contract": {"errors"},
-    "wire": {"errors", "contract"},
-    "kafka": {"errors", "contract"},
-    "postgres": {"errors", "contract"},
-    "metrics": {"errors", "contract"},
-    "pipeline": {"errors", "contract", "wire", "kafka", "postgres", "metrics"},
-    "embedded": {"errors", "contract"},
-    "testing": {"errors", "contract", "embedded", "public"},
-    "cli": {"errors", "contract", "wire", "kafka", "postgres", "pipeline", "metrics", "embedded", "public"},
-    "public": {"errors", "contract", "wire", "pipeline"},
+    "errors": {"trade"},
+    "trade": {"errors"},
+    "evolution": {"errors", "trade"},
+    "codec": {"errors", "trade", "evolution"},
+    "registry": {"errors", "trade", "evolution", "codec"},
+    "kafka": {"errors", "trade"},
+    "postgres": {"errors", "trade"},
+    "metrics": {"errors", "trade"},
+    "pipeline": {"errors", "trade", "evolution", "codec", "registry", "kafka", "postgres", "metrics"},
+    "embedded": {"errors", "trade", "evolution"},
+    "testing": {"errors", "trade", "evolution", "embedded", "public"},
+    "cli": {
+        "errors",
+        "trade",
+        "evolution",
+        "codec",
+        "registry",
+        "kafka",
+        "postgres",
+        "pipeline",
+        "metrics",
+        "embedded",
+        "public",
+    },
+    "public": {"errors", "trade", "codec", "registry", "pipeline"},
     "door": {"cli"},
 }
 """Room → the rooms it may import. `public` is the package itself, `door` what `python -m tradepipe.X` runs."""
 
 HOMES = {
     "alembic": {"postgres"},
-    "avro": {"contract"},
+    "avro": {"evolution"},
     "confluent_kafka": {"kafka", "embedded"},
-    "fastavro": {"wire", "contract"},
-    "httpx": {"wire"},
+    "fastavro": {"codec", "evolution"},
+    "httpx": {"registry"},
     "prometheus_client": {"metrics"},
     "psycopg2": {"postgres", "embedded"},
     "pytest": {"testing"},
@@ -137,8 +151,10 @@ def test_only_migrations_load_alembic():
     assert {"postgres/migrate.py"} == {found.file for found in IMPORTS if found.name.partition(".")[0] == "alembic"}
 
 
-def test_the_contract_is_pure():
-    assert [] == [found for found in IMPORTS if found.room == "contract" and found.name.partition(".")[0] in IMPURE]
+def test_trade_and_evolution_are_pure():
+    assert [] == [
+        found for found in IMPORTS if found.room in {"trade", "evolution"} and found.name.partition(".")[0] in IMPURE
+    ]
 
 
 def test_nobody_imports_a_door():

@@ -48,9 +48,9 @@ def test_a_counter_adds_up_by_its_labels(meter):
 
 
 def test_a_gauge_without_labels_is_shown(meter):
-    meter.set(metrics.AWAY, 1)
+    meter.set(metrics.UNAVAILABLE, 1)
 
-    assert 1 == shown(meter)["tradepipe_database_away", ()]
+    assert 1 == shown(meter)["tradepipe_database_unavailable", ()]
 
 
 def test_what_is_replaced_is_no_longer_told(meter):

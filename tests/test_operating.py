@@ -12,13 +12,13 @@ import psycopg2
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from tests.cli.doors import ask, door
+from tests.cli.commands import ask, door
 from tests.markdown import Document
 from tests.postgres import batches
 from tradepipe import SchemaRegistry, Sink
-from tradepipe.cli.rules import rules
+from tradepipe.cli.user_rules import load_rules
 from tradepipe.postgres import migrate
-from tradepipe.wire.registration import register
+from tradepipe.registry.registration import register
 
 PAGE = Document(Path(__file__).parents[1] / "docs" / "operating.md")
 ROLES = ("migrator", "writer", "reader")
@@ -98,7 +98,7 @@ def test_the_rule_of_ones_own_is_found_and_refuses(tmp_path, monkeypatch):
     (tmp_path / "desk.py").write_text(rule)
     monkeypatch.syspath_prepend(tmp_path)
 
-    (known_book,) = rules(["desk:known_book"])
+    (known_book,) = load_rules(["desk:known_book"])
 
     assert [] == known_book(batches.trade(book_id="B1"))
     assert ["BOOK_UNKNOWN"] == [found.code for found in known_book(batches.trade(book_id="X1"))]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.wheel import SHIPPED_AS, run
-from tradepipe.postgres.revision import head
+from tradepipe.postgres.revision import required_revision
 
 
 def test_the_wheel_holds_every_file_of_the_package(sources, wheel):
@@ -27,7 +27,7 @@ def test_the_wheel_holds_every_file_of_the_package(sources, wheel):
 def test_every_folder_of_the_package_is_a_package(sources):
     """One that holds data alone counts too: setuptools warns of it, and an editable install may not find it."""
     packages = {
-        ".".join((*shipped.split("/"), *file.parent.relative_to(sources / folder).parts))
+        ".".join((*shipped.split("/"), *file.parent.relative_to(sources / folder).extra))
         for folder, shipped in SHIPPED_AS.items()
         for file in (sources / folder).rglob("*")
         if file.is_file()
@@ -46,7 +46,7 @@ def test_every_folder_of_the_package_is_a_package(sources):
         "tradepipe/schemas/trade/golden/v001.bin",
         "tradepipe/migrations/env.py",
         "tradepipe/migrations/script.py.mako",
-        f"tradepipe/migrations/versions/{head()}.py",
+        f"tradepipe/migrations/versions/{required_revision()}.py",
     ],
 )
 def test_the_wheel_holds_what_is_not_code(wheel, name):
@@ -71,4 +71,4 @@ def test_the_schemas_are_found_in_the_wheel(elsewhere):
 def test_a_database_is_migrated_from_the_wheel(elsewhere, database):
     program = "import sys; from tradepipe.postgres import migrate; print(migrate.upgrade(sys.argv[1]).after)"
 
-    assert head() == run(elsewhere, "-c", program, database, cwd=elsewhere.parent)
+    assert required_revision() == run(elsewhere, "-c", program, database, cwd=elsewhere.parent)

@@ -11,7 +11,7 @@ import pytest
 from tests.markdown import Document
 from tradepipe import SchemaRegistry
 from tradepipe.postgres import migrate
-from tradepipe.wire.registration import register
+from tradepipe.registry.registration import register
 
 DOCUMENT = Document(Path("README.md"))
 README = DOCUMENT.text

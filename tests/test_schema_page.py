@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.contract.schemas import decimal, field
-from tests.contract.test_frozen import write
+from tests.evolution.schemas import decimal, field
+from tests.evolution.test_freeze import write
 from tests.markdown import Document
 from tradepipe.cli.schema import pull
 from tradepipe.cli.schema.commands import app
-from tradepipe.contract import frozen, lint
-from tradepipe.contract.changes import Kind
-from tradepipe.contract.history import History
-from tradepipe.contract.rulebook import RULES
-from tradepipe.wire import drift, registration
+from tradepipe.evolution import freeze, lint
+from tradepipe.evolution.compatibility_rules import RULES
+from tradepipe.evolution.diff import Kind
+from tradepipe.evolution.history import History
+from tradepipe.registry import drift, registration
 
 PAGE = Document(Path(__file__).parents[1] / "docs" / "schema.md")
 SESSIONS = [block.text for block in PAGE.code if block.text.startswith("$ tradepipe schema")]
@@ -79,9 +79,9 @@ def test_what_the_page_shows_fits_a_terminal():
 
 def rules():
     yield from RULES
-    yield from lint.MENDS
-    yield from frozen.MENDS
-    yield from (registration.REFUSED, registration.NO_SCHEMA)
+    yield from lint.FIXES
+    yield from freeze.FIXES
+    yield from (registration.REFUSED_RULE, registration.NO_SCHEMA)
     yield from drift.RULES
     yield from pull.RULES
 

@@ -8,17 +8,17 @@ import zipfile
 
 import pytest
 
-from tests.cli.doors import ask, door, running
+from tests.cli.commands import ask, door, running
 from tests.eventually import eventually
-from tradepipe.contract.history import current
-from tradepipe.postgres.revision import head
+from tradepipe.evolution.history import current
+from tradepipe.postgres.revision import required_revision
 
 pytestmark = pytest.mark.real
 
 WHEEL = "tests/releases/tradepipe-0.1.0-py3-none-any.whl"
 WHAT_RUNS = """
 from importlib.metadata import version
-from tradepipe.contract.history import current
+from tradepipe.evolution.history import current
 from tradepipe.postgres.revision import head
 print(version("tradepipe"), current().number, head())
 """
@@ -92,7 +92,7 @@ def test_the_old_release_is_what_runs_as_old(release):
     )
 
     assert "0.1.0 1 0001_trades" == run.stdout.strip()
-    assert (2, "0002_pre_add_notional") == (current().number, head())
+    assert (2, "0002_pre_add_notional") == (current().number, required_revision())
 
 
 def test_old_and_new_producers_side_by_side_have_all_their_trades_stored(old, new):
@@ -138,7 +138,7 @@ def test_an_old_sink_goes_on_on_the_migrated_database(old, new):
 
     again = done("sink", "--until-end", env=old)
 
-    assert f"at revision {head()}, ahead of this build's 0001_trades" in again
+    assert f"at revision {required_revision()}, ahead of this build's 0001_trades" in again
     assert (90, 0, 90) == state(new)
 
 

@@ -5,7 +5,7 @@ import pytest
 NEEDED = {"parts", "sources", "suite", "tradepipe_broker", "tradepipe_registry"}
 """The fixtures through which a test comes by a part, by a wheel, or by a pytest of its own."""
 
-STARTERS = ("tests/embedded/", "tests/parts/", "tests/test_readme.py")
+STARTERS = ("tests/embedded/", "tests/services/", "tests/test_readme.py")
 """Where tests start parts by themselves."""
 
 

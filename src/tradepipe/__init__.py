@@ -4,60 +4,60 @@ import importlib
 import typing
 
 if typing.TYPE_CHECKING:
-    from tradepipe.contract.refusal import Refusal, Violation
-    from tradepipe.contract.rules import violations
-    from tradepipe.contract.trade import Side, Trade
     from tradepipe.errors import (
-        Away,
-        BrokerAway,
-        CeilingReached,
-        DatabaseAway,
-        DatabaseBehind,
+        BrokerUnavailable,
+        ConfigurationError,
+        DatabaseOutdated,
+        DatabaseUnavailable,
         DeadlineExceeded,
         DeliveryFailed,
         IncompatibleSchema,
         InvalidTrade,
-        Misconfigured,
         OffsetOutOfRange,
-        RegistryAway,
+        RegistryUnavailable,
+        SchemaIdNotYetKnown,
         SchemaNotRegistered,
-        SchemaPending,
+        TooManyRefusals,
         TopicUnusable,
         TradepipeError,
+        Unavailable,
         UndecodableRecord,
         UnsupportedSchema,
     )
     from tradepipe.pipeline.producer import Producer
     from tradepipe.pipeline.sink import Sink
     from tradepipe.pipeline.validator import Validator
-    from tradepipe.wire.registry import SchemaRegistry
-    from tradepipe.wire.serde import TradeDeserializer, TradeSerializer
+    from tradepipe.registry.client import SchemaRegistry
+    from tradepipe.registry.serde import TradeDeserializer, TradeSerializer
+    from tradepipe.trade.model import Side, Trade
+    from tradepipe.trade.record import Refusal, Violation
+    from tradepipe.trade.rules import violations
 
 __all__ = [
-    "Away",
-    "BrokerAway",
-    "CeilingReached",
-    "DatabaseAway",
-    "DatabaseBehind",
+    "BrokerUnavailable",
+    "ConfigurationError",
+    "DatabaseOutdated",
+    "DatabaseUnavailable",
     "DeadlineExceeded",
     "DeliveryFailed",
     "IncompatibleSchema",
     "InvalidTrade",
-    "Misconfigured",
     "OffsetOutOfRange",
     "Producer",
     "Refusal",
-    "RegistryAway",
+    "RegistryUnavailable",
+    "SchemaIdNotYetKnown",
     "SchemaNotRegistered",
-    "SchemaPending",
     "SchemaRegistry",
     "Side",
     "Sink",
+    "TooManyRefusals",
     "TopicUnusable",
     "Trade",
     "TradeDeserializer",
     "TradeSerializer",
     "TradepipeError",
+    "Unavailable",
     "UndecodableRecord",
     "UnsupportedSchema",
     "Validator",
@@ -66,35 +66,35 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Away": "tradepipe.errors",
-    "BrokerAway": "tradepipe.errors",
-    "CeilingReached": "tradepipe.errors",
-    "DatabaseAway": "tradepipe.errors",
-    "DatabaseBehind": "tradepipe.errors",
+    "BrokerUnavailable": "tradepipe.errors",
+    "ConfigurationError": "tradepipe.errors",
+    "DatabaseOutdated": "tradepipe.errors",
+    "DatabaseUnavailable": "tradepipe.errors",
     "DeadlineExceeded": "tradepipe.errors",
     "DeliveryFailed": "tradepipe.errors",
     "IncompatibleSchema": "tradepipe.errors",
     "InvalidTrade": "tradepipe.errors",
-    "Misconfigured": "tradepipe.errors",
     "OffsetOutOfRange": "tradepipe.errors",
     "Producer": "tradepipe.pipeline.producer",
-    "Refusal": "tradepipe.contract.refusal",
-    "RegistryAway": "tradepipe.errors",
+    "Refusal": "tradepipe.trade.record",
+    "RegistryUnavailable": "tradepipe.errors",
+    "SchemaIdNotYetKnown": "tradepipe.errors",
     "SchemaNotRegistered": "tradepipe.errors",
-    "SchemaPending": "tradepipe.errors",
-    "SchemaRegistry": "tradepipe.wire.registry",
-    "Side": "tradepipe.contract.trade",
+    "SchemaRegistry": "tradepipe.registry.client",
+    "Side": "tradepipe.trade.model",
     "Sink": "tradepipe.pipeline.sink",
+    "TooManyRefusals": "tradepipe.errors",
     "TopicUnusable": "tradepipe.errors",
-    "Trade": "tradepipe.contract.trade",
-    "TradeDeserializer": "tradepipe.wire.serde",
-    "TradeSerializer": "tradepipe.wire.serde",
+    "Trade": "tradepipe.trade.model",
+    "TradeDeserializer": "tradepipe.registry.serde",
+    "TradeSerializer": "tradepipe.registry.serde",
     "TradepipeError": "tradepipe.errors",
+    "Unavailable": "tradepipe.errors",
     "UndecodableRecord": "tradepipe.errors",
     "UnsupportedSchema": "tradepipe.errors",
     "Validator": "tradepipe.pipeline.validator",
-    "Violation": "tradepipe.contract.refusal",
-    "violations": "tradepipe.contract.rules",
+    "Violation": "tradepipe.trade.record",
+    "violations": "tradepipe.trade.rules",
 }
 """Each name's module, loaded when the name is first asked for: whoever wants a `Trade` need not wait for SQLAlchemy."""
 

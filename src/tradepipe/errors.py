@@ -5,19 +5,19 @@ Every failure tradepipe reports.
     ├── InvalidTrade              a trade breaks rules; it was not sent
     ├── DeliveryFailed            trades that were not acknowledged
     ├── UndecodableRecord         bytes that are not a trade
-    ├── Misconfigured             an option, or a part that is not set up for us
+    ├── ConfigurationError             an option, or a part that is not set up for us
     │   ├── SchemaNotRegistered   the registry lacks the schema
     │   ├── IncompatibleSchema    the registry refuses the schema
     │   ├── UnsupportedSchema     a writer schema this build cannot hold
     │   ├── TopicUnusable         missing, compacted, or recreated
     │   ├── OffsetOutOfRange      the stored offset lies outside the log
-    │   ├── DatabaseBehind        the database lacks a revision
-    │   └── CeilingReached        too many refusals to believe in the data
-    ├── Away                      a part that is not reachable now (retriable)
-    │   ├── BrokerAway
-    │   ├── RegistryAway
-    │   │   └── SchemaPending     an id the registry does not know yet
-    │   └── DatabaseAway
+    │   ├── DatabaseOutdated        the database lacks a revision
+    │   └── TooManyRefusals        too many refusals to believe in the data
+    ├── Unavailable                      a part that is not reachable now (retriable)
+    │   ├── BrokerUnavailable
+    │   ├── RegistryUnavailable
+    │   │   └── SchemaIdNotYetKnown     an id the registry does not know yet
+    │   └── DatabaseUnavailable
     └── DeadlineExceeded          a part stayed away for as long as the caller allowed
 
 `retriable` says whether the same call may succeed later without anybody's doing.
@@ -26,8 +26,8 @@ Every failure tradepipe reports.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from tradepipe.contract.refusal import Refusal, Violation
-from tradepipe.contract.trade import Trade
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Refusal, Violation
 
 
 class TradepipeError(Exception):
@@ -77,35 +77,35 @@ class UndecodableRecord(TradepipeError):
         super().__init__(f"{violation.code}: {violation.detail}")
 
 
-class Misconfigured(TradepipeError):
+class ConfigurationError(TradepipeError):
     """An option that cannot be, or a part that is not set up for us; the message says what to do."""
 
 
-class SchemaNotRegistered(Misconfigured):
+class SchemaNotRegistered(ConfigurationError):
     """The registry does not hold the schema this build writes."""
 
 
-class IncompatibleSchema(Misconfigured):
+class IncompatibleSchema(ConfigurationError):
     """The registry refuses the schema as incompatible with what it holds."""
 
 
-class UnsupportedSchema(Misconfigured):
+class UnsupportedSchema(ConfigurationError):
     """A writer schema of the subject that this build would lose values of."""
 
 
-class TopicUnusable(Misconfigured):
+class TopicUnusable(ConfigurationError):
     """The topic is missing, is compacted, or was created anew."""
 
 
-class OffsetOutOfRange(Misconfigured):
+class OffsetOutOfRange(ConfigurationError):
     """The stored offset lies outside the log."""
 
 
-class DatabaseBehind(Misconfigured):
+class DatabaseOutdated(ConfigurationError):
     """The database lacks a revision this build needs."""
 
 
-class CeilingReached(Misconfigured):
+class TooManyRefusals(ConfigurationError):
     """So many records were refused that we may be the ones who are wrong."""
 
     def __init__(self, message: str, refusals: Sequence[Refusal] = ()) -> None:
@@ -113,21 +113,21 @@ class CeilingReached(Misconfigured):
         super().__init__(message)
 
 
-class Away(TradepipeError):
+class Unavailable(TradepipeError):
     """A part that is not reachable now."""
 
     retriable = True
 
 
-class BrokerAway(Away):
+class BrokerUnavailable(Unavailable):
     """Kafka is not reachable now."""
 
 
-class RegistryAway(Away):
+class RegistryUnavailable(Unavailable):
     """The registry is not reachable now, or answers that it cannot serve."""
 
 
-class SchemaPending(RegistryAway):
+class SchemaIdNotYetKnown(RegistryUnavailable):
     """
     The registry does not know a schema id, and has not yet been asked twice.
 
@@ -143,7 +143,7 @@ class SchemaPending(RegistryAway):
         super().__init__(f"the registry does not know schema id {schema_id}; asking again in {retry_after:.1f} s")
 
 
-class DatabaseAway(Away):
+class DatabaseUnavailable(Unavailable):
     """PostgreSQL is not reachable now, or answers that it cannot serve."""
 
 

@@ -50,7 +50,7 @@ REFUSED: Final = Metric(
     "tradepipe_records_refused_total", "counter", "Refused records by their first code.", ("topic", "code")
 )
 GAPS: Final = Metric(
-    "tradepipe_offsets_without_record_total",
+    "tradepipe_offset_gaps_total",
     "counter",
     "Offsets at which the log holds nothing for a consumer, such as transaction markers.",
     ("topic",),
@@ -70,8 +70,8 @@ BATCH_SECONDS: Final = Metric(
     ("topic",),
     _SECONDS,
 )
-AWAY: Final = Metric("tradepipe_database_away", "gauge", "1 while PostgreSQL is away and work waits for it, else 0.")
-OUTAGES: Final = Metric("tradepipe_database_outages_total", "counter", "Times PostgreSQL went away.")
+UNAVAILABLE: Final = Metric("tradepipe_database_unavailable", "gauge", "1 while PostgreSQL is unavailable, else 0.")
+OUTAGES: Final = Metric("tradepipe_database_outages_total", "counter", "Times PostgreSQL became unavailable.")
 TRANSACTIONS: Final = Metric(
     "tradepipe_transactions_total",
     "counter",
@@ -79,7 +79,7 @@ TRANSACTIONS: Final = Metric(
     ("topic", "outcome"),
 )
 PRODUCERS: Final = Metric(
-    "tradepipe_producers_made_total",
+    "tradepipe_producers_created_total",
     "counter",
     "Producers that a validator has made: one at its start, one after each outcome that is not certain.",
     ("topic",),
@@ -99,7 +99,7 @@ KAFKA_ERRORS: Final = Metric(
 )
 ASSIGNED: Final = Metric("tradepipe_assigned_partitions", "gauge", "Partitions the group assigns to us.", ("topic",))
 READING: Final = Metric(
-    "tradepipe_reading_partitions",
+    "tradepipe_active_partitions",
     "gauge",
     "Partitions that are read: claimed by a sink, or with a validator that knows their committed offset.",
     ("topic",),
@@ -139,7 +139,7 @@ CATALOGUE: Final = (
     BATCH_ROWS,
     BATCH_SECONDS,
     AGE,
-    AWAY,
+    UNAVAILABLE,
     OUTAGES,
     TRANSACTIONS,
     PRODUCERS,

@@ -1,6 +1,6 @@
 """`python -m tradepipe.migrate`: the database to this build's revision."""
 
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 from tradepipe.cli.migrate import app
 
 if __name__ == "__main__":

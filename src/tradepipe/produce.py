@@ -1,6 +1,6 @@
 """`python -m tradepipe.produce`: made-up trades into a topic."""
 
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 from tradepipe.cli.produce import app
 
 if __name__ == "__main__":

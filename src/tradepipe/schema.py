@@ -1,6 +1,6 @@
 """`python -m tradepipe.schema`: the trade schema and the registry."""
 
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 from tradepipe.cli.schema.commands import app
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m tradepipe.sink`: trades from a topic into PostgreSQL."""
 
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 from tradepipe.cli.sink import app
 
 if __name__ == "__main__":

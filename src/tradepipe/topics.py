@@ -1,6 +1,6 @@
 """`python -m tradepipe.topics`: topics as the pipeline needs them."""
 
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 from tradepipe.cli.topics import app
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m tradepipe.validate`: valid trades to one topic, all others as dead letters to another."""
 
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 from tradepipe.cli.validate import app
 
 if __name__ == "__main__":

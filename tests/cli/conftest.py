@@ -2,8 +2,8 @@
 
 import pytest
 
-from tradepipe.wire.registration import register
-from tradepipe.wire.registry import SchemaRegistry
+from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.registration import register
 
 
 @pytest.fixture

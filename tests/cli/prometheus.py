@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.cli.scrape import get
 from tests.eventually import eventually
-from tradepipe.embedded.ports import free_port
+from tradepipe.embedded.process import free_port
 
 _CONFIGURATION: Final = """
 global:

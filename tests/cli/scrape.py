@@ -5,7 +5,7 @@ from http.client import HTTPConnection
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cli.doors import Running
+from tests.cli.commands import Running
 from tests.eventually import eventually
 
 

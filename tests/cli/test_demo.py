@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.cli.doors import ask, door, running
-from tradepipe.contract.refusal import Code
+from tests.cli.commands import ask, door, running
+from tradepipe.trade.record import Code
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_a_signal_in_its_midst_leaves_nothing(elsewhere, number):
 
 def test_a_missing_extra_is_named_with_the_command_that_installs_it():
     program = """
-from tradepipe.embedded.binaries import Binaries
+from tradepipe.embedded.postgres import Binaries
 Binaries._candidates = classmethod(lambda cls: iter(()))
 from tradepipe.cli.demo import app
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 run(app, "demo")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -6,25 +6,25 @@ import re
 
 import pytest
 
-from tests.cli.doors import door
-from tradepipe.cli import masking
+from tests.cli.commands import door
+from tradepipe.cli import secrets
 from tradepipe.cli.logs import configure
-from tradepipe.cli.shared import Settings, settings, settle
+from tradepipe.cli.settings import Settings, current_settings, use_settings
 
 
 @pytest.fixture
 def logging_as(monkeypatch):
     """Configures logging in a form, for the time of a test."""
-    before, root = settings(), logging.getLogger()
+    before, root = current_settings(), logging.getLogger()
     handlers, level, ours = root.handlers[:], root.level, logging.getLogger("tradepipe").level
-    monkeypatch.setattr(masking, "_secrets", {"canary-7f3a"})
+    monkeypatch.setattr(secrets, "_secrets", {"canary-7f3a"})
 
     def chosen(form: str) -> None:
-        settle(Settings(form, {}, ("a warning",)))
+        use_settings(Settings(form, {}, ("a warning",)))
         configure("info")
 
     yield chosen
-    settle(before)
+    use_settings(before)
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.getLogger("tradepipe").setLevel(ours)

@@ -10,11 +10,11 @@ import confluent_kafka
 import pytest
 import typer.main
 
-from tests.cli.doors import Done, console, door, process
-from tradepipe.cli.examples import EXAMPLES
+from tests.cli.commands import Done, console, door, process
+from tradepipe.cli.help_examples import EXAMPLES
 from tradepipe.cli.main import COMMANDS, app
-from tradepipe.contract.history import current
-from tradepipe.postgres.revision import head
+from tradepipe.evolution.history import current
+from tradepipe.postgres.revision import required_revision
 
 COMMAND_LINE = typer.main.get_command(app)
 
@@ -41,7 +41,7 @@ def test_it_tells_its_versions():
         f"tradepipe {version('tradepipe')}",
         f"librdkafka {confluent_kafka.libversion()[0]}",
         f"schema version {current().number}",
-        f"Alembic head {head()}",
+        f"Alembic head {required_revision()}",
     ] == done.out.splitlines()
 
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.cli.doors import door, running
+from tests.cli.commands import door, running
 from tests.cli.prometheus import program, scraping
 from tests.cli.scrape import get, port_of, total
 from tests.eventually import eventually

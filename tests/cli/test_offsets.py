@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
-from tests.cli.at_a_terminal import at_a_terminal
-from tests.cli.doors import ask, door, running
+from tests.cli.commands import ask, door, running
+from tests.cli.pty import at_a_terminal
 from tests.eventually import eventually
-from tradepipe.embedded.ports import free_port
+from tradepipe.embedded.process import free_port
 
 NEXT = "SELECT sum(next_offset) FROM sink_offsets"
 TRADES = "SELECT count(*) FROM trades"

@@ -3,11 +3,11 @@
 import pytest
 import typer
 
-from tests.cli.doors import door
-from tradepipe.cli import masking
-from tradepipe.cli.options import kafka_config, pairs
-from tradepipe.cli.properties import properties
-from tradepipe.cli.secrets import variable
+from tests.cli.commands import door
+from tradepipe.cli import secrets
+from tradepipe.cli.options import kafka_config, parse_pairs
+from tradepipe.cli.secrets import read_variable
+from tradepipe.cli.settings import read_properties
 
 CANARY = "canary-7f3a"
 """A password that must be seen nowhere."""
@@ -23,7 +23,7 @@ def path(tmp_path):
 def test_a_file_of_properties_is_read_as_kafkas_own_tools_read_it(path):
     path.write_text("\ufeff# ours\n\nbootstrap.servers = a:1,b:2\r\n  sasl.jaas.config=x y=z; \n")
 
-    assert {"bootstrap.servers": "a:1,b:2", "sasl.jaas.config": "x y=z;"} == properties(str(path))
+    assert {"bootstrap.servers": "a:1,b:2", "sasl.jaas.config": "x y=z;"} == read_properties(str(path))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_file_that_is_none_of_properties_is_refused(path, content, message):
     path.write_bytes(content)
 
     with pytest.raises(typer.BadParameter) as refused:
-        properties(str(path))
+        read_properties(str(path))
 
     assert f"{path}{message}" == refused.value.message
 
@@ -54,7 +54,7 @@ def test_an_option_of_its_own_wins_over_a_property():
 )
 def test_of_what_is_no_pair_only_the_key_is_shown(text, shown):
     with pytest.raises(typer.BadParameter) as refused:
-        pairs([text], option="-X")
+        parse_pairs([text], option="-X")
 
     assert f"it takes KEY=VALUE, not {shown}" == refused.value.message
 
@@ -63,9 +63,9 @@ def test_a_variable_may_be_given_by_a_file(tmp_path):
     file = tmp_path / "url"
     file.write_text("postgresql://db/trades\n")
 
-    assert "postgresql://db/trades" == variable("DATABASE_URL", {"DATABASE_URL_FILE": str(file)})
-    assert "x" == variable("DATABASE_URL", {"DATABASE_URL": "x", "DATABASE_URL_FILE": ""})
-    assert variable("DATABASE_URL", {}) is None
+    assert "postgresql://db/trades" == read_variable("DATABASE_URL", {"DATABASE_URL_FILE": str(file)})
+    assert "x" == read_variable("DATABASE_URL", {"DATABASE_URL": "x", "DATABASE_URL_FILE": ""})
+    assert read_variable("DATABASE_URL", {}) is None
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_a_file_that_is_no_value_is_refused(tmp_path, content, message):
     file.write_bytes(content)
 
     with pytest.raises(typer.BadParameter, match=message):
-        variable("DATABASE_URL", {"DATABASE_URL_FILE": str(file)})
+        read_variable("DATABASE_URL", {"DATABASE_URL_FILE": str(file)})
 
 
 def test_what_is_hidden_is_masked_as_it_is_and_as_urls_write_it(monkeypatch):
-    monkeypatch.setattr(masking, "_secrets", set())
-    masking.hide("pa/ss%wörd")
+    monkeypatch.setattr(secrets, "_secrets", set())
+    secrets.register_secret("pa/ss%wörd")
 
-    assert "*** and ***" == masking.masked("pa/ss%wörd and pa%2Fss%25w%C3%B6rd")
+    assert "*** and ***" == secrets.redact("pa/ss%wörd and pa%2Fss%25w%C3%B6rd")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import signal
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.cli.doors import door, running
+from tests.cli.commands import door, running
 from tradepipe.embedded.broker import Broker
-from tradepipe.embedded.ports import free_port
-from tradepipe.kafka.topics import Topics
+from tradepipe.embedded.process import free_port
+from tradepipe.kafka.admin import TopicAdmin
 
 PRODUCE = 0
 """Kafka's number of the request that carries records."""
@@ -17,9 +17,9 @@ PRODUCE = 0
 
 def records_in(env, topic) -> int:
     """How many records the topic holds."""
-    topics = Topics({"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]})
-    extents = topics.extents(topic, topics.describe(topic).partitions)
-    return sum(extent.end - extent.begin for extent in extents.values())
+    topics = TopicAdmin({"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]})
+    extents = topics.watermarks(topic, topics.describe(topic).partitions)
+    return sum(extent.high - extent.low for extent in extents.values())
 
 
 def test_it_sends_and_counts(ready, topic):

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.doors import ask, door, running
+from tests.cli.commands import ask, door, running
 from tests.cli.test_produce import breakable, records_in  # noqa: F401 - breakable is a fixture
 from tests.eventually import eventually
-from tradepipe.contract.samples import trades
-from tradepipe.contract.trade import Trade
+from tradepipe.trade.model import Trade
+from tradepipe.trade.samples import trades
 
 HEADER = ",".join(Trade._fields)
 
@@ -208,7 +208,7 @@ def _take(leader: int, shown: bytearray) -> bool:
 
 MEMORY = """
 import resource, sys
-from tradepipe.cli.exits import run
+from tradepipe.cli.exit_codes import run
 from tradepipe.cli.produce import app
 try:
     run(app, "produce")

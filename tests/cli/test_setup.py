@@ -4,24 +4,26 @@ import uuid
 
 import pytest
 
-from tests.cli.doors import ask, door
-from tradepipe.kafka.topics import Topics
-from tradepipe.postgres.revision import head
-from tradepipe.wire.registry import SchemaRegistry
+from tests.cli.commands import ask, door
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.postgres.revision import required_revision
+from tradepipe.registry.client import SchemaRegistry
 
 
 def test_migrate_tells_from_where_to_where(env):
     first, second = (door("migrate", "upgrade", env=env) for _ in range(2))
 
-    assert (0, f"the database went from revision none to {head()}\n") == first[:2]
-    assert (0, f"the database is at revision {head()} already\n") == second[:2]
+    assert (0, f"the database went from revision none to {required_revision()}\n") == first[:2]
+    assert (0, f"the database is at revision {required_revision()} already\n") == second[:2]
     assert [(0,)] == ask(env["DATABASE_URL"], "SELECT count(*) FROM trades")
 
 
 def test_migrate_tells_where_a_database_is(ready):
     done = door("migrate", "current", env=ready)
 
-    assert (0, f"the database is at revision {head()}, this build needs {head()}\n") == done[:2]
+    assert (0, f"the database is at revision {required_revision()}, this build needs {required_revision()}\n") == done[
+        :2
+    ]
 
 
 def test_schema_register_tells_what_is_new(env, subject, parts):
@@ -56,7 +58,7 @@ def test_a_topic_is_created(addresses):
 
     done = door("topics", "create", "--topic", name, "--partitions", "3", "-c", "retention.ms=60000", env=addresses)
 
-    topics = Topics({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]})
+    topics = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]})
     assert (0, f"topic {name} was created with 3 partitions\n") == done[:2]
     assert (0, 1, 2) == topics.describe(name).partitions
 

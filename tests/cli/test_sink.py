@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.cli.doors import ask, door, running
+from tests.cli.commands import ask, door, running
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from tradepipe.cli.stage import Outcome, telling
+from tradepipe.cli.stage_runner import StageSummary, format_progress
 
-SINK = Outcome({"stored": 1_200, "replayed": 30}, Counter(VERSION=1, NOTIONAL=4))
-VALIDATOR = Outcome({"passed": 12_300_000}, Counter(VERSION=5))
-NOTHING = Outcome({"stored": 0, "replayed": 0}, Counter())
+SINK = StageSummary({"stored": 1_200, "replayed": 30}, Counter(VERSION=1, NOTIONAL=4))
+VALIDATOR = StageSummary({"passed": 12_300_000}, Counter(VERSION=5))
+NOTHING = StageSummary({"stored": 0, "replayed": 0}, Counter())
 
 
 def test_the_refused_are_summed_up_by_code_the_most_frequent_first():
@@ -42,4 +42,4 @@ def test_every_record_counts_once():
     ids=["in a log", "waiting", "waiting, on a terminal", "on a terminal", "of millions", "of millions, on a terminal"],
 )
 def test_what_is_told_on_the_way(outcome, waiting, lag, briefly, told):
-    assert told == telling(outcome, waiting, lag, briefly=briefly)
+    assert told == format_progress(outcome, waiting, lag, briefly=briefly)

@@ -4,11 +4,11 @@ import uuid
 
 import pytest
 
-from tests.cli.doors import door
-from tests.cli.test_wrong import refused
-from tradepipe.cli.soundness import Grade, verdicts
-from tradepipe.embedded.ports import free_port
-from tradepipe.kafka.topics import Topic, Topics
+from tests.cli.commands import door
+from tests.cli.test_usage_errors import refused
+from tradepipe.cli.topic_checks import Severity, check_settings
+from tradepipe.embedded.process import free_port
+from tradepipe.kafka.admin import Topic, TopicAdmin
 
 NOWHERE = f"127.0.0.1:{free_port()}"
 """An address where nobody listens."""
@@ -26,8 +26,8 @@ GOOD = {
 def grades(replication=3, **settings):
     """What is not fine, by setting."""
     config = GOOD | {name.replace("_", "."): value for name, value in settings.items()}
-    found = verdicts(Topic("trades", "id", (0, 1), replication), config)
-    return {verdict.setting: verdict.grade for verdict in found if verdict.grade is not Grade.FINE}
+    found = check_settings(Topic("trades", "id", (0, 1), replication), config)
+    return {verdict.setting: verdict.severity for verdict in found if verdict.severity is not Severity.FINE}
 
 
 def test_a_production_topic_is_fine():
@@ -37,16 +37,16 @@ def test_a_production_topic_is_fine():
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"cleanup_policy": "compact,delete"}, {"cleanup.policy": Grade.FINDING}),
-        ({"unclean_leader_election_enable": "true"}, {"unclean.leader.election.enable": Grade.FINDING}),
-        ({"min_insync_replicas": "4"}, {"min.insync.replicas": Grade.FINDING}),
-        ({"min_insync_replicas": "3"}, {"min.insync.replicas": Grade.ADVICE}),
-        ({"min_insync_replicas": "1"}, {"min.insync.replicas": Grade.ADVICE}),
-        ({"replication": 2}, {"replication factor": Grade.ADVICE, "min.insync.replicas": Grade.ADVICE}),
-        ({"retention_ms": "86400000"}, {"retention.ms": Grade.ADVICE}),
+        ({"cleanup_policy": "compact,delete"}, {"cleanup.policy": Severity.FINDING}),
+        ({"unclean_leader_election_enable": "true"}, {"unclean.leader.election.enable": Severity.FINDING}),
+        ({"min_insync_replicas": "4"}, {"min.insync.replicas": Severity.FINDING}),
+        ({"min_insync_replicas": "3"}, {"min.insync.replicas": Severity.ADVICE}),
+        ({"min_insync_replicas": "1"}, {"min.insync.replicas": Severity.ADVICE}),
+        ({"replication": 2}, {"replication factor": Severity.ADVICE, "min.insync.replicas": Severity.ADVICE}),
+        ({"retention_ms": "86400000"}, {"retention.ms": Severity.ADVICE}),
         ({"retention_ms": "-1"}, {}),
-        ({"retention_bytes": "1000000000"}, {"retention.bytes": Grade.ADVICE}),
-        ({"max_message_bytes": "10000"}, {"max.message.bytes": Grade.ADVICE}),
+        ({"retention_bytes": "1000000000"}, {"retention.bytes": Severity.ADVICE}),
+        ({"max_message_bytes": "10000"}, {"max.message.bytes": Severity.ADVICE}),
     ],
     ids=str,
 )
@@ -55,7 +55,7 @@ def test_what_breaks_a_promise_is_a_finding_and_what_weakens_one_is_advice(setti
 
 
 def test_of_one_broker_is_spoken_as_of_one():
-    found = {each.setting: each.why for each in verdicts(Topic("trades", "id", (0,), 1), GOOD)}
+    found = {each.setting: each.reason for each in check_settings(Topic("trades", "id", (0,), 1), GOOD)}
 
     assert "the log lies on 1 broker, so no trade can ever be acknowledged" == found["min.insync.replicas"]
 
@@ -115,7 +115,7 @@ def test_retention_and_in_sync_replicas_have_options(addresses):
     done = door("topics", "create", "--topic", name, "--retention", "48h", "--min-insync-replicas", "1", env=addresses)
 
     assert 0 == done.code, done.err
-    settings = Topics({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).settings(name)
+    settings = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).config(name)
     assert ("172800000", "1") == (settings["retention.ms"], settings["min.insync.replicas"])
 
 
@@ -185,7 +185,7 @@ def test_a_topic_like_another_takes_what_a_validator_writes_into_it(addresses, w
     done = door("topics", "create", "--topic", name, "--like", weekly, env=addresses)
 
     assert (0, f"topic {name} was created with 3 partitions\n") == (done.code, done.out), done.err
-    settings = Topics({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).settings(name)
+    settings = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).config(name)
     assert ("604800000", "1064972") == (settings["retention.ms"], settings["max.message.bytes"])
     checked = door("topics", "check", "--topic", name, "--like", weekly, env=addresses)
     assert "takes the largest record of its source, as a dead letter too" in checked.out

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.cli.doors import door, running
+from tests.cli.commands import door, running
 from tests.cli.scrape import get, port_of, total
 from tests.eventually import eventually
 

@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from tests.eventually import eventually
 from tradepipe.embedded.broker import Broker
-from tradepipe.embedded.log import records
+from tradepipe.embedded.topic_log import records
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ import pytest
 
 from tests.embedded.programs import ask, program
 from tests.eventually import eventually
-from tradepipe.embedded import binaries as module
-from tradepipe.embedded.binaries import Binaries
-from tradepipe.embedded.postgres import Postgres
+from tradepipe.embedded import postgres as module
+from tradepipe.embedded.postgres import Binaries, Postgres
 
 SERVE = """
 from tradepipe.embedded.postgres import Postgres

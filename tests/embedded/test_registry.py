@@ -6,7 +6,7 @@ import uuid
 import httpx
 import pytest
 
-from tradepipe.embedded.registry import Registry
+from tradepipe.embedded.registry_server import RegistryServer
 
 V1 = {"type": "record", "name": "Trade", "fields": [{"name": "trade_id", "type": "string"}]}
 SIDE = {"name": "side", "type": ["null", "string"], "default": None}
@@ -245,7 +245,7 @@ def test_a_name_may_need_quoting(api, register, subject):
 
 def test_the_embedded_registry_enforces_backward_from_the_start():
     """As Confluent's does; Apicurio enforces nothing until it is told to."""
-    with Registry() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
+    with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.post("/subjects/trades-value/versions", json=body(V1))
 
         answer = api.post("/subjects/trades-value/versions", json=body(BREAKS_BACKWARD))
@@ -255,7 +255,7 @@ def test_the_embedded_registry_enforces_backward_from_the_start():
 
 
 def test_a_closed_registry_answers_nobody_also_on_open_connections():
-    with Registry() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
+    with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.get("/subjects")
 
         registry.close()
@@ -274,7 +274,7 @@ def test_a_closed_registry_answers_nobody_also_on_open_connections():
 )
 def test_the_embedded_registry_tells_what_is_missing_as_confluents_does(path, status, code):
     """Where Apicurio answers otherwise."""
-    with Registry() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
+    with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.post("/subjects/trades-value/versions", json=body(V1))
 
         answer = api.get(path)
@@ -283,7 +283,7 @@ def test_the_embedded_registry_tells_what_is_missing_as_confluents_does(path, st
 
 
 def test_a_subject_forgets_its_level():
-    with Registry() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
+    with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.put("/config/trades-value", json={"compatibility": "FULL"})
 
         assert {"compatibilityLevel": "FULL"} == api.delete("/config/trades-value").json()
@@ -292,5 +292,5 @@ def test_a_subject_forgets_its_level():
 
 @pytest.mark.parametrize("content", [b"[]", b"{"], ids=["array", "cut off"])
 def test_a_body_that_is_no_object_is_a_bad_request(content):
-    with Registry() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
+    with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         assert 400 == api.put("/config", content=content).status_code

@@ -10,13 +10,13 @@ from confluent_kafka.admin import AdminClient
 
 from tests.embedded.programs import ask, program
 from tests.eventually import eventually
-from tradepipe.embedded.stack import Stack
+from tradepipe.embedded.stack import LocalStack
 
 RUN = "import runpy; runpy.run_module('tradepipe.embedded', run_name='__main__', alter_sys=True)"
 
 
 def test_the_stack_is_three_parts_with_addresses():
-    with Stack() as stack:
+    with LocalStack() as stack:
         stack.create_topic("trades", partitions=6)
 
         topics = AdminClient({"bootstrap.servers": stack.bootstrap_servers}).list_topics(timeout=10).topics
@@ -62,7 +62,7 @@ def test_a_command_stopped_while_it_starts_leaves_nothing(temporary, sign):
 
 
 def test_the_parts_go_with_the_stack():
-    with Stack() as stack:
+    with LocalStack() as stack:
         url = stack.database_url
 
     with pytest.raises(psycopg2.OperationalError):

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from tradepipe.contract.golden import golden_records
-from tradepipe.contract.history import versions
-from tradepipe.wire.codec import MAX_BODY
-from tradepipe.wire.framing import frame
+from tradepipe.codec.codec import MAX_BODY
+from tradepipe.evolution.history import golden_records, versions
+from tradepipe.registry.serde import frame
 
 KNOWN_IDS: Final = tuple(version.number for version in versions())
 UNKNOWN_IDS: Final = (0, 77, 2**31 - 1, 2**31, 2**32 - 1)

@@ -9,13 +9,13 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from tests.fuzz import bodies, schemas
-from tests.wire.registries import Shelf, registry
-from tradepipe.contract.history import current, versions
-from tradepipe.contract.rules import violations
-from tradepipe.contract.trade import Trade
-from tradepipe.errors import RegistryAway, SchemaPending, UndecodableRecord, UnsupportedSchema
-from tradepipe.wire.codec import Decoder, Encoder
-from tradepipe.wire.serde import TradeDeserializer
+from tests.registry.registries import Shelf, registry
+from tradepipe.codec.codec import Decoder, Encoder
+from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UndecodableRecord, UnsupportedSchema
+from tradepipe.evolution.history import current, versions
+from tradepipe.registry.serde import TradeDeserializer
+from tradepipe.trade.model import Trade
+from tradepipe.trade.rules import violations
 
 SECONDS: Final = 2.0
 """CPU seconds that no single input may take."""
@@ -115,7 +115,7 @@ def _today() -> Decoder:
 
 def _glanced(decoder: Decoder, body: bytes) -> bytes | None:
     try:
-        return decoder.glance(body)
+        return decoder.quick_check(body)
     except UndecodableRecord:
         return None
 
@@ -160,7 +160,7 @@ class _Framed:
             self._decode(value)
         except UndecodableRecord as error:
             return error.violation.code
-        except (SchemaPending, RegistryAway) as error:
+        except (SchemaIdNotYetKnown, RegistryUnavailable) as error:
             return type(error).__name__
         return "a trade"
 

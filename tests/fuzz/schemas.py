@@ -6,8 +6,8 @@ from random import Random
 from typing import Any, Final
 
 from tests.fuzz.bodies import VALID
-from tradepipe.contract.history import current, versions
-from tradepipe.wire.codec import MAX_BODY
+from tradepipe.codec.codec import MAX_BODY
+from tradepipe.evolution.history import current, versions
 
 _WORDS: Final = (
     *("null", "boolean", "int", "long", "float", "double", "bytes", "string", "record", "array", "map"),

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.peer import Peer
+from tests.interop.java_peer import Peer
 from tests.markdown import Document
-from tests.parts import Parts
 from tests.pipeline.conftest import pipeline  # noqa: F401 - a fixture
+from tests.services import Parts
 from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
-from tradepipe.contract.history import current
-from tradepipe.wire.registration import register
+from tradepipe.evolution.history import current
+from tradepipe.registry.registration import register
 
 PAGE = Document(Path(__file__).parents[2] / "docs" / "interop.md")
 
@@ -32,7 +32,7 @@ def registry(parts: Parts) -> Iterator[SchemaRegistry]:
 @pytest.fixture
 def ids(registry: SchemaRegistry, subject: str) -> dict[int, int]:
     """The schema id of each frozen version, all registered under the test's subject."""
-    return {outcome.version: outcome.schema_id for outcome in register(registry, subject).outcomes}
+    return {outcome.version: outcome.schema_id for outcome in register(registry, subject).versions}
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from tests.contract.schemas import enum, field, record, text
+from tests.evolution.schemas import enum, field, record, text
 from tests.interop.trades import VERSIONS, at_the_edges, held, records, some
-from tradepipe import SchemaPending
-from tradepipe.contract.history import current
-from tradepipe.wire.registration import register
+from tradepipe import SchemaIdNotYetKnown
+from tradepipe.evolution.history import current
+from tradepipe.registry.registration import register
 
 pytestmark = pytest.mark.real
 
@@ -99,7 +99,7 @@ def test_what_apicurios_serializer_writes_by_its_defaults_names_no_version(
     del settings[left_out]
 
     for value in written(current())[:3]:
-        with pytest.raises(SchemaPending):
+        with pytest.raises(SchemaIdNotYetKnown):
             deserialize.decode(value)
 
 

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.interop.trades import VERSIONS, at_the_edges, held, records, some
-from tradepipe.contract.history import current
-from tradepipe.wire.codec import Decoder, Encoder
-from tradepipe.wire.framing import HEAD, frame
+from tradepipe.codec.codec import Decoder, Encoder
+from tradepipe.evolution.history import current
+from tradepipe.registry.serde import HEADER_SIZE, frame
 
 pytestmark = pytest.mark.real
 
@@ -32,7 +32,7 @@ def test_java_writes_the_bytes_that_we_write(peer):
 def test_we_read_what_java_writes_by_any_version(peer, version):
     decode = Decoder(version.text, 7).decode
 
-    read = [decode(bytes.fromhex(value)[HEAD:]) for value in written(peer, version)]
+    read = [decode(bytes.fromhex(value)[HEADER_SIZE:]) for value in written(peer, version)]
 
     assert [held(version, trade) for trade in TRADES] == read
 

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.contract.schemas import decimal, field, record, text
-from tests.contract.test_evolution import CHANGES
-from tests.contract.test_obstacles import pairs
+from tests.evolution.schemas import decimal, field, record, text
+from tests.evolution.test_evolution import CHANGES
+from tests.evolution.test_resolution import pairs
 from tests.properties import examples
-from tradepipe.contract.compatibility import Level, incompatibilities
+from tradepipe.evolution.compatibility import Level, structural_incompatibilities
 
 pytestmark = pytest.mark.real
 
@@ -18,7 +18,7 @@ def both(old, new):
 
 
 def ours(asked):
-    return [not incompatibilities(reader, [writer], Level.BACKWARD) for reader, writer in asked]
+    return [not structural_incompatibilities(reader, [writer], Level.BACKWARD) for reader, writer in asked]
 
 
 def test_every_change_we_know_has_javas_verdict(peer):

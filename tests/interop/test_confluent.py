@@ -16,9 +16,9 @@ from confluent_kafka.serialization import MessageField, SerializationContext, St
 
 from tests.interop.trades import VERSIONS, at_the_edges, fields, held, some
 from tradepipe import Trade, TradeDeserializer, UndecodableRecord
-from tradepipe.contract.history import current
-from tradepipe.wire.framing import HEAD
-from tradepipe.wire.registration import register
+from tradepipe.evolution.history import current
+from tradepipe.registry.registration import register
+from tradepipe.registry.serde import HEADER_SIZE
 
 pytestmark = pytest.mark.real
 
@@ -183,6 +183,6 @@ def test_confluents_consumer_reads_what_our_producer_sent(client, consume, pipel
 
 def test_every_value_on_the_wire_is_one_frame_and_one_body(serialize, context, ids):
     """What a client of any make has to do: skip five bytes, four of them the schema id."""
-    heads = {serialize(trade, context)[:HEAD] for trade in TRADES}
+    heads = {serialize(trade, context)[:HEADER_SIZE] for trade in TRADES}
 
     assert {b"\x00" + ids[current().number].to_bytes(4, "big")} == heads

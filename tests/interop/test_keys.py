@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from tests.interop.trades import records, some
-from tradepipe.contract.history import current
+from tradepipe.evolution.history import current
 
 pytestmark = pytest.mark.real
 

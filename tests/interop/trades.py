@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any, Final
 
 from tradepipe import Trade
-from tradepipe.contract import samples
-from tradepipe.contract.history import SchemaVersion, current, versions
+from tradepipe.evolution.history import SchemaVersion, current, versions
+from tradepipe.trade import samples
 
 VERSIONS: Final = versions()
 

@@ -9,8 +9,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.eventually import eventually
-from tests.kafka.member import Member
-from tests.parts import Parts
+from tests.kafka.group_member import Member
+from tests.services import Parts
 from tradepipe.kafka.consumer import Consumer
 
 

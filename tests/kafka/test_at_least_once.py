@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.kafka.member import Member
+from tests.kafka.group_member import Member
 from tests.kafka.proxy import INIT_PRODUCER_ID, PRODUCE, KafkaProxy
 from tests.proxy import port_of
-from tradepipe.contract.record import Record
-from tradepipe.errors import Misconfigured
-from tradepipe.kafka.at_least_once import AtLeastOnce
-from tradepipe.kafka.reader import Reader
-from tradepipe.kafka.topics import Topics
-from tradepipe.kafka.writing import Place
+from tradepipe.errors import ConfigurationError
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.delivery import AtLeastOnceDelivery
+from tradepipe.kafka.send import Destination
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.trade.record import Record
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def member(join) -> Member:
 
 
 @pytest.fixture
-def at_least_once(kafka, member) -> Callable[..., AtLeastOnce]:
+def at_least_once(kafka, member) -> Callable[..., AtLeastOnceDelivery]:
     """AtLeastOnce beside the member, with further settings."""
 
-    def at_least_once(**settings: Any) -> AtLeastOnce:
+    def at_least_once(**settings: Any) -> AtLeastOnceDelivery:
         given = {key.replace("_", "."): value for key, value in settings.items()}
-        made = AtLeastOnce({**kafka, **given}, member.consumer, limits={})
+        made = AtLeastOnceDelivery({**kafka, **given}, member.consumer, limits={})
         made.open()
         return made
 
@@ -63,8 +63,8 @@ def records(*values: bytes, timestamp: int | None = 1) -> list[Record]:
 
 def log(kafka, topic) -> list[Record]:
     """All records of a topic."""
-    with Reader(kafka, topic=topic, wait=20) as reader:
-        return list(reader.read(Topics(kafka).extents(topic, range(4))))
+    with TopicReader(kafka, topic=topic, wait=20) as reader:
+        return list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
 
 
 def values(kafka, topic) -> list[bytes | None]:
@@ -76,7 +76,7 @@ def test_offsets_are_committed_behind_their_records(kafka, target, member, at_le
     seen = []
 
     at_least_once().write(
-        {Place(target): records(b"1")}, {0: 7, 3: 9}, lambda: seen.append(member.consumer.committed(range(4)))
+        {Destination(target): records(b"1")}, {0: 7, 3: 9}, lambda: seen.append(member.consumer.committed(range(4)))
     )
 
     assert ([{}], {0: 7, 3: 9}) == (seen, member.consumer.committed(range(4)))
@@ -87,15 +87,15 @@ def test_offsets_are_committed_behind_their_records(kafka, target, member, at_le
 def test_offsets_stay_where_they_were_if_a_record_was_not_delivered(parts, target, member, at_least_once):
     parts.broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
-    with pytest.raises(Misconfigured, match=f"records cannot be written to {target}"):
-        at_least_once().write({Place(target): records(b"1")}, {0: 7}, nothing)
+    with pytest.raises(ConfigurationError, match=f"records cannot be written to {target}"):
+        at_least_once().write({Destination(target): records(b"1")}, {0: 7}, nothing)
 
     assert {} == member.consumer.committed(range(4))
 
 
 def test_offsets_stay_where_they_were_if_a_record_was_too_large(target, member, at_least_once):
-    with pytest.raises(Misconfigured, match=f"topic {target} does not take a record"):
-        at_least_once(message_max_bytes=1_000).write({Place(target): records(bytes(2_000))}, {0: 7}, nothing)
+    with pytest.raises(ConfigurationError, match=f"topic {target} does not take a record"):
+        at_least_once(message_max_bytes=1_000).write({Destination(target): records(bytes(2_000))}, {0: 7}, nothing)
 
     assert {} == member.consumer.committed(range(4))
 
@@ -104,12 +104,12 @@ def test_a_client_that_is_given_up_sends_nothing_more(kafka, target, proxy, at_l
     """Its records are written again by the next client; what is raised may keep the first one alive."""
     late = proxy.hold_request(INIT_PRODUCER_ID)
     writing = at_least_once(message_max_bytes=1_000, bootstrap_servers=f"127.0.0.1:{proxy.port}")
-    with pytest.raises(Misconfigured) as raised:
-        writing.write({Place(target, 0): records(b"1", bytes(2_000))}, {0: 2}, nothing)
+    with pytest.raises(ConfigurationError) as raised:
+        writing.write({Destination(target, 0): records(b"1", bytes(2_000))}, {0: 2}, nothing)
     late.release()
 
     writing.open()
-    writing.write({Place(target, 0): records(b"1")}, {0: 1}, nothing)
+    writing.write({Destination(target, 0): records(b"1")}, {0: 1}, nothing)
 
     assert [b"1"] == values(kafka, target), raised
 
@@ -117,7 +117,7 @@ def test_a_client_that_is_given_up_sends_nothing_more(kafka, target, proxy, at_l
 def test_records_that_do_not_fit_into_the_queue_wait_for_room(kafka, target, at_least_once):
     sent = [b"%d" % number for number in range(20)]
 
-    at_least_once(queue_buffering_max_messages=3).write({Place(target, 0): records(*sent)}, {0: 20}, nothing)
+    at_least_once(queue_buffering_max_messages=3).write({Destination(target, 0): records(*sent)}, {0: 20}, nothing)
 
     assert sent == values(kafka, target)
 
@@ -126,6 +126,6 @@ def test_a_record_without_a_timestamp_is_written_without_one(kafka, target, at_l
     """librdkafka would give it the time of today."""
     sent = records(b"1", timestamp=None) + records(b"2", timestamp=1_234_567_890_123)
 
-    at_least_once().write({Place(target, 0): sent}, {0: 2}, nothing)
+    at_least_once().write({Destination(target, 0): sent}, {0: 2}, nothing)
 
     assert [None, 1_234_567_890_123] == [record.timestamp for record in log(kafka, target)]

@@ -4,26 +4,26 @@ import threading
 
 import pytest
 
-from tradepipe.kafka.bounded import bounded
+from tradepipe.kafka.librdkafka import call_with_timeout
 
 
 def test_a_call_that_does_not_return_is_given_up():
     let_go = threading.Event()
 
     with pytest.raises(TimeoutError):
-        bounded(let_go.wait, 0.05)
+        call_with_timeout(let_go.wait, 0.05)
 
     let_go.set()
 
 
 def test_what_a_call_raises_is_raised():
     with pytest.raises(ZeroDivisionError):
-        bounded(lambda: 1 // 0, 5)
+        call_with_timeout(lambda: 1 // 0, 5)
 
 
 def test_a_call_that_returns_is_done():
     done: list[int] = []
 
-    bounded(lambda: done.append(1), 5)
+    call_with_timeout(lambda: done.append(1), 5)
 
     assert [1] == done

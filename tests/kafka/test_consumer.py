@@ -6,11 +6,11 @@ from confluent_kafka import KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.eventually import eventually
-from tests.kafka.member import Member, shared
-from tradepipe.contract.record import Record
+from tests.kafka.group_member import Member, shared
 from tradepipe.embedded.broker import Broker
-from tradepipe.errors import Misconfigured, OffsetOutOfRange
+from tradepipe.errors import ConfigurationError, OffsetOutOfRange
 from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.trade.record import Record
 
 FETCH, JOIN_GROUP = 1, 11
 """Requests, as Kafka's protocol numbers them."""
@@ -113,7 +113,7 @@ def test_what_kafka_has_committed_is_not_where_reading_starts(join_with, produce
     first = join_with(EAGER)
     first.assigned(0, 1, 2, 3)
     first.start(0, 0)
-    first.consumer.hint({0: 3})
+    first.consumer.commit_for_lag({0: 3})
     first.quiet()
     first.consumer.close()
     second = join_with(EAGER)
@@ -248,7 +248,7 @@ def test_the_position_reaches_the_end_of_a_log_of_transactions(join, kafka, topi
 
     member.until(lambda: member.consumer.position(0) == 12)
 
-    assert (5, 7) == (len(member.records), member.consumer.gaps)
+    assert (5, 7) == (len(member.records), member.consumer.offset_gaps)
 
 
 @pytest.mark.real
@@ -276,7 +276,7 @@ def test_a_hint_is_what_lag_tools_see(join, produce, kafka, topic):
     member = join()
     member.assigned(0, 1, 2, 3)
 
-    member.consumer.hint({0: 2})
+    member.consumer.commit_for_lag({0: 2})
 
     member.until(lambda: committed(kafka, topic, f"{topic}-group") == 2)
 
@@ -287,8 +287,8 @@ def test_a_hint_for_what_another_member_has_is_not_given(join_with, kafka, topic
     first.until(lambda: shared(first, second), second)
     mine, others = min(first.partitions), min(second.partitions)
 
-    first.consumer.hint({others: 2})
-    first.consumer.hint({mine: 3, others: 2})
+    first.consumer.commit_for_lag({others: 2})
+    first.consumer.commit_for_lag({mine: 3, others: 2})
     first.until(lambda: committed(kafka, topic, f"{topic}-group", mine) == 3, second)
 
     assert committed(kafka, topic, f"{topic}-group", others) < 0
@@ -390,7 +390,7 @@ def test_two_members_of_one_instance_id_are_told(join_with, settings):
     first.assigned(0, 1, 2, 3)
     second = join_with({**settings, "group_instance_id": "one"})
 
-    with pytest.raises(Misconfigured, match=r"no two members have the same group\.instance\.id"):
+    with pytest.raises(ConfigurationError, match=r"no two members have the same group\.instance\.id"):
         first.until(lambda: False, second, within=20)
 
 
@@ -436,7 +436,9 @@ def test_a_group_we_may_not_join_is_told():
         consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers}, topic="trades", group="g")
         consumer.open()
 
-        with pytest.raises(Misconfigured, match="topic trades cannot be consumed: .*needs READ on the consumer group"):
+        with pytest.raises(
+            ConfigurationError, match="topic trades cannot be consumed: .*needs READ on the consumer group"
+        ):
             Member(consumer).until(lambda: False, within=10)
         consumer.close()
 
@@ -466,5 +468,5 @@ def test_a_member_may_be_closed_twice_and_before_it_was_opened(kafka, topic):
 def test_a_configuration_librdkafka_refuses_is_told(kafka, topic):
     consumer = Consumer({**kafka, "fetch.wait.max.ms": "soon"}, topic=topic, group="g")
 
-    with pytest.raises(Misconfigured, match=r"cannot be configured so: .*fetch\.wait\.max\.ms"):
+    with pytest.raises(ConfigurationError, match=r"cannot be configured so: .*fetch\.wait\.max\.ms"):
         consumer.open()

@@ -3,8 +3,8 @@
 import pytest
 from confluent_kafka import KafkaError
 
-from tradepipe.errors import Misconfigured
-from tradepipe.kafka.contact import Contact
+from tradepipe.errors import ConfigurationError
+from tradepipe.kafka.librdkafka import FirstContact
 
 ALL_DOWN = KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down")
 UNTRUSTED = KafkaError(KafkaError._SSL, "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed")
@@ -15,10 +15,10 @@ WRONG_PASSWORD = KafkaError(KafkaError._AUTHENTICATION, "SASL authentication err
 
 
 def after(*errors, made=False):
-    contact = Contact()
-    contact.made = made
+    contact = FirstContact()
+    contact.succeeded = made
     for error in errors:
-        contact.note(error)
+        contact.record_error(error)
     return contact
 
 
@@ -33,9 +33,9 @@ def after(*errors, made=False):
     ids=["password", "their certificate", "our certificate", "after an outage"],
 )
 def test_who_is_refused_for_good_hears_of_it_at_once(errors, told):
-    refusal = after(*errors).refusal()
+    refusal = after(*errors).permanent_error()
 
-    with pytest.raises(Misconfigured, match=told):
+    with pytest.raises(ConfigurationError, match=told):
         raise refusal
 
 
@@ -45,15 +45,15 @@ def test_who_is_refused_for_good_hears_of_it_at_once(errors, told):
     ids=["nothing", "down", "cut off", "one of several", "another one is down"],
 )
 def test_what_may_heal_is_no_refusal(errors):
-    assert after(*errors).refusal() is None
+    assert after(*errors).permanent_error() is None
 
 
 def test_at_last_one_untrusted_broker_is_enough():
     """librdkafka says only once that all brokers are down."""
-    assert isinstance(after(UNTRUSTED).refusal(at_last=True), Misconfigured)
+    assert isinstance(after(UNTRUSTED).permanent_error(at_last=True), ConfigurationError)
 
 
 @pytest.mark.parametrize("error", [WRONG_PASSWORD, UNTRUSTED], ids=["password", "certificate"])
 def test_after_an_answer_every_refusal_is_an_outage(error):
     """Users and certificates are renewed while we run; the work in hand waits for it."""
-    assert after(error, ALL_DOWN, made=True).refusal(at_last=True) is None
+    assert after(error, ALL_DOWN, made=True).permanent_error(at_last=True) is None

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Code, Refusal, Violation
 from tradepipe.kafka import dead_letters
-from tradepipe.kafka.dead_letters import Foreign, Letter, Marker, Origin
+from tradepipe.kafka.dead_letters import DeadLetterRecord, ForeignRecord, Marker, RecordOrigin
+from tradepipe.trade.record import Code, Record, Refusal, Violation
 
 REFUSED = Record("trades", 3, 42, b"T1", b"\x00\x00", 1_750_000_000_000, (("traceparent", b"\xff"), ("empty", None)))
 VIOLATIONS = (Violation(Code.VERSION, "version is 0"), Violation("ODD", "odd, \u201cyes\u201d"))
@@ -22,22 +21,22 @@ def laid(headers, *, key=b"T1", value=b"\x00\x00", offset=5):
 
 
 def letter(refusal, **options):
-    written = dead_letters.headers(refusal, **{"topic_id": "id-1", "group": "checkers", **options})
+    written = dead_letters.build_headers(refusal, **{"topic_id": "id-1", "group": "checkers", **options})
     return laid(written, key=refusal.record.key, value=refusal.record.value)
 
 
 def test_a_letter_gives_the_refusal_back():
-    read = dead_letters.read(letter(REFUSAL))
+    read = dead_letters.parse(letter(REFUSAL))
 
-    assert isinstance(read, Letter)
+    assert isinstance(read, DeadLetterRecord)
     assert (REFUSAL, "id-1", "checkers", "validator", 0) == (
         read.refusal,
         read.topic_id,
         read.group,
         read.stage,
-        read.replays,
+        read.replay_count,
     )
-    assert Origin("trades", "id-1", 3, 42) == read.origin
+    assert RecordOrigin("trades", "id-1", 3, 42) == read.origin
 
 
 def test_the_headers_of_the_refused_record_come_first_and_unchanged():
@@ -47,7 +46,7 @@ def test_the_headers_of_the_refused_record_come_first_and_unchanged():
 def test_what_is_not_known_stays_unknown():
     refusal = Refusal(Record("trades", 0, 0, None, None), (Violation(Code.EMPTY, "no value"),))
 
-    read = dead_letters.read(letter(refusal, topic_id=None))
+    read = dead_letters.parse(letter(refusal, topic_id=None))
 
     assert (refusal, None) == (read.refusal, read.topic_id)
 
@@ -57,7 +56,7 @@ def test_a_letter_that_was_put_back_as_it_was_is_a_letter_of_its_own():
     first = letter(REFUSAL)
     again = Refusal(first._replace(topic="other"), (Violation(Code.FRAMING, "no frame"),))
 
-    read = dead_letters.read(letter(again))
+    read = dead_letters.parse(letter(again))
 
     assert again == read.refusal
 
@@ -97,39 +96,39 @@ def test_a_letter_of_kafka_connect_is_read_as_far_as_its_names_allow():
     }
     record = laid([("mine", b"1"), *((f"__connect.errors.{name}", value) for name, value in names.items())])
 
-    read = dead_letters.read(record)
+    read = dead_letters.parse(record)
 
     original = Record("trades", 1, 9, record.key, record.value, None, (("mine", b"1"),))
     violation = Violation("org.apache.kafka.connect.errors.DataException", "Unknown magic byte!")
-    assert Letter(record, Refusal(original, (violation,)), None, "jdbc", "VALUE_CONVERTER", "", 0) == read
+    assert DeadLetterRecord(record, Refusal(original, (violation,)), None, "jdbc", "VALUE_CONVERTER", "", 0) == read
 
 
 def test_a_marker_names_what_was_replayed():
-    read = dead_letters.read(letter(REFUSAL))
+    read = dead_letters.parse(letter(REFUSAL))
 
-    mark = laid(dead_letters.marker(read, 2), value=None, offset=6)
+    mark = laid(dead_letters.marker_headers(read, 2), value=None, offset=6)
 
-    assert Marker(mark, read.origin, 2) == dead_letters.read(mark)
+    assert Marker(mark, read.origin, 2) == dead_letters.parse(mark)
 
 
 def test_a_record_with_a_value_closes_no_letter():
     """A marker has none; a value beside its header is a record of somebody else's."""
-    pretended = laid(dead_letters.marker(dead_letters.read(letter(REFUSAL)), 2), value=b"a value")
+    pretended = laid(dead_letters.marker_headers(dead_letters.parse(letter(REFUSAL)), 2), value=b"a value")
 
-    assert Foreign(pretended) == dead_letters.read(pretended)
+    assert ForeignRecord(pretended) == dead_letters.parse(pretended)
 
 
 def test_a_refused_record_that_pretends_to_be_a_marker_is_a_letter():
     forged = REFUSED._replace(value=None, headers=(("tradepipe.dlq.replayed", b'["trades", "id-1", 3, 41]'),))
 
-    assert forged == dead_letters.read(letter(Refusal(forged, VIOLATIONS))).refusal.record
+    assert forged == dead_letters.parse(letter(Refusal(forged, VIOLATIONS))).refusal.record
 
 
 def test_the_count_of_replays_is_kept_in_a_letter_and_taken_off_what_is_forwarded():
     replayed = REFUSED._replace(headers=(("a", b"1"), ("tradepipe.replays", b"3"), ("b", None)))
 
-    assert 3 == dead_letters.read(letter(Refusal(replayed, VIOLATIONS))).replays
-    assert (("a", b"1"), ("b", None)) == dead_letters.forwarded(replayed.headers)
+    assert 3 == dead_letters.parse(letter(Refusal(replayed, VIOLATIONS))).replay_count
+    assert (("a", b"1"), ("b", None)) == dead_letters.strip_replay_header(replayed.headers)
 
 
 def test_only_our_texts_are_shortened_for_room():
@@ -137,7 +136,7 @@ def test_only_our_texts_are_shortened_for_room():
 
     tight = letter(long, room=8_000)
 
-    read = dead_letters.read(tight)
+    read = dead_letters.parse(tight)
     assert dead_letters.size(long.record, tight.headers) <= 8_000
     assert (long.record, long.codes) == (read.refusal.record, read.refusal.codes)
     assert read.refusal.details[0].startswith("long long")
@@ -145,7 +144,7 @@ def test_only_our_texts_are_shortened_for_room():
 
 
 def test_without_any_room_a_letter_still_says_where_it_comes_from():
-    read = dead_letters.read(letter(REFUSAL, room=0))
+    read = dead_letters.parse(letter(REFUSAL, room=0))
 
     assert (REFUSED, ("VERSION", "ODD"), ("…", "…")) == (read.refusal.record, read.refusal.codes, read.refusal.details)
 
@@ -166,14 +165,14 @@ def test_a_letter_of_ours_that_is_broken_is_read_by_the_names_of_connect(name, v
     record = letter(REFUSAL)
     broken = tuple((n, value if n == f"tradepipe.dlq.{name}" else v) for n, v in record.headers)
 
-    read = dead_letters.read(record._replace(headers=broken))
+    read = dead_letters.parse(record._replace(headers=broken))
 
     assert ("", ("VERSION",)) == (read.version, read.refusal.codes)
 
 
 _names = st.sampled_from(
     [
-        *(name for name, _ in dead_letters.headers(REFUSAL, topic_id="id", group="g")),
+        *(name for name, _ in dead_letters.build_headers(REFUSAL, topic_id="id", group="g")),
         "tradepipe.dlq.replayed",
         "tradepipe.dlq.replays",
         "tradepipe.replays",
@@ -187,9 +186,9 @@ _values = _values.map(lambda value: value.encode() if isinstance(value, str) els
 
 @given(st.lists(st.tuples(_names, _values), max_size=12), st.none() | st.binary(max_size=3))
 def test_any_record_is_read_as_something(headers, value):
-    read = dead_letters.read(laid(headers, value=value))
+    read = dead_letters.parse(laid(headers, value=value))
 
-    assert isinstance(read, (Letter, Marker, Foreign))
+    assert isinstance(read, (DeadLetterRecord, Marker, ForeignRecord))
 
 
 @given(st.lists(st.tuples(_names, _values), max_size=6), st.lists(st.tuples(st.text(), st.text()), min_size=1))
@@ -197,4 +196,4 @@ def test_any_refusal_survives_the_way(headers, violations):
     record = REFUSED._replace(headers=tuple(headers))
     refusal = Refusal(record, tuple(Violation(code, detail) for code, detail in violations))
 
-    assert refusal == dead_letters.read(letter(refusal)).refusal
+    assert refusal == dead_letters.parse(letter(refusal)).refusal

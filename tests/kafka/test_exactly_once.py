@@ -7,15 +7,15 @@ from contextlib import suppress
 import pytest
 
 from tests.eventually import eventually
-from tests.kafka.member import Member
-from tests.parts.kafka import Kafka
-from tests.pipeline.sorted import committed_records
+from tests.kafka.group_member import Member
+from tests.pipeline.topic_contents import committed_records
 from tests.proxy import Proxy
-from tradepipe.contract.record import Record
-from tradepipe.errors import BrokerAway, Misconfigured
+from tests.services.kafka import Kafka
+from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.exactly_once import ExactlyOnce
-from tradepipe.kafka.writing import Interrupted, Place
+from tradepipe.kafka.delivery import TransactionalDelivery
+from tradepipe.kafka.send import Destination, Interrupted
+from tradepipe.trade.record import Record
 
 END_TXN = b"\x00\x1a\x00\x01"
 """How the request that ends a transaction begins: its number and version, as Kafka's protocol has them."""
@@ -50,21 +50,21 @@ def member(join) -> Member:
 
 
 @pytest.fixture
-def exactly_once(kafka, topic, member) -> Callable[..., ExactlyOnce]:
+def exactly_once(kafka, topic, member) -> Callable[..., TransactionalDelivery]:
     """ExactlyOnce beside the member, under one id."""
 
-    def exactly_once(**limits: int) -> ExactlyOnce:
-        made = ExactlyOnce(kafka, member.consumer, topic=topic, transactional_id=topic, limits=limits)
+    def exactly_once(**limits: int) -> TransactionalDelivery:
+        made = TransactionalDelivery(kafka, member.consumer, topic=topic, transactional_id=topic, limits=limits)
         opened(made)
         return made
 
     return exactly_once
 
 
-def opened(writing: ExactlyOnce) -> None:
+def opened(writing: TransactionalDelivery) -> None:
     """Open it, however long the coordinator takes to begin."""
     while not writing.is_open:
-        with suppress(BrokerAway):
+        with suppress(BrokerUnavailable):
             writing.open()
 
 
@@ -81,7 +81,7 @@ def values(kafka, topic) -> list[bytes | None]:
 
 
 def test_records_and_offsets_are_committed_together(kafka, target, member, exactly_once):
-    exactly_once().write({Place(target): records(b"1", b"2")}, {0: 7, 3: 9}, nothing)
+    exactly_once().write({Destination(target): records(b"1", b"2")}, {0: 7, 3: 9}, nothing)
 
     assert [b"1", b"2"] == values(kafka, target)
     assert {0: 7, 3: 9} == member.consumer.committed(range(4))
@@ -91,21 +91,21 @@ def test_a_member_that_the_group_gave_up_writes_nothing(kafka, target, topic, jo
     """It has not polled since, so nothing else tells it; brokers take offsets from nobody's member unchecked."""
     member = join(max_poll_interval_ms=6_000)
     member.assigned(0, 1, 2, 3)
-    writing = ExactlyOnce(kafka, member.consumer, topic=topic, transactional_id=topic, limits={})
+    writing = TransactionalDelivery(kafka, member.consumer, topic=topic, transactional_id=topic, limits={})
     opened(writing)
     eventually(lambda: is_given_up(member))
 
     with pytest.raises(Interrupted, match="the session with group") as raised:
-        writing.write({Place(target): records(b"1")}, {0: 1}, nothing)
+        writing.write({Destination(target): records(b"1")}, {0: 1}, nothing)
 
-    assert raised.value.undone
+    assert raised.value.rolled_back
     assert [] == values(kafka, target)
 
 
 def is_given_up(member: Member) -> bool:
     try:
-        member.consumer.membership()
-    except BrokerAway:
+        member.consumer.group_metadata()
+    except BrokerUnavailable:
         return True
     return False
 
@@ -114,9 +114,9 @@ def test_a_record_the_topic_does_not_take_stops_with_what_to_change(parts, topic
     target = f"{topic}-small"
     parts.kafka.create_topic(target, config={"max.message.bytes": "2000"})
 
-    with pytest.raises(Misconfigured, match="max.message.bytes"):
+    with pytest.raises(ConfigurationError, match="max.message.bytes"):
         exactly_once(**{"message.max.bytes": 1_000_000}).write(
-            {Place(target): records(os.urandom(16_000))}, {0: 1}, nothing
+            {Destination(target): records(os.urandom(16_000))}, {0: 1}, nothing
         )
 
 
@@ -128,11 +128,11 @@ def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, to
             writing = (one, other)[number % 2]
             opened(writing)
             try:
-                writing.write({Place(target): records(b"%d" % number)}, {0: number}, nothing)
+                writing.write({Destination(target): records(b"%d" % number)}, {0: number}, nothing)
             except Interrupted:
                 opened(writing)
 
-    with pytest.raises(Misconfigured, match=f"transactional.id {topic} was taken from this process 3 times"):
+    with pytest.raises(ConfigurationError, match=f"transactional.id {topic} was taken from this process 3 times"):
         take_turns()
 
 
@@ -147,17 +147,17 @@ def test_an_end_without_an_answer_puts_the_producer_in_doubt(proxied):
     member = Member(Consumer(address, topic="source", group="group"))
     member.consumer.open()
     member.assigned(0, 1, 2, 3)
-    writing = ExactlyOnce(address, member.consumer, topic="source", transactional_id="id", limits={})
+    writing = TransactionalDelivery(address, member.consumer, topic="source", transactional_id="id", limits={})
     opened(writing)
-    writing.write({Place("target"): records(b"1")}, {0: 1}, nothing)
+    writing.write({Destination("target"): records(b"1")}, {0: 1}, nothing)
 
     for number in (2, 3):
         proxied.swallow_reply_after(END_TXN)
         with pytest.raises(Interrupted):
-            writing.write({Place("target"): records(b"%d" % number)}, {0: number}, nothing)
+            writing.write({Destination("target"): records(b"%d" % number)}, {0: number}, nothing)
         assert not writing.is_open
         opened(writing)
 
     assert [b"1", b"2", b"3"] == values(address, "target")
-    assert ({0: 3}, 3) == (member.consumer.committed([0]), writing.made)
+    assert ({0: 3}, 3) == (member.consumer.committed([0]), writing.producers_created)
     member.consumer.close()

@@ -3,8 +3,8 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from tradepipe.errors import BrokerAway, Misconfigured
-from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
+from tradepipe.errors import BrokerUnavailable, ConfigurationError
+from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
 
 CODES = {
     name: code for name, code in vars(KafkaError).items() if isinstance(code, int) and name.replace("_", "").isupper()
@@ -45,12 +45,12 @@ def test_every_code_has_its_class_on_purpose():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("_ALL_BROKERS_DOWN", FailureClass.AWAY),
-        ("_TRANSPORT", FailureClass.AWAY),
-        ("COORDINATOR_NOT_AVAILABLE", FailureClass.AWAY),
-        ("NOT_ENOUGH_REPLICAS", FailureClass.AWAY),
-        ("REBALANCE_IN_PROGRESS", FailureClass.AWAY),
-        ("_MAX_POLL_EXCEEDED", FailureClass.AWAY),
+        ("_ALL_BROKERS_DOWN", FailureClass.UNAVAILABLE),
+        ("_TRANSPORT", FailureClass.UNAVAILABLE),
+        ("COORDINATOR_NOT_AVAILABLE", FailureClass.UNAVAILABLE),
+        ("NOT_ENOUGH_REPLICAS", FailureClass.UNAVAILABLE),
+        ("REBALANCE_IN_PROGRESS", FailureClass.UNAVAILABLE),
+        ("_MAX_POLL_EXCEEDED", FailureClass.UNAVAILABLE),
         ("MSG_SIZE_TOO_LARGE", FailureClass.DATA),
         ("INVALID_RECORD", FailureClass.DATA),
         ("TOPIC_AUTHORIZATION_FAILED", FailureClass.CONFIGURATION),
@@ -70,21 +70,21 @@ def test_what_librdkafka_calls_fatal_is_fatal_whatever_its_code():
 
 
 def test_what_librdkafka_calls_retriable_is_away_whatever_its_code():
-    assert FailureClass.AWAY is classify(KafkaError(KafkaError.INVALID_REQUEST, "again", False, True))
+    assert FailureClass.UNAVAILABLE is classify(KafkaError(KafkaError.INVALID_REQUEST, "again", False, True))
 
 
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (KafkaError._TRANSPORT, BrokerAway),
-        (KafkaError._TIMED_OUT, BrokerAway),
-        (KafkaError.TOPIC_AUTHORIZATION_FAILED, Misconfigured),
-        (KafkaError._INVALID_ARG, Misconfigured),
+        (KafkaError._TRANSPORT, BrokerUnavailable),
+        (KafkaError._TIMED_OUT, BrokerUnavailable),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, ConfigurationError),
+        (KafkaError._INVALID_ARG, ConfigurationError),
     ],
     ids=lambda value: KafkaError(value).name() if isinstance(value, int) else value.__name__,
 )
 def test_a_caller_sees_one_of_our_own_failures(code, kind):
-    assert kind is type(failure(KafkaError(code), "it failed"))
+    assert kind is type(translate(KafkaError(code), "it failed"))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_caller_sees_one_of_our_own_failures(code, kind):
     ids=lambda value: KafkaError(value).name() if isinstance(value, int) else "",
 )
 def test_a_message_says_what_failed_why_and_what_to_do(code, advice):
-    message = str(failure(KafkaError(code), "topic trades cannot be read"))
+    message = str(translate(KafkaError(code), "topic trades cannot be read"))
 
     assert message.startswith("topic trades cannot be read: ")
     assert KafkaError(code).name() in message
@@ -114,12 +114,12 @@ def test_the_error_is_found_in_whatever_it_comes_wrapped_in():
     wrapped = SystemError("returned a result with an exception set")
     wrapped.__cause__ = KafkaException(inner)
 
-    assert [inner] * 3 == [error_of(inner), error_of(KafkaException(inner)), error_of(wrapped)]
+    assert [inner] * 3 == [unwrap(inner), unwrap(KafkaException(inner)), unwrap(wrapped)]
 
 
 @pytest.mark.parametrize("other", [SystemError("another"), KafkaException("text"), ValueError("no")], ids=repr)
 def test_what_is_no_error_of_kafkas_is_not_taken_for_one(other):
     with pytest.raises(TypeError, match="not an error of Kafka's client") as raised:
-        error_of(other)
+        unwrap(other)
 
     assert other is raised.value.__cause__

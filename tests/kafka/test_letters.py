@@ -2,11 +2,10 @@
 
 import pytest
 
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Refusal, Violation
 from tradepipe.kafka import dead_letters
-from tradepipe.kafka.letters import letters, markers
-from tradepipe.kafka.messages import UNREADABLE
+from tradepipe.kafka.dead_letters import iter_dead_letters, read_markers
+from tradepipe.kafka.librdkafka import UNREADABLE
+from tradepipe.trade.record import Record, Refusal, Violation
 
 AT = 1_750_000_000_000
 
@@ -14,19 +13,22 @@ AT = 1_750_000_000_000
 def letter(offset, *, of=7, partition=0, timestamp=AT, topic_id="id"):
     """A letter at an offset, of the record at another one."""
     refusal = Refusal(Record("trades", 3, of, b"T1", b"v"), (Violation("VERSION", "it is 0"),))
-    written = dead_letters.headers(refusal, topic_id=topic_id, group="g")
+    written = dead_letters.build_headers(refusal, topic_id=topic_id, group="g")
     return Record("trades.dlq", partition, offset, b"T1", b"v", timestamp, written)
 
 
 def marker(offset, *, of=7, partition=0, timestamp=AT + 1):
     """A marker at an offset, for the letters of a record."""
-    headers = dead_letters.marker(dead_letters.read(letter(0, of=of)), 1)
+    headers = dead_letters.marker_headers(dead_letters.parse(letter(0, of=of)), 1)
     return Record("trades.dlq", partition, offset, b"T1", None, timestamp, headers)
 
 
 def openness(*records):
     """Which letters are open."""
-    return {kept.letter.offset: kept.replayed_at is None for kept, _ in letters(records, markers(records))}
+    return {
+        kept.topic_record.offset: kept.replayed_at is None
+        for kept, _ in iter_dead_letters(records, read_markers(records))
+    }
 
 
 def test_a_marker_closes_all_letters_of_its_record_before_it():
@@ -52,7 +54,7 @@ def test_a_marker_without_a_time_closes_too():
 
 @pytest.mark.parametrize("timestamp", [None, 10**18, -(10**18)], ids=str)
 def test_a_letter_whose_time_is_none_is_read(timestamp):
-    ((kept, _),) = letters([letter(0, timestamp=timestamp)], {})
+    ((kept, _),) = iter_dead_letters([letter(0, timestamp=timestamp)], {})
 
     assert kept.refused_at is None
 
@@ -60,12 +62,12 @@ def test_a_letter_whose_time_is_none_is_read(timestamp):
 def test_a_record_that_is_no_letter_stands_for_itself():
     junk = Record("trades.dlq", 0, 5, b"k", b"v", AT)
 
-    ((kept, read),) = letters([junk], {})
+    ((kept, read),) = iter_dead_letters([junk], {})
 
     assert (True, junk, None) == (kept.is_foreign, kept.record, read)
 
 
 def test_one_whose_headers_cannot_be_read_stands_for_itself_without_them():
-    ((kept, read),) = letters([Record("trades.dlq", 0, 5, b"k", b"v", AT, UNREADABLE)], {})
+    ((kept, read),) = iter_dead_letters([Record("trades.dlq", 0, 5, b"k", b"v", AT, UNREADABLE)], {})
 
     assert (True, (), None) == (kept.is_foreign, kept.record.headers, read)

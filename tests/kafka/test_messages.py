@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.kafka.hostile import send_with_header
-from tests.kafka.member import Member
+from tests.kafka.group_member import Member
+from tests.kafka.raw_headers import send_with_header
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.messages import UNREADABLE
+from tradepipe.kafka.librdkafka import UNREADABLE
 
 
 @pytest.fixture

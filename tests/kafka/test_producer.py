@@ -8,19 +8,19 @@ from confluent_kafka import KafkaError
 
 from tests.kafka.proxy import PRODUCE, KafkaProxy
 from tests.proxy import port_of
-from tradepipe.kafka.producer import Outbox
-from tradepipe.kafka.reader import Reader
-from tradepipe.kafka.topics import Topics
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.producer import IdempotentProducer
+from tradepipe.kafka.topic_reader import TopicReader
 
 
 @pytest.fixture
-def outbox(kafka, topic) -> Iterator[Callable[..., Outbox]]:
+def outbox(kafka, topic) -> Iterator[Callable[..., IdempotentProducer]]:
     """Records for the test's topic, with further settings; given up at the end."""
-    made: list[Outbox] = []
+    made: list[IdempotentProducer] = []
 
-    def outbox(**settings: Any) -> Outbox:
+    def outbox(**settings: Any) -> IdempotentProducer:
         given = {key.replace("_", "."): value for key, value in settings.items()}
-        made.append(Outbox({"bootstrap.servers": kafka["bootstrap.servers"], **given}, topic=topic))
+        made.append(IdempotentProducer({"bootstrap.servers": kafka["bootstrap.servers"], **given}, topic=topic))
         return made[-1]
 
     yield outbox
@@ -37,8 +37,8 @@ def proxy(kafka) -> Iterator[KafkaProxy]:
 
 def values(kafka, topic) -> list[bytes | None]:
     """The values of all records of a topic."""
-    with Reader(kafka, topic=topic, wait=20) as reader:
-        return [record.value for record in reader.read(Topics(kafka).extents(topic, range(4)))]
+    with TopicReader(kafka, topic=topic, wait=20) as reader:
+        return [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))]
 
 
 @pytest.mark.embedded
@@ -50,7 +50,7 @@ def test_a_verdict_behind_trouble_says_nothing_of_an_earlier_try(parts, outbox):
 
     assert 0 == sending.wait(20)
 
-    assert [(b"1", False)] == [(each.value, each.refused) for each in sending.undelivered()]
+    assert [(b"1", False)] == [(each.value, each.refused) for each in sending.take_undelivered()]
 
 
 def test_what_is_given_up_in_flight_may_be_in_the_log(kafka, topic, proxy, outbox):
@@ -58,11 +58,13 @@ def test_what_is_given_up_in_flight_may_be_in_the_log(kafka, topic, proxy, outbo
     sending = outbox(bootstrap_servers=f"127.0.0.1:{proxy.port}")
     late = proxy.hold_answer(PRODUCE, seconds=60)
     sending.send(b"k", b"1")
-    assert late.answered.wait(20)
+    assert late.record_not_found.wait(20)
 
     sending.abandon("given up")
 
-    assert [(b"1", "given up", False)] == [(each.value, each.reason, each.refused) for each in sending.undelivered()]
+    assert [(b"1", "given up", False)] == [
+        (each.value, each.reason, each.refused) for each in sending.take_undelivered()
+    ]
     assert [b"1"] == values(kafka, topic)
 
 
@@ -74,17 +76,17 @@ def test_behind_a_fatal_error_nothing_is_left_waiting(parts, kafka, topic, outbo
     for value in (b"1", b"2", b"3"):
         sending.send(b"k", value)
     assert 0 == sending.wait(20)
-    told = sending.undelivered()
+    told = sending.take_undelivered()
     sending.send(b"k", b"4")
 
-    assert (0, []) == (sending.wait(20), sending.undelivered())
+    assert (0, []) == (sending.wait(20), sending.take_undelivered())
     assert {b"1", b"2", b"3", b"4"} == {each.value for each in told} | set(values(kafka, topic))
     assert not any(each.refused for each in told)
 
 
 def test_while_the_broker_is_unavailable_large_records_are_taken_too(topic):
     """What the topic takes is not known then; librdkafka's default and Kafka's agree."""
-    sending = Outbox({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, topic=topic, request_timeout=0.1)
+    sending = IdempotentProducer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, topic=topic, request_timeout=0.1)
 
     assert sending.send(b"k", bytes(900_000)) is None
     assert 1 == len(sending)

@@ -9,10 +9,10 @@ from confluent_kafka import TopicPartition
 from tests.eventually import eventually
 from tests.kafka.proxy import ADD_OFFSETS_TO_TXN, FIND_COORDINATOR, TXN_OFFSET_COMMIT, KafkaProxy
 from tests.proxy import port_of
-from tradepipe.contract.record import Record
-from tradepipe.errors import BrokerAway
-from tradepipe.kafka.transactions import Offsets, Transactions
-from tradepipe.kafka.writing import Place
+from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka.send import Destination
+from tradepipe.kafka.transactions import GroupOffsets, Transactions
+from tradepipe.trade.record import Record
 
 PATIENCE = 1.0
 """Seconds that one request may take."""
@@ -35,7 +35,7 @@ def transactions(proxy, topic) -> Iterator[Callable[..., Transactions]]:
         address = {"bootstrap.servers": f"127.0.0.1:{proxy.port}"}
         made.append(Transactions({**address, **given}, transactional_id=topic))
         while not made[-1].is_open:
-            with suppress(BrokerAway):
+            with suppress(BrokerUnavailable):
                 made[-1].open()
         return made[-1]
 
@@ -56,10 +56,10 @@ def test_a_request_that_took_long_puts_the_client_in_doubt(proxy, transactions, 
     writing = transactions(socket_timeout_ms=int(PATIENCE * 1000))
     for request in (ADD_OFFSETS_TO_TXN, FIND_COORDINATOR, TXN_OFFSET_COMMIT):
         proxy.hold_answer(request, seconds=0.4 * PATIENCE)
-    offsets = Offsets([TopicPartition(topic, 0, 1)], member.consumer.membership())
+    offsets = GroupOffsets([TopicPartition(topic, 0, 1)], member.consumer.group_metadata())
 
-    with pytest.raises(BrokerAway, match="may have been committed, or not: a request took"):
-        writing.write({Place(topic): record(b"1")}, offsets)
+    with pytest.raises(BrokerUnavailable, match="may have been committed, or not: a request took"):
+        writing.write({Destination(topic): record(b"1")}, offsets)
 
     assert not writing.is_open
 
@@ -67,11 +67,11 @@ def test_a_request_that_took_long_puts_the_client_in_doubt(proxy, transactions, 
 def test_a_client_that_met_trouble_while_it_was_idle_begins_nothing(proxy, transactions, topic):
     """librdkafka may not tell of the next trouble."""
     writing = transactions(topic_metadata_refresh_interval_ms=100)
-    writing.write({Place(topic): record(b"1")})
+    writing.write({Destination(topic): record(b"1")})
     made, before = writing.made, proxy.greetings
     proxy.reset()
     eventually(lambda: proxy.greetings > before)
 
-    writing.write({Place(topic): record(b"2")})
+    writing.write({Destination(topic): record(b"2")})
 
     assert made + 1 == writing.made

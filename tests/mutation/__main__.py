@@ -96,7 +96,7 @@ def main() -> int:
             forks.warm(sorted({trace.test.split("::", 1)[0] for trace in traces}))
             workspace.multiply()
             if (first := next(forks.run([_first(min(traces, key=lambda trace: trace.size))]))).verdict != "passed":
-                print(f"the tests do not pass on the code as it is:\n{first.said}", file=sys.stderr)
+                print(f"the tests do not pass on the code as it is:\n{first.output}", file=sys.stderr)
                 return 2
             mutants = (change.mutant(path) for path, change in chosen)
             examinations = (witnesses.examine(each, selector.select(each, given.seconds)) for each in mutants)

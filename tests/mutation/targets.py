@@ -5,23 +5,23 @@ from typing import Final
 TARGETS: Final = (
     # How a batch, its refusals and its offsets are stored: once, in one transaction.
     "src/tradepipe/postgres/batch.py",
-    "src/tradepipe/postgres/insertion.py",
+    "src/tradepipe/postgres/insert.py",
     "src/tradepipe/postgres/offsets.py",
-    "src/tradepipe/pipeline/writer.py",
+    "src/tradepipe/pipeline/sink_writer.py",
     # What is read, from which offset, and what is forgotten when a partition leaves.
     "src/tradepipe/kafka/consumer.py",
-    "src/tradepipe/pipeline/intake.py",
+    "src/tradepipe/pipeline/sink_reader.py",
     "src/tradepipe/pipeline/partitions.py",
-    "src/tradepipe/pipeline/source.py",
+    "src/tradepipe/pipeline/validator_reader.py",
     # What is sent, and when a record counts as sent.
-    "src/tradepipe/kafka/client.py",
+    "src/tradepipe/kafka/config.py",
     "src/tradepipe/kafka/producer.py",
     "src/tradepipe/kafka/transactions.py",
     "src/tradepipe/pipeline/producer.py",
     # Which records are taken.
-    "src/tradepipe/contract/rules.py",
-    "src/tradepipe/wire/admission.py",
-    "src/tradepipe/wire/decoding.py",
+    "src/tradepipe/trade/rules.py",
+    "src/tradepipe/codec/admission.py",
+    "src/tradepipe/codec/decoder.py",
 )
 """The modules that carry the guarantees, as paths in the repository. Rename a module, and rename it here."""
 
@@ -34,7 +34,7 @@ NEVER_ASKED: Final = (
     "tests/fuzz",
     "tests/interop",
     "tests/mutation",
-    "tests/parts",
+    "tests/services",
     "tests/test_compose.py",
     "tests/test_dockerfile.py",
     "tests/test_docs.py",

@@ -83,9 +83,9 @@ def test_a_change_that_a_test_notices_is_killed(run):
 
 def test_a_change_that_no_test_notices_survives_and_is_told_with_the_tests_that_were_asked(run):
     assert "survived" == run.verdicts["is_allowed: < LIMIT -> <= LIMIT #1"]
-    assert "SURVIVED   src/sample/sums.py:11" in run.said
-    assert "+    return number <= LIMIT" in run.said
-    assert "tests/test_sums.py::test_a_small_number_is_allowed" in run.said
+    assert "SURVIVED   src/sample/sums.py:11" in run.output
+    assert "+    return number <= LIMIT" in run.output
+    assert "tests/test_sums.py::test_a_small_number_is_allowed" in run.output
 
 
 def test_too_many_survivors_are_exit_code_1(run):

@@ -19,7 +19,7 @@ cp -r "$made/." "$folder"
 """
 _POSTGRES: Final = '#!/bin/sh\nexec {programs}/postgres "$@"\n'
 _FIND_PROGRAMS: Final = """
-from tradepipe.embedded.binaries import Binaries
+from tradepipe.embedded.postgres import Binaries
 found = Binaries.find()
 print(found.folder if found.are_readable_by_all else "")
 """

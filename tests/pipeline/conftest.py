@@ -10,14 +10,14 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Producer as KafkaProducer
 from sqlalchemy import select
 
-from tests.parts import Parts
 from tests.pipeline.processes import StageProcess, processes
-from tests.pipeline.sorted import Sorted, committed_records
+from tests.pipeline.topic_contents import Sorted, committed_records
+from tests.services import Parts
 from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer, Validator
-from tradepipe.contract import samples
-from tradepipe.postgres.engine import engine
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
-from tradepipe.wire.registration import register
+from tradepipe.registry.registration import register
+from tradepipe.trade import samples
 
 
 class Pipeline:
@@ -31,7 +31,7 @@ class Pipeline:
         self.subject = subject
         self.registry = SchemaRegistry(registry_url)
         self.serialize = TradeSerializer(self.registry, subject=subject)
-        self._engine = engine(database, application_name="tradepipe-tests")
+        self._engine = create_engine_for(database, application_name="tradepipe-tests")
 
     def producer(self, **options: Any) -> Producer:
         kafka = {"bootstrap.servers": self.kafka["bootstrap.servers"], **options.pop("kafka", {})}

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
-from tests.pipeline.test_writer import Desk
+from tests.pipeline.test_sink_writer import Desk
 from tests.postgres import batches
 from tests.postgres.batches import connected, log, trade
-from tradepipe.pipeline.writer import Granted
+from tradepipe.pipeline.sink_writer import ClaimGranted
 from tradepipe.postgres import migrate
-from tradepipe.postgres.batch import Stored
-from tradepipe.postgres.offsets import Claimed
+from tradepipe.postgres.batch import BatchResult
+from tradepipe.postgres.offsets import ClaimResult
 
 # Notes each row as it is locked: BEFORE triggers fire for rows that are there already too.
 JOURNAL = """
@@ -42,8 +42,8 @@ def desk(connection, database) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def claims(desk) -> list[Claimed]:
-    return [granted.claimed for granted in desk.of(Granted)]
+def claims(desk) -> list[ClaimResult]:
+    return [granted.claimed for granted in desk.of(ClaimGranted)]
 
 
 @pytest.fixture
@@ -89,4 +89,4 @@ def test_so_do_the_pieces_of_a_batch_of_which_a_trade_is_refused(desk, claims, l
     desk.store(claims[0], entries=log(*good, trade("T8", book_id="BAD")))
 
     assert [f"T{number}" for number in range(1, 8)] == locked("trades")
-    assert [(7, 0, 1)] == [batches.counts(stored) for stored in desk.of(Stored)]
+    assert [(7, 0, 1)] == [batches.counts(stored) for stored in desk.of(BatchResult)]

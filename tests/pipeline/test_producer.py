@@ -7,7 +7,15 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from tests.eventually import eventually
-from tradepipe import BrokerAway, DeliveryFailed, InvalidTrade, Misconfigured, SchemaNotRegistered, TopicUnusable, Trade
+from tradepipe import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DeliveryFailed,
+    InvalidTrade,
+    SchemaNotRegistered,
+    TopicUnusable,
+    Trade,
+)
 
 PRODUCE = 0
 """Kafka's API key of a produce request."""
@@ -101,7 +109,7 @@ def test_a_caller_may_limit_how_long_it_waits_for_room(pipeline, some_trades):
     for trade in trades[:5]:
         producer.produce(trade)
 
-    with pytest.raises(BrokerAway, match="queue to topic .* is full"):
+    with pytest.raises(BrokerUnavailable, match="queue to topic .* is full"):
         producer.produce(trades[5], timeout=0.3)
     with pytest.raises(DeliveryFailed):
         producer.close()
@@ -144,7 +152,7 @@ def test_a_missing_topic_stops_at_the_first_trade(pipeline, some_trades):
 
 
 def test_overriding_a_guarantee_is_an_error_at_construction(pipeline):
-    with pytest.raises(Misconfigured, match=r"acks=1 cannot be given"):
+    with pytest.raises(ConfigurationError, match=r"acks=1 cannot be given"):
         pipeline.producer(kafka={"acks": "1"})
 
 

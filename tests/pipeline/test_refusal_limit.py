@@ -5,20 +5,20 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.pipeline.test_verdicts import KNOWN, records
-from tests.pipeline.test_writer import Desk
+from tests.pipeline.test_sink_writer import Desk
+from tests.pipeline.test_validator_buffer import KNOWN, records
 from tests.postgres import batches
 from tests.postgres.batches import TOPIC, TOPIC_ID, connected, log, record, refusal, trade
-from tests.wire.registries import Shelf, registry
-from tradepipe.errors import CeilingReached
+from tests.registry.registries import Shelf, registry
+from tradepipe.errors import TooManyRefusals
 from tradepipe.kafka.consumer import Assignment
-from tradepipe.pipeline.ceiling import LEAST, RUN, WINDOW, Ceiling
-from tradepipe.pipeline.judge import Judge
-from tradepipe.pipeline.verdicts import Verdicts
-from tradepipe.pipeline.writer import Claim, Granted
+from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, MIN_SAMPLE, WINDOW, RefusalLimit
+from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
+from tradepipe.pipeline.validation import RecordValidator
+from tradepipe.pipeline.validator_buffer import ValidatorBuffer
 from tradepipe.postgres import migrate
-from tradepipe.postgres.batch import Stored
-from tradepipe.wire.serde import TradeDeserializer
+from tradepipe.postgres.batch import BatchResult
+from tradepipe.registry.serde import TradeDeserializer
 
 # A sequence is not rolled back, so that the trigger knows how often COMMIT was tried.
 LOSES_TWO_COMMITS = """
@@ -46,25 +46,25 @@ def desk(database) -> Iterator[Callable[[float], Desk]]:
 
 
 @pytest.fixture
-def verdicts() -> Iterator[Verdicts]:
+def verdicts() -> Iterator[ValidatorBuffer]:
     """What a validator has judged, with a refusal limit."""
     shelf = Shelf()
     shelf.put(KNOWN)
     with registry(shelf, retries=0) as client:
-        yield Verdicts(Judge(TradeDeserializer(client)), Ceiling())
+        yield ValidatorBuffer(RecordValidator(TradeDeserializer(client)), RefusalLimit())
 
 
 def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
     """Two of three records are refused after many that passed: the last 1000 tell, not the last batch."""
-    ceiling = Ceiling(0.5)
-    ceiling.prime(0, begin=0, next_offset=WINDOW, refused=[])
+    ceiling = RefusalLimit(0.5)
+    ceiling.preload(0, begin=0, next_offset=WINDOW, refused=[])
 
     def refuse_two_of_three(first: int) -> None:
         for offset in range(first, first + WINDOW, 3):
             verdicts = [(offset, refusal(offset)), (offset + 1, refusal(offset + 1)), (offset + 2, None)]
-            ceiling.keep(0, ceiling.check(0, verdicts))
+            ceiling.commit(0, ceiling.check(0, verdicts))
 
-    with pytest.raises(CeilingReached, match="of the last 1000 records"):
+    with pytest.raises(TooManyRefusals, match="of the last 1000 records"):
         refuse_two_of_three(WINDOW)
 
 
@@ -72,18 +72,18 @@ def test_what_precedes_a_late_start_was_not_seen_by_the_sink(desk):
     """Else a log with a past of good records would hide that nearly all that the group has read is refused."""
     late = desk(0.5)
     late.writer.claim([Claim(Assignment(0, 1), TOPIC, TOPIC_ID, start=WINDOW, begin=0)])
-    late.until(lambda: late.of(Granted))
-    (granted,) = late.of(Granted)
+    late.until(lambda: late.of(ClaimGranted))
+    (granted,) = late.of(ClaimGranted)
 
-    late.store(granted.claimed, entries=log(*[None, None, None, trade()] * LEAST, first=WINDOW))
+    late.store(granted.claimed, entries=log(*[None, None, None, trade()] * MIN_SAMPLE, first=WINDOW))
 
-    with pytest.raises(CeilingReached, match=f"of the last {LEAST + 1} records"):
+    with pytest.raises(TooManyRefusals, match=f"of the last {MIN_SAMPLE + 1} records"):
         late.rest()
 
 
 def test_a_batch_whose_commit_was_lost_counts_once(desk, database):
     """A sink that had to store it three times has seen its refusals once."""
-    entries = log(*[None] * (RUN // 2), trade("T1"), *[None] * (RUN // 2))
+    entries = log(*[None] * (MAX_CONSECUTIVE // 2), trade("T1"), *[None] * (MAX_CONSECUTIVE // 2))
     writer = desk(0.999)
     with connected(database) as connection:
         batches.execute(connection, LOSES_TWO_COMMITS)
@@ -91,51 +91,51 @@ def test_a_batch_whose_commit_was_lost_counts_once(desk, database):
     writer.store(*writer.claim(0), entries=entries)
     writer.rest()
 
-    assert [(1, 0, RUN)] == [batches.counts(stored) for stored in writer.of(Stored)]
+    assert [(1, 0, MAX_CONSECUTIVE)] == [batches.counts(stored) for stored in writer.of(BatchResult)]
 
 
 def test_a_batch_without_refusals_ends_a_run(desk):
     writer = desk(0.999)
     (claimed,) = writer.claim(0)
-    half = [None] * (RUN // 2 + 1)
+    half = [None] * (MAX_CONSECUTIVE // 2 + 1)
 
     writer.store(claimed, entries=log(*half))
     writer.store(claimed._replace(next_offset=len(half)), entries=log(trade(), first=len(half)))
     writer.store(claimed._replace(next_offset=len(half) + 1), entries=log(*half, first=len(half) + 1))
     writer.rest()
 
-    assert [len(half), 0, len(half)] == [len(stored.refusals) for stored in writer.of(Stored)]
+    assert [len(half), 0, len(half)] == [len(stored.refusals) for stored in writer.of(BatchResult)]
 
 
 def hold_refused(verdicts, count):
-    verdicts.hold([record(offset)._replace(value=b"\x01nonsense") for offset in range(count)])
-    verdicts.judge()
+    verdicts.add([record(offset)._replace(value=b"\x01nonsense") for offset in range(count)])
+    verdicts.validate()
 
 
 def test_what_was_refused_of_a_partition_that_left_does_not_count(verdicts):
     """Its records come again, to us or to another member, and are refused then."""
-    hold_refused(verdicts, LEAST - 1)
+    hold_refused(verdicts, MIN_SAMPLE - 1)
     verdicts.drop(0)
-    hold_refused(verdicts, LEAST - 1)
+    hold_refused(verdicts, MIN_SAMPLE - 1)
 
-    assert LEAST - 1 == len(verdicts.take({0: LEAST - 1}, None).refusals)
+    assert MIN_SAMPLE - 1 == len(verdicts.take_batch({0: MIN_SAMPLE - 1}, None).refusals)
 
 
 def test_nothing_is_told_of_a_partition_that_left(verdicts):
     hold_refused(verdicts, 10)
-    verdicts.hold(records(10, first=10))
-    verdicts.judge()
+    verdicts.add(records(10, first=10))
+    verdicts.validate()
     verdicts.drop(0)
 
-    assert {} == verdicts.take({}, None).windows
+    assert {} == verdicts.take_batch({}, None).windows
 
 
 @pytest.mark.usefixtures("targets")
 @pytest.mark.parametrize("delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.real)])
 def test_the_limit_of_a_validator_counts_from_batch_to_batch(pipeline, delivery):
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * (2 * LEAST), partition=0)
+    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * (2 * MIN_SAMPLE), partition=0)
 
-    with pytest.raises(CeilingReached):
-        pipeline.validate(delivery=delivery, batch_records=LEAST // 10)
+    with pytest.raises(TooManyRefusals):
+        pipeline.validate(delivery=delivery, batch_records=MIN_SAMPLE // 10)
 
-    assert LEAST // 2 < len(pipeline.sorted().dead_letters) < LEAST
+    assert MIN_SAMPLE // 2 < len(pipeline.sorted().dead_letters) < MIN_SAMPLE

@@ -6,18 +6,17 @@ import pytest
 
 from tests.postgres.batches import TOPIC_ID, trade
 from tradepipe import Refusal, TradeDeserializer, Violation
-from tradepipe.contract.kept import Selection
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Code
-from tradepipe.errors import SchemaPending, UnsupportedSchema
+from tradepipe.errors import SchemaIdNotYetKnown, UnsupportedSchema
 from tradepipe.pipeline import replay_table as module
-from tradepipe.pipeline.judge import Judge
 from tradepipe.pipeline.replay_table import TableReplay
+from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres import refusals
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.replay import Shelf
+from tradepipe.postgres.replay import RefusalReplayer
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.trade.dead_letter import DeadLetterFilter
+from tradepipe.trade.record import Code, Record
 
-ALL = Selection()
+ALL = DeadLetterFilter()
 MISTAKE = (Violation("STRICT", "a rule that is gone"),)
 
 
@@ -32,9 +31,9 @@ def keep(pipeline):
             else Record(topic, 0, offset, each.trade_id.encode(), pipeline.serialize(each))
             for offset, each in enumerate(given, first)
         ]
-        with engine(pipeline.database, application_name="test").begin() as connection:
+        with create_engine_for(pipeline.database, application_name="test").begin() as connection:
             kept = [Refusal(record, MISTAKE) for record in records]
-            refusals.record(connection, kept, group="g", topic_id=TOPIC_ID)
+            refusals.store(connection, kept, group="g", topic_id=TOPIC_ID)
 
     return keep
 
@@ -42,11 +41,11 @@ def keep(pipeline):
 @pytest.fixture
 def replay(pipeline):
     """Replay to the end; returns the steps."""
-    judge = Judge(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+    judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
 
     def replay(selection=ALL, *, judge=judge, **options):
-        with Shelf(pipeline.database) as shelf:
-            return list(iter(TableReplay(shelf, judge, selection, **options).step, None))
+        with RefusalReplayer(pipeline.database) as shelf:
+            return list(iter(TableReplay(shelf, judge, selection, **options).run_step, None))
 
     return replay
 
@@ -58,7 +57,7 @@ def numbers(steps):
         sum(len(each.stored) for each in done),
         sum(len(each.present) for each in done),
         sum(len(each.refused) for each in done),
-        sum(len(step.left) for step in steps),
+        sum(len(step.remaining) for step in steps),
     )
 
 
@@ -87,12 +86,12 @@ def test_what_is_still_none_has_one_attempt_more_and_its_reason_of_today(pipelin
 def test_what_was_replayed_too_often_is_left(pipeline, keep, replay):
     keep(b"{}", b"{}")
     for _ in range(2):
-        replay(Selection(last=0))
+        replay(DeadLetterFilter(last=0))
 
     (step,) = replay(max_replays=2)
 
     assert (0, 0, 1, 1) == numbers([step])
-    assert "replayed 2 times and refused again each time" == step.left[0][1]
+    assert "replayed 2 times and refused again each time" == step.remaining[0][1]
     assert [3, 2] == [row.attempts for row in pipeline.refused()]
 
 
@@ -116,7 +115,7 @@ def test_no_more_are_tried_than_the_limit(pipeline, keep, replay, monkeypatch):
 def test_only_what_is_selected_is_tried(pipeline, keep, replay):
     keep(trade("T1"), trade("T12"), trade("T2"))
 
-    assert (1, 0, 0, 0) == numbers(replay(Selection(trade_id="T1"), means=lambda kept: kept.record.key == b"T1"))
+    assert (1, 0, 0, 0) == numbers(replay(DeadLetterFilter(trade_id="T1"), means=lambda kept: kept.record.key == b"T1"))
     assert [trade("T1")] == pipeline.stored()
 
 
@@ -131,7 +130,7 @@ def test_records_of_two_topics_are_two_transactions(pipeline, keep, replay):
 
 def test_a_schema_that_this_build_cannot_hold_leaves_its_records_alone(pipeline, keep, replay):
     keep(trade("T1"), trade("T2"))
-    judge = Judge(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+    judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
 
     def unsupported(record):
         if record.offset == 0:
@@ -149,31 +148,31 @@ def test_every_unknown_schema_is_asked_for_before_any_is_waited_for(pipeline, ke
 
     def pending(record):
         asked.append(record.value)
-        raise SchemaPending(7, 5.0)
+        raise SchemaIdNotYetKnown(7, 5.0)
 
-    with Shelf(pipeline.database) as shelf, pytest.raises(SchemaPending):
-        TableReplay(shelf, pending, Selection()).step()
+    with RefusalReplayer(pipeline.database) as shelf, pytest.raises(SchemaIdNotYetKnown):
+        TableReplay(shelf, pending, DeadLetterFilter()).run_step()
 
     assert [b"1", b"2", b"3"] == asked
 
 
 def test_a_step_that_failed_may_be_tried_again(pipeline, keep):
     keep(trade())
-    judge = Judge(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
-    failures = [SchemaPending(7, 5.0)]
+    judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+    failures = [SchemaIdNotYetKnown(7, 5.0)]
 
     def away_at_first(record):
         if failures:
             raise failures.pop()
         return judge(record)
 
-    with Shelf(pipeline.database) as shelf:
-        replaying = TableReplay(shelf, away_at_first, Selection())
-        with pytest.raises(SchemaPending):
-            replaying.step()
+    with RefusalReplayer(pipeline.database) as shelf:
+        replaying = TableReplay(shelf, away_at_first, DeadLetterFilter())
+        with pytest.raises(SchemaIdNotYetKnown):
+            replaying.run_step()
 
-        assert (1, 0, 0, 0) == numbers([replaying.step()])
-        assert replaying.step() is None
+        assert (1, 0, 0, 0) == numbers([replaying.run_step()])
+        assert replaying.run_step() is None
 
 
 def test_two_at_once_share_the_work(pipeline, keep, replay, monkeypatch):

@@ -3,14 +3,13 @@
 import pytest
 from confluent_kafka import Producer
 
-from tests.pipeline.deadletters import Post
-from tradepipe.contract.kept import Selection
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Refusal, Violation
-from tradepipe.errors import BrokerAway, TopicUnusable
+from tests.pipeline.dead_letter_helpers import Post
+from tradepipe.errors import BrokerUnavailable, TopicUnusable
 from tradepipe.kafka import dead_letters
-from tradepipe.kafka.replaying import Superseded
+from tradepipe.kafka.replay_producer import ReplaySuperseded
 from tradepipe.pipeline import replay_topic as module
+from tradepipe.trade.dead_letter import DeadLetterFilter
+from tradepipe.trade.record import Record, Refusal, Violation
 
 pytestmark = pytest.mark.real
 
@@ -51,11 +50,11 @@ def test_its_time_is_that_of_the_replay(post):
 def test_its_letter_is_closed_and_the_others_stay_open(post):
     post.lay([post.refusal(1), post.refusal(2, "BOOK_ID"), post.refusal(3)])
 
-    assert [1, 3] == put_back(post.run(Selection(codes=("VERSION",))))
+    assert [1, 3] == put_back(post.run(DeadLetterFilter(codes=("VERSION",))))
 
-    assert [2] == [kept.record.offset for kept in post.kept()]
-    assert 3 == len(post.kept(Selection(replayed=True)))
-    assert [] == post.run(Selection(codes=("VERSION",)))
+    assert [2] == [kept.record.offset for kept in post.dead_letters()]
+    assert 3 == len(post.dead_letters(DeadLetterFilter(replayed=True)))
+    assert [] == post.run(DeadLetterFilter(codes=("VERSION",)))
     assert [2] == put_back(post.run())
     assert 3 == len(post.records())
 
@@ -74,24 +73,24 @@ def test_a_letter_that_was_laid_twice_is_put_back_once(post):
 
     assert [1] == put_back(post.run())
 
-    assert ([b"v1"], []) == (values(post.records()), post.kept())
+    assert ([b"v1"], []) == (values(post.records()), post.dead_letters())
 
 
 def test_a_record_that_is_refused_again_is_counted_and_left_in_the_end(post):
     post.lay([post.refusal(1)])
     for offset in (100, 101):
         post.run()
-        (*_, back) = sorted(post.records(), key=lambda record: dead_letters.replays(record.headers))
+        (*_, back) = sorted(post.records(), key=lambda record: dead_letters.replay_count(record.headers))
         again = Refusal(back._replace(topic=post.source, partition=0, offset=offset), (Violation("VERSION", "still"),))
         post.lay([again])
-    assert [2] == [kept.replays for kept in post.kept()]
+    assert [2] == [kept.replay_count for kept in post.dead_letters()]
 
     (step,) = post.run(max_replays=2)
 
-    assert ((), "replayed 2 times and refused again each time") == (step.put_back, step.left[0][1])
+    assert ((), "replayed 2 times and refused again each time") == (step.put_back, step.remaining[0][1])
     assert 2 == len(post.records())
     assert [101] == put_back(post.run(max_replays=3))
-    assert [1, 2, 3] == sorted(dead_letters.replays(record.headers) for record in post.records())
+    assert [1, 2, 3] == sorted(dead_letters.replay_count(record.headers) for record in post.records())
 
 
 def test_no_more_are_put_back_than_the_limit_in_pieces(post, monkeypatch):
@@ -101,7 +100,7 @@ def test_no_more_are_put_back_than_the_limit_in_pieces(post, monkeypatch):
     steps = post.run(limit=5)
 
     assert [2, 2, 1] == [len(step.put_back) for step in steps]
-    assert (5, 4) == (len(post.records()), len(post.kept()))
+    assert (5, 4) == (len(post.records()), len(post.dead_letters()))
 
 
 def test_a_letter_of_kafka_connect_goes_back_too(post):
@@ -124,8 +123,8 @@ def test_what_does_not_say_where_it_came_from_is_left(post):
 
     steps = post.run()
 
-    assert ([], 3) == (put_back(steps), sum(len(step.left) for step in steps))
-    assert [] == post.run(Selection(topics=(post.source,)))
+    assert ([], 3) == (put_back(steps), sum(len(step.remaining) for step in steps))
+    assert [] == post.run(DeadLetterFilter(topics=(post.source,)))
 
 
 def test_a_dry_run_tells_the_same_and_writes_nothing(post):
@@ -133,7 +132,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(post):
 
     assert [1, 2] == put_back(post.run(keep=False))
 
-    assert ([], 2) == (post.records(), len(post.kept()))
+    assert ([], 2) == (post.records(), len(post.dead_letters()))
 
 
 def test_a_topic_that_is_gone_is_told_before_anything_is_written(post):
@@ -142,7 +141,7 @@ def test_a_topic_that_is_gone_is_told_before_anything_is_written(post):
     with pytest.raises(TopicUnusable, match="there is no topic gone; create it"):
         post.run()
 
-    assert 1 == len(post.kept())
+    assert 1 == len(post.dead_letters())
 
 
 def test_a_dead_letter_topic_that_is_not_there_is_told(post):
@@ -169,7 +168,7 @@ def test_of_two_at_once_the_first_ends_and_nothing_comes_twice(post, monkeypatch
 
     second = put_back(post.run())
 
-    with pytest.raises(Superseded, match="another replay of these dead letters has begun"):
+    with pytest.raises(ReplaySuperseded, match="another replay of these dead letters has begun"):
         first.step()
     assert list(range(100)) == sorted(begun + second)
     assert sorted(b"v%d" % number for number in range(100)) == values(post.records())
@@ -187,7 +186,7 @@ def test_an_open_transaction_in_the_dead_letter_topic_is_waited_for(post):
     monkey = post.replay()
     monkey._wait = 1.0
 
-    with pytest.raises(BrokerAway, match="a transaction is open in .*dlq\\[0\\]"):
+    with pytest.raises(BrokerUnavailable, match="a transaction is open in .*dlq\\[0\\]"):
         monkey.step()
 
     client.abort_transaction(30)
@@ -200,7 +199,7 @@ def test_a_commit_that_nobody_answered_counts_once(post, monkeypatch):
     post.lay([post.refusal(1), post.refusal(2)])
     replaying = post.replay()
     write = replaying._replaying.write
-    failures = [BrokerAway("no answer")]
+    failures = [BrokerUnavailable("no answer")]
 
     def unanswered(records):
         write(records)
@@ -208,7 +207,7 @@ def test_a_commit_that_nobody_answered_counts_once(post, monkeypatch):
             raise failures.pop()
 
     monkeypatch.setattr(replaying._replaying, "write", unanswered)
-    with pytest.raises(BrokerAway):
+    with pytest.raises(BrokerUnavailable):
         replaying.step()
 
     assert [1, 2] == put_back([replaying.step()])

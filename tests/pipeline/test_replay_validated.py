@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.pipeline.deadletters import Post
+from tests.pipeline.dead_letter_helpers import Post
 from tests.postgres.batches import trade
 from tradepipe import Violation
 
@@ -21,7 +21,7 @@ def strict(trade):
 
 def replayed(post, **options):
     steps = post.run(**options)
-    return sum(len(step.put_back) for step in steps), sum(len(step.left) for step in steps)
+    return sum(len(step.put_back) for step in steps), sum(len(step.remaining) for step in steps)
 
 
 def test_what_is_valid_by_now_passes_as_if_it_had_never_been_refused(pipeline, post):
@@ -30,7 +30,7 @@ def test_what_is_valid_by_now_passes_as_if_it_had_never_been_refused(pipeline, p
 
     assert (1, 0) == replayed(post)
 
-    assert (1, 0) == (pipeline.validate().passed, len(post.kept()))
+    assert (1, 0) == (pipeline.validate().passed, len(post.dead_letters()))
     clean = pipeline.sorted().clean
     assert {(b"T1", ()), (b"T2", ())} == {(record.key, record.headers) for record in clean}
 
@@ -41,7 +41,7 @@ def test_what_is_still_refused_comes_back_counted_until_it_is_left(pipeline, pos
     for count in (1, 2):
         assert (1, 0) == replayed(post, max_replays=2)
         pipeline.validate()
-        assert [count] == [kept.replays for kept in post.kept()]
+        assert [count] == [kept.replay_count for kept in post.dead_letters()]
 
     assert (0, 1) == replayed(post, max_replays=2)
 

@@ -10,20 +10,20 @@ import pytest
 
 from tests.eventually import eventually
 from tradepipe import (
-    CeilingReached,
-    DatabaseBehind,
-    Misconfigured,
+    ConfigurationError,
+    DatabaseOutdated,
     OffsetOutOfRange,
     SchemaNotRegistered,
+    TooManyRefusals,
     TopicUnusable,
     UnsupportedSchema,
     Violation,
 )
-from tradepipe.contract import samples
-from tradepipe.contract.history import current
-from tradepipe.pipeline.ceiling import LEAST
+from tradepipe.evolution.history import current
+from tradepipe.pipeline.refusal_limit import MIN_SAMPLE
 from tradepipe.postgres import migrate
-from tradepipe.wire.framing import HEAD, frame
+from tradepipe.registry.serde import HEADER_SIZE, frame
+from tradepipe.trade import samples
 
 
 def test_every_trade_is_stored_once_with_the_place_it_came_from(pipeline, some_trades):
@@ -32,7 +32,7 @@ def test_every_trade_is_stored_once_with_the_place_it_came_from(pipeline, some_t
     counts = pipeline.store()
 
     assert sorted(sent) == pipeline.stored()
-    assert (500, 0, Counter()) == (counts.stored, counts.replayed, counts.refused)
+    assert (500, 0, Counter()) == (counts.stored, counts.duplicates, counts.refused)
     assert [(pipeline.topic, 500, 500)] == pipeline.query(
         "SELECT source_topic, count(*), count(DISTINCT (source_partition, source_offset)) FROM trades GROUP BY 1"
     )
@@ -52,7 +52,7 @@ def test_a_second_run_of_a_group_reads_nothing_twice(pipeline, some_trades):
 
     counts = pipeline.store()
 
-    assert (0, 0) == (counts.stored, counts.replayed)
+    assert (0, 0) == (counts.stored, counts.duplicates)
 
 
 def test_a_fresh_group_stores_nothing_new_and_counts_every_replay(pipeline, some_trades):
@@ -61,7 +61,7 @@ def test_a_fresh_group_stores_nothing_new_and_counts_every_replay(pipeline, some
 
     counts = pipeline.store(group="fresh")
 
-    assert (0, 300, Counter()) == (counts.stored, counts.replayed, counts.refused)
+    assert (0, 300, Counter()) == (counts.stored, counts.duplicates, counts.refused)
     assert 300 == len(pipeline.stored())
 
 
@@ -71,7 +71,7 @@ def test_a_trade_sent_again_is_absorbed(pipeline, some_trades):
 
     counts = pipeline.store()
 
-    assert (40, 15) == (counts.stored, counts.replayed)
+    assert (40, 15) == (counts.stored, counts.duplicates)
 
 
 def test_other_content_under_a_stored_key_is_refused_and_the_first_stays(pipeline, some_trades, caplog):
@@ -138,7 +138,7 @@ def test_a_rule_of_the_users_own_refuses_what_it_finds(pipeline, some_trades):
 def test_a_rule_that_raises_stops_the_sink_with_nothing_of_its_batch(pipeline, some_trades):
     pipeline.publish(some_trades(20))
 
-    with pytest.raises(Misconfigured, match="ZeroDivisionError"):
+    with pytest.raises(ConfigurationError, match="ZeroDivisionError"):
         pipeline.store(rules=[lambda trade: 1 // 0])
 
     assert ([], []) == (pipeline.stored(), pipeline.refused())
@@ -166,10 +166,10 @@ def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
     """What came before the first hundred, if it came by itself, says nothing yet, and is stored."""
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
 
-    with pytest.raises(CeilingReached, match=r"--max-refused off"):
+    with pytest.raises(TooManyRefusals, match=r"--max-refused off"):
         pipeline.store()
 
-    assert pipeline.next_offsets()[0] == len(pipeline.refused()) < LEAST
+    assert pipeline.next_offsets()[0] == len(pipeline.refused()) < MIN_SAMPLE
 
 
 def test_the_ceiling_can_be_taken_off_for_a_legitimate_burst(pipeline):
@@ -187,7 +187,7 @@ def test_a_restart_is_no_way_around_the_ceiling(pipeline):
     pipeline.store()
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
 
-    with pytest.raises(CeilingReached):
+    with pytest.raises(TooManyRefusals):
         pipeline.store()
 
     assert 90 == len(pipeline.refused())
@@ -197,7 +197,7 @@ def test_a_database_without_tables_stops_with_the_command_to_run(pipeline, some_
     migrate.downgrade(pipeline.database, "base")
     pipeline.publish(some_trades(1))
 
-    with pytest.raises(DatabaseBehind, match="python -m tradepipe.migrate upgrade"):
+    with pytest.raises(DatabaseOutdated, match="python -m tradepipe.migrate upgrade"):
         pipeline.store()
 
 
@@ -226,7 +226,7 @@ def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(p
 
 
 def test_a_missing_database_stops(pipeline):
-    with pytest.raises(Misconfigured, match="does not exist"):
+    with pytest.raises(ConfigurationError, match="does not exist"):
         pipeline.store(database=pipeline.database + "_not")
 
 
@@ -242,7 +242,7 @@ def newer_writer(pipeline, some_trades):
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
     pipeline.publish(trades[:3])
-    bodies = [pipeline.serialize(trade)[HEAD:] + b"\x02\x06XPA" for trade in trades[3:]]
+    bodies = [pipeline.serialize(trade)[HEADER_SIZE:] + b"\x02\x06XPA" for trade in trades[3:]]
     pipeline.publish_bytes((b"T1", frame(newer, body)) for body in bodies)
     return trades
 
@@ -272,7 +272,7 @@ def test_several_sinks_of_a_group_share_the_partitions(pipeline, some_trades):
         thread.join(60)
 
     assert sorted(trades) == pipeline.stored()
-    assert (400, 0) == (sum(sink.counts.stored for sink in sinks), sum(sink.counts.replayed for sink in sinks))
+    assert (400, 0) == (sum(sink.counts.stored for sink in sinks), sum(sink.counts.duplicates for sink in sinks))
 
 
 def test_stop_ends_a_running_sink_and_the_next_one_goes_on(pipeline, some_trades):

@@ -12,8 +12,8 @@ import pytest
 
 from tests.eventually import eventually
 from tests.proxy import Proxy, port_of
-from tradepipe.contract import samples
 from tradepipe.postgres import session
+from tradepipe.trade import samples
 
 
 def the_sink_waits_for_a_lock(pipeline) -> bool:
@@ -83,7 +83,7 @@ def test_killed_behind_its_commit_a_sink_has_stored_the_batch_and_its_offsets(
 
     counts = pipeline.store()
 
-    assert (400 - before, 0) == (counts.stored, counts.replayed)
+    assert (400 - before, 0) == (counts.stored, counts.duplicates)
     assert sorted(trades) == pipeline.stored()
     journal()
 
@@ -168,7 +168,7 @@ def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipelin
     eventually(lambda: sink.counts.stored == 2_000, within=60)
     sink.stop()
     running.join(25)
-    assert 0 == sink.counts.replayed
+    assert 0 == sink.counts.duplicates
     assert sorted(trades) == pipeline.stored()
     journal()
 
@@ -220,7 +220,7 @@ def test_a_topic_id_that_is_learned_late_is_stored_without_waiting_for_a_record(
     eventually(lambda: sink.lag == 0, within=30)
     pipeline.execute("UPDATE sink_offsets SET topic_id = NULL")
 
-    sink._intake._identity.topic_id = "learned"
+    sink._reader._topic_id_watch.topic_id = "learned"
 
     eventually(lambda: {("learned",)} == set(pipeline.query("SELECT topic_id FROM sink_offsets")), within=10)
     sink.stop()
@@ -242,7 +242,7 @@ def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_t
         counts = pipeline.store(database=proxy.instead_of(pipeline.database), batch_rows=50, on_stored=arm)
 
     assert "PostgreSQL is away" in caplog.text
-    assert (300, 0) == (counts.stored, counts.replayed)
+    assert (300, 0) == (counts.stored, counts.duplicates)
     assert sorted(trades) == pipeline.stored()
     journal()
 
@@ -270,7 +270,7 @@ def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades,
     eventually(lambda: sink.counts.stored == 1_000, within=60)
     sink.stop()
     running.join(25)
-    assert 0 == sink.counts.replayed
+    assert 0 == sink.counts.duplicates
     assert sorted(trades) == pipeline.stored()
 
 

@@ -10,22 +10,22 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.eventually import eventually
-from tests.kafka.hostile import send_with_header
+from tests.kafka.raw_headers import send_with_header
 from tradepipe import (
-    CeilingReached,
-    Misconfigured,
+    ConfigurationError,
     OffsetOutOfRange,
     SchemaNotRegistered,
+    TooManyRefusals,
     TopicUnusable,
     UnsupportedSchema,
 )
-from tradepipe.contract import samples
-from tradepipe.contract.history import current
+from tradepipe.evolution.history import current
 from tradepipe.metrics import TRANSACTIONS
-from tradepipe.pipeline.ceiling import LEAST
+from tradepipe.pipeline.refusal_limit import MIN_SAMPLE
 from tradepipe.pipeline.validator import BATCH_RECORDS
-from tradepipe.wire import unknown_ids
-from tradepipe.wire.framing import HEAD, frame
+from tradepipe.registry import serde
+from tradepipe.registry.serde import HEADER_SIZE, frame
+from tradepipe.trade import samples
 
 pytestmark = pytest.mark.usefixtures("targets")
 
@@ -37,7 +37,7 @@ DELIVERY = pytest.mark.parametrize("delivery", [AT_LEAST_ONCE, EXACTLY_ONCE])
 @pytest.fixture(autouse=True)
 def brief_second_look(monkeypatch):
     """An unknown schema id is believed after a quarter of a second instead of five."""
-    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_the_count_of_replays_is_taken_off_what_passes_and_kept_in_a_letter(pipe
 
     found = pipeline.sorted()
     assert [(("a", b"1"),)] == [record.headers for record in found.clean]
-    assert [2] == [letter.replays for letter in found.letters]
+    assert [2] == [letter.replay_count for letter in found.letters]
 
 
 @pytest.mark.embedded
@@ -172,7 +172,7 @@ def test_rules_of_ones_own_and_the_key_are_judged(pipeline, some_trades):
 
 @pytest.mark.embedded
 def test_an_unknown_schema_id_holds_up_its_partition_alone(pipeline, some_trades, monkeypatch):
-    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 600.0)
+    monkeypatch.setattr(serde, "SECOND_LOOK", 600.0)
     trades = pipeline.publish(some_trades(200))
     pipeline.publish_bytes([(b"X", b"\x00\x7f\xff\xff\xff rest")], partition=0)
     pipeline.publish_bytes(
@@ -195,12 +195,12 @@ def test_an_unknown_schema_id_holds_up_its_partition_alone(pipeline, some_trades
 def test_nearly_nothing_but_refusals_stop_the_validator_before_the_commit(pipeline):
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
 
-    with pytest.raises(CeilingReached, match=r"--max-refused off"):
+    with pytest.raises(TooManyRefusals, match=r"--max-refused off"):
         pipeline.validate(delivery="at_least_once")
 
     # What came before the first hundred, if it came by itself, says nothing yet.
     written = len(pipeline.sorted().dead_letters)
-    assert written < LEAST
+    assert written < MIN_SAMPLE
     assert {"FRAMING": 300 - written} == pipeline.validate(delivery="at_least_once", max_refused=None).refused
 
 
@@ -214,7 +214,7 @@ def test_what_was_read_but_not_written_is_not_committed(pipeline, some_trades, d
         judged.add(trade)
         return [] if len(judged) <= 150 else None
 
-    with pytest.raises(Misconfigured, match="tired"):
+    with pytest.raises(ConfigurationError, match="tired"):
         pipeline.validate(delivery=delivery, batch_records=20, rules=[tired])
 
     written = len(pipeline.sorted().clean)
@@ -230,10 +230,10 @@ def test_a_restart_is_no_way_around_the_ceiling(pipeline, delivery):
     pipeline.validate(delivery=delivery)
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
 
-    with pytest.raises(CeilingReached):
+    with pytest.raises(TooManyRefusals):
         pipeline.validate(delivery=delivery)
 
-    assert 90 <= len(pipeline.sorted().dead_letters) < LEAST
+    assert 90 <= len(pipeline.sorted().dead_letters) < MIN_SAMPLE
 
 
 def newer_schema() -> str:
@@ -247,7 +247,9 @@ def test_a_schema_this_build_cannot_hold_stops_the_validator_behind_what_precede
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
     pipeline.publish(trades[:3])
-    pipeline.publish_bytes((b"T1", frame(newer, pipeline.serialize(each)[HEAD:] + b"\x00")) for each in trades[3:])
+    pipeline.publish_bytes(
+        (b"T1", frame(newer, pipeline.serialize(each)[HEADER_SIZE:] + b"\x00")) for each in trades[3:]
+    )
 
     with pytest.raises(UnsupportedSchema, match="venue"):
         pipeline.validate(delivery="at_least_once")
@@ -263,7 +265,7 @@ def test_without_a_committed_offset_nothing_is_written_twice_by_accident(pipelin
     mixture(50)
     pipeline.validate(delivery="at_least_once")
 
-    with pytest.raises(Misconfigured, match=r"--start earliest\|latest\|TIME"):
+    with pytest.raises(ConfigurationError, match=r"--start earliest\|latest\|TIME"):
         pipeline.validate(delivery="at_least_once", group="forgotten")
 
     assert 50 == len(pipeline.sorted().clean)
@@ -371,7 +373,7 @@ def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(p
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_cannot_be_is_told_at_once(pipeline, options, message):
-    with pytest.raises(Misconfigured, match=message):
+    with pytest.raises(ConfigurationError, match=message):
         pipeline.validator(**options)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.kafka.proxy import ADD_PARTITIONS_TO_TXN, END_TXN, PRODUCE, TXN_OFFSET_COMMIT, KafkaProxy
-from tests.pipeline.validating import done, mixture, running
+from tests.pipeline.running_stages import done, mixture, running
 from tests.proxy import port_of
 from tradepipe import Validator
 from tradepipe.metrics import PRODUCERS, REBALANCES, TRANSACTIONS

@@ -7,9 +7,9 @@ from itertools import islice
 import pytest
 
 from tests.eventually import eventually
-from tests.pipeline.validating import Running, done, how_many_are_sorted, mixture, running
+from tests.pipeline.running_stages import Running, done, how_many_are_sorted, mixture, running
 from tests.proxy import Proxy, port_of
-from tradepipe.wire import unknown_ids
+from tradepipe.registry import serde
 
 pytestmark = pytest.mark.usefixtures("targets")
 
@@ -91,7 +91,7 @@ def test_a_crash_of_the_broker_pauses_the_validator_which_goes_on_by_itself(pipe
 
 @pytest.mark.embedded
 def test_a_registry_that_is_away_refuses_nothing(pipeline, monkeypatch):
-    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
     records = mixture(pipeline, 200)
     pipeline.publish_bytes(records)
     with Proxy(port_of(pipeline.registry_url)) as proxy:

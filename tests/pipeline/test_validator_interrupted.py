@@ -6,12 +6,12 @@ import pytest
 from confluent_kafka import KafkaError
 
 from tests.eventually import eventually
-from tests.pipeline.validating import done, mixture, running
+from tests.pipeline.running_stages import done, mixture, running
 from tradepipe import UnsupportedSchema
-from tradepipe.contract.history import current
+from tradepipe.evolution.history import current
 from tradepipe.metrics import TRANSACTIONS
-from tradepipe.wire import unknown_ids
-from tradepipe.wire.framing import HEAD, frame
+from tradepipe.registry import serde
+from tradepipe.registry.serde import HEADER_SIZE, frame
 
 pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("targets")]
 
@@ -21,7 +21,7 @@ PRODUCE, OFFSET_COMMIT = 0, 8
 @pytest.fixture(autouse=True)
 def brief_second_look(monkeypatch):
     """An unknown schema id is believed after a quarter of a second instead of five."""
-    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
 
 
 def interrupted(pipeline, validator):
@@ -66,7 +66,9 @@ def test_an_interrupted_batch_is_written_before_an_unsupported_schema_stops_the_
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
     pipeline.publish(trades[:3])
-    pipeline.publish_bytes((b"T1", frame(newer, pipeline.serialize(each)[HEAD:] + b"\x00")) for each in trades[3:])
+    pipeline.publish_bytes(
+        (b"T1", frame(newer, pipeline.serialize(each)[HEADER_SIZE:] + b"\x00")) for each in trades[3:]
+    )
     parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
     with pytest.raises(UnsupportedSchema, match="venue"):

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.eventually import eventually
-from tests.pipeline.validating import done, mixture, running
+from tests.pipeline.running_stages import done, mixture, running
 from tradepipe import Trade, Violation
 from tradepipe.metrics import REBALANCES, TRANSACTIONS
-from tradepipe.wire import unknown_ids
+from tradepipe.registry import serde
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("targets")]
 
@@ -33,7 +33,7 @@ class StandingStill:
 @pytest.fixture
 def brisk(monkeypatch):
     """A quarter of a second instead of five until the registry is asked again for an id that it does not know."""
-    monkeypatch.setattr(unknown_ids, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
 
 
 def test_a_validator_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline, brisk):

@@ -8,18 +8,18 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
-from tradepipe.contract.history import current
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Refusal, Violation
-from tradepipe.contract.trade import Trade
+from tradepipe.codec.codec import Decoder, Encoder
+from tradepipe.evolution.history import current
 from tradepipe.postgres import batch as module
-from tradepipe.postgres import offsets, session
-from tradepipe.postgres.accepted import Accepted
-from tradepipe.postgres.batch import Batch, Entry, Stored
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.offsets import Claimed, Span
+from tradepipe.postgres import session
+from tradepipe.postgres import offsets
+from tradepipe.postgres.accepted import ValidRecord
+from tradepipe.postgres.batch import Batch, BatchResult, ValidatedRecord
+from tradepipe.postgres.offsets import ClaimResult, OffsetRange
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
-from tradepipe.wire.codec import Decoder, Encoder
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Record, Refusal, Violation
 
 GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
 
@@ -27,7 +27,7 @@ GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
 @contextmanager
 def connected(database: str) -> Iterator[Connection]:
     """A connection on which batches can be stored."""
-    connection = session.connect(engine(database, application_name="test"))
+    connection = session.open_session(create_engine_for(database, application_name="test"))
     try:
         yield connection
     finally:
@@ -58,9 +58,9 @@ class Silent:
         return ()
 
 
-def accepted(offset: int, of: Trade, partition: int = 0) -> Accepted:
+def accepted(offset: int, of: Trade, partition: int = 0) -> ValidRecord:
     """A trade that lies at an offset."""
-    return Accepted(record(offset, partition), 1, Silent(), of, row(of))
+    return ValidRecord(record(offset, partition), 1, Silent(), of, row(of))
 
 
 def row(of: Trade) -> bytes:
@@ -78,7 +78,7 @@ def refusal(offset: int, partition: int = 0, code: str = "BAD", detail: str = "i
     return Refusal(record(offset, partition), (Violation(code, detail),), 1)
 
 
-def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[Entry]:
+def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[ValidatedRecord]:
     """Entries at offsets in a row; None is a refused one."""
     return [
         accepted(offset, each, partition) if each is not None else refusal(offset, partition)
@@ -86,23 +86,27 @@ def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[Entry
     ]
 
 
-def claim(connection: Connection, partition: int = 0, *, group: str = GROUP, start: int = 0, **given: Any) -> Claimed:
+def claim(
+    connection: Connection, partition: int = 0, *, group: str = GROUP, start: int = 0, **given: Any
+) -> ClaimResult:
     """A claim, not committed."""
     given = {"topic": TOPIC, "topic_id": TOPIC_ID, "owner": "test", **given}
     return offsets.claim(connection, group, partition=partition, start=start, **given)
 
 
-def batch(*claims: Claimed, entries: Iterable[Entry], after: int | None = None, group: str = GROUP) -> Batch:
+def batch(
+    *claims: ClaimResult, entries: Iterable[ValidatedRecord], after: int | None = None, group: str = GROUP
+) -> Batch:
     """A batch from where each claim stands to behind its last entry, or to `after`."""
     entries = list(entries)
     spans = []
     for ownership, next_offset in claims:
         ends = [entry.record.offset + 1 for entry in entries if entry.record.partition == ownership.partition]
-        spans.append(Span(ownership, next_offset, max(ends) if after is None else after))
+        spans.append(OffsetRange(ownership, next_offset, max(ends) if after is None else after))
     return Batch(group, TOPIC_ID, tuple(spans), entries)
 
 
-def store(connection: Connection, *entries: Entry, group: str = GROUP, **options: Any) -> Stored:
+def store(connection: Connection, *entries: ValidatedRecord, group: str = GROUP, **options: Any) -> BatchResult:
     """Claim the partitions of some entries, store them as one batch and commit."""
     with connection.begin():
         begins: dict[int, int] = {}
@@ -110,14 +114,14 @@ def store(connection: Connection, *entries: Entry, group: str = GROUP, **options
             begins.setdefault(entry.record.partition, entry.record.offset)
         claims = [claim(connection, part, group=group, start=begin) for part, begin in begins.items()]
         for each in claims:
-            offsets.advance(connection, group, [Span(*each, begins[each.ownership.partition])])
+            offsets.advance(connection, group, [OffsetRange(*each, begins[each.ownership.partition])])
         moved = [each._replace(next_offset=begins[each.ownership.partition]) for each in claims]
         return module.store(connection, batch(*moved, entries=entries, group=group), **options)
 
 
-def counts(stored: Stored) -> tuple[int, int, int]:
+def counts(stored: BatchResult) -> tuple[int, int, int]:
     """Inserted, replayed, refused."""
-    return stored.inserted, stored.replayed, len(stored.refusals)
+    return stored.inserted, stored.duplicates, len(stored.refusals)
 
 
 def places(connection: Connection) -> dict[tuple[str, int], int]:

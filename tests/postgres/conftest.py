@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection
 
-from tradepipe.postgres.engine import engine
+from tradepipe.postgres.session import create_engine_for
 
 
 @pytest.fixture
 def connection(migrated: str) -> Iterator[Connection]:
     """A connection to a database at the head of this build."""
-    with engine(migrated, application_name="test").connect() as connection:
+    with create_engine_for(migrated, application_name="test").connect() as connection:
         yield connection

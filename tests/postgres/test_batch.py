@@ -30,13 +30,13 @@ from tests.postgres.batches import (
     trades,
 )
 from tests.properties import examples
-from tradepipe.contract.refusal import Code
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import Batch, store
-from tradepipe.postgres.insertion import Unaccounted
-from tradepipe.postgres.offsets import Fenced, Ownership, Span
-from tradepipe.postgres.staging import STAGING
+from tradepipe.postgres.copy import STAGING
+from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.offsets import Fenced, OffsetRange, Ownership
 from tradepipe.postgres.tables import TRADE_REFUSALS, TRADES
+from tradepipe.trade.record import Code
 
 OTHER = {"book_id": "B2"}
 """What makes a trade differ from another one of its key."""
@@ -315,7 +315,7 @@ def test_a_trade_that_vanishes_while_it_is_stored_is_not_lost_unseen(connection)
     with connection.begin():
         claimed = claim(connection)
 
-    with pytest.raises(Unaccounted, match=r"trade \('T2', 1\) vanished"), connection.begin():
+    with pytest.raises(RowsVanished, match=r"trade \('T2', 1\) vanished"), connection.begin():
         store(connection, batch(claimed, entries=log(trade(), trade("T2", book_id="GONE"))))
 
     assert (0, 0) == (next_offset(connection), count(connection, TRADES))
@@ -363,17 +363,17 @@ def owned(partition):
 
 def test_a_batch_without_an_ownership_has_all_but_that():
     entries = [*log(trade(), None), *log(trade("T2"), partition=1)]
-    whole = Batch("g", None, (Span(owned(0), 0, 2), Span(owned(1), 0, 1)), entries)
+    whole = Batch("g", None, (OffsetRange(owned(0), 0, 2), OffsetRange(owned(1), 0, 1)), entries)
 
-    rest = whole.without(owned(0))
+    rest = whole.without_partition(owned(0))
 
-    assert ((Span(owned(1), 0, 1),), entries[2:]) == (rest.spans, rest.entries)
+    assert ((OffsetRange(owned(1), 0, 1),), entries[2:]) == (rest.ranges, rest.records)
 
 
 def test_a_batch_without_an_earlier_ownership_is_the_same():
-    whole = Batch("g", None, (Span(owned(0), 0, 1),), log(trade()))
+    whole = Batch("g", None, (OffsetRange(owned(0), 0, 1),), log(trade()))
 
-    assert whole.spans == whole.without(owned(0)._replace(epoch=7)).spans
+    assert whole.ranges == whole.without_partition(owned(0)._replace(epoch=7)).ranges
 
 
 @st.composite
@@ -384,7 +384,7 @@ def whole_batches(draw):
         before = draw(st.integers(0, 5))
         offsets = sorted(draw(st.sets(st.integers(before, before + 12), max_size=6)))
         after = max([before, *(offset + 1 for offset in offsets)]) + draw(st.integers(0 if offsets else 1, 3))
-        spans.append(Span(owned(partition), before, after))
+        spans.append(OffsetRange(owned(partition), before, after))
         entries += [(partition, offset) for offset in offsets]
     order = draw(st.randoms(use_true_random=False))
     shuffled = sorted(entries, key=lambda entry: (order.random(), entry))
@@ -397,7 +397,7 @@ def covered(*parts):
     """The offsets that batches cover, one after the other."""
     found = {}
     for part in parts:
-        for ownership, before, after in part.spans:
+        for ownership, before, after in part.ranges:
             assert found.setdefault(ownership, before) == before < after
             found[ownership] = after
     return found
@@ -410,10 +410,10 @@ def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
     first, second = whole.halves()
 
     assert covered(whole) == covered(first, second)
-    assert whole.entries == [*first.entries, *second.entries]
+    assert whole.records == [*first.records, *second.records]
     for part in (first, second):
-        spans = {span.ownership.partition: range(span.before, span.after) for span in part.spans}
-        assert all(entry.record.offset in spans[entry.record.partition] for entry in part.entries)
+        spans = {span.ownership.partition: range(span.start, span.end) for span in part.ranges}
+        assert all(entry.record.offset in spans[entry.record.partition] for entry in part.records)
 
 
 @pytest.fixture(scope="module")
@@ -460,7 +460,7 @@ def test_every_record_of_any_mix_has_exactly_the_fate_the_model_says(lasting, mi
         found = batches.store(lasting, *entries, group=example)
 
         codes = Counter(code if code != "BAD" else "refused" for each in found.refusals for code in each.codes)
-        assert expected == +Counter(inserted=found.inserted, replayed=found.replayed, **codes)
+        assert expected == +Counter(inserted=found.inserted, replayed=found.duplicates, **codes)
         assert len(mix) == sum(counts(found))
     assert stored == {
         each.trade_id.partition("-")[0]: each.book_id for each in trades(lasting) if example in each.trade_id

@@ -3,24 +3,24 @@
 import pytest
 
 from tests.postgres.batches import connected, execute
-from tradepipe.errors import DatabaseBehind, Misconfigured
-from tradepipe.postgres.checks import require_checks
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.tables import CHECKED
+from tradepipe.errors import ConfigurationError, DatabaseOutdated
+from tradepipe.postgres.revision import check_constraints
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.tables import CHECK_NAMES
 
 
 def test_a_migrated_database_checks_every_rule(migrated):
     with connected(migrated) as connection:
-        require_checks(connection)
+        check_constraints(connection)
 
 
-@pytest.mark.parametrize("code", sorted(CHECKED))
+@pytest.mark.parametrize("code", sorted(CHECK_NAMES))
 def test_a_rule_that_is_not_checked_is_named(migrated, code):
     with connected(migrated) as connection:
         execute(connection, f'ALTER TABLE trades DROP CONSTRAINT "{code}"')
 
-        with pytest.raises(Misconfigured, match=f"does not check {code}: with --judge database nobody would"):
-            require_checks(connection)
+        with pytest.raises(ConfigurationError, match=f"does not check {code}: with --judge database nobody would"):
+            check_constraints(connection)
 
 
 @pytest.mark.embedded
@@ -30,13 +30,13 @@ def test_a_rule_that_is_not_enforced_counts_as_dropped(migrated):
         execute(connection, 'ALTER TABLE trades DROP CONSTRAINT "VERSION"')
         execute(connection, 'ALTER TABLE trades ADD CONSTRAINT "VERSION" CHECK (version >= 1) NOT ENFORCED')
 
-        with pytest.raises(Misconfigured, match="does not check VERSION"):
-            require_checks(connection)
+        with pytest.raises(ConfigurationError, match="does not check VERSION"):
+            check_constraints(connection)
 
 
 def test_an_empty_database_is_behind(database):
     with (
-        engine(database, application_name="test").connect() as connection,
-        pytest.raises(DatabaseBehind),
+        create_engine_for(database, application_name="test").connect() as connection,
+        pytest.raises(DatabaseOutdated),
     ):
-        require_checks(connection)
+        check_constraints(connection)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.postgres import batches
 from tests.postgres.batches import connected, counts, execute, log, refused, trade, trades
-from tradepipe.contract.refusal import Code
+from tradepipe.trade.record import Code
 
 WITHOUT = trade()
 WITH = trade(notional=Decimal("1000000.0000"), currency="EUR")

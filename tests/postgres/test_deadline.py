@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.engine import engine
+from tradepipe.postgres.session import Deadline, create_engine_for
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_what_is_done_in_time_is_left_alone(connection):
 
 def test_another_thread_may_cut_before_the_time_is_over(connection):
     deadline = Deadline(connection, 30)
-    threading.Timer(0.2, deadline.cut).start()
+    threading.Timer(0.2, deadline.abort).start()
 
     with pytest.raises(DBAPIError), deadline:
         sleep(connection, 30)
@@ -70,9 +69,9 @@ def test_behind_the_block_nothing_is_cut(migrated, connection):
     with Deadline(connection, 30) as deadline:
         descriptor = connection.connection.dbapi_connection.fileno()
     connection.close()
-    with engine(migrated, application_name="test").connect() as other:
+    with create_engine_for(migrated, application_name="test").connect() as other:
         assert descriptor == other.connection.dbapi_connection.fileno()
 
-        deadline.cut()
+        deadline.abort()
 
         sleep(other, 0)

@@ -3,19 +3,19 @@
 import pytest
 from sqlalchemy import NullPool, text
 
-from tradepipe.errors import Misconfigured
-from tradepipe.postgres.engine import engine
+from tradepipe.errors import ConfigurationError
+from tradepipe.postgres.session import create_engine_for
 
 
 def session(database: str, statement: str) -> object:
     """What a new session answers."""
-    with engine(database, application_name="tradepipe-test").connect() as connection:
+    with create_engine_for(database, application_name="tradepipe-test").connect() as connection:
         return connection.scalar(text(statement))
 
 
 def parameters(database: str, **knobs: float) -> dict[str, str]:
     """What libpq connected with."""
-    with engine(database, application_name="tradepipe-test", **knobs).connect() as connection:
+    with create_engine_for(database, application_name="tradepipe-test", **knobs).connect() as connection:
         return connection.connection.dbapi_connection.info.dsn_parameters
 
 
@@ -79,7 +79,7 @@ def test_a_fraction_of_a_second_is_rounded_up(database):
 
 
 def test_no_connection_is_kept_between_uses():
-    assert isinstance(engine("postgresql://localhost", application_name="tradepipe-test").pool, NullPool)
+    assert isinstance(create_engine_for("postgresql://localhost", application_name="tradepipe-test").pool, NullPool)
 
 
 def test_several_hosts_are_tried_in_turn(database):
@@ -107,8 +107,8 @@ def test_several_hosts_are_tried_in_turn(database):
     ],
 )
 def test_a_wrong_url_is_told_without_its_password(url, told):
-    with pytest.raises(Misconfigured) as raised:
-        engine(url, application_name="tradepipe-test")
+    with pytest.raises(ConfigurationError) as raised:
+        create_engine_for(url, application_name="tradepipe-test")
 
     assert told in str(raised.value)
     assert "s3cret" not in str(raised.value)
@@ -116,6 +116,6 @@ def test_a_wrong_url_is_told_without_its_password(url, told):
 
 @pytest.mark.parametrize("url", ["postgresql://u:s3cret@h/db", "postgresql://u@h/db?password=s3cret"])
 def test_no_repr_shows_the_password(url):
-    made = engine(url, application_name="tradepipe-test")
+    made = create_engine_for(url, application_name="tradepipe-test")
 
     assert "s3cret" not in f"{made!r} {made.url!r} {made.url.render_as_string(hide_password=False)}"

@@ -7,11 +7,11 @@ import psycopg2.errorcodes
 import pytest
 from sqlalchemy import Connection, text
 
-from tradepipe.errors import DatabaseAway, Misconfigured
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.failures import CLASS_OF_SQLSTATE, FailureClass, classify, failure, translated
+from tradepipe.errors import ConfigurationError, DatabaseUnavailable
+from tradepipe.postgres.failures import CLASS_OF_SQLSTATE, FailureClass, classify, translate, translate_errors
+from tradepipe.postgres.session import create_engine_for
 
-AWAY, CONTENTION, TIMEOUT = FailureClass.AWAY, FailureClass.CONTENTION, FailureClass.TIMEOUT
+AWAY, CONTENTION, TIMEOUT = FailureClass.UNAVAILABLE, FailureClass.CONTENTION, FailureClass.TIMEOUT
 DATA, CONFIGURATION, BUG = FailureClass.DATA, FailureClass.CONFIGURATION, FailureClass.BUG
 
 SQLSTATES = sorted(
@@ -27,7 +27,7 @@ def error_of(action, *arguments) -> Exception:
 
 
 def connect(database: str) -> Connection:
-    return engine(database, application_name="test").connect()
+    return create_engine_for(database, application_name="test").connect()
 
 
 def run(database: str, *statements: str) -> None:
@@ -270,9 +270,9 @@ def test_a_first_connection_refused_for_now_is_away(message):
 def test_a_message_says_what_to_do(migrated, statement, advice):
     role = "DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
 
-    told = failure(error_of(run, migrated, role, statement), connected_before=True)
+    told = translate(error_of(run, migrated, role, statement), connected_before=True)
 
-    assert type(told) is Misconfigured
+    assert type(told) is ConfigurationError
     assert advice in str(told)
 
 
@@ -287,11 +287,11 @@ def test_a_message_says_what_to_do(migrated, statement, advice):
     ],
 )
 def test_a_refused_connection_says_what_to_do(message, advice):
-    assert advice in str(failure(refused(message), connected_before=False))
+    assert advice in str(translate(refused(message), connected_before=False))
 
 
 def test_an_outage_is_translated_so_that_it_may_be_retried():
-    with pytest.raises(DatabaseAway, match="Connection refused") as raised, translated():
+    with pytest.raises(DatabaseUnavailable, match="Connection refused") as raised, translate_errors():
         connect("postgresql://u@127.0.0.1:1/db")
 
     assert raised.value.retriable
@@ -301,14 +301,14 @@ def test_an_outage_is_translated_so_that_it_may_be_retried():
 def test_a_bug_is_seen_as_it_is(database):
     statement = "DO $$ BEGIN RAISE SQLSTATE '21000'; END $$"
 
-    with pytest.raises(Exception, match="21000") as raised, translated():
+    with pytest.raises(Exception, match="21000") as raised, translate_errors():
         run(database, statement)
 
-    assert not isinstance(raised.value, (DatabaseAway, Misconfigured))
+    assert not isinstance(raised.value, (DatabaseUnavailable, ConfigurationError))
 
 
 def test_no_message_holds_the_values_of_a_row(migrated):
     """PostgreSQL quotes them in DETAIL, SQLAlchemy in its own message."""
     statement = "DO $$ BEGIN RAISE SQLSTATE '42501' USING MESSAGE = 'denied', DETAIL = 'row (T-CANARY)'; END $$"
 
-    assert "CANARY" not in str(failure(error_of(run, migrated, statement), connected_before=True))
+    assert "CANARY" not in str(translate(error_of(run, migrated, statement), connected_before=True))

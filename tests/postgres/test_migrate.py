@@ -20,11 +20,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event, inspect, text
 
-from tradepipe.errors import DatabaseAway, Misconfigured
+from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import migrate
-from tradepipe.postgres.engine import engine
 from tradepipe.postgres.migrate import Migration
-from tradepipe.postgres.revision import head, require_revision, revisions
+from tradepipe.postgres.revision import check_revision, required_revision, revisions
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import METADATA
 
 OURS = {"trades", "trade_refusals", "sink_offsets", "tradepipe_revision"}
@@ -51,7 +51,7 @@ DEFINITIONS = text(
 
 
 def connect(database: str) -> Connection:
-    return engine(database, application_name="test").connect()
+    return create_engine_for(database, application_name="test").connect()
 
 
 def run(database: str, *statements: str) -> None:
@@ -110,7 +110,7 @@ def later(tmp_path, migrated):
     """A connection to a database that a later build took further, past a removal."""
     folder = tmp_path / "migrations"
     shutil.copytree(str(resources.files("tradepipe.migrations")), folder)
-    previous = head()
+    previous = required_revision()
     for revision in ("9001_pre_add_venue", "9002_post_drop_book", "9003_pre_add_trader"):
         (folder / "versions" / f"{revision}.py").write_text(
             f'"""A revision."""\nrevision = "{revision}"\ndown_revision = "{previous}"\n'
@@ -137,14 +137,14 @@ def test_alembic_sees_nothing_left_to_do(migrated):
 
 
 def test_an_empty_database_is_brought_to_the_head(database):
-    assert Migration(None, head()) == migrate.upgrade(database)
-    assert head() == migrate.current(database)
+    assert Migration(None, required_revision()) == migrate.upgrade(database)
+    assert required_revision() == migrate.current(database)
 
 
 def test_a_second_upgrade_does_nothing(migrated):
     before = definitions(migrated)
 
-    assert Migration(head(), head()) == migrate.upgrade(migrated)
+    assert Migration(required_revision(), required_revision()) == migrate.upgrade(migrated)
     assert before == definitions(migrated)
 
 
@@ -152,9 +152,9 @@ def test_down_and_up_again_leaves_the_same(migrated):
     """And down to the base leaves nothing but the version table."""
     before = definitions(migrated)
 
-    assert Migration(head(), None) == migrate.downgrade(migrated, "base")
+    assert Migration(required_revision(), None) == migrate.downgrade(migrated, "base")
     assert {"tradepipe_revision"} == tables(migrated)
-    assert Migration(None, head()) == migrate.upgrade(migrated)
+    assert Migration(None, required_revision()) == migrate.upgrade(migrated)
     assert before == definitions(migrated)
 
 
@@ -240,7 +240,9 @@ def test_two_that_upgrade_at_once_do_not_race(database):
     for thread in threads:
         thread.join()
 
-    assert [Migration(None, head()), *[Migration(head(), head())] * 3] == sorted(done, key=lambda it: it.before or "")
+    assert [Migration(None, required_revision()), *[Migration(required_revision(), required_revision())] * 3] == sorted(
+        done, key=lambda it: it.before or ""
+    )
 
 
 def test_what_the_host_keeps_in_its_database_is_left_alone(database):
@@ -281,21 +283,21 @@ def test_the_tables_live_where_the_url_says(database):
 def test_a_table_of_our_name_is_not_overwritten(database):
     run(database, "CREATE TABLE trades (theirs int)")
 
-    with pytest.raises(Misconfigured, match="database schema of their own"):
+    with pytest.raises(ConfigurationError, match="database schema of their own"):
         migrate.upgrade(database)
 
     assert {"trades"} == tables(database)
 
 
 def test_a_target_that_does_not_exist_is_told(migrated):
-    with pytest.raises(Misconfigured, match="cannot downgrade to 'nowhere'"):
+    with pytest.raises(ConfigurationError, match="cannot downgrade to 'nowhere'"):
         migrate.downgrade(migrated, "nowhere")
 
-    assert head() == migrate.current(migrated)
+    assert required_revision() == migrate.current(migrated)
 
 
 def test_a_database_that_is_away_is_told():
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseUnavailable):
         migrate.upgrade("postgresql://u@127.0.0.1:1/db")
 
 
@@ -307,7 +309,7 @@ def test_the_migrations_are_found_in_a_folder_with_a_percent_sign(database, tmp_
         resources, "files", {"tradepipe.migrations": folder, "tradepipe.migrations.versions": folder / "versions"}.get
     )
 
-    assert Migration(None, head()) == migrate.upgrade(database)
+    assert Migration(None, required_revision()) == migrate.upgrade(database)
 
 
 def test_alembics_own_command_works_in_the_repository(database):
@@ -315,8 +317,8 @@ def test_alembics_own_command_works_in_the_repository(database):
 
     assert (0, "") == (upgraded.returncode, upgraded.stderr)
     assert upgraded.stdout.splitlines()[0].startswith("the database goes from revision none to 0001")
-    assert upgraded.stdout.splitlines()[-1].endswith(f" to {head()}")
-    assert head() == migrate.current(database)
+    assert upgraded.stdout.splitlines()[-1].endswith(f" to {required_revision()}")
+    assert required_revision() == migrate.current(database)
 
 
 def test_alembics_own_command_prints_sql_without_a_database(database):
@@ -325,7 +327,7 @@ def test_alembics_own_command_prints_sql_without_a_database(database):
         connection.exec_driver_sql(re.sub(r"^(BEGIN|COMMIT);$", "", printed.stdout, flags=re.M))
         connection.commit()
 
-    assert head() == migrate.current(database)
+    assert required_revision() == migrate.current(database)
 
 
 @pytest.mark.parametrize(
@@ -349,8 +351,8 @@ def test_a_removal_is_remembered_when_later_revisions_follow(later):
     """The version table alone would not tell an older build of it."""
     connection, _ = later
 
-    with pytest.raises(Misconfigured, match=r"at revision 9003_pre_add_trader, past 9002_post_drop_book"):
-        require_revision(connection)
+    with pytest.raises(ConfigurationError, match=r"at revision 9003_pre_add_trader, past 9002_post_drop_book"):
+        check_revision(connection)
 
 
 def test_a_removal_that_was_taken_back_is_forgotten(later):
@@ -358,7 +360,7 @@ def test_a_removal_that_was_taken_back_is_forgotten(later):
 
     command.downgrade(config, "9001_pre_add_venue")
 
-    require_revision(connection)
+    check_revision(connection)
 
 
 def test_an_older_build_leaves_a_database_that_is_ahead_as_it_is(later, migrated):
@@ -374,7 +376,7 @@ def test_an_older_build_does_not_call_a_database_past_a_removal_up_to_date(later
     connection, _ = later
     connection.close()
 
-    with pytest.raises(Misconfigured, match=r"past 9002_post_drop_book.*upgrade this build"):
+    with pytest.raises(ConfigurationError, match=r"past 9002_post_drop_book.*upgrade this build"):
         migrate.upgrade(migrated)
 
 
@@ -385,8 +387,8 @@ def test_a_build_that_knows_a_removal_works_with_the_database_behind_it(later, m
     (versions / "9003_pre_add_trader.py").unlink()
     monkeypatch.setattr(resources, "files", {"tradepipe.migrations.versions": versions}.get)
 
-    assert "9002_post_drop_book" == head()
-    require_revision(connection)
+    assert "9002_post_drop_book" == required_revision()
+    check_revision(connection)
 
 
 def test_every_revision_is_named_after_its_file():

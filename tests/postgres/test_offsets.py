@@ -11,7 +11,7 @@ from tests.postgres.batches import GROUP, TOPIC, batch, claim, connected, log, n
 from tradepipe.errors import TopicUnusable
 from tradepipe.postgres import offsets
 from tradepipe.postgres.batch import store
-from tradepipe.postgres.offsets import Fenced, Ownership, Settlement, Span
+from tradepipe.postgres.offsets import CommitOutcome, Fenced, OffsetRange, Ownership
 from tradepipe.postgres.tables import SINK_OFFSETS
 
 
@@ -39,7 +39,7 @@ def advance(connection, *spans, group=GROUP):
 
 def settle(connection, *spans):
     with connection.begin():
-        return offsets.settle(connection, GROUP, spans)
+        return offsets.resolve_unknown_commit(connection, GROUP, spans)
 
 
 def test_the_first_claim_begins_at_the_start(connection):
@@ -48,7 +48,7 @@ def test_the_first_claim_begins_at_the_start(connection):
 
 def test_every_claim_is_a_new_epoch_and_goes_on_where_the_group_is(connection):
     first = claimed(connection, start=40)
-    advance(connection, Span(first.ownership, 40, 50))
+    advance(connection, OffsetRange(first.ownership, 40, 50))
 
     assert (Ownership(TOPIC, 0, 2), 50) == claimed(connection, start=99)
 
@@ -81,7 +81,7 @@ def test_a_second_claim_fences_the_first(connection):
     claimed(connection)
 
     with pytest.raises(Fenced, match=r"trades\[0\] is no longer ours: epoch 1 has ended") as raised:
-        advance(connection, Span(*first, 5))
+        advance(connection, OffsetRange(*first, 5))
 
     assert (first.ownership, 0) == (raised.value.ownership, next_offset(connection))
 
@@ -89,10 +89,10 @@ def test_a_second_claim_fences_the_first(connection):
 @pytest.mark.parametrize("before", [0, 9, 11], ids=["the start", "one less", "one more"])
 def test_an_offset_moves_from_exactly_where_it_is(connection, before):
     owner = claimed(connection).ownership
-    advance(connection, Span(owner, 0, 10))
+    advance(connection, OffsetRange(owner, 0, 10))
 
     with pytest.raises(Fenced):
-        advance(connection, Span(owner, before, 20))
+        advance(connection, OffsetRange(owner, before, 20))
 
     assert 10 == next_offset(connection)
 
@@ -102,7 +102,7 @@ def test_the_partitions_of_a_batch_move_together_or_not_at_all(connection):
     claimed(connection, 1)
 
     with pytest.raises(Fenced) as raised:
-        advance(connection, Span(*first, 5), Span(*second, 5))
+        advance(connection, OffsetRange(*first, 5), OffsetRange(*second, 5))
 
     assert second.ownership == raised.value.ownership
     assert [0, 0] == [next_offset(connection, partition) for partition in (0, 1)]
@@ -112,12 +112,12 @@ def test_an_offset_of_another_group_does_not_move(connection):
     owner = claimed(connection).ownership
 
     with pytest.raises(Fenced):
-        advance(connection, Span(owner, 0, 10), group="other")
+        advance(connection, OffsetRange(owner, 0, 10), group="other")
 
 
 def test_what_nobody_claimed_cannot_be_moved(connection):
     with pytest.raises(Fenced):
-        advance(connection, Span(Ownership(TOPIC, 0, 1), 0, 10))
+        advance(connection, OffsetRange(Ownership(TOPIC, 0, 1), 0, 10))
 
 
 def test_a_topic_that_was_created_anew_is_not_claimed(connection):
@@ -149,7 +149,7 @@ def test_a_topic_id_that_was_unknown_is_adopted(connection):
 def test_a_topic_id_that_was_learned_behind_the_claim_is_stored_with_the_next_batch(connection):
     claims = [claimed(connection, part, topic_id=id) for part, id in enumerate([None, None, "other"])]
     with connection.begin():
-        offsets.advance(connection, GROUP, [Span(*each, 0) for each in claims[1:]], topic_id="an id")
+        offsets.advance(connection, GROUP, [OffsetRange(*each, 0) for each in claims[1:]], topic_id="an id")
 
     columns = SINK_OFFSETS.columns
     stored = connection.execute(select(columns.topic_id).order_by(columns.partition))
@@ -170,24 +170,24 @@ def test_what_a_group_has_stored_is_told_by_partition(connection):
     claimed(connection, 1, group="other")
     claimed(connection, 3, topic="others", topic_id=None)
 
-    assert {0: 4, 2: 6} == offsets.stored(connection, GROUP, TOPIC)
+    assert {0: 4, 2: 6} == offsets.stored_offsets(connection, GROUP, TOPIC)
 
 
-A, B = (Span(Ownership(TOPIC, partition, 1), 0, 10) for partition in (0, 1))
+A, B = (OffsetRange(Ownership(TOPIC, partition, 1), 0, 10) for partition in (0, 1))
 """What a batch covers whose COMMIT was never answered."""
 
 SETTLEMENTS = {
-    "committed": ({0: (1, 10)}, [A], Settlement(True, ())),
-    "not committed": ({0: (1, 0)}, [A], Settlement(False, ())),
-    "claimed by another": ({0: (2, 0)}, [A], Settlement(False, (A.ownership,))),
-    "claimed by another, who went on": ({0: (2, 30)}, [A], Settlement(False, (A.ownership,))),
-    "moved by hand": ({0: (1, 5)}, [A], Settlement(False, (A.ownership,))),
-    "gone": ({}, [A], Settlement(False, (A.ownership,))),
-    "both committed": ({0: (1, 10), 1: (1, 10)}, [A, B], Settlement(True, ())),
-    "neither committed": ({0: (1, 0), 1: (1, 0)}, [A, B], Settlement(False, ())),
-    "committed, then one claimed": ({0: (1, 10), 1: (2, 10)}, [A, B], Settlement(True, (B.ownership,))),
-    "not committed, then one claimed": ({0: (2, 0), 1: (1, 0)}, [A, B], Settlement(False, (A.ownership,))),
-    "both claimed": ({0: (2, 0), 1: (3, 0)}, [A, B], Settlement(False, (A.ownership, B.ownership))),
+    "committed": ({0: (1, 10)}, [A], CommitOutcome(True, ())),
+    "not committed": ({0: (1, 0)}, [A], CommitOutcome(False, ())),
+    "claimed by another": ({0: (2, 0)}, [A], CommitOutcome(False, (A.ownership,))),
+    "claimed by another, who went on": ({0: (2, 30)}, [A], CommitOutcome(False, (A.ownership,))),
+    "moved by hand": ({0: (1, 5)}, [A], CommitOutcome(False, (A.ownership,))),
+    "gone": ({}, [A], CommitOutcome(False, (A.ownership,))),
+    "both committed": ({0: (1, 10), 1: (1, 10)}, [A, B], CommitOutcome(True, ())),
+    "neither committed": ({0: (1, 0), 1: (1, 0)}, [A, B], CommitOutcome(False, ())),
+    "committed, then one claimed": ({0: (1, 10), 1: (2, 10)}, [A, B], CommitOutcome(True, (B.ownership,))),
+    "not committed, then one claimed": ({0: (2, 0), 1: (1, 0)}, [A, B], CommitOutcome(False, (A.ownership,))),
+    "both claimed": ({0: (2, 0), 1: (3, 0)}, [A, B], CommitOutcome(False, (A.ownership, B.ownership))),
 }
 
 
@@ -209,7 +209,7 @@ def test_a_partition_that_was_not_to_move_proves_no_commit(connection):
     """As one whose topic id alone was to be stored: it looks the same before and behind the COMMIT."""
     still, moving = claimed(connection, 0, start=7), claimed(connection, 1)
 
-    assert Settlement(False, ()) == settle(connection, Span(*still, 7), Span(*moving, 10))
+    assert CommitOutcome(False, ()) == settle(connection, OffsetRange(*still, 7), OffsetRange(*moving, 10))
 
 
 class Racer(threading.Thread):
@@ -277,10 +277,10 @@ def test_settling_waits_for_a_commit_that_is_still_under_way(connections):
     first = claimed(owner)
     with owner.begin():
         store(owner, batch(first, entries=log(trade())))
-        racer = Racer(lambda: settle(again, Span(*first, 1)))
+        racer = Racer(lambda: settle(again, OffsetRange(*first, 1)))
         wait_for_a_lock(watcher)
 
-    assert Settlement(True, ()) == racer.finished()
+    assert CommitOutcome(True, ()) == racer.finished()
 
 
 def test_two_who_claim_at_once_get_two_epochs(connections):

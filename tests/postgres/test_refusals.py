@@ -6,24 +6,23 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, count, refusal
-from tradepipe.contract.kept import Selection
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Violation
-from tradepipe.errors import DatabaseBehind
+from tradepipe.errors import DatabaseOutdated
 from tradepipe.postgres import refusals
-from tradepipe.postgres.engine import engine
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
+from tradepipe.trade.dead_letter import DeadLetterFilter
+from tradepipe.trade.record import Record, Violation
 
 
 def record(connection, *given, group=GROUP, topic_id=TOPIC_ID):
     with connection.begin():
-        refusals.record(connection, given, group=group, topic_id=topic_id)
+        refusals.store(connection, given, group=group, topic_id=topic_id)
 
 
 def between(connection, first, end, **given):
     given = {"topic": TOPIC, "topic_id": TOPIC_ID, "partition": 0, **given}
     with connection.begin():
-        return refusals.between(connection, first, end, **given)
+        return refusals.offsets_between(connection, first, end, **given)
 
 
 def test_nothing_to_keep_is_kept_without_a_word_to_the_database(connection):
@@ -113,98 +112,98 @@ def some(connection):
 @pytest.mark.parametrize(
     "selection",
     [
-        Selection(),
-        Selection(replayed=True),
-        Selection(codes=("BOOK_ID",), replayed=True),
-        Selection(codes=("VERSION", "BAD")),
-        Selection(since=AT + timedelta(hours=3)),
-        Selection(until=AT + timedelta(hours=3)),
-        Selection(topics=("others", "more")),
-        Selection(partitions=(1,)),
-        Selection(first=2, last=4),
-        Selection(place=(TOPIC, 1, 3)),
-        Selection(place=(TOPIC, 0, 1), replayed=True),
-        Selection(trade_id="T1"),
-        Selection(trade_id="T1", partitions=(0,)),
-        Selection(codes=("NONE",)),
+        DeadLetterFilter(),
+        DeadLetterFilter(replayed=True),
+        DeadLetterFilter(codes=("BOOK_ID",), replayed=True),
+        DeadLetterFilter(codes=("VERSION", "BAD")),
+        DeadLetterFilter(since=AT + timedelta(hours=3)),
+        DeadLetterFilter(until=AT + timedelta(hours=3)),
+        DeadLetterFilter(topics=("others", "more")),
+        DeadLetterFilter(partitions=(1,)),
+        DeadLetterFilter(first=2, last=4),
+        DeadLetterFilter(coordinates=(TOPIC, 1, 3)),
+        DeadLetterFilter(coordinates=(TOPIC, 0, 1), replayed=True),
+        DeadLetterFilter(trade_id="T1"),
+        DeadLetterFilter(trade_id="T1", partitions=(0,)),
+        DeadLetterFilter(codes=("NONE",)),
     ],
     ids=str,
 )
 def test_the_table_finds_what_a_selection_takes(connection, some, selection):
-    everything = refusals.newest(connection, Selection(replayed=True), None)
+    everything = refusals.list_newest(connection, DeadLetterFilter(replayed=True), None)
 
-    found = refusals.newest(connection, selection, None)
+    found = refusals.list_newest(connection, selection, None)
 
     assert 6 == len(everything)
-    assert [kept for kept in everything if selection.takes(kept)] == found
+    assert [kept for kept in everything if selection.matches(kept)] == found
     assert len(found) == refusals.count(connection, selection)
 
 
 def test_the_newest_are_told_with_the_newest_last(connection, some):
-    assert [4, 5] == [kept.record.offset for kept in refusals.newest(connection, Selection(), 2)]
+    assert [4, 5] == [kept.record.offset for kept in refusals.list_newest(connection, DeadLetterFilter(), 2)]
 
 
 def test_pages_come_one_behind_the_other(connection, some):
-    first = refusals.page(connection, Selection(), None, 3)
-    second = refusals.page(connection, Selection(), first[-1].identity, 3)
+    first = refusals.list_page(connection, DeadLetterFilter(), None, 3)
+    second = refusals.list_page(connection, DeadLetterFilter(), first[-1].identity, 3)
 
     assert [("others", 4), (TOPIC, 0), (TOPIC, 2)] == [(kept.record.topic, kept.record.offset) for kept in first]
     assert [5, 3] == [kept.record.offset for kept in second]
-    assert [] == refusals.page(connection, Selection(), second[-1].identity, 3)
+    assert [] == refusals.list_page(connection, DeadLetterFilter(), second[-1].identity, 3)
 
 
 def test_what_was_kept_is_read_as_it_was(connection):
     record(connection, refusal(3))
 
-    (kept,) = refusals.newest(connection, Selection(), None)
+    (kept,) = refusals.list_newest(connection, DeadLetterFilter(), None)
 
     assert (refusal(3), TOPIC_ID, GROUP, 0, None) == (
         kept.refusal,
         kept.topic_id,
         kept.group,
-        kept.replays,
+        kept.replay_count,
         kept.replayed_at,
     )
 
 
 def test_what_is_refused_again_has_one_more_attempt_and_its_new_reasons(connection):
     record(connection, refusal(3), refusal(4))
-    kept = refusals.newest(connection, Selection(), None)
+    kept = refusals.list_newest(connection, DeadLetterFilter(), None)
     connection.rollback()
 
     with connection.begin():
-        refusals.refused_again(connection, [(kept[0], refusal(3, code="NEW", detail="nul \0 in it"))])
+        refusals.mark_refused_again(connection, [(kept[0], refusal(3, code="NEW", detail="nul \0 in it"))])
 
-    again = refusals.newest(connection, Selection(), None)
-    assert [1, 0] == [each.replays for each in again]
+    again = refusals.list_newest(connection, DeadLetterFilter(), None)
+    assert [1, 0] == [each.replay_count for each in again]
     assert (("NEW",), ("nul \\x00 in it",)) == (again[0].refusal.codes, again[0].refusal.details)
     assert (kept[0].refused_at, kept[1]) == (again[0].refused_at, again[1])
 
 
 def test_only_what_is_still_as_it_was_read_is_locked(connection):
     record(connection, refusal(3), refusal(4), refusal(5))
-    kept = refusals.newest(connection, Selection(), None)
+    kept = refusals.list_newest(connection, DeadLetterFilter(), None)
     connection.rollback()
     with connection.begin():
-        refusals.replayed(connection, [kept[0].identity])
-        refusals.refused_again(connection, [(kept[1], refusal(4))])
+        refusals.mark_replayed(connection, [kept[0].identity])
+        refusals.mark_refused_again(connection, [(kept[1], refusal(4))])
 
-    assert {kept[2].identity} == refusals.lock(connection, kept)
+    assert {kept[2].identity} == refusals.lock_unchanged(connection, kept)
 
 
 def test_what_another_transaction_has_locked_is_left_to_it(connection, migrated):
     record(connection, refusal(3), refusal(4))
-    kept = refusals.newest(connection, Selection(), None)
+    kept = refusals.list_newest(connection, DeadLetterFilter(), None)
     connection.rollback()
-    with engine(migrated, application_name="other").connect() as other, other.begin():
-        refusals.lock(other, kept[:1])
+    with create_engine_for(migrated, application_name="other").connect() as other, other.begin():
+        refusals.lock_unchanged(other, kept[:1])
 
-        assert {kept[1].identity} == refusals.lock(connection, kept)
+        assert {kept[1].identity} == refusals.lock_unchanged(connection, kept)
 
 
 def test_a_database_without_tables_says_how_to_make_them(database):
     with (
-        pytest.raises(DatabaseBehind, match="python -m tradepipe.migrate upgrade"),
-        refusals.shelf(database, seconds=5),
+        pytest.raises(DatabaseOutdated, match="python -m tradepipe.migrate upgrade"),
+        refusals.refusals_connection(database, seconds=5),
     ):
         pass

@@ -22,11 +22,12 @@ from tests.postgres.batches import (
     trades,
 )
 from tests.proxy import Proxy, port_of
-from tradepipe.contract.kept import Selection
-from tradepipe.contract.refusal import Code
-from tradepipe.errors import DatabaseAway, DatabaseBehind
-from tradepipe.postgres import refusals, session
-from tradepipe.postgres.replay import Replayed, Shelf
+from tradepipe.errors import DatabaseOutdated, DatabaseUnavailable
+from tradepipe.postgres import session
+from tradepipe.postgres import refusals
+from tradepipe.postgres.replay import RefusalReplayer, ReplayResult
+from tradepipe.trade.dead_letter import DeadLetterFilter
+from tradepipe.trade.record import Code
 
 DEFERRED = """
     CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -45,7 +46,7 @@ HELD_UP = """
 
 @pytest.fixture
 def shelf(migrated):
-    with Shelf(migrated) as shelf:
+    with RefusalReplayer(migrated) as shelf:
         yield shelf
 
 
@@ -55,8 +56,8 @@ def keep(connection):
 
     def keep(*offsets):
         with connection.begin():
-            refusals.record(connection, [refusal(offset) for offset in offsets], group=GROUP, topic_id=TOPIC_ID)
-            return refusals.newest(connection, Selection(), None)
+            refusals.store(connection, [refusal(offset) for offset in offsets], group=GROUP, topic_id=TOPIC_ID)
+            return refusals.list_newest(connection, DeadLetterFilter(), None)
 
     return keep
 
@@ -70,16 +71,16 @@ def there(database, entry):
 def kept(connection):
     """Of each refusal: how often it was replayed without success, and whether it was with success."""
     with connection.begin():
-        found = refusals.newest(connection, Selection(replayed=True), None)
-    return {each.record.offset: (each.replays, each.replayed_at is not None) for each in found}
+        found = refusals.list_newest(connection, DeadLetterFilter(replayed=True), None)
+    return {each.record.offset: (each.replay_count, each.replayed_at is not None) for each in found}
 
 
 def test_a_trade_is_stored_from_where_it_lay_and_its_refusal_marked(shelf, keep, connection):
     (one,) = keep(7)
 
-    done = shelf.settle([(one, accepted(7, trade()))])
+    done = shelf.replay([(one, accepted(7, trade()))])
 
-    assert Replayed(stored=(one,)) == done
+    assert ReplayResult(stored=(one,)) == done
     assert {("T1", 1): 7} == places(connection)
     assert {7: (0, True)} == kept(connection)
 
@@ -87,9 +88,9 @@ def test_a_trade_is_stored_from_where_it_lay_and_its_refusal_marked(shelf, keep,
 def test_what_is_refused_again_stays_with_its_new_reason(shelf, keep, connection):
     (one,) = keep(7)
 
-    done = shelf.settle([(one, refusal(7, code="WORSE"))])
+    done = shelf.replay([(one, refusal(7, code="WORSE"))])
 
-    assert Replayed(refused=((one, refusal(7, code="WORSE")),)) == done
+    assert ReplayResult(refused=((one, refusal(7, code="WORSE")),)) == done
     assert {7: (1, False)} == kept(connection)
     assert {7: ["WORSE"]} == refused(connection)
 
@@ -98,9 +99,9 @@ def test_a_trade_that_is_there_already_counts_as_replayed(shelf, keep, connectio
     there(migrated, accepted(3, trade()))
     (one,) = keep(7)
 
-    done = shelf.settle([(one, accepted(7, trade()))])
+    done = shelf.replay([(one, accepted(7, trade()))])
 
-    assert Replayed(present=(one,)) == done
+    assert ReplayResult(already_stored=(one,)) == done
     assert ({("T1", 1): 3}, {7: (0, True)}) == (places(connection), kept(connection))
 
 
@@ -108,7 +109,7 @@ def test_a_collision_is_refused_again_with_what_differs(shelf, keep, connection,
     there(migrated, accepted(3, trade()))
     (one,) = keep(7)
 
-    done = shelf.settle([(one, accepted(7, trade(book_id="B2")))])
+    done = shelf.replay([(one, accepted(7, trade(book_id="B2")))])
 
     ((_, again),) = done.refused
     assert (Code.VERSION_COLLISION,) == again.codes
@@ -119,7 +120,7 @@ def test_a_collision_is_refused_again_with_what_differs(shelf, keep, connection,
 def test_of_two_with_one_key_the_first_is_stored(shelf, keep, connection):
     one, two = keep(7, 8)
 
-    done = shelf.settle([(one, accepted(7, trade())), (two, accepted(8, trade(book_id="B2")))])
+    done = shelf.replay([(one, accepted(7, trade())), (two, accepted(8, trade(book_id="B2")))])
 
     assert ((one,), [two]) == (done.stored, [each for each, _ in done.refused])
 
@@ -127,28 +128,28 @@ def test_of_two_with_one_key_the_first_is_stored(shelf, keep, connection):
 def test_what_the_database_refuses_is_refused_again_and_the_rest_is_stored(shelf, keep, connection):
     one, two = keep(7, 8)
 
-    done = shelf.settle([(one, accepted(7, trade(maturity_date=date(1999, 1, 1)))), (two, accepted(8, trade("T2")))])
+    done = shelf.replay([(one, accepted(7, trade(maturity_date=date(1999, 1, 1)))), (two, accepted(8, trade("T2")))])
 
     assert ((two,), [Code.MATURITY_DATE]) == (done.stored, [code for _, each in done.refused for code in each.codes])
 
 
 def test_what_another_replay_was_first_to_is_left_to_it(shelf, keep, connection):
     one, two = keep(7, 8)
-    shelf.settle([(one, accepted(7, trade()))])
+    shelf.replay([(one, accepted(7, trade()))])
 
-    done = shelf.settle([(one, accepted(7, trade())), (two, accepted(8, trade("T2")))])
+    done = shelf.replay([(one, accepted(7, trade())), (two, accepted(8, trade("T2")))])
 
-    assert ((two,), (one,)) == (done.stored, done.elsewhere)
+    assert ((two,), (one,)) == (done.stored, done.taken_by_other)
 
 
 def test_without_keep_everything_is_told_and_nothing_done(shelf, keep, connection):
     one, two = keep(7, 8)
 
-    done = shelf.settle([(one, accepted(7, trade())), (two, refusal(8, code="WORSE"))], keep=False)
+    done = shelf.replay([(one, accepted(7, trade())), (two, refusal(8, code="WORSE"))], keep=False)
 
     assert ((one,), 1) == (done.stored, len(done.refused))
     assert ([], {7: (0, False), 8: (0, False)}) == (trades(connection), kept(connection))
-    assert (one,) == shelf.settle([(one, accepted(7, trade()))]).stored
+    assert (one,) == shelf.replay([(one, accepted(7, trade()))]).stored
 
 
 def test_a_commit_whose_answer_was_lost_counts_once(migrated, keep, connection):
@@ -157,29 +158,29 @@ def test_a_commit_whose_answer_was_lost_counts_once(migrated, keep, connection):
     server, _, name = migrated.rpartition("/")
     with (
         Proxy(int(server.rpartition(":")[2])) as proxy,
-        Shelf(f"{server.rpartition(':')[0]}:{proxy.port}/{name}") as shelf,
+        RefusalReplayer(f"{server.rpartition(':')[0]}:{proxy.port}/{name}") as shelf,
     ):
-        shelf.page(Selection(), None, 10)
+        shelf.next_page(DeadLetterFilter(), None, 10)
         proxy.swallow_reply_after(b"COMMIT\0")
-        with pytest.raises(DatabaseAway):
-            shelf.settle([(one, refusal(7))])
+        with pytest.raises(DatabaseUnavailable):
+            shelf.replay([(one, refusal(7))])
 
-        assert Replayed(refused=((one, refusal(7)),)) == shelf.settle([(one, refusal(7))])
+        assert ReplayResult(refused=((one, refusal(7)),)) == shelf.replay([(one, refusal(7))])
     assert {7: (1, False)} == kept(connection)
 
 
 def test_a_transaction_that_was_lost_before_its_commit_is_done_again(shelf, keep, connection):
     (one,) = keep(7)
-    shelf.page(Selection(), None, 10)
+    shelf.page(DeadLetterFilter(), None, 10)
     with connection.begin():
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE application_name = 'tradepipe-dlq' AND datname = current_database()"
         )
-    with pytest.raises(DatabaseAway):
-        shelf.settle([(one, accepted(7, trade()))])
+    with pytest.raises(DatabaseUnavailable):
+        shelf.replay([(one, accepted(7, trade()))])
 
-    assert (one,) == shelf.settle([(one, accepted(7, trade()))]).stored
+    assert (one,) == shelf.replay([(one, accepted(7, trade()))]).stored
 
 
 def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, keep, connection, monkeypatch):
@@ -188,19 +189,25 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
     execute(connection, HELD_UP)
     (one,) = keep(7)
     judged = [(one, refusal(7, code="WORSE"))]
-    with Proxy(port_of(migrated)) as proxy, Shelf(proxy.instead_of(migrated)) as shelf, connected(migrated) as holder:
+    with (
+        Proxy(port_of(migrated)) as proxy,
+        RefusalReplayer(proxy.instead_of(migrated)) as shelf,
+        connected(migrated) as holder,
+    ):
         execute(holder, "SELECT pg_advisory_lock(7)")
         with ThreadPoolExecutor() as threads:
-            first = threads.submit(shelf.settle, judged)
+            first = threads.submit(shelf.replay, judged)
             eventually(lambda: waits_for_the_holder(connection))
             proxy.reset()
-            with pytest.raises(DatabaseAway):
+            with pytest.raises(DatabaseUnavailable):
                 first.result()
-        with pytest.raises(DatabaseAway, match="PostgreSQL has not settled the transaction whose answer was lost"):
-            shelf.settle(judged)
+        with pytest.raises(
+            DatabaseUnavailable, match="PostgreSQL has not settled the transaction whose answer was lost"
+        ):
+            shelf.replay(judged)
         execute(holder, "SELECT pg_advisory_unlock(7)")
 
-        assert Replayed(refused=tuple(judged)) == eventually(lambda: settled(shelf, judged))
+        assert ReplayResult(refused=tuple(judged)) == eventually(lambda: settled(shelf, judged))
     assert {7: (1, False)} == kept(connection)
 
 
@@ -213,8 +220,8 @@ def waits_for_the_holder(connection):
 
 def settled(shelf, judged):
     """What became of refusals; None while it is not known."""
-    with suppress(DatabaseAway):
-        return shelf.settle(judged)
+    with suppress(DatabaseUnavailable):
+        return shelf.replay(judged)
 
 
 def test_what_a_deferred_constraint_refuses_is_refused_again_alone(shelf, keep, connection):
@@ -222,7 +229,7 @@ def test_what_a_deferred_constraint_refuses_is_refused_again_alone(shelf, keep, 
     execute(connection, DEFERRED)
     one, two = keep(7, 8)
 
-    done = shelf.settle([(one, accepted(7, trade(book_id="BAD"))), (two, accepted(8, trade("T2")))])
+    done = shelf.replay([(one, accepted(7, trade(book_id="BAD"))), (two, accepted(8, trade("T2")))])
 
     assert ((two,), [one]) == (done.stored, [each for each, _ in done.refused])
     assert {7: (1, False), 8: (0, True)} == kept(connection)
@@ -236,12 +243,12 @@ def test_a_trigger_that_discards_rows_is_no_success(shelf, keep, connection):
     )
     (one,) = keep(7)
 
-    with pytest.raises(DatabaseAway, match="does a trigger on the table discard rows"):
-        shelf.settle([(one, accepted(7, trade()))])
+    with pytest.raises(DatabaseUnavailable, match="does a trigger on the table discard rows"):
+        shelf.replay([(one, accepted(7, trade()))])
 
     assert {7: (0, False)} == kept(connection)
 
 
 def test_a_database_that_is_behind_says_so(database):
-    with Shelf(database) as shelf, pytest.raises(DatabaseBehind):
-        shelf.page(Selection(), None, 10)
+    with RefusalReplayer(database) as shelf, pytest.raises(DatabaseOutdated):
+        shelf.next_page(DeadLetterFilter(), None, 10)

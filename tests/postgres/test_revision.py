@@ -5,10 +5,10 @@ import logging
 import pytest
 from sqlalchemy import Connection, text
 
-from tradepipe.errors import DatabaseBehind, Misconfigured
+from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres import migrate
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.revision import current, head, is_post, require_revision, revisions
+from tradepipe.postgres.revision import check_revision, current, is_post, required_revision, revisions
+from tradepipe.postgres.session import create_engine_for
 
 
 def set_revision(connection: Connection, revision: str, last_post: str | None = None) -> None:
@@ -23,7 +23,7 @@ def test_revisions_are_numbered_without_a_gap():
 
 
 def test_the_head_is_the_last_revision():
-    assert revisions()[-1] == head()
+    assert revisions()[-1] == required_revision()
 
 
 def test_a_revision_fits_into_alembics_version_table():
@@ -39,9 +39,9 @@ def test_the_id_tells_whether_a_revision_removes_something(revision, expected):
 
 
 def test_a_database_at_the_head_is_fine(connection):
-    require_revision(connection)
+    check_revision(connection)
 
-    assert head() == current(connection)
+    assert required_revision() == current(connection)
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["without a version table", "with an empty one"])
@@ -49,11 +49,11 @@ def test_a_database_without_tables_is_behind(database, emptied):
     if emptied:
         migrate.upgrade(database)
         migrate.downgrade(database, "base")
-    with engine(database, application_name="test").connect() as connection:
+    with create_engine_for(database, application_name="test").connect() as connection:
         with pytest.raises(
-            DatabaseBehind, match=f"none, this build needs {head()}.*python -m tradepipe.migrate upgrade"
+            DatabaseOutdated, match=f"none, this build needs {required_revision()}.*python -m tradepipe.migrate upgrade"
         ):
-            require_revision(connection)
+            check_revision(connection)
 
         assert current(connection) is None
 
@@ -61,15 +61,15 @@ def test_a_database_without_tables_is_behind(database, emptied):
 def test_a_database_behind_names_both_revisions(connection):
     set_revision(connection, "0000_older")
 
-    with pytest.raises(DatabaseBehind, match=f"0000_older, this build needs {head()}"):
-        require_revision(connection)
+    with pytest.raises(DatabaseOutdated, match=f"0000_older, this build needs {required_revision()}"):
+        check_revision(connection)
 
 
 def test_a_database_ahead_is_allowed_and_logged(connection, caplog):
     set_revision(connection, "9001_pre_add_venue")
 
     with caplog.at_level(logging.INFO):
-        require_revision(connection)
+        check_revision(connection)
 
     assert "9001_pre_add_venue, ahead of" in caplog.text
 
@@ -82,26 +82,26 @@ def test_a_database_ahead_is_allowed_and_logged(connection, caplog):
 def test_a_database_past_a_removal_is_not_allowed(connection, revision, last_post):
     set_revision(connection, revision, last_post)
 
-    with pytest.raises(Misconfigured, match=r"past 9001_post_drop_book.*upgrade this build"):
-        require_revision(connection)
+    with pytest.raises(ConfigurationError, match=r"past 9001_post_drop_book.*upgrade this build"):
+        check_revision(connection)
 
 
 def test_a_removal_this_build_knows_does_no_harm(connection):
     set_revision(connection, "9002_pre_add_venue", "0000_post_drop_exchange")
 
-    require_revision(connection)
+    check_revision(connection)
 
 
-@pytest.mark.parametrize("revision", [f"{head()[:4]}_other", "a1b2c3", "9001"])
+@pytest.mark.parametrize("revision", [f"{required_revision()[:4]}_other", "a1b2c3", "9001"])
 def test_a_revision_that_is_none_of_ours_is_not_allowed(connection, revision):
     set_revision(connection, revision)
 
-    with pytest.raises(Misconfigured, match=revision):
-        require_revision(connection)
+    with pytest.raises(ConfigurationError, match=revision):
+        check_revision(connection)
 
 
 def test_a_version_table_with_two_revisions_is_not_allowed(connection):
     connection.execute(text("INSERT INTO tradepipe_revision VALUES ('0009_pre_more')"))
 
-    with pytest.raises(Misconfigured, match=f"several revisions, {head()}, 0009_pre_more"):
+    with pytest.raises(ConfigurationError, match=f"several revisions, {required_revision()}, 0009_pre_more"):
         current(connection)

@@ -12,13 +12,12 @@ from sqlalchemy import Connection, insert
 from sqlalchemy.exc import DataError, IntegrityError
 
 from tests.properties import examples
-from tradepipe.contract.amount import DIGITS, LIMIT, PLACES, scaled
-from tradepipe.contract.refusal import Code
-from tradepipe.contract.rules import MAX_VERSION, violations
-from tradepipe.contract.trade import Side, Trade
 from tradepipe.postgres import migrate
-from tradepipe.postgres.engine import engine
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADES, code_of_constraint
+from tradepipe.trade.model import DIGITS, LIMIT, SCALE, Side, Trade, from_unscaled
+from tradepipe.trade.record import Code
+from tradepipe.trade.rules import MAX_VERSION, violations
 
 SOURCE = {"source_topic": "trades", "source_partition": 0, "source_offset": 0, "schema_id": 1}
 VALID = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
@@ -43,9 +42,9 @@ instants = st.one_of(
 
 amounts = st.one_of(
     st.none(),
-    st.integers(-2, 2).map(scaled),
-    st.integers(10**DIGITS - 3, 10**DIGITS + 3).map(lambda number: Decimal(f"{number}E-{PLACES}")),
-    st.decimals(places=PLACES),
+    st.integers(-2, 2).map(from_unscaled),
+    st.integers(10**DIGITS - 3, 10**DIGITS + 3).map(lambda number: Decimal(f"{number}E-{SCALE}")),
+    st.decimals(places=SCALE),
     st.decimals(),
 )
 currencies = st.one_of(
@@ -86,7 +85,7 @@ def table(parts) -> Iterator[Connection]:
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
     migrate.upgrade(url)
-    with engine(url, application_name="test").connect() as connection:
+    with create_engine_for(url, application_name="test").connect() as connection:
         yield connection
     server.drop_database(name)
 
@@ -120,7 +119,7 @@ def agree(table: Connection, trade: Trade) -> None:
 
 def rounded(amount: Decimal | None) -> bool:
     """Whether a numeric(18,4) would hold another amount."""
-    return amount is not None and amount.is_finite() and amount != WIDE.quantize(amount, scaled(1))
+    return amount is not None and amount.is_finite() and amount != WIDE.quantize(amount, from_unscaled(1))
 
 
 @examples(500)

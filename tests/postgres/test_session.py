@@ -5,17 +5,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tests.postgres.batches import connected, count, execute
-from tradepipe.errors import DatabaseBehind
+from tradepipe.errors import DatabaseOutdated
 from tradepipe.postgres import session
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.staging import STAGING
+from tradepipe.postgres.copy import STAGING
+from tradepipe.postgres.session import create_engine_for
 
 APPLICATION = "test-session"
 
 
 def connections(database):
     """How many sessions of ours the server has."""
-    with engine(database, application_name="watch").connect() as watching:
+    with create_engine_for(database, application_name="watch").connect() as watching:
         return watching.scalar(
             text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name"), {"name": APPLICATION}
         )
@@ -44,8 +44,8 @@ def test_two_sessions_stage_apart(migrated):
 
 
 def test_a_database_without_tables_is_told_and_left(database):
-    with pytest.raises(DatabaseBehind, match="python -m tradepipe.migrate upgrade"):
-        session.connect(engine(database, application_name=APPLICATION))
+    with pytest.raises(DatabaseOutdated, match="python -m tradepipe.migrate upgrade"):
+        session.open_session(create_engine_for(database, application_name=APPLICATION))
 
     assert 0 == connections(database)
 
@@ -53,11 +53,11 @@ def test_a_database_without_tables_is_told_and_left(database):
 def test_setting_up_has_a_deadline_too(migrated, monkeypatch):
     """A server may freeze at any moment; here the version table is locked."""
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.3)
-    with engine(migrated, application_name="watch").connect() as locking:
+    with create_engine_for(migrated, application_name="watch").connect() as locking:
         locking.execute(text("LOCK TABLE tradepipe_revision"))
 
         with pytest.raises(DBAPIError) as raised:
-            session.connect(engine(migrated, application_name=APPLICATION))
+            session.open_session(create_engine_for(migrated, application_name=APPLICATION))
 
     assert raised.value.orig.pgcode is None
 

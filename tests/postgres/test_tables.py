@@ -1,13 +1,13 @@
-"""The tables, and what the view shows; that they say what a trade is, tests/test_lockstep.py proves."""
+"""The tables, and what the view shows; that they say what a trade is, tests/test_schema_sync.py proves."""
 
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import insert, text
 
-from tradepipe.contract.refusal import Code
-from tradepipe.contract.trade import KEY, Trade
-from tradepipe.postgres.tables import ADDED, METADATA, TRADES, code_of_constraint
+from tradepipe.postgres.tables import ADDED_FIELDS, METADATA, TRADES, code_of_constraint
+from tradepipe.trade.model import PRIMARY_KEY, Trade
+from tradepipe.trade.record import Code
 
 TODAY = datetime.now(UTC).date()
 SOURCE = {"source_topic": "trades", "source_partition": 0, "source_offset": 0, "schema_id": 1}
@@ -21,7 +21,7 @@ def store(connection, trade_id="T1", version=1, maturity_date=date(9999, 1, 1)):
 
 
 def test_the_primary_key_is_what_identifies_a_trade():
-    assert KEY == tuple(TRADES.primary_key.columns.keys())
+    assert PRIMARY_KEY == tuple(TRADES.primary_key.columns.keys())
 
 
 def test_every_column_of_trades_is_given_but_those_of_fields_that_may_be_none():
@@ -30,7 +30,7 @@ def test_every_column_of_trades_is_given_but_those_of_fields_that_may_be_none():
 
 def test_fields_that_were_added_later_stand_behind_all_others():
     """As PostgreSQL adds columns, and as a view may be replaced."""
-    assert ADDED == tuple(column.name for column in TRADES.columns)[-len(ADDED) :]
+    assert ADDED_FIELDS == tuple(column.name for column in TRADES.columns)[-len(ADDED_FIELDS) :]
 
 
 def test_a_check_is_named_after_its_code(connection):

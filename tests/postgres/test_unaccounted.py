@@ -4,7 +4,7 @@ import pytest
 
 from tests.postgres.batches import batch, claim, connected, count, execute, log, next_offset, trade
 from tradepipe.postgres.batch import store
-from tradepipe.postgres.insertion import Unaccounted
+from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.tables import TRADES
 
 # As partitioning by inheritance does: the row is stored, and INSERT says that it stored none.
@@ -29,7 +29,7 @@ def test_a_trade_that_is_stored_by_another_way_is_told(connection, others):
         claimed = claim(connection)
     entries = log(*(trade(f"T{number}") for number in range(others)), trade("R", book_id="ROUTED"))
 
-    with pytest.raises(Unaccounted), connection.begin():
+    with pytest.raises(RowsVanished), connection.begin():
         store(connection, batch(claimed, entries=entries))
 
     assert (0, 0) == (next_offset(connection), count(connection, TRADES))

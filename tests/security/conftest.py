@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 
-from tests.parts.certificates import Authority
+from tests.services.certificates import Authority
 from tradepipe import Trade
-from tradepipe.contract import samples
+from tradepipe.trade import samples
 
 CANARY = "canary/Tw33t?&%"
 """The password of everybody here; it has characters that a URL needs as %XX."""

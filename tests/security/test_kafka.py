@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.parts.locked import LockedKafka
 from tests.proxy import Proxy
 from tests.security.conftest import CANARY
-from tradepipe import DeliveryFailed, Misconfigured, Producer, SchemaRegistry, Sink
-from tradepipe.embedded.registry import Registry
-from tradepipe.wire.registration import register
+from tests.services.secured import LockedKafka
+from tradepipe import ConfigurationError, DeliveryFailed, Producer, SchemaRegistry, Sink
+from tradepipe.embedded.registry_server import RegistryServer
+from tradepipe.registry.registration import register
 
 pytestmark = pytest.mark.real
 
@@ -35,7 +35,7 @@ def broker(authority):
 
 @pytest.fixture(scope="module")
 def registry():
-    with Registry() as server, SchemaRegistry(server.url) as client:
+    with RegistryServer() as server, SchemaRegistry(server.url) as client:
         register(client)
         yield server.url
 
@@ -49,7 +49,7 @@ def sasl(broker, authority):
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "owner",
         "sasl.password": CANARY,
-        "ssl.ca.location": str(authority.file),
+        "ssl.ca.location": str(authority.send_file),
     }
 
 
@@ -60,7 +60,7 @@ def tls(broker, authority):
     return {
         "bootstrap.servers": broker.tls,
         "security.protocol": "SSL",
-        "ssl.ca.location": str(authority.file),
+        "ssl.ca.location": str(authority.send_file),
         "ssl.certificate.location": str(own.certificate),
         "ssl.key.location": str(own.key),
         "ssl.key.password": CANARY,
@@ -136,7 +136,11 @@ REFUSED = {
 def refused(request, broker, sasl, tls, stranger):
     """Settings of a client that is turned away, and what it is to be told."""
     door, changes, told = REFUSED[request.param]
-    names = {"stranger": stranger.file, "own": stranger.client("owner", password=CANARY), "port": port(broker.sasl)}
+    names = {
+        "stranger": stranger.send_file,
+        "own": stranger.client("owner", password=CANARY),
+        "port": port(broker.sasl),
+    }
     changed = {key: value and value.format(**names) for key, value in changes.items()}
     kafka = {"sasl": sasl, "tls": tls}[door] | changed
     return {key: value for key, value in kafka.items() if value is not None}, told
@@ -144,13 +148,13 @@ def refused(request, broker, sasl, tls, stranger):
 
 def test_a_producer_that_is_turned_away_says_what_to_check(refused, publish, seen):
     kafka, told = refused
-    with soon(Misconfigured, told, seen):
+    with soon(ConfigurationError, told, seen):
         publish(kafka)
 
 
 def test_a_sink_that_is_turned_away_says_what_to_check(refused, sink, seen):
     kafka, told = refused
-    with sink(kafka) as storing, soon(Misconfigured, told, seen):
+    with sink(kafka) as storing, soon(ConfigurationError, told, seen):
         storing.run()
 
 
@@ -165,7 +169,7 @@ def test_a_password_found_wrong_after_an_outage_gives_every_trade_up_and_says_wh
         proxy.heal()
         with soon(DeliveryFailed, "check sasl.mechanism, sasl.username and sasl.password", seen):
             producer.flush()
-        with soon(Misconfigured, "check sasl.mechanism", seen):
+        with soon(ConfigurationError, "check sasl.mechanism", seen):
             producer.produce(trades[0])
     proxy.close()
 
@@ -181,5 +185,5 @@ NEEDED = {"onlooker": "needs READ .* on the topic", "loner": "needs READ on the 
 @pytest.mark.parametrize("user", NEEDED)
 def test_a_sink_without_the_right_to_read_says_which_it_needs(user, sasl, publish, sink, seen):
     publish(sasl)
-    with sink({**sasl, "sasl.username": user}) as storing, soon(Misconfigured, NEEDED[user], seen):
+    with sink({**sasl, "sasl.username": user}) as storing, soon(ConfigurationError, NEEDED[user], seen):
         storing.run()

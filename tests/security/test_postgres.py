@@ -5,11 +5,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.parts.locked import LockedPostgres
 from tests.security.conftest import CANARY, USER
-from tradepipe import Misconfigured, Producer, SchemaRegistry, Sink
-from tradepipe.postgres import migrate, revision
-from tradepipe.wire.registration import register
+from tests.services.secured import LockedPostgres
+from tradepipe import ConfigurationError, Producer, SchemaRegistry, Sink
+from tradepipe.postgres import revision
+from tradepipe.postgres import migrate
+from tradepipe.registry.registration import register
 
 pytestmark = pytest.mark.real
 
@@ -31,7 +32,7 @@ def database(server):
 @pytest.fixture
 def verified(authority, database):
     """The same by TLS, the server's name and certificate checked."""
-    return f"{database}?sslmode=verify-full&sslrootcert={authority.file}"
+    return f"{database}?sslmode=verify-full&sslrootcert={authority.send_file}"
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def sink(kafka, parts, topic, subject, trades):
 
 
 def test_migrations_and_sink_work_by_verified_tls(verified, sink, trades, seen):
-    assert revision.head() == migrate.upgrade(verified).after
+    assert revision.required_revision() == migrate.upgrade(verified).after
     with sink(verified) as storing:
         assert len(trades) == storing.run(until_end=True).stored
         seen.append(storing._engine)
@@ -62,7 +63,7 @@ def test_a_user_may_be_known_by_a_certificate(server, authority, database):
     own = authority.client("certified")
     name = database.rpartition("/")[2]
     url = server.url.replace("postgres@", "certified@").replace("/postgres", f"/{name}")
-    tls = f"?sslmode=verify-full&sslrootcert={authority.file}&sslcert={own.certificate}&sslkey={own.key}"
+    tls = f"?sslmode=verify-full&sslrootcert={authority.send_file}&sslcert={own.certificate}&sslkey={own.key}"
     assert migrate.current(f"{url}{tls}") is None
 
 
@@ -71,7 +72,10 @@ def refused(request, database, verified, authority, stranger):
     """A URL by which nobody is let in, and what is to be told."""
     secret = quote(CANARY, safe="")
     return {
-        "authority": (verified.replace(str(authority.file), str(stranger.file)), "certificate verify failed.*sslroot"),
+        "authority": (
+            verified.replace(str(authority.send_file), str(stranger.send_file)),
+            "certificate verify failed.*sslroot",
+        ),
         "host": (verified.replace("@127.0.0.1", "@localhost"), "does not match host name.*sslrootcert and the host's"),
         "password": (verified.replace(secret, f"{secret}1"), "password authentication failed.*check user and password"),
         "no TLS": (f"{database}?sslmode=disable", "no encryption; ask for TLS by sslmode"),
@@ -81,13 +85,13 @@ def refused(request, database, verified, authority, stranger):
 
 def test_migrations_that_are_turned_away_say_what_to_check(refused, seen):
     url, told = refused
-    with pytest.raises(Misconfigured, match=told) as raised:
+    with pytest.raises(ConfigurationError, match=told) as raised:
         migrate.upgrade(url)
     seen.append(raised.value)
 
 
 def test_a_sink_that_is_turned_away_says_what_to_check(refused, sink, seen):
     url, told = refused
-    with sink(url) as storing, pytest.raises(Misconfigured, match=told) as raised:
+    with sink(url) as storing, pytest.raises(ConfigurationError, match=told) as raised:
         storing.run()
     seen.append(raised.value)

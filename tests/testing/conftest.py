@@ -7,7 +7,7 @@ import pytest
 
 from tradepipe.testing import (  # noqa: F401 - fixtures are found by their names
     assert_every_version_decodes,
-    broker_away,
+    broker_unavailable,
     frozen_record,
     make_trade,
     produced,

@@ -8,7 +8,7 @@ import pytest
 
 import tests
 from tests.markdown import Document
-from tradepipe.contract.history import current, versions
+from tradepipe.evolution.history import current, versions
 from tradepipe.testing import assert_compatible
 
 ID = {"name": "id", "type": "string"}

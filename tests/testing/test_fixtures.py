@@ -5,7 +5,7 @@ import pytest
 from confluent_kafka import Producer as KafkaProducer
 
 from tradepipe import DeliveryFailed, Producer, SchemaRegistry, Sink, TradeSerializer
-from tradepipe.contract.history import versions
+from tradepipe.evolution.history import versions
 
 pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
 
@@ -113,13 +113,13 @@ def stored(database):
         connection.close()
 
 
-def test_a_broker_can_be_away_for_a_while(broker_away, producer_settings, make_trade, produced):
+def test_a_broker_can_be_away_for_a_while(broker_unavailable, producer_settings, make_trade, produced):
     before, during = make_trade(), make_trade()
     producer = Producer(**producer_settings, close_timeout=0.3)
     producer.produce(before)
     producer.flush(10)
 
-    with broker_away():
+    with broker_unavailable():
         producer.produce(during)
         with pytest.raises(DeliveryFailed) as raised:
             producer.close()
@@ -128,8 +128,8 @@ def test_a_broker_can_be_away_for_a_while(broker_away, producer_settings, make_t
     assert [before] == produced()
 
 
-def test_a_broker_is_back_when_the_block_failed(broker_away, publish, make_trade, produced):
-    with pytest.raises(ZeroDivisionError), broker_away():
+def test_a_broker_is_back_when_the_block_failed(broker_unavailable, publish, make_trade, produced):
+    with pytest.raises(ZeroDivisionError), broker_unavailable():
         1 / 0  # noqa: B018 - any failure will do
 
     publish(make_trade())

@@ -19,13 +19,13 @@ def python(program: str) -> str:
 
 def test_the_public_names_are_these():
     assert [
-        "EveryVersion",
+        "DecodesEveryVersion",
         "FrozenRecord",
-        "Produced",
+        "ProducedTrades",
         "TradeFactory",
         "assert_compatible",
         "assert_every_version_decodes",
-        "broker_away",
+        "broker_unavailable",
         "frozen_record",
         "make_trade",
         "produced",
@@ -130,7 +130,7 @@ def test_a_failing_assertion_shows_the_line_of_the_test_and_none_of_the_kit(suit
     assert 1 == code
     assert ">   " in said
     assert "testing/produced.py" not in said
-    assert "testing/compatibility.py" not in said
+    assert "testing/schema_assertions.py" not in said
     assert "0 of 1 trades lie in topic" in said
 
 

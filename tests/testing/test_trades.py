@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from tradepipe import violations
-from tradepipe.contract.trade import KEY, Trade
 from tradepipe.testing import TradeFactory
+from tradepipe.trade.model import PRIMARY_KEY, Trade
 
 
 def test_a_trade_is_valid(make_trade):
@@ -16,7 +16,7 @@ def test_a_trade_is_valid(make_trade):
 def test_each_trade_has_a_key_of_its_own(make_trade):
     made = [make_trade() for _ in range(1_000)]
 
-    assert 1_000 == len({tuple(getattr(trade, field) for field in KEY) for trade in made})
+    assert 1_000 == len({tuple(getattr(trade, field) for field in PRIMARY_KEY) for trade in made})
 
 
 def test_the_same_calls_make_the_same_trades():

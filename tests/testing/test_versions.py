@@ -3,7 +3,7 @@
 import pytest
 
 from tradepipe import SchemaRegistry, TradeDeserializer
-from tradepipe.contract.history import versions
+from tradepipe.evolution.history import versions
 
 pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
 

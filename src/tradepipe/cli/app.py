@@ -7,16 +7,16 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tradepipe.cli.command import KAFKA_SECRETS, REGISTRY_SECRETS, with_shared
-from tradepipe.cli.examples import examples
-from tradepipe.cli.input.options import FILE as INPUT
+from tradepipe.cli.help_examples import examples
+from tradepipe.cli.input.columns import FILE as INPUT
 from tradepipe.cli.options import BEHAVIOUR, DATABASE, DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
-from tradepipe.cli.secrets import FILE, variable
+from tradepipe.cli.secrets import FILE, read_variable
+from tradepipe.cli.settings import KAFKA_SECRETS, REGISTRY_SECRETS, with_shared_options
 
 _HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
 """None is for a command's own options."""
 
-LONGEST_SENTENCE: Final = 1_000
+MAX_SUMMARY_LENGTH: Final = 1_000
 """Characters that no sentence about a command has."""
 
 _FILES: Final = (
@@ -45,21 +45,21 @@ class _CommandLine(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # ours take what typer's do
         register = super().command(name, **{"cls": Command, **settings})
-        return lambda function: _registered(register, function)
+        return lambda function: _register(register, function)
 
     def callback(self, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # the same
         cls = settings.pop("cls", Group)
-        ours = cls if issubclass(cls, _OurForm) else type(cls.__name__, (_OurForm, cls), {})
+        ours = cls if issubclass(cls, _HelpFormatter) else type(cls.__name__, (_HelpFormatter, cls), {})
         register = super().callback(cls=ours, **settings)
-        return lambda function: _registered(register, function)
+        return lambda function: _register(register, function)
 
 
-def _registered(register: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    register(with_shared(function))
+def _register(register: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    register(with_shared_options(function))
     return function
 
 
-class _OurForm:
+class _HelpFormatter:
     """Options by headings, each with its help below it; values out of files; examples at the end."""
 
     params: list[Any]
@@ -67,17 +67,17 @@ class _OurForm:
     # click's types are private to typer, whose own classes call these.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
-            ctx.default_map = {**(ctx.default_map or {}), **_from_files(self.params)}
+            ctx.default_map = {**(ctx.default_map or {}), **_defaults_from_files(self.params)}
         return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # that of TyperCommand or TyperGroup
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         shown = [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # the same
         for heading in _HEADINGS:
-            rows = list(_rows(ctx, shown, heading))
+            rows = list(_option_rows(ctx, shown, heading))
             if rows:
                 formatter.write(f"\n{heading or 'Options'}:\n")
             for names, text in rows:
-                formatter.write(f"  {names}\n{_indented(text, formatter.width)}")
+                formatter.write(f"  {names}\n{_indent(text, formatter.width)}")
         if any(param.envvar for param in shown):
             formatter.write(f"\n{fill(_FILES, formatter.width)}\n")
         if hasattr(self, "format_commands"):
@@ -87,14 +87,14 @@ class _OurForm:
         if found := examples(ctx.command_path):
             formatter.write("\nExamples:\n")
         for arguments, meaning in found:
-            formatter.write(f"  {ctx.command_path} {arguments}".rstrip() + f"\n{_indented(meaning, formatter.width)}")
+            formatter.write(f"  {ctx.command_path} {arguments}".rstrip() + f"\n{_indent(meaning, formatter.width)}")
 
 
-class Command(_OurForm, TyperCommand):
+class Command(_HelpFormatter, TyperCommand):
     """A command that does something."""
 
 
-class Group(_OurForm, TyperGroup):
+class Group(_HelpFormatter, TyperGroup):
     """A command with commands of its own."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -102,20 +102,20 @@ class Group(_OurForm, TyperGroup):
         width = max(map(len, self.commands)) + 4
         formatter.write("\nCommands:\n")
         for name, command in self.commands.items():
-            about = command.get_short_help_str(limit=LONGEST_SENTENCE)
-            formatter.write(_beside(f"  {name}", about, formatter.width, width))
+            about = command.get_short_help_str(limit=MAX_SUMMARY_LENGTH)
+            formatter.write(_two_columns(f"  {name}", about, formatter.width, width))
 
 
-def _from_files(params: list[Any]) -> dict[str, Any]:
+def _defaults_from_files(params: list[Any]) -> dict[str, Any]:
     """What variables with `_FILE` give, as typer takes the values of variables; refuses a variable given twice."""
     found = {}
     for param in params:
-        if isinstance(param.envvar, str) and (value := variable(param.envvar)) is not None:
+        if isinstance(param.envvar, str) and (value := read_variable(param.envvar)) is not None:
             found[param.name] = value.split() if param.multiple else value
     return found
 
 
-def _rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[tuple[str, str]]:
+def _option_rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[tuple[str, str]]:
     yield from (param.get_help_record(ctx) for param in params if getattr(param, "rich_help_panel", None) == heading)
     if heading == KAFKA and any(param.name == "kafka_config" for param in params):
         for name, key in KAFKA_SECRETS.items():
@@ -125,13 +125,13 @@ def _rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[tuple[st
             yield name, f"{meaning[0].upper()}{meaning[1:]}; by the environment only."
 
 
-def _beside(name: str, text: str, width: int, column: int) -> str:
+def _two_columns(name: str, text: str, width: int, column: int) -> str:
     """A paragraph in a column behind a name."""
     lines = fill(text, width, initial_indent=" " * column, subsequent_indent=" " * column, break_on_hyphens=False)
     return f"{name.ljust(column)}{lines[column:]}\n"
 
 
-def _indented(text: str, width: int) -> str:
+def _indent(text: str, width: int) -> str:
     """A paragraph whose names with hyphens stay whole."""
     indent = " " * 6
     return (

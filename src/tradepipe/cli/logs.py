@@ -9,14 +9,14 @@ from typing import Any, Final
 
 import typer
 
-from tradepipe.cli.masking import masked
-from tradepipe.cli.shared import settings
+from tradepipe.cli.secrets import redact
+from tradepipe.cli.settings import current_settings
 from tradepipe.cli.terminal import StatusLine
 
 logger = logging.getLogger(__name__)
 
-FOR_A_PERSON: Final = ("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-FOR_A_FILE: Final = ("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+TERMINAL_FORMAT: Final = ("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+FILE_FORMAT: Final = ("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
 """Of a line, and of the time in it, which is UTC."""
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -41,28 +41,28 @@ def configure(level: str | None, *, usual: str = "info", status: StatusLine | No
         raise typer.BadParameter(f"it is one of {', '.join(LEVELS)}, not {chosen!r}", param_hint="'--log-level'")
     status = status or StatusLine()
     handler = _Handler(status)
-    if settings().log_format == "json":
+    if current_settings().log_format == "json":
         handler.setFormatter(_Json())
     else:
-        handler.setFormatter(_OneLine(*(FOR_A_PERSON if status.is_live else FOR_A_FILE)))
+        handler.setFormatter(_OneLine(*(TERMINAL_FORMAT if status.is_live else FILE_FORMAT)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("tradepipe").setLevel(chosen.upper())
     # What matters of librdkafka's errors is told by our own lines; it would add two for each try to connect.
     logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if chosen == "debug" else logging.CRITICAL)
-    for warning in settings().warnings:
+    for warning in current_settings().warnings:
         logger.warning("%s", warning)
 
 
-def tell(text: str) -> None:
+def print_status(text: str) -> None:
     """Say on stderr what a command came to, whatever the level: a line as it stands, or as an event."""
-    if settings().log_format == "json":
+    if current_settings().log_format == "json":
         text = _Json().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
-    with unless_full():
+    with ignore_full_disk():
         typer.echo(text, err=True)
 
 
 @contextmanager
-def unless_full() -> Iterator[None]:
+def ignore_full_disk() -> Iterator[None]:
     """Leave out what a full disk does not take: that is no reason to stop trades."""
     try:
         yield
@@ -76,10 +76,10 @@ class _OneLine(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return masked(" ".join(super().formatMessage(record).splitlines()))
+        return redact(" ".join(super().formatMessage(record).splitlines()))
 
     def formatException(self, ei: Any) -> str:
-        return masked(super().formatException(ei))
+        return redact(super().formatException(ei))
 
 
 class _Json(logging.Formatter):
@@ -91,10 +91,10 @@ class _Json(logging.Formatter):
             "ts": f"{seconds}.{int(record.msecs):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": masked(record.getMessage()),
+            "message": redact(record.getMessage()),
         }
         if record.exc_info:
-            event["exception"] = masked(self.formatException(record.exc_info))
+            event["exception"] = redact(self.formatException(record.exc_info))
         return json.dumps(event)
 
 
@@ -104,5 +104,5 @@ class _Handler(logging.Handler):
         self._status = status
 
     def emit(self, record: logging.LogRecord) -> None:
-        with unless_full():
+        with ignore_full_disk():
             self._status.write(self.format(record))

@@ -5,7 +5,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from tradepipe.cli import exits
+from tradepipe.cli import exit_codes
 from tradepipe.cli.app import command_line
 from tradepipe.cli.loading import loading
 
@@ -28,13 +28,13 @@ app = command_line(ABOUT, completion=True)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from tradepipe.contract.history import current  # noqa: PLC0415 - loaded where it is used
-        from tradepipe.kafka.client import librdkafka  # noqa: PLC0415 - the same
-        from tradepipe.postgres.revision import head  # noqa: PLC0415 - the same
+        from tradepipe.evolution.history import current  # noqa: PLC0415 - loaded where it is used
+        from tradepipe.kafka.config import librdkafka_version  # noqa: PLC0415 - the same
+        from tradepipe.postgres.revision import required_revision  # noqa: PLC0415 - the same
 
         typer.echo(
-            f"tradepipe {version('tradepipe')}\nlibrdkafka {librdkafka()}\n"
-            f"schema version {current().number}\nAlembic head {head()}"
+            f"tradepipe {version('tradepipe')}\nlibrdkafka {librdkafka_version()}\n"
+            f"schema version {current().number}\nAlembic head {required_revision()}"
         )
         raise typer.Exit
 
@@ -58,4 +58,4 @@ def tradepipe(*, _version: Version = False) -> None:
 
 def run() -> NoReturn:
     """Run the command line `tradepipe`."""
-    exits.run(app, "tradepipe")
+    exit_codes.run(app, "tradepipe")

@@ -3,10 +3,11 @@
 import typer
 
 from tradepipe.cli.app import command_line
+from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Debug, LogLevel
-from tradepipe.cli.patience import Patience
-from tradepipe.postgres import migrate, revision
+from tradepipe.postgres import revision
+from tradepipe.postgres import migrate
 
 app = command_line("Bring the database to the revision this build needs.")
 
@@ -17,7 +18,7 @@ def upgrade(
 ) -> None:
     """Create or change the tables, up to this build's revision."""
     configure("debug" if verbose else log_level)
-    done = Patience(deadline)(lambda: migrate.upgrade(database))
+    done = RetryUntil(deadline)(lambda: migrate.upgrade(database))
     if done.before == done.after:
         typer.echo(f"the database is at revision {done.after} already")
     else:
@@ -30,5 +31,5 @@ def current(
 ) -> None:
     """Show the revision the database is at, and the one this build needs."""
     configure("debug" if verbose else log_level)
-    found = Patience(deadline)(lambda: migrate.current(database))
-    typer.echo(f"the database is at revision {found or 'none'}, this build needs {revision.head()}")
+    found = RetryUntil(deadline)(lambda: migrate.current(database))
+    typer.echo(f"the database is at revision {found or 'none'}, this build needs {revision.required_revision()}")

@@ -1,4 +1,4 @@
-"""The options that several commands share, each with its environment variable."""
+"""Options of the commands, and their values."""
 
 import re
 from collections.abc import Iterable
@@ -33,8 +33,8 @@ _REGISTRY: Final = typer.Option(
 
 BootstrapServers = Annotated[str, _BROKERS]
 Registry = Annotated[str, _REGISTRY]
-BootstrapServersIfSending = Annotated[str | None, _BROKERS]
-RegistryIfSending = Annotated[str | None, _REGISTRY]
+OptionalBootstrapServers = Annotated[str | None, _BROKERS]
+OptionalRegistry = Annotated[str | None, _REGISTRY]
 """The same where nothing may be sent at all."""
 
 Properties = Annotated[
@@ -189,15 +189,15 @@ DEADLINE = 30.0
 TOPIC = "trades"
 SUBJECT = "trades-value"
 
-_key_of = re.compile(r"[\w.-]*").match
+_property_key = re.compile(r"[\w.-]*").match
 
 
 def kafka_config(bootstrap_servers: str, properties: Iterable[str] | None) -> dict[str, str]:
     """librdkafka's properties, as the options give them; an option of its own has the last word."""
-    return {**pairs(properties, option="-X"), "bootstrap.servers": bootstrap_servers}
+    return {**parse_pairs(properties, option="-X"), "bootstrap.servers": bootstrap_servers}
 
 
-def pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
+def parse_pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
     """
     The KEY=VALUE of a repeated option.
 
@@ -207,12 +207,12 @@ def pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") 
     split = [(text, *text.partition("=")) for text in texts or ()]
     for text, key, equals, _ in split:
         if not key or not equals:
-            begin = _key_of(text[:40])
+            begin = _property_key(text[:40])
             shown = f"{begin[0]!r}" if not equals and begin and begin[0] else "no key"
             raise typer.BadParameter(f"it takes {form}, not {shown}", param_hint=repr(option))
     return {key.strip(): value for _, key, _, value in split}
 
 
-def missing(option: str, variable: str) -> typer.BadParameter:
+def missing_option(option: str, variable: str) -> typer.BadParameter:
     """An option that this time must be given."""
     return typer.BadParameter(f"it must be given, or {variable} be set", param_hint=repr(option))

@@ -6,28 +6,27 @@ from typing import Annotated
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.input import options as input_options
-from tradepipe.cli.input.layout import Layout, form_of
-from tradepipe.cli.input.rejects import beside
-from tradepipe.cli.input.trades import FileOfTrades
+from tradepipe.cli.input import columns as input_options
+from tradepipe.cli.input.columns import ColumnMapping, form_of
+from tradepipe.cli.input.trade_file import TradeFile, default_path
 from tradepipe.cli.logs import configure
-from tradepipe.cli.mixture import any_seed
 from tradepipe.cli.options import (
     DEADLINE,
     SUBJECT,
     TOPIC,
-    BootstrapServersIfSending,
     DeadlineSeconds,
     LogLevel,
+    OptionalBootstrapServers,
+    OptionalRegistry,
     Properties,
-    RegistryIfSending,
     Subject,
     Topic,
     kafka_config,
-    missing,
+    missing_option,
 )
-from tradepipe.cli.producing import Run, Target
+from tradepipe.cli.produce_run import Destination, ProduceRun
 from tradepipe.cli.terminal import StatusLine
+from tradepipe.trade.samples import random_seed
 
 app = command_line()
 
@@ -94,8 +93,8 @@ Verbose = Annotated[
 @app.command()
 def produce(
     *,
-    bootstrap_servers: BootstrapServersIfSending = None,
-    registry: RegistryIfSending = None,
+    bootstrap_servers: OptionalBootstrapServers = None,
+    registry: OptionalRegistry = None,
     topic: Topic = TOPIC,
     subject: Subject = SUBJECT,
     count: Count = None,
@@ -124,32 +123,32 @@ def produce(
     status = StatusLine()
     configure(log_level, usual="warning" if status.is_live else "info", status=status)
     target = None if dry_run else _target(bootstrap_servers, registry, properties, topic, subject)
-    run = Run(target, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
+    run = ProduceRun(target, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
     if path is None:
         input_options.require_none(
             {"--format": form, "--column": columns, "--default": defaults, "--rejects": rejects, "--dry-run": dry_run},
             "it is for a file: give --input FILE too",
         )
         _require_shares(bad, resend)
-        run.made_up(any_seed() if seed is None else seed, bad=bad, resend=resend)
+        run.send_samples(random_seed() if seed is None else seed, bad=bad, resend=resend)
         return
     input_options.require_none(
         {"--seed": seed is not None, "--bad": bad, "--resend": resend}, "it is for made-up trades, not for --input"
     )
-    layout = Layout(columns or (), defaults or ())
+    layout = ColumnMapping(columns or (), defaults or ())
     place = _rejects(path, rejects, on_error)
-    with FileOfTrades(path, form=form or form_of(path), layout=layout, rejects=place, stopped=run.stopped) as file:
-        run.file(file)
+    with TradeFile(path, form=form or form_of(path), layout=layout, rejects=place, stopped=run.stopped) as file:
+        run.send_file(file)
 
 
 def _target(
     bootstrap_servers: str | None, registry: str | None, properties: list[str] | None, topic: str, subject: str
-) -> Target:
+) -> Destination:
     if bootstrap_servers is None:
-        raise missing("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
+        raise missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
     if registry is None:
-        raise missing("--registry", "SCHEMA_REGISTRY_URL")
-    return Target(kafka_config(bootstrap_servers, properties), registry, topic, subject)
+        raise missing_option("--registry", "SCHEMA_REGISTRY_URL")
+    return Destination(kafka_config(bootstrap_servers, properties), registry, topic, subject)
 
 
 def _require_shares(bad: float, resend: float) -> None:
@@ -159,6 +158,6 @@ def _require_shares(bad: float, resend: float) -> None:
 
 def _rejects(path: str, rejects: Path | None, on_error: str) -> Path | None:
     if on_error == "skip":
-        return rejects or beside(path)
+        return rejects or default_path(path)
     input_options.require_none({"--rejects": rejects}, "it is for records that are skipped: give --on-error skip too")
     return None

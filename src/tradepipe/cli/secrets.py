@@ -1,13 +1,51 @@
-"""Values that no command line shows: environment variables, and the files that variables with `_FILE` name."""
+"""Secrets: read from variables or files, and redacted from everything printed."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, unquote
 
 import typer
 
-from tradepipe.cli.masking import hide
+MIN_SECRET_LENGTH: Final = 4
+"""Characters of a secret that is looked for by itself: anything shorter stands in ordinary words."""
+
+# Our own messages say `user:password@host` where they show how a URL is written.
+_IN_AUTHORITY = re.compile(r"(://[^:/@\s]*):(?!password@)([^/\s]+)@")
+_IN_QUERY = re.compile(r"(?i)\b((?:ssl)?password|secret)=([^&\s'\"]+)")
+
+_secrets: set[str] = set()
+
+
+def register_secret(secret: str) -> None:
+    """Let `masked` hide a secret from now on wherever it stands, as it is and as it is written in a URL."""
+    plain = unquote(secret)
+    _secrets.update(form for form in (secret, plain, quote(plain, safe="")) if len(form) >= MIN_SECRET_LENGTH)
+
+
+def find_passwords(text: str) -> list[str]:
+    """
+    The passwords a text has in the places where passwords stand.
+
+    >>> passwords("postgresql://me:secret@db/trades?sslpassword=other")
+    ['secret', 'other']
+    """
+    return [found[2] for pattern in (_IN_AUTHORITY, _IN_QUERY) for found in pattern.finditer(text)]
+
+
+def redact(text: str) -> str:
+    """
+    The text without the passwords of its URLs, and without what was hidden.
+
+    >>> masked("postgresql://me:secret@db/trades?sslpassword=other")
+    'postgresql://me:***@db/trades?sslpassword=***'
+    """
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return _IN_QUERY.sub(r"\1=***", _IN_AUTHORITY.sub(r"\1:***@", text))
+
 
 FILE: Final = "_FILE"
 """Behind a variable's name: the variable's value is what the file of that name holds."""
@@ -16,7 +54,7 @@ LARGEST: Final = 65_536
 """Bytes of a file that is a value."""
 
 
-def variable(name: str, environment: Mapping[str, str] | None = None) -> str | None:
+def read_variable(name: str, environment: Mapping[str, str] | None = None) -> str | None:
     """
     The value of a variable, or of the file that its sister with `_FILE` names; None if neither is set.
 
@@ -31,18 +69,18 @@ def variable(name: str, environment: Mapping[str, str] | None = None) -> str | N
         return value
     if value is not None:
         raise typer.BadParameter(f"{name} and {name}{FILE} are both set: unset one of them", param_hint=name)
-    return _content(name + FILE, path)
+    return _read_file(name + FILE, path)
 
 
-def secret(name: str) -> str | None:
+def read_secret(name: str) -> str | None:
     """The same of a value that nothing may show from now on."""
-    value = variable(name)
+    value = read_variable(name)
     if value is not None:
-        hide(value)
+        register_secret(value)
     return value
 
 
-def _content(name: str, path: str) -> str:
+def _read_file(name: str, path: str) -> str:
     try:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST + 1)

@@ -12,10 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from tradepipe.cli.app import Group, command_line
-from tradepipe.cli.exits import BY_SIGNAL
+from tradepipe.cli.exit_codes import SIGNAL_BASE
 from tradepipe.cli.logs import configure
-from tradepipe.cli.offsets import GROUP, GroupName
-from tradepipe.cli.offsets import app as offsets
 from tradepipe.cli.options import (
     SUBJECT,
     TOPIC,
@@ -28,28 +26,30 @@ from tradepipe.cli.options import (
     Topic,
     kafka_config,
 )
-from tradepipe.cli.rules import rules as loaded
-from tradepipe.cli.shared import registry_at
-from tradepipe.cli.stage import Outcome, run
+from tradepipe.cli.settings import open_registry
+from tradepipe.cli.sink_offsets import GROUP, GroupName
+from tradepipe.cli.sink_offsets import app as offsets
 from tradepipe.cli.stage_options import (
-    Begin,
-    KeyOfRecord,
     MaxRefused,
     MetricsHost,
     MetricsPort,
-    OldVersions,
-    Rules,
-    Unknown,
+    RecordKeyOption,
+    RulesOption,
+    StaleOption,
+    StartOption,
+    UnknownFieldsOption,
     UntilEnd,
-    begin,
-    share,
+    parse_share,
+    parse_start,
 )
+from tradepipe.cli.stage_runner import StageSummary, run_stage
 from tradepipe.cli.terminal import StatusLine
-from tradepipe.pipeline.ceiling import SHARE
-from tradepipe.pipeline.judge import JudgedBy, Rule
+from tradepipe.cli.user_rules import load_rules as loaded
+from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
-from tradepipe.pipeline.sink_books import Counts
-from tradepipe.postgres.batch import Stored
+from tradepipe.pipeline.stats import SinkCounts
+from tradepipe.pipeline.validation import Rule, ValidateIn
+from tradepipe.postgres.batch import BatchResult
 
 BATCH_ROWS: Final = 5_000
 
@@ -57,8 +57,8 @@ BatchRows = Annotated[
     int,
     typer.Option("--batch-rows", envvar="TRADEPIPE_BATCH_ROWS", metavar="N", min=1, help="Records in one transaction."),
 ]
-WhoJudges = Annotated[
-    JudgedBy,
+ValidateInOption = Annotated[
+    ValidateIn,
     typer.Option(
         "--judge",
         envvar="TRADEPIPE_JUDGE",
@@ -105,14 +105,14 @@ def sink(
     group: GroupName = GROUP,
     subject: Subject = SUBJECT,
     until_end: UntilEnd = False,
-    start: Begin = "earliest",
+    start: StartOption = "earliest",
     batch_rows: BatchRows = BATCH_ROWS,
-    max_refused: MaxRefused = str(SHARE),
-    unknown_fields: Unknown = "stop",
-    judge: WhoJudges = "python",
-    rules: Rules = None,
-    record_key: KeyOfRecord = "refuse",
-    stale: OldVersions = "accept",
+    max_refused: MaxRefused = str(MAX_SHARE),
+    unknown_fields: UnknownFieldsOption = "stop",
+    judge: ValidateInOption = "python",
+    rules: RulesOption = None,
+    record_key: RecordKeyOption = "refuse",
+    stale: StaleOption = "accept",
     properties: Properties = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
@@ -128,7 +128,7 @@ def sink(
     shown = None if verbose else status
     configure(log_level, usual="warning" if shown and shown.is_live else "info", status=status)
     printer = _Printer()
-    with registry_at(registry) as client:
+    with open_registry(registry) as client:
         printer.sink = storing = Sink(
             kafka_config(bootstrap_servers, properties),
             registry=client,
@@ -136,22 +136,22 @@ def sink(
             topic=topic,
             group=group,
             subject=subject,
-            start=begin(start),
+            start=parse_start(start),
             batch_rows=batch_rows,
-            max_refused=share(max_refused),
+            max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
             judge=judge,
-            rules=_rules(rules, judge),
+            rules=_load_rules(rules, judge),
             record_key=record_key,
             stale=stale,
             on_stored=printer if verbose else None,
         )
-        run(storing, so_far, shown, until_end=until_end, host=metrics_host, port=metrics_port)
+        run_stage(storing, progress_text, shown, until_end=until_end, host=metrics_host, port=metrics_port)
     if printer.is_cut:
-        raise typer.Exit(BY_SIGNAL + SIGPIPE)
+        raise typer.Exit(SIGNAL_BASE + SIGPIPE)
 
 
-def _rules(named: list[str] | None, judge: JudgedBy) -> tuple[Rule, ...]:
+def _load_rules(named: list[str] | None, judge: ValidateIn) -> tuple[Rule, ...]:
     if named and judge == "database":
         raise typer.BadParameter("they need trades, and --judge database makes none", param_hint="'--rules'")
     return loaded(named)
@@ -165,7 +165,7 @@ class _Printer:
     def __init__(self) -> None:
         self.is_cut = False
 
-    def __call__(self, stored: Stored) -> None:
+    def __call__(self, stored: BatchResult) -> None:
         try:
             sys.stdout.write(
                 "".join(
@@ -178,6 +178,6 @@ class _Printer:
             self.sink.stop()
 
 
-def so_far(counts: Counts) -> Outcome:
+def progress_text(counts: SinkCounts) -> StageSummary:
     """What a sink has done."""
-    return Outcome({"stored": counts.stored, "replayed": counts.replayed}, counts.refused)
+    return StageSummary({"stored": counts.stored, "replayed": counts.duplicates}, counts.refused)

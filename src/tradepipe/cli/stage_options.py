@@ -4,11 +4,11 @@ from typing import Annotated, Final
 
 import typer
 
-from tradepipe.cli.offsets import moment
-from tradepipe.pipeline.judge import RecordKey
-from tradepipe.pipeline.start import Start
-from tradepipe.postgres.staleness import Stale
-from tradepipe.wire.admission import UnknownFields
+from tradepipe.cli.sink_offsets import parse_time
+from tradepipe.codec.admission import UnknownFields
+from tradepipe.pipeline.partitions import StartPosition
+from tradepipe.pipeline.validation import RecordKey
+from tradepipe.postgres.stale import Stale
 
 OFF: Final = "off"
 
@@ -16,7 +16,7 @@ UntilEnd = Annotated[
     bool,
     typer.Option("--until-end", envvar="TRADEPIPE_UNTIL_END", help="End when all is done that the topic holds now."),
 ]
-Begin = Annotated[
+StartOption = Annotated[
     str,
     typer.Option(
         "--start",
@@ -34,7 +34,7 @@ MaxRefused = Annotated[
         help="Stop when more of a partition's last 1000 records than this would be refused.",
     ),
 ]
-Unknown = Annotated[
+UnknownFieldsOption = Annotated[
     UnknownFields,
     typer.Option(
         "--unknown-fields",
@@ -43,7 +43,7 @@ Unknown = Annotated[
         help="At a newer schema whose fields this build cannot hold: stop, or drop them for ever.",
     ),
 ]
-Rules = Annotated[
+RulesOption = Annotated[
     list[str] | None,
     typer.Option(
         "--rules",
@@ -54,7 +54,7 @@ Rules = Annotated[
         show_default=False,
     ),
 ]
-KeyOfRecord = Annotated[
+RecordKeyOption = Annotated[
     RecordKey,
     typer.Option(
         "--record-key",
@@ -63,7 +63,7 @@ KeyOfRecord = Annotated[
         help="A record whose Kafka key is not its trade_id, so that it may be out of order with other versions.",
     ),
 ]
-OldVersions = Annotated[
+StaleOption = Annotated[
     Stale,
     typer.Option(
         "--stale",
@@ -95,7 +95,7 @@ MetricsHost = Annotated[
 ]
 
 
-def begin(text: str) -> Start:
+def parse_start(text: str) -> StartPosition:
     """
     Where `--start` says to begin.
 
@@ -106,14 +106,14 @@ def begin(text: str) -> Start:
         return "earliest"
     if text == "latest":
         return "latest"
-    if (time := moment(text)) is not None:
+    if (time := parse_time(text)) is not None:
         return time
     raise typer.BadParameter(
         f"it is earliest, latest, or a time such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
     )
 
 
-def share(text: str) -> float | None:
+def parse_share(text: str) -> float | None:
     """
     The share that `--max-refused` gives; None for no ceiling.
 

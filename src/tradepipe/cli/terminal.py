@@ -1,19 +1,40 @@
-"""The last line of a terminal, and how fast things go."""
+"""Terminal output: tables, the status line, progress."""
 
 import logging
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import typer
 
-from tradepipe.cli.shared import settings
+from tradepipe.cli.settings import current_settings
 
 logger = logging.getLogger(__name__)
+
+
+def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = ()) -> str:
+    """
+    The rows below their headings, each column as wide as it needs, to the right but for those in `left`.
+
+    >>> print(columns(("partition", "owner"), [("0", "a"), ("10", "bc")], left={1}))
+    partition  owner
+            0  a
+           10  bc
+    """
+    table = [headings, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    )
+
 
 REFRESH: Final = 0.25
 """Seconds between two looks of a person."""
@@ -34,7 +55,7 @@ class StatusLine:
     """What stderr shows last, rewritten in place; all else is written above it. On no terminal there is none."""
 
     def __init__(self) -> None:
-        self.is_live = sys.stderr.isatty() and settings().log_format == "text"
+        self.is_live = sys.stderr.isatty() and current_settings().log_format == "text"
         self._shown = ""
         self._lock = threading.RLock()
 
@@ -59,7 +80,7 @@ class StatusLine:
                 self.show("")
 
 
-class Way(NamedTuple):
+class FileProgress(NamedTuple):
     """How far it is through something whose end is known: what is done of all, and both as a text."""
 
     done: int
@@ -89,7 +110,7 @@ class Progress:
         tell: Callable[[], tuple[int, str]],
         unit: str,
         *,
-        way: Callable[[], Way] | None = None,
+        way: Callable[[], FileProgress] | None = None,
     ) -> None:
         self._status = status
         self._tell = tell
@@ -122,7 +143,7 @@ class Progress:
             number, text = self._tell()
             seen.append((time.monotonic(), number))
             rate = (number - seen[0][1]) / (seen[-1][0] - seen[0][0])
-            self._status.show(self._line(text, rate)[: _columns() - 1])
+            self._status.show(self._line(text, rate)[: _width() - 1])
 
     def _log(self) -> None:
         before, last = self._tell()
@@ -137,7 +158,7 @@ class Progress:
         if self._way is None:
             return f"{text}, {rate:,.0f} {self._unit}/s"
         way = self._way()
-        return f"{_bar(way.share)} {way.text}, {text}, {rate:,.0f}/s{_left(way, time.monotonic() - self._began)}"
+        return f"{_bar(way.share)} {way.text}, {text}, {rate:,.0f}/s{_time_left(way, time.monotonic() - self._began)}"
 
 
 def _bar(share: float) -> str:
@@ -145,7 +166,7 @@ def _bar(share: float) -> str:
     return f"[{'#' * full}{'-' * (_BAR - full)}]"
 
 
-def _left(way: Way, seconds: float) -> str:
+def _time_left(way: FileProgress, seconds: float) -> str:
     """How long it will take at the speed it had on the whole; nothing, while nobody can tell."""
     if way.done == 0 or seconds < 1:
         return ""
@@ -153,5 +174,5 @@ def _left(way: Way, seconds: float) -> str:
     return f", {left // 60}:{left % 60:02d} left" if left < 3600 else f", {left / 3600:.1f} h left"
 
 
-def _columns() -> int:
+def _width() -> int:
     return typer.get_terminal_size()[0]

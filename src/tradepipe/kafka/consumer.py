@@ -8,15 +8,15 @@ from typing import Final, NamedTuple
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
-from tradepipe.contract.record import Record
-from tradepipe.errors import BrokerAway, Misconfigured, OffsetOutOfRange
-from tradepipe.kafka.client import Config, consumer_config, is_cooperative
-from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
-from tradepipe.kafka.messages import bare_record_of, record_of, timestamp
+from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange
+from tradepipe.kafka.config import Config, consumer_config, is_cooperative
+from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.librdkafka import timestamp_of, to_record, to_record_without_headers
+from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
 
-QUIET_BETWEEN_TROUBLES: Final = 30.0
+OUTAGE_LOG_INTERVAL: Final = 30.0
 """Seconds without an error after which the next one is another outage."""
 
 REQUEST_TIMEOUT: Final = 5.0
@@ -36,14 +36,14 @@ class Assignment(NamedTuple):
     number: int
 
 
-class _Reading:
+class _PartitionState:
     """How far one assignment has been read."""
 
-    __slots__ = ("assignment", "expected", "paused")
+    __slots__ = ("assignment", "next_offset", "paused")
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
-        self.expected: int | None = None  # None: nothing is delivered before `start`
+        self.next_offset: int | None = None  # None: nothing is delivered before `start`
         self.paused = True
 
 
@@ -71,25 +71,25 @@ class Consumer:
         whole: bool = False,
         advice: Callable[[int], str] | None = None,
     ) -> None:
-        self._record_of = record_of if whole else bare_record_of
-        self._advice = advice or self._reset_of_sink
+        self._record_of = to_record if whole else to_record_without_headers
+        self._advice = advice or self._reset_command
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
         self._incremental = is_cooperative(config)
         self._client: confluent_kafka.Consumer | None = None
-        self._readings: dict[int, _Reading] = {}
+        self._readings: dict[int, _PartitionState] = {}
         self._assigned = 0
         self._answered = False
-        self._broken: Misconfigured | None = None
-        self._troubled_at = float("-inf")
-        self.gaps = 0
+        self._fatal_error: ConfigurationError | None = None
+        self._last_error_at = float("-inf")
+        self.offset_gaps = 0
         """Offsets passed over because the log holds no record there, such as transaction markers."""
         self.errors = 0
         """Errors that librdkafka overcomes by itself."""
         self.rebalances = {"assign": 0, "revoke": 0}
         """How often the group gave us partitions, and took some away."""
-        self.first_at: float | None = None
+        self.first_timestamp: float | None = None
         """When the first record of the last poll was sent or appended, Unix time; None where the log does not say."""
 
     def open(self) -> None:
@@ -97,12 +97,12 @@ class Consumer:
         Join the group.
 
         Raises:
-            Misconfigured: librdkafka refuses the configuration.
+            ConfigurationError: librdkafka refuses the configuration.
         """
         try:
             self._client = confluent_kafka.Consumer({**self._config, "error_cb": self._on_error})
         except KafkaException as error:
-            raise failure(error_of(error), "Kafka's client cannot be configured so") from error
+            raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
         self._client.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
@@ -121,17 +121,19 @@ class Consumer:
     def position(self, partition: int) -> int | None:
         """The offset behind all that was delivered, transaction markers included; None before `start`."""
         reading = self._readings.get(partition)
-        return reading.expected if reading else None
+        return reading.next_offset if reading else None
 
     @property
-    def has_answer(self) -> bool:
+    def has_joined(self) -> bool:
         """Whether the group has ever assigned us anything, or nothing."""
         return self._answered
 
-    def end(self, partition: int) -> int | None:
+    def high_watermark(self, partition: int) -> int | None:
         """Where the log of an assigned partition ended when it was last fetched; None before that."""
         try:
-            watermarks = self._opened().get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            watermarks = self._require_client().get_watermark_offsets(
+                TopicPartition(self._topic, partition), cached=True
+            )
         except KafkaException:
             return None
         return watermarks[1] if watermarks and watermarks[1] >= 0 else None
@@ -144,45 +146,45 @@ class Consumer:
         `consume` with a timeout would wait until all have come.
 
         Raises:
-            Misconfigured: the brokers refuse us.
+            ConfigurationError: the brokers refuse us.
 
             OffsetOutOfRange: the log was cut while it was read.
         """
-        client = self._opened()
+        client = self._require_client()
         first = client.poll(timeout)
-        if self._broken is not None:
-            raise self._broken
+        if self._fatal_error is not None:
+            raise self._fatal_error
         if first is None:
             return []
-        sent_at = timestamp(first)
-        self.first_at = None if sent_at is None else sent_at / 1000
+        sent_at = timestamp_of(first)
+        self.first_timestamp = None if sent_at is None else sent_at / 1000
         messages = [first]
         if max_records > 1:
             messages += client.consume(max_records - 1, 0)
-        return self._sift(messages)
+        return self._to_records(messages)
 
-    def start(self, assignment: Assignment, offset: int) -> bool:
+    def start_delivery(self, assignment: Assignment, offset: int) -> bool:
         """Deliver an assigned partition from `offset` on; False when it cannot be done yet, or any more."""
         reading = self._readings.get(assignment.partition)
         if reading is None or reading.assignment != assignment:
             return False
         if not self._seek(assignment.partition, offset):
             return False
-        reading.expected = offset
+        reading.next_offset = offset
         self.resume([assignment.partition])
         return True
 
-    def stop(self, partition: int) -> None:
+    def stop_delivery(self, partition: int) -> None:
         """Deliver nothing more of a partition until the next `start`."""
         if reading := self._readings.get(partition):
-            reading.expected = None
+            reading.next_offset = None
             self.pause([partition])
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Fetch no more of these; what librdkafka holds of them is dropped and fetched again later."""
         running = [part for part in partitions if part in self._readings and not self._readings[part].paused]
         if running:
-            self._opened().pause([TopicPartition(self._topic, part) for part in running])
+            self._require_client().pause([TopicPartition(self._topic, part) for part in running])
             for part in running:
                 self._readings[part].paused = True
 
@@ -190,7 +192,7 @@ class Consumer:
         """Fetch these again."""
         paused = [part for part in partitions if part in self._readings and self._readings[part].paused]
         if paused:
-            self._opened().resume([TopicPartition(self._topic, part) for part in paused])
+            self._require_client().resume([TopicPartition(self._topic, part) for part in paused])
             for part in paused:
                 self._readings[part].paused = False
 
@@ -201,17 +203,17 @@ class Consumer:
         An offset that a transaction is about to commit is waited for.
 
         Raises:
-            BrokerAway: they cannot be had now.
+            BrokerUnavailable: they cannot be had now.
 
-            Misconfigured: the brokers refuse us.
+            ConfigurationError: the brokers refuse us.
         """
         places = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
-            answers = self._opened().committed(places, timeout=REQUEST_TIMEOUT)
+            answers = self._require_client().committed(places, timeout=REQUEST_TIMEOUT)
         except KafkaException as error:
-            raise failure(error, f"the committed offsets of group {self.group} cannot be read") from error
+            raise translate(error, f"the committed offsets of group {self.group} cannot be read") from error
         if broken := next((answer.error for answer in answers if answer.error is not None), None):
-            raise failure(broken, f"the committed offsets of group {self.group} cannot be read")
+            raise translate(broken, f"the committed offsets of group {self.group} cannot be read")
         return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
@@ -219,19 +221,19 @@ class Consumer:
         Commit offsets to Kafka, and wait for it; a member that the group has given up commits nothing.
 
         Raises:
-            BrokerAway: they are not committed, or not known to be.
+            BrokerUnavailable: they are not committed, or not known to be.
 
-            Misconfigured: the brokers refuse us.
+            ConfigurationError: the brokers refuse us.
         """
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            answers = self._opened().commit(offsets=places, asynchronous=False) or []
+            answers = self._require_client().commit(offsets=places, asynchronous=False) or []
         except KafkaException as error:
-            raise failure(error, f"offsets of group {self.group} cannot be committed") from error
+            raise translate(error, f"offsets of group {self.group} cannot be committed") from error
         if broken := next((answer.error for answer in answers if answer.error is not None), None):
-            raise failure(broken, f"offsets of group {self.group} cannot be committed")
+            raise translate(broken, f"offsets of group {self.group} cannot be committed")
 
-    def membership(self) -> bytes:
+    def group_metadata(self) -> bytes:
         """
         What a transaction shows to prove that we are of the group still.
 
@@ -240,15 +242,15 @@ class Consumer:
         unchecked, so it must not get as far.
 
         Raises:
-            BrokerAway: the group has given us up; the next poll tells.
+            BrokerUnavailable: the group has given us up; the next poll tells.
         """
-        client = self._opened()
+        client = self._require_client()
         membership: bytes = client.consumer_group_metadata()
         if not client.memberid():
-            raise BrokerAway(f"the session with group {self.group} has ended")
+            raise BrokerUnavailable(f"the session with group {self.group} has ended")
         return membership
 
-    def hint(self, offsets: Mapping[int, int]) -> None:
+    def commit_for_lag(self, offsets: Mapping[int, int]) -> None:
         """
         Tell Kafka how far we are, for tools that show lag; nobody reads it back.
 
@@ -260,11 +262,11 @@ class Consumer:
         if not places:
             return
         try:
-            self._opened().commit(offsets=places, asynchronous=True)
+            self._require_client().commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            logger.debug("Kafka did not take the offsets for lag tools: %s", error_of(error).str())
+            logger.debug("Kafka did not take the offsets for lag tools: %s", unwrap(error).str())
 
-    def _sift(self, messages: list[confluent_kafka.Message]) -> list[Record]:
+    def _to_records(self, messages: list[confluent_kafka.Message]) -> list[Record]:
         records: list[Record] = []
         topic, readings, made = self._topic, self._readings, self._record_of
         for message in messages:
@@ -272,44 +274,51 @@ class Consumer:
             # Any message may be of a partition that a callback inside this very poll took away.
             reading = readings.get(partition)
             if (error := message.error()) is not None:
-                self._on_event(error, message, reading)
+                self._handle_event(error, message, reading)
                 continue
             offset: int = message.offset()  # type: ignore[assignment]  # a message without an error has one
             # librdkafka 2.16 itself drops what it fetched before a seek or a pause, so no test brings a lower offset
             # about; one that came would move the position back, over records that are stored already.
-            if reading is None or reading.expected is None or offset < reading.expected:
+            if reading is None or reading.next_offset is None or offset < reading.next_offset:
                 continue
-            self.gaps += offset - reading.expected
-            reading.expected = offset + 1
+            self.offset_gaps += offset - reading.next_offset
+            reading.next_offset = offset + 1
             records.append(made(message, topic, partition, offset))
         return records
 
-    def _on_event(self, error: KafkaError, message: confluent_kafka.Message, reading: _Reading | None) -> None:
+    def _handle_event(
+        self, error: KafkaError, message: confluent_kafka.Message, reading: _PartitionState | None
+    ) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             end = message.offset()
-            if reading is not None and reading.expected is not None and end is not None and end > reading.expected:
-                self.gaps += end - reading.expected
-                reading.expected = end
+            if (
+                reading is not None
+                and reading.next_offset is not None
+                and end is not None
+                and end > reading.next_offset
+            ):
+                self.offset_gaps += end - reading.next_offset
+                reading.next_offset = end
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            if reading is not None and reading.expected is not None:
+            if reading is not None and reading.next_offset is not None:
                 raise OffsetOutOfRange(
-                    f"offset {reading.expected} of {self._topic}[{reading.assignment.partition}] is not in the log: "
+                    f"offset {reading.next_offset} of {self._topic}[{reading.assignment.partition}] is not in the log: "
                     f"{error.str()}; decide where to go on: {self._advice(reading.assignment.partition)}"
                 )
-        elif classify(error) is FailureClass.AWAY:
-            self._tell_trouble(error)
+        elif classify(error) is FailureClass.UNAVAILABLE:
+            self._log_outage(error)
         else:
-            raise self._unreadable(error)
+            raise self._consume_error(error)
 
     def _seek(self, partition: int, offset: int) -> bool:
         try:
-            self._opened().seek(TopicPartition(self._topic, partition, offset))
+            self._require_client().seek(TopicPartition(self._topic, partition, offset))
         except KafkaException as error:
-            told = error_of(error)
+            told = unwrap(error)
             # The assignment has not reached librdkafka's fetcher yet, or has just left it.
-            if classify(told) is FailureClass.AWAY or told.code() == KafkaError._UNKNOWN_PARTITION:
+            if classify(told) is FailureClass.UNAVAILABLE or told.code() == KafkaError._UNKNOWN_PARTITION:
                 return False
-            raise failure(told, f"{self._topic}[{partition}] cannot be read from {offset}") from error
+            raise translate(told, f"{self._topic}[{partition}] cannot be read from {offset}") from error
         return True
 
     def _on_assign(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
@@ -324,10 +333,10 @@ class Consumer:
         client.pause(given)
         for place in given:
             self._assigned += 1
-            self._readings[place.partition] = _Reading(Assignment(place.partition, self._assigned))
+            self._readings[place.partition] = _PartitionState(Assignment(place.partition, self._assigned))
         self._answered = True
         self.rebalances["assign"] += 1
-        logger.info("assigned %s of %s", _listed(places), self._topic)
+        logger.info("assigned %s of %s", _format_partitions(places), self._topic)
 
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         for place in places:
@@ -337,38 +346,38 @@ class Consumer:
         else:
             client.unassign()
         self.rebalances["revoke"] += 1
-        logger.info("revoked %s of %s", _listed(places), self._topic)
+        logger.info("revoked %s of %s", _format_partitions(places), self._topic)
 
     def _on_error(self, error: KafkaError) -> None:
         """Called inside poll; librdkafka goes on by itself after all but the ones kept here."""
         kind = classify(error)
-        if kind is FailureClass.AWAY:
-            self._tell_trouble(error)
+        if kind is FailureClass.UNAVAILABLE:
+            self._log_outage(error)
         else:
-            self._broken = self._unreadable(error)
+            self._fatal_error = self._consume_error(error)
 
-    def _tell_trouble(self, error: KafkaError) -> None:
+    def _log_outage(self, error: KafkaError) -> None:
         """Log an outage once: librdkafka reports each of its tries to connect, dozens a second at times."""
         self.errors += 1
-        if time.monotonic() - self._troubled_at > QUIET_BETWEEN_TROUBLES:
+        if time.monotonic() - self._last_error_at > OUTAGE_LOG_INTERVAL:
             logger.warning("Kafka: %s", error.str())
-        self._troubled_at = time.monotonic()
+        self._last_error_at = time.monotonic()
 
-    def _unreadable(self, error: KafkaError) -> Misconfigured:
+    def _consume_error(self, error: KafkaError) -> ConfigurationError:
         """What no waiting heals. A consumer's fatal errors are of that kind too: a new client would meet them again."""
         advice = _ADVICE_ON_FATAL if classify(error) is FailureClass.FATAL else ""
-        return Misconfigured(f"{failure(error, f'topic {self._topic} cannot be consumed')}{advice}")
+        return ConfigurationError(f"{translate(error, f'topic {self._topic} cannot be consumed')}{advice}")
 
-    def _reset_of_sink(self, partition: int) -> str:
+    def _reset_command(self, partition: int) -> str:
         return (
             f"python -m tradepipe.sink offsets reset --topic {self._topic} --group {self.group} "
             f"--partition {partition} --to earliest|latest|TIME|NUMBER"
         )
 
-    def _opened(self) -> confluent_kafka.Consumer:
+    def _require_client(self) -> confluent_kafka.Consumer:
         assert self._client is not None, "the consumer is used before open() or after close()"
         return self._client
 
 
-def _listed(places: Iterable[TopicPartition]) -> str:
+def _format_partitions(places: Iterable[TopicPartition]) -> str:
     return ", ".join(str(place.partition) for place in places) or "nothing"

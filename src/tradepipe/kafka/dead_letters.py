@@ -1,20 +1,15 @@
-"""
-Dead letters: a refusal as a Kafka record, written and read.
-
-A letter has the key, the value and the headers of the refused record unchanged;
-behind them stand headers of ours, and those by which Kafka Connect's own dead
-letters are known (`DeadLetterQueueReporter`), so that tools for these read ours.
-A record that a replay put back is named by a marker in the letter's partition.
-"""
+"""Dead letters in a Kafka topic: headers, markers, and which letters are open."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, NamedTuple
 
-from tradepipe.contract.record import Headers, Record
-from tradepipe.contract.refusal import Code, Refusal, Violation
+from tradepipe.kafka.librdkafka import UNREADABLE
+from tradepipe.trade.dead_letter import DeadLetter
+from tradepipe.trade.record import Code, Headers, Record, Refusal, Violation
 
 REPLAYS: Final = "tradepipe.replays"
 """How often a record was replayed, on the record itself; decimal text, absent on one that never was."""
@@ -35,7 +30,7 @@ _LENGTHS: Final = (10_000, 3_000, 1_000, 300, 100, 30, 10, 0)
 """To how many characters each of our texts is shortened, until a letter fits."""
 
 
-class Origin(NamedTuple):
+class RecordOrigin(NamedTuple):
     """The place a letter's record had; with the topic's id, so that a topic created anew is another place."""
 
     topic: str
@@ -44,7 +39,7 @@ class Origin(NamedTuple):
     offset: int
 
 
-class Letter(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """
     A dead letter.
 
@@ -59,30 +54,30 @@ class Letter(NamedTuple):
     group: str
     stage: str
     version: str
-    replays: int
+    replay_count: int
 
     @property
-    def origin(self) -> Origin:
+    def origin(self) -> RecordOrigin:
         """Where the refused record lies."""
         refused = self.refusal.record
-        return Origin(refused.topic, self.topic_id, refused.partition, refused.offset)
+        return RecordOrigin(refused.topic, self.topic_id, refused.partition, refused.offset)
 
 
 class Marker(NamedTuple):
     """Says that the letters of one origin before it were replayed; `replays` is the count the record was given."""
 
     record: Record
-    origin: Origin
-    replays: int
+    origin: RecordOrigin
+    replay_count: int
 
 
-class Foreign(NamedTuple):
+class ForeignRecord(NamedTuple):
     """A record of the dead-letter topic that is no letter."""
 
     record: Record
 
 
-def headers(refusal: Refusal, *, topic_id: str | None, group: str, room: int | None = None) -> Headers:
+def build_headers(refusal: Refusal, *, topic_id: str | None, group: str, room: int | None = None) -> Headers:
     """
     The headers of a refusal's letter: those of the refused record, then ours.
 
@@ -94,11 +89,11 @@ def headers(refusal: Refusal, *, topic_id: str | None, group: str, room: int | N
         room: bytes the whole letter may take; for it details and message are
             shortened, and nothing else ever is.
     """
-    written = _written(refusal, topic_id, group, None)
+    written = _build_headers(refusal, topic_id, group, None)
     for length in _LENGTHS if room is not None else ():
         if size(refusal.record, written) <= (room or 0):
             break
-        written = _written(refusal, topic_id, group, length)
+        written = _build_headers(refusal, topic_id, group, length)
     return written
 
 
@@ -108,29 +103,29 @@ def size(record: Record, written: Headers) -> int:
     return OVERHEAD + len(record.key or b"") + len(record.value or b"") + texts
 
 
-def read(record: Record) -> Letter | Marker | Foreign:
+def parse(record: Record) -> DeadLetterRecord | Marker | ForeignRecord:
     """What a record of the dead-letter topic is; whatever it holds, this raises nothing."""
-    return _letter(record) or _marker(record) or _letter_of_connect(record) or Foreign(record)
+    return _parse_dead_letter(record) or _parse_marker(record) or _parse_connect_letter(record) or ForeignRecord(record)
 
 
-def marker(letter: Letter, replays: int) -> Headers:
+def marker_headers(letter: DeadLetterRecord, replays: int) -> Headers:
     """The headers of the marker that closes a letter whose record was replayed with this count."""
     return ((_REPLAYED, _json(letter.origin)), (_GIVEN, str(replays).encode()))
 
 
-def replays(given: Headers) -> int:
+def replay_count(given: Headers) -> int:
     """How often a record with these headers was replayed."""
-    return _number(dict(given).get(REPLAYS)) or 0
+    return _read_number(dict(given).get(REPLAYS)) or 0
 
 
-def forwarded(given: Headers) -> Headers:
+def strip_replay_header(given: Headers) -> Headers:
     """A record's headers without the count of its replays."""
     return tuple(header for header in given if header[0] != REPLAYS)
 
 
-def _written(refusal: Refusal, topic_id: str | None, group: str, length: int | None) -> Headers:
+def _build_headers(refusal: Refusal, topic_id: str | None, group: str, length: int | None) -> Headers:
     record, codes = refusal.record, refusal.codes
-    details = [_shortened(detail, length) for detail in refusal.details]
+    details = [_shorten(detail, length) for detail in refusal.details]
     told = "; ".join(f"{code}: {detail}" for code, detail in zip(codes, details, strict=True))
     ours = {
         "headers": str(len(record.headers)),
@@ -153,7 +148,7 @@ def _written(refusal: Refusal, topic_id: str | None, group: str, length: int | N
         "stage": "VALUE_CONVERTER" if codes[0] in _CONVERTER else "TRANSFORMATION",
         "class.name": "tradepipe.Validator",
         "exception.class.name": str(codes[0]),
-        "exception.message": _shortened(told, length),
+        "exception.message": _shorten(told, length),
     }
     return (
         *record.headers,
@@ -164,65 +159,71 @@ def _written(refusal: Refusal, topic_id: str | None, group: str, length: int | N
     )
 
 
-def _letter(record: Record) -> Letter | None:
+def _parse_dead_letter(record: Record) -> DeadLetterRecord | None:
     """A letter of ours; the last header that can be the first of ours is it, as the refused record's stand before."""
     begin = max((n for n, (name, _) in enumerate(record.headers) if name == _BEFORE), default=None)
     if begin is None:
         return None
-    count = _number(record.headers[begin][1])
-    ours = _texts(record.headers[begin:], _OURS)
-    place = _place(ours)
-    codes, details = _list(ours.get("codes")), _list(ours.get("details"))
+    count = _read_number(record.headers[begin][1])
+    ours = _read_texts(record.headers[begin:], _OURS)
+    place = _parse_coordinates(ours)
+    codes, details = _read_list(ours.get("codes")), _read_list(ours.get("details"))
     if count is None or count > begin or place is None or not codes or len(codes) != len(details):
         return None
     original = Record(
-        *place, record.key, record.value, _number(ours.get("timestamp")), record.headers[begin - count : begin]
+        *place, record.key, record.value, _read_number(ours.get("timestamp")), record.headers[begin - count : begin]
     )
     violations = tuple(Violation(str(code), str(detail)) for code, detail in zip(codes, details, strict=True))
-    return Letter(
+    return DeadLetterRecord(
         record,
-        Refusal(original, violations, _number(ours.get("schema_id"))),
+        Refusal(original, violations, _read_number(ours.get("schema_id"))),
         ours.get("topic_id") or None,
         ours.get("group", ""),
         ours.get("stage", ""),
         ours.get("version", ""),
-        replays(original.headers),
+        replay_count(original.headers),
     )
 
 
-def _marker(record: Record) -> Marker | None:
+def _parse_marker(record: Record) -> Marker | None:
     given = dict(record.headers)
-    origin = _list((given.get(_REPLAYED) or b"").decode(errors="replace"))
+    origin = _read_list((given.get(_REPLAYED) or b"").decode(errors="replace"))
     if record.value is not None or len(origin) != 4:
         return None
     topic, topic_id, partition, offset = origin
     if not isinstance(topic, str) or type(partition) is not int or type(offset) is not int:
         return None
     return Marker(
-        record, Origin(topic, str(topic_id) if topic_id else None, partition, offset), _number(given.get(_GIVEN)) or 0
+        record,
+        RecordOrigin(topic, str(topic_id) if topic_id else None, partition, offset),
+        _read_number(given.get(_GIVEN)) or 0,
     )
 
 
-def _letter_of_connect(record: Record) -> Letter | None:
+def _parse_connect_letter(record: Record) -> DeadLetterRecord | None:
     """A letter that Kafka Connect wrote: its exception takes the place of code and detail."""
-    connects = _texts(record.headers, _CONNECTS)
-    place = _place(connects)
+    connects = _read_texts(record.headers, _CONNECTS)
+    place = _parse_coordinates(connects)
     if place is None:
         return None
     headers = tuple(header for header in record.headers if not header[0].startswith(_CONNECTS))
     violation = Violation(connects.get("exception.class.name", ""), connects.get("exception.message", ""))
     refusal = Refusal(Record(*place, record.key, record.value, None, headers), (violation,))
-    return Letter(
-        record, refusal, None, connects.get("connector.name", ""), connects.get("stage", ""), "", replays(headers)
+    return DeadLetterRecord(
+        record, refusal, None, connects.get("connector.name", ""), connects.get("stage", ""), "", replay_count(headers)
     )
 
 
-def _place(texts: Mapping[str, str]) -> tuple[str, int, int] | None:
-    topic, partition, offset = texts.get("topic"), _number(texts.get("partition")), _number(texts.get("offset"))
+def _parse_coordinates(texts: Mapping[str, str]) -> tuple[str, int, int] | None:
+    topic, partition, offset = (
+        texts.get("topic"),
+        _read_number(texts.get("partition")),
+        _read_number(texts.get("offset")),
+    )
     return None if not topic or partition is None or offset is None else (topic, partition, offset)
 
 
-def _texts(given: Headers, prefix: str) -> dict[str, str]:
+def _read_texts(given: Headers, prefix: str) -> dict[str, str]:
     """The headers of one prefix, by the rest of their names."""
     return {
         name.removeprefix(prefix): (value or b"").decode(errors="replace")
@@ -231,13 +232,13 @@ def _texts(given: Headers, prefix: str) -> dict[str, str]:
     }
 
 
-def _number(text: str | bytes | None) -> int | None:
+def _read_number(text: str | bytes | None) -> int | None:
     """A number that is not negative, in decimal digits; None for anything else."""
     digits = text.decode("latin-1") if isinstance(text, bytes) else text or ""
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
 
 
-def _list(text: str | None) -> Sequence[Any]:
+def _read_list(text: str | None) -> Sequence[Any]:
     try:
         found = json.loads(text or "null")
     except (ValueError, RecursionError):
@@ -245,7 +246,7 @@ def _list(text: str | None) -> Sequence[Any]:
     return found if isinstance(found, list) else ()
 
 
-def _shortened(text: str, length: int | None) -> str:
+def _shorten(text: str, length: int | None) -> str:
     return text if length is None or len(text) <= length else f"{text[:length]}…"
 
 
@@ -261,3 +262,55 @@ def _utf8(text: str) -> bytes:
 @cache
 def _version() -> str:
     return version("tradepipe")
+
+
+UNKNOWN_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a letter was replayed whose marker does not say."""
+
+Markers = Mapping[tuple[int, RecordOrigin], Marker]
+"""The last marker of each origin, by the partition in which it lies."""
+
+
+def read_markers(records: Iterable[Record]) -> Markers:
+    """The markers among the records of a dead-letter topic."""
+    found = (parse(record) for record in records)
+    return {(marker.record.partition, marker.origin): marker for marker in found if isinstance(marker, Marker)}
+
+
+def iter_dead_letters(
+    records: Iterable[Record], closed: Markers
+) -> Iterator[tuple[DeadLetter, DeadLetterRecord | None]]:
+    """
+    The letters among the records of a dead-letter topic, each with what is known of it; None for a foreign record.
+
+    A letter is open while no marker behind it in its partition names its origin.
+    """
+    for record in records:
+        read = parse(record)
+        if isinstance(read, DeadLetterRecord):
+            marker = closed.get((record.partition, read.origin))
+            yield _dead_letter(read, marker if marker and marker.record.offset > record.offset else None), read
+        elif not isinstance(read, Marker):
+            foreign = record if record.headers is not UNREADABLE else record._replace(headers=())
+            yield DeadLetter(Refusal(foreign, ()), refused_at=_time(record), topic_record=foreign), None
+
+
+def _dead_letter(letter: DeadLetterRecord, marker: Marker | None) -> DeadLetter:
+    return DeadLetter(
+        letter.refusal,
+        letter.topic_id,
+        letter.group,
+        _time(letter.record),
+        letter.replay_count,
+        (_time(marker.record) or UNKNOWN_TIME) if marker else None,
+        letter.record,
+    )
+
+
+def _time(record: Record) -> datetime | None:
+    if record.timestamp is None:
+        return None
+    try:
+        return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    except (OverflowError, ValueError, OSError):  # a producer may have written any number
+        return None

@@ -5,13 +5,13 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException
 
-from tradepipe.errors import BrokerAway, Misconfigured, TradepipeError
+from tradepipe.errors import BrokerUnavailable, ConfigurationError, TradepipeError
 
 
 class FailureClass(Enum):
     """What becomes of the work in hand."""
 
-    AWAY = "away"
+    UNAVAILABLE = "away"
     """Not reachable now: keep the work, wait, try again."""
 
     DATA = "data"
@@ -59,7 +59,7 @@ _FATAL: Final = frozenset(
         KafkaError.TRANSACTION_COORDINATOR_FENCED,
     }
 )
-_AWAY: Final = frozenset(
+_UNAVAILABLE: Final = frozenset(
     {
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
@@ -139,8 +139,8 @@ def classify(error: KafkaError) -> FailureClass:
         return FailureClass.FATAL
     if code in _DATA:
         return FailureClass.DATA
-    if code in _AWAY or error.retriable():
-        return FailureClass.AWAY
+    if code in _UNAVAILABLE or error.retriable():
+        return FailureClass.UNAVAILABLE
     return FailureClass.CONFIGURATION
 
 
@@ -160,22 +160,22 @@ _ADVICE: Final = {
 }
 
 
-def failure(error: KafkaError | KafkaException, doing: str) -> TradepipeError:
+def translate(error: KafkaError | KafkaException, doing: str) -> TradepipeError:
     """The error a caller of tradepipe sees for one of librdkafka's, told as what could not be done and why."""
-    told = error_of(error)
+    told = unwrap(error)
     advice = _ADVICE.get(told.code())
     message = f"{doing}: {told.str()} ({told.name()})" + (f"; {advice}" if advice else "")
     if classify(told) is FailureClass.CONFIGURATION:
-        return Misconfigured(message)
-    return BrokerAway(message)
+        return ConfigurationError(message)
+    return BrokerUnavailable(message)
 
 
-def error_of(error: BaseException | KafkaError) -> KafkaError:
+def unwrap(error: BaseException | KafkaError) -> KafkaError:
     """The KafkaError inside; librdkafka's fatal errors come wrapped in a SystemError."""
     if isinstance(error, KafkaError):
         return error
     if isinstance(error, SystemError) and isinstance(error.__cause__, KafkaException):
-        return error_of(error.__cause__)
+        return unwrap(error.__cause__)
     if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):
         return error.args[0]
     raise TypeError(f"not an error of Kafka's client: {error!r}") from (

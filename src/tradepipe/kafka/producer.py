@@ -9,15 +9,15 @@ from typing import Final, NamedTuple
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from tradepipe.errors import BrokerAway
-from tradepipe.kafka.client import Config, producer_config
-from tradepipe.kafka.contact import Contact
-from tradepipe.kafka.failures import FailureClass, classify, error_of, failure
-from tradepipe.kafka.topics import Topics
+from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.config import Config, producer_config
+from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.librdkafka import FirstContact
 
 logger = logging.getLogger(__name__)
 
-STEP: Final = 0.1
+POLL_SECONDS: Final = 0.1
 """Seconds between two looks at a deadline, or for a signal."""
 
 PURGE_TIMEOUT: Final = 5.0
@@ -25,7 +25,7 @@ PURGE_TIMEOUT: Final = 5.0
 REQUEST_TIMEOUT: Final = 5.0
 """Seconds to ask how much the topic takes."""
 
-_DEFINITE: Final = frozenset(
+_NOT_IN_LOG: Final = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.RECORD_LIST_TOO_LARGE,
@@ -55,7 +55,7 @@ class Undelivered(NamedTuple):
     refused: bool
 
 
-class Outbox:
+class IdempotentProducer:
     """
     Send records to one topic, each into the log once if it is acknowledged.
 
@@ -76,9 +76,9 @@ class Outbox:
         self._client: confluent_kafka.Producer | None = None
         self._opening = threading.Lock()
         self._undelivered: list[Undelivered] = []
-        self._troubled_at = float("-inf")
-        self._lost: str | None = None
-        self._contact = Contact()
+        self._last_trouble_at = float("-inf")
+        self._client_failure: str | None = None
+        self._contact = FirstContact()
 
     def __len__(self) -> int:
         return len(self._client) if self._client is not None else 0
@@ -90,12 +90,12 @@ class Outbox:
         Raises:
             TopicUnusable: there is no such topic.
 
-            Misconfigured: librdkafka refuses the configuration.
+            ConfigurationError: librdkafka refuses the configuration.
         """
         with self._opening:
             if self._client is None:
                 limits = self._limits()
-                self._client = self._made(limits)
+                self._client = self._create_client(limits)
 
     def send(self, key: bytes | str, value: bytes | None, *, timeout: float | None = None) -> Undelivered | None:
         """
@@ -104,34 +104,34 @@ class Outbox:
         Returns the record when it is refused on the spot, as one too large is.
 
         Raises:
-            BrokerAway: there was no room within `timeout` seconds; the record is not sent.
+            BrokerUnavailable: there was no room within `timeout` seconds; the record is not sent.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            client = self._opened()
+            client = self._require_client()
             try:
                 client.produce(self._topic, value, key)
             except BufferError:
-                self._make_room(client, deadline)
+                self._wait_for_space(client, deadline)
             except KafkaException as error:
-                told = error_of(error)
+                told = unwrap(error)
                 if classify(told) is not FailureClass.FATAL:
-                    return Undelivered(_bytes(key), value, _reason(told), refused=True)
-                self._lost = _last_words(told)
+                    return Undelivered(_bytes(key), value, _format_reason(told), refused=True)
+                self._client_failure = _describe_fatal(told)
             else:
-                self._serve(client, 0)
+                self._poll(client, 0)
                 return None
 
-    def wait(self, timeout: float | None) -> int:
+    def flush(self, timeout: float | None) -> int:
         """Wait until every record is acknowledged or given up; the number left after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (left := len(self)) and (deadline is None or time.monotonic() < deadline):
-            self._give_up_what_is_lost()
+            self._replace_failed_client()
             if self._client is not None:
-                self._serve(self._client, STEP)
+                self._poll(self._client, POLL_SECONDS)
         return left
 
-    def undelivered(self) -> list[Undelivered]:
+    def take_undelivered(self) -> list[Undelivered]:
         """The records that failed since the last call."""
         failed, self._undelivered = self._undelivered, []
         return failed
@@ -145,30 +145,30 @@ class Outbox:
         client.purge()
         deadline = time.monotonic() + PURGE_TIMEOUT
         while len(client) and time.monotonic() < deadline:
-            _guarded(lambda: client.poll(STEP))
+            _catch_fatal(lambda: client.poll(POLL_SECONDS))
         for number in range(before, len(self._undelivered)):
             if not self._undelivered[number].refused:
                 self._undelivered[number] = self._undelivered[number]._replace(reason=reason)
 
-    def _opened(self) -> confluent_kafka.Producer:
-        self._give_up_what_is_lost()
+    def _require_client(self) -> confluent_kafka.Producer:
+        self._replace_failed_client()
         if self._client is None:
             self.open()
         assert self._client is not None
         return self._client
 
-    def _give_up_what_is_lost(self) -> None:
-        if self._lost is not None:
-            told, self._lost = self._lost, None
+    def _replace_failed_client(self) -> None:
+        if self._client_failure is not None:
+            told, self._client_failure = self._client_failure, None
             logger.warning("Kafka's client is made anew: %s", told)
             self.abandon(f"given up: {told}")
 
-    def _made(self, limits: dict[str, int]) -> confluent_kafka.Producer:
+    def _create_client(self, limits: dict[str, int]) -> confluent_kafka.Producer:
         callbacks: dict[str, Callable[..., None]] = {"on_delivery": self._on_report, "error_cb": self._on_error}
         try:
             return confluent_kafka.Producer({**limits, **self._config, **callbacks})
         except KafkaException as error:
-            raise failure(error_of(error), "Kafka's client cannot be configured so") from error
+            raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
 
     def _limits(self) -> dict[str, int]:
         """
@@ -176,61 +176,61 @@ class Outbox:
 
         A broker that is away is not waited for: its defaults and librdkafka's agree.
         """
-        topics = Topics(self._given, request_timeout=self._request_timeout)
+        topics = TopicAdmin(self._given, request_timeout=self._request_timeout)
         try:
             topics.describe(self._topic)
-            self._contact.made = True
+            self._contact.succeeded = True
             largest = topics.max_message_bytes(self._topic)
-        except BrokerAway as error:
+        except BrokerUnavailable as error:
             logger.warning("Kafka is away, sending as soon as it is back: %s", error)
             return {}
         if largest is None:
             return {}
         return {"message.max.bytes": max(largest, 1_000), "batch.size": min(largest, 1_000_000)}
 
-    def _make_room(self, client: confluent_kafka.Producer, deadline: float | None) -> None:
+    def _wait_for_space(self, client: confluent_kafka.Producer, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
-            raise BrokerAway(
+            raise BrokerUnavailable(
                 f"the queue to topic {self._topic} is full: {len(client)} records wait, none was acknowledged in time"
             )
-        self._serve(client, STEP)
+        self._poll(client, POLL_SECONDS)
 
-    def _serve(self, client: confluent_kafka.Producer, timeout: float) -> None:
-        error = _guarded(lambda: client.poll(timeout))
+    def _poll(self, client: confluent_kafka.Producer, timeout: float) -> None:
+        error = _catch_fatal(lambda: client.poll(timeout))
         if error is not None:
-            self._lost = _last_words(error)
+            self._client_failure = _describe_fatal(error)
 
     def _on_report(self, error: KafkaError | None, message: confluent_kafka.Message) -> None:
         if error is None:
             return
         produced_at = time.monotonic() - (message.latency() or 0.0)
-        refused = error.code() in _DEFINITE and produced_at > self._troubled_at
-        self._undelivered.append(Undelivered(message.key(), message.value(), _reason(error), refused))
+        refused = error.code() in _NOT_IN_LOG and produced_at > self._last_trouble_at
+        self._undelivered.append(Undelivered(message.key(), message.value(), _format_reason(error), refused))
 
     def _on_error(self, error: KafkaError) -> None:
         """Called inside poll. After trouble on the way, an earlier try of a record may have got through."""
-        self._contact.note(error)
-        if refusal := self._contact.refusal():
-            self._lost = str(refusal)
-        if time.monotonic() - self._troubled_at > 30:
+        self._contact.record_error(error)
+        if refusal := self._contact.permanent_error():
+            self._client_failure = str(refusal)
+        if time.monotonic() - self._last_trouble_at > 30:
             logger.warning("Kafka: %s", error.str())
-        self._troubled_at = time.monotonic()
+        self._last_trouble_at = time.monotonic()
 
 
-def _guarded(serve: Callable[[], object]) -> KafkaError | None:
+def _catch_fatal(serve: Callable[[], object]) -> KafkaError | None:
     """librdkafka's fatal error, should serving callbacks bring one up; it may come wrapped in a SystemError."""
     try:
         serve()
     except (KafkaException, SystemError) as error:
-        return error_of(error)
+        return unwrap(error)
     return None
 
 
-def _last_words(error: KafkaError) -> str:
-    return str(failure(error, "it met a fatal error"))
+def _describe_fatal(error: KafkaError) -> str:
+    return str(translate(error, "it met a fatal error"))
 
 
-def _reason(error: KafkaError) -> str:
+def _format_reason(error: KafkaError) -> str:
     return f"{error.str()} ({error.name()})"
 
 

@@ -1,25 +1,45 @@
-"""The partitions a stage reads: found out where from, read, and put back when a record cannot be judged now."""
+"""Read state of the assigned partitions, and the start position of a new group."""
 
 import logging
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from datetime import datetime
+from typing import Final, Generic, Literal, TypeVar
 
-from tradepipe.contract.record import Record
-from tradepipe.errors import RegistryAway, SchemaPending, UnsupportedSchema
+from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
+from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Assignment, Consumer
-from tradepipe.pipeline.backoff import delay
+from tradepipe.pipeline.retry import backoff_delay
+from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE: Final = 1_000
+StartPosition = Literal["earliest", "latest"] | datetime
+"""The first record, behind the last, or the first that is not older."""
+
+
+def start_offsets(
+    start: StartPosition, topics: TopicAdmin, topic: str, extents: Mapping[int, Watermarks]
+) -> dict[int, int]:
+    """
+    The offsets of a start, by partition.
+
+    Raises:
+        BrokerUnavailable, ConfigurationError: as the methods of `Topics`.
+    """
+    if isinstance(start, datetime):
+        return topics.offsets_for_time(topic, list(extents), int(start.timestamp() * 1000))
+    return {number: extent.high if start == "latest" else extent.low for number, extent in extents.items()}
+
+
+MAX_POLL_RECORDS: Final = 1_000
 """Records judged before anything else is looked after."""
 
 
 @dataclass(slots=True)
-class Partition:
+class PartitionState:
     """
     One assignment.
 
@@ -29,22 +49,22 @@ class Partition:
 
     assignment: Assignment
     position: int = 0
-    reading: bool = False
-    due: float = 0.0
-    failed: int = 0
+    is_active: bool = False
+    retry_at: float = 0.0
+    failures: int = 0
 
     @property
     @abstractmethod
-    def is_placed(self) -> bool:
+    def has_start_offset(self) -> bool:
         """Whether it is known where to read."""
 
-    def put_off(self) -> None:
+    def back_off(self) -> None:
         """Try again later; the later, the more often it failed."""
-        self.due = time.monotonic() + delay(self.failed)
-        self.failed += 1
+        self.retry_at = time.monotonic() + backoff_delay(self.failures)
+        self.failures += 1
 
 
-P = TypeVar("P", bound=Partition)
+P = TypeVar("P", bound=PartitionState)
 
 
 class Partitions(dict[int, P], Generic[P]):
@@ -60,30 +80,30 @@ class Partitions(dict[int, P], Generic[P]):
     def __init__(self, consumer: Consumer, made: Callable[[Assignment], P], dropped: Callable[[int], None]) -> None:
         super().__init__()
         self._consumer = consumer
-        self._made = made
-        self._dropped = dropped
+        self._create = made
+        self._on_dropped = dropped
         self._paused = False
-        self.unsupported: UnsupportedSchema | None = None
+        self.unsupported_schema: UnsupportedSchema | None = None
         """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be written."""
 
     @property
-    def reading(self) -> bool:
+    def any_active(self) -> bool:
         """Whether any of them is being read."""
-        return any(partition.reading for partition in self.values())
+        return any(partition.is_active for partition in self.values())
 
     @property
-    def is_settled(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the group has answered, and of all it assigned to us is known where to read."""
-        return self._consumer.has_answer and all(partition.is_placed for partition in self.values())
+        return self._consumer.has_joined and all(partition.has_start_offset for partition in self.values())
 
     @property
     def waits_for_registry(self) -> bool:
         """Whether one of them stands still because the registry has no answer yet."""
         now = time.monotonic()
-        return any(each.is_placed and not each.reading and each.due > now for each in self.values())
+        return any(each.has_start_offset and not each.is_active and each.retry_at > now for each in self.values())
 
     @property
-    def paused(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether nothing is fetched until `resume`."""
         return self._paused
 
@@ -92,48 +112,48 @@ class Partitions(dict[int, P], Generic[P]):
         At most so many records, and whatever the group has to say; waits up to `timeout` seconds for the first.
 
         Raises:
-            Misconfigured: the brokers refuse us, or the log was cut.
+            ConfigurationError: the brokers refuse us, or the log was cut.
         """
         records = self._consumer.poll(most, timeout)
-        self._follow()
+        self._sync_assignment()
         return records
 
-    def advance(self) -> None:
+    def update_positions(self) -> None:
         """All that was polled is judged, or was put back."""
         for number, partition in self.items():
             partition.position = self._consumer.position(number) or partition.position
 
-    def put_back(self, records: Sequence[Record], error: RegistryAway | UnsupportedSchema) -> None:
+    def requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
         """Read these records again later: the first one's partition when it is due, the others at once."""
         for record in reversed(records):
             partition = self[record.partition]
-            partition.reading, partition.position = False, record.offset
+            partition.is_active, partition.position = False, record.offset
         for number in {record.partition for record in records}:
-            self._consumer.stop(number)
+            self._consumer.stop_delivery(number)
         if isinstance(error, UnsupportedSchema):
-            self.unsupported = error
+            self.unsupported_schema = error
             return
         partition = self[records[0].partition]
-        if isinstance(error, SchemaPending):
-            partition.due = time.monotonic() + error.retry_after
+        if isinstance(error, SchemaIdNotYetKnown):
+            partition.retry_at = time.monotonic() + error.retry_after
         else:
-            partition.put_off()
+            partition.back_off()
         logger.warning("%s waits: %s", records[0].coordinates, error)
 
     def start(self) -> None:
         """Begin to read what has its place, and what had to wait."""
-        if self._paused or self.unsupported is not None:
+        if self._paused or self.unsupported_schema is not None:
             return
         now = time.monotonic()
         for partition in self.values():
-            if partition.is_placed and not partition.reading and partition.due <= now:
-                partition.reading = self._consumer.start(partition.assignment, partition.position)
+            if partition.has_start_offset and not partition.is_active and partition.retry_at <= now:
+                partition.is_active = self._consumer.start_delivery(partition.assignment, partition.position)
 
     def stop(self, number: int) -> None:
         """Deliver nothing more of one of them until it is started again."""
-        self._dropped(number)
-        self._consumer.stop(number)
-        self[number].reading = False
+        self._on_dropped(number)
+        self._consumer.stop_delivery(number)
+        self[number].is_active = False
 
     def pause(self) -> None:
         """Fetch nothing until `resume`; the group membership goes on."""
@@ -143,18 +163,18 @@ class Partitions(dict[int, P], Generic[P]):
     def resume(self) -> None:
         """Fetch again."""
         self._paused = False
-        self._consumer.resume(number for number, partition in self.items() if partition.reading)
+        self._consumer.resume(number for number, partition in self.items() if partition.is_active)
 
-    def ends(self, numbers: Iterable[int]) -> dict[int, int]:
+    def high_watermarks(self, numbers: Iterable[int]) -> dict[int, int]:
         """Where the logs of these end, as far as the last fetch told."""
-        return {number: end for number in numbers if (end := self._consumer.end(number)) is not None}
+        return {number: end for number in numbers if (end := self._consumer.high_watermark(number)) is not None}
 
-    def _follow(self) -> None:
+    def _sync_assignment(self) -> None:
         """Forget the partitions that left us; note the ones that came."""
         assigned = self._consumer.assignments
         for number in [n for n, partition in self.items() if assigned.get(n) != partition.assignment]:
             del self[number]
-            self._dropped(number)
+            self._on_dropped(number)
         for number, assignment in assigned.items():
             if number not in self:
-                self[number] = self._made(assignment)
+                self[number] = self._create(assignment)

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from tradepipe.contract.history import current
-from tradepipe.contract.rules import violations
-from tradepipe.contract.trade import ORDERED_BY, Trade
-from tradepipe.errors import BrokerAway, DeliveryFailed, InvalidTrade
-from tradepipe.kafka.client import Config
-from tradepipe.kafka.producer import Outbox, Undelivered
-from tradepipe.wire.codec import Decoder
-from tradepipe.wire.framing import HEAD
-from tradepipe.wire.registry import SchemaRegistry
-from tradepipe.wire.serde import TradeSerializer
+from tradepipe.codec.codec import Decoder
+from tradepipe.errors import BrokerUnavailable, DeliveryFailed, InvalidTrade
+from tradepipe.evolution.history import current
+from tradepipe.kafka.config import Config
+from tradepipe.kafka.producer import IdempotentProducer, Undelivered
+from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.serde import HEADER_SIZE, TradeSerializer
+from tradepipe.trade.model import KAFKA_KEY, Trade
+from tradepipe.trade.rules import violations
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,7 @@ class Producer:
         close_timeout: seconds to wait for acknowledgements on leaving.
 
     Raises:
-        Misconfigured: an argument cannot be.
+        ConfigurationError: an argument cannot be.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Producer:
         self._own_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._serialize = TradeSerializer(self._registry, subject=subject)
-        self._outbox = Outbox(kafka, topic=topic)
+        self._producer = IdempotentProducer(kafka, topic=topic)
         self._opened = False
 
     def __enter__(self) -> Self:
@@ -80,7 +79,7 @@ class Producer:
 
     def __len__(self) -> int:
         """How many trades are sent and not yet acknowledged."""
-        return len(self._outbox)
+        return len(self._producer)
 
     def produce(self, trade: Trade, *, timeout: float | None = None) -> None:
         """
@@ -98,19 +97,19 @@ class Producer:
             DeliveryFailed: trades sent earlier failed; this one is not sent
                 either, unless it is among them.
 
-            BrokerAway: the queue stayed full; the trade is not sent.
+            BrokerUnavailable: the queue stayed full; the trade is not sent.
 
-            SchemaNotRegistered, RegistryAway, TopicUnusable, Misconfigured: on
+            SchemaNotRegistered, RegistryUnavailable, TopicUnusable, ConfigurationError: on
                 the first trade.
         """
         if found := violations(trade):
             raise InvalidTrade(trade, found)
         value = self._serialize(trade)
         if not self._opened:
-            self._outbox.open()
+            self._producer.open()
             self._opened = True
         self._raise_failures()
-        refused = self._outbox.send(getattr(trade, ORDERED_BY), value, timeout=timeout)
+        refused = self._producer.send(getattr(trade, KAFKA_KEY), value, timeout=timeout)
         if refused is not None:
             raise DeliveryFailed(refused=[(trade, refused.reason)], unknown=[])
 
@@ -121,12 +120,12 @@ class Producer:
         Raises:
             DeliveryFailed: some are not, and never will be.
 
-            BrokerAway: some are not after `timeout` seconds; they are still tried.
+            BrokerUnavailable: some are not after `timeout` seconds; they are still tried.
         """
-        left = self._outbox.wait(timeout)
+        left = self._producer.flush(timeout)
         self._raise_failures()
         if left:
-            raise BrokerAway(f"{left} trades are not acknowledged after {timeout} s; they are still tried")
+            raise BrokerUnavailable(f"{left} trades are not acknowledged after {timeout} s; they are still tried")
 
     def close(self) -> None:
         """
@@ -137,16 +136,16 @@ class Producer:
                 now among the unknown ones.
         """
         try:
-            if left := self._outbox.wait(self._close_timeout):
+            if left := self._producer.flush(self._close_timeout):
                 logger.warning("%d trades are given up: not acknowledged within %.0f s", left, self._close_timeout)
-            self._outbox.abandon(f"given up by close: not acknowledged within {self._close_timeout:g} s")
+            self._producer.abandon(f"given up by close: not acknowledged within {self._close_timeout:g} s")
             self._raise_failures()
         finally:
             if self._own_registry:
                 self._registry.close()
 
     def _raise_failures(self) -> None:
-        if failed := self._outbox.undelivered():
+        if failed := self._producer.take_undelivered():
             raise DeliveryFailed(
                 refused=_trades([each for each in failed if each.refused]),
                 unknown=_trades([each for each in failed if not each.refused]),
@@ -155,4 +154,4 @@ class Producer:
 
 def _trades(failed: Sequence[Undelivered]) -> list[tuple[Trade, str]]:
     decode = Decoder(current().text, 0).decode
-    return [(decode((each.value or b"")[HEAD:]), each.reason) for each in failed]
+    return [(decode((each.value or b"")[HEADER_SIZE:]), each.reason) for each in failed]

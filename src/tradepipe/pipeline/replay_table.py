@@ -4,26 +4,25 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from tradepipe.contract.kept import Identity, Kept, Selection
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Refusal
-from tradepipe.errors import SchemaPending, UnsupportedSchema
-from tradepipe.postgres.accepted import Accepted
-from tradepipe.postgres.replay import Judged, Replayed, Shelf
+from tradepipe.errors import SchemaIdNotYetKnown, UnsupportedSchema
+from tradepipe.postgres.accepted import ValidRecord
+from tradepipe.postgres.replay import RefusalReplayer, ReplayResult, ValidatedRefusal
+from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
+from tradepipe.trade.record import Record, Refusal
 
 PAGE: Final = 500
 """Refusals in one transaction, at most."""
 
 
-class Step(NamedTuple):
+class TableReplayStep(NamedTuple):
     """
     One transaction of a replay.
 
     `left` are refusals that were not touched, each with the reason.
     """
 
-    replayed: Replayed = Replayed()
-    left: tuple[tuple[Kept, str], ...] = ()
+    replayed: ReplayResult = ReplayResult()
+    left: tuple[tuple[DeadLetter, str], ...] = ()
 
 
 class TableReplay:
@@ -50,11 +49,11 @@ class TableReplay:
 
     def __init__(
         self,
-        shelf: Shelf,
-        judge: Callable[[Record], Accepted | Refusal],
-        selection: Selection,
+        shelf: RefusalReplayer,
+        judge: Callable[[Record], ValidRecord | Refusal],
+        selection: DeadLetterFilter,
         *,
-        means: Callable[[Kept], bool] = lambda kept: True,
+        means: Callable[[DeadLetter], bool] = lambda kept: True,
         max_replays: int = 3,
         limit: int | None = None,
         keep: bool = True,
@@ -66,62 +65,62 @@ class TableReplay:
         self._max_replays = max_replays
         self._room = limit
         self._keep = keep
-        self._behind: Identity | None = None
-        self._page: list[Kept] = []
+        self._behind: RecordIdentity | None = None
+        self._page: list[DeadLetter] = []
 
-    def step(self) -> Step | None:
+    def run_step(self) -> TableReplayStep | None:
         """
         The next transaction, None when all are done; a step that failed may be tried again.
 
         Raises:
-            RegistryAway: a schema cannot be had now.
+            RegistryUnavailable: a schema cannot be had now.
 
-            DatabaseAway, Misconfigured: as the methods of `Shelf`.
+            DatabaseUnavailable, ConfigurationError: as the methods of `Shelf`.
         """
         if not self._page and self._room != 0:
-            self._page = self._shelf.page(self._selection, self._behind, PAGE)
+            self._page = self._shelf.next_page(self._selection, self._behind, PAGE)
         if not self._page:
             return None
         part = _same_topic(self._page)
-        tried, tired = self._chosen(part)
-        judged, unfit = self._judged(tried)
-        replayed = self._shelf.settle(judged, keep=self._keep) if judged else Replayed()
+        tried, tired = self._select(part)
+        judged, unfit = self._validate(tried)
+        replayed = self._shelf.replay(judged, keep=self._keep) if judged else ReplayResult()
         self._behind = part[-1].identity
         self._page = self._page[len(part) :] if self._room is None or len(tried) < self._room else []
         if self._room is not None:
             self._room -= len(tried)
-        return Step(replayed, (*tired, *unfit))
+        return TableReplayStep(replayed, (*tired, *unfit))
 
-    def _chosen(self, part: Iterable[Kept]) -> tuple[list[Kept], list[tuple[Kept, str]]]:
+    def _select(self, part: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[tuple[DeadLetter, str]]]:
         """What is to be tried, and what was tried too often."""
         meant = [kept for kept in part if self._means(kept)]
-        tried = [kept for kept in meant if kept.replays < self._max_replays]
-        tired = [(kept, too_often(kept)) for kept in meant if kept.replays >= self._max_replays]
+        tried = [kept for kept in meant if kept.replay_count < self._max_replays]
+        tired = [(kept, exhausted_message(kept)) for kept in meant if kept.replay_count >= self._max_replays]
         return tried[: self._room], tired
 
-    def _judged(self, tried: Iterable[Kept]) -> tuple[list[Judged], list[tuple[Kept, str]]]:
+    def _validate(self, tried: Iterable[DeadLetter]) -> tuple[list[ValidatedRefusal], list[tuple[DeadLetter, str]]]:
         """Verdicts, and what this build cannot judge; every unknown schema id is asked for before any is waited for."""
-        judged: list[Judged] = []
-        unfit: list[tuple[Kept, str]] = []
-        pending: SchemaPending | None = None
+        judged: list[ValidatedRefusal] = []
+        unfit: list[tuple[DeadLetter, str]] = []
+        pending: SchemaIdNotYetKnown | None = None
         for kept in tried:
             try:
                 judged.append((kept, self._judge(kept.record)))
             except UnsupportedSchema as error:
                 unfit.append((kept, str(error)))
-            except SchemaPending as error:
+            except SchemaIdNotYetKnown as error:
                 pending = error
         if pending is not None:
             raise pending
         return judged, unfit
 
 
-def too_often(kept: Kept) -> str:
+def exhausted_message(kept: DeadLetter) -> str:
     """Why a refusal is left."""
-    times = "once" if kept.replays == 1 else f"{kept.replays} times"
+    times = "once" if kept.replay_count == 1 else f"{kept.replay_count} times"
     return f"replayed {times} and refused again each time"
 
 
-def _same_topic(page: Iterable[Kept]) -> list[Kept]:
+def _same_topic(page: Iterable[DeadLetter]) -> list[DeadLetter]:
     """The first ones that are of one topic and one topic id."""
     return list(next(groupby(page, key=lambda kept: kept.identity[:2]))[1])

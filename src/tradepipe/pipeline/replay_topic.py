@@ -5,35 +5,34 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
-from tradepipe.contract.kept import Identity, Kept, Selection
-from tradepipe.contract.record import Record
-from tradepipe.errors import BrokerAway
+from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka import dead_letters
-from tradepipe.kafka.client import Config
-from tradepipe.kafka.dead_letters import REPLAYS, Letter
-from tradepipe.kafka.letters import Markers, letters, markers
-from tradepipe.kafka.reader import Reader
-from tradepipe.kafka.replaying import Replaying
-from tradepipe.kafka.topics import Topics
-from tradepipe.kafka.writing import Outgoing, Place
-from tradepipe.pipeline.replay_table import too_often
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.config import Config
+from tradepipe.kafka.dead_letters import REPLAYS, DeadLetterRecord, Markers, iter_dead_letters, read_markers
+from tradepipe.kafka.replay_producer import ReplayProducer
+from tradepipe.kafka.send import Destination, OutgoingRecords
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.pipeline.replay_table import exhausted_message
+from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
+from tradepipe.trade.record import Record
 
-PIECE: Final = 500
+CHUNK_RECORDS: Final = 500
 """Records in one transaction, at most."""
 
-PIECE_BYTES: Final = 8 << 20
+CHUNK_BYTES: Final = 8 << 20
 """Bytes of values in one transaction, about."""
 
 
-class Step(NamedTuple):
+class TopicReplayStep(NamedTuple):
     """
     One transaction of a replay.
 
     `left` are letters that were not touched, each with the reason.
     """
 
-    put_back: tuple[Kept, ...] = ()
-    left: tuple[tuple[Kept, str], ...] = ()
+    replayed: tuple[DeadLetter, ...] = ()
+    left: tuple[tuple[DeadLetter, str], ...] = ()
 
 
 class TopicReplay:
@@ -62,9 +61,9 @@ class TopicReplay:
         self,
         kafka: Config,
         dead_letters: str,
-        selection: Selection,
+        selection: DeadLetterFilter,
         *,
-        means: Callable[[Kept], bool] = lambda kept: True,
+        means: Callable[[DeadLetter], bool] = lambda kept: True,
         max_replays: int = 3,
         limit: int | None = None,
         wait: float = 30.0,
@@ -75,16 +74,16 @@ class TopicReplay:
         self._selection = selection._replace(replayed=False)
         self._means = means
         self._max_replays = max_replays
-        self._room = limit
+        self._remaining = limit
         self._wait = wait
-        self._replaying = Replaying(kafka, dead_letters=dead_letters) if keep else None
-        self._topics = Topics(kafka, request_timeout=min(wait, 10.0))
+        self._replaying = ReplayProducer(kafka, dead_letters=dead_letters) if keep else None
+        self._topics = TopicAdmin(kafka, request_timeout=min(wait, 10.0))
         self._sources: set[str] = set()
-        self._told: set[Identity] = set()
-        self._sent: set[Identity] = set()
-        self._unanswered: list[tuple[Kept, Letter]] = []
+        self._reported: set[RecordIdentity] = set()
+        self._replayed: set[RecordIdentity] = set()
+        self._unanswered: list[tuple[DeadLetter, DeadLetterRecord]] = []
         self._reading = ExitStack()
-        self._letters: Iterator[tuple[Kept, Letter | None]] | None = None
+        self._letters: Iterator[tuple[DeadLetter, DeadLetterRecord | None]] | None = None
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -93,118 +92,122 @@ class TopicReplay:
         if self._replaying is not None:
             self._replaying.close()
 
-    def step(self) -> Step | None:
+    def run_step(self) -> TopicReplayStep | None:
         """
-        The next transaction, None when all are done; a step that failed by `BrokerAway` may be tried again.
+        The next transaction, None when all are done; a step that failed by `BrokerUnavailable` may be tried again.
 
         Raises:
             Superseded: another replay has begun.
 
-            BrokerAway: Kafka is not reachable now, or a transaction is open that hides letters.
+            BrokerUnavailable: Kafka is not reachable now, or a transaction is open that hides letters.
 
             TopicUnusable: there is no such dead-letter topic, or a record's own topic is gone.
         """
         try:
             if self._letters is None:
                 settled = self._open()
-                if settled.put_back:
+                if settled.replayed:
                     return settled
             return self._next()
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> Step:
+    def _open(self) -> TopicReplayStep:
         """Become the only replay, read what was replayed, and find out about a transaction that was not answered."""
         if self._replaying is not None:
             self._replaying.open()
-        self._topics.require_uncompacted(self._topic)
-        extents = self._topics.extents(self._topic, self._topics.describe(self._topic).partitions)
-        reader = self._reading.enter_context(Reader(self._kafka, topic=self._topic, wait=self._wait))
-        closed = markers(reader.read(extents))
-        for partition, offset in reader.hidden.items():
+        self._topics.check_not_compacted(self._topic)
+        extents = self._topics.watermarks(self._topic, self._topics.describe(self._topic).partitions)
+        reader = self._reading.enter_context(TopicReader(self._kafka, topic=self._topic, wait=self._wait))
+        closed = read_markers(reader.read(extents))
+        for partition, offset in reader.blocked_offsets.items():
             # Behind it may lie markers: what they close would be put back twice.
-            raise BrokerAway(f"a transaction is open in {self._topic}[{partition}], and hides what follows {offset}")
-        self._letters = letters(reader.read(extents), closed)
+            raise BrokerUnavailable(
+                f"a transaction is open in {self._topic}[{partition}], and hides what follows {offset}"
+            )
+        self._letters = iter_dead_letters(reader.read(extents), closed)
         unanswered, self._unanswered = self._unanswered, []
-        return self._done(unanswered) if unanswered and _are_closed(unanswered, closed) else Step()
+        return self._done(unanswered) if unanswered and _are_closed(unanswered, closed) else TopicReplayStep()
 
-    def _next(self) -> Step | None:
-        chosen, left = self._piece()
+    def _next(self) -> TopicReplayStep | None:
+        chosen, left = self._next_chunk()
         if not chosen and not left:
             self.close()
             return None
         if chosen and self._replaying is not None:
-            outgoing = self._outgoing(chosen)
+            outgoing = self._build_outgoing(chosen)
             self._unanswered = chosen
             self._replaying.write(outgoing)
             self._unanswered = []
-        self._told.update(kept.identity for kept, _ in left)
+        self._reported.update(kept.identity for kept, _ in left)
         return self._done(chosen)._replace(left=tuple(left))
 
-    def _done(self, chosen: list[tuple[Kept, Letter]]) -> Step:
+    def _done(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> TopicReplayStep:
         """Take account of what was put back; letters of one record count once."""
-        new = {kept.identity: kept for kept, _ in chosen if kept.identity not in self._sent}
-        self._sent.update(new)
-        if self._room is not None:
-            self._room -= len(new)
-        return Step(tuple(new.values()))
+        new = {kept.identity: kept for kept, _ in chosen if kept.identity not in self._replayed}
+        self._replayed.update(new)
+        if self._remaining is not None:
+            self._remaining -= len(new)
+        return TopicReplayStep(tuple(new.values()))
 
-    def _piece(self) -> tuple[list[tuple[Kept, Letter]], list[tuple[Kept, str]]]:
+    def _next_chunk(self) -> tuple[list[tuple[DeadLetter, DeadLetterRecord]], list[tuple[DeadLetter, str]]]:
         """What the next transaction puts back, and what was found meanwhile that is left."""
-        chosen: list[tuple[Kept, Letter]] = []
-        left: list[tuple[Kept, str]] = []
+        chosen: list[tuple[DeadLetter, DeadLetterRecord]] = []
+        left: list[tuple[DeadLetter, str]] = []
         size = 0
-        room = PIECE if self._room is None else min(PIECE, self._room)
-        while len(chosen) < room and size < PIECE_BYTES:
-            found = next(self._meant(), None)
+        room = CHUNK_RECORDS if self._remaining is None else min(CHUNK_RECORDS, self._remaining)
+        while len(chosen) < room and size < CHUNK_BYTES:
+            found = next(self._matching(), None)
             if found is None:
                 break
             kept, letter = found
-            if letter is None or (reason := self._reason(kept)):
+            if letter is None or (reason := self._skip_reason(kept)):
                 left.append((kept, "it does not say where its record lay" if letter is None else reason))
             else:
                 chosen.append((kept, letter))
                 size += len(kept.record.value or b"")
         return chosen, left
 
-    def _meant(self) -> Iterator[tuple[Kept, Letter | None]]:
+    def _matching(self) -> Iterator[tuple[DeadLetter, DeadLetterRecord | None]]:
         return (
             (kept, letter)
             for kept, letter in self._letters or ()
-            if self._selection.takes(kept) and kept.identity not in self._told and self._means(kept)
+            if self._selection.matches(kept) and kept.identity not in self._reported and self._means(kept)
         )
 
-    def _reason(self, kept: Kept) -> str:
+    def _skip_reason(self, kept: DeadLetter) -> str:
         """Why a letter is left, or nothing."""
         topic = kept.record.topic
         if topic == self._topic or topic.startswith("__"):
             return f"its record came from topic {topic}, which nothing is put back into"
-        return too_often(kept) if kept.replays >= self._max_replays else ""
+        return exhausted_message(kept) if kept.replay_count >= self._max_replays else ""
 
-    def _outgoing(self, chosen: list[tuple[Kept, Letter]]) -> Outgoing:
+    def _build_outgoing(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> OutgoingRecords:
         now = int(time.time() * 1000)
-        sent = set(self._sent)
-        outgoing: dict[Place, list[Record]] = {}
+        sent = set(self._replayed)
+        outgoing: dict[Destination, list[Record]] = {}
         for kept, letter in chosen:
-            count, own = kept.replays + 1, letter.record
+            count, own = kept.replay_count + 1, letter.record
             if kept.identity not in sent:
                 sent.add(kept.identity)
                 back = self._record(kept, count)
-                outgoing.setdefault(Place(back.topic), []).append(back._replace(timestamp=now))
-            marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker(letter, count))
-            outgoing.setdefault(Place(own.topic, own.partition), []).append(marker)
+                outgoing.setdefault(Destination(back.topic), []).append(back._replace(timestamp=now))
+            marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker_headers(letter, count))
+            outgoing.setdefault(Destination(own.topic, own.partition), []).append(marker)
         return outgoing
 
-    def _record(self, kept: Kept, count: int) -> Record:
+    def _record(self, kept: DeadLetter, count: int) -> Record:
         record = kept.record
         if record.topic not in self._sources:
             self._topics.describe(record.topic)
             self._sources.add(record.topic)
-        return record._replace(headers=(*dead_letters.forwarded(record.headers), (REPLAYS, str(count).encode())))
+        return record._replace(
+            headers=(*dead_letters.strip_replay_header(record.headers), (REPLAYS, str(count).encode()))
+        )
 
 
-def _are_closed(chosen: list[tuple[Kept, Letter]], closed: Markers) -> bool:
+def _are_closed(chosen: list[tuple[DeadLetter, DeadLetterRecord]], closed: Markers) -> bool:
     """Whether the transaction that was to close these letters took place; it was all or nothing."""
     _, letter = chosen[0]
     marker = closed.get((letter.record.partition, letter.origin))

@@ -8,45 +8,52 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from tradepipe.errors import Misconfigured
-from tradepipe.kafka.client import Config
+from tradepipe.codec.admission import UnknownFields
+from tradepipe.errors import ConfigurationError
+from tradepipe.kafka.admin import Topic
+from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.topics import Topic
-from tradepipe.pipeline.books import KAFKA, REGISTRY
-from tradepipe.pipeline.ceiling import SHARE, Ceiling
-from tradepipe.pipeline.intake import Intake
-from tradepipe.pipeline.judge import JudgedBy, RecordKey, Rule, judge_of
-from tradepipe.pipeline.sink_books import Counts, SinkBooks
-from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
-from tradepipe.pipeline.start import Start
-from tradepipe.pipeline.waiting import Waiting
-from tradepipe.pipeline.writer import Ended, Event, Failed, Granted, Healed, Progress, Troubled, Writer
-from tradepipe.postgres.batch import Batch, Stored
-from tradepipe.postgres.checks import require_checks
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.revision import require_revision
-from tradepipe.postgres.staleness import Stale
-from tradepipe.wire.admission import UnknownFields
-from tradepipe.wire.registry import SchemaRegistry
-from tradepipe.wire.serde import TradeDeserializer
+from tradepipe.pipeline.partitions import StartPosition
+from tradepipe.pipeline.refusal_limit import MAX_SHARE, RefusalLimit
+from tradepipe.pipeline.retry import RetryForever
+from tradepipe.pipeline.sink_reader import SinkReader
+from tradepipe.pipeline.sink_writer import (
+    ClaimGranted,
+    DatabaseDown,
+    DatabaseUp,
+    Event,
+    GroupProgress,
+    OwnershipLost,
+    SinkWriter,
+    WriterFailed,
+)
+from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, Stage
+from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
+from tradepipe.pipeline.validation import RecordKey, Rule, ValidateIn, record_validator
+from tradepipe.postgres.batch import Batch, BatchResult
+from tradepipe.postgres.revision import check_constraints, check_revision
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.stale import Stale
+from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.serde import TradeDeserializer
 
 logger = logging.getLogger(__name__)
 
-GRACE: Final = 20.0
+STOP_GRACE_SECONDS: Final = 20.0
 """Seconds a batch in hand may take after `stop`; then it is rolled back."""
 
-BRISK: Final = 0.01
+BUSY_POLL_SECONDS: Final = 0.01
 """Seconds to wait for a record while the writer works; its end is noticed as late."""
 
-PAUSE_AFTER: Final = 5.0
+PAUSE_AFTER_SECONDS: Final = 5.0
 """Seconds a full batch waits for the writer before fetching is paused; below `max.poll.interval.ms` in any case."""
 
-HINT_EVERY: Final = 1.0
-COMPARE_EVERY: Final = 5.0
+LAG_COMMIT_INTERVAL: Final = 1.0
+RESET_CHECK_INTERVAL: Final = 5.0
 """Seconds between two looks of an idle sink at what is stored; a reset of offsets is noticed as late."""
 
 
-class Sink(Stage[SinkBooks]):
+class Sink(Stage[SinkStats]):
     """
     Consume trades and store each exactly once.
 
@@ -100,7 +107,7 @@ class Sink(Stage[SinkBooks]):
             `run`; it must not take long.
 
     Raises:
-        Misconfigured: an argument cannot be.
+        ConfigurationError: an argument cannot be.
     """
 
     def __init__(
@@ -112,52 +119,52 @@ class Sink(Stage[SinkBooks]):
         topic: str = "trades",
         group: str = "tradepipe-sink",
         subject: str = "trades-value",
-        start: Start = "earliest",
+        start: StartPosition = "earliest",
         batch_rows: int = 5_000,
-        max_refused: float | None = SHARE,
+        max_refused: float | None = MAX_SHARE,
         unknown_fields: UnknownFields = "stop",
-        judge: JudgedBy = "python",
+        judge: ValidateIn = "python",
         rules: Sequence[Rule] = (),
         record_key: RecordKey = "refuse",
         stale: Stale = "accept",
-        on_stored: Callable[[Stored], None] | None = None,
+        on_stored: Callable[[BatchResult], None] | None = None,
     ) -> None:
         if batch_rows < 1:
-            raise Misconfigured(f"batch_rows is {batch_rows}: a batch has at least one record")
-        super().__init__(kafka, SinkBooks(topic, on_stored), registry=registry, topic=topic, subject=subject)
+            raise ConfigurationError(f"batch_rows is {batch_rows}: a batch has at least one record")
+        super().__init__(kafka, SinkStats(topic, on_stored), registry=registry, topic=topic, subject=subject)
         self._group = group
         self._batch_rows = batch_rows
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._consumer = Consumer(kafka, topic=topic, group=group)
-        judges = judge_of(judge, deserializer, rules, record_key)
-        self._intake = Intake(self._consumer, self._topics, judges, topic=topic, start=start)
+        judges = record_validator(judge, deserializer, rules, record_key)
+        self._reader = SinkReader(self._consumer, self._admin, judges, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
-        self._engine = engine(database, application_name=f"tradepipe-sink/{owner}")
-        self._writer = Writer(
+        self._engine = create_engine_for(database, application_name=f"tradepipe-sink/{owner}")
+        self._writer = SinkWriter(
             self._engine,
             group=group,
             owner=owner,
-            ceiling=Ceiling(max_refused),
+            ceiling=RefusalLimit(max_refused),
             stale=stale,
-            require=require_checks if judge == "database" else require_revision,
+            require=check_constraints if judge == "database" else check_revision,
         )
         self._failure: BaseException | None = None
         self._full_since: float | None = None
-        self._hints: dict[int, int] = {}
+        self._lag_offsets: dict[int, int] = {}
         self._hints_due = 0.0
-        self._compared_at = time.monotonic()
+        self._reset_checked_at = time.monotonic()
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> SinkCounts:
         """What has been done since the sink began."""
-        return self._books.counts
+        return self._stats.counts
 
     @property
     def is_ready(self) -> bool:
         """Whether records can be stored: the group has answered, and no part has been away for a minute."""
-        return self._intake.partitions.is_settled and self._books.is_healthy
+        return self._reader.partitions.is_ready and self._stats.is_healthy
 
-    def run(self, *, until_end: bool = False) -> Counts:
+    def run(self, *, until_end: bool = False) -> SinkCounts:
         """
         Store what the topic holds, and what comes, until `stop`.
 
@@ -166,12 +173,12 @@ class Sink(Stage[SinkBooks]):
                 by this sink or by others of its group.
 
         Raises:
-            Misconfigured: an operator is needed; the message says what to do.
+            ConfigurationError: an operator is needed; the message says what to do.
 
-            CeilingReached: too many records would be refused.
+            TooManyRefusals: too many records would be refused.
         """
         self._writer.start()
-        self._work(until_end)
+        self._run_loop(until_end)
         if self._failure is not None:
             raise self._failure
         return self.counts
@@ -179,136 +186,145 @@ class Sink(Stage[SinkBooks]):
     def close(self) -> None:
         """Finish or roll back the batch in hand, leave the group, let go of all connections."""
         self._stopping = True
-        self._writer.stop(GRACE)
+        self._writer.stop(STOP_GRACE_SECONDS)
         for event in self._writer.events():
-            if isinstance(event, Stored):
-                self._stored(event)
-            elif isinstance(event, Failed):
+            if isinstance(event, BatchResult):
+                self._on_stored(event)
+            elif isinstance(event, WriterFailed):
                 self._failure = event.error
-        self._close_books()
-        self._hint()
+        self._close_stats()
+        self._commit_for_lag()
         self._consumer.close()
         self._engine.dispose()
         super().close()
 
-    def _prepare(self, patiently: Waiting) -> None:
-        patiently(KAFKA, lambda: self._topics.require_uncompacted(self._topic))
+    def _check_topics(self, patiently: RetryForever) -> None:
+        patiently(KAFKA, lambda: self._admin.check_not_compacted(self._topic))
 
-    def _join(self, described: Topic) -> None:
-        self._intake.open(described)
+    def _join_group(self, described: Topic) -> None:
+        self._reader.open(described)
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         for event in self._writer.events():
-            self._react(event)
-        if claims := self._intake.claims():
+            self._handle_event(event)
+        if claims := self._reader.pending_claims():
             self._writer.claim(claims)
-        self._intake.tend()
-        self._hand_over()
+        self._reader.run_housekeeping()
+        self._hand_over_batch()
         self._read()
-        self._observe()
+        self._update_stats_if_due()
 
-    def _react(self, event: Event) -> None:
+    def _handle_event(self, event: Event) -> None:
         match event:
-            case Stored():
-                self._stored(event)
-            case Granted():
-                self._books.claimed()
-                self._note({event.claim.assignment.partition: event.claimed.next_offset})
-                self._intake.grant(event)
-            case Ended():
-                self._books.fenced()
-                self._intake.end(event.ownership)
-            case Progress():
-                self._note(event.next_offsets)
-                self._intake.compare(event.next_offsets)
-            case Troubled():
-                self._books.troubled(event.reason)
-            case Healed():
-                self._books.healed(event.seconds)
-            case Failed():
+            case BatchResult():
+                self._on_stored(event)
+            case ClaimGranted():
+                self._stats.partition_claimed()
+                self._record_progress({event.claim.assignment.partition: event.result.next_offset})
+                self._reader.accept_claim(event)
+            case OwnershipLost():
+                self._stats.partition_fenced()
+                self._reader.drop_ownership(event.ownership)
+            case GroupProgress():
+                self._record_progress(event.next_offsets)
+                self._reader.detect_reset(event.next_offsets)
+            case DatabaseDown():
+                self._stats.database_down(event.reason)
+            case DatabaseUp():
+                self._stats.database_up(event.seconds)
+            case WriterFailed():
                 raise event.error
 
-    def _stored(self, stored: Stored) -> None:
-        self._note({span.ownership.partition: span.after for span in stored.batch.spans})
-        self._hints |= self._intake.stored(stored.batch.spans)
+    def _on_stored(self, stored: BatchResult) -> None:
+        self._record_progress({span.ownership.partition: span.end for span in stored.batch.ranges})
+        self._lag_offsets |= self._reader.confirm_stored(stored.batch.ranges)
         if time.monotonic() >= self._hints_due:
-            self._hint()
-        self._books.stored(stored)
+            self._commit_for_lag()
+        self._stats.batch_stored(stored)
 
-    def _hint(self) -> None:
-        if self._hints:
-            self._consumer.hint(self._hints)
-            self._hints = {}
-            self._hints_due = time.monotonic() + HINT_EVERY
+    def _commit_for_lag(self) -> None:
+        if self._lag_offsets:
+            self._consumer.commit_for_lag(self._lag_offsets)
+            self._lag_offsets = {}
+            self._hints_due = time.monotonic() + LAG_COMMIT_INTERVAL
 
-    def _hand_over(self) -> None:
-        if self._writer.busy:
+    def _hand_over_batch(self) -> None:
+        if self._writer.is_busy:
             return
-        first_at = self._intake.first_at
-        spans, entries = self._intake.take()
+        first_at = self._reader.first_timestamp
+        spans, entries = self._reader.take_batch()
         if spans:
-            self._books.handed_over(first_at)
-            self._writer.store(Batch(self._group, self._intake.topic_id, spans, entries))
-        elif self._intake.partitions.unsupported is not None:
-            raise self._intake.partitions.unsupported
-        elif self._worth_asking():
-            self._writer.ask_progress(self._topic)
-        if self._intake.partitions.paused and self._intake.partitions.unsupported is None:
-            self._intake.partitions.resume()
+            self._stats.batch_queued(first_at)
+            self._writer.store(Batch(self._group, self._reader.topic_id, spans, entries))
+        elif self._reader.partitions.unsupported_schema is not None:
+            raise self._reader.partitions.unsupported_schema
+        elif self._should_query_progress():
+            self._writer.request_progress(self._topic)
+        if self._reader.partitions.is_paused and self._reader.partitions.unsupported_schema is None:
+            self._reader.partitions.resume()
 
-    def _worth_asking(self) -> bool:
+    def _should_query_progress(self) -> bool:
         """Whether it is time to ask what is stored: for the end of the log, and whether an operator has reset it."""
         now = time.monotonic()
-        if self._goal is not None:
-            return self._goal.worth_asking(self.waiting_for)
-        if now - self._compared_at < COMPARE_EVERY:
+        if self._end_of_log is not None:
+            return self._end_of_log.should_query(self.waiting_for)
+        if now - self._reset_checked_at < RESET_CHECK_INTERVAL:
             return False
-        self._compared_at = now
+        self._reset_checked_at = now
         return True
 
     def _read(self) -> None:
-        room = self._batch_rows - self._intake.held
-        if self._intake.partitions.unsupported is not None:
+        room = self._batch_rows - self._reader.buffered
+        if self._reader.partitions.unsupported_schema is not None:
             room = 0
-        if room > 0 and self._intake.held_bytes < BATCH_BYTES:
+        if room > 0 and self._reader.buffered_bytes < MAX_BATCH_BYTES:
             self._full_since = None
-            self._poll(room, BRISK if self._writer.busy else QUIET if self._intake.partitions.reading else EAGER)
-        elif self._intake.partitions.paused:
-            self._poll(1, QUIET)
+            self._poll(
+                room,
+                BUSY_POLL_SECONDS
+                if self._writer.is_busy
+                else IDLE_POLL_SECONDS
+                if self._reader.partitions.any_active
+                else UNASSIGNED_POLL_SECONDS,
+            )
+        elif self._reader.partitions.is_paused:
+            self._poll(1, IDLE_POLL_SECONDS)
         else:
             self._wait_for_writer()
 
     def _poll(self, room: int, timeout: float) -> None:
-        self._books.polled(self._intake.read(room, timeout))
+        self._stats.record_poll(self._reader.read(room, timeout))
 
-    def _take_stock(self) -> None:
-        consumer, paused = self._consumer, self._intake.partitions.paused
-        stored, fetched = self._intake.extents()
-        self._books.partitions(
+    def _update_stats(self) -> None:
+        consumer, paused = self._consumer, self._reader.partitions.is_paused
+        stored, fetched = self._reader.progress()
+        self._stats.set_partitions(
             len(consumer.assignments),
             stored,
-            self._ends.known(fetched, asking=paused, errors=consumer.errors),
+            self._watermarks.get(fetched, asking=paused, errors=consumer.errors),
             paused=paused,
         )
-        self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._books.waits(REGISTRY, away=self._intake.partitions.waits_for_registry)
-        self._books.waits(KAFKA, away=self._ends.unanswered or self._intake.waits_for_kafka)
+        self._stats.record_client_counters(
+            gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
+        )
+        self._stats.set_waiting(REGISTRY, away=self._reader.partitions.waits_for_registry)
+        self._stats.set_waiting(KAFKA, away=self._watermarks.is_unanswered or self._reader.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling while the group allows it; then pause once and poll."""
         now = time.monotonic()
         self._full_since = self._full_since or now
-        if now - self._full_since > PAUSE_AFTER:
+        if now - self._full_since > PAUSE_AFTER_SECONDS:
             self._full_since = None
-            self._intake.partitions.pause()
+            self._reader.partitions.pause()
         else:
-            self._writer.wait(QUIET)
+            self._writer.wait(IDLE_POLL_SECONDS)
 
     def _is_idle(self) -> bool:
-        return not self._writer.busy and not self._intake.held
+        return not self._writer.is_busy and not self._reader.buffered
 
-    def _goes_on(self) -> bool:
+    def _should_keep_waiting(self) -> bool:
         """Look after all else while a part is waited for; whether it still is to be."""
         for event in self._writer.events():
-            self._react(event)
-        return super()._goes_on()
+            self._handle_event(event)
+        return super()._should_keep_waiting()

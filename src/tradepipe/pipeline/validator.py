@@ -8,51 +8,48 @@ import time
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
-from tradepipe.errors import BrokerAway, Misconfigured
-from tradepipe.kafka.client import Config, beside_producer
+from tradepipe.codec.admission import UnknownFields
+from tradepipe.errors import BrokerUnavailable, ConfigurationError
+from tradepipe.kafka.admin import Topic
+from tradepipe.kafka.config import Config, without_producer_keys
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.topics import Topic
-from tradepipe.pipeline.books import KAFKA, REGISTRY
-from tradepipe.pipeline.ceiling import SHARE, Ceiling
-from tradepipe.pipeline.dispatch import Dispatch
-from tradepipe.pipeline.judge import Judge, RecordKey, Rule
-from tradepipe.pipeline.past import Past
-from tradepipe.pipeline.source import Source, advice
-from tradepipe.pipeline.stage import BATCH_BYTES, EAGER, QUIET, Stage
-from tradepipe.pipeline.start import Start
-from tradepipe.pipeline.targets import Targets
-from tradepipe.pipeline.validator_books import Validated, ValidatorBooks
-from tradepipe.pipeline.verdicts import Batch, Verdicts
-from tradepipe.pipeline.waiting import Waiting
-from tradepipe.wire.admission import UnknownFields
-from tradepipe.wire.registry import SchemaRegistry
-from tradepipe.wire.serde import TradeDeserializer
+from tradepipe.pipeline.partitions import StartPosition
+from tradepipe.pipeline.refusal_limit import MAX_SHARE, RecentRefusals, RefusalLimit
+from tradepipe.pipeline.retry import RetryForever
+from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, Stage
+from tradepipe.pipeline.stats import KAFKA, REGISTRY, ValidatorCounts, ValidatorStats
+from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
+from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
+from tradepipe.pipeline.validator_outputs import OutputTopics, OutputWriter
+from tradepipe.pipeline.validator_reader import ValidatorReader, reset_instructions
+from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.serde import TradeDeserializer
 
 logger = logging.getLogger(__name__)
 
-Delivery = Literal["exactly_once", "at_least_once"]
+DeliveryGuarantee = Literal["exactly_once", "at_least_once"]
 """Whether records and offsets are one transaction, or the offsets follow."""
 
 BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: what a transaction costs is the same for all of them."""
 
-AHEAD: Final = 3_000
+PREFETCH_RECORDS: Final = 3_000
 """Records of the next batch, read before a transaction and judged while the brokers take it in: about so long."""
 
-AHEAD_SECONDS: Final = 0.05
+PREFETCH_VALIDATE_SECONDS: Final = 0.05
 """How long they are judged meanwhile: a transaction does not wait for slow rules of the user's own."""
 
-LINGER: Final = 0.05
+BATCH_LINGER_SECONDS: Final = 0.05
 """Seconds a batch that is not full waits for more records: a transaction leaves markers in every topic."""
 
-LONGEST: Final = 0.5
+BATCH_MAX_SECONDS: Final = 0.5
 """Seconds it waits while records keep coming: behind a backlog it is full before."""
 
-IDLE_EVERY: Final = 0.5
+IDLE_COMMIT_INTERVAL: Final = 0.5
 """Seconds between two commits of an idle validator, for offsets at which the log holds no record."""
 
 
-class Validator(Stage[ValidatorBooks]):
+class Validator(Stage[ValidatorStats]):
     """
     Sort records: valid ones into one topic, refused ones as dead letters into another.
 
@@ -104,7 +101,7 @@ class Validator(Stage[ValidatorBooks]):
             can hold, or "drop": judge by what it knows.
 
     Raises:
-        Misconfigured: an argument cannot be.
+        ConfigurationError: an argument cannot be.
     """
 
     def __init__(
@@ -119,30 +116,36 @@ class Validator(Stage[ValidatorBooks]):
         subject: str = "trades-value",
         rules: Sequence[Rule] = (),
         record_key: RecordKey = "refuse",
-        delivery: Delivery = "exactly_once",
-        start: Start | None = None,
+        delivery: DeliveryGuarantee = "exactly_once",
+        start: StartPosition | None = None,
         transactional_id: str | None = None,
         batch_records: int = BATCH_RECORDS,
-        max_refused: float | None = SHARE,
+        max_refused: float | None = MAX_SHARE,
         unknown_fields: UnknownFields = "stop",
     ) -> None:
-        _require_possible(delivery, batch_records, transactional_id)
-        super().__init__(kafka, ValidatorBooks(topic), registry=registry, topic=topic, subject=subject)
+        _check_arguments(delivery, batch_records, transactional_id)
+        super().__init__(kafka, ValidatorStats(topic), registry=registry, topic=topic, subject=subject)
         self._batch_records = batch_records
-        self._targets = Targets(self._topics, source=topic, clean=clean, dead_letters=dead_letters)
-        for_reading = beside_producer(kafka)
+        self._targets = OutputTopics(self._admin, source=topic, clean=clean, dead_letters=dead_letters)
+        for_reading = without_producer_keys(kafka)
         self._consumer = Consumer(
-            for_reading, topic=topic, group=group, whole=True, advice=lambda number: advice(topic, group, number)
+            for_reading,
+            topic=topic,
+            group=group,
+            whole=True,
+            advice=lambda number: reset_instructions(topic, group, number),
         )
-        self._ceiling = Ceiling(max_refused)
+        self._refusal_limit = RefusalLimit(max_refused)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
-        self._verdicts = Verdicts(Judge(deserializer, rules, record_key), self._ceiling)
-        past = Past(for_reading, self._topics, self._ceiling, topic=topic, group=group, dead_letters=dead_letters)
-        self._source = Source(
-            self._consumer, self._topics, self._verdicts, self._targets, past, topic=topic, start=start
+        self._buffer = ValidatorBuffer(RecordValidator(deserializer, rules, record_key), self._refusal_limit)
+        past = RecentRefusals(
+            for_reading, self._admin, self._refusal_limit, topic=topic, group=group, dead_letters=dead_letters
         )
-        given = transactional_id or _unique_id(group)
-        self._dispatch = Dispatch(
+        self._reader = ValidatorReader(
+            self._consumer, self._admin, self._buffer, self._targets, past, topic=topic, start=start
+        )
+        given = transactional_id or _generate_transactional_id(group)
+        self._outputs = OutputWriter(
             dict(kafka),
             self._consumer,
             self._targets,
@@ -153,16 +156,16 @@ class Validator(Stage[ValidatorBooks]):
         self._held_since: float | None = None
 
     @property
-    def counts(self) -> Validated:
+    def counts(self) -> ValidatorCounts:
         """What has been done since the validator began."""
-        return self._books.counts
+        return self._stats.counts
 
     @property
     def is_ready(self) -> bool:
         """Whether records can be sorted: the group has answered, and no part has been away for a minute."""
-        return self._source.partitions.is_settled and self._books.is_healthy
+        return self._reader.partitions.is_ready and self._stats.is_healthy
 
-    def run(self, *, until_end: bool = False) -> Validated:
+    def run(self, *, until_end: bool = False) -> ValidatorCounts:
         """
         Sort what the topic holds, and what comes, until `stop`.
 
@@ -171,69 +174,73 @@ class Validator(Stage[ValidatorBooks]):
                 by this validator or by others of its group.
 
         Raises:
-            Misconfigured: an operator is needed; the message says what to do.
+            ConfigurationError: an operator is needed; the message says what to do.
 
-            CeilingReached: too many records would be refused.
+            TooManyRefusals: too many records would be refused.
         """
-        self._work(until_end)
+        self._run_loop(until_end)
         return self.counts
 
     def close(self) -> None:
         """Leave the group, let go of all connections; what is not committed is read again by whoever comes next."""
         self._stopping = True
-        self._close_books()
-        self._dispatch.close()
+        self._close_stats()
+        self._outputs.close()
         self._consumer.close()
         super().close()
 
-    def _prepare(self, patiently: Waiting) -> None:
-        self._dispatch.fit(patiently(KAFKA, self._targets.require))
+    def _check_topics(self, patiently: RetryForever) -> None:
+        self._outputs.set_limits(patiently(KAFKA, self._targets.check))
 
-    def _join(self, described: Topic) -> None:
-        self._source.open(described)
+    def _join_group(self, described: Topic) -> None:
+        self._reader.open(described)
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         now = time.monotonic()
-        self._dispatch.connect()  # first: offsets are not told before what was open under our id is settled
-        self._books.waits(KAFKA, away=not self._dispatch.is_open)
-        if (settled := self._source.tend()) is not None:
-            self._committed(settled)
+        self._outputs.connect()  # first: offsets are not told before what was open under our id is settled
+        self._stats.set_waiting(KAFKA, away=not self._outputs.is_open)
+        if (settled := self._reader.run_housekeeping()) is not None:
+            self._on_committed(settled)
         self._read(now)
         if self._is_due():
             self._write()
-        elif not self._verdicts and now >= self._idle_due:
+        elif not self._buffer and now >= self._idle_due:
             self._commit_positions(now)
-        self._observe()
+        self._update_stats_if_due()
 
     def _read(self, now: float) -> None:
-        if not self._verdicts:
+        if not self._buffer:
             self._held_since = None
-        room = self._batch_records - len(self._verdicts)
-        if room <= 0 or self._verdicts.bytes >= BATCH_BYTES or self._source.partitions.unsupported is not None:
-            self._wait_for_writing()
+        room = self._batch_records - len(self._buffer)
+        if room <= 0 or self._buffer.bytes >= MAX_BATCH_BYTES or self._reader.partitions.unsupported_schema is not None:
+            self._poll_while_blocked()
             return
-        if self._source.partitions.paused:
-            self._source.partitions.resume()
-        patience = QUIET if self._source.partitions.reading else EAGER
+        if self._reader.partitions.is_paused:
+            self._reader.partitions.resume()
+        patience = IDLE_POLL_SECONDS if self._reader.partitions.any_active else UNASSIGNED_POLL_SECONDS
         if self._held_since is not None:
-            patience = max(0.0, self._held_since + LINGER - now) if self._dispatch.is_ready else EAGER
-        self._books.polled(self._source.read(room, patience))
-        self._hold()
+            patience = (
+                max(0.0, self._held_since + BATCH_LINGER_SECONDS - now)
+                if self._outputs.is_ready
+                else UNASSIGNED_POLL_SECONDS
+            )
+        self._stats.record_poll(self._reader.read(room, patience))
+        self._note_batch_start()
 
-    def _wait_for_writing(self) -> None:
+    def _poll_while_blocked(self) -> None:
         """Poll without reading where a full batch cannot be written yet: the group gives up who does not poll."""
-        if not self._dispatch.is_ready:
-            self._source.partitions.pause()
-            self._source.read(1, EAGER)
+        if not self._outputs.is_ready:
+            self._reader.partitions.pause()
+            self._reader.read(1, UNASSIGNED_POLL_SECONDS)
 
     def _is_due(self) -> bool:
-        if not self._dispatch.is_ready:
+        if not self._outputs.is_ready:
             return False
-        if self._source.partitions.unsupported is not None:
+        if self._reader.partitions.unsupported_schema is not None:
             return True
-        full = len(self._verdicts) >= self._batch_records or self._verdicts.bytes >= BATCH_BYTES
+        full = len(self._buffer) >= self._batch_records or self._buffer.bytes >= MAX_BATCH_BYTES
         held = 0.0 if self._held_since is None else time.monotonic() - self._held_since
-        return full or held >= (LINGER if self._source.is_dry else LONGEST)
+        return full or held >= (BATCH_LINGER_SECONDS if self._reader.caught_up else BATCH_MAX_SECONDS)
 
     def _write(self) -> None:
         """
@@ -244,86 +251,92 @@ class Validator(Stage[ValidatorBooks]):
         refusing the offsets. What is polled right before it is judged while the
         brokers work.
         """
-        unsupported = self._source.partitions.unsupported
-        if unsupported is None and self._verdicts.bytes < BATCH_BYTES:
-            self._books.polled(self._source.fetch(min(AHEAD, self._batch_records), 0.0))
-        batch = self._source.take()
+        unsupported = self._reader.partitions.unsupported_schema
+        if unsupported is None and self._buffer.bytes < MAX_BATCH_BYTES:
+            self._stats.record_poll(self._reader.fetch(min(PREFETCH_RECORDS, self._batch_records), 0.0))
+        batch = self._reader.take_batch()
         self._held_since = None
-        if (batch.passed or batch.refusals) and not self._written(batch):
+        if (batch.passed or batch.refusals) and not self._write_batch(batch):
             return
         if unsupported is not None:
             raise unsupported
-        self._source.judge()
-        self._hold()
+        self._reader.validate()
+        self._note_batch_start()
 
-    def _hold(self) -> None:
+    def _note_batch_start(self) -> None:
         """Note when the batch that is gathered was begun."""
-        if self._verdicts and self._held_since is None:
+        if self._buffer and self._held_since is None:
             self._held_since = time.monotonic()
 
-    def _written(self, batch: Batch) -> bool:
-        self._books.began()
-        interrupted = self._dispatch.write(
-            batch, self._source.identity.topic_id, meanwhile=lambda: self._verdicts.judge_ahead(AHEAD_SECONDS)
+    def _write_batch(self, batch: ValidatorBatch) -> bool:
+        self._stats.batch_started()
+        interrupted = self._outputs.write(
+            batch,
+            self._reader.topic_id_watch.topic_id,
+            meanwhile=lambda: self._buffer.validate_ahead(PREFETCH_VALIDATE_SECONDS),
         )
         if interrupted is None:
-            self._committed(batch)
+            self._on_committed(batch)
         else:
-            self._books.interrupted()
-            self._source.rewind(None if interrupted.undone else batch)
+            self._stats.batch_interrupted()
+            self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
         return interrupted is None
 
-    def _committed(self, batch: Batch) -> None:
-        self._source.committed(batch.offsets)
+    def _on_committed(self, batch: ValidatorBatch) -> None:
+        self._reader.committed(batch.offsets)
         for number, window in batch.windows.items():
-            self._ceiling.keep(number, window)
-        self._books.committed(len(batch.passed), batch.refusals, batch.first_at)
-        self._note(batch.offsets)
+            self._refusal_limit.commit(number, window)
+        self._stats.batch_committed(len(batch.passed), batch.refusals, batch.first_timestamp)
+        self._record_progress(batch.offsets)
 
     def _commit_positions(self, now: float) -> None:
         """Commit where the log holds no record, as behind transaction markers, so that the lag reaches zero."""
-        self._idle_due = now + IDLE_EVERY
-        if moved := self._source.moved():
+        self._idle_due = now + IDLE_COMMIT_INTERVAL
+        if moved := self._reader.uncommitted_offsets():
             try:
                 self._consumer.commit(moved)
-            except BrokerAway as error:
+            except BrokerUnavailable as error:
                 logger.debug("offsets without records are committed later: %s", error)
                 return
-            self._source.committed(moved)
-            self._note(moved)
-        if self._goal is not None and self._goal.worth_asking(self.waiting_for):
-            self._ask_how_far()
+            self._reader.committed(moved)
+            self._record_progress(moved)
+        if self._end_of_log is not None and self._end_of_log.should_query(self.waiting_for):
+            self._query_group_progress()
 
-    def _ask_how_far(self) -> None:
+    def _query_group_progress(self) -> None:
         try:
-            self._note(self._source.all_committed())
-        except BrokerAway as error:
+            self._record_progress(self._reader.committed_offsets())
+        except BrokerUnavailable as error:
             logger.debug("how far the group is can be asked later: %s", error)
 
     def _is_idle(self) -> bool:
-        return not self._verdicts
+        return not self._buffer
 
-    def _take_stock(self) -> None:
-        consumer, paused = self._consumer, self._source.partitions.paused
-        done, fetched = self._source.extents()
-        self._books.partitions(len(consumer.assignments), done, self._ends.known(fetched, asking=paused), paused=paused)
-        self._books.clients(self._dispatch.clients)
-        self._books.kafka(gaps=consumer.gaps, errors=consumer.errors, rebalances=consumer.rebalances)
-        self._books.waits(REGISTRY, away=self._source.partitions.waits_for_registry)
+    def _update_stats(self) -> None:
+        consumer, paused = self._consumer, self._reader.partitions.is_paused
+        done, fetched = self._reader.watermarks()
+        self._stats.set_partitions(
+            len(consumer.assignments), done, self._watermarks.get(fetched, asking=paused), paused=paused
+        )
+        self._stats.set_producers_created(self._outputs.producers_created)
+        self._stats.record_client_counters(
+            gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
+        )
+        self._stats.set_waiting(REGISTRY, away=self._reader.partitions.waits_for_registry)
 
 
-def _require_possible(delivery: str, batch_records: int, transactional_id: str | None) -> None:
-    if delivery not in get_args(Delivery):
-        raise Misconfigured(f"delivery is {delivery!r}: it is {' or '.join(get_args(Delivery))}")
+def _check_arguments(delivery: str, batch_records: int, transactional_id: str | None) -> None:
+    if delivery not in get_args(DeliveryGuarantee):
+        raise ConfigurationError(f"delivery is {delivery!r}: it is {' or '.join(get_args(DeliveryGuarantee))}")
     if batch_records < 1:
-        raise Misconfigured(f"batch_records is {batch_records}: a batch has at least one record")
+        raise ConfigurationError(f"batch_records is {batch_records}: a batch has at least one record")
     if transactional_id is not None and (not transactional_id or delivery != "exactly_once"):
-        raise Misconfigured(
+        raise ConfigurationError(
             f"transactional_id is {transactional_id!r}: it is a name that no other process has, and goes with "
             f"delivery exactly_once only"
         )
 
 
-def _unique_id(group: str) -> str:
+def _generate_transactional_id(group: str) -> str:
     """An id no other process has."""
     return f"{group}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

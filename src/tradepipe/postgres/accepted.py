@@ -2,9 +2,8 @@
 
 from typing import Protocol
 
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Violation
-from tradepipe.contract.trade import Trade
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Record, Violation
 
 
 class Reader(Protocol):
@@ -20,7 +19,7 @@ class Reader(Protocol):
         """All that our rules say against it."""
 
 
-class Accepted:
+class ValidRecord:
     """
     A record whose trade may be stored.
 

@@ -11,15 +11,15 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from tradepipe.contract.refusal import Refusal
-from tradepipe.contract.trade import Trade
-from tradepipe.postgres import insertion, offsets, refusals
-from tradepipe.postgres.accepted import Accepted
-from tradepipe.postgres.insertion import Unaccounted
-from tradepipe.postgres.offsets import Ownership, Span
-from tradepipe.postgres.staleness import Stale
+from tradepipe.postgres import insert, offsets, refusals
+from tradepipe.postgres.accepted import ValidRecord
+from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.offsets import OffsetRange, Ownership
+from tradepipe.postgres.stale import Stale
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Refusal
 
-Entry = Accepted | Refusal
+ValidatedRecord = ValidRecord | Refusal
 """What the log holds at one offset, judged."""
 
 
@@ -33,34 +33,34 @@ class Batch:
 
     group: str
     topic_id: str | None
-    spans: tuple[Span, ...]
-    entries: Sequence[Entry]
+    ranges: tuple[OffsetRange, ...]
+    records: Sequence[ValidatedRecord]
 
-    def without(self, ownership: Ownership) -> "Batch":
+    def without_partition(self, ownership: Ownership) -> "Batch":
         """The batch less what was read under an ownership that has ended."""
         return replace(
             self,
-            spans=tuple(span for span in self.spans if span.ownership != ownership),
-            entries=[entry for entry in self.entries if entry.record.partition != ownership.partition],
+            ranges=tuple(span for span in self.ranges if span.ownership != ownership),
+            records=[entry for entry in self.records if entry.record.partition != ownership.partition],
         )
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """The batch as two that are stored one after the other."""
-        middle = len(self.entries) // 2
-        first, second = self.entries[:middle], self.entries[middle:]
+        middle = len(self.records) // 2
+        first, second = self.records[:middle], self.records[middle:]
         reached = {entry.record.partition: entry.record.offset + 1 for entry in first}
         left, right = [], []
-        for span in self.spans:
-            cut = reached.get(span.ownership.partition, span.before)
-            if cut > span.before:
-                left.append(span._replace(after=cut))
-            if cut < span.after:
-                right.append(span._replace(before=cut))
-        return replace(self, spans=tuple(left), entries=first), replace(self, spans=tuple(right), entries=second)
+        for span in self.ranges:
+            cut = reached.get(span.ownership.partition, span.start)
+            if cut > span.start:
+                left.append(span._replace(end=cut))
+            if cut < span.end:
+                right.append(span._replace(start=cut))
+        return replace(self, ranges=tuple(left), records=first), replace(self, ranges=tuple(right), records=second)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class BatchResult:
     """
     What became of a batch.
 
@@ -69,19 +69,19 @@ class Stored:
 
     batch: Batch
     inserted: int
-    replayed: int
+    duplicates: int
     refusals: tuple[Refusal, ...]
     skipped: frozenset[int]
 
     @property
     def trades(self) -> Iterator[Trade]:
         """The trades that went into the table, in the order in which they were read."""
-        for ordinal, entry in enumerate(self.batch.entries):
-            if ordinal not in self.skipped and isinstance(entry, Accepted):
+        for ordinal, entry in enumerate(self.batch.records):
+            if ordinal not in self.skipped and isinstance(entry, ValidRecord):
                 yield entry.trade
 
 
-def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: Stale = "accept") -> Stored:
+def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: Stale = "accept") -> BatchResult:
     """
     Do all of a batch but its COMMIT.
 
@@ -104,21 +104,21 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: St
         sqlalchemy.exc.DBAPIError, psycopg2.Error: anything the database says of
             the whole batch; what it says of single trades becomes a refusal.
     """
-    offsets.advance(connection, batch.group, batch.spans, topic_id=batch.topic_id)
-    rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.entries) if isinstance(entry, Accepted)]
+    offsets.advance(connection, batch.group, batch.ranges, topic_id=batch.topic_id)
+    rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.records) if isinstance(entry, ValidRecord)]
     if not defer:
-        connection.execute(_AT_ONCE)
-    piece = insertion.insert(connection, rows, stale)
-    refused = [entry for entry in batch.entries if isinstance(entry, Refusal)]
+        connection.execute(_MAX_PARAMETERS)
+    piece = insert.insert(connection, rows, stale)
+    refused = [entry for entry in batch.records if isinstance(entry, Refusal)]
     refused += [refusal for _, refusal in piece.refused]
-    refusals.record(connection, refused, group=batch.group, topic_id=batch.topic_id)
-    if piece.inserted + len(piece.replayed) + len(refused) != len(batch.entries):
-        raise Unaccounted(
-            f"a batch of {len(batch.entries)} records came to {piece.inserted} inserted, "
-            f"{len(piece.replayed)} replayed and {len(refused)} refused"
+    refusals.store(connection, refused, group=batch.group, topic_id=batch.topic_id)
+    if piece.inserted + len(piece.duplicates) + len(refused) != len(batch.records):
+        raise RowsVanished(
+            f"a batch of {len(batch.records)} records came to {piece.inserted} inserted, "
+            f"{len(piece.duplicates)} replayed and {len(refused)} refused"
         )
-    skipped = frozenset(piece.replayed) | {ordinal for ordinal, _ in piece.refused}
-    return Stored(batch, piece.inserted, len(piece.replayed), tuple(refused), skipped)
+    skipped = frozenset(piece.duplicates) | {ordinal for ordinal, _ in piece.refused}
+    return BatchResult(batch, piece.inserted, len(piece.duplicates), tuple(refused), skipped)
 
 
-_AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
+_MAX_PARAMETERS: Final = text("SET CONSTRAINTS ALL IMMEDIATE")

@@ -18,13 +18,13 @@ from typing import Final
 import psycopg2
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
-from tradepipe.errors import DatabaseAway, Misconfigured
+from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 
 
 class FailureClass(Enum):
     """What to do about an error: see the comment at each."""
 
-    AWAY = "away"  # keep the batch, wait, connect again
+    UNAVAILABLE = "away"  # keep the batch, wait, connect again
     CONTENTION = "contention"  # the same batch again
     TIMEOUT = "timeout"  # a smaller batch
     DATA = "data"  # refuse the record
@@ -40,15 +40,15 @@ CLASS_OF_SQLSTATE: Final = {
     "44": FailureClass.DATA,  # with_check_option_violation
     "P0001": FailureClass.DATA,  # raise_exception: a trigger of the user's said no
     "54000": FailureClass.DATA,  # program_limit_exceeded: a value too long for an index of the user's
-    "08": FailureClass.AWAY,
-    "25006": FailureClass.AWAY,  # read_only_sql_transaction: a standby, or a primary that was demoted
-    "25P03": FailureClass.AWAY,  # idle_in_transaction_session_timeout: the session is gone
-    "25P04": FailureClass.AWAY,  # transaction_timeout: the same
-    "40003": FailureClass.AWAY,  # statement_completion_unknown
-    "53": FailureClass.AWAY,
-    "57": FailureClass.AWAY,
-    "58": FailureClass.AWAY,  # the server's own disk
-    "HV00N": FailureClass.AWAY,  # fdw_unable_to_establish_connection
+    "08": FailureClass.UNAVAILABLE,
+    "25006": FailureClass.UNAVAILABLE,  # read_only_sql_transaction: a standby, or a primary that was demoted
+    "25P03": FailureClass.UNAVAILABLE,  # idle_in_transaction_session_timeout: the session is gone
+    "25P04": FailureClass.UNAVAILABLE,  # transaction_timeout: the same
+    "40003": FailureClass.UNAVAILABLE,  # statement_completion_unknown
+    "53": FailureClass.UNAVAILABLE,
+    "57": FailureClass.UNAVAILABLE,
+    "58": FailureClass.UNAVAILABLE,  # the server's own disk
+    "HV00N": FailureClass.UNAVAILABLE,  # fdw_unable_to_establish_connection
     "57014": FailureClass.TIMEOUT,
     "40": FailureClass.CONTENTION,
     "40002": FailureClass.BUG,  # transaction_integrity_constraint_violation: PostgreSQL never reports it
@@ -71,7 +71,7 @@ CLASS_OF_SQLSTATE: Final = {
 }
 """By whole SQLSTATE or, where that is not listed, by its first two characters."""
 
-PASSING_FATALS: Final = (
+TRANSIENT_FATALS: Final = (
     "is starting up",
     "is shutting down",
     "in recovery mode",
@@ -86,7 +86,7 @@ PASSING_FATALS: Final = (
 )
 """Why a server may turn a connection away and take it later."""
 
-LASTING_REFUSALS: Final = (
+PERMANENT_REFUSALS: Final = (
     "no password supplied",
     "does not support SSL",
     "certificate",
@@ -130,7 +130,7 @@ def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
     """
     cause = _cause(error)
     if _is_lost(error):
-        return FailureClass.AWAY
+        return FailureClass.UNAVAILABLE
     if isinstance(cause, UnicodeEncodeError) or (type(cause) is ValueError and "NUL" in str(cause)):
         # The driver refuses to send the text; the server never saw it.
         return FailureClass.DATA
@@ -141,7 +141,7 @@ def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
     return _without_sqlstate(cause, connected_before)
 
 
-def failure(error: BaseException, *, connected_before: bool) -> DatabaseAway | Misconfigured | None:
+def translate(error: BaseException, *, connected_before: bool) -> DatabaseUnavailable | ConfigurationError | None:
     """
     What to raise in the place of a driver's error, or None where it must be seen as it is: data and bugs.
 
@@ -149,28 +149,28 @@ def failure(error: BaseException, *, connected_before: bool) -> DatabaseAway | M
     of a row, which PostgreSQL puts into DETAIL, and the statement stay out.
     """
     match classify(error, connected_before=connected_before):
-        case FailureClass.AWAY | FailureClass.CONTENTION | FailureClass.TIMEOUT:
-            return DatabaseAway(f"PostgreSQL cannot serve now: {_told(error)}")
+        case FailureClass.UNAVAILABLE | FailureClass.CONTENTION | FailureClass.TIMEOUT:
+            return DatabaseUnavailable(f"PostgreSQL cannot serve now: {_first_line(error)}")
         case FailureClass.CONFIGURATION:
-            return Misconfigured(f"PostgreSQL refuses us: {_told(error)}{_advice(error)}")
+            return ConfigurationError(f"PostgreSQL refuses us: {_first_line(error)}{_advice(error)}")
         case _:
             return None
 
 
 @contextmanager
-def translated(*, connected_before: bool = False) -> Iterator[None]:
+def translate_errors(*, connected_before: bool = False) -> Iterator[None]:
     """
     Translate what the block raises by `failure`.
 
     Raises:
-        DatabaseAway: the same block may succeed later.
+        DatabaseUnavailable: the same block may succeed later.
 
-        Misconfigured: an operator is needed.
+        ConfigurationError: an operator is needed.
     """
     try:
         yield
     except (SQLAlchemyError, psycopg2.Error) as error:
-        ours = failure(error, connected_before=connected_before)
+        ours = translate(error, connected_before=connected_before)
         if ours is None:
             raise
         raise ours from error
@@ -193,12 +193,12 @@ def _without_sqlstate(cause: psycopg2.Error, connected_before: bool) -> FailureC
     """The class of an error that came from libpq, or from psycopg2 itself."""
     message = str(cause)
     if isinstance(cause, psycopg2.InterfaceError):
-        return FailureClass.AWAY if "already closed" in message else FailureClass.BUG
-    if not connected_before and _is_lasting(message):
+        return FailureClass.UNAVAILABLE if "already closed" in message else FailureClass.BUG
+    if not connected_before and _is_permanent(message):
         return FailureClass.CONFIGURATION
     # A bare DatabaseError is psycopg2's word for an answer that broke off.
     if isinstance(cause, psycopg2.OperationalError) or type(cause) is psycopg2.DatabaseError:
-        return FailureClass.AWAY
+        return FailureClass.UNAVAILABLE
     return FailureClass.BUG
 
 
@@ -206,19 +206,19 @@ _INVALID_OPTION: Final = re.compile(r"invalid \w+ value: ")
 """How libpq words a value that an option of the URL cannot have, such as `sslmode=maybe`."""
 
 
-def _is_lasting(message: str) -> bool:
+def _is_permanent(message: str) -> bool:
     """Whether any of the hosts turned us away for good."""
     fatal = (line for line in message.splitlines() if "FATAL:" in line)
-    if any(not _holds(line, PASSING_FATALS) for line in fatal):
+    if any(not _contains_any(line, TRANSIENT_FATALS) for line in fatal):
         return True
-    return _holds(message, LASTING_REFUSALS) or _INVALID_OPTION.search(message) is not None
+    return _contains_any(message, PERMANENT_REFUSALS) or _INVALID_OPTION.search(message) is not None
 
 
-def _holds(text: str, parts: tuple[str, ...]) -> bool:
+def _contains_any(text: str, parts: tuple[str, ...]) -> bool:
     return any(part in text for part in parts)
 
 
-def _told(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """The first line of the driver's message, or the primary one of the server's."""
     cause = _cause(error)
     primary = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
@@ -233,6 +233,6 @@ def _advice(error: BaseException) -> str:
     if cause.pgcode is not None:
         advice = _ADVICE.get(cause.pgcode)
     else:
-        refusal = _told(error).rpartition("failed:")[2]
+        refusal = _first_line(error).rpartition("failed:")[2]
         advice = next((advice for word, advice in _ADVICE_ON_CONNECTING.items() if word in refusal), None)
     return f"; {advice}" if advice else ""

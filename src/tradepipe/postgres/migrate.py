@@ -11,10 +11,10 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
-from tradepipe.errors import Misconfigured
+from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import revision
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.failures import translated
+from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.session import create_engine_for
 
 APPLICATION_NAME: Final = "tradepipe-migrate"
 
@@ -36,18 +36,18 @@ def upgrade(database: str) -> Migration:
     A database that is ahead of this build is left as it is.
 
     Raises:
-        DatabaseAway: PostgreSQL is not reachable now.
+        DatabaseUnavailable: PostgreSQL is not reachable now.
 
-        Misconfigured: the URL, the credentials or the rights are wrong, or the
+        ConfigurationError: the URL, the credentials or the rights are wrong, or the
             database is past what this build can live with.
     """
-    with _connected(database) as connection, locked(connection):
+    with _connection(database) as connection, migration_lock(connection):
         before = revision.current(connection)
         if before is not None and before not in revision.revisions():
-            revision.require_revision(connection)
+            revision.check_revision(connection)
             return Migration(before, before)
         connection.commit()
-        _run(connection, "upgrade", revision.head())
+        _run(connection, "upgrade", revision.required_revision())
         return Migration(before, revision.current(connection))
 
 
@@ -55,9 +55,9 @@ def downgrade(database: str, target: str) -> Migration:
     """
     Take a database back to an earlier revision, or to `base`: what the revisions in between made is dropped.
 
-    Raises as `upgrade` does, and `Misconfigured` for a target or a database this build does not know.
+    Raises as `upgrade` does, and `ConfigurationError` for a target or a database this build does not know.
     """
-    with _connected(database) as connection, locked(connection):
+    with _connection(database) as connection, migration_lock(connection):
         before = revision.current(connection)
         connection.commit()
         _run(connection, "downgrade", target)
@@ -66,12 +66,12 @@ def downgrade(database: str, target: str) -> Migration:
 
 def current(database: str) -> str | None:
     """The revision a database is at, None before the first; raises as `upgrade` does."""
-    with _connected(database) as connection:
+    with _connection(database) as connection:
         return revision.current(connection)
 
 
 @contextmanager
-def locked(connection: Connection) -> Iterator[None]:
+def migration_lock(connection: Connection) -> Iterator[None]:
     """
     Hold the lock under which migrations run: a session's, since a revision may commit in its midst.
 
@@ -91,8 +91,8 @@ def locked(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _connected(database: str) -> Iterator[Connection]:
-    with translated(), engine(database, application_name=APPLICATION_NAME).connect() as connection:
+def _connection(database: str) -> Iterator[Connection]:
+    with translate_errors(), create_engine_for(database, application_name=APPLICATION_NAME).connect() as connection:
         yield connection
 
 
@@ -105,4 +105,4 @@ def _run(connection: Connection, verb: str, target: str) -> None:
         try:
             {"upgrade": command.upgrade, "downgrade": command.downgrade}[verb](config, target)
         except CommandError as error:
-            raise Misconfigured(f"cannot {verb} to {target!r}: {error}") from error
+            raise ConfigurationError(f"cannot {verb} to {target!r}: {error}") from error

@@ -9,10 +9,9 @@ from sqlalchemy import Connection, Double, bindparam, cast, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
-from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.failures import translated
-from tradepipe.postgres.revision import require_revision
+from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.revision import check_revision
+from tradepipe.postgres.session import Deadline, create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS
 
 
@@ -30,19 +29,19 @@ class Ownership(NamedTuple):
     epoch: int
 
 
-class Claimed(NamedTuple):
+class ClaimResult(NamedTuple):
     """An ownership, and the offset at which its owner goes on."""
 
     ownership: Ownership
     next_offset: int
 
 
-class Span(NamedTuple):
+class OffsetRange(NamedTuple):
     """The offsets of one partition that one batch covers: from `before` up to, but without, `after`."""
 
     ownership: Ownership
-    before: int
-    after: int
+    start: int
+    end: int
 
 
 class Fenced(TradepipeError):
@@ -57,7 +56,7 @@ class Fenced(TradepipeError):
 
 def claim(
     connection: Connection, group: str, *, topic: str, partition: int, topic_id: str | None, start: int, owner: str
-) -> Claimed:
+) -> ClaimResult:
     """
     Become the owner of a partition; every earlier owner is fenced once this commits.
 
@@ -75,10 +74,10 @@ def claim(
             f"and the topic's id is now {topic_id}; decide where to go on: python -m tradepipe.sink offsets reset "
             f"--topic {topic} --group {group} --to earliest|latest|TIME|NUMBER"
         )
-    return Claimed(Ownership(topic, partition, row.epoch), row.next_offset)
+    return ClaimResult(Ownership(topic, partition, row.epoch), row.next_offset)
 
 
-def advance(connection: Connection, group: str, spans: Iterable[Span], *, topic_id: str | None = None) -> None:
+def advance(connection: Connection, group: str, spans: Iterable[OffsetRange], *, topic_id: str | None = None) -> None:
     """
     Move the offsets of a batch, each from exactly where it was left under exactly our epoch.
 
@@ -95,8 +94,8 @@ def advance(connection: Connection, group: str, spans: Iterable[Span], *, topic_
                 "of_topic": span.ownership.topic,
                 "of_partition": span.ownership.partition,
                 "of_epoch": span.ownership.epoch,
-                "before": span.before,
-                "after": span.after,
+                "before": span.start,
+                "after": span.end,
                 "topic_id": topic_id,
             },
         )
@@ -104,38 +103,40 @@ def advance(connection: Connection, group: str, spans: Iterable[Span], *, topic_
             raise Fenced(span.ownership)
 
 
-class Settlement(NamedTuple):
+class CommitOutcome(NamedTuple):
     """What became of a batch whose COMMIT was never answered."""
 
     committed: bool
-    ended: tuple[Ownership, ...]
+    lost: tuple[Ownership, ...]
 
 
-def settle(connection: Connection, group: str, spans: Iterable[Span]) -> Settlement:
+def resolve_unknown_commit(connection: Connection, group: str, spans: Iterable[OffsetRange]) -> CommitOutcome:
     """
     Find out whether a batch was committed whose COMMIT was never answered.
 
     Locks the rows, so that a COMMIT still under way is waited for. A batch is
     one transaction: one partition that has moved under our epoch proves it all.
     """
-    stored = {row[:2]: row[2:] for row in connection.execute(_SETTLE, {"group": group, "places": _places(spans)})}
+    stored = {
+        row[:2]: row[2:] for row in connection.execute(_LOCK_OFFSETS, {"group": group, "places": _partitions_of(spans)})
+    }
     committed, ended = False, []
     for span in spans:
         found = stored.get((span.ownership.topic, span.ownership.partition))
-        if found == (span.ownership.epoch, span.after) and span.after != span.before:
+        if found == (span.ownership.epoch, span.end) and span.end != span.start:
             committed = True
-        elif found != (span.ownership.epoch, span.before):
+        elif found != (span.ownership.epoch, span.start):
             ended.append(span.ownership)
-    return Settlement(committed, tuple(ended))
+    return CommitOutcome(committed, tuple(ended))
 
 
-def stored(connection: Connection, group: str, topic: str) -> dict[int, int]:
+def stored_offsets(connection: Connection, group: str, topic: str) -> dict[int, int]:
     """The next offset of each partition that the group has ever claimed."""
-    rows = connection.execute(_STORED, {"group": group, "of_topic": topic})
+    rows = connection.execute(_STORED_OFFSETS, {"group": group, "of_topic": topic})
     return {row.partition: row.next_offset for row in rows}
 
 
-class Position(NamedTuple):
+class StoredOffset(NamedTuple):
     """
     What is kept of one partition.
 
@@ -152,26 +153,26 @@ class Position(NamedTuple):
 
 
 @contextmanager
-def ledger(database: str, *, seconds: float) -> Iterator[Connection]:
+def offsets_connection(database: str, *, seconds: float) -> Iterator[Connection]:
     """
     A transaction on a connection of its own, to look at offsets or to reset them; cut off after `seconds`.
 
     Raises:
-        DatabaseAway: PostgreSQL is not reachable now, or a sink's batch holds the rows for too long.
+        DatabaseUnavailable: PostgreSQL is not reachable now, or a sink's batch holds the rows for too long.
 
-        Misconfigured: the URL, the credentials or the revision are wrong.
+        ConfigurationError: the URL, the credentials or the revision are wrong.
     """
-    chosen = engine(database, application_name="tradepipe-offsets", connect_timeout=seconds)
-    with translated(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
+    chosen = create_engine_for(database, application_name="tradepipe-offsets", connect_timeout=seconds)
+    with translate_errors(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
         connection.exec_driver_sql(_LOCK_TIMEOUT)
-        require_revision(connection)
+        check_revision(connection)
         yield connection
 
 
-def positions(connection: Connection, group: str, topic: str) -> list[Position]:
+def list_offsets(connection: Connection, group: str, topic: str) -> list[StoredOffset]:
     """What is kept of each partition that the group has ever claimed, in their order."""
-    rows = connection.execute(_POSITIONS, {"group": group, "of_topic": topic})
-    return [Position(*row) for row in rows]
+    rows = connection.execute(_LIST_OFFSETS, {"group": group, "of_topic": topic})
+    return [StoredOffset(*row) for row in rows]
 
 
 def reset(
@@ -195,7 +196,7 @@ def reset(
         connection.execute(_RESET, {"group": group, "topic": topic, "partition": partition, **given})
 
 
-def _places(spans: Iterable[Span]) -> list[tuple[str, int]]:
+def _partitions_of(spans: Iterable[OffsetRange]) -> list[tuple[str, int]]:
     return [(span.ownership.topic, span.ownership.partition) for span in spans]
 
 
@@ -241,19 +242,19 @@ _ADVANCE = (
         updated_at=func.now(),
     )
 )
-_SETTLE = (
+_LOCK_OFFSETS = (
     select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)
     .where(_columns.group_id == bindparam("group"))
     .where(tuple_(_columns.topic, _columns.partition).in_(bindparam("places", expanding=True)))
     .order_by(_columns.topic, _columns.partition)
     .with_for_update()
 )
-_STORED = (
+_STORED_OFFSETS = (
     select(_columns.partition, _columns.next_offset)
     .where(_columns.group_id == bindparam("group"))
     .where(_columns.topic == bindparam("of_topic"))
 )
-_POSITIONS = (
+_LIST_OFFSETS = (
     select(
         _columns.partition,
         _columns.next_offset,

@@ -22,23 +22,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from tradepipe.contract.kept import Identity, Kept, Selection
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Refusal, Violation
-from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.failures import translated
-from tradepipe.postgres.revision import require_revision
+from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.revision import check_revision
+from tradepipe.postgres.session import Deadline, create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
+from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
+from tradepipe.trade.record import Record, Refusal, Violation
 
 
-def record(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
+def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
     """Keep refusals; one that is kept already, by a group that read the topic before, stays as it is."""
     if refusals:
-        connection.execute(_RECORD, [_row(refusal, group, topic_id) for refusal in refusals])
+        connection.execute(_INSERT, [_row(refusal, group, topic_id) for refusal in refusals])
 
 
-def between(
+def offsets_between(
     connection: Connection, first: int, end: int, *, topic: str, topic_id: str | None, partition: int
 ) -> list[int]:
     """The offsets from `first` up to, but without, `end` at which a partition's records were refused, in order."""
@@ -47,65 +45,67 @@ def between(
 
 
 @contextmanager
-def shelf(database: str, *, seconds: float) -> Iterator[Connection]:
+def refusals_connection(database: str, *, seconds: float) -> Iterator[Connection]:
     """
     A transaction on a connection of its own, to look at what is kept; cut off after `seconds`.
 
     Raises:
-        DatabaseAway: PostgreSQL is not reachable now.
+        DatabaseUnavailable: PostgreSQL is not reachable now.
 
-        Misconfigured: the URL, the credentials or the revision are wrong.
+        ConfigurationError: the URL, the credentials or the revision are wrong.
     """
-    chosen = engine(database, application_name="tradepipe-dlq", connect_timeout=seconds)
-    with translated(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
-        require_revision(connection)
+    chosen = create_engine_for(database, application_name="tradepipe-dlq", connect_timeout=seconds)
+    with translate_errors(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
+        check_revision(connection)
         yield connection
 
 
-def count(connection: Connection, selection: Selection) -> int:
+def count(connection: Connection, selection: DeadLetterFilter) -> int:
     """How many refusals are meant."""
-    return connection.scalar(select(func.count()).select_from(TRADE_REFUSALS).where(*_meant(selection))) or 0
+    return connection.scalar(select(func.count()).select_from(TRADE_REFUSALS).where(*_conditions(selection))) or 0
 
 
-def newest(connection: Connection, selection: Selection, limit: int | None) -> list[Kept]:
+def list_newest(connection: Connection, selection: DeadLetterFilter, limit: int | None) -> list[DeadLetter]:
     """The last of those that are meant, the newest last."""
-    order = (_kept.refused_at.desc(), *(column.desc() for column in _IDENTITY))
-    rows = connection.execute(select(TRADE_REFUSALS).where(*_meant(selection)).order_by(*order).limit(limit))
+    order = (_dead_letter_columns.refused_at.desc(), *(column.desc() for column in _IDENTITY))
+    rows = connection.execute(select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*order).limit(limit))
     return [_read(row) for row in rows][::-1]
 
 
-def page(connection: Connection, selection: Selection, after: Identity | None, size: int) -> list[Kept]:
+def list_page(
+    connection: Connection, selection: DeadLetterFilter, after: RecordIdentity | None, size: int
+) -> list[DeadLetter]:
     """Those that are meant, in the order of their identities: the next ones behind `after`, `size` at most."""
-    query = select(TRADE_REFUSALS).where(*_meant(selection)).order_by(*_IDENTITY).limit(size)
+    query = select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*_IDENTITY).limit(size)
     if after is not None:
         query = query.where(tuple_(*_IDENTITY) > tuple_(*map(literal, after)))
     return [_read(row) for row in connection.execute(query)]
 
 
-def lock(connection: Connection, kept: Sequence[Kept]) -> set[Identity]:
+def lock_unchanged(connection: Connection, kept: Sequence[DeadLetter]) -> set[RecordIdentity]:
     """
     Those of the given that are still as they were read, locked until the transaction ends.
 
     One that another transaction has locked is left to it.
     """
-    places = [(*each.identity, each.replays + 1) for each in kept]
+    places = [(*each.identity, each.replay_count + 1) for each in kept]
     return {tuple(row) for row in connection.execute(_LOCK, {"places": places})}
 
 
-def replayed(connection: Connection, identities: Sequence[Identity]) -> None:
+def mark_replayed(connection: Connection, identities: Sequence[RecordIdentity]) -> None:
     """Note that these were replayed."""
     if identities:
         connection.execute(_REPLAYED, {"places": identities})
 
 
-def refused_again(connection: Connection, kept: Sequence[tuple[Kept, Refusal]]) -> None:
+def mark_refused_again(connection: Connection, kept: Sequence[tuple[DeadLetter, Refusal]]) -> None:
     """Note what speaks against these now, and that there was one more attempt."""
     rows = [
         {
             **dict(zip(("of_topic", "of_topic_id", "of_partition", "of_offset"), each.identity, strict=True)),
-            "new_codes": [_storable(code) for code in refusal.codes],
-            "new_details": [_storable(detail) for detail in refusal.details],
-            "new_schema_id": _storable_id(refusal.schema_id),
+            "new_codes": [_sanitize(code) for code in refusal.codes],
+            "new_details": [_sanitize(detail) for detail in refusal.details],
+            "new_schema_id": _sanitize_id(refusal.schema_id),
         }
         for each, refusal in kept
     ]
@@ -113,40 +113,42 @@ def refused_again(connection: Connection, kept: Sequence[tuple[Kept, Refusal]]) 
         connection.execute(_REFUSED_AGAIN, rows)
 
 
-def _meant(selection: Selection) -> Iterator[ColumnElement[bool]]:
+def _conditions(selection: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
     """`Selection.takes` as conditions."""
     if not selection.replayed:
-        yield _kept.replayed_at.is_(None)
+        yield _dead_letter_columns.replayed_at.is_(None)
     if selection.codes:
-        yield _kept.codes.op("&&")(cast(list(selection.codes), ARRAY(Text)))
+        yield _dead_letter_columns.codes.op("&&")(cast(list(selection.codes), ARRAY(Text)))
     if selection.since is not None:
-        yield _kept.refused_at >= selection.since
+        yield _dead_letter_columns.refused_at >= selection.since
     if selection.until is not None:
-        yield _kept.refused_at < selection.until
+        yield _dead_letter_columns.refused_at < selection.until
     if selection.topics:
-        yield _kept.topic.in_(selection.topics)
+        yield _dead_letter_columns.topic.in_(selection.topics)
     if selection.partitions:
-        yield _kept.partition.in_(selection.partitions)
+        yield _dead_letter_columns.partition.in_(selection.partitions)
     if selection.first is not None:
-        yield _kept.offset >= selection.first
+        yield _dead_letter_columns.offset >= selection.first
     if selection.last is not None:
-        yield _kept.offset <= selection.last
-    if selection.place is not None:
-        yield tuple_(_kept.topic, _kept.partition, _kept.offset) == tuple_(*map(literal, selection.place))
+        yield _dead_letter_columns.offset <= selection.last
+    if selection.coordinates is not None:
+        yield tuple_(_dead_letter_columns.topic, _dead_letter_columns.partition, _dead_letter_columns.offset) == tuple_(
+            *map(literal, selection.coordinates)
+        )
     if selection.trade_id is not None:
         yield _mentions(selection.trade_id.encode())
 
 
 def _mentions(trade_id: bytes) -> ColumnElement[bool]:
     needle = literal(trade_id, LargeBinary)
-    return or_(_kept.key == needle, func.pg_catalog.position(_kept.value, needle) > 0)
+    return or_(_dead_letter_columns.key == needle, func.pg_catalog.position(_dead_letter_columns.value, needle) > 0)
 
 
-def _read(row: Row[Any]) -> Kept:
+def _read(row: Row[Any]) -> DeadLetter:
     key, value = (None if each is None else bytes(each) for each in (row.key, row.value))
     refused = Record(row.topic, row.partition, row.offset, key, value)
     violations = tuple(Violation(code, detail) for code, detail in zip(row.codes, row.details, strict=False))
-    return Kept(
+    return DeadLetter(
         Refusal(refused, violations, row.schema_id),
         row.topic_id or None,
         row.group_id,
@@ -165,41 +167,46 @@ def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, object
         "offset": record.offset,
         "key": record.key,
         "value": record.value,
-        "codes": [_storable(code) for code in refusal.codes],
-        "details": [_storable(detail) for detail in refusal.details],
-        "schema_id": _storable_id(refusal.schema_id),
+        "codes": [_sanitize(code) for code in refusal.codes],
+        "details": [_sanitize(detail) for detail in refusal.details],
+        "schema_id": _sanitize_id(refusal.schema_id),
         "group_id": group,
     }
 
 
-def _storable(text: str) -> str:
+def _sanitize(text: str) -> str:
     """Text as PostgreSQL takes it: a detail may quote what made the record unfit, NUL and surrogates too."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-def _storable_id(schema_id: int | None) -> int | None:
+def _sanitize_id(schema_id: int | None) -> int | None:
     """A frame has room for ids that no registry gives and no column takes; the value's bytes tell such a one."""
     return schema_id if schema_id is not None and schema_id < 2**31 else None
 
 
-_kept = TRADE_REFUSALS.columns
-_IDENTITY: Final = (_kept.topic, _kept.topic_id, _kept.partition, _kept.offset)
-_RECORD = insert(TRADE_REFUSALS).on_conflict_do_nothing(
+_dead_letter_columns = TRADE_REFUSALS.columns
+_IDENTITY: Final = (
+    _dead_letter_columns.topic,
+    _dead_letter_columns.topic_id,
+    _dead_letter_columns.partition,
+    _dead_letter_columns.offset,
+)
+_INSERT = insert(TRADE_REFUSALS).on_conflict_do_nothing(
     index_elements=[column.name for column in TRADE_REFUSALS.primary_key]
 )
 _BETWEEN = (
-    select(_kept.offset)
-    .where(_kept.topic == bindparam("of_topic"))
-    .where(_kept.topic_id == bindparam("of_topic_id"))
-    .where(_kept.partition == bindparam("of_partition"))
-    .where(_kept.offset >= bindparam("first"))
-    .where(_kept.offset < bindparam("end"))
-    .order_by(_kept.offset)
+    select(_dead_letter_columns.offset)
+    .where(_dead_letter_columns.topic == bindparam("of_topic"))
+    .where(_dead_letter_columns.topic_id == bindparam("of_topic_id"))
+    .where(_dead_letter_columns.partition == bindparam("of_partition"))
+    .where(_dead_letter_columns.offset >= bindparam("first"))
+    .where(_dead_letter_columns.offset < bindparam("end"))
+    .order_by(_dead_letter_columns.offset)
 )
 _LOCK = (
     select(*_IDENTITY)
-    .where(tuple_(*_IDENTITY, _kept.attempts).in_(bindparam("places", expanding=True)))
-    .where(_kept.replayed_at.is_(None))
+    .where(tuple_(*_IDENTITY, _dead_letter_columns.attempts).in_(bindparam("places", expanding=True)))
+    .where(_dead_letter_columns.replayed_at.is_(None))
     .with_for_update(skip_locked=True)
 )
 _REPLAYED = (
@@ -209,14 +216,14 @@ _REPLAYED = (
 )
 _REFUSED_AGAIN = (
     update(TRADE_REFUSALS)
-    .where(_kept.topic == bindparam("of_topic"))
-    .where(_kept.topic_id == bindparam("of_topic_id"))
-    .where(_kept.partition == bindparam("of_partition"))
-    .where(_kept.offset == bindparam("of_offset"))
+    .where(_dead_letter_columns.topic == bindparam("of_topic"))
+    .where(_dead_letter_columns.topic_id == bindparam("of_topic_id"))
+    .where(_dead_letter_columns.partition == bindparam("of_partition"))
+    .where(_dead_letter_columns.offset == bindparam("of_offset"))
     .values(
         codes=bindparam("new_codes", type_=ARRAY(Text)),
         details=bindparam("new_details", type_=ARRAY(Text)),
-        schema_id=func.coalesce(bindparam("new_schema_id"), _kept.schema_id),
-        attempts=_kept.attempts + 1,
+        schema_id=func.coalesce(bindparam("new_schema_id"), _dead_letter_columns.schema_id),
+        attempts=_dead_letter_columns.attempts + 1,
     )
 )

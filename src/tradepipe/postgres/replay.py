@@ -7,26 +7,26 @@ from typing import Final, NamedTuple, Self
 
 from sqlalchemy import Connection, func, select
 
-from tradepipe.contract.kept import Identity, Kept, Selection
-from tradepipe.contract.refusal import Refusal
-from tradepipe.errors import DatabaseAway
-from tradepipe.postgres import batch, refusals, session
-from tradepipe.postgres.accepted import Accepted
+from tradepipe.errors import DatabaseUnavailable
+from tradepipe.postgres import session
+from tradepipe.postgres import batch, refusals
+from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.batch import Batch
-from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.engine import engine
-from tradepipe.postgres.failures import translated
-from tradepipe.postgres.insertion import Unaccounted
-from tradepipe.postgres.staleness import Stale
+from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.session import Deadline, create_engine_for
+from tradepipe.postgres.stale import Stale
+from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
+from tradepipe.trade.record import Refusal
 
-Judged = tuple[Kept, Accepted | Refusal]
+ValidatedRefusal = tuple[DeadLetter, ValidRecord | Refusal]
 """A refusal, and what is to be said of its record now."""
 
 COMMITTED: Final = "committed"
 ABORTED: Final = "aborted"
 
 
-class Replayed(NamedTuple):
+class ReplayResult(NamedTuple):
     """
     What became of refusals that were judged again.
 
@@ -34,13 +34,13 @@ class Replayed(NamedTuple):
     content; `elsewhere` those that another replay has in hand, or was first to.
     """
 
-    stored: tuple[Kept, ...] = ()
-    present: tuple[Kept, ...] = ()
-    refused: tuple[tuple[Kept, Refusal], ...] = ()
-    elsewhere: tuple[Kept, ...] = ()
+    stored: tuple[DeadLetter, ...] = ()
+    already_stored: tuple[DeadLetter, ...] = ()
+    refused: tuple[tuple[DeadLetter, Refusal], ...] = ()
+    taken_by_other: tuple[DeadLetter, ...] = ()
 
 
-class Shelf:
+class RefusalReplayer:
     """
     The table of refusals as a replay works on it, by one connection that is made anew when it is lost.
 
@@ -48,17 +48,17 @@ class Shelf:
         stale: "refuse" again what is older than a version of its trade that is stored.
 
     Raises, in every method:
-        DatabaseAway: PostgreSQL is not reachable now; the same call may succeed later.
+        DatabaseUnavailable: PostgreSQL is not reachable now; the same call may succeed later.
 
-        Misconfigured: an operator is needed.
+        ConfigurationError: an operator is needed.
     """
 
     def __init__(self, database: str, *, stale: Stale = "accept") -> None:
         self._stale = stale
-        self._engine = engine(database, application_name="tradepipe-dlq")
+        self._engine = create_engine_for(database, application_name="tradepipe-dlq")
         self._connection: Connection | None = None
         self._connected_before = False
-        self._unanswered: tuple[int, Replayed] | None = None
+        self._unanswered: tuple[int, ReplayResult] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,14 +66,14 @@ class Shelf:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._let_go()
+        self._disconnect()
 
-    def page(self, selection: Selection, after: Identity | None, size: int) -> list[Kept]:
+    def next_page(self, selection: DeadLetterFilter, after: RecordIdentity | None, size: int) -> list[DeadLetter]:
         """The next refusals that are meant, in the order of their identities."""
         with self._transaction() as connection:
-            return refusals.page(connection, selection, after, size)
+            return refusals.list_page(connection, selection, after, size)
 
-    def settle(self, judged: Sequence[Judged], *, keep: bool = True) -> Replayed:
+    def replay(self, judged: Sequence[ValidatedRefusal], *, keep: bool = True) -> ReplayResult:
         """
         Store the trades, note what is still refused, and tell which was which, in one transaction.
 
@@ -86,10 +86,10 @@ class Shelf:
         with self._transaction() as connection:
             if self._unanswered is not None:
                 number, done = self._unanswered
-                if self._took_place(connection, number):
+                if self._was_committed(connection, number):
                     self._unanswered = None
                     return done
-            done = _settle(connection, judged, self._stale)
+            done = _replay_page(connection, judged, self._stale)
             if keep:
                 self._unanswered = (connection.scalar(select(func.txid_current())) or 0, done)
             else:
@@ -101,42 +101,42 @@ class Shelf:
     def _transaction(self) -> Iterator[Connection]:
         """One under a deadline; a connection on which one failed is not used again."""
         try:
-            with translated(connected_before=self._connected_before):
-                connection = self._connected()
+            with translate_errors(connected_before=self._connected_before):
+                connection = self._connect()
                 with Deadline(connection, session.CLIENT_DEADLINE), connection.begin():
                     yield connection
-        except Unaccounted as error:
-            raise DatabaseAway(f"{error}; does a trigger on the table discard rows?") from error
+        except RowsVanished as error:
+            raise DatabaseUnavailable(f"{error}; does a trigger on the table discard rows?") from error
         except BaseException:
-            self._let_go()
+            self._disconnect()
             raise
 
-    def _took_place(self, connection: Connection, number: int) -> bool:
+    def _was_committed(self, connection: Connection, number: int) -> bool:
         status = connection.scalar(select(func.txid_status(number)))
         if status not in (COMMITTED, ABORTED):
-            raise DatabaseAway("PostgreSQL has not settled the transaction whose answer was lost")
+            raise DatabaseUnavailable("PostgreSQL has not settled the transaction whose answer was lost")
         return bool(status == COMMITTED)
 
-    def _connected(self) -> Connection:
+    def _connect(self) -> Connection:
         if self._connection is None:
-            self._connection = session.connect(self._engine)
+            self._connection = session.open_session(self._engine)
             self._connected_before = True
         return self._connection
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.invalidate()
             connection.close()
 
 
-def _settle(connection: Connection, judged: Sequence[Judged], stale: Stale) -> Replayed:
-    ours = refusals.lock(connection, [kept for kept, _ in judged])
+def _replay_page(connection: Connection, judged: Sequence[ValidatedRefusal], stale: Stale) -> ReplayResult:
+    ours = refusals.lock_unchanged(connection, [kept for kept, _ in judged])
     mine = [(kept, verdict) for kept, verdict in judged if kept.identity in ours]
     refused = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, Refusal)]
-    accepted = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, Accepted)]
-    stored: list[Kept] = []
-    present: list[Kept] = []
+    accepted = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, ValidRecord)]
+    stored: list[DeadLetter] = []
+    present: list[DeadLetter] = []
     if accepted:
         done = batch.store(connection, _batch(accepted), defer=False, stale=stale)
         against = {refusal.record.coordinates: refusal for refusal in done.refusals}
@@ -145,13 +145,13 @@ def _settle(connection: Connection, judged: Sequence[Judged], stale: Stale) -> R
                 refused.append((kept, refusal))
             else:
                 (present if ordinal in done.skipped else stored).append(kept)
-    refusals.replayed(connection, [kept.identity for kept in (*stored, *present)])
-    refusals.refused_again(connection, refused)
+    refusals.mark_replayed(connection, [kept.identity for kept in (*stored, *present)])
+    refusals.mark_refused_again(connection, refused)
     elsewhere = [kept for kept, _ in judged if kept.identity not in ours]
-    return Replayed(tuple(stored), tuple(present), tuple(refused), tuple(elsewhere))
+    return ReplayResult(tuple(stored), tuple(present), tuple(refused), tuple(elsewhere))
 
 
-def _batch(accepted: Sequence[tuple[Kept, Accepted]]) -> Batch:
+def _batch(accepted: Sequence[tuple[DeadLetter, ValidRecord]]) -> Batch:
     """Without spans, since no offset moves."""
     first = accepted[0][0]
     return Batch(first.group, first.topic_id, (), [each for _, each in accepted])

@@ -1,13 +1,4 @@
-"""
-The revision a database is at, and whether this build can work with it.
-
-A revision's id is its file's stem: a number, `pre_` or `post_`, and a name.
-`0003_pre_add_venue` is applied before the builds that need it roll out,
-`0004_post_drop_exchange` after the last build that cannot live with it is gone.
-So a database may be ahead of a build, but not past a `post_` revision the build
-does not know. The version table tells only the latest revision; migrations keep
-the latest `post_` one as that table's comment.
-"""
+"""Whether a database has the revision and the constraints that this build needs."""
 
 import logging
 import re
@@ -16,7 +7,35 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, column, select, table, text
 
-from tradepipe.errors import DatabaseBehind, Misconfigured
+from tradepipe.errors import ConfigurationError, DatabaseOutdated
+from tradepipe.postgres.tables import CHECK_NAMES, TRADES
+
+_CAN_BE_OFF: Final = (18,)
+"""From here on a constraint may be there and not be enforced."""
+
+_THERE: Final = "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass(:trades) AND contype = 'c'"
+
+
+def check_constraints(connection: Connection) -> None:
+    """
+    Return if this build can work with the database, and every rule is a CHECK constraint there.
+
+    Raises:
+        DatabaseOutdated: it lacks a revision.
+
+        ConfigurationError: it is at no revision this build can work with, or
+            somebody dropped a constraint.
+    """
+    check_revision(connection)
+    can_be_off = (connection.dialect.server_version_info or ()) >= _CAN_BE_OFF
+    query = text(f"{_THERE} AND conenforced" if can_be_off else _THERE)
+    missing = sorted(CHECK_NAMES - set(connection.scalars(query, {"trades": TRADES.name})))
+    if missing:
+        raise ConfigurationError(
+            f"the table {TRADES.name} does not check {', '.join(missing)}: with --judge database nobody would; "
+            f"make the CHECK constraint again as the revisions make it, or use --judge python"
+        )
+
 
 VERSION_TABLE: Final = "tradepipe_revision"
 """Not Alembic's default name, which belongs to the host whose database we share."""
@@ -40,7 +59,7 @@ def revisions() -> tuple[str, ...]:
     return tuple(sorted(stem for stem in stems if _ID.fullmatch(stem)))
 
 
-def head() -> str:
+def required_revision() -> str:
     """The revision this build needs."""
     return revisions()[-1]
 
@@ -55,45 +74,47 @@ def current(connection: Connection) -> str | None:
     The revision the database is at, None before the first.
 
     Raises:
-        Misconfigured: the version table holds more than one revision.
+        ConfigurationError: the version table holds more than one revision.
     """
     if not connection.scalar(_HAS_TABLE, {"table": VERSION_TABLE}):
         return None
     found = connection.scalars(_CURRENT).all()
     if len(found) > 1:
-        raise Misconfigured(f"{VERSION_TABLE} holds several revisions, {', '.join(sorted(found))}: one must remain")
+        raise ConfigurationError(
+            f"{VERSION_TABLE} holds several revisions, {', '.join(sorted(found))}: one must remain"
+        )
     return str(found[0]) if found else None
 
 
-def require_revision(connection: Connection) -> None:
+def check_revision(connection: Connection) -> None:
     """
     Return if this build can work with the database.
 
     Raises:
-        DatabaseBehind: it lacks a revision.
+        DatabaseOutdated: it lacks a revision.
 
-        Misconfigured: it is past a `post_` revision this build does not know,
+        ConfigurationError: it is past a `post_` revision this build does not know,
             or at one that is none of ours.
     """
-    found, needed = current(connection), head()
+    found, needed = current(connection), required_revision()
     if found == needed:
         return
     if found is None or _number(found) < _number(needed):
-        raise DatabaseBehind(
+        raise DatabaseOutdated(
             f"the database is at revision {found or 'none'}, this build needs {needed}: bring it up with `{UPGRADE}`"
         )
-    _require_known_past(connection, found, needed)
+    _check_ahead(connection, found, needed)
     _log.info("the database is at revision %s, ahead of this build's %s", found, needed)
 
 
-def _require_known_past(connection: Connection, found: str, needed: str) -> None:
+def _check_ahead(connection: Connection, found: str, needed: str) -> None:
     """Return if nothing between this build's revision and the database's drops what this build uses."""
     if _number(found) == _number(needed):
-        raise Misconfigured(f"the database is at revision {found}, this build's of that number is {needed}")
+        raise ConfigurationError(f"the database is at revision {found}, this build's of that number is {needed}")
     last_post = connection.scalar(_LAST_POST, {"table": VERSION_TABLE})
     for revision in (found, last_post):
         if revision is not None and is_post(revision) and _number(revision) > _number(needed):
-            raise Misconfigured(
+            raise ConfigurationError(
                 f"the database is at revision {found}, past {revision}, which removes what this build uses; "
                 f"this build knows revisions up to {needed}: upgrade this build"
             )
@@ -102,5 +123,5 @@ def _require_known_past(connection: Connection, found: str, needed: str) -> None
 def _number(revision: str) -> int:
     match = _ID.fullmatch(revision)
     if match is None:
-        raise Misconfigured(f"{VERSION_TABLE} holds {revision!r}, which is no revision of tradepipe")
+        raise ConfigurationError(f"{VERSION_TABLE} holds {revision!r}, which is no revision of tradepipe")
     return int(match[1])

@@ -36,10 +36,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from tradepipe.contract.amount import DIGITS, LIMIT, PLACES
-from tradepipe.contract.refusal import Code
-from tradepipe.contract.rules import CURRENCY, IDENTIFIER
-from tradepipe.contract.trade import KEY, Side, Trade
+from tradepipe.trade.model import DIGITS, LIMIT, PRIMARY_KEY, SCALE, Side, Trade
+from tradepipe.trade.record import Code
+from tradepipe.trade.rules import CURRENCY, IDENTIFIER
 
 METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 """All of tradepipe's tables."""
@@ -53,7 +52,7 @@ _COLUMN_TYPES: Final[dict[object, TypeEngine[Any]]] = {
     date: Date(),
     datetime: DateTime(timezone=True),
     Side: ORDERED_TEXT,
-    Decimal | None: Numeric(DIGITS, PLACES),
+    Decimal | None: Numeric(DIGITS, SCALE),
     str | None: ORDERED_TEXT,
 }
 
@@ -84,10 +83,10 @@ _RULES: Final = {
     Code.CURRENCY: f"currency ~ '^{CURRENCY}$'",
 }
 
-CHECKED: Final = frozenset(code.value for code in _RULES)
+CHECK_NAMES: Final = frozenset(code.value for code in _RULES)
 """The names of the CHECK constraints that stand for rules."""
 
-ADDED: Final = tuple(Trade._field_defaults)
+ADDED_FIELDS: Final = tuple(Trade._field_defaults)
 """
 The fields that later revisions added: those with a default.
 
@@ -119,14 +118,14 @@ def _checks() -> list[CheckConstraint]:
 TRADES: Final = Table(
     "trades",
     METADATA,
-    *_columns_of(field for field in Trade._fields if field not in ADDED),
+    *_columns_of(field for field in Trade._fields if field not in ADDED_FIELDS),
     Column("source_topic", ORDERED_TEXT, nullable=False),
     Column("source_partition", Integer, nullable=False),
     Column("source_offset", BigInteger, nullable=False),
     Column("schema_id", Integer, nullable=False),
     Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    *_columns_of(ADDED),
-    PrimaryKeyConstraint(*KEY),
+    *_columns_of(ADDED_FIELDS),
+    PrimaryKeyConstraint(*PRIMARY_KEY),
     *_checks(),
 )
 """Each version of each trade, with the place in the log it came from."""
@@ -178,12 +177,12 @@ def current_trades() -> Select[Any]:
     table stands last here too: a view is replaced, and keeps its grants, only
     if its columns stay as they were.
     """
-    identity = [field for field in KEY if field != "version"]
+    identity = [field for field in PRIMARY_KEY if field != "version"]
     today = cast(func.now().op("AT TIME ZONE")(literal_column("'UTC'")), Date)
-    first = [column for column in TRADES.columns if column.name not in ADDED]
+    first = [column for column in TRADES.columns if column.name not in ADDED_FIELDS]
     expired = (TRADES.columns.maturity_date < today).label("expired")
     return (
-        select(*first, expired, *(TRADES.columns[field] for field in ADDED))
+        select(*first, expired, *(TRADES.columns[field] for field in ADDED_FIELDS))
         # distinct() with columns is deprecated in SQLAlchemy 2.1, and what replaces it is not in 2.0.
         .prefix_with(f"DISTINCT ON ({', '.join(identity)})")
         .order_by(*(TRADES.columns[field].desc() for field in (*identity, "version")))

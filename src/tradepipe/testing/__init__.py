@@ -14,7 +14,7 @@ Fixtures:
     publish, produced      trades into the test's topic, and out of it
     producer_settings      the arguments of a `Producer`
     sink_settings          the arguments of a `Sink`
-    broker_away            takes the broker away for a block
+    broker_unavailable            takes the broker away for a block
     assert_every_version_decodes, frozen_record
                            records of every schema version, for your own reader
     tradepipe_topic, tradepipe_subject, tradepipe_database
@@ -28,10 +28,9 @@ PYTEST_DONT_REWRITE: there is no assert statement here, and pytest would warn wh
 conftest.py imports from here and names the plugin.
 """
 
-from tradepipe.testing.compatibility import assert_compatible
 from tradepipe.testing.fixtures import (
     assert_every_version_decodes,
-    broker_away,
+    broker_unavailable,
     frozen_record,
     make_trade,
     produced,
@@ -45,18 +44,18 @@ from tradepipe.testing.fixtures import (
     tradepipe_subject,
     tradepipe_topic,
 )
-from tradepipe.testing.produced import Produced
+from tradepipe.testing.produced import ProducedTrades
+from tradepipe.testing.schema_assertions import DecodesEveryVersion, FrozenRecord, assert_compatible
 from tradepipe.testing.trades import TradeFactory
-from tradepipe.testing.versions import EveryVersion, FrozenRecord
 
 __all__ = [
-    "EveryVersion",
+    "DecodesEveryVersion",
     "FrozenRecord",
-    "Produced",
+    "ProducedTrades",
     "TradeFactory",
     "assert_compatible",
     "assert_every_version_decodes",
-    "broker_away",
+    "broker_unavailable",
     "frozen_record",
     "make_trade",
     "produced",

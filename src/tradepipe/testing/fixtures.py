@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from tradepipe import Producer, SchemaRegistry, Trade
-from tradepipe.contract.history import versions
+from tradepipe.evolution.history import versions
 from tradepipe.testing.databases import Databases
-from tradepipe.testing.produced import Produced
+from tradepipe.testing.produced import ProducedTrades
+from tradepipe.testing.schema_assertions import DecodesEveryVersion, FrozenRecord, frozen_records
 from tradepipe.testing.trades import TradeFactory
-from tradepipe.testing.versions import EveryVersion, FrozenRecord, frozen_records
 
 try:
     import pytest
@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 
 if TYPE_CHECKING:
     from tradepipe.embedded.broker import Broker
-    from tradepipe.embedded.registry import Registry
+    from tradepipe.embedded.registry_server import RegistryServer
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def tradepipe_broker() -> "Iterator[Broker]":
 
 
 @pytest.fixture(scope="session")
-def tradepipe_registry() -> "Iterator[Registry]":
+def tradepipe_registry() -> "Iterator[RegistryServer]":
     """A schema registry in this process, with `url`."""
-    from tradepipe.embedded.registry import Registry  # noqa: PLC0415 - loaded where it is used
+    from tradepipe.embedded.registry_server import RegistryServer  # noqa: PLC0415 - loaded where it is used
 
-    with Registry() as registry:
+    with RegistryServer() as registry:
         yield registry
 
 
@@ -70,7 +70,7 @@ def tradepipe_topic(tradepipe_broker: "Broker") -> str:
 
 
 @pytest.fixture
-def tradepipe_subject(tradepipe_registry: "Registry") -> str:
+def tradepipe_subject(tradepipe_registry: "RegistryServer") -> str:
     """A subject of the test's own, with every version of the trade schema, at FULL_TRANSITIVE."""
     name = f"trades-{uuid4().hex}-value"
     with SchemaRegistry(tradepipe_registry.url) as registry:
@@ -90,7 +90,7 @@ def tradepipe_database(tradepipe_databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def producer_settings(
-    tradepipe_broker: "Broker", tradepipe_registry: "Registry", tradepipe_topic: str, tradepipe_subject: str
+    tradepipe_broker: "Broker", tradepipe_registry: "RegistryServer", tradepipe_topic: str, tradepipe_subject: str
 ) -> dict[str, Any]:
     """The arguments of a `Producer` into the test's topic: `Producer(**producer_settings)`."""
     return _stage(tradepipe_broker, tradepipe_registry, tradepipe_topic, tradepipe_subject)
@@ -99,7 +99,7 @@ def producer_settings(
 @pytest.fixture
 def sink_settings(
     tradepipe_broker: "Broker",
-    tradepipe_registry: "Registry",
+    tradepipe_registry: "RegistryServer",
     tradepipe_topic: str,
     tradepipe_subject: str,
     tradepipe_database: str,
@@ -112,14 +112,14 @@ def sink_settings(
     return {**settings, "database": tradepipe_database, "group": f"{tradepipe_topic}-sink"}
 
 
-def _stage(broker: "Broker", registry: "Registry", topic: str, subject: str) -> dict[str, Any]:
+def _stage(broker: "Broker", registry: "RegistryServer", topic: str, subject: str) -> dict[str, Any]:
     kafka = {"bootstrap.servers": broker.bootstrap_servers}
     return {"kafka": kafka, "registry": registry.url, "topic": topic, "subject": subject}
 
 
 @pytest.fixture
 def publish(
-    tradepipe_broker: "Broker", tradepipe_registry: "Registry", tradepipe_topic: str, tradepipe_subject: str
+    tradepipe_broker: "Broker", tradepipe_registry: "RegistryServer", tradepipe_topic: str, tradepipe_subject: str
 ) -> Callable[..., None]:
     """Puts trades into the test's topic, for services that consume: `publish(trade, other)`."""
     settings = _stage(tradepipe_broker, tradepipe_registry, tradepipe_topic, tradepipe_subject)
@@ -134,23 +134,23 @@ def publish(
 
 @pytest.fixture
 def produced(
-    tradepipe_broker: "Broker", tradepipe_registry: "Registry", tradepipe_topic: str, tradepipe_subject: str
-) -> Produced:
+    tradepipe_broker: "Broker", tradepipe_registry: "RegistryServer", tradepipe_topic: str, tradepipe_subject: str
+) -> ProducedTrades:
     """Reads back what a service produced, as trades: `produced()`, `produced(at_least=2)`."""
-    return Produced(
+    return ProducedTrades(
         tradepipe_broker.bootstrap_servers, tradepipe_registry.url, topic=tradepipe_topic, subject=tradepipe_subject
     )
 
 
 @pytest.fixture
-def assert_every_version_decodes(tradepipe_registry: "Registry", tradepipe_subject: str) -> EveryVersion:
+def assert_every_version_decodes(tradepipe_registry: "RegistryServer", tradepipe_subject: str) -> DecodesEveryVersion:
     """Asserts that a reader takes a record of every schema version: `assert_every_version_decodes(reader)`."""
-    return EveryVersion(tradepipe_registry.url, tradepipe_subject)
+    return DecodesEveryVersion(tradepipe_registry.url, tradepipe_subject)
 
 
 @pytest.fixture(params=[version.number for version in versions()], ids=lambda number: f"v{number}")
 def frozen_record(
-    request: pytest.FixtureRequest, tradepipe_registry: "Registry", tradepipe_subject: str
+    request: pytest.FixtureRequest, tradepipe_registry: "RegistryServer", tradepipe_subject: str
 ) -> FrozenRecord:
     """A record that an earlier build wrote; a test that takes it runs once for each schema version."""
     records = frozen_records(tradepipe_registry.url, tradepipe_subject)
@@ -158,8 +158,8 @@ def frozen_record(
 
 
 @pytest.fixture
-def broker_away(tradepipe_broker: "Broker") -> Callable[[], AbstractContextManager[None]]:
-    """Takes the broker away for a block, and brings it back with all it held: `with broker_away(): ...`."""
+def broker_unavailable(tradepipe_broker: "Broker") -> Callable[[], AbstractContextManager[None]]:
+    """Takes the broker away for a block, and brings it back with all it held: `with broker_unavailable(): ...`."""
 
     @contextmanager
     def away() -> Iterator[None]:

@@ -4,19 +4,26 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Final
 
-from tradepipe import SchemaPending, SchemaRegistry, Trade, TradeDeserializer, UndecodableRecord, Violation, violations
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Code
-from tradepipe.contract.trade import ORDERED_BY
+from tradepipe import (
+    SchemaIdNotYetKnown,
+    SchemaRegistry,
+    Trade,
+    TradeDeserializer,
+    UndecodableRecord,
+    Violation,
+    violations,
+)
+from tradepipe.trade.model import KAFKA_KEY
+from tradepipe.trade.record import Code, Record
 
-WITHIN: Final = 10.0
+READ_TIMEOUT: Final = 10.0
 """Seconds a test waits for what its service produces."""
 
 _LEAP: Final = 60.0
 """More than the seconds between the two answers after which an id is believed to be unknown."""
 
 
-class Produced:
+class ProducedTrades:
     """
     Reads trades back: `produced()` is what lies in the test's topic, `produced("other")` what lies in another one.
 
@@ -30,7 +37,7 @@ class Produced:
         self._topic = topic
         self._subject = subject
 
-    def __call__(self, topic: str | None = None, *, at_least: int = 0, within: float = WITHIN) -> list[Trade]:
+    def __call__(self, topic: str | None = None, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Trade]:
         """
         The trades that lie in a topic now.
 
@@ -50,23 +57,23 @@ class Produced:
         """
         __tracebackhide__ = True
         topic = topic or self._topic
-        trades, refused = self._judged(self.records(topic, at_least=at_least, within=within))
+        trades, refused = self._validate(self.records(topic, at_least=at_least, within=within))
         if refused:
             told = "\n".join(f"  {each}" for each in refused)
             raise AssertionError(f"a sink would refuse {len(refused)} of the records in topic {topic}:\n{told}")
         if len(trades) < at_least:
             raise AssertionError(
-                f"{len(trades)} of {at_least} trades lie in topic {topic} after {within:g} s: {_listed(trades)}"
+                f"{len(trades)} of {at_least} trades lie in topic {topic} after {within:g} s: {_format_list(trades)}"
             )
         return sorted(trades, key=lambda trade: trade.trade_id)
 
-    def records(self, topic: str | None = None, *, at_least: int = 0, within: float = WITHIN) -> list[Record]:
+    def records(self, topic: str | None = None, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Record]:
         """The records as they lie in the topic, with keys, headers and timestamps, partition after partition."""
-        from tradepipe.embedded import log  # noqa: PLC0415 - loaded where it is used
+        from tradepipe.embedded import topic_log  # noqa: PLC0415 - loaded where it is used
 
-        return log.records(self._bootstrap_servers, topic or self._topic, at_least=at_least, within=within)
+        return topic_log.records(self._bootstrap_servers, topic or self._topic, at_least=at_least, within=within)
 
-    def _judged(self, records: Sequence[Record]) -> tuple[list[Trade], list[str]]:
+    def _validate(self, records: Sequence[Record]) -> tuple[list[Trade], list[str]]:
         """The trades, and what is to be said of each record that is none a sink would store."""
         trades: list[Trade] = []
         refused: list[str] = []
@@ -83,26 +90,26 @@ class Produced:
 
 def _verdict(record: Record, deserialize: TradeDeserializer) -> tuple[Trade | None, tuple[Violation, ...]]:
     try:
-        trade = _decoded(record, deserialize)
+        trade = _decode(record, deserialize)
     except UndecodableRecord as error:
         return None, (error.violation,)
-    return trade, (*violations(trade), *_other_key(record, trade))
+    return trade, (*violations(trade), *_key_mismatch(record, trade))
 
 
-def _decoded(record: Record, deserialize: TradeDeserializer) -> Trade:
+def _decode(record: Record, deserialize: TradeDeserializer) -> Trade:
     try:
         return deserialize(record.value)
-    except SchemaPending:
+    except SchemaIdNotYetKnown:
         # Asked twice, and the clock leaps: a test need not wait for ids to become known.
         return deserialize(record.value)
 
 
-def _other_key(record: Record, trade: Trade) -> tuple[Violation, ...]:
-    expected = getattr(trade, ORDERED_BY)
+def _key_mismatch(record: Record, trade: Trade) -> tuple[Violation, ...]:
+    expected = getattr(trade, KAFKA_KEY)
     if record.key == expected.encode():
         return ()
-    return (Violation(Code.RECORD_KEY, f"the key of the record is {record.key!r}, not its {ORDERED_BY} {expected!r}"),)
+    return (Violation(Code.RECORD_KEY, f"the key of the record is {record.key!r}, not its {KAFKA_KEY} {expected!r}"),)
 
 
-def _listed(trades: Sequence[Trade]) -> str:
+def _format_list(trades: Sequence[Trade]) -> str:
     return ", ".join(f"{trade.trade_id} version {trade.version}" for trade in trades) or "none"

@@ -5,9 +5,9 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any, Final
 
-from tradepipe.contract.trade import Trade
+from tradepipe.trade.model import Trade
 
-FIRST_AT: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
+FIRST_CREATED_AT: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
 """When the first trade is made, the next one a second later: tests know no clock."""
 
 MATURITY_DATE: Final = date(2035, 1, 2)
@@ -41,11 +41,11 @@ class TradeFactory:
 
     def __call__(self, **fields: Any) -> Trade:
         """A trade with these fields, and valid ones in all others."""
-        _require_known(fields)
+        _check_fields(fields)
         number = next(self._numbers)
         made = {
             "trade_id": f"T{number:04}",
-            "created_at": FIRST_AT + timedelta(seconds=number - 1),
+            "created_at": FIRST_CREATED_AT + timedelta(seconds=number - 1),
             **_ALIKE,
             **fields,
         }
@@ -53,7 +53,7 @@ class TradeFactory:
         return Trade(**made)
 
 
-def _require_known(fields: Mapping[str, object]) -> None:
+def _check_fields(fields: Mapping[str, object]) -> None:
     if unknown := sorted(set(fields) - set(Trade._fields)):
         raise TypeError(f"a Trade has no field {', '.join(map(repr, unknown))}; it has {', '.join(Trade._fields)}")
 

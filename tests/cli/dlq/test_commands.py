@@ -8,17 +8,16 @@ import signal
 import psycopg2
 import pytest
 
-from tests.cli.at_a_terminal import at_a_terminal
-from tests.cli.doors import ask, door, running
-from tests.cli.test_wrong import NOWHERE
+from tests.cli.commands import ask, door, running
+from tests.cli.pty import at_a_terminal
+from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
 from tests.postgres.batches import trade
 from tradepipe import SchemaRegistry, TradeSerializer
-from tradepipe.cli.masking import masked
-from tradepipe.contract.record import Record
-from tradepipe.contract.refusal import Refusal, Violation
+from tradepipe.cli.secrets import redact
 from tradepipe.postgres import refusals
-from tradepipe.postgres.engine import engine
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.trade.record import Record, Refusal, Violation
 
 RULE_OF_YESTERDAY = Violation("STRICT", "a rule that is gone")
 OPEN = "SELECT count(*) FROM trade_refusals WHERE replayed_at IS NULL"
@@ -38,8 +37,8 @@ def keep(ready):
                 else Record(topic, 3, offset, each.trade_id.encode(), encode(each))
                 for offset, each in enumerate(given)
             ]
-        with engine(ready["DATABASE_URL"], application_name="test").begin() as connection:
-            refusals.record(
+        with create_engine_for(ready["DATABASE_URL"], application_name="test").begin() as connection:
+            refusals.store(
                 connection, [Refusal(each, (violation,), 1) for each in records], group="mine", topic_id="an-id"
             )
 
@@ -132,7 +131,7 @@ def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
     listed = at_a_terminal("dlq", "ls", *typed, env=ready)
     shown = at_a_terminal("dlq", "show", "trades[3]@0", *typed, env=ready)
 
-    place = f"--database {masked(ready['DATABASE_URL'])} --from table"
+    place = f"--database {redact(ready['DATABASE_URL'])} --from table"
     assert f"See why: python -m tradepipe.dlq show 'trades[3]@0' {place}" in listed.lines
     assert f"  python -m tradepipe.dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
 

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from tests.cli.doors import door, running
-from tests.cli.test_wrong import NOWHERE
+from tests.cli.commands import door, running
+from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
-from tests.pipeline.deadletters import Post
-from tradepipe.contract.kept import Selection
-from tradepipe.kafka.topics import Topics
+from tests.pipeline.dead_letter_helpers import Post
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.trade.dead_letter import DeadLetterFilter
 
 pytestmark = pytest.mark.real
 
@@ -95,18 +95,18 @@ def test_what_is_selected_goes_back_and_the_rest_stays(post, env):
     assert (0, f"1 put back into topic {post.source}\n") == done[:2]
     assert "out of order" in done.err
     assert [b"v7"] == [record.value for record in post.records()]
-    assert [8] == [kept.record.offset for kept in post.kept()]
+    assert [8] == [kept.record.offset for kept in post.dead_letters()]
 
 
 def written(post, admin=None):
     """How many records and markers of transactions the source topic has by now."""
-    admin = admin or Topics(post.kafka)
+    admin = admin or TopicAdmin(post.kafka)
     return sum(extent.end for extent in admin.extents(post.source, range(4)).values())
 
 
 def killed(post, env, *, after):
     """Kill a replay as soon as so much more is written; whether it was still at work."""
-    admin = Topics(post.kafka)  # one for all questions, or the replay is through before the answer
+    admin = TopicAdmin(post.kafka)  # one for all questions, or the replay is through before the answer
     before = written(post, admin)
     with running("dlq", "replay", "--code", "VERSION", env=env) as process:
         eventually(lambda: written(post, admin) >= before + after, within=60, every=0)
@@ -128,9 +128,9 @@ def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
     assert {b"v%d" % number for number in range(LETTERS) if number % 5} == set(found)
     assert {1} == set(found.values())
     assert [number for number in range(LETTERS) if number % 5 == 0] == sorted(
-        kept.record.offset for kept in post.kept()
+        kept.record.offset for kept in post.dead_letters()
     )
-    assert LETTERS == len(post.kept(Selection(replayed=True)))
+    assert LETTERS == len(post.dead_letters(DeadLetterFilter(replayed=True)))
 
 
 def test_of_two_at_once_the_first_says_what_happened(post, env):
@@ -155,4 +155,4 @@ def test_a_signal_ends_it_behind_the_transaction_in_hand(post, env):
     assert 0 == done.code, done.err
     told = f"{len(post.records()):,} put back into topic {post.source}; stopped: run it again for the rest"
     assert told == done.out.splitlines()[-1]
-    assert 20_000 == len(post.records()) + len(post.kept())
+    assert 20_000 == len(post.records()) + len(post.dead_letters())

@@ -5,17 +5,17 @@ from decimal import Decimal
 
 import pytest
 
-from tradepipe.cli.input import fields
-from tradepipe.contract.trade import Trade
+from tradepipe.cli.input import values
+from tradepipe.trade.model import Trade
 
 
 def test_every_field_of_a_trade_can_be_read_in_its_order():
-    assert Trade._fields == tuple(fields.FIELDS)
+    assert Trade._fields == tuple(values.FIELDS)
 
 
 @pytest.mark.parametrize("text", ["0", "1", "73", "-5", "2147483648", "9" * 19])
 def test_a_whole_number_is_plain_digits(text):
-    assert int(text) == fields.whole_number(text)
+    assert int(text) == values.whole_number(text)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_a_whole_number_is_plain_digits(text):
 )
 def test_anything_else_is_no_whole_number(text):
     with pytest.raises(ValueError, match="is not a whole number from 1 to 2147483647 in plain digits"):
-        fields.whole_number(text)
+        values.whole_number(text)
 
 
 def test_a_date_is_year_month_day():
-    assert date(2030, 1, 31) == fields.calendar_date("2030-01-31")
+    assert date(2030, 1, 31) == values.calendar_date("2030-01-31")
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_date_is_year_month_day():
 )
 def test_a_date_is_written_in_no_other_way(text):
     with pytest.raises(ValueError, match="is not a date as YYYY-MM-DD"):
-        fields.calendar_date(text)
+        values.calendar_date(text)
 
 
 @pytest.mark.parametrize("text", ["2030-02-30", "2030-13-01", "0000-01-01"])
 def test_a_date_is_in_the_calendar(text):
     with pytest.raises(ValueError, match="is no date: "):
-        fields.calendar_date(text)
+        values.calendar_date(text)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_date_is_in_the_calendar(text):
     ],
 )
 def test_an_instant_is_iso_8601_with_an_offset(text, expected):
-    assert expected == fields.instant(text)
+    assert expected == values.instant(text)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_instant_is_iso_8601_with_an_offset(text, expected):
 )
 def test_an_instant_is_written_in_no_other_way(text, told):
     with pytest.raises(ValueError, match=told):
-        fields.instant(text)
+        values.instant(text)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_an_instant_is_written_in_no_other_way(text, told):
 )
 def test_a_json_value_of_another_type_is_not_made_to_fit(field, value, told):
     with pytest.raises(ValueError, match=told):
-        fields.FIELDS[field].from_json(value)
+        values.FIELDS[field].from_json(value)
 
 
 @pytest.mark.parametrize("text", ["0", "1250000.50", "-0.0001", "99999999999999.9999", "1." + "0" * 18, "0.10"])
 def test_a_decimal_is_plain_digits_and_keeps_its_last_place(text):
-    assert text == str(fields.decimal(text))
+    assert text == str(values.decimal(text))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_decimal_is_plain_digits_and_keeps_its_last_place(text):
 )
 def test_anything_else_is_no_decimal(text):
     with pytest.raises(ValueError, match="is not a decimal number in plain digits, such as 1250000.50"):
-        fields.decimal(text)
+        values.decimal(text)
 
 
 @pytest.mark.parametrize(
@@ -175,37 +175,37 @@ def test_anything_else_is_no_decimal(text):
     [(7, "7"), (Decimal("0.1"), "0.1"), (Decimal("1E+3"), "1E+3"), ("1250000.50", "1250000.50")],
 )
 def test_an_amount_of_json_is_a_number_or_a_string_of_one(value, expected):
-    assert expected == str(fields.json_decimal(value))
+    assert expected == str(values.json_decimal(value))
 
 
 @pytest.mark.parametrize("text", ["buy", "B", "BUY ", "LONG", "1"])
 def test_a_side_is_named_in_capitals(text):
     with pytest.raises(ValueError, match="is not one of UNKNOWN, BUY, SELL"):
-        fields.side(text)
+        values.side(text)
 
 
 @pytest.mark.parametrize("field", Trade._field_defaults)
 def test_what_is_empty_is_the_default_of_a_field_that_has_one(field):
-    assert Trade._field_defaults[field] == fields.from_text(field, "") == fields.from_json(field, None)
+    assert Trade._field_defaults[field] == values.from_text(field, "") == values.from_json(field, None)
 
 
 def test_a_cell_keeps_its_blanks():
     """The rules refuse them; dropping them would make another trade of it."""
-    assert " T1 " == fields.FIELDS["trade_id"].from_text(" T1 ")
+    assert " T1 " == values.FIELDS["trade_id"].from_text(" T1 ")
 
 
 def test_all_that_cannot_be_read_is_told_in_the_order_of_the_fields():
-    values = dict.fromkeys(Trade._fields, "x")
+    cells = dict.fromkeys(Trade._fields, "x")
 
-    found = fields.read({name: lambda name=name: fields.FIELDS[name].from_text(values[name]) for name in values})
+    found = values.read({name: lambda name=name: values.FIELDS[name].from_text(cells[name]) for name in cells})
 
     assert ["VERSION", "MATURITY_DATE", "CREATED_AT", "SIDE", "NOTIONAL"] == [violation.code for violation in found]
     assert "version: 'x' is not a whole number from 1 to 2147483647 in plain digits" == found[0].detail
 
 
 def test_every_field_has_a_code_of_its_own():
-    assert list(Trade._fields) == [fields.code_of(field).lower() for field in Trade._fields]
+    assert list(Trade._fields) == [values.code_of(field).lower() for field in Trade._fields]
 
 
 def test_a_long_value_is_cut_in_a_message():
-    assert f"'{'x' * 60}'… (5000 characters)" == fields.shown("x" * 5000)
+    assert f"'{'x' * 60}'… (5000 characters)" == values.quote_cell("x" * 5000)

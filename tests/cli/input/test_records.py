@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 import typer
 
-from tradepipe.cli.input.layout import Layout, form_of
-from tradepipe.cli.input.records import records, told
-from tradepipe.cli.input.source import LONGEST, BadInput, Source
-from tradepipe.contract.refusal import Code
-from tradepipe.contract.trade import Side, Trade
+from tradepipe.cli.input.columns import ColumnMapping, form_of
+from tradepipe.cli.input.lines import MAX_LINE_BYTES, BadInput, LineReader
+from tradepipe.cli.input.records import format_error, records
+from tradepipe.trade.model import Side, Trade
+from tradepipe.trade.record import Code
 
 HEADER = "trade_id,version,counterparty_id,book_id,maturity_date,created_at"
 ROW = "T1,1,CP-1,B1,2030-01-01,2025-06-01T08:00:00Z"
@@ -34,8 +34,8 @@ def read(tmp_path):
     def of(content, name="trades.csv", columns=(), defaults=()):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with Source(str(path)) as source:
-            return list(records(source, form_of(name), Layout(columns, defaults)))
+        with LineReader(str(path)) as source:
+            return list(records(source, form_of(name), ColumnMapping(columns, defaults)))
 
     return of
 
@@ -51,7 +51,7 @@ def json_of(**changes: object) -> str:
 def problem(found) -> str:
     """What is wrong with the one record that is."""
     (wrong,) = [record for record in found if record.trade is None]
-    return told("FILE", wrong)
+    return format_error("FILE", wrong)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, 
 )
 def test_a_layout_that_cannot_be_is_refused(settings, message):
     with pytest.raises(typer.BadParameter) as refused:
-        Layout(**settings)
+        ColumnMapping(**settings)
 
     assert message in refused.value.message
 
@@ -298,7 +298,7 @@ def test_a_name_that_tells_no_format_is_refused(path):
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):
     for path in (tmp_path, tmp_path / "missing.csv"):
         with pytest.raises(typer.BadParameter, match="it cannot be read: "):
-            Source(str(path))
+            LineReader(str(path))
 
 
 @pytest.mark.parametrize("end", [b'"T1', b'"T1' + b"x,\n" * 50_000], ids=["at the end", "in the midst"])
@@ -309,7 +309,7 @@ def test_a_quote_that_is_never_closed_ends_the_file_where_it_was_opened(read, en
 
 def test_a_line_without_an_end_is_not_read_into_memory(read):
     with pytest.raises(BadInput, match=r"trades.jsonl:2: the line has more than 1,048,576 bytes"):
-        read(json_of().encode() + b"x" * (LONGEST + 1), "trades.jsonl")
+        read(json_of().encode() + b"x" * (MAX_LINE_BYTES + 1), "trades.jsonl")
 
 
 @pytest.mark.parametrize("spoil", [lambda packed: packed[:-5000], lambda packed: packed[:-5000] + b"\xff" * 5000])
@@ -325,8 +325,8 @@ def test_a_packed_file_that_ends_too_early_or_is_damaged_is_told_with_the_line(r
 def test_what_was_read_of_a_file_is_counted(tmp_path):
     path = tmp_path / "trades.csv"
     path.write_text(csv_of(*[ROW] * 10_000))
-    with Source(str(path)) as source:
-        for _ in records(source, "csv", Layout()):
+    with LineReader(str(path)) as source:
+        for _ in records(source, "csv", ColumnMapping()):
             pass
 
         assert path.stat().st_size == source.size == source.read

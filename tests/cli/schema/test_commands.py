@@ -7,12 +7,12 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.doors import door
-from tests.contract.schemas import decimal, enum, field, record, text
-from tests.contract.test_frozen import history, write
+from tests.cli.commands import door
+from tests.evolution.schemas import decimal, enum, field, record, text
+from tests.evolution.test_freeze import history, write
 from tradepipe.cli.schema.commands import app
-from tradepipe.contract.frozen import frozen
-from tradepipe.contract.history import RECORD, History
+from tradepipe.evolution.freeze import append_version
+from tradepipe.evolution.history import HISTORY_FILE, History
 
 ID = field("trade_id", doc="Identifies it.")
 AMOUNT = field("amount", ["null", decimal(18, 2)], default=None)
@@ -95,7 +95,7 @@ def test_a_mistake_is_found_with_its_direction_and_explained(run, file, folder, 
     assert 1 == code
     assert expected == {(each["rule"], each["direction"], each["against"]) for each in found if each["direction"]}
     assert path in {each["path"] for each in found}
-    assert all(each["sentence"] and each["mend"] for each in found)
+    assert all(each["message"] and each["fix"] for each in found)
 
 
 def test_a_history_in_order_is_fine(run):
@@ -212,12 +212,12 @@ def test_what_cannot_be_meant_is_a_usage_error(run, arguments, told):
 
 
 def test_a_file_of_the_history_that_is_broken_is_named(folder):
-    (folder / RECORD).write_text("{")
+    (folder / HISTORY_FILE).write_text("{")
 
     done = door("schema", "check", "--history", str(folder), env={})
 
     assert 1 == done.code
-    assert f"Error: {folder}: {RECORD} is not as `schema freeze` writes it" in done.err
+    assert f"Error: {folder}: {HISTORY_FILE} is not as `schema freeze` writes it" in done.err
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_file_of_the_history_that_is_broken_is_named(folder):
     ],
 )
 def test_what_is_wrong_with_the_record_is_told_in_words(folder, text, told):
-    (folder / RECORD).write_text(text)
+    (folder / HISTORY_FILE).write_text(text)
 
     done = door("schema", "check", "--history", str(folder), env={})
 
@@ -398,7 +398,7 @@ def linked(folder):
     """The same history, whose versions name revisions of a database."""
     made = History((), ())
     for schema, revision in ((V1, "0001_trades"), (V2, "0002_amount")):
-        made = frozen(made, text(schema), on=date(2025, 6, 1), level="FULL", alembic_revision=revision)
+        made = append_version(made, text(schema), on=date(2025, 6, 1), level="FULL", alembic_revision=revision)
     return write(folder, made)
 
 

@@ -6,10 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tradepipe.cli.schema.formats import formatted
-from tradepipe.cli.schema.report import Case, Note, Report
-from tradepipe.contract.compatibility import Direction
-from tradepipe.contract.finding import Finding, Severity
+from tradepipe.cli.schema.report import CheckCase, Remark, Report, format_report
+from tradepipe.evolution.compatibility import Direction
+from tradepipe.evolution.findings import Finding, Severity
 
 TEXT = '{\n  "fields": [\n    {\n      "name": "f"\n    }\n  ]\n}\n'
 NASTY = '100 %, of: all\r\nis <lost> & "gone"\x00'
@@ -17,8 +16,8 @@ BROKEN = Finding(
     rule="decimal-scale",
     severity=Severity.ERROR,
     path="Trade.f",
-    sentence=NASTY,
-    mend="Keep the scale.",
+    message=NASTY,
+    fix="Keep the scale.",
     old="decimal(18,2)",
     new="decimal(18,4)",
     direction=Direction.FORWARD,
@@ -30,15 +29,20 @@ REPORT = Report(
     "check",
     "a,b: c.avsc",
     (
-        Case("a is sound", (), "a,b: c.avsc", TEXT),
-        Case("b follows", (BROKEN, BROKEN._replace(rule="uuid"), DOUBTFUL), "a,b: c.avsc", TEXT),
-        Case("c follows", (DOUBTFUL,)),
+        CheckCase("a is sound", (), "a,b: c.avsc", TEXT),
+        CheckCase("b follows", (BROKEN, BROKEN._replace(rule="uuid"), DOUBTFUL), "a,b: c.avsc", TEXT),
+        CheckCase("c follows", (DOUBTFUL,)),
     ),
 )
-ADDED = Case(
-    "g", (), "a,b: c.avsc", TEXT, {"kind": "field-added"}, Note("Trade.g [field-added]", f"Added.{NASTY}", "/fields/0")
+ADDED = CheckCase(
+    "g",
+    (),
+    "a,b: c.avsc",
+    TEXT,
+    {"kind": "field-added"},
+    Remark("Trade.g [field-added]", f"Added.{NASTY}", "/fields/0"),
 )
-FINE = Report("check", "all", (Case("a is sound"),))
+FINE = Report("check", "all", (CheckCase("a is sound"),))
 
 # As the runner of GitHub takes a workflow command apart: the properties end at the first :: and are split at commas.
 _command = re.compile(r"::(?P<kind>error|warning|notice) (?P<properties>.*?)::(?P<message>.*)").fullmatch
@@ -58,7 +62,7 @@ def commands(text):
 
 
 def test_github_reads_the_annotations_back():
-    found = list(commands(formatted(REPORT, "github")))
+    found = list(commands(format_report(REPORT, "github")))
 
     assert ["error", "error", "warning", "warning"] == [kind for kind, *_ in found]
     assert {"file": "a,b: c.avsc", "line": "4", "title": "Trade.f [decimal-scale]"} == found[0][1]
@@ -66,15 +70,15 @@ def test_github_reads_the_annotations_back():
 
 
 def test_an_annotation_without_a_file_names_none():
-    assert {"title": "Trade [namespace]"} == list(commands(formatted(REPORT, "github")))[-1][1]
+    assert {"title": "Trade [namespace]"} == list(commands(format_report(REPORT, "github")))[-1][1]
 
 
 def test_nothing_found_is_nothing_annotated():
-    assert "" == formatted(FINE, "github")
+    assert "" == format_report(FINE, "github")
 
 
 def test_junit_is_xml_with_a_failure_for_each_case_that_has_errors():
-    root = ElementTree.fromstring(formatted(REPORT, "junit"))
+    root = ElementTree.fromstring(format_report(REPORT, "junit"))
 
     (suite,) = root
     cases = list(suite)
@@ -98,7 +102,7 @@ JUNIT = {
 
 @pytest.mark.parametrize("cases", [REPORT.cases, (ADDED,), ()], ids=["findings", "a note", "nothing"])
 def test_junit_holds_nothing_that_its_readers_do_not_know(cases):
-    root = ElementTree.fromstring(formatted(Report("check", "x", cases), "junit"))
+    root = ElementTree.fromstring(format_report(Report("check", "x", cases), "junit"))
 
     for element in root.iter():
         attributes, children = JUNIT[element.tag]
@@ -112,18 +116,18 @@ def test_a_note_is_a_notice_and_a_line_of_output():
 
     assert [
         ("notice", {"file": "a,b: c.avsc", "line": "4", "title": "Trade.g [field-added]"}, f"Added.{NASTY}")
-    ] == list(commands(formatted(report, "github")))
-    assert ElementTree.fromstring(formatted(report, "junit")).findtext("*/*/system-out").startswith("Added.100 %")
+    ] == list(commands(format_report(report, "github")))
+    assert ElementTree.fromstring(format_report(report, "junit")).findtext("*/*/system-out").startswith("Added.100 %")
 
 
 def test_further_parts_are_for_programs():
-    (case,) = json.loads(formatted(Report("diff", "x", (ADDED,)), "json"))["cases"]
+    (case,) = json.loads(format_report(Report("diff", "x", (ADDED,)), "json"))["cases"]
 
     assert {"name": "g", "file": "a,b: c.avsc", "kind": "field-added", "findings": []} == case
 
 
 def test_a_failure_of_junit_tells_all_errors_of_its_case():
-    failure = ElementTree.fromstring(formatted(REPORT, "junit")).find("*/testcase/failure")
+    failure = ElementTree.fromstring(format_report(REPORT, "junit")).find("*/testcase/failure")
 
     assert "decimal-scale" == failure.get("type")
     assert failure.get("message").startswith("100 %, of: all")
@@ -134,7 +138,7 @@ def test_a_failure_of_junit_tells_all_errors_of_its_case():
 
 
 def test_json_holds_every_part_of_a_finding():
-    document = json.loads(formatted(REPORT, "json"))
+    document = json.loads(format_report(REPORT, "json"))
     case = document["cases"][1]
 
     assert ("check", 2, 2) == (document["command"], document["errors"], document["warnings"])
@@ -144,7 +148,7 @@ def test_json_holds_every_part_of_a_finding():
 
 @pytest.mark.parametrize("form", ["text", "json", "junit", "github"])
 def test_what_no_terminal_and_no_xml_can_hold_is_printed_all_the_same(form):
-    assert formatted(Report("check", "x", (Case("x", (BROKEN,), "x", "no JSON"),)), form)
+    assert format_report(Report("check", "x", (CheckCase("x", (BROKEN,), "x", "no JSON"),)), form)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +158,4 @@ def test_what_no_terminal_and_no_xml_can_hold_is_printed_all_the_same(form):
 def test_versions_are_listed_as_one_says_them(versions, told):
     findings = tuple(BROKEN._replace(against=number) for number in versions)
 
-    assert told in formatted(Report("check", "x", (Case("x", findings),)), "text")
+    assert told in format_report(Report("check", "x", (CheckCase("x", findings),)), "text")

@@ -5,14 +5,14 @@ from datetime import date
 
 import pytest
 
-from tests.cli.doors import door
-from tests.contract.schemas import decimal, field, record, text
-from tests.contract.test_frozen import history, write
-from tradepipe.cli.schema.pull import pulled
-from tradepipe.contract.frozen import frozen, unfrozen
-from tradepipe.contract.history import RECORD, History, fingerprint
-from tradepipe.errors import Misconfigured
-from tradepipe.wire.registry import Registered, SchemaRegistry
+from tests.cli.commands import door
+from tests.evolution.schemas import decimal, field, record, text
+from tests.evolution.test_freeze import history, write
+from tradepipe.cli.schema.pull import pull_versions
+from tradepipe.errors import ConfigurationError
+from tradepipe.evolution.freeze import append_version, check_frozen
+from tradepipe.evolution.history import HISTORY_FILE, History, fingerprint
+from tradepipe.registry.client import RegisteredSchema, SchemaRegistry
 
 ID = field("trade_id")
 V1, V2 = record(ID), record(ID, field("note", default=""))
@@ -144,14 +144,14 @@ def test_what_was_registered_is_pulled_as_a_history(env, folder, tmp_path, subje
     assert 0 == done.code, done.err
     assert [f"{pulled}/v001.avsc: version 1 of {subject}, id"] == [done.out.splitlines()[0].rpartition(" ")[0]]
     assert [each.sha256 for each in History.load(folder).versions] == [each.sha256 for each in made.versions]
-    assert ("FULL_TRANSITIVE", ()) == (made.level, unfrozen(made))
+    assert ("FULL_TRANSITIVE", ()) == (made.level, check_frozen(made))
     assert 0 == schema("check", "--history", pulled, env={}).code
 
 
 def test_what_is_pulled_is_numbered_without_gaps_and_laid_out_to_be_read():
-    there = [Registered("s", number, number, text(schema)) for number, schema in ((3, V1), (7, V2))]
+    there = [RegisteredSchema("s", number, number, text(schema)) for number, schema in ((3, V1), (7, V2))]
 
-    made = pulled(there, None)
+    made = pull_versions(there, None)
 
     assert [1, 2] == [version.number for version in made.versions]
     assert fingerprint(text(V2)) == made.versions[1].sha256
@@ -160,8 +160,8 @@ def test_what_is_pulled_is_numbered_without_gaps_and_laid_out_to_be_read():
 
 
 def test_a_subject_that_is_not_avro_is_not_pulled():
-    with pytest.raises(Misconfigured, match="version 3 of subject s is no Avro schema"):
-        pulled([Registered("s", 3, 9, 'syntax = "proto3";')], None)
+    with pytest.raises(ConfigurationError, match="version 3 of subject s is no Avro schema"):
+        pull_versions([RegisteredSchema("s", 3, 9, 'syntax = "proto3";')], None)
 
 
 @pytest.mark.parametrize("stranger", ["README.md", "v001.avsc", ".gitkeep"])
@@ -175,7 +175,7 @@ def test_a_folder_that_holds_something_else_is_not_pulled_into(env, tmp_path, st
 
 
 def test_the_history_of_a_release_is_not_pulled_into(env, tmp_path):
-    made = frozen(history(V1), text(V2), on=date(2025, 6, 1), level="FULL", alembic_revision="0002_note")
+    made = append_version(history(V1), text(V2), on=date(2025, 6, 1), level="FULL", alembic_revision="0002_note")
 
     assert 2 == schema("pull", write(tmp_path, made), env=env).code
 
@@ -195,15 +195,15 @@ def test_what_was_pulled_before_stays_and_gets_what_is_new(env, tmp_path, client
     pulled = tmp_path / "pulled"
     client.register(subject, text(V1))
     schema("pull", pulled, env=env)
-    first = json.loads((pulled / RECORD).read_text())["versions"][0] | {"date": "2025-06-01"}
-    (pulled / RECORD).write_text(json.dumps({"versions": [first]}))
+    first = json.loads((pulled / HISTORY_FILE).read_text())["versions"][0] | {"date": "2025-06-01"}
+    (pulled / HISTORY_FILE).write_text(json.dumps({"versions": [first]}))
     second = client.register(subject, text(V2))
 
     done = schema("pull", pulled, env=env)
 
     assert done.out.endswith(f", unchanged\n{pulled}/v002.avsc: version 2 of {subject}, id {second}\n")
     assert "2025-06-01" == History.load(pulled).entry(1).date
-    assert ("", ()) == (done.err, unfrozen(History.load(pulled)))
+    assert ("", ()) == (done.err, check_frozen(History.load(pulled)))
 
 
 def test_what_is_not_as_in_the_registry_is_left_as_it_is(env, tmp_path, client, subject):
@@ -229,7 +229,7 @@ def test_a_version_whose_file_is_gone_is_pulled_again(env, folder, tmp_path):
     done = schema("pull", tmp_path, env=env)
 
     assert (0, [False, True]) == (done.code, ["unchanged" in line for line in done.out.splitlines()])
-    assert unfrozen(history(V1, V2)) == unfrozen(History.load(tmp_path))
+    assert check_frozen(history(V1, V2)) == check_frozen(History.load(tmp_path))
 
 
 def test_beside_what_differs_nothing_is_told_to_be_written(env, tmp_path, client, subject):

@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tradepipe.cli.schema.commands import app
-from tradepipe.contract.history import current, versions
+from tradepipe.codec.codec import Decoder, encoder_source, row_source
 from tradepipe.errors import UndecodableRecord
-from tradepipe.wire.codec import Decoder, encoder_source, row_source
+from tradepipe.evolution.history import current, versions
 
 
 def show(*arguments):

@@ -10,12 +10,20 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.dlq.export import export
-from tradepipe.cli.dlq.options import All, Asked, Limit, asked
-from tradepipe.cli.dlq.places import place_of
-from tradepipe.cli.dlq.reading import NoSuchLetter, Reading, plain
+from tradepipe.cli.dlq.options import All, DlqArguments, Limit, with_dlq_options
+from tradepipe.cli.dlq.render import (
+    NoSuchDeadLetter,
+    RecordDecoder,
+    escape,
+    format_details,
+    format_list,
+    format_stats,
+    format_summary,
+    replay_hint,
+)
 from tradepipe.cli.dlq.replay import replay
-from tradepipe.cli.dlq.report import counted, in_full, listed, summed, ways_back
-from tradepipe.contract.kept import Selection
+from tradepipe.cli.dlq.stores import open_store
+from tradepipe.trade.dead_letter import DeadLetterFilter
 
 app = command_line("Dead letters: find records that were refused, see why, and put them back.")
 
@@ -39,63 +47,65 @@ _is_place = re.compile(r"(?P<topic>[\w.-]+)\[(?P<partition>\d{1,9})\]@(?P<offset
 
 
 @app.command()
-@asked()
-def ls(*, asked: Asked, limit: Limit = LIMIT, every: All = False) -> None:
+@with_dlq_options()
+def ls(*, asked: DlqArguments, limit: Limit = LIMIT, every: All = False) -> None:
     """
     List refused records, the newest last.
 
     Those that were replayed are left out. A trade's id is cut where the line is full; `show` has all of it.
     """
-    with Reading(asked.registry, asked.subject) as reading:
-        place = place_of(asked, reading)
+    with RecordDecoder(asked.registry, asked.subject) as reading:
+        place = open_store(asked, reading)
         found = place.newest(asked.selection._replace(replayed=every), limit)
-        if found.kept:
-            typer.echo(listed(found.kept, reading))
-    typer.echo(summed(len(found.kept), found.total, place.name, replayed=every, narrowed=asked.is_narrowed))
+        if found.dead_letters:
+            typer.echo(format_list(found.dead_letters, reading))
+    typer.echo(
+        format_summary(len(found.dead_letters), found.total, place.name, replayed=every, narrowed=asked.is_filtered)
+    )
     _note(found.notes)
-    if found.kept:
-        last = shlex.quote(plain(found.kept[-1].record.coordinates))
+    if found.dead_letters:
+        last = shlex.quote(escape(found.dead_letters[-1].record.coordinates))
         _suggest(
-            f"See why: {DOOR} show {last}{asked.typed}",
+            f"See why: {DOOR} show {last}{asked.echo}",
             "Bring these back: replay in the place of ls, and --dry-run first",
         )
-    elif asked.is_narrowed:
+    elif asked.is_filtered:
         _suggest(*_elsewhere(asked, every=every))
 
 
 @app.command()
-@asked(filters=False)
-def show(coordinates: Coordinates, *, asked: Asked) -> None:
+@with_dlq_options(filters=False)
+def show(coordinates: Coordinates, *, asked: DlqArguments) -> None:
     """
     Show why a record was refused, and all it holds.
 
     Its fields, its headers, where it lay, how often it was tried. What cannot be decoded, and without a registry
     everything, is shown byte by byte.
     """
-    with Reading(asked.registry, asked.subject) as reading:
-        place = place_of(asked, reading)
-        found = place.newest(Selection(place=_place(coordinates), replayed=True), None)
-        if not found.kept:
-            raise NoSuchLetter(
+    with RecordDecoder(asked.registry, asked.subject) as reading:
+        place = open_store(asked, reading)
+        found = place.newest(DeadLetterFilter(coordinates=_place(coordinates), replayed=True), None)
+        if not found.dead_letters:
+            raise NoSuchDeadLetter(
                 f"there is no refused record {coordinates} in {place.name}; {DOOR} ls --all lists what is there"
             )
-        typer.echo("\n\n".join(in_full(kept, reading(kept.record)) for kept in found.kept))
+        typer.echo("\n\n".join(format_details(kept, reading(kept.record)) for kept in found.dead_letters))
     _note(found.notes)
-    _suggest(*ways_back(found.kept[-1], DOOR, asked.typed))
+    _suggest(*replay_hint(found.dead_letters[-1], DOOR, asked.echo))
 
 
 @app.command()
-@asked()
-def stats(*, asked: Asked, by: By = "code") -> None:
+@with_dlq_options()
+def stats(*, asked: DlqArguments, by: By = "code") -> None:
     """
     Count refused records, open and replayed.
 
     A record with several codes counts for each of them.
     """
-    with Reading(asked.registry, asked.subject) as reading:
-        place = place_of(asked, reading)
+    with RecordDecoder(asked.registry, asked.subject) as reading:
+        place = open_store(asked, reading)
         meant = place.each(asked.selection._replace(replayed=True))
-        typer.echo(counted(meant, by, place.name, narrowed=asked.is_narrowed))
+        typer.echo(format_stats(meant, by, place.name, narrowed=asked.is_filtered))
 
 
 app.command()(replay)
@@ -105,7 +115,7 @@ app.command()(export)
 def _place(coordinates: str) -> tuple[str, int, int]:
     if (found := _is_place(coordinates)) is None:
         raise typer.BadParameter(
-            f"they are written TOPIC[PARTITION]@OFFSET, as in 'trades[0]@42', not {plain(coordinates)!r}",
+            f"they are written TOPIC[PARTITION]@OFFSET, as in 'trades[0]@42', not {escape(coordinates)!r}",
             param_hint="'COORDINATES'",
         )
     return found["topic"], int(found["partition"]), int(found["offset"])
@@ -118,7 +128,7 @@ def _suggest(*lines: str) -> None:
             typer.echo(line, err=True)
 
 
-def _elsewhere(asked: Asked, *, every: bool) -> Iterator[str]:
+def _elsewhere(asked: DlqArguments, *, every: bool) -> Iterator[str]:
     """Where else it may be that somebody looks for."""
     if not every:
         yield "Brought back already? Add --all"

@@ -13,11 +13,11 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from tradepipe.cli.dlq.options import All, Asked, Limit, asked
-from tradepipe.cli.dlq.places import place_of
-from tradepipe.cli.dlq.reading import Reading
-from tradepipe.cli.logs import tell
-from tradepipe.contract.kept import Kept
+from tradepipe.cli.dlq.options import All, DlqArguments, Limit, with_dlq_options
+from tradepipe.cli.dlq.render import RecordDecoder
+from tradepipe.cli.dlq.stores import open_store
+from tradepipe.cli.logs import print_status
+from tradepipe.trade.dead_letter import DeadLetter
 
 Output = Annotated[
     Path | None,
@@ -31,9 +31,9 @@ Output = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
 
 
-@asked()
+@with_dlq_options()
 def export(
-    *, asked: Asked, limit: Limit = None, every: All = False, output: Output = None, overwrite: Overwrite = False
+    *, asked: DlqArguments, limit: Limit = None, every: All = False, output: Output = None, overwrite: Overwrite = False
 ) -> None:
     """
     Write refused records as lines of JSON.
@@ -44,16 +44,16 @@ def export(
         raise typer.BadParameter(
             f"{output} is there already: name another file, or add --overwrite", param_hint="'--output'"
         )
-    with Reading(asked.registry, asked.subject) as reading, _opened(output) as file:
-        place = place_of(asked, reading)
+    with RecordDecoder(asked.registry, asked.subject) as reading, _open_output(output) as file:
+        place = open_store(asked, reading)
         found = islice(place.each(asked.selection._replace(replayed=every)), limit)
-        number = _written(file, (document(kept, reading) for kept in found))
-    tell(
+        number = _write_all(file, (document(kept, reading) for kept in found))
+    print_status(
         f"{number:,} dead letter{'' if number == 1 else 's'} of {place.name} written{f' to {output}' if output else ''}"
     )
 
 
-def document(kept: Kept, reading: Reading) -> dict[str, Any]:
+def document(kept: DeadLetter, reading: RecordDecoder) -> dict[str, Any]:
     """A refused record with all that is known of it."""
     record, trade = kept.record, reading(kept.record).trade
     return {
@@ -69,16 +69,17 @@ def document(kept: Kept, reading: Reading) -> dict[str, Any]:
         "schema_id": kept.refusal.schema_id,
         "group": kept.group,
         "refused_at": _text(kept.refused_at),
-        "replays": kept.replays,
+        "replays": kept.replay_count,
         "replayed_at": _text(kept.replayed_at),
-        "letter": kept.letter and [kept.letter.topic, kept.letter.partition, kept.letter.offset],
+        "letter": kept.topic_record
+        and [kept.topic_record.topic, kept.topic_record.partition, kept.topic_record.offset],
         "foreign": kept.is_foreign,
         "trade": trade and {name: _text(value) for name, value in trade._asdict().items()},
     }
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
+def _open_output(path: Path | None) -> Iterator[TextIO]:
     """Stdout, or a file that takes the place of another only when it is complete."""
     if path is None:
         yield sys.stdout
@@ -95,7 +96,7 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
             partial.unlink()
 
 
-def _written(file: TextIO, documents: Iterable[dict[str, Any]]) -> int:
+def _write_all(file: TextIO, documents: Iterable[dict[str, Any]]) -> int:
     number = 0
     for number, each in enumerate(documents, 1):  # noqa: B007 - the last number is what was written
         file.write(f"{json.dumps(each)}\n")

@@ -10,28 +10,28 @@ from typing import Annotated, Any, Final
 import typer
 
 from tradepipe.cli import options
-from tradepipe.cli.dlq.options import Asked, Limit, asked
-from tradepipe.cli.dlq.places import dead_letter_topic, means
-from tradepipe.cli.dlq.reading import Reading, plain
-from tradepipe.cli.exits import ExitCode
-from tradepipe.cli.patience import Patience
-from tradepipe.cli.rules import rules as named_rules
-from tradepipe.cli.shared import registry_at
-from tradepipe.cli.stage_options import KeyOfRecord, OldVersions, Rules, Unknown
-from tradepipe.cli.stopping import Stopping
-from tradepipe.contract.kept import Kept
-from tradepipe.contract.refusal import Refusal
+from tradepipe.cli.deadline import RetryUntil
+from tradepipe.cli.dlq.options import DlqArguments, Limit, with_dlq_options
+from tradepipe.cli.dlq.render import RecordDecoder, escape
+from tradepipe.cli.dlq.stores import dead_letter_topic, trade_matcher
+from tradepipe.cli.exit_codes import ExitCode
+from tradepipe.cli.settings import open_registry
+from tradepipe.cli.signals import StopOnSignal
+from tradepipe.cli.stage_options import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
+from tradepipe.cli.user_rules import load_rules as named_rules
+from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
-from tradepipe.kafka.topics import Topics
-from tradepipe.pipeline.judge import Judge, RecordKey, Rule
-from tradepipe.pipeline.replay_table import Step as TableStep
+from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.pipeline.replay_table import TableReplay
-from tradepipe.pipeline.replay_topic import Step as TopicStep
+from tradepipe.pipeline.replay_table import TableReplayStep as TableStep
 from tradepipe.pipeline.replay_topic import TopicReplay
-from tradepipe.pipeline.stage import require_subject
-from tradepipe.postgres.replay import Shelf
-from tradepipe.wire.admission import UnknownFields
-from tradepipe.wire.serde import TradeDeserializer
+from tradepipe.pipeline.replay_topic import TopicReplayStep as TopicStep
+from tradepipe.pipeline.stage import check_subject
+from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
+from tradepipe.postgres.replay import RefusalReplayer
+from tradepipe.registry.serde import TradeDeserializer
+from tradepipe.trade.dead_letter import DeadLetter
+from tradepipe.trade.record import Refusal
 
 MAX_REPLAYS: Final = 3
 
@@ -50,7 +50,7 @@ MaxReplays = Annotated[
 ]
 
 
-class Tally:
+class ReplayCounts:
     """What a replay has done so far; each record that did not get through is told at once, in a line."""
 
     def __init__(self, max_replays: int, *, dry_run: bool) -> None:
@@ -74,7 +74,7 @@ class Tally:
         if step is None:
             return False
         done = step.replayed
-        self.done.update(stored=len(done.stored), present=len(done.present), elsewhere=len(done.elsewhere))
+        self.done.update(stored=len(done.stored), present=len(done.already_stored), elsewhere=len(done.taken_by_other))
         for kept, refusal in done.refused:
             self._refused(kept, refusal)
         self._left(step.left)
@@ -84,15 +84,15 @@ class Tally:
         """Take account of a transaction of the topic's; False when there was none."""
         if step is None:
             return False
-        self.done["put back"] += len(step.put_back)
-        self.topics.update(kept.record.topic for kept in step.put_back)
+        self.done["put back"] += len(step.replayed)
+        self.topics.update(kept.record.topic for kept in step.replayed)
         self._left(step.left)
         return True
 
     def summary(self, *, stopped: bool = False) -> str:
         """All of it in a line; who `stopped` it may not know what is left."""
         done, would = self.done, "would be " if self._dry_run else ""
-        into = f" into topic {', '.join(sorted(map(plain, self.topics)))}" if self.topics else ""
+        into = f" into topic {', '.join(sorted(map(escape, self.topics)))}" if self.topics else ""
         parts = {
             f"{would}stored": done["stored"],
             "there already": done["present"],
@@ -109,31 +109,35 @@ class Tally:
         )
         return "".join((told or none, *ends))
 
-    def _refused(self, kept: Kept, refusal: Refusal) -> None:
+    def _refused(self, kept: DeadLetter, refusal: Refusal) -> None:
         self.done["refused"] += 1
         for violation in refusal.violations:
             typer.echo(
-                f"refused again {plain(kept.record.coordinates)}: {plain(violation.code)}: {plain(violation.detail)}"
+                f"refused again {escape(kept.record.coordinates)}: {escape(violation.code)}: {escape(violation.detail)}"
             )
 
-    def _left(self, left: Iterable[tuple[Kept, str]]) -> None:
+    def _left(self, left: Iterable[tuple[DeadLetter, str]]) -> None:
         for kept, reason in left:
             self.done["left"] += 1
-            hint = f"; --max-replays {kept.replays + 1} tries once more" if kept.replays >= self._max_replays else ""
-            typer.echo(f"left {plain(kept.record.coordinates)}: {plain(reason)}{hint}")
+            hint = (
+                f"; --max-replays {kept.replay_count + 1} tries once more"
+                if kept.replay_count >= self._max_replays
+                else ""
+            )
+            typer.echo(f"left {escape(kept.record.coordinates)}: {escape(reason)}{hint}")
 
 
-@asked()
+@with_dlq_options()
 def replay(
     *,
-    asked: Asked,
+    asked: DlqArguments,
     limit: Limit = None,
     dry_run: DryRun = False,
     max_replays: MaxReplays = MAX_REPLAYS,
-    unknown_fields: Unknown = "stop",
-    rules: Rules = None,
-    record_key: KeyOfRecord = "refuse",
-    stale: OldVersions = "accept",
+    unknown_fields: UnknownFieldsOption = "stop",
+    rules: RulesOption = None,
+    record_key: RecordKeyOption = "refuse",
+    stale: StaleOption = "accept",
 ) -> None:
     """
     Bring refused records back, each once.
@@ -145,15 +149,15 @@ def replay(
     refused again or left. A record that comes back is out of order: newer versions of its trade may be there.
     """
     stopped = threading.Event()
-    patient = partial(Patience, asked.deadline, stopped=stopped)
-    tally = Tally(max_replays, dry_run=dry_run)
+    patient = partial(RetryUntil, asked.deadline, stopped=stopped)
+    tally = ReplayCounts(max_replays, dry_run=dry_run)
     chosen: dict[str, Any] = {"max_replays": max_replays, "limit": limit, "keep": not dry_run}
-    with ExitStack() as opened, Stopping(stopped.set, "stopping: the transaction in hand is finished first"):
+    with ExitStack() as opened, StopOnSignal(stopped.set, "stopping: the transaction in hand is finished first"):
         try:
             if asked.topic is not None:
                 step = _from_topic(asked, tally, opened, patient(), **chosen)
             else:
-                judge = _judge(
+                judge = _validator(
                     asked,
                     opened,
                     patient(),
@@ -161,7 +165,7 @@ def replay(
                     rules=named_rules(rules),
                     record_key=record_key,
                 )
-                shelf = opened.enter_context(Shelf(asked.database or "", stale=stale))
+                shelf = opened.enter_context(RefusalReplayer(asked.database or "", stale=stale))
                 step = _from_table(asked, tally, opened, shelf, judge, **chosen)
             while not stopped.is_set() and patient()(step):
                 pass
@@ -171,10 +175,10 @@ def replay(
             raise
         except typer.Exit:
             pass  # stopped while a part was away
-    _conclude(tally, stopped=stopped.is_set())
+    _finish(tally, stopped=stopped.is_set())
 
 
-def _conclude(tally: Tally, *, stopped: bool) -> None:
+def _finish(tally: ReplayCounts, *, stopped: bool) -> None:
     typer.echo(tally.summary(stopped=stopped))
     if tally.has_moved:
         typer.echo(OUT_OF_ORDER, err=True)
@@ -182,38 +186,52 @@ def _conclude(tally: Tally, *, stopped: bool) -> None:
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _from_topic(asked: Asked, tally: Tally, opened: ExitStack, patience: Patience, **chosen: Any) -> Callable[[], bool]:
+def _from_topic(
+    asked: DlqArguments, tally: ReplayCounts, opened: ExitStack, patience: RetryUntil, **chosen: Any
+) -> Callable[[], bool]:
     """What does the next transaction, and tells whether there was one."""
-    admin = Topics(asked.kafka, request_timeout=patience.one_call)
+    admin = TopicAdmin(asked.kafka, request_timeout=patience.call_timeout)
     patience(lambda: dead_letter_topic(admin, asked.topic or ""))
-    selection, reading = asked.selection, opened.enter_context(Reading(asked.registry, asked.subject))
+    selection, reading = asked.selection, opened.enter_context(RecordDecoder(asked.registry, asked.subject))
     replaying = TopicReplay(
-        asked.kafka, asked.topic or "", selection, means=means(selection, reading), wait=asked.deadline, **chosen
+        asked.kafka,
+        asked.topic or "",
+        selection,
+        means=trade_matcher(selection, reading),
+        wait=asked.deadline,
+        **chosen,
     )
     opened.callback(replaying.close)
-    return lambda: tally.topic(replaying.step())
+    return lambda: tally.topic(replaying.run_step())
 
 
 def _from_table(
-    asked: Asked, tally: Tally, opened: ExitStack, shelf: Shelf, judge: Judge, **chosen: Any
-) -> Callable[[], bool]:
-    selection, reading = asked.selection, opened.enter_context(Reading(asked.registry, asked.subject))
-    replaying = TableReplay(shelf, judge, selection, means=means(selection, reading), **chosen)
-    return lambda: tally.table(replaying.step())
-
-
-def _judge(
-    asked: Asked,
+    asked: DlqArguments,
+    tally: ReplayCounts,
     opened: ExitStack,
-    patience: Patience,
+    shelf: RefusalReplayer,
+    judge: RecordValidator,
+    **chosen: Any,
+) -> Callable[[], bool]:
+    selection, reading = asked.selection, opened.enter_context(RecordDecoder(asked.registry, asked.subject))
+    replaying = TableReplay(shelf, judge, selection, means=trade_matcher(selection, reading), **chosen)
+    return lambda: tally.table(replaying.run_step())
+
+
+def _validator(
+    asked: DlqArguments,
+    opened: ExitStack,
+    patience: RetryUntil,
     *,
     unknown_fields: UnknownFields,
     rules: Sequence[Rule],
     record_key: RecordKey,
-) -> Judge:
+) -> RecordValidator:
     """The same verdicts as a sink's with the same options."""
     if asked.registry is None:
-        raise options.missing("--registry", "SCHEMA_REGISTRY_URL")
-    registry = opened.enter_context(registry_at(asked.registry))
-    patience(lambda: require_subject(registry, asked.subject))
-    return Judge(TradeDeserializer(registry, subject=asked.subject, unknown_fields=unknown_fields), rules, record_key)
+        raise options.missing_option("--registry", "SCHEMA_REGISTRY_URL")
+    registry = opened.enter_context(open_registry(asked.registry))
+    patience(lambda: check_subject(registry, asked.subject))
+    return RecordValidator(
+        TradeDeserializer(registry, subject=asked.subject, unknown_fields=unknown_fields), rules, record_key
+    )

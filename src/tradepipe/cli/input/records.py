@@ -9,19 +9,19 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
-from tradepipe.cli.input.fields import FIELDS, from_json, from_text, read, shown
-from tradepipe.cli.input.layout import Form, Layout, listed
-from tradepipe.cli.input.source import BadInput, Source
-from tradepipe.contract.refusal import Code, Violation
-from tradepipe.contract.rules import violations
-from tradepipe.contract.trade import Trade
+from tradepipe.cli.input.columns import ColumnMapping, Form, parse_list
+from tradepipe.cli.input.lines import BadInput, LineReader
+from tradepipe.cli.input.values import FIELDS, from_json, from_text, quote_cell, read
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Code, Violation
+from tradepipe.trade.rules import violations
 
 logger = logging.getLogger(__name__)
 
 _not_utf8 = re.compile("[\udc80-\udcff]").search
 
 
-class Record(NamedTuple):
+class InputRecord(NamedTuple):
     """
     One record of a file.
 
@@ -39,7 +39,7 @@ class Record(NamedTuple):
     violations: tuple[Violation, ...] = ()
 
 
-def records(source: Source, form: Form, layout: Layout) -> Iterator[Record]:
+def records(source: LineReader, form: Form, layout: ColumnMapping) -> Iterator[InputRecord]:
     """
     The records of a file, in its order; blank lines are none.
 
@@ -51,12 +51,12 @@ def records(source: Source, form: Form, layout: Layout) -> Iterator[Record]:
     return _csv(source, layout) if form == "csv" else _json_lines(source, layout)
 
 
-def told(name: str, record: Record) -> str:
+def format_error(name: str, record: InputRecord) -> str:
     """What is wrong with a record, as `FILE:LINE: FIELD: what (CODE)`."""
-    return f"{name}:{record.line}: " + "; ".join(_told(violation) for violation in record.violations)
+    return f"{name}:{record.line}: " + "; ".join(_format_violation(violation) for violation in record.violations)
 
 
-def _told(violation: Violation) -> str:
+def _format_violation(violation: Violation) -> str:
     """Our rules' details begin with the field; the parser's have it already before a colon."""
     field, detail = violation.code.lower(), violation.detail
     if field in FIELDS and detail.startswith(f"{field} "):
@@ -64,10 +64,10 @@ def _told(violation: Violation) -> str:
     return f"{detail} ({violation.code})"
 
 
-class _Taken:
+class _LineRecorder:
     """Lines on their way into a record: how it stood in the file, and where it began."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: LineReader) -> None:
         self._source = source
         self._lines = iter(source)
         self._taken: list[str] = []
@@ -92,8 +92,8 @@ class _Taken:
         return "".join(self._taken).rstrip("\r\n")
 
 
-def _csv(source: Source, layout: Layout) -> Iterator[Record]:
-    taken = _Taken(source)
+def _csv(source: LineReader, layout: ColumnMapping) -> Iterator[InputRecord]:
+    taken = _LineRecorder(source)
     rows = csv.reader(iter(taken), strict=True)
     headers = _headers(source, rows, taken)
     layout.require(source.name, headers)
@@ -112,7 +112,7 @@ def _csv(source: Source, layout: Layout) -> Iterator[Record]:
             yield _record(taken, partial(_row, layout, columns, len(headers), row))
 
 
-def _headers(source: Source, rows: Iterator[list[str]], taken: _Taken) -> list[str]:
+def _headers(source: LineReader, rows: Iterator[list[str]], taken: _LineRecorder) -> list[str]:
     """The first row that is not blank; an empty file has none."""
     try:
         return next((row for row in rows if row), [])
@@ -120,7 +120,7 @@ def _headers(source: Source, rows: Iterator[list[str]], taken: _Taken) -> list[s
         raise BadInput(f"{source.name}:{taken.line}: the headers are no CSV: {error}") from None
 
 
-def _broken(source: Source, taken: _Taken, error: csv.Error) -> Record:
+def _broken(source: LineReader, taken: _LineRecorder, error: csv.Error) -> InputRecord:
     """A record that is no CSV; the next line begins the next one, unless a quote has swallowed it."""
     # csv's own limit of 131,072 characters to a cell is what keeps such a quote from filling the memory.
     if "end of data" in str(error) or "field limit" in str(error):
@@ -128,22 +128,22 @@ def _broken(source: Source, taken: _Taken, error: csv.Error) -> Record:
             f"{source.name}:{taken.line}: a quote is opened in this record and not closed "
             f"up to line {source.number}, so that nobody can tell where the next one begins"
         )
-    return Record(taken.line, taken.raw, None, (Violation(Code.UNDECODABLE, f"the record is no CSV: {error}"),))
+    return InputRecord(taken.line, taken.raw, None, (Violation(Code.UNDECODABLE, f"the record is no CSV: {error}"),))
 
 
-def _row(layout: Layout, columns: dict[str, int], width: int, row: list[str]) -> Trade | tuple[Violation, ...]:
+def _row(layout: ColumnMapping, columns: dict[str, int], width: int, row: list[str]) -> Trade | tuple[Violation, ...]:
     if len(row) != width:
         return (Violation(Code.UNDECODABLE, f"the record has {_cells(len(row))}, the headers are {width}"),)
     values = {field: partial(from_text, field, row[column]) for field, column in columns.items()}
-    return read({field: values.get(field) or layout.lacked(field) for field in FIELDS})
+    return read({field: values.get(field) or layout.missing(field) for field in FIELDS})
 
 
 def _cells(number: int) -> str:
     return f"{number} cell{'' if number == 1 else 's'}"
 
 
-def _json_lines(source: Source, layout: Layout) -> Iterator[Record]:
-    taken = _Taken(source)
+def _json_lines(source: LineReader, layout: ColumnMapping) -> Iterator[InputRecord]:
+    taken = _LineRecorder(source)
     known: set[str] | None = None
     for line in taken:
         if line.strip():
@@ -152,7 +152,7 @@ def _json_lines(source: Source, layout: Layout) -> Iterator[Record]:
             except ValueError as error:
                 yield _record(taken, partial(_undecodable, str(error)))
             else:
-                known = _told_keys(source, layout, found, known)
+                known = _read_keys(source, layout, found, known)
                 yield _record(taken, partial(_values, layout, found))
         taken.begin()
 
@@ -173,7 +173,7 @@ def _object(line: str) -> dict[str, object]:
     except ValueError as error:  # ours, or Python's of a number with thousands of digits
         raise ValueError(f"the line is no JSON of a trade: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"the line is no JSON object, but {shown(line.strip())}")
+        raise ValueError(f"the line is no JSON object, but {quote_cell(line.strip())}")
     return found
 
 
@@ -181,7 +181,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
-        raise ValueError(f"the key {shown(twice)} is there twice")
+        raise ValueError(f"the key {quote_cell(twice)} is there twice")
     return found
 
 
@@ -190,14 +190,14 @@ def _exact(number: str) -> Decimal:
     try:
         return Decimal(number)
     except ArithmeticError:
-        raise ValueError(f"the number {shown(number)} has an exponent that nobody can hold") from None
+        raise ValueError(f"the number {quote_cell(number)} has an exponent that nobody can hold") from None
 
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no value of JSON")
 
 
-def _told_keys(source: Source, layout: Layout, found: dict[str, object], known: set[str] | None) -> set[str]:
+def _read_keys(source: LineReader, layout: ColumnMapping, found: dict[str, object], known: set[str] | None) -> set[str]:
     """
     The keys that were told of; the first object speaks for the file if its keys are other ones.
 
@@ -214,7 +214,7 @@ def _told_keys(source: Source, layout: Layout, found: dict[str, object], known: 
     return known or set()
 
 
-def _values(layout: Layout, found: dict[str, object]) -> Trade | tuple[Violation, ...]:
+def _values(layout: ColumnMapping, found: dict[str, object]) -> Trade | tuple[Violation, ...]:
     values: dict[str, Callable[[], object]] = {}
     for field in FIELDS:
         if field in layout.defaults and field in found:
@@ -222,7 +222,7 @@ def _values(layout: Layout, found: dict[str, object]) -> Trade | tuple[Violation
         elif (header := layout.headers.get(field)) in found:
             values[field] = partial(from_json, field, found[header])
         else:
-            values[field] = layout.lacked(field)
+            values[field] = layout.missing(field)
     return read(values)
 
 
@@ -234,17 +234,19 @@ def _undecodable(detail: str) -> tuple[Violation, ...]:
     return (Violation(Code.UNDECODABLE, detail),)
 
 
-def _record(taken: _Taken, parse: Callable[[], Trade | tuple[Violation, ...]]) -> Record:
+def _record(taken: _LineRecorder, parse: Callable[[], Trade | tuple[Violation, ...]]) -> InputRecord:
     """What a record holds, judged by the rules."""
     line, raw = taken.line, taken.raw
     if wrong := _not_utf8(raw):
         byte = ord(wrong[0]) - 0xDC00
-        return Record(line, raw, None, _undecodable(f"the record is not UTF-8: byte 0x{byte:02x} in {_around(wrong)}"))
+        return InputRecord(
+            line, raw, None, _undecodable(f"the record is not UTF-8: byte 0x{byte:02x} in {_around(wrong)}")
+        )
     parsed = parse()
     if isinstance(parsed, Trade):
         found = violations(parsed)
-        return Record(line, raw, None if found else parsed, found)
-    return Record(line, raw, None, parsed)
+        return InputRecord(line, raw, None if found else parsed, found)
+    return InputRecord(line, raw, None, parsed)
 
 
 def _around(wrong: re.Match[str]) -> str:
@@ -259,5 +261,5 @@ def _warn_of(ignored: Sequence[str], name: str, what: str) -> None:
             "%s: %s that no field has are ignored: %s; if one is a field's, say --column FIELD=HEADER",
             name,
             what,
-            listed(ignored),
+            parse_list(ignored),
         )

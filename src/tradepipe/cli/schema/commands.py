@@ -1,34 +1,140 @@
-"""`tradepipe schema`: the trade schema, its history and the registry."""
+"""Commands `tradepipe schema`."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.schema import diffing, pull, registry, show
-from tradepipe.cli.schema.checks import is_sound, linted, of_candidate, of_history, unchanged
-from tradepipe.cli.schema.files import (
-    Candidate,
-    candidate,
+from tradepipe.cli.schema import pull, registry
+from tradepipe.cli.schema.checks import (
+    SchemaFile,
+    candidate_cases,
+    display_path,
     folder_of,
     frozen_file,
+    has_no_errors,
+    history_cases,
     history_in,
+    lint_case,
     no_version,
-    require_own,
-    shown,
+    read_schema_file,
+    refuse_installed_package,
+    unchanged,
     versions_in,
     write,
 )
-from tradepipe.cli.schema.formats import Format, closed, counted, say, tell
 from tradepipe.cli.schema.options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
-from tradepipe.cli.schema.report import Case, Note, Report
-from tradepipe.contract.changes import changes
-from tradepipe.contract.compatibility import Level
-from tradepipe.contract.frozen import frozen, level_of, recorded
-from tradepipe.contract.history import RECORD, History, SchemaVersion, file_of, fingerprint
-from tradepipe.contract.shape import shape
+from tradepipe.cli.schema.report import (
+    CheckCase,
+    Format,
+    Remark,
+    Report,
+    count_findings,
+    paragraph,
+    print_and_exit,
+    print_report,
+    with_summary,
+)
+from tradepipe.codec.check_target import QuickCheckTarget
+from tradepipe.codec.codec import Decoder, encoder_source
+from tradepipe.codec.copy_target import CopyRowTarget
+from tradepipe.codec.trade_target import TradeTarget
+from tradepipe.evolution.compatibility import Level
+from tradepipe.evolution.diff import Change, Effect, diff_schemas
+from tradepipe.evolution.findings import Severity
+from tradepipe.evolution.freeze import append_version, level_of, to_history_json
+from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, current, file_name, fingerprint, versions
+from tradepipe.evolution.schema_tree import parse_schema_tree
+
+ShowFormat = Literal["schema", "decode", "copy_row", "glance", "encode"]
+
+Version = Annotated[
+    str | None, typer.Argument(metavar="VERSION", help="Its number; the one this build writes if not given.")
+]
+As = Annotated[
+    ShowFormat,
+    typer.Option(
+        "--as",
+        metavar="schema|decode|copy_row|glance|encode",
+        help="The schema itself, or a function generated from it: records to trades, to rows for COPY, to a glance "
+        "at whether they keep the rules, or trades to records.",
+    ),
+]
+
+
+def show(version: Version = None, *, as_: As = "schema") -> None:
+    """
+    Print a version of the trade schema as this build has it, or the code generated from it.
+
+    The lines of the code are those that a traceback names, as in <tradepipe: decode of schema id 7>, line 12.
+    """
+    chosen = _version(version) if version else current()
+    if as_ == "encode" and chosen != current():
+        told = f"trades are written as version {current().number} only: leave VERSION out"
+        raise typer.BadParameter(told, param_hint="'--as encode'")
+    typer.echo(_text(chosen, as_), nl=False)
+
+
+def _version(name: str) -> SchemaVersion:
+    number = name.removeprefix("v").removesuffix(".avsc")
+    found = [each for each in versions() if number.isdecimal() and each.number == int(number)]
+    if not found:
+        told = f"{name} is none of the versions of this build, which are 1 to {current().number}"
+        raise typer.BadParameter(told, param_hint="'VERSION'")
+    return found[0]
+
+
+def _text(version: SchemaVersion, form: ShowFormat) -> str:
+    if form == "schema":
+        return version.text
+    if form == "encode":
+        return encoder_source()
+    target = next(each for each in (TradeTarget(), CopyRowTarget(), QuickCheckTarget()) if each.function == form)
+    return Decoder(version.text, version.number).source(target).text
+
+
+def format_changes(old: str, new: str, changes: Sequence[Change]) -> str:
+    """Each change with what it does to readers, below a line that says between what."""
+    return "\n\n".join(
+        [f"{old} -> {new}: {count_findings(len(changes), 'change')}", *(_block(each) for each in changes)]
+    )
+
+
+def diff_report(old: str, new: SchemaFile, changes: Sequence[Change]) -> Report:
+    """Each change as a case, at its line in the newer schema."""
+    return Report("diff", f"{old} -> {new.file}", tuple(_case(new, each) for each in changes))
+
+
+def _block(change: Change) -> str:
+    return "\n".join(
+        [paragraph(change.sentence), paragraph(f"at {change.path}", "  "), *(_line(each) for each in change.effects)]
+    )
+
+
+def _line(effect: Effect) -> str:
+    text = paragraph(f"{effect.direction}: {effect.severity or 'fine'}: {effect.message}", "  ")
+    if effect.severity is None:
+        return text
+    colour = "red" if effect.severity is Severity.ERROR else "yellow"
+    return text.replace(f" {effect.severity}:", f" {typer.style(f'{effect.severity}:', fg=colour, bold=True)}", 1)
+
+
+def _case(new: SchemaFile, change: Change) -> CheckCase:
+    effects = [each._asdict() for each in change.effects]
+    parts = {"path": change.path, "kind": change.kind, "message": change.sentence, "effects": effects}
+    return CheckCase(f"{change.path}: {change.sentence}", change.findings, new.file, new.text, parts, _remark(change))
+
+
+def _remark(change: Change) -> Remark | None:
+    """The effects that are no findings; nothing if all are."""
+    fine = [f"{each.direction.capitalize()}: {each.message}" for each in change.effects if each.severity is None]
+    if change.findings and not fine:
+        return None
+    return Remark(f"{change.path} [{change.kind}]", " ".join([change.sentence, *fine]), change.pointer)
+
 
 app = command_line("The trade schema, its history and the registry.")
 
@@ -50,9 +156,9 @@ def validate(
     strict: Strict = False,
 ) -> None:
     """Check that schemas mean everywhere what they say: that all parsers take them, and ignore no part of them."""
-    candidates = [candidate(file) for file in files or _frozen_files(folder_of(history))]
-    cases = tuple(linted(each) for each in candidates)
-    tell(Report("validate", ", ".join(each.file for each in candidates), cases), format_, strict=strict)
+    candidates = [read_schema_file(file) for file in files or _frozen_files(folder_of(history))]
+    cases = tuple(lint_case(each) for each in candidates)
+    print_and_exit(Report("validate", ", ".join(each.file for each in candidates), cases), format_, strict=strict)
 
 
 @app.command()
@@ -71,8 +177,8 @@ def check(
     """
     folder = folder_of(history)
     past = history_in(folder) if file else versions_in(folder)
-    new = candidate(file) if file else None
-    tell(_checked(folder, past, new, level), format_, strict=strict)
+    new = read_schema_file(file) if file else None
+    print_and_exit(_checked(folder, past, new, level), format_, strict=strict)
 
 
 @app.command()
@@ -85,8 +191,8 @@ def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFo
     folder = folder_of(history)
     was, before = _side(folder, old, "'OLD'", format_)
     now, after = _side(folder, new, "'NEW'", format_)
-    found = changes(before.text, after.text)
-    say(diffing.report(was, after, found), format_, person=diffing.told(was, now, found))
+    found = diff_schemas(before.text, after.text)
+    print_report(diff_report(was, after, found), format_, person=format_changes(was, now, found))
 
 
 @app.command()
@@ -102,23 +208,23 @@ def freeze(
 ) -> None:
     """Make a schema the next version, if nothing breaks: write its file, and record it in history.json."""
     folder = folder_of(history)
-    require_own(folder)
-    past, new = history_in(folder), candidate(file)
+    refuse_installed_package(folder)
+    past, new = history_in(folder), read_schema_file(file)
     report = _checked(folder, past, new, level)._replace(command="freeze")
     if not report.is_fine(strict=strict):
-        tell(report, format_, strict=strict)
+        print_and_exit(report, format_, strict=strict)
     _require_new(past, new)
     at = level or _next_level(past)
     revision = alembic_revision or _same_revision(past, new)
-    made = frozen(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
+    made = append_version(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
     version = made.versions[-1]
     if not dry_run:
-        write(folder, {file_of(version.number): version.text, RECORD: recorded(made)})
+        write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(made)})
     case = _frozen(folder, version, at, "planned" if dry_run else "frozen")
-    say(report._replace(cases=(*report.cases, case)), format_, person=closed(report, case.name))
+    print_report(report._replace(cases=(*report.cases, case)), format_, person=with_summary(report, case.name))
 
 
-for command in (registry.register, pull.pull, registry.drift, show.show):
+for command in (registry.register, pull.pull, registry.drift, show):
     app.command()(command)
 
 
@@ -133,51 +239,53 @@ def _frozen_files(folder: Path) -> list[Path]:
 _FROZEN: Final = {"frozen": "is frozen", "planned": "would be frozen"}
 
 
-def _frozen(folder: Path, version: SchemaVersion, level: Level, outcome: str) -> Case:
+def _frozen(folder: Path, version: SchemaVersion, level: Level, outcome: str) -> CheckCase:
     file = frozen_file(folder, version.number)
     name = f"version {version.number} {_FROZEN[outcome]}: {file}, level {level}"
     parts = {"outcome": outcome, "version": version.number, "level": level}
-    return Case(name, (), file, version.text, parts, Note(f"{file} [{outcome}]", f"{name.capitalize()}."))
+    return CheckCase(name, (), file, version.text, parts, Remark(f"{file} [{outcome}]", f"{name.capitalize()}."))
 
 
-def _checked(folder: Path, past: History, new: Candidate | None, level: Level | None) -> Report:
+def _checked(folder: Path, past: History, new: SchemaFile | None, level: Level | None) -> Report:
     cases = [*unchanged(folder, past)]
     if new is None:
-        cases += of_history(folder, past, level)
-        return Report("check", f"{counted(len(past.versions), 'version')} in {shown(folder)}", tuple(cases))
+        cases += history_cases(folder, past, level)
+        return Report(
+            "check", f"{count_findings(len(past.versions), 'version')} in {display_path(folder)}", tuple(cases)
+        )
     at = level or _next_level(past)
-    cases += of_candidate(folder, new, past, at)
-    return Report("check", f"{new.file} after {counted(len(past.versions), 'version')} at {at}", tuple(cases))
+    cases += candidate_cases(folder, new, past, at)
+    return Report("check", f"{new.file} after {count_findings(len(past.versions), 'version')} at {at}", tuple(cases))
 
 
 def _next_level(past: History) -> Level:
     return level_of(past, max(past.numbers, default=0) + 1)
 
 
-def _side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, Candidate]:
+def _side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, SchemaFile]:
     """What is to be compared, and what to call it: a version by its number, as 2 or v002, or a file."""
     number = name.removeprefix("v").removesuffix(".avsc")
     if number.isdecimal() and not Path(name).is_file():
         version = history_in(folder).version(int(number))
         if version is None:
             raise typer.BadParameter(f"there is no version {number} in {folder}", param_hint=hint)
-        side, name = Candidate(frozen_file(folder, version.number), version.text), f"v{version.number:03}"
+        side, name = SchemaFile(frozen_file(folder, version.number), version.text), f"v{version.number:03}"
     else:
-        side = candidate(Path(name), hint=hint)
+        side = read_schema_file(Path(name), hint=hint)
         name = side.file
-    case = linted(side)
-    if not is_sound(case):
-        tell(Report("diff", case.file, (case,)), form)
+    case = lint_case(side)
+    if not has_no_errors(case):
+        print_and_exit(Report("diff", case.file, (case,)), form)
     return name, side
 
 
-def _require_new(past: History, new: Candidate) -> None:
+def _require_new(past: History, new: SchemaFile) -> None:
     for version in past.versions:
         if version.sha256 == fingerprint(new.text):
             raise typer.BadParameter(f"{new.file} is version {version.number} already", param_hint="'FILE'")
 
 
-def _same_revision(past: History, new: Candidate) -> str | None:
+def _same_revision(past: History, new: SchemaFile) -> str | None:
     """The last version's revision, where the new one needs no other."""
     before = past.entry(max(past.numbers, default=0))
     if before is None or before.alembic_revision is None:
@@ -191,4 +299,4 @@ def _same_revision(past: History, new: Candidate) -> str | None:
 
 
 def _columns(text: str) -> list[tuple[str, str]]:
-    return [(field.name, str(field.type)) for field in shape(text).fields]
+    return [(field.name, str(field.type)) for field in parse_schema_tree(text).fields]

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from tradepipe.cli.schema.formats import Format
-from tradepipe.contract.compatibility import Level
+from tradepipe.cli.schema.report import Format
+from tradepipe.evolution.compatibility import Level
 
 HistoryFolder = Annotated[
     Path | None,

@@ -1,0 +1,122 @@
+"""
+`python -m benchmarks.kill_replays`: dead letters put back by a replay that is killed again and again.
+
+On real Kafka. Each letter that was selected must be back in its topic exactly
+once, with its bytes, and every other one still open. Ends with 1 if any of it
+does not hold.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+
+from benchmarks.report import line, machine
+from benchmarks.subprocess_stages import Stage
+from tests.pipeline.dead_letter_helpers import Post
+from tests.services.real import RealParts
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.trade.dead_letter import DeadLetterFilter
+
+PARTITIONS = 4
+SELECTED = 0.8
+"""Share of the letters that the replay selects, by their code."""
+
+EARLY = 0.3
+"""Share of the kills that hit a replay soon after its start: taking over, reading, in its first transaction."""
+
+STALLED = 120.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kill_replays", description="Kill replays at work.")
+    parser.add_argument("--letters", type=int, default=20_000)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    parts = RealParts()
+    try:
+        return _run(parts, options)
+    finally:
+        parts.close()
+
+
+def _run(parts: RealParts, options: argparse.Namespace) -> int:
+    line("machine", machine(parts))
+    line("seed, letters", f"{options.seed}, {options.letters:,}")
+    kafka = {"bootstrap.servers": parts.bootstrap_servers, **parts.client_settings}
+    post = Post(kafka, f"replays-{options.seed}", f"replays-{options.seed}.dlq")
+    for topic in (post.source, post.topic):
+        parts.create_topic(topic, partitions=PARTITIONS)
+    moments = random.Random(options.seed)
+    selected = {number for number in range(options.letters) if moments.random() < SELECTED}
+    post.lay(post.refusal(n, "VERSION" if n in selected else "BOOK_ID") for n in range(options.letters))
+    replay = Stage("dlq", ["replay", "--dead-letters", post.topic, "--code", "VERSION", *_address(parts)])
+    begin = time.monotonic()
+    hit = sum(_killed(replay, post, moments, mark) for mark in _marks(moments, len(selected), options.kills))
+    ended = _finished(replay)
+    line("kill -9 and repeat", f"{hit} of {options.kills} hit it at work, {time.monotonic() - begin:.0f} s in all")
+    return 0 if _told(post, selected, options.letters) and ended == 0 else 1
+
+
+def _address(parts: RealParts) -> list[str]:
+    return ["--bootstrap-servers", parts.bootstrap_servers]
+
+
+def _marks(moments: random.Random, selected: int, kills: int) -> list[float]:
+    """How much of the work is done before each kill."""
+    return sorted(moments.uniform(0, selected * 0.9) for _ in range(kills))
+
+
+def _killed(replay: Stage, post: Post, moments: random.Random, mark: float) -> bool:
+    """Kill a replay at its mark, or soon after its start; whether it was still running."""
+    with replay.running() as process:
+        if moments.random() < EARLY:
+            time.sleep(moments.uniform(0.0, 3.0))
+        else:
+            _await(process, post, mark)
+        alive = process.poll() is None
+        process.kill()
+    return alive
+
+
+def _await(process: subprocess.Popen[bytes], post: Post, mark: float) -> None:
+    admin, until = TopicAdmin(post.kafka), time.monotonic() + STALLED
+    while sum(extent.high for extent in admin.watermarks(post.source, range(PARTITIONS)).values()) < mark:
+        if process.poll() is not None:
+            return
+        if time.monotonic() > until:
+            raise RuntimeError(f"a replay stalled for {STALLED:g} s")
+
+
+def _finished(replay: Stage) -> int:
+    with replay.running() as process:
+        code = process.wait(STALLED)
+    if code:
+        line("THE LAST REPLAY ENDED WITH", f"{code}: {replay.said()}")
+    return code
+
+
+def _told(post: Post, selected: set[int], letters: int) -> bool:
+    """Say what is where, and whether that is right."""
+    found = Counter(record.value for record in post.records())
+    wanted = {b"v%d" % number for number in selected}
+    open_ones = {kept.record.offset for kept in post.kept()}
+    closed = len(post.kept(DeadLetterFilter(replayed=True))) - len(open_ones)
+    line("selected, put back", f"{len(wanted):,}, {found.total():,}")
+    line("lost, put back twice, not selected", _three(wanted - found.keys(), found, found.keys() - wanted))
+    line("still open, closed by markers", f"{len(open_ones):,}, {closed:,}")
+    rest = set(range(letters)) - selected
+    holds = set(found) == wanted and set(found.values()) == {1} and open_ones == rest and closed == len(selected)
+    line("every promise held", "yes" if holds else "NO")
+    return holds
+
+
+def _three(lost: set[bytes], found: Counter[bytes], strange: set[bytes]) -> str:
+    return f"{len(lost)}, {sum(number > 1 for number in found.values())}, {len(strange)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

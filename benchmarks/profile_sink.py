@@ -1,0 +1,113 @@
+"""
+`python -m benchmarks.profile_sink`: what each step of a record's way costs, one after the other in one thread.
+
+In the sink reading and storing overlap, so the slower of the two decides; the
+CPU time of this process is what competes for the interpreter.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar, get_args
+
+from benchmarks.publish_trades import Published, publish
+from benchmarks.report import line, machine
+from benchmarks.scratch_database import fresh_database
+from tests.services.real import RealParts
+from tradepipe import SchemaRegistry, TradeDeserializer
+from tradepipe.kafka.consumer import Consumer
+from tradepipe.pipeline.validation import ValidateIn, record_validator
+from tradepipe.postgres import session
+from tradepipe.postgres.accepted import ValidRecord
+from tradepipe.postgres.batch import Batch, store
+from tradepipe.postgres.copy import encode_rows
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.trade.record import Record
+
+T = TypeVar("T")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.profile_sink", description="Measure each step by itself."
+    )
+    parser.add_argument("--trades", type=int, default=200_000)
+    parser.add_argument("--batch-rows", type=int, default=5_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    parts = RealParts()
+    try:
+        line("machine", machine(parts))
+        published = publish(parts, count=options.trades, partitions=4, seed=options.seed)
+        records = _read(published)
+        for by in get_args(ValidateIn):
+            line("judge", by)
+            _share(parts, _judged(published, records, by), options.batch_rows)
+    finally:
+        parts.close()
+
+
+def _share(parts: RealParts, entries: Sequence[ValidRecord], batch_rows: int) -> None:
+    """What is done with records that are accepted."""
+    batches = [entries[at : at + batch_rows] for at in range(0, len(entries), batch_rows)]
+    _timed("make a row", len(entries), lambda: [entry.row for entry in entries])
+    _timed("pack for COPY", len(entries), lambda: [encode_rows(enumerate(batch)) for batch in batches])
+    with fresh_database(parts) as database:
+        _timed("pack, COPY, INSERT, COMMIT", len(entries), lambda: _store(database, batches))
+
+
+def _timed(step: str, records: int, work: Callable[[], T]) -> T:
+    begin, cpu = time.perf_counter(), time.process_time()
+    done = work()
+    took, busy = time.perf_counter() - begin, time.process_time() - cpu
+    line(f"{step}, µs a record", f"{took / records * 1e6:.1f}, CPU of this process {busy / records * 1e6:.1f}")
+    return done
+
+
+def _read(published: Published) -> list[Record]:
+    """All of the topic, timed from its first records on: joining a group takes seconds, however many follow."""
+    consumer = Consumer(published.kafka, topic=published.topic, group="shares")
+    consumer.open()
+    try:
+        records = _first_records(consumer, partitions=len(published.ends))
+        missing = published.count - len(records)
+        return records + _timed("read from Kafka", missing, lambda: _further_records(consumer, missing))
+    finally:
+        consumer.close()
+
+
+def _first_records(consumer: Consumer, *, partitions: int) -> list[Record]:
+    """What comes until every partition is being read."""
+    records: list[Record] = []
+    started: set[int] = set()
+    while not records or len(started) < partitions:
+        records += consumer.poll(1_000, 0.05)
+        for number, assignment in consumer.assignments.items():
+            if number not in started and consumer.start_delivery(assignment, 0):
+                started.add(number)
+    return records
+
+
+def _further_records(consumer: Consumer, count: int) -> list[Record]:
+    records: list[Record] = []
+    while len(records) < count:
+        records += consumer.poll(1_000, 0.05)
+    return records
+
+
+def _judged(published: Published, records: Sequence[Record], by: ValidateIn) -> list[ValidRecord]:
+    with SchemaRegistry(published.registry) as registry:
+        judge = record_validator(by, TradeDeserializer(registry, subject=published.subject))
+        judged = _timed("decode and judge", len(records), lambda: [judge(record) for record in records])
+        return [entry for entry in judged if isinstance(entry, ValidRecord)]
+
+
+def _store(database: str, batches: Sequence[Sequence[ValidRecord]]) -> None:
+    with session.open_session(create_engine_for(database, application_name="shares")) as connection:
+        for batch in batches:
+            with connection.begin():
+                store(connection, Batch("shares", None, (), batch))
+
+
+if __name__ == "__main__":
+    main()

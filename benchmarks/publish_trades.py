@@ -1,0 +1,57 @@
+"""A topic full of made-up trades, published by our producer."""
+
+import time
+import uuid
+from itertools import islice
+from typing import Any, NamedTuple
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tests.services import Parts
+from tradepipe import Producer, SchemaRegistry
+from tradepipe.registry.registration import register
+from tradepipe.trade.samples import trades
+
+
+class Published(NamedTuple):
+    """
+    Where the trades are, and how to get them.
+
+    `count` trades of `seed` were acknowledged; `ends` has the offset behind the
+    last record of each partition, `seconds` how long making and publishing took.
+    """
+
+    topic: str
+    subject: str
+    registry: str
+    kafka: dict[str, Any]
+    seed: int
+    count: int
+    ends: dict[int, int]
+    seconds: float
+
+
+def publish(parts: Parts, *, count: int, partitions: int, seed: int) -> Published:
+    """Fill a new topic; every trade is acknowledged, or this fails."""
+    topic = f"bench-{uuid.uuid4().hex[:8]}"
+    parts.create_topic(topic, partitions=partitions)
+    kafka = {"bootstrap.servers": parts.bootstrap_servers, **parts.client_settings}
+    subject = f"{topic}-value"
+    with SchemaRegistry(parts.registry_url) as registry:
+        register(registry, subject)
+    begin = time.perf_counter()
+    producing = {"bootstrap.servers": parts.bootstrap_servers}
+    with Producer(producing, registry=parts.registry_url, topic=topic, subject=subject) as producer:
+        for trade in islice(trades(seed), count):
+            producer.produce(trade)
+        producer.flush()
+    seconds = time.perf_counter() - begin
+    ends = _ends(parts.bootstrap_servers, topic, partitions)
+    return Published(topic, subject, parts.registry_url, kafka, seed, count, ends, seconds)
+
+
+def _ends(bootstrap_servers: str, topic: str, partitions: int) -> dict[int, int]:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
+    asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
+    return {place.partition: answer.result(10).offset for place, answer in admin.list_offsets(asked).items()}

@@ -1,0 +1,1 @@
+"""Trades to Avro bytes and back, and Avro bytes to COPY rows."""

@@ -1,1 +1,0 @@
-"""What a trade is: its fields, rules, refusals and schema history. Pure."""

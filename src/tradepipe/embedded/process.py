@@ -1,0 +1,275 @@
+"""Child processes that end with their parent, temporary folders and free ports."""
+
+import contextlib
+import fcntl
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+from typing import Final, NamedTuple
+
+_PREFIX: Final = "tradepipe-"
+_LOCK: Final = "owner"
+_UNLOCKED_IS_ABANDONED_AFTER: Final = 60.0  # seconds; a folder has its lock within milliseconds
+_WRITERS_END_WITHIN: Final = 5.0  # seconds
+
+
+class TempFolder:
+    """
+    A new temporary folder, locked for as long as its owner lives.
+
+    Others may pass through it but not list it. The lock falls with the process,
+    so a folder whose lock is free has lost its owner, and goes when the next
+    folder is made by the same user.
+    """
+
+    def __init__(self, name: str) -> None:
+        sweep()
+        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-"))
+        self.path.chmod(0o711)
+        # Locked before it bears its name: a sweeper that locked it first would take us for dead.
+        unnamed = self.path / f"{_LOCK}.new"
+        self._lock = unnamed.open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        unnamed.rename(self.path / _LOCK)
+
+    def close(self) -> None:
+        """Remove the folder and all in it; processes that were killed a moment ago may still be writing."""
+        deadline = time.monotonic() + _WRITERS_END_WITHIN
+        shutil.rmtree(self.path, ignore_errors=True)
+        while self.path.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+            shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.close()
+
+
+def sweep() -> None:
+    """Remove the folders whose owners have died."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if _is_ours(path) and _is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        with (path / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not _is_still_served(path)
+    except FileNotFoundError:
+        return _age(path) > _UNLOCKED_IS_ABANDONED_AFTER
+    except OSError:
+        return False
+
+
+def _is_still_served(path: Path) -> bool:
+    """Whether a server works in the folder that has not yet noticed its owner's death."""
+    return any(
+        os.readlink(process / "cwd").startswith(f"{path}/")
+        for process in (
+            Path("/proc", pid_file.read_text().split("\n", 1)[0]) for pid_file in path.glob("*/postmaster.pid")
+        )
+        if process.exists()
+    )
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+_BELOW_OUTGOING: Final = range(15_000, 32_000)
+"""Linux gives outgoing connections ports from 32768 on: one of those may be gone when a stopped server comes back."""
+
+
+def free_port() -> int:
+    """A port nobody listens on, and that no outgoing connection will take."""
+    return next(port for port in _candidates() if _is_free(port))
+
+
+def _candidates() -> Iterator[int]:
+    # Not the seeded generator of `random`: a program that seeds it would get the same ports in all its processes.
+    chance = random.SystemRandom()
+    while True:
+        yield chance.choice(_BELOW_OUTGOING)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+_LAUNCHER: Final = """
+import ctypes, os, sys
+parent, death, uid, gid, *command = sys.argv[1:]
+if uid != "-":
+    os.setgroups([])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, int(death), 0, 0, 0)
+if os.getppid() != int(parent):
+    sys.exit(1)
+os.execv(command[0], command)
+"""
+# A launcher and not `preexec_fn`: that runs Python between fork and exec, which can deadlock a program with threads.
+# prctl(1) is PR_SET_PDEATHSIG. It comes after setuid, which clears it, and the parent may have died before it.
+
+
+_PASSED_VARIABLES: Final = ("PATH", "LD_LIBRARY_PATH")
+
+
+class User(NamedTuple):
+    """A user of the system, by number."""
+
+    uid: int
+    gid: int
+
+
+class ChildProcess:
+    """
+    A running process.
+
+    When the process that made it dies, even by SIGKILL, the system sends it the
+    `death` signal (on Linux). The system counts the death of the *thread* that
+    started the child, so each child has a thread of its own for as long as it
+    lives, and may be started from any thread.
+
+    Raises:
+        OSError: the command cannot be started at all.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        death: Signals = SIGKILL,
+        user: User | None = None,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.log = log
+        self._command = self._launch([str(word) for word in command], death, user)
+        self._folder = folder
+        self._environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ} | dict(
+            environment or {}
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failure: OSError | None = None
+        self._started = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name=f"child {Path(command[0]).name}", daemon=True)
+        self._keeper.start()
+        try:
+            self._started.wait()
+        except BaseException:
+            # Interrupted by a signal: nobody will hold what is being started.
+            self._started.wait()
+            self.stop(SIGKILL)
+            raise
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._running.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._keeper.is_alive() and self._running.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; nothing while it runs."""
+        return self._running.poll()
+
+    @property
+    def output(self) -> str:
+        """The end of what it printed, for an error message."""
+        return self.log.read_text(errors="replace")[-2000:].strip()
+
+    def send(self, number: Signals) -> None:
+        """Send a signal, unless it has ended."""
+        if self.is_alive:
+            self._running.send_signal(number)
+
+    def send_all(self, number: Signals) -> None:
+        """Send a signal to the process and to its own children, those included that it makes meanwhile."""
+        if not self.is_alive:
+            return
+        before = _children_of(self.pid)
+        self.send(number)
+        for pid in {*before, *_children_of(self.pid)}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, at most `timeout` seconds; tells whether it has."""
+        self._keeper.join(timeout)
+        return not self._keeper.is_alive()
+
+    def stop(self, number: Signals = SIGTERM, *, timeout: float = 10.0) -> None:
+        """Ask it to end by a signal, and kill it if it has not ended after `timeout` seconds."""
+        self.send(number)
+        if not self.wait(timeout):
+            self.send(SIGKILL)
+            self.wait()
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def _launch(self, command: list[str], death: Signals, user: User | None) -> list[str]:
+        uid, gid = ("-", "-") if user is None else (str(user.uid), str(user.gid))
+        return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(int(death)), uid, gid, *command]
+
+    def _keep(self) -> None:
+        try:
+            with self.log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self._folder,
+                    env=self._environment,
+                    # Its own group: Ctrl-C at a terminal ends our program, and our program ends the child.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._failure = error
+        self._started.set()
+        if self._process is not None:
+            self._process.wait()
+
+
+def _children_of(pid: int) -> list[int]:
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(child) for child in listed.split()]

@@ -1,0 +1,241 @@
+"""A parsed Avro schema with its JSON positions and logical types."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+BASE_TYPES: Final[Mapping[str, frozenset[str]]] = {
+    "date": frozenset({"int"}),
+    "decimal": frozenset({"bytes", "fixed"}),
+    "local-timestamp-micros": frozenset({"long"}),
+    "local-timestamp-millis": frozenset({"long"}),
+    "time-micros": frozenset({"long"}),
+    "time-millis": frozenset({"int"}),
+    "timestamp-micros": frozenset({"long"}),
+    "timestamp-millis": frozenset({"long"}),
+    "uuid": frozenset({"string"}),
+}
+"""The logical types that every reader follows, and the types they may stand on; on others they are ignored."""
+
+
+class Logical(NamedTuple):
+    """A logical type; precision and scale are a decimal's."""
+
+    name: str
+    precision: int = 0
+    scale: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.name}({self.precision},{self.scale})" if self.name == "decimal" else self.name
+
+
+def logical_of(node: Any) -> Logical | None:
+    """
+    The logical type a schema's node has for its readers, if it has one.
+
+    One that stands where readers ignore it is none. One that is not in `BASES`
+    is taken for what it says: somewhere there may be a reader that knows it.
+    """
+    name = node.get("logicalType") if isinstance(node, dict) else None
+    if not isinstance(name, str) or (name in BASE_TYPES and ignored_reason(node)):
+        return None
+    return Logical(name, node["precision"], node.get("scale", 0)) if name == "decimal" else Logical(name)
+
+
+def ignored_reason(node: Mapping[str, Any]) -> str | None:
+    """Why readers ignore the node's logical type, which is one of `BASES`, if they do."""
+    name, kind = node["logicalType"], node.get("type")
+    if kind not in BASE_TYPES[name]:
+        return f"{name} on {kind} is ignored: it stands on {' or '.join(sorted(BASE_TYPES[name]))}"
+    return _ignored_decimal_reason(node, kind) if name == "decimal" else None
+
+
+def _ignored_decimal_reason(node: Mapping[str, Any], kind: str) -> str | None:
+    precision: Any = node.get("precision")
+    scale: Any = node.get("scale", 0)
+    if not _is_count(precision) or precision == 0:
+        return f"precision {precision!r} is no number of digits"
+    if not _is_count(scale) or scale > precision:
+        return f"scale {scale!r} is not between 0 and precision {precision}"
+    if kind == "fixed" and precision > max_digits(node.get("size")):
+        return f"precision {precision} is more than the {max_digits(node.get('size'))} digits its bytes can hold"
+    return None
+
+
+def max_digits(size: Any) -> int:
+    """How many decimal digits a signed number of so many bytes can always hold."""
+    return len(str(2 ** (8 * size - 1) - 1)) - 1 if _is_count(size) and 0 < size <= 1024 else 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
+
+MISSING: Final[Any] = object()
+"""The default of a field that has none; null is one."""
+
+
+@dataclass(eq=False, slots=True)
+class SchemaType:
+    """
+    One type.
+
+    Attributes:
+        kind: a primitive's name, or record, enum, fixed, array, map, union.
+
+        pointer: where it is defined, as a JSON pointer (RFC 6901).
+
+        name: the full name of a record, enum or fixed; `aliases` are full too.
+
+        inner: of an array its items, of a map its values.
+
+        default: an enum's symbol for those a reader does not know.
+    """
+
+    kind: str
+    pointer: str
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    doc: str = ""
+    fields: tuple["SchemaField", ...] = ()
+    symbols: tuple[str, ...] = ()
+    default: str | None = None
+    size: int = 0
+    inner: tuple["SchemaType", ...] = ()
+    branches: tuple["SchemaType", ...] = ()
+    logical: Logical | None = None
+
+    @property
+    def short(self) -> str:
+        """The name without its namespace, by which Avro's resolution goes."""
+        return self.name.rpartition(".")[2]
+
+    def __str__(self) -> str:
+        if self.kind == "union":
+            return f"[{', '.join(map(str, self.branches))}]"
+        if self.inner:
+            return f"{self.kind}<{self.inner[0]}>"
+        plain = f"{self.kind} {self.short}" if self.name else self.kind
+        if self.logical and self.logical.name in _DESCRIPTIVE_KEYS and not self.name:
+            return str(self.logical)
+        return f"{plain} as {self.logical}" if self.logical else plain
+
+
+_DESCRIPTIVE_KEYS: Final = frozenset({"decimal", "date", "uuid"})
+"""Names that say all without the type they stand on."""
+
+
+class SchemaField(NamedTuple):
+    """One field of a record; `pointer` is where it stands."""
+
+    name: str
+    type: SchemaType
+    pointer: str
+    aliases: tuple[str, ...]
+    default: Any
+    doc: str
+    order: str
+
+    @property
+    def has_default(self) -> bool:
+        """Whether old data without the field can be read."""
+        return self.default is not MISSING
+
+    @property
+    def default_json(self) -> str:
+        """The default as JSON."""
+        return "none" if self.default is MISSING else json.dumps(self.default, ensure_ascii=False)
+
+
+def parse_schema_tree(text: str) -> SchemaType:
+    """
+    The root type of a schema that was parsed before.
+
+    Raises:
+        ValueError: the text has not the outline of a schema, or is nested too deep.
+    """
+    try:
+        return _Builder().type(json.loads(text), "", "")
+    except RecursionError as error:
+        raise ValueError("the schema is nested too deep") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not an Avro schema: {error}") from error
+
+
+def full_name(node: Mapping[str, Any], enclosing: str) -> str:
+    """The full name of a definition within a namespace."""
+    name = str(node["name"])
+    if "." in name:
+        return name.removeprefix(".")
+    return qualify(name, str(node.get("namespace", enclosing) or ""))
+
+
+def qualify(name: str, namespace: str) -> str:
+    """A name in full, as it is meant within a namespace."""
+    return name if "." in name or not namespace else f"{namespace}.{name}"
+
+
+class _Builder:
+    """One pass over the JSON; a name means the very type that was defined before."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, SchemaType] = {}
+
+    def type(self, node: Any, namespace: str, pointer: str) -> SchemaType:
+        if isinstance(node, list):
+            branches = [self.type(branch, namespace, f"{pointer}/{index}") for index, branch in enumerate(node)]
+            return SchemaType("union", pointer, branches=tuple(branches))
+        if isinstance(node, str):
+            return SchemaType(node, pointer) if node in PRIMITIVES else self._meant(node, namespace)
+        kind = node["type"]
+        if kind in ("record", "error", "enum", "fixed"):
+            return self._definition(node, namespace, pointer)
+        if kind in ("array", "map"):
+            key = "items" if kind == "array" else "values"
+            return SchemaType(kind, pointer, inner=(self.type(node[key], namespace, f"{pointer}/{key}"),))
+        if kind not in PRIMITIVES:
+            raise ValueError(f"{kind} is no type of Avro")
+        return SchemaType(kind, pointer, logical=logical_of(node))
+
+    def _meant(self, name: str, namespace: str) -> SchemaType:
+        """The type of a name: first within the namespace, then as it is, as Java looks for it."""
+        found = self._named.get(qualify(name, namespace)) or self._named.get(name)
+        if found is None:
+            raise ValueError(f"{name} is no type that was defined before")
+        return found
+
+    def _definition(self, node: Mapping[str, Any], enclosing: str, pointer: str) -> SchemaType:
+        name = full_name(node, enclosing)
+        namespace = name.rpartition(".")[0]
+        kind = "record" if node["type"] == "error" else str(node["type"])
+        made = SchemaType(
+            kind,
+            pointer,
+            name=name,
+            aliases=tuple(qualify(str(alias), namespace) for alias in node.get("aliases") or ()),
+            doc=str(node.get("doc") or ""),
+            symbols=tuple(node.get("symbols", ())),
+            default=node.get("default"),
+            size=node.get("size", 0),
+            logical=logical_of(node),
+        )
+        self._named[name] = made
+        made.fields = tuple(
+            self._field(each, namespace, f"{pointer}/fields/{index}")
+            for index, each in enumerate(node.get("fields", ()))
+        )
+        return made
+
+    def _field(self, node: Mapping[str, Any], namespace: str, pointer: str) -> SchemaField:
+        return SchemaField(
+            name=node["name"],
+            type=self.type(node["type"], namespace, f"{pointer}/type"),
+            pointer=pointer,
+            aliases=tuple(node.get("aliases") or ()),
+            default=node.get("default", MISSING),
+            doc=str(node.get("doc") or ""),
+            order=str(node.get("order", "ascending")),
+        )

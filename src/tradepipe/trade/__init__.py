@@ -1,0 +1,1 @@
+"""The trade: its declaration, its rules, its records."""

@@ -1,0 +1,280 @@
+"""Seeded sample trades, good and bad of every kind, and streams of them."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import count, cycle
+from random import Random
+from typing import Final, NamedTuple
+
+from tradepipe.trade.model import KAFKA_KEY, Side, Trade, from_unscaled
+from tradepipe.trade.record import Code
+
+BEGIN: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
+"""When the first trade is made; samples know no clock."""
+
+UNKNOWN_SCHEMA_ID: Final = 2_147_483_647
+"""The one schema id that a bad record names and no registry knows."""
+
+_OPEN_TRADES: Final = 40
+_NEW_TRADE: Final = 0.4
+_WITH_AMOUNT: Final = 0.8
+_CURRENCIES: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
+_YEAR_10000: Final = 253_402_300_800_000_000
+"""Microseconds from 1970 to where Python's datetimes end."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def trades(seed: int) -> Iterator[Trade]:
+    """
+    Valid trades, several versions of most, each trade's versions in ascending order.
+
+    Some say nothing of side and amount, as all did before these fields were.
+
+    No two have one KEY, not even those of different seeds: the seed is part of
+    the id, but for seed 0, whose ids are short.
+
+    >>> next(trades(0)).trade_id
+    'T35247'
+    """
+    random = Random(seed)
+    ids = _ids("T", seed, random.randrange(10_000, 60_000))
+    made_at = BEGIN
+    open_trades: list[Trade] = []
+    while True:
+        made_at += timedelta(microseconds=random.randrange(1, 2_000_000))
+        if not open_trades or random.random() < _NEW_TRADE:
+            trade = _first_version(random, next(ids), made_at)
+        else:
+            trade = _next_version(random, open_trades.pop(random.randrange(len(open_trades))), made_at)
+        open_trades.append(trade)
+        if len(open_trades) > _OPEN_TRADES:
+            del open_trades[0]
+        yield trade
+
+
+def _ids(letter: str, seed: int, first: int) -> Iterator[str]:
+    prefix = letter if seed == 0 else f"{letter}{seed}-"
+    return (f"{prefix}{number}" for number in count(first))
+
+
+def _first_version(random: Random, trade_id: str, made_at: datetime) -> Trade:
+    counterparty_id, book_id = f"CP-{random.randrange(1, 21)}", f"B{random.randrange(1, 6)}"
+    trade = Trade(trade_id, 1, counterparty_id, book_id, _maturity_date(random, made_at), made_at)
+    if random.random() >= _WITH_AMOUNT:
+        return trade
+    side, currency = random.choice((Side.BUY, Side.SELL)), random.choice(_CURRENCIES)
+    return trade._replace(side=side, notional=_notional(random), currency=currency)
+
+
+def _next_version(random: Random, trade: Trade, made_at: datetime) -> Trade:
+    """The next version: the maturity date moves, and now and then the book or the notional."""
+    book_id = f"B{random.randrange(1, 6)}" if random.random() < 0.2 else trade.book_id
+    has_new = trade.notional is not None and random.random() < 0.2
+    return trade._replace(
+        version=trade.version + 1,
+        book_id=book_id,
+        maturity_date=_maturity_date(random, made_at),
+        created_at=made_at,
+        notional=_notional(random) if has_new else trade.notional,
+    )
+
+
+def _notional(random: Random) -> Decimal:
+    """A hundredth to ten billion, small ones as often as large ones."""
+    return from_unscaled(100 * random.randrange(1, 10 ** random.randrange(4, 13)))
+
+
+def _maturity_date(random: Random, made_at: datetime) -> date:
+    return made_at.date() + timedelta(days=random.randrange(3_650))
+
+
+class BadRecord(NamedTuple):
+    """A record that is refused: what is wrong with it, its Kafka key, its value."""
+
+    kind: str
+    key: bytes
+    value: bytes | None
+
+    @property
+    def code(self) -> Code:
+        """The code it is refused by."""
+        return _CODES[self.kind]
+
+
+def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadRecord]:
+    """
+    Records that are refused, every kind in turn.
+
+    Args:
+        encode: the framed value of any trade whose fields have their types,
+            whatever the rules say of it.
+    """
+    ids = _ids("X", seed, 1)
+    for trade, kind in zip(trades(seed), cycle(_CORRUPTIONS), strict=False):
+        yield BadRecord(kind, *_CORRUPTIONS[kind](trade._replace(trade_id=next(ids)), encode))
+
+
+_CorruptedRecord = tuple[bytes, bytes | None]
+"""A Kafka key and a value."""
+
+_Corruption = Callable[[Trade, Callable[[Trade], bytes]], _CorruptedRecord]
+
+
+def _fields(**values: object) -> _Corruption:
+    """A rule broken by the values of some fields."""
+
+    def broken(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+        trade = trade._replace(**values)  # type: ignore[arg-type]  # the table below pairs them rightly
+        return _key(trade), encode(trade)
+
+    return broken
+
+
+def _with_past_maturity(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+    trade = trade._replace(maturity_date=trade.created_at.date() - timedelta(days=1))
+    return _key(trade), encode(trade)
+
+
+def _with_late_timestamp(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+    """No datetime lies beyond year 9999, so the instant is exchanged in the encoded value."""
+    micros = (trade.created_at - _EPOCH) // timedelta(microseconds=1)
+    return _key(trade), encode(trade).replace(_long(micros), _long(_YEAR_10000), 1)
+
+
+def _key(trade: Trade) -> bytes:
+    return str(getattr(trade, KAFKA_KEY)).encode()
+
+
+def _bytes(change: Callable[[bytes], bytes | None]) -> _Corruption:
+    """A framed value that is changed after it was encoded."""
+    return lambda trade, encode: (_key(trade), change(encode(trade)))
+
+
+def _long(number: int) -> bytes:
+    """Avro's encoding of a whole number that is not negative: zigzag, seven bits a byte, the lowest first."""
+    zigzag, encoded = number << 1, bytearray()
+    while zigzag > 0x7F:
+        encoded.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    encoded.append(zigzag)
+    return bytes(encoded)
+
+
+_CORRUPTIONS: Final[dict[str, _Corruption]] = {
+    "trade id with a space": _fields(trade_id="T 1"),
+    "version zero": _fields(version=0),
+    "empty counterparty id": _fields(counterparty_id=""),
+    "book id of 65 characters": _fields(book_id="B" * 65),
+    "matured before it was made": _with_past_maturity,
+    "made in year 10000": _with_late_timestamp,
+    "notional zero": _fields(notional=Decimal(0), currency="EUR"),
+    "notional without currency": _fields(notional=Decimal(1_000), currency=None),
+    "currency in small letters": _fields(notional=Decimal(1_000), currency="eur"),
+    "truncated": _bytes(lambda value: value[:-3]),
+    "trailing bytes": _bytes(lambda value: value + b"\x00\x00"),
+    "wrong magic byte": _bytes(lambda value: b"\x01" + value[1:]),
+    "unknown schema id": _bytes(lambda value: b"\x00" + UNKNOWN_SCHEMA_ID.to_bytes(4, "big") + value[5:]),
+    "empty": _bytes(lambda value: None),
+    "key of another trade": lambda trade, encode: (b"T-OTHER", encode(trade)),
+}
+
+_CODES: Final = {
+    "trade id with a space": Code.TRADE_ID,
+    "version zero": Code.VERSION,
+    "empty counterparty id": Code.COUNTERPARTY_ID,
+    "book id of 65 characters": Code.BOOK_ID,
+    "matured before it was made": Code.MATURITY_DATE,
+    "made in year 10000": Code.CREATED_AT,
+    "notional zero": Code.NOTIONAL,
+    "notional without currency": Code.NOTIONAL,
+    "currency in small letters": Code.CURRENCY,
+    "truncated": Code.UNDECODABLE,
+    "trailing bytes": Code.UNDECODABLE,
+    "wrong magic byte": Code.FRAMING,
+    "unknown schema id": Code.UNKNOWN_SCHEMA,
+    "empty": Code.EMPTY,
+    "key of another trade": Code.RECORD_KEY,
+}
+
+
+RESEND_WINDOW: Final = 10_000
+"""Trades that may be sent again; bounds memory where there is no count."""
+
+MAX_SEED: Final = 1 << 40
+"""Seeds are drawn below it: two of a thousand runs have the same trades with a chance of one in two million."""
+
+
+class NewTrade(NamedTuple):
+    """A trade that is sent for the first time."""
+
+    trade: Trade
+
+
+class ResentTrade(NamedTuple):
+    """A trade that was sent before, the same in every field."""
+
+    trade: Trade
+
+
+class ChangedTrade(NamedTuple):
+    """A trade whose KEY was sent before, with another content: a collision."""
+
+    trade: Trade
+
+
+SampleRecord = NewTrade | ResentTrade | ChangedTrade | BadRecord
+
+
+def random_seed() -> int:
+    """A seed no other run is likely to have."""
+    return Random().randrange(1, MAX_SEED)
+
+
+def sample_stream(
+    seed: int, encode: Callable[[Trade], bytes], *, bad: float = 0.0, resend: float = 0.0, change: float = 0.0
+) -> Iterator[SampleRecord]:
+    """
+    Items without end, the same for the same arguments.
+
+    Args:
+        encode: the framed value of any trade.
+
+        bad: the share of bad records in all items.
+
+        resend: the share of trades that are sent again.
+
+        change: the share of trades that are sent again with another content.
+    """
+    random = Random(seed)
+    new, wrong = trades(seed), bad_records(seed, encode)
+    sent: deque[Trade] = deque(maxlen=RESEND_WINDOW)
+    for kind in _kinds({BadRecord: bad, ResentTrade: resend, ChangedTrade: change}):
+        if kind is BadRecord:
+            yield next(wrong)
+        elif kind is ResentTrade and sent:
+            yield ResentTrade(random.choice(sent))
+        elif kind is ChangedTrade and sent:
+            trade = random.choice(sent)
+            yield ChangedTrade(trade._replace(book_id=f"{trade.book_id}-other"))
+        else:
+            sent.append(next(new))
+            yield NewTrade(sent[-1])
+
+
+def _kinds(shares: Mapping[type, float]) -> Iterator[type]:
+    """Evenly spread, so that any number of items has its shares as nearly as can be."""
+    exact = {kind: Fraction(str(share)) for kind, share in shares.items()}
+    due = dict.fromkeys(exact, Fraction(1, 2))
+    while True:
+        for kind, share in exact.items():
+            due[kind] += share
+        kind = max(due, key=due.__getitem__)
+        if due[kind] >= 1:
+            due[kind] -= 1
+            yield kind
+        else:
+            yield NewTrade

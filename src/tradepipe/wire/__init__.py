@@ -1,1 +1,0 @@
-"""Trade to bytes and back, and the registry that names the schemas."""

@@ -1,0 +1,164 @@
+"""Commands, run in this process or in processes of their own."""
+
+import contextvars
+import gc
+import io
+import logging
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg2
+import pytest
+
+from tests.conftest import CANARY
+from tests.eventually import eventually
+from tradepipe.cli import secrets
+from tradepipe.cli import main
+
+
+class Done(NamedTuple):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def door(name: str, *arguments: str, env: Mapping[str, str]) -> Done:
+    """
+    Run `python -m tradepipe.name` to its end, in this process: a Python that starts takes half a second.
+
+    The command runs the module's own lines under `__main__`, has streams and an
+    environment of its own, and leaves neither handlers nor settings behind.
+    """
+    return _run(lambda: runpy.run_module(f"tradepipe.{name}", run_name="__main__"), arguments, env)
+
+
+def console(*arguments: str, env: Mapping[str, str]) -> Done:
+    """Run the program `tradepipe` in the same way."""
+    return _run(main.run, arguments, env)
+
+
+def _run(entry: Callable[[], object], arguments: tuple[str, ...], env: Mapping[str, str]) -> Done:
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with _as_a_process(arguments, env) as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        with pytest.raises(SystemExit) as ended:
+            contextvars.copy_context().run(entry)
+    return _checked(Done(int(ended.value.code or 0), *(stream.buffer.getvalue().decode() for stream in (out, err))))
+
+
+@contextmanager
+def _as_a_process(arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
+    """Let a command change within the block what a process has only one of."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    thresholds = gc.get_threshold()
+    with pytest.MonkeyPatch.context() as patch, _loggers():
+        patch.setattr(sys, "argv", ["tradepipe", *arguments])
+        patch.setattr(secrets, "_secrets", set())
+        for variable, value in env.items():
+            patch.setenv(variable, value)
+        try:
+            yield patch
+        finally:
+            gc.set_threshold(*thresholds)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _loggers() -> Iterator[None]:
+    """Within the block nothing is set up for logging; behind it all is as it was."""
+    root = logging.getLogger()
+    levels = {logger: logger.level for logger in map(logging.getLogger, (None, *_LOGGERS))}
+    handlers, root.handlers = root.handlers, []
+    try:
+        yield
+    finally:
+        root.handlers = handlers
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+_LOGGERS = ("tradepipe", "tradepipe.kafka.librdkafka")
+"""Those whose levels a command sets, beside the root's."""
+
+
+def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 60) -> Done:
+    """Run `python -m tradepipe.name` to its end, in a process of its own."""
+    done = subprocess.run(
+        _command(name, arguments), env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False
+    )
+    return _checked(Done(done.returncode, done.stdout, done.stderr))
+
+
+def _checked(done: Done) -> Done:
+    assert CANARY not in done.out + done.err, "a command told the password of the database"
+    return done
+
+
+class Running:
+    """A running door; what it says on stderr is kept, what it prints can be read as `stdout`."""
+
+    def __init__(self, process: subprocess.Popen[str], err: Path) -> None:
+        self._process = process
+        self._err = err
+        self.stdout = process.stdout
+        self.send_signal = process.send_signal
+
+    @property
+    def err(self) -> str:
+        """All it has said on stderr so far."""
+        return self._err.read_text()
+
+    def says(self, text: str) -> None:
+        """Wait until it has said this on stderr."""
+        eventually(lambda: text in self.err)
+
+    def end(self, within: float = 25) -> Done:
+        """Wait until it has ended; what is read of `stdout` before may be missing."""
+        if self.stdout.closed:
+            return _checked(Done(self._process.wait(within), "", self.err))
+        out, _ = self._process.communicate(timeout=within)
+        return _checked(Done(self._process.returncode, out, self.err))
+
+
+@contextmanager
+def running(name: str, *arguments: str, env: Mapping[str, str]) -> Iterator[Running]:
+    """A running door, killed in the end if need be."""
+    with tempfile.NamedTemporaryFile() as err:
+        pipes = {"stdout": subprocess.PIPE, "stderr": err}
+        with subprocess.Popen(_command(name, arguments), env=_environment(env), text=True, **pipes) as process:
+            try:
+                yield Running(process, Path(err.name))
+            finally:
+                process.kill()
+
+
+def _command(name: str, arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", f"tradepipe.{name}", *arguments]
+
+
+def _environment(env: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1", **env}
+
+
+def ask(database: str, query: str) -> list[tuple]:
+    """The rows of a query."""
+    connection = psycopg2.connect(database)
+    try:
+        cursor = connection.cursor()
+        cursor.execute(query)
+        return cursor.fetchall()
+    finally:
+        connection.close()

@@ -1,0 +1,160 @@
+"""What a sink serves: metrics, and how it is."""
+
+import signal
+import socket
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.cli.commands import ask, door, running
+from tests.cli.scrape import get, port_of, total
+from tests.eventually import eventually
+from tradepipe.embedded.process import free_port
+
+
+@pytest.fixture
+def filled(ready):
+    """A topic with 90 records: 72 trades, 18 of them sent again."""
+    done = door("produce", "--count", "90", "--seed", "0", "--resend", "0.2", env=ready)
+    assert 0 == done.code, done.err
+    return ready
+
+
+def test_a_scrape_tells_what_was_stored(filled):
+    with running("sink", "--metrics-port", "0", env=filled) as process:
+        port = port_of(process)
+        eventually(lambda: total(port, "tradepipe_records_written_total") == 90, within=40)
+
+        assert 72 == total(port, "tradepipe_records_written_total", result="inserted")
+        assert 18 == total(port, "tradepipe_records_written_total", result="replayed")
+        assert 90 == total(port, "tradepipe_records_consumed_total")
+        assert 90 == total(port, "tradepipe_batch_rows_sum")
+        assert 90 == eventually(lambda: total(port, "tradepipe_stored_offset"))
+        assert 0 == total(port, "tradepipe_records_refused_total", code="VERSION_COLLISION")
+        assert 1 == total(port, "tradepipe_build_info")
+        assert 1 <= total(port, "tradepipe_e2e_latency_seconds_count")
+        assert 4 == total(port, "tradepipe_claims_total")
+        eventually(lambda: total(port, "tradepipe_lag_records") == 0)
+
+
+def test_a_sink_that_reads_is_alive_and_ready(filled):
+    with running("sink", "--metrics-port", "0", env=filled) as process:
+        port = port_of(process)
+
+        eventually(lambda: get(port, "/readyz") == (200, "ready\n"), within=40)
+        assert (200, "alive\n") == get(port, "/livez")
+
+
+def test_a_sink_that_waits_for_a_part_is_alive_but_not_ready(ready):
+    """An orchestrator must not restart what waits for the end of an outage."""
+    with running("sink", "--metrics-port", "0", "--registry", f"http://127.0.0.1:{free_port()}", env=ready) as process:
+        port = port_of(process)
+
+        eventually(lambda: get(port, "/readyz") == (503, "waiting for the registry\n"))
+        assert (200, "alive\n") == get(port, "/livez")
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.end().code
+
+
+def test_there_is_nothing_else(ready):
+    with running("sink", "--metrics-port", "0", env=ready) as process:
+        port = port_of(process)
+
+        assert 404 == get(port, "/")[0]
+        assert 200 == get(port, "/livez?verbose")[0]
+
+
+def test_a_client_that_says_nothing_does_not_keep_others_waiting(ready):
+    with running("sink", "--metrics-port", "0", env=ready) as process:
+        port = port_of(process)
+        with socket.create_connection(("127.0.0.1", port)):
+            assert (200, "alive\n") == get(port, "/livez")
+        process.send_signal(signal.SIGTERM)
+        assert 0 == process.end().code
+
+
+def test_a_port_in_use_is_one_message(ready):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        done = door("sink", "--metrics-port", str(port), env=ready)
+
+    assert 78 == done.code
+    assert f"metrics cannot be served at 127.0.0.1:{port}: Address already in use" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.real
+def test_lag_reaches_zero_behind_transactions(filled, parts, topic):
+    """Their markers, and what was aborted, are offsets without a record for us."""
+    for commit in (True, False, True):
+        produce_in_a_transaction(parts.bootstrap_servers, topic, commit=commit)
+    end = 90 + 3 * 2
+
+    with running("sink", "--metrics-port", "0", env=filled) as process:
+        port = port_of(process)
+
+        eventually(lambda: total(port, "tradepipe_stored_offset") == end, within=40)
+        eventually(lambda: total(port, "tradepipe_lag_records") == 0)
+        assert 4 == total(port, "tradepipe_offset_gaps_total")
+        assert 2 == total(port, "tradepipe_records_refused_total", code="FRAMING")
+
+
+@pytest.mark.real
+def test_lag_grows_and_is_told_while_the_database_is_away(filled, parts):
+    """Nothing is fetched then, so the brokers are asked where the log ends."""
+    with running("sink", "--metrics-port", "0", "--batch-rows", "10", env=filled) as process:
+        port = port_of(process)
+        eventually(lambda: total(port, "tradepipe_stored_offset") == 90, within=40)
+        parts.postgres.stop("immediate")
+        try:
+            assert 0 == door("produce", "--count", "500", "--seed", "1", env=filled).code
+            eventually(lambda: total(port, "tradepipe_paused") == 1, within=40)
+            assert 0 == door("produce", "--count", "500", "--seed", "2", env=filled).code
+
+            eventually(lambda: total(port, "tradepipe_lag_records") == 1000, within=40)
+            assert 1 == total(port, "tradepipe_database_unavailable")
+            assert 200 == get(port, "/livez")[0]
+        finally:
+            parts.postgres.start()
+        eventually(lambda: total(port, "tradepipe_lag_records") == 0, within=60)
+        assert 0 == total(port, "tradepipe_database_unavailable")
+        assert 1 == total(port, "tradepipe_database_outages_total")
+
+
+@pytest.mark.real
+def test_what_was_taken_from_us_is_no_longer_told(filled):
+    """Two sinks share four partitions, and no gauge tells of one partition twice."""
+    with running("sink", "--metrics-port", "0", env=filled) as first:
+        port = port_of(first)
+        eventually(lambda: total(port, "tradepipe_active_partitions") == 4, within=40)
+        with running("sink", "--metrics-port", "0", env=filled) as second:
+            other = port_of(second)
+            eventually(lambda: (2, 2) == (len(told(port)), len(told(other))), within=40)
+
+            assert {"0", "1", "2", "3"} == told(port) | told(other)
+            assert 1 == total(port, "tradepipe_rebalances_total", kind="revoke")
+
+
+def told(port: int) -> set[str]:
+    """The partitions a sink tells of."""
+    return {each for each in "0123" if total(port, "tradepipe_stored_offset", partition=each) is not None}
+
+
+def produce_in_a_transaction(brokers: str, topic: str, *, commit: bool) -> None:
+    """One record that is no trade, and the marker behind it."""
+    producer = Producer({"bootstrap.servers": brokers, "transactional.id": f"{topic}-writer"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"\x01no trade", b"key", partition=0)
+    producer.flush(30)
+    end = producer.commit_transaction if commit else producer.abort_transaction
+    end(30)
+
+
+def test_what_was_stored_is_in_the_table_when_it_is_counted(filled):
+    with running("sink", "--metrics-port", "0", env=filled) as process:
+        port = port_of(process)
+        eventually(lambda: total(port, "tradepipe_records_written_total", result="inserted") == 72, within=40)
+
+        assert [(72,)] == ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")

@@ -1,0 +1,144 @@
+"""Wrong ways to start a sink: the right code, one message that says what to do, and no traceback."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tests.cli.commands import Running, door, running
+from tests.cli.test_usage_errors import refused
+from tests.eventually import eventually
+from tradepipe.embedded.process import free_port
+
+NOWHERE = f"127.0.0.1:{free_port()}"
+"""An address where nobody listens."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--metrics-port=70000", "'--metrics-port'"),
+        ("--metrics-port=soon", "'--metrics-port'"),
+        ("--start=-5", "2025-06-01T08:00:00Z"),
+        ("--rules=late", "MODULE:FUNCTION"),
+        ("--rules=no_such_desk:late", "there is no module no_such_desk"),
+        ("--rules=os:no_such_rule", "has no function no_such_rule"),
+        ("--rules=os:name", "is no function but str"),
+        ("--stale=ignore", "'--stale'"),
+        ("--record-key=ignore", "'--record-key'"),
+        ("--judge=postgres", "'--judge'"),
+        ("--judge=database --rules=os:getcwd", "--judge database makes none"),
+        ("--max-refused=all", "a share above 0 and below 1, or off"),
+        ("offsets", "show"),
+        ("offset show", "No such command 'offset'"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(env, arguments, told):
+    done = door("sink", *arguments.split(), env=env)
+
+    assert 2 == done.code
+    assert told in done.err + done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--database={database}x", "does not exist"),
+        ("--database=postgresql://nobody@{server}/postgres", "nobody"),
+        ("--database={database}?nonsense=1", "nonsense"),
+        ("-X group.protocol=nonsense", "group.protocol"),
+        ("-X auto.offset.reset=latest", "auto.offset.reset"),
+        ("-X security.protocol=ssl -X ssl.ca.location=/no/such/file", "ssl.ca.location"),
+        ("--metrics-port=8123 --metrics-host=no.such.host.invalid", "no.such.host.invalid"),
+    ],
+)
+def test_what_somebody_must_change_first_stops_the_sink(ready, arguments, told):
+    server = ready["DATABASE_URL"].partition("@")[2].partition("/")[0]
+
+    code, message = refused("sink", arguments.replace("{server}", server), ready)
+
+    assert 78 == code
+    assert told in message
+
+
+class _Locked(BaseHTTPRequestHandler):
+    status = 401
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(b'{"error_code": 40101, "message": "Unauthorized"}')
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def locked_registry() -> Iterator[str]:
+    """A registry that wants to know who asks."""
+    with HTTPServer(("127.0.0.1", 0), _Locked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
+    code, message = refused("sink", f"--registry={locked_registry}", ready)
+
+    assert 78 == code
+    assert "401" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (f"--bootstrap-servers={NOWHERE}", "waiting: "),
+        (f"--registry=http://{NOWHERE}", "waiting: "),
+        (f"--database=postgresql://me@{NOWHERE}/trades", "PostgreSQL is away, waiting: "),
+    ],
+    ids=["broker", "registry", "database"],
+)
+def test_a_part_that_is_away_is_waited_for_until_a_signal_ends_it(ready, arguments, told):
+    with running("sink", "--until-end", *arguments.split(), env=ready) as process:
+        process.says(told)
+
+        process.send_signal(signal.SIGTERM)
+
+        done = process.end()
+    assert 0 == done.code, done.err
+    assert "Traceback" not in done.err
+    assert "0 stored, 0 replayed, 0 refused" == done.err.splitlines()[-1]
+
+
+@pytest.mark.real
+def test_of_two_sinks_with_one_group_instance_id_one_says_so(ready):
+    """Kafka gives the place to the newcomer, or keeps it for the other; either way one of them can do nothing."""
+    env = {**ready, "TRADEPIPE_KAFKA_PROPERTIES": "session.timeout.ms=6000 group.instance.id=mine"}
+    with running("sink", env=env) as first:
+        first.says("claimed")
+        with running("sink", env=env) as second:
+            loser = eventually(lambda: _refused(first) or _refused(second), within=60)
+
+            done = loser.end()
+
+    assert 78 == done.code
+    assert "Traceback" not in done.err
+    assert "group.instance.id" in done.err.splitlines()[-1]
+
+
+def _refused(process: Running) -> Running | None:
+    return process if "Error: " in process.err else None
+
+
+@pytest.mark.real
+def test_a_compacted_topic_is_refused(ready, parts):
+    name = f"{ready['TRADEPIPE_TOPIC']}-compacted"
+    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+
+    code, message = refused("sink", f"--topic={name}", ready)
+
+    assert 78 == code
+    assert "set cleanup.policy=delete" in message

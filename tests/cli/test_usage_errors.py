@@ -1,0 +1,169 @@
+"""Wrong ways to start a command: the right code, one message that says what to do, and no traceback."""
+
+import pytest
+
+from tests.cli.commands import door
+
+NOWHERE = "127.0.0.1:1"
+"""An address where nobody listens."""
+
+USAGE = [
+    ("sink", "--nonsense", "No such option"),
+    ("sink", "--start=yesterday", "2025-06-01T08:00:00Z"),
+    ("sink", "--max-refused=1.5", "a share above 0 and below 1, or off"),
+    ("sink", "--batch-rows=0", "'--batch-rows'"),
+    ("sink", "--unknown-fields=keep", "'TRADEPIPE_UNKNOWN_FIELDS'): 'keep' is not one of 'stop', 'drop'"),
+    ("sink", "-X sasl.password", "KEY=VALUE"),
+    ("sink", "--log-level=loud", "debug, info, warning, error"),
+    ("produce", "--count=none", "'--count'"),
+    ("produce", "--bad=0.9 --resend=0.2", "together at most 1"),
+    ("produce", "--rate=0", "'--rate'"),
+    ("produce", "--seed=-1", "'--seed'"),
+    ("produce", "--deadline=soon", "'--deadline'"),
+    ("produce", "--dry-run", "give --input FILE too"),
+    ("produce", "--column=trade_id=ID", "give --input FILE too"),
+    ("produce", "--input=missing.csv", "missing.csv: it cannot be read: No such file"),
+    ("produce", "--input=.", "--format csv or --format jsonl"),
+    ("produce", "--input=. --format=csv", "it cannot be read: Is a directory"),
+    ("produce", "--input=-", "--format csv or --format jsonl"),
+    ("produce", "--input=x.csv --format=xml", "'csv', 'jsonl'"),
+    ("produce", "--input=x.csv --seed=1", "it is for made-up trades"),
+    ("produce", "--input=x.csv --bad=0.1", "it is for made-up trades"),
+    ("produce", "--input=x.csv --on-error=ignore", "'stop', 'skip'"),
+    ("produce", "--input=x.csv --rejects=r", "give --on-error skip too"),
+    ("produce", "--input=- --format=csv --on-error=skip", "--rejects FILE"),
+    ("produce", "--input=x.csv --column=book=B", "'book' is no field of a trade"),
+    ("produce", "--input=x.csv --default=version=one", "version: 'one' is not a whole number"),
+    ("produce", "--kafka-config=missing", "missing cannot be read: No such file"),
+    ("produce", "--registry-user=me", "SCHEMA_REGISTRY_PASSWORD"),
+    ("produce", "--log-format=xml", "it is text or json"),
+    ("produce", "trades.csv", "unexpected extra argument"),
+    ("migrate", "upgrade now", "unexpected extra argument"),
+    ("migrate", "upgrade --database", "requires an argument"),
+    ("migrate", "upgrade --deadline=0", "'--deadline'"),
+    ("migrate", "upgrade --deadline=never", "'--deadline'"),
+    ("migrate", "upgrade --log-level=loud", "debug, info, warning, error"),
+    ("migrate", "upgrade --log-format=xml", "it is text or json"),
+    ("migrate", "current --to=head", "No such option"),
+    ("migrate", "--database=x upgrade", "No such option"),
+    ("schema", "register trades-value", "unexpected extra argument"),
+    ("schema", "register --registry", "requires an argument"),
+    ("schema", "register --deadline=-1", "'--deadline'"),
+    ("schema", "register --registry-user=me", "SCHEMA_REGISTRY_PASSWORD"),
+    ("schema", "unregister", "No such command"),
+    ("migrate", "sideways", "No such command"),
+    ("migrate", "current now", "unexpected extra argument"),
+    ("migrate", "upgrade --deadline", "requires an argument"),
+    ("schema", "register --level=SOME", "FULL_TRANSITIVE"),
+    ("schema", "register --level", "requires an argument"),
+    ("schema", "register --nonsense", "No such option"),
+    ("schema", "register --log-level=loud", "debug, info, warning, error"),
+    ("schema", "register --log-format=xml", "it is text or json"),
+    ("schema", "register --registry-cert", "requires an argument"),
+    ("schema", "--registry=x register", "No such option"),
+    ("topics", "create --partitions=0", "'--partitions'"),
+    ("topics", "create --deadline=0", "'--deadline'"),
+    ("topics", "create now", "unexpected extra argument"),
+    ("topics", "delete", "No such command"),
+    ("topics", "create -c retention.ms", "KEY=VALUE"),
+]
+
+MISCONFIGURED = [
+    ("sink", "--topic=missing", "python -m tradepipe.topics create --topic missing"),
+    ("sink", "--subject=missing", "python -m tradepipe.schema register --subject missing"),
+    ("sink", "-X enable.auto.commit=true", "enable.auto.commit"),
+    ("sink", "-X no.such.property=1", "no.such.property"),
+    ("sink", "--database=mysql://me:secret@db/trades", "postgresql://"),
+    ("sink", "--database=postgresql://me:secret@db:port/trades", "postgresql://"),
+    ("sink", "--registry=ftp://me:secret@registry", "http://localhost:8081"),
+    ("produce", "--count=1 --topic=missing", "python -m tradepipe.topics create --topic missing"),
+    ("produce", "--count=1 --subject=missing", "python -m tradepipe.schema register"),
+    ("produce", "--count=1 -X acks=1", "acks"),
+    ("produce", "--count=1 -X no.such.property=1", "no.such.property"),
+    ("produce", "--count=1 --registry=ftp://me:secret@registry", "http://localhost:8081"),
+    ("produce", "--count=1 --registry-ca=missing", "ca_location='missing' cannot be read"),
+    ("migrate", "upgrade --database={database}x", "does not exist"),
+    ("migrate", "upgrade --database=trades", "postgresql://"),
+    ("migrate", "upgrade --database=mysql://me:secret@db/trades", "postgresql://"),
+    ("migrate", "upgrade --database=postgresql://me:secret@db:port/trades", "postgresql://"),
+    ("migrate", "upgrade --database={database}?nonsense=1", "nonsense"),
+    ("migrate", "upgrade --database={database}?sslmode=maybe", "sslmode"),
+    ("schema", "register --registry=registry", "http://localhost:8081"),
+    ("schema", "register --registry=http://", "http://localhost:8081"),
+    ("schema", "register --registry=http://me:/secret@registry", "%XX"),
+    ("schema", "register --registry-key=missing", "client_cert"),
+    ("schema", "register --registry-ca=missing", "ca_location='missing' cannot be read"),
+    ("schema", "register --registry-proxy=ftp://me:secret@proxy", "http://proxy:3128"),
+    ("topics", "create --topic=new -X plugin.library.paths=x", "it loads code"),
+    ("topics", "create --topic=new -c cleanup.policy=compact", "compaction would drop versions"),
+]
+
+AWAY = [
+    ("produce", f"--count=1 --bootstrap-servers={NOWHERE}"),
+    ("produce", f"--count=1 --registry=http://me:secret@{NOWHERE}"),
+    ("migrate", f"upgrade --database=postgresql://me:secret@{NOWHERE}/trades"),
+    ("migrate", f"current --database=postgresql://me:secret@{NOWHERE}/trades"),
+    ("schema", f"register --registry=http://me:secret@{NOWHERE}"),
+    ("topics", f"create --bootstrap-servers={NOWHERE}"),
+]
+
+
+def refused(name: str, arguments: str, env: dict[str, str]) -> tuple[int, str]:
+    """The code, and what the last line says; nothing else is said but what was waited for."""
+    done = door(name, *arguments.format(database=env["DATABASE_URL"]).split(), env=env)
+
+    assert "Traceback" not in done.err
+    assert "secret" not in done.err
+    assert 1 == sum(line.startswith("Error: ") for line in done.err.splitlines()), done.err
+    assert done.err.splitlines()[-1].startswith("Error: ")
+    return done.code, done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("name", "arguments", "told"), USAGE)
+def test_what_cannot_be_meant_is_a_usage_error(env, name, arguments, told):
+    code, message = refused(name, arguments, env)
+
+    assert 2 == code
+    assert told in message
+
+
+@pytest.mark.parametrize(("name", "arguments", "told"), MISCONFIGURED)
+def test_what_somebody_must_change_first_stops_the_command(ready, name, arguments, told):
+    code, message = refused(name, arguments, ready)
+
+    assert 78 == code
+    assert told in message
+
+
+@pytest.mark.parametrize(("name", "arguments"), AWAY)
+def test_a_part_that_stays_away_is_waited_for_until_the_deadline(ready, name, arguments):
+    code, message = refused(name, f"{arguments} --deadline=1", ready)
+
+    assert 75 == code
+    assert "given up after 1 s" in message
+
+
+def test_a_database_that_is_behind_stops_the_sink(ready, parts):
+    empty = parts.postgres_url  # where nobody migrates
+
+    code, message = refused("sink", f"--until-end --database={empty}", ready)
+
+    assert 78 == code
+    assert "python -m tradepipe.migrate upgrade" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "option"),
+    [
+        ("sink", "--registry=x --database=y", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("produce", "--bootstrap-servers=x", "SCHEMA_REGISTRY_URL"),
+        ("migrate", "upgrade", "DATABASE_URL"),
+        ("schema", "register", "SCHEMA_REGISTRY_URL"),
+        ("topics", "create", "KAFKA_BOOTSTRAP_SERVERS"),
+    ],
+)
+def test_an_option_that_is_missing_is_named_with_its_variable(name, arguments, option):
+    done = door(name, *arguments.split(), env={})
+
+    assert 2 == done.code
+    assert option in done.err.splitlines()[-1]

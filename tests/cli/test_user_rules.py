@@ -1,0 +1,71 @@
+"""Rules of the user's own, as they are named on the command line."""
+
+import sys
+
+import pytest
+import typer
+
+from tradepipe.cli.user_rules import load_rules
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current directory that nothing was imported from yet, on no path."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.chdir(tmp_path)
+    loaded = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - loaded:
+        del sys.modules[name]
+
+
+def test_a_function_is_found_in_the_current_directory(here):
+    (here / "our_desk.py").write_text("def late(trade): return ['late']\ndef odd(trade): return ['odd']\n")
+
+    assert [["late"], ["odd"]] == [rule(None) for rule in load_rules(["our_desk:late", "our_desk:odd"])]
+
+
+def test_a_function_is_found_in_a_package_and_in_a_class(here):
+    (here / "desks").mkdir()
+    (here / "desks" / "fx.py").write_text("class Rules:\n    @staticmethod\n    def late(trade): return ['late']\n")
+
+    (late,) = load_rules(["desks.fx:Rules.late"])
+
+    assert ["late"] == late(None)
+
+
+def test_without_the_option_there_is_none():
+    assert () == load_rules(None)
+
+
+@pytest.mark.parametrize("text", ["desk", "desk:", ":late", "late"])
+def test_what_is_no_module_and_function_is_refused(text):
+    with pytest.raises(typer.BadParameter, match=f"it takes MODULE:FUNCTION, not '{text}'"):
+        load_rules([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("our_desk:nothing", "module our_desk, {here}/our_desk.py, has no function nothing"),
+        ("our_desk:LIMIT", "LIMIT of module our_desk, {here}/our_desk.py, is no function but int"),
+        ("no_desk:late", "there is no module no_desk: looked in {here}, "),
+        ("no_desk.fx:late", "there is no module no_desk.fx: looked in {here}, "),
+        ("our_desk.fx:late", "there is no module our_desk.fx: looked in {here}, "),
+        ("needing:late", "module needing cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
+        ("broken:late", "module broken cannot be imported: SyntaxError: "),
+        ("ending:late", "module ending cannot be imported: SystemExit: 0"),
+        ("..desk:late", "module ..desk cannot be imported: "),
+    ],
+)
+def test_what_cannot_be_found_is_named_with_where_it_was_looked_for(here, text, told):
+    (here / "our_desk.py").write_text("LIMIT = 7\n")
+    (here / "needing.py").write_text("import no_such_library\n")
+    (here / "broken.py").write_text("def late(:\n")
+    (here / "ending.py").write_text("raise SystemExit(0)\n")
+
+    with pytest.raises(typer.BadParameter) as refused:
+        load_rules([text])
+
+    assert told.replace("{here}", str(here)) in refused.value.message

@@ -1,0 +1,97 @@
+"""A record with every kind of field the codec has code for, whatever the trade schema holds today."""
+
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from io import BytesIO
+from typing import NamedTuple
+
+import fastavro
+from hypothesis import strategies as st
+
+from tradepipe.codec import decoder, encoder, fields
+from tradepipe.codec.copy_target import CopyRowTarget
+from tradepipe.codec.trade_target import TradeTarget
+from tradepipe.codec.writer_schema import parse
+
+
+class Side(StrEnum):
+    UNKNOWN = "UNKNOWN"
+    BUY = "BUY"
+    SELL = "SELL"
+
+
+class Deal(NamedTuple):
+    trade_id: str
+    version: int
+    maturity_date: date
+    created_at: datetime
+    side: Side
+    notional: Decimal | None
+    currency: str | None
+
+
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 4}
+SIDE = {"type": "enum", "name": "Side", "symbols": [*Side], "default": "UNKNOWN"}
+DATE = {"type": "int", "logicalType": "date"}
+INSTANT = {"type": "long", "logicalType": "timestamp-micros"}
+
+SCHEMA = {
+    "type": "record",
+    "name": "Deal",
+    "fields": [
+        {"name": "trade_id", "type": "string"},
+        {"name": "version", "type": "int"},
+        {"name": "maturity_date", "type": DATE},
+        {"name": "created_at", "type": INSTANT},
+        {"name": "side", "type": SIDE, "default": "UNKNOWN"},
+        {"name": "notional", "type": ["null", DECIMAL], "default": None},
+        {"name": "currency", "type": ["null", "string"], "default": None},
+    ],
+}
+
+SHAPE = fields.record_codec(SCHEMA, Deal)
+
+DEAL = Deal("T1", 1, date(2030, 1, 1), datetime(2025, 6, 1, 12, tzinfo=UTC), Side.BUY, Decimal("1234567.2500"), "EUR")
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=70)
+DECIMALS = st.integers(-(10**18) + 1, 10**18 - 1).map(lambda number: Decimal(number).scaleb(-4))
+DEALS = st.builds(
+    Deal,
+    trade_id=TEXTS,
+    version=st.integers(-(2**31), 2**31 - 1),
+    maturity_date=st.dates(),
+    created_at=st.datetimes(timezones=st.just(UTC)),
+    side=st.sampled_from(Side),
+    notional=st.none() | DECIMALS,
+    currency=st.none() | TEXTS,
+)
+
+encode = encoder.generate_encoder(SHAPE).compile("encode", "encode a deal")
+
+
+def make_decoder(writer=SCHEMA):
+    """What decodes a writer schema into deals."""
+    return decoder.generate_decoder(parse(writer), SHAPE, TradeTarget(), 1).compile("decode", "decode a deal")
+
+
+def rower(writer=SCHEMA):
+    """What decodes a writer schema into rows."""
+    source = decoder.generate_decoder(parse(writer), SHAPE, CopyRowTarget(), 1, sooner=make_decoder(writer))
+    return source.compile("copy_row", "copy a deal")
+
+
+def by_fastavro(writer, body):
+    """The deal as fastavro resolves it, and how many bytes it read."""
+    stream = BytesIO(body)
+    reader = fastavro.parse_schema(json.loads(json.dumps(SCHEMA)))
+    fields = fastavro.schemaless_reader(stream, fastavro.parse_schema(json.loads(json.dumps(writer))), reader)
+    return Deal(**fields | {"side": Side(fields["side"])}), stream.tell()
+
+
+def written(writer, fields):
+    """A record as fastavro writes it."""
+    stream = BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(json.loads(json.dumps(writer))), fields)
+    return stream.getvalue()

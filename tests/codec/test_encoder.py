@@ -1,0 +1,140 @@
+"""The generated encoder, and the slow one behind it that tells what is wrong."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.codec.sample_schema import DEAL, DEALS, SCHEMA, SHAPE, Deal, Side, encode, make_decoder, written
+from tradepipe.codec import encoder
+from tradepipe.codec.codec import encoder_source
+from tradepipe.codec.primitives import TABLE_SIZE
+from tradepipe.errors import InvalidTrade
+from tradepipe.trade.record import Code
+
+
+class Text(str):
+    """Not exactly a string."""
+
+
+class Day(date):
+    """A day that is a date by inheritance."""
+
+
+@given(DEALS)
+@example(DEAL._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710656, tzinfo=UTC)))
+@example(DEAL._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710655, tzinfo=UTC)))
+@example(DEAL._replace(created_at=datetime(3111, 9, 16, 23, 9, 45, 990143, tzinfo=UTC)))
+@example(DEAL._replace(created_at=datetime(3111, 9, 16, 23, 9, 45, 990144, tzinfo=UTC)))
+@example(DEAL._replace(trade_id="x" * (TABLE_SIZE - 1), version=TABLE_SIZE - 1))
+@example(DEAL._replace(trade_id="x" * TABLE_SIZE, version=TABLE_SIZE))
+@example(DEAL._replace(notional=Decimal("1E+3")))
+@example(DEAL._replace(notional=Decimal("1." + "0" * 40)))
+@example(DEAL._replace(notional=Decimal("-0.0000000")))
+def test_both_encoders_write_the_same(deal):
+    assert encoder.encode_slow(deal, SHAPE) == encode(deal)
+    assert deal == make_decoder()(encode(deal))
+
+
+@given(st.integers(0, 2**55))
+def test_an_instant_is_written_as_by_fastavro(micros):
+    deal = DEAL._replace(created_at=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros))
+
+    assert written(SCHEMA, deal._asdict()) == encode(deal)
+
+
+@pytest.mark.parametrize(
+    ("notional", "size"),
+    [("-0.0128", 1), ("-0.0129", 2), ("0.0127", 1), ("0.0128", 2), ("-3.2768", 2), ("0", 1)],
+)
+def test_a_decimal_takes_as_few_bytes_as_javas(notional, size):
+    """BigInteger.toByteArray: two's complement without a byte too many."""
+    (start, bare) = encode(DEAL._replace(notional=None)), encode(DEAL)
+
+    assert len(start) + 1 + size == len(encode(DEAL._replace(notional=Decimal(notional))))
+    assert len(bare) > len(start)
+
+
+def test_arithmetic_does_not_depend_on_the_threads_own():
+    body = encode(DEAL)
+    with localcontext() as context:
+        context.prec = 3
+
+        assert body == encode(DEAL)
+        assert DEAL == make_decoder()(body)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("trade_id", Text("T1"), "which is not a string"),
+        ("trade_id", None, "is None, which is not a string"),
+        ("version", True, "is True, which is not a whole number of 32 bits"),
+        ("version", 2**31, "which is not a whole number of 32 bits"),
+        ("maturity_date", datetime(2030, 1, 1, tzinfo=UTC), "which is not a date"),
+        ("created_at", datetime(2025, 6, 1), "has no time zone"),
+        ("created_at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), "outside the years 1 to 9999 in UTC"),
+        ("side", "BUY", "is 'BUY', which is not a Side"),
+        ("side", None, "is None, which is not a Side"),
+        ("notional", 1, "is 1, which is not a Decimal"),
+        ("notional", 1.5, "is 1.5, which is not a Decimal"),
+        ("notional", Decimal("NaN"), "is not a finite number"),
+        ("notional", Decimal("sNaN"), "is not a finite number"),
+        ("notional", Decimal("-Infinity"), "is not a finite number"),
+        ("notional", Decimal("0.00001"), "which decimal(18,4) cannot hold exactly"),
+        ("notional", Decimal(10**14), "which decimal(18,4) cannot hold exactly"),
+        ("notional", Decimal("1E+999999"), "which decimal(18,4) cannot hold exactly"),
+        ("notional", Decimal("1E-999999"), "which decimal(18,4) cannot hold exactly"),
+        ("currency", b"EUR", "is b'EUR', which is not a string"),
+        ("currency", "\ud800", "holds a lone surrogate"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_value_that_is_not_exactly_its_type_is_refused_by_name(field, value, told):
+    with pytest.raises(InvalidTrade) as refused:
+        encode(DEAL._replace(**{field: value}))
+
+    (violation,) = refused.value.violations
+    assert Code[field.upper()] == violation.code
+    assert violation.detail.startswith(field)
+    assert told in violation.detail
+
+
+def test_all_violations_are_told_in_the_order_of_the_fields():
+    with pytest.raises(InvalidTrade) as refused:
+        encode(DEAL._replace(currency=5, version=None, side="SELL"))
+
+    assert ["VERSION", "SIDE", "CURRENCY"] == [violation.code for violation in refused.value.violations]
+
+
+@pytest.mark.parametrize(
+    "deal",
+    [
+        DEAL._replace(maturity_date=Day(2031, 1, 1)),
+        DEAL._replace(created_at=DEAL.created_at.astimezone(timezone(timedelta(hours=-5)))),
+        DEAL._replace(notional=Decimal("-1.5")),
+        type("Special", (Deal,), {})(*DEAL),
+    ],
+    ids=["a date's subclass", "another zone", "negative", "a deal's subclass"],
+)
+def test_what_is_rare_is_encoded_all_the_same(deal):
+    assert deal == make_decoder()(encode(deal))
+
+
+def test_a_date_is_remembered_but_no_dates_without_end():
+    begin = date(1, 1, 1)
+    for day in range(25_000):
+        encode(DEAL._replace(maturity_date=begin + timedelta(days=day)))
+
+    assert len(encoder.DATE_CACHE) <= 10_000
+
+
+def test_the_encoder_can_be_shown():
+    assert encoder_source().startswith("def encode(_trade):\n")
+    compile(encoder_source(), "shown", "exec")
+
+
+def test_a_side_is_the_member_itself():
+    assert Side.BUY is make_decoder()(encode(DEAL)).side

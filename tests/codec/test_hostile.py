@@ -1,0 +1,153 @@
+"""
+What ends or misleads other decoders of Avro, row by row.
+
+fastavro dies of the first schema, takes gigabytes for the next three, and reads
+most of the others as something they are not.
+"""
+
+import json
+import time
+import traceback
+from decimal import Decimal
+
+import pytest
+
+from tests.codec.sample_schema import DEAL, encode, make_decoder, rower
+from tests.codec.test_admission import holding, more, text
+from tests.codec.test_oracle import AT, BODY, changed
+from tradepipe.codec.codec import Decoder, decoder_source
+from tradepipe.errors import UndecodableRecord, UnsupportedSchema
+from tradepipe.evolution.history import current
+from tradepipe.trade.record import Code
+
+LONG_2_40 = b"\x80\x80\x80\x80\x80\x40"
+
+
+def record(name, *kinds):
+    fields = [{"name": f"f{number}", "type": kind} for number, kind in enumerate(kinds)]
+    return {"type": "record", "name": name, "fields": fields}
+
+
+def fixed(size):
+    return {"type": "fixed", "name": "F", "size": size}
+
+
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        (holding(["null", "Trade"]), "its type tradepipe.Trade holds itself"),
+        (holding(record("A", ["null", record("B", ["null", "A"])])), "its type tradepipe.A holds itself"),
+        (holding({"type": "array", "items": "null"}), "array items that take no bytes"),
+        (holding({"type": "array", "items": record("A")}), "array items that take no bytes"),
+        (holding({"type": "array", "items": record("A", "null", record("B", fixed(0)))}), "array items that take no"),
+        (holding({"type": "map", "values": "null"}), "map items that take no bytes"),
+        (holding(fixed(-1)), "a fixed type of -1 bytes"),
+        (holding(fixed("1")), "a fixed type of '1' bytes"),
+        (holding(fixed(True)), "a fixed type of True bytes"),
+        (holding(["null", ["int", "string"]]), "a union within a union"),
+        (holding(["int", "int"]), "branches of a union that are none, or are not distinct"),
+        (holding([record("A"), "A"]), "branches of a union that are none, or are not distinct"),
+        (holding([]), "branches of a union that are none"),
+        (holding({"type": "enum", "name": "E", "symbols": []}), "symbols that are none"),
+        (holding({"type": "record", "name": "a b", "fields": []}), "a type named 'tradepipe.a b'"),
+        (holding({"type": "fixed", "name": "x\n", "size": 1}), "a type named 'tradepipe.x\\n'"),
+        (more({"name": "a-b", "type": "int"}), "a field named 'a-b'"),
+        (more({"name": "x\n    raise SystemExit", "type": "int"}), "a field named 'x\\n    raise SystemExit'"),
+        (more({"name": 5, "type": "int"}), "a field named 5"),
+        (more({"name": "trade_id", "type": "int"}), "two fields of one name"),
+        (current().schema | {"name": "string", "namespace": ""}, "a type named 'string'"),
+    ],
+    ids=lambda value: json.dumps(value)[-60:] if isinstance(value, dict) else "",
+)
+def test_a_schema_that_is_malformed_gets_no_decoder(schema, why):
+    """The parser of fastavro lets all of these pass."""
+    with pytest.raises(UnsupportedSchema) as refused:
+        Decoder(text(schema), 7, unknown_fields="drop")
+
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "int", "logicalType": "timestamp-micros"},
+        {"type": "string", "logicalType": "timestamp-micros"},
+        {"type": "long", "logicalType": ["timestamp-micros"]},
+    ],
+    ids=str,
+)
+def test_a_logical_type_on_a_type_that_cannot_bear_it_counts_for_nothing(kind):
+    schema = json.loads(current().text)
+    next(field for field in schema["fields"] if field["name"] == "created_at")["type"] = kind
+    with pytest.raises(UnsupportedSchema, match="logical type none is not timestamp-micros"):
+        Decoder(json.dumps(schema), 7, unknown_fields="drop")
+
+
+def test_a_name_of_a_schema_is_nowhere_in_the_source_but_as_a_comment():
+    source = decoder_source(json.dumps(more({"name": "import_os", "type": "int"})), unknown_fields="drop")
+    lines = [line.strip() for line in source.splitlines() if "import_os" in line]
+
+    assert ["# 'import_os'"] == lines
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (LONG_2_40, "it ends before version does"),
+        (b"\x01", "trade_id has a length of -1 bytes"),
+        (b"\xff" * 9 + b"\x01", "trade_id has a length of -9223372036854775808 bytes"),
+        (b"\x80" * 10, "trade_id holds a number of more than 10 bytes"),
+        (changed(AT["side"], b"\x02", b"\x01"), "side names choice -1 of 3"),
+        (changed(AT["side"], b"\x02", b"\x06"), "side names choice 3 of 3"),
+        (changed(AT["notional"], b"\x02", b"\x01"), "notional names choice -1 of 2"),
+        (changed(AT["notional"], b"\x02", b"\x04"), "notional names choice 2 of 2"),
+        (changed(AT["notional"], b"\x02\x0a", b"\x02\x00"), "notional is a decimal without a byte"),
+        (changed(AT["notional"], b"\x02\x0a", b"\x02\x12"), "notional has more digits than decimal(18,4) holds"),
+        (changed(3, b"\x02", b"\x80\x80\x80\x80\x80\x80\x80\x80\x20"), "version holds a number of more than 5 bytes"),
+        (BODY + bytes(7), "7 bytes follow the trade"),
+        (b"\x04\xff\xfe" + BODY[3:], "trade_id is not UTF-8"),
+        (b"\x06\xed\xa0\x80" + BODY[3:], "trade_id is not UTF-8"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_hostile_body_is_refused_with_the_field_and_what_is_wrong_with_it(body, told):
+    for read in (make_decoder(), rower()):
+        with pytest.raises(UndecodableRecord) as refused:
+            read(body)
+        assert (Code.UNDECODABLE, 1) == (refused.value.violation.code, refused.value.schema_id)
+        assert told in refused.value.violation.detail
+
+
+def with_decimal(digits):
+    """A body whose notional takes 200,000 bytes."""
+    return changed(AT["notional"], BODY[AT["notional"] :][:7], b"\x02\x80\xb5\x18" + digits * 200_000)
+
+
+def test_a_decimal_of_200_kilobytes_is_refused_at_once():
+    begin = time.process_time()
+    with pytest.raises(UndecodableRecord, match=r"more digits than decimal\(18,4\) holds"):
+        make_decoder()(with_decimal(b"\x7f"))
+
+    assert time.process_time() - begin < 0.1
+
+
+@pytest.mark.parametrize(("digits", "value"), [(b"\x00", "0"), (b"\xff", "-0.0001")], ids=["zeros", "ones"])
+def test_digits_before_a_decimal_that_say_nothing_are_read(digits, value):
+    """As by Java's BigInteger."""
+    assert Decimal(value) == make_decoder()(with_decimal(digits)).notional
+
+
+def test_an_error_never_echoes_a_body():
+    for body in (b"\x80\xea\x30" + b"x" * 400_000 + b"\xff", b"\xd0\x0f" + b"\xff" * 1_000 + BODY[3:]):
+        with pytest.raises(UndecodableRecord) as refused:
+            make_decoder()(body)
+        assert len(str(refused.value)) < 100
+
+
+def test_a_traceback_shows_the_line_of_the_decoder_that_failed():
+    with pytest.raises(UndecodableRecord) as refused:
+        make_decoder()(encode(DEAL)[:2])
+
+    shown = "".join(traceback.format_exception(refused.value))
+    assert "<tradepipe: decode a deal>" in shown
+    assert "version = _SMALL[_body[_at]]" in shown

@@ -1,0 +1,119 @@
+"""What fastavro reads, we read: records of any schema that resolves to ours, and damaged ones."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.codec.sample_schema import DEAL, DEALS, SCHEMA, by_fastavro, encode, make_decoder, rower, written
+from tests.codec.writer_schemas import written_deals
+from tradepipe.codec.admission import check_limits
+from tradepipe.codec.writer_schema import differences, parse
+from tradepipe.errors import UndecodableRecord
+
+decode = make_decoder()
+copy_row = rower()
+
+
+@given(DEALS)
+def test_the_bytes_are_those_of_fastavro(deal):
+    """Its notional alone may take a byte less: fastavro writes -128 in two, Java's BigInteger in one."""
+    ours = encode(deal)
+
+    assert (deal, len(ours)) == by_fastavro(SCHEMA, ours)
+    if deal.notional is None or deal.notional >= 0:
+        assert written(SCHEMA, deal._asdict()) == ours
+
+
+@given(written_deals())
+def test_a_record_of_any_schema_that_resolves_is_read_as_fastavro_reads_it(made):
+    writer, fields = made
+    check_limits(parse(writer))
+    assert not [found for found in differences(parse(writer), parse(SCHEMA)) if found.is_fatal]
+    body = written(writer, fields)
+    deal = make_decoder(writer)(body)
+
+    assert (deal, len(body)) == by_fastavro(writer, body)
+    if not any("\0" in (text or "") for text in (deal.trade_id, deal.currency)):
+        assert copy_row(encode(deal)) == rower(writer)(body)
+
+
+@given(written_deals(), st.data())
+def test_a_record_that_ends_early_or_late_is_refused(made, data):
+    writer, fields = made
+    body = written(writer, fields)
+    for damaged in (body[: data.draw(st.integers(0, len(body) - 1))], body + b"\0"):
+        with pytest.raises(UndecodableRecord):
+            make_decoder(writer)(damaged)
+        with pytest.raises(UndecodableRecord):
+            rower(writer)(damaged)
+
+
+@given(DEALS, st.data())
+def test_a_damaged_record_is_refused_or_is_what_fastavro_reads(deal, data):
+    damaged = bytearray(encode(deal))
+    for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    try:
+        read = decode(bytes(damaged))
+    except UndecodableRecord:
+        return
+    assert (read, len(damaged)) == by_fastavro(SCHEMA, bytes(damaged))
+
+
+BODY = encode(DEAL)
+AT = {"side": BODY.index(b"\x02\x02\x0a"), "notional": BODY.index(b"\x02\x0a"), "currency": BODY.index(b"\x02\x06EUR")}
+
+
+def changed(place, old, new):
+    assert BODY[place:].startswith(old)
+    return BODY[:place] + new + BODY[place + len(old) :]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (changed(AT["side"], b"\x02", b"\x01"), "side names choice -1 of 3"),
+        (changed(AT["notional"], b"\x02", b"\x01"), "notional names choice -1 of 2"),
+        (changed(AT["side"], b"\x02", b"\x83\x00"), "side names choice -2 of 3"),
+        (changed(AT["currency"], b"\x02", b"\x03"), "currency names choice -2 of 2"),
+        (changed(3, b"\x02", b"\x80\x80\x80\x80\x20"), "version holds a number of more than 32 bits"),
+        (changed(3, b"\x02", b"\x80\x80\x80\x80\x80\x00"), "version holds a number of more than 5 bytes"),
+        (changed(AT["notional"] + 1, BODY[AT["notional"] + 1 :][:6], b"\x10\x7f" + b"\xff" * 7), "more digits than"),
+        (BODY + b"\x00", "1 bytes follow"),
+    ],
+    ids=["symbol -1", "branch -1", "symbol -2", "branch -2", "int of 33 bits", "int of 6 bytes", "decimal", "trailing"],
+)
+def test_what_fastavro_reads_wrongly_is_refused(body, told):
+    """fastavro takes each of these: from the end of the list, the lowest bits, rounded, or without the rest."""
+    assert isinstance(by_fastavro(SCHEMA, body)[0], tuple)
+    for read in (decode, copy_row):
+        with pytest.raises(UndecodableRecord) as refused:
+            read(body)
+        assert told in refused.value.violation.detail
+
+
+@pytest.mark.parametrize("more", [b"\x80\x80\x00", b"\x80\x00"], ids=["3 bytes", "2 bytes"])
+def test_a_number_may_take_more_bytes_than_it_needs(more):
+    """As by Java's decoder and by fastavro."""
+    stretched = changed(3, b"\x02", b"\x82" + more)
+
+    assert DEAL == decode(stretched) == by_fastavro(SCHEMA, stretched)[0]
+    assert copy_row(BODY) == copy_row(stretched)
+
+
+def test_every_branch_and_symbol_may_take_more_bytes_than_it_needs():
+    stretched = changed(AT["side"], b"\x02\x02", b"\x82\x80\x00\x82\x00")
+
+    assert DEAL == decode(stretched)
+    assert copy_row(BODY) == copy_row(stretched)
+
+
+def test_a_schema_can_hold_no_code():
+    """Names are put into the source as literals at most, even where admission would not have stopped them."""
+    name = "x'''\n        raise SystemExit  # \u2028"
+    writer = json.loads(json.dumps(SCHEMA))
+    writer["fields"].insert(0, {"name": name, "type": {"type": "array", "items": "int"}})
+
+    assert DEAL == make_decoder(writer)(b"\x02\x02\x00" + BODY)

@@ -1,0 +1,129 @@
+"""Which schemas may follow which, and what is said of those that may not."""
+
+import json
+
+import pytest
+
+from tradepipe.evolution.compatibility import Direction, Incompatibility, Level, structural_incompatibilities
+
+
+def record(*fields, **further):
+    return json.dumps({"type": "record", "name": "Trade", "fields": list(fields), **further})
+
+
+def field(name, kind="string", **further):
+    return {"name": name, "type": kind, **further}
+
+
+def enum(*symbols, **further):
+    return {"type": "enum", "name": "Side", "symbols": list(symbols), **further}
+
+
+ID = field("trade_id")
+V1 = record(ID)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "backward", "forward"),
+    [
+        pytest.param(V1, record(ID, field("side", default="BUY")), True, True, id="a field with a default"),
+        pytest.param(V1, record(ID, field("side")), False, True, id="a field without a default"),
+        pytest.param(record(ID, field("side")), V1, True, False, id="a field without a default removed"),
+        pytest.param(V1, record(field("id", aliases=["trade_id"])), True, False, id="a field renamed with an alias"),
+        pytest.param(V1, record(field("trade_id", "long")), False, False, id="a string made a long"),
+        pytest.param(record(field("n", "int")), record(field("n", "long")), True, False, id="an int made a long"),
+        pytest.param(V1, record(field("trade_id", ["null", "string"])), True, False, id="a field made nullable"),
+        pytest.param(V1, record(field("trade_id", "bytes")), True, True, id="a string made bytes"),
+        pytest.param(
+            record(field("side", enum("BUY"))),
+            record(field("side", enum("BUY", "SELL"))),
+            True,
+            False,
+            id="a symbol added",
+        ),
+        pytest.param(
+            record(field("side", enum("BUY", default="BUY"))),
+            record(field("side", enum("BUY", "SELL", default="BUY"))),
+            True,
+            True,
+            id="a symbol added to an enum with a default",
+        ),
+        pytest.param(V1, record(field("trade_id", doc="Identifies it."), doc="A trade."), True, True, id="docs"),
+        pytest.param(V1, record(ID, namespace="tradepipe"), True, True, id="a namespace"),
+        pytest.param(V1, V1.replace("Trade", "Deal"), False, False, id="another name"),
+        pytest.param('"int"', '"string"', False, False, id="schemas without fields"),
+    ],
+)
+def test_each_change_has_a_verdict_in_each_direction(old, new, backward, forward):
+    assert (backward, forward) == (
+        not structural_incompatibilities(new, [old], Level.BACKWARD),
+        not structural_incompatibilities(new, [old], Level.FORWARD),
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "against"),
+    [
+        ("NONE", []),
+        ("BACKWARD", []),
+        ("BACKWARD_TRANSITIVE", [(0, Direction.BACKWARD)]),
+        ("FORWARD", []),
+        ("FORWARD_TRANSITIVE", []),
+        ("FULL", []),
+        ("FULL_TRANSITIVE", [(0, Direction.BACKWARD)]),
+    ],
+)
+def test_only_transitive_levels_look_past_the_last_version(level, against):
+    """The field is absent, then has a default, then has none."""
+    history = [V1, record(ID, field("side", default="BUY"))]
+
+    findings = structural_incompatibilities(record(ID, field("side")), history, Level(level))
+
+    assert against == [(finding.against, finding.direction) for finding in findings]
+
+
+def test_a_finding_says_against_what_in_which_direction_and_why():
+    assert (
+        Incompatibility(
+            against=0,
+            direction=Direction.BACKWARD,
+            message="reader_field_missing_default_value: side (at /fields/1)",
+        ),
+    ) == structural_incompatibilities(record(ID, field("side")), [V1], Level.FULL)
+
+
+def test_findings_come_newest_version_first_and_say_the_same_each_time():
+    history = [record(field("a", "int"), field("b", "int"))] * 3
+    new = record(field("a"), field("b"))
+
+    findings = structural_incompatibilities(new, history, Level.FULL_TRANSITIVE)
+
+    assert [2, 2, 1, 1, 0, 0] == [finding.against for finding in findings]
+    assert 2 == len({finding.message for finding in findings})
+
+
+def test_a_first_version_is_compatible():
+    assert () == structural_incompatibilities(V1, [], Level.FULL_TRANSITIVE)
+
+
+def test_logical_types_are_not_seen():
+    """A registry does not see them either: they need rules of their own."""
+    cents = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}
+
+    assert () == structural_incompatibilities(record(field("n", "bytes")), [record(field("n", cents))], Level.FULL)
+
+
+def test_a_logical_type_nobody_knows_is_no_obstacle():
+    later = {"type": "long", "logicalType": "timestamp-picos"}
+
+    assert () == structural_incompatibilities(record(field("at", later)), [record(field("at", later))], Level.FULL)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "7", "[]]", '"nothing"', "{}", '{"type": "record", "name": "T", "fields": [7]}', "[" * 100_000],
+    ids=["empty", "cut off", "null", "number", "extra", "unknown name", "no type", "field that is none", "too deep"],
+)
+def test_what_is_not_a_schema_is_a_value_error(text):
+    with pytest.raises(ValueError, match="not an Avro schema"):
+        structural_incompatibilities(text, [V1], Level.BACKWARD)

@@ -1,0 +1,154 @@
+"""What changed between two schemas, in words."""
+
+import pytest
+
+from tests.evolution.schemas import decimal, enum, field, record, text
+from tests.evolution.test_evolution import CHANGES
+from tradepipe.evolution.compatibility import Direction
+from tradepipe.evolution.diff import Kind, diff_schemas
+from tradepipe.evolution.findings import Severity
+
+ID = field("trade_id")
+
+
+def of(kind, **further):
+    return record(ID, field("f", kind, **further))
+
+
+TOLD = {
+    "a field": (
+        record(ID),
+        of("string", default=""),
+        [("Trade.f", 'The field was added: string, by default "".')],
+    ),
+    "no field": (of("string"), record(ID), [("Trade.f", "The field was taken away: string.")]),
+    "a renamed field": (
+        of("string"),
+        record(ID, field("g", aliases=["f"])),
+        [("Trade.g", "The field was called f.")],
+    ),
+    "a type": (of("int"), of("long"), [("Trade.f", "The type went from int to long.")]),
+    "null": (of("int"), of(["null", "int"]), [("Trade.f", "The type went from int to [null, int].")]),
+    "a scale in a union": (
+        of(["null", decimal(18, 2)]),
+        of(["null", decimal(18, 4)]),
+        [("Trade.f", "The type went from decimal(18,2) to decimal(18,4).")],
+    ),
+    "symbols": (
+        of(enum("A", "B", default="A")),
+        of(enum("A", "C", "D", default="A")),
+        [("Trade.f", "The enum has the symbols C, D too."), ("Trade.f", "The enum lost the symbols B.")],
+    ),
+    "an enum's default": (
+        of(enum("A")),
+        of(enum("A", default="A")),
+        [("Trade.f", "The enum's default symbol went from none to A.")],
+    ),
+    "the order of symbols": (
+        of(enum("A", "B")),
+        of(enum("B", "A")),
+        [("Trade.f", "The symbols stand in another order.")],
+    ),
+    "the order of fields": (
+        record(ID, field("f")),
+        record(field("f"), ID),
+        [("Trade", "The fields stand in another order.")],
+    ),
+    "a default": (
+        of("string", default="a"),
+        of("string", default="b"),
+        [("Trade.f", 'The default went from "a" to "b".')],
+    ),
+    "a size": (
+        of({"type": "fixed", "name": "F", "size": 2}),
+        of({"type": "fixed", "name": "F", "size": 3}),
+        [("Trade.f", "The size went from 2 to 3 bytes.")],
+    ),
+    "docs": (
+        record(ID),
+        record(field("trade_id", doc="It."), doc="A trade."),
+        [("Trade", "The doc changed."), ("Trade.trade_id", "The doc changed.")],
+    ),
+    "aliases": (
+        of("string"),
+        of("string", aliases=["g"]),
+        [("Trade.f", "The aliases went from none to g.")],
+    ),
+    "a namespace": (
+        record(ID),
+        record(ID, namespace="desk"),
+        [("Trade", "The name went from Trade to desk.Trade.")],
+    ),
+    "an order": (
+        of("string"),
+        of("string", order="ignore"),
+        [("Trade.f", "The sort order went from ascending to ignore.")],
+    ),
+    "items": (
+        of({"type": "array", "items": ["null", "string", record(field("n", "int"), name="Leg")]}),
+        of({"type": "array", "items": ["null", "string", record(field("n", "long"), name="Leg")]}),
+        [("Trade.f[](Leg).n", "The type went from int to long.")],
+    ),
+    "the order of branches": (
+        of(["null", "int"], default=None),
+        of(["int", "null"], default=0),
+        [("Trade.f", "The default went from null to 0.")],
+    ),
+    "nothing": (record(ID), record(ID), []),
+}
+
+
+@pytest.mark.parametrize("change", TOLD)
+def test_each_change_is_told_in_words(change):
+    old, new, told = TOLD[change]
+
+    assert told == [(each.path, each.sentence) for each in diff_schemas(text(old), text(new))]
+
+
+def test_every_kind_of_change_has_a_name():
+    told = [each.kind for old, new, _ in TOLD.values() for each in diff_schemas(text(old), text(new))]
+
+    assert set(Kind) == set(told)
+
+
+def test_a_change_is_at_the_place_in_the_newer_schema():
+    old = record(ID, field("gone"), field("f", "int"), name="Trade")
+    new = record(ID, field("f", "long"), field("added", default=""), name="Trade")
+
+    assert [
+        (Kind.TYPE, "/fields/1/type"),
+        (Kind.FIELD_ADDED, "/fields/2"),
+        (Kind.FIELD_REMOVED, ""),
+    ] == [(each.kind, each.pointer) for each in diff_schemas(text(old), text(new))]
+
+
+def test_what_breaks_comes_with_its_findings():
+    (change,) = diff_schemas(text(of("long")), text(of("int")))
+
+    assert [(Direction.BACKWARD, "type")] == [(each.direction, each.rule) for each in change.findings]
+    assert [Severity.ERROR, None] == [each.severity for each in change.effects]
+
+
+def test_what_breaks_nothing_says_what_readers_get():
+    (change,) = diff_schemas(text(record(ID)), text(of("string", default="x")))
+
+    assert [
+        (Direction.BACKWARD, None, 'They fill it with "x".'),
+        (Direction.FORWARD, None, "They pass over it."),
+    ] == list(change.effects)
+
+
+def test_a_symbol_added_is_the_default_to_old_readers():
+    (change,) = diff_schemas(text(of(enum("A", default="A"))), text(of(enum("A", "B", default="A"))))
+
+    assert "They read A for them." == change.effects[1].message
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_error_is_told_with_a_change(change):
+    old, new, *expected = CHANGES[change]
+    told = [effect for each in diff_schemas(text(old), text(new)) for effect in each.effects]
+
+    for direction, rules in zip(Direction, expected, strict=True):
+        errors = [each for each in told if each.direction is direction and each.severity is Severity.ERROR]
+        assert len([rule for rule in rules if rule[0] != "~"]) == len(errors)

@@ -1,0 +1,45 @@
+"""Findings in the words in which all that print them tell them."""
+
+import pytest
+
+from tradepipe.evolution.compatibility import Direction
+from tradepipe.evolution.findings import Finding, Severity, format_against, format_findings
+
+BREAKS = Finding(
+    "uuid", Severity.ERROR, "Trade.f", "Readers fail.", "Keep it.", "string", "uuid", Direction.FORWARD, against=1
+)
+CHANGED = Finding("frozen-changed", Severity.ERROR, "v001.avsc", "Version 1 was changed.", against=1)
+
+
+def test_what_two_versions_break_with_is_told_with_both_and_what_to_do():
+    (only,) = format_findings([("Trade.f", BREAKS._replace(against=2)), ("Trade.f", BREAKS)])
+
+    assert (
+        "at Trade.f: string -> uuid",
+        "old reads new, against v001 and v002 [uuid]",
+        "instead: keep it.",
+    ) == only.related
+
+
+def test_what_compares_no_versions_is_told_in_one_line():
+    (only,) = format_findings([("v001.avsc:1", CHANGED)])
+
+    assert ("at v001.avsc:1 [frozen-changed]",) == only.related
+
+
+def test_the_same_in_two_places_is_told_twice():
+    assert ["at a.avsc:1: string -> uuid", "at b.avsc:1: string -> uuid"] == [
+        each.related[0] for each in format_findings([("a.avsc:1", BREAKS), ("b.avsc:1", BREAKS)])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ((1,), "old reads new, against v001"),
+        ((3, 1, 2), "old reads new, against v001, v002 and v003"),
+        ((None,), "old reads new"),
+    ],
+)
+def test_versions_are_listed_in_order(versions, expected):
+    assert expected == format_against([BREAKS._replace(against=number) for number in versions])

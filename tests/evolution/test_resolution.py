@@ -1,0 +1,153 @@
+"""Whatever Avro's own checker finds incompatible is explained, and nothing else is called so."""
+
+import copy
+from itertools import count
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from tests.evolution.schemas import text
+from tests.properties import examples
+from tradepipe.evolution.compatibility import Level, parse, structural_incompatibilities
+from tradepipe.evolution.compatibility_rules import VersionedSchema, check_evolution
+from tradepipe.evolution.findings import Severity
+from tradepipe.evolution.resolution import STRUCTURAL
+
+NAMES = st.sampled_from(["A", "B", "C"])
+PRIMITIVES = st.sampled_from(["null", "boolean", "int", "long", "float", "double", "bytes", "string"])
+SYMBOLS = st.lists(st.sampled_from(["X", "Y", "Z"]), min_size=1, unique=True)
+
+
+@st.composite
+def enums(draw):
+    symbols = draw(SYMBOLS)
+    default = draw(st.sampled_from([None, *symbols]))
+    return {"type": "enum", "name": draw(NAMES), "symbols": symbols, **({"default": default} if default else {})}
+
+
+@st.composite
+def fixeds(draw):
+    return {"type": "fixed", "name": draw(NAMES), "size": draw(st.integers(1, 2))}
+
+
+@st.composite
+def records(draw, inner):
+    fields = draw(st.lists(st.tuples(st.sampled_from("abc"), inner, st.booleans(), st.booleans()), max_size=3))
+    unique = {name: (kind, has_default, has_alias) for name, kind, has_default, has_alias in fields}
+    return {
+        "type": "record",
+        "name": draw(NAMES),
+        "fields": [
+            {"name": name, "type": ["null", kind], "default": None} | ({"aliases": ["a"]} if has_alias else {})
+            if has_default and not isinstance(kind, list) and kind != "null"
+            else {"name": name, "type": kind} | ({"aliases": ["b"]} if has_alias and name != "b" else {})
+            for name, (kind, has_default, has_alias) in unique.items()
+        ],
+        **({"aliases": [draw(NAMES)]} if draw(st.booleans()) else {}),
+    }
+
+
+def unions(inner):
+    return st.lists(inner.filter(lambda kind: not isinstance(kind, list)), min_size=1, max_size=3, unique_by=label)
+
+
+def label(kind):
+    """What tells a union's branches apart."""
+    return kind if isinstance(kind, str) else kind["type"] if kind["type"] in ("array", "map") else kind["name"]
+
+
+def containers(inner):
+    return st.one_of(
+        inner.map(lambda kind: {"type": "array", "items": kind}),
+        inner.map(lambda kind: {"type": "map", "values": kind}),
+        unions(inner),
+        records(inner),
+    )
+
+
+TYPES = st.recursive(st.one_of(PRIMITIVES, enums(), fixeds()), containers, max_leaves=6)
+
+
+BELOW = ("type", "items", "values", "fields")
+
+
+def renamed(schema):
+    """The schema with each of its names once: a generator draws some twice."""
+    numbers, taken = count(), set()
+
+    def walk(node):
+        if isinstance(node, list):
+            return [walk(each) for each in node]
+        if not isinstance(node, dict):
+            return node
+        node = {
+            key: walk(value) if key in ("type", "items", "values", "fields") else value for key, value in node.items()
+        }
+        if node.get("type") in ("record", "enum", "fixed"):
+            if node["name"] in taken:
+                node["name"] += str(next(numbers))
+            taken.add(node["name"])
+        return node
+
+    return walk(copy.deepcopy(schema))
+
+
+def edited(draw, node):
+    """The schema with some of its pieces drawn anew."""
+    if isinstance(node, list):
+        return [edited(draw, each) for each in node]
+    if isinstance(node, str):
+        return draw(PRIMITIVES) if node in ("int", "string", "bytes") and draw(st.integers(0, 3)) == 0 else node
+    node = {key: edited(draw, value) if key in BELOW and key != "type" else value for key, value in node.items()}
+    if node["type"] not in ("record", "enum", "fixed"):
+        node["type"] = edited(draw, node["type"])
+    change = draw(st.integers(0, 9))
+    if node["type"] == "enum" and change < 7:
+        symbols = draw(SYMBOLS)
+        node = {key: value for key, value in node.items() if key != "default"} | {"symbols": symbols}
+        node |= {"default": symbols[0]} if change < 2 else {}
+    elif node["type"] == "fixed" and change < 3:
+        node["size"] = 3 - node["size"]
+    elif "fields" in node and node["fields"] and change < 2:
+        node["fields"] = node["fields"][1:]
+    elif "symbols" not in node and "fields" not in node and "size" not in node and "name" in node and change < 2:
+        node = {key: value for key, value in node.items() if key != "default"} | {
+            "name": "n",
+            "aliases": [node["name"]],
+        }
+    return node
+
+
+def is_schema(schema):
+    try:
+        parse(text(schema))
+    except ValueError:
+        return False
+    return True
+
+
+@st.composite
+def pairs(draw):
+    """A schema, and one that may follow it: often an edit of it, else any other."""
+    old = draw(RECORDS)
+    new = edited(draw, old) if draw(st.integers(0, 4)) else draw(RECORDS)
+    assume(is_schema(new))
+    return text(old), text(new)
+
+
+RECORDS = records(TYPES).map(renamed).map(lambda schema: {**schema, "name": "Trade"}).filter(is_schema)
+
+
+@settings(examples(250), suppress_health_check=list(HealthCheck))
+@given(pairs())
+def test_what_is_structurally_incompatible_is_explained_and_nothing_else_is(pair):
+    """The rules themselves say so, not the last resort that repeats the verdict."""
+    old, new = pair
+    for level in (Level.BACKWARD, Level.FORWARD):
+        found = [
+            each for each in check_evolution(new, [VersionedSchema(1, old)], level) if each.severity is Severity.ERROR
+        ]
+
+        structural = [each for each in found if each.rule in STRUCTURAL | {"ambiguous-alias"}]
+        assert "resolution" not in {each.rule for each in found}
+        assert bool(structural) == bool(structural_incompatibilities(new, [old], level))

@@ -1,0 +1,209 @@
+"""What brokers say of topics, and what they say when they are away."""
+
+import time
+import uuid
+from contextlib import suppress
+
+import pytest
+
+from tests.eventually import eventually
+from tests.proxy import Proxy
+from tradepipe.embedded.broker import Broker
+from tradepipe.embedded.process import free_port
+from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
+from tradepipe.kafka.admin import TopicAdmin, Watermarks
+
+NOON = 1_750_000_000_000
+"""Some moment, in milliseconds."""
+
+
+@pytest.fixture
+def topics(kafka):
+    return TopicAdmin(kafka)
+
+
+@pytest.fixture
+def missing():
+    return f"missing-{uuid.uuid4().hex}"
+
+
+def patiently(ask, *arguments):
+    """The answer, also of a leader too new to have one at once."""
+
+    def answer():
+        with suppress(BrokerUnavailable):
+            return ask(*arguments)
+
+    return eventually(answer)
+
+
+def test_a_topic_is_described_with_its_id_and_partitions(topics, topic):
+    described = topics.describe(topic)
+
+    assert (topic, (0, 1, 2, 3)) == (described.name, described.partitions)
+    assert described.topic_id
+
+
+def test_two_topics_have_two_ids(topics, topic, parts):
+    other = f"other-{uuid.uuid4().hex}"
+    parts.create_topic(other)
+
+    assert topics.describe(topic).topic_id != topics.describe(other).topic_id
+
+
+def test_an_id_can_be_asked_for_without_waiting(topics, topic):
+    assert topics.describe(topic).topic_id == topics.topic_id(topic).result(10)
+
+
+def test_a_missing_topic_has_no_id(topics, missing):
+    assert topics.topic_id(missing).result(10) is None
+
+
+def test_a_missing_topic_is_told_with_the_command_that_creates_it(topics, missing):
+    with pytest.raises(TopicUnusable) as raised:
+        topics.describe(missing)
+
+    assert f"there is no topic {missing}; create it: python -m tradepipe.topics create --topic {missing}" == str(
+        raised.value
+    )
+
+
+def test_asking_for_a_topic_does_not_create_it(topics, missing):
+    for _ in range(2):
+        with pytest.raises(TopicUnusable):
+            topics.describe(missing)
+
+
+def test_an_empty_log_begins_where_it_ends(topics, topic):
+    assert {0: Watermarks(0, 0), 3: Watermarks(0, 0)} == patiently(topics.extents, topic, [0, 3])
+
+
+def test_a_log_ends_behind_its_last_record(topics, topic, produce):
+    produce(b"1", b"2", partition=1)
+
+    assert {0: Watermarks(0, 0), 1: Watermarks(0, 2)} == patiently(topics.extents, topic, [0, 1])
+
+
+def test_the_extent_of_no_partition_is_nothing(topics, topic):
+    assert {} == topics.watermarks(topic, [])
+
+
+def test_a_partition_that_is_not_there_is_told(topics, topic):
+    with pytest.raises(ConfigurationError, match="the extent of the log could not be asked"):
+        topics.watermarks(topic, [7])
+
+
+@pytest.mark.real
+def test_a_time_has_an_offset(topics, topic, produce):
+    """
+    That of the first record not older; the end where all are older, or where there is none.
+
+    To Kafka the millisecond before 1970 is a name for the end.
+    """
+    for minute in range(3):
+        produce(b"%d" % minute, timestamp=NOON + minute * 60_000)
+    times = [-1, NOON - 1, NOON, NOON + 1, NOON + 120_001]
+
+    found = [patiently(topics.offsets_for_time, topic, [0, 1], moment) for moment in times]
+
+    assert [{0: 0, 1: 0}, {0: 0, 1: 0}, {0: 0, 1: 0}, {0: 1, 1: 0}, {0: 3, 1: 0}] == found
+
+
+@pytest.mark.real
+def test_a_topic_is_created_once(topics, missing):
+    settings = {"partitions": 2, "replication": 1, "config": {"cleanup.policy": "delete"}}
+
+    assert [True, False] == [topics.create(missing, **settings) for _ in range(2)]
+    assert (0, 1) == topics.describe(missing).partitions
+
+
+@pytest.mark.real
+def test_a_topic_that_cannot_be_created_is_told(topics, missing):
+    with pytest.raises(ConfigurationError, match=f"topic {missing} could not be created: .*replication factor"):
+        topics.create(missing, partitions=1, replication=3, config={})
+
+
+def test_a_broker_that_creates_no_topics_is_told(missing):
+    with Broker() as broker, pytest.raises(ConfigurationError, match=f"topic {missing} could not be created"):
+        TopicAdmin({"bootstrap.servers": broker.bootstrap_servers}).create(
+            missing, partitions=1, replication=1, config={}
+        )
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+def test_a_compacted_topic_is_refused(topics, create_topic, policy):
+    name = create_topic(cleanup_policy=policy)
+
+    with pytest.raises(TopicUnusable, match=rf"topic {name} has cleanup\.policy={policy}: .* set cleanup\.policy=del"):
+        topics.check_not_compacted(name)
+
+
+def test_a_topic_that_is_not_compacted_is_taken(topics, topic):
+    """So is one of a broker that tells nothing of its topics, as the embedded one does."""
+    topics.check_not_compacted(topic)
+
+
+@pytest.mark.real
+def test_the_largest_batch_is_what_the_topic_says(topics, create_topic):
+    assert 2_000_000 == topics.max_message_bytes(create_topic(max_message_bytes="2000000"))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("question", ["check_not_compacted", "max_message_bytes"])
+def test_the_settings_of_a_missing_topic_cannot_be_had(topics, missing, question):
+    with pytest.raises(TopicUnusable, match=f"there is no topic {missing}"):
+        getattr(topics, question)(missing)
+
+
+ASKED = {
+    "describe": lambda topics: topics.describe("trades"),
+    "watermarks": lambda topics: topics.watermarks("trades", [0]),
+    "offsets_for_time": lambda topics: topics.offsets_for_time("trades", [0], NOON),
+    "create": lambda topics: topics.create("other", partitions=1, replication=1, config={}),
+    "check_not_compacted": lambda topics: topics.check_not_compacted("trades"),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+def test_brokers_that_are_not_there_are_away_when_the_time_is_over(ask):
+    topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{free_port()}", "log_level": 0}, request_timeout=0.5)
+    began = time.monotonic()
+
+    with pytest.raises(BrokerUnavailable, match=r"no broker answers: 127\.0\.0\.1:.* Connection refused"):
+        ask(topics)
+    assert 0.4 < time.monotonic() - began < 2.0
+
+
+def test_brokers_that_answer_nothing_are_away_when_the_time_is_over():
+    with Broker() as broker, Proxy(int(broker.bootstrap_servers.rpartition(":")[2])) as proxy:
+        proxy.blackhole()
+        topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{proxy.port}", "log_level": 0}, request_timeout=0.5)
+
+        with pytest.raises(BrokerUnavailable):
+            topics.describe("trades")
+
+
+def test_a_broker_that_is_back_answers_again():
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        config = {"bootstrap.servers": broker.bootstrap_servers, "log_level": 0, "reconnect.backoff.max.ms": 100}
+        broker.down()
+        with pytest.raises(BrokerUnavailable):
+            TopicAdmin(config, request_timeout=0.5).describe("trades")
+        broker.up()
+
+        assert (0,) == TopicAdmin(config).describe("trades").partitions
+
+
+def test_an_id_that_cannot_be_asked_for_is_not_known():
+    topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{free_port()}", "log_level": 0}, request_timeout=0.5)
+
+    assert topics.topic_id("trades").result(5) is None
+
+
+def test_a_property_librdkafka_does_not_know_is_told():
+    topics = TopicAdmin({"bootstrap.servers": "localhost:9092", "ssl.no.such.property": "1"})
+
+    with pytest.raises(ConfigurationError, match=r'cannot be configured so: .*"ssl\.no\.such\.property"'):
+        topics.describe("trades")

@@ -1,0 +1,213 @@
+"""What of librdkafka's configuration is ours, what passes, what is refused."""
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tradepipe.errors import ConfigurationError
+from tradepipe.kafka import config
+from tradepipe.kafka.config import (
+    admin_config,
+    consumer_config,
+    is_cooperative,
+    producer_config,
+    transactions_config,
+)
+
+BROKERS = {"bootstrap.servers": "localhost:9092"}
+
+
+def consuming(config):
+    """The configuration of a consumer of group "g"."""
+    return consumer_config(config, group="g")
+
+
+def transactional(config):
+    """The configuration of a transactional producer under the id "id"."""
+    return transactions_config(config, transactional_id="id")
+
+
+GUARANTEES = {
+    producer_config: {
+        "enable.idempotence": True,
+        "acks": "all",
+        "message.timeout.ms": 0,
+        "partitioner": "murmur2_random",
+        "delivery.report.only.error": True,
+    },
+    transactional: {
+        "transactional.id": "id",
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "delivery.report.only.error": True,
+        "log.connection.close": True,
+    },
+    consuming: {
+        "group.id": "g",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+        "isolation.level": "read_committed",
+        "check.crcs": True,
+    },
+}
+"""
+What each client's guarantee rests on, written out a second time.
+
+A property that librdkafka has as its default too is here so that nobody overrides it.
+"""
+
+ALIASES = [
+    ("request.required.acks", "acks", producer_config),
+    ("request.required.acks", "acks", transactional),
+    ("delivery.timeout.ms", "message.timeout.ms", producer_config),
+    ("auto.commit.enable", "enable.auto.commit", consuming),
+]
+
+OWNED = [
+    *((name, name, value, complete) for complete, owned in GUARANTEES.items() for name, value in owned.items()),
+    *((alias, name, GUARANTEES[complete][name], complete) for alias, name, complete in ALIASES),
+]
+EACH_OWNED = pytest.mark.parametrize(
+    ("key", "name", "value", "complete"), OWNED, ids=[f"{complete.__name__}-{key}" for key, _, _, complete in OWNED]
+)
+EVERY = pytest.mark.parametrize(
+    "complete",
+    [producer_config, transactional, consuming, admin_config],
+    ids=["producer", "transactional producer", "consumer", "admin client"],
+)
+
+
+@pytest.mark.parametrize("complete", GUARANTEES, ids=lambda complete: complete.__name__)
+def test_each_client_is_given_what_its_guarantee_rests_on(complete):
+    assert GUARANTEES[complete].items() <= complete(BROKERS).items()
+
+
+@EACH_OWNED
+def test_what_carries_a_guarantee_cannot_be_overridden(key, name, value, complete):
+    """Also by its other name; the message has both, and what was given."""
+    with pytest.raises(ConfigurationError) as raised:
+        complete({**BROKERS, key: "7"})
+
+    assert f"the Kafka property {key}=7 cannot be given: tradepipe's guarantees rest on {name}={value}" == str(
+        raised.value
+    )
+
+
+@EACH_OWNED
+def test_what_carries_a_guarantee_may_be_given_as_it_is(key, name, value, complete):
+    """As a value of Python's, or in the words of a properties file."""
+    assert value == complete({**BROKERS, key: value})[name]
+    assert value == complete({**BROKERS, key: str(value).lower()})[name]
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("plugin.library.paths", "monitoring.so"),
+        ("ssl.engine.location", "/tmp/engine.so"),
+        ("ssl.providers", "/tmp/provider.so"),
+        ("sasl.kerberos.kinit.cmd", "kinit"),
+        ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
+        ("enable.ssl.certificate.verification", False),
+        ("enable.ssl.certificate.verification", "FALSE"),
+        ("ssl.endpoint.identification.algorithm", "none"),
+        ("default.topic.config", {"acks": 0}),
+        ("error_cb", print),
+        ("on_delivery", print),
+        ("logger", None),
+    ],
+    ids=lambda value: "" if callable(value) else str(value),
+)
+def test_what_is_dangerous_is_refused_everywhere(complete, key, value):
+    with pytest.raises(ConfigurationError, match=f"the Kafka property {key}"):
+        complete({**BROKERS, key: value})
+
+
+@EVERY
+def test_a_configuration_names_its_brokers(complete):
+    with pytest.raises(ConfigurationError, match=r"no bootstrap\.servers: name at least one broker, host:port"):
+        complete({"client.id": "me"})
+
+
+@EVERY
+def test_the_brokers_may_be_named_by_the_older_name(complete):
+    assert "localhost:9092" == complete({"metadata.broker.list": "localhost:9092"})["metadata.broker.list"]
+
+
+def test_what_is_only_a_default_may_be_given_otherwise():
+    given = {**BROKERS, "linger.ms": 50, "compression.type": "lz4", "client.id": "mine"}
+
+    assert given.items() <= producer_config(given).items()
+
+
+def test_what_nobody_gave_has_its_default():
+    assert config.PRODUCER_DEFAULTS.items() <= producer_config(BROKERS).items()
+    assert config.CONSUMER_DEFAULTS.items() <= consumer_config(BROKERS, group="g").items()
+
+
+def test_any_other_property_passes_unchanged():
+    given = {**BROKERS, "sasl.mechanism": "SCRAM-SHA-512", "max.poll.interval.ms": 60_000}
+
+    assert given.items() <= consumer_config(given, group="g").items()
+
+
+def test_the_mapping_that_was_given_stays_as_it_was():
+    given = dict(BROKERS)
+    producer_config(given)
+
+    assert BROKERS == given
+
+
+def test_an_admin_client_gets_what_says_how_to_reach_the_brokers_and_no_more():
+    connection = {**BROKERS, "security.protocol": "ssl", "ssl.ca.location": "/ca", "sasl.username": "u"}
+    config = admin_config({**connection, "group.id": "g", "linger.ms": 1, "fetch.wait.max.ms": 10, "acks": 1})
+
+    assert {*connection, "client.id", "socket.keepalive.enable", "logger"} == set(config)
+
+
+def test_an_admin_client_takes_that_without_a_warning(caplog):
+    """It would warn of a property that only a producer or a consumer has."""
+    AdminClient(admin_config({**BROKERS, "group.id": "g", "linger.ms": 1, "log_level": 7})).poll(0)
+
+    assert [] == [record.message for record in caplog.records if "CONFWARN" in record.message]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, False),
+        ({"partition.assignment.strategy": "range,roundrobin"}, False),
+        ({"partition.assignment.strategy": "cooperative-sticky"}, True),
+        ({"group.protocol": "consumer"}, True),
+        ({"group.protocol": "classic"}, False),
+    ],
+    ids=str,
+)
+def test_a_configuration_tells_how_partitions_come_and_go(config, expected):
+    assert expected is is_cooperative(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("securty.protocol", "ssl", 'No such configuration property: "securty.protocol"'),
+        ("linger.ms", "soon", 'Invalid value for configuration property "queue.buffering.max.ms"'),
+    ],
+    ids=["name", "value"],
+)
+def test_what_librdkafka_does_not_know_is_told_even_where_it_is_of_no_use(key, value, told):
+    with pytest.raises(ConfigurationError) as raised:
+        admin_config({**BROKERS, "group.id": "g", key: value})
+
+    assert told in str(raised.value)
+
+
+def test_an_admin_client_takes_no_offence_at_what_others_are_given():
+    others = {**config.PRODUCER, **config.CONSUMER, **config.CONSUMER_DEFAULTS, "group.protocol": "consumer"}
+
+    assert (
+        BROKERS.items() <= admin_config({**BROKERS, **others, "session.timeout.ms": 6000, "on_commit": print}).items()
+    )

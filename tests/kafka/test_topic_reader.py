@@ -1,0 +1,92 @@
+"""Topics read by themselves, to where they ended."""
+
+import pytest
+from confluent_kafka import Producer
+
+from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka.admin import TopicAdmin, Watermarks
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.trade.record import Record
+
+AT = 1_750_000_000_000
+
+
+def test_a_topic_is_read_to_where_it_ended(kafka, topic, produce):
+    produce(b"1", b"2")
+    extents = TopicAdmin(kafka).watermarks(topic, range(4))
+    produce(b"3")
+
+    with TopicReader(kafka, topic=topic, wait=20) as reader:
+        first = [record.value for record in reader.read(extents)]
+        again = [record.value for record in reader.read(extents)]
+
+    assert ([b"1", b"2"], [b"1", b"2"], {}) == (first, again, reader.blocked_offsets)
+
+
+def test_the_last_offsets_alone_are_read(kafka, topic, produce):
+    produce(b"1", b"2", b"3")
+    produce(b"4", partition=2)
+
+    with TopicReader(kafka, topic=topic, wait=20) as reader:
+        values = {record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)), last=2)}
+
+    assert {b"2", b"3", b"4"} == values
+
+
+def test_headers_and_time_come_too(kafka, topic):
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
+    client.produce(topic, b"v", b"k", partition=1, timestamp=AT, headers=[("a", b"1"), ("a", None)])
+    assert 0 == client.flush(20)
+
+    with TopicReader(kafka, topic=topic, wait=20) as reader:
+        (record,) = reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))
+
+    assert Record(topic, 1, 0, b"k", b"v", AT, (("a", b"1"), ("a", None))) == record
+
+
+def test_an_empty_topic_holds_nothing(kafka, topic):
+    with TopicReader(kafka, topic=topic, wait=20) as reader:
+        assert [] == list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
+
+
+def test_brokers_that_do_not_answer_are_away(topic):
+    with (
+        TopicReader({"bootstrap.servers": "127.0.0.1:1"}, topic=topic, wait=0.5) as reader,
+        pytest.raises(BrokerUnavailable, match=r"\[0\] could not be read within 0.5 s"),
+    ):
+        list(reader.read({0: Watermarks(0, 1)}))
+
+
+@pytest.mark.real
+def test_an_open_transaction_hides_what_follows_it(kafka, topic, produce):
+    produce(b"1")
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
+    client.init_transactions(30)
+    client.begin_transaction()
+    client.produce(topic, b"2", partition=0)
+    client.flush(20)
+    produce(b"3")
+    extents = TopicAdmin(kafka).watermarks(topic, range(4))
+    with TopicReader(kafka, topic=topic, wait=2) as reader:
+        before = [record.value for record in reader.read(extents)]
+        hidden = dict(reader.blocked_offsets)
+        client.commit_transaction(30)
+        after = [record.value for record in reader.read(extents)]
+
+    assert ([b"1"], {0: 1}, [b"1", b"2", b"3"], {}) == (before, hidden, after, reader.blocked_offsets)
+
+
+@pytest.mark.real
+def test_an_open_transaction_need_not_be_waited_for(kafka, topic, produce):
+    produce(b"1")
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
+    client.init_transactions(30)
+    client.begin_transaction()
+    client.produce(topic, b"2", partition=0)
+    client.flush(20)
+
+    with TopicReader(kafka, topic=topic, wait=600, wait_for_open=0) as reader:
+        values = [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)), last=10)]
+
+    client.abort_transaction(30)
+    assert ([b"1"], {0: 1}) == (values, reader.blocked_offsets)

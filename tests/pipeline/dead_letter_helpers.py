@@ -1,0 +1,81 @@
+"""Dead letters as tests lay and read them."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import Producer
+
+from tradepipe.kafka import dead_letters
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.dead_letters import iter_dead_letters, read_markers
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.pipeline.replay_topic import TopicReplay
+from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter
+from tradepipe.trade.record import Headers, Record, Refusal, Violation
+
+WAIT = 10.0
+
+
+class Post:
+    """A topic of trades with a dead-letter topic."""
+
+    def __init__(self, kafka: dict[str, Any], source: str, topic: str) -> None:
+        self.kafka = kafka
+        self.source = source
+        self.topic = topic
+
+    def refusal(self, offset: int, code: str = "VERSION", *, headers: Headers = (), **fields: Any) -> Refusal:
+        """A refusal of a record whose key and value tell its offset."""
+        text = b"%d" % offset
+        given = {"topic": self.source, "partition": 0, "offset": offset, "key": text, "value": b"v" + text, **fields}
+        return Refusal(Record(timestamp=1_750_000_000_000, headers=headers, **given), (Violation(code, "it is 0"),))
+
+    def lay(self, refusals: Iterable[Refusal], *, partition: int = -1) -> None:
+        """Write the letters of these."""
+        client = self._producer()
+        for refusal in refusals:
+            written = list(dead_letters.build_headers(refusal, topic_id="id-1", group="checkers"))
+            record = refusal.record
+            client.produce(self.topic, record.value, record.key, partition, headers=written)
+        assert 0 == client.flush(30)
+
+    def lay_bytes(self, value: bytes, *, partition: int = 0) -> None:
+        """Write a record that is no letter."""
+        client = self._producer()
+        client.produce(self.topic, value, b"k", partition)
+        assert 0 == client.flush(30)
+
+    def records(self, topic: str | None = None) -> list[Record]:
+        """All that a topic holds, committed alone."""
+        with self.read(topic or self.source) as found:
+            return list(found)
+
+    def kept(self, selection: DeadLetterFilter | None = None) -> list[DeadLetter]:
+        """The letters that are there, those that are open if nothing else is selected."""
+        with self.read(self.topic) as found:
+            closed = read_markers(found)
+        with self.read(self.topic) as found:
+            chosen = selection or DeadLetterFilter()
+            return [kept for kept, _ in iter_dead_letters(found, closed) if chosen.matches(kept)]
+
+    @contextmanager
+    def read(self, topic: str) -> Iterator[Iterator[Record]]:
+        admin = TopicAdmin(self.kafka)
+        with TopicReader(self.kafka, topic=topic, wait=WAIT) as reader:
+            yield reader.read(admin.watermarks(topic, admin.describe(topic).partitions))
+            assert {} == reader.blocked_offsets
+
+    def replay(self, selection: DeadLetterFilter | None = None, **options: Any) -> TopicReplay:
+        return TopicReplay(self.kafka, self.topic, selection or DeadLetterFilter(), wait=WAIT, **options)
+
+    def run(self, selection: DeadLetterFilter | None = None, **options: Any) -> list[Any]:
+        """Replay to the end; returns the steps."""
+        replaying = self.replay(selection, **options)
+        try:
+            return list(iter(replaying.run_step, None))
+        finally:
+            replaying.close()
+
+    def _producer(self) -> Producer:
+        return Producer({"bootstrap.servers": self.kafka["bootstrap.servers"], "partitioner": "murmur2_random"})

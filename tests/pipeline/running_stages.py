@@ -1,0 +1,75 @@
+"""Stages in threads of the test, what they are given, and how far validators are."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Generic, TypeVar
+
+from tests.pipeline.topic_contents import committed_records
+from tradepipe import Sink, Validator
+from tradepipe.trade import samples
+
+S = TypeVar("S", Sink, Validator)
+
+
+class Running(threading.Thread, Generic[S]):
+    """
+    A sink or a validator that runs in a thread of its own.
+
+    Attributes:
+        raised: what ended it, if it was no stop.
+    """
+
+    def __init__(self, stage: S) -> None:
+        super().__init__(name=type(stage).__name__.lower(), daemon=True)
+        self.stage = stage
+        self.raised: BaseException | None = None
+
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            self.stage.run()
+        except BaseException as error:  # told to the test
+            self.raised = error
+
+    def end(self) -> None:
+        """Stop it, and wait until it has."""
+        self.stage.stop()
+        self.join(40)
+        assert not self.is_alive()
+
+
+@contextmanager
+def running(stage: S) -> Iterator[S]:
+    """Within the block the sink or validator runs; what it raised is raised behind it."""
+    thread = Running(stage)
+    thread.start()
+    try:
+        yield stage
+    finally:
+        thread.end()
+    if thread.raised:
+        raise thread.raised
+
+
+def mixture(pipeline, count: int, seed: int = 5) -> list[tuple[bytes, bytes | None]]:
+    """Keys and values of trades and of bad records, one behind every twenty."""
+    bad = samples.bad_records(seed, pipeline.serialize)
+    records: list[tuple[bytes, bytes | None]] = []
+    for number, trade in enumerate(islice(samples.trades(seed), count)):
+        records.append((trade.trade_id.encode(), pipeline.serialize(trade)))
+        if number % 20 == 19:
+            each = next(bad)
+            records.append((each.key, each.value))
+    return records
+
+
+def done(validator: Validator) -> int:
+    """How many records this validator has sorted."""
+    return validator.counts.passed + validator.counts.refused.total()
+
+
+def how_many_are_sorted(pipeline) -> int:
+    """How many records all validators of a pipeline have sorted, as a reader of what is committed sees it."""
+    return sum(len(committed_records(pipeline.kafka, name)) for name in (pipeline.clean, pipeline.dead_letters))

@@ -1,0 +1,75 @@
+"""What a stage that runs notices of what others do meanwhile: offsets reset, a log cut, a topic created anew."""
+
+import pytest
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import Running, running
+from tradepipe import OffsetOutOfRange, TopicUnusable
+from tradepipe.pipeline import sink, topic_watch
+from tradepipe.postgres import offsets
+from tradepipe.registry import serde
+
+UNKNOWN_ID = b"\x00\x7f\xff\xff\xff rest"
+
+
+def test_a_log_that_is_shorter_than_what_was_stored_of_it_stops_the_sink(pipeline, some_trades):
+    """As behind a topic that was restored from a backup, or a broker that lost what it had acknowledged."""
+    pipeline.publish(some_trades(20))
+    pipeline.store()
+    pipeline.execute("UPDATE sink_offsets SET next_offset = next_offset + 1000 WHERE partition = 0")
+    reached = pipeline.next_offsets()[0]
+
+    with pytest.raises(OffsetOutOfRange, match=rf"stored offset of .*\[0\] is {reached}, .* the log is shorter"):
+        pipeline.store()
+
+
+@pytest.fixture
+def compared_often(monkeypatch):
+    """An idle sink looks at what is stored five times a second."""
+    monkeypatch.setattr(sink, "COMPARE_EVERY", 0.2)
+
+
+def test_an_offset_that_is_reset_over_a_record_frees_a_sink_that_waits_at_it(
+    pipeline, some_trades, compared_often, monkeypatch
+):
+    """The sink has nothing to store, so no transaction of its own tells it."""
+    monkeypatch.setattr(serde, "SECOND_LOOK", 600.0)
+    (trade,) = some_trades(1)
+    pipeline.publish_bytes([(b"K", UNKNOWN_ID), (trade.trade_id.encode(), pipeline.serialize(trade))], partition=0)
+    with running(pipeline.sink()) as waiting:
+        eventually(lambda: waiting.waiting_for == "the registry")
+        with offsets.offsets_connection(pipeline.database, seconds=5.0) as ledger:
+            given = {"topic_id": None, "next_offsets": {0: 1}, "owner": "an operator"}
+            offsets.reset(ledger, f"{pipeline.topic}-sink", topic=pipeline.topic, **given)
+
+        eventually(lambda: waiting.counts.stored == 1)
+
+    assert ([trade], 2) == (pipeline.stored(), pipeline.next_offsets()[0])
+
+
+@pytest.fixture
+def looked_at_often(monkeypatch):
+    """A stage asks for the id of its topic ten times a second."""
+    monkeypatch.setattr(topic_watch, "TOPIC_ID_INTERVAL", 0.1)
+
+
+@pytest.fixture(params=["sink", "validator"])
+def stage(request, pipeline, targets, looked_at_often):
+    """Either stage, idle: it has read all there is, which is nothing."""
+    options = {} if request.param == "sink" else {"delivery": "at_least_once"}
+    stage = Running(getattr(pipeline, request.param)(**options))
+    stage.start()
+    eventually(lambda: stage.stage.lag == 0)
+    yield stage
+    stage.end()
+
+
+def test_a_topic_that_is_created_anew_stops_who_reads_it(pipeline, parts, stage):
+    """An empty log has no offset by which it would show."""
+    parts.delete_topic(pipeline.topic)
+    parts.create_topic(pipeline.topic)
+
+    eventually(lambda: not stage.is_alive())
+
+    with pytest.raises(TopicUnusable, match="was created anew while it was read"):
+        raise stage.raised

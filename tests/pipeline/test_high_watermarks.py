@@ -1,0 +1,50 @@
+"""Where logs end as far as anybody has told, and whether there is anybody to tell."""
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.eventually import eventually
+from tradepipe.embedded.broker import Broker
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.pipeline import topic_watch
+from tradepipe.pipeline.topic_watch import HighWatermarks
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.fixture
+def broker():
+    """A broker with a topic of one partition that holds three records."""
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+        for _ in range(3):
+            producer.produce("trades", b"a record")
+        assert 0 == producer.flush(20)
+        yield broker
+
+
+@pytest.fixture
+def ends(broker, monkeypatch):
+    """What asks the brokers without waiting long, neither between two questions nor for an answer."""
+    monkeypatch.setattr(topic_watch, "WATERMARK_INTERVAL", 0.0)
+    return HighWatermarks(TopicAdmin({"bootstrap.servers": broker.bootstrap_servers}, request_timeout=0.5), "trades")
+
+
+def test_a_paused_sink_is_told_how_the_log_grows(ends):
+    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 3})
+
+
+def test_an_old_answer_does_not_make_the_log_shorter_than_a_newer_fetch_has_found_it(ends):
+    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 3})
+
+    assert {0: 5} == ends.known({0: 5}, asking=False)
+
+
+def test_brokers_that_do_not_answer_are_told_until_they_do(ends, broker):
+    broker.down()
+    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 1} and ends.is_unanswered)
+
+    broker.up()
+
+    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 3} and not ends.is_unanswered)

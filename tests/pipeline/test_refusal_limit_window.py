@@ -1,0 +1,159 @@
+"""When so much is refused that we are likelier to be wrong than the data."""
+
+import pytest
+
+from tests.postgres.batches import refusal
+from tradepipe.errors import ConfigurationError, TooManyRefusals
+from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, MIN_SAMPLE, WINDOW, RefusalLimit
+
+
+class Stage:
+    """A stage that keeps what its ceiling lets pass."""
+
+    def __init__(self, share=0.5, begin=0):
+        self.ceiling = RefusalLimit(share)
+        self.ceiling.preload(0, begin=begin, next_offset=begin, refused=[])
+        self.next = begin
+
+    def batch(self, verdicts, *, step=1, keep=True):
+        """Check a batch, one letter a record: r for refused; its offsets are `step` apart."""
+        offsets = range(self.next, self.next + len(verdicts) * step, step)
+        window = self.ceiling.check(
+            0,
+            [
+                (offset, refusal(offset) if verdict == "r" else None)
+                for offset, verdict in zip(offsets, verdicts, strict=True)
+            ],
+        )
+        if keep:
+            self.ceiling.commit(0, window)
+            self.next += len(verdicts) * step
+
+
+def test_a_share_below_the_ceiling_passes():
+    stage = Stage()
+    for _ in range(300):
+        stage.batch("sr" * 10)
+
+
+def test_a_share_above_the_ceiling_stops():
+    stage = Stage()
+    with pytest.raises(TooManyRefusals):
+        stage.batch("rrs" * 500)
+
+
+def test_a_few_records_say_nothing_of_a_share():
+    Stage().batch("r" * (MIN_SAMPLE - 1))
+
+
+def test_as_soon_as_enough_was_seen_the_share_counts():
+    stage = Stage()
+    stage.batch("rrrs" * (MIN_SAMPLE // 4 - 1))
+
+    with pytest.raises(TooManyRefusals, match="of the last 100 records"):
+        stage.batch("rrsr")
+
+
+def test_an_unbroken_run_stops_whatever_the_share_is():
+    stage = Stage(share=0.99)
+    stage.batch("s" * WINDOW + "r" * (MAX_CONSECUTIVE - 1))
+
+    with pytest.raises(TooManyRefusals):
+        stage.batch("r")
+
+
+def test_a_run_is_broken_by_one_that_passes():
+    stage = Stage(share=0.999)
+    for _ in range(5):
+        stage.batch("r" * (MAX_CONSECUTIVE - 1) + "s")
+
+
+def test_only_the_last_records_count():
+    """A bad hour of long ago does not stop a stage that has been well since."""
+    stage = Stage()
+    stage.batch("sr" * (WINDOW // 2))
+    stage.batch("s" * WINDOW)
+    stage.batch("rrs" * 99)
+
+
+def test_what_was_not_committed_is_not_counted():
+    """The same batch is checked again by each try."""
+    stage = Stage()
+    for _ in range(10):
+        stage.batch("r" * 60, keep=False)
+    stage.batch("r" * 60)
+
+
+def test_a_run_counts_from_batch_to_batch():
+    stage = Stage(share=0.99)
+    stage.batch("s" * WINDOW)
+    for _ in range(MAX_CONSECUTIVE - 1):
+        stage.batch("r")
+
+    with pytest.raises(TooManyRefusals):
+        stage.batch("r")
+
+
+def test_a_run_of_refusals_between_transaction_markers_is_a_run():
+    """All records are refused, and yet only a third of the offsets."""
+    stage = Stage()
+    for _ in range(MAX_CONSECUTIVE - 1):
+        stage.batch("r", step=3)
+
+    with pytest.raises(TooManyRefusals):
+        stage.batch("r", step=3)
+
+
+def test_partitions_are_judged_apart():
+    ceiling = RefusalLimit()
+    for partition in (0, 1):
+        ceiling.commit(
+            partition, ceiling.check(partition, [(offset, refusal(offset)) for offset in range(MAX_CONSECUTIVE - 1)])
+        )
+
+
+def test_a_restart_goes_on_from_what_was_stored():
+    ceiling = RefusalLimit(share=0.99)
+    ceiling.preload(0, begin=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE + 1, 5_000))
+
+    with pytest.raises(TooManyRefusals):
+        ceiling.check(0, [(5_000, refusal(5_000))])
+
+
+def test_a_run_that_had_ended_before_a_restart_is_over():
+    ceiling = RefusalLimit(share=0.99)
+    ceiling.preload(0, begin=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE, 4_999))
+
+    ceiling.check(0, [(5_000, refusal(5_000))])
+
+
+def test_what_lies_before_the_log_was_not_seen():
+    """A log that begins at a million has not had a million good records."""
+    stage = Stage(begin=1_000_000)
+
+    with pytest.raises(TooManyRefusals, match="of the last 101 records"):
+        stage.batch("rrrs" * 100)
+
+
+def test_without_a_ceiling_everything_passes():
+    Stage(share=None).batch("r" * 5_000)
+
+
+def test_the_message_names_the_record_its_reason_and_the_way_out():
+    stage = Stage()
+
+    with pytest.raises(TooManyRefusals) as raised:
+        stage.batch("r" * MAX_CONSECUTIVE)
+
+    message = str(raised.value)
+    assert message.startswith(
+        "100 of the last 100 records of trades[0] would be refused, the last one, trades[0]@99, as"
+    )
+    assert "BAD: it is bad. Nothing of this batch was committed." in message
+    assert message.endswith("--max-refused off")
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
+def test_a_share_that_cannot_be_is_told(share):
+    with pytest.raises(ConfigurationError, match=f"max_refused is {share}: it is a share above 0 and below 1, or off"):
+        RefusalLimit(share)

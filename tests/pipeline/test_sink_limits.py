@@ -1,0 +1,57 @@
+"""What a sink holds at most, and when it ends."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import pytest
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import running
+from tests.proxy import Proxy, port_of
+from tradepipe import DatabaseOutdated
+from tradepipe.metrics import ASSIGNED, CONSUMED, PAUSED
+from tradepipe.pipeline import sink
+from tradepipe.postgres import migrate
+
+
+@pytest.fixture
+def locked(pipeline):
+    """Holds the table of trades, so that a batch stands still; call to let go."""
+    connection = psycopg2.connect(pipeline.database)
+    connection.cursor().execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
+    yield connection.rollback
+    connection.close()
+
+
+def test_a_sink_whose_database_stands_still_reads_no_more_than_a_batch_has_bytes(
+    pipeline, some_trades, locked, monkeypatch
+):
+    """A batch of 5,000 records has room for all, in number."""
+    monkeypatch.setattr(sink, "BATCH_BYTES", 1_000)
+    monkeypatch.setattr(sink, "PAUSE_AFTER", 0.1)
+    trades = some_trades(150)
+    with running(pipeline.sink()) as stage:
+        for begin in (0, 50):
+            pipeline.publish(trades[begin : begin + 50])
+            eventually(lambda: stage.meter.values(PAUSED)[()] or stage.meter.values(CONSUMED)[(pipeline.topic,)] == 50)
+        eventually(lambda: stage.meter.values(PAUSED)[()])
+        pipeline.publish(trades[100:])
+        locked()
+
+        eventually(lambda: stage.counts.stored == 150)
+
+    assert sorted(trades) == pipeline.stored()
+
+
+def test_a_sink_that_finds_nothing_to_store_ends_well_only_behind_an_answer_of_the_database(pipeline):
+    """It is at the end of an empty topic before the database has said that it could not take a record."""
+    migrate.downgrade(pipeline.database, "base")
+    with ThreadPoolExecutor(1) as thread, Proxy(port_of(pipeline.database)) as proxy:
+        proxy.blackhole()
+        with pipeline.sink(database=proxy.instead_of(pipeline.database)) as stage:
+            ended = thread.submit(stage.run, until_end=True)
+            eventually(lambda: stage.meter.values(ASSIGNED)[(pipeline.topic,)] == 4 or ended.done())
+            proxy.heal()
+
+            with pytest.raises(DatabaseOutdated):
+                ended.result(30)

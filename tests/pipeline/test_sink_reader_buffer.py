@@ -1,0 +1,211 @@
+"""What becomes of records that were read when their partition leaves, comes back, or is claimed by another sink."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from tests.eventually import eventually
+from tradepipe import SchemaRegistry, TradeDeserializer
+from tradepipe.embedded.broker import QUICK_CONSUMER, Broker
+from tradepipe.embedded.registry_server import RegistryServer
+from tradepipe.errors import SchemaIdNotYetKnown
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.consumer import Consumer
+from tradepipe.pipeline.sink_reader import SinkReader
+from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
+from tradepipe.pipeline.validation import RecordValidator
+from tradepipe.postgres.batch import ValidatedRecord
+from tradepipe.postgres.offsets import ClaimResult, OffsetRange, Ownership
+
+pytestmark = pytest.mark.embedded
+
+TOPIC = "trades"
+HEARTBEAT = 68
+"""The request by which a member of a group hears what is assigned to it, as Kafka's protocol numbers it."""
+
+NONSENSE = b"\x01 no frame"
+"""A value that is refused without a look into the registry."""
+
+
+class Reading:
+    """The reading half of a sink on a broker of its own; the test decides what the database grants, and when."""
+
+    def __init__(self, broker: Broker, judge: RecordValidator) -> None:
+        self._broker = broker
+        self._settings = {"bootstrap.servers": broker.bootstrap_servers, **QUICK_CONSUMER}
+        self.consumer = self.member()
+        self.intake = SinkReader(self.consumer, TopicAdmin(self._settings), judge, topic=TOPIC, start="earliest")
+        self.consumer.open()
+
+    def member(self) -> Consumer:
+        """One more member of the group, which has not joined yet."""
+        return Consumer(self._settings, topic=TOPIC, group="sinks")
+
+    def claims(self) -> list[Claim]:
+        """The next claims."""
+        return eventually(lambda: (self.intake.read(1, 0.05), self.intake.pending_claims())[1])
+
+    def grant(self, claims: list[Claim], *, epoch: int = 1) -> None:
+        """Grant claims, each from the first record on."""
+        for claim in claims:
+            ownership = Ownership(TOPIC, claim.assignment.partition, epoch)
+            self.intake.accept_claim(ClaimGranted(claim, ClaimResult(ownership, 0)))
+
+    def read(self, held: int) -> None:
+        """Read until so many records are held."""
+        eventually(
+            lambda: (self.intake.run_housekeeping(), self.intake.read(100, 0.05)) and self.intake.buffered == held
+        )
+
+    def assign_anew(self) -> None:
+        """Let the group take all partitions away and give them back, before the intake hears of either."""
+        before = self.consumer.assignments
+        self._broker.fail_requests(HEARTBEAT, KafkaError.FENCED_MEMBER_EPOCH)
+
+        def are_back() -> bool:
+            self.consumer.poll(1, 0.05)
+            now = self.consumer.assignments
+            return before.keys() == now.keys() and set(before.values()).isdisjoint(now.values())
+
+        eventually(are_back)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self.consumer.close()
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker with a topic of two partitions."""
+    with Broker() as broker:
+        broker.create_topic(TOPIC, partitions=2)
+        yield broker
+
+
+@pytest.fixture
+def publish(broker: Broker) -> Callable[[int, int], None]:
+    """Send so many records to a partition."""
+
+    def publish(partition: int, count: int) -> None:
+        producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+        for _ in range(count):
+            producer.produce(TOPIC, NONSENSE, partition=partition)
+        assert 0 == producer.flush(20)
+
+    return publish
+
+
+@pytest.fixture
+def reading(broker: Broker, publish: Callable[[int, int], None]) -> Iterator[Reading]:
+    """A topic with three records on one partition and two on the other, and who reads them."""
+    publish(0, 3)
+    publish(1, 2)
+    with RegistryServer() as registry, SchemaRegistry(registry.url) as client:
+        reading = Reading(broker, RecordValidator(TradeDeserializer(client)))
+        yield reading
+        reading.close()
+
+
+def partitions(entries: list[ValidatedRecord]) -> list[int]:
+    return sorted(entry.record.partition for entry in entries)
+
+
+def test_a_claim_granted_after_its_assignment_has_ended_is_not_taken(reading):
+    """Another sink may have had the partition in between; it is claimed again for the new assignment."""
+    late = reading.claims()
+    reading.assign_anew()
+
+    again = reading.claims()
+    reading.grant(late)
+
+    assert ({}, {}) == reading.intake.extents()
+    assert [0, 1] == sorted(claim.assignment.partition for claim in again)
+    assert {claim.assignment for claim in late}.isdisjoint(claim.assignment for claim in again)
+
+
+def test_nothing_is_handed_over_that_was_read_before_its_partitions_went_and_came_back(reading):
+    reading.grant(reading.claims())
+    reading.read(held=5)
+
+    reading.assign_anew()
+    reading.intake.read(1, 0.0)
+
+    assert (0, 0) == (reading.intake.buffered, reading.intake.buffered_bytes)
+    assert ((), []) == reading.intake.take_batch()
+
+
+def test_of_what_is_held_only_what_went_to_another_member_is_dropped(reading):
+    reading.grant(reading.claims())
+    reading.read(held=5)
+    other = reading.member()
+    other.open()
+
+    eventually(lambda: (other.poll(1, 0.05), reading.intake.read(1, 0.05), other.assignments)[2])
+    (left,) = other.assignments
+    spans, entries = reading.intake.take_batch()
+    other.close()
+
+    stayed, count = (1, 2) if left == 0 else (0, 3)
+    assert [stayed] * count == partitions(entries)
+    assert (OffsetRange(Ownership(TOPIC, stayed, 1), 0, count),) == spans
+
+
+def test_of_what_is_held_only_what_another_sink_has_claimed_is_dropped(reading):
+    reading.grant(reading.claims())
+    reading.read(held=5)
+
+    reading.intake.end(Ownership(TOPIC, 0, 1))
+
+    assert (2, 2 * len(NONSENSE)) == (reading.intake.buffered, reading.intake.buffered_bytes)
+    spans, entries = reading.intake.take_batch()
+    assert ((OffsetRange(Ownership(TOPIC, 1, 1), 0, 2),), [1, 1]) == (spans, partitions(entries))
+
+
+def test_what_another_sink_has_claimed_is_claimed_again_and_read_from_where_that_one_is(reading):
+    reading.grant(reading.claims())
+    reading.read(held=5)
+    reading.intake.end(Ownership(TOPIC, 0, 1))
+    reading.intake.take_batch()
+
+    (claim,) = reading.claims()
+    reading.intake.accept_claim(ClaimGranted(claim, ClaimResult(Ownership(TOPIC, 0, 3), 1)))
+    reading.read(held=2)
+
+    spans, entries = reading.intake.take_batch()
+    assert (OffsetRange(Ownership(TOPIC, 0, 3), 1, 3),) == spans
+    assert [1, 2] == [entry.record.offset for entry in entries]
+
+
+def test_news_of_an_earlier_ownership_changes_nothing_about_the_present_one(reading):
+    """A batch that was stored, or refused, under it is told when the partition has been claimed again already."""
+    reading.grant(reading.claims())
+    reading.read(held=5)
+    spans, _ = reading.intake.take_batch()
+    reading.assign_anew()
+    reading.grant(reading.claims(), epoch=2)
+
+    reading.intake.end(Ownership(TOPIC, 0, 1))
+
+    assert {} == reading.intake.stored(spans)
+    assert {0: 0, 1: 0} == reading.intake.extents()[0]
+
+
+def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_again_at_once(reading):
+    """Nothing of them comes in between, or it would be held beside what comes again."""
+    reading.grant(reading.claims())
+    partitions = reading.intake.partitions
+    records = []
+    eventually(lambda: partitions.start() or records.extend(partitions.poll(100, 0.05)) or len(records) == 5)
+    waiting = records[0].partition
+
+    partitions.put_back(records, SchemaIdNotYetKnown(7, retry_after=600.0))
+
+    assert [None, None] == [reading.consumer.position(number) for number in (0, 1)]
+    eventually(lambda: partitions.start() or partitions.reading)
+    assert {waiting: False, 1 - waiting: True} == {number: each.reading for number, each in partitions.items()}
+    assert partitions.waits_for_registry
+    rest = [record for record in records if record.partition != waiting]
+    again = []
+    eventually(lambda: again.extend(partitions.poll(100, 0.05)) or len(again) >= len(rest))
+    assert rest == again

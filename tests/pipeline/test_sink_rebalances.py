@@ -1,0 +1,205 @@
+"""What must hold while sessions, disks and members come and go: each record a row or a refusal, once."""
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import Running, mixture, running
+from tests.pipeline.tiny_filesystem import SmallDisk
+from tradepipe import Sink
+from tradepipe.metrics import OUTAGES, REBALANCES
+from tradepipe.registry import serde
+from tradepipe.trade import samples
+
+pytestmark = pytest.mark.real
+
+SEED = 5
+
+
+class Storm(threading.Thread):
+    """
+    Does the same again and again while the block lasts; what it raised is raised behind it.
+
+    Attributes:
+        gusts: how often it has done it.
+    """
+
+    def __init__(self, gust: Callable[[], object], *, every: float) -> None:
+        super().__init__(name="storm", daemon=True)
+        self.gusts = 0
+        self._gust = gust
+        self._every = every
+        self._over = threading.Event()
+        self._raised: BaseException | None = None
+
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            while not self._over.wait(self._every):
+                self._gust()
+                self.gusts += 1
+        except BaseException as error:  # told to the test
+            self._raised = error
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self.join(40)
+        if self._raised is not None:
+            raise self._raised
+
+
+@pytest.fixture
+def settled(pipeline, journal, monkeypatch) -> Callable[[int], None]:
+    """Says that of a mixture of so many trades each is a row, each bad record one refusal for what is wrong with it."""
+    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
+
+    def check(trades: int) -> None:
+        assert sorted(islice(samples.trades(SEED), trades)) == pipeline.stored()
+        bad = islice(samples.bad_records(SEED, pipeline.serialize), trades // 20)
+        refused = sorted((row.key, row.value or b"", row.codes[0]) for row in pipeline.refused())
+        assert sorted((each.key, each.value or b"", each.code) for each in bad) == refused
+        journal()
+
+    return check
+
+
+def done(sink: Sink) -> int:
+    """How many records this sink has stored or refused."""
+    return sink.counts.stored + sink.counts.duplicates + sink.counts.refused.total()
+
+
+def tries(sink: Sink) -> int:
+    """How often this sink has tried in vain since PostgreSQL went away."""
+    return sink._writer._connection._attempts
+
+
+def end_sessions(pipeline) -> None:
+    """End the sinks' sessions, as an administrator would."""
+    sinks = "application_name LIKE 'tradepipe-sink%%' AND datname = current_database()"
+    pipeline.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {sinks}")
+
+
+def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pipeline, settled):
+    records = mixture(pipeline, 2_000)
+    with (
+        running(pipeline.sink(batch_rows=20)) as sink,
+        Storm(lambda: end_sessions(pipeline), every=0.2) as storm,
+    ):
+        for begin in range(0, len(records), 100):
+            pipeline.publish_bytes(records[begin : begin + 100])
+            eventually(lambda begin=begin: storm.gusts > begin // 100)
+        eventually(lambda: done(sink) == len(records), within=30)
+
+    assert sink.meter.values(OUTAGES)[()] > 5
+    assert 0 == sink.counts.duplicates
+    settled(2_000)
+
+
+def test_a_server_that_turns_read_only_is_waited_for(pipeline, parts, settled, caplog):
+    """As a primary that is demoted does: first the session that is open is refused, then each new one."""
+    records = mixture(pipeline, 1_000)
+    pipeline.publish_bytes(records[:500])
+    with running(pipeline.sink(batch_rows=50)) as sink:
+        eventually(lambda: sink.counts.stored > 0, within=30)
+        with parts.postgres.setting("default_transaction_read_only", "on"):
+            pipeline.publish_bytes(records[500:])
+            eventually(lambda: sink.waiting_for == "PostgreSQL" and tries(sink) > 2, within=30)
+        eventually(lambda: done(sink) == len(records), within=30)
+
+    assert "in a read-only transaction" in caplog.text
+    settled(1_000)
+
+
+@pytest.fixture
+def disk(pipeline, parts) -> Iterator[SmallDisk]:
+    """What the table of trades lies on."""
+    try:
+        disk = SmallDisk()
+    except OSError as error:
+        pytest.skip(f"only where a disk may be mounted can one be filled up: {error}")
+    with disk, parts.postgres.tablespace("small", disk.folder):
+        pipeline.execute("ALTER TABLE trades SET TABLESPACE small")
+        yield disk
+        pipeline.execute("ALTER TABLE trades SET TABLESPACE pg_default")
+
+
+def test_a_full_disk_of_the_database_is_waited_for_and_refuses_nothing(pipeline, disk, settled, caplog):
+    records = mixture(pipeline, 2_000)
+    pipeline.publish_bytes(records[:500])
+    with running(pipeline.sink(batch_rows=200)) as sink:
+        eventually(lambda: sink.counts.stored > 0, within=30)
+        disk.fill()
+        pipeline.publish_bytes(records[500:])
+        eventually(lambda: sink.waiting_for == "PostgreSQL" and tries(sink) > 2, within=30)
+        disk.free()
+        eventually(lambda: done(sink) == len(records), within=30)
+
+    assert "No space left on device" in caplog.text
+    settled(2_000)
+
+
+def test_a_sink_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline, settled):
+    """It stands still behind its first batch, with more in hand; another one stores all that it has read."""
+    records = mixture(pipeline, 800)
+    stands, goes_on = threading.Event(), threading.Event()
+
+    def stand_still(_stored: object) -> None:
+        stands.set()
+        assert goes_on.wait(60)
+
+    pipeline.publish_bytes(records[:420])
+    pipeline.kafka |= {"max.poll.interval.ms": 6_000, "heartbeat.interval.ms": 500}
+    with running(pipeline.sink(batch_rows=50, on_stored=stand_still)) as slow:
+        assert stands.wait(30)
+        with running(pipeline.sink()) as other:
+            eventually(lambda: done(slow) + done(other) == 420, within=30)
+            goes_on.set()
+            eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1, within=30)
+            pipeline.publish_bytes(records[420:])
+            eventually(lambda: done(slow) + done(other) == len(records), within=30)
+
+    assert 0 == slow.counts.duplicates + other.counts.duplicates
+    settled(800)
+
+
+def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, settled):
+    print(f"seed {(seed := random.randrange(1_000_000))}")
+    chance, records = random.Random(seed), mixture(pipeline, 3_000)
+    members: deque[Running[Sink]] = deque()
+    gone: list[Running[Sink]] = []
+
+    def change() -> None:
+        for _ in range(chance.randrange(max(0, len(members) - 2), len(members) + 1)):
+            gone.append(members.popleft())
+            gone[-1].end()
+        members.append(Running(pipeline.sink(batch_rows=50)))
+        members[-1].start()
+
+    def stored() -> int:
+        return sum(done(member.stage) for member in (*gone, *members))
+
+    try:
+        with Storm(change, every=1.0) as storm:
+            for begin in range(0, len(records), 500):
+                pipeline.publish_bytes(records[begin : begin + 500])
+                eventually(lambda begin=begin: storm.gusts > begin // 500)
+        eventually(lambda: stored() == len(records), within=30)
+    finally:
+        for member in members:
+            member.end()
+
+    assert {None} == {member.raised for member in (*gone, *members)}
+    settled(3_000)

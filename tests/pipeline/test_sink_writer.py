@@ -1,0 +1,491 @@
+"""The database thread: claims, batches, and what becomes of them when PostgreSQL goes."""
+
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+from sqlalchemy import text
+
+from tests.eventually import eventually
+from tests.postgres import batches
+from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, connected, log, trade, trades
+from tests.proxy import Proxy
+from tradepipe.errors import ConfigurationError, DatabaseOutdated, TooManyRefusals, TopicUnusable
+from tradepipe.kafka.consumer import Assignment
+from tradepipe.pipeline.refusal_limit import RefusalLimit
+from tradepipe.pipeline.sink_writer import (
+    Claim,
+    ClaimGranted,
+    DatabaseDown,
+    DatabaseUp,
+    GroupProgress,
+    OwnershipLost,
+    SinkWriter,
+    WriterFailed,
+)
+from tradepipe.postgres import session
+from tradepipe.postgres.batch import BatchResult
+from tradepipe.postgres.offsets import Ownership
+from tradepipe.postgres.session import create_engine_for
+
+DEFERRED = """
+    CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF NEW.book_id = 'BAD' THEN RAISE EXCEPTION 'book BAD is closed'; END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER no_bad AFTER INSERT ON trades
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_bad()
+"""
+# A statement of more than two rows takes longer than the server allows.
+SLOW_FOR_MANY = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF (SELECT count(*) FROM inserted) > 2 THEN PERFORM pg_sleep(30); END IF; RETURN NULL; END $$;
+    CREATE TRIGGER slow AFTER INSERT ON trades REFERENCING NEW TABLE AS inserted
+        FOR EACH STATEMENT EXECUTE FUNCTION slow()
+"""
+
+
+class Desk:
+    """A writer, and all that it has told so far."""
+
+    def __init__(self, database, *, ceiling=None, owner="test"):
+        name = create_engine_for(database, application_name="tradepipe-writer")
+        self.writer = SinkWriter(name, group=GROUP, owner=owner, ceiling=RefusalLimit(ceiling))
+        self.told = []
+
+    def claim(self, *partitions, start=0, topic_id=TOPIC_ID):
+        """The partitions' claims, granted."""
+        claims = [Claim(Assignment(each, 1), TOPIC, topic_id, start, start) for each in partitions]
+        before = len(self.of(ClaimGranted))
+        self.writer.claim(claims)
+        self.until(lambda: len(self.of(ClaimGranted)) == before + len(claims))
+        return [granted.claimed for granted in self.of(ClaimGranted)[before:]]
+
+    def store(self, *claims, entries, **options):
+        self.writer.store(batches.batch(*claims, entries=entries, **options))
+
+    def listen(self):
+        self.told += self.writer.events()
+        return self.told
+
+    def of(self, kind):
+        """What was told of one kind."""
+        return [event for event in self.listen() if isinstance(event, kind)]
+
+    def until(self, condition, within=30.0):
+        """Wait until something was told; what ended the thread is raised."""
+
+        def holds():
+            for failed in self.of(WriterFailed):
+                raise failed.error
+            return condition()
+
+        return eventually(holds, within=within)
+
+    def rest(self):
+        """Wait until there is nothing to do."""
+        self.until(lambda: not self.writer.is_busy)
+        self.listen()
+
+
+@pytest.fixture
+def desks():
+    """Writers, each of which is ended with the test."""
+    with ExitStack() as open_desks:
+
+        def desk(database, **options):
+            made = Desk(database, **options)
+            made.writer.start()
+            open_desks.callback(made.writer.stop, 5.0)
+            return made
+
+        yield desk
+
+
+@pytest.fixture
+def desk(desks, migrated):
+    return desks(migrated)
+
+
+@pytest.fixture
+def connection(migrated):
+    """A connection beside the writer's."""
+    with connected(migrated) as connection:
+        yield connection
+
+
+@pytest.fixture
+def proxy(migrated):
+    with Proxy(int(migrated.rpartition("/")[0].rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied(desks, migrated, proxy):
+    """A writer whose connection goes through the proxy."""
+    server, _, name = migrated.rpartition("/")
+    return desks(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Limits a test can wait for."""
+    monkeypatch.setattr(session, "_LIMITS", "SET lock_timeout = '200ms'; SET statement_timeout = '400ms'")
+
+
+def end_writers(connection):
+    """End the writers' sessions, as an administrator would; how many there were."""
+    others = "application_name = 'tradepipe-writer' AND datname = current_database()"
+    with connection.begin():
+        ended = connection.scalars(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
+        return len(ended.all())
+
+
+def test_claims_are_granted_each_with_where_it_goes_on(desk):
+    first, second = desk.claim(0, 1, start=3)
+
+    assert ((Ownership(TOPIC, 0, 1), 3), (Ownership(TOPIC, 1, 1), 3)) == (first, second)
+
+
+def test_a_batch_is_stored_and_told(desk, connection):
+    claims = desk.claim(0)
+    desk.store(*claims, entries=log(trade(), None, trade("T2")))
+    desk.rest()
+
+    (stored,) = desk.of(BatchResult)
+    assert (2, 0, 1) == batches.counts(stored)
+    assert [trade(), trade("T2")] == trades(connection)
+    assert 3 == batches.next_offset(connection)
+
+
+def test_tasks_are_done_in_the_order_they_were_given(desk):
+    claims = desk.claim(0)
+    desk.store(*claims, entries=log(trade()))
+    desk.store(*[claim._replace(next_offset=1) for claim in claims], entries=log(trade("T2"), first=1))
+    desk.writer.request_progress(TOPIC)
+    desk.rest()
+
+    assert [ClaimGranted, BatchResult, BatchResult, GroupProgress] == [type(event) for event in desk.told]
+    assert [GroupProgress({0: 2})] == desk.of(GroupProgress)
+
+
+def test_an_ownership_that_was_fenced_ends_and_the_rest_is_stored(desk, desks, migrated, connection):
+    """Only what was read under it is left out; whoever claimed it reads it again."""
+    first, second = desk.claim(0, 1)
+    desks(migrated, owner="rival").claim(0)
+
+    desk.store(first, second, entries=[*log(trade(), None), *log(trade("T2"), partition=1)])
+    desk.rest()
+
+    assert [OwnershipLost, BatchResult] == [type(event) for event in desk.told[2:]]
+    assert [OwnershipLost(first.ownership)] == desk.of(OwnershipLost)
+    assert ([trade("T2")], {}) == (trades(connection), batches.refused(connection))
+    assert [0, 1] == [batches.next_offset(connection, partition) for partition in (0, 1)]
+
+
+def test_a_batch_of_which_nothing_is_ours_any_more_is_dropped(desk, desks, migrated, connection):
+    claims = desk.claim(0, 1)
+    desks(migrated, owner="rival").claim(0, 1)
+
+    desk.store(*claims, entries=[*log(trade()), *log(trade("T2"), partition=1)])
+    desk.rest()
+
+    assert [OwnershipLost(claim.ownership) for claim in claims] == desk.of(OwnershipLost)
+    assert ([], []) == (desk.of(BatchResult), trades(connection))
+
+
+def test_a_commit_whose_answer_was_lost_counts_once(proxied, proxy, connection):
+    """The batch is there; found out by its offset, it is told as stored and not stored again."""
+    claims = proxied.claim(0)
+    proxy.swallow_reply_after(b"COMMIT\0")
+    proxied.store(*claims, entries=log(trade(), trade(), None))
+    proxied.until(lambda: proxied.of(DatabaseUp))
+    proxied.rest()
+
+    assert [(1, 1, 1)] == [batches.counts(stored) for stored in proxied.of(BatchResult)]
+    assert ([], [trade()], 3) == (proxied.of(OwnershipLost), trades(connection), batches.next_offset(connection))
+
+
+def test_a_commit_whose_answer_was_lost_and_whose_partition_was_claimed_ends(proxied, proxy, desks, migrated):
+    """Who claimed it goes on behind what was committed."""
+    claims = proxied.claim(0)
+    rival = desks(migrated, owner="rival")
+    proxy.swallow_reply_after(b"COMMIT\0")
+    proxied.store(*claims, entries=log(trade()))
+    proxied.until(lambda: proxied.of(DatabaseDown))
+    claimed = rival.claim(0)
+    proxied.rest()
+
+    assert 1 == claimed[0].next_offset
+    assert 1 == len(proxied.of(BatchResult)) + len(proxied.of(OwnershipLost))
+
+
+def test_a_session_that_ends_in_the_middle_of_a_batch_costs_nothing(desk, connection, migrated):
+    claims = desk.claim(0)
+    with create_engine_for(migrated, application_name="locking").connect() as locking:
+        locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
+        desk.store(*claims, entries=log(trade(), None))
+        eventually(lambda: is_waiting(connection))
+        assert 1 == end_writers(connection)
+        desk.until(lambda: desk.of(DatabaseDown))
+    desk.rest()
+
+    assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in desk.told[1:]]
+    assert [(1, 0, 1)] == [batches.counts(stored) for stored in desk.of(BatchResult)]
+    assert [trade()] == trades(connection)
+
+
+def is_waiting(connection):
+    """Whether anybody waits for a lock."""
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with connection.begin():
+        return connection.scalar(text(waits))
+
+
+def test_an_idle_session_that_ended_is_replaced_for_the_next_batch(desk, connection):
+    claims = desk.claim(0)
+    desk.rest()
+    assert 1 == end_writers(connection)
+
+    desk.store(*claims, entries=log(trade()))
+    desk.until(lambda: desk.of(BatchResult))
+
+    assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in desk.told[1:]]
+
+
+def test_a_batch_that_takes_the_server_too_long_is_stored_in_parts(brief, desks, migrated, connection):
+    batches.execute(connection, SLOW_FOR_MANY)
+    desk = desks(migrated)
+    claims = desk.claim(0)
+
+    desk.store(*claims, entries=log(*(trade(f"T{number}") for number in range(7))), after=9)
+    desk.rest()
+
+    assert [1, 2, 2, 2] == sorted(stored.inserted for stored in desk.of(BatchResult))
+    assert [f"T{number}" for number in range(7)] == [each.trade_id for each in trades(connection)]
+    assert ([], 9) == (desk.of(DatabaseDown), batches.next_offset(connection))
+
+
+def test_a_batch_that_takes_longer_than_the_clients_deadline_is_stored_in_parts(
+    desks, migrated, connection, monkeypatch
+):
+    """As one with many refusals may: it would never be done, and look like an outage."""
+    monkeypatch.setattr(session, "_LIMITS", "SET lock_timeout = '200ms'; SET statement_timeout = '1s'")
+    batches.execute(connection, SLOW_FOR_MANY)
+    desk = desks(migrated)
+    claims = desk.claim(0)
+    monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
+
+    desk.store(*claims, entries=log(*(trade(f"T{number}") for number in range(4))))
+    desk.rest()
+
+    assert [2, 2] == [stored.inserted for stored in desk.of(BatchResult)]
+    assert 4 == len(trades(connection))
+
+
+def test_a_single_record_that_takes_too_long_is_an_outage(brief, desks, migrated, connection):
+    batches.execute(connection, SLOW_FOR_MANY.replace("> 2", "> 0"))
+    desk = desks(migrated)
+    claims = desk.claim(0)
+
+    desk.store(*claims, entries=log(trade()))
+    desk.until(lambda: desk.of(DatabaseDown))
+    batches.execute(connection, "DROP TRIGGER slow ON trades")
+    desk.rest()
+
+    assert ["PostgreSQL takes too long for a single record"] == [each.reason for each in desk.of(DatabaseDown)]
+    assert (1, 1) == (len(desk.of(BatchResult)), len(desk.of(DatabaseUp)))
+
+
+def test_a_claim_that_takes_too_long_waits(brief, desks, migrated, connection):
+    """Its rows are few: whatever takes so long is not ours to end for."""
+    slow = SLOW_FOR_MANY.replace("> 2", "> 0").replace("ON trades", "ON sink_offsets")
+    batches.execute(connection, slow)
+    desk = desks(migrated)
+    desk.writer.claim([Claim(Assignment(0, 1), TOPIC, TOPIC_ID, 0, 0)])
+
+    desk.until(lambda: desk.of(DatabaseDown))
+    batches.execute(connection, "DROP TRIGGER slow ON sink_offsets")
+    desk.until(lambda: desk.of(ClaimGranted))
+
+    assert 1 == desk.of(ClaimGranted)[0].claimed.ownership.epoch
+
+
+def test_a_lock_somebody_holds_for_long_is_told_and_waited_for(brief, desks, migrated, connection):
+    desk = desks(migrated)
+    claims = desk.claim(0)
+    with create_engine_for(migrated, application_name="locking").connect() as locking:
+        locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
+        desk.store(*claims, entries=log(trade()))
+        desk.until(lambda: desk.of(DatabaseDown))
+    desk.rest()
+
+    assert (1, 1) == (len(desk.of(BatchResult)), len(desk.of(DatabaseUp)))
+
+
+def test_what_a_deferred_constraint_refuses_is_refused_alone(desk, connection):
+    """It speaks at COMMIT, of the whole batch; so the batch is stored again with all constraints at once."""
+    batches.execute(connection, DEFERRED)
+    claims = desk.claim(0)
+
+    desk.store(*claims, entries=log(trade(), trade("T2", book_id="BAD"), trade("T3")))
+    desk.rest()
+
+    assert [(2, 0, 1)] == [batches.counts(stored) for stored in desk.of(BatchResult)]
+    assert [trade(), trade("T3")] == trades(connection)
+    assert {1: ["DATABASE_REFUSED"]} == batches.refused(connection)
+
+
+def test_two_writers_with_crossing_keys_both_store_all(desks, migrated, connection):
+    """Neither deadlock nor loss: each key once, whoever came first."""
+    one, other = desks(migrated), desks(migrated)
+    (left,), (right,) = one.claim(0), other.claim(1)
+    many = [trade(f"T{number:04}") for number in range(500)]
+
+    for round_ in range(4):
+        entries = log(*many, first=round_ * 500), log(*reversed(many), first=round_ * 500, partition=1)
+        one.store(left._replace(next_offset=round_ * 500), entries=entries[0])
+        other.store(right._replace(next_offset=round_ * 500), entries=entries[1])
+    one.rest()
+    other.rest()
+
+    found = [stored for desk in (one, other) for stored in desk.of(BatchResult)]
+    assert (500, 3_500) == (sum(each.inserted for each in found), sum(each.duplicates for each in found))
+    assert many == trades(connection)
+
+
+def test_the_ceiling_stops_before_the_commit(desks, migrated, connection):
+    desk = desks(migrated, ceiling=0.5)
+    claims = desk.claim(0)
+
+    desk.store(*claims, entries=log(trade(), *[None] * 200))
+
+    with pytest.raises(TooManyRefusals):
+        desk.rest()
+    assert ([], {}, 0) == (trades(connection), batches.refused(connection), batches.next_offset(connection))
+
+
+def test_what_was_refused_before_a_restart_counts(desks, migrated):
+    first = desks(migrated, ceiling=0.5)
+    first.store(*first.claim(0), entries=log(*[None] * 99))
+    first.rest()
+    second = desks(migrated, ceiling=0.5)
+
+    second.store(*second.claim(0), entries=log(None, first=99))
+
+    with pytest.raises(TooManyRefusals):
+        second.rest()
+
+
+def test_markers_alone_say_nothing_of_the_data(desks, migrated):
+    """A run of refusals goes on behind the markers of a transaction."""
+    desk = desks(migrated, ceiling=0.99)
+    (claimed,) = desk.claim(0)
+    desk.store(claimed, entries=log(*[None] * 99), after=99)
+    desk.store(claimed._replace(next_offset=99), entries=[], after=101)
+
+    desk.store(claimed._replace(next_offset=101), entries=log(None, first=101))
+
+    with pytest.raises(TooManyRefusals):
+        desk.rest()
+
+
+def test_a_topic_that_was_created_anew_ends_the_thread(desks, migrated):
+    desks(migrated).claim(0, topic_id="old")
+
+    with pytest.raises(TopicUnusable):
+        desks(migrated).claim(0, topic_id="new")
+
+
+def test_a_database_without_our_tables_ends_the_thread(desks, database):
+    with pytest.raises(DatabaseOutdated):
+        desks(database).rest()
+
+
+def test_a_revision_that_is_taken_back_meanwhile_ends_the_thread(desks, migrated, connection):
+    desk = desks(migrated)
+    claims = desk.claim(0)
+    batches.execute(connection, "DELETE FROM tradepipe_revision")
+    end_writers(connection)
+
+    desk.store(*claims, entries=log(trade()))
+
+    with pytest.raises(ConfigurationError):
+        desk.rest()
+
+
+def test_a_stop_lets_a_batch_finish(desk, connection, migrated):
+    claims = desk.claim(0)
+    with create_engine_for(migrated, application_name="locking").connect() as locking:
+        locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
+        desk.store(*claims, entries=log(trade()))
+        eventually(lambda: is_waiting(connection))
+        stopping = threading.Thread(target=desk.writer.stop, args=(20.0,))
+        stopping.start()
+    stopping.join(20)
+
+    assert 1 == len(desk.of(BatchResult))
+    assert [trade()] == trades(connection)
+
+
+def test_a_stop_rolls_back_what_does_not_finish_in_time(desk, connection, migrated):
+    claims = desk.claim(0)
+    with create_engine_for(migrated, application_name="locking").connect() as locking:
+        locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
+        desk.store(*claims, entries=log(trade()))
+        eventually(lambda: is_waiting(connection))
+        began = time.monotonic()
+        desk.writer.stop(0.3)
+
+        assert time.monotonic() - began < 3
+    eventually(lambda: end_writers(connection) == 0)
+
+    assert ([], []) == (desk.of(BatchResult), trades(connection))
+    assert 0 == batches.next_offset(connection)
+
+
+def test_a_stop_ends_the_wait_for_a_database_that_is_away(desks, migrated, proxy):
+    proxy.close()
+    server, _, name = migrated.rpartition("/")
+    desk = desks(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
+    desk.until(lambda: desk.of(DatabaseDown))
+    began = time.monotonic()
+
+    desk.writer.stop(20.0)
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_writer_that_was_never_started_can_be_stopped(migrated):
+    writer = Desk(migrated).writer
+
+    writer.stop(1.0)
+    writer.stop(1.0)
+
+
+def test_a_stopped_writer_leaves_no_session(desk, connection):
+    desk.claim(0)
+    desk.writer.stop(5.0)
+
+    eventually(lambda: end_writers(connection) == 0)
+
+
+def test_waiting_ends_with_an_event(desk):
+    desk.rest()
+    began = time.monotonic()
+    desk.writer.claim([Claim(Assignment(0, 1), TOPIC, TOPIC_ID, 0, 0)])
+
+    desk.writer.wait(20.0)
+
+    assert time.monotonic() - began < 5
+    assert desk.of(ClaimGranted)
+
+
+def test_what_to_do_with_stale_versions_is_said_at_once(database):
+    with pytest.raises(ConfigurationError, match="stale is 'ignore': it is accept or refuse"):
+        SinkWriter(
+            create_engine_for(database, application_name="test"),
+            group="g",
+            owner="o",
+            ceiling=RefusalLimit(None),
+            stale="ignore",
+        )

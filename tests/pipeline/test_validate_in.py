@@ -1,0 +1,217 @@
+"""Both judges: from one log they make the same table and the same refusals."""
+
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.postgres.batches import connected, record, trade
+from tests.postgres.test_rules_agree import trades
+from tests.properties import examples
+from tradepipe import ConfigurationError, InvalidTrade, SchemaRegistry, Trade, TradeDeserializer
+from tradepipe.codec.codec import Encoder
+from tradepipe.codec.primitives import EPOCH_ORDINAL, encode_varint
+from tradepipe.evolution.history import current
+from tradepipe.pipeline.validation import record_validator
+from tradepipe.postgres import migrate
+from tradepipe.postgres.insert import insert
+from tradepipe.registry.registration import register
+from tradepipe.registry.serde import frame
+from tradepipe.trade import samples
+from tradepipe.trade.model import KAFKA_KEY
+from tradepipe.trade.record import Code, Refusal
+
+JUDGES = ("python", "database")
+
+BAD = {
+    "a NUL": trade("T\0"),
+    "a NUL in a currency": trade("B1", notional=Decimal(1), currency="E\0R"),
+    "not ASCII": trade("B2", counterparty_id="é"),
+    "one of three rules": trade("B3", version=0),
+    "three rules": trade("B 4", version=0, book_id=""),
+    "an amount and a currency": trade("B5", notional=Decimal(-1), currency="eur"),
+    "a currency alone": trade("B6", currency="EUR"),
+    "matured before it was made": trade("B7", maturity_date=trade().created_at.date() - timedelta(days=1)),
+}
+"""Trades that break rules, and that a database sees in one way or another, or not at all."""
+
+
+def outcome(pipeline, judge, group="", **options):
+    """What a sink of this judge makes of the log: its counts, the table, and the refusals with all their reasons."""
+    pipeline.execute("TRUNCATE trades, trade_refusals")
+    counts = pipeline.store(judge=judge, group=f"{pipeline.topic}-{judge}{group}", max_refused=None, **options)
+    refusals = [
+        (row.partition, row.offset, row.codes, row.details, row.schema_id, row.key, row.value)
+        for row in pipeline.refused()
+    ]
+    places = pipeline.query("SELECT trade_id, version, source_partition, source_offset, schema_id FROM trades")
+    return counts.stored, counts.duplicates, counts.refused, pipeline.stored(), sorted(places), refusals
+
+
+def publish(pipeline, trades):
+    """Send trades as they are, each with its trade_id for a key; nobody looks whether they are valid."""
+    pipeline.publish_bytes([(each.trade_id.encode(), pipeline.serialize(each)) for each in trades])
+
+
+@pytest.mark.parametrize("stale", ["accept", "refuse"])
+def test_they_agree_on_bad_records_of_every_kind_replays_and_collisions(pipeline, some_trades, stale):
+    good = some_trades(60)
+    bad = list(islice(samples.bad_records(7, pipeline.serialize), 30))
+    pipeline.publish_bytes((each.key, each.value) for each in bad[:15])
+    pipeline.publish([*good, *good[:9], *(each._replace(book_id="B-OTHER") for each in good[:4])])
+    pipeline.publish_bytes((each.key, each.value) for each in bad[15:])
+    publish(pipeline, [*BAD.values(), trade("S", 2), trade("S", 1), trade("S", 0)])
+
+    found = [outcome(pipeline, judge, stale=stale) for judge in JUDGES]
+
+    assert found[0] == found[1]
+    assert {each.code for each in bad} | {Code.VERSION_COLLISION} <= found[1][2].keys()
+    assert (stale == "refuse") is (Code.STALE_VERSION in found[1][2])
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
+def test_a_bad_trade_is_refused_alone_with_all_that_speaks_against_it(pipeline, bad):
+    others = [trade(f"T{number}") for number in range(7)]
+    publish(pipeline, [*others[:3], bad, *others[3:]])
+
+    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+
+    assert by_python == by_database
+    assert (sorted(others), 1) == (by_database[3], len(by_database[5]))
+
+
+def test_a_date_or_an_instant_that_no_table_holds_is_refused_alone(pipeline):
+    good = [trade(f"T{number}") for number in range(3)]
+    matures = encode_varint(good[1].maturity_date.toordinal() - EPOCH_ORDINAL)
+    days = pipeline.serialize(good[1]).replace(matures, encode_varint(2**31 - 1), 1)
+    late = next(each for each in samples.bad_records(1, pipeline.serialize) if each.kind == "made in year 10000")
+    publish(pipeline, good[:1])
+    pipeline.publish_bytes([(b"T1", days), (late.key, late.value)])
+    publish(pipeline, good[1:])
+
+    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+
+    assert by_python == by_database
+    assert (Counter(MATURITY_DATE=1, CREATED_AT=1), good) == (by_database[2], by_database[3])
+
+
+def test_text_that_is_not_utf_8_is_refused_alone(pipeline):
+    framed = [pipeline.serialize(trade(name)) for name in ("T0", "T1", "T2")]
+    framed[1] = framed[1].replace(b"\x04T1", b"\x04\xc3\x28", 1)
+    pipeline.publish_bytes(zip((b"T0", b"T1", b"T2"), framed, strict=True))
+
+    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+
+    assert by_python == by_database
+    assert (Counter(UNDECODABLE=1), [trade("T0"), trade("T2")]) == (by_database[2], by_database[3])
+
+
+def test_what_a_constraint_of_the_users_refuses_has_the_databases_own_reason(pipeline):
+    """But where our rules say something, only that is told, as Python would not have let it come so far."""
+    pipeline.execute("ALTER TABLE trades ADD CONSTRAINT no_secret_book CHECK (left(book_id, 6) <> 'SECRET')")
+    publish(pipeline, [trade("T1", book_id="SECRET"), trade("T2", book_id="SECRET BOOK"), trade("T3")])
+
+    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+
+    assert by_python == by_database
+    assert Counter(DATABASE_REFUSED=1, BOOK_ID=1) == by_database[2]
+
+
+@pytest.mark.parametrize(
+    "key", [None, b"", b"T", b"T12", b"T2", b"\xff", b"x" * 100_000], ids=lambda key: repr(key)[:9]
+)
+def test_a_record_with_another_key_is_refused_unless_that_is_accepted(pipeline, key):
+    pipeline.publish_bytes([(key, pipeline.serialize(trade("T1")))])
+
+    refusing = [outcome(pipeline, judge) for judge in JUDGES]
+
+    assert refusing[0] == refusing[1]
+    assert {"RECORD_KEY": 1} == refusing[1][2]
+    assert [trade("T1")] == outcome(pipeline, "database", record_key="accept", group="accepting")[3]
+
+
+def test_each_stored_trade_is_told_where_none_was_built(pipeline, some_trades):
+    trades = some_trades(30)
+    pipeline.publish(trades + trades[:5])
+    publish(pipeline, [trade("T1", 0)])
+    told: list[Trade] = []
+
+    pipeline.store(judge="database", on_stored=lambda stored: told.extend(stored.trades))
+
+    assert sorted(trades) == sorted(told) == pipeline.stored()
+
+
+def test_the_first_column_of_a_row_is_what_its_records_key_must_be():
+    assert KAFKA_KEY == Trade._fields[0]
+
+
+def test_rules_of_the_users_own_need_trades(pipeline):
+    with pytest.raises(ConfigurationError, match="judge='database' makes none"):
+        pipeline.sink(judge="database", rules=[lambda trade: []])
+
+
+def test_there_is_no_third_judge(pipeline):
+    with pytest.raises(ConfigurationError, match="it is python or database"):
+        pipeline.sink(judge="postgres")
+
+
+@pytest.fixture(scope="module")
+def lasting(parts):
+    """One database and one subject for all of a property's examples: nothing is ever committed."""
+    server = parts.postgres.start()
+    url = server.create_database("test_judged_by")
+    migrate.upgrade(url)
+    with SchemaRegistry(parts.registry_url) as registry, connected(url) as connection:
+        register(registry, "judged-by-value")
+        schema_id = registry.lookup("judged-by-value", current().text)
+        yield connection, TradeDeserializer(registry, subject="judged-by-value"), schema_id
+    server.drop_database("test_judged_by")
+
+
+@st.composite
+def bodies(draw):
+    """A key, and a trade near the borders of the rules as Avro, now and then with a byte that is another."""
+    of = draw(trades() | st.sampled_from(list(BAD.values())) | st.builds(trade, st.sampled_from(["T1", "T2"])))
+    try:
+        body = bytearray(Encoder().encode(of))
+    except InvalidTrade:
+        of = trade()
+        body = bytearray(Encoder().encode(of))
+    if draw(st.integers(0, 3)) == 0:
+        body[draw(st.integers(0, len(body) - 1))] = draw(st.integers(0, 255))
+    return draw(st.sampled_from([of.trade_id.encode(errors="replace")] * 5 + [b"T1", None])), bytes(body)
+
+
+def fates(connection, judge, records, stale):
+    """What becomes of each record that is not stored, and how many are; taken back."""
+    verdicts = list(enumerate(map(judge, records)))
+    refused = {ordinal: verdict for ordinal, verdict in verdicts if isinstance(verdict, Refusal)}
+    with connection.begin() as transaction:
+        piece = insert(connection, [each for each in verdicts if each[0] not in refused], stale)
+        transaction.rollback()
+    return piece.inserted, sorted(piece.duplicates), refused | dict(piece.refused)
+
+
+@examples(60)
+@given(mix=st.lists(bodies(), min_size=1, max_size=6), stale=st.sampled_from(["accept", "refuse"]))
+def test_they_agree_on_any_records(lasting, mix, stale):
+    connection, deserializer, schema_id = lasting
+    records = [record(offset)._replace(key=key, value=frame(schema_id, body)) for offset, (key, body) in enumerate(mix)]
+
+    found = [fates(connection, record_validator(by, deserializer), records, stale) for by in JUDGES]
+
+    assert found[0] == found[1]
+
+
+def test_a_table_that_lacks_a_rule_is_not_left_to_judge(pipeline, some_trades):
+    pipeline.publish(some_trades(3))
+    pipeline.execute('ALTER TABLE trades DROP CONSTRAINT "NOTIONAL"')
+
+    with pytest.raises(ConfigurationError, match="does not check NOTIONAL"):
+        pipeline.store(judge="database")
+
+    assert [] == pipeline.stored()

@@ -1,0 +1,181 @@
+"""A record judged."""
+
+import pytest
+
+from tests.postgres.batches import record, trade
+from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
+from tradepipe.embedded.process import free_port
+from tradepipe.errors import ConfigurationError, RegistryUnavailable
+from tradepipe.pipeline.validation import RecordValidator
+from tradepipe.postgres.accepted import ValidRecord
+from tradepipe.registry.registration import register
+from tradepipe.trade.record import Code, Refusal, Violation
+
+
+@pytest.fixture
+def registry(parts, subject):
+    with SchemaRegistry(parts.registry_url) as registry:
+        register(registry, subject)
+        yield registry
+
+
+@pytest.fixture
+def deserializer(registry, subject):
+    return TradeDeserializer(registry, subject=subject)
+
+
+@pytest.fixture
+def judge(deserializer):
+    return RecordValidator(deserializer)
+
+
+@pytest.fixture
+def encoded(registry, subject):
+    """A record with a trade in it."""
+    serialize = TradeSerializer(registry, subject=subject)
+    return lambda of: record(7)._replace(key=of.trade_id.encode(), value=serialize(of))
+
+
+def schema_id(encoded):
+    return int.from_bytes(encoded.value[1:5], "big")
+
+
+def test_a_valid_trade_is_accepted_with_its_schema_id(judge, encoded):
+    given = encoded(trade())
+
+    found = judge(given)
+
+    assert (given, trade(), schema_id(given)) == (found.record, found.trade, found.schema_id)
+
+
+def test_a_trade_that_breaks_rules_is_refused_with_all_of_them(judge, encoded):
+    given = encoded(trade("a b", version=0))
+
+    found = judge(given)
+
+    assert ((Code.TRADE_ID, Code.VERSION), given, schema_id(given)) == (found.codes, found.record, found.schema_id)
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [(None, Code.EMPTY), (b"", Code.EMPTY), (b"\x01\x00\x00\x00\x01", Code.FRAMING), (b"{}", Code.FRAMING)],
+    ids=str,
+)
+def test_what_is_no_framed_value_is_refused(judge, value, code):
+    assert (code,) == judge(record(7)._replace(value=value)).codes
+
+
+def test_what_cannot_be_decoded_is_refused_with_its_schema_id(judge, encoded):
+    given = encoded(trade())
+    cut = given._replace(value=given.value[:-1])
+
+    found = judge(cut)
+
+    assert ((Code.UNDECODABLE,), cut, schema_id(given)) == (found.codes, found.record, found.schema_id)
+
+
+LATE = Violation("TOO_LATE", "it is too late")
+OTHER_KEY = "not its trade_id 'T1': it may be out of order with other versions"
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [(b"T2", "the record's key is b'T2', "), (None, "the record has no key, "), (b"", "the record's key is b'', ")],
+    ids=["other", "none", "empty"],
+)
+def test_a_record_whose_key_is_not_its_trade_id_is_refused(judge, encoded, key, told):
+    (found,) = judge(encoded(trade())._replace(key=key)).violations
+
+    assert (Code.RECORD_KEY, told + OTHER_KEY) == found
+
+
+def test_of_a_long_key_its_beginning_is_told(judge, encoded):
+    (found,) = judge(encoded(trade())._replace(key=b"x" * 1_000_000)).details
+
+    assert len(found) < 250
+
+
+def test_any_key_is_accepted_where_that_was_chosen(deserializer, encoded):
+    given = encoded(trade())._replace(key=None)
+
+    assert isinstance(RecordValidator(deserializer, record_key="accept")(given), ValidRecord)
+
+
+@pytest.mark.parametrize("answer", [[LATE], (LATE,)], ids=["list", "tuple"])
+def test_a_rule_of_the_users_own_refuses(deserializer, encoded, answer):
+    given = encoded(trade())
+
+    assert Refusal(given, (LATE,), schema_id(given)) == RecordValidator(deserializer, [lambda trade: answer])(given)
+
+
+@pytest.mark.parametrize("answer", [[], ()], ids=["list", "tuple"])
+def test_a_rule_of_the_users_own_that_finds_nothing_lets_pass(deserializer, encoded, answer):
+    assert isinstance(RecordValidator(deserializer, [lambda trade: answer])(encoded(trade())), ValidRecord)
+
+
+def test_a_record_is_refused_with_all_that_any_rule_finds(deserializer, encoded):
+    """Ours first, then the key, then each of the user's own in the order in which they were given."""
+    odd = Violation("ODD", "it is odd")
+    judge = RecordValidator(deserializer, [lambda trade: [LATE, odd], lambda trade: [odd]])
+
+    found = judge(encoded(trade("a b", version=0))._replace(key=b"k"))
+
+    assert (Code.TRADE_ID, Code.VERSION, Code.RECORD_KEY, "TOO_LATE", "ODD", "ODD") == found.codes
+
+
+def raising(_trade):
+    raise ZeroDivisionError("by nothing")
+
+
+def generating(_trade):
+    yield LATE
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (raising, "test_judge:raising raised ZeroDivisionError: by nothing; it was asked about trades[0]@7"),
+        (generating, "which is no list or tuple of violations"),
+        (lambda trade: None, "returned None, which is no list or tuple of violations"),
+        (lambda trade: "TOO_LATE", "returned 'TOO_LATE', which is no list or tuple of violations"),
+        (lambda trade: LATE, "returned 'TOO_LATE' among its violations, which is no Violation"),
+        (lambda trade: [("TOO_LATE", "x")], "returned ('TOO_LATE', 'x') among its violations, which is no Violation"),
+        (lambda trade: [Violation("", "x")], "gave the code '': a code is a text that is not empty"),
+        (lambda trade: [Violation(" ", "x")], "gave the code ' ': a code is a text that is not empty"),
+        (lambda trade: [Violation(7, "x")], "gave the code 7: a code is a text that is not empty"),
+        (lambda trade: [Violation("X" * 65, "x")], "a code has at most 64 characters"),
+        (lambda trade: [LATE, Violation("CURRENCY", "x")], "gave the code CURRENCY, which is one of tradepipe's own"),
+        (lambda trade: [Violation("X", None)], "gave the detail None: a detail is a text"),
+    ],
+)
+def test_a_rule_that_is_none_is_named_with_the_record_it_was_asked_about(deserializer, encoded, rule, told):
+    with pytest.raises(ConfigurationError) as stopped:
+        RecordValidator(deserializer, [lambda trade: [], rule])(encoded(trade()))
+
+    assert told in str(stopped.value)
+    assert f"the rule {rule.__module__}:{rule.__qualname__} " in str(stopped.value)
+    assert "trades[0]@7" in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"rules": raising}, "rules is <function raising"),
+        ({"rules": ["desk:late"]}, "rules is ['desk:late']: it is a sequence of functions"),
+        ({"record_key": "ignore"}, "record_key is 'ignore': it is refuse or accept"),
+    ],
+    ids=["one function", "a name", "record_key"],
+)
+def test_what_cannot_be_is_said_at_once(deserializer, arguments, told):
+    with pytest.raises(ConfigurationError) as refused:
+        RecordValidator(deserializer, **arguments)
+
+    assert told in str(refused.value)
+
+
+def test_a_registry_that_is_away_says_nothing_of_the_record(encoded, subject):
+    with SchemaRegistry(f"http://127.0.0.1:{free_port()}") as registry:
+        judge = RecordValidator(TradeDeserializer(registry, subject=subject))
+
+        with pytest.raises(RegistryUnavailable):
+            judge(encoded(trade()))

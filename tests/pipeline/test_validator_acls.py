@@ -1,0 +1,107 @@
+"""What must hold while the right to write is taken from a validator that runs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import done, how_many_are_sorted, mixture, running
+from tests.services.certificates import Authority
+from tests.services.secured import LockedKafka
+from tradepipe.kafka import delivery
+from tradepipe.metrics import TRANSACTIONS
+
+pytestmark = pytest.mark.real
+
+PASSWORD = "of-the-validator"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    """Whom the broker and the validators trust."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def broker(authority) -> Iterator[LockedKafka]:
+    """A Kafka that asks who is there; the tests themselves come by its open door."""
+    with LockedKafka(authority, users={"validator": PASSWORD}) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka(broker, parts) -> dict[str, object]:
+    """Settings of the open door."""
+    return {"bootstrap.servers": broker.bootstrap_servers, **parts.client_settings}
+
+
+@pytest.fixture
+def topic(broker, request) -> str:
+    """The topic to read, on this broker."""
+    name = request.node.name.replace("_", "-")[:40]
+    broker.create_topic(name)
+    return name
+
+
+@pytest.fixture
+def targets(broker, pipeline) -> None:
+    """The topics to write to, on this broker, and the rights that docs/operating.md asks for."""
+    broker.create_topic(pipeline.clean)
+    broker.create_topic(pipeline.dead_letters, config={"max.message.bytes": "2000000"})
+    rights = {
+        "READ": [("TOPIC", pipeline.topic), ("GROUP", "*"), ("TOPIC", pipeline.dead_letters)],
+        "WRITE": [("TOPIC", pipeline.clean), ("TOPIC", pipeline.dead_letters), ("TRANSACTIONAL_ID", "*")],
+        "DESCRIBE_CONFIGS": [("TOPIC", name) for name in (pipeline.topic, pipeline.clean, pipeline.dead_letters)],
+    }
+    for operation, resources in rights.items():
+        for kind, name in resources:
+            broker.allow("validator", operation, kind, name)
+
+
+@pytest.fixture
+def locked(broker, authority, targets) -> dict[str, object]:
+    """Settings by which a validator comes that has its rights and no more."""
+    return {
+        "bootstrap.servers": broker.sasl,
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "validator",
+        "sasl.password": PASSWORD,
+        "ssl.ca.location": str(authority.send_file),
+    }
+
+
+def test_a_right_that_is_given_back_lets_the_validator_go_on(pipeline, broker, locked, monkeypatch):
+    monkeypatch.setattr(delivery, "REFUSED_FOR", 60.0)  # so that there is time to give it back
+    first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
+    validator = pipeline.validator(kafka=locked)
+    with running(validator):
+        pipeline.publish_bytes(first)
+        eventually(lambda: done(validator) == len(first), within=30)
+        broker.forbid("validator", "WRITE", "TOPIC", pipeline.clean)
+        pipeline.publish_bytes(second)
+        eventually(lambda: validator.meter.values(TRANSACTIONS)[pipeline.topic, "interrupted"] > 1)
+        assert done(validator) == len(first)
+        broker.allow("validator", "WRITE", "TOPIC", pipeline.clean)
+        eventually(lambda: done(validator) == len(first + second), within=30)
+
+    pipeline.sorted().check()
+
+
+def test_without_its_right_a_validator_says_which_it_needs_and_the_next_one_finishes(
+    pipeline, broker, locked, start_validator
+):
+    first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
+    validator = start_validator(kafka=locked)
+    pipeline.publish_bytes(first)
+    eventually(lambda: how_many_are_sorted(pipeline) == len(first), within=30)
+    broker.forbid("validator", "WRITE", "TOPIC", pipeline.clean)
+    pipeline.publish_bytes(second)
+
+    assert 78 == validator.wait(40)
+    told = validator.log.read_text()
+    assert pipeline.clean in told
+    assert "needs READ (to consume) or WRITE (to produce) on the topic" in told
+    broker.allow("validator", "WRITE", "TOPIC", pipeline.clean)
+    pipeline.validate(kafka=locked)
+    pipeline.sorted().check()

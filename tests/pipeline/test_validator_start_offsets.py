@@ -1,0 +1,55 @@
+"""Where a validator goes on: behind an interruption, and on a partition that its group has never read."""
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import done, running
+from tradepipe import OffsetOutOfRange
+
+pytestmark = pytest.mark.usefixtures("targets")
+
+PRODUCE = 0
+"""A request, as Kafka's protocol numbers it."""
+
+
+@pytest.mark.embedded
+def test_what_could_not_be_written_is_read_again_with_what_was_read_behind_it(pipeline, parts, some_trades):
+    """Of one trade, so that all goes to one partition, and the failed request has written nothing."""
+    (trade,) = some_trades(1)
+    sent = pipeline.publish(trade._replace(version=number) for number in range(1, 101))
+    parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+
+    pipeline.validate(delivery="at_least_once", batch_records=20)
+
+    assert [pipeline.serialize(each) for each in sent] == [record.value for record in pipeline.sorted().clean]
+
+
+def test_a_partition_that_was_added_to_the_topic_is_read_from_its_first_record(pipeline, some_trades):
+    """Its group has committed nothing of it, and the targets hold what came from the others."""
+    (trade,) = some_trades(1)
+    record = (trade.trade_id.encode(), pipeline.serialize(trade))
+    pipeline.publish_bytes([record], partition=0)
+    pipeline.validate(delivery="at_least_once", group="another")
+    commit(pipeline, f"{pipeline.topic}-validator", {0: 1, 1: 0, 2: 0})
+    pipeline.publish_bytes([record] * 3, partition=3)
+
+    with running(pipeline.validator(delivery="at_least_once")) as validator:
+        eventually(lambda: done(validator) == 3)
+
+
+def test_a_committed_offset_behind_the_end_of_the_log_stops_the_validator(pipeline):
+    """As behind a topic that was restored from a backup: what is in the log may have been validated or not."""
+    pipeline.publish_bytes([(b"K", b"\x01 no frame")], partition=0)
+    commit(pipeline, f"{pipeline.topic}-validator", {number: 0 for number in range(3)} | {3: 1_000})
+
+    with pytest.raises(OffsetOutOfRange, match=r"\[3\] is 1000, but its log reaches from 0 to 0"):
+        pipeline.validate(delivery="at_least_once")
+
+
+def commit(pipeline, group, offsets):
+    """Commit offsets of a group in which nobody is."""
+    client = Consumer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "group.id": group})
+    places = [TopicPartition(pipeline.topic, number, offset) for number, offset in offsets.items()]
+    client.commit(offsets=places, asynchronous=False)
+    client.close()

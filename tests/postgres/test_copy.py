@@ -1,0 +1,152 @@
+"""Trades on their way into the staging table, as binary COPY."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from tests.postgres import batches
+from tests.postgres.batches import Silent, connected, count, log, record, row, trade
+from tests.properties import examples
+from tradepipe.postgres import copy, migrate
+from tradepipe.postgres.accepted import ValidRecord
+from tradepipe.postgres.copy import COPY_COLUMNS, INSERT_COLUMNS, STAGING
+from tradepipe.postgres.tables import TRADES
+from tradepipe.trade.model import DIGITS, Side, Trade, from_unscaled
+from tradepipe.trade.rules import MAX_VERSION
+
+READ = (*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id")
+
+
+@pytest.fixture(scope="module")
+def connection(parts):
+    server = parts.postgres.start()
+    url = server.create_database("test_staging")
+    migrate.upgrade(url)
+    with connected(url) as connection:
+        yield connection
+    server.drop_database("test_staging")
+
+
+def staged(connection, *rows):
+    """What the staging table holds after a COPY, read back: place, trade and schema id of each row."""
+    with connection.begin() as transaction:
+        copy.copy_rows(connection, enumerate(rows))
+        columns = [STAGING.columns[name] for name in READ]
+        found = connection.execute(select(*columns).order_by(STAGING.columns.ordinal)).all()
+        transaction.rollback()
+    return [
+        ((row.source_topic, row.source_partition, row.source_offset), Trade(*row[: len(Trade._fields)]), row.schema_id)
+        for row in found
+    ]
+
+
+def accepted(record, of, schema_id=1):
+    return ValidRecord(record, schema_id, Silent(), of, row(of))
+
+
+def expected(accepted):
+    return accepted.record[:3], accepted.trade, accepted.schema_id
+
+
+def test_no_column_of_trades_is_forgotten():
+    """A field that is new must be packed too; PostgreSQL itself gives `stored_at` alone."""
+    given = {*COPY_COLUMNS} - {"ordinal"}
+
+    assert {*READ} == given == set(INSERT_COLUMNS) == {*TRADES.columns.keys()} - {"stored_at"}
+    assert {"ordinal", *INSERT_COLUMNS} == set(STAGING.columns.keys())
+
+
+EXTREMES = {
+    "plain": trade(),
+    "the first instant": trade(created_at=datetime.min.replace(tzinfo=UTC), maturity_date=date.min),
+    "the last instant": trade(created_at=datetime.max.replace(tzinfo=UTC), maturity_date=date.max),
+    "a microsecond before the year 2000": trade(created_at=datetime(1999, 12, 31, 23, 59, 59, 999_999, UTC)),
+    "a microsecond after 1970": trade(created_at=datetime(1970, 1, 1, 0, 0, 0, 1, UTC)),
+    "an instant in another zone": trade(created_at=datetime(2025, 6, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
+    "the longest identifiers": trade("T" * 64, counterparty_id="C" * 64, book_id="B" * 64),
+    "the largest version": trade(version=MAX_VERSION),
+    "a leap day": trade(maturity_date=date(2028, 2, 29)),
+    "an amount": trade(side=Side.BUY, notional=Decimal("1250000.5"), currency="EUR"),
+    "the largest amount": trade(side=Side.SELL, notional=Decimal("99999999999999.9999"), currency="EUR"),
+    "the smallest amount": trade(notional=Decimal("0.0001"), currency="EUR"),
+    "an amount below zero": trade(notional=Decimal("-1234567890.0100"), currency="EUR"),
+    "no amount": trade(notional=Decimal(0), currency="EUR"),
+    "an amount and no currency": trade(notional=Decimal(10_000)),
+}
+
+
+@pytest.mark.parametrize("extreme", EXTREMES.values(), ids=EXTREMES)
+def test_a_trade_arrives_as_it_was(connection, extreme):
+    given = accepted(record(2**63 - 1, 2**31 - 1), extreme, 2**31 - 1)
+
+    assert [expected(given)] == staged(connection, given)
+
+
+TRADES_OF_ANY_KIND = st.builds(
+    Trade,
+    trade_id=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=70),
+    version=st.integers(-(2**31), MAX_VERSION),
+    counterparty_id=st.sampled_from(["CP", "\\N", "\t\n\r", "'; --", "é\U0001f4b6"]),
+    book_id=st.sampled_from(["", "\\.", "B"]),
+    maturity_date=st.dates(),
+    created_at=st.datetimes(timezones=st.just(UTC)),
+    side=st.sampled_from(Side),
+    notional=st.none() | st.integers(1 - 10**DIGITS, 10**DIGITS - 1).map(from_unscaled),
+    currency=st.none() | st.sampled_from(["EUR", "", "\\N", "é"]),
+)
+
+
+@examples(100)
+@given(trades=st.lists(TRADES_OF_ANY_KIND, max_size=5), offset=st.integers(0, 2**63 - 1))
+def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset):
+    """Nothing is escaped, so nothing can be escaped wrongly; what is valid is for others to say."""
+    rows = [accepted(record(offset), each) for each in trades]
+
+    assert [expected(row) for row in rows] == staged(connection, *rows)
+
+
+def test_rows_of_several_topics_keep_their_topic(connection):
+    """A batch has one; whoever packs rows need not know."""
+    rows = [accepted(record(offset)._replace(topic=topic), trade()) for offset, topic in enumerate("abba")]
+
+    assert [expected(each) for each in rows] == staged(connection, *rows)
+
+
+def test_a_row_is_read_when_it_is_asked_for(connection):
+    given = trade("T7")
+
+    class Reading(Silent):
+        def row(self, record):
+            return row(given)
+
+        def trade(self, record):
+            return given
+
+    unread = ValidRecord(record(0), 1, Reading())
+
+    assert [(record(0)[:3], given, 1)] == staged(connection, unread)
+    assert (row(given), given) == (unread.row, unread.trade)
+
+
+def test_nothing_can_be_copied_too(connection):
+    assert [] == staged(connection)
+
+
+def test_staging_is_empty_behind_a_commit(connection):
+    batches.store(connection, *log(trade(), trade("T2"), trade()))
+
+    assert 0 == count(connection, STAGING)
+
+
+def test_staging_is_the_connections_own(connection):
+    """Nobody else sees it, and it is gone with the connection."""
+    found = connection.exec_driver_sql(
+        "SELECT relnamespace = pg_my_temp_schema() FROM pg_class WHERE relname = 'tradepipe_staging'"
+    ).all()
+    connection.rollback()
+
+    assert [(True,)] == found

@@ -1,0 +1,361 @@
+"""A connection that heals: what is tried again, what waits, what stops."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from tests.postgres.batches import count, trade
+from tests.proxy import Proxy
+from tradepipe.errors import ConfigurationError, DatabaseOutdated
+from tradepipe.postgres import reconnect as module
+from tradepipe.postgres import session
+from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.reconnect import ReconnectingConnection, StopRequested, TransactionTooSlow
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.tables import TRADES
+
+SOURCE = {"source_topic": "trades", "source_partition": 0, "source_offset": 0, "schema_id": 1}
+PID = text("SELECT pg_backend_pid()")
+
+
+class Heard:
+    """A link, and what was heard of it."""
+
+    def __init__(self, database, *, wait=0.01, **options):
+        self.waits, self.away, self.healed = [], [], []
+        self.on_away = lambda: None
+        self.link = ReconnectingConnection(
+            create_engine_for(database, application_name="test"),
+            delay=lambda failed: self.waits.append(failed) or wait,
+            on_away=lambda reason: (self.away.append(reason), self.on_away()),
+            on_healed=self.healed.append,
+            **options,
+        )
+
+    def do(self, *works):
+        """Works of one transaction after the other, each until it is done: the first try of it is the first work."""
+        tries = iter(works)
+        return self.link.retry(lambda: self.link.run_in_transaction(next(tries)))
+
+
+@pytest.fixture
+def heard(migrated):
+    heard = Heard(migrated)
+    yield heard
+    heard.link.close()
+
+
+@pytest.fixture
+def other(migrated):
+    """A connection beside the link's."""
+    with create_engine_for(migrated, application_name="other").connect() as connection:
+        yield connection
+
+
+def insert(connection, of=None):
+    connection.execute(TRADES.insert(), {**(of or trade())._asdict(), **SOURCE})
+    return "inserted"
+
+
+def run(statement):
+    return lambda connection: connection.execute(text(statement))
+
+
+def end_itself(connection):
+    """As when an administrator ends the session."""
+    insert(connection)
+    connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+
+@contextmanager
+def frozen(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_work_is_one_transaction(heard, other):
+    assert "inserted" == heard.link.run_in_transaction(insert)
+    assert 1 == count(other, TRADES)
+
+
+def test_work_that_fails_leaves_nothing(heard, other):
+    def fail(connection):
+        insert(connection)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        heard.link.run_in_transaction(fail)
+
+    assert 0 == count(other, TRADES)
+
+
+def test_the_last_thing_before_a_commit_is_heard(heard, other):
+    """Not yet committed, but nothing else will go wrong: from here on the outcome may be unknown."""
+    found = []
+    heard.link.run_in_transaction(insert, before_commit=lambda done: found.extend([done, count(other, TRADES)]))
+
+    assert ["inserted", 0] == found
+
+
+def test_a_session_that_ends_is_replaced_and_the_work_done_again(heard, other):
+    assert "inserted" == heard.do(end_itself, insert)
+
+    assert 1 == count(other, TRADES)
+    assert (1, 1) == (len(heard.away), len(heard.database_up))
+
+
+def test_a_session_that_ended_between_two_transactions_is_replaced(heard, other):
+    pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
+    other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+    assert pid != heard.do(*[lambda connection: connection.scalar(PID)] * 2)
+
+
+def test_an_outage_is_told_once_and_its_end_once(heard):
+    heard.do(end_itself, end_itself, end_itself, insert)
+
+    assert ([0, 1, 2], 1, 1) == (heard.set_waiting, len(heard.away), len(heard.database_up))
+
+
+def test_the_waits_of_an_outage_begin_as_short_as_those_of_the_one_before(heard):
+    for _ in range(2):
+        heard.do(end_itself, end_itself, run("SELECT 1"))
+
+    assert [0, 1, 0, 1] == heard.set_waiting
+
+
+def test_each_connection_is_looked_at_before_it_is_used(migrated):
+    """While a database was away, it may have become one in which nothing can be stored."""
+    looks = []
+
+    def require(connection):
+        looks.append(connection.scalar(PID))
+        if len(looks) > 1:
+            raise ConfigurationError("somebody dropped a constraint")
+
+    heard = Heard(migrated, require=require)
+
+    with pytest.raises(ConfigurationError, match="somebody dropped a constraint"):
+        heard.do(end_itself, insert)
+
+    assert 2 == len({*looks})
+
+
+def test_a_new_connection_is_set_up_as_the_first_was(heard):
+    heard.do(end_itself, insert)
+
+    assert "5s" == heard.link.run_in_transaction(lambda connection: connection.scalar(text("SHOW lock_timeout")))
+    assert 0 == heard.link.run_in_transaction(
+        lambda connection: connection.scalar(text("SELECT count(*) FROM tradepipe_staging"))
+    )
+
+
+def test_a_backend_that_freezes_is_given_up_at_the_deadline(heard, monkeypatch, other):
+    """What it had in hand is undone as it wakes; on a new connection the work is done."""
+    monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
+    pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
+    began = time.monotonic()
+
+    with frozen(pid):
+        with pytest.raises(TransactionTooSlow):
+            heard.do(insert)
+        assert time.monotonic() - began < 5
+        assert "inserted" == heard.do(insert)
+
+    assert 1 == count(other, TRADES)
+
+
+def test_a_commit_that_is_not_answered_in_time_is_no_matter_of_size(heard, monkeypatch):
+    """It may yet be done: it is for the caller to find out, on another connection."""
+    monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
+    pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
+
+    with pytest.raises(DBAPIError):
+        heard.link.run_in_transaction(insert, before_commit=lambda done: os.kill(pid, signal.SIGSTOP))
+
+    os.kill(pid, signal.SIGCONT)
+
+
+def test_a_lost_race_is_run_again_at_once_and_then_less_often(heard):
+    """No outage to begin with: nothing is paused for it."""
+    lost = run("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40P01'; END $$")
+
+    heard.do(*[lost] * module.IMMEDIATE_RETRIES, insert)
+    at_once = (list(heard.set_waiting), list(heard.away))
+    heard.do(*[lost] * (module.IMMEDIATE_RETRIES + 2), run("SELECT 1"))
+
+    assert (([], []), [0, 1]) == (at_once, heard.set_waiting)
+    assert (["lost"], 1) == (heard.away, len(heard.database_up))
+
+
+def test_a_lock_somebody_holds_is_waited_for(heard, other):
+    other.execute(text("LOCK TABLE trades"))
+
+    def impatient(connection):
+        connection.execute(text("SET LOCAL lock_timeout = '20ms'"))
+        insert(connection)
+
+    def patient(connection):
+        other.rollback()
+        return insert(connection)
+
+    assert "inserted" == heard.do(impatient, impatient, patient)
+
+
+def test_rows_that_vanished_are_a_lost_race_too(heard):
+    def vanished(connection):
+        raise RowsVanished("gone")
+
+    assert "inserted" == heard.do(vanished, insert)
+    assert [] == heard.away
+
+
+def too_slow(connection):
+    connection.execute(text("SET LOCAL statement_timeout = '20ms'"))
+    connection.execute(text("SELECT pg_sleep(30)"))
+
+
+def test_what_the_server_ends_for_its_length_is_too_much(heard):
+    with pytest.raises(TransactionTooSlow):
+        heard.do(too_slow)
+
+    assert ("inserted", []) == (heard.do(insert), heard.away)
+
+
+def test_what_cannot_be_made_smaller_waits(heard):
+    tries = iter([too_slow, too_slow, insert])
+
+    assert "inserted" == heard.link.retry_forever(lambda: heard.link.run_in_transaction(next(tries)))
+    assert (["PostgreSQL takes too long"], 1) == (heard.away, len(heard.database_up))
+
+
+def test_a_refusal_of_the_data_is_the_callers(heard):
+    """Batches refuse single records; what is left is no failure of theirs."""
+    with pytest.raises(DBAPIError, match="TRADE_ID"):
+        heard.do(lambda connection: insert(connection, trade("a b")))
+
+
+def test_a_missing_table_is_told_with_what_to_do(heard, other):
+    other.execute(text("ALTER TABLE trades RENAME TO elsewhere"))
+    other.commit()
+
+    with pytest.raises(ConfigurationError, match="python -m tradepipe.migrate upgrade"):
+        heard.do(insert)
+
+
+def test_a_database_without_our_tables_is_told(database):
+    heard = Heard(database)
+
+    with pytest.raises(DatabaseOutdated):
+        heard.link.retry(heard.link.connect)
+
+
+def test_a_first_connect_that_is_refused_for_good_is_told(migrated):
+    heard = Heard(f"{migrated}_missing")
+
+    with pytest.raises(ConfigurationError, match="does not exist; create it, or check the name in the database URL"):
+        heard.link.retry(heard.link.connect)
+
+
+def test_a_first_connect_to_a_server_that_is_away_waits(migrated):
+    server, _, name = migrated.rpartition("/")
+    with Proxy(int(server.rpartition(":")[2])) as proxy:
+        port = proxy.port
+    heard = Heard(f"{server.rpartition(':')[0]}:{port}/{name}", wait=60)
+    threading.Timer(0.3, heard.link.stop).start()
+
+    with pytest.raises(StopRequested):
+        heard.link.retry(heard.link.connect)
+
+    assert "refused" in heard.away[0]
+
+
+@pytest.fixture
+def administrator(migrated):
+    """A connection to another database of the server, where every statement is a transaction."""
+    with create_engine_for(f"{migrated.rpartition('/')[0]}/postgres", application_name="admin").connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def test_after_a_success_every_refusal_is_an_outage(heard, migrated, administrator):
+    """Even that the database does not exist: a restore may be under way."""
+    name = migrated.rpartition("/")[2]
+    heard.do(insert)
+    heard.link.close()
+    administrator.execute(text(f"ALTER DATABASE {name} RENAME TO {name}_away"))
+    heard.on_away = lambda: administrator.execute(text(f"ALTER DATABASE {name}_away RENAME TO {name}"))
+
+    assert "inserted" == heard.do(*[lambda connection: insert(connection, trade("T2"))] * 2)
+    assert "does not exist" in heard.away[0]
+
+
+def test_a_stop_ends_a_wait(migrated):
+    heard = Heard(migrated, wait=60)
+    threading.Timer(0.3, heard.link.stop).start()
+    began = time.monotonic()
+
+    with pytest.raises(StopRequested):
+        heard.do(end_itself, insert)
+
+    assert time.monotonic() - began < 10
+    heard.link.close()
+
+
+def test_after_a_stop_what_runs_may_finish(heard, other):
+    heard.link.stop()
+
+    assert "inserted" == heard.do(insert)
+
+
+def test_a_cut_undoes_what_runs(heard, other):
+    def slow(connection):
+        insert(connection)
+        threading.Timer(0.2, heard.link.cut).start()
+        connection.execute(text("SELECT pg_sleep(10)"))
+
+    heard.link.stop()
+    with pytest.raises(StopRequested):
+        heard.do(slow)
+
+    assert 0 == count(other, TRADES)
+
+
+def test_a_cut_with_nothing_to_cut_does_nothing(heard):
+    heard.link.cut()
+    heard.do(insert)
+    heard.link.cut()
+
+    heard.do(run("SELECT 1"))
+    assert [] == heard.away
+
+
+def test_it_may_be_closed_twice_and_used_again(heard):
+    heard.link.close()
+    heard.do(insert)
+    heard.link.close()
+    heard.link.close()
+
+    assert 1 == heard.do(lambda connection: connection.scalar(text("SELECT count(*) FROM trades")))
+
+
+def test_a_reset_connection_is_replaced(migrated):
+    server, _, name = migrated.rpartition("/")
+    with Proxy(int(server.rpartition(":")[2])) as proxy:
+        heard = Heard(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
+
+        def reset(connection):
+            insert(connection)
+            proxy.reset()
+            connection.execute(text("SELECT 1"))
+
+        assert "inserted" == heard.do(reset, insert)
+        heard.link.close()

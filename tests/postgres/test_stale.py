@@ -1,0 +1,216 @@
+"""Stale versions: refused in the order replay, collision, stale, by offset, whatever batches they come in."""
+
+import uuid
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from tests.postgres import batches
+from tests.postgres.batches import connected, counts, execute, log, places, refused, trade, trades
+from tests.postgres.test_batch import CHECKED, OTHER
+from tests.properties import examples
+from tradepipe.postgres import migrate
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Code
+
+STALE = [Code.STALE_VERSION]
+
+
+@pytest.fixture
+def connection(migrated):
+    with connected(migrated) as connection:
+        yield connection
+
+
+def store(connection, *entries, **options):
+    return batches.store(connection, *entries, stale="refuse", **options)
+
+
+def versions(*numbers, first=0):
+    return log(*(trade(version=number) for number in numbers), first=first)
+
+
+def test_a_version_older_than_a_stored_one_is_refused(connection):
+    store(connection, *versions(3))
+
+    stored = store(connection, *versions(2, first=1))
+
+    assert ((0, 0, 1), {1: STALE}) == (counts(stored), refused(connection))
+    assert [trade(version=3)] == trades(connection)
+
+
+def test_it_is_stored_where_nothing_is_said_of_it(connection):
+    batches.store(connection, *versions(3))
+
+    assert (1, 0, 0) == counts(batches.store(connection, *versions(2, first=1)))
+
+
+def test_a_refusal_names_the_newest_version_before_it(connection):
+    store(connection, *versions(3))
+
+    found = store(connection, *versions(1, 7, 2, first=1)).refusals
+
+    assert [
+        "trade_id T1 version 1 came after version 3, which is stored already",
+        "trade_id T1 version 2 came after version 7, which is stored already",
+    ] == [each.details[0] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "stale"),
+    [
+        ((1, 2, 3), ()),
+        ((3, 2, 1), (1, 2)),
+        ((2, 1, 3), (1,)),
+        ((1, 3, 2, 4, 3), (2,)),
+        ((2, 1, 1), (1, 2)),
+        ((1, 2, 1), ()),
+        ((5, 4, 6, 4, 5), (1, 3)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "in pieces"])
+def test_within_a_batch_the_order_of_the_log_decides(connection, numbers, stale, whole):
+    """A version that comes again is a replay if it was stored, and stale again if it was not."""
+    execute(connection, CHECKED)
+    bad = () if whole else log(trade("X", book_id="BAD"), first=len(numbers))
+
+    store(connection, *versions(*numbers), *bad)
+
+    assert set(stale) == {offset for offset, codes in refused(connection).items() if codes == STALE}
+    assert {number for at, number in enumerate(numbers) if at not in stale} == {
+        each.version for each in trades(connection)
+    }
+
+
+def test_versions_of_other_trades_do_not_count(connection):
+    stored = store(connection, *log(trade("T1", 9), trade("T2", 1), trade("T11", 1)))
+
+    assert (3, 0, 0) == counts(stored)
+
+
+def test_a_stored_version_stays_a_replay_or_a_collision_when_newer_ones_are_there(connection):
+    store(connection, *versions(1, 2))
+
+    stored = store(connection, *log(trade(), trade(**OTHER), first=2))
+
+    assert ((0, 1, 1), {3: [Code.VERSION_COLLISION]}) == (counts(stored), refused(connection))
+
+
+def test_other_content_under_a_stale_version_is_stale_too(connection):
+    """There is nothing stored that it collides with."""
+    store(connection, *log(trade(version=2), trade(), trade(**OTHER)))
+
+    assert {1: STALE, 2: STALE} == refused(connection)
+
+
+def test_a_newer_version_that_the_database_refused_makes_nothing_stale(connection):
+    execute(connection, CHECKED)
+
+    stored = store(connection, *log(trade(version=3, book_id="BAD"), trade(version=2), trade(version=1)))
+
+    assert {0: [Code.DATABASE_REFUSED], 2: STALE} == refused(connection)
+    assert [trade(version=2)] == list(stored.trades)
+
+
+def test_what_the_database_refuses_is_refused_for_that_even_if_it_is_stale(connection):
+    execute(connection, CHECKED)
+
+    store(connection, *log(trade(version=3), trade(version=2, book_id="BAD"), trade(version=1)))
+
+    assert {1: [Code.DATABASE_REFUSED], 2: STALE} == refused(connection)
+
+
+def test_what_a_fresh_group_reads_again_has_the_same_fate(connection):
+    entries = versions(2, 1, 3, 2)
+    store(connection, *entries)
+    execute(connection, "UPDATE trade_refusals SET details = '{first}'")
+
+    stored = store(connection, *entries, group="fresh")
+
+    assert ((0, 3, 1), {1: STALE}) == (counts(stored), refused(connection))
+    assert {("T1", 2): 0, ("T1", 3): 2} == places(connection)
+    assert ["first"] == connection.scalar(text("SELECT details FROM trade_refusals"))
+
+
+def test_what_was_stored_before_versions_were_refused_stays_a_replay(connection):
+    batches.store(connection, *versions(3, 1))
+
+    assert (0, 2, 0) == counts(store(connection, *versions(3, 1), group="fresh"))
+
+
+def test_ten_thousand_versions_of_one_trade_are_stored_within_the_usual_time(connection):
+    """Each looks for its newest one only, however many there are."""
+    connection.execute(text("SET statement_timeout = '5s'"))
+    connection.commit()
+
+    stored = store(connection, *versions(*range(1, 5_001), *range(5_000, 0, -1)))
+
+    assert (5_000, 5_000, 0) == counts(stored)
+
+
+@pytest.fixture(scope="module")
+def lasting(parts):
+    """One database for all of a property's examples: they differ in their trade ids."""
+    server = parts.postgres.start()
+    name = f"test_{uuid.uuid4().hex}"
+    url = server.create_database(name)
+    migrate.upgrade(url)
+    with connected(url) as connection:
+        execute(connection, CHECKED)
+        yield connection
+    server.drop_database(name)
+
+
+def fate(stored, of: Trade | None):
+    """What becomes of one record by a model; `stored` is brought up to date."""
+    if of is None:
+        return "BAD"
+    if of.book_id == "BAD":
+        return "DATABASE_REFUSED"
+    if (before := stored.get((of.trade_id, of.version))) is not None:
+        return "replayed" if before == of else "VERSION_COLLISION"
+    if any(trade_id == of.trade_id and version > of.version for trade_id, version in stored):
+        return "STALE_VERSION"
+    stored[of.trade_id, of.version] = of
+    return "inserted"
+
+
+def fates(stored):
+    """What became of each entry of a batch; what is neither told of as stored nor refused counts as replayed."""
+    refused = {each.record.offset: each.codes[0] for each in stored.refusals}
+    inserted = {each.record.offset for at, each in enumerate(stored.batch.records) if at not in stored.skipped}
+    offsets = [each.record.offset for each in stored.batch.records]
+    return [refused.get(offset, "inserted" if offset in inserted else "replayed") for offset in offsets]
+
+
+RECORDS = st.none() | st.tuples(
+    st.sampled_from(["T1", "T1", "T2"]), st.integers(1, 4), st.sampled_from(["B1", "B1", "B1", "B2", "BAD"])
+)
+LOGS = st.lists(st.lists(RECORDS, min_size=1, max_size=14), min_size=1, max_size=4)
+
+
+@examples(200)
+@given(mixes=LOGS, again=st.integers(0, 20))
+def test_every_record_of_any_log_has_exactly_the_fate_the_model_says(lasting, mixes, again):
+    """Also when another group reads it again, from the beginning and in batches of another size."""
+    example, stored = uuid.uuid4().hex, {}
+
+    def made(record):
+        return record and trade(f"{record[0]}-{example}", record[1], book_id=record[2])
+
+    whole = log(*(made(record) for mix in mixes for record in mix))
+    cuts = [sum(map(len, mixes[:number])) for number in range(len(mixes) + 1)]
+    once = [whole[begin:end] for begin, end in pairwise(cuts)]
+    for group, parts in ((example, once), (f"{example}-fresh", [whole[:again], whole[again:]])):
+        for part in filter(None, parts):
+            expected = [fate(stored, getattr(entry, "trade", None)) for entry in part]
+
+            found = store(lasting, *part, group=group)
+
+            assert expected == fates(found)
+            assert len(part) == sum(counts(found))
+    assert sorted(stored.values()) == [each for each in trades(lasting) if example in each.trade_id]

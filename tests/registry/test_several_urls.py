@@ -1,0 +1,144 @@
+"""Several URLs of one registry: the next one is asked when one is away."""
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from tradepipe.errors import ConfigurationError, IncompatibleSchema, RegistryUnavailable
+from tradepipe.registry.client import SchemaRegistry
+
+GOOD = httpx.Response(200, json=[1])
+
+
+@pytest.fixture(autouse=True)
+def no_delay(monkeypatch):
+    """Retries come at once."""
+    monkeypatch.setattr("tradepipe.registry.transport._BACKOFF", 0.0)
+
+
+class Cluster:
+    """Registries a, b and c, each with an answer that a test may change; keeps who was asked."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.asked = ""
+
+    def __call__(self, request):
+        self.asked += request.url.host
+        answer = self.answers[request.url.host]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer) if isinstance(answer, int) else answer
+
+    def client(self, url="http://a,http://b,http://c", **options):
+        return SchemaRegistry(url, transport=httpx.MockTransport(self), **options)
+
+
+@pytest.mark.parametrize(
+    "away",
+    [500, 503, 408, 425, 429, httpx.ConnectError("refused"), httpx.ReadTimeout("slow")],
+    ids=str,
+)
+def test_the_next_one_is_asked_when_one_is_away(away):
+    cluster = Cluster(a=away, b=GOOD, c=GOOD)
+    with cluster.client(retries=0) as client:
+        assert [1] == client.versions("s")
+
+    assert "ab" == cluster.asked
+
+
+def test_the_one_that_answered_is_asked_first_the_next_time():
+    cluster = Cluster(a=503, b=503, c=GOOD)
+    with cluster.client(retries=0) as client:
+        client.versions("s")
+        client.versions("s")
+        cluster.answers.update(a=GOOD, c=503)
+        client.versions("s")
+
+    assert "abc" + "c" + "ca" == cluster.asked
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, ConfigurationError), (409, IncompatibleSchema), (422, ConfigurationError)], ids=str
+)
+def test_a_definite_answer_is_not_asked_for_again(status, kind):
+    cluster = Cluster(a=status, b=GOOD, c=GOOD)
+    with cluster.client() as client, pytest.raises(kind):
+        client.versions("s")
+
+    assert "a" == cluster.asked
+
+
+def test_each_retry_asks_all_of_them_and_each_problem_is_told():
+    cluster = Cluster(a=503, b=httpx.ConnectError("refused"), c=429)
+    with (
+        cluster.client(retries=2) as client,
+        pytest.raises(RegistryUnavailable, match=r"a answered.*503; .*refused; .*429"),
+    ):
+        client.versions("s")
+
+    assert "abc" * 3 == cluster.asked
+
+
+def test_one_that_is_silent_leaves_time_for_the_others():
+    released = threading.Event()
+    given = []
+
+    def answers(request):
+        given.append(request.extensions["timeout"]["read"])
+        if request.url.host == "a":
+            released.wait(given[-1])
+            raise httpx.ReadTimeout("silent")
+        return GOOD
+
+    with SchemaRegistry("http://a,http://b", timeout=0.4, transport=httpx.MockTransport(answers)) as client:
+        began = time.monotonic()
+        assert [1] == client.versions("s")
+
+    assert time.monotonic() - began < 0.4
+    assert [0.2, 0.2] == pytest.approx(given, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://a, https://b/v7/", ["http://a", "https://b/v7"], ("http://a,https://b/v7",)],
+    ids=["commas", "list", "both"],
+)
+def test_several_are_given_with_commas_or_as_a_sequence(url):
+    with SchemaRegistry(url) as client:
+        assert "http://a,https://b/v7" == client.url
+        assert "SchemaRegistry('http://a,https://b/v7')" == repr(client)
+
+
+def test_user_and_password_of_one_are_sent_to_all():
+    sent = []
+
+    def answers(request):
+        sent.append(request.headers["authorization"])
+        return httpx.Response(503)
+
+    url = "http://user:p,ss@a,http://b"
+    with SchemaRegistry(url, retries=0, transport=httpx.MockTransport(answers)) as client:
+        with pytest.raises(RegistryUnavailable):
+            client.versions("s")
+        assert "http://a,http://b" == client.url
+
+    assert 2 == len(sent)
+    assert 1 == len(set(sent))
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ([], "at least one URL"),
+        ("http://u:canary@a,http://v:canary@b", "different users"),
+        (["http://a", "b:1"], "b:1"),
+    ],
+    ids=["none", "two users", "one is none"],
+)
+def test_what_is_no_list_of_urls_is_refused_at_construction(url, told):
+    with pytest.raises(ConfigurationError, match=told) as refused:
+        SchemaRegistry(url)
+    assert "canary" not in str(refused.value)

@@ -1,0 +1,25 @@
+"""`python -m tests.services`: real parts, until interrupted."""
+
+import argparse
+from contextlib import ExitStack
+
+from tests.services.kafka import Kafka
+from tests.services.postgres import Postgres
+from tests.services.registry import Registry
+from tradepipe.embedded.stack import WaitForSignal
+
+PARTS = {
+    "kafka": (Kafka, "KAFKA_BOOTSTRAP_SERVERS", "bootstrap_servers"),
+    "registry": (Registry, "SCHEMA_REGISTRY_URL", "url"),
+    "postgres": (Postgres, "DATABASE_URL", "url"),
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="which to start; all by default")
+    with WaitForSignal() as stopped, ExitStack() as running:
+        for name in parser.parse_args().part or PARTS:
+            part, variable, address = PARTS[name]
+            server = running.enter_context(part())
+            print(f"export {variable}={getattr(server, address)}", flush=True)
+        stopped.wait()

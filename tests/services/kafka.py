@@ -1,0 +1,149 @@
+"""Apache Kafka: one node, as KRaft."""
+
+import base64
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+from confluent_kafka import OFFSET_END, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from tests.eventually import eventually
+from tests.services import downloads
+from tests.services.java import JavaServer
+from tradepipe.embedded.process import ChildProcess, free_port
+
+_PROPERTIES: Final = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{advertised}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={folder}/logs
+num.partitions=4
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.heartbeat.interval.ms=100
+group.consumer.heartbeat.interval.ms=1000
+{further}
+"""
+
+
+class Kafka(JavaServer):
+    """
+    A broker on 127.0.0.1, on the same ports as long as it is not closed.
+
+    After a kill the controller takes it back when `broker.session.timeout.ms` is
+    over: 9 s by default, 3 s here.
+
+    Args:
+        properties: further lines of `server.properties`.
+
+        advertised_port: where clients are told to go, if a proxy stands there.
+
+        users: the passwords of users who may come by SCRAM-SHA-512, known before the broker starts.
+    """
+
+    name = "kafka"
+
+    def __init__(
+        self,
+        *,
+        properties: Mapping[str, str] | None = None,
+        advertised_port: int | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.port = free_port()
+        self._controller = free_port()
+        self._advertised = advertised_port or self.port
+        self._further = "\n".join(f"{name}={value}" for name, value in (properties or {}).items())
+        self._users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in (users or {}).items()]
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """What clients take as `bootstrap.servers`."""
+        return f"127.0.0.1:{self._advertised}"
+
+    def create_topic(self, name: str, *, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
+        """Create a topic and wait until each partition's leader answers, which is later than that it has one."""
+        admin = self._admin()
+        admin.create_topics([NewTopic(name, partitions, 1, config=dict(config or {}))])[name].result(timeout=30)
+        eventually(lambda: self._leaders(admin, name) == partitions, within=30)
+        eventually(lambda: self._is_led(admin, name, partitions), within=30)
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic and wait until it is gone."""
+        admin = self._admin()
+        admin.delete_topics([name])[name].result(timeout=30)
+        eventually(lambda: name not in admin.list_topics(timeout=10).topics, within=30)
+
+    def delete_records(self, name: str) -> None:
+        """Drop all records of a topic, as retention would; its log begins where it ended."""
+        admin = self._admin()
+        partitions = admin.list_topics(name, timeout=10).topics[name].partitions
+        places = [TopicPartition(name, partition, OFFSET_END) for partition in partitions]
+        for answer in admin.delete_records(places).values():
+            answer.result(timeout=30)
+
+    def prepare(self) -> None:
+        properties = _PROPERTIES.format(
+            port=self.port,
+            controller=self._controller,
+            advertised=self._advertised,
+            folder=self.folder,
+            further=self._further,
+        )
+        (self.folder / "server.properties").write_text(properties)
+        # A leading "-" would be taken for an option.
+        cluster = "t" + base64.urlsafe_b64encode(os.urandom(16)).decode()[1:22]
+        users = [argument for user in self._users for argument in ("--add-scram", user)]
+        formatted = self._kafka("-Xmx128m", "kafka.tools.StorageTool", "format", "-t", cluster, *users, "-c")
+        formatted.wait()
+        if formatted.exit_code:
+            raise RuntimeError(f"Kafka's folder could not be formatted: {formatted.output}")
+
+    def launch(self) -> ChildProcess:
+        return self._kafka("-Xms256m", "-Xmx1g", "kafka.Kafka")
+
+    def is_ready(self) -> bool:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
+        try:
+            return bool(self._admin(f"127.0.0.1:{self.port}").list_topics(timeout=2).brokers)
+        except KafkaException:
+            return False
+
+    def _kafka(self, *arguments: str) -> ChildProcess:
+        jars = ("-cp", f"{downloads.kafka()}/*")
+        return self.run(*jars, *arguments, str(self.folder / "server.properties"))
+
+    def _admin(self, address: str | None = None) -> AdminClient:
+        # 0: while it starts and stops, refused connections are no news.
+        return AdminClient({"bootstrap.servers": address or self.bootstrap_servers, "log_level": 0})
+
+    @staticmethod
+    def _leaders(admin: AdminClient, name: str) -> int:
+        topic = admin.list_topics(timeout=10).topics.get(name)
+        return 0 if topic is None else sum(partition.leader >= 0 for partition in topic.partitions.values())
+
+    @staticmethod
+    def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
+        asked = admin.list_offsets({TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)})
+        return not any(answer.exception(timeout=30) for answer in asked.values())

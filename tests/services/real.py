@@ -1,0 +1,75 @@
+"""The real parts, as the tests see them."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from tests.services import downloads
+from tests.services.kafka import Kafka
+from tests.services.postgres import Postgres
+from tests.services.registry import Registry
+from tradepipe.embedded.postgres import Binaries
+
+
+class RealParts:
+    """Apache Kafka, Apicurio Registry and PostgreSQL; the first use of one starts all, and waits only for that one."""
+
+    is_real = True
+    # The shortest that spares a busy machine a false alarm.
+    client_settings = {"session.timeout.ms": 6000}  # noqa: RUF012 - nobody writes it
+
+    def __init__(self) -> None:
+        self._kafka = Kafka()
+        self._registry = Registry()
+        self._postgres = Postgres()
+        self._starts: dict[object, Future[Any]] = {}
+
+    @property
+    def kafka(self) -> Kafka:
+        return self._started(self._kafka)
+
+    @property
+    def registry(self) -> Registry:
+        return self._started(self._registry)
+
+    @property
+    def postgres(self) -> Postgres:
+        return self._started(self._postgres)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return self.kafka.bootstrap_servers
+
+    @property
+    def registry_url(self) -> str:
+        return self.registry.url
+
+    @property
+    def postgres_url(self) -> str:
+        return self.postgres.url
+
+    def create_topic(self, name: str, *, partitions: int = 4) -> None:
+        self.kafka.create_topic(name, partitions=partitions)
+
+    def delete_topic(self, name: str) -> None:
+        self.kafka.delete_topic(name)
+
+    def delete_records(self, name: str) -> None:
+        self.kafka.delete_records(name)
+
+    def versions(self) -> str:
+        postgres = (Binaries.debian() or Binaries.find()).version
+        return f"Kafka {downloads.KAFKA_VERSION}, Apicurio {downloads.REGISTRY_VERSION}, PostgreSQL {postgres}"
+
+    def close(self) -> None:
+        for part, start in self._starts.items():
+            start.exception()  # wait: a part that is still starting cannot be closed
+            part.close()
+        self._starts.clear()
+
+    def _started(self, part: Any) -> Any:
+        if not self._starts:
+            starter = ThreadPoolExecutor(3)
+            self._starts = {each: starter.submit(each.start) for each in (self._kafka, self._postgres, self._registry)}
+            starter.shutdown(wait=False)
+        self._starts[part].result()
+        return part

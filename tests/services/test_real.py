@@ -1,0 +1,140 @@
+"""The real parts stop, crash, stand still and come back with what they held."""
+
+import json
+
+import httpx
+import psycopg2
+import pytest
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from tests.embedded.programs import ask, program
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.real
+
+RUN = """
+import runpy
+runpy.run_module("tests.services", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture
+def kafka_part(parts):
+    yield parts.kafka
+    parts.kafka.start()
+
+
+@pytest.fixture
+def postgres_part(parts):
+    yield parts.postgres
+    parts.postgres.start()
+
+
+@pytest.fixture
+def registry_part(parts):
+    yield parts.registry
+    parts.registry.start()
+
+
+@pytest.fixture
+def held(database):
+    """A database with a row, and a session that is in a transaction."""
+    connection = psycopg2.connect(database)
+    connection.cursor().execute("CREATE TABLE kept AS SELECT 7 AS id")
+    connection.commit()
+    connection.cursor().execute("SELECT * FROM kept")
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_kafka_keeps_acknowledged_records(kafka_part, kafka, topic, how):
+    produce(kafka, topic)
+
+    getattr(kafka_part, how)()
+    kafka_part.start()
+
+    assert (0, 1) == watermarks(kafka, topic)
+
+
+def test_a_frozen_kafka_goes_on_where_it_stood(kafka_part, kafka, topic):
+    kafka_part.freeze()
+    producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "log_level": 0})
+    producer.produce(topic, b"a trade", partition=0)
+    assert 1 == producer.flush(1)
+
+    kafka_part.thaw()
+
+    assert 0 == producer.flush(30)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_the_registry_keeps_its_schemas(registry_part, subject, how):
+    body = {"schema": json.dumps({"type": "record", "name": "T", "fields": []})}
+    registered = httpx.post(f"{registry_part.url}/subjects/{subject}/versions", json=body, timeout=20).json()
+
+    getattr(registry_part, how)()
+    registry_part.start()
+
+    versions = httpx.get(f"{registry_part.url}/schemas/ids/{registered['id']}/versions", timeout=20).json()
+    assert {"subject": subject, "version": 1} in versions
+
+
+@pytest.mark.parametrize(
+    "end",
+    [lambda server: server.stop(), lambda server: server.stop("immediate"), lambda server: server.kill()],
+    ids=["stop", "immediate", "kill"],
+)
+def test_postgres_keeps_what_was_committed_whoever_was_connected(postgres_part, database, held, end):
+    end(postgres_part)
+    postgres_part.start()
+
+    assert [(7,)] == ask(database, "SELECT id FROM kept")
+    with pytest.raises(psycopg2.OperationalError):
+        held.cursor().execute("SELECT 1")
+
+
+def test_a_frozen_postgres_answers_nobody_and_goes_on(postgres_part, held):
+    postgres_part.freeze()
+    with pytest.raises(psycopg2.OperationalError, match="timeout expired"):
+        psycopg2.connect(postgres_part.url, connect_timeout=2)
+
+    postgres_part.thaw()
+
+    held.cursor().execute("SELECT 1")
+
+
+def test_postgres_forces_its_data_to_disk(parts):
+    assert [("on",)] == ask(parts.postgres_url, "SHOW fsync")
+
+
+def test_the_command_starts_the_parts_it_is_asked_for():
+    with program(RUN, "postgres") as (command, said):
+        url = said[0].removeprefix("export DATABASE_URL=")
+
+        assert [(1,)] == ask(url, "SELECT 1")
+        command.terminate()
+
+        assert 0 == command.wait(30)
+
+
+def produce(kafka, topic):
+    producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "acks": "all"})
+    producer.produce(topic, b"a trade", partition=0)
+    assert 0 == producer.flush(30)
+
+
+def watermarks(kafka, topic):
+    consumer = Consumer({**kafka, "group.id": "watermarks", "log_level": 0})
+
+    def answered():
+        """None while the broker that has just come back does not lead the partition yet."""
+        try:
+            return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+        except KafkaException:
+            return None
+
+    try:
+        return eventually(answered, within=30)
+    finally:
+        consumer.close()

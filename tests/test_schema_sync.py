@@ -1,0 +1,221 @@
+"""Schema, `Trade`, table, CHECKs, rules and revisions say the same: the one place that proves it."""
+
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Numeric, Table
+
+from tests.field_descriptions import checks_of, of_record, of_schema, of_table, revision_of, rules_of
+from tests.schema_sync import WITHOUT_RULE, Field, Places, Revision, mismatches
+from tradepipe.evolution.history import History, current
+from tradepipe.postgres import migrate
+from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.tables import TRADES
+from tradepipe.trade.model import Trade
+from tradepipe.trade.rules import violations
+
+BESIDE = frozenset({"source_topic", "source_partition", "source_offset", "schema_id", "stored_at"})
+"""The columns of trades that are no fields: where a row came from."""
+
+
+@pytest.fixture(scope="module")
+def revision(parts) -> Iterator[Revision]:
+    """The database as the current schema version needs it, by the word of history.json."""
+    entry = History.packaged().entry(current().number)
+    name = entry.alembic_revision if entry is not None and entry.alembic_revision else required_revision()
+    server = parts.postgres.start()
+    database = f"test_{uuid.uuid4().hex}"
+    url = server.create_database(database)
+    migrate.upgrade(url)
+    if name != required_revision():
+        migrate.downgrade(url, name)
+    with create_engine_for(url, application_name="test").connect() as connection:
+        yield revision_of(connection, name, BESIDE)
+    server.drop_database(database)
+
+
+@pytest.fixture(scope="module")
+def places(revision) -> Places:
+    """What is checked out."""
+    return Places(
+        of_schema(current().schema),
+        of_record(Trade),
+        of_table(TRADES, Trade._fields),
+        checks_of(TRADES),
+        rules_of(violations, Trade),
+        revision,
+    )
+
+
+def test_all_six_say_the_same(places):
+    assert [] == mismatches(places)
+
+
+def test_nothing_was_overlooked_in_any_of_them(places):
+    """A description that is empty agrees with everything."""
+    fields, rules = len(Trade._fields), len(Trade._fields) - len(WITHOUT_RULE)
+
+    assert {fields} == {len(each) for each in (places.schema, places.trade, places.table, places.revision.fields)}
+    assert {rules} == {len(each) for each in (places.checks, places.rules, places.revision.checks)}
+
+
+def without(description, name):
+    kept = {key: value for key, value in dict.fromkeys(description).items() if key != name}
+    return frozenset(kept) if isinstance(description, frozenset) else {key: description[key] for key in kept}
+
+
+def changed(description, name, **attributes):
+    return {**description, name: description[name]._replace(**attributes)}
+
+
+VENUE = Field("string", True, "null")
+COLUMN = VENUE._replace(type="text")
+
+ONE_FORGOTTEN = {
+    "a field of the schema alone": (
+        lambda it: it._replace(schema=it.schema | {"venue": VENUE}),
+        "the current schema has a field venue, Trade has not: add `venue` with the schema's default to Trade",
+    ),
+    "a field of Trade alone": (
+        lambda it: it._replace(schema=without(it.schema, "side")),
+        "Trade has a field side, the current schema has not: put it into a new version under schemas/trade",
+    ),
+    "another scale": (
+        lambda it: it._replace(schema=changed(it.schema, "notional", type="decimal(18,2)")),
+        "field notional is decimal(18,2) (may be null, default null) in the current schema, but decimal(18,4)",
+    ),
+    "other symbols": (
+        lambda it: it._replace(schema=changed(it.schema, "side", type="enum of UNKNOWN, BUY, SELL, CROSS")),
+        "field side is enum of UNKNOWN, BUY, SELL, CROSS (never null, default UNKNOWN) in the current schema, but enum "
+        "of UNKNOWN, BUY, SELL (",
+    ),
+    "another default": (
+        lambda it: it._replace(trade=changed(it.trade, "side", default="BUY")),
+        "default UNKNOWN) in the current schema, but enum of UNKNOWN, BUY, SELL (never null, default BUY) in Trade",
+    ),
+    "null in the schema alone": (
+        lambda it: it._replace(schema=changed(it.schema, "book_id", nullable=True)),
+        "field book_id is string (may be null, no default) in the current schema, but string (never null, no default)",
+    ),
+    "another order": (
+        lambda it: it._replace(trade=dict(reversed(it.trade.items()))),
+        "Trade orders its fields currency, notional, side,",
+    ),
+    "a field without a column": (
+        lambda it: it._replace(table=without(it.table, "currency")),
+        "the table trades has no column for the field currency: give its type one in postgres/tables.py",
+    ),
+    "a column of another type": (
+        lambda it: it._replace(table=changed(it.table, "version", type="bigint")),
+        "the column version is bigint (never null, no default) in postgres/tables.py, where Trade needs integer",
+    ),
+    "a column of another nullability": (
+        lambda it: it._replace(table=changed(it.table, "notional", nullable=False, default=None)),
+        "the column notional is numeric(18,4) (never null, no default) in postgres/tables.py, where Trade needs "
+        "numeric(18,4) (may be null, default null)",
+    ),
+    "a column without a revision": (
+        lambda it: it._replace(table=it.table | {"venue": COLUMN}),
+        "no revision up to REVISION makes the column venue: write migrations/versions/NNNN_pre_add_venue.py",
+    ),
+    "a column of the revisions alone": (
+        lambda it: it._replace(revision=it.revision._replace(columns=it.revision.fields | {"venue": COLUMN})),
+        "the revisions up to REVISION make a column venue that postgres/tables.py lacks",
+    ),
+    "a column altered without a revision": (
+        lambda it: it._replace(
+            revision=it.revision._replace(columns=changed(it.revision.fields, "notional", type="numeric(18,2)"))
+        ),
+        "the column notional is numeric(18,2) (may be null, default null) after REVISION, but numeric(18,4)",
+    ),
+    "a CHECK that was dropped": (
+        lambda it: it._replace(checks=without(it.checks, "CURRENCY")),
+        "the rule CURRENCY has no CHECK: add it to _RULES in postgres/tables.py and to a revision",
+    ),
+    "a rule that was dropped": (
+        lambda it: it._replace(rules=without(it.rules, "VERSION")),
+        "the CHECK VERSION has no rule: add it to trade/rules.py",
+    ),
+    "a field without rule and CHECK": (
+        lambda it: it._replace(rules=without(it.rules, "BOOK_ID"), checks=without(it.checks, "BOOK_ID")),
+        "the field book_id has neither a rule nor a CHECK: write BOOK_ID in trade/rules.py and postgres/tables.py",
+    ),
+    "a CHECK without a revision": (
+        lambda it: it._replace(revision=it.revision._replace(checks=without(it.revision.checks, "NOTIONAL"))),
+        "no revision up to REVISION adds the CHECK NOTIONAL: add it in a revision, NOT VALID first",
+    ),
+    "a CHECK of the revisions alone": (
+        lambda it: it._replace(revision=it.revision._replace(checks=it.revision.checks | {"VENUE"})),
+        "the revisions up to REVISION add a CHECK VENUE, postgres/tables.py does not",
+    ),
+}
+
+
+@pytest.mark.parametrize(("forget", "told"), ONE_FORGOTTEN.values(), ids=ONE_FORGOTTEN)
+def test_what_was_forgotten_in_one_place_is_told(places, forget, told):
+    found = mismatches(forget(places))
+
+    assert any(told.replace("REVISION", places.revision.name) in sentence for sentence in found), found
+
+
+def test_a_new_field_in_all_places_but_one_is_one_sentence(places):
+    """So that the sentence is the next step, and not one of a dozen."""
+    everywhere = Places(
+        places.schema | {"venue": VENUE},
+        places.trade | {"venue": VENUE},
+        places.table | {"venue": COLUMN},
+        places.checks | {"VENUE"},
+        places.rules | {"VENUE"},
+        places.revision._replace(columns=places.revision.fields | {"venue": COLUMN}),
+    )
+
+    assert [f"no revision up to {places.revision.name} adds the CHECK VENUE"] == [
+        sentence.partition(":")[0] for sentence in mismatches(everywhere)
+    ]
+
+
+class Way(StrEnum):
+    UP = "UP"
+    DOWN = "DOWN"
+
+
+class Other(NamedTuple):
+    name: str
+    price: Decimal
+    way: Way = Way.UP
+    note: str | None = None
+
+
+def test_a_description_says_types_nulls_and_defaults():
+    way = {"type": "enum", "name": "Way", "symbols": ["UP", "DOWN"]}
+    price = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 4}
+    schema = {
+        "fields": [
+            {"name": "name", "type": "string"},
+            {"name": "price", "type": price},
+            {"name": "way", "type": way, "default": "UP"},
+            {"name": "note", "type": ["null", "string"], "default": None},
+        ]
+    }
+
+    assert of_schema(schema) == of_record(Other)
+    assert Field("enum of UP, DOWN", False, "UP") == of_record(Other)["way"]
+
+
+def test_a_column_says_its_type_null_and_default():
+    table = Table(
+        "t",
+        MetaData(),
+        Column("a", Numeric(9, 2)),
+        Column("b", Integer, nullable=False, server_default="7"),
+        Column("c", Integer),
+    )
+
+    described = of_table(table, ("a", "b"))
+
+    assert {"a": Field("numeric(9,2)", True, "null"), "b": Field("integer", False, "7")} == described

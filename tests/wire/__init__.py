@@ -1,1 +1,0 @@
-"""Tests of trades as bytes, and of the registry."""
