@@ -99,19 +99,11 @@ def _run(root: Path, files: list[str], traced: str, services: str, processes: in
     # The plugin is this repository's, whatever is traced.
     plugins = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "--rootdir",
-            str(root),
-            "-n",
-            str(processes if processes > 1 else 0),
-        ]
-        command += ["-p", "tests.mutation.tracing", "--trace-into", folder, "--traced", traced]
+        command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={root}", "-p", "tests.mutation.tracing"]
+        # With "=": a folder by itself is taken for a place to look for pytest's settings.
+        command += [f"--trace-into={folder}", f"--traced={traced}", "-n", str(processes if processes > 1 else 0)]
         command += ["-p", "no:cacheprovider", "-p", "no:randomly"]
-        command += [] if services == "embedded" else ["--parts", services]
+        command += [] if services == "embedded" else [f"--parts={services}"]
         with (Path(folder) / "log").open("w+") as log:
             subprocess.run(
                 [*command, *files],
