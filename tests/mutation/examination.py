@@ -29,7 +29,11 @@ class Result(NamedTuple):
 
 
 class Witnesses:
-    """Which tests are to be believed: a failure counts if the test has passed on the code as it is, in this run."""
+    """
+    Which tests are to be believed: a failure counts if the test has passed in this run.
+
+    If it has not passed on any other mutant, it is run on the code as it is.
+    """
 
     def __init__(self) -> None:
         self.sound: set[str] = set()
@@ -39,6 +43,8 @@ class Witnesses:
         """Run the chosen tests until one fails for no other reason than the mutant."""
         while tests := tuple(trace for trace in selection.tests if trace.test not in self.unsound):
             outcome = yield Job(mutant, tests)
+            # Whoever passed in spite of a mutant passes without one.
+            self.sound.update(test for test in outcome.begun if test != outcome.test)
             if outcome.verdict == "passed":
                 return Result(mutant, SURVIVED, None, outcome.begun, selection.found)
             culprit = next((trace for trace in tests if trace.test == outcome.test), tests[0])

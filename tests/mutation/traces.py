@@ -101,7 +101,7 @@ def _run(root: Path, files: list[str], traced: str, services: str, processes: in
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={root}", "-p", "tests.mutation.tracing"]
         # With "=": a folder by itself is taken for a place to look for pytest's settings.
-        command += [f"--trace-into={folder}", f"--traced={traced}", "-n", str(processes if processes > 1 else 0)]
+        command += [f"--trace-into={folder}", f"--traced={traced}", "-n", "auto" if processes > 1 else "0"]
         command += ["-p", "no:cacheprovider", "-p", "no:randomly"]
         command += [] if services == "embedded" else [f"--parts={services}"]
         with (Path(folder) / "log").open("w+") as log:
