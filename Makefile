@@ -38,7 +38,7 @@ bench: $(VENV)/.java  ## measure codec and sink on the real parts
 	$(python) -m benchmarks.codec
 	$(python) -m benchmarks.sink $(ARGS)
 
-mutants: $(VENV)/.dev  ## break the code of the guarantees, one change at a time, and see which tests notice
+mutants: $(VENV)/$(if $(findstring real,$(ARGS)),.java,.dev)  ## break the code of the guarantees, one change at a time, and see which tests notice
 	@$(python) -m tests.mutation $(ARGS)
 
 fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memory; try every property often

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import coverage
+import pytest
 
 from tests.mutation import tracing
 from tests.mutation.targets import NEVER_ASKED
@@ -45,6 +46,8 @@ def gather(
     """
     The traces of all tests, of which only those in new or changed files are run.
 
+    On the real services these are the tests marked `real` alone: the others run on the embedded ones.
+
     Args:
         kept: the file that keeps them; line numbers in it are those of the sources kept with them.
 
@@ -58,7 +61,15 @@ def gather(
     sources = {str(path.relative_to(root)): path.read_text() for path in sorted((root / traced).rglob("*.py"))}
     moved = _Moved(memory["sources"], sources)
     found = _test_files(root, tests)
-    files = {path: entry for path, entry in memory["files"].items() if (root / path).exists()}
+    if services == "real":
+        found = [path for path in found if "mark.real" in (root / path).read_text()]
+    # Whoever executed a source that has gone, or has another name now, is traced anew.
+    gone = memory["sources"].keys() - sources.keys()
+    files = {
+        path: entry
+        for path, entry in memory["files"].items()
+        if (root / path).exists() and not any(gone & trace["lines"].keys() for trace in entry["tests"].values())
+    }
     for entry in files.values():
         for trace in entry["tests"].values():
             trace["lines"] = moved(trace["lines"])
@@ -103,9 +114,9 @@ def _run(root: Path, files: list[str], traced: str, services: str, processes: in
         # With "=": a folder by itself is taken for a place to look for pytest's settings.
         command += [f"--trace-into={folder}", f"--traced={traced}", "-n", "auto" if processes > 1 else "0"]
         command += ["-p", "no:cacheprovider", "-p", "no:randomly"]
-        command += [] if services == "embedded" else [f"--parts={services}"]
+        command += [] if services == "embedded" else [f"--parts={services}", "-m", "real"]
         with (Path(folder) / "log").open("w+") as log:
-            subprocess.run(
+            done = subprocess.run(
                 [*command, *files],
                 cwd=root,
                 env={**os.environ, "PYTHONPATH": plugins},
@@ -118,11 +129,12 @@ def _run(root: Path, files: list[str], traced: str, services: str, processes: in
             print("  " + (log.read().strip().splitlines() or ["pytest said nothing"])[-1], flush=True)
         traces = _merged(Path(folder), root)
     by_file: dict[str, dict[str, Any]] = {path: {} for path in files}
+    was_run = done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     for test, trace in traces.items():
         by_file[test.split("::", 1)[0]][test] = trace
         if not trace["passed"]:
             print(f"  not asked, because it does not pass: {test}", flush=True)
-    return {path: traces for path, traces in by_file.items() if traces}
+    return {path: traces for path, traces in by_file.items() if traces or was_run}
 
 
 def _merged(folder: Path, root: Path) -> dict[str, Any]:
