@@ -112,8 +112,8 @@ def main() -> int:
             if results:
                 report.keep(last, results)
                 print(f"\n{report.summary(results, time.monotonic() - begun)}")
-            for test, said in list(witnesses.unsound.items())[:_UNSOUND_SHOWN]:
-                print(f"\nnot believed, because it failed on the code as it is: {test}\n{said}")
+            for test, output in list(witnesses.unsound.items())[:_UNSOUND_SHOWN]:
+                print(f"\nnot believed, because it failed on the code as it is: {test}\n{output}")
     return 0 if report.score(results) >= given.at_least else 1
 
 

@@ -51,7 +51,7 @@ class Witnesses:
             if culprit.test not in self.sound:
                 check = yield Job(None, (culprit,))
                 if check.verdict != "passed":
-                    self.unsound[culprit.test] = check.said
+                    self.unsound[culprit.test] = check.output
                     continue
                 self.sound.add(culprit.test)
             verdict = STUCK if outcome.verdict == "stuck" else KILLED

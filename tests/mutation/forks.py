@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     test: str | None
     begun: tuple[str, ...]
     seconds: float
-    said: str
+    output: str
 
 
 Examination = Generator[Job, Outcome, Any]
@@ -191,8 +191,8 @@ class _Fork:
             verdict, test = "passed", None
         else:
             verdict, test = "failed", self._failed or (self._begun[-1] if self._begun else None)
-        said = self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
-        return Outcome(verdict, test, tuple(self._begun), now - self._start, said)
+        output = self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
+        return Outcome(verdict, test, tuple(self._begun), now - self._start, output)
 
     def close(self) -> None:
         """End it with all it has started, and undo the mutation."""

@@ -172,7 +172,7 @@ def _filter(node: cst.CompIf) -> Iterator[cst.CSTNode]:
 
 def _operand(node: cst.BooleanOperation) -> Iterator[cst.CSTNode]:
     """Leave out one side."""
-    for side in (node.remaining, node.right):
+    for side in (node.left, node.right):
         yield side.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
 
 

@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
     tree: Path
     code: int
-    said: str
+    output: str
     verdicts: dict[str, str]
 
 
