@@ -2,7 +2,7 @@
 
 import logging
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,7 +39,7 @@ MAX_POLL_RECORDS: Final = 1_000
 
 
 @dataclass(slots=True)
-class PartitionState:
+class PartitionState(ABC):
     """
     One assignment.
 

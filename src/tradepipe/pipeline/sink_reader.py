@@ -39,8 +39,8 @@ class SinkPartition(PartitionState):
     queued_offset: int = 0
 
     @property
-    def is_claimed(self) -> bool:
-        """Whether it is claimed."""
+    def has_start_offset(self) -> bool:
+        """True once the partition is claimed: the database then knows where to read."""
         return self.ownership is not None
 
 

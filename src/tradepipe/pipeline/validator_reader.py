@@ -25,7 +25,7 @@ class ValidatorPartition(PartitionState):
     committed: int | None = None
 
     @property
-    def is_located(self) -> bool:
+    def has_start_offset(self) -> bool:
         """Whether it is known where to read."""
         return self.committed is not None
 
