@@ -11,9 +11,9 @@ import fastavro
 from hypothesis import strategies as st
 
 from tradepipe.codec import decoder, encoder, fields
+from tradepipe.codec.admission import parse_writer_schema
 from tradepipe.codec.copy_target import CopyRowTarget
 from tradepipe.codec.trade_target import TradeTarget
-from tradepipe.codec.writer_schema import parse
 
 
 class Side(StrEnum):
@@ -73,12 +73,16 @@ encode = encoder.generate_encoder(SHAPE).compile("encode", "encode a deal")
 
 def make_decoder(writer=SCHEMA):
     """What decodes a writer schema into deals."""
-    return decoder.generate_decoder(parse(writer), SHAPE, TradeTarget(), 1).compile("decode", "decode a deal")
+    return decoder.generate_decoder(parse_writer_schema(writer), SHAPE, TradeTarget(), 1).compile(
+        "decode", "decode a deal"
+    )
 
 
 def rower(writer=SCHEMA):
     """What decodes a writer schema into rows."""
-    source = decoder.generate_decoder(parse(writer), SHAPE, CopyRowTarget(), 1, sooner=make_decoder(writer))
+    source = decoder.generate_decoder(
+        parse_writer_schema(writer), SHAPE, CopyRowTarget(), 1, sooner=make_decoder(writer)
+    )
     return source.compile("copy_row", "copy a deal")
 
 

@@ -1,185 +1,195 @@
-"""Admission of writer schemas: which of them this build can decode without loss, within limits."""
+"""Admission of writer schemas: size limits, and decoding without loss."""
 
 import json
 import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from tradepipe.codec.writer_schema import PRIMITIVES, Difference, ParsedSchema, differences, kind_of, parse
+from fastavro import parse_schema
+
 from tradepipe.errors import UnsupportedSchema
 from tradepipe.evolution.history import current, fingerprint, versions
+from tradepipe.evolution.resolution import PORTABILITY, Mismatch, find_mismatches
+from tradepipe.evolution.schema_tree import PRIMITIVES, SchemaType, build_schema_tree
 
 MAX_DEPTH: Final = 16
-"""Types within types."""
+"""Nesting depth of types."""
 
 MAX_FIELDS: Final = 500
-"""Fields and union branches, each counted as often as a value can hold it."""
+"""Fields and union branches; those of a named type count each time the type is used."""
+
+MAX_TEXT: Final = 256_000
+"""Characters of a schema's text."""
+
+UnknownFields = Literal["stop", "drop"]
+
+_MAX_LISTED: Final = 5
+
+_ATTRIBUTES: Final = ("name", "namespace", "symbols", "size", "default", "logicalType", "precision", "scale")
+_NESTED: Final = ("type", "items", "values", "fields")
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _is_name = re.compile(_NAME).fullmatch
 _is_full_name = re.compile(rf"{_NAME}(\.{_NAME})*").fullmatch
 
 
-def check_limits(parsed: ParsedSchema) -> None:
+def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> SchemaType:
     """
-    Refuse a schema that is malformed, or whose values can exhaust the stack or the memory.
+    Parse a writer schema whose records this build can decode.
+
+    Every released version is admitted, and every schema that resolves to the
+    current version without loss. With `unknown_fields="drop"`, a schema is also
+    admitted if fields, symbols or logical types are lost.
 
     Raises:
-        ValueError: with the limit that is broken.
+        UnsupportedSchema: the schema is invalid, exceeds a limit, does not
+            resolve to the current version, or would lose values.
     """
-    root = parsed.resolve(parsed.root)
-    if not isinstance(root, dict) or kind_of(root) != "record":
-        raise ValueError("it is not a record")
-    _LimitChecker(parsed).has_nonzero_size(parsed.root, 0, frozenset())
-
-
-class _LimitChecker:
-    """One walk over all a value can hold; a named type is walked as often as it is used."""
-
-    def __init__(self, parsed: ParsedSchema) -> None:
-        self._parsed = parsed
-        self._fields = 0
-
-    def has_nonzero_size(self, schema: Any, depth: int, within: frozenset[str]) -> bool:
-        """Whether each value takes at least one byte."""
-        if depth > MAX_DEPTH:
-            raise ValueError(f"its types are nested more than {MAX_DEPTH} deep")
-        schema = self._parsed.resolve(schema)
-        if isinstance(schema, list):
-            return self._union_has_nonzero_size(schema, depth, within)
-        kind = kind_of(schema)
-        if kind == "record":
-            return self._record_has_nonzero_size(schema, depth, within)
-        if kind in ("array", "map"):
-            if not self.has_nonzero_size(schema["items" if kind == "array" else "values"], depth + 1, within):
-                raise ValueError(f"it has {kind} items that take no bytes")
-            return True
-        if kind == "fixed":
-            return _fixed_has_nonzero_size(schema)
-        if kind == "enum":
-            _check_full_name(schema["name"])
-            _check_distinct("symbols", schema["symbols"])
-        return kind != "null"
-
-    def _union_has_nonzero_size(self, branches: list[Any], depth: int, within: frozenset[str]) -> bool:
-        kinds = []
-        for branch in branches:
-            self._count()
-            self.has_nonzero_size(branch, depth + 1, within)
-            found = self._parsed.resolve(branch)
-            if isinstance(found, list):
-                raise ValueError("it has a union within a union")
-            kinds.append(found["name"] if isinstance(found, dict) and "name" in found else kind_of(found))
-        _check_distinct("branches of a union", kinds)
-        return True
-
-    def _record_has_nonzero_size(self, schema: dict[str, Any], depth: int, within: frozenset[str]) -> bool:
-        name = schema["name"]
-        if name in within:
-            raise ValueError(f"its type {name} holds itself")
-        _check_full_name(name)
-        sizes, names = [], []
-        for field in schema["fields"]:
-            self._count()
-            sizes.append(self.has_nonzero_size(field["type"], depth + 1, within | {name}))
-            names.append(field["name"])
-        _check_field_names(names)
-        return any(sizes)
-
-    def _count(self) -> None:
-        self._fields += 1
-        if self._fields > MAX_FIELDS:
-            raise ValueError(f"it has more than {MAX_FIELDS} fields")
-
-
-def _fixed_has_nonzero_size(schema: dict[str, Any]) -> bool:
-    _check_full_name(schema["name"])
-    size = schema["size"]
-    if type(size) is not int or size < 0:
-        raise ValueError(f"it has a fixed type of {size!r} bytes")
-    return size > 0
-
-
-def _check_full_name(name: Any) -> None:
-    if not isinstance(name, str) or not _is_full_name(name) or name in PRIMITIVES:
-        raise ValueError(f"it has a type named {name!r}")
-
-
-def _check_field_names(names: list[Any]) -> None:
-    for name in names:
-        if not isinstance(name, str) or not _is_name(name):
-            raise ValueError(f"it has a field named {name!r}")
-    if len(set(names)) < len(names):
-        raise ValueError("it has two fields of one name")
-
-
-def _check_distinct(what: str, found: Sequence[str]) -> None:
-    if not found or len(set(found)) < len(found):
-        raise ValueError(f"it has {what} that are none, or are not distinct")
-
-
-UnknownFields = Literal["stop", "drop"]
-
-MAX_TEXT: Final = 256_000
-"""Characters of a schema's text."""
-
-_MAX_SHOWN: Final = 5
-
-
-def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> ParsedSchema:
-    """
-    A writer schema of the subject, its names resolved, if this build can hold its records.
-
-    Every frozen version is admitted, and every other one that resolves to the
-    current version; with `unknown_fields="drop"` also one that loses fields,
-    symbols or logical types on the way.
-
-    Raises:
-        UnsupportedSchema: the schema lies outside the limits of `bounds`,
-            cannot be resolved, or would lose values.
-    """
-    parsed = _parse_within_limits(text, schema_id)
-    if fingerprint(text) not in {version.sha256 for version in versions()}:
-        _check_lossless(parsed, schema_id, unknown_fields)
-    return parsed
-
-
-def _parse_within_limits(text: str, schema_id: int) -> ParsedSchema:
-    """The parsed schema, if it lies within the limits."""
     if len(text) > MAX_TEXT:
         raise UnsupportedSchema(f"schema id {schema_id} has {len(text)} characters, more than {MAX_TEXT}")
     try:
         schema = json.loads(text)
         if not isinstance(schema, dict):
             raise ValueError("it is not a record")
-        parsed = parse(schema)
-        check_limits(parsed)
+        writer = parse_writer_schema(schema)
+        check_limits(writer)
     except Exception as error:  # a decode guard: parsers raise anything on a hostile schema
         problem = str(error)[:200] or type(error).__name__
-        raise UnsupportedSchema(f"schema id {schema_id} is not decoded here: {problem}") from error
-    return parsed
+        raise UnsupportedSchema(f"schema id {schema_id} is refused: {problem}") from error
+    if fingerprint(text) not in {version.sha256 for version in versions()}:
+        _check_lossless(writer, schema_id, unknown_fields)
+    return writer
 
 
-def _check_lossless(writer: ParsedSchema, schema_id: int, unknown_fields: UnknownFields) -> None:
-    found = list(differences(writer, parse(current().schema)))
-    fatal = [difference for difference in found if difference.is_fatal]
-    if fatal:
+def parse_writer_schema(schema: Any) -> SchemaType:
+    """Parse a schema of unknown origin; raise whatever fastavro raises on an invalid one."""
+    # fastavro does not validate a schema that carries its own marks of a parsed schema.
+    return build_schema_tree(parse_schema(_without_foreign_keys(schema), {}))
+
+
+def _without_foreign_keys(schema: Any) -> Any:
+    """Copy a schema with only the keys that determine its bytes and their meaning."""
+    if isinstance(schema, list):
+        return [_without_foreign_keys(branch) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    attributes = {key: schema[key] for key in _ATTRIBUTES if key in schema}
+    return attributes | {key: _without_foreign_keys(schema[key]) for key in _NESTED if key in schema}
+
+
+def check_limits(writer: SchemaType) -> None:
+    """
+    Refuse a schema that is malformed, or whose records can exhaust the stack or the memory.
+
+    Raises:
+        ValueError: with the limit that is exceeded.
+    """
+    if writer.kind != "record":
+        raise ValueError("it is not a record")
+    _LimitChecker().has_nonzero_size(writer, 0, frozenset())
+
+
+class _LimitChecker:
+    """One walk over everything a record can hold; a named type is walked each time it is used."""
+
+    def __init__(self) -> None:
+        self._fields = 0
+
+    def has_nonzero_size(self, schema: SchemaType, depth: int, within: frozenset[str]) -> bool:
+        """Check a type; return whether each of its values takes at least one byte."""
+        if depth > MAX_DEPTH:
+            raise ValueError(f"its types are nested more than {MAX_DEPTH} deep")
+        if schema.kind == "union":
+            return self._union_has_nonzero_size(schema, depth, within)
+        if schema.name:
+            _check_full_name(schema.name)
+        if schema.kind == "record":
+            return self._record_has_nonzero_size(schema, depth, within)
+        if schema.inner:
+            # A block's item count is limited by the bytes that are left, so an item must take one.
+            if not self.has_nonzero_size(schema.inner[0], depth + 1, within):
+                raise ValueError(f"it has {schema.kind} items that take no bytes")
+            return True
+        if schema.kind == "fixed":
+            if type(schema.size) is not int or schema.size < 0:
+                raise ValueError(f"it has a fixed type of {schema.size!r} bytes")
+            return schema.size > 0
+        if schema.kind == "enum":
+            _check_distinct("symbols", schema.symbols)
+        return schema.kind != "null"
+
+    def _union_has_nonzero_size(self, union: SchemaType, depth: int, within: frozenset[str]) -> bool:
+        for branch in union.branches:
+            self._count_field()
+            if branch.kind == "union":
+                raise ValueError("it has a union within a union")
+            self.has_nonzero_size(branch, depth + 1, within)
+        _check_distinct("branches of a union", [branch.name or branch.kind for branch in union.branches])
+        return True
+
+    def _record_has_nonzero_size(self, record: SchemaType, depth: int, within: frozenset[str]) -> bool:
+        if record.name in within:
+            raise ValueError(f"its type {record.name} holds itself")
+        sizes = []
+        for field in record.fields:
+            self._count_field()
+            if not isinstance(field.name, str) or not _is_name(field.name):
+                raise ValueError(f"it has a field named {field.name!r}")
+            sizes.append(self.has_nonzero_size(field.type, depth + 1, within | {record.name}))
+        if len({field.name for field in record.fields}) < len(record.fields):
+            raise ValueError("it has two fields of one name")
+        return any(sizes)
+
+    def _count_field(self) -> None:
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            raise ValueError(f"it has more than {MAX_FIELDS} fields")
+
+
+def _check_full_name(name: str) -> None:
+    if not _is_full_name(name) or name in PRIMITIVES:
+        raise ValueError(f"it has a type named {name!r}")
+
+
+def _check_distinct(elements: str, found: Sequence[str]) -> None:
+    if not found:
+        raise ValueError(f"it has no {elements}")
+    if len(set(found)) < len(found):
+        raise ValueError(f"it has duplicate {elements}")
+
+
+def _check_lossless(writer: SchemaType, schema_id: int, unknown_fields: UnknownFields) -> None:
+    reader = build_schema_tree(current().schema)
+    found = [each for each in find_mismatches(reader, writer) if each.rule not in PORTABILITY]
+    root = writer.short
+    if fatal := [each for each in found if not each.dropped]:
         raise UnsupportedSchema(
-            f"schema id {schema_id} cannot be read as version {current().number} of the trade schema: "
-            f"{_told(fatal)}; upgrade tradepipe here"
+            f"schema id {schema_id} does not resolve to version {current().number} of the trade schema: "
+            f"{_format_mismatches(fatal, root)}; upgrade tradepipe here"
         )
     if found and unknown_fields == "stop":
         raise UnsupportedSchema(
             f"schema id {schema_id} holds more than version {current().number} of the trade schema, which would lose "
-            f"{_told(found)}; upgrade tradepipe here, or choose --unknown-fields drop"
+            f"{_format_mismatches(found, root)}; upgrade tradepipe here, or choose --unknown-fields drop"
         )
 
 
-def _told(found: list[Difference]) -> str:
-    """The first differences, each cut: names are the writer's choice, of any length and number."""
-    shown = [f"{_cut(difference.description)} (at {_cut(difference.path)})" for difference in found[:_MAX_SHOWN]]
-    return "; ".join([*shown, f"{len(found) - _MAX_SHOWN} more"] if len(found) > _MAX_SHOWN else shown)
+def _format_mismatches(found: Sequence[Mismatch], root: str) -> str:
+    """List the first mismatches, each shortened: names are the writer's choice, of any length and number."""
+    listed = [
+        f"{_shorten(each.dropped or _format_mismatch(each))} (at {_shorten(root + ''.join(each.path))})"
+        for each in found[:_MAX_LISTED]
+    ]
+    return "; ".join([*listed, f"{len(found) - _MAX_LISTED} more"] if len(found) > _MAX_LISTED else listed)
 
 
-def _cut(text: str) -> str:
+def _format_mismatch(mismatch: Mismatch) -> str:
+    if mismatch.rule in ("missing-default", "null-is-no-default"):
+        return "the field is missing"
+    if mismatch.rule == "enum-symbol":
+        return f"unknown symbol {mismatch.writer}"
+    return f"{mismatch.writer} is not {mismatch.reader}"
+
+
+def _shorten(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:100]}…"

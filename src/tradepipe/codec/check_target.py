@@ -10,6 +10,7 @@ from tradepipe.codec import codegen, primitives
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.fields import FieldCodec, RecordCodec
 from tradepipe.codec.primitives import EPOCH_ORDINAL, BoundedCache, read_date
+from tradepipe.evolution.schema_tree import SchemaType
 from tradepipe.trade.model import KAFKA_KEY
 from tradepipe.trade.rules import encoded_passes_quick_check
 
@@ -27,7 +28,7 @@ class QuickCheckTarget:
         """What the lines use."""
         return _NAMES
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: Any) -> None:
+    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
         """Lines that read the value at `_at` into the column's name."""
         _VALUES[column.kind](out, column, writes)
 
@@ -42,21 +43,21 @@ class QuickCheckTarget:
         out.line(f"return {KAFKA_KEY} if _keeps_all(({names},)) else None")
 
 
-def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_length(out)
     out.line(f"{column.name} = _body[_at : (_at := _at + _size)]")
 
 
-def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_date(out, column, "_known_days", "_read_days")
 
 
-def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_micros(out)
     out.line(f"{column.name} = _number")
 
 
-def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_unscaled(out, column)
     out.line(f"{column.name} = _number")
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tradepipe.codec import primitives
 from tradepipe.codec.fields import FieldCodec
 from tradepipe.codec.primitives import MAX_MICROS, MIN_MICROS, decimal_error, out_of_range_error
+from tradepipe.evolution.schema_tree import SchemaType
 
 _INDENT: Final = "    "
 
@@ -100,12 +101,12 @@ def emit_one_byte_int(out: CodeBuilder, name: str, otherwise: str, table: str = 
         out.line("_at += 1")
 
 
-def emit_int(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def emit_int(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     """An int, as the column."""
     emit_one_byte_int(out, column.name, "_read_int(_body, _at)")
 
 
-def emit_enum_member(out: CodeBuilder, column: FieldCodec, writes: Any) -> None:
+def emit_enum_member(out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
     """What a symbol stands for, as the column."""
     emit_symbol(out, column, members(column, writes))
 
@@ -170,6 +171,6 @@ def emit_symbol(out: CodeBuilder, column: FieldCodec, symbols: Sequence[Any]) ->
         out.line("_at += 1")
 
 
-def members(column: FieldCodec, writes: Any) -> list[Enum | None]:
+def members(column: FieldCodec, writes: SchemaType) -> list[Enum | None]:
     """The members that the writer's symbols stand for."""
-    return [column.members.get(symbol, column.fallback) for symbol in writes["symbols"]]
+    return [column.members.get(symbol, column.fallback) for symbol in writes.symbols]

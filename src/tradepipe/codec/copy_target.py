@@ -17,6 +17,7 @@ from tradepipe.codec import codegen, primitives
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.fields import FieldCodec, RecordCodec
 from tradepipe.codec.primitives import EPOCH_ORDINAL, ONE_BYTE_INTS, BoundedCache, Malformed, OutOfRange, read_date
+from tradepipe.evolution.schema_tree import SchemaType
 
 _DAYS_TO_2000: Final = date(2000, 1, 1).toordinal() - EPOCH_ORDINAL
 _MICROS_TO_2000: Final = _DAYS_TO_2000 * 86_400_000_000
@@ -53,7 +54,7 @@ class CopyRowTarget:
         """What the lines use."""
         return _NAMES
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: Any) -> None:
+    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
         """Lines that read the value at `_at` into the column's name."""
         _VALUES[column.kind](out, column, writes)
 
@@ -79,7 +80,7 @@ def _pieces(column: FieldCodec) -> Sequence[str]:
     return (f"{column.name}_length", column.name) if column.kind == "string" else (column.name,)
 
 
-def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     out.line("_size = _SIZES[_body[_at]]")
     with out.block("if _size is None:"):
         out.line("_size, _at = _read_size(_body, _at)")
@@ -90,7 +91,7 @@ def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
     out.line(f"{column.name} = _body[_at : (_at := _at + _size)]")
 
 
-def _emit_int(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_int(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     out.line(f"{column.name} = _SMALL_ROWS[_body[_at]]")
     with out.block(f"if {column.name} is None:"):
         out.line("_number, _at = _read_int(_body, _at)")
@@ -99,16 +100,16 @@ def _emit_int(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
         out.line("_at += 1")
 
 
-def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_date(out, column, "_known_day_row", "_read_day_row")
 
 
-def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_micros(out)
     out.line(f"{column.name} = _int8(8, _number - {_MICROS_TO_2000})")
 
 
-def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     """Three digits to the base of 10,000 at once: leading zeros are PostgreSQL's to strip."""
     codegen.emit_unscaled(out, column)
     if column.scale % _DIGITS == 0:
@@ -122,7 +123,7 @@ def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
         out.line(f"{column.name} = _numeric(_number, {column.scale})")
 
 
-def _emit_enum(out: CodeBuilder, column: FieldCodec, writes: Any) -> None:
+def _emit_enum(out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
     codegen.emit_symbol(out, column, [_text_field(member) for member in codegen.members(column, writes)])
 
 

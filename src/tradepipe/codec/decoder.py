@@ -7,8 +7,8 @@ from tradepipe.codec import primitives
 from tradepipe.codec.codegen import NAMES, CodeBuilder, emit_one_byte_int
 from tradepipe.codec.fields import NO_DEFAULT, FieldCodec, RecordCodec
 from tradepipe.codec.primitives import Malformed, OutOfRange
-from tradepipe.codec.writer_schema import ParsedSchema, kind_of
 from tradepipe.errors import UndecodableRecord
+from tradepipe.evolution.schema_tree import SchemaType
 from tradepipe.trade.record import Code, Violation
 
 _WIDTHS: Final = {"float": 4, "double": 8}
@@ -32,49 +32,47 @@ class SkipEmitter:
         functions: those that the code calls; to be put before it.
     """
 
-    def __init__(self, writer: ParsedSchema) -> None:
+    def __init__(self) -> None:
         self.functions = CodeBuilder()
         self.functions.names |= _NAMES
-        self._writer = writer
         self._count = 0
 
-    def emit(self, out: CodeBuilder, schema: Any) -> None:
-        """Lines that move `_at` behind a value."""
-        schema = self._writer.resolve(schema)
-        kind = "union" if isinstance(schema, list) else kind_of(schema)
-        if kind == "record":
-            for field in schema["fields"]:
-                self.emit(out, field["type"])
-        elif kind in ("union", "array", "map"):
-            out.line(f"_at = {self._function(schema, kind)}(_body, _at)")
+    def emit(self, out: CodeBuilder, schema: SchemaType) -> None:
+        """Add lines that move `_at` past a value."""
+        if schema.kind == "record":
+            for field in schema.fields:
+                self.emit(out, field.type)
+        elif schema.kind == "union":
+            out.line(f"_at = {self._emit_union_function(schema.branches)}(_body, _at)")
+        elif schema.inner:
+            out.line(f"_at = {self._emit_block_function(schema)}(_body, _at)")
         else:
-            for line in _emit_lines(schema, kind):
+            for line in _skip_lines(schema):
                 out.line(line)
 
-    def _function(self, schema: Any, kind: str) -> str:
-        """A function of its own for what repeats or branches: Python nests only so many loops."""
-        if kind == "union":
-            return self._union(schema)
+    def _emit_block_function(self, schema: SchemaType) -> str:
+        """Add a function for an array or a map; return its name."""
+        # A function each, since Python limits the number of nested loops.
         out = CodeBuilder()
-        name = self._name(f"_pass_{kind}")
+        name = self._next_name(f"_skip_{schema.kind}")
         with out.block(f"def {name}(_body, _at):"), out.block("while True:"):
             out.line("_count, _end, _at = _read_block(_body, _at)")
             with out.block("if not _count:"):
                 out.line("return _at")
             with out.block("for _ in range(_count):"):
-                if kind == "map":
-                    self.emit(out, "string")
-                self.emit(out, schema["items" if kind == "array" else "values"])
+                if schema.kind == "map":
+                    self.emit(out, _MAP_KEY)
+                self.emit(out, schema.inner[0])
             out.line("_require_end(_at, _end)")
         self.functions.append(out)
         return name
 
-    def _union(self, branches: list[Any]) -> str:
-        """A table of functions: the choice among any number of branches takes the same time."""
+    def _emit_union_function(self, branches: Sequence[SchemaType]) -> str:
+        """Add a function for a union; return its name."""
         out = CodeBuilder()
-        name = self._name("_pass_union")
-        passes = ", ".join(self._branch(branch) for branch in branches)
-        out.line(f"{name}_branches = ({passes},)")
+        name = self._next_name("_skip_union")
+        # A table of functions, so that the choice takes the same time for any number of branches.
+        out.line(f"{name}_branches = ({', '.join(self._emit_branch_function(branch) for branch in branches)},)")
         out.line("")
         with out.block(f"def {name}(_body, _at):"):
             out.line(f"_branch, _at = _read_index(_body, _at, {len(branches)})")
@@ -82,22 +80,26 @@ class SkipEmitter:
         self.functions.append(out)
         return name
 
-    def _branch(self, branch: Any) -> str:
+    def _emit_branch_function(self, branch: SchemaType) -> str:
         out = CodeBuilder()
-        name = self._name("_pass_branch")
+        name = self._next_name("_skip_branch")
         with out.block(f"def {name}(_body, _at):"):
             self.emit(out, branch)
             out.line("return _at")
         self.functions.append(out)
         return name
 
-    def _name(self, stem: str) -> str:
+    def _next_name(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"
 
 
-def _emit_lines(schema: Any, kind: str) -> list[str]:
-    """The lines for a type that holds no other."""
+_MAP_KEY: Final = SchemaType("string", "")
+
+
+def _skip_lines(schema: SchemaType) -> list[str]:
+    """Return the lines that skip a value of a type without inner types."""
+    kind = schema.kind
     if kind == "null":
         return []
     if kind == "boolean":
@@ -107,8 +109,8 @@ def _emit_lines(schema: Any, kind: str) -> list[str]:
     if kind in ("bytes", "string"):
         return ["_size, _at = _read_size(_body, _at)", "_at += _size"]
     if kind == "enum":
-        return [f"_, _at = _read_index(_body, _at, {len(schema['symbols'])})"]
-    return [f"_at += {_WIDTHS.get(kind) or int(schema['size'])}"]
+        return [f"_, _at = _read_index(_body, _at, {len(schema.symbols)})"]
+    return [f"_at += {_WIDTHS.get(kind) or schema.size}"]
 
 
 MAX_BODY: Final = 1_048_576
@@ -126,7 +128,7 @@ class DecodeTarget(Protocol):
     def names(self) -> dict[str, Any]:
         """What its lines use."""
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: Any) -> None:
+    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
         """Lines that read the value at `_at` into the column's name."""
 
     def emit_constant(self, out: CodeBuilder, column: FieldCodec, value: Any) -> None:
@@ -137,7 +139,7 @@ class DecodeTarget(Protocol):
 
 
 def generate_decoder(
-    writer: ParsedSchema,
+    writer: SchemaType,
     shape: RecordCodec,
     target: DecodeTarget,
     schema_id: int,
@@ -151,12 +153,12 @@ def generate_decoder(
         sooner: what is asked about a body that is refused, and may refuse it
             for a reason of its own: so that two targets tell the same.
     """
-    skipping, main = SkipEmitter(writer), CodeBuilder()
+    skipping, main = SkipEmitter(), CodeBuilder()
     main.names |= NAMES | target.names
     with main.block(f"def {target.function}(_body):"):
         _guard(main)
         with main.block("try:"):
-            _FieldEmitter(writer, target, skipping, main).fields(shape)
+            _FieldEmitter(target, skipping, main).fields(writer, shape)
             with main.block("if _at == len(_body):"):
                 target.emit_result(main, shape)
         with main.block("except _DAMAGE as _error:"):
@@ -176,43 +178,41 @@ def _guard(out: CodeBuilder) -> None:
 class _FieldEmitter:
     """One walk over the writer's fields."""
 
-    def __init__(self, writer: ParsedSchema, target: DecodeTarget, skipping: SkipEmitter, out: CodeBuilder) -> None:
-        self._writer = writer
+    def __init__(self, target: DecodeTarget, skipping: SkipEmitter, out: CodeBuilder) -> None:
         self._target = target
         self._skipping = skipping
         self._out = out
 
-    def fields(self, shape: RecordCodec) -> None:
+    def fields(self, writer: SchemaType, shape: RecordCodec) -> None:
         """Lines for every field that is written, then for every column that is not."""
         missing = {column.name: column for column in shape.fields}
         self._out.line("_at = 0")
-        for field in self._writer.resolve(self._writer.root)["fields"]:
-            column = missing.pop(field["name"], None)
+        for field in writer.fields:
+            column = missing.pop(field.name, None)
             # A name is the writer's choice: it is never put into the source but as a literal.
-            self._out.about = field["name"][:100]
+            self._out.about = field.name[:100]
             self._out.line(f"# {self._out.about!a}" if column is None else f"# {column.name}: {column.kind}")
-            self._emit_field(column, field["type"])
+            self._emit_field(column, field.type)
         for column in missing.values():
             self._out.about = column.name
             self._emit_default(column)
         self._out.about = ""
 
-    def _emit_field(self, column: FieldCodec | None, writes: Any) -> None:
+    def _emit_field(self, column: FieldCodec | None, writes: SchemaType) -> None:
         if column is None:
             self._skipping.emit(self._out, writes)
         else:
             self._emit_column(column, writes)
 
-    def _emit_column(self, column: FieldCodec, writes: Any) -> None:
-        writes = self._writer.resolve(writes)
-        if isinstance(writes, list):
-            self._emit_union(column, writes)
-        elif kind_of(writes) == "null":
+    def _emit_column(self, column: FieldCodec, writes: SchemaType) -> None:
+        if writes.kind == "union":
+            self._emit_union(column, writes.branches)
+        elif writes.kind == "null":
             self._target.emit_constant(self._out, column, None)
         else:
             self._target.emit_value(self._out, column, writes)
 
-    def _emit_union(self, column: FieldCodec, branches: Sequence[Any]) -> None:
+    def _emit_union(self, column: FieldCodec, branches: Sequence[SchemaType]) -> None:
         """The branch that is written; each of them resolves to the column."""
         out = self._out
         emit_one_byte_int(out, "_branch", f"_read_index(_body, _at, {len(branches)})")

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
 from tradepipe.codec.primitives import EXACT_CONTEXT
-from tradepipe.codec.writer_schema import kind_of, parse
 from tradepipe.evolution.history import current
+from tradepipe.evolution.schema_tree import SchemaType, build_schema_tree
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code
 
@@ -90,34 +90,33 @@ def record_codec(schema: dict[str, Any], record: type[tuple[Any, ...]]) -> Recor
 
 
 def _field_codecs(schema: dict[str, Any], hints: dict[str, Any]) -> Iterator[FieldCodec]:
-    parsed = parse(schema)
-    for field in parsed.root["fields"]:
-        written = parsed.resolve(field["type"])
-        union = [parsed.resolve(branch) for branch in written] if isinstance(written, list) else [written]
-        values = [branch for branch in union if branch != "null"]
+    for field in build_schema_tree(schema).fields:
+        union = field.type.branches or (field.type,)
+        values = [branch for branch in union if branch.kind != "null"]
         if len(values) != 1:
-            raise TypeError(f"the codec has no code for field {field['name']}: a union of more than null and one type")
-        branches = tuple("null" if branch == "null" else "value" for branch in union)
-        column = _field_codec(field["name"], values[0], branches, hints[field["name"]])
-        yield column._replace(default=_default(column, field["default"])) if "default" in field else column
+            raise TypeError(f"the codec has no code for field {field.name}: a union of more than null and one type")
+        branches = tuple("null" if branch.kind == "null" else "value" for branch in union)
+        column = _field_codec(field.name, values[0], branches, hints[field.name])
+        yield column._replace(default=_default(column, field.default)) if field.has_default else column
 
 
-def _field_codec(name: str, written: Any, branches: tuple[str, ...], hint: Any) -> FieldCodec:
-    more = written if isinstance(written, dict) else {}
-    kind = _KINDS.get((kind_of(written), more.get("logicalType")))
+def _field_codec(name: str, schema: SchemaType, branches: tuple[str, ...], hint: Any) -> FieldCodec:
+    logical = schema.logical
+    kind = _KINDS.get((schema.kind, logical.name if logical else None))
     if kind is None:
-        raise TypeError(f"the codec has no code for field {name} of type {written}")
+        raise TypeError(f"the codec has no code for field {name} of type {schema}")
     if kind == "symbol":
-        return _symbol_of(FieldCodec(name, kind, branches), more, hint)
-    return FieldCodec(name, kind, branches, precision=more.get("precision", 0), scale=more.get("scale", 0))
+        return _enum_codec(FieldCodec(name, kind, branches), schema, hint)
+    if logical and kind == "decimal":
+        return FieldCodec(name, kind, branches, precision=logical.precision, scale=logical.scale)
+    return FieldCodec(name, kind, branches)
 
 
-def _symbol_of(column: FieldCodec, written: dict[str, Any], hint: Any) -> FieldCodec:
-    """An enum's column; its class is the one that the field's annotation names."""
+def _enum_codec(column: FieldCodec, schema: SchemaType, hint: Any) -> FieldCodec:
+    """Add an enum's members; its class is the one that the field's annotation names."""
     (members,) = (found for found in get_args(hint) or (hint,) if issubclass(found, Enum))
-    known = {symbol: members(symbol) for symbol in written["symbols"]}
-    fallback = known[written["default"]] if "default" in written else None
-    return column._replace(members=known, fallback=fallback)
+    known = {symbol: members(symbol) for symbol in schema.symbols}
+    return column._replace(members=known, fallback=known[schema.default] if schema.default is not None else None)
 
 
 def _default(column: FieldCodec, default: Any) -> Any:

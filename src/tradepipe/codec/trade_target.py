@@ -6,6 +6,7 @@ from typing import Any, Final
 from tradepipe.codec import codegen, primitives
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.fields import FieldCodec, RecordCodec
+from tradepipe.evolution.schema_tree import SchemaType
 
 _NAMES: Final[dict[str, Any]] = {
     "_EPOCH": primitives.EPOCH,
@@ -23,7 +24,7 @@ class TradeTarget:
     function: Final = "decode"
     names: Final[dict[str, Any]] = _NAMES
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: Any) -> None:
+    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
         """Lines that read the value at `_at` into the column's name."""
         _VALUES[column.kind](out, column, writes)
 
@@ -41,22 +42,22 @@ class TradeTarget:
         out.line(f"return _new(_record, ({', '.join(column.name for column in shape.fields)},))")
 
 
-def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_length(out)
     out.line(f"{column.name} = _body[_at : (_at := _at + _size)].decode()")
 
 
-def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_date(out, column, "_known_date", "_read_date")
 
 
-def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_micros(out)
     # Positional: half the time of keywords.
     out.line(f"{column.name} = _EPOCH + _timedelta(0, 0, _number)")
 
 
-def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: Any) -> None:
+def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
     codegen.emit_unscaled(out, column)
     out.names[f"_{column.name}_quantum"] = primitives.quantum(column.scale)
     out.line(f"{column.name} = _times(_number, _{column.name}_quantum)")

@@ -8,7 +8,14 @@ from typing import Any, Final, NoReturn
 from tradepipe.evolution.compatibility import parse
 from tradepipe.evolution.findings import Finding, Severity, only_errors
 from tradepipe.evolution.json_pointers import locate
-from tradepipe.evolution.schema_tree import BASE_TYPES, PRIMITIVES, full_name, ignored_reason, qualify
+from tradepipe.evolution.schema_tree import (
+    BASE_TYPES,
+    PORTABLE_LOGICAL_TYPES,
+    PRIMITIVES,
+    full_name,
+    ignored_reason,
+    qualify,
+)
 
 Named = Callable[[str], Any]
 """The definition that a name means, or None."""
@@ -102,7 +109,7 @@ FIXES: Final = {
     "error-type": "Say record.",
     "logical-type-ignored": "Put it on a type that carries it.",
     "logical-type-misplaced": 'Move it into the type: {"type": {"type": …, "logicalType": …}}.',
-    "logical-type-unknown": f"Take one of {', '.join(sorted(BASE_TYPES))}.",
+    "logical-type-unknown": f"Take one of {', '.join(sorted(PORTABLE_LOGICAL_TYPES))}.",
     "name": "Begin with a letter or _, and go on with letters, digits and _.",
     "nested-union": "Put the branches into one union.",
     "not-a-record": "Put it into a record.",
@@ -319,7 +326,7 @@ def _logical(node: Mapping[str, Any], place: _Position) -> Iterator[Finding]:
     name = node.get("logicalType")
     if name is None:
         return
-    if name not in BASE_TYPES:
+    if name not in PORTABLE_LOGICAL_TYPES:
         yield place.of("logical-type-unknown", f"The logical type {name} is ignored by readers that do not know it.")
     elif why := ignored_reason(node):
         rule = (

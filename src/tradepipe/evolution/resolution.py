@@ -1,4 +1,4 @@
-"""What stands between a writer's schema and a reader's: Avro's resolution, logical types, and what is not portable."""
+"""Avro schema resolution: the mismatches between a writer schema and a reader schema."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -8,7 +8,10 @@ from tradepipe.evolution.schema_tree import Logical, SchemaField, SchemaType
 STRUCTURAL: Final = frozenset(
     {"type", "name", "fixed-size", "enum-symbol", "missing-default", "null-is-no-default", "renamed", "union-branch"}
 )
-"""The rules by which Avro's resolution itself fails; `ambiguous-alias` is Java's alone."""
+"""The rules by which Avro's resolution itself fails; only Java applies `ambiguous-alias`."""
+
+PORTABILITY: Final = frozenset({"alias", "name-alias", "namespace", "string-bytes"})
+"""The rules by which some readers and registries resolve and others fail."""
 
 _PROMOTIONS: Final = {
     "int": ("long", "float", "double"),
@@ -21,16 +24,18 @@ _PROMOTIONS: Final = {
 
 class Mismatch(NamedTuple):
     """
-    One obstacle.
+    One difference that matters to a reader.
 
     Attributes:
-        rule: which one.
+        rule: id of the rule, such as `missing-default`.
 
-        path: from the types compared, as pieces such as `.legs`, `[]` and `(Leg)`.
+        path: path from the compared types, in pieces such as `.legs`, `[]` and `(Leg)`.
 
-        written, read: what stands in the writer's and in the reader's schema.
+        writer, reader: definition in the writer schema and in the reader schema.
 
-        written_at, read_at: where, as JSON pointers.
+        writer_pointer, reader_pointer: their JSON pointers.
+
+        dropped: the part of a readable value that the reader does not get, such as `field note`.
     """
 
     rule: str
@@ -39,163 +44,171 @@ class Mismatch(NamedTuple):
     reader: str
     writer_pointer: str
     reader_pointer: str
+    dropped: str = ""
 
 
-def find_mismatches(reads: SchemaType, writes: SchemaType) -> tuple[Mismatch, ...]:
+def find_mismatches(reader: SchemaType, writer: SchemaType) -> tuple[Mismatch, ...]:
     """
-    All that keeps a reader from getting what was written.
+    Find everything that keeps a reader from getting the values that were written.
 
     Raises:
         ValueError: the schemas are nested too deep.
     """
     try:
-        return _Resolver().compare(reads, writes)
+        return _Resolver().compare(reader, writer)
     except RecursionError as error:
         raise ValueError("the schemas are nested too deep") from error
 
 
 class _Resolver:
-    """One comparison; each pair of types is walked once, wherever it is met."""
+    """One comparison; each pair of types is walked once, however often it occurs."""
 
     def __init__(self) -> None:
-        self._between: dict[tuple[int, int], tuple[Mismatch, ...]] = {}
+        self._found: dict[tuple[int, int], tuple[Mismatch, ...]] = {}
 
-    def compare(self, reads: SchemaType, writes: SchemaType) -> tuple[Mismatch, ...]:
-        """The obstacles between two types; none while a type that holds itself is being walked."""
-        pair = id(reads), id(writes)
-        if pair not in self._between:
-            self._between[pair] = ()
-            self._between[pair] = tuple(self._compare_kinds(reads, writes))
-        return self._between[pair]
+    def compare(self, reader: SchemaType, writer: SchemaType) -> tuple[Mismatch, ...]:
+        """Find the mismatches between two types."""
+        pair = id(reader), id(writer)
+        if pair not in self._found:
+            # A recursive type meets its own pair again while it is walked: it must end there.
+            self._found[pair] = ()
+            self._found[pair] = tuple(self._compare_kinds(reader, writer))
+        return self._found[pair]
 
-    def _compare_kinds(self, reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-        if writes.kind == "union":
-            yield from self._compare_each_branch(reads, writes)
-        elif reads.kind == "union":
-            yield from self._compare_best_branch(reads, writes)
-        elif reads.kind == writes.kind:
-            yield from self._compare_same_kind(reads, writes)
-        elif reads.kind not in _PROMOTIONS.get(writes.kind, ()):
-            yield _mismatch("type", reads, writes)
+    def _compare_kinds(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+        if writer.kind == "union":
+            yield from self._compare_each_branch(reader, writer)
+        elif reader.kind == "union":
+            yield from self._compare_best_branch(reader, writer)
+        elif reader.kind == writer.kind:
+            yield from self._compare_same_kind(reader, writer)
+        elif reader.kind not in _PROMOTIONS.get(writer.kind, ()):
+            yield _mismatch("type", reader, writer)
         else:
-            yield from _compare_promoted(reads, writes)
+            if {reader.kind, writer.kind} == {"string", "bytes"}:
+                yield _mismatch("string-bytes", reader, writer)
+            yield from _compare_logical_types(reader, writer)
 
-    def _compare_each_branch(self, reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-        """Whatever branch was written must be read."""
-        for branch in writes.branches:
-            for found in self.compare(reads, branch):
-                if reads.kind == "union":
+    def _compare_each_branch(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+        """Compare every branch of the writer's union: any of them may have been written."""
+        for branch in writer.branches:
+            for found in self.compare(reader, branch):
+                if reader.kind == "union":
                     yield found
                 elif found.rule == "type" and not found.path:
-                    yield _mismatch("union-branch", reads, branch)
+                    yield _mismatch("union-branch", reader, branch)
                 else:
-                    yield _below(found, _branch(writes, branch))
+                    yield _below(found, _branch_piece(writer, branch))
 
-    def _compare_best_branch(self, reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-        """The branch that Avro would take, or of those it cannot take the one that was meant."""
-        tried = [(branch, self.compare(branch, writes)) for branch in reads.branches]
-        alike = [each for each in tried if _is_alike(each[0], writes)]
+    def _compare_best_branch(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+        """Compare the branch that Avro resolves to; if there is none, the one of the writer's kind and name."""
+        tried = [(branch, self.compare(branch, writer)) for branch in reader.branches]
+        alike = [each for each in tried if _is_same_type(each[0], writer)]
         fitting = [each for each in tried if not any(found.rule in STRUCTURAL for found in each[1])]
         best = [each for each in alike if each in fitting] + fitting + alike
         if not best:
-            yield _mismatch("union-branch", reads, writes)
+            yield _mismatch("union-branch", reader, writer)
         for branch, found in best[:1]:
-            yield from (_below(each, _branch(reads, branch)) for each in found)
+            yield from (_below(each, _branch_piece(reader, branch)) for each in found)
 
-    def _compare_same_kind(self, reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-        if reads.name:
-            yield from _compare_names(reads, writes)
-        if reads.kind == "record":
-            yield from self._compare_records(reads, writes)
-        elif reads.kind == "enum":
-            yield from _compare_enums(reads, writes)
-        elif reads.kind == "fixed" and reads.size != writes.size:
-            yield _mismatch("fixed-size", reads, writes, f"{writes.size} bytes", f"{reads.size} bytes")
-        elif reads.inner:
-            piece = "[]" if reads.kind == "array" else "{}"
-            yield from (_below(found, piece) for found in self.compare(reads.inner[0], writes.inner[0]))
-        yield from _compare_logical_types(reads, writes)
+    def _compare_same_kind(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+        if reader.name:
+            yield from _compare_names(reader, writer)
+        if reader.kind == "record":
+            yield from self._compare_records(reader, writer)
+        elif reader.kind == "enum":
+            yield from _compare_enums(reader, writer)
+        elif reader.kind == "fixed" and reader.size != writer.size:
+            yield _mismatch("fixed-size", reader, writer, f"{writer.size} bytes", f"{reader.size} bytes")
+        elif reader.inner:
+            piece = "[]" if reader.kind == "array" else "{}"
+            yield from (_below(found, piece) for found in self.compare(reader.inner[0], writer.inner[0]))
+        yield from _compare_logical_types(reader, writer)
 
-    def _compare_records(self, reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-        written = {field.name: field for field in writes.fields}
-        for field in reads.fields:
-            # As Java does: each alias counts, also one that is the field's own name.
-            met = [written[name] for name in (field.name, *dict.fromkeys(field.aliases)) if name in written]
-            yield from (_below(found, f".{field.name}") for found in self._compare_field(field, met, writes))
+    def _compare_records(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+        written = {field.name: field for field in writer.fields}
+        unread = dict(written)
+        for field in reader.fields:
+            # Java counts every alias, also one that equals the field's own name.
+            sources = [written[name] for name in (field.name, *dict.fromkeys(field.aliases)) if name in written]
+            for source in sources:
+                unread.pop(source.name, None)
+            yield from (_below(found, f".{field.name}") for found in self._compare_field(field, sources, writer))
+        for field in unread.values():
+            dropped = f"field {field.name}"
+            yield Mismatch(
+                "field-dropped", (f".{field.name}",), dropped, "no field", field.pointer, reader.pointer, dropped
+            )
 
-    def _compare_field(self, field: SchemaField, met: Sequence[SchemaField], writes: SchemaType) -> Iterator[Mismatch]:
-        if not met:
-            yield from _compare_missing(field, writes)
+    def _compare_field(
+        self, field: SchemaField, sources: Sequence[SchemaField], writer: SchemaType
+    ) -> Iterator[Mismatch]:
+        if not sources:
+            yield from _compare_missing(field, writer)
             return
-        if len(met) > 1:
-            names = " and ".join(each.name for each in met)
-            yield Mismatch("ambiguous-alias", (), names, field.name, met[0].pointer, field.pointer)
-        elif met[0].name != field.name:
-            yield Mismatch("alias", (), met[0].name, field.name, met[0].pointer, field.pointer)
-        yield from self.compare(field.type, met[0].type)
+        source = sources[0]
+        if len(sources) > 1:
+            names = " and ".join(each.name for each in sources)
+            yield Mismatch("ambiguous-alias", (), names, field.name, source.pointer, field.pointer)
+        elif source.name != field.name:
+            yield Mismatch("alias", (), source.name, field.name, source.pointer, field.pointer)
+        yield from self.compare(field.type, source.type)
 
 
-def _compare_missing(field: SchemaField, writes: SchemaType) -> Iterator[Mismatch]:
-    """The reader's field that was not written, unless its default is what it should be."""
-    renamed = next((each for each in writes.fields if field.name in each.aliases), None)
-    told = f"{renamed.name}, alias {field.name}" if renamed else "no field"
-    at = renamed.pointer if renamed else writes.pointer
+def _compare_missing(field: SchemaField, writer: SchemaType) -> Iterator[Mismatch]:
+    """Compare a reader's field that was not written: its default must be the value that is meant."""
+    renamed = next((each for each in writer.fields if field.name in each.aliases), None)
+    written = f"{renamed.name}, alias {field.name}" if renamed else "no field"
+    pointer = renamed.pointer if renamed else writer.pointer
     if field.has_default:
         if renamed:
-            yield Mismatch("renamed-reads-default", (), told, field.default_json, at, field.pointer)
+            yield Mismatch("renamed-reads-default", (), written, field.default_json, pointer, field.pointer)
         return
-    rule = "renamed" if renamed else "null-is-no-default" if _is_nullable(field.type) else "missing-default"
-    yield Mismatch(rule, (), told, f"{field.type} without a default", at, field.pointer)
+    is_nullable = any(branch.kind == "null" for branch in field.type.branches)
+    rule = "renamed" if renamed else "null-is-no-default" if is_nullable else "missing-default"
+    yield Mismatch(rule, (), written, f"{field.type} without a default", pointer, field.pointer)
 
 
-def _compare_names(reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-    if reads.name == writes.name:
+def _compare_names(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+    if reader.name == writer.name:
         return
-    alias = "name-alias" if writes.name in reads.aliases else "name"
-    rule = "namespace" if reads.short == writes.short else alias
-    yield _mismatch(rule, reads, writes, f"{writes.kind} {writes.name}", f"{reads.kind} {reads.name}")
+    alias = "name-alias" if writer.name in reader.aliases else "name"
+    rule = "namespace" if reader.short == writer.short else alias
+    yield _mismatch(rule, reader, writer, f"{writer.kind} {writer.name}", f"{reader.kind} {reader.name}")
 
 
-def _compare_enums(reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-    unknown = [symbol for symbol in writes.symbols if symbol not in reads.symbols]
-    if unknown and reads.default not in reads.symbols:
-        yield _mismatch("enum-symbol", reads, writes, ", ".join(unknown), f"{reads} without a default")
+def _compare_enums(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+    unknown = ", ".join(symbol for symbol in writer.symbols if symbol not in reader.symbols)
+    if unknown and reader.default not in reader.symbols:
+        yield _mismatch("enum-symbol", reader, writer, unknown, f"{reader} without a default")
+    elif unknown:
+        yield _mismatch("symbol-dropped", reader, writer, unknown, dropped=f"symbol {unknown}")
 
 
-def _compare_promoted(reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-    if {reads.kind, writes.kind} == {"string", "bytes"}:
-        yield _mismatch("string-bytes", reads, writes)
-    yield from _compare_logical_types(reads, writes)
-
-
-def _compare_logical_types(reads: SchemaType, writes: SchemaType) -> Iterator[Mismatch]:
-    read, written = reads.logical, writes.logical
-    if read == written or (read is None and written == Logical("uuid")):
+def _compare_logical_types(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
+    read, written = reader.logical, writer.logical
+    if read == written:
         return
     if read and written and read.name == written.name == "decimal":
-        yield from _compare_decimals(reads, writes, read, written)
+        if read.scale != written.scale:
+            yield _mismatch("decimal-scale", reader, writer)
+        if read.precision - read.scale < written.precision - written.scale:
+            yield _mismatch("decimal-precision", reader, writer)
+    elif read is None:
+        # A UUID keeps its meaning without the annotation; a number of days or a decimal does not.
+        rule = "uuid-dropped" if written == Logical("uuid") else "logical-type"
+        yield _mismatch(rule, reader, writer, dropped=f"logical type {written}")
     else:
-        yield _mismatch("uuid" if read == Logical("uuid") else "logical-type", reads, writes)
+        yield _mismatch("uuid" if read == Logical("uuid") else "logical-type", reader, writer)
 
 
-def _compare_decimals(reads: SchemaType, writes: SchemaType, read: Logical, written: Logical) -> Iterator[Mismatch]:
-    if read.scale != written.scale:
-        yield _mismatch("decimal-scale", reads, writes)
-    if read.precision - read.scale < written.precision - written.scale:
-        yield _mismatch("decimal-precision", reads, writes)
+def _is_same_type(reader: SchemaType, writer: SchemaType) -> bool:
+    """Return whether two types have the same kind and the same name, or an alias for it."""
+    return reader.kind == writer.kind and (reader.short == writer.short or writer.name in reader.aliases)
 
 
-def _is_alike(reads: SchemaType, writes: SchemaType) -> bool:
-    """Whether a branch was meant for a type: of the same kind, and known by the same name."""
-    return reads.kind == writes.kind and (reads.short == writes.short or writes.name in reads.aliases)
-
-
-def _is_nullable(schema: SchemaType) -> bool:
-    return any(branch.kind == "null" for branch in schema.branches)
-
-
-def _branch(union: SchemaType, branch: SchemaType) -> str:
-    """How a branch is named in a path; nothing where null is the only other one."""
+def _branch_piece(union: SchemaType, branch: SchemaType) -> str:
+    """Name a branch in a path; an empty text where null is the only other branch."""
     others: Iterable[SchemaType] = (each for each in union.branches if each.kind != "null")
     return f"({branch.short or branch.kind})" if len(list(others)) > 1 else ""
 
@@ -204,5 +217,9 @@ def _below(found: Mismatch, piece: str) -> Mismatch:
     return found._replace(path=(piece, *found.path)) if piece else found
 
 
-def _mismatch(rule: str, reads: SchemaType, writes: SchemaType, written: str = "", read: str = "") -> Mismatch:
-    return Mismatch(rule, (), written or str(writes), read or str(reads), writes.pointer, reads.pointer)
+def _mismatch(
+    rule: str, reader: SchemaType, writer: SchemaType, written: str = "", read: str = "", *, dropped: str = ""
+) -> Mismatch:
+    return Mismatch(
+        rule, (), written or str(writer), read or str(reader), writer.pointer, reader.pointer, dropped=dropped
+    )

@@ -8,15 +8,24 @@ from typing import Any, Final, NamedTuple
 BASE_TYPES: Final[Mapping[str, frozenset[str]]] = {
     "date": frozenset({"int"}),
     "decimal": frozenset({"bytes", "fixed"}),
+    "duration": frozenset({"fixed"}),
     "local-timestamp-micros": frozenset({"long"}),
     "local-timestamp-millis": frozenset({"long"}),
+    "local-timestamp-nanos": frozenset({"long"}),
     "time-micros": frozenset({"long"}),
     "time-millis": frozenset({"int"}),
     "timestamp-micros": frozenset({"long"}),
     "timestamp-millis": frozenset({"long"}),
-    "uuid": frozenset({"string"}),
+    "timestamp-nanos": frozenset({"long"}),
+    "uuid": frozenset({"fixed", "string"}),
 }
-"""The logical types that every reader follows, and the types they may stand on; on others they are ignored."""
+"""The logical types of the Avro 1.12 specification and the types they annotate; on other types readers ignore them."""
+
+PORTABLE_LOGICAL_TYPES: Final = frozenset(BASE_TYPES) - {"duration", "local-timestamp-nanos", "timestamp-nanos"}
+"""The logical types that readers in every language support."""
+
+_FIXED_SIZES: Final = {"duration": 12, "uuid": 16}
+"""The size in bytes of a fixed that one of these logical types annotates."""
 
 
 class Logical(NamedTuple):
@@ -32,10 +41,10 @@ class Logical(NamedTuple):
 
 def logical_of(node: Any) -> Logical | None:
     """
-    The logical type a schema's node has for its readers, if it has one.
+    Return the logical type of a schema node, or None if readers ignore it.
 
-    One that stands where readers ignore it is none. One that is not in `BASES`
-    is taken for what it says: somewhere there may be a reader that knows it.
+    A logical type that is not in `BASE_TYPES` counts, since some reader may
+    implement it.
     """
     name = node.get("logicalType") if isinstance(node, dict) else None
     if not isinstance(name, str) or (name in BASE_TYPES and ignored_reason(node)):
@@ -44,10 +53,12 @@ def logical_of(node: Any) -> Logical | None:
 
 
 def ignored_reason(node: Mapping[str, Any]) -> str | None:
-    """Why readers ignore the node's logical type, which is one of `BASES`, if they do."""
+    """Explain why readers ignore the node's logical type, which is in `BASE_TYPES`; None if they do not."""
     name, kind = node["logicalType"], node.get("type")
     if kind not in BASE_TYPES[name]:
-        return f"{name} on {kind} is ignored: it stands on {' or '.join(sorted(BASE_TYPES[name]))}"
+        return f"{name} on {kind} is ignored: it annotates {' or '.join(sorted(BASE_TYPES[name]))}"
+    if kind == "fixed" and node.get("size") != _FIXED_SIZES.get(name, node.get("size")):
+        return f"{name} on a fixed of {node.get('size')} bytes is ignored: it has {_FIXED_SIZES[name]} bytes"
     return _ignored_decimal_reason(node, kind) if name == "decimal" else None
 
 
@@ -152,13 +163,26 @@ class SchemaField(NamedTuple):
 
 def parse_schema_tree(text: str) -> SchemaType:
     """
-    The root type of a schema that was parsed before.
+    Parse the text of a valid schema; return its root type.
 
     Raises:
-        ValueError: the text has not the outline of a schema, or is nested too deep.
+        ValueError: the text is not the JSON of a schema, or is nested too deep.
     """
     try:
-        return _Builder().type(json.loads(text), "", "")
+        return build_schema_tree(json.loads(text))
+    except RecursionError as error:
+        raise ValueError("the schema is nested too deep") from error
+
+
+def build_schema_tree(schema: Any) -> SchemaType:
+    """
+    Build the types of a valid schema, given as JSON values; return its root type.
+
+    Raises:
+        ValueError: the value is not a schema, or is nested too deep.
+    """
+    try:
+        return _Builder().type(schema, "", "")
     except RecursionError as error:
         raise ValueError("the schema is nested too deep") from error
     except (AttributeError, KeyError, TypeError) as error:
