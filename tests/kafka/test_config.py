@@ -33,6 +33,7 @@ GUARANTEES = {
         "message.timeout.ms": 0,
         "partitioner": "murmur2_random",
         "delivery.report.only.error": True,
+        "log.connection.close": True,
     },
     transactional: {
         "transactional.id": "id",

@@ -1,4 +1,4 @@
-"""Records on their way into the log: what is known of each that was not acknowledged."""
+"""Idempotent producer: acknowledged, refused and unknown records."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,86 +8,137 @@ from confluent_kafka import KafkaError
 
 from tests.kafka.proxy import PRODUCE, KafkaProxy
 from tests.proxy import port_of
+from tradepipe.embedded.broker import Broker
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.producer import IdempotentProducer
 from tradepipe.kafka.topic_reader import TopicReader
 
 
 @pytest.fixture
-def outbox(kafka, topic) -> Iterator[Callable[..., IdempotentProducer]]:
-    """Records for the test's topic, with further settings; given up at the end."""
-    made: list[IdempotentProducer] = []
+def create_producer(kafka, topic) -> Iterator[Callable[..., IdempotentProducer]]:
+    """Create producers for the test's topic, with further settings; the fixture abandons them."""
+    producers: list[IdempotentProducer] = []
 
-    def outbox(**settings: Any) -> IdempotentProducer:
+    def create_producer(**settings: Any) -> IdempotentProducer:
         given = {key.replace("_", "."): value for key, value in settings.items()}
-        made.append(IdempotentProducer({"bootstrap.servers": kafka["bootstrap.servers"], **given}, topic=topic))
-        return made[-1]
+        producers.append(IdempotentProducer({"bootstrap.servers": kafka["bootstrap.servers"], **given}, topic=topic))
+        return producers[-1]
 
-    yield outbox
-    for each in made:
-        each.abandon("the test has ended")
+    yield create_producer
+    for producer in producers:
+        producer.abandon("the test has ended")
 
 
 @pytest.fixture
 def proxy(kafka) -> Iterator[KafkaProxy]:
-    """Stands between a client and the broker."""
+    """A proxy in front of the broker."""
     with KafkaProxy(port_of(kafka["bootstrap.servers"])) as proxy:
         yield proxy
 
 
 def values(kafka, topic) -> list[bytes | None]:
-    """The values of all records of a topic."""
+    """Return the values of all records of a topic."""
     with TopicReader(kafka, topic=topic, wait=20) as reader:
         return [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))]
 
 
+def undelivered(producer) -> list[tuple[bytes | None, bool]]:
+    """Return each undelivered record's value, and whether it was refused."""
+    return [(record.value, record.refused) for record in producer.take_undelivered()]
+
+
 @pytest.mark.embedded
-def test_a_verdict_behind_trouble_says_nothing_of_an_earlier_try(parts, outbox):
+def test_a_record_that_the_broker_rejects_is_refused(parts, create_producer):
+    producer = create_producer()
+    parts.broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
+    producer.send(b"k", b"1")
+
+    assert 0 == producer.flush(20)
+
+    assert [(b"1", True)] == undelivered(producer)
+
+
+@pytest.mark.embedded
+def test_a_rejection_after_failed_connection_attempts_is_certain():
+    """No request was sent on a connection that was never established."""
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        broker.down()
+        config = {"bootstrap.servers": broker.bootstrap_servers, "reconnect.backoff.max.ms": 100}
+        producer = IdempotentProducer(config, topic="trades", request_timeout=0.1)
+        producer.send(b"k", b"1")
+        assert producer.flush(0.5)
+        broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
+        broker.up()
+
+        assert 0 == producer.flush(20)
+
+        assert [(b"1", True)] == undelivered(producer)
+
+
+@pytest.mark.embedded
+def test_a_rejection_after_a_broken_connection_is_unknown(parts, create_producer):
     """The broker may have written the record before the connection broke."""
-    sending = outbox()
+    producer = create_producer()
     parts.broker.fail_requests(PRODUCE, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    sending.send(b"k", b"1")
+    producer.send(b"k", b"1")
 
-    assert 0 == sending.wait(20)
+    assert 0 == producer.flush(20)
 
-    assert [(b"1", False)] == [(each.value, each.refused) for each in sending.take_undelivered()]
+    assert [(b"1", False)] == undelivered(producer)
 
 
-def test_what_is_given_up_in_flight_may_be_in_the_log(kafka, topic, proxy, outbox):
-    """The broker has it, and the answer is on its way; there was no trouble."""
-    sending = outbox(bootstrap_servers=f"127.0.0.1:{proxy.port}")
+@pytest.mark.embedded
+def test_a_rejection_after_a_broken_connection_is_unknown_with_several_brokers():
+    """librdkafka then reports a broken connection only to its log, and a second one within 30 s to nothing."""
+    with Broker(brokers=3) as broker:
+        broker.create_topic("trades", partitions=1)
+        producer = IdempotentProducer({"bootstrap.servers": broker.bootstrap_servers}, topic="trades")
+        for value in (b"1", b"2", b"3"):
+            broker.fail_requests(PRODUCE, KafkaError._TRANSPORT, KafkaError.POLICY_VIOLATION)
+            producer.send(b"k", value)
+            assert 0 == producer.flush(20)
+
+        assert [(b"1", False), (b"2", False), (b"3", False)] == undelivered(producer)
+        producer.abandon("the test has ended")
+
+
+def test_an_abandoned_record_in_flight_is_unknown(kafka, topic, proxy, create_producer):
+    """The broker has the record, and its answer is on the way; there was no error."""
+    producer = create_producer(bootstrap_servers=f"127.0.0.1:{proxy.port}")
     late = proxy.hold_answer(PRODUCE, seconds=60)
-    sending.send(b"k", b"1")
-    assert late.record_not_found.wait(20)
+    producer.send(b"k", b"1")
+    assert late.answered.wait(20)
 
-    sending.abandon("given up")
+    producer.abandon("abandoned")
 
-    assert [(b"1", "given up", False)] == [
-        (each.value, each.reason, each.refused) for each in sending.take_undelivered()
+    assert [(b"1", "abandoned", False)] == [
+        (record.value, record.reason, record.refused) for record in producer.take_undelivered()
     ]
     assert [b"1"] == values(kafka, topic)
 
 
 @pytest.mark.embedded
-def test_behind_a_fatal_error_nothing_is_left_waiting(parts, kafka, topic, outbox):
-    """Each record is in the log, or told as one that may be; the next one goes by another client."""
-    sending = outbox(batch_num_messages=1)
+def test_after_a_fatal_error_every_record_is_in_the_log_or_unknown(parts, kafka, topic, create_producer):
+    """The next record is sent by a new client."""
+    producer = create_producer(batch_num_messages=1)
     parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
     for value in (b"1", b"2", b"3"):
-        sending.send(b"k", value)
-    assert 0 == sending.wait(20)
-    told = sending.take_undelivered()
-    sending.send(b"k", b"4")
+        producer.send(b"k", value)
+    assert 0 == producer.flush(20)
+    failed = producer.take_undelivered()
+    producer.send(b"k", b"4")
 
-    assert (0, []) == (sending.wait(20), sending.take_undelivered())
-    assert {b"1", b"2", b"3", b"4"} == {each.value for each in told} | set(values(kafka, topic))
-    assert not any(each.refused for each in told)
+    assert (0, []) == (producer.flush(20), producer.take_undelivered())
+    assert {b"1", b"2", b"3", b"4"} == {record.value for record in failed} | set(values(kafka, topic))
+    assert not any(record.refused for record in failed)
 
 
-def test_while_the_broker_is_unavailable_large_records_are_taken_too(topic):
-    """What the topic takes is not known then; librdkafka's default and Kafka's agree."""
-    sending = IdempotentProducer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, topic=topic, request_timeout=0.1)
+def test_large_records_are_accepted_while_the_broker_is_unavailable(topic):
+    """The topic's limit is unknown then; librdkafka's default equals Kafka's."""
+    config = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
+    producer = IdempotentProducer(config, topic=topic, request_timeout=0.1)
 
-    assert sending.send(b"k", bytes(900_000)) is None
-    assert 1 == len(sending)
-    sending.abandon("the test has ended")
+    assert producer.send(b"k", bytes(900_000)) is None
+    assert 1 == len(producer)
+    producer.abandon("the test has ended")

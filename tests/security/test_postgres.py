@@ -8,8 +8,7 @@ import pytest
 from tests.security.conftest import CANARY, USER
 from tests.services.secured import LockedPostgres
 from tradepipe import ConfigurationError, Producer, SchemaRegistry, Sink
-from tradepipe.postgres import revision
-from tradepipe.postgres import migrate
+from tradepipe.postgres import migrate, revision
 from tradepipe.registry.registration import register
 
 pytestmark = pytest.mark.real

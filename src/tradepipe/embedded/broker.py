@@ -27,7 +27,7 @@ _ALL_BROKERS: Final = -1
 
 class Broker:
     """
-    One broker that speaks Kafka's protocol on 127.0.0.1, for demos and tests.
+    One broker, or several, that speak Kafka's protocol on 127.0.0.1, for demos and tests.
 
     Clients of any process can use it. It is librdkafka's own test double and
     not Kafka:
@@ -48,7 +48,8 @@ class Broker:
     and faults cannot be injected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, brokers: int = 1) -> None:
+        self._brokers = brokers
         self._mock: _Mock | _ProducerMock | None = None
 
     @property
@@ -122,7 +123,7 @@ class Broker:
     def _require_started(self) -> "_Mock | _ProducerMock":
         if self._mock is None:
             library = _load_librdkafka()
-            self._mock = _ProducerMock() if library is None else _Mock(library)
+            self._mock = _ProducerMock(self._brokers) if library is None else _Mock(library, self._brokers)
         return self._mock
 
     def _faults(self) -> "_Mock":
@@ -137,7 +138,7 @@ class Broker:
 class _Mock:
     """The mock cluster through librdkafka's C functions."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.CDLL, brokers: int) -> None:
         self._library = library
         configuration = library.rd_kafka_conf_new()
         # 2 is "critical": the holder of the mock connects nowhere and would say so.
@@ -146,7 +147,7 @@ class _Mock:
         self._client = library.rd_kafka_new(0, configuration, reason, len(reason))
         if not self._client:
             raise OSError(f"the mock broker did not start: {reason.value.decode()}")
-        self._cluster = library.rd_kafka_mock_cluster_new(self._client, 1)
+        self._cluster = library.rd_kafka_mock_cluster_new(self._client, brokers)
         # Without a controller an admin call waits for one until it times out; with one it fails at once as unsupported.
         library.rd_kafka_mock_set_controller_id(self._cluster, 1)
         # Kafka waits 3 s for further members before the first assignment of a group.
@@ -186,10 +187,10 @@ class _Mock:
 class _ProducerMock:
     """The mock cluster inside a producer, which must live as long as the broker."""
 
-    def __init__(self) -> None:
-        self._holder: confluent_kafka.Producer | None = confluent_kafka.Producer({"test.mock.num.brokers": 1})
-        brokers = self._holder.list_topics(timeout=10).brokers.values()
-        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+    def __init__(self, brokers: int) -> None:
+        self._holder: confluent_kafka.Producer | None = confluent_kafka.Producer({"test.mock.num.brokers": brokers})
+        addresses = self._holder.list_topics(timeout=10).brokers.values()
+        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in addresses)
 
     def create_topic(self, name: str, partitions: int) -> None:
         if partitions != DEFAULT_PARTITIONS:

@@ -21,8 +21,10 @@ PRODUCER: Final[Config] = {
     "message.timeout.ms": 0,
     # Java's clients hash keys so; another hash would spread the versions of a trade over partitions.
     "partitioner": "murmur2_random",
-    # Success is silent, so that nothing of ours runs per acknowledged trade.
+    # Success is silent, so that no Python code runs per acknowledged trade.
     "delivery.report.only.error": True,
+    # Only the log reports a connection that broke under a request: see kafka/librdkafka.py.
+    "log.connection.close": True,
 }
 """What carries the promise of the producer; not to be overridden."""
 

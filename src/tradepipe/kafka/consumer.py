@@ -11,13 +11,15 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
-from tradepipe.kafka.librdkafka import timestamp_of, to_record, to_record_without_headers
+from tradepipe.kafka.librdkafka import (
+    OUTAGE_LOG_INTERVAL,
+    timestamp_of,
+    to_record,
+    to_record_without_headers,
+)
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
-
-OUTAGE_LOG_INTERVAL: Final = 30.0
-"""Seconds without an error after which the next one is another outage."""
 
 REQUEST_TIMEOUT: Final = 5.0
 """Seconds a question to the group's coordinator may take."""
@@ -360,7 +362,7 @@ class Consumer:
         """Log an outage once: librdkafka reports each of its tries to connect, dozens a second at times."""
         self.errors += 1
         if time.monotonic() - self._last_error_at > OUTAGE_LOG_INTERVAL:
-            logger.warning("Kafka: %s", error.str())
+            logger.warning("Kafka reported an error, retrying: %s", error.str())
         self._last_error_at = time.monotonic()
 
     def _consume_error(self, error: KafkaError) -> ConfigurationError:

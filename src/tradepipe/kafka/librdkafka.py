@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from operator import methodcaller
 from typing import Any, Final
@@ -44,25 +45,50 @@ def call_with_timeout(call: Callable[[], object], seconds: float) -> None:
 
 logger = logging.getLogger("tradepipe.kafka.librdkafka")
 
-LEVEL: Final = 6
-"""The syslog level from which on librdkafka tells of connections; it tells nothing above the one it is given."""
+LOG_LEVEL: Final = 6
+"""The syslog level of librdkafka's messages about connections; `log_level` must be at least this to receive them."""
+
+OUTAGE_LOG_INTERVAL: Final = 30.0
+"""Seconds without an error after which the next error is logged as another outage."""
+
+LOG_SUPPRESSION_SECONDS: Final = 30.0
+"""Seconds for which librdkafka suppresses an error that repeats the broker's previous one."""
 
 _CONNECTION_LOST: Final = frozenset({"FAIL", "REQTMOUT"})
-"""How librdkafka names a connection that broke, and a request that timed out."""
+"""librdkafka's names for a broken connection and for a request that timed out."""
+
+_CONNECT_FAILED: Final = " in state CONNECT"
+"""In the text of an error: the connection was never established, so no request was sent on it."""
 
 
 class ConnectionLog:
-    """A logger for one client, which notes trouble on the way to the brokers."""
+    """
+    Logger for one client that notes the errors of its connections.
+
+    With more than one broker, librdkafka does not call `error_cb` when a connection
+    breaks under a request; only its log reports it. The client calls the logger
+    inside `poll`, and librdkafka serves log messages before delivery reports, so the
+    error is known before any report that follows it.
+    """
 
     def __init__(self) -> None:
         self.last_error: str | None = None
-        """The last trouble, as it was told."""
+        """The last error, in librdkafka's words."""
+        self.last_lost_at = float("-inf")
+        """Time (`time.monotonic`) of the last error that may have interrupted a request."""
 
     def log(self, level: int, message: str, *args: str) -> None:
-        """Take a line of librdkafka's: a format, what it is about, the client, the text."""
+        """Receive one message from librdkafka: a format, the kind of message, the client, the text."""
         if args and args[0] in _CONNECTION_LOST:
             self.last_error = args[-1]
+            if may_interrupt_requests(args[-1]):
+                self.last_lost_at = time.monotonic()
         logger.log(level, message, *args)
+
+
+def may_interrupt_requests(error: str) -> bool:
+    """Return whether a connection error may have hit an established connection, where requests may be in flight."""
+    return _CONNECT_FAILED not in error
 
 
 UNREADABLE: Final[Headers] = (("", None),)

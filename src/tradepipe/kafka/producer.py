@@ -13,7 +13,14 @@ from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config, producer_config
 from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
-from tradepipe.kafka.librdkafka import FirstContact
+from tradepipe.kafka.librdkafka import (
+    LOG_LEVEL,
+    LOG_SUPPRESSION_SECONDS,
+    OUTAGE_LOG_INTERVAL,
+    ConnectionLog,
+    FirstContact,
+    may_interrupt_requests,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +78,15 @@ class IdempotentProducer:
     def __init__(self, config: Config, *, topic: str, request_timeout: float = REQUEST_TIMEOUT) -> None:
         self._given = dict(config)
         self._config = producer_config(config)
+        self._config["log_level"] = max(LOG_LEVEL, int(self._config.get("log_level", LOG_LEVEL)))
         self._topic = topic
         self._request_timeout = request_timeout
         self._client: confluent_kafka.Producer | None = None
         self._opening = threading.Lock()
         self._undelivered: list[Undelivered] = []
-        self._last_trouble_at = float("-inf")
+        self._connection_log = ConnectionLog()
+        self._last_error_at = float("-inf")
+        self._last_lost_at = float("-inf")
         self._client_failure: str | None = None
         self._contact = FirstContact()
 
@@ -164,7 +174,7 @@ class IdempotentProducer:
             self.abandon(f"given up: {told}")
 
     def _create_client(self, limits: dict[str, int]) -> confluent_kafka.Producer:
-        callbacks: dict[str, Callable[..., None]] = {"on_delivery": self._on_report, "error_cb": self._on_error}
+        callbacks = {"on_delivery": self._on_report, "error_cb": self._on_error, "logger": self._connection_log}
         try:
             return confluent_kafka.Producer({**limits, **self._config, **callbacks})
         except KafkaException as error:
@@ -204,17 +214,23 @@ class IdempotentProducer:
         if error is None:
             return
         produced_at = time.monotonic() - (message.latency() or 0.0)
-        refused = error.code() in _NOT_IN_LOG and produced_at > self._last_trouble_at
+        # An earlier attempt may have written the record if its connection broke after the record was produced. A second
+        # break within the suppression time is not reported, so the first one counts until that time has passed.
+        lost_at = max(self._last_lost_at, self._connection_log.last_lost_at)
+        refused = error.code() in _NOT_IN_LOG and produced_at > lost_at + LOG_SUPPRESSION_SECONDS
         self._undelivered.append(Undelivered(message.key(), message.value(), _format_reason(error), refused))
 
     def _on_error(self, error: KafkaError) -> None:
-        """Called inside poll. After trouble on the way, an earlier try of a record may have got through."""
+        """Handle an error that librdkafka reports inside poll."""
         self._contact.record_error(error)
         if refusal := self._contact.permanent_error():
             self._client_failure = str(refusal)
-        if time.monotonic() - self._last_trouble_at > 30:
-            logger.warning("Kafka: %s", error.str())
-        self._last_trouble_at = time.monotonic()
+        now = time.monotonic()
+        if now - self._last_error_at > OUTAGE_LOG_INTERVAL:
+            logger.warning("Kafka reported an error, retrying: %s", error.str())
+        self._last_error_at = now
+        if error.code() != KafkaError._ALL_BROKERS_DOWN and may_interrupt_requests(error.str()):
+            self._last_lost_at = now
 
 
 def _catch_fatal(serve: Callable[[], object]) -> KafkaError | None:

@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.config import Config, transactions_config
 from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
-from tradepipe.kafka.librdkafka import LEVEL, ConnectionLog, call_with_timeout
+from tradepipe.kafka.librdkafka import LOG_LEVEL, ConnectionLog, call_with_timeout
 from tradepipe.kafka.send import DeliveryReports, OutgoingRecords, enqueue, flush
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Transactions:
 
     def __init__(self, config: Config, *, transactional_id: str) -> None:
         self._config = transactions_config(config, transactional_id=transactional_id)
-        self._config["log_level"] = max(LEVEL, int(self._config.get("log_level", LEVEL)))
+        self._config["log_level"] = max(LOG_LEVEL, int(self._config.get("log_level", LOG_LEVEL)))
         self._id = transactional_id
         self._slow_after = float(self._config["socket.timeout.ms"]) / 1000
         self._transaction_timeout = float(self._config["transaction.timeout.ms"]) / 1000
