@@ -19,7 +19,7 @@ CONFIGURATION = f"""\
 # Configuration
 
 Every option of every command, and its environment variable; an option given on the command line wins. Each command is
-there as `tradepipe NAME` and as `python -m tradepipe.NAME`. {NOTE}
+there as `tradepipe NAME` and as `tradepipe NAME`. {NOTE}
 
 Switches are on with the values `1`, `true`, `yes` and `on` of their variables, and off with `0`, `false`, `no` and
 `off`. What may be repeated is separated by blanks in its variable.

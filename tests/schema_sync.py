@@ -66,7 +66,7 @@ def _of_schema_and_trade(schema: Mapping[str, Field], trade: Mapping[str, Field]
     for name in sorted(trade.keys() - schema.keys()):
         yield (
             f"Trade has a field {name}, the current schema has not: put it into a new version under schemas/trade, as "
-            "`python -m tradepipe.schema freeze` does; no producer can send it otherwise"
+            "`tradepipe schema freeze` does; no producer can send it otherwise"
         )
     for name in sorted(schema.keys() & trade.keys()):
         if schema[name] != trade[name]:

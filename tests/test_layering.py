@@ -41,7 +41,7 @@ ARROWS = {
     "public": {"errors", "trade", "codec", "registry", "pipeline"},
     "door": {"cli"},
 }
-"""Room → the rooms it may import. `public` is the package itself, `door` what `python -m tradepipe.X` runs."""
+"""Room → the rooms it may import. `public` is the package itself, `door` what `tradepipe X` runs."""
 
 HOMES = {
     "alembic": {"postgres"},

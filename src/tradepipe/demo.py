@@ -1,7 +1,7 @@
-"""`python -m tradepipe.demo`: the whole pipeline on this machine."""
+"""`tradepipe demo`: the whole pipeline on this machine."""
 
 from tradepipe.cli.demo import app
 from tradepipe.cli.exit_codes import run
 
 if __name__ == "__main__":
-    run(app, "python -m tradepipe.demo")
+    run(app, "tradepipe demo")

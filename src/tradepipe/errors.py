@@ -34,10 +34,14 @@ class TradepipeError(Exception):
     """The base of all failures tradepipe reports."""
 
     retriable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 70
+    """The code a command exits with: 70 is for bugs, so each kind of failure names another."""
 
 
 class InvalidTrade(TradepipeError):
     """A trade breaks rules; it was not sent."""
+
+    exit_code = 1
 
     def __init__(self, trade: Trade, violations: Sequence[Violation]) -> None:
         self.trade = trade
@@ -56,6 +60,8 @@ class DeliveryFailed(TradepipeError):
         unknown: trades that may be in the log; sending them again is safe,
             since the sink stores each version once.
     """
+
+    exit_code = 1
 
     def __init__(self, refused: Sequence[tuple[Trade, str]], unknown: Sequence[tuple[Trade, str]]) -> None:
         self.refused = tuple(refused)
@@ -79,6 +85,8 @@ class UndecodableRecord(TradepipeError):
 
 class ConfigurationError(TradepipeError):
     """An option that cannot be, or a part that is not set up for us; the message says what to do."""
+
+    exit_code = 78
 
 
 class SchemaNotRegistered(ConfigurationError):
@@ -117,6 +125,7 @@ class Unavailable(TradepipeError):
     """A part that is not reachable now."""
 
     retriable = True
+    exit_code = 75
 
 
 class BrokerUnavailable(Unavailable):
@@ -149,3 +158,5 @@ class DatabaseUnavailable(Unavailable):
 
 class DeadlineExceeded(TradepipeError):
     """A part stayed away for as long as the caller allowed."""
+
+    exit_code = 75

@@ -1,7 +1,7 @@
-"""`python -m tradepipe.migrate`: the database to this build's revision."""
+"""`tradepipe migrate`: the database to this build's revision."""
 
 from tradepipe.cli.exit_codes import run
 from tradepipe.cli.migrate import app
 
 if __name__ == "__main__":
-    run(app, "python -m tradepipe.migrate")
+    run(app, "tradepipe migrate")

@@ -1,7 +1,7 @@
-"""`python -m tradepipe.schema`: the trade schema and the registry."""
+"""`tradepipe schema`: the trade schema and the registry."""
 
 from tradepipe.cli.exit_codes import run
 from tradepipe.cli.schema.commands import app
 
 if __name__ == "__main__":
-    run(app, "python -m tradepipe.schema")
+    run(app, "tradepipe schema")

@@ -1,7 +1,7 @@
-"""`python -m tradepipe.sink`: trades from a topic into PostgreSQL."""
+"""`tradepipe sink`: trades from a topic into PostgreSQL."""
 
 from tradepipe.cli.exit_codes import run
 from tradepipe.cli.sink import app
 
 if __name__ == "__main__":
-    run(app, "python -m tradepipe.sink")
+    run(app, "tradepipe sink")

@@ -1,7 +1,7 @@
-"""`python -m tradepipe.topics`: topics as the pipeline needs them."""
+"""`tradepipe topics`: topics as the pipeline needs them."""
 
 from tradepipe.cli.exit_codes import run
 from tradepipe.cli.topics import app
 
 if __name__ == "__main__":
-    run(app, "python -m tradepipe.topics")
+    run(app, "tradepipe topics")

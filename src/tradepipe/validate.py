@@ -1,7 +1,7 @@
-"""`python -m tradepipe.validate`: valid trades to one topic, all others as dead letters to another."""
+"""`tradepipe validate`: valid trades to one topic, all others as dead letters to another."""
 
 from tradepipe.cli.exit_codes import run
 from tradepipe.cli.validate import app
 
 if __name__ == "__main__":
-    run(app, "python -m tradepipe.validate")
+    run(app, "tradepipe validate")

@@ -20,8 +20,7 @@ import pytest
 
 from tests.conftest import CANARY
 from tests.eventually import eventually
-from tradepipe.cli import secrets
-from tradepipe.cli import main
+from tradepipe.cli import main, secrets
 
 
 class Done(NamedTuple):
@@ -34,7 +33,7 @@ class Done(NamedTuple):
 
 def door(name: str, *arguments: str, env: Mapping[str, str]) -> Done:
     """
-    Run `python -m tradepipe.name` to its end, in this process: a Python that starts takes half a second.
+    Run `tradepipe name` to its end, in this process: a Python that starts takes half a second.
 
     The command runs the module's own lines under `__main__`, has streams and an
     environment of its own, and leaves neither handlers nor settings behind.
@@ -95,7 +94,7 @@ _LOGGERS = ("tradepipe", "tradepipe.kafka.librdkafka")
 
 
 def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 60) -> Done:
-    """Run `python -m tradepipe.name` to its end, in a process of its own."""
+    """Run `tradepipe name` to its end, in a process of its own."""
     done = subprocess.run(
         _command(name, arguments), env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False
     )

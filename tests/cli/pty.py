@@ -16,7 +16,7 @@ class Seen(NamedTuple):
 
 
 def at_a_terminal(name: str, *arguments: str, env: Mapping[str, str], typing: str = "") -> Seen:
-    """Run `python -m tradepipe.name` to its end; `typing` waits in its input from the start."""
+    """Run `tradepipe name` to its end; `typing` waits in its input from the start."""
     leader, follower = pty.openpty()
     os.write(leader, typing.encode())
     streams = {"stdin": follower, "stdout": follower, "stderr": follower}

@@ -1,4 +1,4 @@
-"""`python -m tradepipe.demo`: the whole pipeline where nothing is set up."""
+"""`tradepipe demo`: the whole pipeline where nothing is set up."""
 
 import re
 import signal

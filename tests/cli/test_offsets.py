@@ -1,4 +1,4 @@
-"""`python -m tradepipe.sink offsets`."""
+"""`tradepipe sink offsets`."""
 
 import json
 import re
@@ -85,7 +85,7 @@ def test_a_topic_that_is_gone_is_told_beside_what_the_database_knows(ready):
     done = offsets("show", "--topic", "missing", env=ready)
 
     assert (0, f"group {ready['TRADEPIPE_GROUP']}, topic missing: lag unknown, nothing stored yet\n") == done[:2]
-    assert "python -m tradepipe.topics create --topic missing" in done.err
+    assert "tradepipe topics create --topic missing" in done.err
 
 
 def test_a_reset_to_the_beginning_replays_everything(stored):
@@ -177,7 +177,7 @@ def test_a_database_that_is_behind_says_so(env):
     done = offsets("show", env=env)
 
     assert 78 == done.code
-    assert "python -m tradepipe.migrate upgrade" in done.err
+    assert "tradepipe migrate upgrade" in done.err
 
 
 def test_a_sink_that_runs_goes_on_from_a_reset_offset_even_while_it_is_idle(filled):
@@ -226,7 +226,7 @@ def test_the_command_that_a_topic_created_anew_asks_for_adopts_it(stored, parts,
     assert 0 == door("produce", "--count", "20", "--seed", "9", env=stored).code
     refused = door("sink", "--until-end", env=stored)
     assert 78 == refused.code
-    command = re.search(r"python -m tradepipe\.(sink offsets reset .* --to) earliest\|latest", refused.err)[1]
+    command = re.search(r"tradepipe (sink offsets reset .* --to) earliest\|latest", refused.err)[1]
 
     done = door(*command.split(), "earliest", env=stored)
 

@@ -5,7 +5,7 @@ import typer
 
 from tests.cli.commands import door
 from tradepipe.cli import secrets
-from tradepipe.cli.options import kafka_config, parse_pairs
+from tradepipe.cli.parsing import kafka_config, parse_pairs
 from tradepipe.cli.secrets import read_variable
 from tradepipe.cli.settings import read_properties
 

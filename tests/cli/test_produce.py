@@ -1,4 +1,4 @@
-"""`python -m tradepipe.produce`."""
+"""`tradepipe produce`."""
 
 import re
 import signal

@@ -1,4 +1,4 @@
-"""`python -m tradepipe.produce --input`: a file of trades, sent."""
+"""`tradepipe produce --input`: a file of trades, sent."""
 
 import base64
 import gzip

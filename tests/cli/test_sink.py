@@ -1,4 +1,4 @@
-"""`python -m tradepipe.sink`."""
+"""`tradepipe sink`."""
 
 import json
 import re

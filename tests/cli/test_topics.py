@@ -1,4 +1,4 @@
-"""`python -m tradepipe.topics`."""
+"""`tradepipe topics`."""
 
 import uuid
 
@@ -83,7 +83,7 @@ def test_a_topic_that_is_missing_is_told_with_the_command_that_creates_it(env):
     code, message = refused("topics", "check --topic=missing", env)
 
     assert 78 == code
-    assert "python -m tradepipe.topics create --topic missing" in message
+    assert "tradepipe topics create --topic missing" in message
 
 
 def test_a_broker_that_stays_away_ends_the_check_behind_its_deadline(env):

@@ -69,15 +69,15 @@ USAGE = [
 ]
 
 MISCONFIGURED = [
-    ("sink", "--topic=missing", "python -m tradepipe.topics create --topic missing"),
-    ("sink", "--subject=missing", "python -m tradepipe.schema register --subject missing"),
+    ("sink", "--topic=missing", "tradepipe topics create --topic missing"),
+    ("sink", "--subject=missing", "tradepipe schema register --subject missing"),
     ("sink", "-X enable.auto.commit=true", "enable.auto.commit"),
     ("sink", "-X no.such.property=1", "no.such.property"),
     ("sink", "--database=mysql://me:secret@db/trades", "postgresql://"),
     ("sink", "--database=postgresql://me:secret@db:port/trades", "postgresql://"),
     ("sink", "--registry=ftp://me:secret@registry", "http://localhost:8081"),
-    ("produce", "--count=1 --topic=missing", "python -m tradepipe.topics create --topic missing"),
-    ("produce", "--count=1 --subject=missing", "python -m tradepipe.schema register"),
+    ("produce", "--count=1 --topic=missing", "tradepipe topics create --topic missing"),
+    ("produce", "--count=1 --subject=missing", "tradepipe schema register"),
     ("produce", "--count=1 -X acks=1", "acks"),
     ("produce", "--count=1 -X no.such.property=1", "no.such.property"),
     ("produce", "--count=1 --registry=ftp://me:secret@registry", "http://localhost:8081"),
@@ -149,7 +149,7 @@ def test_a_database_that_is_behind_stops_the_sink(ready, parts):
     code, message = refused("sink", f"--until-end --database={empty}", ready)
 
     assert 78 == code
-    assert "python -m tradepipe.migrate upgrade" in message
+    assert "tradepipe migrate upgrade" in message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`python -m tradepipe.validate`."""
+"""`tradepipe validate`."""
 
 import re
 import signal

@@ -63,9 +63,7 @@ def test_a_missing_topic_is_told_with_the_command_that_creates_it(topics, missin
     with pytest.raises(TopicUnusable) as raised:
         topics.describe(missing)
 
-    assert f"there is no topic {missing}; create it: python -m tradepipe.topics create --topic {missing}" == str(
-        raised.value
-    )
+    assert f"there is no topic {missing}; create it: tradepipe topics create --topic {missing}" == str(raised.value)
 
 
 def test_asking_for_a_topic_does_not_create_it(topics, missing):

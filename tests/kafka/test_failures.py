@@ -90,8 +90,8 @@ def test_a_caller_sees_one_of_our_own_failures(code, kind):
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        (KafkaError.UNKNOWN_TOPIC_OR_PART, "create it: python -m tradepipe.topics create"),
-        (KafkaError._UNKNOWN_TOPIC, "create it: python -m tradepipe.topics create"),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, "create it: tradepipe topics create"),
+        (KafkaError._UNKNOWN_TOPIC, "create it: tradepipe topics create"),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, "needs READ (to consume) or WRITE (to produce) on the topic"),
         (KafkaError.GROUP_AUTHORIZATION_FAILED, "needs READ on the consumer group"),
         (KafkaError.CLUSTER_AUTHORIZATION_FAILED, "also IDEMPOTENT_WRITE on the cluster"),

@@ -19,7 +19,7 @@ _GROUPS = {"sink": "sink", "validate": "validator"}
 
 class StageProcess:
     """
-    `python -m tradepipe.sink`, or another stage, on a test's pipeline.
+    `tradepipe sink`, or another stage, on a test's pipeline.
 
     Args:
         kafka: librdkafka's properties, in addition to the pipeline's or instead of them.

@@ -197,7 +197,7 @@ def test_a_database_without_tables_stops_with_the_command_to_run(pipeline, some_
     migrate.downgrade(pipeline.database, "base")
     pipeline.publish(some_trades(1))
 
-    with pytest.raises(DatabaseOutdated, match="python -m tradepipe.migrate upgrade"):
+    with pytest.raises(DatabaseOutdated, match="tradepipe migrate upgrade"):
         pipeline.store()
 
 
@@ -214,14 +214,14 @@ def test_a_migrated_anew_database_gets_everything_again(pipeline, some_trades):
 
 
 def test_a_missing_topic_stops_with_the_command_to_run(pipeline):
-    with pytest.raises(TopicUnusable, match="python -m tradepipe.topics create --topic nowhere"):
+    with pytest.raises(TopicUnusable, match="tradepipe topics create --topic nowhere"):
         pipeline.store(topic="nowhere")
 
 
 def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(pipeline):
     pipeline.subject = "nobody-value"
 
-    with pytest.raises(SchemaNotRegistered, match="python -m tradepipe.schema register"):
+    with pytest.raises(SchemaNotRegistered, match="tradepipe schema register"):
         pipeline.store()
 
 

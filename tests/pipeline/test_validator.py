@@ -302,7 +302,7 @@ def test_a_committed_offset_outside_the_log_stops_with_the_command_to_run(pipeli
 @pytest.mark.embedded
 @pytest.mark.parametrize("part", ["topic", "clean", "dead_letters"])
 def test_a_missing_topic_stops_with_the_command_to_run(pipeline, part):
-    with pytest.raises(TopicUnusable, match="python -m tradepipe.topics create --topic nowhere"):
+    with pytest.raises(TopicUnusable, match="tradepipe topics create --topic nowhere"):
         pipeline.validate(delivery="at_least_once", **{part: "nowhere"})
 
 
@@ -353,7 +353,7 @@ def test_a_target_that_keeps_less_than_the_source_is_told(pipeline, parts, caplo
 def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(pipeline):
     pipeline.subject = "nobody-value"
 
-    with pytest.raises(SchemaNotRegistered, match="python -m tradepipe.schema register"):
+    with pytest.raises(SchemaNotRegistered, match="tradepipe schema register"):
         pipeline.validate(delivery="at_least_once")
 
 

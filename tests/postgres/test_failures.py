@@ -257,7 +257,7 @@ def test_a_first_connection_refused_for_now_is_away(message):
     [
         (
             "SELECT * FROM missing",
-            'relation "missing" does not exist; create the tables with `python -m tradepipe.migrate',
+            'relation "missing" does not exist; create the tables with `tradepipe migrate',
         ),
         (
             "SET ROLE reader; SELECT * FROM trades",

@@ -248,7 +248,7 @@ def test_a_missing_table_is_told_with_what_to_do(heard, other):
     other.execute(text("ALTER TABLE trades RENAME TO elsewhere"))
     other.commit()
 
-    with pytest.raises(ConfigurationError, match="python -m tradepipe.migrate upgrade"):
+    with pytest.raises(ConfigurationError, match="tradepipe migrate upgrade"):
         heard.do(insert)
 
 

@@ -203,7 +203,7 @@ def test_what_another_transaction_has_locked_is_left_to_it(connection, migrated)
 
 def test_a_database_without_tables_says_how_to_make_them(database):
     with (
-        pytest.raises(DatabaseOutdated, match="python -m tradepipe.migrate upgrade"),
+        pytest.raises(DatabaseOutdated, match="tradepipe migrate upgrade"),
         refusals.refusals_connection(database, seconds=5),
     ):
         pass

@@ -51,7 +51,7 @@ def test_a_database_without_tables_is_behind(database, emptied):
         migrate.downgrade(database, "base")
     with create_engine_for(database, application_name="test").connect() as connection:
         with pytest.raises(
-            DatabaseOutdated, match=f"none, this build needs {required_revision()}.*python -m tradepipe.migrate upgrade"
+            DatabaseOutdated, match=f"none, this build needs {required_revision()}.*tradepipe migrate upgrade"
         ):
             check_revision(connection)
 

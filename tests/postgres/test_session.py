@@ -44,7 +44,7 @@ def test_two_sessions_stage_apart(migrated):
 
 
 def test_a_database_without_tables_is_told_and_left(database):
-    with pytest.raises(DatabaseOutdated, match="python -m tradepipe.migrate upgrade"):
+    with pytest.raises(DatabaseOutdated, match="tradepipe migrate upgrade"):
         session.open_session(create_engine_for(database, application_name=APPLICATION))
 
     assert 0 == connections(database)

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tradepipe.cli.app import command_line
+from tradepipe.cli.exit_codes import StopOnSignal
 from tradepipe.cli.load_generator import LoadGenerator, SendCounts
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, LogLevel
 from tradepipe.cli.produce_run import progress_text as produced_so_far
-from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.sink import progress_text as stored_so_far
 from tradepipe.cli.terminal import Progress, StatusLine, format_table
 from tradepipe.embedded.postgres import Binaries

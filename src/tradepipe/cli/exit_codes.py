@@ -2,29 +2,23 @@
 
 import errno
 import io
+import json
 import logging
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
-from types import FrameType
-from typing import Final, NoReturn
+from types import FrameType, TracebackType
+from typing import Final, NoReturn, Self
 
 import typer
 
-from tradepipe.cli.input.lines import BadInput
 from tradepipe.cli.secrets import redact
 from tradepipe.cli.settings import current_settings
-from tradepipe.errors import (
-    ConfigurationError,
-    DeadlineExceeded,
-    DeliveryFailed,
-    InvalidTrade,
-    TradepipeError,
-    Unavailable,
-)
+from tradepipe.errors import TradepipeError
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +48,6 @@ _SILENT: Final = "Value error, "
 
 _BUG = "this is a bug in tradepipe: please report it with the lines above"
 
-_CODES: Final[dict[type[TradepipeError], ExitCode]] = {
-    ConfigurationError: ExitCode.MISCONFIGURED,
-    DeadlineExceeded: ExitCode.UNAVAILABLE,
-    Unavailable: ExitCode.UNAVAILABLE,
-    DeliveryFailed: ExitCode.FINDINGS,
-    InvalidTrade: ExitCode.FINDINGS,
-    BadInput: ExitCode.FINDINGS,
-}
-
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What is wrong with a file, opened before, that takes nothing more."""
 
@@ -71,15 +56,7 @@ def exit_code_for(error: BaseException) -> ExitCode:
     """The code a failure ends a command with."""
     if _is_full(error):
         return ExitCode.MISCONFIGURED
-    return next((code for kind, code in _codes().items() if isinstance(error, kind)), ExitCode.BUG)
-
-
-def _codes() -> dict[type[TradepipeError], ExitCode]:
-    """With those of `dlq`, whose modules load Kafka's client: a command that has not failed does without them."""
-    from tradepipe.cli.dlq.render import NoSuchDeadLetter  # noqa: PLC0415 - loaded where it is used
-    from tradepipe.kafka.replay_producer import ReplaySuperseded  # noqa: PLC0415 - the same
-
-    return {**_CODES, NoSuchDeadLetter: ExitCode.FINDINGS, ReplaySuperseded: ExitCode.UNAVAILABLE}
+    return ExitCode(error.exit_code) if isinstance(error, TradepipeError) else ExitCode.BUG
 
 
 def run(app: typer.Typer, prog_name: str) -> NoReturn:
@@ -156,3 +133,46 @@ def _is_full(error: BaseException) -> bool:
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
     """A command that does one thing is ended by the first signal: what it did not do, it must not report as done."""
     sys.exit(SIGNAL_BASE + number)
+
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopOnSignal:
+    """
+    Within the block the first SIGINT or SIGTERM calls `stop`, and a second one ends the process.
+
+    Args:
+        stop: makes the block end soon; called in a signal handler.
+
+        doing: what is still done before it ends, for the message.
+    """
+
+    def __init__(self, stop: Callable[[], None], doing: str) -> None:
+        self._stop = stop
+        self._doing = doing
+        self.asked = False
+
+    def __enter__(self) -> Self:
+        self._former = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            os._exit(SIGNAL_BASE + number)
+        self.asked = True
+        # Not through sys.stderr: the signal may have interrupted a write to it.
+        start = b"\r\x1b[K" if sys.stderr.isatty() else b""
+        os.write(2, start + f"{_log_line(f'{self._doing}; a second signal ends at once')}\n".encode())
+        self._stop()
+
+
+def _log_line(text: str) -> str:
+    """Not by a logger either: the signal may have interrupted one that holds its lock."""
+    return json.dumps({"level": "INFO", "message": text}) if current_settings().log_format == "json" else text

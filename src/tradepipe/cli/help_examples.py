@@ -132,10 +132,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 }
 """A command → some of its arguments, and what they are for."""
 
-_command_of = re.compile(r"(?:python -m tradepipe\.|tradepipe(?: |$))(.*)").fullmatch
+_command_of = re.compile(r"(?:tradepipe |tradepipe(?: |$))(.*)").fullmatch
 
 
 def examples(command_path: str) -> tuple[tuple[str, str], ...]:
-    """Those of a command, by the way it was called: `tradepipe sink` and `python -m tradepipe.sink` are the same."""
+    """Those of a command, by the way it was called: `tradepipe sink` and `tradepipe sink` are the same."""
     found = _command_of(command_path)
     return EXAMPLES.get(found[1], ()) if found else ()

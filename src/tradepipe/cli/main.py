@@ -6,8 +6,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from tradepipe.cli import exit_codes
-from tradepipe.cli.app import command_line
-from tradepipe.cli.loading import loading
+from tradepipe.cli.app import command_line, loading
 
 ABOUT = "Trades from Kafka to PostgreSQL as Avro, each version of each trade exactly once."
 

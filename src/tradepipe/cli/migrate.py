@@ -6,8 +6,7 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Debug, LogLevel
-from tradepipe.postgres import revision
-from tradepipe.postgres import migrate
+from tradepipe.postgres import migrate, revision
 
 app = command_line("Bring the database to the revision this build needs.")
 

@@ -1,7 +1,5 @@
 """Options of the commands, and their values."""
 
-import re
-from collections.abc import Iterable
 from typing import Annotated, Final
 
 import typer
@@ -188,31 +186,3 @@ RegistryProxy = Annotated[
 DEADLINE = 30.0
 TOPIC = "trades"
 SUBJECT = "trades-value"
-
-_property_key = re.compile(r"[\w.-]*").match
-
-
-def kafka_config(bootstrap_servers: str, properties: Iterable[str] | None) -> dict[str, str]:
-    """librdkafka's properties, as the options give them; an option of its own has the last word."""
-    return {**parse_pairs(properties, option="-X"), "bootstrap.servers": bootstrap_servers}
-
-
-def parse_pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
-    """
-    The KEY=VALUE of a repeated option.
-
-    Raises:
-        BadParameter: a text is none; of it only what may be a key is shown, the rest may be a password.
-    """
-    split = [(text, *text.partition("=")) for text in texts or ()]
-    for text, key, equals, _ in split:
-        if not key or not equals:
-            begin = _property_key(text[:40])
-            shown = f"{begin[0]!r}" if not equals and begin and begin[0] else "no key"
-            raise typer.BadParameter(f"it takes {form}, not {shown}", param_hint=repr(option))
-    return {key.strip(): value for _, key, _, value in split}
-
-
-def missing_option(option: str, variable: str) -> typer.BadParameter:
-    """An option that this time must be given."""
-    return typer.BadParameter(f"it must be given, or {variable} be set", param_hint=repr(option))

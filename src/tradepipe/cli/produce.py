@@ -21,9 +21,8 @@ from tradepipe.cli.options import (
     Properties,
     Subject,
     Topic,
-    kafka_config,
-    missing_option,
 )
+from tradepipe.cli.parsing import kafka_config, missing_option
 from tradepipe.cli.produce_run import Destination, ProduceRun
 from tradepipe.cli.terminal import StatusLine
 from tradepipe.trade.samples import random_seed

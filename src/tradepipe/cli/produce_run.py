@@ -11,12 +11,11 @@ from typing import NamedTuple
 import typer
 
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.exit_codes import ExitCode
+from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
 from tradepipe.cli.input.lines import BadInput
 from tradepipe.cli.input.trade_file import TradeFile
 from tradepipe.cli.load_generator import LoadGenerator, SendCounts
 from tradepipe.cli.settings import open_registry
-from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.errors import DeadlineExceeded, TradepipeError
 from tradepipe.kafka.admin import TopicAdmin

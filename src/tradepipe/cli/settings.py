@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import typer
 
-from tradepipe.cli import options
+from tradepipe.cli import options, parsing
 from tradepipe.cli.secrets import FILE, find_passwords, read_secret, read_variable, register_secret
 
 if TYPE_CHECKING:
@@ -179,13 +179,13 @@ def _merge_kafka_settings(given: dict[str, Any], path: str | None, *, required: 
     """Let `properties` hold all, whatever they come from, and `bootstrap_servers` what they say."""
     merged = read_properties(path) if path else {}
     merged |= {key: value for name, key in KAFKA_SECRETS.items() if (value := read_secret(name)) is not None}
-    merged |= options.parse_pairs(given["properties"], option="-X")
+    merged |= parsing.parse_pairs(given["properties"], option="-X")
     for key, value in merged.items():
         if _is_secret(key):
             register_secret(value)
     brokers = given["bootstrap_servers"] or merged.get("bootstrap.servers") or merged.get("metadata.broker.list")
     if required and not brokers:
-        raise options.missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
+        raise parsing.missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
     given["bootstrap_servers"] = brokers
     given["properties"] = [f"{key}={value}" for key, value in merged.items()] or None
 
@@ -248,7 +248,7 @@ def _warn_visible_passwords(context: typer.Context, given: Mapping[str, Any]) ->
         found += [
             f"-X {key} stands on the command line, where ps shows it: give it in the file that --kafka-config names"
             + "".join(f", or by {name}" for name, property_ in KAFKA_SECRETS.items() if property_ == key)
-            for key in options.parse_pairs(given["properties"], option="-X")
+            for key in parsing.parse_pairs(given["properties"], option="-X")
             if _is_secret(key)
         ]
     return tuple(found)

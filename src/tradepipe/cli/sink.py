@@ -24,8 +24,8 @@ from tradepipe.cli.options import (
     Registry,
     Subject,
     Topic,
-    kafka_config,
 )
+from tradepipe.cli.parsing import kafka_config, parse_share, parse_start
 from tradepipe.cli.settings import open_registry
 from tradepipe.cli.sink_offsets import GROUP, GroupName
 from tradepipe.cli.sink_offsets import app as offsets
@@ -39,8 +39,6 @@ from tradepipe.cli.stage_options import (
     StartOption,
     UnknownFieldsOption,
     UntilEnd,
-    parse_share,
-    parse_start,
 )
 from tradepipe.cli.stage_runner import StageSummary, run_stage
 from tradepipe.cli.terminal import StatusLine

@@ -1,16 +1,12 @@
 """The options that the stages share, and how they are read."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
-from tradepipe.cli.sink_offsets import parse_time
 from tradepipe.codec.admission import UnknownFields
-from tradepipe.pipeline.partitions import StartPosition
 from tradepipe.pipeline.validation import RecordKey
 from tradepipe.postgres.stale import Stale
-
-OFF: Final = "off"
 
 UntilEnd = Annotated[
     bool,
@@ -93,41 +89,3 @@ MetricsHost = Annotated[
         help="On which address to serve them; 0.0.0.0 for all of this machine's.",
     ),
 ]
-
-
-def parse_start(text: str) -> StartPosition:
-    """
-    Where `--start` says to begin.
-
-    Raises:
-        BadParameter: it says neither a place nor a time.
-    """
-    if text == "earliest":
-        return "earliest"
-    if text == "latest":
-        return "latest"
-    if (time := parse_time(text)) is not None:
-        return time
-    raise typer.BadParameter(
-        f"it is earliest, latest, or a time such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
-    )
-
-
-def parse_share(text: str) -> float | None:
-    """
-    The share that `--max-refused` gives; None for no ceiling.
-
-    Raises:
-        BadParameter: it is no share.
-    """
-    if text == OFF:
-        return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 < number < 1:
-        raise typer.BadParameter(
-            f"it is a share above 0 and below 1, or {OFF}, not {text!r}", param_hint="'--max-refused'"
-        )
-    return number

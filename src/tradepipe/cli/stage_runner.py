@@ -9,9 +9,9 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from tradepipe import metrics
 from tradepipe.cli import health_server
+from tradepipe.cli.exit_codes import StopOnSignal
 from tradepipe.cli.health_server import HealthServer, pending_service
 from tradepipe.cli.logs import print_status
-from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.errors import TradepipeError
 from tradepipe.evolution.history import current

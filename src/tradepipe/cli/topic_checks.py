@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Final, NamedTuple
 
+from tradepipe.cli.parsing import format_duration
 from tradepipe.kafka.admin import Topic
 from tradepipe.pipeline.validator_outputs import HEADER_ALLOWANCE
 
@@ -12,8 +13,6 @@ WEEKEND: Final = 72 * 3_600_000
 
 BATCH: Final = 1_000_000
 """Bytes of the largest batch a producer sends: librdkafka's `message.max.bytes`."""
-
-_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
 
 
 class Severity(Enum):
@@ -48,7 +47,7 @@ def check_settings(topic: Topic, settings: Mapping[str, str]) -> Iterator[Settin
         yield SettingCheck("replication factor", str(replication), *_replication(replication))
     for name, judge in _CHECKS.items():
         if (value := settings.get(name)) is not None:
-            shown = _format_duration(int(value)) if name == "retention.ms" else value
+            shown = format_duration(int(value)) if name == "retention.ms" else value
             yield SettingCheck(name, shown, *judge(value, replication or 1))
 
 
@@ -66,7 +65,7 @@ def compare_settings(settings: Mapping[str, str], source: Mapping[str, str]) -> 
     for name, judge in (("max.message.bytes", _check_batch_size), ("retention.ms", _check_segment)):
         if name in settings and name in wanted:
             value = int(settings[name])
-            shown = _format_duration(value) if name == "retention.ms" else str(value)
+            shown = format_duration(value) if name == "retention.ms" else str(value)
             yield SettingCheck(name, shown, *judge(value, int(wanted[name])))
 
 
@@ -80,7 +79,7 @@ def _check_batch_size(takes: int, wanted: int) -> _Checked:
 
 def _check_segment(keeps: int, wanted: int) -> _Checked:
     if keeps >= 0 and (wanted < 0 or keeps < wanted):
-        return Severity.ADVICE, f"{_format_duration(wanted)} as its source: what is read late may be gone"
+        return Severity.ADVICE, f"{format_duration(wanted)} as its source: what is read late may be gone"
     return Severity.FINE, "kept for as long as its source"
 
 
@@ -143,23 +142,3 @@ _CHECKS: Final = {
     "retention.bytes": _retention_bytes,
     "max.message.bytes": _message_bytes,
 }
-
-
-def parse_duration(duration: str) -> int | None:
-    """
-    A duration such as 7d, 48h, 90m or 30s; None for what is none.
-
-    >>> milliseconds("48h"), milliseconds("forever"), milliseconds("soon")
-    (172800000, -1, None)
-    """
-    if duration == "forever":
-        return -1
-    number, unit = duration[:-1], duration[-1:]
-    length = dict(_UNITS).get(unit)
-    return int(number) * length if length and number.isascii() and number.isdigit() else None
-
-
-def _format_duration(number: int) -> str:
-    if number < 0:
-        return "forever"
-    return next((f"{number // length}{unit}" for unit, length in _UNITS if number % length == 0), f"{number}ms")

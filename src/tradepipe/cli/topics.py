@@ -8,27 +8,10 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.logs import configure
-from tradepipe.cli.options import (
-    DEADLINE,
-    TOPIC,
-    BootstrapServers,
-    DeadlineSeconds,
-    Debug,
-    LogLevel,
-    Properties,
-    Topic,
-    kafka_config,
-    parse_pairs,
-)
+from tradepipe.cli.options import DEADLINE, TOPIC, BootstrapServers, DeadlineSeconds, Debug, LogLevel, Properties, Topic
+from tradepipe.cli.parsing import kafka_config, parse_duration, parse_pairs
 from tradepipe.cli.terminal import format_table
-from tradepipe.cli.topic_checks import (
-    SettingCheck,
-    Severity,
-    check_settings,
-    compare_settings,
-    parse_duration,
-    settings_like,
-)
+from tradepipe.cli.topic_checks import SettingCheck, Severity, check_settings, compare_settings, settings_like
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin

@@ -16,8 +16,8 @@ from tradepipe.cli.options import (
     Registry,
     Subject,
     Topic,
-    kafka_config,
 )
+from tradepipe.cli.parsing import kafka_config, parse_share, parse_start
 from tradepipe.cli.settings import open_registry
 from tradepipe.cli.stage_options import (
     MaxRefused,
@@ -27,8 +27,6 @@ from tradepipe.cli.stage_options import (
     RulesOption,
     UnknownFieldsOption,
     UntilEnd,
-    parse_share,
-    parse_start,
 )
 from tradepipe.cli.stage_runner import StageSummary, run_stage
 from tradepipe.cli.terminal import StatusLine

@@ -252,4 +252,4 @@ def _missing(name: str, error: KafkaException) -> Exception:
 
 
 def _no_topic(name: str) -> str:
-    return f"there is no topic {name}; create it: python -m tradepipe.topics create --topic {name}"
+    return f"there is no topic {name}; create it: tradepipe topics create --topic {name}"

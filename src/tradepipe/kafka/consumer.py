@@ -372,7 +372,7 @@ class Consumer:
 
     def _reset_command(self, partition: int) -> str:
         return (
-            f"python -m tradepipe.sink offsets reset --topic {self._topic} --group {self.group} "
+            f"tradepipe sink offsets reset --topic {self._topic} --group {self.group} "
             f"--partition {partition} --to earliest|latest|TIME|NUMBER"
         )
 

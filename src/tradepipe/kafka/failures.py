@@ -145,9 +145,9 @@ def classify(error: KafkaError) -> FailureClass:
 
 
 _ADVICE: Final = {
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "create it: python -m tradepipe.topics create",
-    KafkaError._UNKNOWN_TOPIC: "create it: python -m tradepipe.topics create",
-    KafkaError._UNKNOWN_PARTITION: "create it: python -m tradepipe.topics create",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "create it: tradepipe topics create",
+    KafkaError._UNKNOWN_TOPIC: "create it: tradepipe topics create",
+    KafkaError._UNKNOWN_PARTITION: "create it: tradepipe topics create",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the principal needs READ (to consume) or WRITE (to produce) on the topic",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "the principal needs READ on the consumer group",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: (

@@ -19,6 +19,8 @@ MAX_RECORD_BYTES: Final = 1_000_000_000
 class ReplaySuperseded(TradepipeError):
     """Another replay of the same dead-letter topic has begun, and ended this one; it may be run again behind it."""
 
+    exit_code = 75
+
     def __init__(self) -> None:
         super().__init__(
             "another replay of these dead letters has begun, and goes on with all of them; "

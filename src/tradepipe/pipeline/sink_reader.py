@@ -65,7 +65,7 @@ class SinkReader:
         self._topics = topics
         self._judge = judge
         self._topic = topic
-        self._reset = f"python -m tradepipe.sink offsets reset --topic {topic} --group {consumer.group}"
+        self._reset = f"tradepipe sink offsets reset --topic {topic} --group {consumer.group}"
         self._start = start
         self._topic_id_watch = TopicIdWatch(
             topics, topic, advice=f"decide where to go on: {self._reset} --to {_POSITIONS}"

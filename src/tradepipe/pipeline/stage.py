@@ -223,5 +223,5 @@ def check_subject(registry: SchemaRegistry, subject: str) -> None:
     if not registry.versions(subject):
         raise SchemaNotRegistered(
             f"the registry at {registry.url} has no subject {subject}, so no record could be decoded; "
-            f"register the schema: python -m tradepipe.schema register --subject {subject}"
+            f"register the schema: tradepipe schema register --subject {subject}"
         )

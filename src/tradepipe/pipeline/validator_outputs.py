@@ -94,8 +94,7 @@ class OutputTopics:
             if name == self._source:
                 raise
             raise TopicUnusable(
-                f"there is no topic {name}; create it: python -m tradepipe.topics create --topic {name} "
-                f"--like {self._source}"
+                f"there is no topic {name}; create it: tradepipe topics create --topic {name} --like {self._source}"
             ) from error
         self._topics.check_not_compacted(name)
         return self._topics.config(name)

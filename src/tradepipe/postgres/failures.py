@@ -99,8 +99,8 @@ PERMANENT_REFUSALS: Final = (
 """Why libpq itself gives up on a connection, without a `FATAL` and without a chance for the next attempt."""
 
 _ADVICE: Final = {
-    "42P01": "create the tables with `python -m tradepipe.migrate upgrade`",
-    "42703": "bring the tables up to date with `python -m tradepipe.migrate upgrade`",
+    "42P01": "create the tables with `tradepipe migrate upgrade`",
+    "42703": "bring the tables up to date with `tradepipe migrate upgrade`",
     "42P07": "keep ours apart in a database schema of their own: add ?options=-csearch_path=tradepipe to the URL",
     "42501": "as the owner of the tables, GRANT this role what it lacks",
     "3F000": "create the database schema, or mend search_path in the URL",

@@ -40,7 +40,7 @@ def check_constraints(connection: Connection) -> None:
 VERSION_TABLE: Final = "tradepipe_revision"
 """Not Alembic's default name, which belongs to the host whose database we share."""
 
-UPGRADE: Final = "python -m tradepipe.migrate upgrade"
+UPGRADE: Final = "tradepipe migrate upgrade"
 """The command that brings a database up to this build."""
 
 _ID: Final = re.compile(r"(\d{4})_\w+")

@@ -165,7 +165,7 @@ class TradeSerializer:
             raise SchemaNotRegistered(
                 f"version {schema.number} of the trade schema is not registered under subject {self.subject} "
                 f"at {self._registry.url}; register it with: "
-                f"python -m tradepipe.schema register --subject {self.subject}"
+                f"tradepipe schema register --subject {self.subject}"
             )
         return schema_id
 

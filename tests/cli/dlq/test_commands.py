@@ -1,4 +1,4 @@
-"""`python -m tradepipe.dlq` on the table."""
+"""`tradepipe dlq` on the table."""
 
 import base64
 import json
@@ -132,8 +132,8 @@ def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
     shown = at_a_terminal("dlq", "show", "trades[3]@0", *typed, env=ready)
 
     place = f"--database {redact(ready['DATABASE_URL'])} --from table"
-    assert f"See why: python -m tradepipe.dlq show 'trades[3]@0' {place}" in listed.lines
-    assert f"  python -m tradepipe.dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
+    assert f"See why: tradepipe dlq show 'trades[3]@0' {place}" in listed.lines
+    assert f"  tradepipe dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
 
 
 def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
@@ -143,7 +143,7 @@ def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
         "no such open dead letters in the table trade_refusals",
         "Brought back already? Add --all",
         "Refused elsewhere? Add --dead-letters TOPIC",
-        "Not read yet? python -m tradepipe.sink offsets show",
+        "Not read yet? tradepipe sink offsets show",
     ] == seen.lines
 
 
@@ -215,8 +215,7 @@ def test_one_that_is_not_there_is_told(ready, keep):
 
     assert (1, "") == done[:2]
     assert (
-        "there is no refused record trades[3]@9 in the table trade_refusals; python -m tradepipe.dlq ls --all lists"
-        in done.err
+        "there is no refused record trades[3]@9 in the table trade_refusals; tradepipe dlq ls --all lists" in done.err
     )
 
 
@@ -378,7 +377,7 @@ def test_a_database_that_is_behind_says_so(env):
     done = dlq("ls", env=env)
 
     assert 78 == done.code
-    assert "python -m tradepipe.migrate upgrade" in done.err
+    assert "tradepipe migrate upgrade" in done.err
 
 
 def test_a_database_that_is_away_is_waited_for_until_the_deadline(ready):

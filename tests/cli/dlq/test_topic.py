@@ -1,4 +1,4 @@
-"""`python -m tradepipe.dlq` on a dead-letter topic of real Kafka."""
+"""`tradepipe dlq` on a dead-letter topic of real Kafka."""
 
 import json
 import signal

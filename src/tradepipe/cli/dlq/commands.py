@@ -27,7 +27,7 @@ from tradepipe.trade.dead_letter import DeadLetterFilter
 
 app = command_line("Dead letters: find records that were refused, see why, and put them back.")
 
-DOOR: Final = "python -m tradepipe.dlq"
+DOOR: Final = "tradepipe dlq"
 
 LIMIT: Final = 15
 """Lines that leave room for the rest on the smallest terminal."""
@@ -134,7 +134,7 @@ def _elsewhere(asked: DlqArguments, *, every: bool) -> Iterator[str]:
         yield "Brought back already? Add --all"
     other = "--database URL" if asked.topic is not None else "--dead-letters TOPIC"
     yield f"Refused elsewhere? Add {other}"
-    yield "Not read yet? python -m tradepipe.sink offsets show"
+    yield "Not read yet? tradepipe sink offsets show"
 
 
 def _note(notes: object) -> None:

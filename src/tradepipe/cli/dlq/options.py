@@ -10,12 +10,11 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
-from tradepipe.cli import options
+from tradepipe.cli import options, parsing
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
+from tradepipe.cli.parsing import parse_duration, parse_time
 from tradepipe.cli.secrets import redact
-from tradepipe.cli.sink_offsets import parse_time
-from tradepipe.cli.topic_checks import parse_duration
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
 
@@ -282,15 +281,15 @@ def _parse_arguments(context: typer.Context, found: Mapping[str, Any]) -> DlqArg
     place = found["place"] or _place(context, database, topic)
     if place == "table":
         if database is None:
-            raise options.missing_option("--database", "DATABASE_URL")
+            raise parsing.missing_option("--database", "DATABASE_URL")
         topic = None
     else:
         if topic is None:
-            raise options.missing_option("--dead-letters", "TRADEPIPE_DEAD_LETTERS")
+            raise parsing.missing_option("--dead-letters", "TRADEPIPE_DEAD_LETTERS")
         if found["bootstrap_servers"] is None:
-            raise options.missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
+            raise parsing.missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
         database = None
-    kafka = options.kafka_config(found["bootstrap_servers"], found["properties"]) if topic else {}
+    kafka = parsing.kafka_config(found["bootstrap_servers"], found["properties"]) if topic else {}
     typed = echo_options(context, (DEAD_LETTERS, KAFKA, REGISTRY))
     return DlqArguments(
         selection(found), database, topic, kafka, found["registry"], found["subject"], found["deadline"], typed

@@ -32,7 +32,9 @@ VALUE_WIDTH: Final = 16
 
 
 class NoSuchDeadLetter(TradepipeError):
-    """There is no refused record at these coordinates."""
+    """No dead letter has these coordinates."""
+
+    exit_code = 1
 
 
 class DecodedRecord(NamedTuple):

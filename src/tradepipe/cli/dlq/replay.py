@@ -9,14 +9,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tradepipe.cli import options
+from tradepipe.cli import parsing
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.dlq.options import DlqArguments, Limit, with_dlq_options
 from tradepipe.cli.dlq.render import RecordDecoder, escape
 from tradepipe.cli.dlq.stores import dead_letter_topic, trade_matcher
-from tradepipe.cli.exit_codes import ExitCode
+from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
 from tradepipe.cli.settings import open_registry
-from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.stage_options import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
 from tradepipe.cli.user_rules import load_rules as named_rules
 from tradepipe.codec.admission import UnknownFields
@@ -229,7 +228,7 @@ def _validator(
 ) -> RecordValidator:
     """The same verdicts as a sink's with the same options."""
     if asked.registry is None:
-        raise options.missing_option("--registry", "SCHEMA_REGISTRY_URL")
+        raise parsing.missing_option("--registry", "SCHEMA_REGISTRY_URL")
     registry = opened.enter_context(open_registry(asked.registry))
     patience(lambda: check_subject(registry, asked.subject))
     return RecordValidator(

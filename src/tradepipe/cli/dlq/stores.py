@@ -69,7 +69,7 @@ def dead_letter_topic(admin: TopicAdmin, name: str) -> Topic:
     except TopicUnusable as error:
         raise TopicUnusable(
             f"there is no topic {name} to look for dead letters in: check --dead-letters and --bootstrap-servers; a "
-            f"validator's is made by python -m tradepipe.topics create --topic {name} --like SOURCE"
+            f"validator's is made by tradepipe topics create --topic {name} --like SOURCE"
         ) from error
 
 

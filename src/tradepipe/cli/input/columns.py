@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from tradepipe.cli.input.values import FIELDS, OPTIONAL, from_text, quote_cell
-from tradepipe.cli.options import parse_pairs
+from tradepipe.cli.parsing import parse_pairs
 
 Form = Literal["csv", "jsonl"]
 

@@ -32,7 +32,9 @@ _HEAD: Final = 4096
 
 
 class BadInput(TradepipeError):
-    """A file that holds something else than trades; what was read before it is sent."""
+    """A file cannot be read as trades; trades read before the error have been sent."""
+
+    exit_code = 1
 
 
 class LineReader:
