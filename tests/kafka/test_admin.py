@@ -73,13 +73,13 @@ def test_asking_for_a_topic_does_not_create_it(topics, missing):
 
 
 def test_an_empty_log_begins_where_it_ends(topics, topic):
-    assert {0: Watermarks(0, 0), 3: Watermarks(0, 0)} == patiently(topics.extents, topic, [0, 3])
+    assert {0: Watermarks(0, 0), 3: Watermarks(0, 0)} == patiently(topics.watermarks, topic, [0, 3])
 
 
 def test_a_log_ends_behind_its_last_record(topics, topic, produce):
     produce(b"1", b"2", partition=1)
 
-    assert {0: Watermarks(0, 0), 1: Watermarks(0, 2)} == patiently(topics.extents, topic, [0, 1])
+    assert {0: Watermarks(0, 0), 1: Watermarks(0, 2)} == patiently(topics.watermarks, topic, [0, 1])
 
 
 def test_the_extent_of_no_partition_is_nothing(topics, topic):

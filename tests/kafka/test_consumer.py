@@ -64,11 +64,11 @@ def test_nothing_is_fetched_before_start(join, produce):
     member.assigned(0, 1, 2, 3)
 
     member.quiet()
-    before = member.consumer.end(0)
+    before = member.consumer.high_watermark(0)
     member.start(0, 0)
     member.until(lambda: member.records)
 
-    assert (None, 1) == (before, member.consumer.end(0))
+    assert (None, 1) == (before, member.consumer.high_watermark(0))
 
 
 def test_an_assigned_partition_is_read_from_where_it_is_told(join, produce):
@@ -132,7 +132,7 @@ def test_a_start_may_go_back(join, produce):
     member.start(0, 0)
     member.until(lambda: len(member.records) >= 2)
 
-    member.consumer.stop(0)
+    member.consumer.stop_delivery(0)
     member.start(0, 1)
     member.until(lambda: len(member.records) >= 3)
 
@@ -143,7 +143,7 @@ def test_a_stopped_partition_delivers_nothing(join, produce):
     member = join()
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)
-    member.consumer.stop(0)
+    member.consumer.stop_delivery(0)
 
     produce(b"0")
     member.quiet()
@@ -175,7 +175,7 @@ def test_pausing_twice_and_resuming_what_is_not_ours_does_nothing(join):
     for _ in range(2):
         member.consumer.pause([0, 99])
     member.consumer.resume([99])
-    member.consumer.stop(99)
+    member.consumer.stop_delivery(99)
 
     assert {0, 1, 2, 3} == member.partitions
 
@@ -184,8 +184,8 @@ def test_an_assignment_of_the_past_cannot_be_started(join):
     member = join()
     member.assigned(0, 1, 2, 3)
 
-    assert member.consumer.start(Assignment(0, 99), 0) is False
-    assert member.consumer.start(Assignment(9, 1), 0) is False
+    assert member.consumer.start_delivery(Assignment(0, 99), 0) is False
+    assert member.consumer.start_delivery(Assignment(9, 1), 0) is False
 
 
 def test_one_poll_brings_no_more_than_it_was_asked_for(join, produce):

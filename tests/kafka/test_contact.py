@@ -50,10 +50,10 @@ def test_what_may_heal_is_no_refusal(errors):
 
 def test_at_last_one_untrusted_broker_is_enough():
     """librdkafka says only once that all brokers are down."""
-    assert isinstance(after(UNTRUSTED).permanent_error(at_last=True), ConfigurationError)
+    assert isinstance(after(UNTRUSTED).permanent_error(final=True), ConfigurationError)
 
 
 @pytest.mark.parametrize("error", [WRONG_PASSWORD, UNTRUSTED], ids=["password", "certificate"])
 def test_after_an_answer_every_refusal_is_an_outage(error):
     """Users and certificates are renewed while we run; the work in hand waits for it."""
-    assert after(error, ALL_DOWN, made=True).permanent_error(at_last=True) is None
+    assert after(error, ALL_DOWN, made=True).permanent_error(final=True) is None

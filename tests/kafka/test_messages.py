@@ -11,7 +11,7 @@ from tradepipe.kafka.librdkafka import UNREADABLE
 @pytest.fixture
 def whole(kafka, topic):
     """A member that is given timestamps and headers, and reads partition 0."""
-    member = Member(Consumer(kafka, topic=topic, group=f"{topic}-group", whole=True))
+    member = Member(Consumer(kafka, topic=topic, group=f"{topic}-group", with_headers=True))
     member.consumer.open()
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)

@@ -38,7 +38,7 @@ def proxy(kafka) -> Iterator[KafkaProxy]:
 
 def values(kafka, topic) -> list[bytes | None]:
     """Return the values of all records of a topic."""
-    with TopicReader(kafka, topic=topic, wait=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=20) as reader:
         return [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))]
 
 

@@ -16,7 +16,7 @@ def test_a_topic_is_read_to_where_it_ended(kafka, topic, produce):
     extents = TopicAdmin(kafka).watermarks(topic, range(4))
     produce(b"3")
 
-    with TopicReader(kafka, topic=topic, wait=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=20) as reader:
         first = [record.value for record in reader.read(extents)]
         again = [record.value for record in reader.read(extents)]
 
@@ -27,7 +27,7 @@ def test_the_last_offsets_alone_are_read(kafka, topic, produce):
     produce(b"1", b"2", b"3")
     produce(b"4", partition=2)
 
-    with TopicReader(kafka, topic=topic, wait=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=20) as reader:
         values = {record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)), last=2)}
 
     assert {b"2", b"3", b"4"} == values
@@ -38,20 +38,20 @@ def test_headers_and_time_come_too(kafka, topic):
     client.produce(topic, b"v", b"k", partition=1, timestamp=AT, headers=[("a", b"1"), ("a", None)])
     assert 0 == client.flush(20)
 
-    with TopicReader(kafka, topic=topic, wait=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=20) as reader:
         (record,) = reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))
 
     assert Record(topic, 1, 0, b"k", b"v", AT, (("a", b"1"), ("a", None))) == record
 
 
 def test_an_empty_topic_holds_nothing(kafka, topic):
-    with TopicReader(kafka, topic=topic, wait=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=20) as reader:
         assert [] == list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
 
 
 def test_brokers_that_do_not_answer_are_away(topic):
     with (
-        TopicReader({"bootstrap.servers": "127.0.0.1:1"}, topic=topic, wait=0.5) as reader,
+        TopicReader({"bootstrap.servers": "127.0.0.1:1"}, topic=topic, timeout=0.5) as reader,
         pytest.raises(BrokerUnavailable, match=r"\[0\] could not be read within 0.5 s"),
     ):
         list(reader.read({0: Watermarks(0, 1)}))
@@ -67,7 +67,7 @@ def test_an_open_transaction_hides_what_follows_it(kafka, topic, produce):
     client.flush(20)
     produce(b"3")
     extents = TopicAdmin(kafka).watermarks(topic, range(4))
-    with TopicReader(kafka, topic=topic, wait=2) as reader:
+    with TopicReader(kafka, topic=topic, timeout=2) as reader:
         before = [record.value for record in reader.read(extents)]
         hidden = dict(reader.blocked_offsets)
         client.commit_transaction(30)
@@ -85,7 +85,7 @@ def test_an_open_transaction_need_not_be_waited_for(kafka, topic, produce):
     client.produce(topic, b"2", partition=0)
     client.flush(20)
 
-    with TopicReader(kafka, topic=topic, wait=600, wait_for_open=0) as reader:
+    with TopicReader(kafka, topic=topic, timeout=600, open_transaction_timeout=0) as reader:
         values = [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)), last=10)]
 
     client.abort_transaction(30)

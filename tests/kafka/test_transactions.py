@@ -68,10 +68,10 @@ def test_a_client_that_met_trouble_while_it_was_idle_begins_nothing(proxy, trans
     """librdkafka may not tell of the next trouble."""
     writing = transactions(topic_metadata_refresh_interval_ms=100)
     writing.write({Destination(topic): record(b"1")})
-    made, before = writing.made, proxy.greetings
+    made, before = writing.producers_created, proxy.greetings
     proxy.reset()
     eventually(lambda: proxy.greetings > before)
 
     writing.write({Destination(topic): record(b"2")})
 
-    assert made + 1 == writing.made
+    assert made + 1 == writing.producers_created

@@ -62,7 +62,7 @@ class Post:
     @contextmanager
     def read(self, topic: str) -> Iterator[Iterator[Record]]:
         admin = TopicAdmin(self.kafka)
-        with TopicReader(self.kafka, topic=topic, wait=WAIT) as reader:
+        with TopicReader(self.kafka, topic=topic, timeout=WAIT) as reader:
             yield reader.read(admin.watermarks(topic, admin.describe(topic).partitions))
             assert {} == reader.blocked_offsets
 

@@ -49,7 +49,7 @@ def sasl(broker, authority):
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "owner",
         "sasl.password": CANARY,
-        "ssl.ca.location": str(authority.send_file),
+        "ssl.ca.location": str(authority.file),
     }
 
 
@@ -60,7 +60,7 @@ def tls(broker, authority):
     return {
         "bootstrap.servers": broker.tls,
         "security.protocol": "SSL",
-        "ssl.ca.location": str(authority.send_file),
+        "ssl.ca.location": str(authority.file),
         "ssl.certificate.location": str(own.certificate),
         "ssl.key.location": str(own.key),
         "ssl.key.password": CANARY,
@@ -137,7 +137,7 @@ def refused(request, broker, sasl, tls, stranger):
     """Settings of a client that is turned away, and what it is to be told."""
     door, changes, told = REFUSED[request.param]
     names = {
-        "stranger": stranger.send_file,
+        "stranger": stranger.file,
         "own": stranger.client("owner", password=CANARY),
         "port": port(broker.sasl),
     }

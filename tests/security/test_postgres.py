@@ -31,7 +31,7 @@ def database(server):
 @pytest.fixture
 def verified(authority, database):
     """The same by TLS, the server's name and certificate checked."""
-    return f"{database}?sslmode=verify-full&sslrootcert={authority.send_file}"
+    return f"{database}?sslmode=verify-full&sslrootcert={authority.file}"
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_user_may_be_known_by_a_certificate(server, authority, database):
     own = authority.client("certified")
     name = database.rpartition("/")[2]
     url = server.url.replace("postgres@", "certified@").replace("/postgres", f"/{name}")
-    tls = f"?sslmode=verify-full&sslrootcert={authority.send_file}&sslcert={own.certificate}&sslkey={own.key}"
+    tls = f"?sslmode=verify-full&sslrootcert={authority.file}&sslcert={own.certificate}&sslkey={own.key}"
     assert migrate.current(f"{url}{tls}") is None
 
 
@@ -72,7 +72,7 @@ def refused(request, database, verified, authority, stranger):
     secret = quote(CANARY, safe="")
     return {
         "authority": (
-            verified.replace(str(authority.send_file), str(stranger.send_file)),
+            verified.replace(str(authority.file), str(stranger.file)),
             "certificate verify failed.*sslroot",
         ),
         "host": (verified.replace("@127.0.0.1", "@localhost"), "does not match host name.*sslrootcert and the host's"),

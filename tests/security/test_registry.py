@@ -45,22 +45,22 @@ def known(authority):
 
 def test_a_registry_with_a_certificate_of_our_own_authority_is_trusted(parts, authority, ask, refuses):
     with Front(parts.registry_url, authority=authority) as front:
-        assert ask(front.url, ca_location=authority.send_file)
+        assert ask(front.url, ca_location=authority.file)
         refuses("CERTIFICATE_VERIFY_FAILED.*check ca_location", front.url)
 
 
 def test_a_registry_of_a_strange_authority_or_name_is_not(parts, authority, stranger, refuses):
     with Front(parts.registry_url, authority=authority) as front:
-        refuses("CERTIFICATE_VERIFY_FAILED.*check ca_location", front.url, ca_location=stranger.send_file)
+        refuses("CERTIFICATE_VERIFY_FAILED.*check ca_location", front.url, ca_location=stranger.file)
         other_name = front.url.replace("127.0.0.1", "localhost")
-        refuses("Hostname mismatch.*the host's name", other_name, ca_location=authority.send_file)
+        refuses("Hostname mismatch.*the host's name", other_name, ca_location=authority.file)
 
 
 def test_a_certificate_that_goes_wrong_while_we_run_is_an_outage(parts, authority, stranger):
     """It is being renewed; the sink waits."""
     with (
         Front(parts.registry_url, authority=authority) as front,
-        SchemaRegistry(front.url, ca_location=authority.send_file, retries=0) as registry,
+        SchemaRegistry(front.url, ca_location=authority.file, retries=0) as registry,
     ):
         registry.versions("s")
         front.present(stranger)
@@ -72,25 +72,25 @@ def test_a_certificate_that_goes_wrong_while_we_run_is_an_outage(parts, authorit
 
 def test_a_client_is_known_by_its_certificate(parts, authority, known, ask, refuses):
     with Front(parts.registry_url, authority=authority, only_known=True) as front:
-        assert ask(front.url, ca_location=authority.send_file, **known)
-        refuses("ALERT_CERTIFICATE_REQUIRED.*check client_cert", front.url, ca_location=authority.send_file)
+        assert ask(front.url, ca_location=authority.file, **known)
+        refuses("ALERT_CERTIFICATE_REQUIRED.*check client_cert", front.url, ca_location=authority.file)
 
 
 def test_a_certificate_may_hold_its_key(parts, authority, ask):
     with Front(parts.registry_url, authority=authority, only_known=True) as front:
         both = authority.client("plain").both
-        assert ask(front.url, ca_location=authority.send_file, client_cert=both)
+        assert ask(front.url, ca_location=authority.file, client_cert=both)
 
 
 def test_a_client_of_a_strange_authority_is_refused(parts, authority, stranger, refuses):
     with Front(parts.registry_url, authority=authority, only_known=True) as front:
         both = stranger.client(USER).both
-        refuses("ALERT.*check client_cert", front.url, ca_location=authority.send_file, client_cert=both)
+        refuses("ALERT.*check client_cert", front.url, ca_location=authority.file, client_cert=both)
 
 
 def test_https_where_http_is_spoken_says_so(parts, authority, refuses):
     url = parts.registry_url.replace("http:", "https:")
-    refuses("check that the registry speaks https", url, ca_location=authority.send_file)
+    refuses("check that the registry speaks https", url, ca_location=authority.file)
 
 
 @pytest.mark.parametrize("way", ["basic_auth", "url"])
@@ -123,7 +123,7 @@ def test_a_proxy_is_gone_through_with_user_and_password(has_tls, parts, authorit
         Front(parts.registry_url, authority=authority if has_tls else None) as front,
     ):
         way = f"http://{IN_URL}127.0.0.1:{proxy.server_port}"
-        assert ask(front.url, proxy=way, ca_location=authority.send_file)
+        assert ask(front.url, proxy=way, ca_location=authority.file)
         assert proxy.asked
 
 
@@ -134,14 +134,14 @@ def test_a_proxy_that_refuses_us_says_what_to_check(has_tls, parts, authority, r
         Front(parts.registry_url, authority=authority if has_tls else None) as front,
     ):
         way = f"http://{IN_URL}127.0.0.1:{proxy.server_port}"
-        refuses("407.*check (the )?user and password in proxy", front.url, proxy=way, ca_location=authority.send_file)
+        refuses("407.*check (the )?user and password in proxy", front.url, proxy=way, ca_location=authority.file)
 
 
 def test_the_next_url_is_asked_while_the_first_is_away(parts, authority, ask):
     with Front(parts.registry_url, authority=authority) as front:
         away = "http://127.0.0.1:1"
-        assert ask(f"{away},{front.url}", ca_location=authority.send_file)
-        assert ask([front.url, away], ca_location=authority.send_file)
+        assert ask(f"{away},{front.url}", ca_location=authority.file)
+        assert ask([front.url, away], ca_location=authority.file)
 
 
 def test_of_several_only_all_that_refuse_us_for_good_are_misconfigured(parts, authority, refuses):

@@ -223,7 +223,7 @@ class TopicAdmin:
         if not isinstance(error, KafkaException) or unwrap(error).code() > 0:  # below 0 are the client's own
             self._contact.succeeded = True
         client.poll(0)
-        if refusal := self._contact.permanent_error(at_last=True):
+        if refusal := self._contact.permanent_error(final=True):
             raise refusal
         if isinstance(error, KafkaException) and unwrap(error).code() == KafkaError._TIMED_OUT:
             self._check_contact(error)

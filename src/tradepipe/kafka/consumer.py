@@ -58,10 +58,10 @@ class Consumer:
     what `assignments` tells; they happen inside `poll`, never elsewhere.
 
     Args:
-        whole: whether records come with their timestamps and headers, which
+        with_headers: whether records come with their timestamps and headers, which
             takes a tenth longer.
 
-        advice: what to do about a partition whose offset is not in the log.
+        reset_instructions: what to do about a partition whose offset is not in the log.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Consumer:
         *,
         topic: str,
         group: str,
-        whole: bool = False,
-        advice: Callable[[int], str] | None = None,
+        with_headers: bool = False,
+        reset_instructions: Callable[[int], str] | None = None,
     ) -> None:
-        self._record_of = to_record if whole else to_record_without_headers
-        self._advice = advice or self._reset_command
+        self._record_of = to_record if with_headers else to_record_without_headers
+        self._reset_instructions = reset_instructions or self._reset_command
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
@@ -305,7 +305,7 @@ class Consumer:
             if reading is not None and reading.next_offset is not None:
                 raise OffsetOutOfRange(
                     f"offset {reading.next_offset} of {self._topic}[{reading.assignment.partition}] is not in the log: "
-                    f"{error.str()}; decide where to go on: {self._advice(reading.assignment.partition)}"
+                    f"{error.str()}; decide where to go on: {self._reset_instructions(reading.assignment.partition)}"
                 )
         elif classify(error) is FailureClass.UNAVAILABLE:
             self._log_outage(error)

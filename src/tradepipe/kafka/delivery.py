@@ -79,7 +79,9 @@ class TransactionalDelivery:
             self._check_repeated(error)
             raise BrokerUnavailable(str(error)) from error
 
-    def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Callable[[], object]) -> None:
+    def write(
+        self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
+    ) -> None:
         """
         One transaction.
 
@@ -92,16 +94,16 @@ class TransactionalDelivery:
         try:
             membership = self._consumer.group_metadata()
         except BrokerUnavailable as error:
-            raise Interrupted(str(error), undone=True) from error
+            raise Interrupted(str(error), rolled_back=True) from error
         try:
-            self._transactions.write(outgoing, GroupOffsets(places, membership), meanwhile)
+            self._transactions.write(outgoing, GroupOffsets(places, membership), while_in_flight)
         except RecordRejected as error:
             raise record_rejected(error.error, error.topic) from error
         except (Fenced, AccessDenied) as error:
             self._check_repeated(error)
             raise Interrupted(str(error)) from error
         except BrokerUnavailable as error:
-            raise Interrupted(str(error), undone=isinstance(error, TransactionAborted)) from error
+            raise Interrupted(str(error), rolled_back=isinstance(error, TransactionAborted)) from error
         self._refused, self._has_succeeded = 0, True
 
     def close(self) -> None:
@@ -157,7 +159,9 @@ class AtLeastOnceDelivery:
             raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
         self.producers_created += 1
 
-    def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Callable[[], object]) -> None:
+    def write(
+        self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
+    ) -> None:
         """
         Write, wait, commit.
 
@@ -169,7 +173,7 @@ class AtLeastOnceDelivery:
         assert self._client is not None, "open() comes before write()"
         try:
             enqueue(self._client, outgoing, self._reports)
-            meanwhile()
+            while_in_flight()
             flush(self._client, self._reports, seconds=ACKNOWLEDGEMENT_TIMEOUT)
         except (KafkaException, SystemError) as error:
             raise self._discard(*self._reports.undelivered or (unwrap(error), None)) from error

@@ -171,14 +171,14 @@ class FirstContact:
             # Told once only; of several brokers one that is trusted is enough, so all have to be tried first.
             self._refused = self._distrusted
 
-    def permanent_error(self, *, at_last: bool = False) -> TradepipeError | None:
+    def permanent_error(self, *, final: bool = False) -> TradepipeError | None:
         """
         Why no try will succeed; None as long as another one may.
 
         Args:
-            at_last: time is up, so that the last error decides.
+            final: time is up, so that the last error decides.
         """
-        refused = self._refused or (self._distrusted if at_last else None)
+        refused = self._refused or (self._distrusted if final else None)
         if refused is None or self.succeeded:
             return None
         if refused.code() == KafkaError._AUTHENTICATION:

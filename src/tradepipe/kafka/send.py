@@ -36,11 +36,11 @@ class Interrupted(Exception):
     Whether a piece of work is done is told by the group's committed offsets: go on from there.
 
     Attributes:
-        undone: whether it is known to be undone, so that offsets beyond it are another member's.
+        rolled_back: whether it is known to be rolled_back, so that offsets beyond it are another member's.
     """
 
-    def __init__(self, message: str, *, undone: bool = False) -> None:
-        self.rolled_back = undone
+    def __init__(self, message: str, *, rolled_back: bool = False) -> None:
+        self.rolled_back = rolled_back
         super().__init__(message)
 
 
@@ -65,12 +65,14 @@ class Delivery(Protocol):
             ConfigurationError: nothing heals by waiting.
         """
 
-    def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Callable[[], object]) -> None:
+    def write(
+        self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
+    ) -> None:
         """
         Write records, and commit these offsets of the consumer's topic.
 
         Args:
-            meanwhile: called once, while the records are on their way; raises nothing.
+            while_in_flight: called once, while the records are on their way; raises nothing.
 
         Raises:
             Interrupted: go on from the committed offsets.
@@ -92,9 +94,9 @@ class DeliveryReports:
     def __call__(self, error: KafkaError | None, message: confluent_kafka.Message) -> None:
         """Take a report."""
         if error is not None:
-            self.failed(error, message.topic())
+            self.record_failure(error, message.topic())
 
-    def failed(self, error: KafkaError, topic: str | None) -> None:
+    def record_failure(self, error: KafkaError, topic: str | None) -> None:
         """A record does not get into the log."""
         if self.undelivered is None:
             self.undelivered = (error, topic)
@@ -106,7 +108,7 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
         try:
             _enqueue_one(client, place, records)
         except KafkaException as error:
-            reports.failed(unwrap(error), place.topic)
+            reports.record_failure(unwrap(error), place.topic)
             raise
 
 

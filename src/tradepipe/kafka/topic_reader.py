@@ -29,9 +29,9 @@ class TopicReader:
     A reader of what a topic holds, committed records alone.
 
     Args:
-        wait: seconds without any news after which the reading ends.
+        timeout: seconds without any news after which the reading ends.
 
-        wait_for_open: the same where nothing is missing but what an open
+        open_transaction_timeout: the same where nothing is missing but what an open
             transaction hides: all that lies behind its first record.
 
     Attributes:
@@ -39,11 +39,13 @@ class TopicReader:
             transaction, each with the offset from which it hides.
     """
 
-    def __init__(self, config: Config, *, topic: str, wait: float, wait_for_open: float | None = None) -> None:
+    def __init__(
+        self, config: Config, *, topic: str, timeout: float, open_transaction_timeout: float | None = None
+    ) -> None:
         self._config = consumer_config(without_producer_keys(config), group=GROUP)
         self._topic = topic
-        self._wait = wait
-        self._wait_for_open = wait if wait_for_open is None else wait_for_open
+        self._quiet_timeout = timeout
+        self._open_transaction_timeout = timeout if open_transaction_timeout is None else open_transaction_timeout
         self._client: confluent_kafka.Consumer | None = None
         self.blocked_offsets: dict[int, int] = {}
 
@@ -91,7 +93,7 @@ class TopicReader:
                         self.blocked_offsets[partition] = offset
                 heard_at = time.monotonic()  # not before: who takes the records may be slow
         if unheard := sorted(missing.keys() - self.blocked_offsets.keys()):
-            raise BrokerUnavailable(f"{self._topic}[{unheard[0]}] could not be read within {self._wait:g} s")
+            raise BrokerUnavailable(f"{self._topic}[{unheard[0]}] could not be read within {self._quiet_timeout:g} s")
 
     def _assign(self, begins: Mapping[int, int]) -> None:
         assert self._client is not None, "a reader reads inside a with block"
@@ -101,7 +103,7 @@ class TopicReader:
         self._client.resume(places)
 
     def _timeout(self, missing: Mapping[int, int]) -> float:
-        return self._wait_for_open if missing.keys() <= self.blocked_offsets.keys() else self._wait
+        return self._open_transaction_timeout if missing.keys() <= self.blocked_offsets.keys() else self._quiet_timeout
 
     def _fetch(self) -> list[confluent_kafka.Message]:
         assert self._client is not None

@@ -122,13 +122,13 @@ class Transactions:
         self,
         outgoing: OutgoingRecords,
         offsets: GroupOffsets | None = None,
-        meanwhile: Callable[[], object] | None = None,
+        while_in_flight: Callable[[], object] | None = None,
     ) -> None:
         """
         One transaction.
 
         Args:
-            meanwhile: called once, while the records are on their way; raises nothing.
+            while_in_flight: called once, while the records are on their way; raises nothing.
 
         Raises:
             Fenced, NotTaken, ConfigurationError, Aborted: it is undone.
@@ -139,8 +139,8 @@ class Transactions:
         try:
             client.begin_transaction()
             enqueue(client, outgoing, self._reports)
-            if meanwhile is not None:
-                meanwhile()
+            if while_in_flight is not None:
+                while_in_flight()
             if offsets is not None:  # while the records are on their way
                 self._call_until_done(lambda wait: self._send(client, offsets, wait))
             flush(client, self._reports, seconds=self._transaction_timeout)

@@ -119,7 +119,7 @@ class TopicReplay:
             self._replaying.open()
         self._topics.check_not_compacted(self._topic)
         extents = self._topics.watermarks(self._topic, self._topics.describe(self._topic).partitions)
-        reader = self._reading.enter_context(TopicReader(self._kafka, topic=self._topic, wait=self._wait))
+        reader = self._reading.enter_context(TopicReader(self._kafka, topic=self._topic, timeout=self._wait))
         closed = read_markers(reader.read(extents))
         for partition, offset in reader.blocked_offsets.items():
             # Behind it may lie markers: what they close would be put back twice.

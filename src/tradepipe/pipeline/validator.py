@@ -132,8 +132,8 @@ class Validator(Stage[ValidatorStats]):
             for_reading,
             topic=topic,
             group=group,
-            whole=True,
-            advice=lambda number: reset_instructions(topic, group, number),
+            with_headers=True,
+            reset_instructions=lambda number: reset_instructions(topic, group, number),
         )
         self._refusal_limit = RefusalLimit(max_refused)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
@@ -273,7 +273,7 @@ class Validator(Stage[ValidatorStats]):
         interrupted = self._outputs.write(
             batch,
             self._reader.topic_id_watch.topic_id,
-            meanwhile=lambda: self._buffer.validate_ahead(PREFETCH_VALIDATE_SECONDS),
+            while_in_flight=lambda: self._buffer.validate_ahead(PREFETCH_VALIDATE_SECONDS),
         )
         if interrupted is None:
             self._on_committed(batch)

@@ -185,18 +185,18 @@ class OutputWriter:
             logger.warning("waiting: %s", error)
             self._back_off()
 
-    def write(self, batch: ValidatorBatch, topic_id: str | None, meanwhile: Callable[[], object]) -> Interrupted | None:
+    def write(self, batch: ValidatorBatch, topic_id: str | None, while_in_flight: Callable[[], object]) -> Interrupted | None:
         """
         Write a batch and commit its offsets; what kept it from that, if it is to go on from the committed offsets.
 
         Args:
-            meanwhile: called once, while the records are on their way; raises nothing.
+            while_in_flight: called once, while the records are on their way; raises nothing.
 
         Raises:
             ConfigurationError: nothing heals by waiting.
         """
         try:
-            self._writing.write(self._outgoing(batch, topic_id), batch.offsets, meanwhile)
+            self._writing.write(self._outgoing(batch, topic_id), batch.offsets, while_in_flight)
         except Interrupted as error:
             logger.warning("going on from the committed offsets: %s", error)
             self._back_off()

@@ -129,7 +129,7 @@ class TopicStore:
         described = patience(lambda: dead_letter_topic(admin, self._topic))
         extents = patience(lambda: admin.watermarks(self._topic, described.partitions))
         is_meant = trade_matcher(selection, self._reading)
-        with TopicReader(self._kafka, topic=self._topic, wait=OPEN_TRANSACTION) as reader:
+        with TopicReader(self._kafka, topic=self._topic, timeout=OPEN_TRANSACTION) as reader:
             closed = patience(lambda: read_markers(reader.read(extents)))
             for kept, _ in iter_dead_letters(reader.read(extents), closed):
                 if selection.matches(kept) and is_meant(kept):
