@@ -41,7 +41,7 @@ def main() -> None:
         published = publish(parts, count=options.trades, partitions=4, seed=options.seed)
         records = _read(published)
         for by in get_args(ValidateIn):
-            line("judge", by)
+            line("validate in", by)
             _share(parts, _judged(published, records, by), options.batch_rows)
     finally:
         parts.close()
@@ -97,9 +97,9 @@ def _further_records(consumer: Consumer, count: int) -> list[Record]:
 
 def _judged(published: Published, records: Sequence[Record], by: ValidateIn) -> list[ValidRecord]:
     with SchemaRegistry(published.registry) as registry:
-        judge = record_validator(by, TradeDeserializer(registry, subject=published.subject))
-        judged = _timed("decode and judge", len(records), lambda: [judge(record) for record in records])
-        return [entry for entry in judged if isinstance(entry, ValidRecord)]
+        validate = record_validator(by, TradeDeserializer(registry, subject=published.subject))
+        validated = _timed("decode and validate", len(records), lambda: [validate(record) for record in records])
+        return [entry for entry in validated if isinstance(entry, ValidRecord)]
 
 
 def _store(database: str, batches: Sequence[Sequence[ValidRecord]]) -> None:

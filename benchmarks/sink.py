@@ -2,7 +2,7 @@
 `python -m benchmarks.sink`: the sink on real parts, beside a script that commits row by row.
 
 The same trades, the same table, the same run: what counts is the ratio, also
-that of the two judges (`--judge both`). Then what no speed may cost: a fresh
+those of both validators (`--validate-in both`). Then what no speed may cost: a fresh
 group stores nothing twice, and sinks that are killed lose nothing. Ends with 1
 if any of that does not hold.
 """
@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--row-by-row", type=int, default=3_000, help="how many of them the reference stores")
     parser.add_argument(
-        "--judge", choices=[*get_args(ValidateIn), BOTH], default="python", help="who judges in the sink"
+        "--validate-in", choices=[*get_args(ValidateIn), BOTH], default="python", help="where the sink validates"
     )
     parser.add_argument("--runs", type=int, default=3, help="of the sink and of the reference, in turn")
     parser.add_argument("--kills", type=int, default=10, help="0 leaves them out")
@@ -89,8 +89,8 @@ def _measure(parts: RealParts, options: argparse.Namespace) -> int:
     line("seed", str(options.seed))
     published = publish(parts, count=options.trades, partitions=options.partitions, seed=options.seed)
     line("made and published, trades/s", f"{published.count / published.seconds:,.0f}")
-    judges = get_args(ValidateIn) if options.judge == BOTH else (options.judge,)
-    runs, verdicts = _compare(parts, published, judges, options)
+    modes = get_args(ValidateIn) if options.validate_in == BOTH else (options.validate_in,)
+    runs, verdicts = _compare(parts, published, modes, options)
     if options.kills:
         verdicts.append(_kill(parts, published, options, runs))
     holds = all(verdicts)
@@ -99,30 +99,30 @@ def _measure(parts: RealParts, options: argparse.Namespace) -> int:
 
 
 def _compare(
-    parts: RealParts, published: Published, judges: Sequence[ValidateIn], options: argparse.Namespace
+    parts: RealParts, published: Published, modes: Sequence[ValidateIn], options: argparse.Namespace
 ) -> tuple[list[Run], list[bool]]:
     """The reference and the sink in turn, so that a slow minute of the machine hits both."""
     rows, verdicts = min(options.row_by_row, published.count), []
     reference: list[float] = []
-    runs: dict[str, list[Run]] = {judge: [] for judge in judges}
-    replays: dict[str, list[Run]] = {judge: [] for judge in judges}
+    runs: dict[str, list[Run]] = {validate_in: [] for validate_in in modes}
+    replays: dict[str, list[Run]] = {validate_in: [] for validate_in in modes}
     for number in range(options.runs):
         with fresh_database(parts) as database:
             reference.append(rows / store_row_by_row(published, database, rows=rows, group=f"rows-{number}"))
-        for judge in judges[:: 1 if number % 2 == 0 else -1]:
+        for validate_in in modes[:: 1 if number % 2 == 0 else -1]:
             with fresh_database(parts) as database:
-                runs[judge].append(_store(published, database, f"{judge}-{number}", judge))
-                verdicts.append(_told(verdict(published, database, f"{judge}-{number}")))
-                replays[judge].append(_store(published, database, f"{judge}-again-{number}", judge))
-                verdicts.append(_nothing_new(replays[judge][-1], published))
+                runs[validate_in].append(_store(published, database, f"{validate_in}-{number}", validate_in))
+                verdicts.append(_told(verdict(published, database, f"{validate_in}-{number}")))
+                replays[validate_in].append(_store(published, database, f"{validate_in}-again-{number}", validate_in))
+                verdicts.append(_nothing_new(replays[validate_in][-1], published))
     line("row by row, records/s", spread(reference))
-    for judge in judges:
-        if len(judges) > 1:
-            line("judge", judge)
-        _tell(runs[judge], replays[judge], reference)
-    if len(judges) > 1:
-        _tell_judges(*(runs[judge] for judge in judges))
-    return runs[judges[0]], verdicts
+    for validate_in in modes:
+        if len(modes) > 1:
+            line("validate in", validate_in)
+        _tell(runs[validate_in], replays[validate_in], reference)
+    if len(modes) > 1:
+        _print_ratios(*(runs[validate_in] for validate_in in modes))
+    return runs[modes[0]], verdicts
 
 
 def _tell(runs: Sequence[Run], replays: Sequence[Run], reference: Sequence[float]) -> None:
@@ -135,12 +135,12 @@ def _tell(runs: Sequence[Run], replays: Sequence[Run], reference: Sequence[float
     line("fresh group: new rows, replays", f"{replays[0].counts.stored}, {replays[0].counts.duplicates}")
 
 
-def _tell_judges(python: Sequence[Run], database: Sequence[Run]) -> None:
+def _print_ratios(python: Sequence[Run], database: Sequence[Run]) -> None:
     """How many times as fast the second is, and how much less it works."""
     pairs = list(zip(python, database, strict=True))
-    line("judges, ratio, start to end", spread([new.rate / old.rate for old, new in pairs], 2))
-    line("judges, ratio, first to last COMMIT", spread([new.steady / old.steady for old, new in pairs], 2))
-    line("judges, ratio of CPU", spread([new.cpu / old.cpu for old, new in pairs], 2))
+    line("database to python, ratio, start to end", spread([new.rate / old.rate for old, new in pairs], 2))
+    line("database to python, ratio, first to last COMMIT", spread([new.steady / old.steady for old, new in pairs], 2))
+    line("database to python, ratio of CPU", spread([new.cpu / old.cpu for old, new in pairs], 2))
 
 
 def _kill(parts: RealParts, published: Published, options: argparse.Namespace, runs: list[Run]) -> bool:
@@ -163,7 +163,7 @@ def _kill(parts: RealParts, published: Published, options: argparse.Namespace, r
     return found.holds and killed.replayed == 0
 
 
-def _store(published: Published, database: str, group: str, judge: ValidateIn) -> Run:
+def _store(published: Published, database: str, group: str, validate_in: ValidateIn) -> Run:
     """One sink, in this process."""
     commits: list[tuple[float, int]] = []
     begin, cpu = time.perf_counter(), time.process_time()
@@ -174,7 +174,7 @@ def _store(published: Published, database: str, group: str, judge: ValidateIn) -
         topic=published.topic,
         subject=published.subject,
         group=group,
-        judge=judge,
+        validate_in=validate_in,
         on_stored=lambda stored: commits.append((time.perf_counter(), len(stored.batch.records))),
     ) as sink:
         counts = sink.run(until_end=True)

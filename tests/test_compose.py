@@ -84,7 +84,9 @@ def test_stages_start_when_all_is_set_up_that_they_use():
 def test_behind_the_validator_the_database_judges():
     command = services()["sink"]["command"]
 
-    assert ("trades.clean", "database") == tuple(command[command.index(name) + 1] for name in ("--topic", "--judge"))
+    assert ("trades.clean", "database") == tuple(
+        command[command.index(name) + 1] for name in ("--topic", "--validate-in")
+    )
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -14,18 +14,22 @@ import tradepipe
 ROOT = Path(tradepipe.__file__).parent
 
 ARROWS = {
+    "backoff": set(),
+    "redaction": set(),
     "errors": {"trade"},
     "trade": {"errors"},
     "evolution": {"errors", "trade"},
     "codec": {"errors", "trade", "evolution"},
-    "registry": {"errors", "trade", "evolution", "codec"},
+    "registry": {"backoff", "redaction", "errors", "trade", "evolution", "codec"},
     "kafka": {"errors", "trade"},
-    "postgres": {"errors", "trade"},
+    "postgres": {"backoff", "redaction", "errors", "trade"},
     "metrics": {"errors", "trade"},
-    "pipeline": {"errors", "trade", "evolution", "codec", "registry", "kafka", "postgres", "metrics"},
+    "pipeline": {"backoff", "errors", "trade", "evolution", "codec", "registry", "kafka", "postgres", "metrics"},
     "embedded": {"errors", "trade", "evolution"},
     "testing": {"errors", "trade", "evolution", "embedded", "public"},
     "cli": {
+        "backoff",
+        "redaction",
         "errors",
         "trade",
         "evolution",

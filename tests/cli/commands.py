@@ -20,7 +20,8 @@ import pytest
 
 from tests.conftest import CANARY
 from tests.eventually import eventually
-from tradepipe.cli import main, secrets
+from tradepipe import redaction
+from tradepipe.cli import main
 
 
 class Done(NamedTuple):
@@ -64,7 +65,7 @@ def _as_a_process(arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterato
     thresholds = gc.get_threshold()
     with pytest.MonkeyPatch.context() as patch, _loggers():
         patch.setattr(sys, "argv", ["tradepipe", *arguments])
-        patch.setattr(secrets, "_secrets", set())
+        patch.setattr(redaction, "_registered", set())
         for variable, value in env.items():
             patch.setenv(variable, value)
         try:

@@ -12,7 +12,7 @@ import typer
 from tradepipe import errors
 from tradepipe.cli.exit_codes import ExitCode, exit_code_for, run
 from tradepipe.cli.logs import print_status
-from tradepipe.cli.secrets import redact
+from tradepipe.redaction import redact
 from tradepipe.trade.model import Trade
 
 TRADE = Trade("T1", 1, "CP-1", "B1", None, None)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.cli.commands import door
-from tradepipe.cli import secrets
+from tradepipe import redaction
 from tradepipe.cli.logs import configure
 from tradepipe.cli.settings import Settings, current_settings, use_settings
 
@@ -17,7 +17,7 @@ def logging_as(monkeypatch):
     """Configures logging in a form, for the time of a test."""
     before, root = current_settings(), logging.getLogger()
     handlers, level, ours = root.handlers[:], root.level, logging.getLogger("tradepipe").level
-    monkeypatch.setattr(secrets, "_secrets", {"canary-7f3a"})
+    monkeypatch.setattr(redaction, "_registered", {"canary-7f3a"})
 
     def chosen(form: str) -> None:
         use_settings(Settings(form, {}, ("a warning",)))

@@ -4,7 +4,7 @@ import pytest
 import typer
 
 from tests.cli.commands import door
-from tradepipe.cli import secrets
+from tradepipe import redaction
 from tradepipe.cli.parsing import kafka_config, parse_pairs
 from tradepipe.cli.secrets import read_variable
 from tradepipe.cli.settings import read_properties
@@ -81,10 +81,10 @@ def test_a_file_that_is_no_value_is_refused(tmp_path, content, message):
 
 
 def test_what_is_hidden_is_masked_as_it_is_and_as_urls_write_it(monkeypatch):
-    monkeypatch.setattr(secrets, "_secrets", set())
-    secrets.register_secret("pa/ss%wörd")
+    monkeypatch.setattr(redaction, "_registered", set())
+    redaction.register_secret("pa/ss%wörd")
 
-    assert "*** and ***" == secrets.redact("pa/ss%wörd and pa%2Fss%25w%C3%B6rd")
+    assert "*** and ***" == redaction.redact("pa/ss%wörd and pa%2Fss%25w%C3%B6rd")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,7 @@ from tests.pipeline.test_sink_writer import Desk
 from tests.postgres import batches
 from tests.postgres.batches import connected, log, trade, trades
 from tradepipe.pipeline.sink_writer import DatabaseDown, OwnershipLost
-from tradepipe.postgres import session
-from tradepipe.postgres import migrate
+from tradepipe.postgres import migrate, session
 from tradepipe.postgres.batch import BatchResult
 
 # COMMIT waits for whoever holds the lock.

@@ -1,4 +1,4 @@
-"""Both judges: from one log they make the same table and the same refusals."""
+"""Validation in Python and in the database: one log gives the same table and the same refusals."""
 
 from collections import Counter
 from datetime import timedelta
@@ -25,7 +25,7 @@ from tradepipe.trade import samples
 from tradepipe.trade.model import KAFKA_KEY
 from tradepipe.trade.record import Code, Refusal
 
-JUDGES = ("python", "database")
+VALIDATE_IN = ("python", "database")
 
 BAD = {
     "a NUL": trade("T\0"),
@@ -40,10 +40,12 @@ BAD = {
 """Trades that break rules, and that a database sees in one way or another, or not at all."""
 
 
-def outcome(pipeline, judge, group="", **options):
-    """What a sink of this judge makes of the log: its counts, the table, and the refusals with all their reasons."""
+def outcome(pipeline, validate_in, group="", **options):
+    """Store the log with a sink; return its counts, the table, and the refusals with their reasons."""
     pipeline.execute("TRUNCATE trades, trade_refusals")
-    counts = pipeline.store(judge=judge, group=f"{pipeline.topic}-{judge}{group}", max_refused=None, **options)
+    counts = pipeline.store(
+        validate_in=validate_in, group=f"{pipeline.topic}-{validate_in}{group}", max_refused=None, **options
+    )
     refusals = [
         (row.partition, row.offset, row.codes, row.details, row.schema_id, row.key, row.value)
         for row in pipeline.refused()
@@ -66,7 +68,7 @@ def test_they_agree_on_bad_records_of_every_kind_replays_and_collisions(pipeline
     pipeline.publish_bytes((each.key, each.value) for each in bad[15:])
     publish(pipeline, [*BAD.values(), trade("S", 2), trade("S", 1), trade("S", 0)])
 
-    found = [outcome(pipeline, judge, stale=stale) for judge in JUDGES]
+    found = [outcome(pipeline, validate_in, stale=stale) for validate_in in VALIDATE_IN]
 
     assert found[0] == found[1]
     assert {each.code for each in bad} | {Code.VERSION_COLLISION} <= found[1][2].keys()
@@ -78,7 +80,7 @@ def test_a_bad_trade_is_refused_alone_with_all_that_speaks_against_it(pipeline, 
     others = [trade(f"T{number}") for number in range(7)]
     publish(pipeline, [*others[:3], bad, *others[3:]])
 
-    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
 
     assert by_python == by_database
     assert (sorted(others), 1) == (by_database[3], len(by_database[5]))
@@ -93,7 +95,7 @@ def test_a_date_or_an_instant_that_no_table_holds_is_refused_alone(pipeline):
     pipeline.publish_bytes([(b"T1", days), (late.key, late.value)])
     publish(pipeline, good[1:])
 
-    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
 
     assert by_python == by_database
     assert (Counter(MATURITY_DATE=1, CREATED_AT=1), good) == (by_database[2], by_database[3])
@@ -104,7 +106,7 @@ def test_text_that_is_not_utf_8_is_refused_alone(pipeline):
     framed[1] = framed[1].replace(b"\x04T1", b"\x04\xc3\x28", 1)
     pipeline.publish_bytes(zip((b"T0", b"T1", b"T2"), framed, strict=True))
 
-    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
 
     assert by_python == by_database
     assert (Counter(UNDECODABLE=1), [trade("T0"), trade("T2")]) == (by_database[2], by_database[3])
@@ -115,7 +117,7 @@ def test_what_a_constraint_of_the_users_refuses_has_the_databases_own_reason(pip
     pipeline.execute("ALTER TABLE trades ADD CONSTRAINT no_secret_book CHECK (left(book_id, 6) <> 'SECRET')")
     publish(pipeline, [trade("T1", book_id="SECRET"), trade("T2", book_id="SECRET BOOK"), trade("T3")])
 
-    by_python, by_database = (outcome(pipeline, judge) for judge in JUDGES)
+    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
 
     assert by_python == by_database
     assert Counter(DATABASE_REFUSED=1, BOOK_ID=1) == by_database[2]
@@ -127,7 +129,7 @@ def test_what_a_constraint_of_the_users_refuses_has_the_databases_own_reason(pip
 def test_a_record_with_another_key_is_refused_unless_that_is_accepted(pipeline, key):
     pipeline.publish_bytes([(key, pipeline.serialize(trade("T1")))])
 
-    refusing = [outcome(pipeline, judge) for judge in JUDGES]
+    refusing = [outcome(pipeline, validate_in) for validate_in in VALIDATE_IN]
 
     assert refusing[0] == refusing[1]
     assert {"RECORD_KEY": 1} == refusing[1][2]
@@ -140,7 +142,7 @@ def test_each_stored_trade_is_told_where_none_was_built(pipeline, some_trades):
     publish(pipeline, [trade("T1", 0)])
     told: list[Trade] = []
 
-    pipeline.store(judge="database", on_stored=lambda stored: told.extend(stored.trades))
+    pipeline.store(validate_in="database", on_stored=lambda stored: told.extend(stored.trades))
 
     assert sorted(trades) == sorted(told) == pipeline.stored()
 
@@ -150,13 +152,13 @@ def test_the_first_column_of_a_row_is_what_its_records_key_must_be():
 
 
 def test_rules_of_the_users_own_need_trades(pipeline):
-    with pytest.raises(ConfigurationError, match="judge='database' makes none"):
-        pipeline.sink(judge="database", rules=[lambda trade: []])
+    with pytest.raises(ConfigurationError, match="validate_in='database' builds none"):
+        pipeline.sink(validate_in="database", rules=[lambda trade: []])
 
 
 def test_there_is_no_third_judge(pipeline):
     with pytest.raises(ConfigurationError, match="it is python or database"):
-        pipeline.sink(judge="postgres")
+        pipeline.sink(validate_in="postgres")
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +188,9 @@ def bodies(draw):
     return draw(st.sampled_from([of.trade_id.encode(errors="replace")] * 5 + [b"T1", None])), bytes(body)
 
 
-def fates(connection, judge, records, stale):
+def fates(connection, validate, records, stale):
     """What becomes of each record that is not stored, and how many are; taken back."""
-    verdicts = list(enumerate(map(judge, records)))
+    verdicts = list(enumerate(map(validate, records)))
     refused = {ordinal: verdict for ordinal, verdict in verdicts if isinstance(verdict, Refusal)}
     with connection.begin() as transaction:
         piece = insert(connection, [each for each in verdicts if each[0] not in refused], stale)
@@ -202,7 +204,7 @@ def test_they_agree_on_any_records(lasting, mix, stale):
     connection, deserializer, schema_id = lasting
     records = [record(offset)._replace(key=key, value=frame(schema_id, body)) for offset, (key, body) in enumerate(mix)]
 
-    found = [fates(connection, record_validator(by, deserializer), records, stale) for by in JUDGES]
+    found = [fates(connection, record_validator(by, deserializer), records, stale) for by in VALIDATE_IN]
 
     assert found[0] == found[1]
 
@@ -212,6 +214,6 @@ def test_a_table_that_lacks_a_rule_is_not_left_to_judge(pipeline, some_trades):
     pipeline.execute('ALTER TABLE trades DROP CONSTRAINT "NOTIONAL"')
 
     with pytest.raises(ConfigurationError, match="does not check NOTIONAL"):
-        pipeline.store(judge="database")
+        pipeline.store(validate_in="database")
 
     assert [] == pipeline.stored()

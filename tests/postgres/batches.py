@@ -11,8 +11,7 @@ from sqlalchemy import Connection, func, select, text
 from tradepipe.codec.codec import Decoder, Encoder
 from tradepipe.evolution.history import current
 from tradepipe.postgres import batch as module
-from tradepipe.postgres import session
-from tradepipe.postgres import offsets
+from tradepipe.postgres import offsets, session
 from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.batch import Batch, BatchResult, ValidatedRecord
 from tradepipe.postgres.offsets import ClaimResult, OffsetRange

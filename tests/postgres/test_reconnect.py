@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.postgres.batches import count, trade
 from tests.proxy import Proxy
+from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres import reconnect as module
 from tradepipe.postgres import session
@@ -28,11 +29,12 @@ class Heard:
     """A link, and what was heard of it."""
 
     def __init__(self, database, *, wait=0.01, **options):
-        self.waits, self.away, self.healed = [], [], []
+        self.away, self.healed = [], []
+        self.backoff = Backoff(first=wait, longest=wait)
         self.on_away = lambda: None
         self.link = ReconnectingConnection(
             create_engine_for(database, application_name="test"),
-            delay=lambda failed: self.waits.append(failed) or wait,
+            backoff=self.backoff,
             on_away=lambda reason: (self.away.append(reason), self.on_away()),
             on_healed=self.healed.append,
             **options,
@@ -110,7 +112,7 @@ def test_a_session_that_ends_is_replaced_and_the_work_done_again(heard, other):
     assert "inserted" == heard.do(end_itself, insert)
 
     assert 1 == count(other, TRADES)
-    assert (1, 1) == (len(heard.away), len(heard.database_up))
+    assert (1, 1) == (len(heard.away), len(heard.healed))
 
 
 def test_a_session_that_ended_between_two_transactions_is_replaced(heard, other):
@@ -123,14 +125,13 @@ def test_a_session_that_ended_between_two_transactions_is_replaced(heard, other)
 def test_an_outage_is_told_once_and_its_end_once(heard):
     heard.do(end_itself, end_itself, end_itself, insert)
 
-    assert ([0, 1, 2], 1, 1) == (heard.set_waiting, len(heard.away), len(heard.database_up))
+    assert (1, 1) == (len(heard.away), len(heard.healed))
 
 
 def test_the_waits_of_an_outage_begin_as_short_as_those_of_the_one_before(heard):
-    for _ in range(2):
-        heard.do(end_itself, end_itself, run("SELECT 1"))
+    heard.do(end_itself, end_itself, run("SELECT 1"))
 
-    assert [0, 1, 0, 1] == heard.set_waiting
+    assert 0 == heard.backoff.failures
 
 
 def test_each_connection_is_looked_at_before_it_is_used(migrated):
@@ -190,11 +191,11 @@ def test_a_lost_race_is_run_again_at_once_and_then_less_often(heard):
     lost = run("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40P01'; END $$")
 
     heard.do(*[lost] * module.IMMEDIATE_RETRIES, insert)
-    at_once = (list(heard.set_waiting), list(heard.away))
+    at_once = (heard.backoff.failures, list(heard.away))
     heard.do(*[lost] * (module.IMMEDIATE_RETRIES + 2), run("SELECT 1"))
 
-    assert (([], []), [0, 1]) == (at_once, heard.set_waiting)
-    assert (["lost"], 1) == (heard.away, len(heard.database_up))
+    assert (0, []) == at_once
+    assert (["lost"], 1) == (heard.away, len(heard.healed))
 
 
 def test_a_lock_somebody_holds_is_waited_for(heard, other):
@@ -235,7 +236,7 @@ def test_what_cannot_be_made_smaller_waits(heard):
     tries = iter([too_slow, too_slow, insert])
 
     assert "inserted" == heard.link.retry_forever(lambda: heard.link.run_in_transaction(next(tries)))
-    assert (["PostgreSQL takes too long"], 1) == (heard.away, len(heard.database_up))
+    assert (["PostgreSQL takes too long"], 1) == (heard.away, len(heard.healed))
 
 
 def test_a_refusal_of_the_data_is_the_callers(heard):

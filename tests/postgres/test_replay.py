@@ -23,8 +23,7 @@ from tests.postgres.batches import (
 )
 from tests.proxy import Proxy, port_of
 from tradepipe.errors import DatabaseOutdated, DatabaseUnavailable
-from tradepipe.postgres import session
-from tradepipe.postgres import refusals
+from tradepipe.postgres import refusals, session
 from tradepipe.postgres.replay import RefusalReplayer, ReplayResult
 from tradepipe.trade.dead_letter import DeadLetterFilter
 from tradepipe.trade.record import Code

@@ -55,7 +55,7 @@ def call(method, answers, **knobs):
 @pytest.fixture(autouse=True)
 def no_delay(monkeypatch):
     """Retries come at once."""
-    monkeypatch.setattr("tradepipe.registry.transport._BACKOFF", 0.0)
+    monkeypatch.setattr("tradepipe.registry.transport._FIRST_DELAY_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -15,7 +15,7 @@ GOOD = httpx.Response(200, json=[1])
 @pytest.fixture(autouse=True)
 def no_delay(monkeypatch):
     """Retries come at once."""
-    monkeypatch.setattr("tradepipe.registry.transport._BACKOFF", 0.0)
+    monkeypatch.setattr("tradepipe.registry.transport._FIRST_DELAY_SECONDS", 0.0)
 
 
 class Cluster:

@@ -8,14 +8,14 @@ from typing import Final, TypeVar
 
 import typer
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import DeadlineExceeded, Unavailable
-from tradepipe.pipeline.retry import backoff_delay
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_DELAY: Final = 2.0
+MAX_DELAY_SECONDS: Final = 2.0
 """Seconds between two tries: somebody waits for the command."""
 
 _CALL_TIMEOUT: Final = 10.0
@@ -53,7 +53,7 @@ class RetryUntil:
         Raises:
             DeadlineExceeded: the part is still away.
         """
-        failed = 0
+        backoff = Backoff(longest=MAX_DELAY_SECONDS)
         while True:
             try:
                 return ask()
@@ -62,8 +62,7 @@ class RetryUntil:
                     raise DeadlineExceeded(
                         f"{error}; given up after {self._seconds:g} s: check the address, or allow more by --deadline"
                     ) from error
-                if failed == 0:
+                if backoff.failures == 0:
                     logger.warning("waiting up to %g s in all: %s", self._seconds, error)
-            if self._stopped.wait(min(backoff_delay(failed), MAX_DELAY, self.remaining)):
+            if self._stopped.wait(min(backoff.next_delay(), self.remaining)):
                 raise typer.Exit
-            failed += 1

@@ -16,9 +16,9 @@ from typing import Final, NoReturn, Self
 
 import typer
 
-from tradepipe.cli.secrets import redact
 from tradepipe.cli.settings import current_settings
 from tradepipe.errors import TradepipeError
+from tradepipe.redaction import redact
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Self
 
 from tradepipe import metrics
 from tradepipe.errors import ConfigurationError
-from tradepipe.metrics import Meter
+from tradepipe.pipeline.stage import Stage
 
 OPTION: Final = "--metrics-port"
 
@@ -29,30 +29,6 @@ class HttpResponse(NamedTuple):
     body: bytes
 
 
-class ObservedStage(Protocol):
-    """A sink or a validator, as far as it is asked how it is."""
-
-    @property
-    def meter(self) -> Meter:
-        """The numbers behind the metrics."""
-
-    @property
-    def lag(self) -> int | None:
-        """Offsets between what is done and the end of the log; None while that is not known."""
-
-    @property
-    def waiting_for(self) -> str | None:
-        """The part that is away, or None."""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether its loop goes on."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it can work."""
-
-
 class HealthServer:
     """
     Serve `/metrics`, `/livez` and `/readyz` while the block runs.
@@ -68,7 +44,7 @@ class HealthServer:
         ConfigurationError: as the block begins, for an address that cannot be listened on.
     """
 
-    def __init__(self, stage: ObservedStage, *, host: str, port: int) -> None:
+    def __init__(self, stage: Stage[object], *, host: str, port: int) -> None:
         self._stage = stage
         self._host = host
         self._port = port
@@ -113,7 +89,7 @@ class HealthServer:
                 return HttpResponse(HTTPStatus.NOT_FOUND, _PLAIN_TEXT, b"here are /metrics, /livez and /readyz\n")
 
 
-def pending_service(stage: ObservedStage) -> str | None:
+def pending_service(stage: Stage[object]) -> str | None:
     """What a stage waits for, if for anything: a part that is away, or what its group gives it."""
     return stage.waiting_for or (None if stage.is_ready else "partitions")
 

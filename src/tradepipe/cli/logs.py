@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import typer
 
-from tradepipe.cli.secrets import redact
 from tradepipe.cli.settings import current_settings
 from tradepipe.cli.terminal import StatusLine
+from tradepipe.redaction import redact
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import typer
 
 from tradepipe.cli import options, parsing
-from tradepipe.cli.secrets import FILE, find_passwords, read_secret, read_variable, register_secret
+from tradepipe.cli.secrets import FILE, read_secret, read_variable
+from tradepipe.redaction import find_passwords, register_secret
 
 if TYPE_CHECKING:
     from tradepipe.registry.client import SchemaRegistry

@@ -58,8 +58,8 @@ BatchRows = Annotated[
 ValidateInOption = Annotated[
     ValidateIn,
     typer.Option(
-        "--judge",
-        envvar="TRADEPIPE_JUDGE",
+        "--validate-in",
+        envvar="TRADEPIPE_VALIDATE_IN",
         metavar="python|database",
         help="Who applies our rules: Python to every trade, or the table's CHECK constraints, "
         "which is faster; for a topic that was validated.",
@@ -107,7 +107,7 @@ def sink(
     batch_rows: BatchRows = BATCH_ROWS,
     max_refused: MaxRefused = str(MAX_SHARE),
     unknown_fields: UnknownFieldsOption = "stop",
-    judge: ValidateInOption = "python",
+    validate_in: ValidateInOption = "python",
     rules: RulesOption = None,
     record_key: RecordKeyOption = "refuse",
     stale: StaleOption = "accept",
@@ -138,8 +138,8 @@ def sink(
             batch_rows=batch_rows,
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
-            judge=judge,
-            rules=_load_rules(rules, judge),
+            validate_in=validate_in,
+            rules=_load_rules(rules, validate_in),
             record_key=record_key,
             stale=stale,
             on_stored=printer if verbose else None,
@@ -149,9 +149,9 @@ def sink(
         raise typer.Exit(SIGNAL_BASE + SIGPIPE)
 
 
-def _load_rules(named: list[str] | None, judge: ValidateIn) -> tuple[Rule, ...]:
-    if named and judge == "database":
-        raise typer.BadParameter("they need trades, and --judge database makes none", param_hint="'--rules'")
+def _load_rules(named: list[str] | None, validate_in: ValidateIn) -> tuple[Rule, ...]:
+    if named and validate_in == "database":
+        raise typer.BadParameter("they need trades, and --validate-in database builds none", param_hint="'--rules'")
     return loaded(named)
 
 

@@ -3,42 +3,27 @@
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from tradepipe import metrics
-from tradepipe.cli import health_server
 from tradepipe.cli.exit_codes import StopOnSignal
 from tradepipe.cli.health_server import HealthServer, pending_service
 from tradepipe.cli.logs import print_status
 from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.errors import TradepipeError
 from tradepipe.evolution.history import current
+from tradepipe.pipeline.stage import Stage
 from tradepipe.postgres.revision import required_revision
 
 C = TypeVar("C")
-C_co = TypeVar("C_co", covariant=True)
 
 MANY: Final = 10_000_000
 """From here on a number is told in millions where there is little room."""
 
 GC_THRESHOLD: Final = 100_000
 """Objects between two searches for garbage: above what the batches in hand hold, which no search can free."""
-
-
-class RunnableStage(health_server.ObservedStage, AbstractContextManager[object], Protocol[C_co]):
-    """A sink or a validator, as far as a command runs it."""
-
-    @property
-    def counts(self) -> C_co:
-        """What it has done, as it counts it."""
-
-    def run(self, *, until_end: bool) -> object:
-        """Work until `stop`, or until all is done that the topic holds now."""
-
-    def stop(self) -> None:
-        """Make `run` return soon."""
 
 
 class StageSummary(NamedTuple):
@@ -74,7 +59,7 @@ class StageSummary(NamedTuple):
 
 
 def run_stage(
-    stage: RunnableStage[C],
+    stage: Stage[C],
     so_far: Callable[[C], StageSummary],
     status: StatusLine | None,
     *,
@@ -117,7 +102,7 @@ def tune_garbage_collection() -> None:
 
 
 @contextmanager
-def _serve(stage: health_server.ObservedStage, host: str, port: int | None) -> Iterator[None]:
+def _serve(stage: Stage[object], host: str, port: int | None) -> Iterator[None]:
     """Serve a stage's metrics within the block, if a port is given."""
     if port is None:
         yield
@@ -128,7 +113,7 @@ def _serve(stage: health_server.ObservedStage, host: str, port: int | None) -> I
         yield
 
 
-def _show_progress(stage: RunnableStage[C], so_far: Callable[[C], StageSummary], status: StatusLine) -> Progress:
+def _show_progress(stage: Stage[C], so_far: Callable[[C], StageSummary], status: StatusLine) -> Progress:
     def told() -> tuple[int, str]:
         done = so_far(stage.counts)
         return done.records, format_progress(done, pending_service(stage), stage.lag, briefly=status.is_live)

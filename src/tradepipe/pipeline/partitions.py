@@ -1,17 +1,16 @@
 """Read state of the assigned partitions, and the start position of a new group."""
 
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Assignment, Consumer
-from tradepipe.pipeline.retry import backoff_delay
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
@@ -43,25 +42,19 @@ class PartitionState(ABC):
     """
     One assignment.
 
-    `position` is the offset up to which records have been judged; nothing is
-    tried before `due`, `failed` times it was in vain.
+    `position` is the offset up to which records have been validated; `backoff`
+    spaces out the tries to read on.
     """
 
     assignment: Assignment
     position: int = 0
     is_active: bool = False
-    retry_at: float = 0.0
-    failures: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
 
     @property
     @abstractmethod
     def has_start_offset(self) -> bool:
         """Whether it is known where to read."""
-
-    def back_off(self) -> None:
-        """Try again later; the later, the more often it failed."""
-        self.retry_at = time.monotonic() + backoff_delay(self.failures)
-        self.failures += 1
 
 
 P = TypeVar("P", bound=PartitionState)
@@ -99,8 +92,7 @@ class Partitions(dict[int, P], Generic[P]):
     @property
     def waits_for_registry(self) -> bool:
         """Whether one of them stands still because the registry has no answer yet."""
-        now = time.monotonic()
-        return any(each.has_start_offset and not each.is_active and each.retry_at > now for each in self.values())
+        return any(each.has_start_offset and not each.is_active and not each.backoff.is_due for each in self.values())
 
     @property
     def is_paused(self) -> bool:
@@ -135,18 +127,17 @@ class Partitions(dict[int, P], Generic[P]):
             return
         partition = self[records[0].partition]
         if isinstance(error, SchemaIdNotYetKnown):
-            partition.retry_at = time.monotonic() + error.retry_after
+            partition.backoff.postpone(error.retry_after)
         else:
-            partition.back_off()
+            partition.backoff.next_delay()
         logger.warning("%s waits: %s", records[0].coordinates, error)
 
     def start(self) -> None:
         """Begin to read what has its place, and what had to wait."""
         if self._paused or self.unsupported_schema is not None:
             return
-        now = time.monotonic()
         for partition in self.values():
-            if partition.has_start_offset and not partition.is_active and partition.retry_at <= now:
+            if partition.has_start_offset and not partition.is_active and partition.backoff.is_due:
                 partition.is_active = self._consumer.start_delivery(partition.assignment, partition.position)
 
     def stop(self, number: int) -> None:

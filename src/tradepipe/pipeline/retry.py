@@ -1,35 +1,15 @@
 """Retries with back-off while a service is unavailable."""
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import Unavailable
 from tradepipe.pipeline.stats import StageStats
 
 logger = logging.getLogger(__name__)
-
-FIRST_DELAY: Final = 0.2
-MAX_DELAY: Final = 30.0
-"""Seconds; so long a part that is back goes unnoticed at most."""
-
-
-def backoff_delay(failed: int) -> float:
-    """
-    Seconds to wait after so many failed tries behind the first, spread at random.
-
-    The interval doubles from `FIRST` to `LONGEST`; nearly any moment of it is as
-    likely as any other, so that many clients of a part that is back do not come
-    together (Brooker, "Exponential Backoff And Jitter", 2015: full jitter).
-
-    >>> delay(0) <= 0.2 and delay(1000) <= 30.0
-    True
-    """
-    interval = min(MAX_DELAY, FIRST_DELAY * 2 ** min(failed, 16))  # beyond 16 doublings any interval is the longest
-    return random.uniform(interval / 10, interval)
-
 
 T = TypeVar("T")
 
@@ -60,7 +40,7 @@ class RetryForever:
         Raises:
             Stopped: nobody wants it any more.
         """
-        failed = 0
+        backoff = Backoff()
         self._books.set_waiting(part, away=True)
         while True:
             if not self._goes_on():
@@ -69,8 +49,7 @@ class RetryForever:
                 answer = ask()
             except Unavailable as error:
                 logger.warning("waiting: %s", error)
-                self._sleep(backoff_delay(failed))
-                failed += 1
+                self._sleep(backoff.next_delay())
             else:
                 self._books.set_waiting(part, away=False)
                 return answer

@@ -53,7 +53,7 @@ RESET_CHECK_INTERVAL: Final = 5.0
 """Seconds between two looks of an idle sink at what is stored; a reset of offsets is noticed as late."""
 
 
-class Sink(Stage[SinkStats]):
+class Sink(Stage[SinkCounts]):
     """
     Consume trades and store each exactly once.
 
@@ -88,7 +88,7 @@ class Sink(Stage[SinkStats]):
         unknown_fields: "stop" at a schema version that has more than this build
             can hold, or "drop" what it has more.
 
-        judge: who applies our rules: "python" to every trade, or "database", the
+        validate_in: who applies our rules: "python" to every trade, or "database", the
             table's CHECK constraints, which spares the work of making trades;
             for a topic that was validated. Refusals are the same.
 
@@ -110,6 +110,8 @@ class Sink(Stage[SinkStats]):
         ConfigurationError: an argument cannot be.
     """
 
+    _stats: SinkStats
+
     def __init__(
         self,
         kafka: Config,
@@ -123,7 +125,7 @@ class Sink(Stage[SinkStats]):
         batch_rows: int = 5_000,
         max_refused: float | None = MAX_SHARE,
         unknown_fields: UnknownFields = "stop",
-        judge: ValidateIn = "python",
+        validate_in: ValidateIn = "python",
         rules: Sequence[Rule] = (),
         record_key: RecordKey = "refuse",
         stale: Stale = "accept",
@@ -136,7 +138,7 @@ class Sink(Stage[SinkStats]):
         self._batch_rows = batch_rows
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._consumer = Consumer(kafka, topic=topic, group=group)
-        judges = record_validator(judge, deserializer, rules, record_key)
+        judges = record_validator(validate_in, deserializer, rules, record_key)
         self._reader = SinkReader(self._consumer, self._admin, judges, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._engine = create_engine_for(database, application_name=f"tradepipe-sink/{owner}")
@@ -146,7 +148,7 @@ class Sink(Stage[SinkStats]):
             owner=owner,
             ceiling=RefusalLimit(max_refused),
             stale=stale,
-            require=check_constraints if judge == "database" else check_revision,
+            require=check_constraints if validate_in == "database" else check_revision,
         )
         self._failure: BaseException | None = None
         self._full_since: float | None = None

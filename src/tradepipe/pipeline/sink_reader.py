@@ -1,16 +1,15 @@
 """The reading half of a sink: partitions claimed, records read and judged, held until the writer takes them."""
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, Unavailable, UnsupportedSchema
 from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline.partitions import MAX_POLL_RECORDS, Partitions, PartitionState, StartPosition, start_offsets
-from tradepipe.pipeline.retry import backoff_delay
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validation import DatabaseValidator, RecordValidator
@@ -71,8 +70,7 @@ class SinkReader:
             topics, topic, advice=f"decide where to go on: {self._reset} --to {_POSITIONS}"
         )
         self._stored_topic_id: str | None = None
-        self._claims_due = 0.0
-        self._claims_failed = 0
+        self._claim_backoff = Backoff()
         self.partitions = Partitions(consumer, SinkPartition, self._drop)
         """What is assigned to us."""
         self._buffer: list[ValidatedRecord] = []
@@ -102,7 +100,7 @@ class SinkReader:
     @property
     def waits_for_kafka(self) -> bool:
         """Whether partitions cannot be claimed because Kafka does not say where their logs begin and end."""
-        return self._claims_failed > 0 and not all(each.ownership for each in self.partitions.values())
+        return self._claim_backoff.failures > 0 and not all(each.ownership for each in self.partitions.values())
 
     def open(self, described: Topic) -> None:
         """Join the group."""
@@ -155,22 +153,20 @@ class SinkReader:
         Raises:
             ConfigurationError: the topic is not what it was.
         """
-        now = time.monotonic()
         waiting = [
             each
             for each in self.partitions.values()
-            if not each.ownership and not each.claim_requested and each.retry_at <= now
+            if not each.ownership and not each.claim_requested and each.backoff.is_due
         ]
-        if not waiting or now < self._claims_due:
+        if not waiting or not self._claim_backoff.is_due:
             return []
         try:
             claims = self._build_claims(waiting)
         except Unavailable as error:
-            self._claims_due = time.monotonic() + backoff_delay(self._claims_failed)
-            self._claims_failed += 1
+            self._claim_backoff.next_delay()
             logger.warning("partitions cannot be claimed yet: %s", error)
             return []
-        self._claims_failed = 0
+        self._claim_backoff.reset()
         for partition in waiting:
             partition.claim_requested = True
         return claims
@@ -191,12 +187,12 @@ class SinkReader:
             self._check_in_log(number, next_offset)
         except Unavailable as error:
             partition.claim_requested = False
-            partition.back_off()
+            partition.backoff.next_delay()
             logger.warning("%s[%d] has to be claimed again: %s", self._topic, number, error)
             return
         partition.ownership = ownership
         partition.stored_offset = partition.queued_offset = partition.position = next_offset
-        partition.retry_at = 0.0
+        partition.backoff.retry_at = 0.0
         if granted.claim.topic_id is None:
             self._stored_topic_id = None
         logger.info("claimed %s[%d] from offset %d, epoch %d", self._topic, number, next_offset, ownership.epoch)
@@ -208,14 +204,14 @@ class SinkReader:
             return
         self.partitions.stop(ownership.partition)
         partition.ownership, partition.claim_requested = None, False
-        partition.back_off()
-        tell = logger.error if partition.failures >= FENCED_OFTEN else logger.warning
+        partition.backoff.next_delay()
+        tell = logger.error if partition.backoff.failures >= FENCED_OFTEN else logger.warning
         tell(
             "%s[%d] was claimed by another sink, or its offset was reset (%d times by now); if this repeats, two "
             "consumer groups of one name store into this database",
             self._topic,
             ownership.partition,
-            partition.failures,
+            partition.backoff.failures,
         )
 
     def detect_reset(self, next_offsets: Mapping[int, int]) -> None:
@@ -237,7 +233,7 @@ class SinkReader:
         for span in spans:
             partition = self.partitions.get(span.ownership.partition)
             if partition is not None and partition.ownership == span.ownership:
-                partition.failures = 0
+                partition.backoff.failures = 0
                 partition.stored_offset = span.end
                 ours[span.ownership.partition] = span.end
         return ours

@@ -9,7 +9,6 @@ from typing import NamedTuple, get_args
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.consumer import Assignment
 from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, Window
-from tradepipe.pipeline.retry import backoff_delay
 from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.batch import Batch, BatchResult, store
 from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
@@ -116,7 +115,6 @@ class SinkWriter:
         self._stopping = False
         self._connection = ReconnectingConnection(
             engine,
-            delay=backoff_delay,
             on_away=lambda reason: self._publish(DatabaseDown(reason)),
             on_healed=lambda seconds: self._publish(DatabaseUp(seconds)),
             require=require,

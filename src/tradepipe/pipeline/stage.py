@@ -62,7 +62,7 @@ class EndOfLog:
         logger.info("waiting for the end of the log: %s; %s", ", ".join(sorted(missing)), whom)
 
 
-B = TypeVar("B", bound=StageStats)
+CountsT_co = TypeVar("CountsT_co", covariant=True)
 
 IDLE_POLL_SECONDS: Final = 0.5
 """Seconds to wait for a record while there is nothing else to do; a stop is noticed as late."""
@@ -79,16 +79,18 @@ MAX_BATCH_BYTES: Final = 32 << 20
 """Bytes of values in one batch; what bounds memory where records are large."""
 
 
-class Stage(ABC, Generic[B]):
+class Stage(ABC, Generic[CountsT_co]):
     """
     A member of a group that works on what a topic holds, turn by turn, until it is stopped.
 
     Args:
-        books: where is counted what is done.
+        stats: counts what the stage does.
     """
 
-    def __init__(self, kafka: Config, books: B, *, registry: SchemaRegistry | str, topic: str, subject: str) -> None:
-        self._stats = books
+    def __init__(
+        self, kafka: Config, stats: StageStats, *, registry: SchemaRegistry | str, topic: str, subject: str
+    ) -> None:
+        self._stats = stats
         self._topic = topic
         self._subject = subject
         self._own_registry = isinstance(registry, str)
@@ -132,6 +134,15 @@ class Stage(ABC, Generic[B]):
     @abstractmethod
     def is_ready(self) -> bool:
         """Whether it can work: the group has answered, and no part has been away for a minute."""
+
+    @property
+    @abstractmethod
+    def counts(self) -> CountsT_co:
+        """What the stage has done since it began."""
+
+    @abstractmethod
+    def run(self, *, until_end: bool = False) -> CountsT_co:
+        """Work until `stop`, or until the end that the topic has at the call."""
 
     def stop(self) -> None:
         """Make `run` return soon; may be called from a signal handler or another thread."""

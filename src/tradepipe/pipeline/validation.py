@@ -175,11 +175,13 @@ def record_validator(
         ConfigurationError: an argument cannot be, or rules of the user's own are given, which a database does not ask.
     """
     if by not in get_args(ValidateIn):
-        raise ConfigurationError(f"judge is {by!r}: it is {' or '.join(get_args(ValidateIn))}")
+        raise ConfigurationError(f"validate_in is {by!r}: it is {' or '.join(get_args(ValidateIn))}")
     if by == "python":
         return RecordValidator(deserializer, rules, record_key)
     if rules:
-        raise ConfigurationError("rules of your own need trades, and judge='database' makes none: take judge='python'")
+        raise ConfigurationError(
+            "rules of your own need trades, and validate_in='database' builds none: use validate_in='python'"
+        )
     return DatabaseValidator(deserializer, record_key)
 
 

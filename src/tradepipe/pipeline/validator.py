@@ -49,7 +49,7 @@ IDLE_COMMIT_INTERVAL: Final = 0.5
 """Seconds between two commits of an idle validator, for offsets at which the log holds no record."""
 
 
-class Validator(Stage[ValidatorStats]):
+class Validator(Stage[ValidatorCounts]):
     """
     Sort records: valid ones into one topic, refused ones as dead letters into another.
 
@@ -103,6 +103,8 @@ class Validator(Stage[ValidatorStats]):
     Raises:
         ConfigurationError: an argument cannot be.
     """
+
+    _stats: ValidatorStats
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
@@ -12,7 +13,6 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import build_headers
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from tradepipe.kafka.send import Delivery, Destination, Interrupted, OutgoingRecords
-from tradepipe.pipeline.retry import backoff_delay
 from tradepipe.pipeline.validator_buffer import ValidatorBatch
 
 logger = logging.getLogger(__name__)
@@ -146,8 +146,7 @@ class OutputWriter:
         self._topic = topic
         self._transactional_id = transactional_id
         self._room: int | None = None
-        self._due = 0.0
-        self._failed = 0
+        self._backoff = Backoff()
         self._writing = self._create_delivery(NO_LIMITS)  # so that a wrong configuration is told at once
 
     @property
@@ -158,7 +157,7 @@ class OutputWriter:
     @property
     def is_ready(self) -> bool:
         """Whether a batch may be written now."""
-        return self._writing.is_open and time.monotonic() >= self._due
+        return self._writing.is_open and self._backoff.is_due
 
     @property
     def producers_created(self) -> int:
@@ -177,15 +176,17 @@ class OutputWriter:
         Raises:
             ConfigurationError: nothing heals by waiting.
         """
-        if self._writing.is_open or time.monotonic() < self._due:
+        if self._writing.is_open or not self._backoff.is_due:
             return
         try:
             self._writing.open()
         except BrokerUnavailable as error:
             logger.warning("waiting: %s", error)
-            self._back_off()
+            self._backoff.next_delay()
 
-    def write(self, batch: ValidatorBatch, topic_id: str | None, while_in_flight: Callable[[], object]) -> Interrupted | None:
+    def write(
+        self, batch: ValidatorBatch, topic_id: str | None, while_in_flight: Callable[[], object]
+    ) -> Interrupted | None:
         """
         Write a batch and commit its offsets; what kept it from that, if it is to go on from the committed offsets.
 
@@ -199,9 +200,9 @@ class OutputWriter:
             self._writing.write(self._outgoing(batch, topic_id), batch.offsets, while_in_flight)
         except Interrupted as error:
             logger.warning("going on from the committed offsets: %s", error)
-            self._back_off()
+            self._backoff.next_delay()
             return error
-        self._failed = 0
+        self._backoff.reset()
         return None
 
     def close(self) -> None:
@@ -229,7 +230,3 @@ class OutputWriter:
             for refusal in batch.refusals
         ]
         return {Destination(self._targets.clean): batch.passed, Destination(self._targets.dead_letters): letters}
-
-    def _back_off(self) -> None:
-        self._due = time.monotonic() + backoff_delay(self._failed)
-        self._failed += 1

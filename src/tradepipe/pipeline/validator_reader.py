@@ -1,16 +1,15 @@
 """The reading half of a validator: partitions from their committed offsets on, records judged and held."""
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline.partitions import MAX_POLL_RECORDS, Partitions, PartitionState, StartPosition, start_offsets
 from tradepipe.pipeline.refusal_limit import RecentRefusals
-from tradepipe.pipeline.retry import backoff_delay
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics
@@ -62,8 +61,7 @@ class ValidatorReader:
         self._described = Topic(topic, None, ())
         self.partitions = Partitions(consumer, ValidatorPartition, verdicts.drop)
         """What is assigned to us."""
-        self._due = 0.0
-        self._failed = 0
+        self._backoff = Backoff()
         self._unresolved_batch: ValidatorBatch | None = None
         self._first_at: float | None = None
         self.topic_id_watch = TopicIdWatch(topics, topic, advice=reset_instructions(topic, consumer.group))
@@ -116,8 +114,7 @@ class ValidatorReader:
         Raises:
             ConfigurationError: somebody has to decide where to begin, or the topic is not what it was.
         """
-        now = time.monotonic()
-        settled = self._locate_partitions(now) if now >= self._due else None
+        settled = self._locate_partitions() if self._backoff.is_due else None
         self.partitions.start()
         self.topic_id_watch.poll()
         return settled
@@ -145,7 +142,8 @@ class ValidatorReader:
         for number, offset in offsets.items():
             partition = self.partitions.get(number)
             if partition is not None and partition.committed is not None:
-                partition.committed, partition.failures = offset, 0
+                partition.committed = offset
+                partition.backoff.failures = 0
 
     def rewind_to_committed(self, doubtful: ValidatorBatch | None = None) -> None:
         """Go back to what is committed, whatever that is; it tells what became of a batch in doubt."""
@@ -164,7 +162,7 @@ class ValidatorReader:
         """What the group has committed of any partition; raises as `Consumer.committed`."""
         return self._consumer.committed({*self._described.partitions, *self.partitions})
 
-    def _locate_partitions(self, now: float) -> ValidatorBatch | None:
+    def _locate_partitions(self) -> ValidatorBatch | None:
         """Find out where to read the partitions that have come, or were rewound."""
         waiting = [number for number, each in self.partitions.items() if each.committed is None]
         if not waiting:
@@ -173,11 +171,10 @@ class ValidatorReader:
             committed, extents = self._offsets(waiting)
             self._past.load(waiting, committed, extents)
         except Unavailable as error:
-            self._due = now + backoff_delay(self._failed)
-            self._failed += 1
+            self._backoff.next_delay()
             logger.warning("it cannot be told where to go on: %s", error)
             return None
-        self._due = self._failed = 0
+        self._backoff.reset()
         for number in waiting:
             partition = self.partitions[number]
             partition.committed = partition.position = committed[number]

@@ -11,6 +11,7 @@ import psycopg2
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import session
 from tradepipe.postgres.failures import FailureClass, classify, translate
@@ -54,8 +55,7 @@ class ReconnectingConnection:
     All methods but `stop` and `cut` belong to one thread.
 
     Args:
-        delay: how many seconds to wait before the next try, after so many
-            failed ones in a row.
+        backoff: spaces out the tries of an outage.
 
         on_away: called with the reason, once for each outage.
 
@@ -68,13 +68,13 @@ class ReconnectingConnection:
         self,
         engine: Engine,
         *,
-        delay: Callable[[int], float],
         on_away: Callable[[str], None],
         on_healed: Callable[[float], None],
         require: Callable[[Connection], None] = check_revision,
+        backoff: Backoff | None = None,
     ) -> None:
         self._engine = engine
-        self._delay = delay
+        self._backoff = backoff or Backoff()
         self._on_away = on_away
         self._on_healed = on_healed
         self._require = require
@@ -82,7 +82,6 @@ class ReconnectingConnection:
         self._connected_before = False
         self._deadline: Deadline | None = None
         self._stopping = threading.Event()
-        self._attempts = 0
         self._conflicts = 0
         self._unavailable_since: float | None = None
 
@@ -205,12 +204,12 @@ class ReconnectingConnection:
         return classify(error, connected_before=self._connected_before)
 
     def _wait(self) -> None:
-        self._attempts += 1
-        if self._stopping.wait(self._delay(self._attempts - 1)):
+        if self._stopping.wait(self._backoff.next_delay()):
             raise StopRequested
 
     def _record_success(self) -> None:
-        self._attempts = self._conflicts = 0
+        self._backoff.reset()
+        self._conflicts = 0
         if self._unavailable_since is not None:
             self._on_healed(time.monotonic() - self._unavailable_since)
             self._unavailable_since = None

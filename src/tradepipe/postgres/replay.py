@@ -8,8 +8,7 @@ from typing import Final, NamedTuple, Self
 from sqlalchemy import Connection, func, select
 
 from tradepipe.errors import DatabaseUnavailable
-from tradepipe.postgres import session
-from tradepipe.postgres import batch, refusals
+from tradepipe.postgres import batch, refusals, session
 from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.failures import translate_errors

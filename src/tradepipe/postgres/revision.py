@@ -32,8 +32,8 @@ def check_constraints(connection: Connection) -> None:
     missing = sorted(CHECK_NAMES - set(connection.scalars(query, {"trades": TRADES.name})))
     if missing:
         raise ConfigurationError(
-            f"the table {TRADES.name} does not check {', '.join(missing)}: with --judge database nobody would; "
-            f"make the CHECK constraint again as the revisions make it, or use --judge python"
+            f"the table {TRADES.name} does not check {', '.join(missing)}: with --validate-in database nobody would; "
+            f"make the CHECK constraint again as the revisions make it, or use --validate-in python"
         )
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import copy
 from tradepipe.postgres.revision import check_revision
+from tradepipe.redaction import redact
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg2")
 
@@ -100,17 +101,14 @@ def _parameters(url: URL) -> dict[str, Any]:
         _, parameters = url.get_dialect()().create_connect_args(url)
         make_dsn(**parameters)
     except (ArgumentError, ValueError, psycopg2.ProgrammingError) as error:
-        raise ConfigurationError(f"the database URL cannot be used: {redact(url, str(error).strip())}") from None
+        raise ConfigurationError(f"the database URL cannot be used: {_redact(url, str(error).strip())}") from None
     return dict(parameters)
 
 
-def redact(url: URL, message: str) -> str:
-    """The message without the password, should a driver have quoted it."""
+def _redact(url: URL, message: str) -> str:
+    """Mask the URL's passwords in a message that quotes them."""
     secrets = (url.password, url.query.get("password"), url.query.get("sslpassword"))
-    for secret in secrets:
-        if isinstance(secret, str) and secret:
-            message = message.replace(secret, "***")
-    return message
+    return redact(message, [secret for secret in secrets if isinstance(secret, str)])
 
 
 class Deadline:

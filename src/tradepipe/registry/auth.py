@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
+from tradepipe.redaction import redact
 
 UserInfo = tuple[str, str]
 """User and password."""
@@ -87,9 +88,6 @@ def _split_url(url: str, option: str, needed: str) -> tuple[str, UserInfo | None
 BearerToken = str | Callable[[], str]
 """A token, or what is called for one before each request."""
 
-SHORTEST_MASKED: Final = 4
-"""Characters; anything shorter stands in ordinary words, which would point to it by their gaps."""
-
 _OURS: Final = frozenset({"accept", "connection", "content-length", "content-type", "transfer-encoding"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.1
 _VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
@@ -148,11 +146,8 @@ class Credentials:
         return {**self._headers, "Authorization": f"Bearer {token}"}
 
     def redact(self, text: str) -> str:
-        """A text without our secrets, should somebody have told us them back."""
-        secrets = {secret for secret in (*self._secrets, *self._tokens) if secret and len(secret) >= SHORTEST_MASKED}
-        for secret in sorted(secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return text
+        """Mask our secrets in a text: an answer or an error may quote the request."""
+        return redact(text, (*self._secrets, *self._tokens))
 
     def _require_one(self, basic_auth: UserInfo | None) -> None:
         ways = [

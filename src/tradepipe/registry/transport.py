@@ -1,7 +1,6 @@
 """Requests to one registry, by whichever of its URLs answers: retries, time limits, what went wrong on the way."""
 
 import json
-import random
 import ssl
 import time
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
+from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
 from tradepipe.registry.auth import Credentials
 
@@ -20,8 +20,8 @@ MAX_SUMMARY: Final = 10_000
 
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 _UNAVAILABLE: Final = frozenset({408, 425, 429})
-_BACKOFF: Final = 0.25
-_MAX_BACKOFF: Final = 5.0
+_FIRST_DELAY_SECONDS: Final = 0.25
+_MAX_DELAY_SECONDS: Final = 5.0
 
 Problem = RegistryUnavailable | ConfigurationError
 
@@ -98,11 +98,12 @@ class Transport:
             ConfigurationError: no URL can be spoken to until somebody changes something.
         """
         deadline = time.monotonic() + self._timeout
+        backoff = Backoff(first=_FIRST_DELAY_SECONDS, longest=_MAX_DELAY_SECONDS)
         for retry in range(self._retries + 1):
             outcome = self._try_all_urls(method, path, content, deadline)
             if isinstance(outcome, Response):
                 return outcome
-            delay = random.uniform(0, min(_MAX_BACKOFF, _BACKOFF * 2**retry))
+            delay = backoff.next_delay()
             if not outcome.retriable or retry == self._retries or time.monotonic() + delay >= deadline:
                 raise outcome
             time.sleep(delay)

@@ -14,9 +14,9 @@ from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
 from tests.postgres.batches import trade
 from tradepipe import SchemaRegistry, TradeSerializer
-from tradepipe.cli.secrets import redact
 from tradepipe.postgres import refusals
 from tradepipe.postgres.session import create_engine_for
+from tradepipe.redaction import redact
 from tradepipe.trade.record import Record, Refusal, Violation
 
 RULE_OF_YESTERDAY = Violation("STRICT", "a rule that is gone")

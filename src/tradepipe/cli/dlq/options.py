@@ -14,7 +14,7 @@ from tradepipe.cli import options, parsing
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
 from tradepipe.cli.parsing import parse_duration, parse_time
-from tradepipe.cli.secrets import redact
+from tradepipe.redaction import redact
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
 
