@@ -158,7 +158,9 @@ class RecentRefusals:
         """Partition and offset of what the group refused of the topic, as the last dead letters tell."""
         extents = self._topics.watermarks(self._dead_letters, self._topics.describe(self._dead_letters).partitions)
         # What an open transaction holds does not precede a committed offset.
-        with TopicReader(self._kafka, topic=self._dead_letters, timeout=PRELOAD_TIMEOUT, open_transaction_timeout=0.0) as reader:
+        with TopicReader(
+            self._kafka, topic=self._dead_letters, timeout=PRELOAD_TIMEOUT, open_transaction_timeout=0.0
+        ) as reader:
             for record in reader.read(extents, last=PRELOADED_OFFSETS):
                 letter = parse(record)
                 if (
