@@ -51,7 +51,7 @@ SCHEMA = {
     ],
 }
 
-SHAPE = fields.record_codec(SCHEMA, Deal)
+CODEC = fields.record_codec(SCHEMA, Deal)
 
 DEAL = Deal("T1", 1, date(2030, 1, 1), datetime(2025, 6, 1, 12, tzinfo=UTC), Side.BUY, Decimal("1234567.2500"), "EUR")
 
@@ -68,12 +68,12 @@ DEALS = st.builds(
     currency=st.none() | TEXTS,
 )
 
-encode = encoder.generate_encoder(SHAPE).compile("encode", "encode a deal")
+encode = encoder.generate_encoder(CODEC).compile("encode", "encode a deal")
 
 
 def make_decoder(writer=SCHEMA):
     """What decodes a writer schema into deals."""
-    return decoder.generate_decoder(parse_writer_schema(writer), SHAPE, TradeTarget(), 1).compile(
+    return decoder.generate_decoder(parse_writer_schema(writer), CODEC, TradeTarget(), 1).compile(
         "decode", "decode a deal"
     )
 
@@ -81,7 +81,7 @@ def make_decoder(writer=SCHEMA):
 def rower(writer=SCHEMA):
     """What decodes a writer schema into rows."""
     source = decoder.generate_decoder(
-        parse_writer_schema(writer), SHAPE, CopyRowTarget(), 1, sooner=make_decoder(writer)
+        parse_writer_schema(writer), CODEC, CopyRowTarget(), 1, check_first=make_decoder(writer)
     )
     return source.compile("copy_row", "copy a deal")
 

@@ -137,11 +137,11 @@ def test_an_instant_of_any_zone_comes_back_as_the_same_instant_in_utc(zone):
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("version", True, "is True, which is not a whole number"),
-        ("version", 1.0, "is 1.0, which is not a whole number"),
-        ("version", "1", "is '1', which is not a whole number"),
-        ("version", MAX_INT + 1, "is 2147483648, which is not a whole number of 32 bits"),
-        ("version", MIN_INT - 1, "is -2147483649, which is not a whole number of 32 bits"),
+        ("version", True, "is True, which is not a 32-bit integer"),
+        ("version", 1.0, "is 1.0, which is not a 32-bit integer"),
+        ("version", "1", "is '1', which is not a 32-bit integer"),
+        ("version", MAX_INT + 1, "is 2147483648, which is not a 32-bit integer"),
+        ("version", MIN_INT - 1, "is -2147483649, which is not a 32-bit integer"),
         ("trade_id", None, "is None, which is not a string"),
         ("trade_id", Code.EMPTY, "which is not a string"),
         ("book_id", b"B1", "is b'B1', which is not a string"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.codec.sample_schema import DEAL, DEALS, SCHEMA, SHAPE, Deal, Side, encode, make_decoder, written
+from tests.codec.sample_schema import DEAL, DEALS, SCHEMA, CODEC, Deal, Side, encode, make_decoder, written
 from tradepipe.codec import encoder
 from tradepipe.codec.codec import encoder_source
 from tradepipe.codec.primitives import TABLE_SIZE
@@ -34,7 +34,7 @@ class Day(date):
 @example(DEAL._replace(notional=Decimal("1." + "0" * 40)))
 @example(DEAL._replace(notional=Decimal("-0.0000000")))
 def test_both_encoders_write_the_same(deal):
-    assert encoder.encode_slow(deal, SHAPE) == encode(deal)
+    assert encoder.encode_slow(deal, CODEC) == encode(deal)
     assert deal == make_decoder()(encode(deal))
 
 
@@ -71,8 +71,8 @@ def test_arithmetic_does_not_depend_on_the_threads_own():
     [
         ("trade_id", Text("T1"), "which is not a string"),
         ("trade_id", None, "is None, which is not a string"),
-        ("version", True, "is True, which is not a whole number of 32 bits"),
-        ("version", 2**31, "which is not a whole number of 32 bits"),
+        ("version", True, "is True, which is not a 32-bit integer"),
+        ("version", 2**31, "which is not a 32-bit integer"),
         ("maturity_date", datetime(2030, 1, 1, tzinfo=UTC), "which is not a date"),
         ("created_at", datetime(2025, 6, 1), "has no time zone"),
         ("created_at", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))), "outside the years 1 to 9999 in UTC"),

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.codec.sample_schema import DECIMAL, SHAPE, Side
+from tests.codec.sample_schema import DECIMAL, CODEC, Side
 from tradepipe.codec import fields
 from tradepipe.codec.fields import NO_DEFAULT, FieldCodec
 from tradepipe.evolution.history import current
@@ -24,7 +24,7 @@ def test_every_field_of_a_trade_is_a_column_with_a_code():
 
 
 def test_a_column_says_all_that_code_is_generated_from():
-    found = {column.name: column for column in SHAPE.fields}
+    found = {column.name: column for column in CODEC.fields}
 
     assert FieldCodec("trade_id", "string") == found["trade_id"]
     assert found["trade_id"].default is NO_DEFAULT
@@ -40,5 +40,5 @@ def test_a_column_says_all_that_code_is_generated_from():
 )
 def test_a_type_without_code_is_told_at_once(kind):
     schema = {"type": "record", "name": "Note", "fields": [{"name": "version", "type": kind}]}
-    with pytest.raises(TypeError, match="the codec has no code for field version"):
+    with pytest.raises(TypeError, match="the codec does not support field version"):
         fields.record_codec(schema, Note)

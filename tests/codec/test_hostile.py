@@ -150,4 +150,4 @@ def test_a_traceback_shows_the_line_of_the_decoder_that_failed():
 
     shown = "".join(traceback.format_exception(refused.value))
     assert "<tradepipe: decode a deal>" in shown
-    assert "version = _SMALL[_body[_at]]" in shown
+    assert "version = _ONE_BYTE_INTS[_body[_at]]" in shown

@@ -63,7 +63,7 @@ def test_a_value_of_any_type_is_passed_over(kind, value):
         (INTS, b"\xff\xff\xff\xff\xff\x01\x02\x00", "more has a block of 34359738368 items, but"),
         (INTS, b"\xff" * 9 + b"\x01\x00", "more has a block of 9223372036854775808 items, but"),
         (INTS, b"\x01\x05", "more has a length of -3 bytes"),
-        (INTS, b"\x03\x06\x02\x04\x00", "more has a block that does not end where it says"),
+        (INTS, b"\x03\x06\x02\x04\x00", "more has a block that does not have the size it states"),
         (INTS, b"\x03\xfe\x7f\x02\x04\x00", "more has a block of 2 items, but"),
         ("string", b"\xfe\xff\xff\xff\xff\x01", "it ends before trade_id does"),
     ],

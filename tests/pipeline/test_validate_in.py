@@ -35,7 +35,7 @@ BAD = {
     "three rules": trade("B 4", version=0, book_id=""),
     "an amount and a currency": trade("B5", notional=Decimal(-1), currency="eur"),
     "a currency alone": trade("B6", currency="EUR"),
-    "matured before it was made": trade("B7", maturity_date=trade().created_at.date() - timedelta(days=1)),
+    "maturity before creation": trade("B7", maturity_date=trade().created_at.date() - timedelta(days=1)),
 }
 """Trades that break rules, and that a database sees in one way or another, or not at all."""
 
@@ -90,7 +90,7 @@ def test_a_date_or_an_instant_that_no_table_holds_is_refused_alone(pipeline):
     good = [trade(f"T{number}") for number in range(3)]
     matures = encode_varint(good[1].maturity_date.toordinal() - EPOCH_ORDINAL)
     days = pipeline.serialize(good[1]).replace(matures, encode_varint(2**31 - 1), 1)
-    late = next(each for each in samples.bad_records(1, pipeline.serialize) if each.kind == "made in year 10000")
+    late = next(each for each in samples.bad_records(1, pipeline.serialize) if each.kind == "created in year 10000")
     publish(pipeline, good[:1])
     pipeline.publish_bytes([(b"T1", days), (late.key, late.value)])
     publish(pipeline, good[1:])

@@ -47,7 +47,7 @@ def test_an_amount_has_four_places(given, expected):
     ],
 )
 def test_what_would_have_to_be_rounded_is_no_amount(given):
-    with pytest.raises(ValueError, match=r"is no decimal\(18,4\)"):
+    with pytest.raises(ValueError, match=r"is not a decimal\(18,4\)"):
         to_exact(Decimal(given))
 
 

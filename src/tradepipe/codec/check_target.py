@@ -1,7 +1,8 @@
 """
-The target of a glance: whether a body keeps all rules, told by its numbers and bytes, without building a value.
+Decode target of the quick check: the rules applied to encoded fields, without building values.
 
-What it passes decodes, and breaks no rule; of what it does not pass it says nothing.
+A body that passes can be decoded and satisfies every rule. One that does not
+pass may still be valid; a full decode decides.
 """
 
 from typing import Any, Final
@@ -15,64 +16,64 @@ from tradepipe.trade.model import KAFKA_KEY
 from tradepipe.trade.rules import encoded_passes_quick_check
 
 _DAYS: Final[BoundedCache[bytes, int]] = BoundedCache()
-"""Days met before, by their three bytes."""
+"""Days since 1970 by their three bytes."""
 
 
 class QuickCheckTarget:
-    """Lines that read each column as it is written, and ask the rules about all of them."""
+    """Code that reads each field in its encoded form and passes all of them to the rules."""
 
-    function: Final = "glance"
+    function: Final = "quick_check"
 
     @property
     def names(self) -> dict[str, Any]:
-        """What the lines use."""
+        """Globals of the generated code."""
         return _NAMES
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
-        """Lines that read the value at `_at` into the column's name."""
-        _VALUES[column.kind](out, column, writes)
+    def emit_value(self, out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+        """Emit a read of the value at `_at` into the field's name."""
+        _VALUES[field.kind](out, field, schema)
 
-    def emit_constant(self, out: CodeBuilder, column: FieldCodec, value: Any) -> None:
-        """A line that gives the column a value that no byte says."""
-        out.names[f"_{column.name}_default"] = _encoded_value(column, value)
-        out.line(f"{column.name} = _{column.name}_default")
+    def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
+        """Emit an assignment of a value that is not in the body."""
+        out.names[f"_{field.name}_default"] = _encoded_value(field, value)
+        out.line(f"{field.name} = _{field.name}_default")
 
-    def emit_result(self, out: CodeBuilder, shape: RecordCodec) -> None:
-        """The bytes of `ORDERED_BY`, or None."""
-        names = ", ".join(column.name for column in shape.fields)
-        out.line(f"return {KAFKA_KEY} if _keeps_all(({names},)) else None")
+    def emit_result(self, out: CodeBuilder, codec: RecordCodec) -> None:
+        """Emit the return of the `KAFKA_KEY` bytes, or of None."""
+        names = ", ".join(field.name for field in codec.fields)
+        out.line(f"return {KAFKA_KEY} if _passes(({names},)) else None")
 
 
-def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
+def _emit_string(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
     codegen.emit_length(out)
-    out.line(f"{column.name} = _body[_at : (_at := _at + _size)]")
+    out.line(f"{field.name} = _body[_at : (_at := _at + _size)]")
 
 
-def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    codegen.emit_date(out, column, "_known_days", "_read_days")
+def _emit_date(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    codegen.emit_date(out, field, "_cached_days", "_read_days")
 
 
-def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
+def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
     codegen.emit_micros(out)
-    out.line(f"{column.name} = _number")
+    out.line(f"{field.name} = _number")
 
 
-def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    codegen.emit_unscaled(out, column)
-    out.line(f"{column.name} = _number")
+def _emit_decimal(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    codegen.emit_unscaled(out, field)
+    out.line(f"{field.name} = _number")
 
 
-def _encoded_value(column: FieldCodec, value: Any) -> Any:
-    """A constant as a body would have it."""
-    if column.kind == "string" and value is not None:
+def _encoded_value(field: FieldCodec, value: Any) -> Any:
+    """Return a constant in its encoded form."""
+    if field.kind == "string" and value is not None:
         return value.encode()
-    if column.kind == "decimal" and value is not None:
-        return int(primitives.EXACT_CONTEXT.scaleb(value, column.scale))
+    if field.kind == "decimal" and value is not None:
+        return int(primitives.EXACT_CONTEXT.scaleb(value, field.scale))
     return value
 
 
 def _read_days(body: bytes, at: int) -> tuple[int, int]:
-    """The days from 1970 that begin at a place, and where they end."""
+    """Read the days since 1970 at an offset; return them and the offset after them."""
     day, end = read_date(body, at)
     days = day.toordinal() - EPOCH_ORDINAL
     if end - at == 3:
@@ -84,9 +85,9 @@ _VALUES: Final = {
     "string": _emit_string,
     "int": codegen.emit_int,
     "date": _emit_date,
-    "instant": _emit_timestamp,
+    "timestamp": _emit_timestamp,
     "decimal": _emit_decimal,
-    "symbol": codegen.emit_enum_member,
+    "enum": codegen.emit_enum_member,
 }
 
-_NAMES: Final = {"_keeps_all": encoded_passes_quick_check, "_known_days": _DAYS.get, "_read_days": _read_days}
+_NAMES: Final = {"_passes": encoded_passes_quick_check, "_cached_days": _DAYS.get, "_read_days": _read_days}

@@ -1,9 +1,9 @@
 """
-A trade as Avro's binary encoding, and back; strict in both directions.
+Strict encoder and decoder of trades in Avro's binary encoding.
 
-Both are Python functions generated from the schemas when they are first
-needed: see `decoding` and `encoding`, and `decoder_source` for what they look
-like. fastavro only resolves the names within a schema.
+Both are Python functions, generated from the schemas when they are first used.
+`decoder_source` and `encoder_source` return their code. fastavro only parses
+schemas; it does not decode or encode here.
 """
 
 from collections.abc import Callable
@@ -26,32 +26,32 @@ _EXAMPLE_ID: Final = 0
 
 
 class Encoder:
-    """Trades to Avro, by the current schema."""
+    """Encoder of trades with the current schema."""
 
     @property
     def encode(self) -> Callable[[Trade], bytes]:
         """
-        A trade to Avro, without a frame.
+        Encode a trade, without a frame.
 
-        Only Avro's types are looked at, not the rules: version 0 is encoded.
+        Only Avro's types are checked, not the rules: version 0 is encoded.
 
         Raises:
-            InvalidTrade: a value that its Avro type cannot hold exactly, with
-                each such field and the code of its rule.
+            InvalidTrade: some values do not fit their Avro types exactly; it
+                lists each such field with its violation code.
         """
         return _encode()
 
 
 class Decoder:
     """
-    Avro of one writer schema to trades of the current one.
+    Decoder from one writer schema to trades of the current schema.
 
-    A number that takes more bytes than it needs is read, as by Java's decoder;
-    everything else has one spelling.
+    A number encoded in more bytes than necessary is accepted, as by Java's
+    decoder. Every other value has exactly one valid encoding.
 
     Raises:
-        UnsupportedSchema: this build cannot hold the schema's records, or the
-            schema is one that no decoder should be let loose on.
+        UnsupportedSchema: the schema is invalid, exceeds a limit, or does not
+            resolve to the current schema without loss.
     """
 
     def __init__(self, schema: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> None:
@@ -61,49 +61,49 @@ class Decoder:
     @cached_property
     def decode(self) -> Callable[[bytes], Trade]:
         """
-        A body to the trade in it.
-
-        Its rules are not looked at, but for a date and an instant that Python
-        cannot hold.
+        Decode a body into a trade, without checking the rules.
 
         Raises:
-            UndecodableRecord: with `MATURITY_DATE` or `CREATED_AT` outside the
-                years 1 to 9999, with `UNDECODABLE` for everything else.
+            UndecodableRecord: with the code `MATURITY_DATE` or `CREATED_AT` for
+                a value outside the years 1 to 9999, which Python does not
+                support; with `UNDECODABLE` for everything else.
         """
         return cast("Callable[[bytes], Trade]", self._compile(TradeTarget()))
 
     @cached_property
     def copy_row(self) -> Callable[[bytes], bytes]:
         """
-        A body to the trade's columns as fields of PostgreSQL's binary COPY, in the order of `Trade`.
+        Decode a body into the fields of a row in PostgreSQL's binary COPY format, in the order of `Trade`.
 
-        Neither the number of fields nor anything else of a row is in it, and no
-        object is built. As strict as `decode`, and a text with the character
-        NUL, which PostgreSQL cannot hold, is refused by the code of its field.
+        The row's leading field count is not included, and no trade is built.
 
         Raises:
-            UndecodableRecord: as by `decode`.
+            UndecodableRecord: for the same reasons as `decode`; also for a text
+                with the character NUL, which PostgreSQL does not store, with
+                its field's code.
         """
         return cast("Callable[[bytes], bytes]", self._compile(CopyRowTarget()))
 
     @cached_property
     def quick_check(self) -> Callable[[bytes], bytes | None]:
         """
-        A body to the bytes of its `ORDERED_BY`, if a glance tells that it keeps all rules; None says nothing.
+        Check a body without decoding it; return the bytes of its `KAFKA_KEY`, or None if only a decode can decide.
 
-        What is passed can be decoded, and `violations` finds nothing in it.
+        A body that passes can be decoded, and `violations` finds nothing in it.
 
         Raises:
-            UndecodableRecord: for the reason that `decode` has.
+            UndecodableRecord: for the same reasons as `decode`.
         """
         return cast("Callable[[bytes], bytes | None]", self._compile(QuickCheckTarget()))
 
     def source(self, target: DecodeTarget) -> CodeBuilder:
-        """The source of a function that decodes into a target; all refuse a body for the reason `decode` has."""
-        sooner = None if isinstance(target, TradeTarget) else self._refuse
-        return decoder.generate_decoder(self._writer, fields.trade_codec(), target, self._schema_id, sooner=sooner)
+        """Generate the source of a function that decodes into a target."""
+        check_first = None if isinstance(target, TradeTarget) else self._require_decodable
+        codec = fields.trade_codec()
+        return decoder.generate_decoder(self._writer, codec, target, self._schema_id, check_first=check_first)
 
-    def _refuse(self, body: bytes) -> None:
+    def _require_decodable(self, body: bytes) -> None:
+        # A method, so that `decode` is compiled only when the first body is refused.
         self.decode(body)
 
     def _compile(self, target: DecodeTarget) -> Any:
@@ -112,17 +112,17 @@ class Decoder:
 
 
 def decoder_source(schema: str, *, unknown_fields: UnknownFields = "stop") -> str:
-    """The Python that decodes a writer schema into a `Trade`."""
+    """Return the Python source that decodes a writer schema into a `Trade`."""
     return Decoder(schema, _EXAMPLE_ID, unknown_fields=unknown_fields).source(TradeTarget()).text
 
 
 def row_source(schema: str, *, unknown_fields: UnknownFields = "stop") -> str:
-    """The Python that decodes a writer schema into a row for COPY."""
+    """Return the Python source that decodes a writer schema into a row for COPY."""
     return Decoder(schema, _EXAMPLE_ID, unknown_fields=unknown_fields).source(CopyRowTarget()).text
 
 
 def encoder_source() -> str:
-    """The Python that encodes a `Trade`."""
+    """Return the Python source that encodes a `Trade`."""
     return encoder.generate_encoder(fields.trade_codec()).text
 
 

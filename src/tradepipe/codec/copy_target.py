@@ -1,10 +1,10 @@
 """
-The target of a row: a trade's columns as PostgreSQL's binary COPY takes them, without building a value.
+Decode target of rows: a trade's columns in PostgreSQL's binary COPY format, without building values.
 
-Each is an int32 of its length, or -1 for NULL, and its bytes. Days and
-microseconds count from 2000-01-01. A numeric is that of numeric_send in
-PostgreSQL's numeric.c: the number of digits, the weight of the first, sign and
-scale, all int16, then the digits to the base of 10,000.
+Each column is an int32 length, or -1 for NULL, followed by its bytes. Days and
+microseconds count from 2000-01-01. A numeric has the format of `numeric_send`
+in PostgreSQL's numeric.c: the number of digits, the weight of the first, the
+sign and the scale, all int16, then the digits in base 10,000.
 """
 
 from collections.abc import Sequence
@@ -34,107 +34,108 @@ _int8 = Struct(">iq").pack
 _numeric_head = Struct(">iHhHH").pack
 _three = Struct(">12s3H").pack
 
-_LENGTHS: Final = tuple(_length(size) for size in range(64))
-"""What precedes so many bytes, for the lengths that take one byte in Avro."""
+_LENGTH_PREFIXES: Final = tuple(_length(size) for size in range(64))
+"""COPY length prefixes for the lengths that take one byte in Avro."""
 
-_SMALL_ROWS: Final = tuple(None if number is None else _int4(4, number) for number in ONE_BYTE_INTS)
-"""By a first byte: the integer, if that is all of it."""
+_ONE_BYTE_INT_FIELDS: Final = tuple(None if number is None else _int4(4, number) for number in ONE_BYTE_INTS)
+"""COPY fields of the integers that take one byte, by that byte."""
 
-_DAY_ROWS: Final[BoundedCache[bytes, bytes]] = BoundedCache()
-"""Days met before, by their three bytes."""
+_DATE_FIELDS: Final[BoundedCache[bytes, bytes]] = BoundedCache()
+"""COPY fields of dates by their three bytes."""
 
 
 class CopyRowTarget:
-    """Lines that copy or pack each column, and join them."""
+    """Code that copies or packs each field and joins them."""
 
     function: Final = "copy_row"
 
     @property
     def names(self) -> dict[str, Any]:
-        """What the lines use."""
+        """Globals of the generated code."""
         return _NAMES
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
-        """Lines that read the value at `_at` into the column's name."""
-        _VALUES[column.kind](out, column, writes)
+    def emit_value(self, out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+        """Emit a read of the value at `_at` into the field's name."""
+        _VALUES[field.kind](out, field, schema)
 
-    def emit_constant(self, out: CodeBuilder, column: FieldCodec, value: Any) -> None:
-        """Lines that give the column a value that no byte says."""
-        if column.kind == "string":
+    def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
+        """Emit an assignment of a value that is not in the body."""
+        if field.kind == "string":
             encoded = b"" if value is None else value.encode()
             head = _NULL if value is None else _length(len(encoded))
-            out.line(f"{column.name}, {column.name}_length = {encoded!r}, {head!r}")
+            out.line(f"{field.name}, {field.name}_length = {encoded!r}, {head!r}")
         else:
-            out.line(f"{column.name} = {_copy_field(column, value)!r}")
+            out.line(f"{field.name} = {_copy_field(field, value)!r}")
 
-    def emit_result(self, out: CodeBuilder, shape: RecordCodec) -> None:
-        """One look at all texts, and the row."""
-        texts = [column.name for column in shape.fields if column.kind == "string"]
+    def emit_result(self, out: CodeBuilder, codec: RecordCodec) -> None:
+        """Emit a check of the strings, and the return of the row."""
+        # One check of all strings together: nearly all are ASCII, and only others need a check of their own.
+        texts = [field.name for field in codec.fields if field.kind == "string"]
         out.line(f"_texts = _join([{', '.join(texts)}])")
         with out.block("if not _texts.isascii() or 0 in _texts:"):
-            out.line(f"_require_texts({texts!r}, [{', '.join(texts)}])")
-        out.line(f"return _join(({', '.join(piece for column in shape.fields for piece in _pieces(column))},))")
+            out.line(f"_check_texts({texts!r}, [{', '.join(texts)}])")
+        out.line(f"return _join(({', '.join(piece for field in codec.fields for piece in _row_names(field))},))")
 
 
-def _pieces(column: FieldCodec) -> Sequence[str]:
-    return (f"{column.name}_length", column.name) if column.kind == "string" else (column.name,)
+def _row_names(field: FieldCodec) -> Sequence[str]:
+    return (f"{field.name}_length", field.name) if field.kind == "string" else (field.name,)
 
 
-def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    out.line("_size = _SIZES[_body[_at]]")
+def _emit_string(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    out.line("_size = _ONE_BYTE_LENGTHS[_body[_at]]")
     with out.block("if _size is None:"):
         out.line("_size, _at = _read_size(_body, _at)")
-        out.line(f"{column.name}_length = _length(min(_size, len(_body)))")
+        out.line(f"{field.name}_length = _length(min(_size, len(_body)))")
     with out.block("else:"):
         out.line("_at += 1")
-        out.line(f"{column.name}_length = _LENGTHS[_size]")
-    out.line(f"{column.name} = _body[_at : (_at := _at + _size)]")
+        out.line(f"{field.name}_length = _LENGTH_PREFIXES[_size]")
+    out.line(f"{field.name} = _body[_at : (_at := _at + _size)]")
 
 
-def _emit_int(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    out.line(f"{column.name} = _SMALL_ROWS[_body[_at]]")
-    with out.block(f"if {column.name} is None:"):
+def _emit_int(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    out.line(f"{field.name} = _ONE_BYTE_INT_FIELDS[_body[_at]]")
+    with out.block(f"if {field.name} is None:"):
         out.line("_number, _at = _read_int(_body, _at)")
-        out.line(f"{column.name} = _int4(4, _number)")
+        out.line(f"{field.name} = _int4(4, _number)")
     with out.block("else:"):
         out.line("_at += 1")
 
 
-def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    codegen.emit_date(out, column, "_known_day_row", "_read_day_row")
+def _emit_date(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    codegen.emit_date(out, field, "_cached_date_field", "_read_date_field")
 
 
-def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
+def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
     codegen.emit_micros(out)
-    out.line(f"{column.name} = _int8(8, _number - {_MICROS_TO_2000})")
+    out.line(f"{field.name} = _int8(8, _number - {_MICROS_TO_2000})")
 
 
-def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    """Three digits to the base of 10,000 at once: leading zeros are PostgreSQL's to strip."""
-    codegen.emit_unscaled(out, column)
-    if column.scale % _DIGITS == 0:
+def _emit_decimal(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    codegen.emit_unscaled(out, field)
+    # Numbers of up to three base-10,000 digits are packed in one call; PostgreSQL strips leading zeros.
+    if field.scale % _DIGITS == 0:
         with out.block(f"if 0 <= _number < {_BASE**3}:"):
             out.line(f"_high = _number // {_BASE}")
-            head = _numeric_head(14, 3, 2 - column.scale // _DIGITS, 0, column.scale)
-            out.line(f"{column.name} = _three({head!r}, _high // {_BASE}, _high % {_BASE}, _number % {_BASE})")
+            head = _numeric_head(14, 3, 2 - field.scale // _DIGITS, 0, field.scale)
+            out.line(f"{field.name} = _three({head!r}, _high // {_BASE}, _high % {_BASE}, _number % {_BASE})")
         with out.block("else:"):
-            out.line(f"{column.name} = _numeric(_number, {column.scale})")
+            out.line(f"{field.name} = _numeric(_number, {field.scale})")
     else:
-        out.line(f"{column.name} = _numeric(_number, {column.scale})")
+        out.line(f"{field.name} = _numeric(_number, {field.scale})")
 
 
-def _emit_enum(out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
-    codegen.emit_symbol(out, column, [_text_field(member) for member in codegen.members(column, writes)])
+def _emit_enum(out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+    codegen.emit_symbol(out, field, [_text_field(member) for member in codegen.symbol_members(field, schema)])
 
 
-def _copy_field(column: FieldCodec, value: Any) -> bytes:
-    """A constant as COPY takes it."""
+def _copy_field(field: FieldCodec, value: Any) -> bytes:
+    """Encode a constant as a COPY field."""
     if value is None:
         return _NULL
-    if column.kind == "symbol":
+    if field.kind == "enum":
         return _text_field(value)
-    if column.kind == "decimal":
-        return numeric(int(primitives.EXACT_CONTEXT.scaleb(value, column.scale)), column.scale)
+    if field.kind == "decimal":
+        return numeric(int(primitives.EXACT_CONTEXT.scaleb(value, field.scale)), field.scale)
     return _int4(4, value)
 
 
@@ -145,7 +146,7 @@ def _text_field(member: Enum | None) -> bytes:
 
 
 def numeric(unscaled: int, scale: int) -> bytes:
-    """A numeric with its length: a whole number and how many of its digits are decimals."""
+    """Encode an unscaled integer and its scale as a numeric with its length."""
     sign, rest = (0, unscaled) if unscaled >= 0 else (_NEGATIVE, -unscaled)
     decimals = -(-scale // _DIGITS)
     rest *= _PADDING[-scale % _DIGITS]
@@ -158,17 +159,17 @@ def numeric(unscaled: int, scale: int) -> bytes:
     return pack(f">iHhHH{count}H", 8 + 2 * count, count, count - decimals - 1, sign, scale, *digits)
 
 
-def _read_day_row(body: bytes, at: int) -> tuple[bytes, int]:
-    """The day that begins at a place, and where it ends."""
+def _read_date_field(body: bytes, at: int) -> tuple[bytes, int]:
+    """Read the date at an offset; return its COPY field and the offset after it."""
     day, end = read_date(body, at)
     row = _int4(4, day.toordinal() - EPOCH_ORDINAL - _DAYS_TO_2000)
     if end - at == 3:
-        _DAY_ROWS.remember(body[at:end], row)
+        _DATE_FIELDS.remember(body[at:end], row)
     return row, end
 
 
-def _require_texts(fields: Sequence[str], texts: Sequence[bytes]) -> None:
-    """Refuse texts that PostgreSQL cannot hold; raises with the name of the field."""
+def _check_texts(fields: Sequence[str], texts: Sequence[bytes]) -> None:
+    """Raise an error that names the first field whose text PostgreSQL cannot store."""
     for field, encoded in zip(fields, texts, strict=True):
         try:
             encoded.decode()
@@ -182,21 +183,21 @@ _VALUES: Final = {
     "string": _emit_string,
     "int": _emit_int,
     "date": _emit_date,
-    "instant": _emit_timestamp,
+    "timestamp": _emit_timestamp,
     "decimal": _emit_decimal,
-    "symbol": _emit_enum,
+    "enum": _emit_enum,
 }
 
 _NAMES: Final = {
-    "_LENGTHS": _LENGTHS,
-    "_SMALL_ROWS": _SMALL_ROWS,
+    "_LENGTH_PREFIXES": _LENGTH_PREFIXES,
+    "_ONE_BYTE_INT_FIELDS": _ONE_BYTE_INT_FIELDS,
     "_int4": _int4,
     "_int8": _int8,
     "_join": b"".join,
-    "_known_day_row": _DAY_ROWS.get,
+    "_cached_date_field": _DATE_FIELDS.get,
     "_length": _length,
     "_numeric": numeric,
-    "_read_day_row": _read_day_row,
-    "_require_texts": _require_texts,
+    "_read_date_field": _read_date_field,
+    "_check_texts": _check_texts,
     "_three": _three,
 }

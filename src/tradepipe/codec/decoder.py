@@ -1,10 +1,10 @@
-"""Generator of decoders: one function per writer schema."""
+"""Generator of decoders: one function per writer schema and target."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from tradepipe.codec import primitives
-from tradepipe.codec.codegen import NAMES, CodeBuilder, emit_one_byte_int
+from tradepipe.codec.codegen import NAMES, CodeBuilder, emit_varint
 from tradepipe.codec.fields import NO_DEFAULT, FieldCodec, RecordCodec
 from tradepipe.codec.primitives import Malformed, OutOfRange
 from tradepipe.errors import UndecodableRecord
@@ -26,10 +26,10 @@ _NAMES: Final = {
 
 class SkipEmitter:
     """
-    The writer of such code.
+    Generator of code that skips values without decoding them.
 
     Attributes:
-        functions: those that the code calls; to be put before it.
+        functions: functions that the code calls; they precede it in the source.
     """
 
     def __init__(self) -> None:
@@ -114,159 +114,152 @@ def _skip_lines(schema: SchemaType) -> list[str]:
 
 
 MAX_BODY: Final = 1_048_576
-"""Bytes of a body that is decoded; Kafka's own default limit for a record lies there too."""
+"""Largest body that is decoded, in bytes: Kafka's default limit for a record."""
 
 
 class DecodeTarget(Protocol):
-    """What a body is turned into: the lines for each kind of column, and for the whole."""
+    """Kind of result that a body is decoded into: the code for each field and for the whole."""
 
     @property
     def function(self) -> str:
-        """The name of the function."""
+        """Name of the generated function."""
 
     @property
     def names(self) -> dict[str, Any]:
-        """What its lines use."""
+        """Globals of the generated code."""
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
-        """Lines that read the value at `_at` into the column's name."""
+    def emit_value(self, out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+        """Emit a read of the value at `_at` into the field's name."""
 
-    def emit_constant(self, out: CodeBuilder, column: FieldCodec, value: Any) -> None:
-        """Lines that give the column a value that no byte says."""
+    def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
+        """Emit an assignment of a value that is not in the body."""
 
-    def emit_result(self, out: CodeBuilder, shape: RecordCodec) -> None:
-        """Lines that return what the columns add up to."""
+    def emit_result(self, out: CodeBuilder, codec: RecordCodec) -> None:
+        """Emit the return of the result."""
 
 
 def generate_decoder(
     writer: SchemaType,
-    shape: RecordCodec,
+    codec: RecordCodec,
     target: DecodeTarget,
     schema_id: int,
     *,
-    sooner: Callable[[bytes], object] | None = None,
+    check_first: Callable[[bytes], object] | None = None,
 ) -> CodeBuilder:
     """
-    The source of a target's function for one writer schema.
+    Generate the source of a target's function for one writer schema.
 
     Args:
-        sooner: what is asked about a body that is refused, and may refuse it
-            for a reason of its own: so that two targets tell the same.
+        check_first: called with a body that the function refuses, before it
+            raises; if it raises too, its error is raised. All targets
+            thus refuse a body for the same reason.
     """
     skipping, main = SkipEmitter(), CodeBuilder()
     main.names |= NAMES | target.names
     with main.block(f"def {target.function}(_body):"):
-        _guard(main)
+        with main.block(f"if len(_body) > {MAX_BODY}:"):
+            main.line("raise _errors.too_long(len(_body))")
         with main.block("try:"):
-            _FieldEmitter(target, skipping, main).fields(writer, shape)
+            _FieldEmitter(target, skipping, main).emit_fields(writer, codec)
             with main.block("if _at == len(_body):"):
-                target.emit_result(main, shape)
-        with main.block("except _DAMAGE as _error:"):
-            main.line("raise _refusals.from_error(_error, _body) from _error")
-        main.line("raise _refusals.trailing_bytes(_at, _body)")
+                target.emit_result(main, codec)
+        with main.block("except _DECODE_ERRORS as _error:"):
+            main.line("raise _errors.from_error(_error, _body) from _error")
+        main.line("raise _errors.trailing_bytes(_at, _body)")
     source = skipping.functions
     source.append(main)
-    source.names["_refusals"] = _DecodeErrors(schema_id, shape, source, sooner)
+    source.names["_errors"] = _DecodeErrors(schema_id, codec, source, check_first)
     return source
 
 
-def _guard(out: CodeBuilder) -> None:
-    with out.block(f"if len(_body) > {MAX_BODY}:"):
-        out.line("raise _refusals.too_long(len(_body))")
-
-
 class _FieldEmitter:
-    """One walk over the writer's fields."""
+    """Emitter of the code for the writer's fields, in their order."""
 
     def __init__(self, target: DecodeTarget, skipping: SkipEmitter, out: CodeBuilder) -> None:
         self._target = target
         self._skipping = skipping
         self._out = out
 
-    def fields(self, writer: SchemaType, shape: RecordCodec) -> None:
-        """Lines for every field that is written, then for every column that is not."""
-        missing = {column.name: column for column in shape.fields}
+    def emit_fields(self, writer: SchemaType, codec: RecordCodec) -> None:
+        """Emit code for every written field, then for every field that was not written."""
+        missing = {field.name: field for field in codec.fields}
         self._out.line("_at = 0")
-        for field in writer.fields:
-            column = missing.pop(field.name, None)
-            # A name is the writer's choice: it is never put into the source but as a literal.
-            self._out.about = field.name[:100]
-            self._out.line(f"# {self._out.about!a}" if column is None else f"# {column.name}: {column.kind}")
-            self._emit_field(column, field.type)
-        for column in missing.values():
-            self._out.about = column.name
-            self._emit_default(column)
-        self._out.about = ""
+        for written in writer.fields:
+            field = missing.pop(written.name, None)
+            self._out.current_field = written.name[:100]
+            if field is None:
+                # The writer chooses the name: it enters the source as an ASCII literal only, so it cannot be code.
+                self._out.line(f"# {self._out.current_field!a}")
+                self._skipping.emit(self._out, written.type)
+            else:
+                self._out.line(f"# {field.name}: {field.kind}")
+                self._emit_field(field, written.type)
+        for field in missing.values():
+            self._out.current_field = field.name
+            self._emit_default(field)
+        self._out.current_field = ""
 
-    def _emit_field(self, column: FieldCodec | None, writes: SchemaType) -> None:
-        if column is None:
-            self._skipping.emit(self._out, writes)
+    def _emit_field(self, field: FieldCodec, schema: SchemaType) -> None:
+        if schema.kind == "union":
+            self._emit_union(field, schema.branches)
+        elif schema.kind == "null":
+            self._target.emit_constant(self._out, field, None)
         else:
-            self._emit_column(column, writes)
+            self._target.emit_value(self._out, field, schema)
 
-    def _emit_column(self, column: FieldCodec, writes: SchemaType) -> None:
-        if writes.kind == "union":
-            self._emit_union(column, writes.branches)
-        elif writes.kind == "null":
-            self._target.emit_constant(self._out, column, None)
-        else:
-            self._target.emit_value(self._out, column, writes)
-
-    def _emit_union(self, column: FieldCodec, branches: Sequence[SchemaType]) -> None:
-        """The branch that is written; each of them resolves to the column."""
+    def _emit_union(self, field: FieldCodec, branches: Sequence[SchemaType]) -> None:
+        """Emit a choice among the writer's branches, each of which resolves to the field."""
         out = self._out
-        emit_one_byte_int(out, "_branch", f"_read_index(_body, _at, {len(branches)})")
+        emit_varint(out, "_branch", f"_read_index(_body, _at, {len(branches)})")
         for index, branch in enumerate(branches):
             with out.block(f"{'elif' if index else 'if'} _branch == {index}:"):
-                self._emit_column(column, branch)
+                self._emit_field(field, branch)
         with out.block("else:"):
             out.line(f'raise _Malformed(f"names choice {{_branch}} of {len(branches)}")')
 
-    def _emit_default(self, column: FieldCodec) -> None:
-        if column.default is NO_DEFAULT:
-            raise TypeError(f"field {column.name} is neither written nor has it a default")
-        self._out.line(f"# {column.name}: not written")
-        self._target.emit_constant(self._out, column, column.default)
+    def _emit_default(self, field: FieldCodec) -> None:
+        if field.default is NO_DEFAULT:
+            raise TypeError(f"field {field.name} has no default and is missing from the writer schema")
+        self._out.line(f"# {field.name}: not written")
+        self._target.emit_constant(self._out, field, field.default)
 
 
 class _DecodeErrors:
-    """What is raised when a body is not a trade, naming the field: that of the generated line that failed."""
+    """Errors for a body that is not a trade; they name the field of the generated line that failed."""
 
     def __init__(
-        self, schema_id: int, shape: RecordCodec, source: CodeBuilder, sooner: Callable[[bytes], object] | None
+        self, schema_id: int, codec: RecordCodec, source: CodeBuilder, check_first: Callable[[bytes], object] | None
     ) -> None:
         self._schema_id = schema_id
-        self._codes = {column.name: column.code for column in shape.fields}
+        self._codes = {field.name: field.code for field in codec.fields}
         self._source = source
-        self._sooner = sooner
+        self._check_first = check_first
 
     def from_error(self, error: BaseException, body: bytes) -> UndecodableRecord:
-        """For what a line raised."""
-        if self._sooner:
-            self._sooner(body)
+        """Return the error for an exception that a generated line raised."""
+        if self._check_first:
+            self._check_first(body)
         assert error.__traceback__ is not None
         field = self._source.field_of_line(error.__traceback__.tb_lineno)
         if isinstance(error, Malformed):
-            return self._malformed_error(error.field or field, error)
+            field = error.field or field
+            if isinstance(error, OutOfRange):
+                return self._undecodable(f"{field} {error.problem}", self._codes[field])
+            return self._undecodable(f"the body is not a trade: {field} {error.problem}")
         if isinstance(error, UnicodeDecodeError):
             return self._undecodable(f"the body is not a trade: {field} is not UTF-8")
         return self._undecodable(f"the body is not a trade: it ends before {field} does")
 
-    def _malformed_error(self, field: str, error: Malformed) -> UndecodableRecord:
-        if isinstance(error, OutOfRange):
-            return self._undecodable(f"{field} {error.problem}", self._codes[field])
-        return self._undecodable(f"the body is not a trade: {field} {error.problem}")
-
     def trailing_bytes(self, at: int, body: bytes) -> UndecodableRecord:
-        """For a body that does not end where its last field does."""
-        if self._sooner:
-            self._sooner(body)
+        """Return the error for a body that does not end with its last field."""
+        if self._check_first:
+            self._check_first(body)
         if at > len(body):
             return self._undecodable("the body is not a trade: it ends before its last field does")
         return self._undecodable(f"{len(body) - at} bytes follow the trade")
 
     def too_long(self, length: int) -> UndecodableRecord:
-        """For a body that is not looked at."""
+        """Return the error for a body that is too long to be decoded."""
         return self._undecodable(f"the body has {length} bytes, more than {MAX_BODY}")
 
     def _undecodable(self, detail: str, code: Code = Code.UNDECODABLE) -> UndecodableRecord:

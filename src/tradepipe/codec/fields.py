@@ -1,4 +1,4 @@
-"""A trade's fields as the codec sees them: one description, from which decoders, rows and the encoder are generated."""
+"""Codec description of a trade's fields: the source of the generated decoders and encoder."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -13,34 +13,34 @@ from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code
 
 NO_DEFAULT: Final = object()
-"""The default of a field that has none."""
+"""Default of a field without one."""
 
 _KINDS: Final = {
     ("string", None): "string",
     ("int", None): "int",
     ("int", "date"): "date",
-    ("long", "timestamp-micros"): "instant",
-    ("enum", None): "symbol",
+    ("long", "timestamp-micros"): "timestamp",
+    ("enum", None): "enum",
     ("bytes", "decimal"): "decimal",
 }
 
 
 class FieldCodec(NamedTuple):
     """
-    One field of a trade.
+    Codec of one field.
 
     Attributes:
-        kind: string, int, date, instant, symbol or decimal.
+        kind: string, int, date, timestamp, enum or decimal.
 
-        branches: "value" and "null" in the order of the schema's union, or just "value".
+        branches: "value" and "null" in the order of the schema's union, or "value" alone.
 
-        default: for a writer that lacks the field; `REQUIRED` if there is none.
+        default: value for a record without the field; `NO_DEFAULT` if there is none.
 
-        members: of an enum, its members by their symbols.
+        members: an enum's members by symbol.
 
-        fallback: of an enum, the member for a symbol that is not known.
+        fallback: an enum's member for unknown symbols.
 
-        precision, scale: of a decimal.
+        precision, scale: a decimal's.
     """
 
     name: str
@@ -54,17 +54,17 @@ class FieldCodec(NamedTuple):
 
     @property
     def code(self) -> Code:
-        """The code of the field's rule."""
+        """Violation code of the field."""
         return Code[self.name.upper()]
 
     @property
     def limit(self) -> int:
-        """What the unscaled value of a decimal stays below, whatever its sign."""
+        """Exclusive upper bound of the absolute value of a decimal's unscaled integer."""
         return int(10**self.precision)
 
 
 class RecordCodec(NamedTuple):
-    """A record type, its columns in the order of its fields, and their names in the order of the schema."""
+    """Codec of a record type: its fields in declared order, and their names in schema order."""
 
     record: type[tuple[Any, ...]]
     fields: tuple[FieldCodec, ...]
@@ -73,20 +73,20 @@ class RecordCodec(NamedTuple):
 
 @cache
 def trade_codec() -> RecordCodec:
-    """The current schema as `Trade` holds it."""
+    """Return the codec of `Trade` with the current schema."""
     return record_codec(current().schema, Trade)
 
 
 def record_codec(schema: dict[str, Any], record: type[tuple[Any, ...]]) -> RecordCodec:
     """
-    The columns of a schema whose fields are those of a `NamedTuple`.
+    Build the codec of a schema whose fields are those of a `NamedTuple`.
 
     Raises:
-        TypeError: a field of a type that the codec has no code for.
+        TypeError: the codec does not support the type of a field.
     """
-    columns = {column.name: column for column in _field_codecs(schema, get_type_hints(record))}
-    fields: tuple[str, ...] = record._fields  # type: ignore[attr-defined]  # a NamedTuple
-    return RecordCodec(record, tuple(columns[field] for field in fields), tuple(columns))
+    codecs = {field.name: field for field in _field_codecs(schema, get_type_hints(record))}
+    names: tuple[str, ...] = record._fields  # type: ignore[attr-defined]  # a NamedTuple
+    return RecordCodec(record, tuple(codecs[name] for name in names), tuple(codecs))
 
 
 def _field_codecs(schema: dict[str, Any], hints: dict[str, Any]) -> Iterator[FieldCodec]:
@@ -94,37 +94,37 @@ def _field_codecs(schema: dict[str, Any], hints: dict[str, Any]) -> Iterator[Fie
         union = field.type.branches or (field.type,)
         values = [branch for branch in union if branch.kind != "null"]
         if len(values) != 1:
-            raise TypeError(f"the codec has no code for field {field.name}: a union of more than null and one type")
+            raise TypeError(f"the codec does not support field {field.name}: a union of more than null and one type")
         branches = tuple("null" if branch.kind == "null" else "value" for branch in union)
-        column = _field_codec(field.name, values[0], branches, hints[field.name])
-        yield column._replace(default=_default(column, field.default)) if field.has_default else column
+        codec = _field_codec(field.name, values[0], branches, hints[field.name])
+        yield codec._replace(default=_parse_default(codec, field.default)) if field.has_default else codec
 
 
 def _field_codec(name: str, schema: SchemaType, branches: tuple[str, ...], hint: Any) -> FieldCodec:
     logical = schema.logical
     kind = _KINDS.get((schema.kind, logical.name if logical else None))
     if kind is None:
-        raise TypeError(f"the codec has no code for field {name} of type {schema}")
-    if kind == "symbol":
+        raise TypeError(f"the codec does not support field {name} of type {schema}")
+    if kind == "enum":
         return _enum_codec(FieldCodec(name, kind, branches), schema, hint)
     if logical and kind == "decimal":
         return FieldCodec(name, kind, branches, precision=logical.precision, scale=logical.scale)
     return FieldCodec(name, kind, branches)
 
 
-def _enum_codec(column: FieldCodec, schema: SchemaType, hint: Any) -> FieldCodec:
+def _enum_codec(field: FieldCodec, schema: SchemaType, hint: Any) -> FieldCodec:
     """Add an enum's members; its class is the one that the field's annotation names."""
     (members,) = (found for found in get_args(hint) or (hint,) if issubclass(found, Enum))
     known = {symbol: members(symbol) for symbol in schema.symbols}
-    return column._replace(members=known, fallback=known[schema.default] if schema.default is not None else None)
+    return field._replace(members=known, fallback=known[schema.default] if schema.default is not None else None)
 
 
-def _default(column: FieldCodec, default: Any) -> Any:
-    if column.kind == "symbol" and default is not None:
-        return column.members[default]
-    if default is None or column.kind in ("string", "int"):
+def _parse_default(field: FieldCodec, default: Any) -> Any:
+    if field.kind == "enum" and default is not None:
+        return field.members[default]
+    if default is None or field.kind in ("string", "int"):
         return default
-    if column.kind == "decimal":
+    if field.kind == "decimal":
         unscaled = int.from_bytes(default.encode("latin-1"), "big", signed=True)
-        return EXACT_CONTEXT.scaleb(Decimal(unscaled), -column.scale)
-    raise TypeError(f"the codec has no code for the default of field {column.name}")
+        return EXACT_CONTEXT.scaleb(Decimal(unscaled), -field.scale)
+    raise TypeError(f"the codec does not support the default of field {field.name}")

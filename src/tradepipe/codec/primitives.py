@@ -1,4 +1,4 @@
-"""Avro's primitive encodings, and the conversions of dates, times and decimals."""
+"""Avro's primitive encodings, and conversions of dates, times and decimals."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
@@ -6,20 +6,20 @@ from typing import Final, Generic, TypeVar
 
 MAX_INT: Final = 2**31 - 1
 MIN_INT: Final = -(2**31)
-"""Where Avro's int ends."""
+"""Bounds of Avro's int."""
 
 TABLE_SIZE: Final = 1_024
-"""Numbers from 0 whose bytes are kept: nearly all lengths and versions."""
+"""Number of encoded integers in the table, from 0: it covers nearly all lengths and versions."""
 
 
 class Malformed(Exception):
     """
-    Bytes that are not Avro of their schema.
+    Bytes that are not a valid encoding of their schema.
 
     Attributes:
-        problem: goes on after the field's name.
+        problem: predicate of a sentence whose subject is the field.
 
-        field: its name, where the line that raises is not about it alone.
+        field: name of the field, if the raising line handles more than one.
     """
 
     def __init__(self, problem: str, field: str = "") -> None:
@@ -29,42 +29,44 @@ class Malformed(Exception):
 
 
 class OutOfRange(Malformed):
-    """A value that its field cannot hold; it is refused by the field's own code."""
+    """A value outside the range of its field; it is refused with the field's violation code."""
 
 
 DECODE_ERRORS: Final = (Malformed, IndexError, UnicodeDecodeError)
-"""What is raised over a body; an IndexError where it ends too early."""
+"""Exceptions that an invalid body raises; an IndexError means that it ends too early."""
 
 
-def _unsigned(number: int) -> int:
+def _encode_zigzag(number: int) -> int:
     return number << 1 ^ number >> 63
 
 
-def _signed(zigzag: int) -> int:
+def _decode_zigzag(zigzag: int) -> int:
     return zigzag >> 1 ^ -(zigzag & 1)
 
 
-ONE_BYTE_INTS: Final[tuple[int | None, ...]] = tuple(_signed(byte) if byte < 128 else None for byte in range(256))
-"""By a first byte: the number, if that is all of it."""
+ONE_BYTE_INTS: Final[tuple[int | None, ...]] = tuple(
+    _decode_zigzag(byte) if byte < 128 else None for byte in range(256)
+)
+"""Numbers by their first byte; None if more bytes follow."""
 
 ONE_BYTE_LENGTHS: Final[tuple[int | None, ...]] = tuple(
     None if number is None or number < 0 else number for number in ONE_BYTE_INTS
 )
-"""By a first byte: the length, if that is all of it; a negative length is none."""
+"""Lengths by their first byte; None if more bytes follow or the number is negative."""
 
 
 def read_long(body: bytes, at: int) -> tuple[int, int]:
-    """The long that begins at a place, and where it ends."""
+    """Read the long at an offset; return it and the offset after it."""
     return _read(body, at, 10, 64)
 
 
 def read_int(body: bytes, at: int) -> tuple[int, int]:
-    """The int that begins at a place, and where it ends."""
+    """Read the int at an offset; return it and the offset after it."""
     return _read(body, at, 5, 32)
 
 
 def read_size(body: bytes, at: int) -> tuple[int, int]:
-    """A length in bytes, and where it ends; raises for a negative one."""
+    """Read a length in bytes, which must not be negative; return it and the offset after it."""
     size, at = _read(body, at, 10, 64)
     if size < 0:
         raise Malformed(f"has a length of {size} bytes")
@@ -72,7 +74,7 @@ def read_size(body: bytes, at: int) -> tuple[int, int]:
 
 
 def read_index(body: bytes, at: int, choices: int) -> tuple[int, int]:
-    """The index of a symbol or a branch, and where it ends; raises for one that is not there."""
+    """Read the index of a symbol or a branch, which must exist; return it and the offset after it."""
     index, at = _read(body, at, 5, 32)
     if not 0 <= index < choices:
         raise Malformed(f"names choice {index} of {choices}")
@@ -81,13 +83,15 @@ def read_index(body: bytes, at: int, choices: int) -> tuple[int, int]:
 
 def read_block(body: bytes, at: int) -> tuple[int, int, int]:
     """
-    The number of items in a block of an array or a map, where the block ends, and where its items begin.
+    Read the header of an array's or a map's block.
 
-    The end is -1 where the writer did not say. A block cannot have more items
-    than bytes are left, since no admitted item takes less than one.
+    Returns the number of items, the offset after the block (-1 if the writer
+    did not give its size), and the offset of the first item. A block with more
+    items than bytes are left is refused: an admitted item takes at least one.
     """
     count, at = _read(body, at, 10, 64)
     end = -1
+    # A negative count means that the block's size in bytes follows.
     if count < 0:
         size, at = read_size(body, at)
         count, end = -count, at + size
@@ -97,26 +101,26 @@ def read_block(body: bytes, at: int) -> tuple[int, int, int]:
 
 
 def require_end(at: int, end: int) -> None:
-    """Raise if a block did not end where its writer said."""
+    """Raise an error if a block does not have the size that its header gives."""
     if end not in (-1, at):
-        raise Malformed("has a block that does not end where it says")
+        raise Malformed("has a block that does not have the size it states")
 
 
-def _read(body: bytes, at: int, most: int, bits: int) -> tuple[int, int]:
+def _read(body: bytes, at: int, max_bytes: int, bits: int) -> tuple[int, int]:
     zigzag = 0
-    for shift, place in enumerate(range(at, at + most)):
-        byte = body[place]
+    for shift, offset in enumerate(range(at, at + max_bytes)):
+        byte = body[offset]
         zigzag |= (byte & 127) << 7 * shift
         if byte < 128:
             if zigzag >> bits:
                 raise Malformed(f"holds a number of more than {bits} bits")
-            return _signed(zigzag), place + 1
-    raise Malformed(f"holds a number of more than {most} bytes")
+            return _decode_zigzag(zigzag), offset + 1
+    raise Malformed(f"holds a number of more than {max_bytes} bytes")
 
 
 def encode_varint(number: int) -> bytes:
-    """The bytes of an int or a long of at most 64 bits."""
-    zigzag, encoded = _unsigned(number), bytearray()
+    """Encode an int or a long of at most 64 bits."""
+    zigzag, encoded = _encode_zigzag(number), bytearray()
     while zigzag > 127:
         encoded.append(zigzag & 127 | 128)
         zigzag >>= 7
@@ -125,7 +129,7 @@ def encode_varint(number: int) -> bytes:
 
 
 ENCODED_INTS: Final = tuple(encode_varint(number) for number in range(TABLE_SIZE))
-"""The bytes of the numbers from 0."""
+"""Encoded integers from 0."""
 
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,23 +137,23 @@ EPOCH_ORDINAL: Final = EPOCH.toordinal()
 
 MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
-"""The instants of the years 1 to 9999 in UTC, in microseconds from 1970."""
+"""Bounds of a datetime, the years 1 to 9999 in UTC, in microseconds since 1970."""
 
 EXACT_CONTEXT: Final = Context(prec=1_000, traps=[Inexact, InvalidOperation])
-"""Arithmetic that is exact or raises, whatever a thread's own context is."""
+"""Decimal context that raises instead of rounding, independent of the thread's context."""
 
 CACHE_SIZE: Final = 10_000
-"""Values that are kept at most; then all are let go, so that nobody can fill the memory."""
+"""Entries of a cache at most; a full cache is cleared, so hostile input does not exhaust the memory."""
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
 class BoundedCache(dict[_Key, _Value], Generic[_Key, _Value]):
-    """Values met before, so many at most. Days repeat: most trades end on one of a few thousand."""
+    """Cache of at most `CACHE_SIZE` values. Dates repeat: most trades mature on one of a few thousand."""
 
     def remember(self, key: _Key, value: _Value) -> _Value:
-        """Keep a value, and give it back."""
+        """Store a value and return it."""
         if len(self) >= CACHE_SIZE:
             self.clear()
         self[key] = value
@@ -157,33 +161,33 @@ class BoundedCache(dict[_Key, _Value], Generic[_Key, _Value]):
 
 
 DATES: Final[BoundedCache[bytes, date]] = BoundedCache()
-"""Days by their three bytes, which reach from 1992 to 4840."""
+"""Dates by their three bytes, which cover the years 1992 to 4840."""
 
 
 def read_date(body: bytes, at: int) -> tuple[date, int]:
-    """The day that begins at a place, and where it ends."""
+    """Read the date at an offset; return it and the offset after it."""
     days, end = read_int(body, at)
     try:
         day = date.fromordinal(days + EPOCH_ORDINAL)
     except (ValueError, OverflowError):
-        raise OutOfRange(f"is {days} days after 1970-01-01, which lies outside the years 1 to 9999") from None
+        raise OutOfRange(f"is {days} days after 1970-01-01, which is outside the years 1 to 9999") from None
     if end - at == 3:
         DATES.remember(body[at:end], day)
     return day, end
 
 
 def out_of_range_error(micros: int) -> OutOfRange:
-    """What is raised for an instant that Python cannot hold."""
-    return OutOfRange(f"is {micros} microseconds after 1970, which lies outside the years 1 to 9999 in UTC")
+    """Return the error for a timestamp outside the range of a datetime."""
+    return OutOfRange(f"is {micros} microseconds after 1970, which is outside the years 1 to 9999 in UTC")
 
 
 def decimal_error(size: int, precision: int, scale: int) -> Malformed:
-    """What is raised for bytes that are no decimal of a precision and a scale."""
+    """Return the error for bytes that are not a decimal of a precision and a scale."""
     if not size:
         return Malformed("is a decimal without a byte")
     return Malformed(f"has more digits than decimal({precision},{scale}) holds")
 
 
 def quantum(scale: int) -> Decimal:
-    """The smallest step of a decimal."""
+    """Return the smallest step of a decimal."""
     return Decimal((0, (1,), -scale))

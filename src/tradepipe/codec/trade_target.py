@@ -1,4 +1,4 @@
-"""The target of a decoder: the record itself, a trade of today."""
+"""Decode target of trades: the current `Trade` as an object."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -10,64 +10,65 @@ from tradepipe.evolution.schema_tree import SchemaType
 
 _NAMES: Final[dict[str, Any]] = {
     "_EPOCH": primitives.EPOCH,
-    "_known_date": primitives.DATES.get,
+    "_cached_date": primitives.DATES.get,
     "_new": tuple.__new__,
     "_read_date": primitives.read_date,
     "_timedelta": timedelta,
-    "_times": primitives.EXACT_CONTEXT.multiply,
+    "_multiply": primitives.EXACT_CONTEXT.multiply,
 }
 
 
 class TradeTarget:
-    """Lines that make the value of each column, and of all of them the record."""
+    """Code that builds the value of each field, then the record."""
 
     function: Final = "decode"
     names: Final[dict[str, Any]] = _NAMES
 
-    def emit_value(self, out: CodeBuilder, column: FieldCodec, writes: SchemaType) -> None:
-        """Lines that read the value at `_at` into the column's name."""
-        _VALUES[column.kind](out, column, writes)
+    def emit_value(self, out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+        """Emit a read of the value at `_at` into the field's name."""
+        _VALUES[field.kind](out, field, schema)
 
-    def emit_constant(self, out: CodeBuilder, column: FieldCodec, value: Any) -> None:
-        """A line that gives the column a value that no byte says."""
+    def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
+        """Emit an assignment of a value that is not in the body."""
         if value is None:
-            out.line(f"{column.name} = None")
+            out.line(f"{field.name} = None")
         else:
-            out.names[f"_{column.name}_default"] = value
-            out.line(f"{column.name} = _{column.name}_default")
+            out.names[f"_{field.name}_default"] = value
+            out.line(f"{field.name} = _{field.name}_default")
 
-    def emit_result(self, out: CodeBuilder, shape: RecordCodec) -> None:
-        """The record, made without the detour of its own constructor, which is Python too."""
-        out.names["_record"] = shape.record
-        out.line(f"return _new(_record, ({', '.join(column.name for column in shape.fields)},))")
+    def emit_result(self, out: CodeBuilder, codec: RecordCodec) -> None:
+        """Emit the return of the record."""
+        # tuple.__new__ skips the NamedTuple's own __new__, which is a Python function.
+        out.names["_record"] = codec.record
+        out.line(f"return _new(_record, ({', '.join(field.name for field in codec.fields)},))")
 
 
-def _emit_string(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
+def _emit_string(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
     codegen.emit_length(out)
-    out.line(f"{column.name} = _body[_at : (_at := _at + _size)].decode()")
+    out.line(f"{field.name} = _body[_at : (_at := _at + _size)].decode()")
 
 
-def _emit_date(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    codegen.emit_date(out, column, "_known_date", "_read_date")
+def _emit_date(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    codegen.emit_date(out, field, "_cached_date", "_read_date")
 
 
-def _emit_timestamp(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
+def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
     codegen.emit_micros(out)
-    # Positional: half the time of keywords.
-    out.line(f"{column.name} = _EPOCH + _timedelta(0, 0, _number)")
+    # Positional arguments: keywords take twice as long.
+    out.line(f"{field.name} = _EPOCH + _timedelta(0, 0, _number)")
 
 
-def _emit_decimal(out: CodeBuilder, column: FieldCodec, _writes: SchemaType) -> None:
-    codegen.emit_unscaled(out, column)
-    out.names[f"_{column.name}_quantum"] = primitives.quantum(column.scale)
-    out.line(f"{column.name} = _times(_number, _{column.name}_quantum)")
+def _emit_decimal(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+    codegen.emit_unscaled(out, field)
+    out.names[f"_{field.name}_quantum"] = primitives.quantum(field.scale)
+    out.line(f"{field.name} = _multiply(_number, _{field.name}_quantum)")
 
 
 _VALUES: Final = {
     "string": _emit_string,
     "int": codegen.emit_int,
     "date": _emit_date,
-    "instant": _emit_timestamp,
+    "timestamp": _emit_timestamp,
     "decimal": _emit_decimal,
-    "symbol": codegen.emit_enum_member,
+    "enum": codegen.emit_enum_member,
 }

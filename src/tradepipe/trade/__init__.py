@@ -1,1 +1,1 @@
-"""The trade: its declaration, its rules, its records."""
+"""Trade declaration, validation rules and Kafka records."""

@@ -1,4 +1,4 @@
-"""A refusal as it is kept, by the table or by the dead-letter topic, and which of them are meant."""
+"""Dead letters of the refusals table and the dead-letter topic, and a filter for them."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,12 +11,13 @@ RecordIdentity = tuple[str, str, int, int]
 
 class DeadLetter(NamedTuple):
     """
-    A refusal, with what is known of its keeping.
+    A stored refusal.
 
-    `replays` counts how often its record was replayed before and refused again.
-    `replayed_at` is None for an open one, which nothing has replayed since.
-    `letter` is the dead letter itself, None in the table. A record of the
-    dead-letter topic that is no letter stands for the refused record too.
+    `replay_count` counts the replays of its record that were refused again.
+    `replayed_at` is None while the dead letter is open, which means that it has
+    not been replayed. `topic_record` is the dead letter's own record in the
+    dead-letter topic, None for a refusal of the table. A record of the topic
+    that is not a dead letter also takes the place of the refused record.
     """
 
     refusal: Refusal
@@ -34,34 +35,34 @@ class DeadLetter(NamedTuple):
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it does not say which record it is about."""
+        """Whether the topic record is not a dead letter and so names no refused record."""
         return self.topic_record is not None and self.topic_record.coordinates == self.record.coordinates
 
     @property
     def identity(self) -> RecordIdentity:
-        """What no other refusal has."""
+        """Unique key of the refusal."""
         record = self.record
         return record.topic, self.topic_id or "", record.partition, record.offset
 
 
 class DeadLetterFilter(NamedTuple):
     """
-    Which refusals are meant: those for which all holds that is given.
+    Filter for refusals; a refusal matches if it satisfies every given condition.
 
     Attributes:
-        codes: it has one of these.
+        codes: violation codes, of which the refusal has at least one.
 
-        since, until: when it was refused, the second not included.
+        since, until: interval of the time of refusal; `until` is exclusive.
 
-        topics, partitions: where the refused record lies.
+        topics, partitions: topics and partitions of the refused record.
 
-        first, last: its offset, both included.
+        first, last: interval of the refused record's offset, both inclusive.
 
-        place: topic, partition and offset, of the refused record or of its letter.
+        coordinates: topic, partition and offset of the refused record or of its dead letter.
 
-        trade_id: the record's key, or somewhere in its value.
+        trade_id: key of the refused record, or a part of its value.
 
-        replayed: also those that were replayed.
+        replayed: also match refusals that were replayed.
     """
 
     codes: tuple[str, ...] = ()
@@ -75,14 +76,14 @@ class DeadLetterFilter(NamedTuple):
     trade_id: str | None = None
     replayed: bool = False
 
-    def matches(self, kept: DeadLetter) -> bool:
-        """Whether a refusal is meant."""
+    def matches(self, dead_letter: DeadLetter) -> bool:
+        """Return whether a dead letter satisfies the filter."""
         return (
-            (self.replayed or kept.replayed_at is None)
-            and (not self.codes or not set(self.codes).isdisjoint(kept.refusal.codes))
-            and self._matches_time(kept.refused_at)
-            and self._matches_coordinates(kept)
-            and (self.trade_id is None or _mentions(kept.record, self.trade_id.encode()))
+            (self.replayed or dead_letter.replayed_at is None)
+            and (not self.codes or not set(self.codes).isdisjoint(dead_letter.refusal.codes))
+            and self._matches_time(dead_letter.refused_at)
+            and self._matches_coordinates(dead_letter)
+            and (self.trade_id is None or _mentions(dead_letter.record, self.trade_id.encode()))
         )
 
     def _matches_time(self, time: datetime | None) -> bool:
@@ -90,8 +91,8 @@ class DeadLetterFilter(NamedTuple):
             return self.since is None and self.until is None
         return (self.since is None or self.since <= time) and (self.until is None or time < self.until)
 
-    def _matches_coordinates(self, kept: DeadLetter) -> bool:
-        record = kept.record
+    def _matches_coordinates(self, dead_letter: DeadLetter) -> bool:
+        record = dead_letter.record
         return (
             (not self.topics or record.topic in self.topics)
             and (not self.partitions or record.partition in self.partitions)
@@ -99,11 +100,12 @@ class DeadLetterFilter(NamedTuple):
             and (self.last is None or record.offset <= self.last)
             and (
                 self.coordinates is None
-                or self.coordinates in {each[:3] for each in (record, kept.topic_record) if each is not None}
+                or self.coordinates in {each[:3] for each in (record, dead_letter.topic_record) if each is not None}
             )
         )
 
 
 def _mentions(record: Record, trade_id: bytes) -> bool:
-    """Whether a record may be of a trade: Avro writes a string as its bytes."""
+    """Return whether a record may belong to a trade."""
+    # Avro writes a string as its UTF-8 bytes, so a trade's value holds its id even if it cannot be decoded.
     return record.key == trade_id or trade_id in (record.value or b"")

@@ -1,4 +1,4 @@
-"""The trade: its fields, its primary key, and its amounts of money."""
+"""The trade: fields, primary key and exact amounts."""
 
 from datetime import date, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
@@ -6,68 +6,71 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 DIGITS: Final = 18
-"""Digits in all; Avro's precision and PostgreSQL's."""
+"""Total digits of an amount: the precision in Avro and PostgreSQL."""
 
 SCALE: Final = 4
-"""Digits behind the point; Avro's scale and PostgreSQL's."""
+"""Digits after the decimal point: the scale in Avro and PostgreSQL."""
 
 LIMIT: Final = 10 ** (DIGITS - SCALE)
-"""Amounts end below it."""
+"""Exclusive upper bound of an amount."""
 
 _LARGEST: Final = 10**DIGITS - 1
-_LAST_PLACE: Final = Decimal((0, (1,), -SCALE))
-_UP, _DOWN = Decimal(SCALE), Decimal(-SCALE)
+_SMALLEST_STEP: Final = Decimal((0, (1,), -SCALE))
+_TO_UNSCALED, _FROM_UNSCALED = Decimal(SCALE), Decimal(-SCALE)
 
-# Our own: the caller's may be narrower, or round what must not be rounded.
+# Not the thread's context: the caller may have set a lower precision, or rounding without an error.
 _EXACT: Final = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
 _quantize, _shift = _EXACT.quantize, _EXACT.scaleb
 
 
 def to_exact(amount: Decimal) -> Decimal:
     """
-    The same amount with four places; zeros behind the fourth do not count, since they change nothing.
+    Return an amount with four decimal places, dropping trailing zeros after the fourth.
 
     >>> to_exact(Decimal("1.5")), to_exact(Decimal("1.500000"))
     (Decimal('1.5000'), Decimal('1.5000'))
 
     Raises:
-        ValueError: it has more digits or places, or is no finite number.
+        ValueError: the amount has more digits or places, or is not finite.
     """
     if amount.is_finite():
         try:
-            return _quantize(amount, _LAST_PLACE)
+            return _quantize(amount, _SMALLEST_STEP)
         except ArithmeticError:
             pass
-    raise ValueError(f"{amount} is no decimal({DIGITS},{SCALE})")
+    raise ValueError(f"{amount} is not a decimal({DIGITS},{SCALE})")
 
 
 def to_unscaled(amount: Decimal) -> int:
     """
-    The amount as a whole number of ten-thousandths; raises as `exact` does.
+    Return an amount as an integer number of ten-thousandths.
 
     >>> to_unscaled(Decimal("1.5"))
     15000
+
+    Raises:
+        ValueError: the amount has more digits or places, or is not finite.
     """
-    return int(_shift(to_exact(amount), _UP))
+    return int(_shift(to_exact(amount), _TO_UNSCALED))
 
 
 def from_unscaled(ten_thousandths: int) -> Decimal:
     """
-    The amount that so many ten-thousandths are, always with four places.
+    Return the amount, with four decimal places, of a number of ten-thousandths.
 
     >>> from_unscaled(15_000)
     Decimal('1.5000')
 
     Raises:
-        ValueError: it has more digits.
+        ValueError: the amount has more than 18 digits.
     """
     if abs(ten_thousandths) > _LARGEST:
-        raise ValueError(f"it has more than {DIGITS} digits")
-    return _shift(Decimal(ten_thousandths), _DOWN)
+        raise ValueError(f"{ten_thousandths} has more than {DIGITS} digits")
+    return _shift(Decimal(ten_thousandths), _FROM_UNSCALED)
 
 
 class Side(StrEnum):
-    """Which way a trade goes, from its book's point of view; UNKNOWN where its writer did not say."""
+    """Direction of a trade from its book's point of view; UNKNOWN if the writer did not give it."""
 
     UNKNOWN = "UNKNOWN"
     BUY = "BUY"
@@ -78,11 +81,11 @@ class Trade(NamedTuple):
     """
     One version of one trade.
 
-    A value: a new version of a trade is a new `Trade`, never an edit of an old
-    one. Nothing is checked on construction; `violations` tells what is wrong.
+    A trade is immutable: a new version of a trade is a new `Trade`. The
+    constructor does not validate; `violations` does.
 
-    The notional is an amount of the currency: both are given, or neither. Of
-    two equal amounts the places do not count: 1.5 and 1.5000 are one content.
+    The notional is an amount of the currency: both are given, or neither.
+    Trailing zeros do not matter: 1.5 and 1.5000 are the same content.
 
     >>> from datetime import UTC
     >>> now = datetime(2025, 6, 1, tzinfo=UTC)
@@ -105,10 +108,10 @@ class Trade(NamedTuple):
 
 
 PRIMARY_KEY = ("trade_id", "version")
-"""What identifies a record: primary key, conflict target and collision query follow it."""
+"""Fields that identify a trade version; the primary key, conflict target and collision query derive from it."""
 
 KAFKA_KEY = "trade_id"
-"""The Kafka key: all versions of a trade lie on one partition, in the order they were sent."""
+"""Field used as the Kafka key, so that all versions of a trade are in one partition, in the order they were sent."""
 
 CONTENT_FIELDS = tuple(field for field in Trade._fields if field not in PRIMARY_KEY)
-"""The fields in which two records of one KEY differ when they collide."""
+"""Fields outside the primary key: a duplicate has the same content as the stored trade, a collision has not."""

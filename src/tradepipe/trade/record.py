@@ -1,17 +1,17 @@
-"""Records of a topic, and refusals of records."""
+"""Kafka records and their refusals."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes | None], ...]
-"""A record's headers in their order; a name may come more than once."""
+"""A record's headers in order; a name may occur more than once."""
 
 
 class Record(NamedTuple):
     """
-    One Kafka record: its coordinates and its bytes, unchanged.
+    One Kafka record: its coordinates and unchanged bytes.
 
-    `timestamp` is in milliseconds since 1970, None where the log has none.
+    `timestamp` is in milliseconds since 1970, None if the log has no timestamp.
     """
 
     topic: str
@@ -24,12 +24,12 @@ class Record(NamedTuple):
 
     @property
     def coordinates(self) -> str:
-        """The place of the record as `topic[partition]@offset`, as kcat and librdkafka write it."""
+        """Coordinates of the record as `topic[partition]@offset`, the notation of kcat and librdkafka."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
 class Code(StrEnum):
-    """Every reason for which tradepipe itself refuses a record; a user's own code must differ from all of them."""
+    """Violation codes of tradepipe; the codes of custom rules must differ from all of them."""
 
     TRADE_ID = "TRADE_ID"
     VERSION = "VERSION"
@@ -51,14 +51,14 @@ class Code(StrEnum):
 
 
 class Violation(NamedTuple):
-    """One reason against a record: a code, and a sentence that holds the offending value."""
+    """One broken constraint or rule: a code, and a sentence that contains the invalid value."""
 
     code: str
     detail: str
 
 
 class Refusal(NamedTuple):
-    """A record that will never be stored, with all that speaks against it."""
+    """A record that was not stored, with all its violations."""
 
     record: Record
     violations: tuple[Violation, ...]
@@ -66,10 +66,10 @@ class Refusal(NamedTuple):
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The codes, in the order in which the rules found them."""
+        """Codes of the violations, in the order in which they were found."""
         return tuple(violation.code for violation in self.violations)
 
     @property
     def details(self) -> tuple[str, ...]:
-        """The details, one for each code."""
+        """Details of the violations, one for each code."""
         return tuple(violation.detail for violation in self.violations)

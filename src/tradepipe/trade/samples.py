@@ -1,4 +1,4 @@
-"""Seeded sample trades, good and bad of every kind, and streams of them."""
+"""Seeded streams of sample trades and bad records."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -13,87 +13,86 @@ from tradepipe.trade.model import KAFKA_KEY, Side, Trade, from_unscaled
 from tradepipe.trade.record import Code
 
 BEGIN: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
-"""When the first trade is made; samples know no clock."""
+"""Creation time of the first sample trade; samples do not read the clock."""
 
 UNKNOWN_SCHEMA_ID: Final = 2_147_483_647
-"""The one schema id that a bad record names and no registry knows."""
+"""Schema id of a bad record that no registry knows."""
 
-_OPEN_TRADES: Final = 40
-_NEW_TRADE: Final = 0.4
-_WITH_AMOUNT: Final = 0.8
+_MAX_OPEN_TRADES: Final = 40
+_NEW_TRADE_SHARE: Final = 0.4
+_AMOUNT_SHARE: Final = 0.8
 _CURRENCIES: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
-_YEAR_10000: Final = 253_402_300_800_000_000
-"""Microseconds from 1970 to where Python's datetimes end."""
+_YEAR_10000_MICROS: Final = 253_402_300_800_000_000
+"""Microseconds since 1970 of the first instant after Python's last datetime."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def trades(seed: int) -> Iterator[Trade]:
     """
-    Valid trades, several versions of most, each trade's versions in ascending order.
+    Generate valid trades without end, most in several versions, in ascending order.
 
-    Some say nothing of side and amount, as all did before these fields were.
-
-    No two have one KEY, not even those of different seeds: the seed is part of
-    the id, but for seed 0, whose ids are short.
+    Some have no side and amount, as in schema version 1. Primary keys are
+    unique, also across seeds: an id contains the seed, except for seed 0, whose
+    ids are short.
 
     >>> next(trades(0)).trade_id
     'T35247'
     """
     random = Random(seed)
     ids = _ids("T", seed, random.randrange(10_000, 60_000))
-    made_at = BEGIN
+    created_at = BEGIN
     open_trades: list[Trade] = []
     while True:
-        made_at += timedelta(microseconds=random.randrange(1, 2_000_000))
-        if not open_trades or random.random() < _NEW_TRADE:
-            trade = _first_version(random, next(ids), made_at)
+        created_at += timedelta(microseconds=random.randrange(1, 2_000_000))
+        if not open_trades or random.random() < _NEW_TRADE_SHARE:
+            trade = _first_version(random, next(ids), created_at)
         else:
-            trade = _next_version(random, open_trades.pop(random.randrange(len(open_trades))), made_at)
+            trade = _next_version(random, open_trades.pop(random.randrange(len(open_trades))), created_at)
         open_trades.append(trade)
-        if len(open_trades) > _OPEN_TRADES:
+        if len(open_trades) > _MAX_OPEN_TRADES:
             del open_trades[0]
         yield trade
 
 
-def _ids(letter: str, seed: int, first: int) -> Iterator[str]:
-    prefix = letter if seed == 0 else f"{letter}{seed}-"
+def _ids(initial: str, seed: int, first: int) -> Iterator[str]:
+    prefix = initial if seed == 0 else f"{initial}{seed}-"
     return (f"{prefix}{number}" for number in count(first))
 
 
-def _first_version(random: Random, trade_id: str, made_at: datetime) -> Trade:
+def _first_version(random: Random, trade_id: str, created_at: datetime) -> Trade:
     counterparty_id, book_id = f"CP-{random.randrange(1, 21)}", f"B{random.randrange(1, 6)}"
-    trade = Trade(trade_id, 1, counterparty_id, book_id, _maturity_date(random, made_at), made_at)
-    if random.random() >= _WITH_AMOUNT:
+    trade = Trade(trade_id, 1, counterparty_id, book_id, _maturity_date(random, created_at), created_at)
+    if random.random() >= _AMOUNT_SHARE:
         return trade
     side, currency = random.choice((Side.BUY, Side.SELL)), random.choice(_CURRENCIES)
     return trade._replace(side=side, notional=_notional(random), currency=currency)
 
 
-def _next_version(random: Random, trade: Trade, made_at: datetime) -> Trade:
-    """The next version: the maturity date moves, and now and then the book or the notional."""
+def _next_version(random: Random, trade: Trade, created_at: datetime) -> Trade:
+    """Return the next version: another maturity date, and sometimes another book or notional."""
     book_id = f"B{random.randrange(1, 6)}" if random.random() < 0.2 else trade.book_id
-    has_new = trade.notional is not None and random.random() < 0.2
+    has_new_notional = trade.notional is not None and random.random() < 0.2
     return trade._replace(
         version=trade.version + 1,
         book_id=book_id,
-        maturity_date=_maturity_date(random, made_at),
-        created_at=made_at,
-        notional=_notional(random) if has_new else trade.notional,
+        maturity_date=_maturity_date(random, created_at),
+        created_at=created_at,
+        notional=_notional(random) if has_new_notional else trade.notional,
     )
 
 
 def _notional(random: Random) -> Decimal:
-    """A hundredth to ten billion, small ones as often as large ones."""
+    """Draw an amount from a hundredth to ten billion, small ones as often as large ones."""
     return from_unscaled(100 * random.randrange(1, 10 ** random.randrange(4, 13)))
 
 
-def _maturity_date(random: Random, made_at: datetime) -> date:
-    return made_at.date() + timedelta(days=random.randrange(3_650))
+def _maturity_date(random: Random, created_at: datetime) -> date:
+    return created_at.date() + timedelta(days=random.randrange(3_650))
 
 
 class BadRecord(NamedTuple):
-    """A record that is refused: what is wrong with it, its Kafka key, its value."""
+    """An invalid record: the kind of its defect, its Kafka key and its value."""
 
     kind: str
     key: bytes
@@ -101,17 +100,17 @@ class BadRecord(NamedTuple):
 
     @property
     def code(self) -> Code:
-        """The code it is refused by."""
+        """Violation code that the record is refused with."""
         return _CODES[self.kind]
 
 
 def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadRecord]:
     """
-    Records that are refused, every kind in turn.
+    Generate invalid records without end, each kind in turn.
 
     Args:
-        encode: the framed value of any trade whose fields have their types,
-            whatever the rules say of it.
+        encode: returns the framed value of a trade; it must check types, but
+            not rules.
     """
     ids = _ids("X", seed, 1)
     for trade, kind in zip(trades(seed), cycle(_CORRUPTIONS), strict=False):
@@ -119,30 +118,30 @@ def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadReco
 
 
 _CorruptedRecord = tuple[bytes, bytes | None]
-"""A Kafka key and a value."""
+"""Kafka key and value."""
 
 _Corruption = Callable[[Trade, Callable[[Trade], bytes]], _CorruptedRecord]
 
 
 def _fields(**values: object) -> _Corruption:
-    """A rule broken by the values of some fields."""
+    """Return a corruption that sets some fields to invalid values."""
 
-    def broken(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
-        trade = trade._replace(**values)  # type: ignore[arg-type]  # the table below pairs them rightly
+    def corrupt(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+        trade = trade._replace(**values)  # type: ignore[arg-type]  # the table below gives each field a value of its type
         return _key(trade), encode(trade)
 
-    return broken
+    return corrupt
 
 
-def _with_past_maturity(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+def _set_past_maturity(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
     trade = trade._replace(maturity_date=trade.created_at.date() - timedelta(days=1))
     return _key(trade), encode(trade)
 
 
-def _with_late_timestamp(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
-    """No datetime lies beyond year 9999, so the instant is exchanged in the encoded value."""
+def _set_late_timestamp(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+    # No datetime is after year 9999, so the timestamp is replaced in the encoded value.
     micros = (trade.created_at - _EPOCH) // timedelta(microseconds=1)
-    return _key(trade), encode(trade).replace(_long(micros), _long(_YEAR_10000), 1)
+    return _key(trade), encode(trade).replace(_long(micros), _long(_YEAR_10000_MICROS), 1)
 
 
 def _key(trade: Trade) -> bytes:
@@ -150,12 +149,12 @@ def _key(trade: Trade) -> bytes:
 
 
 def _bytes(change: Callable[[bytes], bytes | None]) -> _Corruption:
-    """A framed value that is changed after it was encoded."""
+    """Return a corruption that changes the framed value."""
     return lambda trade, encode: (_key(trade), change(encode(trade)))
 
 
 def _long(number: int) -> bytes:
-    """Avro's encoding of a whole number that is not negative: zigzag, seven bits a byte, the lowest first."""
+    """Encode a non-negative integer as Avro does: zigzag, seven bits a byte, the lowest first."""
     zigzag, encoded = number << 1, bytearray()
     while zigzag > 0x7F:
         encoded.append(zigzag & 0x7F | 0x80)
@@ -169,11 +168,11 @@ _CORRUPTIONS: Final[dict[str, _Corruption]] = {
     "version zero": _fields(version=0),
     "empty counterparty id": _fields(counterparty_id=""),
     "book id of 65 characters": _fields(book_id="B" * 65),
-    "matured before it was made": _with_past_maturity,
-    "made in year 10000": _with_late_timestamp,
+    "maturity before creation": _set_past_maturity,
+    "created in year 10000": _set_late_timestamp,
     "notional zero": _fields(notional=Decimal(0), currency="EUR"),
     "notional without currency": _fields(notional=Decimal(1_000), currency=None),
-    "currency in small letters": _fields(notional=Decimal(1_000), currency="eur"),
+    "currency in lower case": _fields(notional=Decimal(1_000), currency="eur"),
     "truncated": _bytes(lambda value: value[:-3]),
     "trailing bytes": _bytes(lambda value: value + b"\x00\x00"),
     "wrong magic byte": _bytes(lambda value: b"\x01" + value[1:]),
@@ -187,11 +186,11 @@ _CODES: Final = {
     "version zero": Code.VERSION,
     "empty counterparty id": Code.COUNTERPARTY_ID,
     "book id of 65 characters": Code.BOOK_ID,
-    "matured before it was made": Code.MATURITY_DATE,
-    "made in year 10000": Code.CREATED_AT,
+    "maturity before creation": Code.MATURITY_DATE,
+    "created in year 10000": Code.CREATED_AT,
     "notional zero": Code.NOTIONAL,
     "notional without currency": Code.NOTIONAL,
-    "currency in small letters": Code.CURRENCY,
+    "currency in lower case": Code.CURRENCY,
     "truncated": Code.UNDECODABLE,
     "trailing bytes": Code.UNDECODABLE,
     "wrong magic byte": Code.FRAMING,
@@ -202,10 +201,10 @@ _CODES: Final = {
 
 
 RESEND_WINDOW: Final = 10_000
-"""Trades that may be sent again; bounds memory where there is no count."""
+"""Latest trades that may be sent again; limits the memory of an endless stream."""
 
 MAX_SEED: Final = 1 << 40
-"""Seeds are drawn below it: two of a thousand runs have the same trades with a chance of one in two million."""
+"""Exclusive upper bound of random seeds: two of a thousand runs share one with a chance of one in two million."""
 
 
 class NewTrade(NamedTuple):
@@ -215,13 +214,13 @@ class NewTrade(NamedTuple):
 
 
 class ResentTrade(NamedTuple):
-    """A trade that was sent before, the same in every field."""
+    """A trade that was sent before, equal in every field."""
 
     trade: Trade
 
 
 class ChangedTrade(NamedTuple):
-    """A trade whose KEY was sent before, with another content: a collision."""
+    """A trade whose primary key was sent before with other content: a collision."""
 
     trade: Trade
 
@@ -230,7 +229,7 @@ SampleRecord = NewTrade | ResentTrade | ChangedTrade | BadRecord
 
 
 def random_seed() -> int:
-    """A seed no other run is likely to have."""
+    """Return a seed that no other run is likely to use."""
     return Random().randrange(1, MAX_SEED)
 
 
@@ -238,35 +237,36 @@ def sample_stream(
     seed: int, encode: Callable[[Trade], bytes], *, bad: float = 0.0, resend: float = 0.0, change: float = 0.0
 ) -> Iterator[SampleRecord]:
     """
-    Items without end, the same for the same arguments.
+    Generate sample records without end, the same for the same arguments.
 
     Args:
-        encode: the framed value of any trade.
+        encode: returns the framed value of a trade.
 
-        bad: the share of bad records in all items.
+        bad: share of invalid records.
 
-        resend: the share of trades that are sent again.
+        resend: share of trades that are sent again unchanged.
 
-        change: the share of trades that are sent again with another content.
+        change: share of trades that are sent again with other content.
     """
     random = Random(seed)
-    new, wrong = trades(seed), bad_records(seed, encode)
+    new_trades, invalid = trades(seed), bad_records(seed, encode)
     sent: deque[Trade] = deque(maxlen=RESEND_WINDOW)
     for kind in _kinds({BadRecord: bad, ResentTrade: resend, ChangedTrade: change}):
         if kind is BadRecord:
-            yield next(wrong)
+            yield next(invalid)
         elif kind is ResentTrade and sent:
             yield ResentTrade(random.choice(sent))
         elif kind is ChangedTrade and sent:
             trade = random.choice(sent)
             yield ChangedTrade(trade._replace(book_id=f"{trade.book_id}-other"))
         else:
-            sent.append(next(new))
+            sent.append(next(new_trades))
             yield NewTrade(sent[-1])
 
 
 def _kinds(shares: Mapping[type, float]) -> Iterator[type]:
-    """Evenly spread, so that any number of items has its shares as nearly as can be."""
+    """Spread the kinds evenly, so that every prefix of the stream has their shares as nearly as possible."""
+    # Fractions, because a sum of floats drifts over an endless stream.
     exact = {kind: Fraction(str(share)) for kind, share in shares.items()}
     due = dict.fromkeys(exact, Fraction(1, 2))
     while True:
