@@ -1,26 +1,26 @@
 """
-Every failure tradepipe reports.
+The exceptions of tradepipe.
 
     TradepipeError
-    ├── InvalidTrade              a trade breaks rules; it was not sent
+    ├── InvalidTrade              a trade that breaks rules; it was not sent
     ├── DeliveryFailed            trades that were not acknowledged
     ├── UndecodableRecord         bytes that are not a trade
-    ├── ConfigurationError             an option, or a part that is not set up for us
+    ├── ConfigurationError        an invalid option, or a service that is not set up correctly
     │   ├── SchemaNotRegistered   the registry lacks the schema
     │   ├── IncompatibleSchema    the registry refuses the schema
-    │   ├── UnsupportedSchema     a writer schema this build cannot hold
+    │   ├── UnsupportedSchema     a writer schema with values this build would lose
     │   ├── TopicUnusable         missing, compacted, or recreated
-    │   ├── OffsetOutOfRange      the stored offset lies outside the log
-    │   ├── DatabaseOutdated        the database lacks a revision
-    │   └── TooManyRefusals        too many refusals to believe in the data
-    ├── Unavailable                      a part that is not reachable now (retriable)
+    │   ├── OffsetOutOfRange      the stored offset is outside the log
+    │   ├── DatabaseOutdated      the database lacks a revision
+    │   └── TooManyRefusals       the refusal limit was exceeded
+    ├── Unavailable               a service is unavailable (retriable)
     │   ├── BrokerUnavailable
     │   ├── RegistryUnavailable
-    │   │   └── SchemaIdNotYetKnown     an id the registry does not know yet
+    │   │   └── SchemaIdNotYetKnown   an id the registry does not know yet
     │   └── DatabaseUnavailable
-    └── DeadlineExceeded          a part stayed away for as long as the caller allowed
+    └── DeadlineExceeded          a service was unavailable until the caller's deadline
 
-`retriable` says whether the same call may succeed later without anybody's doing.
+`retriable` says whether the same call may succeed later without any change.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from tradepipe.trade.record import Refusal, Violation
 
 
 class TradepipeError(Exception):
-    """The base of all failures tradepipe reports."""
+    """Base class of all exceptions of tradepipe."""
 
     retriable: ClassVar[bool] = False
     exit_code: ClassVar[int] = 70
@@ -46,8 +46,8 @@ class InvalidTrade(TradepipeError):
     def __init__(self, trade: Trade, violations: Sequence[Violation]) -> None:
         self.trade = trade
         self.violations = tuple(violations)
-        told = "; ".join(f"{violation.code}: {violation.detail}" for violation in self.violations)
-        super().__init__(f"trade {trade.trade_id!r} version {trade.version!r} is not valid: {told}")
+        reasons = "; ".join(f"{violation.code}: {violation.detail}" for violation in self.violations)
+        super().__init__(f"trade {trade.trade_id!r} version {trade.version!r} is not valid: {reasons}")
 
 
 class DeliveryFailed(TradepipeError):
@@ -66,16 +66,16 @@ class DeliveryFailed(TradepipeError):
     def __init__(self, refused: Sequence[tuple[Trade, str]], unknown: Sequence[tuple[Trade, str]]) -> None:
         self.refused = tuple(refused)
         self.unknown = tuple(unknown)
-        told = [
+        summaries = [
             f"{len(trades)} {verb}, the first {trades[0][0].trade_id} version {trades[0][0].version}: {trades[0][1]}"
-            for trades, verb in ((self.refused, "refused"), (self.unknown, "of unknown fate"))
+            for trades, verb in ((self.refused, "refused"), (self.unknown, "with unknown outcome"))
             if trades
         ]
-        super().__init__("trades were not acknowledged: " + "; ".join(told))
+        super().__init__("trades were not acknowledged: " + "; ".join(summaries))
 
 
 class UndecodableRecord(TradepipeError):
-    """Bytes that are not a trade, with the code they are refused by."""
+    """Bytes that are not a trade, with the violation they are refused for."""
 
     def __init__(self, violation: Violation, schema_id: int | None = None) -> None:
         self.violation = violation
@@ -84,7 +84,7 @@ class UndecodableRecord(TradepipeError):
 
 
 class ConfigurationError(TradepipeError):
-    """An option that cannot be, or a part that is not set up for us; the message says what to do."""
+    """An invalid option, or a service that is not set up correctly; the message says what to do."""
 
     exit_code = 78
 
@@ -98,15 +98,15 @@ class IncompatibleSchema(ConfigurationError):
 
 
 class UnsupportedSchema(ConfigurationError):
-    """A writer schema of the subject that this build would lose values of."""
+    """A writer schema of the subject with values that this build would lose."""
 
 
 class TopicUnusable(ConfigurationError):
-    """The topic is missing, is compacted, or was created anew."""
+    """The topic is missing or compacted, or was recreated."""
 
 
 class OffsetOutOfRange(ConfigurationError):
-    """The stored offset lies outside the log."""
+    """The stored offset is outside the log."""
 
 
 class DatabaseOutdated(ConfigurationError):
@@ -114,7 +114,7 @@ class DatabaseOutdated(ConfigurationError):
 
 
 class TooManyRefusals(ConfigurationError):
-    """So many records were refused that we may be the ones who are wrong."""
+    """The refusal limit was exceeded: the configuration is more likely wrong than the records."""
 
     def __init__(self, message: str, refusals: Sequence[Refusal] = ()) -> None:
         self.refusals = tuple(refusals)
@@ -122,28 +122,28 @@ class TooManyRefusals(ConfigurationError):
 
 
 class Unavailable(TradepipeError):
-    """A part that is not reachable now."""
+    """A service is unavailable; a later call may succeed."""
 
     retriable = True
     exit_code = 75
 
 
 class BrokerUnavailable(Unavailable):
-    """Kafka is not reachable now."""
+    """Kafka is unavailable."""
 
 
 class RegistryUnavailable(Unavailable):
-    """The registry is not reachable now, or answers that it cannot serve."""
+    """The registry is unavailable, or answers that it cannot serve requests."""
 
 
 class SchemaIdNotYetKnown(RegistryUnavailable):
     """
-    The registry does not know a schema id, and has not yet been asked twice.
+    The registry does not know a schema id, and has been asked only once so far.
 
     Attributes:
         schema_id: the id.
 
-        retry_after: seconds after which to ask again.
+        retry_after: seconds until the next query.
     """
 
     def __init__(self, schema_id: int, retry_after: float) -> None:
@@ -153,10 +153,10 @@ class SchemaIdNotYetKnown(RegistryUnavailable):
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL is not reachable now, or answers that it cannot serve."""
+    """PostgreSQL is unavailable, or answers that it cannot serve requests."""
 
 
 class DeadlineExceeded(TradepipeError):
-    """A part stayed away for as long as the caller allowed."""
+    """A service was unavailable until the caller's deadline."""
 
     exit_code = 75

@@ -1,4 +1,4 @@
-"""Every metric, with its kind and its meaning; what counts them is the pipeline."""
+"""Catalogue of the metrics, and the meter that holds their values."""
 
 import threading
 from bisect import bisect_left
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 class Metric(NamedTuple):
     """
-    A metric as Prometheus knows it: base units, counters ending in `_total`.
+    A Prometheus metric: base units, counters ending in `_total`.
 
-    No label ever holds a trade's id or a Kafka key.
+    A label never holds a trade's id or a Kafka key: their number is not bounded.
     """
 
     name: str
@@ -31,19 +31,19 @@ _AGES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3
 CONSUMED: Final = Metric(
     "tradepipe_records_consumed_total",
     "counter",
-    "Records read from the topic; what had to be read again is counted again.",
+    "Records read from the topic; a record that is read again counts again.",
     ("topic",),
 )
 WRITTEN: Final = Metric(
     "tradepipe_records_written_total",
     "counter",
-    "Records whose batch was committed, by what became of them: inserted, replayed, collided or refused.",
+    "Records of committed batches by result: inserted, replayed, collided or refused.",
     ("topic", "result"),
 )
 VALIDATED: Final = Metric(
     "tradepipe_records_validated_total",
     "counter",
-    "Records that a validator has written, by what became of them: passed or refused.",
+    "Records that a validator has written, by result: passed or refused.",
     ("topic", "result"),
 )
 REFUSED: Final = Metric(
@@ -52,7 +52,7 @@ REFUSED: Final = Metric(
 GAPS: Final = Metric(
     "tradepipe_offset_gaps_total",
     "counter",
-    "Offsets at which the log holds nothing for a consumer, such as transaction markers.",
+    "Offsets without a record for the consumer, such as transaction markers.",
     ("topic",),
 )
 BATCH_ROWS: Final = Metric("tradepipe_batch_rows", "histogram", "Records of a committed batch.", ("topic",), _ROWS)
@@ -66,7 +66,7 @@ AGE: Final = Metric(
 BATCH_SECONDS: Final = Metric(
     "tradepipe_batch_duration_seconds",
     "histogram",
-    "Seconds from handing a batch over to its commit, outages included.",
+    "Seconds from passing a batch to the writer to its commit, outages included.",
     ("topic",),
     _SECONDS,
 )
@@ -75,48 +75,50 @@ OUTAGES: Final = Metric("tradepipe_database_outages_total", "counter", "Times Po
 TRANSACTIONS: Final = Metric(
     "tradepipe_transactions_total",
     "counter",
-    "Batches of a validator by their outcome: committed, or interrupted: undone or not known, and looked up.",
+    "A validator's batches by outcome: committed, or interrupted (rolled back, or looked up because it was unknown).",
     ("topic", "outcome"),
 )
 PRODUCERS: Final = Metric(
     "tradepipe_producers_created_total",
     "counter",
-    "Producers that a validator has made: one at its start, one after each outcome that is not certain.",
+    "Producers that a validator has created: one at its start, one after each unknown outcome.",
     ("topic",),
 )
 FENCED: Final = Metric(
-    "tradepipe_fenced_total", "counter", "Partitions that another sink claimed while they were ours.", ("topic",)
+    "tradepipe_fenced_total", "counter", "Partitions of this sink that another sink claimed.", ("topic",)
 )
 CLAIMS: Final = Metric("tradepipe_claims_total", "counter", "Partitions claimed.", ("topic",))
 REBALANCES: Final = Metric(
-    "tradepipe_rebalances_total", "counter", "Times the group gave us partitions or took some away.", ("topic", "kind")
+    "tradepipe_rebalances_total", "counter", "Times the group assigned or revoked partitions.", ("topic", "kind")
 )
 KAFKA_ERRORS: Final = Metric(
     "tradepipe_kafka_errors_total",
     "counter",
-    "Errors of Kafka's client that it overcomes by itself, such as a lost connection; also each try to connect.",
+    "Errors the Kafka client recovers from, such as a lost connection; failed connection attempts count too.",
     ("topic",),
 )
-ASSIGNED: Final = Metric("tradepipe_assigned_partitions", "gauge", "Partitions the group assigns to us.", ("topic",))
+ASSIGNED: Final = Metric(
+    "tradepipe_assigned_partitions", "gauge", "Partitions the group assigns to this process.", ("topic",)
+)
 READING: Final = Metric(
     "tradepipe_active_partitions",
     "gauge",
-    "Partitions that are read: claimed by a sink, or with a validator that knows their committed offset.",
+    "Partitions that are read: claimed by a sink, or located by a validator.",
     ("topic",),
 )
 PAUSED: Final = Metric(
-    "tradepipe_paused", "gauge", "1 while nothing is fetched because what was read cannot be written."
+    "tradepipe_paused", "gauge", "1 while fetching is paused because earlier records cannot be written yet, else 0."
 )
 STORED_OFFSET: Final = Metric(
     "tradepipe_stored_offset",
     "gauge",
-    "The next offset to store, or to validate, of each partition that is ours.",
+    "The next offset to store (sink) or to validate (validator) of each assigned partition.",
     ("topic", "partition"),
 )
 LAG: Final = Metric(
     "tradepipe_lag_records",
     "gauge",
-    "Offsets between what is done and the end of the log, of each partition that is ours; open transactions count.",
+    "Offsets from the stored offset to the end of the log of each assigned partition, open transactions included.",
     ("topic", "partition"),
 )
 LAST_POLL: Final = Metric("tradepipe_last_poll_timestamp_seconds", "gauge", "When Kafka was last polled, Unix time.")
@@ -126,7 +128,7 @@ LAST_PROGRESS: Final = Metric(
 BUILD: Final = Metric(
     "tradepipe_build_info",
     "gauge",
-    "1; the labels say what runs: the package, the schema version it writes, the revision it needs.",
+    "1; its labels are the package version, the schema version it writes and the revision it needs.",
     ("version", "schema", "revision"),
 )
 
@@ -156,11 +158,11 @@ CATALOGUE: Final = (
     LAST_PROGRESS,
     BUILD,
 )
-"""All of them, in the order in which they are shown."""
+"""All metrics, in the order of the output."""
 
 
 class Distribution:
-    """How often a value fell into each bucket of a histogram, and their sum."""
+    """Bucket counts and sum of a histogram."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -174,14 +176,14 @@ class Distribution:
 
 
 Labels = tuple[str, ...]
-"""The values of a metric's labels, in their order."""
+"""The values of a metric's labels, in the order of their names."""
 
 
 class Meter:
     """
-    The numbers of one stage, for any thread to read.
+    Values of the metrics of one stage, for any thread to read.
 
-    Kept without Prometheus' client, which is loaded only where they are served.
+    Independent of prometheus_client, which is loaded only to serve them.
     """
 
     def __init__(self) -> None:
@@ -201,7 +203,7 @@ class Meter:
             self._values.setdefault(metric, {})[labels] = value
 
     def replace(self, metric: Metric, values: dict[Labels, float]) -> None:
-        """Set a gauge for exactly these labels; what is no longer ours is no longer told."""
+        """Set a gauge for exactly these labels, and drop its other series, as those of a revoked partition."""
         with self._lock:
             self._values[metric] = values
 
@@ -212,19 +214,19 @@ class Meter:
             known.setdefault(labels, Distribution(metric.buckets)).add(value)
 
     def values(self, metric: Metric) -> dict[Labels, float]:
-        """A counter's or a gauge's values, by labels."""
+        """Return the values of a counter or a gauge by labels."""
         with self._lock:
             return dict(self._values.get(metric, {}))
 
     def distributions(self, metric: Metric) -> dict[Labels, tuple[list[int], float]]:
-        """A histogram's counts for each bucket and the rest, and the sum of its values, by labels."""
+        """Return the bucket counts of a histogram, the last one without a bound, and its sum, by labels."""
         with self._lock:
             known = self._distributions.get(metric, {})
             return {labels: (list(each.counts), each.total) for labels, each in known.items()}
 
 
 class Page(NamedTuple):
-    """What a scrape is answered with."""
+    """Response to a scrape."""
 
     body: bytes
     content_type: str
@@ -232,16 +234,16 @@ class Page(NamedTuple):
 
 def page(meter: Meter, accept: str) -> Page:
     """
-    All metrics in the text format a scraper accepts: Prometheus' own, or OpenMetrics.
+    Render all metrics in the text format the scraper accepts: Prometheus or OpenMetrics.
 
-    Those of the process are among them: CPU, memory, open files.
+    Includes those of the process: CPU, memory, open files.
 
     Args:
-        accept: the HTTP header of this name; Prometheus' own format where it is empty.
+        accept: the HTTP header of this name; empty means the Prometheus format.
     """
-    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - loaded where it is served
-    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - the same
-    from prometheus_client.registry import Collector  # noqa: PLC0415 - the same
+    from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - loaded only to serve metrics
+    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - loaded only to serve metrics
+    from prometheus_client.registry import Collector  # noqa: PLC0415 - loaded only to serve metrics
 
     class Catalogue(Collector):
         def collect(self) -> Iterator["Family"]:
@@ -255,7 +257,7 @@ def page(meter: Meter, accept: str) -> Page:
 
 
 def _families(meter: Meter) -> Iterator["Family"]:
-    from prometheus_client.metrics_core import (  # noqa: PLC0415 - loaded where it is served
+    from prometheus_client.metrics_core import (  # noqa: PLC0415 - loaded only to serve metrics
         CounterMetricFamily,
         GaugeMetricFamily,
         HistogramMetricFamily,
@@ -276,6 +278,6 @@ def _families(meter: Meter) -> Iterator["Family"]:
 
 
 def _cumulative(metric: Metric, counts: list[int]) -> list[tuple[str, float]]:
-    """A histogram's buckets as Prometheus wants them: each holds all below it too."""
+    """Return cumulative buckets, as Prometheus defines them: each includes all smaller ones."""
     bounds = [str(float(bound)) for bound in metric.buckets] + ["+Inf"]
     return list(zip(bounds, accumulate(counts), strict=True))

@@ -81,7 +81,7 @@ def test_a_signal_ends_it_cleanly(filled, number):
 
 def test_a_signal_ends_it_while_it_waits_for_a_part(ready):
     with running("sink", "--registry", "http://127.0.0.1:1", env=ready) as process:
-        process.says("waiting: ")
+        process.says(" unavailable, retrying in ")
 
         process.send_signal(signal.SIGTERM)
 

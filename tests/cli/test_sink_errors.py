@@ -95,9 +95,9 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (f"--bootstrap-servers={NOWHERE}", "waiting: "),
-        (f"--registry=http://{NOWHERE}", "waiting: "),
-        (f"--database=postgresql://me@{NOWHERE}/trades", "PostgreSQL is away, waiting: "),
+        (f"--bootstrap-servers={NOWHERE}", " unavailable, retrying in "),
+        (f"--registry=http://{NOWHERE}", " unavailable, retrying in "),
+        (f"--database=postgresql://me@{NOWHERE}/trades", "PostgreSQL is unavailable, retrying: "),
     ],
     ids=["broker", "registry", "database"],
 )

@@ -71,5 +71,5 @@ def test_a_topic_that_is_created_anew_stops_who_reads_it(pipeline, parts, stage)
 
     eventually(lambda: not stage.is_alive())
 
-    with pytest.raises(TopicUnusable, match="was created anew while it was read"):
+    with pytest.raises(TopicUnusable, match="was recreated while it was read"):
         raise stage.raised

@@ -32,19 +32,19 @@ def ends(broker, monkeypatch):
 
 
 def test_a_paused_sink_is_told_how_the_log_grows(ends):
-    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 3})
+    eventually(lambda: ends.get({0: 1}, paused=True) == {0: 3})
 
 
 def test_an_old_answer_does_not_make_the_log_shorter_than_a_newer_fetch_has_found_it(ends):
-    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 3})
+    eventually(lambda: ends.get({0: 1}, paused=True) == {0: 3})
 
-    assert {0: 5} == ends.known({0: 5}, asking=False)
+    assert {0: 5} == ends.get({0: 5}, paused=False)
 
 
 def test_brokers_that_do_not_answer_are_told_until_they_do(ends, broker):
     broker.down()
-    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 1} and ends.is_unanswered)
+    eventually(lambda: ends.get({0: 1}, paused=True) == {0: 1} and ends.is_unanswered)
 
     broker.up()
 
-    eventually(lambda: ends.known({0: 1}, asking=True) == {0: 3} and not ends.is_unanswered)
+    eventually(lambda: ends.get({0: 1}, paused=True) == {0: 3} and not ends.is_unanswered)

@@ -165,7 +165,7 @@ def test_an_exception_in_the_block_is_not_hidden_by_failed_deliveries(pipeline, 
         producer.produce(some_trades(2)[1])
         raise ZeroDivisionError
 
-    assert "1 of unknown fate" in caught.value.__notes__[0]
+    assert "1 with unknown outcome" in caught.value.__notes__[0]
 
 
 @pytest.mark.real

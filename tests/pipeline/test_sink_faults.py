@@ -241,7 +241,7 @@ def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_t
 
         counts = pipeline.store(database=proxy.instead_of(pipeline.database), batch_rows=50, on_stored=arm)
 
-    assert "PostgreSQL is away" in caplog.text
+    assert "PostgreSQL is unavailable" in caplog.text
     assert (300, 0) == (counts.stored, counts.duplicates)
     assert sorted(trades) == pipeline.stored()
     journal()
@@ -264,7 +264,7 @@ def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades,
     eventually(lambda: sink.counts.stored > 0, within=30)
     parts.postgres.freeze()
     pipeline.publish(trades[500:])
-    eventually(lambda: "PostgreSQL is away" in caplog.text, within=30)
+    eventually(lambda: "PostgreSQL is unavailable" in caplog.text, within=30)
     parts.postgres.thaw()
 
     eventually(lambda: sink.counts.stored == 1_000, within=60)
@@ -296,7 +296,7 @@ def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, st
     parts.postgres.stop("immediate")
     try:
         pipeline.publish(some_trades(20)[10:])
-        eventually(lambda: "PostgreSQL is away" in sink.log.read_text(), within=30)
+        eventually(lambda: "PostgreSQL is unavailable" in sink.log.read_text(), within=30)
         sink.signal(signal.SIGTERM)
 
         assert 0 == sink.wait(25)

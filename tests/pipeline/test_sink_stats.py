@@ -45,8 +45,8 @@ def test_a_partition_that_was_taken_away_is_no_longer_told(account):
 
 def test_what_has_ended_tells_of_no_partition_and_waits_for_nothing(account):
     account.set_partitions(1, {0: 5}, {0: 5}, paused=True)
-    account.database_down("gone")
-    account.mark_closed()
+    account.record_outage("gone")
+    account.close()
 
     assert (0, None) == (account.lag, account.waiting_for)
     assert {} == account.meter.values(metrics.LAG)
@@ -54,14 +54,14 @@ def test_what_has_ended_tells_of_no_partition_and_waits_for_nothing(account):
 
 
 def test_the_part_that_has_been_away_for_longest_is_told_first(account):
-    account.set_waiting("the registry", away=True)
-    account.database_down("gone")
-    account.set_waiting("the registry", away=True)
+    account.set_waiting("the registry", waiting=True)
+    account.record_outage("gone")
+    account.set_waiting("the registry", waiting=True)
     assert "the registry" == account.waiting_for
 
-    account.set_waiting("the registry", away=False)
+    account.set_waiting("the registry", waiting=False)
     assert "PostgreSQL" == account.waiting_for
-    account.database_up(1.0)
+    account.record_recovery(1.0)
     assert account.waiting_for is None
     assert account.is_healthy
 

@@ -1,4 +1,4 @@
-"""Retries with back-off while a service is unavailable."""
+"""Retries of a call until a service answers."""
 
 import logging
 import time
@@ -14,47 +14,50 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STOP_CHECK_SECONDS: Final = 0.5
-"""Seconds after which a stop is noticed."""
+"""Seconds until a waiting stage notices a stop."""
 
 
 class StopRequested(Exception):
-    """`stop` was called while a part was waited for."""
+    """The stage was stopped while it waited for a service."""
 
 
 class RetryForever:
     """
-    Ask a part until it has an answer, however long it is away.
+    Call a service until it answers, however long it is unavailable.
 
     Args:
-        goes_on: called between two tries; False stops the waiting.
+        should_continue: called between two tries; False ends the waiting.
     """
 
-    def __init__(self, books: StageStats, goes_on: Callable[[], bool]) -> None:
-        self._books = books
-        self._goes_on = goes_on
+    def __init__(self, stats: StageStats, should_continue: Callable[[], bool]) -> None:
+        self._stats = stats
+        self._should_continue = should_continue
 
-    def __call__(self, part: str, ask: Callable[[], T]) -> T:
+    def __call__(self, service: str, call: Callable[[], T]) -> T:
         """
-        The answer of a part, which is waited for until it comes.
+        Return the answer of the service.
 
         Raises:
-            Stopped: nobody wants it any more.
+            StopRequested: the stage was stopped first.
         """
         backoff = Backoff()
-        self._books.set_waiting(part, away=True)
+        # Before the first try: a call that hangs is an outage too, and /readyz should name the service.
+        self._stats.set_waiting(service, waiting=True)
         while True:
-            if not self._goes_on():
+            if not self._should_continue():
                 raise StopRequested
             try:
-                answer = ask()
+                answer = call()
             except Unavailable as error:
-                logger.warning("waiting: %s", error)
-                self._sleep(backoff.next_delay())
+                delay = backoff.next_delay()
+                logger.warning("%s is unavailable, retrying in %.1f s: %s", service, delay, error)
+                self._sleep(delay)
             else:
-                self._books.set_waiting(part, away=False)
+                self._stats.set_waiting(service, waiting=False)
                 return answer
 
     def _sleep(self, seconds: float) -> None:
+        """Sleep in slices: a stop need not wait for the end of a delay."""
         until = time.monotonic() + seconds
-        while self._goes_on() and (left := until - time.monotonic()) > 0:
+        while self._should_continue() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, STOP_CHECK_SECONDS))

@@ -200,11 +200,11 @@ class Sink(Stage[SinkCounts]):
         self._engine.dispose()
         super().close()
 
-    def _check_topics(self, patiently: RetryForever) -> None:
-        patiently(KAFKA, lambda: self._admin.check_not_compacted(self._topic))
+    def _check_topics(self, retry: RetryForever) -> None:
+        retry(KAFKA, lambda: self._admin.check_not_compacted(self._topic))
 
-    def _join_group(self, described: Topic) -> None:
-        self._reader.open(described)
+    def _join_group(self, description: Topic) -> None:
+        self._reader.open(description)
 
     def _run_once(self) -> None:
         for event in self._writer.events():
@@ -221,19 +221,19 @@ class Sink(Stage[SinkCounts]):
             case BatchResult():
                 self._on_stored(event)
             case ClaimGranted():
-                self._stats.partition_claimed()
+                self._stats.record_claim()
                 self._record_progress({event.claim.assignment.partition: event.result.next_offset})
                 self._reader.accept_claim(event)
             case OwnershipLost():
-                self._stats.partition_fenced()
+                self._stats.record_fence()
                 self._reader.drop_ownership(event.ownership)
             case GroupProgress():
                 self._record_progress(event.next_offsets)
                 self._reader.detect_reset(event.next_offsets)
             case DatabaseDown():
-                self._stats.database_down(event.reason)
+                self._stats.record_outage(event.reason)
             case DatabaseUp():
-                self._stats.database_up(event.seconds)
+                self._stats.record_recovery(event.seconds)
             case WriterFailed():
                 raise event.error
 
@@ -242,7 +242,7 @@ class Sink(Stage[SinkCounts]):
         self._lag_offsets |= self._reader.confirm_stored(stored.batch.ranges)
         if time.monotonic() >= self._hints_due:
             self._commit_for_lag()
-        self._stats.batch_stored(stored)
+        self._stats.record_stored_batch(stored)
 
     def _commit_for_lag(self) -> None:
         if self._lag_offsets:
@@ -256,7 +256,7 @@ class Sink(Stage[SinkCounts]):
         first_at = self._reader.first_timestamp
         spans, entries = self._reader.take_batch()
         if spans:
-            self._stats.batch_queued(first_at)
+            self._stats.record_queued_batch(first_at)
             self._writer.store(Batch(self._group, self._reader.topic_id, spans, entries))
         elif self._reader.partitions.unsupported_schema is not None:
             raise self._reader.partitions.unsupported_schema
@@ -303,14 +303,14 @@ class Sink(Stage[SinkCounts]):
         self._stats.set_partitions(
             len(consumer.assignments),
             stored,
-            self._watermarks.get(fetched, asking=paused, errors=consumer.errors),
+            self._watermarks.get(fetched, paused=paused, errors=consumer.errors),
             paused=paused,
         )
         self._stats.record_client_counters(
             gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
         )
-        self._stats.set_waiting(REGISTRY, away=self._reader.partitions.waits_for_registry)
-        self._stats.set_waiting(KAFKA, away=self._watermarks.is_unanswered or self._reader.waits_for_kafka)
+        self._stats.set_waiting(REGISTRY, waiting=self._reader.partitions.waits_for_registry)
+        self._stats.set_waiting(KAFKA, waiting=self._watermarks.is_unanswered or self._reader.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling while the group allows it; then pause once and poll."""

@@ -1,4 +1,4 @@
-"""What a sink and a validator have in common: running, stopping, the end of the log."""
+"""A stage: what the sink and the validator share."""
 
 import logging
 import time
@@ -23,65 +23,66 @@ PROGRESS_LOG_INTERVAL: Final = 5.0
 
 
 class EndOfLog:
-    """The end of a topic's log at one moment; reached when the group is done with every partition up to there."""
+    """The end of each partition at one moment; reached when the group has processed every partition up to it."""
 
     def __init__(self, extents: Mapping[int, Watermarks]) -> None:
-        # An emptied log counts too: what it held may never have been stored, which its claim finds out.
-        self._missing = {number: extent.high for number, extent in extents.items() if extent.high > 0}
+        # A partition emptied by retention counts too: its records may never have been stored. Its claim detects that.
+        self._ends = {number: extent.high for number, extent in extents.items() if extent.high > 0}
         self._next: dict[int, int] = {}
-        self._ask_due = time.monotonic() + PROGRESS_QUERY_INTERVAL
-        self._tell_due = time.monotonic() + PROGRESS_LOG_INTERVAL
+        self._query_due = time.monotonic() + PROGRESS_QUERY_INTERVAL
+        self._log_due = time.monotonic() + PROGRESS_LOG_INTERVAL
 
     @property
-    def reached(self) -> bool:
-        """Whether nothing is missing any more."""
-        return not self._missing
+    def is_reached(self) -> bool:
+        """Whether every partition is processed up to its end."""
+        return not self._ends
 
     def update(self, next_offsets: Mapping[int, int]) -> None:
-        """Take account of what is done."""
+        """Record the group's next offsets."""
         self._next |= next_offsets
         for number, offset in next_offsets.items():
-            if offset >= self._missing.get(number, offset + 1):
-                del self._missing[number]
-                self._tell_due = time.monotonic() + PROGRESS_LOG_INTERVAL
+            if offset >= self._ends.get(number, offset + 1):
+                del self._ends[number]
+                self._log_due = time.monotonic() + PROGRESS_LOG_INTERVAL
 
     def should_query(self, waiting_for: str | None) -> bool:
-        """Whether it is time to ask what others of the group have done, while we wait for a part or for nothing."""
-        now = time.monotonic()
-        if now < self._ask_due:
-            return False
-        self._ask_due = now + PROGRESS_QUERY_INTERVAL
-        if now >= self._tell_due:
-            self._tell_due = now + PROGRESS_LOG_INTERVAL
-            self._log_progress(waiting_for)
-        return True
+        """
+        Return whether to query the progress of the group's other members now.
 
-    def _log_progress(self, waiting_for: str | None) -> None:
-        missing = (f"[{number}] {self._next.get(number, 'nothing')} of {end}" for number, end in self._missing.items())
-        whom = f"for {waiting_for}" if waiting_for else "for others of the group, or the end of a transaction"
-        logger.info("waiting for the end of the log: %s; %s", ", ".join(sorted(missing)), whom)
+        Also logs the progress at a longer interval, with the service that is waited for.
+        """
+        now = time.monotonic()
+        if now < self._query_due:
+            return False
+        self._query_due = now + PROGRESS_QUERY_INTERVAL
+        if now >= self._log_due:
+            self._log_due = now + PROGRESS_LOG_INTERVAL
+            missing = (f"[{number}] {self._next.get(number, 'nothing')} of {end}" for number, end in self._ends.items())
+            cause = waiting_for or "other members of the group, or the end of a transaction"
+            logger.info("waiting for the end of the log: %s; waiting for %s", ", ".join(sorted(missing)), cause)
+        return True
 
 
 CountsT_co = TypeVar("CountsT_co", covariant=True)
 
 IDLE_POLL_SECONDS: Final = 0.5
-"""Seconds to wait for a record while there is nothing else to do; a stop is noticed as late."""
+"""Seconds to wait for a record when there is nothing else to do; also how late a stop is noticed."""
 
 UNASSIGNED_POLL_SECONDS: Final = 0.05
-"""Seconds to wait for a record while no partition is read; an assignment is noticed as late."""
+"""Seconds to wait for a record when no partition is read; also how late an assignment is noticed."""
 
 STATS_INTERVAL: Final = 0.5
 
 LIVENESS_TIMEOUT: Final = 60.0
-"""Seconds within which the loop turns, whatever is away: three times what a batch may take."""
+"""Seconds in which the main loop must turn once, also during an outage: three times what a batch may take."""
 
 MAX_BATCH_BYTES: Final = 32 << 20
-"""Bytes of values in one batch; what bounds memory where records are large."""
+"""Bytes of values in one batch: bounds memory when records are large."""
 
 
 class Stage(ABC, Generic[CountsT_co]):
     """
-    A member of a group that works on what a topic holds, turn by turn, until it is stopped.
+    A member of a consumer group that processes a topic until it is stopped.
 
     Args:
         stats: counts what the stage does.
@@ -93,7 +94,7 @@ class Stage(ABC, Generic[CountsT_co]):
         self._stats = stats
         self._topic = topic
         self._subject = subject
-        self._own_registry = isinstance(registry, str)
+        self._owns_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._admin = TopicAdmin(kafka)
         self._watermarks = HighWatermarks(self._admin, topic)
@@ -112,49 +113,49 @@ class Stage(ABC, Generic[CountsT_co]):
 
     @property
     def meter(self) -> Meter:
-        """The numbers behind the metrics."""
+        """The values of the stage's metrics."""
         return self._stats.meter
 
     @property
     def lag(self) -> int | None:
-        """How many offsets lie between what is done and the end of the log; None while that is not known."""
+        """Offsets between the stage's progress and the end of the log; None until both are known."""
         return self._stats.lag
 
     @property
     def waiting_for(self) -> str | None:
-        """The part that is away, or None."""
+        """The service that is unavailable, or None."""
         return self._stats.waiting_for
 
     @property
     def is_alive(self) -> bool:
-        """Whether `run` goes on; an outage of any part is no reason why it would not."""
+        """Whether the main loop is running; an outage of a service does not stop it."""
         return time.monotonic() - self._last_loop_at < LIVENESS_TIMEOUT
 
     @property
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether it can work: the group has answered, and no part has been away for a minute."""
+        """Whether records can be processed: the stage has joined its group, and no outage has lasted a minute."""
 
     @property
     @abstractmethod
     def counts(self) -> CountsT_co:
-        """What the stage has done since it began."""
+        """What the stage has done since it started."""
 
     @abstractmethod
     def run(self, *, until_end: bool = False) -> CountsT_co:
-        """Work until `stop`, or until the end that the topic has at the call."""
+        """Process the topic until `stop`, or until the end that the log has at the call."""
 
     def stop(self) -> None:
         """Make `run` return soon; may be called from a signal handler or another thread."""
         self._stopping = True
 
     def close(self) -> None:
-        """Leave the group, let go of all connections."""
-        if self._own_registry:
+        """Leave the group and close all connections."""
+        if self._owns_registry:
             self._registry.close()
 
     def _run_loop(self, until_end: bool) -> None:
-        """Turn until `stop`, or until the end; closed in any case when this returns."""
+        """Run until `stop` or the end of the log, and close in any case."""
         try:
             self._open(until_end)
             while not self._stopping and not self._has_reached_end():
@@ -166,48 +167,49 @@ class Stage(ABC, Generic[CountsT_co]):
             self.close()
 
     def _open(self, until_end: bool) -> None:
-        patiently = RetryForever(self._stats, self._should_keep_waiting)
-        patiently(REGISTRY, lambda: check_subject(self._registry, self._subject))
-        described = patiently(KAFKA, lambda: self._admin.describe(self._topic))
-        self._check_topics(patiently)
+        retry = RetryForever(self._stats, self._should_keep_waiting)
+        retry(REGISTRY, lambda: check_subject(self._registry, self._subject))
+        description = retry(KAFKA, lambda: self._admin.describe(self._topic))
+        self._check_topics(retry)
+        # The end is noted before the group is joined: what is sent afterwards is not waited for.
         if until_end:
             self._end_of_log = EndOfLog(
-                patiently(KAFKA, lambda: self._admin.watermarks(self._topic, described.partitions))
+                retry(KAFKA, lambda: self._admin.watermarks(self._topic, description.partitions))
             )
-        self._join_group(described)
+        self._join_group(description)
 
     @abstractmethod
-    def _check_topics(self, patiently: RetryForever) -> None:
-        """Look whether all is as it has to be, before the group is joined."""
+    def _check_topics(self, retry: RetryForever) -> None:
+        """Check the topics' configuration, before the group is joined."""
 
     @abstractmethod
-    def _join_group(self, described: Topic) -> None:
-        """Join the group."""
+    def _join_group(self, description: Topic) -> None:
+        """Join the consumer group."""
 
     @abstractmethod
     def _run_once(self) -> None:
-        """Do what there is to do now."""
+        """Run one turn of the main loop."""
 
     @abstractmethod
     def _is_idle(self) -> bool:
-        """Whether nothing is in hand."""
+        """Whether no record is held or being written."""
 
     @abstractmethod
     def _update_stats(self) -> None:
-        """Bring the books up to date."""
+        """Bring the metrics up to date."""
 
     def _should_keep_waiting(self) -> bool:
-        """Whether a part that is waited for still is to be."""
+        """Return whether to wait on for a service; waiting counts as a turn of the loop for `is_alive`."""
         self._last_loop_at = time.monotonic()
         return not self._stopping
 
     def _record_progress(self, next_offsets: Mapping[int, int]) -> None:
-        """Take account of how far the group is."""
+        """Record the group's next offsets for `until_end`."""
         if self._end_of_log is not None:
             self._end_of_log.update(next_offsets)
 
     def _has_reached_end(self) -> bool:
-        return self._end_of_log is not None and self._end_of_log.reached and self._is_idle()
+        return self._end_of_log is not None and self._end_of_log.is_reached and self._is_idle()
 
     def _update_stats_if_due(self) -> None:
         now = time.monotonic()
@@ -216,15 +218,16 @@ class Stage(ABC, Generic[CountsT_co]):
             self._update_stats()
 
     def _close_stats(self) -> None:
+        # Once: `close` runs at the end of `run` and again at the end of a `with` block, when the consumer is closed.
         if not self._closed:
             self._closed = True
             self._update_stats()
-            self._stats.mark_closed()
+            self._stats.close()
 
 
 def check_subject(registry: SchemaRegistry, subject: str) -> None:
     """
-    Refuse to read what nothing could decode.
+    Check that the registry has the subject: without it no record can be decoded.
 
     Raises:
         SchemaNotRegistered: the registry has no such subject.

@@ -40,25 +40,26 @@ logger = logging.getLogger(__name__)
 
 KAFKA: Final = "Kafka"
 REGISTRY: Final = "the registry"
-"""Parts that any stage may wait for."""
+"""Services that any stage may wait for."""
 
 UNHEALTHY_AFTER: Final = 60.0
-"""Seconds of an outage after which a stage calls itself not ready."""
+"""Seconds of an outage after which a stage is no longer ready."""
 
 _ZEROED: Final = (CONSUMED, GAPS, KAFKA_ERRORS)
 
 
 class StageStats:
-    """The numbers of one stage that reads a topic as a member of a group."""
+    """Counters and metrics of one stage."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._away: dict[str, float] = {}
+        # In the order of their outages: the main thread writes, the health server's threads read.
+        self._outages: dict[str, float] = {}
         self._counted: Counter[str] = Counter()
         self.meter = Meter()
         self.lag: int | None = None
-        """Offsets between what is done and the end of the log, over all partitions that are ours."""
-        # Every counter from the start: what appears with its first event has no increase to alarm of.
+        """Offsets between the stage's progress and the end of the log, summed over its partitions."""
+        # Every counter starts at zero: a series that appears with its first event has no increase to alert on.
         for metric in _ZEROED:
             self.meter.count(metric, topic, by=0)
         for code in Code:
@@ -66,28 +67,28 @@ class StageStats:
 
     @property
     def waiting_for(self) -> str | None:
-        """The part that is away, if one is; the one that has been for longest."""
-        return next(iter(list(self._away)), None)
+        """The service that has been unavailable for longest, or None."""
+        return next(iter(list(self._outages)), None)
 
     @property
     def is_healthy(self) -> bool:
-        """Whether no outage has lasted for long."""
-        return all(time.monotonic() - since < UNHEALTHY_AFTER for since in list(self._away.values()))
+        """Whether no outage has lasted longer than `UNHEALTHY_AFTER`."""
+        return all(time.monotonic() - since < UNHEALTHY_AFTER for since in list(self._outages.values()))
 
-    def set_waiting(self, part: str, *, away: bool) -> None:
-        """Whether work waits for this part."""
-        if away:
-            self._away.setdefault(part, time.monotonic())
+    def set_waiting(self, service: str, *, waiting: bool) -> None:
+        """Record whether the stage waits for a service."""
+        if waiting:
+            self._outages.setdefault(service, time.monotonic())
         else:
-            self._away.pop(part, None)
+            self._outages.pop(service, None)
 
     def record_poll(self, records: int) -> None:
-        """Kafka was polled."""
+        """Count a poll and the records it returned."""
         self.meter.set(LAST_POLL, time.time())
         self.meter.count(CONSUMED, self._topic, by=records)
 
     def record_client_counters(self, *, gaps: int, errors: int, rebalances: Mapping[str, int]) -> None:
-        """What the consumer has counted since it began."""
+        """Raise the counters to the totals of the Kafka client, which counts from its own start."""
         for number, metric in ((gaps, GAPS), (errors, KAFKA_ERRORS)):
             self.meter.count(metric, self._topic, by=number - self._counted[metric.name])
             self._counted[metric.name] = number
@@ -97,9 +98,18 @@ class StageStats:
 
     def set_partitions(self, assigned: int, done: Mapping[int, int], ends: Mapping[int, int], *, paused: bool) -> None:
         """
-        Which partitions are ours, how far each is done, and where its log ends as far as we know.
+        Set the gauges of the assigned partitions.
 
-        As long as how far one of them is, or its end, is not known, the lag of all is not known either.
+        The total lag is unknown while the progress or the end of one partition is.
+
+        Args:
+            assigned: how many partitions are assigned.
+
+            done: the next offset of each partition that is read.
+
+            ends: the high watermark of each partition where it is known.
+
+            paused: whether fetching is paused.
         """
         lags = {number: max(0, end - done[number]) for number, end in ends.items() if number in done}
         self.lag = sum(lags.values()) if lags and len(lags) == assigned else None
@@ -109,12 +119,12 @@ class StageStats:
         self.meter.replace(STORED_OFFSET, {(self._topic, str(n)): offset for n, offset in done.items()})
         self.meter.replace(LAG, {(self._topic, str(n)): lag for n, lag in lags.items()})
 
-    def mark_closed(self) -> None:
-        """The stage has ended: no partition is ours, nothing is waited for; `lag` stays what it was last."""
+    def close(self) -> None:
+        """Clear the gauges of partitions and outages; `lag` keeps its last value for the summary."""
         lag = self.lag
         self.set_partitions(0, {}, {}, paused=False)
         self.lag = lag
-        self._away.clear()
+        self._outages.clear()
 
 
 DATABASE: Final = "PostgreSQL"
@@ -126,9 +136,9 @@ _SINK_ZEROED: Final = (FENCED, CLAIMS)
 @dataclass(slots=True)
 class SinkCounts:
     """
-    What a sink has done since it began.
+    What a sink has done since it started.
 
-    `refused` counts records by their first code; collisions are among them.
+    `refused` counts records by their first code, collisions included.
     """
 
     stored: int = 0
@@ -138,27 +148,27 @@ class SinkCounts:
 
 class SinkStats(StageStats):
     """
-    The books of one sink.
+    Counters and metrics of one sink.
 
     Args:
-        on_stored: called with each batch behind its commit.
+        on_stored: called with each batch after its commit.
     """
 
     def __init__(self, topic: str, on_stored: Callable[[BatchResult], None] | None) -> None:
         super().__init__(topic)
         self._on_stored = on_stored
-        self._handed_at = time.monotonic()
+        self._queued_at = time.monotonic()
         self._first_at: float | None = None
         self.counts = SinkCounts()
         self._zero_counters()
 
-    def batch_queued(self, first_at: float | None) -> None:
-        """A batch is in the writer's hands; its first record was sent at `first_at`, Unix time, if that is known."""
-        self._handed_at = time.monotonic()
+    def record_queued_batch(self, first_at: float | None) -> None:
+        """Note that a batch was passed to the writer; `first_at` is the Unix time of its first record, if known."""
+        self._queued_at = time.monotonic()
         self._first_at = first_at
 
-    def batch_stored(self, stored: BatchResult) -> None:
-        """A batch was committed."""
+    def record_stored_batch(self, stored: BatchResult) -> None:
+        """Count a committed batch."""
         collided = self._count_refusals(stored)
         self.counts.stored += stored.inserted
         self.counts.duplicates += stored.duplicates
@@ -166,39 +176,39 @@ class SinkStats(StageStats):
         for result, number in zip(_SINK_RESULTS, numbers, strict=True):
             self.meter.count(WRITTEN, self._topic, result, by=number)
         self.meter.set(LAST_PROGRESS, time.time())
-        if stored.batch.records:  # none: an offset moved over transaction markers
+        if stored.batch.records:  # empty when only an offset advanced, over transaction markers
             self._observe_batch(len(stored.batch.records))
         if self._on_stored is not None:
             self._on_stored(stored)
 
-    def database_down(self, reason: str) -> None:
-        """PostgreSQL went away."""
-        logger.warning("PostgreSQL is away, waiting: %s", reason)
-        self.set_waiting(DATABASE, away=True)
+    def record_outage(self, reason: str) -> None:
+        """Record that PostgreSQL became unavailable."""
+        logger.warning("PostgreSQL is unavailable, retrying: %s", reason)
+        self.set_waiting(DATABASE, waiting=True)
         self.meter.set(UNAVAILABLE, 1)
         self.meter.count(OUTAGES)
 
-    def database_up(self, seconds: float) -> None:
-        """PostgreSQL is back."""
-        logger.warning("PostgreSQL is back after %.1f s", seconds)
-        self.set_waiting(DATABASE, away=False)
+    def record_recovery(self, seconds: float) -> None:
+        """Record that PostgreSQL is available again, after `seconds`."""
+        logger.warning("PostgreSQL is available again after %.1f s", seconds)
+        self.set_waiting(DATABASE, waiting=False)
         self.meter.set(UNAVAILABLE, 0)
 
-    def partition_claimed(self) -> None:
-        """A partition was granted."""
+    def record_claim(self) -> None:
+        """Count a partition that this sink claimed."""
         self.meter.count(CLAIMS, self._topic)
 
-    def partition_fenced(self) -> None:
-        """A partition was claimed by another sink."""
+    def record_fence(self) -> None:
+        """Count a partition that another sink claimed."""
         self.meter.count(FENCED, self._topic)
 
-    def mark_closed(self) -> None:
-        """The sink has ended."""
-        super().mark_closed()
+    def close(self) -> None:
+        """Clear the gauges, the database's among them."""
+        super().close()
         self.meter.set(UNAVAILABLE, 0)
 
     def _zero_counters(self) -> None:
-        """Tell every counter from the start: what appears with its first event has no increase to alarm of."""
+        """Start every counter at zero: a series that appears with its first event has no increase to alert on."""
         for metric in _SINK_ZEROED:
             self.meter.count(metric, self._topic, by=0)
         for result in _SINK_RESULTS:
@@ -209,8 +219,8 @@ class SinkStats(StageStats):
 
     def _observe_batch(self, rows: int) -> None:
         self.meter.observe(BATCH_ROWS, rows, self._topic)
-        self.meter.observe(BATCH_SECONDS, time.monotonic() - self._handed_at, self._topic)
-        if self._first_at is not None:  # by the producer's clock, which may be ahead of ours
+        self.meter.observe(BATCH_SECONDS, time.monotonic() - self._queued_at, self._topic)
+        if self._first_at is not None:  # by the producer's clock, which may be ahead of this one
             self.meter.observe(AGE, max(0.0, time.time() - self._first_at), self._topic)
 
     def _count_refusals(self, stored: BatchResult) -> int:
@@ -221,7 +231,10 @@ class SinkStats(StageStats):
         if collisions:
             first = collisions[0]
             logger.warning(
-                "%d refused as collisions; %s: %s", len(collisions), first.record.coordinates, first.details[0]
+                "refused %d records as collisions, the first at %s: %s",
+                len(collisions),
+                first.record.coordinates,
+                first.details[0],
             )
         return len(collisions)
 
@@ -233,7 +246,7 @@ _OUTCOMES: Final = ("committed", "interrupted")
 @dataclass(slots=True)
 class ValidatorCounts:
     """
-    What a validator has done since it began.
+    What a validator has done since it started.
 
     `refused` counts records by their first code.
     """
@@ -243,13 +256,13 @@ class ValidatorCounts:
 
 
 class ValidatorStats(StageStats):
-    """The books of one validator."""
+    """Counters and metrics of one validator."""
 
     def __init__(self, topic: str) -> None:
         super().__init__(topic)
         self.counts = ValidatorCounts()
-        self._begun_at = time.monotonic()
-        self._made = 0
+        self._started_at = time.monotonic()
+        self._producers = 0
         for result in _VALIDATOR_RESULTS:
             self.meter.count(VALIDATED, topic, result, by=0)
         for outcome in _OUTCOMES:
@@ -257,12 +270,12 @@ class ValidatorStats(StageStats):
         self.meter.count(PRODUCERS, topic, by=0)
         self.set_partitions(0, {}, {}, paused=False)
 
-    def batch_started(self) -> None:
-        """A batch is about to be written."""
-        self._begun_at = time.monotonic()
+    def start_batch(self) -> None:
+        """Start the clock of a batch."""
+        self._started_at = time.monotonic()
 
-    def batch_committed(self, passed: int, refusals: Sequence[Refusal], first_at: float | None) -> None:
-        """A batch is in the log; its first record was sent at `first_at`, Unix time, if that is known."""
+    def record_committed_batch(self, passed: int, refusals: Sequence[Refusal], first_at: float | None) -> None:
+        """Count a committed batch; `first_at` is the Unix time of its first record, if known."""
         self.counts.passed += passed
         for refusal in refusals:
             self.counts.refused[refusal.codes[0]] += 1
@@ -272,15 +285,15 @@ class ValidatorStats(StageStats):
         self.meter.count(TRANSACTIONS, self._topic, "committed")
         self.meter.set(LAST_PROGRESS, time.time())
         self.meter.observe(BATCH_ROWS, passed + len(refusals), self._topic)
-        self.meter.observe(BATCH_SECONDS, time.monotonic() - self._begun_at, self._topic)
-        if first_at is not None:  # by the producer's clock, which may be ahead of ours
+        self.meter.observe(BATCH_SECONDS, time.monotonic() - self._started_at, self._topic)
+        if first_at is not None:  # by the producer's clock, which may be ahead of this one
             self.meter.observe(AGE, max(0.0, time.time() - first_at), self._topic)
 
-    def batch_interrupted(self) -> None:
-        """What became of a batch is to be asked."""
+    def record_interruption(self) -> None:
+        """Count a batch whose transaction was rolled back or whose outcome is unknown."""
         self.meter.count(TRANSACTIONS, self._topic, "interrupted")
 
-    def set_producers_created(self, made: int) -> None:
-        """How many producers it took so far."""
-        self.meter.count(PRODUCERS, self._topic, by=made - self._made)
-        self._made = made
+    def set_producers(self, created: int) -> None:
+        """Raise the counter of producers to how many were created so far."""
+        self.meter.count(PRODUCERS, self._topic, by=created - self._producers)
+        self._producers = created

@@ -1,4 +1,4 @@
-"""Watches of a topic: its id, and its high watermarks."""
+"""Asynchronous watches of a topic: its id and its high watermarks."""
 
 import time
 from collections.abc import Mapping
@@ -13,44 +13,44 @@ TOPIC_ID_INTERVAL: Final = 60.0
 
 class TopicIdWatch:
     """
-    The id of a topic, looked at again and again; nobody waits for the answer.
+    Detect that a topic was deleted and recreated under the same name, without blocking.
 
     Args:
-        advice: what to do about a topic that was created anew.
+        advice: what to do about a recreated topic, for the error message.
     """
 
     def __init__(self, topics: TopicAdmin, topic: str, *, advice: str) -> None:
         self._topics = topics
         self._topic = topic
         self._advice = advice
-        self._asked: Future[str | None] | None = None
+        self._query: Future[str | None] | None = None
         self._due = time.monotonic() + TOPIC_ID_INTERVAL
         self.topic_id: str | None = None
-        """The id as far as it is known."""
+        """The first id that was seen; None while the brokers have not returned one."""
 
     def check(self, topic_id: str | None) -> None:
         """
-        Take an id that was told.
+        Compare an id with the first one that was seen.
 
         Raises:
-            TopicUnusable: it was another one before.
+            TopicUnusable: the topic was recreated.
         """
         if self.topic_id is None:
             self.topic_id = topic_id
         elif topic_id is not None and topic_id != self.topic_id:
             raise TopicUnusable(
-                f"topic {self._topic} was created anew while it was read: its id was {self.topic_id} and is now "
+                f"topic {self._topic} was recreated while it was read: its id was {self.topic_id} and is now "
                 f"{topic_id}; {self._advice}"
             )
 
     def poll(self) -> None:
-        """Ask when it is time; raises as `require`."""
-        if self._asked is not None and self._asked.done():
-            answer, self._asked = self._asked.result(), None
+        """Check the answer to the last query, and send the next query when it is due; raises as `check`."""
+        if self._query is not None and self._query.done():
+            answer, self._query = self._query.result(), None
             self.check(answer)
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + TOPIC_ID_INTERVAL
-            self._asked = self._topics.topic_id(self._topic)
+            self._query = self._topics.topic_id(self._topic)
 
 
 WATERMARK_INTERVAL: Final = 5.0
@@ -58,40 +58,47 @@ WATERMARK_INTERVAL: Final = 5.0
 
 class HighWatermarks:
     """
-    The ends that the last fetches told; while fetching is paused, the ones the brokers tell when they are asked.
+    The high watermarks from the last fetches; while fetching is paused, from queries to the brokers.
 
-    Without asking, the lag would stand still exactly while an outage of the
-    database lets it grow. They are asked as well when the client has had errors:
-    librdkafka does not say whether it overcame them, and a log without new
-    records looks like one whose brokers are gone. Nobody waits for the answer.
+    Without the queries the lag would not move exactly while an outage of the
+    database makes it grow. The brokers are also queried after errors of the
+    client: librdkafka does not report a recovery, and a log without new records
+    looks like one whose brokers are unavailable. No query blocks.
     """
 
     def __init__(self, topics: TopicAdmin, topic: str) -> None:
         self._topics = topics
         self._topic = topic
-        self._asked: Future[dict[int, int]] | None = None
-        self._known: dict[int, int] = {}
+        self._query: Future[dict[int, int]] | None = None
+        self._answer: dict[int, int] = {}
         self._due = 0.0
-        self._errors = 0
-        self._errors_asked = 0
+        # An answer clears the suspicion of those errors only that had happened when its query was sent.
+        self._errors_cleared = 0
+        self._errors_at_query = 0
         self.is_unanswered = False
-        """Whether no broker had an answer when they were asked last."""
+        """Whether no broker answered the last query."""
 
-    def get(self, fetched: Mapping[int, int], *, asking: bool, errors: int = 0) -> dict[int, int]:
-        """The latest of what is known of each of these partitions; the client has had so many errors by now."""
-        if self._asked is not None and self._asked.done():
-            self._collect(self._asked.result())
-            self._asked = None
-        if not fetched:  # nobody will be asked
+    def get(self, fetched: Mapping[int, int], *, paused: bool, errors: int = 0) -> dict[int, int]:
+        """
+        Return the latest known high watermark of each partition.
+
+        Args:
+            fetched: the high watermarks of the last fetches.
+
+            paused: whether fetching is paused, so that these are outdated.
+
+            errors: how many errors the client has had.
+        """
+        if self._query is not None and self._query.done():
+            answer, self._query = self._query.result(), None
+            self.is_unanswered = not answer
+            if answer:
+                self._answer, self._errors_cleared = answer, self._errors_at_query
+        if not fetched:  # no partition, no query: the last answer is no longer of interest
             self.is_unanswered = False
-        doubtful = asking or errors != self._errors
-        if doubtful and fetched and self._asked is None and time.monotonic() >= self._due:
+        outdated = paused or errors != self._errors_cleared
+        if outdated and fetched and self._query is None and time.monotonic() >= self._due:
             self._due = time.monotonic() + WATERMARK_INTERVAL
-            self._errors_asked = errors
-            self._asked = self._topics.high_watermarks_async(self._topic, fetched)
-        return {number: max(end, self._known.get(number, end)) for number, end in fetched.items()}
-
-    def _collect(self, told: dict[int, int]) -> None:
-        self.is_unanswered = not told
-        if told:
-            self._known, self._errors = told, self._errors_asked
+            self._errors_at_query = errors
+            self._query = self._topics.high_watermarks_async(self._topic, fetched)
+        return {number: max(end, self._answer.get(number, end)) for number, end in fetched.items()}

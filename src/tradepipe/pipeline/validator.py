@@ -191,16 +191,16 @@ class Validator(Stage[ValidatorCounts]):
         self._consumer.close()
         super().close()
 
-    def _check_topics(self, patiently: RetryForever) -> None:
-        self._outputs.set_limits(patiently(KAFKA, self._targets.check))
+    def _check_topics(self, retry: RetryForever) -> None:
+        self._outputs.set_limits(retry(KAFKA, self._targets.check))
 
-    def _join_group(self, described: Topic) -> None:
-        self._reader.open(described)
+    def _join_group(self, description: Topic) -> None:
+        self._reader.open(description)
 
     def _run_once(self) -> None:
         now = time.monotonic()
         self._outputs.connect()  # first: offsets are not told before what was open under our id is settled
-        self._stats.set_waiting(KAFKA, away=not self._outputs.is_open)
+        self._stats.set_waiting(KAFKA, waiting=not self._outputs.is_open)
         if (settled := self._reader.run_housekeeping()) is not None:
             self._on_committed(settled)
         self._read(now)
@@ -271,7 +271,7 @@ class Validator(Stage[ValidatorCounts]):
             self._held_since = time.monotonic()
 
     def _write_batch(self, batch: ValidatorBatch) -> bool:
-        self._stats.batch_started()
+        self._stats.start_batch()
         interrupted = self._outputs.write(
             batch,
             self._reader.topic_id_watch.topic_id,
@@ -280,7 +280,7 @@ class Validator(Stage[ValidatorCounts]):
         if interrupted is None:
             self._on_committed(batch)
         else:
-            self._stats.batch_interrupted()
+            self._stats.record_interruption()
             self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
         return interrupted is None
 
@@ -288,7 +288,7 @@ class Validator(Stage[ValidatorCounts]):
         self._reader.committed(batch.offsets)
         for number, window in batch.windows.items():
             self._refusal_limit.commit(number, window)
-        self._stats.batch_committed(len(batch.passed), batch.refusals, batch.first_timestamp)
+        self._stats.record_committed_batch(len(batch.passed), batch.refusals, batch.first_timestamp)
         self._record_progress(batch.offsets)
 
     def _commit_positions(self, now: float) -> None:
@@ -318,13 +318,13 @@ class Validator(Stage[ValidatorCounts]):
         consumer, paused = self._consumer, self._reader.partitions.is_paused
         done, fetched = self._reader.watermarks()
         self._stats.set_partitions(
-            len(consumer.assignments), done, self._watermarks.get(fetched, asking=paused), paused=paused
+            len(consumer.assignments), done, self._watermarks.get(fetched, paused=paused), paused=paused
         )
-        self._stats.set_producers_created(self._outputs.producers_created)
+        self._stats.set_producers(self._outputs.producers_created)
         self._stats.record_client_counters(
             gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
         )
-        self._stats.set_waiting(REGISTRY, away=self._reader.partitions.waits_for_registry)
+        self._stats.set_waiting(REGISTRY, waiting=self._reader.partitions.waits_for_registry)
 
 
 def _check_arguments(delivery: str, batch_records: int, transactional_id: str | None) -> None:
