@@ -37,7 +37,7 @@ CONSUMED: Final = Metric(
 WRITTEN: Final = Metric(
     "tradepipe_records_written_total",
     "counter",
-    "Records of committed batches by result: inserted, replayed, collided or refused.",
+    "Records of committed batches by result: inserted, duplicate, collided or refused.",
     ("topic", "result"),
 )
 VALIDATED: Final = Metric(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.codec.sample_schema import DEAL, DEALS, SCHEMA, CODEC, Deal, Side, encode, make_decoder, written
+from tests.codec.sample_schema import CODEC, DEAL, DEALS, SCHEMA, Deal, Side, encode, make_decoder, written
 from tradepipe.codec import encoder
 from tradepipe.codec.codec import encoder_source
 from tradepipe.codec.primitives import TABLE_SIZE

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.codec.sample_schema import DECIMAL, CODEC, Side
+from tests.codec.sample_schema import CODEC, DECIMAL, Side
 from tradepipe.codec import fields
 from tradepipe.codec.fields import NO_DEFAULT, FieldCodec
 from tradepipe.evolution.history import current

@@ -129,7 +129,7 @@ class StageStats:
 
 DATABASE: Final = "PostgreSQL"
 
-_SINK_RESULTS: Final = ("inserted", "replayed", "collided", "refused")
+_SINK_RESULTS: Final = ("inserted", "duplicate", "collided", "refused")
 _SINK_ZEROED: Final = (FENCED, CLAIMS)
 
 
