@@ -7,9 +7,8 @@ from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.embedded.process import free_port
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
 from tradepipe.pipeline.validation import RecordValidator
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.registry.registration import register
-from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ from tradepipe.codec.codec import Decoder, Encoder
 from tradepipe.evolution.history import current
 from tradepipe.postgres import batch as module
 from tradepipe.postgres import offsets, session
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.batch import Batch, BatchResult, ValidatedRecord
 from tradepipe.postgres.offsets import ClaimResult, OffsetRange
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Record, Refusal, Violation
+from tradepipe.trade.record import Record, Refusal, ValidRecord, Violation
 
 GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
 
@@ -44,22 +43,9 @@ def record(offset: int, partition: int = 0) -> Record:
     return Record(TOPIC, partition, offset, b"key", b"value")
 
 
-class Silent:
-    """What reads nothing, and finds nothing against a trade."""
-
-    def trade(self, record: Record) -> Trade:
-        raise AssertionError(f"{record.coordinates} was given with its trade")
-
-    def row(self, record: Record) -> bytes:
-        raise AssertionError(f"{record.coordinates} was given with its row")
-
-    def violations(self, record: Record) -> tuple[Violation, ...]:
-        return ()
-
-
 def accepted(offset: int, of: Trade, partition: int = 0) -> ValidRecord:
     """A trade that lies at an offset."""
-    return ValidRecord(record(offset, partition), 1, Silent(), of, row(of))
+    return ValidRecord(record(offset, partition), 1, row(of), of)
 
 
 def row(of: Trade) -> bytes:

