@@ -11,30 +11,30 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-real check lint bench mutants fuzz parts clean
+.PHONY: help demo test test-real check lint bench mutants fuzz services clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo  ## run the whole pipeline on parts that need no server
+demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server
 	@$(python) -m tradepipe.demo $(ARGS)
 
-test: $(VENV)/.dev  ## run the tests on the embedded parts
+test: $(VENV)/.dev  ## run the tests on the embedded services
 	$(python) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
-	$(python) -m pytest -p tests.no_silent_skips --parts real --hypothesis-profile deep \
+	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile deep \
 		--numprocesses auto --dist worksteal $(ARGS)
 
-check: lint  ## lint, types, and the tests that need no parts
-	$(python) -m pytest -q -p tests.without_parts
+check: lint  ## lint, types, and the tests that need no services
+	$(python) -m pytest -q -p tests.without_services
 
 lint: $(VENV)/.dev  ## lint and types alone
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
-bench: $(VENV)/.java  ## measure codec and sink on the real parts
+bench: $(VENV)/.java  ## measure codec and sink on the real services
 	$(python) -m benchmarks.codec
 	$(python) -m benchmarks.sink $(ARGS)
 
@@ -45,7 +45,7 @@ fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memo
 	$(python) -m tests.fuzz $(ARGS)
 	$(python) -m pytest -q -m hypothesis --hypothesis-profile deep --numprocesses auto --dist worksteal
 
-parts: $(VENV)/.java  ## start real parts and print their addresses; Ctrl-C ends them
+services: $(VENV)/.java  ## start real services and print their addresses; Ctrl-C ends them
 	@$(python) -m tests.services $(ARGS)
 
 clean:  ## remove what was made, but not the downloads in .cache

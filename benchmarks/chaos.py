@@ -1,7 +1,7 @@
 """
 `python -m benchmarks.chaos`: produce, validate, store, with validator and sink killed again and again.
 
-On real parts. Every acknowledged record must be in exactly one of the clean and
+On real services. Every acknowledged record must be in exactly one of the clean and
 the dead-letter topic, once, its bytes unchanged, each trade's versions in order;
 a reader that reads committed records all the while must see just that; and the
 table must equal the clean topic. Ends with 1 if any of it does not hold.
@@ -25,7 +25,7 @@ from benchmarks.check_validator_split import Branches, Content, Place, Reader, c
 from benchmarks.report import line, machine
 from benchmarks.scratch_database import fresh_database
 from benchmarks.subprocess_stages import Stage
-from tests.services.real import RealParts
+from tests.services.real import RealServices
 from tradepipe import SchemaRegistry, Trade, TradeDeserializer, TradeSerializer
 from tradepipe.kafka import dead_letters
 from tradepipe.registry.registration import register
@@ -67,50 +67,52 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    parts = RealParts()
+    services = RealServices()
     try:
-        with fresh_database(parts) as database:
-            return _run(parts, database, options)
+        with fresh_database(services) as database:
+            return _run(services, database, options)
     finally:
-        parts.close()
+        services.close()
 
 
-def _run(parts: RealParts, database: str, options: argparse.Namespace) -> int:
-    line("machine", machine(parts))
+def _run(services: RealServices, database: str, options: argparse.Namespace) -> int:
+    line("machine", machine(services))
     line("seed, records, share of bad ones", f"{options.seed}, {options.records:,}, {options.bad}")
     topics = Topics(*(f"chaos-{options.seed}{suffix}" for suffix in ("", ".clean", ".dlq")))
-    parts.create_topic(topics.source, partitions=PARTITIONS)
+    services.create_topic(topics.source, partitions=PARTITIONS)
     for topic in topics[1:]:
-        _create(parts, topic, like=topics.source)
-    with SchemaRegistry(parts.registry_url) as registry:
+        _create(services, topic, like=topics.source)
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, f"{topics.source}-value")
-        bad = _publish(parts, topics, registry, options)
-    source = _read_all(parts, topics.source)
+        bad = _publish(services, topics, registry, options)
+    source = _read_all(services, topics.source)
     line("acknowledged, in the log", f"{options.records:,}, {len(source):,}")
-    reader = Reader(parts.client_settings | {"bootstrap.servers": parts.bootstrap_servers}, _each(topics[1:]))
+    reader = Reader(services.client_settings | {"bootstrap.servers": services.bootstrap_servers}, _each(topics[1:]))
     try:
-        _let_work_and_kill(parts, database, topics, reader, options)
+        _let_work_and_kill(services, database, topics, reader, options)
     finally:
         seen = reader.stop(quiet_for=5.0)
-    kept = _branches(parts, topics, source, bad, seen)
-    equal = _table_equals(parts, database, topics, [_content(message) for message in seen[topics.clean]])
+    kept = _branches(services, topics, source, bad, seen)
+    equal = _table_equals(services, database, topics, [_content(message) for message in seen[topics.clean]])
     holds = kept and equal and len(source) == options.records
     line("every promise held", "yes" if holds else "NO")
     return 0 if holds else 1
 
 
-def _create(parts: RealParts, topic: str, *, like: str) -> None:
-    address = ["--bootstrap-servers", parts.bootstrap_servers]
+def _create(services: RealServices, topic: str, *, like: str) -> None:
+    address = ["--bootstrap-servers", services.bootstrap_servers]
     subprocess.run(
         [sys.executable, "-m", "tradepipe.topics", "create", *address, "--topic", topic, "--like", like], check=True
     )
 
 
-def _publish(parts: RealParts, topics: Topics, registry: SchemaRegistry, options: argparse.Namespace) -> set[bytes]:
+def _publish(
+    services: RealServices, topics: Topics, registry: SchemaRegistry, options: argparse.Namespace
+) -> set[bytes]:
     """Fill the source; every record is acknowledged, or this fails. The keys of the bad ones."""
     serialize = TradeSerializer(registry, subject=f"{topics.source}-value")
     client = confluent_kafka.Producer(
-        {"bootstrap.servers": parts.bootstrap_servers, "enable.idempotence": True, "partitioner": "murmur2_random"}
+        {"bootstrap.servers": services.bootstrap_servers, "enable.idempotence": True, "partitioner": "murmur2_random"}
     )
     bad = set()
     for item in islice(
@@ -133,12 +135,12 @@ def _publish(parts: RealParts, topics: Topics, registry: SchemaRegistry, options
 
 
 def _let_work_and_kill(
-    parts: RealParts, database: str, topics: Topics, reader: Reader, options: argparse.Namespace
+    services: RealServices, database: str, topics: Topics, reader: Reader, options: argparse.Namespace
 ) -> None:
     """Run both stages to the end of what there is; each is killed at moments that the seed decides."""
     share = 1.0 - options.bad
-    validator = Stage("validate", _validator_options(parts, topics))
-    sink = Stage("sink", _sink_options(parts, database, topics))
+    validator = Stage("validate", _validator_options(services, topics))
+    sink = Stage("sink", _sink_options(services, database, topics))
     jobs: list[tuple[Stage, Callable[[], int], int]] = [
         (validator, lambda: reader.seen, options.records),
         (sink, lambda: _stored_up_to(database), int(options.records * share)),
@@ -148,7 +150,7 @@ def _let_work_and_kill(
             threads.submit(_kill_often, stage, progress, total, options.seed + number, options.kills)
             for number, (stage, progress, total) in enumerate(jobs)
         ]
-        outage = threads.submit(_freeze_registry, parts, reader, options)
+        outage = threads.submit(_freeze_registry, services, reader, options)
     outage.result()
     for (stage, _, _), end in zip(jobs, ends, strict=True):
         kills = end.result()
@@ -156,15 +158,15 @@ def _let_work_and_kill(
         line(f"{stage.name}: kill -9 and restart", told)
 
 
-def _freeze_registry(parts: RealParts, reader: Reader, options: argparse.Namespace) -> None:
+def _freeze_registry(services: RealServices, reader: Reader, options: argparse.Namespace) -> None:
     """Let the registry stand still when a third is done: whoever is started meanwhile knows no schema."""
     if not options.registry_away:
         return
     while reader.seen < options.records * 0.3:
         time.sleep(0.02)
-    parts.registry.freeze()
+    services.registry.freeze()
     time.sleep(options.registry_away)
-    parts.registry.thaw()
+    services.registry.thaw()
     line("registry", f"stood still for {options.registry_away:g} s")
 
 
@@ -208,18 +210,25 @@ def _await_quiet(progress: Callable[[], int]) -> None:
             before, since = now, time.monotonic()
 
 
-def _validator_options(parts: RealParts, topics: Topics) -> list[str]:
+def _validator_options(services: RealServices, topics: Topics) -> list[str]:
     named = ["--topic", topics.source, "--clean", topics.clean, "--dead-letters", topics.dead, "--group", "validators"]
     # One name for all of them: what a killed one left open is settled by the next at once, not by a time limit.
-    return [*_shared(parts, topics), *named, "--transactional-id", f"{topics.source}-validator", "--start", "earliest"]
+    return [
+        *_shared(services, topics),
+        *named,
+        "--transactional-id",
+        f"{topics.source}-validator",
+        "--start",
+        "earliest",
+    ]
 
 
-def _sink_options(parts: RealParts, database: str, topics: Topics) -> list[str]:
-    return [*_shared(parts, topics), "--topic", topics.clean, "--group", "sinks", "--database", database]
+def _sink_options(services: RealServices, database: str, topics: Topics) -> list[str]:
+    return [*_shared(services, topics), "--topic", topics.clean, "--group", "sinks", "--database", database]
 
 
-def _shared(parts: RealParts, topics: Topics) -> list[str]:
-    address = ["--bootstrap-servers", parts.bootstrap_servers, "--registry", parts.registry_url]
+def _shared(services: RealServices, topics: Topics) -> list[str]:
+    address = ["--bootstrap-servers", services.bootstrap_servers, "--registry", services.registry_url]
     return [*address, "--subject", f"{topics.source}-value", *_BRIEF]
 
 
@@ -241,13 +250,13 @@ def _each(topics: tuple[str, ...]) -> dict[str, int]:
     return dict.fromkeys(topics, PARTITIONS)
 
 
-def _read_all(parts: RealParts, topic: str) -> dict[Place, Content]:
-    reader = Reader({"bootstrap.servers": parts.bootstrap_servers}, {topic: PARTITIONS})
+def _read_all(services: RealServices, topic: str) -> dict[Place, Content]:
+    reader = Reader({"bootstrap.servers": services.bootstrap_servers}, {topic: PARTITIONS})
     return {(m.partition(), m.offset()): _content(m) for m in reader.stop(quiet_for=3.0)[topic]}
 
 
 def _branches(
-    parts: RealParts,
+    services: RealServices,
     topics: Topics,
     source: dict[Place, Content],
     bad: set[bytes],
@@ -259,7 +268,7 @@ def _branches(
     line("clean, dead letters", f"{len(clean):,}, {len(dead):,}")
     for name, number in found._asdict().items():
         line(name, f"{number:,}")
-    again = {topic: len(_read_all(parts, topic)) for topic in topics[1:]}
+    again = {topic: len(_read_all(services, topic)) for topic in topics[1:]}
     same = again == {topic: len(seen[topic]) for topic in topics[1:]}
     line("a reader at work saw what a later one sees", "yes" if same else f"NO: {again}")
     return same and found == Branches(0, 0, 0, 0, 0)
@@ -285,11 +294,11 @@ def _letter(message: Any) -> tuple[Place, Content]:
     return (original.partition, original.offset), _content(message)
 
 
-def _table_equals(parts: RealParts, database: str, topics: Topics, clean: list[Content]) -> bool:
+def _table_equals(services: RealServices, database: str, topics: Topics, clean: list[Content]) -> bool:
     """Whether the table holds the first record of each KEY in the clean topic, and refusals hold the collisions."""
     first: dict[tuple[Any, ...], Trade] = {}
     collisions = replays = 0
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         decode = TradeDeserializer(registry, subject=f"{topics.source}-value")
         for trade in (decode(value) for _, value in clean):
             kept = first.setdefault(tuple(getattr(trade, field) for field in PRIMARY_KEY), trade)

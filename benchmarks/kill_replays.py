@@ -16,7 +16,7 @@ from collections import Counter
 from benchmarks.report import line, machine
 from benchmarks.subprocess_stages import Stage
 from tests.pipeline.dead_letter_helpers import Post
-from tests.services.real import RealParts
+from tests.services.real import RealServices
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
@@ -36,24 +36,24 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    parts = RealParts()
+    services = RealServices()
     try:
-        return _run(parts, options)
+        return _run(services, options)
     finally:
-        parts.close()
+        services.close()
 
 
-def _run(parts: RealParts, options: argparse.Namespace) -> int:
-    line("machine", machine(parts))
+def _run(services: RealServices, options: argparse.Namespace) -> int:
+    line("machine", machine(services))
     line("seed, letters", f"{options.seed}, {options.letters:,}")
-    kafka = {"bootstrap.servers": parts.bootstrap_servers, **parts.client_settings}
+    kafka = {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}
     post = Post(kafka, f"replays-{options.seed}", f"replays-{options.seed}.dlq")
     for topic in (post.source, post.topic):
-        parts.create_topic(topic, partitions=PARTITIONS)
+        services.create_topic(topic, partitions=PARTITIONS)
     moments = random.Random(options.seed)
     selected = {number for number in range(options.letters) if moments.random() < SELECTED}
     post.lay(post.refusal(n, "VERSION" if n in selected else "BOOK_ID") for n in range(options.letters))
-    replay = Stage("dlq", ["replay", "--dead-letters", post.topic, "--code", "VERSION", *_address(parts)])
+    replay = Stage("dlq", ["replay", "--dead-letters", post.topic, "--code", "VERSION", *_address(services)])
     begin = time.monotonic()
     hit = sum(_killed(replay, post, moments, mark) for mark in _marks(moments, len(selected), options.kills))
     ended = _finished(replay)
@@ -61,8 +61,8 @@ def _run(parts: RealParts, options: argparse.Namespace) -> int:
     return 0 if _told(post, selected, options.letters) and ended == 0 else 1
 
 
-def _address(parts: RealParts) -> list[str]:
-    return ["--bootstrap-servers", parts.bootstrap_servers]
+def _address(services: RealServices) -> list[str]:
+    return ["--bootstrap-servers", services.bootstrap_servers]
 
 
 def _marks(moments: random.Random, selected: int, kills: int) -> list[float]:

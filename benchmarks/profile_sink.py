@@ -13,7 +13,7 @@ from typing import TypeVar, get_args
 from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine
 from benchmarks.scratch_database import fresh_database
-from tests.services.real import RealParts
+from tests.services.real import RealServices
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline.validation import ValidateIn, record_validator
@@ -34,23 +34,23 @@ def main() -> None:
     parser.add_argument("--batch-rows", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    parts = RealParts()
+    services = RealServices()
     try:
-        line("machine", machine(parts))
-        published = publish(parts, count=options.trades, partitions=4, seed=options.seed)
+        line("machine", machine(services))
+        published = publish(services, count=options.trades, partitions=4, seed=options.seed)
         records = _read(published)
         for by in get_args(ValidateIn):
             line("validate in", by)
-            _share(parts, _judged(published, records, by), options.batch_rows)
+            _share(services, _judged(published, records, by), options.batch_rows)
     finally:
-        parts.close()
+        services.close()
 
 
-def _share(parts: RealParts, entries: Sequence[ValidRecord], batch_rows: int) -> None:
+def _share(services: RealServices, entries: Sequence[ValidRecord], batch_rows: int) -> None:
     """What is done with records that are accepted."""
     batches = [entries[at : at + batch_rows] for at in range(0, len(entries), batch_rows)]
     _timed("pack for COPY", len(entries), lambda: [encode_rows(enumerate(batch)) for batch in batches])
-    with fresh_database(parts) as database:
+    with fresh_database(services) as database:
         _timed("pack, COPY, INSERT, COMMIT", len(entries), lambda: _store(database, batches))
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from tests.services import Parts
+from tests.services import Services
 from tradepipe import Producer, SchemaRegistry
 from tradepipe.registry.registration import register
 from tradepipe.trade.samples import trades
@@ -32,23 +32,23 @@ class Published(NamedTuple):
     seconds: float
 
 
-def publish(parts: Parts, *, count: int, partitions: int, seed: int) -> Published:
+def publish(services: Services, *, count: int, partitions: int, seed: int) -> Published:
     """Fill a new topic; every trade is acknowledged, or this fails."""
     topic = f"bench-{uuid.uuid4().hex[:8]}"
-    parts.create_topic(topic, partitions=partitions)
-    kafka = {"bootstrap.servers": parts.bootstrap_servers, **parts.client_settings}
+    services.create_topic(topic, partitions=partitions)
+    kafka = {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}
     subject = f"{topic}-value"
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
     begin = time.perf_counter()
-    producing = {"bootstrap.servers": parts.bootstrap_servers}
-    with Producer(producing, registry=parts.registry_url, topic=topic, subject=subject) as producer:
+    producing = {"bootstrap.servers": services.bootstrap_servers}
+    with Producer(producing, registry=services.registry_url, topic=topic, subject=subject) as producer:
         for trade in islice(trades(seed), count):
             producer.produce(trade)
         producer.flush()
     seconds = time.perf_counter() - begin
-    ends = _ends(parts.bootstrap_servers, topic, partitions)
-    return Published(topic, subject, parts.registry_url, kafka, seed, count, ends, seconds)
+    ends = _ends(services.bootstrap_servers, topic, partitions)
+    return Published(topic, subject, services.registry_url, kafka, seed, count, ends, seconds)
 
 
 def _ends(bootstrap_servers: str, topic: str, partitions: int) -> dict[int, int]:

@@ -7,17 +7,17 @@ from statistics import median
 
 import confluent_kafka
 
-from tests.services import Parts
+from tests.services import Services
 
 
-def machine(parts: Parts) -> str:
+def machine(services: Services) -> str:
     """What the figures were measured on; no name of a machine."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     client = f"confluent-kafka {confluent_kafka.__version__}, librdkafka {confluent_kafka.libversion()[0]}"
     load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} cores, {gib:.0f} GiB, load {load:.1f} at the start; {platform.system()} "
-        f"{platform.machine()}; Python {platform.python_version()}, {client}; {parts.versions()}"
+        f"{platform.machine()}; Python {platform.python_version()}, {client}; {services.versions()}"
     )
 
 

@@ -4,17 +4,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.services import Parts
+from tests.services import Services
 from tradepipe.postgres import migrate
 
 
 @contextmanager
-def fresh_database(parts: Parts) -> Iterator[str]:
+def fresh_database(services: Services) -> Iterator[str]:
     """The URL of a database that is empty and at the head of this build, and gone afterwards."""
     name = f"bench_{uuid.uuid4().hex}"
-    url = parts.postgres.create_database(name)
+    url = services.postgres.create_database(name)
     try:
         migrate.upgrade(url)
         yield url
     finally:
-        parts.postgres.drop_database(name)
+        services.postgres.drop_database(name)

@@ -1,5 +1,5 @@
 """
-`python -m benchmarks.sink`: the sink on real parts, beside a script that commits row by row.
+`python -m benchmarks.sink`: the sink on real services, beside a script that commits row by row.
 
 The same trades, the same table, the same run: what counts is the ratio, also
 those of both validators (`--validate-in both`). Then what no speed may cost: a fresh
@@ -21,7 +21,7 @@ from benchmarks.kill_sinks import kill_and_restart
 from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine, spread
 from benchmarks.scratch_database import fresh_database
-from tests.services.real import RealParts
+from tests.services.real import RealServices
 from tradepipe import Sink
 from tradepipe.pipeline.sink import Counts
 from tradepipe.pipeline.validation import ValidateIn
@@ -63,15 +63,15 @@ def main() -> int:
     options = _options()
     # A sink that was killed keeps its partitions until its session has ended; warnings of that kind are no news here.
     logging.basicConfig(level=logging.ERROR)
-    parts = RealParts()
+    services = RealServices()
     try:
-        return _measure(parts, options)
+        return _measure(services, options)
     finally:
-        parts.close()
+        services.close()
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sink", description="Measure the sink on real parts.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sink", description="Measure the sink on real services.")
     parser.add_argument("--trades", type=int, default=100_000, help="how many are published")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--row-by-row", type=int, default=3_000, help="how many of them the reference stores")
@@ -84,22 +84,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(parts: RealParts, options: argparse.Namespace) -> int:
-    line("machine", machine(parts))
+def _measure(services: RealServices, options: argparse.Namespace) -> int:
+    line("machine", machine(services))
     line("seed", str(options.seed))
-    published = publish(parts, count=options.trades, partitions=options.partitions, seed=options.seed)
+    published = publish(services, count=options.trades, partitions=options.partitions, seed=options.seed)
     line("made and published, trades/s", f"{published.count / published.seconds:,.0f}")
     modes = get_args(ValidateIn) if options.validate_in == BOTH else (options.validate_in,)
-    runs, verdicts = _compare(parts, published, modes, options)
+    runs, verdicts = _compare(services, published, modes, options)
     if options.kills:
-        verdicts.append(_kill(parts, published, options, runs))
+        verdicts.append(_kill(services, published, options, runs))
     holds = all(verdicts)
     line("every promise held", "yes" if holds else "NO")
     return 0 if holds else 1
 
 
 def _compare(
-    parts: RealParts, published: Published, modes: Sequence[ValidateIn], options: argparse.Namespace
+    services: RealServices, published: Published, modes: Sequence[ValidateIn], options: argparse.Namespace
 ) -> tuple[list[Run], list[bool]]:
     """The reference and the sink in turn, so that a slow minute of the machine hits both."""
     rows, verdicts = min(options.row_by_row, published.count), []
@@ -107,10 +107,10 @@ def _compare(
     runs: dict[str, list[Run]] = {validate_in: [] for validate_in in modes}
     replays: dict[str, list[Run]] = {validate_in: [] for validate_in in modes}
     for number in range(options.runs):
-        with fresh_database(parts) as database:
+        with fresh_database(services) as database:
             reference.append(rows / store_row_by_row(published, database, rows=rows, group=f"rows-{number}"))
         for validate_in in modes[:: 1 if number % 2 == 0 else -1]:
-            with fresh_database(parts) as database:
+            with fresh_database(services) as database:
                 runs[validate_in].append(_store(published, database, f"{validate_in}-{number}", validate_in))
                 verdicts.append(_told(verdict(published, database, f"{validate_in}-{number}")))
                 replays[validate_in].append(_store(published, database, f"{validate_in}-again-{number}", validate_in))
@@ -143,10 +143,10 @@ def _print_ratios(python: Sequence[Run], database: Sequence[Run]) -> None:
     line("database to python, ratio of CPU", spread([new.cpu / old.cpu for old, new in pairs], 2))
 
 
-def _kill(parts: RealParts, published: Published, options: argparse.Namespace, runs: list[Run]) -> bool:
+def _kill(services: RealServices, published: Published, options: argparse.Namespace, runs: list[Run]) -> bool:
     storing = median(run.storing for run in runs)
     starting = median(run.seconds for run in runs) - storing
-    with fresh_database(parts) as database:
+    with fresh_database(services) as database:
         killed = kill_and_restart(
             published,
             database,

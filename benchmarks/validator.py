@@ -1,5 +1,5 @@
 """
-`python -m benchmarks.validator`: the validator on real parts, beside a copy that looks at nothing.
+`python -m benchmarks.validator`: the validator on real services, beside a copy that looks at nothing.
 
 The same bytes, the same transactions, the same run: what counts is the ratio.
 Ends with 1 unless what passed is what was published, every record once.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from benchmarks.baseline_copy import Rate, content, copy
 from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine, spread
-from tests.services.real import RealParts
+from tests.services.real import RealServices
 from tradepipe import Validator
 from tradepipe.cli.stage_runner import tune_garbage_collection
 
@@ -41,17 +41,17 @@ class Run(NamedTuple):
 def main() -> int:
     options = _options()
     logging.basicConfig(level=logging.ERROR)
-    parts = RealParts()
+    services = RealServices()
     tune_garbage_collection()  # as the command does
     try:
-        return _measure(parts, options)
+        return _measure(services, options)
     finally:
-        parts.close()
+        services.close()
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.validator", description="Measure the validator on real parts."
+        prog="python -m benchmarks.validator", description="Measure the validator on real services."
     )
     parser.add_argument("--trades", type=int, default=200_000, help="how many are published")
     parser.add_argument("--partitions", type=int, default=4)
@@ -61,16 +61,16 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(parts: RealParts, options: argparse.Namespace) -> int:
-    line("machine", machine(parts))
-    published = publish(parts, count=options.trades, partitions=options.partitions, seed=options.seed)
+def _measure(services: RealServices, options: argparse.Namespace) -> int:
+    line("machine", machine(services))
+    published = publish(services, count=options.trades, partitions=options.partitions, seed=options.seed)
     wanted = content(published, published.topic)
     bare, copies, runs, holds = [], [], [], []
     for number in range(options.runs):
         names = [f"{published.topic}-{kind}-{number}" for kind in ("bare", "copy", "clean", "dlq")]
         for name in names:
             config = {"max.message.bytes": "2000000"}
-            parts.kafka.create_topic(name, partitions=options.partitions, config=config)
+            services.kafka.create_topic(name, partitions=options.partitions, config=config)
         bare.append(_rate(copy(published, names[0], batch=options.batch_records, whole=False)))
         copies.append(_rate(copy(published, names[1], batch=options.batch_records, whole=True)))
         runs.append(_validate(published, *names[2:], group=f"validator-{number}", batch=options.batch_records))

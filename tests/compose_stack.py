@@ -1,4 +1,4 @@
-"""The parts as docker-compose.yml has them, without Docker: the same environment on the same programs."""
+"""The services as docker-compose.yml has them, without Docker: the same environment on the same programs."""
 
 import http.client
 import socket
@@ -17,14 +17,14 @@ FILE: Final = Path(__file__).parents[1] / "docker-compose.yml"
 
 
 @cache
-def services() -> dict[str, Any]:
+def compose_services() -> dict[str, Any]:
     """The file's services, with anchors and merges resolved."""
     return YAML(typ="safe").load(FILE)["services"]
 
 
 def environment(service: str) -> dict[str, str]:
     """A service's own environment."""
-    return {name: str(value) for name, value in services()[service].get("environment", {}).items()}
+    return {name: str(value) for name, value in compose_services()[service].get("environment", {}).items()}
 
 
 class StandIns:

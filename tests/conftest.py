@@ -1,4 +1,4 @@
-"""The parts, and what a test takes of them."""
+"""The services, and what a test takes of them."""
 
 import os
 import uuid
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.services import Parts
+from tests.services import Services
 from tradepipe.postgres import migrate
 
 pytest_plugins = ["tests.wheel", "tests.properties"]
@@ -30,12 +30,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--parts", choices=("embedded", "real"), default="embedded", help="what the tests run on")
+    parser.addoption("--services", choices=("embedded", "real"), default="embedded", help="what the tests run on")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs the other parts, rather than skip it: a skip is a test that ought to have run."""
-    other = "real" if config.getoption("parts") == "embedded" else "embedded"
+    """Deselect what needs the other services, rather than skip it: a skip is a test that ought to have run."""
+    other = "real" if config.getoption("services") == "embedded" else "embedded"
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
     items[:] = [item for item in items if not item.get_closest_marker(other)]
 
@@ -43,43 +43,43 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Two for each core: half of the tests wait for a server; on real ones, each of which is a Java, one and a half."""
     cores = len(os.sched_getaffinity(0))
-    return max(2, cores * 2 if config.getoption("parts") == "embedded" else cores * 3 // 2)
+    return max(2, cores * 2 if config.getoption("services") == "embedded" else cores * 3 // 2)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    kind = config.getoption("parts")
-    return f"parts: {kind}: {_parts(kind).versions()}"
+    kind = config.getoption("services")
+    return f"services: {kind}: {_services(kind).versions()}"
 
 
 @cache
-def _parts(kind: str) -> Parts:
+def _services(kind: str) -> Services:
     if kind == "real":
-        from tests.services.real import RealParts  # noqa: PLC0415 - brings in what only real parts need
+        from tests.services.real import RealServices  # noqa: PLC0415 - brings in what only real services need
 
-        return RealParts()
-    from tests.services.embedded import EmbeddedParts  # noqa: PLC0415 - the same
+        return RealServices()
+    from tests.services.embedded import EmbeddedServices  # noqa: PLC0415 - the same
 
-    return EmbeddedParts()
-
-
-@pytest.fixture(scope="session")
-def parts(request: pytest.FixtureRequest) -> Iterator[Parts]:
-    """The parts of this run: each starts when its address is first asked for."""
-    parts = _parts(request.config.getoption("parts"))
-    yield parts
-    parts.close()
+    return EmbeddedServices()
 
 
 @pytest.fixture(scope="session")
-def migrated_template(parts: Parts) -> str:
+def services(request: pytest.FixtureRequest) -> Iterator[Services]:
+    """The services of this run: each starts when its address is first asked for."""
+    services = _services(request.config.getoption("services"))
+    yield services
+    services.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(services: Services) -> str:
     """The name of a database at the head of this build, to be copied: a fifth of what the migrations take."""
     name = "tradepipe_template"
-    migrate.upgrade(parts.postgres.start().create_database(name))
+    migrate.upgrade(services.postgres.start().create_database(name))
     return name
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, parts: Parts) -> Iterator[str]:
+def database(request: pytest.FixtureRequest, services: Services) -> Iterator[str]:
     """
     The URL of a database of the test's own, with the canary for a password: the server asks for none.
 
@@ -88,9 +88,9 @@ def database(request: pytest.FixtureRequest, parts: Parts) -> Iterator[str]:
     is_migrated = "migrated" in request.fixturenames
     template = request.getfixturevalue("migrated_template") if is_migrated else "template1"
     name = f"test_{uuid.uuid4().hex}"
-    url = parts.postgres.start().create_database(name, template=template)
+    url = services.postgres.start().create_database(name, template=template)
     yield url.replace("postgres@", f"postgres:{CANARY}@")
-    parts.postgres.start().drop_database(name)
+    services.postgres.start().drop_database(name)
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ def migrated(database: str) -> str:
 
 
 @pytest.fixture
-def topic(parts: Parts) -> str:
+def topic(services: Services) -> str:
     """The name of an empty topic of the test's own, with 4 partitions."""
     name = f"trades-{uuid.uuid4().hex}"
-    parts.create_topic(name)
+    services.create_topic(name)
     return name
 
 
@@ -116,6 +116,6 @@ def subject(topic: str) -> str:
 
 
 @pytest.fixture
-def kafka(parts: Parts) -> dict[str, Any]:
+def kafka(services: Services) -> dict[str, Any]:
     """Settings for Kafka clients; a test may add to them."""
-    return {"bootstrap.servers": parts.bootstrap_servers, **parts.client_settings}
+    return {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}

@@ -1,4 +1,4 @@
-"""docker-compose.yml: what it says of each service, and that its parts and its commands make a pipeline."""
+"""docker-compose.yml: what it says of each service, and that its services and its commands make a pipeline."""
 
 import os
 import re
@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from tests.cli.commands import ask
-from tests.compose_stack import FILE, ComposedKafka, ComposedRegistry, StandIns, environment, services
+from tests.compose_stack import FILE, ComposedKafka, ComposedRegistry, StandIns, compose_services, environment
 from tests.eventually import eventually
 from tests.services import downloads
 from tradepipe.embedded.postgres import Binaries
@@ -22,9 +22,9 @@ from tradepipe.embedded.process import free_port
 from tradepipe.kafka.admin import TopicAdmin
 
 PROGRAMS = Path(sys.executable).parent
-PARTS = [name for name, service in services().items() if "image" in service]
-SET_UPS = [name for name, service in services().items() if service["restart"] == "no"]
-STAGES = [name for name in services() if name not in PARTS + SET_UPS]
+VENDOR_SERVICES = [name for name, service in compose_services().items() if "image" in service]
+SET_UPS = [name for name, service in compose_services().items() if service["restart"] == "no"]
+STAGES = [name for name in compose_services() if name not in VENDOR_SERVICES + SET_UPS]
 
 
 def test_the_file_is_what_the_compose_specification_says():
@@ -39,22 +39,22 @@ def test_the_file_is_what_the_compose_specification_says():
 
 
 def test_it_has_the_parts_what_sets_them_up_and_the_stages():
-    assert ["kafka", "registry", "postgres"] == PARTS
+    assert ["kafka", "registry", "postgres"] == VENDOR_SERVICES
     assert ["topics", "clean", "dead-letters", "migrate", "register"] == SET_UPS
     assert ["producer", "validator", "sink"] == STAGES
 
 
 def test_only_the_stages_can_be_left_out_and_by_default_they_are_not():
-    profiles = {name: service["profiles"] for name, service in services().items() if "profiles" in service}
+    profiles = {name: service["profiles"] for name, service in compose_services().items() if "profiles" in service}
 
     assert {name: ["pipeline"] for name in STAGES} == profiles
     assert "COMPOSE_PROFILES=pipeline" in (FILE.parent / ".env").read_text().splitlines()
 
 
 def test_the_images_are_those_the_tests_run_on():
-    assert f"apache/kafka:{downloads.KAFKA_VERSION}" == services()["kafka"]["image"]
-    assert f"apicurio/apicurio-registry:{downloads.REGISTRY_VERSION}" == services()["registry"]["image"]
-    assert re.fullmatch(r"postgres:17\.\d+", services()["postgres"]["image"])
+    assert f"apache/kafka:{downloads.KAFKA_VERSION}" == compose_services()["kafka"]["image"]
+    assert f"apicurio/apicurio-registry:{downloads.REGISTRY_VERSION}" == compose_services()["registry"]["image"]
+    assert re.fullmatch(r"postgres:17\.\d+", compose_services()["postgres"]["image"])
 
 
 @pytest.mark.parametrize("name", SET_UPS + STAGES)
@@ -67,9 +67,9 @@ def test_whatever_a_service_connects_to_is_healthy_before_it_starts(name):
 
 def _awaited(name: str) -> set[str]:
     """The services that are healthy, or have done their work, before this one starts."""
-    kept = {"service_healthy": PARTS, "service_completed_successfully": SET_UPS}
+    kept = {"service_healthy": VENDOR_SERVICES, "service_completed_successfully": SET_UPS}
     awaited = set()
-    for other, how in services()[name].get("depends_on", {}).items():
+    for other, how in compose_services()[name].get("depends_on", {}).items():
         assert other in kept[how["condition"]]
         awaited |= {other} | _awaited(other)
     return awaited
@@ -82,7 +82,7 @@ def test_stages_start_when_all_is_set_up_that_they_use():
 
 
 def test_behind_the_validator_the_database_judges():
-    command = services()["sink"]["command"]
+    command = compose_services()["sink"]["command"]
 
     assert ("trades.clean", "database") == tuple(
         command[command.index(name) + 1] for name in ("--topic", "--validate-in")
@@ -91,12 +91,12 @@ def test_behind_the_validator_the_database_judges():
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_that_needs_an_operator_is_not_restarted_for_ever(name):
-    assert re.fullmatch(r"on-failure:\d", services()[name]["restart"])
+    assert re.fullmatch(r"on-failure:\d", compose_services()[name]["restart"])
 
 
 @pytest.mark.parametrize("name", SET_UPS + STAGES)
 def test_our_containers_have_a_read_only_disk_no_rights_and_time_to_end(name):
-    service = services()[name]
+    service = compose_services()[name]
 
     assert service["read_only"] is True
     assert ["ALL"] == service["cap_drop"]
@@ -104,9 +104,9 @@ def test_our_containers_have_a_read_only_disk_no_rights_and_time_to_end(name):
     assert all(isinstance(word, str) for word in service["command"]), "a list, so that signals reach the command"
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", VENDOR_SERVICES)
 def test_ports_are_open_on_this_machine_only(name):
-    assert all(port.startswith("127.0.0.1:") for port in services()[name]["ports"])
+    assert all(port.startswith("127.0.0.1:") for port in compose_services()[name]["ports"])
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def command(name: str, here: StandIns) -> dict:
     """What a service runs: the image's entry point, with the file's command and environment."""
     given = {variable: here(value) for variable, value in environment(name).items()}
     return {
-        "args": [PROGRAMS / "tradepipe", *services()[name]["command"]],
+        "args": [PROGRAMS / "tradepipe", *compose_services()[name]["command"]],
         "env": {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **given},
         "text": True,
     }
@@ -138,7 +138,7 @@ def command(name: str, here: StandIns) -> dict:
 
 def health(name: str, here: StandIns) -> int:
     """How a service's health check ends, with the programs of this Python before the system's."""
-    check = [here(word) for word in services()[name]["healthcheck"]["test"][1:]]
+    check = [here(word) for word in compose_services()[name]["healthcheck"]["test"][1:]]
     path = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
     return subprocess.run(check, env=path, capture_output=True, check=False, timeout=20).returncode
 
@@ -213,11 +213,11 @@ def test_a_health_check_fails_where_nobody_answers(name):
 
 
 @pytest.mark.real
-def test_the_health_check_of_postgresql_succeeds(parts):
-    program, *arguments = services()["postgres"]["healthcheck"]["test"][1:]
+def test_the_health_check_of_postgresql_succeeds(services):
+    program, *arguments = compose_services()["postgres"]["healthcheck"]["test"][1:]
     binaries = Binaries.debian() or Binaries.find()
     if not (binaries.folder / program).exists():
         pytest.skip(f"{binaries.folder} has no {program}")
-    port = urlsplit(parts.postgres_url).port
+    port = urlsplit(services.postgres_url).port
 
     assert 0 == subprocess.run([binaries.folder / program, *arguments, f"--port={port}"], check=False).returncode

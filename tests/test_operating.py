@@ -63,14 +63,14 @@ def urls(database, here) -> dict[str, str]:
     return urls
 
 
-def test_the_roles_can_do_their_work_and_no_more(parts, kafka, topic, subject, urls):
-    with SchemaRegistry(parts.registry_url) as registry:
+def test_the_roles_can_do_their_work_and_no_more(services, kafka, topic, subject, urls):
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
-    addresses = {"KAFKA_BOOTSTRAP_SERVERS": parts.bootstrap_servers, "SCHEMA_REGISTRY_URL": parts.registry_url}
+    addresses = {"KAFKA_BOOTSTRAP_SERVERS": services.bootstrap_servers, "SCHEMA_REGISTRY_URL": services.registry_url}
     door("produce", "--topic", topic, "--subject", subject, "--count", "20", "--bad", "0.2", env=addresses)
 
     for group in ("first", "second"):
-        names = {"topic": topic, "subject": subject, "group": group, "registry": parts.registry_url}
+        names = {"topic": topic, "subject": subject, "group": group, "registry": services.registry_url}
         with Sink(kafka, database=urls["writer"], **names) as sink:
             sink.run(until_end=True)
 
@@ -109,12 +109,12 @@ def test_every_block_of_sql_is_run_here():
 
 
 @pytest.mark.real
-def test_the_commands_run(parts, topic):
+def test_the_commands_run(services, topic):
     """On one broker: nothing can be replicated."""
     (script,) = PAGE.blocks("sh")
     env = {
         **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": parts.bootstrap_servers,
+        "KAFKA_BOOTSTRAP_SERVERS": services.bootstrap_servers,
         "TRADEPIPE_TOPIC": f"{topic}-new",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }

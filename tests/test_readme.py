@@ -42,11 +42,11 @@ def test_the_demo_prints_what_the_readme_shows():
 
 
 @pytest.fixture
-def here(parts, database, topic):
+def here(services, database, topic):
     """The README's text with its addresses replaced by those of this run."""
     stand_ins = {
-        "localhost:9092": parts.bootstrap_servers,
-        "http://localhost:8081": parts.registry_url,
+        "localhost:9092": services.bootstrap_servers,
+        "http://localhost:8081": services.registry_url,
         "postgresql://localhost/trades": database,
         'topic="trades"': f'topic="{topic}"',
     }
@@ -60,9 +60,9 @@ def here(parts, database, topic):
     return replace
 
 
-def test_the_python_examples_run(parts, here, database, capsys):
+def test_the_python_examples_run(services, here, database, capsys):
     migrate.upgrade(database)
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, "trades-value")
 
     for example in LIBRARY.blocks("python") + DOCUMENT.blocks("python"):
@@ -92,7 +92,7 @@ def shell(tmp_path):
 
 @pytest.mark.real
 def test_the_commands_run(here, topic, subject, shell):
-    """On the real parts only: the embedded broker has no topics to administer."""
+    """On the real services only: the embedded broker has no topics to administer."""
     (script,) = DOCUMENT.blocks("sh", "tradepipe.migrate")
 
     run = shell(re.sub(r"\btrades(?=[ .\n])", f"{topic}-new", here(script)), TRADEPIPE_SUBJECT=subject)
@@ -102,17 +102,17 @@ def test_the_commands_run(here, topic, subject, shell):
     assert re.search(r"^VERSION +\d", run.stdout, re.MULTILINE)
 
 
-def test_a_file_with_other_headers_is_stored_and_its_bad_line_named(parts, database, topic, subject, shell):
+def test_a_file_with_other_headers_is_stored_and_its_bad_line_named(services, database, topic, subject, shell):
     (script,) = COMMAND_LINE.blocks("sh", "fills.csv")
     (said,) = COMMAND_LINE.blocks("text", "fills.csv:4")
     migrate.upgrade(database)
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
 
     run = shell(
         f"set +e; {script}",  # produce ends with 1: it skipped a line
-        KAFKA_BOOTSTRAP_SERVERS=parts.bootstrap_servers,
-        SCHEMA_REGISTRY_URL=parts.registry_url,
+        KAFKA_BOOTSTRAP_SERVERS=services.bootstrap_servers,
+        SCHEMA_REGISTRY_URL=services.registry_url,
         DATABASE_URL=database,
         TRADEPIPE_TOPIC=topic,
         TRADEPIPE_SUBJECT=subject,

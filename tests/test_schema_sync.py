@@ -24,11 +24,11 @@ BESIDE = frozenset({"source_topic", "source_partition", "source_offset", "schema
 
 
 @pytest.fixture(scope="module")
-def revision(parts) -> Iterator[Revision]:
+def revision(services) -> Iterator[Revision]:
     """The database as the current schema version needs it, by the word of history.json."""
     entry = History.packaged().entry(current().number)
     name = entry.alembic_revision if entry is not None and entry.alembic_revision else required_revision()
-    server = parts.postgres.start()
+    server = services.postgres.start()
     database = f"test_{uuid.uuid4().hex}"
     url = server.create_database(database)
     migrate.upgrade(url)

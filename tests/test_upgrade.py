@@ -34,20 +34,20 @@ def release(pytestconfig, tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def topic(parts, topic) -> str:
+def topic(services, topic) -> str:
     """One partition, so that there is one order of old and new."""
-    parts.create_topic(f"{topic}-1", partitions=1)
+    services.create_topic(f"{topic}-1", partitions=1)
     return f"{topic}-1"
 
 
 @pytest.fixture
-def new(parts, database, topic, subject) -> dict[str, str]:
+def new(services, database, topic, subject) -> dict[str, str]:
     """What this build's commands find in their environment."""
     return {
-        "KAFKA_BOOTSTRAP_SERVERS": parts.bootstrap_servers,
-        "SCHEMA_REGISTRY_URL": parts.registry_url,
+        "KAFKA_BOOTSTRAP_SERVERS": services.bootstrap_servers,
+        "SCHEMA_REGISTRY_URL": services.registry_url,
         "DATABASE_URL": database,
-        "TRADEPIPE_KAFKA_PROPERTIES": " ".join(f"{key}={value}" for key, value in parts.client_settings.items()),
+        "TRADEPIPE_KAFKA_PROPERTIES": " ".join(f"{key}={value}" for key, value in services.client_settings.items()),
         "TRADEPIPE_TOPIC": topic,
         "TRADEPIPE_SUBJECT": subject,
         "TRADEPIPE_GROUP": topic,

@@ -7,13 +7,13 @@ from tradepipe.registry.registration import register
 
 
 @pytest.fixture
-def addresses(parts, database) -> dict[str, str]:
-    """Where the parts are; nothing is set up on them."""
+def addresses(services, database) -> dict[str, str]:
+    """Where the services are; nothing is set up on them."""
     return {
-        "KAFKA_BOOTSTRAP_SERVERS": parts.bootstrap_servers,
-        "SCHEMA_REGISTRY_URL": parts.registry_url,
+        "KAFKA_BOOTSTRAP_SERVERS": services.bootstrap_servers,
+        "SCHEMA_REGISTRY_URL": services.registry_url,
         "DATABASE_URL": database,
-        "TRADEPIPE_KAFKA_PROPERTIES": " ".join(f"{key}={value}" for key, value in parts.client_settings.items()),
+        "TRADEPIPE_KAFKA_PROPERTIES": " ".join(f"{key}={value}" for key, value in services.client_settings.items()),
     }
 
 
@@ -24,8 +24,8 @@ def env(addresses, topic, subject) -> dict[str, str]:
 
 
 @pytest.fixture
-def ready(env, parts, subject, migrated) -> dict[str, str]:
+def ready(env, services, subject, migrated) -> dict[str, str]:
     """The same, with schema and tables."""
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
     return env

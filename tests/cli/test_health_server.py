@@ -85,10 +85,10 @@ def test_a_port_in_use_is_one_message(ready):
 
 
 @pytest.mark.real
-def test_lag_reaches_zero_behind_transactions(filled, parts, topic):
+def test_lag_reaches_zero_behind_transactions(filled, services, topic):
     """Their markers, and what was aborted, are offsets without a record for us."""
     for commit in (True, False, True):
-        produce_in_a_transaction(parts.bootstrap_servers, topic, commit=commit)
+        produce_in_a_transaction(services.bootstrap_servers, topic, commit=commit)
     end = 90 + 3 * 2
 
     with running("sink", "--metrics-port", "0", env=filled) as process:
@@ -101,12 +101,12 @@ def test_lag_reaches_zero_behind_transactions(filled, parts, topic):
 
 
 @pytest.mark.real
-def test_lag_grows_and_is_told_while_the_database_is_away(filled, parts):
+def test_lag_grows_and_is_told_while_the_database_is_away(filled, services):
     """Nothing is fetched then, so the brokers are asked where the log ends."""
     with running("sink", "--metrics-port", "0", "--batch-rows", "10", env=filled) as process:
         port = port_of(process)
         eventually(lambda: total(port, "tradepipe_stored_offset") == 90, within=40)
-        parts.postgres.stop("immediate")
+        services.postgres.stop("immediate")
         try:
             assert 0 == door("produce", "--count", "500", "--seed", "1", env=filled).code
             eventually(lambda: total(port, "tradepipe_paused") == 1, within=40)
@@ -116,7 +116,7 @@ def test_lag_grows_and_is_told_while_the_database_is_away(filled, parts):
             assert 1 == total(port, "tradepipe_database_unavailable")
             assert 200 == get(port, "/livez")[0]
         finally:
-            parts.postgres.start()
+            services.postgres.start()
         eventually(lambda: total(port, "tradepipe_lag_records") == 0, within=60)
         assert 0 == total(port, "tradepipe_database_unavailable")
         assert 1 == total(port, "tradepipe_database_outages_total")

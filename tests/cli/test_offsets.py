@@ -220,9 +220,9 @@ def test_a_reset_under_load_loses_nothing_from_there_on(filled):
 
 
 @pytest.mark.real
-def test_the_command_that_a_topic_created_anew_asks_for_adopts_it(stored, parts, topic):
-    parts.kafka.delete_topic(topic)
-    parts.kafka.create_topic(topic)
+def test_the_command_that_a_topic_created_anew_asks_for_adopts_it(stored, services, topic):
+    services.kafka.delete_topic(topic)
+    services.kafka.create_topic(topic)
     assert 0 == door("produce", "--count", "20", "--seed", "9", env=stored).code
     refused = door("sink", "--until-end", env=stored)
     assert 78 == refused.code
@@ -235,9 +235,9 @@ def test_the_command_that_a_topic_created_anew_asks_for_adopts_it(stored, parts,
 
 
 @pytest.mark.real
-def test_an_offset_that_the_log_has_dropped_is_noted_with_the_command(filled, parts, topic):
+def test_an_offset_that_the_log_has_dropped_is_noted_with_the_command(filled, services, topic):
     offsets("reset", "--to", "earliest", env=filled)
-    parts.kafka.delete_records(topic)
+    services.kafka.delete_records(topic)
 
     done = offsets("show", env=filled)
 

@@ -73,7 +73,7 @@ def test_a_signal_while_it_waits_for_a_part_ends_it_too(ready):
 
 @pytest.fixture
 def breakable(ready, topic):
-    """A broker that can be taken down, whatever the parts are, and the environment to reach it."""
+    """A broker that can be taken down, whatever the services are, and the environment to reach it."""
     with Broker() as broker:
         broker.create_topic(topic)
         yield broker, ready | {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers}

@@ -1,4 +1,4 @@
-"""What prepares the parts: `migrate`, `schema` and `topics`."""
+"""What prepares the services: `migrate`, `schema` and `topics`."""
 
 import uuid
 
@@ -26,11 +26,11 @@ def test_migrate_tells_where_a_database_is(ready):
     ]
 
 
-def test_schema_register_tells_what_is_new(env, subject, parts):
+def test_schema_register_tells_what_is_new(env, subject, services):
     also = f"{subject}.clean"
     first, second = (door("schema", "register", "--also", also, env=env) for _ in range(2))
 
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         registered = registry.version(subject, 1)
         assert "FULL_TRANSITIVE" == registry.level(also)
     assert 0 == first.code, first.err
@@ -39,10 +39,10 @@ def test_schema_register_tells_what_is_new(env, subject, parts):
     assert f"{subject}: version 1 has id {registered.schema_id}, already there" == second.out.splitlines()[0]
 
 
-def test_schema_register_sets_the_level_it_is_told(env, subject, parts):
+def test_schema_register_sets_the_level_it_is_told(env, subject, services):
     assert 0 == door("schema", "register", "--level", "BACKWARD", env=env).code
 
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         assert "BACKWARD" == registry.level(subject)
 
 
@@ -64,9 +64,9 @@ def test_a_topic_is_created(addresses):
 
 
 @pytest.mark.real
-def test_a_compacted_topic_that_exists_is_refused(addresses, parts):
+def test_a_compacted_topic_that_exists_is_refused(addresses, services):
     name = f"trades-{uuid.uuid4().hex}"
-    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+    services.kafka.create_topic(name, config={"cleanup.policy": "compact"})
 
     done = door("topics", "create", "--topic", name, env=addresses)
 

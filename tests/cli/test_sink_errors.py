@@ -134,9 +134,9 @@ def _refused(process: Running) -> Running | None:
 
 
 @pytest.mark.real
-def test_a_compacted_topic_is_refused(ready, parts):
+def test_a_compacted_topic_is_refused(ready, services):
     name = f"{ready['TRADEPIPE_TOPIC']}-compacted"
-    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+    services.kafka.create_topic(name, config={"cleanup.policy": "compact"})
 
     code, message = refused("sink", f"--topic={name}", ready)
 

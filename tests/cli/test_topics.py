@@ -143,9 +143,9 @@ def test_a_check_tells_each_setting_and_ends_with_0_for_advice(env, topic):
 
 
 @pytest.mark.real
-def test_a_finding_ends_the_check_with_1(addresses, parts):
+def test_a_finding_ends_the_check_with_1(addresses, services):
     name = f"trades-{uuid.uuid4().hex}"
-    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+    services.kafka.create_topic(name, config={"cleanup.policy": "compact"})
 
     done = door("topics", "check", "--topic", name, env=addresses)
 
@@ -171,10 +171,10 @@ def test_what_kafka_refuses_is_one_message(addresses, arguments, told):
 
 
 @pytest.fixture
-def weekly(parts) -> str:
+def weekly(services) -> str:
     """A topic of three partitions that is kept for a week."""
     name = f"trades-{uuid.uuid4().hex}"
-    parts.kafka.create_topic(name, partitions=3, config={"retention.ms": "604800000"})
+    services.kafka.create_topic(name, partitions=3, config={"retention.ms": "604800000"})
     return name
 
 
@@ -192,9 +192,9 @@ def test_a_topic_like_another_takes_what_a_validator_writes_into_it(addresses, w
 
 
 @pytest.mark.real
-def test_a_topic_that_is_less_than_its_source_is_told(addresses, weekly, parts):
+def test_a_topic_that_is_less_than_its_source_is_told(addresses, weekly, services):
     name = f"{weekly}.clean"
-    parts.kafka.create_topic(name, config={"retention.ms": "3600000", "max.message.bytes": "500000"})
+    services.kafka.create_topic(name, config={"retention.ms": "3600000", "max.message.bytes": "500000"})
 
     done = door("topics", "check", "--topic", name, "--like", weekly, env=addresses)
 

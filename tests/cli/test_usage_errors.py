@@ -143,8 +143,8 @@ def test_a_part_that_stays_away_is_waited_for_until_the_deadline(ready, name, ar
     assert "given up after 1 s" in message
 
 
-def test_a_database_that_is_behind_stops_the_sink(ready, parts):
-    empty = parts.postgres_url  # where nobody migrates
+def test_a_database_that_is_behind_stops_the_sink(ready, services):
+    empty = services.postgres_url  # where nobody migrates
 
     code, message = refused("sink", f"--until-end --database={empty}", ready)
 

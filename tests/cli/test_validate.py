@@ -14,14 +14,14 @@ OPTIONS = ("--delivery", "at_least_once")
 
 
 @pytest.fixture
-def filled(ready, parts, topic):
+def filled(ready, services, topic):
     """A topic with 91 trades and 9 bad records, and the topics they go to."""
     targets = {"TRADEPIPE_CLEAN": f"{topic}.clean", "TRADEPIPE_DEAD_LETTERS": f"{topic}.dlq"}
-    parts.create_topic(targets["TRADEPIPE_CLEAN"])
-    if parts.is_real:
-        parts.kafka.create_topic(targets["TRADEPIPE_DEAD_LETTERS"], config={"max.message.bytes": "2000000"})
+    services.create_topic(targets["TRADEPIPE_CLEAN"])
+    if services.is_real:
+        services.kafka.create_topic(targets["TRADEPIPE_DEAD_LETTERS"], config={"max.message.bytes": "2000000"})
     else:
-        parts.create_topic(targets["TRADEPIPE_DEAD_LETTERS"])
+        services.create_topic(targets["TRADEPIPE_DEAD_LETTERS"])
     done = door("produce", "--count", "100", "--bad", "0.09", env=ready)
     assert 0 == done.code, done.err
     return ready | targets

@@ -37,8 +37,8 @@ copy_row = rower()
 
 
 @pytest.fixture(scope="module")
-def cursor(parts):
-    server = parts.postgres.start()
+def cursor(services):
+    server = services.postgres.start()
     connection = psycopg2.connect(server.create_database("test_rows"))
     with connection.cursor() as cursor:
         columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())

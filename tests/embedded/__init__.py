@@ -1,1 +1,1 @@
-"""Tests of the parts that ship in the package."""
+"""Tests of the services that ship in the package."""

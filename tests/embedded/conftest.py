@@ -1,4 +1,4 @@
-"""What tests of the embedded parts need."""
+"""What tests of the embedded services need."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Programs that use the embedded parts, in processes of their own."""
+"""Programs that use the embedded services, in processes of their own."""
 
 import os
 import subprocess

@@ -21,8 +21,8 @@ def subject():
 
 
 @pytest.fixture
-def api(parts):
-    with httpx.Client(base_url=parts.registry_url, timeout=20, trust_env=False) as api:
+def api(services):
+    with httpx.Client(base_url=services.registry_url, timeout=20, trust_env=False) as api:
         yield api
 
 

@@ -1,4 +1,4 @@
-"""All embedded parts together, as `python -m tradepipe.embedded` runs them."""
+"""All embedded services together, as `python -m tradepipe.embedded` runs them."""
 
 import signal
 from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from tests.interop.java_peer import Peer
 from tests.markdown import Document
 from tests.pipeline.conftest import pipeline  # noqa: F401 - a fixture
-from tests.services import Parts
+from tests.services import Services
 from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.evolution.history import current
 from tradepipe.registry.registration import register
@@ -24,8 +24,8 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 
 
 @pytest.fixture
-def registry(parts: Parts) -> Iterator[SchemaRegistry]:
-    with SchemaRegistry(parts.registry_url) as registry:
+def registry(services: Services) -> Iterator[SchemaRegistry]:
+    with SchemaRegistry(services.registry_url) as registry:
         yield registry
 
 
@@ -46,11 +46,11 @@ def deserialize(registry: SchemaRegistry, subject: str) -> TradeDeserializer:
 
 
 @pytest.fixture
-def settings(parts: Parts) -> dict[str, str]:
+def settings(services: Services) -> dict[str, str]:
     """What Java's clients are told: the page's properties, with the addresses of this run and the current version."""
     (properties,) = PAGE.blocks("properties")
     return dict(line.split("=", 1) for line in properties.splitlines()) | {
-        "apicurio.registry.url": parts.registry_url.replace("/ccompat/v7", "/registry/v2"),
+        "apicurio.registry.url": services.registry_url.replace("/ccompat/v7", "/registry/v2"),
         "apicurio.registry.artifact.version": str(current().number),
-        "bootstrap.servers": parts.bootstrap_servers,
+        "bootstrap.servers": services.bootstrap_servers,
     }

@@ -31,8 +31,8 @@ each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: 
 
 
 @pytest.fixture
-def client(parts) -> Iterator[SchemaRegistryClient]:
-    with SchemaRegistryClient({"url": parts.registry_url, "timeout": 10}) as client:
+def client(services) -> Iterator[SchemaRegistryClient]:
+    with SchemaRegistryClient({"url": services.registry_url, "timeout": 10}) as client:
         yield client
 
 

@@ -14,9 +14,9 @@ PARTITIONS = 7
 
 
 @pytest.fixture
-def topic(parts):
+def topic(services):
     name = f"trades-{uuid.uuid4().hex}"
-    parts.create_topic(name, partitions=PARTITIONS)
+    services.create_topic(name, partitions=PARTITIONS)
     return name
 
 

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.eventually import eventually
 from tests.kafka.group_member import Member
-from tests.services import Parts
+from tests.services import Services
 from tradepipe.kafka.consumer import Consumer
 
 
@@ -45,7 +45,7 @@ def join(kafka: dict[str, Any], topic: str) -> Iterator[Callable[..., Member]]:
 
 
 @pytest.fixture
-def create_topic(parts: Parts, kafka: dict[str, Any]) -> Callable[..., str]:
+def create_topic(services: Services, kafka: dict[str, Any]) -> Callable[..., str]:
     """Create a topic with settings of its own; real Kafka only."""
 
     def create_topic(**config: str) -> str:

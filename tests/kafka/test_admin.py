@@ -44,9 +44,9 @@ def test_a_topic_is_described_with_its_id_and_partitions(topics, topic):
     assert described.topic_id
 
 
-def test_two_topics_have_two_ids(topics, topic, parts):
+def test_two_topics_have_two_ids(topics, topic, services):
     other = f"other-{uuid.uuid4().hex}"
-    parts.create_topic(other)
+    services.create_topic(other)
 
     assert topics.describe(topic).topic_id != topics.describe(other).topic_id
 

@@ -18,10 +18,10 @@ from tradepipe.trade.record import Record
 
 
 @pytest.fixture
-def target(parts, topic) -> str:
+def target(services, topic) -> str:
     """Where the records are written to."""
     name = f"{topic}-target"
-    parts.create_topic(name)
+    services.create_topic(name)
     return name
 
 
@@ -84,8 +84,8 @@ def test_offsets_are_committed_behind_their_records(kafka, target, member, at_le
 
 
 @pytest.mark.embedded
-def test_offsets_stay_where_they_were_if_a_record_was_not_delivered(parts, target, member, at_least_once):
-    parts.broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+def test_offsets_stay_where_they_were_if_a_record_was_not_delivered(services, target, member, at_least_once):
+    services.broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
     with pytest.raises(ConfigurationError, match=f"records cannot be written to {target}"):
         at_least_once().write({Destination(target): records(b"1")}, {0: 7}, nothing)

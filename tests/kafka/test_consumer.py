@@ -31,7 +31,7 @@ def committed(kafka, topic, group, partition=0):
 
 
 @pytest.fixture
-def join_with(join, kafka, parts):
+def join_with(join, kafka, services):
     """Join by one group protocol, with members that find each other soon."""
 
     def join_with(settings):
@@ -40,7 +40,7 @@ def join_with(join, kafka, parts):
             kafka.pop("session.timeout.ms", None)
             return join(**settings)
         # The mock takes all of the session timeout but a second for a rebalance.
-        session = {} if parts.is_real else {"session_timeout_ms": 2_000}
+        session = {} if services.is_real else {"session_timeout_ms": 2_000}
         return join(heartbeat_interval_ms=200, **session, **settings)
 
     return join_with

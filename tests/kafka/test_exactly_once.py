@@ -34,10 +34,10 @@ def proxied() -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def target(parts, topic) -> str:
+def target(services, topic) -> str:
     """Where the transactions write to."""
     name = f"{topic}-target"
-    parts.create_topic(name)
+    services.create_topic(name)
     return name
 
 
@@ -110,9 +110,9 @@ def is_given_up(member: Member) -> bool:
     return False
 
 
-def test_a_record_the_topic_does_not_take_stops_with_what_to_change(parts, topic, exactly_once):
+def test_a_record_the_topic_does_not_take_stops_with_what_to_change(services, topic, exactly_once):
     target = f"{topic}-small"
-    parts.kafka.create_topic(target, config={"max.message.bytes": "2000"})
+    services.kafka.create_topic(target, config={"max.message.bytes": "2000"})
 
     with pytest.raises(ConfigurationError, match="max.message.bytes"):
         exactly_once(**{"message.max.bytes": 1_000_000}).write(

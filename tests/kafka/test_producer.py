@@ -48,9 +48,9 @@ def undelivered(producer) -> list[tuple[bytes | None, bool]]:
 
 
 @pytest.mark.embedded
-def test_a_record_that_the_broker_rejects_is_refused(parts, create_producer):
+def test_a_record_that_the_broker_rejects_is_refused(services, create_producer):
     producer = create_producer()
-    parts.broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
+    services.broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
     producer.send(b"k", b"1")
 
     assert 0 == producer.flush(20)
@@ -77,10 +77,10 @@ def test_a_rejection_after_failed_connection_attempts_is_certain():
 
 
 @pytest.mark.embedded
-def test_a_rejection_after_a_broken_connection_is_unknown(parts, create_producer):
+def test_a_rejection_after_a_broken_connection_is_unknown(services, create_producer):
     """The broker may have written the record before the connection broke."""
     producer = create_producer()
-    parts.broker.fail_requests(PRODUCE, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    services.broker.fail_requests(PRODUCE, KafkaError._TRANSPORT, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     producer.send(b"k", b"1")
 
     assert 0 == producer.flush(20)
@@ -119,10 +119,10 @@ def test_an_abandoned_record_in_flight_is_unknown(kafka, topic, proxy, create_pr
 
 
 @pytest.mark.embedded
-def test_after_a_fatal_error_every_record_is_in_the_log_or_unknown(parts, kafka, topic, create_producer):
+def test_after_a_fatal_error_every_record_is_in_the_log_or_unknown(services, kafka, topic, create_producer):
     """The next record is sent by a new client."""
     producer = create_producer(batch_num_messages=1)
-    parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    services.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
     for value in (b"1", b"2", b"3"):
         producer.send(b"k", value)
     assert 0 == producer.flush(20)

@@ -146,7 +146,7 @@ class Forks:
         # The fork's own folder is the one that pytest names tests by. What is imported already is not rewritten: it is
         # nobody's test.
         options = ["--rootdir=.", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        return options if self._services == "embedded" else [*options, f"--parts={self._services}"]
+        return options if self._services == "embedded" else [*options, f"--services={self._services}"]
 
     def _reap_orphans(self) -> None:
         """End what has outlived the fork that started it."""

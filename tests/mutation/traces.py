@@ -114,7 +114,7 @@ def _run(root: Path, files: list[str], traced: str, services: str, processes: in
         # With "=": a folder by itself is taken for a place to look for pytest's settings.
         command += [f"--trace-into={folder}", f"--traced={traced}", "-n", "auto" if processes > 1 else "0"]
         command += ["-p", "no:cacheprovider", "-p", "no:randomly"]
-        command += [] if services == "embedded" else [f"--parts={services}", "-m", "real"]
+        command += [] if services == "embedded" else [f"--services={services}", "-m", "real"]
         with (Path(folder) / "log").open("w+") as log:
             done = subprocess.run(
                 [*command, *files],

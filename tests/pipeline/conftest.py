@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from tests.pipeline.processes import StageProcess, processes
 from tests.pipeline.topic_contents import Sorted, committed_records
-from tests.services import Parts
+from tests.services import Services
 from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer, Validator
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
@@ -134,22 +134,22 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(parts: Parts, kafka: dict[str, Any], migrated: str, topic: str, subject: str) -> Iterator[Pipeline]:
+def pipeline(services: Services, kafka: dict[str, Any], migrated: str, topic: str, subject: str) -> Iterator[Pipeline]:
     """A topic, a registered subject and a migrated database of the test's own."""
-    pipeline = Pipeline(kafka, parts.registry_url, migrated, topic, subject)
+    pipeline = Pipeline(kafka, services.registry_url, migrated, topic, subject)
     register(pipeline.registry, subject)
     yield pipeline
     pipeline.close()
 
 
 @pytest.fixture
-def targets(parts: Parts, pipeline: Pipeline) -> None:
+def targets(services: Services, pipeline: Pipeline) -> None:
     """The topics a validator writes to."""
-    parts.create_topic(pipeline.clean)
-    if parts.is_real:
-        parts.kafka.create_topic(pipeline.dead_letters, config={"max.message.bytes": "2000000"})
+    services.create_topic(pipeline.clean)
+    if services.is_real:
+        services.kafka.create_topic(pipeline.dead_letters, config={"max.message.bytes": "2000000"})
     else:
-        parts.create_topic(pipeline.dead_letters)
+        services.create_topic(pipeline.dead_letters)
 
 
 @pytest.fixture

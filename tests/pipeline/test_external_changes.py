@@ -64,10 +64,10 @@ def stage(request, pipeline, targets, looked_at_often):
     stage.end()
 
 
-def test_a_topic_that_is_created_anew_stops_who_reads_it(pipeline, parts, stage):
+def test_a_topic_that_is_created_anew_stops_who_reads_it(pipeline, services, stage):
     """An empty log has no offset by which it would show."""
-    parts.delete_topic(pipeline.topic)
-    parts.create_topic(pipeline.topic)
+    services.delete_topic(pipeline.topic)
+    services.create_topic(pipeline.topic)
 
     eventually(lambda: not stage.is_alive())
 

@@ -169,13 +169,13 @@ def test_an_exception_in_the_block_is_not_hidden_by_failed_deliveries(pipeline, 
 
 
 @pytest.mark.real
-def test_an_outage_of_the_broker_in_mid_run_loses_and_doubles_nothing(pipeline, some_trades, parts):
+def test_an_outage_of_the_broker_in_mid_run_loses_and_doubles_nothing(pipeline, some_trades, services):
     trades = some_trades(3_000)
     with pipeline.producer() as producer:
         for trade in trades[:1_000]:
             producer.produce(trade)
-        parts.kafka.kill()
-        restart = threading.Timer(5, parts.kafka.start)
+        services.kafka.kill()
+        restart = threading.Timer(5, services.kafka.start)
         restart.start()
         for trade in trades[1_000:]:
             producer.produce(trade)
@@ -185,13 +185,13 @@ def test_an_outage_of_the_broker_in_mid_run_loses_and_doubles_nothing(pipeline, 
 
 
 @pytest.mark.real
-def test_a_frozen_broker_loses_and_doubles_nothing(pipeline, some_trades, parts):
+def test_a_frozen_broker_loses_and_doubles_nothing(pipeline, some_trades, services):
     trades = some_trades(2_000)
     with pipeline.producer(kafka={"socket.timeout.ms": 2_000, "request.timeout.ms": 1_000}) as producer:
         for trade in trades[:1_000]:
             producer.produce(trade)
-        parts.kafka.freeze()
-        thaw = threading.Timer(5, parts.kafka.thaw)
+        services.kafka.freeze()
+        thaw = threading.Timer(5, services.kafka.thaw)
         thaw.start()
         for trade in trades[1_000:]:
             producer.produce(trade)
@@ -201,10 +201,10 @@ def test_a_frozen_broker_loses_and_doubles_nothing(pipeline, some_trades, parts)
 
 
 @pytest.mark.real
-def test_batches_follow_a_topic_that_takes_small_ones_only(pipeline, some_trades, parts):
+def test_batches_follow_a_topic_that_takes_small_ones_only(pipeline, some_trades, services):
     """librdkafka sends batches of up to a million bytes and never splits one the broker finds too large."""
     pipeline.topic += "-small"
-    parts.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "600"})
+    services.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "600"})
     with pipeline.producer(kafka={"linger.ms": 100}) as producer:
         for trade in some_trades(500):
             producer.produce(trade)
@@ -213,9 +213,9 @@ def test_batches_follow_a_topic_that_takes_small_ones_only(pipeline, some_trades
 
 
 @pytest.mark.real
-def test_a_topic_that_takes_no_trade_refuses_by_a_definite_verdict(pipeline, some_trades, parts):
+def test_a_topic_that_takes_no_trade_refuses_by_a_definite_verdict(pipeline, some_trades, services):
     pipeline.topic += "-tiny"
-    parts.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "60"})
+    services.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "60"})
     trade = some_trades(1)[0]
 
     with pytest.raises(DeliveryFailed) as caught, pipeline.producer() as producer:
@@ -279,14 +279,16 @@ def test_failures_reach_a_service_that_only_ever_produces(pipeline, some_trades,
 
 
 @pytest.fixture
-def broker(parts):
+def broker(services):
     """The embedded broker, which fails requests on demand."""
-    return parts.broker
+    return services.broker
 
 
 @pytest.fixture
-def outage(parts):
+def outage(services):
     """The broker, made to answer nothing for a while."""
-    begin, end = (parts.kafka.freeze, parts.kafka.thaw) if parts.is_real else (parts.broker.down, parts.broker.up)
+    begin, end = (
+        (services.kafka.freeze, services.kafka.thaw) if services.is_real else (services.broker.down, services.broker.up)
+    )
     yield begin
     end()

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def post(parts, kafka, topic):
+def post(services, kafka, topic):
     name = f"{topic}.dlq"
-    parts.create_topic(name)
+    services.create_topic(name)
     return Post(kafka, topic, name)
 
 
@@ -151,10 +151,10 @@ def test_a_dead_letter_topic_that_is_not_there_is_told(post):
         post.run()
 
 
-def test_a_dead_letter_topic_that_is_compacted_is_refused(post, parts):
+def test_a_dead_letter_topic_that_is_compacted_is_refused(post, services):
     """The key is the trade's: letters and markers would be dropped one by one."""
     post.topic = f"{post.topic}-compacted"
-    parts.kafka.create_topic(post.topic, config={"cleanup.policy": "compact"})
+    services.kafka.create_topic(post.topic, config={"cleanup.policy": "compact"})
 
     with pytest.raises(TopicUnusable, match="compaction"):
         post.run()

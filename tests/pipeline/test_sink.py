@@ -1,4 +1,4 @@
-"""What a sink stores, refuses and remembers; the same on the embedded and on the real parts."""
+"""What a sink stores, refuses and remembers; the same on the embedded and on the real services."""
 
 import logging
 import threading
@@ -313,11 +313,11 @@ def test_a_group_may_begin_at_an_instant(pipeline, some_trades):
     assert (0, 10) == (before.stored, after.stored)
 
 
-def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_trades, parts):
+def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_trades, services):
     pipeline.publish(some_trades(10))
     pipeline.store()
-    parts.delete_topic(pipeline.topic)
-    parts.create_topic(pipeline.topic)
+    services.delete_topic(pipeline.topic)
+    services.create_topic(pipeline.topic)
     pipeline.publish(some_trades(50))
 
     with pytest.raises(TopicUnusable, match="created anew"):
@@ -326,19 +326,19 @@ def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_
     assert 10 == len(pipeline.stored())
 
 
-def test_records_deleted_before_they_were_stored_stop_the_sink(pipeline, some_trades, parts):
+def test_records_deleted_before_they_were_stored_stop_the_sink(pipeline, some_trades, services):
     pipeline.publish(some_trades(10))
     pipeline.store()
     pipeline.publish(some_trades(100)[10:])
-    parts.delete_records(pipeline.topic)
+    services.delete_records(pipeline.topic)
 
     with pytest.raises(OffsetOutOfRange, match="were dropped before they were stored"):
         pipeline.store()
 
 
 @pytest.mark.real
-def test_a_compacted_topic_is_refused(pipeline, parts):
-    parts.kafka.create_topic("compacted", config={"cleanup.policy": "compact"})
+def test_a_compacted_topic_is_refused(pipeline, services):
+    services.kafka.create_topic("compacted", config={"cleanup.policy": "compact"})
 
     with pytest.raises(TopicUnusable, match=r"cleanup\.policy"):
         pipeline.store(topic="compacted")

@@ -52,7 +52,7 @@ def test_killed_before_its_commit_a_sink_leaves_nothing_of_the_batch(
 
 
 @pytest.fixture
-def unanswered(pipeline, parts) -> Callable[[], AbstractContextManager[Callable[[], bool]]]:
+def unanswered(pipeline, services) -> Callable[[], AbstractContextManager[Callable[[], bool]]]:
     """
     Within the block each COMMIT is done, but answered only behind it: it waits for a standby that does not exist.
 
@@ -62,7 +62,7 @@ def unanswered(pipeline, parts) -> Callable[[], AbstractContextManager[Callable[
 
     @contextmanager
     def block() -> Iterator[Callable[[], bool]]:
-        with parts.postgres.setting("synchronous_standby_names", "nobody"):
+        with services.postgres.setting("synchronous_standby_names", "nobody"):
             yield lambda: bool(pipeline.query(waiting))
 
     return block
@@ -154,16 +154,16 @@ def test_killed_again_and_again_sinks_store_every_trade_once(pipeline, start_sin
 
 
 @pytest.mark.real
-def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, parts, journal):
+def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, services, journal):
     trades = some_trades(2_000)
     pipeline.publish(trades[:1_000])
     sink = pipeline.sink(batch_rows=100)
     running = threading.Thread(target=sink.run)
     running.start()
     eventually(lambda: sink.counts.stored > 0, within=30)
-    parts.postgres.stop("immediate")
+    services.postgres.stop("immediate")
     pipeline.publish(trades[1_000:])
-    parts.postgres.start()
+    services.postgres.start()
 
     eventually(lambda: sink.counts.stored == 2_000, within=60)
     sink.stop()
@@ -174,15 +174,15 @@ def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipelin
 
 
 @pytest.mark.real
-def test_a_crash_of_the_broker_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, parts, journal):
+def test_a_crash_of_the_broker_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, services, journal):
     trades = some_trades(2_000)
     pipeline.publish(trades[:1_000])
     sink = pipeline.sink(batch_rows=100)
     running = threading.Thread(target=sink.run)
     running.start()
     eventually(lambda: sink.counts.stored > 0, within=30)
-    parts.kafka.kill()
-    parts.kafka.start()
+    services.kafka.kill()
+    services.kafka.start()
     pipeline.publish(trades[1_000:])
 
     eventually(lambda: sink.counts.stored == 2_000, within=60)
@@ -193,7 +193,7 @@ def test_a_crash_of_the_broker_pauses_the_sink_which_goes_on_by_itself(pipeline,
 
 
 @pytest.mark.real
-def test_a_broker_that_is_away_is_what_an_idle_sink_waits_for(pipeline, some_trades, parts):
+def test_a_broker_that_is_away_is_what_an_idle_sink_waits_for(pipeline, some_trades, services):
     """Nothing tells it apart from a log without new records, so it is asked for."""
     pipeline.publish(some_trades(10))
     sink = pipeline.sink()
@@ -201,11 +201,11 @@ def test_a_broker_that_is_away_is_what_an_idle_sink_waits_for(pipeline, some_tra
     running.start()
     eventually(lambda: sink.lag == 0, within=30)
     assert sink.waiting_for is None
-    parts.kafka.kill()
+    services.kafka.kill()
     try:
         eventually(lambda: sink.waiting_for == "Kafka", within=40)
     finally:
-        parts.kafka.start()
+        services.kafka.start()
 
     eventually(lambda: sink.waiting_for is None, within=60)
     sink.stop()
@@ -254,7 +254,7 @@ def short_deadline(monkeypatch):
 
 
 @pytest.mark.real
-def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades, parts, short_deadline, caplog):
+def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades, services, short_deadline, caplog):
     """Nothing but a deadline of our own ends the wait for a backend that stands still."""
     trades = some_trades(1_000)
     pipeline.publish(trades[:500])
@@ -262,10 +262,10 @@ def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades,
     running = threading.Thread(target=sink.run)
     running.start()
     eventually(lambda: sink.counts.stored > 0, within=30)
-    parts.postgres.freeze()
+    services.postgres.freeze()
     pipeline.publish(trades[500:])
     eventually(lambda: "PostgreSQL is unavailable" in caplog.text, within=30)
-    parts.postgres.thaw()
+    services.postgres.thaw()
 
     eventually(lambda: sink.counts.stored == 1_000, within=60)
     sink.stop()
@@ -289,11 +289,11 @@ def test_a_registry_that_is_away_refuses_nothing(pipeline, some_trades):
 
 
 @pytest.mark.real
-def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, start_sink, parts):
+def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, start_sink, services):
     pipeline.publish(some_trades(10))
     sink = start_sink()
     eventually(lambda: len(pipeline.stored()) == 10, within=30)
-    parts.postgres.stop("immediate")
+    services.postgres.stop("immediate")
     try:
         pipeline.publish(some_trades(20)[10:])
         eventually(lambda: "PostgreSQL is unavailable" in sink.log.read_text(), within=30)
@@ -301,7 +301,7 @@ def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, st
 
         assert 0 == sink.wait(25)
     finally:
-        parts.postgres.start()
+        services.postgres.start()
 
 
 @pytest.mark.real

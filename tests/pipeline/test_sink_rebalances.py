@@ -108,13 +108,13 @@ def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pip
     settled(2_000)
 
 
-def test_a_server_that_turns_read_only_is_waited_for(pipeline, parts, settled, caplog):
+def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, settled, caplog):
     """As a primary that is demoted does: first the session that is open is refused, then each new one."""
     records = mixture(pipeline, 1_000)
     pipeline.publish_bytes(records[:500])
     with running(pipeline.sink(batch_rows=50)) as sink:
         eventually(lambda: sink.counts.stored > 0, within=30)
-        with parts.postgres.setting("default_transaction_read_only", "on"):
+        with services.postgres.setting("default_transaction_read_only", "on"):
             pipeline.publish_bytes(records[500:])
             eventually(lambda: sink.waiting_for == "PostgreSQL" and tries(sink) > 2, within=30)
         eventually(lambda: done(sink) == len(records), within=30)
@@ -124,13 +124,13 @@ def test_a_server_that_turns_read_only_is_waited_for(pipeline, parts, settled, c
 
 
 @pytest.fixture
-def disk(pipeline, parts) -> Iterator[SmallDisk]:
+def disk(pipeline, services) -> Iterator[SmallDisk]:
     """What the table of trades lies on."""
     try:
         disk = SmallDisk()
     except OSError as error:
         pytest.skip(f"only where a disk may be mounted can one be filled up: {error}")
-    with disk, parts.postgres.tablespace("small", disk.folder):
+    with disk, services.postgres.tablespace("small", disk.folder):
         pipeline.execute("ALTER TABLE trades SET TABLESPACE small")
         yield disk
         pipeline.execute("ALTER TABLE trades SET TABLESPACE pg_default")

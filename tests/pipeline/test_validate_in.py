@@ -162,12 +162,12 @@ def test_there_is_no_third_judge(pipeline):
 
 
 @pytest.fixture(scope="module")
-def lasting(parts):
+def lasting(services):
     """One database and one subject for all of a property's examples: nothing is ever committed."""
-    server = parts.postgres.start()
+    server = services.postgres.start()
     url = server.create_database("test_judged_by")
     migrate.upgrade(url)
-    with SchemaRegistry(parts.registry_url) as registry, connected(url) as connection:
+    with SchemaRegistry(services.registry_url) as registry, connected(url) as connection:
         register(registry, "judged-by-value")
         schema_id = registry.lookup("judged-by-value", current().text)
         yield connection, TradeDeserializer(registry, subject="judged-by-value"), schema_id

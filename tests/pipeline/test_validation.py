@@ -12,8 +12,8 @@ from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
 
 
 @pytest.fixture
-def registry(parts, subject):
-    with SchemaRegistry(parts.registry_url) as registry:
+def registry(services, subject):
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
         yield registry
 

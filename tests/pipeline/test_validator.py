@@ -1,4 +1,4 @@
-"""What a validator passes and refuses, and where it begins; by both ways of delivery where the parts have both."""
+"""What a validator passes and refuses, and where it begins; by both ways of delivery where the services have both."""
 
 import threading
 from collections import Counter
@@ -287,11 +287,11 @@ def test_a_start_that_is_given_is_taken(pipeline, mixture, start, passed):
 
 
 @DELIVERY
-def test_a_committed_offset_outside_the_log_stops_with_the_command_to_run(pipeline, mixture, parts, delivery):
+def test_a_committed_offset_outside_the_log_stops_with_the_command_to_run(pipeline, mixture, services, delivery):
     mixture(50)
     pipeline.validate(delivery=delivery)
     mixture(50, seed=6)
-    parts.delete_records(pipeline.topic)
+    services.delete_records(pipeline.topic)
 
     with pytest.raises(
         OffsetOutOfRange, match=r"dropped before .*kafka-consumer-groups\.sh --group .* --reset-offsets"
@@ -308,9 +308,9 @@ def test_a_missing_topic_stops_with_the_command_to_run(pipeline, part):
 
 @pytest.mark.real
 @pytest.mark.parametrize("part", ["topic", "clean", "dead_letters"])
-def test_a_compacted_topic_is_refused(pipeline, parts, part):
+def test_a_compacted_topic_is_refused(pipeline, services, part):
     name = f"{pipeline.topic}-compacted"
-    parts.kafka.create_topic(name, config={"cleanup.policy": "compact"})
+    services.kafka.create_topic(name, config={"cleanup.policy": "compact"})
 
     with pytest.raises(TopicUnusable, match=f"topic {name} has cleanup.policy=compact"):
         pipeline.validate(**{part: name})
@@ -318,9 +318,9 @@ def test_a_compacted_topic_is_refused(pipeline, parts, part):
 
 @pytest.mark.real
 @pytest.mark.parametrize(("part", "takes"), [("clean", "500000"), ("dead_letters", "1048588")])
-def test_a_target_that_would_not_take_every_record_is_refused(pipeline, parts, part, takes):
+def test_a_target_that_would_not_take_every_record_is_refused(pipeline, services, part, takes):
     name = f"{pipeline.topic}-small"
-    parts.kafka.create_topic(name, config={"max.message.bytes": takes})
+    services.kafka.create_topic(name, config={"max.message.bytes": takes})
 
     with pytest.raises(TopicUnusable, match=f"--entity-name {name} --add-config max.message.bytes="):
         pipeline.validate(**{part: name})
@@ -340,9 +340,9 @@ def test_the_largest_record_of_the_source_fits_into_the_letter_of_it(pipeline, s
 
 
 @pytest.mark.real
-def test_a_target_that_keeps_less_than_the_source_is_told(pipeline, parts, caplog):
+def test_a_target_that_keeps_less_than_the_source_is_told(pipeline, services, caplog):
     name = f"{pipeline.topic}-brief"
-    parts.kafka.create_topic(name, config={"retention.ms": "3600000"})
+    services.kafka.create_topic(name, config={"retention.ms": "3600000"})
 
     pipeline.validate(clean=name)
 

@@ -30,9 +30,9 @@ def broker(authority) -> Iterator[LockedKafka]:
 
 
 @pytest.fixture
-def kafka(broker, parts) -> dict[str, object]:
+def kafka(broker, services) -> dict[str, object]:
     """Settings of the open door."""
-    return {"bootstrap.servers": broker.bootstrap_servers, **parts.client_settings}
+    return {"bootstrap.servers": broker.bootstrap_servers, **services.client_settings}
 
 
 @pytest.fixture

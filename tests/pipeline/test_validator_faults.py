@@ -76,13 +76,13 @@ def test_a_frozen_validator_wakes_up_adds_nothing_and_joins_again(pipeline, star
 
 
 @pytest.mark.real
-def test_a_crash_of_the_broker_pauses_the_validator_which_goes_on_by_itself(pipeline, parts):
+def test_a_crash_of_the_broker_pauses_the_validator_which_goes_on_by_itself(pipeline, services):
     records = mixture(pipeline, 2_000)
     pipeline.publish_bytes(records[:1_000])
     with running(pipeline.validator(batch_records=100)) as validator:
         eventually(lambda: done(validator) > 0, within=30)
-        parts.kafka.kill()
-        parts.kafka.start()
+        services.kafka.kill()
+        services.kafka.start()
         pipeline.publish_bytes(records[1_000:])
         eventually(lambda: validator.lag == 0 and len(records) == how_many_are_sorted(pipeline), within=90)
 

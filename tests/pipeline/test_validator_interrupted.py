@@ -34,11 +34,11 @@ def newer_schema() -> str:
     return current().text.rstrip().removesuffix("}").rstrip().removesuffix("]") + field + "}"
 
 
-def test_a_batch_that_was_not_written_is_read_again(pipeline, parts):
+def test_a_batch_that_was_not_written_is_read_again(pipeline, services):
     """What the broker did not take is written by the next attempt: nothing is lost."""
     records = mixture(pipeline, 100)
     pipeline.publish_bytes(records)
-    parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    services.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
     with running(pipeline.validator(delivery="at_least_once")) as validator:
         eventually(lambda: interrupted(pipeline, validator) and done(validator) == len(records), within=60)
@@ -47,13 +47,13 @@ def test_a_batch_that_was_not_written_is_read_again(pipeline, parts):
     assert {value for _, value in records} == {each.value for each in (*found.clean, *found.dead_letters)}
 
 
-def test_each_interruption_in_a_row_is_followed_by_a_longer_wait(pipeline, parts, some_trades, monkeypatch):
+def test_each_interruption_in_a_row_is_followed_by_a_longer_wait(pipeline, services, some_trades, monkeypatch):
     """A broker in trouble is not asked again as fast as the processor allows."""
     longest = []
     with running(pipeline.validator(delivery="at_least_once")) as validator:
         eventually(lambda: validator.is_ready and validator.lag == 0, within=60)
         monkeypatch.setattr(random, "uniform", lambda _least, most: longest.append(most) or 0.0)
-        parts.broker.fail_requests(OFFSET_COMMIT, *[KafkaError.REBALANCE_IN_PROGRESS] * 3)
+        services.broker.fail_requests(OFFSET_COMMIT, *[KafkaError.REBALANCE_IN_PROGRESS] * 3)
         pipeline.publish(some_trades(10))
         eventually(lambda: done(validator) == 10, within=60)
 
@@ -61,7 +61,9 @@ def test_each_interruption_in_a_row_is_followed_by_a_longer_wait(pipeline, parts
     assert sorted({*longest}) == longest == [0.2, 0.4, 0.8]
 
 
-def test_an_interrupted_batch_is_written_before_an_unsupported_schema_stops_the_validator(pipeline, parts, some_trades):
+def test_an_interrupted_batch_is_written_before_an_unsupported_schema_stops_the_validator(
+    pipeline, services, some_trades
+):
     """All that precedes the first record of the schema is written, however often it takes."""
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
@@ -69,7 +71,7 @@ def test_an_interrupted_batch_is_written_before_an_unsupported_schema_stops_the_
     pipeline.publish_bytes(
         (b"T1", frame(newer, pipeline.serialize(each)[HEADER_SIZE:] + b"\x00")) for each in trades[3:]
     )
-    parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    services.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
     with pytest.raises(UnsupportedSchema, match="venue"):
         pipeline.validate(delivery="at_least_once")

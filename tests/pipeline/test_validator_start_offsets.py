@@ -14,11 +14,11 @@ PRODUCE = 0
 
 
 @pytest.mark.embedded
-def test_what_could_not_be_written_is_read_again_with_what_was_read_behind_it(pipeline, parts, some_trades):
+def test_what_could_not_be_written_is_read_again_with_what_was_read_behind_it(pipeline, services, some_trades):
     """Of one trade, so that all goes to one partition, and the failed request has written nothing."""
     (trade,) = some_trades(1)
     sent = pipeline.publish(trade._replace(version=number) for number in range(1, 101))
-    parts.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    services.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
     pipeline.validate(delivery="at_least_once", batch_records=20)
 

@@ -417,9 +417,9 @@ def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
 
 
 @pytest.fixture(scope="module")
-def lasting(parts):
+def lasting(services):
     """One database for all of a property's examples: they differ in their trade ids."""
-    server = parts.postgres.start()
+    server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
     migrate.upgrade(url)

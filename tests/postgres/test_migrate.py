@@ -93,9 +93,9 @@ def alembic(database: str | None, *arguments: str) -> subprocess.CompletedProces
 
 
 @pytest.fixture
-def created(parts):
+def created(services):
     """The URL of a database whose tables were made from the MetaData."""
-    server = parts.postgres.start()
+    server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
     with connect(url) as connection:

@@ -79,9 +79,9 @@ def _shifted(day: date, days: int) -> date:
 
 
 @pytest.fixture(scope="module")
-def table(parts) -> Iterator[Connection]:
+def table(services) -> Iterator[Connection]:
     """A connection to one database for the whole module: nothing is ever committed."""
-    server = parts.postgres.start()
+    server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
     migrate.upgrade(url)

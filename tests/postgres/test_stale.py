@@ -153,9 +153,9 @@ def test_ten_thousand_versions_of_one_trade_are_stored_within_the_usual_time(con
 
 
 @pytest.fixture(scope="module")
-def lasting(parts):
+def lasting(services):
     """One database for all of a property's examples: they differ in their trade ids."""
-    server = parts.postgres.start()
+    server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
     migrate.upgrade(url)

@@ -293,10 +293,10 @@ def test_a_registry_that_is_not_there_is_away():
         client.versions("s")
 
 
-def test_the_registry_of_the_parts_answers(parts, subject):
+def test_the_registry_of_the_parts_answers(services, subject):
     """The same calls on the embedded and on the real registry."""
     one, two = '{"type": "record", "name": "R", "fields": []}', '{"type": "string"}'
-    with SchemaRegistry(parts.registry_url) as client:
+    with SchemaRegistry(services.registry_url) as client:
         assert (None, [], None, None) == (
             client.lookup(subject, one),
             client.versions(subject),

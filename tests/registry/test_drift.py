@@ -20,8 +20,8 @@ V1, V2, V3 = record(ID), record(ID, SIDE), record(ID, SIDE, field("note", defaul
 
 
 @pytest.fixture
-def client(parts):
-    with SchemaRegistry(parts.registry_url) as client:
+def client(services):
+    with SchemaRegistry(services.registry_url) as client:
         yield client
 
 

@@ -24,8 +24,8 @@ UNLIKE_A_TRADE = (
 
 
 @pytest.fixture
-def client(parts):
-    with SchemaRegistry(parts.registry_url) as client:
+def client(services):
+    with SchemaRegistry(services.registry_url) as client:
         yield client
 
 

@@ -63,8 +63,8 @@ def verdict(deserializer, value):
         return error.retry_after
 
 
-def test_a_trade_goes_through_the_registry_of_the_parts(parts, subject):
-    with SchemaRegistry(parts.registry_url) as client:
+def test_a_trade_goes_through_the_registry_of_the_services(services, subject):
+    with SchemaRegistry(services.registry_url) as client:
         (*_, outcome) = register(client, subject).versions
         value = TradeSerializer(client, subject=subject)(TRADE)
 

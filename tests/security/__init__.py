@@ -1,1 +1,1 @@
-"""Parts behind locks: TLS, passwords, certificates, access rights."""
+"""Services behind locks: TLS, passwords, certificates, access rights."""

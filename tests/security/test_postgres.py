@@ -35,17 +35,17 @@ def verified(authority, database):
 
 
 @pytest.fixture
-def sink(kafka, parts, topic, subject, trades):
+def sink(kafka, services, topic, subject, trades):
     """A sink that finds the trades in the test's topic."""
-    with SchemaRegistry(parts.registry_url) as registry:
+    with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
     bootstrap = {"bootstrap.servers": kafka["bootstrap.servers"]}
-    with Producer(bootstrap, registry=parts.registry_url, topic=topic, subject=subject) as producer:
+    with Producer(bootstrap, registry=services.registry_url, topic=topic, subject=subject) as producer:
         for trade in trades:
             producer.produce(trade)
 
     def sink(database):
-        options = {"registry": parts.registry_url, "topic": topic, "subject": subject, "group": f"{topic}-sink"}
+        options = {"registry": services.registry_url, "topic": topic, "subject": subject, "group": f"{topic}-sink"}
         return Sink(kafka, database=database, **options)
 
     return sink

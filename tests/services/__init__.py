@@ -1,9 +1,9 @@
-"""The parts tests and benchmarks run on: the embedded ones, or real ones."""
+"""The services tests and benchmarks run on: the embedded ones, or real ones."""
 
 from typing import Any, Protocol
 
 
-class Parts(Protocol):
+class Services(Protocol):
     """A broker, a registry and a PostgreSQL; each starts at the latest when its address is asked for."""
 
     @property
@@ -28,7 +28,7 @@ class Parts(Protocol):
 
     @property
     def client_settings(self) -> dict[str, Any]:
-        """What a consumer on these parts should be given beside their address, for tests that are quick."""
+        """What a consumer on these services should be given beside their address, for tests that are quick."""
 
     def create_topic(self, name: str, *, partitions: int = 4) -> None:
         """Create a topic; it can be used at once."""

@@ -1,4 +1,4 @@
-"""`python -m tests.services`: real parts, until interrupted."""
+"""`python -m tests.services`: real services, until interrupted."""
 
 import argparse
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ from tests.services.postgres import Postgres
 from tests.services.registry import Registry
 from tradepipe.embedded.stack import WaitForSignal
 
-PARTS = {
+SERVICES = {
     "kafka": (Kafka, "KAFKA_BOOTSTRAP_SERVERS", "bootstrap_servers"),
     "registry": (Registry, "SCHEMA_REGISTRY_URL", "url"),
     "postgres": (Postgres, "DATABASE_URL", "url"),
@@ -16,10 +16,10 @@ PARTS = {
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
-    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="which to start; all by default")
+    parser.add_argument("service", nargs="*", choices=[*SERVICES, []], help="which to start; all by default")
     with WaitForSignal() as stopped, ExitStack() as running:
-        for name in parser.parse_args().part or PARTS:
-            part, variable, address = PARTS[name]
-            server = running.enter_context(part())
+        for name in parser.parse_args().service or SERVICES:
+            service, variable, address = SERVICES[name]
+            server = running.enter_context(service())
             print(f"export {variable}={getattr(server, address)}", flush=True)
         stopped.wait()

@@ -19,7 +19,7 @@ PEER: Final = (
     f"org.apache.avro:avro:{AVRO_VERSION}",
     f"org.apache.kafka:kafka-clients:{KAFKA_VERSION}",
     f"io.apicurio:apicurio-registry-serdes-avro-serde:{SERDES_VERSION}",
-    # Eclipse's compiler: the Java that runs the parts may be one without a compiler.
+    # Eclipse's compiler: the Java that runs the services may be one without a compiler.
     f"org.eclipse.jdt:ecj:{COMPILER_VERSION}",
 )
 """What other people's Java programs on the same topic are made of."""
@@ -96,7 +96,7 @@ def _fetch_registry(folder: Path) -> None:
 
 def _maven(folder: Path, *arguments: str) -> None:
     if shutil.which("mvn") is None:
-        raise FileNotFoundError("real parts are fetched with Maven, which is not installed: apt-get install maven")
+        raise FileNotFoundError("real services are fetched with Maven, which is not installed: apt-get install maven")
     ran = subprocess.run(["mvn", "-B", "-q", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(f"mvn {' '.join(arguments)} failed: {ran.stdout[-2000:]}")

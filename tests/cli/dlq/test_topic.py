@@ -21,9 +21,9 @@ KILLS = (1, 700, 1_300)
 
 
 @pytest.fixture
-def post(parts, kafka, topic):
+def post(services, kafka, topic):
     name = f"{topic}.dlq"
-    parts.create_topic(name)
+    services.create_topic(name)
     return Post(kafka, topic, name)
 
 

@@ -19,13 +19,13 @@ V1, V2 = record(ID), record(ID, field("note", default=""))
 
 
 @pytest.fixture
-def env(parts, subject):
-    return {"SCHEMA_REGISTRY_URL": parts.registry_url, "TRADEPIPE_SUBJECT": subject}
+def env(services, subject):
+    return {"SCHEMA_REGISTRY_URL": services.registry_url, "TRADEPIPE_SUBJECT": subject}
 
 
 @pytest.fixture
-def client(parts):
-    with SchemaRegistry(parts.registry_url) as client:
+def client(services):
+    with SchemaRegistry(services.registry_url) as client:
         yield client
 
 

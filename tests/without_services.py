@@ -1,12 +1,12 @@
-"""`pytest -p tests.without_parts`: only the tests that start neither a part nor a build."""
+"""`pytest -p tests.without_services`: only the tests that start neither a service nor a build."""
 
 import pytest
 
-NEEDED = {"parts", "sources", "suite", "tradepipe_broker", "tradepipe_registry"}
-"""The fixtures through which a test comes by a part, by a wheel, or by a pytest of its own."""
+NEEDED = {"services", "sources", "suite", "tradepipe_broker", "tradepipe_registry"}
+"""The fixtures through which a test gets a service, a wheel, or a pytest process."""
 
 STARTERS = ("tests/embedded/", "tests/services/", "tests/test_readme.py")
-"""Where tests start parts by themselves."""
+"""Where tests start services by themselves."""
 
 
 def _is_alone(item: pytest.Item) -> bool:
