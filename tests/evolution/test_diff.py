@@ -21,48 +21,48 @@ TOLD = {
         of("string", default=""),
         [("Trade.f", 'The field was added: string, by default "".')],
     ),
-    "no field": (of("string"), record(ID), [("Trade.f", "The field was taken away: string.")]),
+    "no field": (of("string"), record(ID), [("Trade.f", "The field was removed: string.")]),
     "a renamed field": (
         of("string"),
         record(ID, field("g", aliases=["f"])),
         [("Trade.g", "The field was called f.")],
     ),
-    "a type": (of("int"), of("long"), [("Trade.f", "The type went from int to long.")]),
-    "null": (of("int"), of(["null", "int"]), [("Trade.f", "The type went from int to [null, int].")]),
+    "a type": (of("int"), of("long"), [("Trade.f", "The type changed from int to long.")]),
+    "null": (of("int"), of(["null", "int"]), [("Trade.f", "The type changed from int to [null, int].")]),
     "a scale in a union": (
         of(["null", decimal(18, 2)]),
         of(["null", decimal(18, 4)]),
-        [("Trade.f", "The type went from decimal(18,2) to decimal(18,4).")],
+        [("Trade.f", "The type changed from decimal(18,2) to decimal(18,4).")],
     ),
     "symbols": (
         of(enum("A", "B", default="A")),
         of(enum("A", "C", "D", default="A")),
-        [("Trade.f", "The enum has the symbols C, D too."), ("Trade.f", "The enum lost the symbols B.")],
+        [("Trade.f", "The enum gained the symbols C, D."), ("Trade.f", "The enum lost the symbols B.")],
     ),
     "an enum's default": (
         of(enum("A")),
         of(enum("A", default="A")),
-        [("Trade.f", "The enum's default symbol went from none to A.")],
+        [("Trade.f", "The enum's default symbol changed from none to A.")],
     ),
     "the order of symbols": (
         of(enum("A", "B")),
         of(enum("B", "A")),
-        [("Trade.f", "The symbols stand in another order.")],
+        [("Trade.f", "The symbols are in another order.")],
     ),
     "the order of fields": (
         record(ID, field("f")),
         record(field("f"), ID),
-        [("Trade", "The fields stand in another order.")],
+        [("Trade", "The fields are in another order.")],
     ),
     "a default": (
         of("string", default="a"),
         of("string", default="b"),
-        [("Trade.f", 'The default went from "a" to "b".')],
+        [("Trade.f", 'The default changed from "a" to "b".')],
     ),
     "a size": (
         of({"type": "fixed", "name": "F", "size": 2}),
         of({"type": "fixed", "name": "F", "size": 3}),
-        [("Trade.f", "The size went from 2 to 3 bytes.")],
+        [("Trade.f", "The size changed from 2 to 3 bytes.")],
     ),
     "docs": (
         record(ID),
@@ -72,27 +72,27 @@ TOLD = {
     "aliases": (
         of("string"),
         of("string", aliases=["g"]),
-        [("Trade.f", "The aliases went from none to g.")],
+        [("Trade.f", "The aliases changed from none to g.")],
     ),
     "a namespace": (
         record(ID),
         record(ID, namespace="desk"),
-        [("Trade", "The name went from Trade to desk.Trade.")],
+        [("Trade", "The name changed from Trade to desk.Trade.")],
     ),
     "an order": (
         of("string"),
         of("string", order="ignore"),
-        [("Trade.f", "The sort order went from ascending to ignore.")],
+        [("Trade.f", "The sort order changed from ascending to ignore.")],
     ),
     "items": (
         of({"type": "array", "items": ["null", "string", record(field("n", "int"), name="Leg")]}),
         of({"type": "array", "items": ["null", "string", record(field("n", "long"), name="Leg")]}),
-        [("Trade.f[](Leg).n", "The type went from int to long.")],
+        [("Trade.f[](Leg).n", "The type changed from int to long.")],
     ),
     "the order of branches": (
         of(["null", "int"], default=None),
         of(["int", "null"], default=0),
-        [("Trade.f", "The default went from null to 0.")],
+        [("Trade.f", "The default changed from null to 0.")],
     ),
     "nothing": (record(ID), record(ID), []),
 }
@@ -102,7 +102,7 @@ TOLD = {
 def test_each_change_is_told_in_words(change):
     old, new, told = TOLD[change]
 
-    assert told == [(each.path, each.sentence) for each in diff_schemas(text(old), text(new))]
+    assert told == [(each.path, each.message) for each in diff_schemas(text(old), text(new))]
 
 
 def test_every_kind_of_change_has_a_name():
@@ -134,7 +134,7 @@ def test_what_breaks_nothing_says_what_readers_get():
 
     assert [
         (Direction.BACKWARD, None, 'They fill it with "x".'),
-        (Direction.FORWARD, None, "They pass over it."),
+        (Direction.FORWARD, None, "They ignore it."),
     ] == list(change.effects)
 
 

@@ -353,8 +353,8 @@ def test_a_scale_is_explained_by_an_amount():
     (found,) = check_evolution(text(of(decimal(18, 4))), [VersionedSchema(1, text(of(decimal(16, 2))))], Level.BACKWARD)
 
     assert (
-        "Readers on the new schema take amounts of records written with the old one for others: Java's read 1.2345 "
-        "where 123.45 was meant, Python's read it right. No registry sees it."
+        "Readers on the new schema misread amounts of records written with the old one: Java's read 123.45 as 1.2345, "
+        "Python's are not affected. Registries do not detect this."
     ) == found.message
     assert ("decimal(16,2)", "decimal(18,4)") == (found.old, found.new)
 

@@ -1,1 +1,1 @@
-"""The trade schema's history, and what its next version may be."""
+"""Schema history, and rules of schema evolution."""

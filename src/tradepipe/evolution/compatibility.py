@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class Direction(StrEnum):
-    """Who must be able to read whom."""
+    """Direction of compatibility: which side reads the records of the other."""
 
     BACKWARD = "new reads old"
     FORWARD = "old reads new"
 
 
 class Level(StrEnum):
-    """What a registry promises of a subject; a transitive level looks at every version, the others at the last."""
+    """Compatibility level of a subject; a transitive level checks every version, the others only the last."""
 
     NONE = "NONE"
     BACKWARD = "BACKWARD"
@@ -37,25 +37,25 @@ class Level(StrEnum):
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """The directions the level promises."""
+        """Directions that the level guarantees."""
         return tuple(direction for direction in Direction if self.startswith((direction.name, "FULL")))
 
     @property
     def is_transitive(self) -> bool:
-        """Whether the level looks at every version."""
+        """Whether the level checks every version."""
         return self.endswith("_TRANSITIVE")
 
 
 class Incompatibility(NamedTuple):
     """
-    One thing that breaks by the structural verdict.
+    One violation of structural compatibility.
 
     Attributes:
-        against: index in the history of the version it breaks with.
+        against: index, in the history, of the incompatible version.
 
-        direction: who cannot read whom.
+        direction: the direction in which reading fails.
 
-        message: what is in the way, and where in the schema.
+        message: the reason and its location in the schema.
     """
 
     against: int
@@ -65,17 +65,17 @@ class Incompatibility(NamedTuple):
 
 def structural_incompatibilities(new: str, history: Sequence[str], level: Level) -> tuple[Incompatibility, ...]:
     """
-    All that keeps a schema from following a history (oldest first) at a level; empty if it may.
+    Return what makes a schema incompatible with its history (oldest first) at a level.
 
-    The verdict is the Avro specification's schema resolution, as Java's
-    `SchemaCompatibility` gives it: it does not see logical types, as no registry does.
+    The check is the schema resolution of the Avro specification, as in Java's
+    `SchemaCompatibility`. Like every registry, it ignores logical types.
 
     Raises:
         ValueError: `new` or a version of the history is not an Avro schema.
 
-    >>> incompatibilities('"int"', ['"long"'], Level.FORWARD)
+    >>> structural_incompatibilities('"int"', ['"long"'], Level.FORWARD)
     ()
-    >>> [finding.direction.value for finding in incompatibilities('"int"', ['"long"'], Level.FULL)]
+    >>> [finding.direction.value for finding in structural_incompatibilities('"int"', ['"long"'], Level.FULL)]
     ['new reads old']
     """
     parse(new)
@@ -88,11 +88,11 @@ def structural_incompatibilities(new: str, history: Sequence[str], level: Level)
 
 
 def versions_to_check(history: Sequence[T], level: Level) -> Sequence[T]:
-    """The versions (oldest first) that the level looks at, the newest first."""
+    """Return the versions of a history (oldest first) that a level checks, newest first."""
     return tuple(reversed(history if level.is_transitive else history[-1:]))
 
 
-_NOT_A_SCHEMA: Final = (
+_PARSE_ERRORS: Final = (
     AvroException,
     SchemaParseException,
     AttributeError,
@@ -101,14 +101,14 @@ _NOT_A_SCHEMA: Final = (
     ValueError,
     RecursionError,
 )
-"""What the two parsers raise at texts that are no schema."""
+"""Exceptions of the two parsers for texts that are not a schema."""
 
 
 def parse(text: str) -> avro.schema.Schema:
     """
-    The schema as the structural check sees it: without its logical types.
+    Parse a schema without its logical types, for the structural check.
 
-    Both of Python's parsers must take it, for each passes mistakes that the other sees.
+    The text must pass both Python parsers, since each misses some mistakes.
 
     Raises:
         ValueError: the text is not an Avro schema.
@@ -117,18 +117,12 @@ def parse(text: str) -> avro.schema.Schema:
         node = json.loads(text)
         fastavro.parse_schema(node)
         return avro.schema.make_avsc_object(_structure(node, ""), avro.name.Names())
-    except _NOT_A_SCHEMA as error:
+    except _PARSE_ERRORS as error:
         raise ValueError(f"not an Avro schema: {error}") from error
 
 
 def _structure(node: Any, namespace: str) -> Any:
-    """
-    What avro's checker is to see of a schema.
-
-    No logical types, for avro warns of each that it does not know, and a
-    verdict must not depend on them; aliases in full, for it does not complete
-    them as Java does; records for errors, which it does not know.
-    """
+    """Copy a schema in the form that avro's compatibility checker handles as Java does."""
     if isinstance(node, list):
         return [_structure(item, namespace) for item in node]
     if not isinstance(node, dict):
@@ -140,6 +134,7 @@ def _structure(node: Any, namespace: str) -> Any:
 
 def _definition(node: Mapping[str, Any], namespace: str) -> dict[str, Any]:
     structure = _inner(node, namespace)
+    # The checker supports neither the type error nor aliases relative to a namespace.
     if node["type"] == "error":
         structure["type"] = "record"
     if isinstance(node.get("aliases"), list):
@@ -148,6 +143,7 @@ def _definition(node: Mapping[str, Any], namespace: str) -> dict[str, Any]:
 
 
 def _inner(node: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    # avro warns of each unknown logical type, and the result must not depend on logical types.
     return {
         name: _structure(value, namespace) if name in ("type", "items", "values", "fields") else value
         for name, value in node.items()
@@ -157,10 +153,10 @@ def _inner(node: Mapping[str, Any], namespace: str) -> dict[str, Any]:
 
 def _structural_messages(reader: str, writer: str) -> Iterator[str]:
     """
-    What keeps a reader from resolving a writer's records.
+    Yield the reasons why a reader cannot resolve a writer's records.
 
-    At most one message is avro's: it gives what it found as two unordered sets,
-    which belong together only as a whole.
+    avro's findings make at most one message: they are two unordered sets, whose
+    elements cannot be paired.
     """
     checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # avro does not type it
     result = checker.get_compatibility(parse(reader), parse(writer))
@@ -169,5 +165,5 @@ def _structural_messages(reader: str, writer: str) -> Iterator[str]:
         messages = "; ".join(sorted(result.messages))
         yield f"{kinds}: {messages} (at {', '.join(sorted(result.locations))})"
     for found in find_mismatches(parse_schema_tree(reader), parse_schema_tree(writer)):
-        if found.rule == "ambiguous-alias":  # which Java refuses, and avro's checker does not
+        if found.rule == "ambiguous-alias":  # refused by Java, but not by avro's checker
             yield f"reader field {found.reader} matches several writer fields: {found.writer}"

@@ -1,4 +1,4 @@
-"""Rules of schema evolution, and the check of a schema against its history."""
+"""Rules of schema evolution, and the compatibility check of a schema with its history."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -12,10 +12,11 @@ from tradepipe.evolution.schema_tree import SchemaType, parse_schema_tree
 
 class EvolutionRule(NamedTuple):
     """
-    One rule.
+    Severity, message and fix of a mismatch between two versions.
 
-    In the sentence `{readers}` are those on one schema and `{records}` what was written with the other, `{written}`
-    and `{read}` what stands in the two; `mend` is what to do, and `mend_old` where it is the old side that cannot read.
+    In the message, `{readers}` use one schema and `{records}` were written with
+    the other; `{written}` and `{read}` are the two definitions. `fix_old` is the
+    fix if the readers on the old schema fail, where it differs from `fix`.
     """
 
     severity: Severity
@@ -30,110 +31,110 @@ SIDES: Final[Mapping[Direction, tuple[str, str]]] = {
 }
 
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
-_BESIDE: Final = "Leave it as it is, and add a field beside it."
-_KEEP: Final = "Keep the field: one without a default cannot be taken away or renamed."
-_NO_RENAME: Final = "Keep the name, or add a field beside this one; no alias reaches old readers."
+_NEW_FIELD: Final = "Leave it unchanged, and add a new field."
+_KEEP: Final = "Keep the field: a field without a default must not be removed or renamed."
+_NO_RENAME: Final = "Keep the name, or add a new field; old readers do not see an alias."
 
 RULES: Final[Mapping[str, EvolutionRule]] = {
-    "type": EvolutionRule(_ERROR, "{readers} fail at {records}: {written} cannot be read as {read}.", _BESIDE),
+    "type": EvolutionRule(_ERROR, "{readers} fail on {records}: {written} does not resolve to {read}.", _NEW_FIELD),
     "name": EvolutionRule(
-        _ERROR, "{readers} fail at {records}: {written} is not {read}.", "Keep the name.", _NO_RENAME
+        _ERROR, "{readers} fail on {records}: {written} is not {read}.", "Keep the name.", _NO_RENAME
     ),
-    "fixed-size": EvolutionRule(_ERROR, "{readers} fail at {records}: {written} are not {read}.", _BESIDE),
+    "fixed-size": EvolutionRule(_ERROR, "{readers} fail on {records}: {written} are not {read}.", _NEW_FIELD),
     "enum-symbol": EvolutionRule(
         _ERROR,
-        "{readers} fail at {records} that hold {written}: their {read} has no symbol to fall back to.",
+        "{readers} fail on {records} that contain {written}: their {read} has no fallback symbol.",
         "Keep the symbol, or give the enum a default symbol.",
-        "Give the enum a default symbol, one version before the first new symbol, or add a field beside it.",
+        "Give the enum a default symbol one version before its first new symbol, or add a new field.",
     ),
     "missing-default": EvolutionRule(
         _ERROR,
-        "{readers} fail at {records}: the field is not in them, and its type {read} cannot fill it.",
+        "{readers} fail on {records}: the field is missing from them, and its type is {read}.",
         "Give the field a default.",
         _KEEP,
     ),
     "null-is-no-default": EvolutionRule(
         _ERROR,
-        "{readers} fail at {records}: the field is not in them, and that it may be null is no default.",
-        'Say "default": null, with null as the first branch.',
+        "{readers} fail on {records}: the field is missing from them, and a nullable type is not a default.",
+        'Add "default": null, with null as the first branch.',
         _KEEP,
     ),
     "renamed": EvolutionRule(
         _ERROR,
-        "{readers} fail at {records}: there they find {written}, and an alias helps only those whose schema has it.",
+        "{readers} fail on {records}: these contain {written}, and an alias helps only readers whose schema has it.",
         _NO_RENAME,
         _NO_RENAME,
     ),
     "union-branch": EvolutionRule(
         _ERROR,
-        "{readers} fail at {records} that hold {written} here: they expect {read}.",
-        "Keep every branch there was.",
-        "Add a field with the wider type beside this one.",
+        "{readers} fail on {records} that contain {written} here: they expect {read}.",
+        "Keep every branch of the union.",
+        "Add a new field with the wider type.",
     ),
     "ambiguous-alias": EvolutionRule(
         _ERROR,
-        "Java's readers, and with them the registries of Confluent and Apicurio, refuse the schema: {read} is both "
-        "{written} of {records}.",
-        "Take the alias away.",
+        "Java's readers and the registries of Confluent and Apicurio refuse the schema: {read} matches both {written} "
+        "of {records}.",
+        "Remove the alias.",
     ),
     "renamed-reads-default": EvolutionRule(
         _ERROR,
-        "{readers} get {read} for every value of {records}: there they find {written}, so the value is lost "
-        "without an error.",
+        "{readers} read {read} for every value of {records}: these contain {written}, so the value is lost without "
+        "an error.",
         _NO_RENAME,
     ),
     "decimal-scale": EvolutionRule(
         _ERROR,
-        "{readers} take amounts of {records} for others: Java's read {example_read} where {example} was meant, "
-        "Python's read it right. No registry sees it.",
-        "Keep the scale, and add a field with the other one beside it.",
+        "{readers} misread amounts of {records}: Java's read {example} as {example_read}, Python's are not affected. "
+        "Registries do not detect this.",
+        "Keep the scale, and add a new field with the other scale.",
     ),
     "decimal-precision": EvolutionRule(
         _ERROR,
-        "{readers} have room for fewer digits before the point than {records} may hold: {read} for {written}. "
-        "A NUMERIC column of theirs refuses the largest.",
-        "Keep the precision, or add a wider field beside this one.",
+        "{readers} allow fewer digits before the decimal point than {records}: {read} instead of {written}. "
+        "Their NUMERIC columns refuse the largest values.",
+        "Keep the precision, or add a new field with the wider type.",
     ),
     "logical-type": EvolutionRule(
         _ERROR,
-        "{readers} take {written} of {records} for {read}: the same bytes, another value{example}. "
-        "No registry sees it.",
-        _BESIDE,
+        "{readers} read {written} of {records} as {read}: the same bytes, but another value{example}. "
+        "Registries do not detect this.",
+        _NEW_FIELD,
     ),
     "uuid": EvolutionRule(
         _ERROR,
-        "{readers} fail at {records} whose text is no UUID: {written} may hold anything.",
-        "Leave it a string, or add a field beside it.",
+        "{readers} fail on {records} whose text is not a UUID: {written} may contain any text.",
+        "Keep the string, or add a new field.",
     ),
     "alias": EvolutionRule(
         _WARNING,
-        "{readers} find the field in {records} by its alias for {written}, which not all follow: Redpanda refuses the "
-        "schema unless the field has a default, and Avro's C++ reads that default.",
+        "{readers} find the field in {records} by its alias for {written}, which not every implementation supports: "
+        "Redpanda refuses the schema unless the field has a default, and Avro's C++ reads that default.",
         _NO_RENAME,
     ),
     "name-alias": EvolutionRule(
         _WARNING,
-        "{readers} know {written} by an alias of {read}, which Redpanda does not follow: it refuses the schema.",
+        "{readers} resolve {written} by an alias of {read}, which Redpanda does not support: it refuses the schema.",
         "Keep the name.",
     ),
     "namespace": EvolutionRule(
         _WARNING,
-        "{readers} take {written} for {read}, since Avro ignores namespaces; Redpanda does not, and refuses "
+        "{readers} resolve {written} to {read}, since Avro ignores namespaces; Redpanda does not, and refuses "
         "the schema.",
         "Keep the namespace.",
     ),
     "string-bytes": EvolutionRule(
         _WARNING,
         "{readers} read {written} of {records} as {read}; Redpanda refuses the schema, and Python's fastavro fails.",
-        _BESIDE,
+        _NEW_FIELD,
     ),
-    "resolution": EvolutionRule(_ERROR, "{readers} fail at {records}: {written}.", _BESIDE),
+    "resolution": EvolutionRule(_ERROR, "{readers} fail on {records}: {written}.", _NEW_FIELD),
 }
-"""Rule → what is said of it, for obstacles between two versions."""
+"""Rules of mismatches between two versions, by id."""
 
 
 class VersionedSchema(NamedTuple):
-    """A schema and the number of its version."""
+    """A schema and its version number."""
 
     number: int
     text: str
@@ -141,11 +142,11 @@ class VersionedSchema(NamedTuple):
 
 def check_evolution(new: str, history: Sequence[VersionedSchema], level: Level) -> tuple[Finding, ...]:
     """
-    All that is to be said of a schema that follows a history (oldest first) at a level, newest version first.
+    Check a schema against its history (oldest first) at a level; newest version first.
 
-    Whatever the structural verdict finds incompatible has at least one error
-    here. Beyond it, errors are changes of logical types and renamings that lose
-    values; warnings are changes that some registry refuses.
+    Each structural incompatibility has at least one error. Other errors are
+    changes of logical types and renames that lose values; warnings are changes
+    that some registry refuses.
 
     Raises:
         ValueError: `new` or a version of the history is not an Avro schema.
@@ -172,18 +173,18 @@ def _compare_pair(new: str, root: SchemaType, version: VersionedSchema, directio
 def _structural_fallback(
     new: str, root: SchemaType, version: VersionedSchema, direction: Direction
 ) -> Iterator[Finding]:
-    """The structural verdict has the last word, also where the walk above found nothing."""
+    """Yield findings of the structural check, which decides if the rules found no error."""
     level = Level[direction.name]
     for found in structural_incompatibilities(new, [version.text], level):
-        told = Mismatch("resolution", (), found.message, "", "", "")
-        yield _finding(told, root, (root, root), direction, version.number)
+        mismatch = Mismatch("resolution", (), found.message, "", "", "")
+        yield _finding(mismatch, root, (root, root), direction, version.number)
 
 
 def _finding(
     found: Mismatch, root: SchemaType, pair: tuple[SchemaType, SchemaType], direction: Direction, number: int
 ) -> Finding:
     rule = RULES[found.rule]
-    is_new_reading = direction is Direction.BACKWARD
+    new_reads_old = direction is Direction.BACKWARD
     readers, records = SIDES[direction]
     words = {"readers": readers, "records": records, "written": found.writer, "read": found.reader, "example": ""}
     return Finding(
@@ -191,19 +192,19 @@ def _finding(
         severity=rule.severity,
         path=(root.short or root.kind) + "".join(found.path),
         message=rule.message.format(**words | _example(found)),
-        fix=rule.fix if is_new_reading else rule.fix_old or rule.fix,
-        old=found.writer if is_new_reading else found.reader,
-        new=found.reader if is_new_reading else found.writer,
+        fix=rule.fix if new_reads_old else rule.fix_old or rule.fix,
+        old=found.writer if new_reads_old else found.reader,
+        new=found.reader if new_reads_old else found.writer,
         direction=direction,
         against=number,
-        pointer=found.reader_pointer if is_new_reading else found.writer_pointer,
+        pointer=found.reader_pointer if new_reads_old else found.writer_pointer,
     )
 
 
 def _example(found: Mismatch) -> dict[str, str]:
-    """What is read for what was written, where a number makes it plain."""
+    """Return an example of a misread value, for the rules whose message has one."""
     if found.rule == "decimal-scale":
-        written, read = (int(told.rpartition(",")[2].rstrip(")")) for told in (found.writer, found.reader))
+        written, read = (int(shown.rpartition(",")[2].rstrip(")")) for shown in (found.writer, found.reader))
         number = Decimal(12345).scaleb(-2).quantize(Decimal(1).scaleb(-written)) if written >= 2 else Decimal(123)
         unscaled = int(number.scaleb(written))
         return {"example": f"{number:f}", "example_read": f"{Decimal(unscaled).scaleb(-read):f}"}
@@ -216,4 +217,4 @@ _EPOCHS: Final = {
     (1, 0): ", such as a day of 2024 for one of January 1970",
     (0, 1): ", such as a day of 2024 for one of the year 56000",
 }
-"""What timestamps become, by whether they are written and read in milliseconds."""
+"""Example of a misread timestamp, by whether it is written and read in milliseconds."""

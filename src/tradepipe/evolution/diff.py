@@ -1,4 +1,4 @@
-"""What changed between two schemas, in words, with what it does to readers."""
+"""Changes between two schemas, in words, and their effect on readers."""
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -11,7 +11,7 @@ from tradepipe.evolution.schema_tree import SchemaField, SchemaType, parse_schem
 
 
 class Kind(StrEnum):
-    """What a change is of; the names are the same for ever."""
+    """Kind of a change; the names are stable."""
 
     TYPE = "type"
     NAME = "name"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 
 class Effect(NamedTuple):
-    """What a change does to one kind of readers; `severity` is None where all is well."""
+    """Effect of a change on the readers of one schema; `severity` is None if nothing breaks."""
 
     direction: Direction
     severity: Severity | None
@@ -40,19 +40,20 @@ class Effect(NamedTuple):
 
 class Change(NamedTuple):
     """
-    One change: what, where, and its effect in both directions.
+    One change, and its effects in both directions.
 
     Attributes:
-        effects: none where another change at the same place has them.
+        effects: empty if another change at the same location has them.
 
-        findings: what the effects that have a severity come from.
+        findings: findings behind the effects that have a severity.
 
-        pointer: the place in the newer schema's JSON, as a JSON pointer; of what was taken away, where it was missed.
+        pointer: JSON pointer of the location in the newer schema; of something
+            removed, the location of its former parent.
     """
 
     kind: Kind
     path: str
-    sentence: str
+    message: str
     effects: tuple[Effect, ...]
     findings: tuple[Finding, ...]
     pointer: str
@@ -66,52 +67,54 @@ class _RawChange(NamedTuple):
     A change without its effects.
 
     Attributes:
-        at: the JSON pointer of its place.
+        pointer: JSON pointer of its location.
 
-        well: what they are where nothing breaks: of new readers, of old ones.
+        ok_text: effects if nothing breaks, on new and on old readers.
 
-        was: the path it had before, if that was another.
+        old_path: its former path, if it was renamed.
     """
 
     kind: Kind
-    at: str
+    pointer: str
     path: str
     message: str
     ok_text: tuple[str, str] = (_SAME, _SAME)
-    was: str = ""
+    old_path: str = ""
 
 
 def diff_schemas(old: str, new: str) -> tuple[Change, ...]:
     """
-    All that changed between two schemas, in the order of the new one; white space and the order of keys are nothing.
+    Compare two schemas; return the changes in the order of the new one, ignoring white space and the order of keys.
 
     Raises:
         ValueError: one of them is not an Avro schema.
     """
     found = [each._replace(against=None) for each in check_evolution(new, [VersionedSchema(0, old)], Level.FULL)]
-    told = tuple(_diff_types(parse_schema_tree(old), parse_schema_tree(new), parse_schema_tree(new).short))
-    return tuple(_change(each, told, found) for each in told)
+    changes = tuple(_diff_types(parse_schema_tree(old), parse_schema_tree(new), parse_schema_tree(new).short))
+    return tuple(_change(each, changes, found) for each in changes)
 
 
-def _change(change: _RawChange, told: Sequence[_RawChange], found: Sequence[Finding]) -> Change:
-    """The first change at a place has the findings there."""
-    here = tuple(each for each in found if _owner(each.path, told) == change.path)
-    is_first = change == next(each for each in told if each.path == change.path)
+def _change(change: _RawChange, changes: Sequence[_RawChange], found: Sequence[Finding]) -> Change:
+    """Add the effects and the findings; the first change at a location has them."""
+    here = tuple(each for each in found if _owner(each.path, changes) == change.path)
+    is_first = change == next(each for each in changes if each.path == change.path)
     effects = tuple(_effects(change, here)) if is_first or not here else ()
-    return Change(change.kind, change.path, change.message, effects, here if is_first else (), change.at)
+    return Change(change.kind, change.path, change.message, effects, here if is_first else (), change.pointer)
 
 
 def _effects(change: _RawChange, here: Sequence[Finding]) -> Iterator[Effect]:
-    """The findings at the change's place; in a direction without any, that nothing breaks."""
-    for direction, well in zip(Direction, change.ok_text, strict=True):
+    """Yield the effects of the findings at a change; a direction without findings has a harmless effect."""
+    for direction, ok_text in zip(Direction, change.ok_text, strict=True):
         bad = [Effect(direction, each.severity, each.message) for each in here if each.direction is direction]
-        yield from bad or [Effect(direction, None, well)]
+        yield from bad or [Effect(direction, None, ok_text)]
 
 
-def _owner(path: str, told: Sequence[_RawChange]) -> str:
-    """The place of the change that a finding belongs to: the nearest at or above its own."""
-    places = {place: each.path for each in told for place in (each.path, each.was or each.path)}
-    return places.get(max((place for place in places if _is_at_or_below(path, place)), key=len, default=""), "")
+def _owner(path: str, changes: Sequence[_RawChange]) -> str:
+    """Return the path of the change that a finding belongs to: the nearest at or above the finding."""
+    places = {location: each.path for each in changes for location in (each.path, each.old_path or each.path)}
+    return places.get(
+        max((location for location in places if _is_at_or_below(path, location)), key=len, default=""), ""
+    )
 
 
 def _is_at_or_below(path: str, above: str) -> bool:
@@ -120,7 +123,7 @@ def _is_at_or_below(path: str, above: str) -> bool:
 
 def _diff_types(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
     if old.kind != new.kind or (old.kind == "union" and _labels(old) != _labels(new)):
-        yield _RawChange(Kind.TYPE, new.pointer, path, f"The type went from {old} to {new}.")
+        yield _RawChange(Kind.TYPE, new.pointer, path, f"The type changed from {old} to {new}.")
     elif old.kind == "union":
         for before, after in zip(_by_label(old), _by_label(new), strict=True):
             piece = f"({after.short or after.kind})" if len(new.branches) > 2 else ""
@@ -131,16 +134,16 @@ def _diff_types(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCha
 
 def _diff_same_kind(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
     if old.name != new.name:
-        yield _RawChange(Kind.NAME, new.pointer, path, f"The name went from {old.name} to {new.name}.")
+        yield _RawChange(Kind.NAME, new.pointer, path, f"The name changed from {old.name} to {new.name}.")
     if old.logical != new.logical:
-        yield _RawChange(Kind.TYPE, new.pointer, path, f"The type went from {old} to {new}.")
+        yield _RawChange(Kind.TYPE, new.pointer, path, f"The type changed from {old} to {new}.")
     if old.size != new.size:
-        yield _RawChange(Kind.SIZE, new.pointer, path, f"The size went from {old.size} to {new.size} bytes.")
+        yield _RawChange(Kind.SIZE, new.pointer, path, f"The size changed from {old.size} to {new.size} bytes.")
     if old.doc != new.doc:
         yield _RawChange(Kind.DOC, new.pointer, path, "The doc changed.")
     if set(old.aliases) != set(new.aliases):
         yield _RawChange(
-            Kind.ALIASES, new.pointer, path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}."
+            Kind.ALIASES, new.pointer, path, f"The aliases changed from {_list(old.aliases)} to {_list(new.aliases)}."
         )
     if old.inner:
         yield from _diff_types(old.inner[0], new.inner[0], path + ("[]" if old.kind == "array" else "{}"))
@@ -152,16 +155,18 @@ def _diff_enums(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCha
     added = [symbol for symbol in new.symbols if symbol not in old.symbols]
     removed = [symbol for symbol in old.symbols if symbol not in new.symbols]
     if added:
-        well = _SAME, f"They read {old.default} for them."
-        yield _RawChange(Kind.SYMBOLS_ADDED, new.pointer, path, f"The enum has the symbols {_list(added)} too.", well)
+        ok_text = _SAME, f"They read {old.default} for them."
+        yield _RawChange(Kind.SYMBOLS_ADDED, new.pointer, path, f"The enum gained the symbols {_list(added)}.", ok_text)
     if removed:
-        well = f"They read {new.default} for them.", _SAME
-        yield _RawChange(Kind.SYMBOLS_REMOVED, new.pointer, path, f"The enum lost the symbols {_list(removed)}.", well)
+        ok_text = f"They read {new.default} for them.", _SAME
+        yield _RawChange(
+            Kind.SYMBOLS_REMOVED, new.pointer, path, f"The enum lost the symbols {_list(removed)}.", ok_text
+        )
     if old.default != new.default:
-        sentence = f"The enum's default symbol went from {old.default or 'none'} to {new.default or 'none'}."
-        yield _RawChange(Kind.ENUM_DEFAULT, new.pointer, path, sentence)
+        message = f"The enum's default symbol changed from {old.default or 'none'} to {new.default or 'none'}."
+        yield _RawChange(Kind.ENUM_DEFAULT, new.pointer, path, message)
     if not added and not removed and old.symbols != new.symbols:
-        yield _RawChange(Kind.SYMBOL_ORDER, new.pointer, path, "The symbols stand in another order.")
+        yield _RawChange(Kind.SYMBOL_ORDER, new.pointer, path, "The symbols are in another order.")
 
 
 def _diff_fields(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
@@ -178,7 +183,7 @@ def _diff_fields(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCh
 
 
 def _previous_field(field: SchemaField, before: dict[str, SchemaField], names: set[str]) -> SchemaField | None:
-    """What the field was before: of the same name, or of one that is only an alias now."""
+    """Find the field in the old schema, by its name or by an alias that is not a field now."""
     aliases = (alias for alias in field.aliases if alias not in names)
     return next((before[name] for name in (field.name, *aliases) if name in before), None)
 
@@ -187,39 +192,39 @@ def _diff_field(old: SchemaField, new: SchemaField, record: str) -> Iterator[_Ra
     path = f"{record}.{new.name}"
     if old.name != new.name:
         yield _RawChange(
-            Kind.FIELD_RENAMED, new.pointer, path, f"The field was called {old.name}.", was=f"{record}.{old.name}"
+            Kind.FIELD_RENAMED, new.pointer, path, f"The field was called {old.name}.", old_path=f"{record}.{old.name}"
         )
     yield from _diff_types(old.type, new.type, path)
     if old.default_json != new.default_json:
-        well = f"They fill it with {new.default_json} where it is missing.", _SAME
-        sentence = f"The default went from {old.default_json} to {new.default_json}."
-        yield _RawChange(Kind.DEFAULT, new.pointer, path, sentence, well)
+        ok_text = f"They fill it with {new.default_json} where it is missing.", _SAME
+        message = f"The default changed from {old.default_json} to {new.default_json}."
+        yield _RawChange(Kind.DEFAULT, new.pointer, path, message, ok_text)
     if set(old.aliases) != set(new.aliases) and old.name == new.name:
         yield _RawChange(
-            Kind.ALIASES, new.pointer, path, f"The aliases went from {_list(old.aliases)} to {_list(new.aliases)}."
+            Kind.ALIASES, new.pointer, path, f"The aliases changed from {_list(old.aliases)} to {_list(new.aliases)}."
         )
     if old.order != new.order:
-        yield _RawChange(Kind.SORT_ORDER, new.pointer, path, f"The sort order went from {old.order} to {new.order}.")
+        yield _RawChange(Kind.SORT_ORDER, new.pointer, path, f"The sort order changed from {old.order} to {new.order}.")
     if old.doc != new.doc:
         yield _RawChange(Kind.DOC, new.pointer, path, "The doc changed.")
 
 
 def _diff_order(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
     if [field.name for field in old.fields] != [field.name for field in new.fields]:
-        yield _RawChange(Kind.FIELD_ORDER, new.pointer, path, "The fields stand in another order.")
+        yield _RawChange(Kind.FIELD_ORDER, new.pointer, path, "The fields are in another order.")
 
 
 def _addition(field: SchemaField, path: str) -> _RawChange:
     default = f", by default {field.default_json}" if field.has_default else " without a default"
-    well = f"They fill it with {field.default_json}.", "They pass over it."
-    sentence = f"The field was added: {field.type}{default}."
-    return _RawChange(Kind.FIELD_ADDED, field.pointer, f"{path}.{field.name}", sentence, well)
+    ok_text = f"They fill it with {field.default_json}.", "They ignore it."
+    message = f"The field was added: {field.type}{default}."
+    return _RawChange(Kind.FIELD_ADDED, field.pointer, f"{path}.{field.name}", message, ok_text)
 
 
 def _removal(field: SchemaField, path: str, pointer: str) -> _RawChange:
-    well = "They pass over it.", f"They fill it with {field.default_json}."
+    ok_text = "They ignore it.", f"They fill it with {field.default_json}."
     return _RawChange(
-        Kind.FIELD_REMOVED, pointer, f"{path}.{field.name}", f"The field was taken away: {field.type}.", well
+        Kind.FIELD_REMOVED, pointer, f"{path}.{field.name}", f"The field was removed: {field.type}.", ok_text
     )
 
 
@@ -228,7 +233,7 @@ def _labels(union: SchemaType) -> list[str]:
 
 
 def _by_label(union: SchemaType) -> list[SchemaType]:
-    """A union's branches in an order of their own: that of the union says nothing."""
+    """Sort a union's branches: their order is not a change."""
     return sorted(union.branches, key=lambda branch: branch.short or branch.kind)
 
 

@@ -1,4 +1,4 @@
-"""What is to be said of a schema: a rule it breaks, where, and what would happen to whose data."""
+"""Findings of schema checks, and their text form."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -8,35 +8,35 @@ from tradepipe.evolution.compatibility import Direction
 
 
 class Severity(StrEnum):
-    """What a finding keeps from happening."""
+    """Severity of a finding."""
 
     ERROR = "error"
-    """Data breaks, or is read as what it is not."""
+    """Records fail to decode or are misread."""
 
     WARNING = "warning"
-    """Not everywhere: some registry or reader goes another way."""
+    """Some registries or readers behave differently."""
 
 
 class Finding(NamedTuple):
     """
-    One finding.
+    One violation of a schema rule.
 
     Attributes:
-        rule: the rule's id, the same for ever.
+        rule: stable id of the rule.
 
-        path: the place by names, such as `Trade.legs[].price`.
+        path: location by names, such as `Trade.legs[].price`.
 
-        sentence: what would happen to whose data.
+        message: the consequence, and which readers and records are affected.
 
-        mend: what to do instead.
+        fix: what to do instead.
 
-        old, new: what stands there before and after.
+        old, new: definition in the older and in the newer schema.
 
-        direction: who cannot read whom; None where no two versions are compared.
+        direction: direction in which reading fails; None for the check of a single schema.
 
-        against: the number of the version it is about or breaks with.
+        against: number of the version that the finding concerns or the schema is incompatible with.
 
-        pointer: the place in the newer schema's JSON, as a JSON pointer.
+        pointer: JSON pointer of the location in the newer schema.
     """
 
     rule: str
@@ -52,33 +52,33 @@ class Finding(NamedTuple):
 
 
 def only_errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Those that break data."""
+    """Return the findings that are errors."""
     return tuple(finding for finding in findings if finding.severity is Severity.ERROR)
 
 
 class FindingText(NamedTuple):
-    """A finding for a person; `below` are the paragraphs below its sentence: where, against what, and what instead."""
+    """A finding and its further paragraphs: location, direction and versions, fix."""
 
     finding: Finding
     related: tuple[str, ...]
 
 
 def format_findings(found: Iterable[tuple[str, Finding]]) -> Iterator[FindingText]:
-    """Findings, each given with its place; what differs in nothing but the version it is against is told once."""
+    """Format findings, each given with its location; findings that differ only in the version are merged."""
     groups: dict[tuple[str, Finding], list[Finding]] = {}
-    for place, finding in found:
-        groups.setdefault((place, finding._replace(against=None)), []).append(finding)
-    for (place, _), alike in groups.items():
-        yield FindingText(alike[0], tuple(_below(place, alike)))
+    for location, finding in found:
+        groups.setdefault((location, finding._replace(against=None)), []).append(finding)
+    for (location, _), alike in groups.items():
+        yield FindingText(alike[0], tuple(_related_lines(location, alike)))
 
 
 def format_change(finding: Finding) -> str:
-    """What stood there and what does, behind a place; nothing if neither is known."""
+    """Format the old and the new definition; an empty text if neither is known."""
     return f": {finding.old} -> {finding.new}" if finding.old or finding.new else ""
 
 
 def format_against(alike: Sequence[Finding]) -> str:
-    """Who cannot read whom, of which versions; nothing where no two versions are compared."""
+    """Format the direction and the versions of findings; an empty text for the check of a single schema."""
     direction = alike[0].direction
     if direction is None:
         return ""
@@ -86,13 +86,13 @@ def format_against(alike: Sequence[Finding]) -> str:
     return f"{direction}, against {_list(numbers)}" if numbers else str(direction)
 
 
-def _below(place: str, alike: Sequence[Finding]) -> Iterator[str]:
+def _related_lines(location: str, alike: Sequence[Finding]) -> Iterator[str]:
     finding = alike[0]
-    at, rule = f"at {place}{format_change(finding)}", f"[{finding.rule}]"
+    line, rule = f"at {location}{format_change(finding)}", f"[{finding.rule}]"
     if finding.direction is None:
-        yield f"{at} {rule}"
+        yield f"{line} {rule}"
     else:
-        yield at
+        yield line
         yield f"{format_against(alike)} {rule}"
     if finding.fix:
         yield f"instead: {finding.fix[0].lower()}{finding.fix[1:]}"

@@ -1,4 +1,4 @@
-"""Whether the frozen versions are still what they were when they were frozen, and how to freeze the next."""
+"""Release of schema versions, and the check that released versions are unchanged."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -23,19 +23,19 @@ from tradepipe.evolution.history import (
 FIXES: Final = {
     "frozen-changed": "Restore {file} from version control, make the change in a copy of the newest version, and run "
     "`schema freeze COPY`: it writes {next}.",
-    "frozen-docs-changed": "Restore {file} from version control; better words belong into the next version, by "
+    "frozen-docs-changed": "Restore {file} from version control; improve the docs in the next version, by "
     "`schema freeze COPY`.",
     "frozen-missing": "Restore {file} from version control: records written with it are in the log.",
-    "frozen-unrecorded": "Take {file} away, and run `schema freeze` on it: that checks it and records it.",
-    "frozen-gap": "Restore what is missing from version control; `schema freeze` counts on by itself.",
-    "frozen-level": f"Say one of {', '.join(Level)}.",
-    "frozen-twice": f"Leave one entry of each version in {HISTORY_FILE}.",
+    "frozen-unrecorded": "Move {file} out of the folder and run `schema freeze` on it, which checks and records it.",
+    "frozen-gap": "Restore the missing version from version control; `schema freeze` numbers the versions.",
+    "frozen-level": f"Use one of {', '.join(Level)}.",
+    "frozen-twice": f"Keep one entry per version in {HISTORY_FILE}.",
 }
-"""Rule → what to do instead."""
+"""Fixes by rule."""
 
 
 def check_frozen(history: History) -> tuple[Finding, ...]:
-    """Where files and record disagree: nothing about a released version ever changes."""
+    """Check that the released versions are unchanged: compare the files with the history file."""
     return tuple(found for number in sorted(history.numbers) for found in _check_version(history, number)) + tuple(
         _gaps(history)
     )
@@ -43,9 +43,9 @@ def check_frozen(history: History) -> tuple[Finding, ...]:
 
 def check_history(history: History, level: str | None = None) -> tuple[Finding, ...]:
     """
-    What breaks between the versions of a history: each is checked against all before it.
+    Check each version of a history against the versions before it.
 
-    Each is checked at the level it was frozen at, or at the one given.
+    Each is checked at the given level, by default the one it was released at.
 
     Raises:
         ValueError: a version is not an Avro schema.
@@ -58,14 +58,14 @@ def check_history(history: History, level: str | None = None) -> tuple[Finding, 
 
 
 def level_of(history: History, number: int) -> Level:
-    """The level a version was frozen at; of one that is not frozen yet, the history's."""
+    """Return the level that a version was released at; for a new version, the level of the history."""
     entry = history.entry(number)
     named = (entry.level if entry else None) or history.level
     return Level(named) if named in tuple(Level) else Level(DEFAULT_LEVEL)
 
 
 def as_versioned(versions: Sequence[SchemaVersion]) -> tuple[VersionedSchema, ...]:
-    """Versions as `evolution` takes them."""
+    """Convert versions for `check_evolution`."""
     return tuple(VersionedSchema(version.number, version.text) for version in versions)
 
 
@@ -73,7 +73,7 @@ def append_version(
     history: History, text: str, *, on: date, level: str | None, alembic_revision: str | None
 ) -> History:
     """
-    The history with one version more; nothing is checked or written.
+    Return a history with one more version, without checking or writing anything.
 
     Raises:
         ValueError: the text is not JSON.
@@ -86,7 +86,7 @@ def append_version(
 
 
 def to_history_json(history: History) -> str:
-    """The text of `history.json`."""
+    """Return the text of `history.json`."""
     return json.dumps({"versions": [entry._asdict() for entry in history.entries]}, indent=2) + "\n"
 
 
@@ -96,37 +96,40 @@ def _check_version(history: History, number: int) -> Iterator[Finding]:
     if entries > 1:
         yield _finding(history, number, "frozen-twice", f"Version {number} has {entries} entries in {HISTORY_FILE}.")
     if version is None:
-        told = f"Version {number} is in {HISTORY_FILE}, but its file is gone: nobody could say what its records mean."
-        yield _finding(history, number, "frozen-missing", told)
-    elif entry is None:
-        told = (
-            f"Version {number} is not in {HISTORY_FILE}, so nothing says that it was checked, or that it is as it was."
+        message = (
+            f"Version {number} is in {HISTORY_FILE}, but its file is missing: its records are unreadable without it."
         )
-        yield _finding(history, number, "frozen-unrecorded", told)
+        yield _finding(history, number, "frozen-missing", message)
+    elif entry is None:
+        message = f"Version {number} is not in {HISTORY_FILE}: it may be unchecked, or changed since its release."
+        yield _finding(history, number, "frozen-unrecorded", message)
     elif version.sha256 != entry.sha256:
         yield _change_finding(history, version, entry)
     if entry and entry.level not in (None, *Level):
-        yield _finding(history, number, "frozen-level", f"Version {number} has a level that is none: {entry.level}.")
+        yield _finding(history, number, "frozen-level", f"Version {number} has an unknown level: {entry.level}.")
 
 
 def _change_finding(history: History, version: SchemaVersion, entry: HistoryEntry) -> Finding:
     if fingerprint_without_docs(version.text) == entry.sha256_without_docs:
-        rule, what = "frozen-docs-changed", "docs alone: records are read as before, but registries keep the old text"
+        rule, changed = (
+            "frozen-docs-changed",
+            "in docs alone: readers are not affected, but registries keep the old text",
+        )
     else:
-        rule, what = "frozen-changed", "more than docs: its records were written with the schema as it was"
-    told = f"Version {version.number} was changed after its release, in {what}."
-    return _finding(history, version.number, rule, told, (entry.sha256, version.sha256))
+        rule, changed = "frozen-changed", "in more than docs: its records were written with the original schema"
+    message = f"Version {version.number} was changed after its release, {changed}."
+    return _finding(history, version.number, rule, message, (entry.sha256, version.sha256))
 
 
 def _gaps(history: History) -> Iterator[Finding]:
-    there = [version.number for version in history.versions]
-    for number, due in zip(there, range(1, len(there) + 1), strict=True):
-        if number != due:
-            yield _finding(history, number, "frozen-gap", f"Version {number} follows, where {due} should come.")
+    for expected, version in enumerate(history.versions, 1):
+        if version.number != expected:
+            message = f"The next version is {version.number} instead of {expected}."
+            yield _finding(history, version.number, "frozen-gap", message)
             return
 
 
-def _finding(history: History, number: int, rule: str, told: str, changed: tuple[str, str] = ("", "")) -> Finding:
+def _finding(history: History, number: int, rule: str, message: str, changed: tuple[str, str] = ("", "")) -> Finding:
     old, new = (sha256[:12] for sha256 in changed)
-    mend = FIXES[rule].format(file=file_name(number), next=file_name(max(history.numbers) + 1))
-    return Finding(rule, Severity.ERROR, file_name(number), told, mend, old, new, against=number)
+    fix = FIXES[rule].format(file=file_name(number), next=file_name(max(history.numbers) + 1))
+    return Finding(rule, Severity.ERROR, file_name(number), message, fix, old, new, against=number)

@@ -1,4 +1,4 @@
-"""The released schema versions, their history file and their golden records."""
+"""Released schema versions, their history file and their golden records."""
 
 import hashlib
 import json
@@ -14,29 +14,29 @@ from typing import Any, Final, NamedTuple, Self
 from tradepipe.trade.model import Side, Trade
 
 PACKAGE: Final = "tradepipe.schemas.trade"
-"""Where the versions lie, as `v001.avsc`, `v002.avsc` and so on, with `history.json` beside them."""
+"""Package of the released versions, `v001.avsc`, `v002.avsc` and so on, and of `history.json`."""
 
 HISTORY_FILE: Final = "history.json"
-"""The file that says of each version what it was when it was frozen."""
+"""File that records the fingerprints of each version at its release."""
 
 DEFAULT_LEVEL: Final = "FULL_TRANSITIVE"
-"""The level of a history that names none."""
+"""Compatibility level of a history that does not name one."""
 
 _version_of = re.compile(r"v(\d{3,})\.avsc").fullmatch
 
 
 class SchemaVersion(NamedTuple):
     """
-    One frozen version.
+    One released version.
 
     Attributes:
-        number: counts from 1, without gaps.
+        number: version number, from 1 without gaps.
 
-        text: the file as it is shipped and registered.
+        text: text of the file, as shipped and registered.
 
-        schema: the text as JSON; not to be changed.
+        schema: the parsed JSON; callers must not change it.
 
-        sha256: the `fingerprint` of the text.
+        sha256: `fingerprint` of the text.
     """
 
     number: int
@@ -46,24 +46,24 @@ class SchemaVersion(NamedTuple):
 
     @classmethod
     def of(cls, number: int, text: str) -> Self:
-        """A version by its text; raises ValueError if that is not JSON."""
+        """Parse the text of a version; raise ValueError if it is not JSON."""
         return cls(number, text, json.loads(text), fingerprint(text))
 
 
 class HistoryEntry(NamedTuple):
     """
-    What `history.json` says of one version.
+    Entry of `history.json` for one version.
 
     Attributes:
-        number: the version's.
+        number: version number.
 
-        sha256: its `fingerprint`, and `sha256_without_docs` that of what readers go by.
+        sha256, sha256_without_docs: `fingerprint` of the schema, with and without its docs.
 
-        date: the day on which it was frozen, as in 2025-06-01.
+        date: day of the release, such as 2025-06-01.
 
-        level: the compatibility level it was checked at; None if nobody knows.
+        level: compatibility level of its check; None if unknown.
 
-        alembic_revision: the database revision its records need; None where there is no database.
+        alembic_revision: database revision that its records require; None without a database.
     """
 
     number: int
@@ -76,9 +76,9 @@ class HistoryEntry(NamedTuple):
 
 class History(NamedTuple):
     """
-    A folder of frozen versions: the files, and what was recorded of each.
+    A folder of released versions: the files and their history entries.
 
-    Nothing is compared yet: `frozen.findings` tells where the two disagree.
+    Loading does not compare them; `freeze.check_frozen` does.
     """
 
     versions: tuple[SchemaVersion, ...]
@@ -87,61 +87,60 @@ class History(NamedTuple):
     @classmethod
     def load(cls, folder: Traversable) -> Self:
         """
-        The history in a folder; an empty one has none.
+        Load the history of a folder; an empty folder has an empty history.
 
         Raises:
-            ValueError: a file is not what it should be; the message names it.
+            ValueError: a file is invalid; the message names it.
         """
         record = folder / HISTORY_FILE
         return cls(_versions(folder), _entries(record.read_text("utf-8")) if record.is_file() else ())
 
     @classmethod
     def packaged(cls) -> Self:
-        """The history of the trade schema."""
+        """Load the history of the trade schema."""
         return cls.load(resources.files(PACKAGE))
 
     @property
     def level(self) -> str:
-        """The level that the next version is checked at: that of the newest."""
+        """Compatibility level of the next version: that of the newest entry with a level."""
         return next((entry.level for entry in reversed(self.entries) if entry.level), DEFAULT_LEVEL)
 
     @property
     def numbers(self) -> frozenset[int]:
-        """The numbers of all versions that are there or were recorded."""
+        """Numbers of all versions that have a file or an entry."""
         return frozenset({version.number for version in self.versions} | {entry.number for entry in self.entries})
 
     def entry(self, number: int) -> HistoryEntry | None:
-        """What was recorded of a version."""
+        """Return the entry of a version, or None."""
         return next((entry for entry in self.entries if entry.number == number), None)
 
     def version(self, number: int) -> SchemaVersion | None:
-        """A version by its number."""
+        """Return a version by its number, or None."""
         return next((version for version in self.versions if version.number == number), None)
 
 
 @cache
 def versions() -> tuple[SchemaVersion, ...]:
-    """All frozen versions of the trade schema, the oldest first."""
+    """Return the released versions of the trade schema, oldest first."""
     return _versions(resources.files(PACKAGE))
 
 
 def current() -> SchemaVersion:
-    """The version this build writes, and decodes every other one into."""
+    """Return the version that this build writes and decodes every other version into."""
     return versions()[-1]
 
 
 def file_name(number: int) -> str:
-    """The name of a version's file."""
+    """Return the file name of a version."""
     return f"v{number:03}.avsc"
 
 
 def fingerprint(text: str) -> str:
     """
-    The SHA-256 of a schema, whatever its layout.
+    Return the SHA-256 of a schema, independent of white space and of the order of keys.
 
-    Everything counts but white space and the order of JSON's keys: Avro's own
-    parsing canonical form drops logical types, defaults and docs, so two
-    schemas that differ in the meaning of their bytes would share it.
+    Avro's Parsing Canonical Form is not used: it drops logical types, defaults
+    and docs, so two schemas whose bytes differ in meaning can share it.
 
     Raises:
         ValueError: the text is not JSON.
@@ -151,7 +150,7 @@ def fingerprint(text: str) -> str:
 
 def fingerprint_without_docs(text: str) -> str:
     """
-    The same without docs: of all that readers and registries go by.
+    Return the SHA-256 of a schema without its docs, which do not affect readers.
 
     Raises:
         ValueError: the text is not JSON.
@@ -165,7 +164,7 @@ def _sha256(schema: Any) -> str:
 
 
 def _without_docs(node: Any) -> Any:
-    """A default is left whole: what is called doc there is data."""
+    # A default is not searched: a key "doc" in it is data.
     if isinstance(node, list):
         return [_without_docs(item) for item in node]
     if isinstance(node, dict):
@@ -191,11 +190,11 @@ def _entries(text: str) -> tuple[HistoryEntry, ...]:
             sorted((HistoryEntry(**each) for each in json.loads(text)["versions"]), key=lambda each: each.number)
         )
     except (ValueError, RecursionError, TypeError, KeyError) as error:
-        why = f"its versions are a list of {', '.join(HistoryEntry._fields)}"
+        reason = f"its versions must be a list of {', '.join(HistoryEntry._fields)}"
         if isinstance(error, (ValueError, RecursionError)):
-            why = f"it is no JSON: {error}"
+            reason = f"it is not JSON: {error}"
         raise ValueError(
-            f"{HISTORY_FILE} is not as `schema freeze` writes it ({why}): restore it from version control"
+            f"{HISTORY_FILE} is not as `schema freeze` writes it ({reason}): restore it from version control"
         ) from error
 
 
@@ -205,11 +204,11 @@ _FROM_JSON: Final[Mapping[str, Callable[[str], Any]]] = {
     "side": Side,
     "notional": Decimal,
 }
-"""The fields whose values are not JSON's own."""
+"""Parsers of the fields whose values JSON does not represent."""
 
 
 class GoldenRecord(NamedTuple):
-    """One record: the number of the version that wrote it, its body, and what it says as today's `Trade`."""
+    """A record of a released version: version number, encoded body, and its value as the current `Trade`."""
 
     version: int
     body: bytes
@@ -218,10 +217,10 @@ class GoldenRecord(NamedTuple):
 
 def golden_records() -> tuple[GoldenRecord, ...]:
     """
-    The golden record of every frozen version, the oldest first.
+    Load the golden record of every released version, oldest first.
 
     Raises:
-        FileNotFoundError: a version has none.
+        FileNotFoundError: a version has no golden record.
     """
     folder = resources.files(PACKAGE) / "golden"
     return tuple(

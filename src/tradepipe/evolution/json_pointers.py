@@ -1,4 +1,4 @@
-"""Where in a JSON text each value stands, and which keys stand there twice."""
+"""Lines of the values in a JSON text, and its duplicate keys."""
 
 import re
 from bisect import bisect_right
@@ -11,30 +11,30 @@ _DECODER: Final = JSONDecoder()
 
 class JsonPositions(NamedTuple):
     """
-    The layout of a JSON text.
+    Positions of the values in a JSON text.
 
     Attributes:
-        lines: JSON pointer (RFC 6901) → line, from 1.
+        lines: line numbers, from 1, by JSON pointer (RFC 6901).
 
-        twice: pointers of keys that an object has more than once; a parser keeps one of them, and not every parser
-            the same.
+        duplicate_keys: pointers of keys that occur more than once in an object;
+            parsers differ in which value they keep.
     """
 
     lines: dict[str, int]
     duplicate_keys: tuple[str, ...]
 
     def line(self, pointer: str) -> int:
-        """The line where somebody looks for it: that of its name, where it has one; that of its beginning else."""
+        """Return the line of the value's `name`, if it has one, else the line of its start."""
         while pointer not in self.lines:
             pointer = pointer.rpartition("/")[0]
         return self.lines.get(f"{pointer}/name", self.lines[pointer])
 
 
 def locate(text: str) -> JsonPositions:
-    """The layout of a text that is JSON."""
+    """Locate the values of a valid JSON text."""
     scan = _Scan(text)
     scan.value(0, "")
-    return JsonPositions(scan.lines, tuple(scan.twice))
+    return JsonPositions(scan.lines, tuple(scan.duplicate_keys))
 
 
 class _Scan:
@@ -42,11 +42,11 @@ class _Scan:
         self._text = text
         self._breaks = [match.start() for match in re.finditer("\n", text)]
         self.lines: dict[str, int] = {}
-        self.twice: list[str] = []
+        self.duplicate_keys: list[str] = []
 
     def value(self, at: int, pointer: str) -> int:
-        """Read a value; where it ends."""
-        at = self._skip(at)
+        """Scan a value; return the offset after it."""
+        at = self._skip_blanks(at)
         self.lines[pointer] = bisect_right(self._breaks, at) + 1
         if self._text[at] == "{":
             return self._object(at, pointer)
@@ -55,28 +55,28 @@ class _Scan:
         return _DECODER.raw_decode(self._text, at)[1]
 
     def _object(self, at: int, pointer: str) -> int:
-        at = self._skip(at + 1)
+        at = self._skip_blanks(at + 1)
         while self._text[at] != "}":
             key, at = _DECODER.raw_decode(self._text, at)
             below = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
             if below in self.lines:
-                self.twice.append(below)
-            at = self._after(self.value(self._skip(at) + 1, below))
+                self.duplicate_keys.append(below)
+            at = self._skip_comma(self.value(self._skip_blanks(at) + 1, below))
         return at + 1
 
     def _array(self, at: int, pointer: str) -> int:
-        at, index = self._skip(at + 1), 0
+        at, index = self._skip_blanks(at + 1), 0
         while self._text[at] != "]":
-            at = self._after(self.value(at, f"{pointer}/{index}"))
+            at = self._skip_comma(self.value(at, f"{pointer}/{index}"))
             index += 1
         return at + 1
 
-    def _after(self, at: int) -> int:
-        """Where the next item begins, or the end is."""
-        at = self._skip(at)
-        return self._skip(at + 1) if self._text[at] == "," else at
+    def _skip_comma(self, at: int) -> int:
+        """Return the offset of the next item, or of the closing bracket."""
+        at = self._skip_blanks(at)
+        return self._skip_blanks(at + 1) if self._text[at] == "," else at
 
-    def _skip(self, at: int) -> int:
+    def _skip_blanks(self, at: int) -> int:
         match = _blank.match(self._text, at)
-        assert match is not None, "it matches nothing too"
+        assert match is not None, "the pattern matches an empty text"
         return match.end()

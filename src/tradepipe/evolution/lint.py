@@ -18,16 +18,16 @@ from tradepipe.evolution.schema_tree import (
 )
 
 Named = Callable[[str], Any]
-"""The definition that a name means, or None."""
+"""Look-up of the definition of a name; returns None if there is none."""
 
 _RANGES: Final = {"int": 2**31, "long": 2**63}
 
 
 def default_matches(value: Any, schema: Any, named: Named) -> bool:
     """
-    Whether a default is a value of a schema; of a union's, of any branch.
+    Return whether a default is a value of a schema, or of any branch of a union.
 
-    What is no schema is nobody's default: it is told elsewhere.
+    An invalid schema accepts every default: another rule reports it.
     """
     if isinstance(schema, list):
         return any(default_matches(value, branch, named) for branch in schema)
@@ -35,8 +35,8 @@ def default_matches(value: Any, schema: Any, named: Named) -> bool:
         definition = named(schema)
         return definition is None or default_matches(value, definition, named)
     kind = schema if isinstance(schema, str) else schema.get("type")
-    judge = _MATCHERS.get(kind) if isinstance(kind, str) else None
-    return judge is None or judge(value, schema, named)
+    matches = _MATCHERS.get(kind) if isinstance(kind, str) else None
+    return matches is None or matches(value, schema, named)
 
 
 def _is_number(value: Any, schema: Any, _named: Named) -> bool:
@@ -49,7 +49,7 @@ def _is_float(value: Any, _schema: Any, _named: Named) -> bool:
 
 
 def _is_bytes(value: Any, _schema: Any, _named: Named) -> bool:
-    """Text whose characters are the bytes."""
+    """Return whether a value is a text whose characters encode bytes."""
     return isinstance(value, str) and all(ord(character) < 256 for character in value)
 
 
@@ -99,33 +99,33 @@ _NAMED_KINDS: Final = ("record", "error", "enum", "fixed")
 _WARNINGS: Final = frozenset({"enum-without-default", "nullable-without-default"})
 
 FIXES: Final = {
-    "decimal-impossible": "Choose precision and scale that the type can hold.",
-    "default-of-later-branch": "Put the default's type first in the union.",
+    "decimal-impossible": "Choose a precision and a scale that fit the type.",
+    "default-of-later-branch": "Make the default's type the first branch of the union.",
     "default-type": "Give a default of the field's type.",
-    "duplicate": "Name each only once.",
-    "duplicate-key": "Keep one of the two.",
-    "enum-default": "Name one of the symbols.",
-    "enum-without-default": 'Add a symbol such as UNKNOWN, and say "default": "UNKNOWN" in the enum.',
-    "error-type": "Say record.",
-    "logical-type-ignored": "Put it on a type that carries it.",
+    "duplicate": "Use each name once.",
+    "duplicate-key": "Keep one of them.",
+    "enum-default": "Use one of the symbols.",
+    "enum-without-default": 'Add a symbol such as UNKNOWN, and "default": "UNKNOWN" to the enum.',
+    "error-type": "Use the type record.",
+    "logical-type-ignored": "Use it on a type that it annotates.",
     "logical-type-misplaced": 'Move it into the type: {"type": {"type": …, "logicalType": …}}.',
-    "logical-type-unknown": f"Take one of {', '.join(sorted(PORTABLE_LOGICAL_TYPES))}.",
-    "name": "Begin with a letter or _, and go on with letters, digits and _.",
-    "nested-union": "Put the branches into one union.",
-    "not-a-record": "Put it into a record.",
-    "not-a-schema": "Write it as the specification of Avro has it.",
-    "nullable-without-default": 'Say "default": null, with null as the first branch.',
-    "unknown-type": "Define the type before it is used, or mend its name.",
+    "logical-type-unknown": f"Use one of {', '.join(sorted(PORTABLE_LOGICAL_TYPES))}.",
+    "name": "Use letters, digits and _ only, and do not begin with a digit.",
+    "nested-union": "Merge the branches into one union.",
+    "not-a-record": "Wrap it in a record.",
+    "not-a-schema": "Follow the Avro specification.",
+    "nullable-without-default": 'Add "default": null, with null as the first branch.',
+    "unknown-type": "Define the type before its first use, or correct its name.",
 }
-"""Rule → what to do instead."""
+"""Fixes by rule."""
 
 
 def lint(text: str) -> tuple[Finding, ...]:
     """
-    All that is wrong with a schema by itself, in the order of the text.
+    Check a single schema; return the findings in the order of its text.
 
-    Without an error, Java's parser and both of Python's take the schema, and no
-    reader ignores a part of it.
+    A schema without errors is accepted by Java's parser and by both Python
+    parsers, and no reader ignores a part of it.
     """
     try:
         root = json.loads(text, parse_constant=_no_constant)
@@ -133,62 +133,62 @@ def lint(text: str) -> tuple[Finding, ...]:
         if not only_errors(found):
             parse(text)
     except json.JSONDecodeError as error:
-        return (_no_schema(f"This is no JSON: {error}."),)
+        return (_no_schema(f"The schema is not JSON: {error}."),)
     except ValueError as error:
-        told = " ".join(str(error).removeprefix("not an Avro schema: ").split())
-        return (_no_schema(f"This is no Avro schema: {told}."),)
+        message = " ".join(str(error).removeprefix("not an Avro schema: ").split())
+        return (_no_schema(f"The schema is not an Avro schema: {message}."),)
     except RecursionError:
-        return (_no_schema("This is nested too deep for any parser."),)
+        return (_no_schema("The schema is nested too deep for a parser."),)
     return found
 
 
 def _walk(root: Any) -> tuple[Finding, ...]:
-    """What the walk finds; where it meets what is not even the outline of a schema, it ends."""
+    """Return the findings of the walk, or one finding if the JSON does not have the structure of a schema."""
     try:
         return tuple(_Lint(root).root())
     except (AttributeError, KeyError, TypeError):
-        return (_no_schema("This has not the outline of an Avro schema."),)
+        return (_no_schema("The JSON does not have the structure of an Avro schema."),)
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _no_schema(told: str) -> Finding:
-    return _finding("not-a-schema", "", "", told)
+def _no_schema(message: str) -> Finding:
+    return _finding("not-a-schema", "", "", message)
 
 
 def _duplicate_key_finding(text: str) -> Iterator[Finding]:
     for pointer in locate(text).duplicate_keys:
         key = pointer.rpartition("/")[2]
-        told = f'The key "{key}" stands here twice, and parsers differ in which they keep.'
-        yield _finding("duplicate-key", "", pointer, told)
+        message = f'The key "{key}" occurs twice, and parsers differ in which value they keep.'
+        yield _finding("duplicate-key", "", pointer, message)
 
 
-def _finding(rule: str, path: str, pointer: str, sentence: str) -> Finding:
+def _finding(rule: str, path: str, pointer: str, message: str) -> Finding:
     severity = Severity.WARNING if rule in _WARNINGS else Severity.ERROR
-    return Finding(rule, severity, path, sentence, FIXES[rule], pointer=pointer)
+    return Finding(rule, severity, path, message, FIXES[rule], pointer=pointer)
 
 
-class _Position:
-    """A place in the schema: its path by names, its JSON pointer, and the namespace that holds there."""
+class _Location:
+    """A location in the schema: path by names, JSON pointer, and enclosing namespace."""
 
     def __init__(self, path: str, pointer: str, namespace: str) -> None:
         self.path = path
         self.pointer = pointer
         self.namespace = namespace
 
-    def at(self, piece: str, *keys: object) -> "_Position":
-        """A place below."""
-        return _Position(self.path + piece, "/".join([self.pointer, *map(str, keys)]), self.namespace)
+    def at(self, piece: str, *keys: object) -> "_Location":
+        """Return a location below this one."""
+        return _Location(self.path + piece, "/".join([self.pointer, *map(str, keys)]), self.namespace)
 
-    def of(self, rule: str, sentence: str) -> Finding:
-        """A finding here."""
-        return _finding(rule, self.path, self.pointer, sentence)
+    def of(self, rule: str, message: str) -> Finding:
+        """Return a finding at this location."""
+        return _finding(rule, self.path, self.pointer, message)
 
 
 class _Lint:
-    """One walk over the JSON; where it is not even the outline of a schema, parsers have the word."""
+    """One walk over a schema's JSON, which may be invalid in every way."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
@@ -198,140 +198,148 @@ class _Lint:
         root = self._root
         is_record = isinstance(root, dict) and root.get("type") in ("record", "error")
         name = str(root.get("name", "")) if is_record else ""
-        place = _Position(name.rpartition(".")[2], "", "")
+        location = _Location(name.rpartition(".")[2], "", "")
         if not is_record:
-            yield place.of("not-a-record", "A record of Kafka is one of Avro: this schema is of another type.")
-        yield from self._type(root, place)
+            yield location.of("not-a-record", "The schema of a Kafka record must be an Avro record.")
+        yield from self._type(root, location)
 
-    def _type(self, node: Any, place: _Position) -> Iterator[Finding]:
+    def _type(self, node: Any, location: _Location) -> Iterator[Finding]:
         if isinstance(node, list):
-            yield from self._union(node, place)
+            yield from self._union(node, location)
         elif isinstance(node, str):
-            if node not in PRIMITIVES and self._meant(node, place.namespace) is None:
-                yield place.of("unknown-type", f"{node} is neither a type of Avro nor defined before.")
+            if node not in PRIMITIVES and self._find_definition(node, location.namespace) is None:
+                yield location.of("unknown-type", f"{node} is neither an Avro type nor defined before its use.")
         elif isinstance(node, dict):
-            yield from self._complex(node, place)
+            yield from self._complex(node, location)
 
-    def _meant(self, name: str, namespace: str) -> Any:
+    def _find_definition(self, name: str, namespace: str) -> Any:
         return self._named.get(qualify(name, namespace), self._named.get(name))
 
-    def _union(self, branches: list[Any], place: _Position) -> Iterator[Finding]:
+    def _union(self, branches: list[Any], location: _Location) -> Iterator[Finding]:
         seen = set()
         for index, branch in enumerate(branches):
-            label = self._label(branch, place.namespace)
+            label = self._label(branch, location.namespace)
             if isinstance(branch, list):
-                yield place.at("", index).of("nested-union", "A union cannot stand within a union.")
+                yield location.at("", index).of("nested-union", "A union must not contain a union.")
             elif label in seen:
-                yield place.at("", index).of("duplicate", f"The union has {label} twice.")
+                yield location.at("", index).of("duplicate", f"The union has {label} twice.")
             else:
-                yield from self._type(branch, place.at("", index))
+                yield from self._type(branch, location.at("", index))
             seen.add(label)
 
     def _label(self, branch: Any, namespace: str) -> str:
-        """What tells a union's branches apart: the full name, or the kind."""
+        """Return what distinguishes a union's branches: the full name or the kind."""
         if isinstance(branch, dict) and branch.get("type") in _NAMED_KINDS and "name" in branch:
             return full_name(branch, namespace)
         kind = branch.get("type") if isinstance(branch, dict) else branch
         return str(kind) if not isinstance(branch, str) or kind in PRIMITIVES else qualify(str(kind), namespace)
 
-    def _complex(self, node: Mapping[str, Any], place: _Position) -> Iterator[Finding]:
+    def _complex(self, node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
         kind = node.get("type")
         if kind in _NAMED_KINDS:
-            yield from self._definition(node, place)
+            yield from self._definition(node, location)
         elif kind in ("array", "map"):
             key, piece = ("items", "[]") if kind == "array" else ("values", "{}")
-            yield from self._type(node.get(key), place.at(piece, key))
-        yield from _logical(node, place)
+            yield from self._type(node.get(key), location.at(piece, key))
+        yield from _logical(node, location)
 
-    def _definition(self, node: Mapping[str, Any], place: _Position) -> Iterator[Finding]:
+    def _definition(self, node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
         if node["type"] == "error":
-            yield place.of("error-type", "The type error is for protocols; some parsers do not know it in a schema.")
+            yield location.of(
+                "error-type", "The type error is for protocols; some parsers do not support it in a schema."
+            )
         if not isinstance(node.get("name"), str):
             return
-        name = full_name(node, place.namespace)
+        name = full_name(node, location.namespace)
         names = [name, *(alias for alias in node.get("aliases") or () if isinstance(alias, str))]
-        yield from (place.of("name", f"{each} is no name in Avro.") for each in names if not _is_full_name(each))
+        yield from (
+            location.of("name", f"{each} is not a valid Avro name.") for each in names if not _is_full_name(each)
+        )
         if name in self._named:
-            yield place.of("duplicate", f"{name} is defined twice.")
+            yield location.of("duplicate", f"{name} is defined twice.")
         self._named[name] = node
-        within = _Position(place.path, place.pointer, name.rpartition(".")[0])
+        within = _Location(location.path, location.pointer, name.rpartition(".")[0])
         yield from self._fields(node, within) if node["type"] in ("record", "error") else _symbols(node, within)
 
-    def _fields(self, node: Mapping[str, Any], place: _Position) -> Iterator[Finding]:
+    def _fields(self, node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
         seen = set()
         fields = node.get("fields")
         for index, field in enumerate(fields if isinstance(fields, list) else ()):
             if not isinstance(field, dict) or not isinstance(field.get("name"), str):
                 continue
-            below = place.at(f".{field['name']}", "fields", index)
+            below = location.at(f".{field['name']}", "fields", index)
             if field["name"] in seen:
                 yield below.of("duplicate", f"The record has two fields {field['name']}.")
             seen.add(field["name"])
             yield from self._field(field, below)
 
-    def _field(self, field: Mapping[str, Any], place: _Position) -> Iterator[Finding]:
+    def _field(self, field: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
         names = [field["name"], *(alias for alias in field.get("aliases") or () if isinstance(alias, str))]
-        yield from (place.of("name", f"{name} is no name in Avro.") for name in names if not _is_name(name))
+        yield from (location.of("name", f"{name} is not a valid Avro name.") for name in names if not _is_name(name))
         if "logicalType" in field:
-            told = f"The logical type {field['logicalType']} stands on the field, where every reader ignores it."
-            yield place.of("logical-type-misplaced", told)
+            message = f"The logical type {field['logicalType']} is on the field, where every reader ignores it."
+            yield location.of("logical-type-misplaced", message)
         kind = field.get("type")
-        yield from self._type(kind, place.at("", "type"))
+        yield from self._type(kind, location.at("", "type"))
         if "default" in field:
-            yield from self._default(field["default"], kind, place)
+            yield from self._default(field["default"], kind, location)
         elif isinstance(kind, list) and "null" in kind:
-            told = "The field may be null, but has no default: readers fail at records that lack it."
-            yield place.of("nullable-without-default", told)
+            message = "The field is nullable but has no default: readers fail on records without it."
+            yield location.of("nullable-without-default", message)
 
-    def _default(self, default: Any, kind: Any, place: _Position) -> Iterator[Finding]:
-        shown = json.dumps(default, ensure_ascii=False)
+    def _default(self, default: Any, kind: Any, location: _Location) -> Iterator[Finding]:
+        default_json = json.dumps(default, ensure_ascii=False)
 
         def named(name: str) -> Any:
-            return self._meant(name, place.namespace)
+            return self._find_definition(name, location.namespace)
 
         first = kind[0] if isinstance(kind, list) and kind else kind
         definition = named(first) if isinstance(first, str) and first not in PRIMITIVES else first
         if default_matches(default, first, named):
             return
         if isinstance(kind, list) and default_matches(default, kind, named):
-            told = f"The default {shown} is of a later branch: parsers before Avro 1.12 take only the first one's."
-            yield place.of("default-of-later-branch", told)
+            message = f"The default {default_json} is of a later branch; before Avro 1.12 it must be of the first."
+            yield location.of("default-of-later-branch", message)
         elif isinstance(definition, dict) and definition.get("type") == "enum":
-            yield place.of("enum-default", f"The default {shown} is none of the symbols, and no parser sees it.")
+            yield location.of(
+                "enum-default", f"The default {default_json} is not one of the symbols, and parsers do not detect this."
+            )
         else:
-            yield place.of("default-type", f"The default {shown} is no value of the field's type.")
+            yield location.of("default-type", f"The default {default_json} is not a value of the field's type.")
 
 
 def _is_full_name(name: str) -> bool:
-    return all(_is_name(piece) for piece in name.split("."))
+    return all(_is_name(part) for part in name.split("."))
 
 
-def _symbols(node: Mapping[str, Any], place: _Position) -> Iterator[Finding]:
+def _symbols(node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
     symbols = node.get("symbols")
     if node["type"] != "enum" or not isinstance(symbols, list):
         return
     for index, symbol in enumerate(symbols):
         if not isinstance(symbol, str) or not _is_name(symbol):
-            yield place.at("", "symbols", index).of("name", f"{symbol!r} is no symbol in Avro.")
+            yield location.at("", "symbols", index).of("name", f"{symbol!r} is not a valid Avro symbol.")
         elif symbol in symbols[:index]:
-            yield place.at("", "symbols", index).of("duplicate", f"The symbol {symbol} is there twice.")
+            yield location.at("", "symbols", index).of("duplicate", f"The symbol {symbol} occurs twice.")
     if "default" not in node:
-        told = "The enum has no default symbol: old readers will fail at every symbol that is added later."
-        yield place.of("enum-without-default", told)
+        message = "The enum has no default symbol: old readers will fail on every symbol that is added later."
+        yield location.of("enum-without-default", message)
     elif node["default"] not in symbols:
-        yield place.of("enum-default", f"The enum's default {node['default']!r} is none of its symbols.")
+        yield location.of("enum-default", f"The enum's default {node['default']!r} is not one of its symbols.")
 
 
-def _logical(node: Mapping[str, Any], place: _Position) -> Iterator[Finding]:
+def _logical(node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
     name = node.get("logicalType")
     if name is None:
         return
     if name not in PORTABLE_LOGICAL_TYPES:
-        yield place.of("logical-type-unknown", f"The logical type {name} is ignored by readers that do not know it.")
-    elif why := ignored_reason(node):
+        yield location.of(
+            "logical-type-unknown", f"The logical type {name} is ignored by readers that do not support it."
+        )
+    elif reason := ignored_reason(node):
         rule = (
             "decimal-impossible"
             if name == "decimal" and node.get("type") in BASE_TYPES[name]
             else "logical-type-ignored"
         )
-        yield place.of(rule, f"Readers drop the logical type without a word: {why}.")
+        yield location.of(rule, f"Readers ignore the logical type without an error: {reason}.")

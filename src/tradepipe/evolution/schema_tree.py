@@ -1,4 +1,4 @@
-"""A parsed Avro schema with its JSON positions and logical types."""
+"""Avro schema as a tree of types, with JSON pointers and logical types."""
 
 import json
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _FIXED_SIZES: Final = {"duration": 12, "uuid": 16}
 
 
 class Logical(NamedTuple):
-    """A logical type; precision and scale are a decimal's."""
+    """A logical type, with precision and scale if it is a decimal."""
 
     name: str
     precision: int = 0
@@ -66,7 +66,7 @@ def _ignored_decimal_reason(node: Mapping[str, Any], kind: str) -> str | None:
     precision: Any = node.get("precision")
     scale: Any = node.get("scale", 0)
     if not _is_count(precision) or precision == 0:
-        return f"precision {precision!r} is no number of digits"
+        return f"precision {precision!r} is not a positive integer"
     if not _is_count(scale) or scale > precision:
         return f"scale {scale!r} is not between 0 and precision {precision}"
     if kind == "fixed" and precision > max_digits(node.get("size")):
@@ -75,7 +75,7 @@ def _ignored_decimal_reason(node: Mapping[str, Any], kind: str) -> str | None:
 
 
 def max_digits(size: Any) -> int:
-    """How many decimal digits a signed number of so many bytes can always hold."""
+    """Return how many decimal digits a signed integer of a size in bytes can always hold."""
     return len(str(2 ** (8 * size - 1) - 1)) - 1 if _is_count(size) and 0 < size <= 1024 else 0
 
 
@@ -86,24 +86,24 @@ def _is_count(value: Any) -> bool:
 PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 MISSING: Final[Any] = object()
-"""The default of a field that has none; null is one."""
+"""Default of a field without one; None is the default null."""
 
 
 @dataclass(eq=False, slots=True)
 class SchemaType:
     """
-    One type.
+    One type of a schema.
 
     Attributes:
-        kind: a primitive's name, or record, enum, fixed, array, map, union.
+        kind: name of a primitive type, or record, enum, fixed, array, map, union.
 
-        pointer: where it is defined, as a JSON pointer (RFC 6901).
+        pointer: JSON pointer (RFC 6901) of the definition.
 
-        name: the full name of a record, enum or fixed; `aliases` are full too.
+        name, aliases: full names of a record, enum or fixed.
 
-        inner: of an array its items, of a map its values.
+        inner: the item type of an array or the value type of a map.
 
-        default: an enum's symbol for those a reader does not know.
+        default: an enum's symbol for unknown symbols.
     """
 
     kind: str
@@ -121,7 +121,7 @@ class SchemaType:
 
     @property
     def short(self) -> str:
-        """The name without its namespace, by which Avro's resolution goes."""
+        """Name without the namespace, which schema resolution compares."""
         return self.name.rpartition(".")[2]
 
     def __str__(self) -> str:
@@ -130,17 +130,17 @@ class SchemaType:
         if self.inner:
             return f"{self.kind}<{self.inner[0]}>"
         plain = f"{self.kind} {self.short}" if self.name else self.kind
-        if self.logical and self.logical.name in _DESCRIPTIVE_KEYS and not self.name:
+        if self.logical and self.logical.name in _SELF_EXPLANATORY and not self.name:
             return str(self.logical)
         return f"{plain} as {self.logical}" if self.logical else plain
 
 
-_DESCRIPTIVE_KEYS: Final = frozenset({"decimal", "date", "uuid"})
-"""Names that say all without the type they stand on."""
+_SELF_EXPLANATORY: Final = frozenset({"decimal", "date", "uuid"})
+"""Logical types that are shown without the type they annotate."""
 
 
 class SchemaField(NamedTuple):
-    """One field of a record; `pointer` is where it stands."""
+    """One field of a record, with the JSON pointer of its definition."""
 
     name: str
     type: SchemaType
@@ -152,12 +152,12 @@ class SchemaField(NamedTuple):
 
     @property
     def has_default(self) -> bool:
-        """Whether old data without the field can be read."""
+        """Whether the field has a default, so that records without it can be read."""
         return self.default is not MISSING
 
     @property
     def default_json(self) -> str:
-        """The default as JSON."""
+        """Default as JSON, or none."""
         return "none" if self.default is MISSING else json.dumps(self.default, ensure_ascii=False)
 
 
@@ -190,7 +190,7 @@ def build_schema_tree(schema: Any) -> SchemaType:
 
 
 def full_name(node: Mapping[str, Any], enclosing: str) -> str:
-    """The full name of a definition within a namespace."""
+    """Return the full name of a definition within a namespace."""
     name = str(node["name"])
     if "." in name:
         return name.removeprefix(".")
@@ -198,12 +198,12 @@ def full_name(node: Mapping[str, Any], enclosing: str) -> str:
 
 
 def qualify(name: str, namespace: str) -> str:
-    """A name in full, as it is meant within a namespace."""
+    """Return the full name that a name refers to within a namespace."""
     return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
 class _Builder:
-    """One pass over the JSON; a name means the very type that was defined before."""
+    """One pass over the JSON; a name refers to the type that was defined before it."""
 
     def __init__(self) -> None:
         self._named: dict[str, SchemaType] = {}
@@ -213,7 +213,7 @@ class _Builder:
             branches = [self.type(branch, namespace, f"{pointer}/{index}") for index, branch in enumerate(node)]
             return SchemaType("union", pointer, branches=tuple(branches))
         if isinstance(node, str):
-            return SchemaType(node, pointer) if node in PRIMITIVES else self._meant(node, namespace)
+            return SchemaType(node, pointer) if node in PRIMITIVES else self._find_type(node, namespace)
         kind = node["type"]
         if kind in ("record", "error", "enum", "fixed"):
             return self._definition(node, namespace, pointer)
@@ -221,21 +221,21 @@ class _Builder:
             key = "items" if kind == "array" else "values"
             return SchemaType(kind, pointer, inner=(self.type(node[key], namespace, f"{pointer}/{key}"),))
         if kind not in PRIMITIVES:
-            raise ValueError(f"{kind} is no type of Avro")
+            raise ValueError(f"{kind} is not an Avro type")
         return SchemaType(kind, pointer, logical=logical_of(node))
 
-    def _meant(self, name: str, namespace: str) -> SchemaType:
-        """The type of a name: first within the namespace, then as it is, as Java looks for it."""
+    def _find_type(self, name: str, namespace: str) -> SchemaType:
+        """Find a type by its name, first within the namespace, then as a full name, as Java does."""
         found = self._named.get(qualify(name, namespace)) or self._named.get(name)
         if found is None:
-            raise ValueError(f"{name} is no type that was defined before")
+            raise ValueError(f"{name} is not defined before its use")
         return found
 
     def _definition(self, node: Mapping[str, Any], enclosing: str, pointer: str) -> SchemaType:
         name = full_name(node, enclosing)
         namespace = name.rpartition(".")[0]
         kind = "record" if node["type"] == "error" else str(node["type"])
-        made = SchemaType(
+        defined = SchemaType(
             kind,
             pointer,
             name=name,
@@ -246,12 +246,13 @@ class _Builder:
             size=node.get("size", 0),
             logical=logical_of(node),
         )
-        self._named[name] = made
-        made.fields = tuple(
+        # Registered before its fields are built, since a field may refer to its own record.
+        self._named[name] = defined
+        defined.fields = tuple(
             self._field(each, namespace, f"{pointer}/fields/{index}")
             for index, each in enumerate(node.get("fields", ()))
         )
-        return made
+        return defined
 
     def _field(self, node: Mapping[str, Any], namespace: str, pointer: str) -> SchemaField:
         return SchemaField(

@@ -113,7 +113,7 @@ def _compare_level(own: str | None, subject: str, level: str) -> Iterator[Findin
 def _format_side(old: str, new: str) -> str:
     """What changed, in a clause; nothing if only white space did or what is written in two ways."""
     try:
-        told = [f"at {each.path}: {each.sentence[0].lower()}{each.sentence[1:-1]}" for each in diff_schemas(old, new)]
+        told = [f"at {each.path}: {each.message[0].lower()}{each.message[1:-1]}" for each in diff_schemas(old, new)]
     except ValueError:
         return "it is no Avro schema"
     return "; ".join(told)

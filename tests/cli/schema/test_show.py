@@ -40,7 +40,7 @@ def test_the_line_that_a_traceback_names_is_the_line_shown():
 def test_the_rest_of_the_code_is_shown_too():
     assert (0, row_source(versions()[0].text)) == show("1", "--as", "copy_row")
     assert (0, encoder_source()) == show("--as", "encode")
-    assert show("--as", "glance")[1].startswith("def glance(_body):\n")
+    assert show("--as", "quick_check")[1].startswith("def quick_check(_body):\n")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ from tradepipe.evolution.freeze import append_version, level_of, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, current, file_name, fingerprint, versions
 from tradepipe.evolution.schema_tree import parse_schema_tree
 
-ShowFormat = Literal["schema", "decode", "copy_row", "glance", "encode"]
+ShowFormat = Literal["schema", "decode", "copy_row", "quick_check", "encode"]
 
 Version = Annotated[
     str | None, typer.Argument(metavar="VERSION", help="Its number; the one this build writes if not given.")
@@ -58,9 +58,9 @@ As = Annotated[
     ShowFormat,
     typer.Option(
         "--as",
-        metavar="schema|decode|copy_row|glance|encode",
-        help="The schema itself, or a function generated from it: records to trades, to rows for COPY, to a glance "
-        "at whether they keep the rules, or trades to records.",
+        metavar="schema|decode|copy_row|quick_check|encode",
+        help="The schema itself, or a generated function: records to trades, to rows for COPY, to a quick check of the "
+        "rules, or trades to records.",
     ),
 ]
 
@@ -110,7 +110,7 @@ def diff_report(old: str, new: SchemaFile, changes: Sequence[Change]) -> Report:
 
 def _block(change: Change) -> str:
     return "\n".join(
-        [paragraph(change.sentence), paragraph(f"at {change.path}", "  "), *(_line(each) for each in change.effects)]
+        [paragraph(change.message), paragraph(f"at {change.path}", "  "), *(_line(each) for each in change.effects)]
     )
 
 
@@ -124,8 +124,8 @@ def _line(effect: Effect) -> str:
 
 def _case(new: SchemaFile, change: Change) -> CheckCase:
     effects = [each._asdict() for each in change.effects]
-    parts = {"path": change.path, "kind": change.kind, "message": change.sentence, "effects": effects}
-    return CheckCase(f"{change.path}: {change.sentence}", change.findings, new.file, new.text, parts, _remark(change))
+    parts = {"path": change.path, "kind": change.kind, "message": change.message, "effects": effects}
+    return CheckCase(f"{change.path}: {change.message}", change.findings, new.file, new.text, parts, _remark(change))
 
 
 def _remark(change: Change) -> Remark | None:
@@ -133,7 +133,7 @@ def _remark(change: Change) -> Remark | None:
     fine = [f"{each.direction.capitalize()}: {each.message}" for each in change.effects if each.severity is None]
     if change.findings and not fine:
         return None
-    return Remark(f"{change.path} [{change.kind}]", " ".join([change.sentence, *fine]), change.pointer)
+    return Remark(f"{change.path} [{change.kind}]", " ".join([change.message, *fine]), change.pointer)
 
 
 app = command_line("The trade schema, its history and the registry.")
