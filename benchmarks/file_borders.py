@@ -43,7 +43,7 @@ class Call:
 
     def __init__(self, code: CodeType) -> None:
         self.code = code
-        self.started_at = time.monotonic()
+        self.ended_at = 0.0
         self.functions: Counter[CodeType] = Counter()
         self.files: list[str] = []
         self.crossings = 0
@@ -69,7 +69,7 @@ class Recorder:
                 stack.pop()
                 self._move(thread, code, stack[-1] if stack else None)
                 if stack and _is_loop(stack[-1]):
-                    self._current.pop(thread, None)
+                    self._current.pop(thread).ended_at = time.monotonic()
             return
         if stack and _is_loop(stack[-1]):
             self._current[thread] = Call(code)
@@ -114,12 +114,11 @@ def wait_for_change(stage: Sink | Validator, before: str) -> None:
         time.sleep(0.1)
 
 
-def report(stage: str, recorder: Recorder, sent_at: float, idle_from: float, *, verbose: bool) -> None:
+def report(stage: str, recorder: Recorder, idle_from: float, sent_at: float, *, verbose: bool) -> None:
     """Print the crossings of the calls that execute anything which a stage without records does not."""
-    idle = {
-        function for call in recorder.calls if idle_from <= call.started_at < sent_at for function in call.functions
-    }
-    record = [call for call in recorder.calls if call.started_at >= sent_at and set(call.functions) - idle]
+    stopped_at = sent_at + RECORD_SECONDS
+    idle = {function for call in recorder.calls if idle_from <= call.ended_at < sent_at for function in call.functions}
+    record = [call for call in recorder.calls if sent_at <= call.ended_at < stopped_at and set(call.functions) - idle]
     functions = sum((call.functions for call in record), Counter[CodeType]())
     files = {function.co_filename for function in functions}
     crossings = sum(call.crossings for call in record)
@@ -131,7 +130,6 @@ def report(stage: str, recorder: Recorder, sent_at: float, idle_from: float, *, 
 
 
 def main() -> None:
-    import logging; logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.file_borders", description="Count the file borders that one record crosses."
     )
@@ -163,7 +161,7 @@ def main() -> None:
                     producer.produce(trade._replace(version=2))
                     producer.flush()
                     time.sleep(RECORD_SECONDS)
-                report(name, recorder, sent_at, idle_from, verbose=options.verbose)
+                report(name, recorder, idle_from, sent_at, verbose=options.verbose)
                 print(stage.counts, file=sys.stderr)
 
 

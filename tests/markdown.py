@@ -1,4 +1,4 @@
-"""Markdown as tests read it: a document's code blocks, and its text."""
+"""Markdown documents and their code blocks, for tests."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, and what is in it."""
+    """A fenced code block."""
 
     language: str
     text: str
@@ -18,12 +18,12 @@ class Document:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.text = path.read_text()
-        found = re.findall(r"^```(\w*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
-        self.code = [Block(language, text) for language, text in found]
+        blocks = re.findall(r"^```(\w*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
+        self.code = [Block(language, text) for language, text in blocks]
 
-    def blocks(self, language: str, holding: str = "") -> list[str]:
-        """The blocks of a language that hold a text."""
-        return [block.text for block in self.code if block.language == language and holding in block.text]
+    def blocks(self, language: str, containing: str = "") -> list[str]:
+        """Return the blocks of a language that contain a text."""
+        return [block.text for block in self.code if block.language == language and containing in block.text]
 
     def __str__(self) -> str:
         return self.path.name

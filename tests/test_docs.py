@@ -1,4 +1,4 @@
-"""What the documents name exists, and what they must name they name."""
+"""The documents: what they name exists, and what they must cover is covered."""
 
 import inspect
 import re
@@ -19,7 +19,8 @@ from tradepipe.postgres.revision import required_revision
 ROOT = Path(__file__).parents[1]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 UNRELEASED = CHANGELOG.split("\n## ")[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+DOCUMENTS = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
 
 VERBS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -36,28 +37,28 @@ def test_the_changelog_names_every_public_name():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_verb_a_document_names_is_in_the_makefile(document):
-    # As code only: prose may make something too.
+    # In code only: "make sure" is not a verb of the Makefile.
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)(?=`|$| [A-Z#])", document.read_text(), re.MULTILINE))
 
     assert set() == named - VERBS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_file_a_document_links_to_is_there(document):
+def test_every_file_a_document_links_to_exists(document):
     linked = re.findall(r"\]\((?!\w+://)([^)#]+)", document.read_text())
 
     assert [] == [target for target in linked if not (document.parent / target).exists()]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_benchmark_a_document_names_is_there(document):
+def test_every_benchmark_a_document_names_exists(document):
     named = re.findall(r"python -m\s+benchmarks\.(\w+)", document.read_text())
 
     assert [] == [name for name in named if not (ROOT / "benchmarks" / f"{name}.py").exists()]
 
 
 PAGES = [Document(path) for path in sorted((ROOT / "docs").glob("*.md"))]
-RUN = {
+TESTED_BLOCKS = {
     # By tests/test_readme.py.
     "command-line.md": {"sh"},
     "library.md": {"python"},
@@ -67,42 +68,59 @@ RUN = {
     "operating.md": {"sh", "sql", "python"},
     # By tests/testing/test_example_service.py.
     "testing.md": {"python", "toml"},
-    # Before a release, by hand: an hour's work.
+    # By hand, before a release: they take an hour.
     "measurements.md": {"sh"},
 }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_every_block_of_code_in_a_page_runs_or_is_marked_as_text(page):
-    assert set() == {block.language for block in page.code} - RUN.get(str(page), set()) - {"text"}
+    assert set() == {block.language for block in page.code} - TESTED_BLOCKS.get(str(page), set()) - {"text"}
 
 
-def test_the_pages_made_from_the_code_are_as_the_code_is():
-    made = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
-    written = {page: (ROOT / "docs" / page).read_text() for page in made}
+def test_the_generated_pages_are_up_to_date():
+    expected = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
+    actual = {page: (ROOT / "docs" / page).read_text() for page in expected}
 
-    assert made == written, "out of date; run: python docs/generate.py"
-
-
-TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text()
+    assert expected == actual, "out of date; run: python docs/generate.py"
 
 
-def test_every_message_the_troubleshooting_shows_is_one_of_ours():
-    ours = list(messages())
-    shown = re.findall(r"^### `(.+)`$", TROUBLES, re.MULTILINE)
+def test_every_test_that_a_guarantee_names_exists():
+    guarantees = (ROOT / "docs" / "guarantees.md").read_text().split("\n## ")[1:]
+    named = [set(re.findall(r"`(test_\w+)`", guarantee)) for guarantee in guarantees]
+    sources = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
 
-    assert [] == [message for message in shown if not any(message in told for told in ours)]
+    assert set() == {name for name in set().union(*named) if f"def {name}(" not in sources}
+    assert 10 == len(named)
+    assert all(named)
+
+
+def test_every_file_that_the_contributing_page_names_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([a-z_]+/[\w/.]+\.py)`", text))
+
+    assert set() == {name for name in named if not any((ROOT / at / name).exists() for at in ("", "src/tradepipe"))}
+    assert len(named) > 20
+
+
+TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+def test_every_message_the_troubleshooting_shows_exists_in_the_source():
+    known = list(messages())
+    shown = re.findall(r"^### `(.+)`$", TROUBLESHOOTING, re.MULTILINE)
+
+    assert [] == [message for message in shown if not any(message in each for each in known)]
     assert len(shown) > 40
 
 
-def test_the_troubleshooting_tells_of_every_error():
+def test_the_troubleshooting_explains_every_error():
     classes = inspect.getmembers(errors, lambda found: inspect.isclass(found) and found.__module__ == errors.__name__)
 
-    assert [] == [name for name, _ in classes if name != "TradepipeError" and f"`{name}`" not in TROUBLES]
+    assert [] == [name for name, _ in classes if name != "TradepipeError" and f"`{name}`" not in TROUBLESHOOTING]
 
 
-def test_the_drawing_shows_what_there_is():
-    """Its words, where they are names, are names of tables, commands and folders."""
+def test_the_drawing_names_topics_tables_and_directories_that_exist():
     words = set(re.findall(r'class="code\b[^>]*>([^<]+)<', (ROOT / "docs" / "architecture.svg").read_text()))
 
     assert {TOPIC, CLEAN, DEAD_LETTERS} <= words

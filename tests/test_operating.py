@@ -1,4 +1,4 @@
-"""docs/operating.md: its commands run, its roles can do their work and no more, its questions have answers."""
+"""docs/operating.md: its commands and queries run, and its roles have the rights they need and no more."""
 
 import os
 import subprocess
@@ -33,9 +33,9 @@ def execute(database: str, script: str) -> None:
 
 @pytest.fixture
 def here(database) -> Iterator[Callable[[str], str]]:
-    """The page's SQL with roles of the test's own, which belong to the server and not to a database."""
-    own = uuid.uuid4().hex[:8]
-    names = {f"tradepipe_{role}": f"tradepipe_{role}_{own}" for role in ROLES}
+    """Gives the roles in a script names of this test: roles belong to the server, not to a database."""
+    suffix = uuid.uuid4().hex[:8]
+    names = {f"tradepipe_{role}": f"tradepipe_{role}_{suffix}" for role in ROLES}
 
     def replace(script: str) -> str:
         for shown, real in names.items():
@@ -49,12 +49,12 @@ def here(database) -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture
 def urls(database, here) -> dict[str, str]:
-    """The database's URL for each role, with the roles and the tables made as the page says."""
+    """URLs of the database for each role; roles and tables were created as the page says."""
     (roles,) = PAGE.blocks("sql", "CREATE ROLE")
     (grants,) = PAGE.blocks("sql", "GRANT SELECT, INSERT ON trades")
-    place = urlsplit(database)
+    url = urlsplit(database)
     urls = {
-        role: place._replace(netloc=f"{here(f'tradepipe_{role}')}:change-me@{place.netloc.rpartition('@')[2]}").geturl()
+        role: url._replace(netloc=f"{here(f'tradepipe_{role}')}:change-me@{url.netloc.rpartition('@')[2]}").geturl()
         for role in ROLES
     }
     execute(database, here(roles))
@@ -63,7 +63,7 @@ def urls(database, here) -> dict[str, str]:
     return urls
 
 
-def test_the_roles_can_do_their_work_and_no_more(services, kafka, topic, subject, urls):
+def test_the_roles_have_the_rights_they_need_and_no_more(services, kafka, topic, subject, urls):
     with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
     addresses = {"KAFKA_BOOTSTRAP_SERVERS": services.bootstrap_servers, "SCHEMA_REGISTRY_URL": services.registry_url}
@@ -86,14 +86,14 @@ def test_the_roles_can_do_their_work_and_no_more(services, kafka, topic, subject
             execute(urls[role], forbidden)
 
 
-def test_the_questions_can_be_asked_by_the_reader(urls):
-    (questions,) = PAGE.blocks("sql", "FROM sink_offsets")
+def test_the_reader_can_run_the_queries(urls):
+    (queries,) = PAGE.blocks("sql", "FROM sink_offsets")
 
-    for question in filter(str.strip, questions.split(";\n")):
-        ask(urls["reader"], question)
+    for query in filter(str.strip, queries.split(";\n")):
+        ask(urls["reader"], query)
 
 
-def test_the_rule_of_ones_own_is_found_and_refuses(tmp_path, monkeypatch):
+def test_the_custom_rule_is_loaded_and_reports_a_violation(tmp_path, monkeypatch):
     (rule,) = PAGE.blocks("python")
     (tmp_path / "desk.py").write_text(rule)
     monkeypatch.syspath_prepend(tmp_path)
@@ -104,13 +104,13 @@ def test_the_rule_of_ones_own_is_found_and_refuses(tmp_path, monkeypatch):
     assert ["BOOK_UNKNOWN"] == [found.code for found in known_book(batches.trade(book_id="X1"))]
 
 
-def test_every_block_of_sql_is_run_here():
+def test_every_sql_block_is_run_by_these_tests():
     assert 3 == len(PAGE.blocks("sql"))
 
 
 @pytest.mark.real
 def test_the_commands_run(services, topic):
-    """On one broker: nothing can be replicated."""
+    """With replication 1, because there is one broker."""
     (script,) = PAGE.blocks("sh")
     env = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""The hosted CI: valid, pinned, and the same script as everywhere."""
+"""Workflows of the hosted CI: valid, with pinned actions, and running the same script as a local run."""
 
 import re
 import subprocess
@@ -12,13 +12,13 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_is_what_its_schema_says(workflow):
+def test_a_workflow_is_valid(workflow):
     checker = Path(sys.executable).parent / "check-jsonschema"
-    checked = subprocess.run(
+    run = subprocess.run(
         [checker, "--builtin-schema", "vendor.github-workflows", workflow], capture_output=True, text=True, check=False
     )
 
-    assert 0 == checked.returncode, checked.stdout
+    assert 0 == run.returncode, run.stdout
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
@@ -28,5 +28,5 @@ def test_actions_are_pinned_by_commit(workflow):
     assert [] == [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)]
 
 
-def test_one_workflow_runs_what_must_hold():
+def test_one_workflow_runs_the_ci_script():
     assert any("run: .ci/run\n" in workflow.read_text() for workflow in WORKFLOWS)
