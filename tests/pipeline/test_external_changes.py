@@ -26,14 +26,14 @@ def test_a_log_that_is_shorter_than_what_was_stored_of_it_stops_the_sink(pipelin
 @pytest.fixture
 def compared_often(monkeypatch):
     """An idle sink looks at what is stored five times a second."""
-    monkeypatch.setattr(sink, "COMPARE_EVERY", 0.2)
+    monkeypatch.setattr(sink, "RESET_CHECK_INTERVAL", 0.2)
 
 
 def test_an_offset_that_is_reset_over_a_record_frees_a_sink_that_waits_at_it(
     pipeline, some_trades, compared_often, monkeypatch
 ):
     """The sink has nothing to store, so no transaction of its own tells it."""
-    monkeypatch.setattr(serde, "SECOND_LOOK", 600.0)
+    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 600.0)
     (trade,) = some_trades(1)
     pipeline.publish_bytes([(b"K", UNKNOWN_ID), (trade.trade_id.encode(), pipeline.serialize(trade))], partition=0)
     with running(pipeline.sink()) as waiting:

@@ -43,7 +43,7 @@ def desk(connection, database) -> Iterator[Desk]:
 
 @pytest.fixture
 def claims(desk) -> list[ClaimResult]:
-    return [granted.claimed for granted in desk.of(ClaimGranted)]
+    return [granted.result for granted in desk.of(ClaimGranted)]
 
 
 @pytest.fixture

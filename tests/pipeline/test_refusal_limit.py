@@ -75,7 +75,7 @@ def test_what_precedes_a_late_start_was_not_seen_by_the_sink(desk):
     late.until(lambda: late.of(ClaimGranted))
     (granted,) = late.of(ClaimGranted)
 
-    late.store(granted.claimed, entries=log(*[None, None, None, trade()] * MIN_SAMPLE, first=WINDOW))
+    late.store(granted.result, entries=log(*[None, None, None, trade()] * MIN_SAMPLE, first=WINDOW))
 
     with pytest.raises(TooManyRefusals, match=f"of the last {MIN_SAMPLE + 1} records"):
         late.rest()

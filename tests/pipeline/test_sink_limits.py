@@ -27,8 +27,8 @@ def test_a_sink_whose_database_stands_still_reads_no_more_than_a_batch_has_bytes
     pipeline, some_trades, locked, monkeypatch
 ):
     """A batch of 5,000 records has room for all, in number."""
-    monkeypatch.setattr(sink, "BATCH_BYTES", 1_000)
-    monkeypatch.setattr(sink, "PAUSE_AFTER", 0.1)
+    monkeypatch.setattr(sink, "MAX_BATCH_BYTES", 1_000)
+    monkeypatch.setattr(sink, "PAUSE_AFTER_SECONDS", 0.1)
     trades = some_trades(150)
     with running(pipeline.sink()) as stage:
         for begin in (0, 50):

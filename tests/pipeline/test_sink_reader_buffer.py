@@ -119,7 +119,7 @@ def test_a_claim_granted_after_its_assignment_has_ended_is_not_taken(reading):
     again = reading.claims()
     reading.grant(late)
 
-    assert ({}, {}) == reading.intake.extents()
+    assert ({}, {}) == reading.intake.progress()
     assert [0, 1] == sorted(claim.assignment.partition for claim in again)
     assert {claim.assignment for claim in late}.isdisjoint(claim.assignment for claim in again)
 
@@ -155,7 +155,7 @@ def test_of_what_is_held_only_what_another_sink_has_claimed_is_dropped(reading):
     reading.grant(reading.claims())
     reading.read(held=5)
 
-    reading.intake.end(Ownership(TOPIC, 0, 1))
+    reading.intake.drop_ownership(Ownership(TOPIC, 0, 1))
 
     assert (2, 2 * len(NONSENSE)) == (reading.intake.buffered, reading.intake.buffered_bytes)
     spans, entries = reading.intake.take_batch()
@@ -165,7 +165,7 @@ def test_of_what_is_held_only_what_another_sink_has_claimed_is_dropped(reading):
 def test_what_another_sink_has_claimed_is_claimed_again_and_read_from_where_that_one_is(reading):
     reading.grant(reading.claims())
     reading.read(held=5)
-    reading.intake.end(Ownership(TOPIC, 0, 1))
+    reading.intake.drop_ownership(Ownership(TOPIC, 0, 1))
     reading.intake.take_batch()
 
     (claim,) = reading.claims()
@@ -185,10 +185,10 @@ def test_news_of_an_earlier_ownership_changes_nothing_about_the_present_one(read
     reading.assign_anew()
     reading.grant(reading.claims(), epoch=2)
 
-    reading.intake.end(Ownership(TOPIC, 0, 1))
+    reading.intake.drop_ownership(Ownership(TOPIC, 0, 1))
 
-    assert {} == reading.intake.stored(spans)
-    assert {0: 0, 1: 0} == reading.intake.extents()[0]
+    assert {} == reading.intake.confirm_stored(spans)
+    assert {0: 0, 1: 0} == reading.intake.progress()[0]
 
 
 def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_again_at_once(reading):
@@ -199,11 +199,11 @@ def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_
     eventually(lambda: partitions.start() or records.extend(partitions.poll(100, 0.05)) or len(records) == 5)
     waiting = records[0].partition
 
-    partitions.put_back(records, SchemaIdNotYetKnown(7, retry_after=600.0))
+    partitions.requeue(records, SchemaIdNotYetKnown(7, retry_after=600.0))
 
     assert [None, None] == [reading.consumer.position(number) for number in (0, 1)]
-    eventually(lambda: partitions.start() or partitions.reading)
-    assert {waiting: False, 1 - waiting: True} == {number: each.reading for number, each in partitions.items()}
+    eventually(lambda: partitions.start() or partitions.any_active)
+    assert {waiting: False, 1 - waiting: True} == {number: each.is_active for number, each in partitions.items()}
     assert partitions.waits_for_registry
     rest = [record for record in records if record.partition != waiting]
     again = []

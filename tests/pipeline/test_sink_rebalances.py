@@ -64,7 +64,7 @@ class Storm(threading.Thread):
 @pytest.fixture
 def settled(pipeline, journal, monkeypatch) -> Callable[[int], None]:
     """Says that of a mixture of so many trades each is a row, each bad record one refusal for what is wrong with it."""
-    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
     def check(trades: int) -> None:
         assert sorted(islice(samples.trades(SEED), trades)) == pipeline.stored()

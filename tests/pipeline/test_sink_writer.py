@@ -58,7 +58,7 @@ class Desk:
         before = len(self.of(ClaimGranted))
         self.writer.claim(claims)
         self.until(lambda: len(self.of(ClaimGranted)) == before + len(claims))
-        return [granted.claimed for granted in self.of(ClaimGranted)[before:]]
+        return [granted.result for granted in self.of(ClaimGranted)[before:]]
 
     def store(self, *claims, entries, **options):
         self.writer.store(batches.batch(*claims, entries=entries, **options))
@@ -307,7 +307,7 @@ def test_a_claim_that_takes_too_long_waits(brief, desks, migrated, connection):
     batches.execute(connection, "DROP TRIGGER slow ON sink_offsets")
     desk.until(lambda: desk.of(ClaimGranted))
 
-    assert 1 == desk.of(ClaimGranted)[0].claimed.ownership.epoch
+    assert 1 == desk.of(ClaimGranted)[0].result.ownership.epoch
 
 
 def test_a_lock_somebody_holds_for_long_is_told_and_waited_for(brief, desks, migrated, connection):

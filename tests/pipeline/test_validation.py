@@ -133,7 +133,7 @@ def generating(_trade):
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        (raising, "test_judge:raising raised ZeroDivisionError: by nothing; it was asked about trades[0]@7"),
+        (raising, "test_validation:raising raised ZeroDivisionError: by nothing; it was asked about trades[0]@7"),
         (generating, "which is no list or tuple of violations"),
         (lambda trade: None, "returned None, which is no list or tuple of violations"),
         (lambda trade: "TOO_LATE", "returned 'TOO_LATE', which is no list or tuple of violations"),

@@ -37,7 +37,7 @@ DELIVERY = pytest.mark.parametrize("delivery", [AT_LEAST_ONCE, EXACTLY_ONCE])
 @pytest.fixture(autouse=True)
 def brief_second_look(monkeypatch):
     """An unknown schema id is believed after a quarter of a second instead of five."""
-    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_rules_of_ones_own_and_the_key_are_judged(pipeline, some_trades):
 
 @pytest.mark.embedded
 def test_an_unknown_schema_id_holds_up_its_partition_alone(pipeline, some_trades, monkeypatch):
-    monkeypatch.setattr(serde, "SECOND_LOOK", 600.0)
+    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 600.0)
     trades = pipeline.publish(some_trades(200))
     pipeline.publish_bytes([(b"X", b"\x00\x7f\xff\xff\xff rest")], partition=0)
     pipeline.publish_bytes(

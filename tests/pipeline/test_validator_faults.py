@@ -91,7 +91,7 @@ def test_a_crash_of_the_broker_pauses_the_validator_which_goes_on_by_itself(pipe
 
 @pytest.mark.embedded
 def test_a_registry_that_is_away_refuses_nothing(pipeline, monkeypatch):
-    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
     records = mixture(pipeline, 200)
     pipeline.publish_bytes(records)
     with Proxy(port_of(pipeline.registry_url)) as proxy:

@@ -21,7 +21,7 @@ PRODUCE, OFFSET_COMMIT = 0, 8
 @pytest.fixture(autouse=True)
 def brief_second_look(monkeypatch):
     """An unknown schema id is believed after a quarter of a second instead of five."""
-    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
 
 def interrupted(pipeline, validator):

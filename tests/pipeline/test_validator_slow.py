@@ -33,7 +33,7 @@ class StandingStill:
 @pytest.fixture
 def brisk(monkeypatch):
     """A quarter of a second instead of five until the registry is asked again for an id that it does not know."""
-    monkeypatch.setattr(serde, "SECOND_LOOK", 0.25)
+    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
 
 def test_a_validator_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline, brisk):
