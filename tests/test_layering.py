@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,6 +149,26 @@ def test_a_library_lives_in_its_room(library):
     found = [found for found in IMPORTS if found.name.partition(".")[0] == library]
 
     assert [] == [one for one in found if one.room not in HOMES[library]]
+
+
+def test_no_vendor_name_of_the_database_leaves_postgres():
+    """A module of `tradepipe.postgres` that imports `Connection` is no way round the rule above."""
+    borrowed = [
+        (found.file, alias)
+        for found in IMPORTS
+        if found.room != "postgres" and found.name.startswith("tradepipe.postgres.")
+        for alias in names_imported_from(found)
+        if getattr(getattr(import_module(found.name), alias), "__module__", "").startswith(("sqlalchemy", "psycopg2"))
+    ]
+
+    assert [] == borrowed
+
+
+def names_imported_from(found: Import) -> Iterator[str]:
+    """The names that a file imports from a module."""
+    for node in ast.walk(ast.parse((ROOT / found.file).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == found.name:
+            yield from (alias.name for alias in node.names)
 
 
 def test_only_migrations_load_alembic():

@@ -7,6 +7,7 @@ TARGETS: Final = (
     "src/tradepipe/postgres/batch.py",
     "src/tradepipe/postgres/insert.py",
     "src/tradepipe/postgres/offsets.py",
+    "src/tradepipe/postgres/sink_store.py",
     "src/tradepipe/pipeline/sink_writer.py",
     # What is read, from which offset, and what is forgotten when a partition leaves.
     "src/tradepipe/kafka/consumer.py",

@@ -37,7 +37,7 @@ def desk(database) -> Iterator[Callable[[float], Desk]]:
     with ExitStack() as writers:
 
         def desk(share: float) -> Desk:
-            made = Desk(database, ceiling=share)
+            made = Desk(database, max_refused=share)
             made.writer.start()
             writers.callback(made.writer.stop, 5.0)
             return made

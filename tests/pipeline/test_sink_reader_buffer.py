@@ -35,7 +35,7 @@ class Reading:
         self._broker = broker
         self._settings = {"bootstrap.servers": broker.bootstrap_servers, **QUICK_CONSUMER}
         self.consumer = self.member()
-        self.intake = SinkReader(self.consumer, TopicAdmin(self._settings), judge, topic=TOPIC, start="earliest")
+        self.reader = SinkReader(self.consumer, TopicAdmin(self._settings), judge, topic=TOPIC, start="earliest")
         self.consumer.open()
 
     def member(self) -> Consumer:
@@ -44,22 +44,22 @@ class Reading:
 
     def claims(self) -> list[Claim]:
         """The next claims."""
-        return eventually(lambda: (self.intake.read(1, 0.05), self.intake.pending_claims())[1])
+        return eventually(lambda: (self.reader.read(1, 0.05), self.reader.pending_claims())[1])
 
     def grant(self, claims: list[Claim], *, epoch: int = 1) -> None:
         """Grant claims, each from the first record on."""
         for claim in claims:
             ownership = Ownership(TOPIC, claim.assignment.partition, epoch)
-            self.intake.accept_claim(ClaimGranted(claim, ClaimResult(ownership, 0)))
+            self.reader.accept_claim(ClaimGranted(claim, ClaimResult(ownership, 0)))
 
     def read(self, held: int) -> None:
         """Read until so many records are held."""
         eventually(
-            lambda: (self.intake.run_housekeeping(), self.intake.read(100, 0.05)) and self.intake.buffered == held
+            lambda: (self.reader.run_housekeeping(), self.reader.read(100, 0.05)) and self.reader.buffered == held
         )
 
     def assign_anew(self) -> None:
-        """Let the group take all partitions away and give them back, before the intake hears of either."""
+        """Let the group take all partitions away and give them back, before the reader hears of either."""
         before = self.consumer.assignments
         self._broker.fail_requests(HEARTBEAT, KafkaError.FENCED_MEMBER_EPOCH)
 
@@ -119,7 +119,7 @@ def test_a_claim_granted_after_its_assignment_has_ended_is_not_taken(reading):
     again = reading.claims()
     reading.grant(late)
 
-    assert ({}, {}) == reading.intake.progress()
+    assert ({}, {}) == reading.reader.progress()
     assert [0, 1] == sorted(claim.assignment.partition for claim in again)
     assert {claim.assignment for claim in late}.isdisjoint(claim.assignment for claim in again)
 
@@ -129,10 +129,10 @@ def test_nothing_is_handed_over_that_was_read_before_its_partitions_went_and_cam
     reading.read(held=5)
 
     reading.assign_anew()
-    reading.intake.read(1, 0.0)
+    reading.reader.read(1, 0.0)
 
-    assert (0, 0) == (reading.intake.buffered, reading.intake.buffered_bytes)
-    assert ((), []) == reading.intake.take_batch()
+    assert (0, 0) == (reading.reader.buffered, reading.reader.buffered_bytes)
+    assert ((), []) == reading.reader.take_batch()
 
 
 def test_of_what_is_held_only_what_went_to_another_member_is_dropped(reading):
@@ -141,9 +141,9 @@ def test_of_what_is_held_only_what_went_to_another_member_is_dropped(reading):
     other = reading.member()
     other.open()
 
-    eventually(lambda: (other.poll(1, 0.05), reading.intake.read(1, 0.05), other.assignments)[2])
+    eventually(lambda: (other.poll(1, 0.05), reading.reader.read(1, 0.05), other.assignments)[2])
     (left,) = other.assignments
-    spans, entries = reading.intake.take_batch()
+    spans, entries = reading.reader.take_batch()
     other.close()
 
     stayed, count = (1, 2) if left == 0 else (0, 3)
@@ -155,24 +155,24 @@ def test_of_what_is_held_only_what_another_sink_has_claimed_is_dropped(reading):
     reading.grant(reading.claims())
     reading.read(held=5)
 
-    reading.intake.drop_ownership(Ownership(TOPIC, 0, 1))
+    reading.reader.drop_ownership(Ownership(TOPIC, 0, 1))
 
-    assert (2, 2 * len(NONSENSE)) == (reading.intake.buffered, reading.intake.buffered_bytes)
-    spans, entries = reading.intake.take_batch()
+    assert (2, 2 * len(NONSENSE)) == (reading.reader.buffered, reading.reader.buffered_bytes)
+    spans, entries = reading.reader.take_batch()
     assert ((OffsetRange(Ownership(TOPIC, 1, 1), 0, 2),), [1, 1]) == (spans, partitions(entries))
 
 
 def test_what_another_sink_has_claimed_is_claimed_again_and_read_from_where_that_one_is(reading):
     reading.grant(reading.claims())
     reading.read(held=5)
-    reading.intake.drop_ownership(Ownership(TOPIC, 0, 1))
-    reading.intake.take_batch()
+    reading.reader.drop_ownership(Ownership(TOPIC, 0, 1))
+    reading.reader.take_batch()
 
     (claim,) = reading.claims()
-    reading.intake.accept_claim(ClaimGranted(claim, ClaimResult(Ownership(TOPIC, 0, 3), 1)))
+    reading.reader.accept_claim(ClaimGranted(claim, ClaimResult(Ownership(TOPIC, 0, 3), 1)))
     reading.read(held=2)
 
-    spans, entries = reading.intake.take_batch()
+    spans, entries = reading.reader.take_batch()
     assert (OffsetRange(Ownership(TOPIC, 0, 3), 1, 3),) == spans
     assert [1, 2] == [entry.record.offset for entry in entries]
 
@@ -181,20 +181,20 @@ def test_news_of_an_earlier_ownership_changes_nothing_about_the_present_one(read
     """A batch that was stored, or refused, under it is told when the partition has been claimed again already."""
     reading.grant(reading.claims())
     reading.read(held=5)
-    spans, _ = reading.intake.take_batch()
+    spans, _ = reading.reader.take_batch()
     reading.assign_anew()
     reading.grant(reading.claims(), epoch=2)
 
-    reading.intake.drop_ownership(Ownership(TOPIC, 0, 1))
+    reading.reader.drop_ownership(Ownership(TOPIC, 0, 1))
 
-    assert {} == reading.intake.confirm_stored(spans)
-    assert {0: 0, 1: 0} == reading.intake.progress()[0]
+    assert {} == reading.reader.confirm_stored(spans)
+    assert {0: 0, 1: 0} == reading.reader.progress()[0]
 
 
 def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_again_at_once(reading):
     """Nothing of them comes in between, or it would be held beside what comes again."""
     reading.grant(reading.claims())
-    partitions = reading.intake.partitions
+    partitions = reading.reader._partitions
     records = []
     eventually(lambda: partitions.start() or records.extend(partitions.poll(100, 0.05)) or len(records) == 5)
     waiting = records[0].partition
@@ -203,7 +203,7 @@ def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_
 
     assert [None, None] == [reading.consumer.position(number) for number in (0, 1)]
     eventually(lambda: partitions.start() or partitions.any_active)
-    assert {waiting: False, 1 - waiting: True} == {number: each.is_active for number, each in partitions.items()}
+    assert {waiting: False, 1 - waiting: True} == {number: each.is_active for number, each in partitions.states.items()}
     assert partitions.waits_for_registry
     rest = [record for record in records if record.partition != waiting]
     again = []

@@ -20,7 +20,6 @@ from tradepipe.pipeline.sink_writer import (
     DatabaseDown,
     DatabaseUp,
     GroupProgress,
-    OwnershipLost,
     SinkWriter,
     WriterFailed,
 )
@@ -28,6 +27,7 @@ from tradepipe.postgres import session
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import Ownership
 from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.sink_store import OwnershipLost
 
 DEFERRED = """
     CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -47,9 +47,8 @@ SLOW_FOR_MANY = """
 class Desk:
     """A writer, and all that it has told so far."""
 
-    def __init__(self, database, *, ceiling=None, owner="test"):
-        name = create_engine_for(database, application_name="tradepipe-writer")
-        self.writer = SinkWriter(name, group=GROUP, owner=owner, ceiling=RefusalLimit(ceiling))
+    def __init__(self, database, *, max_refused=None, owner="test"):
+        self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=RefusalLimit(max_refused))
         self.told = []
 
     def claim(self, *partitions, start=0, topic_id=TOPIC_ID):
@@ -134,7 +133,7 @@ def brief(monkeypatch):
 
 def end_writers(connection):
     """End the writers' sessions, as an administrator would; how many there were."""
-    others = "application_name = 'tradepipe-writer' AND datname = current_database()"
+    others = "application_name LIKE 'tradepipe-sink/%' AND datname = current_database()"
     with connection.begin():
         ended = connection.scalars(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
         return len(ended.all())
@@ -354,7 +353,7 @@ def test_two_writers_with_crossing_keys_both_store_all(desks, migrated, connecti
 
 
 def test_the_ceiling_stops_before_the_commit(desks, migrated, connection):
-    desk = desks(migrated, ceiling=0.5)
+    desk = desks(migrated, max_refused=0.5)
     claims = desk.claim(0)
 
     desk.store(*claims, entries=log(trade(), *[None] * 200))
@@ -365,10 +364,10 @@ def test_the_ceiling_stops_before_the_commit(desks, migrated, connection):
 
 
 def test_what_was_refused_before_a_restart_counts(desks, migrated):
-    first = desks(migrated, ceiling=0.5)
+    first = desks(migrated, max_refused=0.5)
     first.store(*first.claim(0), entries=log(*[None] * 99))
     first.rest()
-    second = desks(migrated, ceiling=0.5)
+    second = desks(migrated, max_refused=0.5)
 
     second.store(*second.claim(0), entries=log(None, first=99))
 
@@ -378,7 +377,7 @@ def test_what_was_refused_before_a_restart_counts(desks, migrated):
 
 def test_markers_alone_say_nothing_of_the_data(desks, migrated):
     """A run of refusals goes on behind the markers of a transaction."""
-    desk = desks(migrated, ceiling=0.99)
+    desk = desks(migrated, max_refused=0.99)
     (claimed,) = desk.claim(0)
     desk.store(claimed, entries=log(*[None] * 99), after=99)
     desk.store(claimed._replace(next_offset=99), entries=[], after=101)
@@ -482,10 +481,4 @@ def test_waiting_ends_with_an_event(desk):
 
 def test_what_to_do_with_stale_versions_is_said_at_once(database):
     with pytest.raises(ConfigurationError, match="stale is 'ignore': it is accept or refuse"):
-        SinkWriter(
-            create_engine_for(database, application_name="test"),
-            group="g",
-            owner="o",
-            ceiling=RefusalLimit(None),
-            stale="ignore",
-        )
+        SinkWriter(database, group="g", owner="o", refusal_limit=RefusalLimit(None), stale="ignore")

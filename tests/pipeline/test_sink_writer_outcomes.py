@@ -8,9 +8,10 @@ from sqlalchemy import text
 from tests.pipeline.test_sink_writer import Desk
 from tests.postgres import batches
 from tests.postgres.batches import connected, log, trade, trades
-from tradepipe.pipeline.sink_writer import DatabaseDown, OwnershipLost
+from tradepipe.pipeline.sink_writer import DatabaseDown
 from tradepipe.postgres import migrate, session
 from tradepipe.postgres.batch import BatchResult
+from tradepipe.postgres.sink_store import OwnershipLost
 
 # COMMIT waits for whoever holds the lock.
 HELD_UP = """

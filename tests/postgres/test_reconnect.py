@@ -35,8 +35,8 @@ class Heard:
         self.link = ReconnectingConnection(
             create_engine_for(database, application_name="test"),
             backoff=self.backoff,
-            on_away=lambda reason: (self.away.append(reason), self.on_away()),
-            on_healed=self.healed.append,
+            on_outage=lambda reason: (self.away.append(reason), self.on_away()),
+            on_recovery=self.healed.append,
             **options,
         )
 

@@ -16,17 +16,19 @@ from tradepipe.trade.record import Record
 logger = logging.getLogger(__name__)
 
 StartPosition = Literal["earliest", "latest"] | datetime
-"""The first record, behind the last, or the first that is not older."""
+"""The first record, the end of the log, or the first record that is not older than a time."""
 
 
 def start_offsets(
     start: StartPosition, topics: TopicAdmin, topic: str, extents: Mapping[int, Watermarks]
 ) -> dict[int, int]:
     """
-    The offsets of a start, by partition.
+    Return the start offset of each partition.
 
     Raises:
-        BrokerUnavailable, ConfigurationError: as the methods of `Topics`.
+        BrokerUnavailable: Kafka is unavailable.
+
+        ConfigurationError: the topic does not exist or may not be read.
     """
     if isinstance(start, datetime):
         return topics.offsets_for_time(topic, list(extents), int(start.timestamp() * 1000))
@@ -34,16 +36,16 @@ def start_offsets(
 
 
 MAX_POLL_RECORDS: Final = 1_000
-"""Records judged before anything else is looked after."""
+"""Records validated before the stage does anything else."""
 
 
 @dataclass(slots=True)
 class PartitionState(ABC):
     """
-    One assignment.
+    Read state of one assigned partition.
 
-    `position` is the offset up to which records have been validated; `backoff`
-    spaces out the tries to read on.
+    `position` is the offset up to which records have been validated; `is_active`
+    is True while records are delivered; `backoff` spaces out the tries to read on.
     """
 
     assignment: Assignment
@@ -54,118 +56,171 @@ class PartitionState(ABC):
     @property
     @abstractmethod
     def has_start_offset(self) -> bool:
-        """Whether it is known where to read."""
+        """True once the offset to read from is known."""
 
 
 P = TypeVar("P", bound=PartitionState)
 
 
-class Partitions(dict[int, P], Generic[P]):
+class Partitions(Generic[P]):
     """
-    What is assigned to a stage, by number.
+    Read states of the assigned partitions, kept in step with the consumer group.
 
     Args:
-        made: a partition of an assignment that has come.
+        create: creates the state of a new assignment.
 
-        dropped: told of each partition that left us: what is held of it is its next owner's.
+        on_revoked: called with the number of each partition whose buffered records
+            must be dropped: the next owner reads them.
     """
 
-    def __init__(self, consumer: Consumer, made: Callable[[Assignment], P], dropped: Callable[[int], None]) -> None:
-        super().__init__()
+    def __init__(
+        self, consumer: Consumer, create: Callable[[Assignment], P], on_revoked: Callable[[int], None]
+    ) -> None:
         self._consumer = consumer
-        self._create = made
-        self._on_dropped = dropped
+        self._create = create
+        self._on_revoked = on_revoked
+        self._states: dict[int, P] = {}
         self._paused = False
         self.unsupported_schema: UnsupportedSchema | None = None
-        """A writer schema this build cannot hold; nothing is read any more, what precedes it is to be written."""
+        """A writer schema this build cannot hold: nothing more is read, and what precedes it is written."""
+
+    @property
+    def states(self) -> Mapping[int, P]:
+        """Read states by partition number."""
+        return self._states
 
     @property
     def any_active(self) -> bool:
-        """Whether any of them is being read."""
-        return any(partition.is_active for partition in self.values())
+        """True if records of a partition are delivered."""
+        return any(partition.is_active for partition in self._states.values())
 
     @property
     def is_ready(self) -> bool:
-        """Whether the group has answered, and of all it assigned to us is known where to read."""
-        return self._consumer.has_joined and all(partition.has_start_offset for partition in self.values())
+        """True if the group has answered and every assigned partition has a start offset."""
+        return self._consumer.has_joined and all(partition.has_start_offset for partition in self._states.values())
 
     @property
     def waits_for_registry(self) -> bool:
-        """Whether one of them stands still because the registry has no answer yet."""
-        return any(each.has_start_offset and not each.is_active and not each.backoff.is_due for each in self.values())
+        """True if a partition is held back until the registry answers."""
+        return any(
+            each.has_start_offset and not each.is_active and not each.backoff.is_due for each in self._states.values()
+        )
 
     @property
     def is_paused(self) -> bool:
-        """Whether nothing is fetched until `resume`."""
+        """True if nothing is fetched until `resume`."""
         return self._paused
 
-    def poll(self, most: int, timeout: float) -> list[Record]:
+    def poll(self, max_records: int, timeout: float) -> list[Record]:
         """
-        At most so many records, and whatever the group has to say; waits up to `timeout` seconds for the first.
+        Poll the consumer and update the assignment; wait up to `timeout` seconds for the first record.
 
         Raises:
-            ConfigurationError: the brokers refuse us, or the log was cut.
+            ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
-        records = self._consumer.poll(most, timeout)
+        records = self._consumer.poll(max_records, timeout)
         self._sync_assignment()
         return records
 
     def update_positions(self) -> None:
-        """All that was polled is judged, or was put back."""
-        for number, partition in self.items():
+        """Note that every polled record was validated or requeued."""
+        for number, partition in self._states.items():
             partition.position = self._consumer.position(number) or partition.position
 
     def requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
-        """Read these records again later: the first one's partition when it is due, the others at once."""
+        """Read these records again: the first one's partition after its back-off, the others at once."""
+        # In reverse, so that each partition ends at its first record.
         for record in reversed(records):
-            partition = self[record.partition]
+            partition = self._states[record.partition]
             partition.is_active, partition.position = False, record.offset
         for number in {record.partition for record in records}:
             self._consumer.stop_delivery(number)
         if isinstance(error, UnsupportedSchema):
             self.unsupported_schema = error
             return
-        partition = self[records[0].partition]
+        first = records[0]
+        backoff = self._states[first.partition].backoff
         if isinstance(error, SchemaIdNotYetKnown):
-            partition.backoff.postpone(error.retry_after)
+            backoff.postpone(error.retry_after)
         else:
-            partition.backoff.next_delay()
-        logger.warning("%s waits: %s", records[0].coordinates, error)
+            backoff.next_delay()
+        logger.warning("paused %s[%d] at offset %d: %s", first.topic, first.partition, first.offset, error)
 
     def start(self) -> None:
-        """Begin to read what has its place, and what had to wait."""
+        """Start delivery of partitions with a start offset whose back-off has passed."""
         if self._paused or self.unsupported_schema is not None:
             return
-        for partition in self.values():
+        for partition in self._states.values():
             if partition.has_start_offset and not partition.is_active and partition.backoff.is_due:
                 partition.is_active = self._consumer.start_delivery(partition.assignment, partition.position)
 
     def stop(self, number: int) -> None:
-        """Deliver nothing more of one of them until it is started again."""
-        self._on_dropped(number)
+        """Stop delivery of a partition until it is started again, and drop its buffered records."""
+        self._on_revoked(number)
         self._consumer.stop_delivery(number)
-        self[number].is_active = False
+        self._states[number].is_active = False
 
     def pause(self) -> None:
-        """Fetch nothing until `resume`; the group membership goes on."""
+        """Fetch nothing until `resume`; the consumer stays in its group as long as it is polled."""
         self._paused = True
-        self._consumer.pause(self)
+        self._consumer.pause(self._states)
 
     def resume(self) -> None:
         """Fetch again."""
         self._paused = False
-        self._consumer.resume(number for number, partition in self.items() if partition.is_active)
+        # Without those that wait: they are started when their back-off has passed.
+        self._consumer.resume(number for number, partition in self._states.items() if partition.is_active)
 
     def high_watermarks(self, numbers: Iterable[int]) -> dict[int, int]:
-        """Where the logs of these end, as far as the last fetch told."""
+        """Return the high watermarks of these partitions that the last fetch reported."""
         return {number: end for number in numbers if (end := self._consumer.high_watermark(number)) is not None}
 
     def _sync_assignment(self) -> None:
-        """Forget the partitions that left us; note the ones that came."""
         assigned = self._consumer.assignments
-        for number in [n for n, partition in self.items() if assigned.get(n) != partition.assignment]:
-            del self[number]
-            self._on_dropped(number)
+        # An assignment that was revoked and came back is a new one: another member may have had it in between.
+        for number in [n for n, partition in self._states.items() if assigned.get(n) != partition.assignment]:
+            del self._states[number]
+            self._on_revoked(number)
         for number, assignment in assigned.items():
-            if number not in self:
-                self[number] = self._create(assignment)
+            if number not in self._states:
+                self._states[number] = self._create(assignment)
+
+
+class PartitionReader(Generic[P]):
+    """A reader of assigned partitions; subclasses find the start offsets and validate."""
+
+    def __init__(self, partitions: Partitions[P]) -> None:
+        self._partitions = partitions
+
+    @property
+    def is_ready(self) -> bool:
+        """True if the group has answered and every assigned partition has a start offset."""
+        return self._partitions.is_ready
+
+    @property
+    def is_reading(self) -> bool:
+        """True if records of a partition are delivered."""
+        return self._partitions.any_active
+
+    @property
+    def is_paused(self) -> bool:
+        """True if nothing is fetched until `resume`."""
+        return self._partitions.is_paused
+
+    @property
+    def unsupported_schema(self) -> UnsupportedSchema | None:
+        """The writer schema before which reading has stopped, if any."""
+        return self._partitions.unsupported_schema
+
+    @property
+    def waits_for_registry(self) -> bool:
+        """True if a partition is held back until the registry answers."""
+        return self._partitions.waits_for_registry
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`."""
+        self._partitions.pause()
+
+    def resume(self) -> None:
+        """Fetch again."""
+        self._partitions.resume()

@@ -23,7 +23,6 @@ from tradepipe.pipeline.sink_writer import (
     DatabaseUp,
     Event,
     GroupProgress,
-    OwnershipLost,
     SinkWriter,
     WriterFailed,
 )
@@ -31,8 +30,7 @@ from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, MAX_BATCH_BYTES, UNASSIG
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
 from tradepipe.pipeline.validation import RecordKey, Rule, ValidateIn, record_validator
 from tradepipe.postgres.batch import Batch, BatchResult
-from tradepipe.postgres.revision import check_constraints, check_revision
-from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.sink_store import OwnershipLost
 from tradepipe.postgres.stale import Stale
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import TradeDeserializer
@@ -141,14 +139,13 @@ class Sink(Stage[SinkCounts]):
         judges = record_validator(validate_in, deserializer, rules, record_key)
         self._reader = SinkReader(self._consumer, self._admin, judges, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
-        self._engine = create_engine_for(database, application_name=f"tradepipe-sink/{owner}")
         self._writer = SinkWriter(
-            self._engine,
+            database,
             group=group,
             owner=owner,
-            ceiling=RefusalLimit(max_refused),
+            refusal_limit=RefusalLimit(max_refused),
             stale=stale,
-            require=check_constraints if validate_in == "database" else check_revision,
+            needs_constraints=validate_in == "database",
         )
         self._failure: BaseException | None = None
         self._full_since: float | None = None
@@ -164,7 +161,7 @@ class Sink(Stage[SinkCounts]):
     @property
     def is_ready(self) -> bool:
         """Whether records can be stored: the group has answered, and no part has been away for a minute."""
-        return self._reader.partitions.is_ready and self._stats.is_healthy
+        return self._reader.is_ready and self._stats.is_healthy
 
     def run(self, *, until_end: bool = False) -> SinkCounts:
         """
@@ -197,7 +194,6 @@ class Sink(Stage[SinkCounts]):
         self._close_stats()
         self._commit_for_lag()
         self._consumer.close()
-        self._engine.dispose()
         super().close()
 
     def _check_topics(self, retry: RetryForever) -> None:
@@ -258,12 +254,12 @@ class Sink(Stage[SinkCounts]):
         if spans:
             self._stats.record_queued_batch(first_at)
             self._writer.store(Batch(self._group, self._reader.topic_id, spans, entries))
-        elif self._reader.partitions.unsupported_schema is not None:
-            raise self._reader.partitions.unsupported_schema
+        elif self._reader.unsupported_schema is not None:
+            raise self._reader.unsupported_schema
         elif self._should_query_progress():
             self._writer.request_progress(self._topic)
-        if self._reader.partitions.is_paused and self._reader.partitions.unsupported_schema is None:
-            self._reader.partitions.resume()
+        if self._reader.is_paused and self._reader.unsupported_schema is None:
+            self._reader.resume()
 
     def _should_query_progress(self) -> bool:
         """Whether it is time to ask what is stored: for the end of the log, and whether an operator has reset it."""
@@ -277,7 +273,7 @@ class Sink(Stage[SinkCounts]):
 
     def _read(self) -> None:
         room = self._batch_rows - self._reader.buffered
-        if self._reader.partitions.unsupported_schema is not None:
+        if self._reader.unsupported_schema is not None:
             room = 0
         if room > 0 and self._reader.buffered_bytes < MAX_BATCH_BYTES:
             self._full_since = None
@@ -286,10 +282,10 @@ class Sink(Stage[SinkCounts]):
                 BUSY_POLL_SECONDS
                 if self._writer.is_busy
                 else IDLE_POLL_SECONDS
-                if self._reader.partitions.any_active
+                if self._reader.is_reading
                 else UNASSIGNED_POLL_SECONDS,
             )
-        elif self._reader.partitions.is_paused:
+        elif self._reader.is_paused:
             self._poll(1, IDLE_POLL_SECONDS)
         else:
             self._wait_for_writer()
@@ -298,7 +294,7 @@ class Sink(Stage[SinkCounts]):
         self._stats.record_poll(self._reader.read(room, timeout))
 
     def _update_stats(self) -> None:
-        consumer, paused = self._consumer, self._reader.partitions.is_paused
+        consumer, paused = self._consumer, self._reader.is_paused
         stored, fetched = self._reader.progress()
         self._stats.set_partitions(
             len(consumer.assignments),
@@ -309,7 +305,7 @@ class Sink(Stage[SinkCounts]):
         self._stats.record_client_counters(
             gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
         )
-        self._stats.set_waiting(REGISTRY, waiting=self._reader.partitions.waits_for_registry)
+        self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
         self._stats.set_waiting(KAFKA, waiting=self._watermarks.is_unanswered or self._reader.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
@@ -318,7 +314,7 @@ class Sink(Stage[SinkCounts]):
         self._full_since = self._full_since or now
         if now - self._full_since > PAUSE_AFTER_SECONDS:
             self._full_since = None
-            self._reader.partitions.pause()
+            self._reader.pause()
         else:
             self._writer.wait(IDLE_POLL_SECONDS)
 

@@ -9,7 +9,14 @@ from tradepipe.backoff import Backoff
 from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, Unavailable, UnsupportedSchema
 from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.pipeline.partitions import MAX_POLL_RECORDS, Partitions, PartitionState, StartPosition, start_offsets
+from tradepipe.pipeline.partitions import (
+    MAX_POLL_RECORDS,
+    PartitionReader,
+    Partitions,
+    PartitionState,
+    StartPosition,
+    start_offsets,
+)
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validation import DatabaseValidator, RecordValidator
@@ -43,7 +50,7 @@ class SinkPartition(PartitionState):
         return self.ownership is not None
 
 
-class SinkReader:
+class SinkReader(PartitionReader[SinkPartition]):
     """
     What a sink reads.
 
@@ -71,8 +78,7 @@ class SinkReader:
         )
         self._stored_topic_id: str | None = None
         self._claim_backoff = Backoff()
-        self.partitions = Partitions(consumer, SinkPartition, self._drop)
-        """What is assigned to us."""
+        super().__init__(Partitions(consumer, SinkPartition, self._drop))
         self._buffer: list[ValidatedRecord] = []
         self._buffer_bytes = 0
         self._first_timestamp: float | None = None
@@ -100,7 +106,7 @@ class SinkReader:
     @property
     def waits_for_kafka(self) -> bool:
         """Whether partitions cannot be claimed because Kafka does not say where their logs begin and end."""
-        return self._claim_backoff.failures > 0 and not all(each.ownership for each in self.partitions.values())
+        return self._claim_backoff.failures > 0 and not all(each.ownership for each in self._partitions.states.values())
 
     def open(self, described: Topic) -> None:
         """Join the group."""
@@ -115,19 +121,19 @@ class SinkReader:
         Raises:
             ConfigurationError: the brokers refuse us, or the log was cut.
         """
-        records = self.partitions.poll(min(room, MAX_POLL_RECORDS), timeout)
+        records = self._partitions.poll(min(room, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
             self._first_timestamp = self._consumer.first_timestamp
         for number, record in enumerate(records):
             try:
                 self._buffer.append(self._judge(record))
             except (RegistryUnavailable, UnsupportedSchema) as error:
-                self.partitions.requeue(records[number:], error)
+                self._partitions.requeue(records[number:], error)
                 break
             self._buffer_bytes += len(record.value or b"")
-        if self.partitions.unsupported_schema is not None:
-            self.partitions.pause()
-        self.partitions.update_positions()
+        if self._partitions.unsupported_schema is not None:
+            self._partitions.pause()
+        self._partitions.update_positions()
         return len(records)
 
     def take_batch(self) -> tuple[tuple[OffsetRange, ...], list[ValidatedRecord]]:
@@ -139,7 +145,7 @@ class SinkReader:
         """
         learned, self._stored_topic_id = self._stored_topic_id != self.topic_id, self.topic_id
         spans = []
-        for partition in self.partitions.values():
+        for partition in self._partitions.states.values():
             if partition.ownership is not None and (learned or partition.position > partition.queued_offset):
                 spans.append(OffsetRange(partition.ownership, partition.queued_offset, partition.position))
                 partition.queued_offset = partition.position
@@ -155,7 +161,7 @@ class SinkReader:
         """
         waiting = [
             each
-            for each in self.partitions.values()
+            for each in self._partitions.states.values()
             if not each.ownership and not each.claim_requested and each.backoff.is_due
         ]
         if not waiting or not self._claim_backoff.is_due:
@@ -179,7 +185,7 @@ class SinkReader:
             OffsetOutOfRange: the stored offset is not in the log.
         """
         number = granted.claim.assignment.partition
-        partition = self.partitions.get(number)
+        partition = self._partitions.states.get(number)
         if partition is None or partition.assignment != granted.claim.assignment:
             return
         ownership, next_offset = granted.result
@@ -199,10 +205,10 @@ class SinkReader:
 
     def drop_ownership(self, ownership: Ownership) -> None:
         """Drop what was read under an ownership that has ended; claim again later, if Kafka still assigns it to us."""
-        partition = self.partitions.get(ownership.partition)
+        partition = self._partitions.states.get(ownership.partition)
         if partition is None or partition.ownership != ownership:
             return
-        self.partitions.stop(ownership.partition)
+        self._partitions.stop(ownership.partition)
         partition.ownership, partition.claim_requested = None, False
         partition.backoff.next_delay()
         tell = logger.error if partition.backoff.failures >= FENCED_OFTEN else logger.warning
@@ -220,7 +226,7 @@ class SinkReader:
 
         A sink with nothing to store would not hear of it otherwise.
         """
-        for number, partition in list(self.partitions.items()):
+        for number, partition in list(self._partitions.states.items()):
             if (
                 partition.ownership is not None
                 and next_offsets.get(number, partition.stored_offset) != partition.stored_offset
@@ -231,7 +237,7 @@ class SinkReader:
         """Which of these stored offsets are still ours, by partition."""
         ours = {}
         for span in spans:
-            partition = self.partitions.get(span.ownership.partition)
+            partition = self._partitions.states.get(span.ownership.partition)
             if partition is not None and partition.ownership == span.ownership:
                 partition.backoff.failures = 0
                 partition.stored_offset = span.end
@@ -240,8 +246,10 @@ class SinkReader:
 
     def progress(self) -> tuple[dict[int, int], dict[int, int]]:
         """Of each claimed partition: the next offset to store, and where its log ends as far as the last fetch told."""
-        stored = {number: each.stored_offset for number, each in self.partitions.items() if each.ownership is not None}
-        return stored, self.partitions.high_watermarks(stored)
+        stored = {
+            number: each.stored_offset for number, each in self._partitions.states.items() if each.ownership is not None
+        }
+        return stored, self._partitions.high_watermarks(stored)
 
     def run_housekeeping(self) -> None:
         """
@@ -250,7 +258,7 @@ class SinkReader:
         Raises:
             TopicUnusable: the topic was created anew.
         """
-        self.partitions.start()
+        self._partitions.start()
         self._topic_id_watch.poll()
 
     def _drop(self, number: int) -> None:

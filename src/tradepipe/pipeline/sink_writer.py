@@ -1,40 +1,45 @@
-"""The database thread of a sink: claims, batches, what the group has stored. It has the only connection."""
+"""The database thread of a sink."""
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, get_args
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.consumer import Assignment
 from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, Window
-from tradepipe.postgres import offsets, refusals
-from tradepipe.postgres.batch import Batch, BatchResult, store
-from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
-from tradepipe.postgres.reconnect import (
-    CommitRefused,
-    Connection,
-    Engine,
-    ReconnectingConnection,
-    StopRequested,
-    TransactionTooSlow,
-)
-from tradepipe.postgres.revision import check_revision
+from tradepipe.postgres.batch import Batch, BatchResult
+from tradepipe.postgres.offsets import ClaimResult
+from tradepipe.postgres.sink_store import ClaimRequest, OwnershipLost, SinkStore, StopRequested
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.record import Refusal
 
 logger = logging.getLogger(__name__)
 
+ABORT_WAIT_SECONDS: Final = 1.0
+"""Seconds the thread may take to end after its transaction was aborted."""
+
 
 class Claim(NamedTuple):
-    """A partition to claim: for which assignment, where to start if nothing is stored, where its log begins."""
+    """A partition to claim: its assignment, the start if nothing is stored, and the first offset of its log."""
 
     assignment: Assignment
     topic: str
     topic_id: str | None
     start: int
     begin: int
+
+
+class ClaimPartitions(NamedTuple):
+    """A task: claim partitions."""
+
+    claims: tuple[Claim, ...]
+
+
+class ProgressQuery(NamedTuple):
+    """A task: read what the group has stored of a topic."""
+
+    topic: str
 
 
 class ClaimGranted(NamedTuple):
@@ -44,90 +49,86 @@ class ClaimGranted(NamedTuple):
     result: ClaimResult
 
 
-class OwnershipLost(NamedTuple):
-    """An ownership that somebody else has ended; nothing was stored under it since."""
-
-    ownership: Ownership
-
-
 class GroupProgress(NamedTuple):
-    """What the group has stored, whoever stored it: the next offset of each partition."""
+    """The next offset that the group has stored for each partition, whichever sink stored it."""
 
     next_offsets: dict[int, int]
 
 
 class DatabaseDown(NamedTuple):
-    """PostgreSQL is away; the work in hand is kept and tried again."""
+    """PostgreSQL is unavailable; the current task is kept and retried."""
 
     reason: str
 
 
 class DatabaseUp(NamedTuple):
-    """PostgreSQL answers again, after so many seconds."""
+    """PostgreSQL has answered again after an outage of `seconds`."""
 
     seconds: float
 
 
 class WriterFailed(NamedTuple):
-    """The thread has ended with an error that no waiting heals."""
+    """The thread has ended with an error that retries do not repair."""
 
     error: BaseException
 
 
 Event = BatchResult | ClaimGranted | OwnershipLost | GroupProgress | DatabaseDown | DatabaseUp | WriterFailed
-WriterTask = Batch | tuple[Claim, ...] | str
+WriterTask = Batch | ClaimPartitions | ProgressQuery
 
 
 class SinkWriter:
     """
-    One thread, one connection, one task after the other.
+    A thread with the sink's database connection, which runs one task after the other.
 
-    The other thread hands tasks over and reads `events`; it never waits for
-    PostgreSQL. What PostgreSQL answers is told as events, in order.
+    The other thread queues tasks and reads `events`; it never waits for
+    PostgreSQL. Events come in the order in which they happened.
 
     Args:
-        require: refuses a database that nothing can be stored in, at each connection.
+        database, group, owner, stale, needs_constraints: as of `SinkStore`.
+
+        refusal_limit: checked before each COMMIT.
 
     Raises:
-        ConfigurationError: `stale` is neither to accept nor to refuse.
+        ConfigurationError: an argument is invalid.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        database: str,
         *,
         group: str,
         owner: str,
-        ceiling: RefusalLimit,
+        refusal_limit: RefusalLimit,
         stale: Stale = "accept",
-        require: Callable[[Connection], None] = check_revision,
+        needs_constraints: bool = False,
     ) -> None:
-        if stale not in get_args(Stale):
-            raise ConfigurationError(f"stale is {stale!r}: it is {' or '.join(get_args(Stale))}")
-        self._group = group
-        self._owner = owner
-        self._refusal_limit = ceiling
-        self._stale = stale
+        self._refusal_limit = refusal_limit
+        self._windows: dict[int, Window] = {}
+        self._store = SinkStore(
+            database,
+            group=group,
+            owner=owner,
+            stale=stale,
+            needs_constraints=needs_constraints,
+            on_outage=lambda reason: self._publish(DatabaseDown(reason)),
+            on_recovery=lambda seconds: self._publish(DatabaseUp(seconds)),
+        )
+        # One condition guards tasks, events and both flags. No database call is made while it is held.
         self._changed = threading.Condition()
         self._tasks: deque[WriterTask] = deque()
         self._events: deque[Event] = deque()
         self._working = True
         self._stopping = False
-        self._connection = ReconnectingConnection(
-            engine,
-            on_away=lambda reason: self._publish(DatabaseDown(reason)),
-            on_healed=lambda seconds: self._publish(DatabaseUp(seconds)),
-            require=require,
-        )
         self._thread = threading.Thread(target=self._run, name="tradepipe-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start the thread, which connects first."""
         self._thread.start()
 
     def stop(self, grace: float) -> None:
-        """End the thread: a batch in hand may finish within `grace` seconds, then it is rolled back."""
-        self._connection.stop()
+        """End the thread: the current batch may finish within `grace` seconds, then it is rolled back."""
+        self._store.stop()
         with self._changed:
             self._stopping = True
             self._tasks.clear()
@@ -136,41 +137,41 @@ class SinkWriter:
             return
         self._thread.join(grace)
         if self._thread.is_alive():
-            logger.warning("the batch in hand is given up after %.0f s; nothing of it is stored", grace)
-            self._connection.abort()
-            self._thread.join(1.0)
+            logger.warning("rolled back the current batch: it did not finish within %.0f s", grace)
+            self._store.abort()
+            self._thread.join(ABORT_WAIT_SECONDS)
 
     def claim(self, claims: Sequence[Claim]) -> None:
-        """Claim partitions; answered by a `Granted` for each."""
-        self._hand_over(tuple(claims))
+        """Claim partitions; the answer is a `ClaimGranted` for each."""
+        self._queue(ClaimPartitions(tuple(claims)))
 
     def store(self, batch: Batch) -> None:
-        """Store a batch; answered by a `Stored` for each part of it, and an `Ended` for each ownership that ended."""
-        self._hand_over(batch)
+        """Store a batch; the answer is a `BatchResult` per transaction and an `OwnershipLost` per lost ownership."""
+        self._queue(batch)
 
     def request_progress(self, topic: str) -> None:
-        """Ask what the group has stored of a topic; answered by a `Progress`."""
-        self._hand_over(topic)
+        """Read what the group has stored of a topic; the answer is a `GroupProgress`."""
+        self._queue(ProgressQuery(topic))
 
     @property
     def is_busy(self) -> bool:
-        """Whether any task is not finished yet."""
+        """True until every queued task is finished."""
         with self._changed:
             return self._working or bool(self._tasks)
 
     def wait(self, timeout: float) -> None:
-        """Wait until there is an event, or nothing more to do, but at most `timeout` seconds."""
+        """Wait for an event or for the end of the last task, at most `timeout` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._events or not (self._working or self._tasks), timeout)
 
     def events(self) -> list[Event]:
-        """What has happened since the last call."""
+        """Return the events since the last call."""
         with self._changed:
-            happened = list(self._events)
+            events = list(self._events)
             self._events.clear()
-            return happened
+            return events
 
-    def _hand_over(self, task: WriterTask) -> None:
+    def _queue(self, task: WriterTask) -> None:
         with self._changed:
             self._tasks.append(task)
             self._changed.notify_all()
@@ -182,7 +183,7 @@ class SinkWriter:
 
     def _run(self) -> None:
         try:
-            self._connection.retry_forever(self._connection.connect)
+            self._store.connect()
             while (task := self._next_task()) is not None:
                 self._run_task(task)
         except StopRequested:
@@ -190,7 +191,7 @@ class SinkWriter:
         except BaseException as error:  # a thread's top: the other thread raises it
             self._publish(WriterFailed(error))
         finally:
-            self._connection.close()
+            self._store.close()
 
     def _next_task(self) -> WriterTask | None:
         with self._changed:
@@ -199,132 +200,52 @@ class SinkWriter:
             self._changed.wait_for(lambda: self._tasks or self._stopping)
             if self._stopping:
                 return None
+            # In the same lock as popleft: between the two, `is_busy` would be False with a task unfinished.
             self._working = True
             return self._tasks.popleft()
 
     def _run_task(self, task: WriterTask) -> None:
-        if isinstance(task, Batch):
-            self._store(task)
-        elif isinstance(task, str):
-            transact = self._connection.run_in_transaction
-            self._publish(
-                GroupProgress(
-                    self._connection.retry_forever(
-                        lambda: transact(lambda c: offsets.stored_offsets(c, self._group, task))
-                    )
-                )
+        match task:
+            case Batch():
+                for outcome in self._store.store(task, before_commit=self._check_refusals):
+                    if isinstance(outcome, BatchResult):
+                        self._commit_windows()
+                    self._publish(outcome)
+            case ProgressQuery(topic):
+                self._publish(GroupProgress(self._store.next_offsets(topic)))
+            case ClaimPartitions(claims):
+                self._claim(claims)
+
+    def _claim(self, claims: Sequence[Claim]) -> None:
+        requests = [ClaimRequest(each.topic, each.assignment.partition, each.topic_id, each.start) for each in claims]
+        for claim, granted in zip(claims, self._store.claim(requests, history=WINDOW), strict=True):
+            next_offset = granted.result.next_offset
+            # Where a group starts late, it never read the offsets before its start: they count neither way.
+            begin = claim.start if next_offset == claim.start else claim.begin
+            self._refusal_limit.preload(
+                claim.assignment.partition, begin=begin, next_offset=next_offset, refused=granted.recent_refusals
             )
-        else:
-            transact = self._connection.run_in_transaction
-            for granted in self._connection.retry_forever(lambda: transact(lambda c: self._claim_all(c, task))):
-                self._publish(granted)
+            self._publish(ClaimGranted(claim, granted.result))
 
-    def _claim_all(self, connection: Connection, claims: tuple[Claim, ...]) -> list[ClaimGranted]:
-        return [ClaimGranted(claim, self._claim(connection, claim)) for claim in sorted(claims)]
+    def _check_refusals(self, result: BatchResult) -> None:
+        """
+        Check the refusal limit for each partition of a batch that is about to be committed.
 
-    def _claim(self, connection: Connection, claim: Claim) -> ClaimResult:
-        topic, topic_id, partition = claim.topic, claim.topic_id, claim.assignment.partition
-        claimed = offsets.claim(
-            connection,
-            self._group,
-            topic=topic,
-            partition=partition,
-            topic_id=topic_id,
-            start=claim.start,
-            owner=self._owner,
-        )
-        end = claimed.next_offset
-        refused = refusals.offsets_between(
-            connection, end - WINDOW, end, topic=topic, topic_id=topic_id, partition=partition
-        )
-        # Where a group starts late, what precedes its start was not seen by it.
-        begin = claim.start if end == claim.start else claim.begin
-        self._refusal_limit.preload(partition, begin=begin, next_offset=end, refused=refused)
-        return claimed
+        Raises:
+            TooManyRefusals: a partition exceeds the limit.
+        """
+        refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
+        outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
+        if refused:
+            for entry in result.batch.records:
+                partition, offset = entry.record.partition, entry.record.offset
+                outcomes.setdefault(partition, []).append((offset, refused.get((partition, offset))))
+        else:  # without a refusal the last record of a partition moves its window as far as all of them
+            last = {entry.record.partition: entry.record.offset for entry in result.batch.records}
+            outcomes = {partition: [(offset, None)] for partition, offset in last.items()}
+        self._windows = {partition: self._refusal_limit.check(partition, each) for partition, each in outcomes.items()}
 
-    def _store(self, batch: Batch) -> None:
-        """Store a batch: in halves where the server takes too long, without what is no longer ours."""
-        pending = deque([batch])
-        while pending:
-            part = pending.popleft()
-            if not part.ranges:
-                continue
-            try:
-                self._publish(
-                    self._connection.retry(_BatchAttempt(self._connection, part, self._refusal_limit, self._stale).run)
-                )
-            except Fenced as fenced:
-                self._publish(OwnershipLost(fenced.ownership))
-                pending.appendleft(part)
-                pending = deque(each.without_partition(fenced.ownership) for each in pending)
-            except TransactionTooSlow:
-                if len(part.records) > 1:
-                    logger.warning("PostgreSQL took too long for %d records; trying half as many", len(part.records))
-                    pending.extendleft(reversed(part.halves()))
-                else:
-                    self._connection.report_outage("PostgreSQL takes too long for a single record")
-                    pending.appendleft(part)
-
-
-class _BatchAttempt:
-    """One batch on its way into the database; remembers a COMMIT that was never answered."""
-
-    def __init__(self, link: ReconnectingConnection, batch: Batch, ceiling: RefusalLimit, stale: Stale) -> None:
-        self._link = link
-        self._batch = batch
-        self._ceiling = ceiling
-        self._stale = stale
-        self._unanswered: BatchResult | None = None
-        self._defer = True
-        self._windows: dict[int, Window] = {}
-
-    def run(self) -> BatchResult:
-        """Store the batch, or find that an earlier try has stored it."""
-        try:
-            stored = self._resolve_commit() or self._transact()
-        except CommitRefused:
-            self._defer = False
-            stored = self._transact()
+    def _commit_windows(self) -> None:
+        # Only after COMMIT: a batch that is rolled back and retried must not count twice.
         for partition, window in self._windows.items():
-            self._ceiling.commit(partition, window)
-        return stored
-
-    def _transact(self) -> BatchResult:
-        return self._link.run_in_transaction(self._store, before_commit=self._note_unconfirmed)
-
-    def _store(self, connection: Connection) -> BatchResult:
-        stored = store(connection, self._batch, defer=self._defer, stale=self._stale)
-        self._windows = _check(self._ceiling, stored)
-        return stored
-
-    def _note_unconfirmed(self, stored: BatchResult) -> None:
-        self._unanswered = stored
-
-    def _resolve_commit(self) -> BatchResult | None:
-        if self._unanswered is None:
-            return None
-        batch = self._batch
-        transact = self._link.run_in_transaction
-        settlement = self._link.retry_forever(
-            lambda: transact(lambda c: offsets.resolve_unknown_commit(c, batch.group, batch.ranges))
-        )
-        stored, self._unanswered = self._unanswered, None
-        if settlement.committed:
-            return stored
-        for ownership in settlement.lost:
-            raise Fenced(ownership)
-        return None
-
-
-def _check(ceiling: RefusalLimit, stored: BatchResult) -> dict[int, Window]:
-    """The ceiling's verdict on each partition of a batch that is about to be committed."""
-    refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in stored.refusals}
-    verdicts: dict[int, list[tuple[int, Refusal | None]]] = {}
-    if refused:
-        for entry in stored.batch.records:
-            place = (entry.record.partition, entry.record.offset)
-            verdicts.setdefault(place[0], []).append((place[1], refused.get(place)))
-    else:  # a partition's last record says all there is to say
-        last = {entry.record.partition: entry.record.offset for entry in stored.batch.records}
-        verdicts = {partition: [(offset, None)] for partition, offset in last.items()}
-    return {partition: ceiling.check(partition, judged) for partition, judged in verdicts.items()}
+            self._refusal_limit.commit(partition, window)

@@ -165,7 +165,7 @@ class Validator(Stage[ValidatorCounts]):
     @property
     def is_ready(self) -> bool:
         """Whether records can be sorted: the group has answered, and no part has been away for a minute."""
-        return self._reader.partitions.is_ready and self._stats.is_healthy
+        return self._reader.is_ready and self._stats.is_healthy
 
     def run(self, *, until_end: bool = False) -> ValidatorCounts:
         """
@@ -214,12 +214,12 @@ class Validator(Stage[ValidatorCounts]):
         if not self._buffer:
             self._held_since = None
         room = self._batch_records - len(self._buffer)
-        if room <= 0 or self._buffer.bytes >= MAX_BATCH_BYTES or self._reader.partitions.unsupported_schema is not None:
+        if room <= 0 or self._buffer.bytes >= MAX_BATCH_BYTES or self._reader.unsupported_schema is not None:
             self._poll_while_blocked()
             return
-        if self._reader.partitions.is_paused:
-            self._reader.partitions.resume()
-        patience = IDLE_POLL_SECONDS if self._reader.partitions.any_active else UNASSIGNED_POLL_SECONDS
+        if self._reader.is_paused:
+            self._reader.resume()
+        patience = IDLE_POLL_SECONDS if self._reader.is_reading else UNASSIGNED_POLL_SECONDS
         if self._held_since is not None:
             patience = (
                 max(0.0, self._held_since + BATCH_LINGER_SECONDS - now)
@@ -232,13 +232,13 @@ class Validator(Stage[ValidatorCounts]):
     def _poll_while_blocked(self) -> None:
         """Poll without reading where a full batch cannot be written yet: the group gives up who does not poll."""
         if not self._outputs.is_ready:
-            self._reader.partitions.pause()
+            self._reader.pause()
             self._reader.read(1, UNASSIGNED_POLL_SECONDS)
 
     def _is_due(self) -> bool:
         if not self._outputs.is_ready:
             return False
-        if self._reader.partitions.unsupported_schema is not None:
+        if self._reader.unsupported_schema is not None:
             return True
         full = len(self._buffer) >= self._batch_records or self._buffer.bytes >= MAX_BATCH_BYTES
         held = 0.0 if self._held_since is None else time.monotonic() - self._held_since
@@ -253,7 +253,7 @@ class Validator(Stage[ValidatorCounts]):
         refusing the offsets. What is polled right before it is judged while the
         brokers work.
         """
-        unsupported = self._reader.partitions.unsupported_schema
+        unsupported = self._reader.unsupported_schema
         if unsupported is None and self._buffer.bytes < MAX_BATCH_BYTES:
             self._stats.record_poll(self._reader.fetch(min(PREFETCH_RECORDS, self._batch_records), 0.0))
         batch = self._reader.take_batch()
@@ -315,7 +315,7 @@ class Validator(Stage[ValidatorCounts]):
         return not self._buffer
 
     def _update_stats(self) -> None:
-        consumer, paused = self._consumer, self._reader.partitions.is_paused
+        consumer, paused = self._consumer, self._reader.is_paused
         done, fetched = self._reader.watermarks()
         self._stats.set_partitions(
             len(consumer.assignments), done, self._watermarks.get(fetched, paused=paused), paused=paused
@@ -324,7 +324,7 @@ class Validator(Stage[ValidatorCounts]):
         self._stats.record_client_counters(
             gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
         )
-        self._stats.set_waiting(REGISTRY, waiting=self._reader.partitions.waits_for_registry)
+        self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
 
 
 def _check_arguments(delivery: str, batch_records: int, transactional_id: str | None) -> None:

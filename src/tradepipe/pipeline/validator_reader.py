@@ -8,7 +8,14 @@ from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.pipeline.partitions import MAX_POLL_RECORDS, Partitions, PartitionState, StartPosition, start_offsets
+from tradepipe.pipeline.partitions import (
+    MAX_POLL_RECORDS,
+    PartitionReader,
+    Partitions,
+    PartitionState,
+    StartPosition,
+    start_offsets,
+)
 from tradepipe.pipeline.refusal_limit import RecentRefusals
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
@@ -29,7 +36,7 @@ class ValidatorPartition(PartitionState):
         return self.committed is not None
 
 
-class ValidatorReader:
+class ValidatorReader(PartitionReader[ValidatorPartition]):
     """
     What a validator reads.
 
@@ -59,8 +66,7 @@ class ValidatorReader:
         self._topic = topic
         self._start = start
         self._described = Topic(topic, None, ())
-        self.partitions = Partitions(consumer, ValidatorPartition, verdicts.drop)
-        """What is assigned to us."""
+        super().__init__(Partitions(consumer, ValidatorPartition, verdicts.drop))
         self._backoff = Backoff()
         self._unresolved_batch: ValidatorBatch | None = None
         self._first_at: float | None = None
@@ -91,7 +97,7 @@ class ValidatorReader:
 
         Until `judge`, all else goes by what was judged before.
         """
-        records = self.partitions.poll(most, timeout)
+        records = self._partitions.poll(most, timeout)
         self.caught_up = len(records) < most
         self._verdicts.add(records)
         return len(records)
@@ -102,8 +108,8 @@ class ValidatorReader:
             self._first_at = self._consumer.first_timestamp
         left, error = self._verdicts.validate()
         if error is not None:
-            self.partitions.requeue(left, error)
-        self.partitions.update_positions()
+            self._partitions.requeue(left, error)
+        self._partitions.update_positions()
 
     def run_housekeeping(self) -> ValidatorBatch | None:
         """
@@ -115,7 +121,7 @@ class ValidatorReader:
             ConfigurationError: somebody has to decide where to begin, or the topic is not what it was.
         """
         settled = self._locate_partitions() if self._backoff.is_due else None
-        self.partitions.start()
+        self._partitions.start()
         self.topic_id_watch.poll()
         return settled
 
@@ -133,14 +139,14 @@ class ValidatorReader:
         """Up to where each partition was judged that is not committed so far."""
         return {
             number: each.position
-            for number, each in self.partitions.items()
+            for number, each in self._partitions.states.items()
             if each.committed is not None and each.position > each.committed
         }
 
     def committed(self, offsets: Mapping[int, int]) -> None:
         """These offsets are committed."""
         for number, offset in offsets.items():
-            partition = self.partitions.get(number)
+            partition = self._partitions.states.get(number)
             if partition is not None and partition.committed is not None:
                 partition.committed = offset
                 partition.backoff.failures = 0
@@ -148,23 +154,25 @@ class ValidatorReader:
     def rewind_to_committed(self, doubtful: ValidatorBatch | None = None) -> None:
         """Go back to what is committed, whatever that is; it tells what became of a batch in doubt."""
         self._unresolved_batch = doubtful
-        self.partitions.unsupported_schema = None  # what precedes it comes again, and so does it
-        for number, partition in self.partitions.items():
-            self.partitions.stop(number)
+        self._partitions.unsupported_schema = None  # what precedes it comes again, and so does it
+        for number, partition in self._partitions.states.items():
+            self._partitions.stop(number)
             partition.committed = None
 
     def watermarks(self) -> tuple[dict[int, int], dict[int, int]]:
         """Of each partition the committed offset, and where its log ends as far as the last fetch told."""
-        done = {number: each.committed for number, each in self.partitions.items() if each.committed is not None}
-        return done, self.partitions.high_watermarks(done)
+        done = {
+            number: each.committed for number, each in self._partitions.states.items() if each.committed is not None
+        }
+        return done, self._partitions.high_watermarks(done)
 
     def committed_offsets(self) -> dict[int, int]:
         """What the group has committed of any partition; raises as `Consumer.committed`."""
-        return self._consumer.committed({*self._described.partitions, *self.partitions})
+        return self._consumer.committed({*self._described.partitions, *self._partitions.states})
 
     def _locate_partitions(self) -> ValidatorBatch | None:
         """Find out where to read the partitions that have come, or were rewound."""
-        waiting = [number for number, each in self.partitions.items() if each.committed is None]
+        waiting = [number for number, each in self._partitions.states.items() if each.committed is None]
         if not waiting:
             return None
         try:
@@ -176,7 +184,7 @@ class ValidatorReader:
             return None
         self._backoff.reset()
         for number in waiting:
-            partition = self.partitions[number]
+            partition = self._partitions.states[number]
             partition.committed = partition.position = committed[number]
             logger.info("reading %s[%d] from offset %d", self._topic, number, committed[number])
         return self._resolve_batch(committed)
@@ -186,7 +194,7 @@ class ValidatorReader:
         doubtful, self._unresolved_batch = self._unresolved_batch, None
         if doubtful is None:
             return None
-        ours = [number for number in doubtful.offsets if number in self.partitions]
+        ours = [number for number in doubtful.offsets if number in self._partitions.states]
         return doubtful if ours and all(committed[number] >= doubtful.offsets[number] for number in ours) else None
 
     def _offsets(self, waiting: Sequence[int]) -> tuple[dict[int, int], dict[int, Watermarks]]:

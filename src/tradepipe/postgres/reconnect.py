@@ -19,15 +19,6 @@ from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.revision import check_revision
 from tradepipe.postgres.session import Deadline
 
-__all__ = [
-    "CommitRefused",
-    "Connection",
-    "Engine",
-    "ReconnectingConnection",
-    "StopRequested",
-    "TransactionTooSlow",
-]  # the first two for who only names them
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -57,9 +48,9 @@ class ReconnectingConnection:
     Args:
         backoff: spaces out the tries of an outage.
 
-        on_away: called with the reason, once for each outage.
+        on_outage: called with the reason, once for each outage.
 
-        on_healed: called with the seconds it took, as the outage ends.
+        on_recovery: called with the seconds it took, as the outage ends.
 
         require: refuses a database that nothing can be stored in, at each connection.
     """
@@ -68,15 +59,15 @@ class ReconnectingConnection:
         self,
         engine: Engine,
         *,
-        on_away: Callable[[str], None],
-        on_healed: Callable[[float], None],
+        on_outage: Callable[[str], None],
+        on_recovery: Callable[[float], None],
         require: Callable[[Connection], None] = check_revision,
         backoff: Backoff | None = None,
     ) -> None:
         self._engine = engine
         self._backoff = backoff or Backoff()
-        self._on_away = on_away
-        self._on_healed = on_healed
+        self._on_outage = on_outage
+        self._on_recovery = on_recovery
         self._require = require
         self._connection: Connection | None = None
         self._connected_before = False
@@ -176,7 +167,7 @@ class ReconnectingConnection:
         """
         if self._unavailable_since is None:
             self._unavailable_since = time.monotonic()
-            self._on_away(reason)
+            self._on_outage(reason)
         self._wait()
 
     def _recover(self, error: DBAPIError | psycopg2.Error | RowsVanished) -> None:
@@ -211,7 +202,7 @@ class ReconnectingConnection:
         self._backoff.reset()
         self._conflicts = 0
         if self._unavailable_since is not None:
-            self._on_healed(time.monotonic() - self._unavailable_since)
+            self._on_recovery(time.monotonic() - self._unavailable_since)
             self._unavailable_since = None
 
 

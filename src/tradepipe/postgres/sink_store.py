@@ -1,0 +1,249 @@
+"""The sink's side of the database: claims, batches and offsets over one connection."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple, get_args
+
+from sqlalchemy import Connection
+
+from tradepipe.errors import ConfigurationError
+from tradepipe.postgres import batch, offsets, refusals
+from tradepipe.postgres.batch import Batch, BatchResult
+from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
+from tradepipe.postgres.reconnect import CommitRefused, ReconnectingConnection, StopRequested, TransactionTooSlow
+from tradepipe.postgres.revision import check_constraints, check_revision
+from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.stale import Stale
+
+__all__ = ["BatchOutcome", "ClaimRequest", "GrantedClaim", "OwnershipLost", "SinkStore", "StopRequested"]
+
+logger = logging.getLogger(__name__)
+
+APPLICATION_NAME: Final = "tradepipe-sink"
+
+
+class ClaimRequest(NamedTuple):
+    """A partition to claim; a group that never stored it starts at `start`."""
+
+    topic: str
+    partition: int
+    topic_id: str | None
+    start: int
+
+
+class GrantedClaim(NamedTuple):
+    """A granted claim, and the offsets of stored refusals among the last ones before its next offset."""
+
+    result: ClaimResult
+    recent_refusals: Sequence[int]
+
+
+class OwnershipLost(NamedTuple):
+    """An ownership that another claim or a reset has ended; nothing was stored under it since."""
+
+    ownership: Ownership
+
+
+BatchOutcome = BatchResult | OwnershipLost
+
+
+class SinkStore:
+    """
+    Claims, batches and offsets of one consumer group in PostgreSQL.
+
+    Every method retries until PostgreSQL has answered: an outage lasts as long as
+    it lasts. All methods but `stop` and `abort` belong to one thread.
+
+    Args:
+        owner: the name of this sink in the table of offsets.
+
+        stale: "accept" or "refuse" a version older than one of its trade that is stored.
+
+        needs_constraints: also require the CHECK constraints that validate trades.
+
+        on_outage: called with the reason at the start of each outage.
+
+        on_recovery: called with the seconds it lasted at the end of each outage.
+
+    Raises:
+        ConfigurationError: the URL or `stale` is invalid. Every method raises it
+            if an operator is needed.
+
+        StopRequested: in every method, if `stop` was called while it waited.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        *,
+        group: str,
+        owner: str,
+        stale: Stale = "accept",
+        needs_constraints: bool = False,
+        on_outage: Callable[[str], None],
+        on_recovery: Callable[[float], None],
+    ) -> None:
+        if stale not in get_args(Stale):
+            raise ConfigurationError(f"stale is {stale!r}: it is {' or '.join(get_args(Stale))}")
+        self._group = group
+        self._owner = owner
+        self._stale = stale
+        self._engine = create_engine_for(database, application_name=f"{APPLICATION_NAME}/{owner}")
+        self._connection = ReconnectingConnection(
+            self._engine,
+            on_outage=on_outage,
+            on_recovery=on_recovery,
+            require=check_constraints if needs_constraints else check_revision,
+        )
+
+    def connect(self) -> None:
+        """Connect, and check that the database has what this version needs."""
+        self._connection.retry_forever(self._connection.connect)
+
+    def stop(self) -> None:
+        """Start no further try; a running transaction may finish."""
+        self._connection.stop()
+
+    def abort(self) -> None:
+        """Abort the running transaction; the server rolls it back."""
+        self._connection.abort()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+        self._engine.dispose()
+
+    def claim(self, requests: Sequence[ClaimRequest], *, history: int) -> list[GrantedClaim]:
+        """
+        Claim partitions in one transaction; the result is in the order of the requests.
+
+        Args:
+            history: the offsets before the next one that are searched for stored refusals.
+
+        Raises:
+            TopicUnusable: an offset was stored for another topic of this name.
+        """
+
+        def claim_all(connection: Connection) -> list[GrantedClaim]:
+            # All sinks lock rows in the order of partitions, so that two of them wait instead of deadlocking.
+            granted = {request: self._claim(connection, request, history) for request in sorted(requests)}
+            return [granted[request] for request in requests]
+
+        return self._connection.retry_forever(lambda: self._connection.run_in_transaction(claim_all))
+
+    def store(self, pending: Batch, *, before_commit: Callable[[BatchResult], None]) -> Iterator[BatchOutcome]:
+        """
+        Store a batch, and yield a result for each transaction and each ownership that was lost.
+
+        A batch that takes the server too long is stored in halves. Records read
+        under a lost ownership are dropped.
+
+        Args:
+            before_commit: called with a result before its COMMIT; if it raises, the transaction is rolled back.
+        """
+        batches = deque([pending])
+        while batches:
+            piece = batches.popleft()
+            if not piece.ranges:
+                continue
+            attempt = _BatchAttempt(self._connection, piece, self._stale, before_commit)
+            try:
+                result = self._connection.retry(attempt.run)
+            except Fenced as fenced:
+                yield OwnershipLost(fenced.ownership)
+                # The other halves were read under the same ownership: none of them could be stored either.
+                batches.appendleft(piece)
+                batches = deque(each.without_partition(fenced.ownership) for each in batches)
+            except TransactionTooSlow:
+                if len(piece.records) > 1:
+                    logger.warning(
+                        "storing %d records took PostgreSQL too long, retrying with half as many", len(piece.records)
+                    )
+                    batches.extendleft(reversed(piece.halves()))
+                else:
+                    self._connection.report_outage("PostgreSQL takes too long for a single record")
+                    batches.appendleft(piece)
+            else:
+                yield result
+
+    def next_offsets(self, topic: str) -> dict[int, int]:
+        """Read the next offset of each partition that the group has ever claimed, whichever sink stored it."""
+        return self._connection.retry_forever(
+            lambda: self._connection.run_in_transaction(
+                lambda connection: offsets.stored_offsets(connection, self._group, topic)
+            )
+        )
+
+    def _claim(self, connection: Connection, request: ClaimRequest, history: int) -> GrantedClaim:
+        topic, partition, topic_id, start = request
+        result = offsets.claim(
+            connection,
+            self._group,
+            topic=topic,
+            partition=partition,
+            topic_id=topic_id,
+            start=start,
+            owner=self._owner,
+        )
+        end = result.next_offset
+        recent_refusals = refusals.offsets_between(
+            connection, end - history, end, topic=topic, topic_id=topic_id, partition=partition
+        )
+        return GrantedClaim(result, recent_refusals)
+
+
+class _BatchAttempt:
+    """One batch on its way into the database; remembers a COMMIT without an answer."""
+
+    def __init__(
+        self,
+        connection: ReconnectingConnection,
+        pending: Batch,
+        stale: Stale,
+        before_commit: Callable[[BatchResult], None],
+    ) -> None:
+        self._connection = connection
+        self._batch = pending
+        self._stale = stale
+        self._check = before_commit
+        self._unconfirmed: BatchResult | None = None
+        self._defer = True
+
+    def run(self) -> BatchResult:
+        """Store the batch, or find that an earlier try has committed it."""
+        try:
+            return self._resolve_commit() or self._transact()
+        except CommitRefused:
+            # Deferred constraints are tried first, since they cost nothing until COMMIT. There they can only refuse
+            # the whole batch; checked at once, they refuse single trades.
+            self._defer = False
+            return self._transact()
+
+    def _transact(self) -> BatchResult:
+        return self._connection.run_in_transaction(self._store, before_commit=self._note_unconfirmed)
+
+    def _store(self, connection: Connection) -> BatchResult:
+        result = batch.store(connection, self._batch, defer=self._defer, stale=self._stale)
+        self._check(result)
+        return result
+
+    def _note_unconfirmed(self, result: BatchResult) -> None:
+        self._unconfirmed = result
+
+    def _resolve_commit(self) -> BatchResult | None:
+        """Return the result of an earlier try if its unanswered COMMIT took place."""
+        if self._unconfirmed is None:
+            return None
+        # The question has its own retries: until it is answered, storing again could collide with our own rows.
+        outcome = self._connection.retry_forever(
+            lambda: self._connection.run_in_transaction(
+                lambda connection: offsets.resolve_unknown_commit(connection, self._batch.group, self._batch.ranges)
+            )
+        )
+        result, self._unconfirmed = self._unconfirmed, None
+        if outcome.committed:
+            return result
+        for ownership in outcome.lost:
+            raise Fenced(ownership)
+        return None
