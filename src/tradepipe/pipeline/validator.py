@@ -1,4 +1,4 @@
-"""The validator: valid records to one topic, all others as dead letters to another."""
+"""The validator: copies valid records to one topic and dead letters to another."""
 
 import logging
 import os
@@ -28,80 +28,81 @@ from tradepipe.registry.serde import TradeDeserializer
 logger = logging.getLogger(__name__)
 
 DeliveryGuarantee = Literal["exactly_once", "at_least_once"]
-"""Whether records and offsets are one transaction, or the offsets follow."""
+"""Whether records and offsets are one transaction, or the offsets are committed after the records."""
 
 BATCH_RECORDS: Final = 10_000
-"""Records in one transaction at most: what a transaction costs is the same for all of them."""
+"""Records in one transaction at most: a transaction has a fixed cost, which its records share."""
 
 PREFETCH_RECORDS: Final = 3_000
-"""Records of the next batch, read before a transaction and judged while the brokers take it in: about so long."""
+"""Records of the next batch that are polled before a transaction: about as many as can be validated during it."""
 
 PREFETCH_VALIDATE_SECONDS: Final = 0.05
-"""How long they are judged meanwhile: a transaction does not wait for slow rules of the user's own."""
+"""Seconds they are validated during the transaction: a transaction must not wait for a user's slow rules."""
 
 BATCH_LINGER_SECONDS: Final = 0.05
-"""Seconds a batch that is not full waits for more records: a transaction leaves markers in every topic."""
+"""Seconds to wait for more records once all were read: each transaction leaves markers in every topic."""
 
 BATCH_MAX_SECONDS: Final = 0.5
-"""Seconds it waits while records keep coming: behind a backlog it is full before."""
+"""Seconds to wait while records keep coming; with a backlog the batch is full earlier."""
 
 IDLE_COMMIT_INTERVAL: Final = 0.5
-"""Seconds between two commits of an idle validator, for offsets at which the log holds no record."""
+"""Seconds between two offset commits of an idle validator, past offsets without a record."""
 
 
 class Validator(Stage[ValidatorCounts]):
     """
-    Sort records: valid ones into one topic, refused ones as dead letters into another.
+    Copy valid records to one topic and refused ones, as dead letters, to another.
 
-    What a batch writes and the offsets it was read from are one Kafka
-    transaction, so that whoever reads committed records finds each in exactly
-    one of the two topics, once. Key, value, timestamp and headers pass
-    unchanged; a dead letter has the reasons in headers of its own.
+    A batch and its offsets are one Kafka transaction, so a consumer that reads
+    committed records finds each record exactly once, in one of the two topics.
+    A valid record keeps its key, value, timestamp and headers; a dead letter
+    keeps key and value, and has the reasons in additional headers.
 
-    A part that is away pauses the validator, which goes on by itself when the
-    part is back; no record is refused for it.
+    If Kafka or the registry is unavailable, the validator pauses and resumes
+    without intervention. No record is refused because of an outage.
 
     Args:
         kafka: librdkafka's properties, `bootstrap.servers` at least.
 
         registry: the schema registry, or its URL.
 
-        topic: what to read; not compacted.
+        topic: the topic to read; not compacted.
 
-        clean: where valid records go.
+        clean: the topic for valid records.
 
-        dead_letters: where the others go.
+        dead_letters: the topic for dead letters.
 
-        group: the consumer group; its committed offsets say how far it is.
+        group: the consumer group, whose committed offsets are the progress.
 
-        subject: whose versions are decoded.
+        subject: the subject whose schema versions are decoded.
 
-        rules: of the user's own, beside ours: functions from a `Trade` to a list
-            or tuple of `Violation`; pure, so that a record that is read again
-            goes where it went.
+        rules: additional rules: functions from a `Trade` to a list or tuple of
+            `Violation`. They must be pure, so that a record that is read again
+            goes to the same topic again.
 
         record_key: "refuse" a record whose Kafka key is not its trade_id, or
             "accept" it.
 
         delivery: "exactly_once", or "at_least_once" without transactions: then
-            a crash may leave records in the topics twice.
+            a crash may write records twice.
 
-        start: where to begin with a partition without a committed offset:
+        start: start position of a partition without a committed offset:
             "earliest", "latest", or the first record not older than a datetime.
-            None begins with the first record if both targets are empty.
+            None means the first record, provided that both outputs are empty.
 
-        transactional_id: of this process alone; made up if not given.
+        transactional_id: unique per process; generated by default.
 
-        batch_records: how many records one transaction writes at most.
+        batch_records: records in one transaction at most.
 
-        max_refused: the share of refusals among a partition's last 1000 offsets
-            above which the validator stops, before the commit; None for no ceiling.
+        max_refused: the refusal limit: the share of refusals among a partition's
+            last 1000 offsets above which the validator stops, before the
+            commit; None for no limit.
 
-        unknown_fields: "stop" at a schema version that has more than this build
-            can hold, or "drop": judge by what it knows.
+        unknown_fields: "stop" at a schema version with fields this build does
+            not know, or "drop" those fields and validate the others.
 
     Raises:
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
 
     _stats: ValidatorStats
@@ -128,10 +129,10 @@ class Validator(Stage[ValidatorCounts]):
         _check_arguments(delivery, batch_records, transactional_id)
         super().__init__(kafka, ValidatorStats(topic), registry=registry, topic=topic, subject=subject)
         self._batch_records = batch_records
-        self._targets = OutputTopics(self._admin, source=topic, clean=clean, dead_letters=dead_letters)
-        for_reading = without_producer_keys(kafka)
+        self._output_topics = OutputTopics(self._admin, source=topic, clean=clean, dead_letters=dead_letters)
+        consumer_config = without_producer_keys(kafka)
         self._consumer = Consumer(
-            for_reading,
+            consumer_config,
             topic=topic,
             group=group,
             with_headers=True,
@@ -140,51 +141,51 @@ class Validator(Stage[ValidatorCounts]):
         self._refusal_limit = RefusalLimit(max_refused)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._buffer = ValidatorBuffer(RecordValidator(deserializer, rules, record_key), self._refusal_limit)
-        past = RecentRefusals(
-            for_reading, self._admin, self._refusal_limit, topic=topic, group=group, dead_letters=dead_letters
+        recent_refusals = RecentRefusals(
+            consumer_config, self._admin, self._refusal_limit, topic=topic, group=group, dead_letters=dead_letters
         )
         self._reader = ValidatorReader(
-            self._consumer, self._admin, self._buffer, self._targets, past, topic=topic, start=start
+            self._consumer, self._admin, self._buffer, self._output_topics, recent_refusals, topic=topic, start=start
         )
-        given = transactional_id or _generate_transactional_id(group)
+        transactional_id = transactional_id or f"{group}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._outputs = OutputWriter(
             dict(kafka),
             self._consumer,
-            self._targets,
+            self._output_topics,
             topic=topic,
-            transactional_id=given if delivery == "exactly_once" else None,
+            transactional_id=transactional_id if delivery == "exactly_once" else None,
         )
-        self._idle_due = 0.0
-        self._held_since: float | None = None
+        self._idle_commit_due = 0.0
+        self._batch_started_at: float | None = None
 
     @property
     def counts(self) -> ValidatorCounts:
-        """What has been done since the validator began."""
+        """What the validator has done since it started."""
         return self._stats.counts
 
     @property
     def is_ready(self) -> bool:
-        """Whether records can be sorted: the group has answered, and no part has been away for a minute."""
+        """Whether records can be validated: the group is joined, and no outage has lasted a minute."""
         return self._reader.is_ready and self._stats.is_healthy
 
     def run(self, *, until_end: bool = False) -> ValidatorCounts:
         """
-        Sort what the topic holds, and what comes, until `stop`.
+        Validate the topic until `stop`.
 
         Args:
-            until_end: return when all that the topic held at the call is sorted,
-                by this validator or by others of its group.
+            until_end: return once everything the topic held at the call is
+                validated, by this validator or by others of its group.
 
         Raises:
             ConfigurationError: an operator is needed; the message says what to do.
 
-            TooManyRefusals: too many records would be refused.
+            TooManyRefusals: the refusal limit is exceeded.
         """
         self._run_loop(until_end)
         return self.counts
 
     def close(self) -> None:
-        """Leave the group, let go of all connections; what is not committed is read again by whoever comes next."""
+        """Leave the group and close all connections; the next owner reads again what is not committed."""
         self._stopping = True
         self._close_stats()
         self._outputs.close()
@@ -192,45 +193,47 @@ class Validator(Stage[ValidatorCounts]):
         super().close()
 
     def _check_topics(self, retry: RetryForever) -> None:
-        self._outputs.set_limits(retry(KAFKA, self._targets.check))
+        self._outputs.set_limits(retry(KAFKA, self._output_topics.check))
 
     def _join_group(self, description: Topic) -> None:
         self._reader.open(description)
 
     def _run_once(self) -> None:
         now = time.monotonic()
-        self._outputs.connect()  # first: offsets are not told before what was open under our id is settled
+        # First: connecting ends a transaction that an earlier process left open under our id, and until it is over the
+        # brokers withhold the committed offsets.
+        self._outputs.connect()
         self._stats.set_waiting(KAFKA, waiting=not self._outputs.is_open)
-        if (settled := self._reader.run_housekeeping()) is not None:
-            self._on_committed(settled)
+        if (resolved := self._reader.run_housekeeping()) is not None:
+            self._finish_batch(resolved)
         self._read(now)
         if self._is_due():
             self._write()
-        elif not self._buffer and now >= self._idle_due:
-            self._commit_positions(now)
+        elif not self._buffer and now >= self._idle_commit_due:
+            self._commit_idle_positions(now)
         self._update_stats_if_due()
 
     def _read(self, now: float) -> None:
         if not self._buffer:
-            self._held_since = None
-        room = self._batch_records - len(self._buffer)
-        if room <= 0 or self._buffer.bytes >= MAX_BATCH_BYTES or self._reader.unsupported_schema is not None:
+            self._batch_started_at = None
+        free = self._batch_records - len(self._buffer)
+        if free <= 0 or self._buffer.bytes >= MAX_BATCH_BYTES or self._reader.unsupported_schema is not None:
             self._poll_while_blocked()
             return
         if self._reader.is_paused:
             self._reader.resume()
-        patience = IDLE_POLL_SECONDS if self._reader.is_reading else UNASSIGNED_POLL_SECONDS
-        if self._held_since is not None:
-            patience = (
-                max(0.0, self._held_since + BATCH_LINGER_SECONDS - now)
+        timeout = IDLE_POLL_SECONDS if self._reader.is_reading else UNASSIGNED_POLL_SECONDS
+        if self._batch_started_at is not None:
+            timeout = (
+                max(0.0, self._batch_started_at + BATCH_LINGER_SECONDS - now)
                 if self._outputs.is_ready
                 else UNASSIGNED_POLL_SECONDS
             )
-        self._stats.record_poll(self._reader.read(room, patience))
+        self._stats.record_poll(self._reader.read(free, timeout))
         self._note_batch_start()
 
     def _poll_while_blocked(self) -> None:
-        """Poll without reading where a full batch cannot be written yet: the group gives up who does not poll."""
+        """Keep polling, paused, while a full batch cannot be written: the group evicts a consumer that does not."""
         if not self._outputs.is_ready:
             self._reader.pause()
             self._reader.read(1, UNASSIGNED_POLL_SECONDS)
@@ -241,23 +244,23 @@ class Validator(Stage[ValidatorCounts]):
         if self._reader.unsupported_schema is not None:
             return True
         full = len(self._buffer) >= self._batch_records or self._buffer.bytes >= MAX_BATCH_BYTES
-        held = 0.0 if self._held_since is None else time.monotonic() - self._held_since
+        held = 0.0 if self._batch_started_at is None else time.monotonic() - self._batch_started_at
         return full or held >= (BATCH_LINGER_SECONDS if self._reader.caught_up else BATCH_MAX_SECONDS)
 
     def _write(self) -> None:
         """
-        Write what is held, in one transaction.
+        Write the validated records in one transaction.
 
-        No poll lies between the look at what is ours and the end of the
-        transaction, so nothing can be taken away in between without the group
-        refusing the offsets. What is polled right before it is judged while the
-        brokers work.
+        Between `take_batch` and the end of the transaction there is no poll. So no
+        rebalance can revoke a partition of the batch unnoticed: the group would
+        reject the offsets. The records polled just before are validated while the
+        brokers write the batch.
         """
         unsupported = self._reader.unsupported_schema
         if unsupported is None and self._buffer.bytes < MAX_BATCH_BYTES:
-            self._stats.record_poll(self._reader.fetch(min(PREFETCH_RECORDS, self._batch_records), 0.0))
+            self._stats.record_poll(self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0))
         batch = self._reader.take_batch()
-        self._held_since = None
+        self._batch_started_at = None
         if (batch.passed or batch.refusals) and not self._write_batch(batch):
             return
         if unsupported is not None:
@@ -266,9 +269,9 @@ class Validator(Stage[ValidatorCounts]):
         self._note_batch_start()
 
     def _note_batch_start(self) -> None:
-        """Note when the batch that is gathered was begun."""
-        if self._buffer and self._held_since is None:
-            self._held_since = time.monotonic()
+        """Note when the first record of the next batch was buffered."""
+        if self._buffer and self._batch_started_at is None:
+            self._batch_started_at = time.monotonic()
 
     def _write_batch(self, batch: ValidatorBatch) -> bool:
         self._stats.start_batch()
@@ -278,38 +281,36 @@ class Validator(Stage[ValidatorCounts]):
             while_in_flight=lambda: self._buffer.validate_ahead(PREFETCH_VALIDATE_SECONDS),
         )
         if interrupted is None:
-            self._on_committed(batch)
+            self._finish_batch(batch)
         else:
             self._stats.record_interruption()
             self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
         return interrupted is None
 
-    def _on_committed(self, batch: ValidatorBatch) -> None:
-        self._reader.committed(batch.offsets)
+    def _finish_batch(self, batch: ValidatorBatch) -> None:
+        """Record that a batch is committed."""
+        self._reader.record_commit(batch.offsets)
         for number, window in batch.windows.items():
             self._refusal_limit.commit(number, window)
         self._stats.record_committed_batch(len(batch.passed), batch.refusals, batch.first_timestamp)
         self._record_progress(batch.offsets)
 
-    def _commit_positions(self, now: float) -> None:
-        """Commit where the log holds no record, as behind transaction markers, so that the lag reaches zero."""
-        self._idle_due = now + IDLE_COMMIT_INTERVAL
-        if moved := self._reader.uncommitted_offsets():
+    def _commit_idle_positions(self, now: float) -> None:
+        """Commit past offsets without a record, such as transaction markers, so that the lag reaches zero."""
+        self._idle_commit_due = now + IDLE_COMMIT_INTERVAL
+        if offsets := self._reader.uncommitted_offsets():
             try:
-                self._consumer.commit(moved)
+                self._consumer.commit(offsets)
             except BrokerUnavailable as error:
-                logger.debug("offsets without records are committed later: %s", error)
+                logger.debug("could not commit past offsets without records, will retry: %s", error)
                 return
-            self._reader.committed(moved)
-            self._record_progress(moved)
+            self._reader.record_commit(offsets)
+            self._record_progress(offsets)
         if self._end_of_log is not None and self._end_of_log.should_query(self.waiting_for):
-            self._query_group_progress()
-
-    def _query_group_progress(self) -> None:
-        try:
-            self._record_progress(self._reader.committed_offsets())
-        except BrokerUnavailable as error:
-            logger.debug("how far the group is can be asked later: %s", error)
+            try:
+                self._record_progress(self._reader.committed_offsets())
+            except BrokerUnavailable as error:
+                logger.debug("could not read the group's committed offsets, will retry: %s", error)
 
     def _is_idle(self) -> bool:
         return not self._buffer
@@ -334,11 +335,6 @@ def _check_arguments(delivery: str, batch_records: int, transactional_id: str | 
         raise ConfigurationError(f"batch_records is {batch_records}: a batch has at least one record")
     if transactional_id is not None and (not transactional_id or delivery != "exactly_once"):
         raise ConfigurationError(
-            f"transactional_id is {transactional_id!r}: it is a name that no other process has, and goes with "
-            f"delivery exactly_once only"
+            f"transactional_id is {transactional_id!r}: it must be unique to this process, and requires "
+            f"delivery exactly_once"
         )
-
-
-def _generate_transactional_id(group: str) -> str:
-    """An id no other process has."""
-    return f"{group}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

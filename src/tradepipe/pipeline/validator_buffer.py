@@ -1,7 +1,7 @@
-"""Records judged, sorted by their verdicts and held until they are written."""
+"""Buffer of validated records, held until they are written."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, UnsupportedSchema
@@ -12,7 +12,7 @@ from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.trade.record import Code, Record, Refusal, Violation
 
 CHUNK_RECORDS: Final = 100
-"""Records judged before the clock is looked at."""
+"""Records validated between two looks at the clock."""
 
 _UNREADABLE_HEADERS: Final = Violation(
     Code.UNDECODABLE, "the record's headers cannot be read: a name among them is not UTF-8"
@@ -21,10 +21,10 @@ _UNREADABLE_HEADERS: Final = Violation(
 
 class ValidatorBatch(NamedTuple):
     """
-    What one transaction writes.
+    The content of one transaction.
 
-    `offsets` says where each partition goes on behind it, `windows` what its
-    ceiling knows by then.
+    `offsets` holds each partition's next offset after it, `windows` its refusal
+    window after it.
     """
 
     passed: list[Record]
@@ -35,101 +35,119 @@ class ValidatorBatch(NamedTuple):
 
 
 class ValidatorBuffer:
-    """What has been read and not been written, judged or still to be; of each partition in the order of its offsets."""
+    """
+    Records that were read and not yet written, pending or validated.
 
-    def __init__(self, judge: RecordValidator, ceiling: RefusalLimit) -> None:
-        self._judge = judge
-        self._ceiling = ceiling
-        self._unjudged: list[Record] = []
+    Those of one partition are in the order of their offsets.
+    """
+
+    def __init__(self, validator: RecordValidator, refusal_limit: RefusalLimit) -> None:
+        self._validator = validator
+        self._refusal_limit = refusal_limit
+        self._pending: list[Record] = []
         self._passed: list[Record] = []
         self._refusals: list[Refusal] = []
         self._bytes = 0
-        # Of each partition its refusals, with an offset that passed between two that do not follow each other.
+        # By partition. The refusal limit needs every refusal, but only the last valid record before each: it ends a run
+        # of refusals, and a list of all valid records would be as long as the batch.
         self._history: dict[int, list[tuple[int, Refusal | None]]] = {}
         self._passed_last: dict[int, int] = {}
 
     def __len__(self) -> int:
-        """How many are judged."""
+        """Return the number of validated records."""
         return len(self._passed) + len(self._refusals)
 
     @property
     def bytes(self) -> int:
-        """How many bytes of values are judged."""
+        """Bytes of the values of validated records."""
         return self._bytes
 
     def add(self, records: Sequence[Record]) -> None:
-        """Keep records until they are judged."""
-        self._unjudged += records
+        """Add records that `validate` will validate."""
+        self._pending += records
 
     def validate(self) -> tuple[list[Record], RegistryUnavailable | UnsupportedSchema | None]:
         """
-        Judge what is held; the records that are left, and what kept the first of them from being judged.
+        Validate the pending records; return those that could not be validated, and the reason.
 
-        Valid records are held without the count of their replays.
+        Valid records lose the header that counts their replays.
 
         Raises:
-            ConfigurationError: a rule of the user's own does not do what a rule does; it will again.
+            ConfigurationError: a user's rule is broken; it would fail again.
         """
-        error = self._validate_next(len(self._unjudged))
-        left, self._unjudged = self._unjudged, []
+        error = self._validate_next(len(self._pending))
+        left, self._pending = self._pending, []
         return left, error
 
     def validate_ahead(self, seconds: float) -> None:
-        """Judge what nobody has to be asked about, and what no rule stumbles over, for so long."""
+        """
+        Validate pending records for at most `seconds`, while a transaction is in flight.
+
+        Stops at a record that needs a query to the registry, or on which a user's
+        rule fails: blocking or raising here would disturb the transaction.
+        """
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            piece = self._unjudged[:CHUNK_RECORDS]
-            if not piece or not all(map(self._judge.is_schema_known, piece)):
+            chunk = self._pending[:CHUNK_RECORDS]
+            if not chunk or not all(map(self._validator.is_schema_known, chunk)):
                 break
             try:
-                self._validate_next(len(piece))
+                self._validate_next(len(chunk))
             except ConfigurationError:
                 break
 
     def drop(self, partition: int) -> None:
-        """Forget what is held of a partition."""
-        self._unjudged = [record for record in self._unjudged if record.partition != partition]
+        """Drop the records of a partition."""
+        self._pending = [record for record in self._pending if record.partition != partition]
         self._passed = [record for record in self._passed if record.partition != partition]
         self._refusals = [refusal for refusal in self._refusals if refusal.record.partition != partition]
-        self._bytes = sum(len(record.value or b"") for record in self._records())
+        self._bytes = sum(len(record.value or b"") for record in self._passed) + sum(
+            len(refusal.record.value or b"") for refusal in self._refusals
+        )
         self._history.pop(partition, None)
         self._passed_last.pop(partition, None)
 
-    def take_batch(self, offsets: Mapping[int, int], first_at: float | None) -> ValidatorBatch:
+    def take_batch(self, offsets: Mapping[int, int], first_timestamp: float | None) -> ValidatorBatch:
         """
-        Hand over all that is judged.
+        Remove and return the validated records.
 
         Raises:
-            TooManyRefusals: too much of it is refused.
+            TooManyRefusals: the refusal limit is exceeded.
         """
-        batch = ValidatorBatch(self._passed, self._refusals, offsets, self._limit_windows(), first_at)
+        for partition, offset in self._passed_last.items():
+            self._history.setdefault(partition, []).append((offset, None))
+        windows = {number: self._refusal_limit.check(number, history) for number, history in self._history.items()}
+        batch = ValidatorBatch(self._passed, self._refusals, offsets, windows, first_timestamp)
         self._passed, self._refusals, self._bytes = [], [], 0
         self._history, self._passed_last = {}, {}
         return batch
 
     def _validate_next(self, count: int) -> RegistryUnavailable | UnsupportedSchema | None:
-        """Judge the first of what is held; what kept one of them from being judged."""
-        records, judged = self._unjudged, 0
-        refusal_of, passed, last = self._judge.find_refusal, self._passed, self._passed_last
+        """Validate the first `count` pending records; return the error that ended it early."""
+        records, validated = self._pending, 0
+        find_refusal, passed, last = self._validator.find_refusal, self._passed, self._passed_last
         try:
             for record in records[:count]:
-                refusal = refusal_of(record) if record.headers is not UNREADABLE else _refuse_unreadable_headers(record)
+                refusal = (
+                    find_refusal(record)
+                    if record.headers is not UNREADABLE
+                    else Refusal(record._replace(headers=()), (_UNREADABLE_HEADERS,))
+                )
                 if refusal is not None:
                     self._add_refusal(refusal)
                 else:
-                    passed.append(_strip_replay_header(record) if record.headers else record)
+                    # The replay count is ours, not the sender's: consumers of the clean topic get the original headers.
+                    passed.append(
+                        record._replace(headers=strip_replay_header(record.headers)) if record.headers else record
+                    )
                     last[record.partition] = record.offset
                 self._bytes += len(record.value or b"")
-                judged += 1
+                validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
             return error
         finally:
-            self._unjudged = records[judged:]
+            self._pending = records[validated:]
         return None
-
-    def _records(self) -> Iterable[Record]:
-        yield from self._passed
-        yield from (refusal.record for refusal in self._refusals)
 
     def _add_refusal(self, refusal: Refusal) -> None:
         self._refusals.append(refusal)
@@ -138,16 +156,3 @@ class ValidatorBuffer:
         if (passed := self._passed_last.pop(partition, None)) is not None:
             history.append((passed, None))
         history.append((refusal.record.offset, refusal))
-
-    def _limit_windows(self) -> dict[int, Window]:
-        for partition, offset in self._passed_last.items():
-            self._history.setdefault(partition, []).append((offset, None))
-        return {number: self._ceiling.check(number, history) for number, history in self._history.items()}
-
-
-def _refuse_unreadable_headers(record: Record) -> Refusal:
-    return Refusal(record._replace(headers=()), (_UNREADABLE_HEADERS,))
-
-
-def _strip_replay_header(record: Record) -> Record:
-    return record._replace(headers=strip_replay_header(record.headers))

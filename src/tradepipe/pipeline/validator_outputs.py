@@ -1,4 +1,4 @@
-"""The clean and the dead-letter topic of a validator: their checks, and the writes to them."""
+"""Output topics of the validator: configuration checks and writes."""
 
 import logging
 import time
@@ -18,22 +18,22 @@ from tradepipe.pipeline.validator_buffer import ValidatorBatch
 logger = logging.getLogger(__name__)
 
 HEADER_ALLOWANCE: Final = 16_384
-"""Bytes a dead letter may have beside what the record had: for its headers, which shorten their texts for it."""
+"""Bytes that a dead letter may have in addition to its record, for the headers with the reasons."""
 
-LARGEST_BATCH: Final = 1_000_000
+MAX_BATCH_SIZE: Final = 1_000_000
 """Bytes; librdkafka's own default."""
 
-LARGEST_RECORD: Final = 1_000_000_000
-"""Bytes before compression, of which a topic's limit says nothing; librdkafka allows no more."""
+MAX_MESSAGE_SIZE: Final = 1_000_000_000
+"""Bytes before compression, librdkafka's maximum: a topic's limit applies after compression."""
 
 UNLIMITED: Final = -1
 
 
 class SizeLimits(NamedTuple):
     """
-    What the targets take, in bytes; None where the brokers do not say.
+    Record size limits in bytes; None where the brokers do not report them.
 
-    `largest` is for any record, `letter` for a dead letter.
+    `record` is the smaller limit of both topics, `dead_letter` that of the dead letters.
     """
 
     record: int | None
@@ -41,14 +41,14 @@ class SizeLimits(NamedTuple):
 
     @property
     def properties(self) -> dict[str, int]:
-        """The same as librdkafka's properties: it never splits a batch that the broker finds too large."""
+        """The limits as librdkafka properties: it does not split a batch that the broker rejects as too large."""
         if self.record is None:
             return {}
-        return {"message.max.bytes": LARGEST_RECORD, "batch.size": min(self.record, LARGEST_BATCH)}
+        return {"message.max.bytes": MAX_MESSAGE_SIZE, "batch.size": min(self.record, MAX_BATCH_SIZE)}
 
 
 class OutputTopics:
-    """The topic of valid records and the one of dead letters, beside the one they come from."""
+    """The topics of valid records and of dead letters."""
 
     def __init__(self, topics: TopicAdmin, *, source: str, clean: str, dead_letters: str) -> None:
         if len({source, clean, dead_letters}) < 3:
@@ -62,25 +62,25 @@ class OutputTopics:
 
     def check(self) -> SizeLimits:
         """
-        Refuse topics that would lose records or not take them all.
+        Check that the topics accept and keep every record of the source, and return their size limits.
 
         Raises:
-            TopicUnusable: one is missing, compacted or takes too little.
+            TopicUnusable: a topic is missing, compacted or its size limit too small.
 
-            BrokerUnavailable: the brokers cannot be asked now.
+            BrokerUnavailable: the brokers do not answer.
         """
         source = self._topic_config(self._source)
-        clean, letters = self._topic_config(self.clean), self._topic_config(self.dead_letters)
-        for name, target, room in ((self.clean, clean, 0), (self.dead_letters, letters, HEADER_ALLOWANCE)):
+        clean, dead_letters = self._topic_config(self.clean), self._topic_config(self.dead_letters)
+        for name, output, allowance in ((self.clean, clean, 0), (self.dead_letters, dead_letters, HEADER_ALLOWANCE)):
             self._check_record_size(
-                name, _number(target, "max.message.bytes"), _number(source, "max.message.bytes"), room
+                name, _number(output, "max.message.bytes"), _number(source, "max.message.bytes"), allowance
             )
-            self._check_retention(name, target, source)
-        limits = [_number(target, "max.message.bytes") for target in (clean, letters)]
+            self._check_retention(name, output, source)
+        limits = [_number(output, "max.message.bytes") for output in (clean, dead_letters)]
         return SizeLimits(min((limit for limit in limits if limit is not None), default=None), limits[1])
 
     def are_empty(self) -> bool:
-        """Whether neither holds anything."""
+        """Return whether neither topic holds a record."""
         return not any(
             extent.high > extent.low
             for name in (self.clean, self.dead_letters)
@@ -99,25 +99,25 @@ class OutputTopics:
         self._topics.check_not_compacted(name)
         return self._topics.config(name)
 
-    def _check_record_size(self, name: str, takes: int | None, largest: int | None, room: int) -> None:
-        if takes is None or largest is None or takes >= largest + room:
+    def _check_record_size(self, name: str, limit: int | None, largest: int | None, allowance: int) -> None:
+        if limit is None or largest is None or limit >= largest + allowance:
             return
         raise TopicUnusable(
-            f"topic {name} takes records of {takes} bytes, but those of {self._source} have up to {largest}"
-            f"{f', and a dead letter {room} more for its headers' if room else ''}; raise it: kafka-configs.sh --alter "
-            f"--entity-type topics --entity-name {name} --add-config max.message.bytes={largest + room}"
+            f"topic {name} takes records of {limit} bytes, but those of {self._source} have up to {largest}"
+            f"{f', and a dead letter {allowance} more for its headers' if allowance else ''}; raise it: kafka-configs.sh "
+            f"--alter --entity-type topics --entity-name {name} --add-config max.message.bytes={largest + allowance}"
         )
 
-    def _check_retention(self, name: str, target: dict[str, str], source: dict[str, str]) -> None:
-        keeps, kept = _number(target, "retention.ms"), _number(source, "retention.ms")
-        if keeps is None or kept is None or keeps == UNLIMITED or (keeps >= kept and kept != UNLIMITED):
+    def _check_retention(self, name: str, output: dict[str, str], source: dict[str, str]) -> None:
+        keeps, source_keeps = _number(output, "retention.ms"), _number(source, "retention.ms")
+        if keeps is None or source_keeps is None or keeps == UNLIMITED or UNLIMITED != source_keeps <= keeps:
             return
         logger.warning(
-            "topic %s keeps its records for %d ms, %s for %s: what is read late may be gone; set retention.ms",
+            "topic %s keeps its records for %d ms, but %s %s: records that are read late may be lost; set retention.ms",
             name,
             keeps,
             self._source,
-            "ever" if kept == UNLIMITED else f"{kept} ms",
+            "for ever" if source_keeps == UNLIMITED else f"for {source_keeps} ms",
         )
 
 
@@ -130,84 +130,88 @@ NO_LIMITS: Final = SizeLimits(None, None)
 
 class OutputWriter:
     """
-    Write batches, one at a time; after a failure not before some time has passed.
+    Write batches, one at a time, and back off after a failure.
 
     Args:
-        transactional_id: under which a batch and its offsets are one
-            transaction; None for offsets that follow.
+        transactional_id: id of the transactions that hold a batch and its
+            offsets; None commits the offsets after the batch.
     """
 
     def __init__(
-        self, kafka: Config, consumer: Consumer, targets: OutputTopics, *, topic: str, transactional_id: str | None
+        self, kafka: Config, consumer: Consumer, outputs: OutputTopics, *, topic: str, transactional_id: str | None
     ) -> None:
         self._kafka = kafka
         self._consumer = consumer
-        self._targets = targets
+        self._outputs = outputs
         self._topic = topic
         self._transactional_id = transactional_id
-        self._room: int | None = None
+        self._dead_letter_limit: int | None = None
         self._backoff = Backoff()
-        self._writing = self._create_delivery(NO_LIMITS)  # so that a wrong configuration is told at once
+        self._delivery = self._create_delivery(NO_LIMITS)  # at construction: reports an invalid configuration at once
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a connection to write by."""
-        return self._writing.is_open
+        """Whether the producer is connected."""
+        return self._delivery.is_open
 
     @property
     def is_ready(self) -> bool:
-        """Whether a batch may be written now."""
-        return self._writing.is_open and self._backoff.is_due
+        """Whether a batch can be written now."""
+        return self._delivery.is_open and self._backoff.is_due
 
     @property
     def producers_created(self) -> int:
-        """How many producers it took so far."""
-        return self._writing.producers_created
+        """How many producers were created so far."""
+        return self._delivery.producers_created
 
     def set_limits(self, limits: SizeLimits) -> None:
-        """Write no more at once than the targets take."""
-        self._writing = self._create_delivery(limits)
-        self._room = limits.dead_letter
+        """Recreate the producer with the size limits of the topics."""
+        self._delivery = self._create_delivery(limits)
+        self._dead_letter_limit = limits.dead_letter
 
     def connect(self) -> None:
         """
-        Connect if need be and if it is time; when Kafka is away, try again later.
+        Connect if necessary; if Kafka is unavailable, back off until a later call.
 
         Raises:
-            ConfigurationError: nothing heals by waiting.
+            ConfigurationError: waiting would not help.
         """
-        if self._writing.is_open or not self._backoff.is_due:
+        if self._delivery.is_open or not self._backoff.is_due:
             return
         try:
-            self._writing.open()
+            self._delivery.open()
         except BrokerUnavailable as error:
-            logger.warning("waiting: %s", error)
-            self._backoff.next_delay()
+            delay = self._backoff.next_delay()
+            logger.warning("Kafka is unavailable, retrying in %.1f s: %s", delay, error)
 
     def write(
         self, batch: ValidatorBatch, topic_id: str | None, while_in_flight: Callable[[], object]
     ) -> Interrupted | None:
         """
-        Write a batch and commit its offsets; what kept it from that, if it is to go on from the committed offsets.
+        Write a batch and commit its offsets.
 
         Args:
-            while_in_flight: called once, while the records are on their way; raises nothing.
+            while_in_flight: called once while the brokers write the records; must not raise.
+
+        Returns:
+            None after the commit; else the interruption, after which the group's
+            committed offsets tell whether the batch took effect.
 
         Raises:
-            ConfigurationError: nothing heals by waiting.
+            ConfigurationError: waiting would not help.
         """
         try:
-            self._writing.write(self._outgoing(batch, topic_id), batch.offsets, while_in_flight)
+            self._delivery.write(self._outgoing(batch, topic_id), batch.offsets, while_in_flight)
         except Interrupted as error:
-            logger.warning("going on from the committed offsets: %s", error)
+            logger.warning("transaction interrupted, resuming from the committed offsets: %s", error)
             self._backoff.next_delay()
             return error
         self._backoff.reset()
         return None
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._writing.close()
+        """Close the connection."""
+        self._delivery.close()
 
     def _create_delivery(self, limits: SizeLimits) -> Delivery:
         if self._transactional_id is None:
@@ -222,11 +226,11 @@ class OutputWriter:
 
     def _outgoing(self, batch: ValidatorBatch, topic_id: str | None) -> OutgoingRecords:
         now = int(time.time() * 1000)
-        group, room = self._consumer.group, self._room
-        letters = [
+        group, limit = self._consumer.group, self._dead_letter_limit
+        dead_letters = [
             refusal.record._replace(
-                timestamp=now, headers=build_headers(refusal, topic_id=topic_id, group=group, room=room)
+                timestamp=now, headers=build_headers(refusal, topic_id=topic_id, group=group, room=limit)
             )
             for refusal in batch.refusals
         ]
-        return {Destination(self._targets.clean): batch.passed, Destination(self._targets.dead_letters): letters}
+        return {Destination(self._outputs.clean): batch.passed, Destination(self._outputs.dead_letters): dead_letters}

@@ -1,4 +1,4 @@
-"""The reading half of a validator: partitions from their committed offsets on, records judged and held."""
+"""Reader of the validator: polls from the committed offsets and validates."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -26,161 +26,169 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ValidatorPartition(PartitionState):
-    """One assignment; `committed` is the offset that the group has committed, None as long as it was not asked."""
+    """An assigned partition; `committed` is the group's committed offset, None until it was queried."""
 
     committed: int | None = None
 
     @property
     def has_start_offset(self) -> bool:
-        """Whether it is known where to read."""
+        """Whether the committed offset is known."""
         return self.committed is not None
 
 
 class ValidatorReader(PartitionReader[ValidatorPartition]):
     """
-    What a validator reads.
+    Read the assigned partitions into the buffer.
 
-    What was held of a partition that left us is dropped: its next owner reads it.
+    Records of a revoked partition are dropped: its next owner reads them again.
 
     Args:
-        start: where to begin with a partition without a committed offset; None
-            at its first record, if the group has never written anything.
+        start: start position of a partition without a committed offset; None
+            means its first record, provided that the output topics are empty.
     """
 
     def __init__(
         self,
         consumer: Consumer,
         topics: TopicAdmin,
-        verdicts: ValidatorBuffer,
-        targets: OutputTopics,
-        past: RecentRefusals,
+        buffer: ValidatorBuffer,
+        outputs: OutputTopics,
+        recent_refusals: RecentRefusals,
         *,
         topic: str,
         start: StartPosition | None,
     ) -> None:
         self._consumer = consumer
         self._topics = topics
-        self._verdicts = verdicts
-        self._targets = targets
-        self._past = past
+        self._buffer = buffer
+        self._outputs = outputs
+        self._recent_refusals = recent_refusals
         self._topic = topic
         self._start = start
-        self._described = Topic(topic, None, ())
-        super().__init__(Partitions(consumer, ValidatorPartition, verdicts.drop))
+        self._description = Topic(topic, None, ())
+        super().__init__(Partitions(consumer, ValidatorPartition, buffer.drop))
         self._backoff = Backoff()
         self._unresolved_batch: ValidatorBatch | None = None
-        self._first_at: float | None = None
+        self._first_timestamp: float | None = None
         self.topic_id_watch = TopicIdWatch(topics, topic, advice=reset_instructions(topic, consumer.group))
         self.caught_up = True
-        """Whether the last read took all there was."""
+        """Whether the last poll returned all records there were."""
 
-    def open(self, described: Topic) -> None:
-        """Join the group."""
-        self._described = described
-        self.topic_id_watch.check(described.topic_id)
+    def open(self, description: Topic) -> None:
+        """Join the consumer group."""
+        self._description = description
+        self.topic_id_watch.check(description.topic_id)
         self._consumer.open()
 
-    def read(self, room: int, timeout: float) -> int:
+    def read(self, limit: int, timeout: float) -> int:
         """
-        Read and judge at most `room` records, and tell how many came; wait up to `timeout` seconds for the first.
+        Poll and validate at most `limit` records; return how many were polled.
+
+        Args:
+            timeout: seconds to wait for the first record.
 
         Raises:
-            ConfigurationError: the brokers refuse us, the log was cut, or a rule of the user's own is none.
+            ConfigurationError: the brokers deny access, an offset is outside the log, or a user's rule is broken.
         """
-        came = self.fetch(min(room, MAX_POLL_RECORDS), timeout)
+        count = self.poll(min(limit, MAX_POLL_RECORDS), timeout)
         self.validate()
-        return came
+        return count
 
-    def fetch(self, most: int, timeout: float) -> int:
+    def poll(self, limit: int, timeout: float) -> int:
         """
-        Read without judging; raises as `read`.
+        Poll records without validating them, and return how many; raises as `read`.
 
-        Until `judge`, all else goes by what was judged before.
+        Positions and batches ignore them until `validate`.
         """
-        records = self._partitions.poll(most, timeout)
-        self.caught_up = len(records) < most
-        self._verdicts.add(records)
+        records = self._partitions.poll(limit, timeout)
+        self.caught_up = len(records) < limit
+        self._buffer.add(records)
         return len(records)
 
     def validate(self) -> None:
-        """Judge all that was read."""
-        if not self._verdicts:
-            self._first_at = self._consumer.first_timestamp
-        left, error = self._verdicts.validate()
+        """Validate the polled records."""
+        if not self._buffer:
+            self._first_timestamp = self._consumer.first_timestamp
+        rest, error = self._buffer.validate()
         if error is not None:
-            self._partitions.requeue(left, error)
+            self._partitions.requeue(rest, error)
         self._partitions.update_positions()
 
     def run_housekeeping(self) -> ValidatorBatch | None:
         """
-        Begin to read what has come, and what had to wait; see that the topic is still the same.
+        Start to read new partitions and those whose wait is over, and check the topic's id.
 
-        Returns a batch that was in doubt, when it turns out to be committed.
+        Returns:
+            The batch of an interrupted transaction, once it is known to be committed.
 
         Raises:
-            ConfigurationError: somebody has to decide where to begin, or the topic is not what it was.
+            ConfigurationError: an operator has to choose the start offset, or the topic was recreated.
         """
-        settled = self._locate_partitions() if self._backoff.is_due else None
+        resolved = self._locate_partitions() if self._backoff.is_due else None
         self._partitions.start()
         self.topic_id_watch.poll()
-        return settled
+        return resolved
 
     def take_batch(self) -> ValidatorBatch:
         """
-        Hand over all that is judged, with the offsets it covers.
+        Remove and return the validated records, with the offsets they cover.
 
         Raises:
-            TooManyRefusals: too much of it is refused.
+            TooManyRefusals: the refusal limit is exceeded.
         """
-        first_at, self._first_at = self._first_at, self._consumer.first_timestamp
-        return self._verdicts.take_batch(self.uncommitted_offsets(), first_at)
+        first_timestamp, self._first_timestamp = self._first_timestamp, self._consumer.first_timestamp
+        return self._buffer.take_batch(self.uncommitted_offsets(), first_timestamp)
 
     def uncommitted_offsets(self) -> dict[int, int]:
-        """Up to where each partition was judged that is not committed so far."""
+        """Return the position of each partition that is ahead of its committed offset."""
         return {
             number: each.position
             for number, each in self._partitions.states.items()
             if each.committed is not None and each.position > each.committed
         }
 
-    def committed(self, offsets: Mapping[int, int]) -> None:
-        """These offsets are committed."""
+    def record_commit(self, offsets: Mapping[int, int]) -> None:
+        """Record that these offsets are committed."""
         for number, offset in offsets.items():
             partition = self._partitions.states.get(number)
             if partition is not None and partition.committed is not None:
                 partition.committed = offset
                 partition.backoff.failures = 0
 
-    def rewind_to_committed(self, doubtful: ValidatorBatch | None = None) -> None:
-        """Go back to what is committed, whatever that is; it tells what became of a batch in doubt."""
-        self._unresolved_batch = doubtful
-        self._partitions.unsupported_schema = None  # what precedes it comes again, and so does it
+    def rewind_to_committed(self, interrupted: ValidatorBatch | None = None) -> None:
+        """
+        Read all partitions again from their committed offsets.
+
+        Args:
+            interrupted: a batch whose outcome is unknown; the committed offsets will tell it.
+        """
+        self._unresolved_batch = interrupted
+        # The record with the unsupported schema is read again too, after the valid ones before it.
+        self._partitions.unsupported_schema = None
         for number, partition in self._partitions.states.items():
             self._partitions.stop(number)
             partition.committed = None
 
     def watermarks(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Of each partition the committed offset, and where its log ends as far as the last fetch told."""
-        done = {
-            number: each.committed for number, each in self._partitions.states.items() if each.committed is not None
-        }
+        """Return the committed offset of each partition, and its high watermark as of the last fetch."""
+        done = {number: each.committed for number, each in self._partitions.states.items() if each.committed is not None}
         return done, self._partitions.high_watermarks(done)
 
     def committed_offsets(self) -> dict[int, int]:
-        """What the group has committed of any partition; raises as `Consumer.committed`."""
-        return self._consumer.committed({*self._described.partitions, *self._partitions.states})
+        """Query the group's committed offsets of all partitions; raises as `Consumer.committed`."""
+        return self._consumer.committed({*self._description.partitions, *self._partitions.states})
 
     def _locate_partitions(self) -> ValidatorBatch | None:
-        """Find out where to read the partitions that have come, or were rewound."""
+        """Query the committed offsets of new and of rewound partitions, and set their positions."""
         waiting = [number for number, each in self._partitions.states.items() if each.committed is None]
         if not waiting:
             return None
         try:
             committed, extents = self._offsets(waiting)
-            self._past.load(waiting, committed, extents)
+            self._recent_refusals.load(waiting, committed, extents)
         except Unavailable as error:
-            self._backoff.next_delay()
-            logger.warning("it cannot be told where to go on: %s", error)
+            delay = self._backoff.next_delay()
+            logger.warning("cannot determine the start offsets, retrying in %.1f s: %s", delay, error)
             return None
         self._backoff.reset()
         for number in waiting:
@@ -190,41 +198,47 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         return self._resolve_batch(committed)
 
     def _resolve_batch(self, committed: Mapping[int, int]) -> ValidatorBatch | None:
-        """The batch in doubt, if a partition of it that is still ours shows that it is committed."""
-        doubtful, self._unresolved_batch = self._unresolved_batch, None
-        if doubtful is None:
+        """
+        Return the batch of the interrupted transaction if it was committed.
+
+        A transaction is all or nothing, so the offsets of the partitions that are
+        still assigned decide. With none left, the next owner starts where it ended.
+        """
+        batch, self._unresolved_batch = self._unresolved_batch, None
+        if batch is None:
             return None
-        ours = [number for number in doubtful.offsets if number in self._partitions.states]
-        return doubtful if ours and all(committed[number] >= doubtful.offsets[number] for number in ours) else None
+        assigned = [number for number in batch.offsets if number in self._partitions.states]
+        return batch if assigned and all(committed[number] >= batch.offsets[number] for number in assigned) else None
 
     def _offsets(self, waiting: Sequence[int]) -> tuple[dict[int, int], dict[int, Watermarks]]:
-        """The committed offsets, those of partitions that had none committed now; and the extents of the logs."""
+        """Return the committed offsets and the watermarks; commit the start offset of a partition that has none."""
         committed = self.committed_offsets()
         extents = self._topics.watermarks(self._topic, waiting)
         if new := [number for number in waiting if number not in committed]:
             if not committed and self._start is None:
                 self._check_new_group()
-            begun = {number: extents[number] for number in new}
-            starts = start_offsets(self._start or "earliest", self._topics, self._topic, begun)
-            # Before anything is written: whoever is killed in its first transaction has begun.
+            new_extents = {number: extents[number] for number in new}
+            starts = start_offsets(self._start or "earliest", self._topics, self._topic, new_extents)
+            # Before anything is written: after a crash in the first transaction, the outputs may hold records while no
+            # offset is committed, and `_check_new_group` would refuse to start.
             self._consumer.commit(starts)
             committed |= starts
-            # Where a group starts late, what precedes its start was not seen by it.
-            extents |= {number: extent._replace(low=starts[number]) for number, extent in begun.items()}
+            # A group that starts late has not seen earlier records: they are no part of its refusal window.
+            extents |= {number: extent._replace(low=starts[number]) for number, extent in new_extents.items()}
         for number in waiting:
             self._check_in_log(number, committed[number], extents[number])
         return committed, extents
 
     def _check_new_group(self) -> None:
-        """Nothing is committed: either nothing was ever validated, or Kafka has forgotten how far it was."""
-        if self._targets.are_empty():
+        """Tell a group that has never validated a record from one whose offsets Kafka has expired."""
+        if self._outputs.are_empty():
             return
-        if self.committed_offsets():  # another member has begun meanwhile
-            raise BrokerUnavailable(f"group {self._consumer.group} is beginning")
+        if self.committed_offsets():  # another member committed its start between the two queries
+            raise BrokerUnavailable(f"group {self._consumer.group} is committing its start offsets")
         raise ConfigurationError(
-            f"group {self._consumer.group} has no committed offsets of topic {self._topic}, but {self._targets.clean} "
-            f"or {self._targets.dead_letters} holds records: Kafka forgets the offsets of a group that was idle for "
-            f"long, and to begin at the first record again would write all of them twice. Say where to begin: "
+            f"group {self._consumer.group} has no committed offsets of topic {self._topic}, but {self._outputs.clean} "
+            f"or {self._outputs.dead_letters} holds records: Kafka deletes the offsets of a group that is idle for "
+            f"long, and starting at the first record again would write all records twice. Choose the start: "
             f"--start earliest|latest|TIME, or name empty topics"
         )
 
@@ -233,14 +247,14 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             raise OffsetOutOfRange(
                 f"the committed offset of {self._topic}[{number}] is {committed}, but its log reaches from "
                 f"{extent.low} to {extent.high}: records were dropped before they were validated, or the topic was "
-                f"created anew; {reset_instructions(self._topic, self._consumer.group, number)}"
+                f"recreated; {reset_instructions(self._topic, self._consumer.group, number)}"
             )
 
 
 def reset_instructions(topic: str, group: str, partition: int | None = None) -> str:
-    """How to tell a group where to go on."""
-    place = topic if partition is None else f"{topic}:{partition}"
+    """Return the command that resets a group's offsets, for error messages."""
+    target = topic if partition is None else f"{topic}:{partition}"
     return (
-        f"stop the validators of the group and decide where they go on: kafka-consumer-groups.sh --group {group} "
-        f"--topic {place} --reset-offsets --to-earliest --execute (or --to-latest, --to-offset N, --to-datetime TIME)"
+        f"stop the validators of the group and choose where they resume: kafka-consumer-groups.sh --group {group} "
+        f"--topic {target} --reset-offsets --to-earliest --execute (or --to-latest, --to-offset N, --to-datetime TIME)"
     )
