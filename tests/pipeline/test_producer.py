@@ -137,7 +137,7 @@ def test_closing_while_the_broker_is_away_reports_every_trade_as_unknown(pipelin
         producer.close()
 
     assert ((), sorted(trades[1:])) == (caught.value.refused, sorted(trade for trade, _ in caught.value.unknown))
-    assert "given up by close" in caught.value.unknown[0][1]
+    assert "abandoned on close" in caught.value.unknown[0][1]
 
 
 def test_an_unregistered_schema_stops_at_the_first_trade(pipeline, some_trades):

@@ -57,7 +57,7 @@ def verdicts() -> Iterator[ValidatorBuffer]:
 def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
     """Two of three records are refused after many that passed: the last 1000 tell, not the last batch."""
     ceiling = RefusalLimit(0.5)
-    ceiling.preload(0, begin=0, next_offset=WINDOW, refused=[])
+    ceiling.preload(0, first=0, next_offset=WINDOW, refused=[])
 
     def refuse_two_of_three(first: int) -> None:
         for offset in range(first, first + WINDOW, 3):

@@ -12,7 +12,7 @@ class Stage:
 
     def __init__(self, share=0.5, begin=0):
         self.ceiling = RefusalLimit(share)
-        self.ceiling.preload(0, begin=begin, next_offset=begin, refused=[])
+        self.ceiling.preload(0, first=begin, next_offset=begin, refused=[])
         self.next = begin
 
     def batch(self, verdicts, *, step=1, keep=True):
@@ -114,7 +114,7 @@ def test_partitions_are_judged_apart():
 
 def test_a_restart_goes_on_from_what_was_stored():
     ceiling = RefusalLimit(share=0.99)
-    ceiling.preload(0, begin=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE + 1, 5_000))
+    ceiling.preload(0, first=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE + 1, 5_000))
 
     with pytest.raises(TooManyRefusals):
         ceiling.check(0, [(5_000, refusal(5_000))])
@@ -122,7 +122,7 @@ def test_a_restart_goes_on_from_what_was_stored():
 
 def test_a_run_that_had_ended_before_a_restart_is_over():
     ceiling = RefusalLimit(share=0.99)
-    ceiling.preload(0, begin=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE, 4_999))
+    ceiling.preload(0, first=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE, 4_999))
 
     ceiling.check(0, [(5_000, refusal(5_000))])
 

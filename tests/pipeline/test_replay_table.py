@@ -115,7 +115,9 @@ def test_no_more_are_tried_than_the_limit(pipeline, keep, replay, monkeypatch):
 def test_only_what_is_selected_is_tried(pipeline, keep, replay):
     keep(trade("T1"), trade("T12"), trade("T2"))
 
-    assert (1, 0, 0, 0) == numbers(replay(DeadLetterFilter(trade_id="T1"), means=lambda kept: kept.record.key == b"T1"))
+    assert (1, 0, 0, 0) == numbers(
+        replay(DeadLetterFilter(trade_id="T1"), matches=lambda dead_letter: dead_letter.record.key == b"T1")
+    )
     assert [trade("T1")] == pipeline.stored()
 
 

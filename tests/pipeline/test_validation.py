@@ -133,18 +133,18 @@ def generating(_trade):
 @pytest.mark.parametrize(
     ("rule", "told"),
     [
-        (raising, "test_validation:raising raised ZeroDivisionError: by nothing; it was asked about trades[0]@7"),
-        (generating, "which is no list or tuple of violations"),
-        (lambda trade: None, "returned None, which is no list or tuple of violations"),
-        (lambda trade: "TOO_LATE", "returned 'TOO_LATE', which is no list or tuple of violations"),
-        (lambda trade: LATE, "returned 'TOO_LATE' among its violations, which is no Violation"),
-        (lambda trade: [("TOO_LATE", "x")], "returned ('TOO_LATE', 'x') among its violations, which is no Violation"),
-        (lambda trade: [Violation("", "x")], "gave the code '': a code is a text that is not empty"),
-        (lambda trade: [Violation(" ", "x")], "gave the code ' ': a code is a text that is not empty"),
-        (lambda trade: [Violation(7, "x")], "gave the code 7: a code is a text that is not empty"),
+        (raising, "test_validation:raising raised ZeroDivisionError: by nothing; it was called for trades[0]@7"),
+        (generating, "not a list or tuple of violations"),
+        (lambda trade: None, "returned None, not a list or tuple of violations"),
+        (lambda trade: "TOO_LATE", "returned 'TOO_LATE', not a list or tuple of violations"),
+        (lambda trade: LATE, "returned 'TOO_LATE' among its violations, not a Violation"),
+        (lambda trade: [("TOO_LATE", "x")], "returned ('TOO_LATE', 'x') among its violations, not a Violation"),
+        (lambda trade: [Violation("", "x")], "gave the code '': a code is a non-empty string"),
+        (lambda trade: [Violation(" ", "x")], "gave the code ' ': a code is a non-empty string"),
+        (lambda trade: [Violation(7, "x")], "gave the code 7: a code is a non-empty string"),
         (lambda trade: [Violation("X" * 65, "x")], "a code has at most 64 characters"),
-        (lambda trade: [LATE, Violation("CURRENCY", "x")], "gave the code CURRENCY, which is one of tradepipe's own"),
-        (lambda trade: [Violation("X", None)], "gave the detail None: a detail is a text"),
+        (lambda trade: [LATE, Violation("CURRENCY", "x")], "gave the code CURRENCY, which tradepipe uses itself"),
+        (lambda trade: [Violation("X", None)], "gave the detail None: a detail is a string"),
     ],
 )
 def test_a_rule_that_is_none_is_named_with_the_record_it_was_asked_about(deserializer, encoded, rule, told):
@@ -160,8 +160,8 @@ def test_a_rule_that_is_none_is_named_with_the_record_it_was_asked_about(deseria
     ("arguments", "told"),
     [
         ({"rules": raising}, "rules is <function raising"),
-        ({"rules": ["desk:late"]}, "rules is ['desk:late']: it is a sequence of functions"),
-        ({"record_key": "ignore"}, "record_key is 'ignore': it is refuse or accept"),
+        ({"rules": ["desk:late"]}, "rules is ['desk:late']: it must be a sequence of functions"),
+        ({"record_key": "ignore"}, "record_key is 'ignore': it must be refuse or accept"),
     ],
     ids=["one function", "a name", "record_key"],
 )

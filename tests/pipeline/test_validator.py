@@ -364,7 +364,7 @@ def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(p
         ({"batch_records": 0}, "batch_records is 0"),
         ({"delivery": "twice"}, "delivery is 'twice'"),
         ({"transactional_id": ""}, "transactional_id is ''"),
-        ({"transactional_id": "one", "delivery": "at_least_once"}, "goes with delivery exactly_once only"),
+        ({"transactional_id": "one", "delivery": "at_least_once"}, "requires delivery exactly_once"),
         ({"clean": "same", "dead_letters": "same"}, "a validator needs three topics"),
         ({"kafka": {"transactional.id": "mine"}}, "transactional.id=mine cannot be given"),
         ({"kafka": {"isolation.level": "read_uncommitted"}}, "isolation.level=read_uncommitted cannot be given"),

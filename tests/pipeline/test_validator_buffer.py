@@ -88,7 +88,7 @@ def test_a_rule_that_fails_ahead_is_told_when_all_is_judged(verdicts):
     failing.validate_ahead(60.0)
 
     assert 3 == len(failing)
-    with pytest.raises(ConfigurationError, match="which is no list"):
+    with pytest.raises(ConfigurationError, match="not a list"):
         failing.validate()
     assert [0, 1, 2] == [refusal.record.offset for refusal in failing.take_batch({}, None).refusals]
 

@@ -1,4 +1,4 @@
-"""The producer: trades into the log, each once if it is acknowledged."""
+"""The producer: publishes trades."""
 
 import logging
 from collections.abc import Sequence
@@ -22,29 +22,30 @@ CLOSE_TIMEOUT: Final = 30.0
 
 class Producer:
     """
-    Publish trades, each into the log once if it is acknowledged.
+    Publish trades; an acknowledged trade is in the log exactly once.
 
-    Every trade that is not acknowledged is reported by the next `produce` or
-    `flush`, or by leaving the `with` block: as *refused* when it is not in the
-    log, as *unknown* when it may be. Sending an unknown one again is safe.
+    The next `produce` or `flush`, or leaving the `with` block, reports every
+    other trade: as *refused* if it is not in the log, as *unknown* if it may be.
+    Sending an unknown trade again is safe.
 
-    While Kafka is away trades are kept and sent when it is back, up to
-    librdkafka's `queue.buffering.max.messages` and `…kbytes`; then `produce`
-    waits for room. A process that dies takes the trades it kept with it.
+    While Kafka is unavailable, trades are queued, up to librdkafka's
+    `queue.buffering.max.messages` and `…kbytes`, and sent once it is available
+    again; then `produce` waits for free space. If the process dies, its queued
+    trades are lost.
 
     Args:
         kafka: librdkafka's properties, `bootstrap.servers` at least.
 
         registry: the schema registry, or its URL.
 
-        topic: where to; it must exist.
+        topic: the topic to publish to; it must exist.
 
-        subject: under which the schema is registered.
+        subject: the subject under which the schema is registered.
 
-        close_timeout: seconds to wait for acknowledgements on leaving.
+        close_timeout: seconds that `close` waits for acknowledgements.
 
     Raises:
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Producer:
         close_timeout: float = CLOSE_TIMEOUT,
     ) -> None:
         self._close_timeout = close_timeout
-        self._own_registry = isinstance(registry, str)
+        self._owns_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._serialize = TradeSerializer(self._registry, subject=subject)
         self._producer = IdempotentProducer(kafka, topic=topic)
@@ -74,27 +75,27 @@ class Producer:
         except DeliveryFailed as failed:
             if error is None:
                 raise
-            # What went wrong in the block is what its caller has to hear first.
-            error.add_note(f"and on leaving the producer: {failed}")
+            # The block's own exception comes first; the failed trades must not replace it.
+            error.add_note(f"and closing the producer failed: {failed}")
 
     def __len__(self) -> int:
-        """How many trades are sent and not yet acknowledged."""
+        """Return the number of trades that are sent and not yet acknowledged."""
         return len(self._producer)
 
     def produce(self, trade: Trade, *, timeout: float | None = None) -> None:
         """
-        Send a trade; returns before it is acknowledged.
+        Send a trade, and return before it is acknowledged.
 
         Args:
-            trade: one version of a trade, which must keep all rules.
+            trade: one version of a trade, which must satisfy all rules.
 
-            timeout: seconds to wait for room in a full queue; None waits as
-                long as it takes.
+            timeout: seconds to wait for free space in a full queue; None waits
+                without a limit.
 
         Raises:
             InvalidTrade: the trade breaks rules; it is not sent.
 
-            DeliveryFailed: trades sent earlier failed; this one is not sent
+            DeliveryFailed: trades sent earlier failed. This one is not sent
                 either, unless it is among them.
 
             BrokerUnavailable: the queue stayed full; the trade is not sent.
@@ -118,34 +119,37 @@ class Producer:
         Wait until every trade is acknowledged.
 
         Raises:
-            DeliveryFailed: some are not, and never will be.
+            DeliveryFailed: some trades failed.
 
-            BrokerUnavailable: some are not after `timeout` seconds; they are still tried.
+            BrokerUnavailable: some are not acknowledged after `timeout` seconds; delivery is still attempted.
         """
         left = self._producer.flush(timeout)
         self._raise_failures()
         if left:
-            raise BrokerUnavailable(f"{left} trades are not acknowledged after {timeout} s; they are still tried")
+            raise BrokerUnavailable(
+                f"{left} trades are not acknowledged after {timeout} s; delivery is still attempted"
+            )
 
     def close(self) -> None:
         """
-        Wait for the acknowledgements up to `close_timeout` seconds, then give up; idempotent.
+        Wait up to `close_timeout` seconds for the acknowledgements, then close; idempotent.
 
         Raises:
-            DeliveryFailed: trades that were not acknowledged, those given up
-                now among the unknown ones.
+            DeliveryFailed: trades that were not acknowledged; those still in
+                flight after the timeout are among the unknown ones.
         """
         try:
             if left := self._producer.flush(self._close_timeout):
-                logger.warning("%d trades are given up: not acknowledged within %.0f s", left, self._close_timeout)
-            self._producer.abandon(f"given up by close: not acknowledged within {self._close_timeout:g} s")
+                logger.warning("abandoned %d trades: not acknowledged within %.0f s", left, self._close_timeout)
+            self._producer.abandon(f"abandoned on close: not acknowledged within {self._close_timeout:g} s")
             self._raise_failures()
         finally:
-            if self._own_registry:
+            if self._owns_registry:
                 self._registry.close()
 
     def _raise_failures(self) -> None:
         if failed := self._producer.take_undelivered():
+            # Decoded from the sent bytes: holding every trade in flight as an object would cost memory.
             raise DeliveryFailed(
                 refused=_trades([each for each in failed if each.refused]),
                 unknown=_trades([each for each in failed if not each.refused]),

@@ -12,22 +12,22 @@ from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.trade.record import Refusal
 
 MAX_SHARE: Final = 0.5
-"""Refused of the last `WINDOW` offsets of a partition; above it the stage stops."""
+"""Share of refusals among the last `WINDOW` offsets of a partition above which the stage stops."""
 
 WINDOW: Final = 1_000
 MIN_SAMPLE: Final = 100
-"""Offsets that must have been seen before a share says anything."""
+"""Offsets that must have been seen before the share is meaningful."""
 
 MAX_CONSECUTIVE: Final = 100
-"""Refusals one after the other that stop the stage whatever the share is."""
+"""Refusals in a row that stop the stage whatever the share is."""
 
 
 class Window(NamedTuple):
     """
-    The recent past of one partition.
+    The recent refusals of one partition.
 
-    `first` is the first offset that counts as seen, `refused` the offsets that
-    were refused, in ascending order, `run` how many refusals it ends with.
+    `first` is the first offset that counts as seen, `refused` the refused
+    offsets in ascending order, `run` the number of refusals it ends with.
     """
 
     first: int
@@ -37,46 +37,50 @@ class Window(NamedTuple):
 
 class RefusalLimit:
     """
-    Stop a stage before it commits a batch that refuses too much.
+    Stop a stage before it commits a batch with too many refusals.
 
-    A wrong registry, a wrong build or a wrong topic looks like nothing but bad
-    records; the ceiling keeps it from emptying the topic into the refusals. The
-    window of a partition is filled from what was stored, so that a restart is no
-    way around it.
+    With a wrong registry, build or topic every record looks bad; the limit keeps
+    the stage from refusing the whole topic. A partition's window is loaded from
+    the stored refusals, so a restart does not reset the limit.
 
     Args:
-        share: of the last `WINDOW` offsets of one partition, above 0 and below
-            1; None lets everything pass.
+        share: share of the last `WINDOW` offsets of one partition, above 0 and
+            below 1; None disables the limit.
     """
 
     def __init__(self, share: float | None = MAX_SHARE) -> None:
         if share is not None and not 0 < share < 1:
-            raise ConfigurationError(f"max_refused is {share}: it is a share above 0 and below 1, or off")
+            raise ConfigurationError(f"max_refused is {share}: it must be a share above 0 and below 1, or off")
         self._share = share
         self._windows: dict[int, Window] = {}
 
     @property
     def is_disabled(self) -> bool:
-        """Whether everything passes."""
+        """Whether any share of refusals is allowed."""
         return self._share is None
 
-    def preload(self, partition: int, *, begin: int, next_offset: int, refused: Sequence[int]) -> None:
-        """Fill a partition's window with the offsets below `next_offset` at which it was refused."""
+    def preload(self, partition: int, *, first: int, next_offset: int, refused: Sequence[int]) -> None:
+        """Load a partition's window: the refused offsets below `next_offset`."""
         run = 0
         while run < len(refused) and refused[-1 - run] == next_offset - 1 - run:
             run += 1
-        self._windows[partition] = Window(begin, tuple(refused), run)
+        self._windows[partition] = Window(first, tuple(refused), run)
 
-    def check(self, partition: int, verdicts: Iterable[tuple[int, Refusal | None]]) -> Window:
+    def check(self, partition: int, results: Iterable[tuple[int, Refusal | None]]) -> Window:
         """
-        The window a partition will have behind a batch: its offsets in order, each with its refusal if it has one.
+        Return a partition's window after a batch.
+
+        The window is not stored until `commit`: a batch that is rolled back is read again and must not count twice.
+
+        Args:
+            results: the batch's offsets in ascending order, each with its refusal or None.
 
         Raises:
             TooManyRefusals: the batch must not be committed.
         """
         window = self._windows.get(partition, Window(0))
         refused, run = list(window.refused), window.run
-        for offset, refusal in verdicts:
+        for offset, refusal in results:
             if refusal is None:
                 run = 0
                 continue
@@ -85,11 +89,11 @@ class RefusalLimit:
             recent = len(refused) - bisect_right(refused, offset - WINDOW)
             seen = min(WINDOW, offset + 1 - window.first)
             if self._exceeded(recent, seen, run):
-                raise _limit_exceeded(refusal, recent, seen)
+                raise _too_many_refusals(refusal, recent, seen)
         return Window(window.first, tuple(refused[-WINDOW:]), run)
 
     def commit(self, partition: int, window: Window) -> None:
-        """The batch of a `check` was committed."""
+        """Store the window that `check` returned, after the commit of its batch."""
         self._windows[partition] = window
 
     def _exceeded(self, recent: int, seen: int, run: int) -> bool:
@@ -98,74 +102,81 @@ class RefusalLimit:
         )
 
 
-def _limit_exceeded(refusal: Refusal, recent: int, seen: int) -> TooManyRefusals:
+def _too_many_refusals(refusal: Refusal, recent: int, seen: int) -> TooManyRefusals:
     record = refusal.record
     return TooManyRefusals(
         f"{recent} of the last {seen} records of {record.topic}[{record.partition}] would be refused, the last one, "
         f"{record.coordinates}, as {', '.join(refusal.codes)}: {refusal.details[0]}. Nothing of this batch was "
-        f"committed. Check the registry, the topic and this build; if the records are indeed bad, go on with "
+        f"committed. Check the registry, the topic and this build; if the records are really bad, run with "
         f"--max-refused off"
     )
 
 
 PRELOADED_OFFSETS: Final = 2 * WINDOW
-"""How far back each partition of the dead-letter topic is read: half of its offsets may be transaction markers."""
+"""Offsets read back in each partition of the dead-letter topic: half of them may be transaction markers."""
 
 PRELOAD_TIMEOUT: Final = 20.0
-"""Seconds without any answer after which the dead letters are asked for later."""
+"""Seconds without an answer after which reading the dead letters is retried later."""
 
 
 class RecentRefusals:
     """
-    The refusals among the last offsets of each partition, as the ceiling wants them.
+    Load a validator's recent refusals from its dead letters.
 
     Args:
-        topic: where the refused records came from.
+        topic: the topic the refused records came from.
 
-        group: which refused them.
+        group: the consumer group that refused them.
     """
 
     def __init__(
-        self, kafka: Config, topics: TopicAdmin, ceiling: RefusalLimit, *, topic: str, group: str, dead_letters: str
+        self,
+        kafka: Config,
+        topics: TopicAdmin,
+        refusal_limit: RefusalLimit,
+        *,
+        topic: str,
+        group: str,
+        dead_letters: str,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
-        self._ceiling = ceiling
+        self._refusal_limit = refusal_limit
         self._topic = topic
         self._group = group
         self._dead_letters = dead_letters
 
     def load(self, partitions: Iterable[int], committed: Mapping[int, int], extents: Mapping[int, Watermarks]) -> None:
         """
-        Fill the windows of these partitions with what was refused before their committed offsets.
+        Load the windows of these partitions with the refusals before their committed offsets.
 
         Raises:
             BrokerUnavailable: the dead letters cannot be read now.
 
-            ConfigurationError: the brokers refuse to let us read them.
+            ConfigurationError: the brokers deny access to them.
         """
         refused: dict[int, set[int]] = {number: set() for number in partitions}
-        if self._ceiling.is_disabled:
+        if self._refusal_limit.is_disabled:
             return
         for number, offset in self._read_refused_offsets():
             if number in refused and committed[number] - WINDOW <= offset < committed[number]:
                 refused[number].add(offset)
         for number, offsets in refused.items():
-            begin = extents[number].low
-            self._ceiling.preload(number, begin=begin, next_offset=committed[number], refused=sorted(offsets))
+            first = extents[number].low
+            self._refusal_limit.preload(number, first=first, next_offset=committed[number], refused=sorted(offsets))
 
     def _read_refused_offsets(self) -> Iterator[tuple[int, int]]:
-        """Partition and offset of what the group refused of the topic, as the last dead letters tell."""
+        """Yield partition and offset of the group's refusals from the last dead letters."""
         extents = self._topics.watermarks(self._dead_letters, self._topics.describe(self._dead_letters).partitions)
-        # What an open transaction holds does not precede a committed offset.
+        # No wait for open transactions: their refusals are of records after the committed offsets.
         with TopicReader(
             self._kafka, topic=self._dead_letters, timeout=PRELOAD_TIMEOUT, open_transaction_timeout=0.0
         ) as reader:
             for record in reader.read(extents, last=PRELOADED_OFFSETS):
-                letter = parse(record)
+                dead_letter = parse(record)
                 if (
-                    isinstance(letter, DeadLetterRecord)
-                    and letter.group == self._group
-                    and letter.origin.topic == self._topic
+                    isinstance(dead_letter, DeadLetterRecord)
+                    and dead_letter.group == self._group
+                    and dead_letter.origin.topic == self._topic
                 ):
-                    yield letter.origin.partition, letter.origin.offset
+                    yield dead_letter.origin.partition, dead_letter.origin.offset

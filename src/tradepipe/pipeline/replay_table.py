@@ -1,4 +1,4 @@
-"""Dead letters of the table come back: judged again, and stored if they are trades now. Kafka has no part in it."""
+"""Replay of the refusals in PostgreSQL: validated again, and stored if they are valid now."""
 
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -10,14 +10,14 @@ from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIden
 from tradepipe.trade.record import Record, Refusal, ValidRecord
 
 PAGE: Final = 500
-"""Refusals in one transaction, at most."""
+"""Refusals in one transaction at most."""
 
 
 class TableReplayStep(NamedTuple):
     """
-    One transaction of a replay.
+    Result of one transaction of a replay.
 
-    `left` are refusals that were not touched, each with the reason.
+    `left` holds the refusals that were skipped, each with the reason.
     """
 
     replayed: ReplayResult = ReplayResult()
@@ -26,100 +26,109 @@ class TableReplayStep(NamedTuple):
 
 class TableReplay:
     """
-    Judge refused records again and store those that are trades now.
+    Validate refused records again, and store those that are valid now.
 
-    Each step is one transaction, in which a record is stored and its refusal
-    marked, or the refusal has one attempt more. Of two replays at once each has
-    other records in hand; what one of them refused again the other may try too.
-    What is stored keeps the coordinates it had in the log, but is out of order:
-    newer versions of a trade may have been stored before it.
+    Each step is one transaction that either stores a record and marks its refusal
+    as replayed, or counts one more attempt. Two concurrent replays never hold the
+    same record, but each may try a record that the other has refused again.
+    A stored record keeps its log coordinates, but may be out of order: newer
+    versions of its trade may have been stored before it.
 
     Args:
-        judge: the verdict on a record, as a sink's.
+        replayer: the refusals in the database.
 
-        means: which refusals of the selection are meant after all.
+        validate: validates a record as a sink does.
 
-        max_replays: what was replayed so often, and refused again, is left.
+        matches: an additional condition on the selected refusals.
 
-        limit: how many are tried at most.
+        max_replays: skip a refusal that was replayed this often and refused again.
+
+        limit: the maximum number of refusals to replay.
 
         keep: False rolls each step back.
     """
 
     def __init__(
         self,
-        shelf: RefusalReplayer,
-        judge: Callable[[Record], ValidRecord | Refusal],
+        replayer: RefusalReplayer,
+        validate: Callable[[Record], ValidRecord | Refusal],
         selection: DeadLetterFilter,
         *,
-        means: Callable[[DeadLetter], bool] = lambda kept: True,
+        matches: Callable[[DeadLetter], bool] = lambda dead_letter: True,
         max_replays: int = 3,
         limit: int | None = None,
         keep: bool = True,
     ) -> None:
-        self._shelf = shelf
-        self._judge = judge
+        self._replayer = replayer
+        self._validate = validate
         self._selection = selection._replace(replayed=False)
-        self._means = means
+        self._matches = matches
         self._max_replays = max_replays
-        self._room = limit
+        self._remaining = limit
         self._keep = keep
-        self._behind: RecordIdentity | None = None
+        self._last: RecordIdentity | None = None
         self._page: list[DeadLetter] = []
 
     def run_step(self) -> TableReplayStep | None:
         """
-        The next transaction, None when all are done; a step that failed may be tried again.
+        Run the next transaction; return None when there is nothing left. A failed step may be run again.
 
         Raises:
-            RegistryUnavailable: a schema cannot be had now.
+            RegistryUnavailable: a schema is not available now.
 
-            DatabaseUnavailable, ConfigurationError: as the methods of `Shelf`.
+            DatabaseUnavailable, ConfigurationError: as the methods of `RefusalReplayer`.
         """
-        if not self._page and self._room != 0:
-            self._page = self._shelf.next_page(self._selection, self._behind, PAGE)
+        if not self._page and self._remaining != 0:
+            self._page = self._replayer.next_page(self._selection, self._last, PAGE)
         if not self._page:
             return None
-        part = _same_topic(self._page)
-        tried, tired = self._select(part)
-        judged, unfit = self._validate(tried)
-        replayed = self._shelf.replay(judged, keep=self._keep) if judged else ReplayResult()
-        self._behind = part[-1].identity
-        self._page = self._page[len(part) :] if self._room is None or len(tried) < self._room else []
-        if self._room is not None:
-            self._room -= len(tried)
-        return TableReplayStep(replayed, (*tired, *unfit))
+        chunk = list(next(groupby(self._page, key=lambda dead_letter: dead_letter.identity[:2]))[1])
+        selected, exhausted = self._select(chunk)
+        validated, unsupported = self._validate_all(selected)
+        replayed = self._replayer.replay(validated, keep=self._keep) if validated else ReplayResult()
+        # Only after the transaction: a step that failed starts at the same refusal again.
+        self._last = chunk[-1].identity
+        self._page = self._page[len(chunk) :] if self._remaining is None or len(selected) < self._remaining else []
+        if self._remaining is not None:
+            self._remaining -= len(selected)
+        return TableReplayStep(replayed, (*exhausted, *unsupported))
 
-    def _select(self, part: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[tuple[DeadLetter, str]]]:
-        """What is to be tried, and what was tried too often."""
-        meant = [kept for kept in part if self._means(kept)]
-        tried = [kept for kept in meant if kept.replay_count < self._max_replays]
-        tired = [(kept, exhausted_message(kept)) for kept in meant if kept.replay_count >= self._max_replays]
-        return tried[: self._room], tired
+    def _select(self, chunk: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[tuple[DeadLetter, str]]]:
+        """Return the refusals to replay, and those that were replayed too often."""
+        matching = [dead_letter for dead_letter in chunk if self._matches(dead_letter)]
+        selected = [dead_letter for dead_letter in matching if dead_letter.replay_count < self._max_replays]
+        exhausted = [
+            (dead_letter, exhausted_message(dead_letter))
+            for dead_letter in matching
+            if dead_letter.replay_count >= self._max_replays
+        ]
+        return selected[: self._remaining], exhausted
 
-    def _validate(self, tried: Iterable[DeadLetter]) -> tuple[list[ValidatedRefusal], list[tuple[DeadLetter, str]]]:
-        """Verdicts, and what this build cannot judge; every unknown schema id is asked for before any is waited for."""
-        judged: list[ValidatedRefusal] = []
-        unfit: list[tuple[DeadLetter, str]] = []
-        pending: SchemaIdNotYetKnown | None = None
-        for kept in tried:
+    def _validate_all(
+        self, selected: Iterable[DeadLetter]
+    ) -> tuple[list[ValidatedRefusal], list[tuple[DeadLetter, str]]]:
+        """
+        Validate the records; return the results, and the records this build does not support.
+
+        Every unknown schema id is queried before the first one raises, so that all
+        of them are confirmed after one wait instead of one wait each.
+        """
+        validated: list[ValidatedRefusal] = []
+        unsupported: list[tuple[DeadLetter, str]] = []
+        unknown_schema: SchemaIdNotYetKnown | None = None
+        for dead_letter in selected:
             try:
-                judged.append((kept, self._judge(kept.record)))
+                validated.append((dead_letter, self._validate(dead_letter.record)))
             except UnsupportedSchema as error:
-                unfit.append((kept, str(error)))
+                unsupported.append((dead_letter, str(error)))
             except SchemaIdNotYetKnown as error:
-                pending = error
-        if pending is not None:
-            raise pending
-        return judged, unfit
+                unknown_schema = error
+        if unknown_schema is not None:
+            raise unknown_schema
+        return validated, unsupported
 
 
-def exhausted_message(kept: DeadLetter) -> str:
-    """Why a refusal is left."""
-    times = "once" if kept.replay_count == 1 else f"{kept.replay_count} times"
+def exhausted_message(dead_letter: DeadLetter) -> str:
+    """Return why a dead letter that was replayed too often is skipped."""
+    times = "once" if dead_letter.replay_count == 1 else f"{dead_letter.replay_count} times"
     return f"replayed {times} and refused again each time"
-
-
-def _same_topic(page: Iterable[DeadLetter]) -> list[DeadLetter]:
-    """The first ones that are of one topic and one topic id."""
-    return list(next(groupby(page, key=lambda kept: kept.identity[:2]))[1])

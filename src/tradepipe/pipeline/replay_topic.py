@@ -1,4 +1,4 @@
-"""Dead letters of a topic come back: each record into the topic it was refused from, with a marker for its letter."""
+"""Replay of a dead-letter topic: each record goes back to its source topic, with a marker next to its dead letter."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,17 +18,17 @@ from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIden
 from tradepipe.trade.record import Record
 
 CHUNK_RECORDS: Final = 500
-"""Records in one transaction, at most."""
+"""Records in one transaction at most."""
 
 CHUNK_BYTES: Final = 8 << 20
-"""Bytes of values in one transaction, about."""
+"""Bytes of values in one transaction, approximately."""
 
 
 class TopicReplayStep(NamedTuple):
     """
-    One transaction of a replay.
+    Result of one transaction of a replay.
 
-    `left` are letters that were not touched, each with the reason.
+    `left` holds the dead letters that were skipped, each with the reason.
     """
 
     replayed: tuple[DeadLetter, ...] = ()
@@ -37,24 +37,25 @@ class TopicReplayStep(NamedTuple):
 
 class TopicReplay:
     """
-    Put refused records back into the topics they came from, each once.
+    Send refused records back to their source topics, each once.
 
-    Each step is one Kafka transaction of records and of the markers that close
-    their letters, so however a replay ends, the next one goes on where it was.
-    Of two at once the one that began last goes on, and the other one ends. A
-    record goes back with its key, value and headers, one header that counts its
-    replays, and the time of the replay; it is behind whatever came meanwhile.
+    Each step is one Kafka transaction with the records and the markers that close
+    their dead letters. So however a replay ends, the next one resumes where it
+    stopped. Of two concurrent replays, the one that started last fences the
+    other. A record keeps its key, value and headers; it gets one header that
+    counts its replays, the time of the replay, and an offset after all records
+    sent in between.
 
     Args:
-        means: which letters of the selection are meant after all.
+        matches: an additional condition on the selected dead letters.
 
-        max_replays: what was replayed so often, and refused again, is left.
+        max_replays: skip a dead letter that was replayed this often and refused again.
 
-        limit: how many are put back at most.
+        limit: the maximum number of records to send back.
 
-        wait: seconds to wait for brokers, and for open transactions.
+        wait: seconds to wait for brokers and for open transactions.
 
-        keep: False only tells what would be done; a replay that runs goes on.
+        keep: False only reports what would be sent, and does not fence a running replay.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class TopicReplay:
         dead_letters: str,
         selection: DeadLetterFilter,
         *,
-        means: Callable[[DeadLetter], bool] = lambda kept: True,
+        matches: Callable[[DeadLetter], bool] = lambda dead_letter: True,
         max_replays: int = 3,
         limit: int | None = None,
         wait: float = 30.0,
@@ -72,133 +73,150 @@ class TopicReplay:
         self._kafka = kafka
         self._topic = dead_letters
         self._selection = selection._replace(replayed=False)
-        self._means = means
+        self._matches = matches
         self._max_replays = max_replays
         self._remaining = limit
         self._wait = wait
-        self._replaying = ReplayProducer(kafka, dead_letters=dead_letters) if keep else None
+        self._producer = ReplayProducer(kafka, dead_letters=dead_letters) if keep else None
         self._topics = TopicAdmin(kafka, request_timeout=min(wait, 10.0))
         self._sources: set[str] = set()
         self._reported: set[RecordIdentity] = set()
         self._replayed: set[RecordIdentity] = set()
-        self._unanswered: list[tuple[DeadLetter, DeadLetterRecord]] = []
-        self._reading = ExitStack()
-        self._letters: Iterator[tuple[DeadLetter, DeadLetterRecord | None]] | None = None
+        self._unconfirmed: list[tuple[DeadLetter, DeadLetterRecord]] = []
+        self._resources = ExitStack()
+        self._dead_letters: Iterator[tuple[DeadLetter, DeadLetterRecord | None]] | None = None
 
     def close(self) -> None:
-        """Let go of all connections."""
-        self._letters = None
-        self._reading.close()
-        if self._replaying is not None:
-            self._replaying.close()
+        """Close all connections."""
+        self._dead_letters = None
+        self._resources.close()
+        if self._producer is not None:
+            self._producer.close()
 
     def run_step(self) -> TopicReplayStep | None:
         """
-        The next transaction, None when all are done; a step that failed by `BrokerUnavailable` may be tried again.
+        Run the next transaction; return None when there is nothing left.
+
+        A step that failed with `BrokerUnavailable` may be run again.
 
         Raises:
-            Superseded: another replay has begun.
+            Superseded: another replay has started.
 
-            BrokerUnavailable: Kafka is not reachable now, or a transaction is open that hides letters.
+            BrokerUnavailable: Kafka is unavailable, or an open transaction hides dead letters.
 
-            TopicUnusable: there is no such dead-letter topic, or a record's own topic is gone.
+            TopicUnusable: the dead-letter topic or a record's source topic does not exist.
         """
         try:
-            if self._letters is None:
-                settled = self._open()
-                if settled.replayed:
-                    return settled
+            if self._dead_letters is None:
+                confirmed = self._open()
+                if confirmed.replayed:
+                    return confirmed
             return self._next()
         except BaseException:
             self.close()
             raise
 
     def _open(self) -> TopicReplayStep:
-        """Become the only replay, read what was replayed, and find out about a transaction that was not answered."""
-        if self._replaying is not None:
-            self._replaying.open()
+        """
+        Fence other replays, read the markers, and resolve a transaction whose outcome is unknown.
+
+        The order matters: only after fencing do the markers that are read include
+        those of every replay before this one.
+        """
+        if self._producer is not None:
+            self._producer.open()
         self._topics.check_not_compacted(self._topic)
         extents = self._topics.watermarks(self._topic, self._topics.describe(self._topic).partitions)
-        reader = self._reading.enter_context(TopicReader(self._kafka, topic=self._topic, timeout=self._wait))
+        reader = self._resources.enter_context(TopicReader(self._kafka, topic=self._topic, timeout=self._wait))
         closed = read_markers(reader.read(extents))
         for partition, offset in reader.blocked_offsets.items():
-            # Behind it may lie markers: what they close would be put back twice.
+            # Markers may follow the open transaction: the dead letters they close would be replayed twice.
             raise BrokerUnavailable(
                 f"a transaction is open in {self._topic}[{partition}], and hides what follows {offset}"
             )
-        self._letters = iter_dead_letters(reader.read(extents), closed)
-        unanswered, self._unanswered = self._unanswered, []
-        return self._done(unanswered) if unanswered and _are_closed(unanswered, closed) else TopicReplayStep()
+        self._dead_letters = iter_dead_letters(reader.read(extents), closed)
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        return (
+            self._record_replayed(unconfirmed)
+            if unconfirmed and _are_closed(unconfirmed, closed)
+            else TopicReplayStep()
+        )
 
     def _next(self) -> TopicReplayStep | None:
-        chosen, left = self._next_chunk()
+        chosen, left = self._select_chunk()
         if not chosen and not left:
             self.close()
             return None
-        if chosen and self._replaying is not None:
+        if chosen and self._producer is not None:
             outgoing = self._build_outgoing(chosen)
-            self._unanswered = chosen
-            self._replaying.write(outgoing)
-            self._unanswered = []
-        self._reported.update(kept.identity for kept, _ in left)
-        return self._done(chosen)._replace(left=tuple(left))
+            # Kept until the answer: if the commit's outcome stays unknown, `_open` finds it in the markers.
+            self._unconfirmed = chosen
+            self._producer.write(outgoing)
+            self._unconfirmed = []
+        self._reported.update(dead_letter.identity for dead_letter, _ in left)
+        return self._record_replayed(chosen)._replace(left=tuple(left))
 
-    def _done(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> TopicReplayStep:
-        """Take account of what was put back; letters of one record count once."""
-        new = {kept.identity: kept for kept, _ in chosen if kept.identity not in self._replayed}
+    def _record_replayed(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> TopicReplayStep:
+        """Count the replayed records; several dead letters of one record count once."""
+        new = {
+            dead_letter.identity: dead_letter for dead_letter, _ in chosen if dead_letter.identity not in self._replayed
+        }
         self._replayed.update(new)
         if self._remaining is not None:
             self._remaining -= len(new)
         return TopicReplayStep(tuple(new.values()))
 
-    def _next_chunk(self) -> tuple[list[tuple[DeadLetter, DeadLetterRecord]], list[tuple[DeadLetter, str]]]:
-        """What the next transaction puts back, and what was found meanwhile that is left."""
+    def _select_chunk(self) -> tuple[list[tuple[DeadLetter, DeadLetterRecord]], list[tuple[DeadLetter, str]]]:
+        """Return the dead letters for the next transaction, and those that were skipped on the way."""
         chosen: list[tuple[DeadLetter, DeadLetterRecord]] = []
         left: list[tuple[DeadLetter, str]] = []
         size = 0
-        room = CHUNK_RECORDS if self._remaining is None else min(CHUNK_RECORDS, self._remaining)
-        while len(chosen) < room and size < CHUNK_BYTES:
+        limit = CHUNK_RECORDS if self._remaining is None else min(CHUNK_RECORDS, self._remaining)
+        while len(chosen) < limit and size < CHUNK_BYTES:
             found = next(self._matching(), None)
             if found is None:
                 break
-            kept, letter = found
-            if letter is None or (reason := self._skip_reason(kept)):
-                left.append((kept, "it does not say where its record lay" if letter is None else reason))
+            dead_letter, stored = found
+            if stored is None or (reason := self._skip_reason(dead_letter)):
+                left.append((dead_letter, "its headers do not say where its record was" if stored is None else reason))
             else:
-                chosen.append((kept, letter))
-                size += len(kept.record.value or b"")
+                chosen.append((dead_letter, stored))
+                size += len(dead_letter.record.value or b"")
         return chosen, left
 
     def _matching(self) -> Iterator[tuple[DeadLetter, DeadLetterRecord | None]]:
         return (
-            (kept, letter)
-            for kept, letter in self._letters or ()
-            if self._selection.matches(kept) and kept.identity not in self._reported and self._means(kept)
+            (dead_letter, stored)
+            for dead_letter, stored in self._dead_letters or ()
+            if self._selection.matches(dead_letter)
+            and dead_letter.identity not in self._reported
+            and self._matches(dead_letter)
         )
 
-    def _skip_reason(self, kept: DeadLetter) -> str:
-        """Why a letter is left, or nothing."""
-        topic = kept.record.topic
+    def _skip_reason(self, dead_letter: DeadLetter) -> str:
+        """Return why a dead letter is skipped, or an empty string."""
+        topic = dead_letter.record.topic
         if topic == self._topic or topic.startswith("__"):
-            return f"its record came from topic {topic}, which nothing is put back into"
-        return exhausted_message(kept) if kept.replay_count >= self._max_replays else ""
+            return f"its record came from topic {topic}, to which nothing is replayed"
+        return exhausted_message(dead_letter) if dead_letter.replay_count >= self._max_replays else ""
 
     def _build_outgoing(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> OutgoingRecords:
         now = int(time.time() * 1000)
         sent = set(self._replayed)
         outgoing: dict[Destination, list[Record]] = {}
-        for kept, letter in chosen:
-            count, own = kept.replay_count + 1, letter.record
-            if kept.identity not in sent:
-                sent.add(kept.identity)
-                back = self._record(kept, count)
-                outgoing.setdefault(Destination(back.topic), []).append(back._replace(timestamp=now))
-            marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker_headers(letter, count))
+        for dead_letter, stored in chosen:
+            count, own = dead_letter.replay_count + 1, stored.record
+            # Every dead letter gets its marker, but a record with several dead letters goes back once.
+            if dead_letter.identity not in sent:
+                sent.add(dead_letter.identity)
+                replayed = self._build_record(dead_letter, count)
+                outgoing.setdefault(Destination(replayed.topic), []).append(replayed._replace(timestamp=now))
+            marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker_headers(stored, count))
             outgoing.setdefault(Destination(own.topic, own.partition), []).append(marker)
         return outgoing
 
-    def _record(self, kept: DeadLetter, count: int) -> Record:
-        record = kept.record
+    def _build_record(self, dead_letter: DeadLetter, count: int) -> Record:
+        record = dead_letter.record
         if record.topic not in self._sources:
             self._topics.describe(record.topic)
             self._sources.add(record.topic)
@@ -208,7 +226,7 @@ class TopicReplay:
 
 
 def _are_closed(chosen: list[tuple[DeadLetter, DeadLetterRecord]], closed: Markers) -> bool:
-    """Whether the transaction that was to close these letters took place; it was all or nothing."""
-    _, letter = chosen[0]
-    marker = closed.get((letter.record.partition, letter.origin))
-    return marker is not None and marker.record.offset > letter.record.offset
+    """Return whether the transaction that closes these dead letters was committed; the first one stands for all."""
+    _, stored = chosen[0]
+    marker = closed.get((stored.record.partition, stored.origin))
+    return marker is not None and marker.record.offset > stored.record.offset

@@ -223,7 +223,7 @@ class SinkWriter:
             # Where a group starts late, it never read the offsets before its start: they count neither way.
             begin = claim.start if next_offset == claim.start else claim.begin
             self._refusal_limit.preload(
-                claim.assignment.partition, begin=begin, next_offset=next_offset, refused=granted.recent_refusals
+                claim.assignment.partition, first=begin, next_offset=next_offset, refused=granted.recent_refusals
             )
             self._publish(ClaimGranted(claim, granted.result))
 

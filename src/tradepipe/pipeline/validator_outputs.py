@@ -104,8 +104,9 @@ class OutputTopics:
             return
         raise TopicUnusable(
             f"topic {name} takes records of {limit} bytes, but those of {self._source} have up to {largest}"
-            f"{f', and a dead letter {allowance} more for its headers' if allowance else ''}; raise it: kafka-configs.sh "
-            f"--alter --entity-type topics --entity-name {name} --add-config max.message.bytes={largest + allowance}"
+            f"{f', and a dead letter {allowance} more for its headers' if allowance else ''}; raise it: "
+            f"kafka-configs.sh --alter --entity-type topics --entity-name {name} "
+            f"--add-config max.message.bytes={largest + allowance}"
         )
 
     def _check_retention(self, name: str, output: dict[str, str], source: dict[str, str]) -> None:

@@ -196,7 +196,7 @@ def _from_topic(
         asked.kafka,
         asked.topic or "",
         selection,
-        means=trade_matcher(selection, reading),
+        matches=trade_matcher(selection, reading),
         wait=asked.deadline,
         **chosen,
     )
@@ -213,7 +213,7 @@ def _from_table(
     **chosen: Any,
 ) -> Callable[[], bool]:
     selection, reading = asked.selection, opened.enter_context(RecordDecoder(asked.registry, asked.subject))
-    replaying = TableReplay(shelf, judge, selection, means=trade_matcher(selection, reading), **chosen)
+    replaying = TableReplay(shelf, judge, selection, matches=trade_matcher(selection, reading), **chosen)
     return lambda: tally.table(replaying.run_step())
 
 
