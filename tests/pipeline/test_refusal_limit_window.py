@@ -155,5 +155,7 @@ def test_the_message_names_the_record_its_reason_and_the_way_out():
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
 def test_a_share_that_cannot_be_is_told(share):
-    with pytest.raises(ConfigurationError, match=f"max_refused is {share}: it is a share above 0 and below 1, or off"):
+    with pytest.raises(
+        ConfigurationError, match=f"max_refused is {share}: it must be a share above 0 and below 1, or off"
+    ):
         RefusalLimit(share)

@@ -57,7 +57,7 @@ def numbers(steps):
         sum(len(each.stored) for each in done),
         sum(len(each.already_stored) for each in done),
         sum(len(each.refused) for each in done),
-        sum(len(step.left) for step in steps),
+        sum(len(step.skipped) for step in steps),
     )
 
 
@@ -91,7 +91,7 @@ def test_what_was_replayed_too_often_is_left(pipeline, keep, replay):
     (step,) = replay(max_replays=2)
 
     assert (0, 0, 1, 1) == numbers([step])
-    assert "replayed 2 times and refused again each time" == step.left[0][1]
+    assert "replayed 2 times and refused again each time" == step.skipped[0][1]
     assert [3, 2] == [row.attempts for row in pipeline.refused()]
 
 

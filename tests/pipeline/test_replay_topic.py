@@ -22,7 +22,7 @@ def post(services, kafka, topic):
 
 
 def put_back(steps):
-    return sorted(kept.record.offset for step in steps for kept in step.put_back)
+    return sorted(kept.record.offset for step in steps for kept in step.replayed)
 
 
 def values(records):
@@ -87,7 +87,7 @@ def test_a_record_that_is_refused_again_is_counted_and_left_in_the_end(post):
 
     (step,) = post.run(max_replays=2)
 
-    assert ((), "replayed 2 times and refused again each time") == (step.put_back, step.remaining[0][1])
+    assert ((), "replayed 2 times and refused again each time") == (step.replayed, step.skipped[0][1])
     assert 2 == len(post.records())
     assert [101] == put_back(post.run(max_replays=3))
     assert [1, 2, 3] == sorted(dead_letters.replay_count(record.headers) for record in post.records())
@@ -99,7 +99,7 @@ def test_no_more_are_put_back_than_the_limit_in_pieces(post, monkeypatch):
 
     steps = post.run(limit=5)
 
-    assert [2, 2, 1] == [len(step.put_back) for step in steps]
+    assert [2, 2, 1] == [len(step.replayed) for step in steps]
     assert (5, 4) == (len(post.records()), len(post.dead_letters()))
 
 
@@ -123,7 +123,7 @@ def test_what_does_not_say_where_it_came_from_is_left(post):
 
     steps = post.run()
 
-    assert ([], 3) == (put_back(steps), sum(len(step.remaining) for step in steps))
+    assert ([], 3) == (put_back(steps), sum(len(step.skipped) for step in steps))
     assert [] == post.run(DeadLetterFilter(topics=(post.source,)))
 
 

@@ -21,7 +21,7 @@ def strict(trade):
 
 def replayed(post, **options):
     steps = post.run(**options)
-    return sum(len(step.put_back) for step in steps), sum(len(step.remaining) for step in steps)
+    return sum(len(step.replayed) for step in steps), sum(len(step.skipped) for step in steps)
 
 
 def test_what_is_valid_by_now_passes_as_if_it_had_never_been_refused(pipeline, post):

@@ -157,7 +157,7 @@ def test_rules_of_the_users_own_need_trades(pipeline):
 
 
 def test_there_is_no_third_judge(pipeline):
-    with pytest.raises(ConfigurationError, match="it is python or database"):
+    with pytest.raises(ConfigurationError, match="it must be python or database"):
         pipeline.sink(validate_in="postgres")
 
 

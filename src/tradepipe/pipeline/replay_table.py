@@ -17,11 +17,11 @@ class TableReplayStep(NamedTuple):
     """
     Result of one transaction of a replay.
 
-    `left` holds the refusals that were skipped, each with the reason.
+    `skipped` holds the refusals that were skipped, each with the reason.
     """
 
     replayed: ReplayResult = ReplayResult()
-    left: tuple[tuple[DeadLetter, str], ...] = ()
+    skipped: tuple[tuple[DeadLetter, str], ...] = ()
 
 
 class TableReplay:

@@ -28,11 +28,11 @@ class TopicReplayStep(NamedTuple):
     """
     Result of one transaction of a replay.
 
-    `left` holds the dead letters that were skipped, each with the reason.
+    `skipped` holds the dead letters that were skipped, each with the reason.
     """
 
     replayed: tuple[DeadLetter, ...] = ()
-    left: tuple[tuple[DeadLetter, str], ...] = ()
+    skipped: tuple[tuple[DeadLetter, str], ...] = ()
 
 
 class TopicReplay:
@@ -143,8 +143,8 @@ class TopicReplay:
         )
 
     def _next(self) -> TopicReplayStep | None:
-        chosen, left = self._select_chunk()
-        if not chosen and not left:
+        chosen, skipped = self._select_chunk()
+        if not chosen and not skipped:
             self.close()
             return None
         if chosen and self._producer is not None:
@@ -153,8 +153,8 @@ class TopicReplay:
             self._unconfirmed = chosen
             self._producer.write(outgoing)
             self._unconfirmed = []
-        self._reported.update(dead_letter.identity for dead_letter, _ in left)
-        return self._record_replayed(chosen)._replace(left=tuple(left))
+        self._reported.update(dead_letter.identity for dead_letter, _ in skipped)
+        return self._record_replayed(chosen)._replace(skipped=tuple(skipped))
 
     def _record_replayed(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> TopicReplayStep:
         """Count the replayed records; several dead letters of one record count once."""
@@ -169,7 +169,7 @@ class TopicReplay:
     def _select_chunk(self) -> tuple[list[tuple[DeadLetter, DeadLetterRecord]], list[tuple[DeadLetter, str]]]:
         """Return the dead letters for the next transaction, and those that were skipped on the way."""
         chosen: list[tuple[DeadLetter, DeadLetterRecord]] = []
-        left: list[tuple[DeadLetter, str]] = []
+        skipped: list[tuple[DeadLetter, str]] = []
         size = 0
         limit = CHUNK_RECORDS if self._remaining is None else min(CHUNK_RECORDS, self._remaining)
         while len(chosen) < limit and size < CHUNK_BYTES:
@@ -178,11 +178,13 @@ class TopicReplay:
                 break
             dead_letter, stored = found
             if stored is None or (reason := self._skip_reason(dead_letter)):
-                left.append((dead_letter, "its headers do not say where its record was" if stored is None else reason))
+                skipped.append(
+                    (dead_letter, "its headers do not say where its record was" if stored is None else reason)
+                )
             else:
                 chosen.append((dead_letter, stored))
                 size += len(dead_letter.record.value or b"")
-        return chosen, left
+        return chosen, skipped
 
     def _matching(self) -> Iterator[tuple[DeadLetter, DeadLetterRecord | None]]:
         return (

@@ -76,7 +76,7 @@ class ReplayCounts:
         self.done.update(stored=len(done.stored), present=len(done.already_stored), elsewhere=len(done.taken_by_other))
         for kept, refusal in done.refused:
             self._refused(kept, refusal)
-        self._left(step.left)
+        self._left(step.skipped)
         return True
 
     def topic(self, step: TopicStep | None) -> bool:
@@ -85,7 +85,7 @@ class ReplayCounts:
             return False
         self.done["put back"] += len(step.replayed)
         self.topics.update(kept.record.topic for kept in step.replayed)
-        self._left(step.left)
+        self._left(step.skipped)
         return True
 
     def summary(self, *, stopped: bool = False) -> str:
