@@ -171,7 +171,9 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
 
     def watermarks(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the committed offset of each partition, and its high watermark as of the last fetch."""
-        done = {number: each.committed for number, each in self._partitions.states.items() if each.committed is not None}
+        done = {
+            number: each.committed for number, each in self._partitions.states.items() if each.committed is not None
+        }
         return done, self._partitions.high_watermarks(done)
 
     def committed_offsets(self) -> dict[int, int]:
