@@ -123,10 +123,9 @@ def report(stage: str, recorder: Recorder, idle_from: float, sent_at: float, *, 
     files = {function.co_filename for function in functions}
     crossings = sum(call.crossings for call in record)
     line(stage, f"{crossings} crossings, {functions.total()} calls, {len(files)} files")
-    if verbose:
-        for call in record:
-            names = [str(Path(name).relative_to(PACKAGE).with_suffix("")) for name in call.files]
-            print(f"  {call.code.co_name}: {call.crossings}: {' '.join(names)}")
+    for call in record:
+        names = [str(Path(name).relative_to(PACKAGE).with_suffix("")) for name in call.files] if verbose else []
+        line(f"  {call.code.co_name}", f"{call.crossings:>3} {' '.join(names)}")
 
 
 def main() -> None:
