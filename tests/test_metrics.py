@@ -1,4 +1,4 @@
-"""Metrics: counted without Prometheus' client, shown by it."""
+"""Metrics: counting and rendering."""
 
 import subprocess
 import sys
@@ -53,14 +53,14 @@ def test_a_gauge_without_labels_is_shown(meter):
     assert 1 == shown(meter)["tradepipe_database_unavailable", ()]
 
 
-def test_what_is_replaced_is_no_longer_told(meter):
+def test_replaced_series_disappear(meter):
     meter.replace(metrics.LAG, {("trades", "0"): 5, ("trades", "1"): 6})
     meter.replace(metrics.LAG, {("trades", "1"): 7})
 
     assert [7] == [value for (name, _), value in shown(meter).items() if name == "tradepipe_lag_records"]
 
 
-def test_a_bucket_holds_all_below_it(meter):
+def test_buckets_are_cumulative(meter):
     for rows in (1, 5, 7, 20_000):
         meter.observe(metrics.BATCH_ROWS, rows, "trades")
 
@@ -73,14 +73,14 @@ def test_a_bucket_holds_all_below_it(meter):
     )
 
 
-def test_a_scraper_that_takes_openmetrics_gets_it(meter):
+def test_a_scraper_that_accepts_openmetrics_gets_openmetrics(meter):
     body, content_type = page(meter, "application/openmetrics-text; version=1.0.0")
 
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
 
 
-def test_counting_loads_no_prometheus():
+def test_counting_does_not_import_prometheus_client():
     program = """
 import sys
 from tradepipe.metrics import CONSUMED, Meter

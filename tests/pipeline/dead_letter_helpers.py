@@ -1,4 +1,4 @@
-"""Dead letters as tests lay and read them."""
+"""Dead letters for tests: written, read and replayed."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

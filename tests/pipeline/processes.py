@@ -1,4 +1,4 @@
-"""Stages as commands in processes of their own, to be frozen and killed."""
+"""Stages as commands in separate processes, which tests freeze and kill."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Stages in threads of the test, what they are given, and how far validators are."""
+"""Stages in threads of the test process."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a producer sends, and what it tells of what it could not send."""
+"""The producer: delivery, failure reports, outages."""
 
 import threading
 from datetime import UTC, date, datetime
@@ -46,7 +46,7 @@ def test_acknowledged_trades_are_in_the_log_once(pipeline, some_trades):
     assert sorted(pipeline.serialize(trade) for trade in trades) == sorted(value for _, _, value in log(pipeline))
 
 
-def test_all_versions_of_a_trade_lie_on_one_partition_in_their_order(pipeline, some_trades):
+def test_all_versions_of_a_trade_are_on_one_partition_in_order(pipeline, some_trades):
     pipeline.publish(some_trades(300))
 
     partitions, versions = {}, {}
@@ -61,7 +61,7 @@ def test_all_versions_of_a_trade_lie_on_one_partition_in_their_order(pipeline, s
     assert of_trade == versions
 
 
-def test_keys_are_hashed_as_javas_clients_hash_them(pipeline, some_trades):
+def test_keys_are_partitioned_as_by_java_clients(pipeline, some_trades):
     trades = pipeline.publish(trade for trade in some_trades(60) if trade.version == 1)
 
     found = {key.decode(): partition for partition, key, _ in log(pipeline)}
@@ -84,7 +84,7 @@ def murmur2_partition(key, partitions=4):
     return ((h ^ h >> 15) & 0x7FFFFFFF) % partitions
 
 
-def test_a_trade_that_breaks_rules_is_not_sent_and_all_its_violations_are_told(pipeline):
+def test_an_invalid_trade_is_not_sent_and_all_its_violations_are_reported(pipeline):
     trade = Trade("T 1", 0, "CP", "B", maturity_date=date(2020, 1, 1), created_at=datetime(2025, 1, 1, tzinfo=UTC))
     with pipeline.producer() as producer, pytest.raises(InvalidTrade) as caught:
         producer.produce(trade)
@@ -94,7 +94,7 @@ def test_a_trade_that_breaks_rules_is_not_sent_and_all_its_violations_are_told(p
     assert [] == log(pipeline)
 
 
-def test_a_full_queue_makes_the_caller_wait_and_loses_nothing(pipeline, some_trades):
+def test_a_full_queue_blocks_the_caller_and_loses_nothing(pipeline, some_trades):
     with pipeline.producer(kafka={"queue.buffering.max.messages": 10}) as producer:
         for trade in some_trades(500):
             producer.produce(trade)
@@ -102,7 +102,7 @@ def test_a_full_queue_makes_the_caller_wait_and_loses_nothing(pipeline, some_tra
     assert 500 == len(log(pipeline))
 
 
-def test_a_caller_may_limit_how_long_it_waits_for_room(pipeline, some_trades):
+def test_a_caller_may_limit_the_wait_for_a_full_queue(pipeline, some_trades):
     settings = {"queue.buffering.max.messages": 5, "linger.ms": 60_000, "sticky.partitioning.linger.ms": 0}
     trades = some_trades(6)
     producer = pipeline.producer(kafka=settings, close_timeout=0.1)
@@ -124,7 +124,7 @@ def test_flush_waits_for_all_acknowledgements(pipeline, some_trades):
         assert 0 == len(producer)
 
 
-def test_closing_while_the_broker_is_away_reports_every_trade_as_unknown(pipeline, some_trades, outage):
+def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown(pipeline, some_trades, outage):
     trades = some_trades(20)
     producer = pipeline.producer(close_timeout=1.0)
     producer.produce(trades[0])
@@ -169,7 +169,7 @@ def test_an_exception_in_the_block_is_not_hidden_by_failed_deliveries(pipeline, 
 
 
 @pytest.mark.real
-def test_an_outage_of_the_broker_in_mid_run_loses_and_doubles_nothing(pipeline, some_trades, services):
+def test_a_broker_outage_loses_and_duplicates_nothing(pipeline, some_trades, services):
     trades = some_trades(3_000)
     with pipeline.producer() as producer:
         for trade in trades[:1_000]:
@@ -185,7 +185,7 @@ def test_an_outage_of_the_broker_in_mid_run_loses_and_doubles_nothing(pipeline, 
 
 
 @pytest.mark.real
-def test_a_frozen_broker_loses_and_doubles_nothing(pipeline, some_trades, services):
+def test_a_frozen_broker_loses_and_duplicates_nothing(pipeline, some_trades, services):
     trades = some_trades(2_000)
     with pipeline.producer(kafka={"socket.timeout.ms": 2_000, "request.timeout.ms": 1_000}) as producer:
         for trade in trades[:1_000]:
@@ -201,7 +201,7 @@ def test_a_frozen_broker_loses_and_doubles_nothing(pipeline, some_trades, servic
 
 
 @pytest.mark.real
-def test_batches_follow_a_topic_that_takes_small_ones_only(pipeline, some_trades, services):
+def test_batches_respect_the_topics_size_limit(pipeline, some_trades, services):
     """librdkafka sends batches of up to a million bytes and never splits one the broker finds too large."""
     pipeline.topic += "-small"
     services.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "600"})
@@ -213,7 +213,7 @@ def test_batches_follow_a_topic_that_takes_small_ones_only(pipeline, some_trades
 
 
 @pytest.mark.real
-def test_a_topic_that_takes_no_trade_refuses_by_a_definite_verdict(pipeline, some_trades, services):
+def test_a_trade_larger_than_the_topics_limit_is_refused(pipeline, some_trades, services):
     pipeline.topic += "-tiny"
     services.kafka.create_topic(pipeline.topic, config={"max.message.bytes": "60"})
     trade = some_trades(1)[0]
@@ -225,7 +225,7 @@ def test_a_topic_that_takes_no_trade_refuses_by_a_definite_verdict(pipeline, som
 
 
 @pytest.mark.embedded
-def test_a_verdict_of_the_broker_is_told_as_a_refusal(pipeline, some_trades, broker):
+def test_a_rejection_by_the_broker_is_reported_as_refused(pipeline, some_trades, broker):
     """Without any trouble on the way, what the broker refuses is not in the log."""
     trades = some_trades(2)
     producer = pipeline.producer()
@@ -242,7 +242,7 @@ def test_a_verdict_of_the_broker_is_told_as_a_refusal(pipeline, some_trades, bro
 
 
 @pytest.mark.embedded
-def test_a_fatal_error_is_told_as_unknown_and_the_producer_goes_on(pipeline, some_trades, broker):
+def test_a_fatal_error_is_reported_as_unknown_and_the_producer_continues(pipeline, some_trades, broker):
     trades = some_trades(3)
     producer = pipeline.producer()
     producer.produce(trades[0])
@@ -259,7 +259,7 @@ def test_a_fatal_error_is_told_as_unknown_and_the_producer_goes_on(pipeline, som
 
 
 @pytest.mark.embedded
-def test_failures_reach_a_service_that_only_ever_produces(pipeline, some_trades, broker):
+def test_failures_reach_a_service_that_never_flushes(pipeline, some_trades, broker):
     trades = some_trades(100)
     producer = pipeline.producer(close_timeout=5)
     producer.produce(trades[0])

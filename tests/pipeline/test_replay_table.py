@@ -1,4 +1,4 @@
-"""Dead letters of the table, replayed."""
+"""Replay of the refusals in PostgreSQL."""
 
 import threading
 
@@ -61,7 +61,7 @@ def numbers(steps):
     )
 
 
-def test_what_is_a_trade_now_is_stored_with_the_coordinates_it_had(pipeline, keep, replay):
+def test_a_record_that_is_valid_now_is_stored_with_its_coordinates(pipeline, keep, replay):
     keep(trade(), trade("T2"))
 
     assert (2, 0, 0, 0) == numbers(replay())
@@ -74,7 +74,7 @@ def test_what_is_a_trade_now_is_stored_with_the_coordinates_it_had(pipeline, kee
     assert [] == replay()
 
 
-def test_what_is_still_none_has_one_attempt_more_and_its_reason_of_today(pipeline, keep, replay):
+def test_a_record_that_is_refused_again_counts_an_attempt_and_gets_the_new_reason(pipeline, keep, replay):
     keep(b"{}", trade(version=0))
 
     assert (0, 0, 2, 0) == numbers(replay())
@@ -83,7 +83,7 @@ def test_what_is_still_none_has_one_attempt_more_and_its_reason_of_today(pipelin
     assert [(["FRAMING"], 2, None), (["VERSION"], 2, None)] == [(r.codes, r.attempts, r.replayed_at) for r in rows]
 
 
-def test_what_was_replayed_too_often_is_left(pipeline, keep, replay):
+def test_a_refusal_that_was_replayed_too_often_is_skipped(pipeline, keep, replay):
     keep(b"{}", b"{}")
     for _ in range(2):
         replay(DeadLetterFilter(last=0))
@@ -95,7 +95,7 @@ def test_what_was_replayed_too_often_is_left(pipeline, keep, replay):
     assert [3, 2] == [row.attempts for row in pipeline.refused()]
 
 
-def test_pages_go_on_behind_what_is_refused_again(pipeline, keep, replay, monkeypatch):
+def test_paging_continues_after_records_that_are_refused_again(pipeline, keep, replay, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 2)
     keep(b"{}", trade(), b"{}", trade("T2"), b"{}")
 
@@ -104,7 +104,7 @@ def test_pages_go_on_behind_what_is_refused_again(pipeline, keep, replay, monkey
     assert [2, 1, 2, 1, 2] == [row.attempts for row in pipeline.refused()]
 
 
-def test_no_more_are_tried_than_the_limit(pipeline, keep, replay, monkeypatch):
+def test_at_most_the_limit_is_replayed(pipeline, keep, replay, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 2)
     keep(*(trade(f"T{number}") for number in range(5)))
 
@@ -112,7 +112,7 @@ def test_no_more_are_tried_than_the_limit(pipeline, keep, replay, monkeypatch):
     assert 3 == len(pipeline.stored())
 
 
-def test_only_what_is_selected_is_tried(pipeline, keep, replay):
+def test_only_the_selection_is_replayed(pipeline, keep, replay):
     keep(trade("T1"), trade("T12"), trade("T2"))
 
     assert (1, 0, 0, 0) == numbers(
@@ -130,7 +130,7 @@ def test_records_of_two_topics_are_two_transactions(pipeline, keep, replay):
     assert [1, 1] == [len(step.replayed.stored) for step in steps]
 
 
-def test_a_schema_that_this_build_cannot_hold_leaves_its_records_alone(pipeline, keep, replay):
+def test_records_with_an_unsupported_schema_are_skipped(pipeline, keep, replay):
     keep(trade("T1"), trade("T2"))
     judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
 
@@ -143,7 +143,7 @@ def test_a_schema_that_this_build_cannot_hold_leaves_its_records_alone(pipeline,
     assert [1, 1] == [row.attempts for row in pipeline.refused()]
 
 
-def test_every_unknown_schema_is_asked_for_before_any_is_waited_for(pipeline, keep):
+def test_all_unknown_schemas_are_queried_before_the_first_wait(pipeline, keep):
     """Each of them is asked for twice, five seconds apart."""
     keep(b"1", b"2", b"3")
     asked = []
@@ -158,7 +158,7 @@ def test_every_unknown_schema_is_asked_for_before_any_is_waited_for(pipeline, ke
     assert [b"1", b"2", b"3"] == asked
 
 
-def test_a_step_that_failed_may_be_tried_again(pipeline, keep):
+def test_a_failed_step_may_be_run_again(pipeline, keep):
     keep(trade())
     judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
     failures = [SchemaIdNotYetKnown(7, 5.0)]
@@ -177,7 +177,7 @@ def test_a_step_that_failed_may_be_tried_again(pipeline, keep):
         assert replaying.run_step() is None
 
 
-def test_two_at_once_share_the_work(pipeline, keep, replay, monkeypatch):
+def test_two_concurrent_replays_share_the_refusals(pipeline, keep, replay, monkeypatch):
     """Each trade is stored by one of them; what one of them refused again the other may try as well."""
     monkeypatch.setattr(module, "PAGE", 10)
     keep(*(trade(f"T{number}") if number % 3 else b"{}" for number in range(200)))
@@ -195,7 +195,7 @@ def test_two_at_once_share_the_work(pipeline, keep, replay, monkeypatch):
     assert (67, True) == (len(tried), set(tried) <= {1, 2})
 
 
-def test_a_dry_run_tells_collisions_too_and_changes_nothing(pipeline, keep, replay):
+def test_a_dry_run_reports_collisions_and_changes_nothing(pipeline, keep, replay):
     keep(trade(), trade(book_id="B2"), b"{}")
 
     (step,) = replay(keep=False)

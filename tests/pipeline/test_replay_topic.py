@@ -1,4 +1,4 @@
-"""Dead letters of a topic, replayed: on real Kafka, as nothing else has transactions that hold."""
+"""Replay of a dead-letter topic, on real Kafka: the embedded broker has no transactions."""
 
 import pytest
 from confluent_kafka import Producer
@@ -29,7 +29,7 @@ def values(records):
     return sorted(record.value for record in records)
 
 
-def test_a_record_goes_back_as_it_was_with_one_more_header(post):
+def test_a_record_is_sent_back_unchanged_with_one_more_header(post):
     post.lay([post.refusal(7, headers=(("trace", b"\xff"), ("trace", None)))])
 
     assert [7] == put_back(post.run())
@@ -39,7 +39,7 @@ def test_a_record_goes_back_as_it_was_with_one_more_header(post):
     assert (("trace", b"\xff"), ("trace", None), ("tradepipe.replays", b"1")) == record.headers
 
 
-def test_its_time_is_that_of_the_replay(post):
+def test_a_replayed_record_has_the_time_of_the_replay(post):
     """With its own, retention might drop it before anybody has read it."""
     post.lay([post.refusal(7)])
     post.run()
@@ -47,7 +47,7 @@ def test_its_time_is_that_of_the_replay(post):
     assert post.records()[0].timestamp > 1_760_000_000_000
 
 
-def test_its_letter_is_closed_and_the_others_stay_open(post):
+def test_a_replay_closes_its_dead_letters_and_no_others(post):
     post.lay([post.refusal(1), post.refusal(2, "BOOK_ID"), post.refusal(3)])
 
     assert [1, 3] == put_back(post.run(DeadLetterFilter(codes=("VERSION",))))
@@ -59,14 +59,14 @@ def test_its_letter_is_closed_and_the_others_stay_open(post):
     assert 3 == len(post.records())
 
 
-def test_the_marker_lies_in_the_partition_of_the_letter(post):
+def test_the_marker_is_in_the_partition_of_its_dead_letter(post):
     post.lay([post.refusal(1)], partition=3)
     post.run()
 
     assert [(3, b"v1"), (3, None)] == [(record.partition, record.value) for record in post.records(post.topic)]
 
 
-def test_a_letter_that_was_laid_twice_is_put_back_once(post):
+def test_a_record_with_two_dead_letters_is_replayed_once(post):
     post.lay([post.refusal(1)], partition=0)
     post.lay([post.refusal(1)], partition=0)
     post.lay([post.refusal(1)], partition=2)
@@ -76,7 +76,7 @@ def test_a_letter_that_was_laid_twice_is_put_back_once(post):
     assert ([b"v1"], []) == (values(post.records()), post.dead_letters())
 
 
-def test_a_record_that_is_refused_again_is_counted_and_left_in_the_end(post):
+def test_a_record_that_is_refused_again_is_counted_and_finally_skipped(post):
     post.lay([post.refusal(1)])
     for offset in (100, 101):
         post.run()
@@ -93,7 +93,7 @@ def test_a_record_that_is_refused_again_is_counted_and_left_in_the_end(post):
     assert [1, 2, 3] == sorted(dead_letters.replay_count(record.headers) for record in post.records())
 
 
-def test_no_more_are_put_back_than_the_limit_in_pieces(post, monkeypatch):
+def test_at_most_the_limit_is_replayed_over_several_transactions(post, monkeypatch):
     monkeypatch.setattr(module, "PIECE", 2)
     post.lay(post.refusal(number) for number in range(9))
 
@@ -103,7 +103,7 @@ def test_no_more_are_put_back_than_the_limit_in_pieces(post, monkeypatch):
     assert (5, 4) == (len(post.records()), len(post.dead_letters()))
 
 
-def test_a_letter_of_kafka_connect_goes_back_too(post):
+def test_a_dead_letter_of_kafka_connect_is_replayed(post):
     client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"]})
     place = {"topic": post.source, "partition": "2", "offset": "5", "exception.class.name": "Oops"}
     headers = [(f"__connect.errors.{name}", text.encode()) for name, text in place.items()]
@@ -116,7 +116,7 @@ def test_a_letter_of_kafka_connect_goes_back_too(post):
     assert (b"v", (("own", b"1"), ("tradepipe.replays", b"1"))) == (record.value, record.headers)
 
 
-def test_what_does_not_say_where_it_came_from_is_left(post):
+def test_a_dead_letter_without_its_coordinates_is_skipped(post):
     post.lay_bytes(b"whatever")
     post.lay([post.refusal(1)._replace(record=Record(post.topic, 0, 1, b"k", b"v"))])
     post.lay([post.refusal(2)._replace(record=Record("__consumer_offsets", 0, 1, b"k", b"v"))])
@@ -127,7 +127,7 @@ def test_what_does_not_say_where_it_came_from_is_left(post):
     assert [] == post.run(DeadLetterFilter(topics=(post.source,)))
 
 
-def test_a_dry_run_tells_the_same_and_writes_nothing(post):
+def test_a_dry_run_reports_the_replay_and_writes_nothing(post):
     post.lay([post.refusal(1), post.refusal(2)])
 
     assert [1, 2] == put_back(post.run(keep=False))
@@ -135,7 +135,7 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(post):
     assert ([], 2) == (post.records(), len(post.dead_letters()))
 
 
-def test_a_topic_that_is_gone_is_told_before_anything_is_written(post):
+def test_a_deleted_source_topic_is_reported_before_anything_is_written(post):
     post.lay([post.refusal(1)._replace(record=Record("gone", 0, 1, b"k", b"v"))])
 
     with pytest.raises(TopicUnusable, match="there is no topic gone; create it"):
@@ -144,14 +144,14 @@ def test_a_topic_that_is_gone_is_told_before_anything_is_written(post):
     assert 1 == len(post.dead_letters())
 
 
-def test_a_dead_letter_topic_that_is_not_there_is_told(post):
+def test_a_missing_dead_letter_topic_is_reported(post):
     post.topic = "missing"
 
     with pytest.raises(TopicUnusable, match="there is no topic missing"):
         post.run()
 
 
-def test_a_dead_letter_topic_that_is_compacted_is_refused(post, services):
+def test_a_compacted_dead_letter_topic_is_refused(post, services):
     """The key is the trade's: letters and markers would be dropped one by one."""
     post.topic = f"{post.topic}-compacted"
     services.kafka.create_topic(post.topic, config={"cleanup.policy": "compact"})
@@ -160,7 +160,7 @@ def test_a_dead_letter_topic_that_is_compacted_is_refused(post, services):
         post.run()
 
 
-def test_of_two_at_once_the_first_ends_and_nothing_comes_twice(post, monkeypatch):
+def test_a_second_replay_fences_the_first_and_nothing_is_replayed_twice(post, monkeypatch):
     monkeypatch.setattr(module, "PIECE", 10)
     post.lay(post.refusal(number) for number in range(100))
     first = post.replay()
@@ -174,7 +174,7 @@ def test_of_two_at_once_the_first_ends_and_nothing_comes_twice(post, monkeypatch
     assert sorted(b"v%d" % number for number in range(100)) == values(post.records())
 
 
-def test_an_open_transaction_in_the_dead_letter_topic_is_waited_for(post):
+def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(post):
     """Markers may lie behind it: what they close would be put back twice."""
     post.lay([post.refusal(1)], partition=0)
     client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"], "transactional.id": post.topic})
@@ -194,7 +194,7 @@ def test_an_open_transaction_in_the_dead_letter_topic_is_waited_for(post):
     post_back.close()
 
 
-def test_a_commit_that_nobody_answered_counts_once(post, monkeypatch):
+def test_a_commit_without_an_answer_counts_once(post, monkeypatch):
     """What was committed is found in the topic, and told as done."""
     post.lay([post.refusal(1), post.refusal(2)])
     replaying = post.replay()

@@ -1,4 +1,4 @@
-"""Dead letters that come back to the validator that refused them, on real Kafka."""
+"""Replay through the validator that refused the records, on real Kafka."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def replayed(post, **options):
     return sum(len(step.replayed) for step in steps), sum(len(step.skipped) for step in steps)
 
 
-def test_what_is_valid_by_now_passes_as_if_it_had_never_been_refused(pipeline, post):
+def test_a_record_that_is_valid_now_passes_without_a_trace_of_its_refusal(pipeline, post):
     pipeline.publish_bytes([(t.trade_id.encode(), pipeline.serialize(t)) for t in (trade("T1"), trade("T2"))])
     assert {"STRICT": 1} == pipeline.validate(rules=[strict]).refused
 
@@ -35,7 +35,7 @@ def test_what_is_valid_by_now_passes_as_if_it_had_never_been_refused(pipeline, p
     assert {(b"T1", ()), (b"T2", ())} == {(record.key, record.headers) for record in clean}
 
 
-def test_what_is_still_refused_comes_back_counted_until_it_is_left(pipeline, post):
+def test_a_record_that_is_still_refused_is_counted_until_it_is_skipped(pipeline, post):
     pipeline.publish_bytes([(b"T1", pipeline.serialize(trade("T1", version=0)))])
     pipeline.validate()
     for count in (1, 2):

@@ -181,7 +181,7 @@ def test_the_ceiling_can_be_taken_off_for_a_legitimate_burst(pipeline):
     assert 300 == len(pipeline.refused())
 
 
-def test_a_restart_is_no_way_around_the_ceiling(pipeline):
+def test_a_restart_does_not_reset_the_refusal_limit(pipeline):
     """The window is filled from the stored refusals, so the second run goes on counting where the first ended."""
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
     pipeline.store()
@@ -218,7 +218,7 @@ def test_a_missing_topic_stops_with_the_command_to_run(pipeline):
         pipeline.store(topic="nowhere")
 
 
-def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(pipeline):
+def test_an_unknown_subject_stops_the_validator_before_anything_is_refused(pipeline):
     pipeline.subject = "nobody-value"
 
     with pytest.raises(SchemaNotRegistered, match="tradepipe schema register"):

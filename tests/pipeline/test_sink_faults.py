@@ -274,7 +274,7 @@ def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades,
     assert sorted(trades) == pipeline.stored()
 
 
-def test_a_registry_that_is_away_refuses_nothing(pipeline, some_trades):
+def test_no_record_is_refused_while_the_registry_is_unavailable(pipeline, some_trades):
     trades = pipeline.publish(some_trades(100))
     with Proxy(port_of(pipeline.registry_url)) as proxy:
         proxy.blackhole()

@@ -60,7 +60,7 @@ def publish(pipeline, trades):
 
 
 @pytest.mark.parametrize("stale", ["accept", "refuse"])
-def test_they_agree_on_bad_records_of_every_kind_replays_and_collisions(pipeline, some_trades, stale):
+def test_both_agree_on_bad_records_duplicates_and_collisions(pipeline, some_trades, stale):
     good = some_trades(60)
     bad = list(islice(samples.bad_records(7, pipeline.serialize), 30))
     pipeline.publish_bytes((each.key, each.value) for each in bad[:15])
@@ -76,7 +76,7 @@ def test_they_agree_on_bad_records_of_every_kind_replays_and_collisions(pipeline
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-def test_a_bad_trade_is_refused_alone_with_all_that_speaks_against_it(pipeline, bad):
+def test_a_bad_trade_is_refused_alone_with_all_its_violations(pipeline, bad):
     others = [trade(f"T{number}") for number in range(7)]
     publish(pipeline, [*others[:3], bad, *others[3:]])
 
@@ -86,7 +86,7 @@ def test_a_bad_trade_is_refused_alone_with_all_that_speaks_against_it(pipeline, 
     assert (sorted(others), 1) == (by_database[3], len(by_database[5]))
 
 
-def test_a_date_or_an_instant_that_no_table_holds_is_refused_alone(pipeline):
+def test_a_date_or_timestamp_outside_postgresqls_range_is_refused_alone(pipeline):
     good = [trade(f"T{number}") for number in range(3)]
     matures = encode_varint(good[1].maturity_date.toordinal() - EPOCH_ORDINAL)
     days = pipeline.serialize(good[1]).replace(matures, encode_varint(2**31 - 1), 1)
@@ -112,7 +112,7 @@ def test_text_that_is_not_utf_8_is_refused_alone(pipeline):
     assert (Counter(UNDECODABLE=1), [trade("T0"), trade("T2")]) == (by_database[2], by_database[3])
 
 
-def test_what_a_constraint_of_the_users_refuses_has_the_databases_own_reason(pipeline):
+def test_a_users_constraint_refuses_with_the_databases_message(pipeline):
     """But where our rules say something, only that is told, as Python would not have let it come so far."""
     pipeline.execute("ALTER TABLE trades ADD CONSTRAINT no_secret_book CHECK (left(book_id, 6) <> 'SECRET')")
     publish(pipeline, [trade("T1", book_id="SECRET"), trade("T2", book_id="SECRET BOOK"), trade("T3")])
@@ -126,7 +126,7 @@ def test_what_a_constraint_of_the_users_refuses_has_the_databases_own_reason(pip
 @pytest.mark.parametrize(
     "key", [None, b"", b"T", b"T12", b"T2", b"\xff", b"x" * 100_000], ids=lambda key: repr(key)[:9]
 )
-def test_a_record_with_another_key_is_refused_unless_that_is_accepted(pipeline, key):
+def test_a_record_with_another_key_is_refused_unless_accepted(pipeline, key):
     pipeline.publish_bytes([(key, pipeline.serialize(trade("T1")))])
 
     refusing = [outcome(pipeline, validate_in) for validate_in in VALIDATE_IN]
@@ -136,7 +136,7 @@ def test_a_record_with_another_key_is_refused_unless_that_is_accepted(pipeline, 
     assert [trade("T1")] == outcome(pipeline, "database", record_key="accept", group="accepting")[3]
 
 
-def test_each_stored_trade_is_told_where_none_was_built(pipeline, some_trades):
+def test_each_stored_trade_is_reported_without_building_it_first(pipeline, some_trades):
     trades = some_trades(30)
     pipeline.publish(trades + trades[:5])
     publish(pipeline, [trade("T1", 0)])
@@ -147,16 +147,16 @@ def test_each_stored_trade_is_told_where_none_was_built(pipeline, some_trades):
     assert sorted(trades) == sorted(told) == pipeline.stored()
 
 
-def test_the_first_column_of_a_row_is_what_its_records_key_must_be():
+def test_the_first_column_of_a_row_is_the_kafka_key():
     assert KAFKA_KEY == Trade._fields[0]
 
 
-def test_rules_of_the_users_own_need_trades(pipeline):
+def test_users_rules_are_refused_with_validation_in_the_database(pipeline):
     with pytest.raises(ConfigurationError, match="validate_in='database' builds none"):
         pipeline.sink(validate_in="database", rules=[lambda trade: []])
 
 
-def test_there_is_no_third_judge(pipeline):
+def test_an_unknown_value_of_validate_in_is_refused(pipeline):
     with pytest.raises(ConfigurationError, match="it must be python or database"):
         pipeline.sink(validate_in="postgres")
 
@@ -200,7 +200,7 @@ def fates(connection, validate, records, stale):
 
 @examples(60)
 @given(mix=st.lists(bodies(), min_size=1, max_size=6), stale=st.sampled_from(["accept", "refuse"]))
-def test_they_agree_on_any_records(lasting, mix, stale):
+def test_both_agree_on_any_records(lasting, mix, stale):
     connection, deserializer, schema_id = lasting
     records = [record(offset)._replace(key=key, value=frame(schema_id, body)) for offset, (key, body) in enumerate(mix)]
 
@@ -209,7 +209,7 @@ def test_they_agree_on_any_records(lasting, mix, stale):
     assert found[0] == found[1]
 
 
-def test_a_table_that_lacks_a_rule_is_not_left_to_judge(pipeline, some_trades):
+def test_a_table_without_a_check_constraint_is_refused(pipeline, some_trades):
     pipeline.publish(some_trades(3))
     pipeline.execute('ALTER TABLE trades DROP CONSTRAINT "NOTIONAL"')
 

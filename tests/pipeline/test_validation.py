@@ -1,4 +1,4 @@
-"""A record judged."""
+"""Validation of single records."""
 
 import pytest
 
@@ -60,11 +60,11 @@ def test_a_trade_that_breaks_rules_is_refused_with_all_of_them(judge, encoded):
     [(None, Code.EMPTY), (b"", Code.EMPTY), (b"\x01\x00\x00\x00\x01", Code.FRAMING), (b"{}", Code.FRAMING)],
     ids=str,
 )
-def test_what_is_no_framed_value_is_refused(judge, value, code):
+def test_a_value_without_a_valid_frame_is_refused(judge, value, code):
     assert (code,) == judge(record(7)._replace(value=value)).codes
 
 
-def test_what_cannot_be_decoded_is_refused_with_its_schema_id(judge, encoded):
+def test_an_undecodable_value_is_refused_with_its_schema_id(judge, encoded):
     given = encoded(trade())
     cut = given._replace(value=given.value[:-1])
 
@@ -88,31 +88,31 @@ def test_a_record_whose_key_is_not_its_trade_id_is_refused(judge, encoded, key, 
     assert (Code.RECORD_KEY, told + OTHER_KEY) == found
 
 
-def test_of_a_long_key_its_beginning_is_told(judge, encoded):
+def test_a_long_key_is_cut_in_the_message(judge, encoded):
     (found,) = judge(encoded(trade())._replace(key=b"x" * 1_000_000)).details
 
     assert len(found) < 250
 
 
-def test_any_key_is_accepted_where_that_was_chosen(deserializer, encoded):
+def test_any_key_is_accepted_if_configured(deserializer, encoded):
     given = encoded(trade())._replace(key=None)
 
     assert isinstance(RecordValidator(deserializer, record_key="accept")(given), ValidRecord)
 
 
 @pytest.mark.parametrize("answer", [[LATE], (LATE,)], ids=["list", "tuple"])
-def test_a_rule_of_the_users_own_refuses(deserializer, encoded, answer):
+def test_a_users_rule_refuses_a_record(deserializer, encoded, answer):
     given = encoded(trade())
 
     assert Refusal(given, (LATE,), schema_id(given)) == RecordValidator(deserializer, [lambda trade: answer])(given)
 
 
 @pytest.mark.parametrize("answer", [[], ()], ids=["list", "tuple"])
-def test_a_rule_of_the_users_own_that_finds_nothing_lets_pass(deserializer, encoded, answer):
+def test_a_users_rule_without_violations_lets_a_record_pass(deserializer, encoded, answer):
     assert isinstance(RecordValidator(deserializer, [lambda trade: answer])(encoded(trade())), ValidRecord)
 
 
-def test_a_record_is_refused_with_all_that_any_rule_finds(deserializer, encoded):
+def test_a_record_is_refused_with_the_violations_of_all_rules(deserializer, encoded):
     """Ours first, then the key, then each of the user's own in the order in which they were given."""
     odd = Violation("ODD", "it is odd")
     judge = RecordValidator(deserializer, [lambda trade: [LATE, odd], lambda trade: [odd]])
@@ -147,7 +147,7 @@ def generating(_trade):
         (lambda trade: [Violation("X", None)], "gave the detail None: a detail is a string"),
     ],
 )
-def test_a_rule_that_is_none_is_named_with_the_record_it_was_asked_about(deserializer, encoded, rule, told):
+def test_a_broken_rule_is_reported_with_the_record_it_was_called_for(deserializer, encoded, rule, told):
     with pytest.raises(ConfigurationError) as stopped:
         RecordValidator(deserializer, [lambda trade: [], rule])(encoded(trade()))
 
@@ -165,14 +165,14 @@ def test_a_rule_that_is_none_is_named_with_the_record_it_was_asked_about(deseria
     ],
     ids=["one function", "a name", "record_key"],
 )
-def test_what_cannot_be_is_said_at_once(deserializer, arguments, told):
+def test_an_invalid_argument_is_refused_at_construction(deserializer, arguments, told):
     with pytest.raises(ConfigurationError) as refused:
         RecordValidator(deserializer, **arguments)
 
     assert told in str(refused.value)
 
 
-def test_a_registry_that_is_away_says_nothing_of_the_record(encoded, subject):
+def test_an_unavailable_registry_does_not_refuse_the_record(encoded, subject):
     with SchemaRegistry(f"http://127.0.0.1:{free_port()}") as registry:
         judge = RecordValidator(TradeDeserializer(registry, subject=subject))
 

@@ -1,4 +1,4 @@
-"""What a validator passes and refuses, and where it begins; by both ways of delivery where the services have both."""
+"""The validator: valid records, dead letters, start positions; with both delivery guarantees where available."""
 
 import threading
 from collections import Counter
@@ -98,7 +98,7 @@ def test_timestamp_and_headers_pass_unchanged(pipeline, some_trades):
 
 
 @pytest.mark.real
-def test_the_count_of_replays_is_taken_off_what_passes_and_kept_in_a_letter(pipeline, some_trades):
+def test_the_replay_count_is_removed_from_a_valid_record_and_kept_in_a_dead_letter(pipeline, some_trades):
     (trade,) = some_trades(1)
     send(pipeline, trade, headers=[("a", b"1"), ("tradepipe.replays", b"2")])
     send(pipeline, trade, headers=[("tradepipe.replays", b"2")], value=b"\x01 no frame")
@@ -111,7 +111,7 @@ def test_the_count_of_replays_is_taken_off_what_passes_and_kept_in_a_letter(pipe
 
 
 @pytest.mark.embedded
-def test_records_whose_headers_cannot_be_read_are_refused_without_them(pipeline):
+def test_records_with_unreadable_headers_are_refused_without_them(pipeline):
     """A client in Python can neither read nor write such headers, so they cannot pass unchanged."""
     send_with_header(pipeline.kafka["bootstrap.servers"], pipeline.topic, b"bad\xff\xfe", count=50)
 
@@ -124,7 +124,7 @@ def test_records_whose_headers_cannot_be_read_are_refused_without_them(pipeline)
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("batch_records", [7, 100])
-def test_no_transaction_has_more_records_than_it_may(pipeline, some_trades, batch_records):
+def test_no_transaction_has_more_than_batch_records(pipeline, some_trades, batch_records):
     pipeline.publish(some_trades(300))
 
     with pipeline.validator(delivery="at_least_once", batch_records=batch_records) as validator:
@@ -136,7 +136,7 @@ def test_no_transaction_has_more_records_than_it_may(pipeline, some_trades, batc
 
 
 @DELIVERY
-def test_nothing_is_sorted_twice_by_a_second_run(pipeline, mixture, delivery):
+def test_a_second_run_writes_no_record_again(pipeline, mixture, delivery):
     mixture(100)
     pipeline.validate(delivery=delivery)
     mixture(50, seed=6)
@@ -148,7 +148,7 @@ def test_nothing_is_sorted_twice_by_a_second_run(pipeline, mixture, delivery):
 
 
 @pytest.mark.real
-def test_lag_reaches_zero_behind_transaction_markers(pipeline, some_trades):
+def test_lag_reaches_zero_after_transaction_markers(pipeline, some_trades):
     (trade,) = some_trades(1)
     record = (trade.trade_id.encode(), pipeline.serialize(trade))
     pipeline.publish_in_transaction([record], partition=0)
@@ -161,7 +161,7 @@ def test_lag_reaches_zero_behind_transaction_markers(pipeline, some_trades):
 
 
 @pytest.mark.embedded
-def test_rules_of_ones_own_and_the_key_are_judged(pipeline, some_trades):
+def test_the_record_key_is_validated(pipeline, some_trades):
     trades = some_trades(2)
     pipeline.publish_bytes([(b"another", pipeline.serialize(trade)) for trade in trades])
 
@@ -171,7 +171,7 @@ def test_rules_of_ones_own_and_the_key_are_judged(pipeline, some_trades):
 
 
 @pytest.mark.embedded
-def test_an_unknown_schema_id_holds_up_its_partition_alone(pipeline, some_trades, monkeypatch):
+def test_an_unknown_schema_id_blocks_only_its_partition(pipeline, some_trades, monkeypatch):
     monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 600.0)
     trades = pipeline.publish(some_trades(200))
     pipeline.publish_bytes([(b"X", b"\x00\x7f\xff\xff\xff rest")], partition=0)
@@ -192,7 +192,7 @@ def test_an_unknown_schema_id_holds_up_its_partition_alone(pipeline, some_trades
 
 
 @pytest.mark.embedded
-def test_nearly_nothing_but_refusals_stop_the_validator_before_the_commit(pipeline):
+def test_too_many_refusals_stop_the_validator_before_the_commit(pipeline):
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
 
     with pytest.raises(TooManyRefusals, match=r"--max-refused off"):
@@ -205,7 +205,7 @@ def test_nearly_nothing_but_refusals_stop_the_validator_before_the_commit(pipeli
 
 
 @DELIVERY
-def test_what_was_read_but_not_written_is_not_committed(pipeline, some_trades, delivery):
+def test_records_that_were_read_but_not_written_are_not_committed(pipeline, some_trades, delivery):
     """A rule that fails stops a validator that has read more than it has written."""
     published = pipeline.publish(some_trades(300))
     judged = set()
@@ -224,7 +224,7 @@ def test_what_was_read_but_not_written_is_not_committed(pipeline, some_trades, d
 
 
 @DELIVERY
-def test_a_restart_is_no_way_around_the_ceiling(pipeline, delivery):
+def test_a_restart_does_not_reset_the_refusal_limit(pipeline, delivery):
     """The window is filled from the dead letters."""
     pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
     pipeline.validate(delivery=delivery)
@@ -243,7 +243,7 @@ def newer_schema() -> str:
 
 
 @pytest.mark.embedded
-def test_a_schema_this_build_cannot_hold_stops_the_validator_behind_what_precedes_it(pipeline, some_trades):
+def test_an_unsupported_schema_stops_the_validator_after_the_records_before_it(pipeline, some_trades):
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
     pipeline.publish(trades[:3])
@@ -260,7 +260,7 @@ def test_a_schema_this_build_cannot_hold_stops_the_validator_behind_what_precede
 
 
 @pytest.mark.embedded
-def test_without_a_committed_offset_nothing_is_written_twice_by_accident(pipeline, mixture):
+def test_without_a_committed_offset_nothing_is_written_twice(pipeline, mixture):
     """Kafka forgets the offsets of a group nobody was in for a week."""
     mixture(50)
     pipeline.validate(delivery="at_least_once")
@@ -277,7 +277,7 @@ def test_without_a_committed_offset_nothing_is_written_twice_by_accident(pipelin
     [("earliest", 50), ("latest", 0), (datetime(2100, 1, 1, tzinfo=UTC), 0)],
     ids=["earliest", "latest", "a time"],
 )
-def test_a_start_that_is_given_is_taken(pipeline, mixture, start, passed):
+def test_a_given_start_position_is_used(pipeline, mixture, start, passed):
     mixture(50)
     pipeline.validate(delivery="at_least_once")
 
@@ -318,7 +318,7 @@ def test_a_compacted_topic_is_refused(pipeline, services, part):
 
 @pytest.mark.real
 @pytest.mark.parametrize(("part", "takes"), [("clean", "500000"), ("dead_letters", "1048588")])
-def test_a_target_that_would_not_take_every_record_is_refused(pipeline, services, part, takes):
+def test_an_output_topic_with_a_lower_size_limit_is_refused(pipeline, services, part, takes):
     name = f"{pipeline.topic}-small"
     services.kafka.create_topic(name, config={"max.message.bytes": takes})
 
@@ -327,7 +327,7 @@ def test_a_target_that_would_not_take_every_record_is_refused(pipeline, services
 
 
 @pytest.mark.real
-def test_the_largest_record_of_the_source_fits_into_the_letter_of_it(pipeline, some_trades):
+def test_the_largest_record_of_the_source_fits_into_a_dead_letter(pipeline, some_trades):
     (trade,) = some_trades(1)
     client = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "message.max.bytes": 2_000_000})
     client.produce(pipeline.topic, b"\x01" * 1_048_500, trade.trade_id)
@@ -340,7 +340,7 @@ def test_the_largest_record_of_the_source_fits_into_the_letter_of_it(pipeline, s
 
 
 @pytest.mark.real
-def test_a_target_that_keeps_less_than_the_source_is_told(pipeline, services, caplog):
+def test_an_output_topic_with_shorter_retention_is_reported(pipeline, services, caplog):
     name = f"{pipeline.topic}-brief"
     services.kafka.create_topic(name, config={"retention.ms": "3600000"})
 
@@ -350,7 +350,7 @@ def test_a_target_that_keeps_less_than_the_source_is_told(pipeline, services, ca
 
 
 @pytest.mark.embedded
-def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(pipeline):
+def test_an_unknown_subject_stops_the_validator_before_anything_is_refused(pipeline):
     pipeline.subject = "nobody-value"
 
     with pytest.raises(SchemaNotRegistered, match="tradepipe schema register"):
@@ -372,7 +372,7 @@ def test_a_subject_the_registry_does_not_know_stops_before_anything_is_refused(p
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_is_told_at_once(pipeline, options, message):
+def test_an_invalid_argument_is_refused_at_construction(pipeline, options, message):
     with pytest.raises(ConfigurationError, match=message):
         pipeline.validator(**options)
 

@@ -1,4 +1,4 @@
-"""What must hold while the right to write is taken from a validator that runs."""
+"""A running validator that loses its permission to write."""
 
 from collections.abc import Iterator
 
@@ -71,7 +71,7 @@ def locked(broker, authority, targets) -> dict[str, object]:
     }
 
 
-def test_a_right_that_is_given_back_lets_the_validator_go_on(pipeline, broker, locked, monkeypatch):
+def test_a_restored_permission_lets_the_validator_resume(pipeline, broker, locked, monkeypatch):
     monkeypatch.setattr(delivery, "REFUSED_FOR", 60.0)  # so that there is time to give it back
     first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
     validator = pipeline.validator(kafka=locked)
@@ -88,9 +88,7 @@ def test_a_right_that_is_given_back_lets_the_validator_go_on(pipeline, broker, l
     pipeline.sorted().check()
 
 
-def test_without_its_right_a_validator_says_which_it_needs_and_the_next_one_finishes(
-    pipeline, broker, locked, start_validator
-):
+def test_a_validator_without_permission_names_it_and_the_next_one_finishes(pipeline, broker, locked, start_validator):
     first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
     validator = start_validator(kafka=locked)
     pipeline.publish_bytes(first)

@@ -1,4 +1,4 @@
-"""What is judged while records are read, and what while others are written."""
+"""The validator's buffer: validation while reading, and ahead while a transaction is in flight."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def offsets(judged):
     return [each.offset for each in judged.take_batch({}, None).passed]
 
 
-def test_without_a_registry_to_ask_all_that_is_held_is_judged_ahead(verdicts, shelf):
+def test_records_with_known_schemas_are_validated_ahead(verdicts, shelf):
     judged = verdicts()
     judged.add(records(1))
     judged.validate()
@@ -54,7 +54,7 @@ def test_without_a_registry_to_ask_all_that_is_held_is_judged_ahead(verdicts, sh
     assert ([], None) == judged.validate()
 
 
-def test_a_schema_that_was_not_met_before_is_not_asked_for_ahead(verdicts, shelf):
+def test_an_unknown_schema_is_not_queried_ahead(verdicts, shelf):
     judged = verdicts()
     judged.add([*records(CHUNK_RECORDS), *records(1, UNKNOWN, first=CHUNK_RECORDS)])
 
@@ -66,7 +66,7 @@ def test_a_schema_that_was_not_met_before_is_not_asked_for_ahead(verdicts, shelf
     assert [*range(CHUNK_RECORDS)] == offsets(judged)
 
 
-def test_ahead_takes_no_longer_than_it_may(verdicts):
+def test_validating_ahead_respects_its_time_limit(verdicts):
     judged = verdicts()
     judged.add(records(1))
 
@@ -77,7 +77,7 @@ def test_ahead_takes_no_longer_than_it_may(verdicts):
     assert [0] == offsets(judged)
 
 
-def test_a_rule_that_fails_ahead_is_told_when_all_is_judged(verdicts):
+def test_a_rule_that_fails_ahead_is_reported_by_validate(verdicts):
     """Each record that precedes the one it fails at is judged once."""
     failing = verdicts(lambda trade: [Violation("ODD", "")] if next(numbers) < 3 else None)
     numbers = iter(range(99))
@@ -93,7 +93,7 @@ def test_a_rule_that_fails_ahead_is_told_when_all_is_judged(verdicts):
     assert [0, 1, 2] == [refusal.record.offset for refusal in failing.take_batch({}, None).refusals]
 
 
-def test_what_is_held_of_a_partition_that_left_is_dropped_judged_or_not(verdicts):
+def test_the_records_of_a_revoked_partition_are_dropped(verdicts):
     judged = verdicts()
     judged.add(records(2, partition=1) + records(2))
     judged.validate()
@@ -105,7 +105,7 @@ def test_what_is_held_of_a_partition_that_left_is_dropped_judged_or_not(verdicts
     assert [0, 1, 2, 3] == offsets(judged)
 
 
-def test_what_is_taken_leaves_what_is_still_to_be_judged(verdicts):
+def test_taking_a_batch_leaves_pending_records(verdicts):
     judged = verdicts()
     judged.add(records(2))
     judged.validate()

@@ -1,4 +1,4 @@
-"""What must hold while the way to Kafka is long, or one request of a transaction is late."""
+"""The validator with high latency, or with one late request in a transaction."""
 
 from collections.abc import Callable, Iterator
 
@@ -42,7 +42,7 @@ PUT_IN_DOUBT = [
 
 
 @pytest.mark.parametrize(("requests", "settings"), PUT_IN_DOUBT)
-def test_an_answer_that_is_late_loses_and_doubles_nothing(pipeline, proxy, impatient, requests, settings):
+def test_a_late_response_loses_and_duplicates_nothing(pipeline, proxy, impatient, requests, settings):
     validator, sent = impatient(**settings), 0
     with running(validator):
         for seed, request in enumerate(requests):
@@ -57,7 +57,7 @@ def test_an_answer_that_is_late_loses_and_doubles_nothing(pipeline, proxy, impat
     pipeline.sorted().check()
 
 
-def test_an_end_that_arrives_late_ends_no_later_transaction(pipeline, proxy, impatient, some_trades, written):
+def test_a_late_end_request_does_not_end_a_later_transaction(pipeline, proxy, impatient, some_trades, written):
     """
     The first transaction has ended, as it was asked for again; then comes what was asked first.
 
@@ -78,7 +78,7 @@ def test_an_end_that_arrives_late_ends_no_later_transaction(pipeline, proxy, imp
     pipeline.sorted().check()
 
 
-def test_behind_a_long_way_a_validator_goes_on_slowly(pipeline, proxy):
+def test_a_validator_with_high_latency_keeps_working(pipeline, proxy):
     """Three answers, one after the other, are what a transaction's offsets wait for."""
     records = mixture(pipeline, 100)
     validator = pipeline.validator(kafka={"bootstrap.servers": f"127.0.0.1:{proxy.port}"})

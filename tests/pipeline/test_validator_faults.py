@@ -1,4 +1,4 @@
-"""What must hold while validators die, freeze and come back: every record in exactly one of two topics, once."""
+"""Validators that die, freeze and return: each record is in exactly one topic, once."""
 
 import random
 import signal
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("targets")
 
 
 @pytest.mark.real
-def test_killed_again_and_again_validators_put_each_record_into_one_topic_once(pipeline, start_validator, written):
+def test_validators_that_are_killed_repeatedly_write_each_record_once(pipeline, start_validator, written):
     """Most kills hit a transaction; what it wrote stays invisible, and is written again by the next one."""
     # For so long an open transaction of a killed one holds up who reads what is committed.
     pipeline.kafka |= {"transaction.timeout.ms": 5_000, "socket.timeout.ms": 4_000}
@@ -36,7 +36,7 @@ def test_killed_again_and_again_validators_put_each_record_into_one_topic_once(p
 
 
 @pytest.mark.real
-def test_by_the_new_group_protocol_too_a_killed_validator_is_replaced(pipeline, start_validator, written):
+def test_a_killed_validator_is_replaced_with_the_new_group_protocol(pipeline, start_validator, written):
     del pipeline.kafka["session.timeout.ms"]  # by the new protocol it is the broker's
     pipeline.kafka |= {"group.protocol": "consumer", "transaction.timeout.ms": 5_000, "socket.timeout.ms": 4_000}
     killed, other = (start_validator("--batch-records", "50") for _ in range(2))
@@ -54,7 +54,7 @@ def test_by_the_new_group_protocol_too_a_killed_validator_is_replaced(pipeline, 
 
 
 @pytest.mark.real
-def test_a_frozen_validator_wakes_up_adds_nothing_and_joins_again(pipeline, start_validator):
+def test_a_frozen_validator_writes_nothing_when_it_wakes_and_rejoins(pipeline, start_validator):
     first, second = mixture(pipeline, 400), mixture(pipeline, 400, seed=6)
     frozen = start_validator()
     frozen.says("reading")
@@ -76,7 +76,7 @@ def test_a_frozen_validator_wakes_up_adds_nothing_and_joins_again(pipeline, star
 
 
 @pytest.mark.real
-def test_a_crash_of_the_broker_pauses_the_validator_which_goes_on_by_itself(pipeline, services):
+def test_a_broker_crash_pauses_the_validator_which_resumes(pipeline, services):
     records = mixture(pipeline, 2_000)
     pipeline.publish_bytes(records[:1_000])
     with running(pipeline.validator(batch_records=100)) as validator:
@@ -90,7 +90,7 @@ def test_a_crash_of_the_broker_pauses_the_validator_which_goes_on_by_itself(pipe
 
 
 @pytest.mark.embedded
-def test_a_registry_that_is_away_refuses_nothing(pipeline, monkeypatch):
+def test_no_record_is_refused_while_the_registry_is_unavailable(pipeline, monkeypatch):
     monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
     records = mixture(pipeline, 200)
     pipeline.publish_bytes(records)
@@ -107,7 +107,7 @@ def test_a_registry_that_is_away_refuses_nothing(pipeline, monkeypatch):
 
 
 @pytest.mark.real
-def test_two_validators_with_one_transactional_id_do_not_fight_for_ever(pipeline):
+def test_two_validators_with_one_transactional_id_do_not_fence_each_other_forever(pipeline):
     """Kafka lets each take it from the other; one gives up, and says which id it was."""
     threads = [Running(pipeline.validator(transactional_id=f"{pipeline.topic}-id")) for _ in range(2)]
     records = iter(mixture(pipeline, 20_000))

@@ -1,4 +1,4 @@
-"""What must hold after a batch could not be written or its offsets could not be committed."""
+"""The validator after an interrupted transaction."""
 
 import random
 
@@ -47,7 +47,7 @@ def test_a_batch_that_was_not_written_is_read_again(pipeline, services):
     assert {value for _, value in records} == {each.value for each in (*found.clean, *found.dead_letters)}
 
 
-def test_each_interruption_in_a_row_is_followed_by_a_longer_wait(pipeline, services, some_trades, monkeypatch):
+def test_each_interruption_in_a_row_waits_longer(pipeline, services, some_trades, monkeypatch):
     """A broker in trouble is not asked again as fast as the processor allows."""
     longest = []
     with running(pipeline.validator(delivery="at_least_once")) as validator:

@@ -1,4 +1,4 @@
-"""What must hold while a validator polls too late for its group: every record in exactly one of two topics, once."""
+"""A validator that polls too late for its group: each record is in exactly one topic, once."""
 
 import threading
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def brisk(monkeypatch):
     monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
 
-def test_a_validator_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline, brisk):
+def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, brisk):
     """Its rule keeps it in the midst of a transaction; another one sorts all that it has read."""
     # Ten are judged and not done: they are being written, and this one is judged meanwhile.
     rule = StandingStill(lambda calls: calls - done(slow) == 10)

@@ -1,4 +1,4 @@
-"""Where a validator goes on: behind an interruption, and on a partition that its group has never read."""
+"""The validator's start offsets: after an interruption, and on new partitions."""
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -14,7 +14,7 @@ PRODUCE = 0
 
 
 @pytest.mark.embedded
-def test_what_could_not_be_written_is_read_again_with_what_was_read_behind_it(pipeline, services, some_trades):
+def test_an_interrupted_batch_is_read_again_with_the_records_after_it(pipeline, services, some_trades):
     """Of one trade, so that all goes to one partition, and the failed request has written nothing."""
     (trade,) = some_trades(1)
     sent = pipeline.publish(trade._replace(version=number) for number in range(1, 101))
@@ -25,7 +25,7 @@ def test_what_could_not_be_written_is_read_again_with_what_was_read_behind_it(pi
     assert [pipeline.serialize(each) for each in sent] == [record.value for record in pipeline.sorted().clean]
 
 
-def test_a_partition_that_was_added_to_the_topic_is_read_from_its_first_record(pipeline, some_trades):
+def test_a_new_partition_is_read_from_its_first_record(pipeline, some_trades):
     """Its group has committed nothing of it, and the targets hold what came from the others."""
     (trade,) = some_trades(1)
     record = (trade.trade_id.encode(), pipeline.serialize(trade))
@@ -38,7 +38,7 @@ def test_a_partition_that_was_added_to_the_topic_is_read_from_its_first_record(p
         eventually(lambda: done(validator) == 3)
 
 
-def test_a_committed_offset_behind_the_end_of_the_log_stops_the_validator(pipeline):
+def test_a_committed_offset_after_the_end_of_the_log_stops_the_validator(pipeline):
     """As behind a topic that was restored from a backup: what is in the log may have been validated or not."""
     pipeline.publish_bytes([(b"K", b"\x01 no frame")], partition=0)
     commit(pipeline, f"{pipeline.topic}-validator", {number: 0 for number in range(3)} | {3: 1_000})

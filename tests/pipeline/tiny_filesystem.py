@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, to be filled up."""
+"""A filesystem of a few megabytes, for tests that fill it."""
 
 import errno
 import subprocess

@@ -1,4 +1,4 @@
-"""What lies in the topics around a validator, read by a client that sees what is committed and nothing else."""
+"""The committed content of a validator's topics."""
 
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
