@@ -1,4 +1,4 @@
-"""`tradepipe demo`: the whole pipeline where nothing is set up."""
+"""Tests of `tradepipe demo`."""
 
 import re
 import signal
@@ -17,28 +17,32 @@ from tradepipe.trade.record import Code
 
 @pytest.fixture
 def elsewhere():
-    """A place for temporary files that no other program uses, and that PostgreSQL's user may pass through."""
+    """Folder for temporary files that no other program uses and that PostgreSQL's user may traverse."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         yield Path(place)
 
 
-def test_everything_sent_is_accounted_for(elsewhere):
+def test_every_record_is_stored_counted_as_a_duplicate_or_refused(elsewhere):
+    """One dead letter is corrected, sent again and stored."""
     done = door("demo", env={"TMPDIR": str(elsewhere)})
 
     assert (0, "") == (done.code, done.err)
-    told = {verb: int(number.replace(",", "")) for verb, number in re.findall(r"^(\w+) +([\d,]+) ", done.out, re.M)}
-    assert 10_000 == told["Produced"] == told["Stored"] + told["Replayed"] + told["Refused"]
-    assert {*Code} - {Code.SIDE, Code.STALE_VERSION, Code.DATABASE_REFUSED} <= told.keys()
+    counts = {verb: int(number.replace(",", "")) for verb, number in re.findall(r"^(\w+) +([\d,]+) ", done.out, re.M)}
+    assert 10_001 == counts["Produced"] == counts["Stored"] + counts["Duplicate"] + counts["Refused"]
+    assert {*Code} - {Code.SIDE, Code.STALE_VERSION, Code.DATABASE_REFUSED} <= counts.keys()
+    assert 4 == len(re.findall(r"^ +Stored trade with ID \w+ and version \d+$", done.out, re.M))
+    assert "validated 1 record: 1 to trades.clean, 0 to trades.dlq" in done.out
     assert [] == [line for line in done.out.splitlines() if len(line) > 80]
     assert [] == list(elsewhere.iterdir())
 
 
-def test_kept_parts_can_be_used_until_a_signal(elsewhere):
+def test_services_that_are_kept_can_be_used_until_a_signal(elsewhere):
     with running("demo", "--keep", env={"TMPDIR": str(elsewhere)}) as process:
         env = exported(process.stdout)
         assert 0 == door("produce", "--count", "5", "--topic", "trades", env=env).code
-        sink = door("sink", "--until-end", "-v", env=env)
+        assert 0 == door("validate", "--until-end", "--delivery", "at_least_once", env=env).code
+        sink = door("sink", "--until-end", "-v", "--topic", "trades.clean", env=env)
         assert (0, 5) == (sink.code, len(sink.out.splitlines())), sink.err
 
         process.send_signal(signal.SIGINT)
@@ -50,7 +54,7 @@ def test_kept_parts_can_be_used_until_a_signal(elsewhere):
 
 
 def exported(lines: Iterable[str]) -> dict[str, str]:
-    """The variables the demo tells to export, read until it has told the last command."""
+    """Read the variables that the demo prints for export, until its last line of commands."""
     exports = {}
     for line in lines:
         if line.startswith("  export "):
@@ -62,13 +66,13 @@ def exported(lines: Iterable[str]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_its_midst_leaves_nothing(elsewhere, number):
+def test_a_signal_during_the_run_leaves_nothing_and_exits_with_128_plus_its_number(elsewhere, number):
     with running("demo", env={"TMPDIR": str(elsewhere)}) as process:
         process.stdout.readline()
 
         process.send_signal(number)
 
-        assert 0 == process.end().code
+        assert 128 + number == process.end().code
     assert [] == list(elsewhere.iterdir())
 
 

@@ -1,165 +1,53 @@
 """Command `tradepipe demo`: the whole pipeline on embedded services."""
 
 import os
+import re
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.exit_codes import StopOnSignal
-from tradepipe.cli.load_generator import LoadGenerator, SendCounts
+from tradepipe.cli.exit_codes import SIGNAL_BASE, StopOnSignal
+from tradepipe.cli.load_generator import LoadGenerator
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, LogLevel
-from tradepipe.cli.produce_run import progress_text as produced_so_far
-from tradepipe.cli.sink import progress_text as stored_so_far
+from tradepipe.cli.produce_run import progress_text as produced_text
+from tradepipe.cli.sink import progress_text as stored_text
 from tradepipe.cli.terminal import Progress, StatusLine, format_table
+from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
+from tradepipe.cli.validate import progress_text as validated_text
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.dead_letters import iter_dead_letters
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.pipeline.producer import Producer
 from tradepipe.pipeline.sink import Sink
-from tradepipe.pipeline.stats import SinkCounts
+from tradepipe.pipeline.validator import Validator
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.registration import register
-from tradepipe.registry.serde import TradeSerializer
-from tradepipe.trade.record import Refusal
+from tradepipe.registry.serde import TradeDeserializer, TradeSerializer
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Code, Refusal
 from tradepipe.trade.samples import sample_stream
 
 QUICK: Final = {"fetch.wait.max.ms": "10", "group.protocol": "consumer"}
-"""By the classic group protocol the embedded broker forgets a member that left only after its session timeout."""
-
-_VERSIONS: Final = """
-SELECT count(DISTINCT trade_id), count(*) FROM trades
-"""
-_NEWEST: Final = """
-SELECT trade_id, version, book_id, maturity_date, CASE WHEN expired THEN 'yes' ELSE 'no' END, side,
-       coalesce(trim_scale(notional)::text, ''), coalesce(currency, '')
-FROM current_trades ORDER BY version DESC, trade_id LIMIT 3
-"""
-
-
-class Findings:
-    """What was sent, what was stored, and one refusal for each code."""
-
-    def __init__(self) -> None:
-        self.sent = SendCounts()
-        self.stored = SinkCounts()
-        self.examples: dict[str, Refusal] = {}
-
-    def note(self, stored: BatchResult) -> None:
-        """Keep the first refusal of each code."""
-        for refusal in stored.refusals:
-            self.examples.setdefault(refusal.codes[0], refusal)
-
-
-def heading() -> None:
-    """Say what is to come."""
-    typer.echo("tradepipe: trades from Kafka to PostgreSQL, each version of each trade once\n")
-
-
-def summary(findings: Findings, database: str) -> None:
-    """Say what became of everything."""
-    counts, console = findings.stored, Console()
-    lines = (
-        ("Produced", findings.sent.sent, "records, as bytes in Kafka"),
-        ("Stored", counts.stored, "versions of trades, in the table trades"),
-        ("Replayed", counts.duplicates, "trades that were sent again: nothing was written twice"),
-        ("Refused", counts.refused.total(), "records, kept in trade_refusals with bytes and reasons"),
-    )
-    typer.echo()
-    for verb, number, what in lines:
-        console.print(f"[bold]{verb:<8}[/] {number:>7,} {what}", highlight=False)
-    typer.echo()
-    typer.echo(_refused_table(findings, console.width))
-    typer.echo()
-    ((trades, versions),) = _query(database, _VERSIONS)
-    typer.echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
-    _show(console, _newest(_query(database, _NEWEST)))
-
-
-def _refused_table(findings: Findings, width: int) -> str:
-    refused = sorted(findings.stored.refused.items(), key=lambda item: (-item[1], item[0]))
-    rows = [(code, f"{number:,}", findings.examples[code].details[0]) for code, number in refused]
-    table = format_table(("Refused as", "", "For example"), rows, left={0, 2})
-    return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in table.splitlines())
-
-
-def _newest(rows: list[tuple[Any, ...]]) -> Table:
-    table = _table("trade_id", "version", "book_id", "maturity_date", "expired", "side", "notional", "currency")
-    for row in rows:
-        table.add_row(*(str(value) for value in row))
-    return table
-
-
-def _table(*headings: str) -> Table:
-    table = Table(*headings, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in table.columns:
-        column.no_wrap = True
-    return table
-
-
-def _show(console: Console, table: Table) -> None:
-    """The table without the blanks rich fills the lines up with."""
-    with console.capture() as captured:
-        console.print(table)
-    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def _query(database: str, query: str) -> list[tuple[Any, ...]]:
-    with translate_errors(), create_engine_for(database, application_name="tradepipe-demo").connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql(query)]
-
-
-def what_next(stack: LocalStack, *, keep: bool) -> None:
-    """Say what to do with the parts, if they stay up, or how to make them."""
-    if not keep:
-        typer.echo("\nThe parts are gone now; with --keep they stay up to look around in.")
-        return
-    python, psql = _format_cell("python", Path(sys.executable)), _psql()
-    exports = "\n".join(f"  export {variable}={value}" for variable, value in stack.environment.items())
-    typer.echo(f"""
-The parts stay up until Ctrl-C. In another terminal:
-
-{exports}
-  export TRADEPIPE_KAFKA_PROPERTIES=group.protocol={QUICK["group.protocol"]}
-
-  {python} -m tradepipe.sink -v
-  {python} -m tradepipe.produce --rate 2
-
-  {psql} $DATABASE_URL -c 'SELECT * FROM current_trades LIMIT 5'
-  {python} -m tradepipe.dlq ls --limit 5
-""")
-
-
-def _psql() -> str:
-    """A psql that is there: on the path, or beside the server's programs."""
-    ours = Binaries.find().folder / "psql"
-    return "psql" if shutil.which("psql") or not ours.exists() else str(ours)
-
-
-def _format_cell(name: str, path: Path) -> str:
-    """How to call a program from here, as short as can be."""
-    on_path = shutil.which(name)
-    if on_path is not None and Path(on_path) == path:
-        return name
-    below = Path(os.path.relpath(path))
-    return str(path if below.parts[0] == ".." else below)
-
-
-app = command_line()
+"""Consumer properties for the embedded broker, which ends a classic group membership only by session timeout."""
 
 RECORDS: Final = 10_000
 SEED: Final = 0
@@ -167,105 +55,296 @@ BAD: Final = 0.03
 RESEND: Final = 0.02
 CHANGE: Final = 0.001
 
+SHOWN_TRADES: Final = 3
+"""Stored trades that are printed."""
+
+READ_TIMEOUT_SECONDS: Final = 10.0
+
+_TITLE: Final = "tradepipe: trades from Kafka to PostgreSQL, each version of each trade once\n"
+
+_STAND_INS: Final = """
+The embedded broker has no transactions, so two steps differ from real Kafka:
+the validator ran with --delivery at_least_once instead of moving records and
+offsets in one transaction, and the corrected trade was sent as a new record,
+where `tradepipe dlq replay` sends a dead letter back as it is and marks it.
+"""
+
+_VERSIONS: Final = """
+SELECT count(DISTINCT trade_id), count(*) FROM trades
+"""
+_NEWEST: Final = """
+SELECT trade_id, version, book_id, maturity_date, CASE WHEN expired THEN 'yes' ELSE 'no' END, side,
+       to_char(notional, 'FM999999999990.00'), currency
+FROM current_trades WHERE notional IS NOT NULL ORDER BY version DESC, trade_id LIMIT 3
+"""
+_NEWEST_COLUMNS: Final = ("trade_id", "version", "book_id", "maturity_date", "expired", "side", "notional", "currency")
+_LEFT_ALIGNED: Final = {0, 2, 3, 4, 5, 7}
+
+app = command_line()
+
 Keep = Annotated[
-    bool, typer.Option("--keep", envvar="TRADEPIPE_KEEP", help="Leave the parts up afterwards, until Ctrl-C.")
+    bool, typer.Option("--keep", envvar="TRADEPIPE_KEEP", help="Leave the services running afterwards, until Ctrl-C.")
 ]
 
 
 @app.command()
 def demo(*, keep: Keep = False, log_level: LogLevel = None) -> None:
-    """Run the whole pipeline on a broker, a registry and a PostgreSQL of its own, and tell what became of it all."""
+    """
+    Run the whole pipeline on an embedded broker, registry and PostgreSQL, and summarize the result.
+
+    A signal before the end of the run exits with 128 plus its number.
+    """
     status = StatusLine()
     configure(log_level, usual="error", status=status)
     run = _Run(status)
-    with StopOnSignal(run.stop, "stopping: ending what was started"), ExitStack() as parts:
-        stack = _start(parts)
-        run.run_all(stack)
-        if not run.stopped.is_set():
-            what_next(stack, keep=keep)
-        if keep:
-            run.stopped.wait()
+    signals = StopOnSignal(run.stop, "stopping: shutting down the services")
+    with signals, ExitStack() as services:
+        stack = _start(services)
+        is_complete = run.run_all(stack)
+        if is_complete:
+            _print_next_steps(stack, keep=keep)
+            if keep:
+                run.stopped.wait()
+    if not is_complete:
+        raise typer.Exit(SIGNAL_BASE + signals.number)
 
 
-def _start(parts: ExitStack) -> LocalStack:
+def _start(services: ExitStack) -> LocalStack:
     try:
-        return parts.enter_context(LocalStack())
+        return services.enter_context(LocalStack())
     except (FileNotFoundError, RuntimeError) as error:  # no PostgreSQL, or one that does not start
         raise ConfigurationError(str(error)) from error
 
 
 class _Run:
-    """One run of the demo; `stop` ends it behind what it is doing."""
+    """One run of the demo; `stop` ends it after the current batch."""
 
     def __init__(self, status: StatusLine) -> None:
         self.stopped = threading.Event()
         self._status = status
-        self._sink: Sink | None = None
-        self._began = time.monotonic()
-        self._findings = Findings()
+        self._stage: Validator | Sink | None = None
+        self._started_at = time.monotonic()
+        self._produced = self._stored = self._duplicates = 0
+        self._refused: Counter[str] = Counter()
+        self._examples: dict[str, Refusal] = {}
+        self._shown: list[Trade] = []
 
     def stop(self) -> None:
-        """End soon; called by a signal."""
+        """Request the end of the run; called from a signal handler."""
         self.stopped.set()
-        if self._sink is not None:
-            self._sink.stop()
+        if self._stage is not None:
+            self._stage.stop()
 
-    def run_all(self, stack: LocalStack) -> None:
-        """Set the parts up, produce, store, report."""
-        heading()
-        self._print("a broker, a registry and a PostgreSQL are up, for this program only")
-        steps: tuple[Callable[[LocalStack], None], ...] = (self._prepare, self._produce, self._store, self._report)
+    def run_all(self, stack: LocalStack) -> bool:
+        """Run every step and print a summary; return False if a signal ended the run before."""
+        typer.echo(_TITLE)
+        self._print("started a broker, a registry and a PostgreSQL for this run")
+        steps: tuple[Callable[[LocalStack], None], ...] = (
+            self._prepare,
+            self._produce,
+            self._validate,
+            self._store,
+            self._correct,
+            self._validate,
+            self._store,
+            self._print_summary,
+        )
         for step in steps:
             if self.stopped.is_set():
-                return
+                return False
             step(stack)
+        return True
 
-    def _print(self, what: str) -> None:
-        typer.echo(f"{time.monotonic() - self._began:5.1f} s  {what}")
+    def _print(self, text: str) -> None:
+        typer.echo(f"{time.monotonic() - self._started_at:5.1f} s  {text}")
 
     def _prepare(self, stack: LocalStack) -> None:
         with SchemaRegistry(stack.registry_url) as registry:
             done = register(registry, SUBJECT).versions[-1]
-        self._print(f"schema registered: {SUBJECT} version {done.version} has id {done.schema_id}")
-        revision = migrate.upgrade(stack.database_url).after
-        self._print(f"tables made: the database is at revision {revision}")
-        stack.create_topic(TOPIC)
-        self._print(f"topic {TOPIC} made, with 4 partitions")
+        self._print(f"registered the schema: {SUBJECT} version {done.version}, id {done.schema_id}")
+        self._print(f"migrated the database to revision {migrate.upgrade(stack.database_url).after}")
+        for topic in (TOPIC, CLEAN, DEAD_LETTERS):
+            stack.create_topic(topic)
+        self._print(f"created topics {TOPIC}, {CLEAN} and {DEAD_LETTERS}, 4 partitions each")
 
     def _produce(self, stack: LocalStack) -> None:
         kafka = {"bootstrap.servers": stack.bootstrap_servers}
         with SchemaRegistry(stack.registry_url) as registry:
             encode = TradeSerializer(registry, subject=SUBJECT)
-            sending = LoadGenerator(
+            generator = LoadGenerator(
                 kafka, registry=registry, topic=TOPIC, subject=SUBJECT, stopped=self.stopped, patience=DEADLINE
             )
-            items = islice(sample_stream(SEED, encode, bad=BAD, resend=RESEND, change=CHANGE), RECORDS)
-            tally = self._findings.sent = sending.tally
-            with Progress(self._status, lambda: (tally.sent, produced_so_far(tally)), "records"):
-                for _ in sending.run(items):
+            records = islice(sample_stream(SEED, encode, bad=BAD, resend=RESEND, change=CHANGE), RECORDS)
+            counts = generator.tally
+            with Progress(self._status, lambda: (counts.sent, produced_text(counts)), "records"):
+                for _ in generator.run(records):
                     pass
-                sending.finish()
-        self._print(_count_produced(tally))
+                generator.finish()
+        if self.stopped.is_set():
+            return
+        self._produced += counts.sent
+        self._print(
+            f"produced {counts.sent:,} records: {counts.new:,} trades, {counts.resent:,} sent again, {counts.bad:,} bad"
+        )
+
+    def _validate(self, stack: LocalStack) -> None:
+        if not self._refused:
+            typer.echo("         validating; an unknown schema id is looked up again after 5 s")
+        with Validator(
+            {"bootstrap.servers": stack.bootstrap_servers, **QUICK},
+            registry=stack.registry_url,
+            topic=TOPIC,
+            clean=CLEAN,
+            dead_letters=DEAD_LETTERS,
+            delivery="at_least_once",
+        ) as validator:
+            self._stage, counts = validator, validator.counts
+            with Progress(self._status, lambda: ((done := validated_text(counts)).records, str(done)), "records"):
+                validator.run(until_end=True)
+        if self.stopped.is_set():
+            return
+        self._refused.update(counts.refused)
+        self._print(f"validated {_format_counts(counts.passed, CLEAN, counts.refused.total(), DEAD_LETTERS)}")
 
     def _store(self, stack: LocalStack) -> None:
-        self._print("the sink stores them; for an unknown schema id it asks twice, 5 s apart")
+        self._shown = []
         with Sink(
             {"bootstrap.servers": stack.bootstrap_servers, **QUICK},
             registry=stack.registry_url,
             database=stack.database_url,
-            on_stored=self._findings.note,
+            topic=CLEAN,
+            validate_in="database",
+            on_stored=self._note_batch,
         ) as sink:
-            self._sink = sink
-            counts = self._findings.stored = sink.counts
-            with Progress(self._status, lambda: ((done := stored_so_far(counts)).records, str(done)), "records"):
+            self._stage, counts = sink, sink.counts
+            with Progress(self._status, lambda: ((done := stored_text(counts)).records, str(done)), "records"):
                 sink.run(until_end=True)
-        self._print(f"all {stored_so_far(counts).records:,} records are accounted for")
+        if self.stopped.is_set():
+            return
+        self._stored += counts.stored
+        self._duplicates += counts.duplicates
+        self._refused.update(counts.refused)
+        self._print(
+            f"stored {counts.stored:,} {'trades, those with the highest version:' if counts.stored > 1 else 'trade:'}"
+        )
+        for trade in self._shown:
+            typer.echo(f"         Stored trade with ID {trade.trade_id} and version {trade.version}")
 
-    def _report(self, stack: LocalStack) -> None:
-        summary(self._findings, stack.database_url)
+    def _note_batch(self, stored: BatchResult) -> None:
+        # Not the last ones: partitions are stored in no fixed order, and every run prints the same.
+        trades = [*self._shown, *stored.trades]
+        self._shown = nlargest(SHOWN_TRADES, trades, key=lambda trade: (trade.version, trade.trade_id))
+        self._add_examples(stored.refusals)
+
+    def _add_examples(self, refusals: tuple[Refusal, ...]) -> None:
+        for refusal in refusals:
+            self._examples.setdefault(refusal.codes[0], refusal)
+
+    def _correct(self, stack: LocalStack) -> None:
+        """Send the trade of one dead letter again, with its currency in capitals."""
+        dead_letters = tuple(_read_dead_letters(stack))
+        self._add_examples(dead_letters)
+        records = [refusal.record for refusal in dead_letters if Code.CURRENCY in refusal.codes]
+        record = min(records, key=lambda record: record.key or b"")  # partitions are read in no fixed order
+        with SchemaRegistry(stack.registry_url) as registry:
+            trade = TradeDeserializer(registry, subject=SUBJECT)(record.value)
+            currency = (trade.currency or "").upper()
+            with Producer({"bootstrap.servers": stack.bootstrap_servers}, registry=registry, topic=TOPIC) as producer:
+                producer.produce(trade._replace(currency=currency))
+        self._produced += 1
+        self._print(
+            f"corrected dead letter {trade.trade_id}, currency {trade.currency!r} to {currency!r}, and sent it again"
+        )
+
+    def _print_summary(self, stack: LocalStack) -> None:
+        collisions = self._refused[Code.VERSION_COLLISION]
+        lines = (
+            ("Produced", self._produced, f"records to topic {TOPIC}, one of them a corrected dead letter"),
+            ("Stored", self._stored, "versions of trades in table trades"),
+            ("Duplicate", self._duplicates, "records: trades sent again, nothing written"),
+            (
+                "Refused",
+                self._refused.total(),
+                f"records: {self._refused.total() - collisions:,} in topic {DEAD_LETTERS}, "
+                f"{collisions:,} in table trade_refusals",
+            ),
+        )
+        typer.echo()
+        for verb, number, text in lines:
+            typer.echo(f"{verb:<9} {number:>7,} {text}")
+        typer.echo(f"\n{self._refused_table()}\n")
+        ((trades, versions),) = _query(stack.database_url, _VERSIONS)
+        newest = [tuple(map(str, row)) for row in _query(stack.database_url, _NEWEST)]
+        typer.echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
+        typer.echo(format_table(_NEWEST_COLUMNS, newest, left=_LEFT_ALIGNED))
+        typer.echo(_STAND_INS, nl=False)
+
+    def _refused_table(self) -> str:
+        refused = sorted(self._refused.items(), key=lambda item: (-item[1], item[0]))
+        rows = [(code, f"{number:,}", self._examples[code].details[0]) for code, number in refused]
+        table = format_table(("Refused as", "", "For example"), rows, left={0, 2})
+        width = shutil.get_terminal_size().columns
+        return "\n".join(_cut_at_word(line, width) for line in table.splitlines())
 
 
-def _count_produced(tally: SendCounts) -> str:
-    return (
-        f"{tally.sent:,} records produced: {tally.new:,} trades, {tally.resent:,} of them sent again, {tally.bad:,} bad"
-    )
+def _read_dead_letters(stack: LocalStack) -> Iterator[Refusal]:
+    kafka = {"bootstrap.servers": stack.bootstrap_servers, "fetch.wait.max.ms": QUICK["fetch.wait.max.ms"]}
+    admin = TopicAdmin(kafka)
+    watermarks = admin.watermarks(DEAD_LETTERS, admin.describe(DEAD_LETTERS).partitions)
+    with TopicReader(kafka, topic=DEAD_LETTERS, timeout=READ_TIMEOUT_SECONDS) as reader:
+        for dead_letter, _ in iter_dead_letters(reader.read(watermarks), {}):
+            yield dead_letter.refusal
+
+
+def _format_counts(passed: int, clean: str, refused: int, dead_letters: str) -> str:
+    records = f"{passed + refused:,} record{'s' if passed + refused > 1 else ''}"
+    return f"{records}: {passed:,} to {clean}, {refused:,} to {dead_letters}"
+
+
+def _cut_at_word(line: str, width: int) -> str:
+    """Shorten a line to a width: first its very long words, then the line, after a whole word."""
+    if len(line) <= width:
+        return line
+    line = re.sub(r"(\w{12})\w{20,}", r"\1…", line)
+    return line if len(line) <= width else f"{line[: width - 1].rpartition(' ')[0]} …"
+
+
+def _query(database: str, query: str) -> list[tuple[Any, ...]]:
+    with translate_errors(), create_engine_for(database, application_name="tradepipe-demo").connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+
+def _print_next_steps(stack: LocalStack, *, keep: bool) -> None:
+    if not keep:
+        typer.echo("\nThe services are stopped; `make demo ARGS=--keep` leaves them running.")
+        return
+    python, psql = _format_program("python", Path(sys.executable)), _find_psql()
+    exports = "\n".join(f"  export {variable}={value}" for variable, value in stack.environment.items())
+    typer.echo(f"""
+The services run until Ctrl-C. In another terminal:
+
+{exports}
+  export TRADEPIPE_KAFKA_PROPERTIES=group.protocol={QUICK["group.protocol"]}
+
+  {python} -m tradepipe.sink -v --topic {CLEAN}
+  {python} -m tradepipe.validate --delivery at_least_once
+  {python} -m tradepipe.produce --rate 2
+
+  {psql} $DATABASE_URL -c 'SELECT * FROM current_trades LIMIT 5'
+  {python} -m tradepipe.dlq ls --limit 5 --dead-letters {DEAD_LETTERS}
+""")
+
+
+def _find_psql() -> str:
+    """Return psql as found on the path, or the one among the server's programs."""
+    ours = Binaries.find().folder / "psql"
+    return "psql" if shutil.which("psql") or not ours.exists() else str(ours)
+
+
+def _format_program(name: str, path: Path) -> str:
+    """Return the shortest command that starts a program from the current folder."""
+    on_path = shutil.which(name)
+    if on_path is not None and Path(on_path) == path:
+        return name
+    below = Path(os.path.relpath(path))
+    return str(path if below.parts[0] == ".." else below)

@@ -152,6 +152,7 @@ class StopOnSignal:
         self._stop = stop
         self._doing = doing
         self.asked = False
+        self.number = 0
 
     def __enter__(self) -> Self:
         self._former = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
@@ -166,7 +167,7 @@ class StopOnSignal:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self.asked:
             os._exit(SIGNAL_BASE + number)
-        self.asked = True
+        self.asked, self.number = True, number
         # Not through sys.stderr: the signal may have interrupted a write to it.
         start = b"\r\x1b[K" if sys.stderr.isatty() else b""
         os.write(2, start + f"{_log_line(f'{self._doing}; a second signal ends at once')}\n".encode())

@@ -65,7 +65,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
     "demo": (
         ("", "Run the pipeline, and tell what was stored and what was refused."),
-        ("--keep", "The same, and leave the parts up to look around in."),
+        ("--keep", "Run the pipeline and leave the services running."),
     ),
     "migrate": (
         ("upgrade", "Make or change the tables."),
