@@ -98,7 +98,7 @@ def test_a_broker_that_stays_away_ends_the_check_behind_its_deadline(env):
     ("arguments", "told"),
     [
         ("check", "this broker does not tell its settings"),
-        ("create --topic=new", "this broker takes no requests to create topics"),
+        ("create --topic=new", "this broker does not support creating topics"),
     ],
 )
 def test_a_broker_that_cannot_be_asked_is_one_sentence(env, arguments, told):

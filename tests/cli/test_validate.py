@@ -77,7 +77,7 @@ def test_metrics_and_health_are_served_until_a_signal_ends_it(filled):
         ("--rules nowhere:rule", 2, "there is no module nowhere"),
         ("--clean trades --dead-letters trades", 78, "a validator needs three topics"),
         ("--transactional-id one --delivery at_least_once", 78, "exactly_once only"),
-        ("-X transactional.id=one", 78, "transactional.id=one cannot be given"),
+        ("-X transactional.id=one", 78, "transactional.id=one is not allowed"),
         ("--topic nowhere", 78, "there is no topic nowhere; create it"),
         ("--dead-letters nowhere --delivery at_least_once", 78, "--topic nowhere --like"),
     ],

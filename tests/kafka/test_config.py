@@ -91,7 +91,7 @@ def test_what_carries_a_guarantee_cannot_be_overridden(key, name, value, complet
     with pytest.raises(ConfigurationError) as raised:
         complete({**BROKERS, key: "7"})
 
-    assert f"the Kafka property {key}=7 cannot be given: tradepipe's guarantees rest on {name}={value}" == str(
+    assert f"the Kafka property {key}=7 is not allowed: tradepipe's guarantees require {name}={value}" == str(
         raised.value
     )
 

@@ -436,9 +436,7 @@ def test_a_group_we_may_not_join_is_told():
         consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers}, topic="trades", group="g")
         consumer.open()
 
-        with pytest.raises(
-            ConfigurationError, match="topic trades cannot be consumed: .*needs READ on the consumer group"
-        ):
+        with pytest.raises(ConfigurationError, match="cannot consume topic trades: .*needs READ on the consumer group"):
             Member(consumer).until(lambda: False, within=10)
         consumer.close()
 
@@ -468,5 +466,5 @@ def test_a_member_may_be_closed_twice_and_before_it_was_opened(kafka, topic):
 def test_a_configuration_librdkafka_refuses_is_told(kafka, topic):
     consumer = Consumer({**kafka, "fetch.wait.max.ms": "soon"}, topic=topic, group="g")
 
-    with pytest.raises(ConfigurationError, match=r"cannot be configured so: .*fetch\.wait\.max\.ms"):
+    with pytest.raises(ConfigurationError, match=r"invalid Kafka client configuration: .*fetch\.wait\.max\.ms"):
         consumer.open()

@@ -134,7 +134,7 @@ def test_the_count_of_replays_is_kept_in_a_letter_and_taken_off_what_is_forwarde
 def test_only_our_texts_are_shortened_for_room():
     long = Refusal(REFUSED._replace(value=b"v" * 5_000), (Violation(Code.VERSION, "long " * 50_000),), 7)
 
-    tight = letter(long, room=8_000)
+    tight = letter(long, max_bytes=8_000)
 
     read = dead_letters.parse(tight)
     assert dead_letters.size(long.record, tight.headers) <= 8_000
@@ -144,7 +144,7 @@ def test_only_our_texts_are_shortened_for_room():
 
 
 def test_without_any_room_a_letter_still_says_where_it_comes_from():
-    read = dead_letters.parse(letter(REFUSAL, room=0))
+    read = dead_letters.parse(letter(REFUSAL, max_bytes=0))
 
     assert (REFUSED, ("VERSION", "ODD"), ("…", "…")) == (read.refusal.record, read.refusal.codes, read.refusal.details)
 

@@ -168,7 +168,7 @@ def test_a_second_replay_fences_the_first_and_nothing_is_replayed_twice(post, mo
 
     second = put_back(post.run())
 
-    with pytest.raises(ReplaySuperseded, match="another replay of these dead letters has begun"):
+    with pytest.raises(ReplaySuperseded, match="another replay of these dead letters has started"):
         first.step()
     assert list(range(100)) == sorted(begun + second)
     assert sorted(b"v%d" % number for number in range(100)) == values(post.records())

@@ -72,7 +72,7 @@ def locked(broker, authority, targets) -> dict[str, object]:
 
 
 def test_a_restored_permission_lets_the_validator_resume(pipeline, broker, locked, monkeypatch):
-    monkeypatch.setattr(delivery, "REFUSED_FOR", 60.0)  # so that there is time to give it back
+    monkeypatch.setattr(delivery, "DENIED_SECONDS", 60.0)  # so that there is time to give it back
     first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
     validator = pipeline.validator(kafka=locked)
     with running(validator):

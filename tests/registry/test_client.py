@@ -19,7 +19,7 @@ METHODS = {
     "register": (("s", "{}"), "POST", "/subjects/s/versions", b'{"schema": "{}"}'),
     "versions": (("s",), "GET", "/subjects/s/versions", b""),
     "version": (("s", 2), "GET", "/subjects/s/versions/2", b""),
-    "check": (("s", "{}"), "POST", "/compatibility/subjects/s/versions/latest", b'{"schema": "{}"}'),
+    "is_compatible": (("s", "{}"), "POST", "/compatibility/subjects/s/versions/latest", b'{"schema": "{}"}'),
     "level": (("s",), "GET", "/config/s", b""),
     "set_level": (("s", "FULL"), "PUT", "/config/s", b'{"compatibility": "FULL"}'),
 }
@@ -31,7 +31,7 @@ GOOD = {
     "register": ({"id": 5, "version": 1, "guid": "…"}, 5),
     "versions": ([2, 1, 3], [1, 2, 3]),
     "version": ({"subject": "s", "version": 2, "id": 5, "schema": "{}"}, RegisteredSchema("s", 2, 5, "{}")),
-    "check": ({"is_compatible": False, "messages": []}, False),
+    "is_compatible": ({"is_compatible": False, "messages": []}, False),
     "level": ({"compatibilityLevel": "FULL"}, "FULL"),
     "set_level": ({"compatibility": "FULL"}, None),
 }
@@ -42,7 +42,7 @@ ABSENCE = {
     "lookup": None,
     "versions": [],
     "version": None,
-    "check": True,
+    "is_compatible": True,
     "level": None,
 }
 
@@ -89,7 +89,7 @@ def test_what_the_registry_says_is_absent_is_an_answer(method, code):
 )
 def test_a_404_that_is_not_about_what_was_asked_for_is_not_believed(body):
     """Believed, it would refuse good records while the registry behind a proxy is away."""
-    with pytest.raises(RegistryUnavailable, match="whole URL"):
+    with pytest.raises(RegistryUnavailable, match="full path of the API"):
         call("versions_of", Script((404, body)))
 
 
@@ -170,7 +170,7 @@ def test_an_answer_that_is_none_is_away(answer):
 
 @pytest.mark.parametrize("body", [{"id": True}, {"id": "5"}, {}, "5", 5.0], ids=repr)
 def test_an_id_is_a_number(body):
-    with pytest.raises(RegistryUnavailable, match=r"where (int|dict) belongs"):
+    with pytest.raises(RegistryUnavailable, match=r"where (int|dict) was expected"):
         call("register", Script((200, body)))
 
 
@@ -312,7 +312,7 @@ def test_the_registry_of_the_parts_answers(services, subject):
         assert [1] == client.versions(subject)
         assert (subject, 1, schema_id) == client.version(subject, 1)[:3]
         assert "FULL_TRANSITIVE" == client.level(subject)
-        assert (True, False) == (client.check(subject, one), client.check(subject, two))
+        assert (True, False) == (client.is_compatible(subject, one), client.is_compatible(subject, two))
         with pytest.raises(IncompatibleSchema):
             client.register(subject, two)
         with pytest.raises(ConfigurationError, match="422"):

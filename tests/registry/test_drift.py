@@ -57,7 +57,7 @@ def test_a_version_that_is_not_in_the_history_is_told_with_what_it_changed(clien
     (extra,) = (each for each in drift(client, registered, history(V1), level="FULL_TRANSITIVE") if each.findings)
 
     assert f"{registered} version 2 is in the history" == extra.subject
-    assert "against v001, at Trade.side: the field was added" in extra.findings[0].message
+    assert "Compared with v001, at Trade.side: the field was added" in extra.findings[0].message
 
 
 def test_another_level_is_found(client, registered):
@@ -121,8 +121,8 @@ def test_a_text_that_the_registry_keeps_instead_of_ours_is_told_by_what_differs(
     (finding,) = differing.findings
     assert ("drift-differs", "v001") == (finding.rule, finding.path)
     assert (
-        "The registry takes version 1 for its version 1 of s, but keeps another text, which it hands to readers: "
-        "seen from there, at Trade.trade_id: the doc changed."
+        "The registry identifies version 1 with its version 1 of s, but serves a different text to readers. "
+        "Compared with that text, at Trade.trade_id: the doc changed."
     ) == finding.message
 
 
@@ -142,14 +142,14 @@ def test_what_is_no_schema_in_the_registry_is_told_as_such():
     with registry(Keeper(V1, '{"type": "nothing"}')) as client:
         (extra,) = (each for each in drift(client, "s", history(V1), level="FULL_TRANSITIVE") if each.findings)
 
-    assert "it is no Avro schema" in extra.findings[0].message
+    assert "it is not an Avro schema" in extra.findings[0].message
 
 
 def test_what_is_not_even_json_is_told_as_such():
     with registry(Keeper(V1, 'syntax = "proto3";')) as client:
         (extra,) = (each for each in drift(client, "s", history(V1), level="FULL_TRANSITIVE") if each.findings)
 
-    assert "it is no Avro schema" in extra.findings[0].message
+    assert "it is not an Avro schema" in extra.findings[0].message
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

@@ -60,7 +60,7 @@ def test_a_subject_that_holds_something_else_is_refused_by_name(client, subject)
     client.register(subject, UNLIKE_A_TRADE)
     client.set_level(subject, "FULL_TRANSITIVE")
 
-    with pytest.raises(IncompatibleSchema, match=f"version 1 of the trade schema .* subject {subject} "):
+    with pytest.raises(IncompatibleSchema, match=f"version 1 of the trade schema .* subject {subject}: "):
         register(client, subject)
 
 
@@ -133,7 +133,7 @@ def test_what_others_registered_is_looked_at_too(client, subject):
     ((version, found), *_) = plan(client, subject, history(record(ID), record(ID, amount(4)))).obstacles
 
     assert (2, "decimal-scale", None) == (version.number, found.rule, found.against)
-    assert f"The other one is version 1 of subject {subject}." in found.message
+    assert f"The other schema is version 1 of subject {subject}." in found.message
 
 
 def test_what_others_registered_is_no_matter_where_nothing_is_missing(client, subject):
@@ -194,7 +194,7 @@ def test_a_refusal_of_each_vendor_names_version_and_subject(vendor):
 
     with (
         registry(answers) as client,
-        pytest.raises(IncompatibleSchema, match="version 1 of the trade schema .* subject s "),
+        pytest.raises(IncompatibleSchema, match="version 1 of the trade schema .* subject s: "),
     ):
         apply_plan(client, plan(client, "s", history(record(ID))))
 
@@ -211,5 +211,5 @@ def test_a_subject_that_holds_what_is_no_schema_is_left_alone():
 
     assert (NO_SCHEMA, True) == (
         found.rule,
-        "beside version 1 of subject s, which is no Avro schema." in found.message,
+        "contains version 1 of subject s, which is not an Avro schema." in found.message,
     )

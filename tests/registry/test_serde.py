@@ -128,7 +128,7 @@ def test_a_schema_that_is_not_registered_is_told_with_the_command_that_registers
     with registry(Script((404, ABSENT), (200, {"id": 4}))) as client:
         serializer = TradeSerializer(client)
         with pytest.raises(
-            SchemaNotRegistered, match=r"trades-value at http://registry:8081.*tradepipe\.schema register"
+            SchemaNotRegistered, match=r"trades-value at http://registry:8081.*tradepipe schema register"
         ):
             serializer(TRADE)
         assert frame(4, BODY) == serializer(TRADE)
@@ -167,7 +167,7 @@ def test_a_body_that_is_no_trade_is_refused_with_its_schema_id(deserializer, she
     assert (Code.UNDECODABLE, 4) == (refused.value.violation.code, refused.value.schema_id)
 
 
-def test_an_unknown_id_is_believed_after_two_answers_five_seconds_apart(deserializer, shelf, clock):
+def test_an_unknown_id_is_confirmed_after_two_answers_five_seconds_apart(deserializer, shelf, clock):
     value = frame(9, BODY)
     assert 5.0 == verdict(deserializer, value)
     clock.now += 3
@@ -200,7 +200,7 @@ def test_an_id_of_another_subject_is_unknown(deserializer, shelf, clock):
     assert {"/schemas/ids/9/versions"} == set(shelf.asked)
 
 
-def test_a_believed_id_is_not_asked_for_for_a_minute_and_then_believed_at_once(deserializer, shelf, clock):
+def test_a_confirmed_id_is_not_asked_for_for_a_minute_and_then_confirmed_at_once(deserializer, shelf, clock):
     value = frame(9, BODY)
     verdict(deserializer, value)
     clock.now += 5
@@ -213,7 +213,7 @@ def test_a_believed_id_is_not_asked_for_for_a_minute_and_then_believed_at_once(d
     assert 3 == len(shelf.asked)
 
 
-def test_a_believed_id_that_is_registered_later_is_decoded_a_minute_later(deserializer, shelf, clock):
+def test_a_confirmed_id_that_is_registered_later_is_decoded_a_minute_later(deserializer, shelf, clock):
     verdict(deserializer, frame(9, BODY))
     clock.now += 5
     verdict(deserializer, frame(9, BODY))
@@ -223,7 +223,7 @@ def test_a_believed_id_that_is_registered_later_is_decoded_a_minute_later(deseri
     assert TRADE == verdict(deserializer, frame(9, BODY))
 
 
-def test_more_than_five_new_unknown_ids_a_minute_are_believed_at_once(deserializer, clock):
+def test_more_than_five_new_unknown_ids_a_minute_are_confirmed_at_once(deserializer, clock):
     assert [5.0] * 5 == [verdict(deserializer, frame(schema_id, BODY)) for schema_id in range(100, 105)]
     assert [Code.UNKNOWN_SCHEMA] * 20 == [
         verdict(deserializer, frame(schema_id, BODY)) for schema_id in range(105, 125)
@@ -237,7 +237,7 @@ def test_only_so_many_unknown_ids_are_remembered(clock):
     for schema_id in range(10 * MAX_UNKNOWN_IDS):
         unknown.record_not_found(schema_id, "not known", clock())
 
-    assert MAX_UNKNOWN_IDS + 5 == len(unknown._believed) + len(unknown._pending)
+    assert MAX_UNKNOWN_IDS + 5 == len(unknown._confirmed) + len(unknown._pending)
 
 
 @pytest.mark.parametrize(

@@ -150,4 +150,4 @@ def test_of_several_only_all_that_refuse_us_for_good_are_misconfigured(services,
         Front(services.registry_url, authority=authority) as two,
     ):
         refuses("TLS.*; .*TLS", [front.url, two.url], retries=0)
-        refuses("TLS.*; .*away", [front.url, "http://127.0.0.1:1"], kind=RegistryUnavailable, retries=0)
+        refuses("TLS.*; .*unavailable", [front.url, "http://127.0.0.1:1"], kind=RegistryUnavailable, retries=0)

@@ -1,4 +1,4 @@
-"""Topics as the stages need them: what a topic is, where its log begins and ends, creating one."""
+"""Topic administration: description, configuration, watermarks, creation."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ REQUEST_TIMEOUT: Final = 10.0
 """Seconds an admin request may take."""
 
 POLL_SECONDS: Final = 0.05
-"""Seconds between two looks at what the client has to report while it waits for an answer."""
+"""Seconds between two polls for the client's errors while waiting for a response."""
 
 _NO_DESCRIBE: Final = frozenset(
     {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
@@ -30,16 +30,16 @@ _NO_DESCRIBE: Final = frozenset(
 _OUTDATED: Final = frozenset(
     {KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION}
 )
-"""What a client keeps hearing for a minute after a broker came back: it asks by what it knew of it before."""
+"""Errors that a client gets for up to a minute after a broker restarts, because its metadata is outdated."""
 
 
 class Topic(NamedTuple):
     """
     A topic as its brokers describe it.
 
-    `topic_id` changes when a topic of the same name is created anew; None from
-    a broker that has no topic ids. `replication` is on how many brokers its
-    least replicated partition lies.
+    `topic_id` changes when the topic is deleted and recreated; it is None if the
+    broker does not support topic ids. `replication` is the replication factor of
+    the least replicated partition.
     """
 
     name: str
@@ -50,10 +50,9 @@ class Topic(NamedTuple):
 
 class Watermarks(NamedTuple):
     """
-    Where a partition's log begins and ends.
+    The start and end offsets of a partition's log.
 
-    `end` is the high watermark: the offset the next record will have, open
-    transactions included.
+    `high` is the offset of the next record, including the records of open transactions.
     """
 
     low: int
@@ -62,12 +61,12 @@ class Watermarks(NamedTuple):
 
 class TopicAdmin:
     """
-    Questions about topics, asked over a connection of their own.
+    Describe and create topics, over a separate connection.
 
     Raises, in every method:
-        BrokerUnavailable: no broker answers now.
+        BrokerUnavailable: no broker responds.
 
-        ConfigurationError: the brokers answer, and it is no.
+        ConfigurationError: the brokers reject the request or the credentials.
     """
 
     def __init__(self, config: Config, *, request_timeout: float = REQUEST_TIMEOUT) -> None:
@@ -78,35 +77,35 @@ class TopicAdmin:
 
     def describe(self, name: str) -> Topic:
         """
-        What the brokers know of a topic.
+        Return the brokers' description of a topic.
 
         Raises:
-            TopicUnusable: there is no such topic.
+            TopicUnusable: the topic does not exist.
         """
         try:
             described = self._await(self._request_description(name))
         except KafkaException as error:
             if unwrap(error).code() in _NO_DESCRIBE:
                 return self._describe_by_metadata(name)
-            raise _missing(name, error) from error
-        replication = min((len(part.replicas) for part in described.partitions), default=None)
+            raise _describe_error(name, error) from error
+        replication = min((len(each.replicas) for each in described.partitions), default=None)
         return Topic(
-            name, str(described.topic_id), tuple(sorted(part.id for part in described.partitions)), replication
+            name, str(described.topic_id), tuple(sorted(each.id for each in described.partitions)), replication
         )
 
     def topic_id(self, name: str) -> "Future[str | None]":
-        """The topic's id, when the answer has come; None where the broker has none or cannot say now."""
-        answer: Future[str | None] = Future()
+        """Return a future of the topic's id; its result is None if the broker has no topic ids or does not respond."""
+        topic_id: Future[str | None] = Future()
 
-        def settle(asked: "Future[Any]") -> None:
-            answer.set_result(None if asked.exception() else str(asked.result().topic_id))
+        def set_topic_id(description: "Future[Any]") -> None:
+            topic_id.set_result(None if description.exception() else str(description.result().topic_id))
 
-        self._request_description(name).add_done_callback(settle)
-        return answer
+        self._request_description(name).add_done_callback(set_topic_id)
+        return topic_id
 
     def check_not_compacted(self, name: str) -> None:
         """
-        Refuse a topic whose old records Kafka may drop one by one.
+        Reject a compacted topic, in which Kafka deletes single old records.
 
         Raises:
             TopicUnusable: the topic is compacted.
@@ -119,59 +118,60 @@ class TopicAdmin:
             )
 
     def config(self, name: str) -> dict[str, str]:
-        """The topic's configuration, defaults included; empty where the broker does not tell us."""
+        """Return the topic's configuration, including defaults; empty if the broker does not reveal it."""
         resource = ConfigResource(ResourceType.TOPIC, name)
         try:
-            asked = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource]
-            answer = self._await(asked)
+            response = self._admin().describe_configs([resource], request_timeout=self._timeout)[resource]
+            entries = self._await(response)
         except KafkaException as error:
             code = unwrap(error).code()
             if code in _NO_DESCRIBE or code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
-                logger.debug("the broker does not tell the configuration of %s: %s", name, unwrap(error).str())
+                logger.debug("the broker does not reveal the configuration of %s: %s", name, unwrap(error).str())
                 return {}
-            raise _missing(name, error) from error
-        return {setting: entry.value for setting, entry in answer.items() if entry.value is not None}
+            raise _describe_error(name, error) from error
+        return {setting: entry.value for setting, entry in entries.items() if entry.value is not None}
 
     def max_message_bytes(self, name: str) -> int | None:
-        """The largest batch of records the topic takes, in bytes; None where the broker does not say."""
+        """Return the largest batch that the topic accepts, in bytes; None if the broker does not reveal it."""
         limit = self.config(name).get("max.message.bytes")
         return None if limit is None else int(limit)
 
     def watermarks(self, name: str, partitions: Iterable[int]) -> dict[int, Watermarks]:
-        """Where the log of each partition begins and ends now."""
+        """Return the current watermarks of partitions."""
         places = [TopicPartition(name, partition) for partition in partitions]
         begins = self._offsets({place: OffsetSpec.earliest() for place in places})
         ends = self._offsets({place: OffsetSpec.latest() for place in places})
         return {partition: Watermarks(begin, ends[partition]) for partition, begin in begins.items()}
 
     def high_watermarks_async(self, name: str, partitions: Iterable[int]) -> "Future[dict[int, int]]":
-        """Where the log of each partition ends, when the answers have come; without those that cannot be had now."""
-        places = {TopicPartition(name, partition): OffsetSpec.latest() for partition in partitions}
-        asked = self._admin().list_offsets(places, request_timeout=self._timeout)
-        answer: Future[dict[int, int]] = Future()
+        """Return a future of the high watermarks of partitions, without those that no broker reported."""
+        partitions_to_list = {TopicPartition(name, partition): OffsetSpec.latest() for partition in partitions}
+        responses = self._admin().list_offsets(partitions_to_list, request_timeout=self._timeout)
+        watermarks: Future[dict[int, int]] = Future()
+        # Callbacks of several partitions may run in different threads; only one of them may set the result.
+        lock = Lock()
 
-        def settle(_asked: "Future[Any]") -> None:
-            with settling:
-                if all(each.done() for each in asked.values()) and not answer.done():
-                    told = {place.partition: each for place, each in asked.items() if not each.exception()}
-                    answer.set_result({partition: each.result().offset for partition, each in told.items()})
+        def set_watermarks(_response: "Future[Any]") -> None:
+            with lock:
+                if all(each.done() for each in responses.values()) and not watermarks.done():
+                    known = {place.partition: each for place, each in responses.items() if not each.exception()}
+                    watermarks.set_result({partition: each.result().offset for partition, each in known.items()})
 
-        settling = Lock()
-        for each in asked.values():
-            each.add_done_callback(settle)
-        return answer
+        for response in responses.values():
+            response.add_done_callback(set_watermarks)
+        return watermarks
 
     def offsets_for_time(self, name: str, partitions: Iterable[int], timestamp_ms: int) -> dict[int, int]:
-        """The first offset of each partition whose record is not older than `timestamp_ms`; the end where none is."""
-        spec = OffsetSpec.for_timestamp(max(0, timestamp_ms))  # below are Kafka's names for the log's ends
-        found = self._offsets({TopicPartition(name, part): spec for part in partitions})
+        """Return each partition's first offset at or after `timestamp_ms`, or else its high watermark."""
+        spec = OffsetSpec.for_timestamp(max(0, timestamp_ms))  # negative values mean earliest and latest
+        found = self._offsets({TopicPartition(name, partition): spec for partition in partitions})
         if any(offset < 0 for offset in found.values()):
-            ends = self._offsets({TopicPartition(name, part): OffsetSpec.latest() for part in found})
-            return {part: offset if offset >= 0 else ends[part] for part, offset in found.items()}
+            ends = self._offsets({TopicPartition(name, partition): OffsetSpec.latest() for partition in found})
+            return {partition: offset if offset >= 0 else ends[partition] for partition, offset in found.items()}
         return found
 
     def create(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
-        """Create a topic; False when it was there already."""
+        """Create a topic; return False if it already existed."""
         topic = NewTopic(name, partitions, replication, config=dict(config))
         try:
             self._await(self._admin().create_topics([topic], request_timeout=self._timeout)[name])
@@ -180,8 +180,8 @@ class TopicAdmin:
                 return False
             if unwrap(error).code() == KafkaError._UNSUPPORTED_FEATURE:
                 raise ConfigurationError(
-                    f"topic {name} could not be created: this broker takes no requests to create topics; "
-                    f"create it with the broker's own means, or use another broker"
+                    f"topic {name} could not be created: this broker does not support creating topics; "
+                    f"create it with the broker's tools, or use another broker"
                 ) from error
             raise translate(unwrap(error), f"topic {name} could not be created") from error
         return True
@@ -190,49 +190,46 @@ class TopicAdmin:
         if not specs:
             return {}
         try:
-            answers = self._admin().list_offsets(specs, request_timeout=self._timeout)
-            return {place.partition: self._await(answer).offset for place, answer in answers.items()}
+            responses = self._admin().list_offsets(specs, request_timeout=self._timeout)
+            return {place.partition: self._await(response).offset for place, response in responses.items()}
         except KafkaException as error:
             if unwrap(error).code() in _OUTDATED:
-                self._client = None
-            raise translate(unwrap(error), "the extent of the log could not be asked") from error
+                self._client = None  # the next call creates a client with new metadata
+            raise translate(unwrap(error), "could not read the watermarks") from error
 
     def _describe_by_metadata(self, name: str) -> Topic:
         try:
-            known = self._admin().list_topics(timeout=self._timeout).topics.get(name)
+            metadata = self._admin().list_topics(timeout=self._timeout).topics.get(name)
         except KafkaException as error:
-            raise translate(unwrap(error), f"topic {name} could not be described") from error
-        if known is None:
+            raise translate(unwrap(error), f"cannot describe topic {name}") from error
+        if metadata is None:
             raise TopicUnusable(_no_topic(name))
-        return Topic(name, None, tuple(sorted(known.partitions)))
+        return Topic(name, None, tuple(sorted(metadata.partitions)))
 
     def _request_description(self, name: str) -> "Future[Any]":
-        asked: dict[str, Future[Any]] = self._admin().describe_topics(
+        responses: dict[str, Future[Any]] = self._admin().describe_topics(
             TopicCollection([name]), request_timeout=self._timeout
         )
-        return asked[name]
+        return responses[name]
 
-    def _await(self, asked: "Future[T]") -> T:
-        """The answer, or at once why there will be none: to a client refusal and outage are the same."""
+    def _await(self, response: "Future[T]") -> T:
+        """Wait for a response; raise a permanent error at once, where librdkafka would retry until the timeout."""
         client = self._admin()
-        while not wait([asked], POLL_SECONDS).done:
+        while not wait([response], POLL_SECONDS).done:
             client.poll(0)
-            if refusal := self._contact.permanent_error():
-                raise refusal
-        error = asked.exception()
-        if not isinstance(error, KafkaException) or unwrap(error).code() > 0:  # below 0 are the client's own
+            if permanent := self._contact.permanent_error():
+                raise permanent
+        error = response.exception()
+        if not isinstance(error, KafkaException) or unwrap(error).code() > 0:  # librdkafka's own codes are negative
             self._contact.succeeded = True
         client.poll(0)
-        if refusal := self._contact.permanent_error(final=True):
-            raise refusal
-        if isinstance(error, KafkaException) and unwrap(error).code() == KafkaError._TIMED_OUT:
-            self._check_contact(error)
-        return asked.result()
-
-    def _check_contact(self, error: KafkaException) -> None:
-        """Tell why no broker ever answered: that a request timed out tells nobody what to do."""
-        if self._contact.last_error and not self._contact.succeeded:
+        if permanent := self._contact.permanent_error(final=True):
+            raise permanent
+        timed_out = isinstance(error, KafkaException) and unwrap(error).code() == KafkaError._TIMED_OUT
+        if timed_out and self._contact.last_error and not self._contact.succeeded:
+            # "Timed out" does not help the operator; the connection's last error does.
             raise BrokerUnavailable(f"no broker answers: {self._contact.last_error}") from error
+        return response.result()
 
     def _admin(self) -> AdminClient:
         if self._client is None:
@@ -240,15 +237,15 @@ class TopicAdmin:
             try:
                 self._client = AdminClient(config)
             except KafkaException as error:
-                raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
+                raise translate(unwrap(error), "invalid Kafka client configuration") from error
         return self._client
 
 
-def _missing(name: str, error: KafkaException) -> Exception:
-    told = unwrap(error)
-    if told.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+def _describe_error(name: str, error: KafkaException) -> Exception:
+    cause = unwrap(error)
+    if cause.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
         return TopicUnusable(_no_topic(name))
-    return translate(told, f"topic {name} could not be described")
+    return translate(cause, f"cannot describe topic {name}")
 
 
 def _no_topic(name: str) -> str:

@@ -1,4 +1,4 @@
-"""One member of a consumer group, whose offsets somebody else keeps."""
+"""Consumer-group member that leaves offset storage to its caller."""
 
 import logging
 import time
@@ -22,16 +22,16 @@ from tradepipe.trade.record import Record
 logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT: Final = 5.0
-"""Seconds a question to the group's coordinator may take."""
+"""Seconds to wait for a response of the group coordinator."""
 
 _ADVICE_ON_FATAL: Final = "; check group.protocol, and that no two members have the same group.instance.id"
 
 
 class Assignment(NamedTuple):
     """
-    A partition for as long as the group leaves it with us.
+    One assignment of a partition, from a rebalance until the partition is revoked.
 
-    The same partition assigned again is another assignment.
+    If the same partition is assigned again, that is another assignment.
     """
 
     partition: int
@@ -39,29 +39,29 @@ class Assignment(NamedTuple):
 
 
 class _PartitionState:
-    """How far one assignment has been read."""
+    """Read position of one assignment."""
 
     __slots__ = ("assignment", "next_offset", "paused")
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
-        self.next_offset: int | None = None  # None: nothing is delivered before `start`
+        self.next_offset: int | None = None  # None until start_delivery
         self.paused = True
 
 
 class Consumer:
     """
-    Read the partitions the group assigns, each from where `start` says.
+    Read the partitions that the group assigns, each from the offset given to `start_delivery`.
 
-    An assigned partition is paused and delivers nothing until `start`: its
-    offset is not known before somebody has claimed it. Rebalances only change
-    what `assignments` tells; they happen inside `poll`, never elsewhere.
+    An assigned partition is paused and delivers nothing until `start_delivery`: its
+    offset is not known before the partition has been claimed. Rebalances only change
+    `assignments`; they happen inside `poll`, never elsewhere.
 
     Args:
-        with_headers: whether records come with their timestamps and headers, which
+        with_headers: deliver records with their timestamps and headers, which
             takes a tenth longer.
 
-        reset_instructions: what to do about a partition whose offset is not in the log.
+        reset_instructions: returns the remedy for a partition whose offset is not in the log.
     """
 
     def __init__(
@@ -73,65 +73,65 @@ class Consumer:
         with_headers: bool = False,
         reset_instructions: Callable[[int], str] | None = None,
     ) -> None:
-        self._record_of = to_record if with_headers else to_record_without_headers
+        self._to_record = to_record if with_headers else to_record_without_headers
         self._reset_instructions = reset_instructions or self._reset_command
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
         self._incremental = is_cooperative(config)
         self._client: confluent_kafka.Consumer | None = None
-        self._readings: dict[int, _PartitionState] = {}
-        self._assigned = 0
-        self._answered = False
+        self._partitions: dict[int, _PartitionState] = {}
+        self._assignment_count = 0
+        self._joined = False
         self._fatal_error: ConfigurationError | None = None
         self._last_error_at = float("-inf")
         self.offset_gaps = 0
-        """Offsets passed over because the log holds no record there, such as transaction markers."""
+        """Offsets without a record, such as transaction markers."""
         self.errors = 0
-        """Errors that librdkafka overcomes by itself."""
+        """Errors from which librdkafka recovers by itself."""
         self.rebalances = {"assign": 0, "revoke": 0}
-        """How often the group gave us partitions, and took some away."""
+        """Number of rebalances that assigned or revoked partitions."""
         self.first_timestamp: float | None = None
-        """When the first record of the last poll was sent or appended, Unix time; None where the log does not say."""
+        """Timestamp of the first record of the last poll, in Unix seconds; None if it has none."""
 
     def open(self) -> None:
         """
         Join the group.
 
         Raises:
-            ConfigurationError: librdkafka refuses the configuration.
+            ConfigurationError: librdkafka rejects the configuration.
         """
         try:
             self._client = confluent_kafka.Consumer({**self._config, "error_cb": self._on_error})
         except KafkaException as error:
-            raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
+            raise translate(unwrap(error), "invalid Kafka client configuration") from error
         self._client.subscribe(
             [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
     def close(self) -> None:
-        """Leave the group; what was assigned goes to the other members."""
+        """Leave the group; its other members take over the partitions."""
         if self._client is not None:
             client, self._client = self._client, None
             client.close()
 
     @property
     def assignments(self) -> dict[int, Assignment]:
-        """What is assigned to us now, by partition."""
-        return {partition: reading.assignment for partition, reading in self._readings.items()}
+        """The current assignments by partition."""
+        return {partition: state.assignment for partition, state in self._partitions.items()}
 
     def position(self, partition: int) -> int | None:
-        """The offset behind all that was delivered, transaction markers included; None before `start`."""
-        reading = self._readings.get(partition)
-        return reading.next_offset if reading else None
+        """Return the offset after the last delivered record or transaction marker; None before `start_delivery`."""
+        state = self._partitions.get(partition)
+        return state.next_offset if state else None
 
     @property
     def has_joined(self) -> bool:
-        """Whether the group has ever assigned us anything, or nothing."""
-        return self._answered
+        """Return whether the group has made an assignment, even an empty one."""
+        return self._joined
 
     def high_watermark(self, partition: int) -> int | None:
-        """Where the log of an assigned partition ended when it was last fetched; None before that."""
+        """Return the high watermark at the last fetch of an assigned partition; None before the first fetch."""
         try:
             watermarks = self._require_client().get_watermark_offsets(
                 TopicPartition(self._topic, partition), cached=True
@@ -142,15 +142,15 @@ class Consumer:
 
     def poll(self, max_records: int, timeout: float) -> list[Record]:
         """
-        The records that have come, at most `max_records`, in the order of their partitions' offsets.
+        Return up to `max_records` records, each partition's in the order of offsets.
 
-        Waits up to `timeout` seconds for the first one, and for no other: librdkafka's
-        `consume` with a timeout would wait until all have come.
+        Waits up to `timeout` seconds for the first record only: librdkafka's `consume`
+        with a timeout would wait until all `max_records` have arrived.
 
         Raises:
-            ConfigurationError: the brokers refuse us.
+            ConfigurationError: the brokers reject the consumer.
 
-            OffsetOutOfRange: the log was cut while it was read.
+            OffsetOutOfRange: the next offset of a partition is not in the log.
         """
         client = self._require_client()
         first = client.poll(timeout)
@@ -166,146 +166,144 @@ class Consumer:
         return self._to_records(messages)
 
     def start_delivery(self, assignment: Assignment, offset: int) -> bool:
-        """Deliver an assigned partition from `offset` on; False when it cannot be done yet, or any more."""
-        reading = self._readings.get(assignment.partition)
-        if reading is None or reading.assignment != assignment:
+        """Deliver an assigned partition from `offset`; return False if that is not yet, or no longer, possible."""
+        state = self._partitions.get(assignment.partition)
+        if state is None or state.assignment != assignment:
             return False
         if not self._seek(assignment.partition, offset):
             return False
-        reading.next_offset = offset
+        state.next_offset = offset
         self.resume([assignment.partition])
         return True
 
     def stop_delivery(self, partition: int) -> None:
-        """Deliver nothing more of a partition until the next `start`."""
-        if reading := self._readings.get(partition):
-            reading.next_offset = None
+        """Deliver nothing more of a partition until the next `start_delivery`."""
+        if state := self._partitions.get(partition):
+            state.next_offset = None
             self.pause([partition])
 
     def pause(self, partitions: Iterable[int]) -> None:
-        """Fetch no more of these; what librdkafka holds of them is dropped and fetched again later."""
-        running = [part for part in partitions if part in self._readings and not self._readings[part].paused]
+        """Stop fetching partitions; librdkafka drops its fetched records and fetches them again later."""
+        running = [each for each in partitions if each in self._partitions and not self._partitions[each].paused]
         if running:
-            self._require_client().pause([TopicPartition(self._topic, part) for part in running])
-            for part in running:
-                self._readings[part].paused = True
+            self._require_client().pause([TopicPartition(self._topic, partition) for partition in running])
+            for partition in running:
+                self._partitions[partition].paused = True
 
     def resume(self, partitions: Iterable[int]) -> None:
-        """Fetch these again."""
-        paused = [part for part in partitions if part in self._readings and self._readings[part].paused]
+        """Fetch paused partitions again."""
+        paused = [each for each in partitions if each in self._partitions and self._partitions[each].paused]
         if paused:
-            self._require_client().resume([TopicPartition(self._topic, part) for part in paused])
-            for part in paused:
-                self._readings[part].paused = False
+            self._require_client().resume([TopicPartition(self._topic, partition) for partition in paused])
+            for partition in paused:
+                self._partitions[partition].paused = False
 
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """
-        The offsets the group has committed to Kafka, without the partitions that have none.
+        Return the group's committed offsets, without partitions that have none.
 
-        An offset that a transaction is about to commit is waited for.
+        Waits for open transactions that will commit offsets of these partitions.
 
         Raises:
-            BrokerUnavailable: they cannot be had now.
+            BrokerUnavailable: the coordinator did not respond; the same call may succeed later.
 
-            ConfigurationError: the brokers refuse us.
+            ConfigurationError: the brokers reject the consumer.
         """
         places = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
-            answers = self._require_client().committed(places, timeout=REQUEST_TIMEOUT)
+            response = self._require_client().committed(places, timeout=REQUEST_TIMEOUT)
         except KafkaException as error:
-            raise translate(error, f"the committed offsets of group {self.group} cannot be read") from error
-        if broken := next((answer.error for answer in answers if answer.error is not None), None):
-            raise translate(broken, f"the committed offsets of group {self.group} cannot be read")
-        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
+            raise translate(error, f"cannot read the committed offsets of group {self.group}") from error
+        if error_of_partition := next((each.error for each in response if each.error is not None), None):
+            raise translate(error_of_partition, f"cannot read the committed offsets of group {self.group}")
+        return {each.partition: each.offset for each in response if each.offset >= 0}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         """
-        Commit offsets to Kafka, and wait for it; a member that the group has given up commits nothing.
+        Commit offsets to Kafka and wait for the response; a member that the group has expelled commits nothing.
 
         Raises:
-            BrokerUnavailable: they are not committed, or not known to be.
+            BrokerUnavailable: the offsets are not committed, or the result is unknown.
 
-            ConfigurationError: the brokers refuse us.
+            ConfigurationError: the brokers reject the consumer.
         """
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            answers = self._require_client().commit(offsets=places, asynchronous=False) or []
+            response = self._require_client().commit(offsets=places, asynchronous=False) or []
         except KafkaException as error:
-            raise translate(error, f"offsets of group {self.group} cannot be committed") from error
-        if broken := next((answer.error for answer in answers if answer.error is not None), None):
-            raise translate(broken, f"offsets of group {self.group} cannot be committed")
+            raise translate(error, f"cannot commit offsets of group {self.group}") from error
+        if error_of_partition := next((each.error for each in response if each.error is not None), None):
+            raise translate(error_of_partition, f"cannot commit offsets of group {self.group}")
 
     def group_metadata(self) -> bytes:
         """
-        What a transaction shows to prove that we are of the group still.
+        Return the metadata by which a transaction proves its membership of the group.
 
-        Asked for behind the last poll. A member whose session has ended loses its
-        id before it hears of it; brokers take offsets from one without an id
-        unchecked, so it must not get as far.
+        Call it after the last poll of a batch. Brokers accept offsets without a member
+        id unchecked, and a member whose session has ended loses its id before the next
+        poll reports that: so its metadata must not be used.
 
         Raises:
-            BrokerUnavailable: the group has given us up; the next poll tells.
+            BrokerUnavailable: the session has ended; the next poll revokes the partitions.
         """
         client = self._require_client()
-        membership: bytes = client.consumer_group_metadata()
+        # Read before the member id is checked: if the session ends in between, the check fails.
+        metadata: bytes = client.consumer_group_metadata()
         if not client.memberid():
             raise BrokerUnavailable(f"the session with group {self.group} has ended")
-        return membership
+        return metadata
 
     def commit_for_lag(self, offsets: Mapping[int, int]) -> None:
         """
-        Tell Kafka how far we are, for tools that show lag; nobody reads it back.
+        Commit offsets to Kafka for lag tools only; nothing reads them back.
 
-        Sent without waiting; a hint that is lost is repaired by the next one.
+        Does not wait for the response; the next commit makes up for a lost one.
         """
         places = [
-            TopicPartition(self._topic, part, offset) for part, offset in offsets.items() if part in self._readings
+            TopicPartition(self._topic, partition, offset)
+            for partition, offset in offsets.items()
+            # Another member's offsets would show this member's progress, not the other's.
+            if partition in self._partitions
         ]
         if not places:
             return
         try:
             self._require_client().commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            logger.debug("Kafka did not take the offsets for lag tools: %s", unwrap(error).str())
+            logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
 
     def _to_records(self, messages: list[confluent_kafka.Message]) -> list[Record]:
         records: list[Record] = []
-        topic, readings, made = self._topic, self._readings, self._record_of
+        topic, partitions, to_record = self._topic, self._partitions, self._to_record
         for message in messages:
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
-            # Any message may be of a partition that a callback inside this very poll took away.
-            reading = readings.get(partition)
+            # A callback inside this very poll may have revoked the partition.
+            state = partitions.get(partition)
             if (error := message.error()) is not None:
-                self._handle_event(error, message, reading)
+                self._handle_event(error, message, state)
                 continue
             offset: int = message.offset()  # type: ignore[assignment]  # a message without an error has one
-            # librdkafka 2.16 itself drops what it fetched before a seek or a pause, so no test brings a lower offset
-            # about; one that came would move the position back, over records that are stored already.
-            if reading is None or reading.next_offset is None or offset < reading.next_offset:
+            # librdkafka 2.16 itself drops records fetched before a seek or a pause, so no test can produce a lower
+            # offset. Accepting one would move the position back, over records that are already stored.
+            if state is None or state.next_offset is None or offset < state.next_offset:
                 continue
-            self.offset_gaps += offset - reading.next_offset
-            reading.next_offset = offset + 1
-            records.append(made(message, topic, partition, offset))
+            self.offset_gaps += offset - state.next_offset
+            state.next_offset = offset + 1
+            records.append(to_record(message, topic, partition, offset))
         return records
 
-    def _handle_event(
-        self, error: KafkaError, message: confluent_kafka.Message, reading: _PartitionState | None
-    ) -> None:
+    def _handle_event(self, error: KafkaError, message: confluent_kafka.Message, state: _PartitionState | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             end = message.offset()
-            if (
-                reading is not None
-                and reading.next_offset is not None
-                and end is not None
-                and end > reading.next_offset
-            ):
-                self.offset_gaps += end - reading.next_offset
-                reading.next_offset = end
+            # Transaction markers at the end of the log are not delivered, so only this event moves past them.
+            if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:
+                self.offset_gaps += end - state.next_offset
+                state.next_offset = end
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            if reading is not None and reading.next_offset is not None:
+            if state is not None and state.next_offset is not None:
                 raise OffsetOutOfRange(
-                    f"offset {reading.next_offset} of {self._topic}[{reading.assignment.partition}] is not in the log: "
-                    f"{error.str()}; decide where to go on: {self._reset_instructions(reading.assignment.partition)}"
+                    f"offset {state.next_offset} of {self._topic}[{state.assignment.partition}] is not in the log: "
+                    f"{error.str()}; choose where to resume: {self._reset_instructions(state.assignment.partition)}"
                 )
         elif classify(error) is FailureClass.UNAVAILABLE:
             self._log_outage(error)
@@ -316,33 +314,33 @@ class Consumer:
         try:
             self._require_client().seek(TopicPartition(self._topic, partition, offset))
         except KafkaException as error:
-            told = unwrap(error)
-            # The assignment has not reached librdkafka's fetcher yet, or has just left it.
-            if classify(told) is FailureClass.UNAVAILABLE or told.code() == KafkaError._UNKNOWN_PARTITION:
+            cause = unwrap(error)
+            # librdkafka's fetcher has not yet received the assignment, or has just lost it.
+            if classify(cause) is FailureClass.UNAVAILABLE or cause.code() == KafkaError._UNKNOWN_PARTITION:
                 return False
-            raise translate(told, f"{self._topic}[{partition}] cannot be read from {offset}") from error
+            raise translate(cause, f"cannot read {self._topic}[{partition}] from offset {offset}") from error
         return True
 
     def _on_assign(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
-        # An explicit offset: with none, librdkafka would start at Kafka's committed one.
-        given = [TopicPartition(place.topic, place.partition, OFFSET_BEGINNING) for place in places]
+        # An explicit offset, since librdkafka would otherwise start at the offset committed to Kafka.
+        start = [TopicPartition(place.topic, place.partition, OFFSET_BEGINNING) for place in places]
         if self._incremental:
-            client.incremental_assign(given)
+            client.incremental_assign(start)
         else:
-            client.assign(given)
-            self._readings.clear()
-        # A partition that comes back to the same client comes back as it was left, paused or not.
-        client.pause(given)
-        for place in given:
-            self._assigned += 1
-            self._readings[place.partition] = _PartitionState(Assignment(place.partition, self._assigned))
-        self._answered = True
+            client.assign(start)
+            self._partitions.clear()
+        # A partition that returns to the same client may still be running, so each one is paused.
+        client.pause(start)
+        for place in start:
+            self._assignment_count += 1
+            self._partitions[place.partition] = _PartitionState(Assignment(place.partition, self._assignment_count))
+        self._joined = True
         self.rebalances["assign"] += 1
         logger.info("assigned %s of %s", _format_partitions(places), self._topic)
 
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         for place in places:
-            self._readings.pop(place.partition, None)
+            self._partitions.pop(place.partition, None)
         if self._incremental:
             client.incremental_unassign(places)
         else:
@@ -351,7 +349,7 @@ class Consumer:
         logger.info("revoked %s of %s", _format_partitions(places), self._topic)
 
     def _on_error(self, error: KafkaError) -> None:
-        """Called inside poll; librdkafka goes on by itself after all but the ones kept here."""
+        """Handle an error inside poll; librdkafka recovers from an outage by itself, poll raises any other error."""
         kind = classify(error)
         if kind is FailureClass.UNAVAILABLE:
             self._log_outage(error)
@@ -359,16 +357,16 @@ class Consumer:
             self._fatal_error = self._consume_error(error)
 
     def _log_outage(self, error: KafkaError) -> None:
-        """Log an outage once: librdkafka reports each of its tries to connect, dozens a second at times."""
+        """Count an error, and log only the first of an outage: librdkafka reports every connection attempt."""
         self.errors += 1
         if time.monotonic() - self._last_error_at > OUTAGE_LOG_INTERVAL:
             logger.warning("Kafka reported an error, retrying: %s", error.str())
         self._last_error_at = time.monotonic()
 
     def _consume_error(self, error: KafkaError) -> ConfigurationError:
-        """What no waiting heals. A consumer's fatal errors are of that kind too: a new client would meet them again."""
+        """Return the exception for a permanent error; fatal errors are permanent, as a new client would fail too."""
         advice = _ADVICE_ON_FATAL if classify(error) is FailureClass.FATAL else ""
-        return ConfigurationError(f"{translate(error, f'topic {self._topic} cannot be consumed')}{advice}")
+        return ConfigurationError(f"{translate(error, f'cannot consume topic {self._topic}')}{advice}")
 
     def _reset_command(self, partition: int) -> str:
         return (

@@ -1,4 +1,4 @@
-"""Dead letters in a Kafka topic: headers, markers, and which letters are open."""
+"""Dead letters in a Kafka topic: headers, markers, open and replayed dead letters."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,26 +12,27 @@ from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Code, Headers, Record, Refusal, Violation
 
 REPLAYS: Final = "tradepipe.replays"
-"""How often a record was replayed, on the record itself; decimal text, absent on one that never was."""
+"""Header of a replayed record: how often it was replayed, as decimal text. Absent on a record never replayed."""
 
 OVERHEAD: Final = 256
-"""Bytes a record takes beside its key, value and headers, and the batch around it: above what Kafka's format adds."""
+"""Upper bound of the bytes that Kafka's format adds to a record's key, value and headers, including its batch."""
 
 STAGE: Final = "validator"
+"""The stage that writes dead letters."""
 
-_OURS: Final = "tradepipe.dlq."
-_CONNECTS: Final = "__connect.errors."
-_BEFORE: Final = f"{_OURS}headers"
-_REPLAYED: Final = f"{_OURS}replayed"
-_GIVEN: Final = f"{_OURS}replays"
+_PREFIX: Final = "tradepipe.dlq."
+_CONNECT_PREFIX: Final = "__connect.errors."
+_HEADER_COUNT: Final = f"{_PREFIX}headers"
+_REPLAYED_ORIGIN: Final = f"{_PREFIX}replayed"
+_MARKER_REPLAYS: Final = f"{_PREFIX}replays"
 
-_CONVERTER: Final = frozenset({Code.EMPTY, Code.FRAMING, Code.UNKNOWN_SCHEMA, Code.UNDECODABLE})
-_LENGTHS: Final = (10_000, 3_000, 1_000, 300, 100, 30, 10, 0)
-"""To how many characters each of our texts is shortened, until a letter fits."""
+_CONVERTER_CODES: Final = frozenset({Code.EMPTY, Code.FRAMING, Code.UNKNOWN_SCHEMA, Code.UNDECODABLE})
+_TEXT_LENGTHS: Final = (10_000, 3_000, 1_000, 300, 100, 30, 10, 0)
+"""Characters to which details and message are shortened, tried in order until the dead letter fits."""
 
 
 class RecordOrigin(NamedTuple):
-    """The place a letter's record had; with the topic's id, so that a topic created anew is another place."""
+    """Coordinates of a refused record; the topic id distinguishes a topic from its recreation under the same name."""
 
     topic: str
     topic_id: str | None
@@ -41,11 +42,10 @@ class RecordOrigin(NamedTuple):
 
 class DeadLetterRecord(NamedTuple):
     """
-    A dead letter.
+    A dead letter as read from its topic.
 
-    `record` is the letter as it lies in the dead-letter topic, `refusal` holds
-    the refused record as it was. `replays` counts how often that record had
-    been replayed before it was refused.
+    `record` is the dead letter itself, `refusal` contains the refused record as it was
+    read. `replay_count` is how often that record had been replayed before it was refused.
     """
 
     record: Record
@@ -58,13 +58,13 @@ class DeadLetterRecord(NamedTuple):
 
     @property
     def origin(self) -> RecordOrigin:
-        """Where the refused record lies."""
+        """The refused record's coordinates."""
         refused = self.refusal.record
         return RecordOrigin(refused.topic, self.topic_id, refused.partition, refused.offset)
 
 
 class Marker(NamedTuple):
-    """Says that the letters of one origin before it were replayed; `replays` is the count the record was given."""
+    """Closes the earlier dead letters of one origin; `replay_count` is the count that the replayed record carries."""
 
     record: Record
     origin: RecordOrigin
@@ -72,62 +72,68 @@ class Marker(NamedTuple):
 
 
 class ForeignRecord(NamedTuple):
-    """A record of the dead-letter topic that is no letter."""
+    """A record of the dead-letter topic that is neither a dead letter nor a marker."""
 
     record: Record
 
 
-def build_headers(refusal: Refusal, *, topic_id: str | None, group: str, room: int | None = None) -> Headers:
+def build_headers(refusal: Refusal, *, topic_id: str | None, group: str, max_bytes: int | None = None) -> Headers:
     """
-    The headers of a refusal's letter: those of the refused record, then ours.
+    Return the headers of a refusal's dead letter: the refused record's own, then those of the refusal.
 
     Args:
-        topic_id: the id of the topic the record came from, if it is known.
+        topic_id: the id of the record's topic, if known.
 
-        group: the consumer group that refused it.
+        group: the consumer group that refused the record.
 
-        room: bytes the whole letter may take; for it details and message are
-            shortened, and nothing else ever is.
+        max_bytes: size limit of the dead letter; details and message are shortened to
+            fit, nothing else is.
     """
-    written = _build_headers(refusal, topic_id, group, None)
-    for length in _LENGTHS if room is not None else ():
-        if size(refusal.record, written) <= (room or 0):
+    headers = _build_headers(refusal, topic_id, group, None)
+    for length in _TEXT_LENGTHS if max_bytes is not None else ():
+        if size(refusal.record, headers) <= (max_bytes or 0):
             break
-        written = _build_headers(refusal, topic_id, group, length)
-    return written
+        headers = _build_headers(refusal, topic_id, group, length)
+    return headers
 
 
-def size(record: Record, written: Headers) -> int:
-    """The bytes a record takes at most with these headers, uncompressed and in a batch of its own."""
-    texts = sum(len(name.encode()) + len(value or b"") + 10 for name, value in written)
-    return OVERHEAD + len(record.key or b"") + len(record.value or b"") + texts
+def size(record: Record, headers: Headers) -> int:
+    """Return an upper bound of a record's size with these headers, uncompressed and alone in a batch."""
+    # Each header has two lengths as varints, of up to five bytes each.
+    header_bytes = sum(len(name.encode()) + len(value or b"") + 10 for name, value in headers)
+    return OVERHEAD + len(record.key or b"") + len(record.value or b"") + header_bytes
 
 
 def parse(record: Record) -> DeadLetterRecord | Marker | ForeignRecord:
-    """What a record of the dead-letter topic is; whatever it holds, this raises nothing."""
-    return _parse_dead_letter(record) or _parse_marker(record) or _parse_connect_letter(record) or ForeignRecord(record)
+    """Parse a record of the dead-letter topic; any content is accepted without an error."""
+    return (
+        _parse_dead_letter(record)
+        or _parse_marker(record)
+        or _parse_connect_dead_letter(record)
+        or ForeignRecord(record)
+    )
 
 
-def marker_headers(letter: DeadLetterRecord, replays: int) -> Headers:
-    """The headers of the marker that closes a letter whose record was replayed with this count."""
-    return ((_REPLAYED, _json(letter.origin)), (_GIVEN, str(replays).encode()))
+def marker_headers(dead_letter: DeadLetterRecord, replay_count: int) -> Headers:
+    """Return the headers of the marker for a dead letter whose record was replayed with this replay count."""
+    return ((_REPLAYED_ORIGIN, _json(dead_letter.origin)), (_MARKER_REPLAYS, str(replay_count).encode()))
 
 
-def replay_count(given: Headers) -> int:
-    """How often a record with these headers was replayed."""
-    return _read_number(dict(given).get(REPLAYS)) or 0
+def replay_count(headers: Headers) -> int:
+    """Return how often a record with these headers was replayed."""
+    return _read_number(dict(headers).get(REPLAYS)) or 0
 
 
-def strip_replay_header(given: Headers) -> Headers:
-    """A record's headers without the count of its replays."""
-    return tuple(header for header in given if header[0] != REPLAYS)
+def strip_replay_header(headers: Headers) -> Headers:
+    """Return headers without the replay count."""
+    return tuple(header for header in headers if header[0] != REPLAYS)
 
 
 def _build_headers(refusal: Refusal, topic_id: str | None, group: str, length: int | None) -> Headers:
     record, codes = refusal.record, refusal.codes
     details = [_shorten(detail, length) for detail in refusal.details]
-    told = "; ".join(f"{code}: {detail}" for code, detail in zip(codes, details, strict=True))
-    ours = {
+    message = "; ".join(f"{code}: {detail}" for code, detail in zip(codes, details, strict=True))
+    fields = {
         "headers": str(len(record.headers)),
         "topic": record.topic,
         "topic_id": topic_id or "",
@@ -139,55 +145,60 @@ def _build_headers(refusal: Refusal, topic_id: str | None, group: str, length: i
         "stage": STAGE,
         "version": _version(),
     }
-    connects = {
+    connect_fields = {
         "topic": record.topic,
         "partition": str(record.partition),
         "offset": str(record.offset),
         "connector.name": group,
         "task.id": "0",
-        "stage": "VALUE_CONVERTER" if codes[0] in _CONVERTER else "TRANSFORMATION",
+        "stage": "VALUE_CONVERTER" if codes[0] in _CONVERTER_CODES else "TRANSFORMATION",
         "class.name": "tradepipe.Validator",
         "exception.class.name": str(codes[0]),
-        "exception.message": _shorten(told, length),
+        "exception.message": _shorten(message, length),
     }
     return (
         *record.headers,
-        *((f"{_OURS}{name}", _utf8(text)) for name, text in ours.items()),
-        (f"{_OURS}codes", _json(codes)),
-        (f"{_OURS}details", _json(details)),
-        *((f"{_CONNECTS}{name}", _utf8(text)) for name, text in connects.items()),
+        *((f"{_PREFIX}{name}", _utf8(text)) for name, text in fields.items()),
+        (f"{_PREFIX}codes", _json(codes)),
+        (f"{_PREFIX}details", _json(details)),
+        *((f"{_CONNECT_PREFIX}{name}", _utf8(text)) for name, text in connect_fields.items()),
     )
 
 
 def _parse_dead_letter(record: Record) -> DeadLetterRecord | None:
-    """A letter of ours; the last header that can be the first of ours is it, as the refused record's stand before."""
-    begin = max((n for n, (name, _) in enumerate(record.headers) if name == _BEFORE), default=None)
+    """Return a dead letter that a validator wrote, or None."""
+    # The refused record's headers come first and may themselves be those of a dead letter, so the last match counts.
+    begin = max((n for n, (name, _) in enumerate(record.headers) if name == _HEADER_COUNT), default=None)
     if begin is None:
         return None
     count = _read_number(record.headers[begin][1])
-    ours = _read_texts(record.headers[begin:], _OURS)
-    place = _parse_coordinates(ours)
-    codes, details = _read_list(ours.get("codes")), _read_list(ours.get("details"))
-    if count is None or count > begin or place is None or not codes or len(codes) != len(details):
+    fields = _read_texts(record.headers[begin:], _PREFIX)
+    coordinates = _parse_coordinates(fields)
+    codes, details = _read_list(fields.get("codes")), _read_list(fields.get("details"))
+    if count is None or count > begin or coordinates is None or not codes or len(codes) != len(details):
         return None
     original = Record(
-        *place, record.key, record.value, _read_number(ours.get("timestamp")), record.headers[begin - count : begin]
+        *coordinates,
+        record.key,
+        record.value,
+        _read_number(fields.get("timestamp")),
+        record.headers[begin - count : begin],
     )
     violations = tuple(Violation(str(code), str(detail)) for code, detail in zip(codes, details, strict=True))
     return DeadLetterRecord(
         record,
-        Refusal(original, violations, _read_number(ours.get("schema_id"))),
-        ours.get("topic_id") or None,
-        ours.get("group", ""),
-        ours.get("stage", ""),
-        ours.get("version", ""),
+        Refusal(original, violations, _read_number(fields.get("schema_id"))),
+        fields.get("topic_id") or None,
+        fields.get("group", ""),
+        fields.get("stage", ""),
+        fields.get("version", ""),
         replay_count(original.headers),
     )
 
 
 def _parse_marker(record: Record) -> Marker | None:
-    given = dict(record.headers)
-    origin = _read_list((given.get(_REPLAYED) or b"").decode(errors="replace"))
+    headers = dict(record.headers)
+    origin = _read_list((headers.get(_REPLAYED_ORIGIN) or b"").decode(errors="replace"))
     if record.value is not None or len(origin) != 4:
         return None
     topic, topic_id, partition, offset = origin
@@ -196,21 +207,21 @@ def _parse_marker(record: Record) -> Marker | None:
     return Marker(
         record,
         RecordOrigin(topic, str(topic_id) if topic_id else None, partition, offset),
-        _read_number(given.get(_GIVEN)) or 0,
+        _read_number(headers.get(_MARKER_REPLAYS)) or 0,
     )
 
 
-def _parse_connect_letter(record: Record) -> DeadLetterRecord | None:
-    """A letter that Kafka Connect wrote: its exception takes the place of code and detail."""
-    connects = _read_texts(record.headers, _CONNECTS)
-    place = _parse_coordinates(connects)
-    if place is None:
+def _parse_connect_dead_letter(record: Record) -> DeadLetterRecord | None:
+    """Return a dead letter that Kafka Connect wrote, or None; its exception becomes the violation."""
+    fields = _read_texts(record.headers, _CONNECT_PREFIX)
+    coordinates = _parse_coordinates(fields)
+    if coordinates is None:
         return None
-    headers = tuple(header for header in record.headers if not header[0].startswith(_CONNECTS))
-    violation = Violation(connects.get("exception.class.name", ""), connects.get("exception.message", ""))
-    refusal = Refusal(Record(*place, record.key, record.value, None, headers), (violation,))
+    headers = tuple(header for header in record.headers if not header[0].startswith(_CONNECT_PREFIX))
+    violation = Violation(fields.get("exception.class.name", ""), fields.get("exception.message", ""))
+    refusal = Refusal(Record(*coordinates, record.key, record.value, None, headers), (violation,))
     return DeadLetterRecord(
-        record, refusal, None, connects.get("connector.name", ""), connects.get("stage", ""), "", replay_count(headers)
+        record, refusal, None, fields.get("connector.name", ""), fields.get("stage", ""), "", replay_count(headers)
     )
 
 
@@ -223,17 +234,17 @@ def _parse_coordinates(texts: Mapping[str, str]) -> tuple[str, int, int] | None:
     return None if not topic or partition is None or offset is None else (topic, partition, offset)
 
 
-def _read_texts(given: Headers, prefix: str) -> dict[str, str]:
-    """The headers of one prefix, by the rest of their names."""
+def _read_texts(headers: Headers, prefix: str) -> dict[str, str]:
+    """Return the headers with a prefix as text, by name without the prefix."""
     return {
         name.removeprefix(prefix): (value or b"").decode(errors="replace")
-        for name, value in given
+        for name, value in headers
         if name.startswith(prefix)
     }
 
 
 def _read_number(text: str | bytes | None) -> int | None:
-    """A number that is not negative, in decimal digits; None for anything else."""
+    """Return a non-negative number in decimal digits, or None for anything else."""
     digits = text.decode("latin-1") if isinstance(text, bytes) else text or ""
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
 
@@ -255,7 +266,7 @@ def _json(values: Sequence[object]) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    """UTF-8 of any text; half a surrogate pair, which has none, as the escape that is right in JSON too."""
+    """Encode any text as UTF-8; a lone surrogate becomes an escape that is also valid in JSON."""
     return text.encode(errors="backslashreplace")
 
 
@@ -265,52 +276,53 @@ def _version() -> str:
 
 
 UNKNOWN_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When a letter was replayed whose marker does not say."""
+"""Replay time of a dead letter whose marker has no timestamp."""
 
 Markers = Mapping[tuple[int, RecordOrigin], Marker]
-"""The last marker of each origin, by the partition in which it lies."""
+"""The last marker by partition of the dead-letter topic and origin."""
 
 
 def read_markers(records: Iterable[Record]) -> Markers:
-    """The markers among the records of a dead-letter topic."""
-    found = (parse(record) for record in records)
-    return {(marker.record.partition, marker.origin): marker for marker in found if isinstance(marker, Marker)}
+    """Return the last marker of each origin in a dead-letter topic."""
+    parsed = (parse(record) for record in records)
+    return {(each.record.partition, each.origin): each for each in parsed if isinstance(each, Marker)}
 
 
 def iter_dead_letters(
-    records: Iterable[Record], closed: Markers
+    records: Iterable[Record], markers: Markers
 ) -> Iterator[tuple[DeadLetter, DeadLetterRecord | None]]:
     """
-    The letters among the records of a dead-letter topic, each with what is known of it; None for a foreign record.
+    Yield the dead letters of a topic, each with its parsed record; None for a foreign record.
 
-    A letter is open while no marker behind it in its partition names its origin.
+    A dead letter is open unless a later marker in its partition names its origin.
     """
     for record in records:
-        read = parse(record)
-        if isinstance(read, DeadLetterRecord):
-            marker = closed.get((record.partition, read.origin))
-            yield _dead_letter(read, marker if marker and marker.record.offset > record.offset else None), read
-        elif not isinstance(read, Marker):
+        parsed = parse(record)
+        if isinstance(parsed, DeadLetterRecord):
+            marker = markers.get((record.partition, parsed.origin))
+            # A dead letter after the last marker was refused again after its replay.
+            yield _to_dead_letter(parsed, marker if marker and marker.record.offset > record.offset else None), parsed
+        elif not isinstance(parsed, Marker):
             foreign = record if record.headers is not UNREADABLE else record._replace(headers=())
-            yield DeadLetter(Refusal(foreign, ()), refused_at=_time(record), topic_record=foreign), None
+            yield DeadLetter(Refusal(foreign, ()), refused_at=_timestamp(record), topic_record=foreign), None
 
 
-def _dead_letter(letter: DeadLetterRecord, marker: Marker | None) -> DeadLetter:
+def _to_dead_letter(parsed: DeadLetterRecord, marker: Marker | None) -> DeadLetter:
     return DeadLetter(
-        letter.refusal,
-        letter.topic_id,
-        letter.group,
-        _time(letter.record),
-        letter.replay_count,
-        (_time(marker.record) or UNKNOWN_TIME) if marker else None,
-        letter.record,
+        parsed.refusal,
+        parsed.topic_id,
+        parsed.group,
+        _timestamp(parsed.record),
+        parsed.replay_count,
+        (_timestamp(marker.record) or UNKNOWN_TIME) if marker else None,
+        parsed.record,
     )
 
 
-def _time(record: Record) -> datetime | None:
+def _timestamp(record: Record) -> datetime | None:
     if record.timestamp is None:
         return None
     try:
         return datetime.fromtimestamp(record.timestamp / 1000, UTC)
-    except (OverflowError, ValueError, OSError):  # a producer may have written any number
+    except (OverflowError, ValueError, OSError):  # a producer can set any timestamp
         return None

@@ -1,4 +1,4 @@
-"""Delivery of a validator's records: exactly once by transactions, or at least once."""
+"""Transactional and at-least-once delivery of the validator's records."""
 
 import time
 from collections import deque
@@ -22,26 +22,27 @@ from tradepipe.kafka.transactions import (
     Transactions,
 )
 
-FENCED_OFTEN: Final = 3
-FENCED_WITHIN: Final = 60.0
-"""So often within so many seconds is no accident: two processes take the same `transactional.id` from each other."""
+FENCED_LIMIT: Final = 3
+FENCED_WINDOW_SECONDS: Final = 60.0
+"""Fenced this often within the window, the process shares its `transactional.id` with another one."""
 
-REFUSED_OFTEN: Final = 3
-"""Times in a row that the brokers may refuse us."""
+DENIED_LIMIT: Final = 3
+"""Consecutive denials of access after which delivery stops."""
 
-REFUSED_FOR: Final = 5.0
-"""Seconds they may, if they have taken anything from us before: rights that are being changed heal."""
+DENIED_SECONDS: Final = 5.0
+"""Seconds for which access may be denied after a successful write: permissions may be changing."""
 
 
 class TransactionalDelivery:
     """
-    Write records and commit the offsets they came from, all of it or nothing.
+    Write records and commit their source offsets in one transaction.
 
-    Whoever takes the `transactional.id` from us has it taken back, as it is a
-    member of the same group that was thought dead; but not for ever.
+    If another process takes over the `transactional.id`, this one takes it back: the
+    other is usually a member of the group that was believed dead. If that happens
+    repeatedly, delivery stops.
 
     Args:
-        limits: what the topics take, as librdkafka's properties.
+        limits: the topics' size limits, as librdkafka properties.
     """
 
     def __init__(
@@ -51,9 +52,9 @@ class TransactionalDelivery:
         self._consumer = consumer
         self._topic = topic
         self._id = transactional_id
-        self._fenced_at: deque[float] = deque(maxlen=FENCED_OFTEN)
-        self._refused = 0
-        self._refused_at = 0.0
+        self._fenced_at: deque[float] = deque(maxlen=FENCED_LIMIT)
+        self._denied = 0
+        self._denied_at = 0.0
         self._has_succeeded = False
 
     @property
@@ -66,12 +67,12 @@ class TransactionalDelivery:
 
     def open(self) -> None:
         """
-        Take over the `transactional.id`; what was open under it is settled before this returns.
+        Take over the `transactional.id`; its open transaction is completed or aborted before this returns.
 
         Raises:
-            BrokerUnavailable: call it again later.
+            BrokerUnavailable: the same call may succeed later.
 
-            ConfigurationError: nothing heals by waiting.
+            ConfigurationError: waiting does not help.
         """
         try:
             self._transactions.open()
@@ -83,20 +84,20 @@ class TransactionalDelivery:
         self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
     ) -> None:
         """
-        One transaction.
+        Write records and commit offsets in one transaction.
 
         Raises:
-            Interrupted: it is undone, or nobody knows; the committed offsets tell.
+            Interrupted: the transaction is aborted or its outcome is unknown; resume from the committed offsets.
 
-            ConfigurationError: nothing heals by waiting; it is undone.
+            ConfigurationError: the transaction is aborted; waiting does not help.
         """
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
-            membership = self._consumer.group_metadata()
+            group_metadata = self._consumer.group_metadata()
         except BrokerUnavailable as error:
             raise Interrupted(str(error), rolled_back=True) from error
         try:
-            self._transactions.write(outgoing, GroupOffsets(places, membership), while_in_flight)
+            self._transactions.write(outgoing, GroupOffsets(places, group_metadata), while_in_flight)
         except RecordRejected as error:
             raise record_rejected(error.error, error.topic) from error
         except (Fenced, AccessDenied) as error:
@@ -104,39 +105,40 @@ class TransactionalDelivery:
             raise Interrupted(str(error)) from error
         except BrokerUnavailable as error:
             raise Interrupted(str(error), rolled_back=isinstance(error, TransactionAborted)) from error
-        self._refused, self._has_succeeded = 0, True
+        self._denied, self._has_succeeded = 0, True
 
     def close(self) -> None:
-        """Let go of the client; nothing is open between two transactions."""
+        """Close the client; no transaction is open between two calls of `write`."""
         self._transactions.close()
 
     def _check_repeated(self, error: Fenced | AccessDenied) -> None:
-        """Stop rather than be refused, or take an id from each other, for ever."""
+        """Raise an error that keeps recurring: denied access, or two processes taking an id from each other."""
         now = time.monotonic()
         if isinstance(error, AccessDenied):
-            self._refused_at = self._refused_at if self._refused else now
-            self._refused += 1
-            if self._refused >= REFUSED_OFTEN and now - self._refused_at >= REFUSED_FOR * self._has_succeeded:
+            self._denied_at = self._denied_at if self._denied else now
+            self._denied += 1
+            if self._denied >= DENIED_LIMIT and now - self._denied_at >= DENIED_SECONDS * self._has_succeeded:
                 raise error
             return
         self._fenced_at.append(now)
-        if len(self._fenced_at) == FENCED_OFTEN and now - self._fenced_at[0] < FENCED_WITHIN:
+        if len(self._fenced_at) == FENCED_LIMIT and now - self._fenced_at[0] < FENCED_WINDOW_SECONDS:
             raise ConfigurationError(
-                f"transactional.id {self._id} was taken from this process {FENCED_OFTEN} times within "
-                f"{FENCED_WITHIN:.0f} s: another process runs with the same; give each its own, or none"
+                f"transactional.id {self._id} was taken from this process {FENCED_LIMIT} times within "
+                f"{FENCED_WINDOW_SECONDS:.0f} s: another process uses the same id; "
+                "give each process its own, or omit the option"
             ) from error
 
 
 ACKNOWLEDGEMENT_TIMEOUT: Final = 60.0
-"""Seconds to wait for acknowledgements; then the records are written again, from the committed offsets on."""
+"""Seconds to wait for acknowledgements; then the records are written again from the committed offsets."""
 
 
 class AtLeastOnceDelivery:
     """
-    Write records, then commit the offsets they came from: nothing is lost.
+    Write records, then commit their source offsets: no record is lost.
 
-    A process that dies between the two has its records written again by the
-    next one, so the topics may hold some twice.
+    If a process dies between the two, the next one writes the records again, so the
+    topics may contain duplicates.
     """
 
     def __init__(self, config: Config, consumer: Consumer, *, limits: Mapping[str, int]) -> None:
@@ -151,24 +153,24 @@ class AtLeastOnceDelivery:
         return self._client is not None
 
     def open(self) -> None:
-        """Make the client; it connects by itself."""
+        """Create the client, which connects in the background."""
         self._reports = DeliveryReports()
         try:
             self._client = confluent_kafka.Producer({**self._config, "on_delivery": self._reports})
         except KafkaException as error:
-            raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
+            raise translate(unwrap(error), "invalid Kafka client configuration") from error
         self.producers_created += 1
 
     def write(
         self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
     ) -> None:
         """
-        Write, wait, commit.
+        Write records, wait for their acknowledgements, then commit offsets.
 
         Raises:
-            Interrupted: go on from the committed offsets; what was written is written again.
+            Interrupted: resume from the committed offsets; records may be written again.
 
-            ConfigurationError: nothing heals by waiting.
+            ConfigurationError: waiting does not help.
         """
         assert self._client is not None, "open() comes before write()"
         try:
@@ -185,11 +187,11 @@ class AtLeastOnceDelivery:
             raise Interrupted(str(error)) from error
 
     def close(self) -> None:
-        """Let go of the client; nothing is under way between two calls of `write`."""
+        """Close the client; no record is in flight between two calls of `write`."""
         self._client = None
 
     def _discard(self, error: KafkaError, topic: str | None) -> Exception:
-        """Give the client up, as what it holds is written again by another; what to raise."""
+        """Discard the client, since a new one writes its records again; return the exception to raise."""
         if self._client is not None:
             client, self._client = self._client, None
             client.purge()
@@ -197,5 +199,5 @@ class AtLeastOnceDelivery:
         if kind is FailureClass.DATA:
             return record_rejected(error, topic)
         if kind is FailureClass.CONFIGURATION:
-            return translate(error, f"records cannot be written to {topic}" if topic else "records cannot be written")
+            return translate(error, f"cannot write records to {topic}" if topic else "cannot write records")
         return Interrupted(error.str())

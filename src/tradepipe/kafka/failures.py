@@ -1,4 +1,4 @@
-"""What a Kafka error means for a stage: wait, refuse one record, stop, or make the client anew."""
+"""Failure classes of Kafka errors: wait, refuse one record, stop, or recreate the client."""
 
 from enum import Enum
 from typing import Final
@@ -9,19 +9,19 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError, TradepipeErr
 
 
 class FailureClass(Enum):
-    """What becomes of the work in hand."""
+    """The reaction to an error."""
 
-    UNAVAILABLE = "away"
-    """Not reachable now: keep the work, wait, try again."""
+    UNAVAILABLE = "unavailable"
+    """Kafka is unavailable: keep the batch and retry."""
 
     DATA = "data"
-    """This one record cannot be; the others can."""
+    """This record is invalid; the others are not affected."""
 
     CONFIGURATION = "configuration"
-    """Nothing heals by waiting; somebody has to change something."""
+    """Waiting does not help; the configuration or the cluster must be changed."""
 
     FATAL = "fatal"
-    """The client is of no use any more; a new one is."""
+    """The client is unusable; a new one must replace it."""
 
 
 _DATA: Final = frozenset(
@@ -133,7 +133,7 @@ _UNAVAILABLE: Final = frozenset(
 
 
 def classify(error: KafkaError) -> FailureClass:
-    """The class of an error; what is in no table is a matter of configuration, which stops and tells."""
+    """Return the class of an error; an unlisted error counts as configuration, which stops the stage."""
     code = error.code()
     if error.fatal() or code in _FATAL:
         return FailureClass.FATAL
@@ -160,18 +160,18 @@ _ADVICE: Final = {
 }
 
 
-def translate(error: KafkaError | KafkaException, doing: str) -> TradepipeError:
-    """The error a caller of tradepipe sees for one of librdkafka's, told as what could not be done and why."""
-    told = unwrap(error)
-    advice = _ADVICE.get(told.code())
-    message = f"{doing}: {told.str()} ({told.name()})" + (f"; {advice}" if advice else "")
-    if classify(told) is FailureClass.CONFIGURATION:
+def translate(error: KafkaError | KafkaException, failure: str) -> TradepipeError:
+    """Return tradepipe's exception for an error of librdkafka; `failure` names the action that failed."""
+    cause = unwrap(error)
+    advice = _ADVICE.get(cause.code())
+    message = f"{failure}: {cause.str()} ({cause.name()})" + (f"; {advice}" if advice else "")
+    if classify(cause) is FailureClass.CONFIGURATION:
         return ConfigurationError(message)
     return BrokerUnavailable(message)
 
 
 def unwrap(error: BaseException | KafkaError) -> KafkaError:
-    """The KafkaError inside; librdkafka's fatal errors come wrapped in a SystemError."""
+    """Return the KafkaError inside an exception; confluent_kafka wraps fatal errors in a SystemError."""
     if isinstance(error, KafkaError):
         return error
     if isinstance(error, SystemError) and isinstance(error.__cause__, KafkaException):

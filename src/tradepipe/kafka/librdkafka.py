@@ -14,16 +14,16 @@ from tradepipe.errors import ConfigurationError, TradepipeError
 from tradepipe.kafka.failures import translate
 from tradepipe.trade.record import Headers, Record
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("tradepipe.kafka.librdkafka")
 
 
 def call_with_timeout(call: Callable[[], object], seconds: float) -> None:
     """
-    Make a call in a thread of its own, and raise what it raises.
+    Make a call in a separate thread, and raise the exception that it raises.
 
     Raises:
-        TimeoutError: it has not returned. Its thread is left behind, with all
-            it holds, until it does; the process does not wait for it.
+        TimeoutError: the call has not returned. Its thread keeps running, and keeps
+            its objects alive, until the call returns; the process does not wait for it.
     """
     raised: list[BaseException] = []
     returned = threading.Event()
@@ -31,7 +31,7 @@ def call_with_timeout(call: Callable[[], object], seconds: float) -> None:
     def run() -> None:
         try:
             call()
-        except BaseException as error:  # raised again below, where somebody waits for it
+        except BaseException as error:  # raised again below, in the caller's thread
             raised.append(error)
         finally:
             returned.set()
@@ -42,8 +42,6 @@ def call_with_timeout(call: Callable[[], object], seconds: float) -> None:
     if raised:
         raise raised[0]
 
-
-logger = logging.getLogger("tradepipe.kafka.librdkafka")
 
 LOG_LEVEL: Final = 6
 """The syslog level of librdkafka's messages about connections; `log_level` must be at least this to receive them."""
@@ -92,19 +90,19 @@ def may_interrupt_requests(error: str) -> bool:
 
 
 UNREADABLE: Final[Headers] = (("", None),)
-"""Stands for headers that cannot be read, as a name of theirs is not UTF-8; told apart by identity."""
+"""Stands for headers with a name that is not UTF-8; compare by identity."""
 
-# confluent_kafka returns headers that have no name, and leaves its UnicodeDecodeError pending, for a name that is not
-# UTF-8. Where `message.headers()` is called often, Python looks at what it returns alone: the error then comes out
-# somewhere else, or the process ends at the name that is not there. Called so, it is seen at once, as a SystemError.
+# If a header's name is not UTF-8, confluent_kafka returns headers without a name and leaves its UnicodeDecodeError
+# pending. Python's specialized call of `message.headers()` checks only the returned value: the error then surfaces
+# elsewhere, or the process crashes on the missing name. `methodcaller` detects the error at once, as a SystemError.
 _headers: Final[Any] = methodcaller("headers")
 
 _new: Final[Any] = tuple.__new__
-"""Makes a record without the detour of its own constructor, which is Python too."""
+"""Creates a record without the NamedTuple constructor, which is Python code and runs for every record."""
 
 
 def read_headers(message: confluent_kafka.Message) -> Headers:
-    """A message's headers; `UNREADABLE` where one has a name that is not UTF-8."""
+    """Return a message's headers, or `UNREADABLE` if one has a name that is not UTF-8."""
     try:
         given = _headers(message)
     except SystemError:
@@ -113,7 +111,8 @@ def read_headers(message: confluent_kafka.Message) -> Headers:
 
 
 def to_record(message: confluent_kafka.Message, topic: str, partition: int, offset: int) -> Record:
-    """The record at this place with all it has; in one piece, as it is done for each one."""
+    """Return a message as a record, with timestamp and headers."""
+    # Inlined instead of calling timestamp_of and read_headers: this runs for every record.
     kind, milliseconds = message.timestamp()
     try:
         given = _headers(message)
@@ -121,18 +120,18 @@ def to_record(message: confluent_kafka.Message, topic: str, partition: int, offs
     except SystemError:
         headers = UNREADABLE
     sent_at = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
-    made: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), sent_at, headers))
-    return made
+    record: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), sent_at, headers))
+    return record
 
 
 def to_record_without_headers(message: confluent_kafka.Message, topic: str, partition: int, offset: int) -> Record:
-    """The same without timestamp and headers."""
-    made: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), None, ()))
-    return made
+    """Return a message as a record, without timestamp and headers."""
+    record: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), None, ()))
+    return record
 
 
 def timestamp_of(message: confluent_kafka.Message) -> int | None:
-    """When a message was sent or appended, in milliseconds since 1970; None where the log does not say."""
+    """Return a message's timestamp in milliseconds since 1970, or None if it has none."""
     kind, milliseconds = message.timestamp()
     return None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
 
@@ -142,51 +141,52 @@ _ADVICE: Final = "; check security.protocol, ssl.ca.location, ssl.certificate.lo
 
 class FirstContact:
     """
-    What one client of librdkafka heard of the brokers.
+    The errors of one client before its first response from a broker.
 
-    librdkafka tries again for ever, also where it is refused for good, and its
-    requests then end as in an outage. Until there has been an answer, a wrong
-    password and a certificate that one side does not trust are told as what
-    they are: neither heals by itself. Afterwards they count as an outage:
-    certificates and users are being renewed, or a broker is not quite up.
+    librdkafka retries forever, even after a permanent rejection, and its requests
+    then time out as in an outage. Before the first response, a wrong password or an
+    untrusted certificate is reported as a configuration error, since neither heals
+    by itself. Afterwards they count as an outage: certificates and users may be
+    changing, or a broker may still be starting.
     """
 
     def __init__(self) -> None:
         self.succeeded = False
-        """Whether a broker has answered."""
+        """A broker has responded."""
         self.last_error = ""
-        """Why none did, as the client told it last, with the broker's address."""
-        self._refused: KafkaError | None = None
-        self._distrusted: KafkaError | None = None
+        """The last error that the client reported, with the broker's address."""
+        self._permanent: KafkaError | None = None
+        self._untrusted: KafkaError | None = None
 
     def record_error(self, error: KafkaError) -> None:
-        """Take account of an error that librdkafka reports."""
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # which says of none why
+        """Record an error that librdkafka reports."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # it does not contain a reason
             self.last_error = error.str()
         if error.code() == KafkaError._AUTHENTICATION:
-            self._refused = error
+            self._permanent = error
         elif error.code() != KafkaError._ALL_BROKERS_DOWN:
-            self._distrusted = error if _is_distrust(error) else None
-        elif self._distrusted is not None:
-            # Told once only; of several brokers one that is trusted is enough, so all have to be tried first.
-            self._refused = self._distrusted
+            self._untrusted = error if _is_untrusted(error) else None
+        elif self._untrusted is not None:
+            # One trusted broker is enough, so the error is permanent only after all brokers have been tried.
+            # librdkafka reports that once.
+            self._permanent = self._untrusted
 
     def permanent_error(self, *, final: bool = False) -> TradepipeError | None:
         """
-        Why no try will succeed; None as long as another one may.
+        Return why no attempt will succeed, or None while another one may.
 
         Args:
-            final: time is up, so that the last error decides.
+            final: there is no time for another attempt, so the last error decides.
         """
-        refused = self._refused or (self._distrusted if final else None)
-        if refused is None or self.succeeded:
+        error = self._permanent or (self._untrusted if final else None)
+        if error is None or self.succeeded:
             return None
-        if refused.code() == KafkaError._AUTHENTICATION:
-            return translate(refused, "Kafka refuses us")
-        return ConfigurationError(f"Kafka cannot be spoken to by TLS: {refused.str()} ({refused.name()}){_ADVICE}")
+        if error.code() == KafkaError._AUTHENTICATION:
+            return translate(error, "Kafka refused the connection")
+        return ConfigurationError(f"TLS connection to Kafka failed: {error.str()} ({error.name()}){_ADVICE}")
 
 
-def _is_distrust(error: KafkaError) -> bool:
-    """Whether OpenSSL found a fault in the other side, or the other side in us; not that a connection merely ended."""
-    told = error.str()
-    return (error.code() == KafkaError._SSL or "SSL routines" in told) and "unexpected eof" not in told
+def _is_untrusted(error: KafkaError) -> bool:
+    """Return whether one side rejected the other's certificate; a connection that merely closed is not a rejection."""
+    text = error.str()
+    return (error.code() == KafkaError._SSL or "SSL routines" in text) and "unexpected eof" not in text

@@ -1,4 +1,4 @@
-"""Records on their way into the log: back-pressure, delivery reports, a client that is made anew when it is lost."""
+"""Idempotent producer for one topic: back-pressure, delivery reports, recovery from fatal errors."""
 
 import logging
 import threading
@@ -25,12 +25,13 @@ from tradepipe.kafka.librdkafka import (
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.1
-"""Seconds between two looks at a deadline, or for a signal."""
+"""Seconds of one poll; deadlines and signals are checked between two."""
 
 PURGE_TIMEOUT: Final = 5.0
+"""Seconds to wait for the reports of purged records."""
 
 REQUEST_TIMEOUT: Final = 5.0
-"""Seconds to ask how much the topic takes."""
+"""Seconds to wait for the topic's configuration."""
 
 _NOT_IN_LOG: Final = frozenset(
     {
@@ -50,11 +51,11 @@ _NOT_IN_LOG: Final = frozenset(
         KafkaError._UNKNOWN_PARTITION,
     }
 )
-"""Verdicts after which a record is not in the log, unless an earlier try of it may have got through."""
+"""Errors after which a record is not in the log, unless an earlier attempt may have written it."""
 
 
 class Undelivered(NamedTuple):
-    """A record that was not acknowledged; `refused` says that it is certainly not in the log."""
+    """A record that was not acknowledged; if `refused`, it is certainly not in the log."""
 
     key: bytes | None
     value: bytes | None
@@ -64,15 +65,15 @@ class Undelivered(NamedTuple):
 
 class IdempotentProducer:
     """
-    Send records to one topic, each into the log once if it is acknowledged.
+    Send records to one topic; each acknowledged record is in the log exactly once.
 
-    librdkafka keeps trying for as long as it takes; what it gives up is told by
-    `undelivered`. A client that reports a fatal error is given up with all it
-    had in hand, and another one takes its place. So is one that the brokers do
-    not let in, unless they have let us in before: then it is tried on.
+    librdkafka retries without a time limit; `take_undelivered` returns the records
+    that it could not deliver. After a fatal error, the client and its unacknowledged
+    records are abandoned, and a new client is created. The same happens if the brokers
+    reject the credentials, unless an earlier connection succeeded: that is an outage.
 
     Args:
-        request_timeout: seconds to ask how much the topic takes.
+        request_timeout: seconds to wait for the topic's configuration.
     """
 
     def __init__(self, config: Config, *, topic: str, request_timeout: float = REQUEST_TIMEOUT) -> None:
@@ -95,12 +96,12 @@ class IdempotentProducer:
 
     def open(self) -> None:
         """
-        Make the client, with batches no larger than the topic takes.
+        Create the client, with batches no larger than the topic accepts.
 
         Raises:
-            TopicUnusable: there is no such topic.
+            TopicUnusable: the topic does not exist.
 
-            ConfigurationError: librdkafka refuses the configuration.
+            ConfigurationError: librdkafka rejects the configuration.
         """
         with self._opening:
             if self._client is None:
@@ -109,12 +110,12 @@ class IdempotentProducer:
 
     def send(self, key: bytes | str, value: bytes | None, *, timeout: float | None = None) -> Undelivered | None:
         """
-        Put a record into the queue; where that is full, wait for room.
+        Enqueue a record; if the queue is full, wait until it is not.
 
-        Returns the record when it is refused on the spot, as one too large is.
+        Returns the record if librdkafka rejects it at once, for example as too large.
 
         Raises:
-            BrokerUnavailable: there was no room within `timeout` seconds; the record is not sent.
+            BrokerUnavailable: the queue was full for `timeout` seconds; the record is not sent.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -124,16 +125,16 @@ class IdempotentProducer:
             except BufferError:
                 self._wait_for_space(client, deadline)
             except KafkaException as error:
-                told = unwrap(error)
-                if classify(told) is not FailureClass.FATAL:
-                    return Undelivered(_bytes(key), value, _format_reason(told), refused=True)
-                self._client_failure = _describe_fatal(told)
+                cause = unwrap(error)
+                if classify(cause) is not FailureClass.FATAL:
+                    return Undelivered(_bytes(key), value, _format_reason(cause), refused=True)
+                self._client_failure = _describe_fatal(cause)
             else:
                 self._poll(client, 0)
                 return None
 
     def flush(self, timeout: float | None) -> int:
-        """Wait until every record is acknowledged or given up; the number left after `timeout` seconds."""
+        """Wait until every record is delivered or failed; return the number left after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (left := len(self)) and (deadline is None or time.monotonic() < deadline):
             self._replace_failed_client()
@@ -142,12 +143,12 @@ class IdempotentProducer:
         return left
 
     def take_undelivered(self) -> list[Undelivered]:
-        """The records that failed since the last call."""
+        """Return the records that failed since the last call."""
         failed, self._undelivered = self._undelivered, []
         return failed
 
     def abandon(self, reason: str) -> None:
-        """Give up all that is not acknowledged; each such record counts as possibly in the log."""
+        """Abandon all unacknowledged records; each of them may be in the log."""
         client, self._client = self._client, None
         if client is None:
             return
@@ -169,22 +170,22 @@ class IdempotentProducer:
 
     def _replace_failed_client(self) -> None:
         if self._client_failure is not None:
-            told, self._client_failure = self._client_failure, None
-            logger.warning("Kafka's client is made anew: %s", told)
-            self.abandon(f"given up: {told}")
+            reason, self._client_failure = self._client_failure, None
+            logger.warning("recreating the Kafka producer: %s", reason)
+            self.abandon(f"abandoned: {reason}")
 
     def _create_client(self, limits: dict[str, int]) -> confluent_kafka.Producer:
         callbacks = {"on_delivery": self._on_report, "error_cb": self._on_error, "logger": self._connection_log}
         try:
             return confluent_kafka.Producer({**limits, **self._config, **callbacks})
         except KafkaException as error:
-            raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
+            raise translate(unwrap(error), "invalid Kafka client configuration") from error
 
     def _limits(self) -> dict[str, int]:
         """
-        Batch sizes below what the topic takes: librdkafka never splits a batch that the broker finds too large.
+        Return batch sizes that the topic accepts: librdkafka never splits a batch that the broker finds too large.
 
-        A broker that is away is not waited for: its defaults and librdkafka's agree.
+        If the broker is unavailable, librdkafka's defaults are used: they equal the broker's.
         """
         topics = TopicAdmin(self._given, request_timeout=self._request_timeout)
         try:
@@ -192,7 +193,7 @@ class IdempotentProducer:
             self._contact.succeeded = True
             largest = topics.max_message_bytes(self._topic)
         except BrokerUnavailable as error:
-            logger.warning("Kafka is away, sending as soon as it is back: %s", error)
+            logger.warning("Kafka unavailable, records are sent once it is available: %s", error)
             return {}
         if largest is None:
             return {}
@@ -201,7 +202,8 @@ class IdempotentProducer:
     def _wait_for_space(self, client: confluent_kafka.Producer, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
             raise BrokerUnavailable(
-                f"the queue to topic {self._topic} is full: {len(client)} records wait, none was acknowledged in time"
+                f"the producer queue for topic {self._topic} is full: "
+                f"none of its {len(client)} records was acknowledged in time"
             )
         self._poll(client, POLL_SECONDS)
 
@@ -223,8 +225,8 @@ class IdempotentProducer:
     def _on_error(self, error: KafkaError) -> None:
         """Handle an error that librdkafka reports inside poll."""
         self._contact.record_error(error)
-        if refusal := self._contact.permanent_error():
-            self._client_failure = str(refusal)
+        if permanent := self._contact.permanent_error():
+            self._client_failure = str(permanent)
         now = time.monotonic()
         if now - self._last_error_at > OUTAGE_LOG_INTERVAL:
             logger.warning("Kafka reported an error, retrying: %s", error.str())
@@ -234,7 +236,7 @@ class IdempotentProducer:
 
 
 def _catch_fatal(serve: Callable[[], object]) -> KafkaError | None:
-    """librdkafka's fatal error, should serving callbacks bring one up; it may come wrapped in a SystemError."""
+    """Call `serve`; return the fatal error if it raises one, possibly wrapped in a SystemError."""
     try:
         serve()
     except (KafkaException, SystemError) as error:
@@ -243,7 +245,7 @@ def _catch_fatal(serve: Callable[[], object]) -> KafkaError | None:
 
 
 def _describe_fatal(error: KafkaError) -> str:
-    return str(translate(error, "it met a fatal error"))
+    return str(translate(error, "fatal error"))
 
 
 def _format_reason(error: KafkaError) -> str:

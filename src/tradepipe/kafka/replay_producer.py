@@ -1,8 +1,8 @@
 """
-Records put back where they came from, each with the marker that closes its letter, in one Kafka transaction.
+Transactional replay of a dead-letter topic: records and the markers that close their dead letters.
 
-All replays of one dead-letter topic have one `transactional.id`: whoever opens
-it settles what a predecessor left open, and fences one that still runs.
+All replays of one dead-letter topic share one `transactional.id`: opening it aborts
+the open transaction of an earlier replay, and fences a replay that still runs.
 """
 
 from typing import Final
@@ -13,43 +13,43 @@ from tradepipe.kafka.send import OutgoingRecords
 from tradepipe.kafka.transactions import Fenced, RecordRejected, Transactions
 
 MAX_RECORD_BYTES: Final = 1_000_000_000
-"""Bytes of a record: librdkafka's highest limit, since the topic's own is the one that counts."""
+"""Bytes of a record: librdkafka's highest limit, so that only the topic's own limit applies."""
 
 
 class ReplaySuperseded(TradepipeError):
-    """Another replay of the same dead-letter topic has begun, and ended this one; it may be run again behind it."""
+    """Another replay of the same dead-letter topic has started and fenced this one, which can be run again later."""
 
     exit_code = 75
 
     def __init__(self) -> None:
         super().__init__(
-            "another replay of these dead letters has begun, and goes on with all of them; "
-            "run this one again when that one has ended, if anything is left"
+            "another replay of these dead letters has started and processes all of them; "
+            "when it has ended, run this one again if any are left"
         )
 
 
 class ReplayProducer:
     """
-    Transactions of the one replay of a dead-letter topic.
+    The transactions of one replay of a dead-letter topic.
 
-    After any failure `open` comes first again, and the topic tells what was committed.
+    After any failure, call `open` again and read the topic to find out what was committed.
     """
 
     def __init__(self, config: Config, *, dead_letters: str) -> None:
-        # A record a batch: a batch is never split, and one that a topic finds too large would hold records it takes.
+        # One record per batch: librdkafka never splits a batch, so one oversized record would take others with it.
         sizes = {"message.max.bytes": MAX_RECORD_BYTES, "batch.num.messages": 1}
         self._transactions = Transactions({**config, **sizes}, transactional_id=f"tradepipe-replay-{dead_letters}")
 
     def open(self) -> None:
         """
-        Become the only replay; what another one had begun is settled when this returns.
+        Become the only replay; another one's open transaction is completed or aborted before this returns.
 
         Raises:
-            Superseded: another one has become so meanwhile.
+            ReplaySuperseded: another replay has started in the meantime.
 
             BrokerUnavailable: the same call may succeed later.
 
-            ConfigurationError: the brokers refuse us.
+            ConfigurationError: the brokers deny access.
         """
         self.close()
         try:
@@ -59,12 +59,12 @@ class ReplayProducer:
 
     def write(self, outgoing: OutgoingRecords) -> None:
         """
-        One transaction.
+        Write records in one transaction.
 
         Raises:
-            Superseded: another replay has begun; nothing was written.
+            ReplaySuperseded: another replay has started; nothing was written.
 
-            BrokerUnavailable: nothing was written, or nobody knows.
+            BrokerUnavailable: nothing was written, or the outcome is unknown.
 
             ConfigurationError: nothing was written, and waiting does not help.
         """
@@ -74,10 +74,10 @@ class ReplayProducer:
             raise ReplaySuperseded from error
         except RecordRejected as error:
             raise ConfigurationError(
-                f"records cannot be put back into topic {error.topic}: {error}; raise max.message.bytes of the "
-                "topic a little, as a replayed record has one more header"
+                f"cannot replay records into topic {error.topic}: {error}; raise the topic's "
+                "max.message.bytes slightly, since a replayed record has an additional header"
             ) from error
 
     def close(self) -> None:
-        """Let go of the client; an open transaction is left to the next `open`."""
+        """Close the client; the next `open` aborts a transaction that is open."""
         self._transactions.close()

@@ -1,4 +1,4 @@
-"""A topic read by itself, without a group: to where it ended when the reading began."""
+"""Reader of a topic's committed records up to given watermarks, without a consumer group."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -16,27 +16,28 @@ from tradepipe.kafka.librdkafka import to_record
 from tradepipe.trade.record import Record
 
 GROUP: Final = "tradepipe-reader"
-"""No group is joined, and no offset committed, but librdkafka asks for a name."""
+"""librdkafka requires a group name; the reader neither joins the group nor commits offsets."""
 
 FETCH_RECORDS: Final = 1_000
-"""Records taken over at once, at most."""
+"""Maximum number of records fetched at once."""
 
 POLL_SECONDS: Final = 0.2
+"""Seconds of one poll; timeouts are checked between two."""
 
 
 class TopicReader:
     """
-    A reader of what a topic holds, committed records alone.
+    Read the committed records of a topic, inside a `with` block.
 
     Args:
-        timeout: seconds without any news after which the reading ends.
+        timeout: seconds without a record or event after which reading ends.
 
-        open_transaction_timeout: the same where nothing is missing but what an open
-            transaction hides: all that lies behind its first record.
+        open_transaction_timeout: the timeout once all missing records are blocked by
+            open transactions, which hide every record after their first one.
 
     Attributes:
-        hidden: partitions that were not read to their ends because of such a
-            transaction, each with the offset from which it hides.
+        blocked_offsets: partitions that were not read to the end because of an open
+            transaction, each with the first blocked offset.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class TopicReader:
         try:
             self._client = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
         except KafkaException as error:
-            raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
+            raise translate(unwrap(error), "invalid Kafka client configuration") from error
         return self
 
     def __exit__(
@@ -62,25 +63,34 @@ class TopicReader:
         if self._client is not None:
             self._client.close()
 
-    def read(self, extents: Mapping[int, Watermarks], *, last: int | None = None) -> Iterator[Record]:
+    def read(self, watermarks: Mapping[int, Watermarks], *, last: int | None = None) -> Iterator[Record]:
         """
-        The records of these partitions up to their ends, each partition's in order.
+        Yield the records of partitions up to their high watermarks, each partition's in order.
 
         Args:
-            last: how many offsets before its end each partition is read from;
-                None for its beginning.
+            last: read only the last offsets of each partition, this many; None for all.
 
         Raises:
-            BrokerUnavailable: no broker answers, or retention was faster than we.
+            BrokerUnavailable: no broker responds, or retention deleted records before they were read.
 
-            ConfigurationError: the brokers refuse us.
+            ConfigurationError: the brokers reject the consumer.
         """
-        missing = {partition: extent.high for partition, extent in extents.items() if extent.low < extent.high}
-        begins = {n: OFFSET_BEGINNING if last is None else max(extents[n].low, missing[n] - last) for n in missing}
-        self._assign(begins)
+        assert self._client is not None, "a reader reads inside a with block"
+        missing = {partition: each.high for partition, each in watermarks.items() if each.low < each.high}
+        starts = [
+            TopicPartition(
+                self._topic,
+                partition,
+                OFFSET_BEGINNING if last is None else max(watermarks[partition].low, high - last),
+            )
+            for partition, high in missing.items()
+        ]
+        self._client.assign(starts)
+        # A partition that was paused by an earlier read stays paused when it is assigned again.
+        self._client.resume(starts)
         self.blocked_offsets = {}
-        heard_at = time.monotonic()
-        while missing and time.monotonic() - heard_at < self._timeout(missing):
+        last_event_at = time.monotonic()
+        while missing and time.monotonic() - last_event_at < self._timeout(missing):
             for message in self._fetch():
                 partition, offset = message.partition() or 0, message.offset() or 0
                 if (error := message.error()) is None:
@@ -91,16 +101,9 @@ class TopicReader:
                     self._mark_read(missing, partition, offset)
                     if partition in missing:
                         self.blocked_offsets[partition] = offset
-                heard_at = time.monotonic()  # not before: who takes the records may be slow
-        if unheard := sorted(missing.keys() - self.blocked_offsets.keys()):
-            raise BrokerUnavailable(f"{self._topic}[{unheard[0]}] could not be read within {self._quiet_timeout:g} s")
-
-    def _assign(self, begins: Mapping[int, int]) -> None:
-        assert self._client is not None, "a reader reads inside a with block"
-        places = [TopicPartition(self._topic, partition, begin) for partition, begin in begins.items()]
-        self._client.assign(places)
-        # What was paused stays so, also when it is assigned anew.
-        self._client.resume(places)
+                last_event_at = time.monotonic()  # after the yield: the caller may be slow
+        if unread := sorted(missing.keys() - self.blocked_offsets.keys()):
+            raise BrokerUnavailable(f"{self._topic}[{unread[0]}] could not be read within {self._quiet_timeout:g} s")
 
     def _timeout(self, missing: Mapping[int, int]) -> float:
         return self._open_transaction_timeout if missing.keys() <= self.blocked_offsets.keys() else self._quiet_timeout
@@ -111,7 +114,7 @@ class TopicReader:
         return [] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)]
 
     def _mark_read(self, missing: dict[int, int], partition: int, position: int) -> None:
-        """Take account of how far a partition was read."""
+        """Record how far a partition was read, and pause it at its high watermark."""
         self.blocked_offsets.pop(partition, None)
         if position >= missing.get(partition, position + 1):
             assert self._client is not None
@@ -122,7 +125,7 @@ class TopicReader:
         if error.code() == KafkaError._PARTITION_EOF:
             return True
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise BrokerUnavailable(f"records of {self._topic} were dropped while they were read: {error.str()}")
+            raise BrokerUnavailable(f"retention deleted records of {self._topic} before they were read: {error.str()}")
         if classify(error) is not FailureClass.UNAVAILABLE:
-            raise translate(error, f"topic {self._topic} cannot be read")
+            raise translate(error, f"cannot read topic {self._topic}")
         return False

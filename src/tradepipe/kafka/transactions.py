@@ -1,12 +1,12 @@
 """
-Records in one Kafka transaction, and the offsets they came from if there are any.
+Transactional writes of records and consumer offsets.
 
-librdkafka speaks the transaction protocol from before KIP-890: a request that it
-sent twice, or late, may end a transaction that came after the one it was meant
-for. It repeats requests without telling the caller, so whatever took long, or met
-trouble on the way, puts the producer in doubt. A producer in doubt begins nothing any
-more: another one takes its place and its `transactional.id`, which makes the
-brokers refuse all that may still come from the first.
+librdkafka uses the transaction protocol that precedes KIP-890: a repeated or late
+request may end a later transaction than the one it was sent for. librdkafka repeats
+requests without telling the caller, so any slow request or connection error puts the
+producer in doubt. A producer in doubt starts no further transaction: a new one takes
+over its `transactional.id`, which makes the brokers reject any late request of the
+first.
 """
 
 import logging
@@ -26,12 +26,13 @@ from tradepipe.kafka.send import DeliveryReports, OutgoingRecords, enqueue, flus
 logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT: Final = 5.0
-"""Seconds one call waits before it is made again."""
+"""Seconds to wait for one call before repeating it."""
 
 POLL_SECONDS: Final = 0.1
+"""Seconds to wait for the reason of a fatal error."""
 
 REQUESTS_PER_OFFSET_COMMIT: Final = 3
-"""Requests that sending offsets may take, one after the other: for the coordinator, the group, and the offsets."""
+"""Sequential requests that sending offsets may take: for the coordinator, the group, and the offsets."""
 
 _FENCED: Final = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 _PURGED: Final = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
@@ -39,18 +40,18 @@ _TIMEOUTS: Final = frozenset({KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE
 
 
 class GroupOffsets(NamedTuple):
-    """Where a member of a group goes on behind a transaction, and what proves that it is one."""
+    """Offsets at which a group resumes after a transaction, and the sender's group metadata."""
 
     partitions: list[TopicPartition]
     group_metadata: bytes
 
 
 class Fenced(Exception):
-    """Another process has taken the `transactional.id`, and what was open under it is undone."""
+    """Another process has taken over the `transactional.id`; the open transaction is aborted."""
 
 
 class RecordRejected(Exception):
-    """A record is one that its topic will never take; the transaction is undone."""
+    """A record was rejected permanently by its topic; the transaction is aborted."""
 
     def __init__(self, error: KafkaError, topic: str | None) -> None:
         self.error = error
@@ -59,22 +60,22 @@ class RecordRejected(Exception):
 
 
 class TransactionAborted(BrokerUnavailable):
-    """The transaction is undone, and the brokers have said so."""
+    """The brokers confirmed that the transaction is aborted."""
 
 
 class AccessDenied(ConfigurationError):
-    """The brokers refuse us; rights that are being changed heal, nothing else does."""
+    """The brokers deny access; only a change of permissions helps."""
 
 
 class Transactions:
     """
-    Write records and offsets, all of it or nothing.
+    Write records and offsets atomically.
 
-    Between two transactions nothing is open. What a transaction that was
-    interrupted has left is settled by the next `open`.
+    No transaction stays open between two calls of `write`. The next `open` completes or
+    aborts what an interrupted transaction left.
 
     Attributes:
-        made: how many clients it took so far.
+        producers_created: number of Kafka clients created so far.
     """
 
     def __init__(self, config: Config, *, transactional_id: str) -> None:
@@ -85,37 +86,37 @@ class Transactions:
         self._transaction_timeout = float(self._config["transaction.timeout.ms"]) / 1000
         self._client: confluent_kafka.Producer | None = None
         self._ready = False
-        self._reports, self._watched = DeliveryReports(), ConnectionLog()
+        self._reports, self._connection_log = DeliveryReports(), ConnectionLog()
         self._doubt: str | None = None
         self._abandoned: tuple[int, str] | None = None
         self.producers_created = 0
 
     @property
     def is_open(self) -> bool:
-        """Whether `write` may be called."""
+        """Whether `write` may be called; if not, call `open` first."""
         return self._ready
 
     def open(self) -> None:
         """
-        Take over the `transactional.id`; what was open under it is settled before this returns.
+        Take over the `transactional.id`; its open transaction is completed or aborted before this returns.
 
         Raises:
-            Fenced: another one has taken it over meanwhile.
+            Fenced: another process has taken it over in the meantime.
 
-            BrokerUnavailable: call it again later.
+            BrokerUnavailable: the same call may succeed later.
 
-            ConfigurationError: librdkafka does not take the configuration, or the brokers refuse us.
+            ConfigurationError: librdkafka rejects the configuration, or the brokers deny access.
         """
         if self._client is None:
             self._client = self._create_client()
         try:
             self._client.init_transactions(REQUEST_TIMEOUT)
         except (KafkaException, SystemError) as error:
-            told = _replacement_reason(error)
-            if not told.retriable():
-                self._discard(told.str())
-            doing = f"transactions cannot be begun under transactional.id {self._id}"
-            raise _fatal_cause(told, doing, fenced=_is_fenced(told)) from error
+            cause = _unwrap_fatal(error)
+            if not cause.retriable():
+                self._discard(cause.str())
+            failure = f"cannot start transactions with transactional.id {self._id}"
+            raise _to_exception(cause, failure, fenced=cause.code() in _FENCED) from error
         self._ready = True
 
     def write(
@@ -125,15 +126,15 @@ class Transactions:
         while_in_flight: Callable[[], object] | None = None,
     ) -> None:
         """
-        One transaction.
+        Write records and offsets in one transaction.
 
         Args:
-            while_in_flight: called once, while the records are on their way; raises nothing.
+            while_in_flight: called once while the records are in flight; must not raise.
 
         Raises:
-            Fenced, NotTaken, ConfigurationError, Aborted: it is undone.
+            Fenced, RecordRejected, ConfigurationError, TransactionAborted: the transaction is aborted.
 
-            BrokerUnavailable: it is undone, or nobody knows; what is committed tells.
+            BrokerUnavailable: the transaction is aborted or its outcome is unknown; the committed offsets show which.
         """
         client = self._ready_client()
         try:
@@ -141,18 +142,19 @@ class Transactions:
             enqueue(client, outgoing, self._reports)
             if while_in_flight is not None:
                 while_in_flight()
-            if offsets is not None:  # while the records are on their way
-                self._call_until_done(lambda wait: self._send(client, offsets, wait))
+            if offsets is not None:  # sent while the records are still in flight, to save one round trip
+                self._call_until_done(lambda timeout: self._send_offsets(client, offsets, timeout))
             flush(client, self._reports, seconds=self._transaction_timeout)
             self._call_until_done(client.commit_transaction)
         except (KafkaException, SystemError) as error:
-            raise self._handle_failure(client, outgoing, _replacement_reason(error)) from error
+            raise self._handle_failure(client, outgoing, _unwrap_fatal(error)) from error
+        # Checked after the commit too: a commit that succeeded late may have ended another transaction.
         if (doubt := self._check_doubt(client)) is not None:
             self._discard(doubt)
-            raise BrokerUnavailable(f"a transaction may have been committed, or not: {doubt}")
+            raise BrokerUnavailable(f"a transaction may or may not have been committed: {doubt}")
 
     def close(self) -> None:
-        """Let go of the client; a transaction that is open is left to the next `open`."""
+        """Close the client; the next `open` aborts a transaction that is open."""
         client, self._client, self._ready = self._client, None, False
         if client is not None:
             client.purge()
@@ -160,18 +162,23 @@ class Transactions:
     def _create_client(self) -> confluent_kafka.Producer:
         if self._abandoned is not None:
             level, why = self._abandoned
-            logger.log(level, "the transactional producer %s is made anew: %s", self._id, why)
-        self._reports, self._watched, self._doubt, self._abandoned = DeliveryReports(), ConnectionLog(), None, None
-        listening = {"on_delivery": self._reports, "error_cb": self._on_error, "logger": self._watched}
+            logger.log(level, "recreating transactional producer %s: %s", self._id, why)
+        self._reports, self._connection_log, self._doubt, self._abandoned = (
+            DeliveryReports(),
+            ConnectionLog(),
+            None,
+            None,
+        )
+        callbacks = {"on_delivery": self._reports, "error_cb": self._on_error, "logger": self._connection_log}
         try:
-            client = confluent_kafka.Producer({**self._config, **listening})
+            client = confluent_kafka.Producer({**self._config, **callbacks})
         except KafkaException as error:
-            raise translate(unwrap(error), "Kafka's client cannot be configured so") from error
+            raise translate(unwrap(error), "invalid Kafka client configuration") from error
         self.producers_created += 1
         return client
 
     def _ready_client(self) -> confluent_kafka.Producer:
-        """A client without a doubt: one that met trouble while it was idle may not tell of the next."""
+        """Return a client that is not in doubt: after an error while idle, librdkafka may not report the next one."""
         if self._client is not None and (doubt := self._check_doubt(self._client)) is not None:
             self._discard(doubt, level=logging.INFO)
             self.open()
@@ -180,110 +187,104 @@ class Transactions:
         return self._client
 
     def _check_doubt(self, client: confluent_kafka.Producer) -> str | None:
-        """Why requests of this client may have been repeated, if they may."""
+        """Return why requests of this client may have been repeated, or None."""
         client.poll(0)
-        return self._doubt or self._watched.last_error
+        return self._doubt or self._connection_log.last_error
 
-    def _send(self, client: confluent_kafka.Producer, offsets: GroupOffsets, wait: float) -> None:
-        """Send offsets; librdkafka may wait for ever for a coordinator that went away (librdkafka#5456)."""
+    def _send_offsets(self, client: confluent_kafka.Producer, offsets: GroupOffsets, timeout: float) -> None:
+        """Send offsets in a thread: librdkafka may wait forever for a lost coordinator (librdkafka#5456)."""
         try:
             call_with_timeout(
-                lambda: client.send_offsets_to_transaction(*offsets, wait),
-                patience := REQUESTS_PER_OFFSET_COMMIT * self._slow_after,
+                lambda: client.send_offsets_to_transaction(*offsets, timeout),
+                limit := REQUESTS_PER_OFFSET_COMMIT * self._slow_after,
             )
         except TimeoutError:
-            unanswered = KafkaError(KafkaError._TIMED_OUT, f"offsets were not taken within {patience:g} s")
-            raise KafkaException(unanswered) from None
+            timed_out = KafkaError(KafkaError._TIMED_OUT, f"the offsets were not acknowledged within {limit:g} s")
+            raise KafkaException(timed_out) from None
 
     def _call_until_done(self, call: Callable[[float], object]) -> None:
-        """Make a call until it has an answer that is no mere delay; that it had to wait is kept as a doubt."""
-        begun = time.monotonic()
+        """Repeat a call while its error is retriable; a retry or a slow call puts the client in doubt."""
+        started = time.monotonic()
         try:
             while True:
                 try:
                     call(REQUEST_TIMEOUT)
                     return
                 except KafkaException as error:
-                    told = unwrap(error)
-                    if told.retriable() or told.code() in _TIMEOUTS:
-                        self._doubt = told.str()
-                    if not told.retriable() or time.monotonic() - begun > self._transaction_timeout:
+                    cause = unwrap(error)
+                    if cause.retriable() or cause.code() in _TIMEOUTS:
+                        self._doubt = cause.str()
+                    if not cause.retriable() or time.monotonic() - started > self._transaction_timeout:
                         raise
         finally:
-            if (took := time.monotonic() - begun) > self._slow_after:
+            if (took := time.monotonic() - started) > self._slow_after:
                 self._doubt = f"a request took {took:.1f} s"
 
     def _handle_failure(
         self, client: confluent_kafka.Producer, outgoing: OutgoingRecords, error: KafkaError
     ) -> Exception:
-        """Abort, or give the client up with whatever it has begun; what to raise."""
+        """Abort the transaction, or discard the client with it; return the exception to raise."""
         if error.code() == KafkaError._FATAL:
-            error = _kafka_error(client) or error
-        told, topic = self._reports.undelivered or (error, None)
-        if told.code() in _PURGED:  # for the sake of another, of whichever topic
-            told, topic = error, " or ".join(sorted(place.topic for place in outgoing))
-        broken = self._abort(client) if _is_abortable(error) else error
+            error = _fatal_reason(client) or error
+        cause, topic = self._reports.undelivered or (error, None)
+        if cause.code() in _PURGED:  # the record was purged because another one failed, of any topic
+            cause, topic = error, " or ".join(sorted(destination.topic for destination in outgoing))
+        # librdkafka marks errors that it can abort; a record that it rejects on enqueueing is not marked.
+        is_abortable = not error.fatal() and (error.txn_requires_abort() or classify(error) is FailureClass.DATA)
+        abort_error = self._abort(client) if is_abortable else error
         doubt = None
-        if broken is not None:
-            self._discard(broken.str())
+        if abort_error is not None:
+            self._discard(abort_error.str())
         else:
-            logger.warning("a transaction was aborted: %s", told.str())
+            logger.warning("aborted a transaction: %s", cause.str())
             if (doubt := self._check_doubt(client)) is not None:
                 self._discard(doubt)
-        doing = f"a transaction that writes to {topic}" if topic else "a transaction"
-        raised = _fatal_cause(told, doing, fenced=_is_fenced(broken or error), topic=topic)
-        is_certain = broken is None and doubt is None and isinstance(raised, BrokerUnavailable)
+        failure = f"a transaction that writes to {topic} failed" if topic else "a transaction failed"
+        fenced = (abort_error or error).code() in _FENCED
+        raised = _to_exception(cause, failure, fenced=fenced, topic=topic)
+        is_certain = abort_error is None and doubt is None and isinstance(raised, BrokerUnavailable)
         return TransactionAborted(str(raised)) if is_certain else raised
 
     def _abort(self, client: confluent_kafka.Producer) -> KafkaError | None:
-        """Abort; the error if it cannot be done."""
+        """Abort the transaction; return the error if that fails."""
         try:
             self._call_until_done(client.abort_transaction)
         except (KafkaException, SystemError) as error:
-            return _replacement_reason(error)
+            return _unwrap_fatal(error)
         return None
 
     def _discard(self, why: str, *, level: int = logging.WARNING) -> None:
-        """Give the client up, with all that may still be on its way."""
+        """Discard the client, with everything that may still be in flight; the next `open` creates another."""
         self._abandoned = (level, why)
         self.close()
 
     def _on_error(self, error: KafkaError) -> None:
-        """Called inside the client's calls: trouble on the way puts the transaction in doubt."""
+        """Handle an error inside a call of the client: an outage puts the transaction in doubt."""
         if classify(error) is FailureClass.UNAVAILABLE:
             self._doubt = error.str()
 
 
-def _fatal_cause(error: KafkaError, doing: str, *, fenced: bool, topic: str | None = None) -> Exception:
+def _to_exception(error: KafkaError, failure: str, *, fenced: bool, topic: str | None = None) -> Exception:
     if fenced:
-        return Fenced(f"{doing}: {error.str()} ({error.name()})")
+        return Fenced(f"{failure}: {error.str()} ({error.name()})")
     kind = classify(error)
     if kind is FailureClass.DATA:
         return RecordRejected(error, topic)
-    told = translate(error, doing)
-    return AccessDenied(str(told)) if kind is FailureClass.CONFIGURATION else told
+    translated = translate(error, failure)
+    return AccessDenied(str(translated)) if kind is FailureClass.CONFIGURATION else translated
 
 
-def _is_fenced(error: KafkaError) -> bool:
-    return error.code() in _FENCED
-
-
-def _is_abortable(error: KafkaError) -> bool:
-    """Whether to abort and go on with the same client: librdkafka says so, or it refused a record on the spot."""
-    return not error.fatal() and (error.txn_requires_abort() or classify(error) is FailureClass.DATA)
-
-
-def _kafka_error(client: confluent_kafka.Producer) -> KafkaError | None:
-    """What lies behind a fatal error that is only told as such."""
+def _fatal_reason(client: confluent_kafka.Producer) -> KafkaError | None:
+    """Return the cause of a fatal error, which librdkafka reports only in the next call."""
     try:
         client.abort_transaction(POLL_SECONDS)
     except (KafkaException, SystemError) as error:
-        return _replacement_reason(error)
+        return _unwrap_fatal(error)
     return None
 
 
-def _replacement_reason(error: KafkaException | SystemError) -> KafkaError:
-    """The error inside; fenced while it flushes, the client says only that it has failed."""
+def _unwrap_fatal(error: KafkaException | SystemError) -> KafkaError:
+    """Return the error inside an exception; a client that is fenced during a flush reports no cause."""
     if isinstance(error, SystemError) and error.__cause__ is None:
         return KafkaError(KafkaError._FATAL)
     return unwrap(error)

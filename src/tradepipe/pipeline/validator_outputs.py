@@ -230,7 +230,7 @@ class OutputWriter:
         group, limit = self._consumer.group, self._dead_letter_limit
         dead_letters = [
             refusal.record._replace(
-                timestamp=now, headers=build_headers(refusal, topic_id=topic_id, group=group, room=limit)
+                timestamp=now, headers=build_headers(refusal, topic_id=topic_id, group=group, max_bytes=limit)
             )
             for refusal in batch.refusals
         ]

@@ -1,4 +1,4 @@
-"""The schema registry's HTTP client: Confluent's API, as Confluent, Karapace, Apicurio and Redpanda serve it."""
+"""HTTP client of schema registries with Confluent's API: Confluent, Karapace, Apicurio and Redpanda."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,17 @@ import httpx
 
 from tradepipe.errors import ConfigurationError, IncompatibleSchema, RegistryUnavailable
 from tradepipe.registry import auth
-from tradepipe.registry.auth import BearerToken, Credentials, parse_urls
-from tradepipe.registry.auth import parse_proxy as proxy_at
+from tradepipe.registry.auth import BearerToken, Credentials, parse_proxy, parse_urls
 from tradepipe.registry.transport import MAX_SUMMARY, Transport
 
 T = TypeVar("T")
 
-_HEADERS: Final = "; check basic_auth or bearer_token, or the user and password in the registry's URL"
-_ADVICE: Final = {401: _HEADERS, 403: _HEADERS, 407: "; check the user and password in proxy"}
+_CHECK_CREDENTIALS: Final = "; check basic_auth or bearer_token, or the user and password in the registry's URL"
+_ADVICE: Final = {401: _CHECK_CREDENTIALS, 403: _CHECK_CREDENTIALS, 407: "; check the user and password in proxy"}
 
 
 class RegisteredSchema(NamedTuple):
-    """One version of a subject, as the registry holds it."""
+    """One version of a subject in the registry."""
 
     subject: str
     version: int
@@ -31,58 +30,56 @@ class RegisteredSchema(NamedTuple):
 
 class SchemaRegistry:
     """
-    A schema registry.
+    Client of a schema registry.
 
-    Nothing is sent before the first call. Safe to share between threads. What
-    says who we are is shown by no repr, message or log line, also when a
-    registry sends it back.
+    Nothing is sent before the first call. Safe to share between threads. Credentials
+    never appear in a repr, error or log line, even if a registry echoes them.
 
     Args:
-        url: where the API begins, with its path if it has one, such as
-            `http://localhost:8080/apis/ccompat/v7`. Of several, with commas
-            between them or as a sequence, the next one is asked in the same call
-            after a transport error, 408, 425, 429 or 5xx. User and password in a
-            URL are `basic_auth`, for all of them.
+        url: base URL of the API, including its path, for example
+            `http://localhost:8080/apis/ccompat/v7`. If there are several, separated
+            by commas or as a sequence, a call moves on to the next one after a
+            transport error, 408, 425, 429 or 5xx. User and password in a URL count
+            as `basic_auth` for all of them.
 
         basic_auth: user and password.
 
-        bearer_token: a token, or what is called for one before each request,
-            and once again after a 401. It may raise OSError while whoever
-            gives the tokens is away.
+        bearer_token: a token, or a function that returns one. The function is called
+            before each request, and again after a 401; it may raise OSError while
+            the token service is unavailable.
 
-        ca_location: a file or folder of certificates as PEM to trust, instead of
-            those of SSL_CERT_FILE or else of the package certifi.
+        ca_location: file or folder of trusted certificates in PEM format; by default
+            those of SSL_CERT_FILE or of the package certifi.
 
-        client_cert: our own certificate as PEM, with its key in it if there is
-            no `client_key`. Files are read once, at construction.
+        client_cert: client certificate in PEM format, including its key unless
+            `client_key` is given. Files are read once, at construction.
 
         client_key: the key of `client_cert`.
 
-        key_password: opens a locked key.
+        key_password: decrypts an encrypted key.
 
-        proxy: the URL of an HTTP proxy, with user and password if it wants
-            them; by default HTTP_PROXY, HTTPS_PROXY and NO_PROXY hold.
+        proxy: URL of an HTTP proxy, with user and password if required; by default
+            HTTP_PROXY, HTTPS_PROXY and NO_PROXY apply.
 
-        headers: further headers of every request.
+        headers: additional headers of every request.
 
-        timeout: seconds for a whole call, its retries included. Each wait for
-            the network gets what is left of it, and a body that drips in is
-            given up when it has passed; only the head of an answer, a few
-            hundred bytes, may drip for longer.
+        timeout: seconds for a whole call, including retries. A response body that
+            arrives too slowly is abandoned at the deadline; only the response's
+            headers may take longer.
 
-        retries: how often a call is sent again after a transport error, 408,
-            425, 429 or 5xx, each time to all URLs and after a random delay.
+        retries: how often a call is repeated after a transport error, 408, 425, 429
+            or 5xx, each time with all URLs and after a random delay.
 
-        transport: another way to send requests, such as httpx's mock.
+        transport: custom transport, such as httpx's mock.
 
     Raises:
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
 
     Every method raises:
-        RegistryUnavailable: not reachable, out of order, or no registry at this URL.
+        RegistryUnavailable: the registry is unreachable or failing, or the URL is not a registry's.
 
-        ConfigurationError: the registry refuses the credentials or the request, or
-            has never been reached for want of a certificate one side trusts.
+        ConfigurationError: the registry rejects the credentials or the request, or no
+            TLS connection has ever succeeded.
     """
 
     def __init__(
@@ -101,27 +98,27 @@ class SchemaRegistry:
         retries: int = 3,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        bases, user_info = parse_urls(url)
+        urls, user_info = parse_urls(url)
         if user_info is not None and basic_auth is not None:
-            raise ConfigurationError("basic_auth is given, and user and password in the registry's URL; one is enough")
+            raise ConfigurationError("basic_auth and user and password in the registry's URL are mutually exclusive")
         if not 0 < timeout < float("inf"):
-            raise ConfigurationError(f"timeout={timeout}: the registry's timeout is a number of seconds above 0")
+            raise ConfigurationError(f"timeout={timeout}: the registry's timeout must be a positive number of seconds")
         if retries < 0:
-            raise ConfigurationError(f"retries={retries}: the registry's retries are 0 or more")
-        way = None if proxy is None else proxy_at(proxy)
-        self.url = ",".join(bases)
+            raise ConfigurationError(f"retries={retries}: the registry's retries must be 0 or more")
+        http_proxy = None if proxy is None else parse_proxy(proxy)
+        self.url = ",".join(urls)
         self._transport = Transport(
-            bases,
+            urls,
             credentials=Credentials(
                 basic_auth=user_info if basic_auth is None else basic_auth,
                 bearer_token=bearer_token,
                 headers=headers,
-                secrets=(key_password, way.auth[1] if way and way.auth else None),
+                secrets=(key_password, http_proxy.auth[1] if http_proxy and http_proxy.auth else None),
             ),
             context=auth.ssl_context(
                 ca_location=ca_location, client_cert=client_cert, client_key=client_key, key_password=key_password
             ),
-            proxy=way,
+            proxy=http_proxy,
             timeout=timeout,
             retries=retries,
             transport=transport,
@@ -139,78 +136,83 @@ class SchemaRegistry:
         self.close()
 
     def close(self) -> None:
-        """Close the connections; nothing can be asked afterwards."""
+        """Close the connections; the client cannot be used afterwards."""
         self._transport.close()
 
     def schema(self, schema_id: int) -> str | None:
-        """The text of a schema, or None if the registry does not know the id."""
+        """Return the text of a schema, or None if the registry does not know the id."""
         body = self._request("GET", f"/schemas/ids/{schema_id}")
         return None if body is None else self._read(body, "schema", str)
 
     def versions_of(self, schema_id: int) -> set[tuple[str, int]]:
-        """The subjects and versions an id stands for, deleted ones too: their records are still in the log."""
+        """Return the subjects and versions of a schema id, including deleted ones, whose records may still exist."""
         body = self._request("GET", f"/schemas/ids/{schema_id}/versions?deleted=true")
         return {(self._read(item, "subject", str), self._read(item, "version", int)) for item in self._list(body)}
 
     def lookup(self, subject: str, schema: str) -> int | None:
-        """The id of a schema under a subject, or None if it is not registered there."""
+        """Return the id of a schema under a subject, or None if it is not registered there."""
         body = self._request("POST", f"/subjects/{_quote(subject)}", {"schema": schema})
         return None if body is None else self._read(body, "id", int)
 
     def register(self, subject: str, schema: str) -> int:
         """
-        The id of a schema, registered under a subject if it was not yet.
+        Register a schema under a subject, unless it is registered already, and return its id.
 
         Raises:
-            IncompatibleSchema: the registry refuses it beside the versions it holds.
+            IncompatibleSchema: the registry finds it incompatible with the subject's versions.
         """
         body = self._request("POST", f"/subjects/{_quote(subject)}/versions", {"schema": schema})
         return self._read(body, "id", int)
 
     def versions(self, subject: str) -> list[int]:
-        """The versions of a subject in ascending order; none if there is no such subject."""
+        """Return the version numbers of a subject in ascending order; empty if the subject does not exist."""
         numbers = self._list(self._request("GET", f"/subjects/{_quote(subject)}/versions"))
         return sorted(self._expect_type(number, int) for number in numbers)
 
     def version(self, subject: str, number: int) -> RegisteredSchema | None:
-        """One version of a subject, or None if there is no such version."""
+        """Return one version of a subject, or None if it does not exist."""
         body = self._request("GET", f"/subjects/{_quote(subject)}/versions/{number}")
         if body is None:
             return None
         return RegisteredSchema(subject, number, self._read(body, "id", int), self._read(body, "schema", str))
 
-    def check(self, subject: str, schema: str) -> bool:
-        """Whether the registry finds a schema compatible with the latest version; with none, every schema is."""
+    def is_compatible(self, subject: str, schema: str) -> bool:
+        """Return whether the registry finds a schema compatible with the latest version; True for a new subject."""
         body = self._request("POST", f"/compatibility/subjects/{_quote(subject)}/versions/latest", {"schema": schema})
         return body is None or self._read(body, "is_compatible", bool)
 
     def level(self, subject: str) -> str | None:
-        """The subject's own compatibility level, or None if it has none and the registry's default holds."""
+        """Return a subject's compatibility level, or None if the registry's default applies."""
         body = self._request("GET", f"/config/{_quote(subject)}")
         return None if body is None else self._read(body, "compatibilityLevel", str)
 
     def set_level(self, subject: str, level: str) -> None:
-        """Set the subject's own compatibility level."""
+        """Set a subject's compatibility level."""
         body = self._request("PUT", f"/config/{_quote(subject)}", {"compatibility": level})
         if body is None:
-            raise ConfigurationError(f"the registry at {self.url} knows no subject {subject} to set the level of")
+            raise ConfigurationError(
+                f"cannot set the compatibility level: the registry at {self.url} has no subject {subject}"
+            )
 
     def _request(self, method: str, path: str, request: dict[str, str] | None = None) -> Any:
-        """The body of a good answer, or None for what the registry says is absent."""
-        answer = self._transport.request(method, path, None if request is None else json.dumps(request).encode())
-        if 200 <= answer.status < 300:
-            return {} if answer.body is None else answer.body  # None is for what is absent
-        told = f"the registry at {answer.base} answered {method} {path} with {self._transport.summarize(answer)}"
-        if answer.status == 404:
-            if answer.is_not_found:
+        """Return the body of a successful response, or None if the registry reports that the object does not exist."""
+        response = self._transport.request(method, path, None if request is None else json.dumps(request).encode())
+        if 200 <= response.status < 300:
+            return {} if response.body is None else response.body  # None means that the object does not exist
+        summary = f"the registry at {response.url} answered {method} {path} with {self._transport.summarize(response)}"
+        if response.status == 404:
+            if response.is_not_found:
                 return None
-            # Also what a proxy says while the registry behind it is away: believing it would refuse good records.
-            raise RegistryUnavailable(f"{told}, which no registry says of its own: is that the whole URL of its API?")
-        if answer.status == 409:
-            raise IncompatibleSchema(told)
-        if 400 <= answer.status < 500:
-            raise ConfigurationError(told + _ADVICE.get(answer.status, ""))
-        raise RegistryUnavailable(told)
+            # A proxy also answers 404 while its registry is unavailable: taking that for an unknown schema would refuse
+            # good records.
+            raise RegistryUnavailable(
+                f"{summary}, which is not a registry's response; check that the URL includes the full path of the API"
+            )
+        if response.status == 409:
+            raise IncompatibleSchema(summary)
+        if 400 <= response.status < 500:
+            raise ConfigurationError(summary + _ADVICE.get(response.status, ""))
+        raise RegistryUnavailable(summary)
 
     def _read(self, body: object, key: str, kind: type[T]) -> T:
         return self._expect_type(self._expect_type(body, dict).get(key), kind)
@@ -219,10 +221,10 @@ class SchemaRegistry:
         return [] if body is None else self._expect_type(body, list)
 
     def _expect_type(self, value: object, kind: type[T]) -> T:
-        """A part of an answer, if it has the type it must have."""
+        """Return a value of a response if it has the expected type, else raise RegistryUnavailable."""
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            told = self._transport.redact(repr(value)[:MAX_SUMMARY])[:100]
-            raise RegistryUnavailable(f"the registry at {self.url} answered {told} where {kind.__name__} belongs")
+            text = self._transport.redact(repr(value)[:MAX_SUMMARY])[:100]
+            raise RegistryUnavailable(f"the registry at {self.url} answered {text} where {kind.__name__} was expected")
         return value
 
 

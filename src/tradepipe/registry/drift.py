@@ -1,4 +1,4 @@
-"""Where a registry's subject is not what the history says."""
+"""Comparison of a registry's subject with the schema history."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -11,26 +11,27 @@ from tradepipe.registry.registration import content_hash, subject_versions
 
 _REGISTER: Final = "Run `schema register`."
 _DIFFERS: Final = (
-    "Delete the version in the registry and run `schema register`, or leave it: records are read alike, since readers "
-    "here go by the history."
+    "Delete the version in the registry and run `schema register`, or leave it: tradepipe's readers use the history, "
+    "so they read its records correctly."
 )
 _EXTRA: Final = (
-    "Ask who registered it: if a newer release did, take that; if not, delete it there, or `schema pull` it and see."
+    "Find out who registered it. If a newer release did, upgrade; otherwise delete it in the registry, or inspect it "
+    "with `schema pull`."
 )
 
 
 RULES: Final = frozenset(
     {"drift-subject", "drift-missing", "drift-extra", "drift-differs", "drift-level", "drift-level-unset"}
 )
-"""The rules that a subject can break."""
+"""The rules that the comparison checks."""
 
 
 UNCHECKED: Final = "NONE"
-"""A level, and what Apicurio answers for a subject that no level was ever set for."""
+"""The compatibility level without checks; Apicurio also reports it for a subject without a level."""
 
 
 class Comparison(NamedTuple):
-    """One thing that was compared, in words, and how it differs."""
+    """One comparison: its description and its findings."""
 
     subject: str
     findings: tuple[Finding, ...]
@@ -40,84 +41,85 @@ def drift(
     registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], *, level: str
 ) -> tuple[Comparison, ...]:
     """
-    Each frozen version against what a subject holds, each further version there, and the subject's level.
+    Compare a subject's versions and compatibility level with the frozen versions.
 
-    Texts are fetched and compared in full: Apicurio takes schemas that differ
-    in docs, aliases or defaults for one, answers a lookup of the new with the
-    id of the old, and keeps the old text.
+    Full texts are compared: Apicurio regards schemas that differ only in docs, aliases
+    or defaults as equal, answers a lookup of the new one with the id of the old one,
+    and keeps the old text.
 
     Raises:
-        RegistryUnavailable, ConfigurationError: as the registry's methods.
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
-    there = subject_versions(registry, subject)
-    if not there:
-        told = f"The registry at {registry.url} holds no version of subject {subject}."
-        return (Comparison(f"subject {subject} is there", (_finding("drift-subject", subject, told, _REGISTER),)),)
-    matched = {version.number: _find_match(registry, subject, version, there) for version in history}
-    taken = {each.version for each in matched.values() if each}
+    registered = subject_versions(registry, subject)
+    if not registered:
+        message = f"The registry at {registry.url} has no version of subject {subject}."
+        finding = _finding("drift-subject", subject, message, _REGISTER)
+        return (Comparison(f"subject {subject} exists", (finding,)),)
+    matches = {version.number: _find_match(registry, subject, version, registered) for version in history}
+    matched = {each.version for each in matches.values() if each}
     return (
         *(
-            Comparison(f"v{each.number:03} is in {subject}", _compare_version(each, matched[each.number]))
+            Comparison(f"v{each.number:03} is in {subject}", _compare_version(each, matches[each.number]))
             for each in history
         ),
-        *(_find_extra_versions(each, history) for each in there if each.version not in taken),
+        *(_find_extra_versions(each, history) for each in registered if each.version not in matched),
         Comparison(f"{subject} has level {level}", tuple(_compare_level(registry.level(subject), subject, level))),
     )
 
 
 def _find_match(
-    registry: SchemaRegistry, subject: str, version: SchemaVersion, there: Sequence[RegisteredSchema]
+    registry: SchemaRegistry, subject: str, version: SchemaVersion, registered: Sequence[RegisteredSchema]
 ) -> RegisteredSchema | None:
-    """What the subject has for a version: the same, or else what the registry takes for the same."""
-    same = next((each for each in there if content_hash(each.schema) == version.sha256), None)
+    """Return the registered schema with the same content, or else the one that the registry's lookup returns."""
+    same = next((each for each in registered if content_hash(each.schema) == version.sha256), None)
     if same is not None:
         return same
     known = registry.lookup(subject, version.text)
-    return next((each for each in there if known is not None and each.schema_id == known), None)
+    return next((each for each in registered if known is not None and each.schema_id == known), None)
 
 
 def _compare_version(version: SchemaVersion, match: RegisteredSchema | None) -> tuple[Finding, ...]:
     path = f"v{version.number:03}"
     if match is None:
-        told = f"The registry lacks version {version.number}: a producer that writes it stops."
-        return (_finding("drift-missing", path, told, _REGISTER),)
-    if content_hash(match.schema) == version.sha256 or not (told := _format_side(match.schema, version.text)):
+        message = f"The registry lacks version {version.number}; a producer that writes it stops."
+        return (_finding("drift-missing", path, message, _REGISTER),)
+    if content_hash(match.schema) == version.sha256 or not (changes := _format_changes(match.schema, version.text)):
         return ()
-    sentence = (
-        f"The registry takes version {version.number} for its version {match.version} of {match.subject}, but keeps "
-        f"another text, which it hands to readers: seen from there, {told}."
+    message = (
+        f"The registry identifies version {version.number} with its version {match.version} of {match.subject}, but "
+        f"serves a different text to readers. Compared with that text, {changes}."
     )
-    return (_finding("drift-differs", path, sentence, _DIFFERS),)
+    return (_finding("drift-differs", path, message, _DIFFERS),)
 
 
 def _find_extra_versions(version: RegisteredSchema, history: Sequence[SchemaVersion]) -> Comparison:
-    told = f"The history has no version like version {version.version} of subject {version.subject}"
-    changed = _format_side(history[-1].text, version.schema) if history else ""
-    sentence = f"{told}: against v{history[-1].number:03}, {changed}." if changed else f"{told}."
+    summary = f"The history has no version equal to version {version.version} of subject {version.subject}"
+    changes = _format_changes(history[-1].text, version.schema) if history else ""
+    message = f"{summary}. Compared with v{history[-1].number:03}, {changes}." if changes else f"{summary}."
     path = f"{version.subject} version {version.version}"
-    return Comparison(f"{path} is in the history", (_finding("drift-extra", path, sentence, _EXTRA),))
+    return Comparison(f"{path} is in the history", (_finding("drift-extra", path, message, _EXTRA),))
 
 
 def _compare_level(own: str | None, subject: str, level: str) -> Iterator[Finding]:
     if own is None:
-        told = f"Subject {subject} has no compatibility level of its own, so the registry's default holds for it."
-        yield _finding("drift-level-unset", subject, told, _REGISTER)
+        message = f"Subject {subject} has no compatibility level, so the registry's default applies."
+        yield _finding("drift-level-unset", subject, message, _REGISTER)
     elif own == UNCHECKED != level:
-        told = f"Subject {subject} has the level {own}: the registry takes whatever is registered."
-        yield _finding("drift-level-unset", subject, told, _REGISTER)._replace(old=own, new=level)
+        message = f"Subject {subject} has the level {own}: the registry accepts any schema."
+        yield _finding("drift-level-unset", subject, message, _REGISTER)._replace(old=own, new=level)
     elif own != level:
-        told = f"Subject {subject} has the compatibility level {own}, and the history {level}."
-        yield _finding("drift-level", subject, told, _REGISTER)._replace(old=own, new=level)
+        message = f"Subject {subject} has the compatibility level {own}, but the history has {level}."
+        yield _finding("drift-level", subject, message, _REGISTER)._replace(old=own, new=level)
 
 
-def _format_side(old: str, new: str) -> str:
-    """What changed, in a clause; nothing if only white space did or what is written in two ways."""
+def _format_changes(old: str, new: str) -> str:
+    """Return the semantic changes as a clause; empty if only the formatting differs."""
     try:
-        told = [f"at {each.path}: {each.message[0].lower()}{each.message[1:-1]}" for each in diff_schemas(old, new)]
+        changes = [f"at {each.path}: {each.message[0].lower()}{each.message[1:-1]}" for each in diff_schemas(old, new)]
     except ValueError:
-        return "it is no Avro schema"
-    return "; ".join(told)
+        return "it is not an Avro schema"
+    return "; ".join(changes)
 
 
-def _finding(rule: str, path: str, sentence: str, mend: str) -> Finding:
-    return Finding(rule, Severity.ERROR, path, sentence, mend)
+def _finding(rule: str, path: str, message: str, fix: str) -> Finding:
+    return Finding(rule, Severity.ERROR, path, message, fix)

@@ -1,4 +1,4 @@
-"""The frozen versions and a registry's subject: an explicit act, never part of producing."""
+"""Registration of the frozen schema versions, as an explicit command."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -12,12 +12,14 @@ from tradepipe.evolution.history import DEFAULT_LEVEL, SchemaVersion, fingerprin
 from tradepipe.registry.client import RegisteredSchema, SchemaRegistry
 
 REFUSED_RULE: Final = "registry-refuses"
+"""Rule of a finding: the registry itself rejects the version."""
+
 NO_SCHEMA: Final = "registry-holds-no-schema"
-"""The rules of findings that are the registry's own, or about what it holds."""
+"""Rule of a finding: the subject contains a text that is not an Avro schema."""
 
 
 class RegisteredVersion(NamedTuple):
-    """What registration found or did for one frozen version."""
+    """Registration result of one frozen version."""
 
     version: int
     schema_id: int
@@ -25,7 +27,7 @@ class RegisteredVersion(NamedTuple):
 
 
 class Registration(NamedTuple):
-    """What registration did: the level the subject has now, and each frozen version, the oldest first."""
+    """Registration result: the subject's compatibility level and the frozen versions, oldest first."""
 
     subject: str
     level: str
@@ -33,7 +35,7 @@ class Registration(NamedTuple):
 
 
 class PlannedVersion(NamedTuple):
-    """One frozen version: its id under the subject, None if it must be registered, and what stands against that."""
+    """A frozen version, its schema id (None if it must be registered) and the findings against registering it."""
 
     version: SchemaVersion
     schema_id: int | None
@@ -42,12 +44,12 @@ class PlannedVersion(NamedTuple):
 
 class Plan(NamedTuple):
     """
-    What registration would do; nothing was changed yet.
+    The steps that registration would take.
 
     Attributes:
-        level: the level that the subject shall have.
+        level: the compatibility level to set.
 
-        level_now: the one it has, None if none of its own.
+        current_level: the subject's present level, or None if the registry's default applies.
     """
 
     subject: str
@@ -57,7 +59,7 @@ class Plan(NamedTuple):
 
     @property
     def obstacles(self) -> tuple[tuple[SchemaVersion, Finding], ...]:
-        """What keeps versions from being registered."""
+        """The errors that prevent versions from being registered."""
         return tuple((each.version, finding) for each in self.versions for finding in only_errors(each.findings))
 
 
@@ -65,12 +67,12 @@ def register(registry: SchemaRegistry, subject: str = "trades-value", *, level: 
     """
     Register every frozen version that a subject lacks, and set the subject's compatibility level.
 
-    Run again, it changes nothing.
+    Running it again changes nothing.
 
     Raises:
-        IncompatibleSchema: a version may not follow those before it or beside those that the subject holds.
+        IncompatibleSchema: a version is incompatible with an earlier version or with another schema of the subject.
 
-        RegistryUnavailable, ConfigurationError: as the registry's methods.
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     return apply_plan(registry, plan(registry, subject, versions(), level=level))
 
@@ -79,40 +81,42 @@ def plan(
     registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], *, level: str = DEFAULT_LEVEL
 ) -> Plan:
     """
-    What registering a history (oldest first) under a subject would do.
+    Plan the registration of a history (oldest first) under a subject, without changing anything.
 
-    A version that the subject lacks is checked against the whole history before
-    it, against what else the subject holds, and by the registry itself.
+    A version that the subject lacks is checked against the preceding history, against
+    the subject's other schemas, and by the registry itself.
 
     Raises:
-        RegistryUnavailable, ConfigurationError: as the registry's methods.
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     known = {version.number: registry.lookup(subject, version.text) for version in history}
     missing = [version for version in history if known[version.number] is None]
     others = _foreign_versions(registry, subject, history, set(known.values())) if missing else ()
     planned = []
     for index, version in enumerate(history):
-        found: tuple[Finding, ...] = ()
+        findings: tuple[Finding, ...] = ()
         if version in missing:
-            found = (*_check_plan(version, history[:index], level), *_check_against(version, others, level))
-        if missing and version is missing[0] and not registry.check(subject, version.text):
-            found += (_refusal_finding(registry, subject, version),)
-        planned.append(PlannedVersion(version, known[version.number], found))
+            preceding = check_evolution(version.text, as_versioned(history[:index]), Level(level))
+            findings = (*preceding, *_check_against(version, others, level))
+        # The registry compares with its latest version only, so it can judge no version but the next one.
+        if missing and version is missing[0] and not registry.is_compatible(subject, version.text):
+            findings += (_refusal_finding(registry, subject, version),)
+        planned.append(PlannedVersion(version, known[version.number], findings))
     return Plan(subject, level, registry.level(subject), tuple(planned))
 
 
 def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
     """
-    Do what was planned.
+    Carry out a plan.
 
-    The level is set between the first version and the second: some registries
-    know no level of a subject that has no version, and none checks a version
-    before it has a level.
+    The level is set between the first version and the second: some registries reject
+    a level for a subject without versions, and none checks versions before the
+    subject has a level.
 
     Raises:
-        IncompatibleSchema: something stands against it, or the registry refuses a version.
+        IncompatibleSchema: the plan has obstacles, or the registry rejects a version.
 
-        RegistryUnavailable, ConfigurationError: as the registry's methods.
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     for version, finding in plan.obstacles:
         raise _incompatible(plan.subject, version, f"{finding.message} (at {finding.path})")
@@ -125,13 +129,13 @@ def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
 
 
 def subject_versions(registry: SchemaRegistry, subject: str) -> tuple[RegisteredSchema, ...]:
-    """All versions of a subject, the oldest first; none if there is no such subject."""
+    """Return all versions of a subject, oldest first; empty if the subject does not exist."""
     numbers = registry.versions(subject)
     return tuple(version for number in numbers if (version := registry.version(subject, number)) is not None)
 
 
 def content_hash(text: str) -> str:
-    """The fingerprint of a registry's text; the text itself where it is no JSON, as a subject may hold."""
+    """Return the fingerprint of a registered text, or the text itself if it is not JSON."""
     try:
         return fingerprint(text)
     except (ValueError, RecursionError):
@@ -141,36 +145,27 @@ def content_hash(text: str) -> str:
 def _foreign_versions(
     registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], known: set[int | None]
 ) -> tuple[RegisteredSchema, ...]:
-    """What the subject holds that is none of the history's."""
-    ours = {version.sha256 for version in history}
+    """Return the subject's schemas that are not in the history."""
+    hashes = {version.sha256 for version in history}
     return tuple(
         each
         for each in subject_versions(registry, subject)
-        if each.schema_id not in known and content_hash(each.schema) not in ours
+        if each.schema_id not in known and content_hash(each.schema) not in hashes
     )
-
-
-def _check_plan(version: SchemaVersion, before: Sequence[SchemaVersion], level: str) -> tuple[Finding, ...]:
-    return check_evolution(version.text, as_versioned(before), Level(level))
 
 
 def _check_against(version: SchemaVersion, others: Sequence[RegisteredSchema], level: str) -> Iterator[Finding]:
     for other in versions_to_check(others, Level(level)):
         name = f"version {other.version} of subject {other.subject}"
         try:
-            found = check_evolution(version.text, [VersionedSchema(other.version, other.schema)], Level(level))
+            findings = check_evolution(version.text, [VersionedSchema(other.version, other.schema)], Level(level))
         except ValueError:
-            told = f"It would stand beside {name}, which is no Avro schema."
-            yield Finding(
-                NO_SCHEMA,
-                Severity.ERROR,
-                f"v{version.number:03}",
-                told,
-                "Take another subject, or delete that version.",
-            )
+            message = f"The subject already contains {name}, which is not an Avro schema."
+            fix = "Use another subject, or delete that version."
+            yield Finding(NO_SCHEMA, Severity.ERROR, f"v{version.number:03}", message, fix)
         else:
             yield from (
-                each._replace(against=None, message=f"{each.message} The other one is {name}.") for each in found
+                each._replace(against=None, message=f"{each.message} The other schema is {name}.") for each in findings
             )
 
 
@@ -180,7 +175,7 @@ def _refusal_finding(registry: SchemaRegistry, subject: str, version: SchemaVers
         Severity.ERROR,
         f"v{version.number:03}",
         f"The registry at {registry.url} finds it incompatible with the latest version of subject {subject}.",
-        "See what the subject holds by `schema drift`; `schema check` warns of what some registries alone refuse.",
+        "Inspect the subject with `schema drift`; `schema check` warns about changes that only some registries reject.",
     )
 
 
@@ -193,7 +188,7 @@ def _register(registry: SchemaRegistry, subject: str, planned: PlannedVersion) -
         raise _incompatible(subject, planned.version, str(error)) from error
 
 
-def _incompatible(subject: str, version: SchemaVersion, why: str) -> IncompatibleSchema:
+def _incompatible(subject: str, version: SchemaVersion, reason: str) -> IncompatibleSchema:
     return IncompatibleSchema(
-        f"version {version.number} of the trade schema is not compatible with what subject {subject} holds: {why}"
+        f"version {version.number} of the trade schema is not compatible with subject {subject}: {reason}"
     )

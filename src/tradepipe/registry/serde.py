@@ -1,4 +1,4 @@
-"""Serializer and deserializer of trades, with Confluent's framing of schema ids."""
+"""Trade serializer and deserializer with Confluent's wire format."""
 
 import time
 from collections import deque
@@ -15,49 +15,50 @@ from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Violation
 
 HEADER_SIZE: Final = 5
-"""Bytes before the body."""
+"""Bytes of the magic byte and the schema id."""
 
 _header = Struct(">BI")
 
 
 def frame(schema_id: int, body: bytes) -> bytes:
-    """A body with its schema id before it."""
+    """Return a body preceded by the magic byte and its schema id."""
     return _header.pack(0, schema_id) + body
 
 
 def unframe(value: bytes | None) -> tuple[int, bytes]:
     """
-    The schema id and the body of a value.
+    Split a value into schema id and body.
 
     Raises:
-        UndecodableRecord: with `EMPTY` for no value at all, with `FRAMING` for
-            one that does not begin with a magic byte and an id.
+        UndecodableRecord: `EMPTY` if there is no value, `FRAMING` if it does not begin with a
+            magic byte and a schema id.
     """
     if not value:
         raise UndecodableRecord(Violation(Code.EMPTY, "the record has no value"))
     if len(value) < HEADER_SIZE or value[0] != 0:
-        raise UndecodableRecord(Violation(Code.FRAMING, _problem(value)))
+        raise UndecodableRecord(Violation(Code.FRAMING, _framing_problem(value)))
     return int.from_bytes(value[1:HEADER_SIZE], "big"), value[HEADER_SIZE:]
 
 
-def _problem(value: bytes) -> str:
-    begins = value[:HEADER_SIZE].hex(" ")
+def _framing_problem(value: bytes) -> str:
+    start = value[:HEADER_SIZE].hex(" ")
     if value[0] != 0:
-        return f"the value begins with {begins}, but a framed value begins with the magic byte 00"
-    return f"the value is {begins}, {len(value)} bytes, but the magic byte and a schema id take {HEADER_SIZE}"
+        return f"the value begins with {start}, but a framed value begins with the magic byte 00"
+    return f"the value is {start}, {len(value)} bytes, but the magic byte and a schema id take {HEADER_SIZE}"
 
 
 CONFIRM_AFTER_SECONDS: Final = 5.0
-"""Seconds after which an unknown id is asked for again: a registry's replicas may lag behind the writer's."""
+"""Seconds after which an unknown id is looked up again: a registry replica may lag behind the primary."""
 
 UNKNOWN_TTL_SECONDS: Final = 60.0
-"""Seconds for which an id that is believed to be unknown is not asked for."""
+"""Seconds for which a confirmed unknown id is not looked up again."""
 
 MAX_NEW_PER_MINUTE: Final = 5
-"""New unknown ids a minute that get a second look; more are made up, and each would hold up its partition."""
+"""New unknown ids per minute that are confirmed by a second lookup. More are likely random bytes, and each lookup
+blocks its partition."""
 
 MAX_UNKNOWN_IDS: Final = 1_000
-"""Ids that are remembered; of more the first are forgotten."""
+"""Number of ids remembered; the oldest are forgotten first."""
 
 
 T = TypeVar("T")
@@ -65,28 +66,28 @@ T = TypeVar("T")
 
 class UnknownIds:
     """
-    The memory of one deserializer; times are seconds of its clock.
+    The unknown schema ids of one deserializer; times are seconds of its clock.
 
-    An id that was believed once is believed at once when it is asked for again,
-    however often it comes.
+    An unknown id is confirmed by a second lookup. After that, one failed lookup is
+    enough each time its entry expires.
     """
 
     def __init__(self) -> None:
         self._pending: dict[int, float] = {}
-        self._believed: dict[int, tuple[float, str]] = {}
+        self._confirmed: dict[int, tuple[float, str]] = {}
         self._newcomers: deque[float] = deque(maxlen=MAX_NEW_PER_MINUTE + 1)
 
     def check_due(self, schema_id: int, now: float) -> None:
         """
-        Return if the registry is to be asked for an id.
+        Return if an id is due for a lookup.
 
         Raises:
-            UndecodableRecord: the id is believed to be unknown.
+            UndecodableRecord: the id is confirmed to be unknown.
 
-            SchemaIdNotYetKnown: the id is not to be asked for yet.
+            SchemaIdNotYetKnown: the second lookup is not yet due.
         """
-        if schema_id in self._believed:
-            until, problem = self._believed[schema_id]
+        if schema_id in self._confirmed:
+            until, problem = self._confirmed[schema_id]
             if now < until:
                 raise _undecodable(schema_id, problem)
         elif schema_id in self._pending:
@@ -95,27 +96,27 @@ class UnknownIds:
                 raise SchemaIdNotYetKnown(schema_id, left)
 
     def record_not_found(self, schema_id: int, problem: str, now: float) -> SchemaIdNotYetKnown | UndecodableRecord:
-        """What to raise when the registry has been asked and does not know an id."""
-        if schema_id in self._believed or schema_id in self._pending or self._has_too_many_new(now):
+        """Record that a lookup did not find an id; return the exception to raise."""
+        if schema_id in self._confirmed or schema_id in self._pending or self._has_too_many_new(now):
             self._pending.pop(schema_id, None)
-            self._believed.pop(schema_id, None)
-            _remember(self._believed, schema_id, (now + UNKNOWN_TTL_SECONDS, problem))
+            self._confirmed.pop(schema_id, None)
+            _remember(self._confirmed, schema_id, (now + UNKNOWN_TTL_SECONDS, problem))
             return _undecodable(schema_id, problem)
         _remember(self._pending, schema_id, now)
         return SchemaIdNotYetKnown(schema_id, CONFIRM_AFTER_SECONDS)
 
     def forget(self, schema_id: int) -> None:
-        """Take out an id that is known now."""
+        """Remove an id that has become known."""
         self._pending.pop(schema_id, None)
-        self._believed.pop(schema_id, None)
+        self._confirmed.pop(schema_id, None)
 
     def _has_too_many_new(self, now: float) -> bool:
         self._newcomers.append(now)
         return len(self._newcomers) > MAX_NEW_PER_MINUTE and now - self._newcomers[0] < 60.0
 
 
-def _remember(memory: dict[int, T], schema_id: int, what: T) -> None:
-    memory[schema_id] = what
+def _remember(memory: dict[int, T], schema_id: int, entry: T) -> None:
+    memory[schema_id] = entry
     if len(memory) > MAX_UNKNOWN_IDS:
         del memory[next(iter(memory))]
 
@@ -124,39 +125,38 @@ def _undecodable(schema_id: int, problem: str) -> UndecodableRecord:
     return UndecodableRecord(Violation(Code.UNKNOWN_SCHEMA, problem), schema_id)
 
 
-_Made = TypeVar("_Made")
-_Function = Callable[[bytes], _Made]
-_KnownSchema = tuple[int, _Function[_Made]]
+_Result = TypeVar("_Result")
+_Function = Callable[[bytes], _Result]
+_KnownSchema = tuple[int, _Function[_Result]]
 
 
 class TradeSerializer:
     """
-    Trades to framed values.
+    Serialize trades to framed values.
 
-    The registry is asked once, when the first trade comes. The rules are not
-    applied here.
+    The schema id is looked up once, for the first trade. The rules are not checked.
     """
 
     def __init__(self, registry: SchemaRegistry, *, subject: str = "trades-value") -> None:
         self.subject = subject
         self._registry = registry
         self._encode = Encoder().encode
-        self._head: bytes | None = None
+        self._header: bytes | None = None
 
     def __call__(self, trade: Trade, ctx: object = None) -> bytes:
         """
-        The framed value of a trade.
+        Return the framed value of a trade.
 
         Raises:
-            InvalidTrade: a value that its Avro type cannot hold.
+            InvalidTrade: a value does not fit its Avro type.
 
-            SchemaNotRegistered: the subject lacks the schema this build writes.
+            SchemaNotRegistered: the subject lacks the schema that this build writes.
 
-            RegistryUnavailable, ConfigurationError: as the registry's methods.
+            RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
         """
-        if self._head is None:
-            self._head = frame(self._schema_id(), b"")
-        return self._head + self._encode(trade)
+        if self._header is None:
+            self._header = frame(self._schema_id(), b"")
+        return self._header + self._encode(trade)
 
     def _schema_id(self) -> int:
         schema = current()
@@ -172,17 +172,17 @@ class TradeSerializer:
 
 class TradeDeserializer:
     """
-    Framed values to trades.
+    Deserialize framed values to trades.
 
-    Only versions of one subject are decoded: an id is a number any writer can
-    choose, and the schema behind it may be anybody's. An id the subject does
-    not have is believed to be unknown after two answers, five seconds apart.
+    Only versions of one subject are decoded, since any writer can put any schema id
+    into a record. An id that the subject lacks is unknown after two lookups, five
+    seconds apart.
 
     Args:
-        unknown_fields: what to do with a version that this build would lose
-            values of: "stop", or "drop" them knowingly.
+        unknown_fields: reaction to a version with fields that this build lacks:
+            "stop", or "drop" their values.
 
-        clock: seconds that never go back.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -201,63 +201,61 @@ class TradeDeserializer:
         # By the frame's head: whoever's is known needs no other look.
         self._decodes: dict[bytes, _KnownSchema[Trade]] = {}
         self._copies: dict[bytes, _KnownSchema[bytes]] = {}
-        self._glances: dict[bytes, _KnownSchema[bytes | None]] = {}
+        self._quick_checks: dict[bytes, _KnownSchema[bytes | None]] = {}
         self._unknown = UnknownIds()
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
-        """The trade in a framed value; raises as `decode`."""
+        """Return the trade of a framed value; raises the same errors as `decode`."""
         return self.decode(value)[1]
 
     def decode(self, value: bytes | None) -> tuple[int, Trade]:
         """
-        The schema id and the trade of a framed value.
+        Return the schema id and the trade of a framed value.
 
         Raises:
-            UndecodableRecord: the record is to be refused, and why.
+            UndecodableRecord: the record must be refused, for the given violation.
 
-            SchemaIdNotYetKnown: the id is not known; ask again after `retry_after`.
+            SchemaIdNotYetKnown: the schema id is unknown so far; retry after `retry_after` seconds.
 
-            UnsupportedSchema: this build cannot hold what the schema describes.
+            UnsupportedSchema: this build would lose values of the schema.
 
-            RegistryUnavailable, ConfigurationError: as the registry's methods.
+            RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
         """
         known = self._decodes.get(value[:HEADER_SIZE]) if value else None
         schema_id, decode = known or self._function_for(value, self._decodes, lambda decoder: decoder.decode)
-        return schema_id, decode(value[HEADER_SIZE:])  # type: ignore[index]  # None has no head that is known
+        return schema_id, decode(value[HEADER_SIZE:])  # type: ignore[index]  # None has no known header
 
     def copy_row(self, value: bytes | None) -> tuple[int, bytes]:
         """
-        The schema id and the trade of a framed value, as fields of PostgreSQL's binary COPY: see `Decoder.copy_row`.
+        Return the schema id of a framed value, and its trade as fields of PostgreSQL's binary COPY.
 
-        Raises:
-            As `decode`.
+        See `Decoder.copy_row`; raises the same errors as `decode`.
         """
         known = self._copies.get(value[:HEADER_SIZE]) if value else None
         schema_id, copy_row = known or self._function_for(value, self._copies, lambda decoder: decoder.copy_row)
-        return schema_id, copy_row(value[HEADER_SIZE:])  # type: ignore[index]  # None has no head that is known
+        return schema_id, copy_row(value[HEADER_SIZE:])  # type: ignore[index]  # None has no known header
 
     def quick_check(self, value: bytes | None) -> bytes | None:
         """
-        The bytes of a framed value's `ORDERED_BY`, if a glance tells that it keeps all rules; None says nothing.
+        Return the partition key's bytes of a framed value if a quick check shows that it satisfies all rules.
 
-        Raises:
-            As `decode`.
+        None means that the record must be decoded. Raises the same errors as `decode`.
         """
-        known = self._glances.get(value[:HEADER_SIZE]) if value else None
-        _, glance = known or self._function_for(value, self._glances, lambda decoder: decoder.quick_check)
-        return glance(value[HEADER_SIZE:])  # type: ignore[index]  # None has no head that is known
+        known = self._quick_checks.get(value[:HEADER_SIZE]) if value else None
+        _, quick_check = known or self._function_for(value, self._quick_checks, lambda decoder: decoder.quick_check)
+        return quick_check(value[HEADER_SIZE:])  # type: ignore[index]  # None has no known header
 
     def is_known(self, value: bytes | None) -> bool:
-        """Whether the registry is not asked about a value, as its schema was met before or it names none."""
+        """Return whether a value can be decoded without a registry lookup."""
         return not value or value[0] != 0 or int.from_bytes(value[1:HEADER_SIZE], "big") in self._decoders
 
     def _function_for(
         self,
         value: bytes | None,
-        known: dict[bytes, _KnownSchema[_Made]],
-        function_of: Callable[[Decoder], _Function[_Made]],
-    ) -> _KnownSchema[_Made]:
-        """The id of a value whose frame has not been met so far, and the function for it, kept for ever."""
+        known: dict[bytes, _KnownSchema[_Result]],
+        function_of: Callable[[Decoder], _Function[_Result]],
+    ) -> _KnownSchema[_Result]:
+        """Return the schema id of a value with a new header, and the function for it; both are cached."""
         schema_id, _ = unframe(value)
         decoder = self._decoders.get(schema_id) or self._admit(schema_id)
         return known.setdefault(frame(schema_id, b""), (schema_id, function_of(decoder)))

@@ -1,9 +1,8 @@
-"""Requests to one registry, by whichever of its URLs answers: retries, time limits, what went wrong on the way."""
+"""HTTP requests to a registry with one or more URLs: retries, time limits, errors."""
 
 import json
 import ssl
 import time
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -13,55 +12,55 @@ from tradepipe.errors import ConfigurationError, RegistryUnavailable
 from tradepipe.registry.auth import Credentials
 
 MAX_RESPONSE: Final = 4_194_304
-"""Bytes of an answer that are read."""
+"""Maximum size of a response body, in bytes."""
 
 MAX_SUMMARY: Final = 10_000
-"""Characters of what a registry says that are looked at, to show some of them."""
+"""Characters of a response that are processed for an error message."""
 
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 _UNAVAILABLE: Final = frozenset({408, 425, 429})
 _FIRST_DELAY_SECONDS: Final = 0.25
 _MAX_DELAY_SECONDS: Final = 5.0
 
-Problem = RegistryUnavailable | ConfigurationError
+RequestError = RegistryUnavailable | ConfigurationError
 
 
 class Response(NamedTuple):
-    """What a registry answered, and at which of its URLs."""
+    """A registry's response, and the URL that it came from."""
 
-    base: str
+    url: str
     status: int
     body: Any
 
     @property
     def is_not_found(self) -> bool:
-        """Whether a 404 comes from the registry and means what was asked for, not the path it was asked at."""
+        """Whether a 404 is the registry's own and refers to the requested object, not to an unknown path."""
         code = self.body.get("error_code") if isinstance(self.body, dict) else None
         return isinstance(code, int) and 40_400 <= code < 40_500
 
     @property
     def summary(self) -> str:
-        """Status and message, as one line; it may hold what we sent, so show `Transport.told` instead."""
+        """Status and message in one line. It may contain secrets, so show `Transport.summarize` instead."""
         message = self.body.get("message") if isinstance(self.body, dict) else self.body
         if not isinstance(message, str):
             return str(self.status)
-        # A line break would begin another line of a log, and an escape would colour a terminal.
-        shown = "".join(each if each.isprintable() else " " for each in message[:MAX_SUMMARY])
-        return f"{self.status} {shown}".strip()
+        # A line break would start a new log line, and an escape sequence would change the terminal.
+        printable = "".join(each if each.isprintable() else " " for each in message[:MAX_SUMMARY])
+        return f"{self.status} {printable}".strip()
 
 
 class Transport:
     """
-    Ask at one URL after the other until one answers.
+    Send each request to one URL after the other until one responds.
 
-    The URL that answered last is asked first the next time. Of several, each
-    gets an even share of the time that is left, so that one which is silent
-    leaves some for the others.
+    The URL that responded last is tried first the next time. Each URL gets an equal
+    share of the remaining time, so that one that does not respond leaves time for the
+    others.
     """
 
     def __init__(
         self,
-        bases: tuple[str, ...],
+        urls: tuple[str, ...],
         *,
         credentials: Credentials,
         context: ssl.SSLContext,
@@ -70,9 +69,9 @@ class Transport:
         retries: int,
         transport: httpx.BaseTransport | None,
     ) -> None:
-        self._bases = bases
+        self._urls = urls
         self._first = 0
-        self._answered: set[str] = set()
+        self._responded: set[str] = set()
         self._credentials = credentials
         self._timeout = timeout
         self._retries = retries
@@ -90,12 +89,12 @@ class Transport:
 
     def request(self, method: str, path: str, content: bytes | None = None) -> Response:
         """
-        The first answer that is not about an outage.
+        Send a request and return the first response that does not indicate an outage.
 
         Raises:
-            RegistryUnavailable: the last try that the time allows failed too.
+            RegistryUnavailable: the last attempt within the timeout failed.
 
-            ConfigurationError: no URL can be spoken to until somebody changes something.
+            ConfigurationError: no URL can succeed until the configuration is changed.
         """
         deadline = time.monotonic() + self._timeout
         backoff = Backoff(first=_FIRST_DELAY_SECONDS, longest=_MAX_DELAY_SECONDS)
@@ -107,96 +106,95 @@ class Transport:
             if not outcome.retriable or retry == self._retries or time.monotonic() + delay >= deadline:
                 raise outcome
             time.sleep(delay)
-        raise AssertionError("the last try returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     def redact(self, text: str) -> str:
-        """A text without our secrets."""
+        """Return a text with the secrets replaced by asterisks."""
         return self._credentials.redact(text)
 
-    def summarize(self, answer: Response) -> str:
-        """What an answer says, without our secrets; cut behind the masking, which knows them whole only."""
-        return self.redact(answer.summary)[:500]
+    def summarize(self, response: Response) -> str:
+        """Return a response's status and message without secrets."""
+        # Cut after redacting: a secret that was cut in half would not be recognized.
+        return self.redact(response.summary)[:500]
 
-    def _try_all_urls(self, method: str, path: str, content: bytes | None, deadline: float) -> Response | Problem:
-        """The answer of the first URL that has one, or why none has."""
-        problems: list[Problem] = []
-        for place, until in self._deadlines(deadline):
-            base = self._bases[place]
-            outcome = self._try_url(base, method, path, content, until)
+    def _try_all_urls(self, method: str, path: str, content: bytes | None, deadline: float) -> Response | RequestError:
+        """Return the first response, or the errors of all URLs combined."""
+        errors: list[RequestError] = []
+        count, first = len(self._urls), self._first
+        for attempt in range(count):
+            index, now = (first + attempt) % count, time.monotonic()
+            url = self._urls[index]
+            outcome = self._try_url(url, method, path, content, now + (deadline - now) / (count - attempt))
             if isinstance(outcome, Response):
-                self._first = place
-                self._answered.add(base)
+                self._first = index
+                self._responded.add(url)
                 return outcome
-            problems.append(outcome)
-        return _combine(problems)
+            errors.append(outcome)
+        return _combine(errors)
 
-    def _deadlines(self, deadline: float) -> Iterator[tuple[int, float]]:
-        """Whose turn it is, and until when."""
-        count = len(self._bases)
-        for turn in range(count):
-            now = time.monotonic()
-            yield (self._first + turn) % count, now + (deadline - now) / (count - turn)
-
-    def _try_url(self, base: str, method: str, path: str, content: bytes | None, until: float) -> Response | Problem:
+    def _try_url(
+        self, url: str, method: str, path: str, content: bytes | None, deadline: float
+    ) -> Response | RequestError:
         try:
-            answer = self._send(base, method, path, content, until)
-            if answer.status == 401 and self._credentials.can_renew:
-                # The token may have run out since it was given.
-                answer = self._send(base, method, path, content, until)
+            response = self._send(url, method, path, content, deadline)
+            if response.status == 401 and self._credentials.can_renew:
+                # The token may have expired since it was issued.
+                response = self._send(url, method, path, content, deadline)
         except httpx.HTTPError as error:
-            problem = self._problem(base, error)
-            problem.__cause__ = error
-            return problem
+            translated = self._translate(url, error)
+            translated.__cause__ = error
+            return translated
         except RegistryUnavailable as error:
             return error
-        if answer.status < 500 and answer.status not in _UNAVAILABLE:
-            return answer
-        return RegistryUnavailable(f"the registry at {base} answered {method} {path} with {self.summarize(answer)}")
+        if response.status < 500 and response.status not in _UNAVAILABLE:
+            return response
+        return RegistryUnavailable(f"the registry at {url} answered {method} {path} with {self.summarize(response)}")
 
-    def _send(self, base: str, method: str, path: str, content: bytes | None, until: float) -> Response:
+    def _send(self, url: str, method: str, path: str, content: bytes | None, deadline: float) -> Response:
         headers = self._credentials.headers()
-        left = max(until - time.monotonic(), 0.001)
-        with self._client.stream(method, base + path, content=content, headers=headers, timeout=left) as response:
-            read = bytearray()
-            for piece in response.iter_bytes():
-                read += piece
-                if len(read) > MAX_RESPONSE:
-                    raise httpx.ReadError(f"the answer has more than {MAX_RESPONSE} bytes")
-                if time.monotonic() > until:
-                    raise httpx.ReadTimeout("the answer came too slowly")
-        return Response(base, response.status_code, _json(bytes(read)))
+        remaining = max(deadline - time.monotonic(), 0.001)
+        with self._client.stream(method, url + path, content=content, headers=headers, timeout=remaining) as response:
+            body = bytearray()
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > MAX_RESPONSE:
+                    raise httpx.ReadError(f"the response has more than {MAX_RESPONSE} bytes")
+                # httpx's timeout applies to each chunk; a body that trickles in would never exceed it.
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("the response arrived too slowly")
+        return Response(url, response.status_code, _parse_json(bytes(body)))
 
-    def _problem(self, base: str, error: httpx.HTTPError) -> Problem:
-        told = self.redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        if isinstance(error, httpx.ProxyError) and _is_refusal(str(error)):
+    def _translate(self, url: str, error: httpx.HTTPError) -> RequestError:
+        reason = self.redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        if isinstance(error, httpx.ProxyError) and _is_rejection(str(error)):
             return ConfigurationError(
-                f"the proxy lets nobody through to {base}: {told}; check user and password in proxy"
+                f"the proxy rejected the connection to {url}: {reason}; check user and password in proxy"
             )
-        refusal = _tls_refusal(error)
-        if refusal is not None and base not in self._answered:
-            # A certificate that nobody trusts stays so. Where there was an answer before, it is being renewed.
-            return ConfigurationError(f"the registry at {base} cannot be spoken to by TLS: {told}{_advice(refusal)}")
-        return RegistryUnavailable(f"the registry at {base} is away: {told}")
+        tls_error = _find_tls_error(error)
+        if tls_error is not None and url not in self._responded:
+            # Before the first response an untrusted certificate is permanent; afterwards it may be being renewed.
+            return ConfigurationError(f"TLS connection to the registry at {url} failed: {reason}{_advice(tls_error)}")
+        return RegistryUnavailable(f"the registry at {url} is unavailable: {reason}")
 
 
-def _combine(problems: list[Problem]) -> Problem:
-    """All that went wrong as one; it may heal if any of it may."""
-    if len(problems) == 1:
-        return problems[0]
-    kind = RegistryUnavailable if any(problem.retriable for problem in problems) else ConfigurationError
-    summed_up = kind("; ".join(str(problem) for problem in problems))
-    summed_up.__cause__ = problems[-1]
-    return summed_up
+def _combine(errors: list[RequestError]) -> RequestError:
+    """Combine the errors of all URLs into one, which is retriable if any of them is."""
+    if len(errors) == 1:
+        return errors[0]
+    kind = RegistryUnavailable if any(error.retriable for error in errors) else ConfigurationError
+    combined = kind("; ".join(str(error) for error in errors))
+    combined.__cause__ = errors[-1]
+    return combined
 
 
-def _is_refusal(told: str) -> bool:
-    """Whether a proxy's word about a tunnel, such as `407 Proxy Authentication Required`, is a refusal of us."""
-    status = told.partition(" ")[0]
+def _is_rejection(text: str) -> bool:
+    """Return whether a proxy's response, such as `407 Proxy Authentication Required`, is a permanent rejection."""
+    status = text.partition(" ")[0]
     return status.isdigit() and 400 <= int(status) < 500 and int(status) not in _UNAVAILABLE
 
 
-def _tls_refusal(error: BaseException) -> ssl.SSLError | None:
-    """What OpenSSL found wrong with a peer, or the peer with us; None for a connection that merely ended."""
+def _find_tls_error(error: BaseException) -> ssl.SSLError | None:
+    """Return the TLS error behind an exception; None if there is none, or if the connection merely closed."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
@@ -205,16 +203,16 @@ def _tls_refusal(error: BaseException) -> ssl.SSLError | None:
     return None if cause is None or "INTERNAL_ERROR" in (cause.reason or "") else cause
 
 
-def _advice(refusal: ssl.SSLError) -> str:
-    if isinstance(refusal, ssl.SSLCertVerificationError):
+def _advice(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
         return "; check ca_location, and the host's name in the registry's URL"
-    if "ALERT" in (refusal.reason or "") or "CERTIFICATE" in (refusal.reason or ""):
+    if "ALERT" in (error.reason or "") or "CERTIFICATE" in (error.reason or ""):
         return "; check client_cert and client_key"
     return "; check that the registry speaks https at this port"
 
 
-def _json(content: bytes) -> Any:
-    """The content as JSON, or as text if it is none."""
+def _parse_json(content: bytes) -> Any:
+    """Parse content as JSON, or return it as text if it is not JSON."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):

@@ -163,7 +163,7 @@ def test_while_the_registry_is_away_it_does_the_same_and_says_why(ready, keep):
     assert (0, 1) == (done.code, done.err.count("records are not decoded"))
     assert done.out.splitlines()[1].endswith("STRICT      1  T7")
     shown = dlq("show", "trades[3]@0", env={**ready, "SCHEMA_REGISTRY_URL": f"http://{NOWHERE}"})
-    assert f"not decoded: the registry at http://{NOWHERE} is away" in shown.out
+    assert f"not decoded: the registry at http://{NOWHERE} is unavailable" in shown.out
 
 
 def test_one_is_shown_with_its_reasons_and_fields(ready, keep):

@@ -141,7 +141,7 @@ def test_of_two_at_once_the_first_says_what_happened(post, env):
         ended = first.end()
 
     assert (0, 75) == (second.code, ended.code)
-    assert "another replay of these dead letters has begun" in ended.err.splitlines()[-1]
+    assert "another replay of these dead letters has started" in ended.err.splitlines()[-1]
     assert 20_000 == len({record.value for record in post.records()}) == len(post.records())
 
 

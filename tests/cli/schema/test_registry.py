@@ -290,7 +290,7 @@ def test_several_subjects_are_compared_at_once(env, folder, subject):
     done = schema("drift", "--history", folder, "--also", f"{subject}.clean", env=env)
 
     assert 1 == done.code
-    assert f"holds no version of subject {subject}.clean" in " ".join(done.out.split())
+    assert f"has no version of subject {subject}.clean" in " ".join(done.out.split())
 
 
 def test_the_shipped_history_does_not_drift_once_it_is_registered(env):
