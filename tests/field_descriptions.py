@@ -1,4 +1,4 @@
-"""What the six places of `lockstep` say, in the same words."""
+"""Conversions to the descriptions that `schema_sync` compares."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from tradepipe.trade.model import DIGITS, SCALE
 
 
 def of_schema(schema: Mapping[str, Any]) -> dict[str, Field]:
-    """The fields of an Avro schema."""
+    """Describe the fields of an Avro schema."""
     return {field["name"]: _of_avro(field) for field in schema["fields"]}
 
 
@@ -46,7 +46,7 @@ _PYTHON_TYPES: Final = {
 
 
 def of_record(record: Any) -> dict[str, Field]:
-    """The fields of a `NamedTuple`."""
+    """Describe the fields of a `NamedTuple`."""
     defaults = record._field_defaults
     return {
         name: Field(
@@ -64,7 +64,7 @@ def _python_type(kind: Any) -> str:
 
 
 def of_table(table: Table, fields: Iterable[str]) -> dict[str, Field]:
-    """Those columns of a table that hold fields."""
+    """Describe the columns of a table that hold fields."""
     return {
         name: Field(
             _sql_type(column.type.compile(dialect=postgresql.dialect())),
@@ -87,22 +87,22 @@ def _sql_default(default: object, nullable: bool | None) -> str | None:
 
 
 def checks_of(table: Table) -> frozenset[str]:
-    """The names of a table's CHECKs."""
+    """Return the names of a table's CHECKs."""
     return frozenset(str(each.name) for each in table.constraints if isinstance(each, CheckConstraint))
 
 
 def rules_of(violations: Callable[[Any], Any], record: Any) -> frozenset[str]:
-    """The codes of the rules: all that speaks against a trade of which nothing is as it should be."""
+    """Return the codes of the rules: the violations of a trade in which every value is invalid."""
     nothing = object()
     return frozenset(str(violation.code) for violation in violations(record(*(nothing for _ in record._fields))))
 
 
-def revision_of(connection: Connection, name: str, beside: frozenset[str]) -> Revision:
-    """The table trades of a database at a revision, but for the columns `beside` a trade's own."""
+def revision_of(connection: Connection, name: str, other_columns: frozenset[str]) -> Revision:
+    """Describe the table trades at a revision, without the columns in `other_columns`."""
     columns = {
         row.name: Field(row.type, not row.attnotnull, _sql_default(row.default, not row.attnotnull))
         for row in connection.execute(_COLUMNS)
-        if row.name not in beside
+        if row.name not in other_columns
     }
     return Revision(name, columns, frozenset(connection.scalars(_CHECKS)))
 

@@ -1,9 +1,9 @@
 """
-What a trade is, as six places say it, and in which of them somebody forgot something.
+Comparison of the six descriptions of a trade.
 
-The schema, `Trade`, the table, its CHECKs, the rules, and what the revisions
-make of a database: `descriptions` describes each in the same words, so that they
-can be compared, and so that a test can change one of them and see it found.
+They are the schema, `Trade`, the table, its CHECKs, the rules, and the table that
+the revisions create. `field_descriptions` converts each to the same form, so that
+they can be compared, and so that a test can change one and expect a message.
 """
 
 import re
@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 WITHOUT_RULE: Final = {"side": "an enum: its type leaves nothing to check"}
-"""The fields that need neither a rule nor a CHECK, and why."""
+"""Fields that need neither a rule nor a CHECK, with the reason."""
 
 
 class Field(NamedTuple):
     """
     A field of a trade, or its column.
 
-    `type` is in the words of the place; `default` is None where a value must be
-    given, and "null" where nothing is there if none is.
+    `type` is in the terms of the description; `default` is None if a value is
+    required, and "null" if a missing value is null.
     """
 
     type: str
@@ -28,7 +28,7 @@ class Field(NamedTuple):
 
 
 class Revision(NamedTuple):
-    """What the revisions make of the table trades, up to the one that the current schema version needs."""
+    """Table trades after the revision that the current schema version requires."""
 
     name: str
     columns: Mapping[str, Field]
@@ -36,7 +36,7 @@ class Revision(NamedTuple):
 
 
 class Places(NamedTuple):
-    """All six descriptions."""
+    """The six descriptions of a trade."""
 
     schema: Mapping[str, Field]
     trade: Mapping[str, Field]
@@ -47,7 +47,7 @@ class Places(NamedTuple):
 
 
 def mismatches(places: Places) -> list[str]:
-    """A sentence for each thing that stands in one place and not so in the next, with where to mend it."""
+    """Return a message, with the fix, for each difference between two descriptions."""
     return [
         *_of_schema_and_trade(places.schema, places.trade),
         *_of_trade_and_table(places.trade, places.table),
@@ -71,8 +71,8 @@ def _of_schema_and_trade(schema: Mapping[str, Field], trade: Mapping[str, Field]
     for name in sorted(schema.keys() & trade.keys()):
         if schema[name] != trade[name]:
             yield (
-                f"field {name} is {_told(schema[name])} in the current schema, but {_told(trade[name])} in Trade: "
-                "mend trade/model.py or trade/model.py; a frozen version is never edited"
+                f"field {name} is {_show(schema[name])} in the current schema, but {_show(trade[name])} in Trade: "
+                "correct trade/model.py; a released version is never edited"
             )
     if list(schema) != list(trade) and schema.keys() == trade.keys():
         yield f"Trade orders its fields {', '.join(trade)}, the schema {', '.join(schema)}: reorder Trade"
@@ -85,8 +85,8 @@ def _of_trade_and_table(trade: Mapping[str, Field], table: Mapping[str, Field]) 
             yield f"the table trades has no column for the field {name}: give its type one in postgres/tables.py"
         elif table[name] != wanted:
             yield (
-                f"the column {name} is {_told(table[name])} in postgres/tables.py, where Trade needs {_told(wanted)}: "
-                "mend _COLUMN_TYPES there"
+                f"the column {name} is {_show(table[name])} in postgres/tables.py, where Trade needs {_show(wanted)}: "
+                "correct _COLUMN_TYPES there"
             )
 
 
@@ -105,7 +105,7 @@ def _of_table_and_revision(table: Mapping[str, Field], revision: Revision) -> It
     for name in sorted(table.keys() & revision.columns.keys()):
         if table[name] != revision.columns[name]:
             yield (
-                f"the column {name} is {_told(revision.columns[name])} after {revision.name}, but {_told(table[name])} "
+                f"the column {name} is {_show(revision.columns[name])} after {revision.name}, but {_show(table[name])} "
                 "in postgres/tables.py: write a revision that alters it; a released one is never edited"
             )
 
@@ -139,7 +139,7 @@ def _of_checks_and_revision(checks: frozenset[str], revision: Revision) -> Itera
         yield f"the revisions up to {revision.name} add a CHECK {code}, postgres/tables.py does not: add it to _RULES"
 
 
-def _told(field: Field) -> str:
+def _show(field: Field) -> str:
     null = "may be null" if field.nullable else "never null"
     return f"{field.type} ({null}, {'no default' if field.default is None else f'default {field.default}'})"
 
@@ -155,5 +155,5 @@ _COLUMN_TYPES: Final = {
 
 
 def _column_type(kind: str) -> str:
-    """The type of the column that holds a type of the schema."""
+    """Return the column type of a schema type."""
     return re.sub(r"^[a-z-]+", lambda found: _COLUMN_TYPES[found[0]], kind.partition(" of ")[0])

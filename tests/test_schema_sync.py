@@ -1,4 +1,4 @@
-"""Schema, `Trade`, table, CHECKs, rules and revisions say the same: the one place that proves it."""
+"""Agreement of schema, `Trade`, table, CHECKs, rules and revisions."""
 
 import uuid
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ from tradepipe.trade.model import Trade
 from tradepipe.trade.rules import violations
 
 BESIDE = frozenset({"source_topic", "source_partition", "source_offset", "schema_id", "stored_at"})
-"""The columns of trades that are no fields: where a row came from."""
+"""Columns of trades that are not fields: the origin of a row."""
 
 
 @pytest.fixture(scope="module")
 def revision(services) -> Iterator[Revision]:
-    """The database as the current schema version needs it, by the word of history.json."""
+    """Database at the revision that history.json names for the current schema version."""
     entry = History.packaged().entry(current().number)
     name = entry.alembic_revision if entry is not None and entry.alembic_revision else required_revision()
     server = services.postgres.start()
@@ -41,7 +41,7 @@ def revision(services) -> Iterator[Revision]:
 
 @pytest.fixture(scope="module")
 def places(revision) -> Places:
-    """What is checked out."""
+    """The six descriptions of the working tree."""
     return Places(
         of_schema(current().schema),
         of_record(Trade),
@@ -52,15 +52,15 @@ def places(revision) -> Places:
     )
 
 
-def test_all_six_say_the_same(places):
+def test_all_six_descriptions_agree(places):
     assert [] == mismatches(places)
 
 
-def test_nothing_was_overlooked_in_any_of_them(places):
-    """A description that is empty agrees with everything."""
+def test_no_description_is_empty(places):
+    """An empty description would agree with every other one."""
     fields, rules = len(Trade._fields), len(Trade._fields) - len(WITHOUT_RULE)
 
-    assert {fields} == {len(each) for each in (places.schema, places.trade, places.table, places.revision.fields)}
+    assert {fields} == {len(each) for each in (places.schema, places.trade, places.table, places.revision.columns)}
     assert {rules} == {len(each) for each in (places.checks, places.rules, places.revision.checks)}
 
 
@@ -124,12 +124,12 @@ ONE_FORGOTTEN = {
         "no revision up to REVISION makes the column venue: write migrations/versions/NNNN_pre_add_venue.py",
     ),
     "a column of the revisions alone": (
-        lambda it: it._replace(revision=it.revision._replace(columns=it.revision.fields | {"venue": COLUMN})),
+        lambda it: it._replace(revision=it.revision._replace(columns=it.revision.columns | {"venue": COLUMN})),
         "the revisions up to REVISION make a column venue that postgres/tables.py lacks",
     ),
     "a column altered without a revision": (
         lambda it: it._replace(
-            revision=it.revision._replace(columns=changed(it.revision.fields, "notional", type="numeric(18,2)"))
+            revision=it.revision._replace(columns=changed(it.revision.columns, "notional", type="numeric(18,2)"))
         ),
         "the column notional is numeric(18,2) (may be null, default null) after REVISION, but numeric(18,4)",
     ),
@@ -156,22 +156,22 @@ ONE_FORGOTTEN = {
 }
 
 
-@pytest.mark.parametrize(("forget", "told"), ONE_FORGOTTEN.values(), ids=ONE_FORGOTTEN)
-def test_what_was_forgotten_in_one_place_is_told(places, forget, told):
+@pytest.mark.parametrize(("forget", "expected"), ONE_FORGOTTEN.values(), ids=ONE_FORGOTTEN)
+def test_an_omission_in_one_description_is_reported(places, forget, expected):
     found = mismatches(forget(places))
 
-    assert any(told.replace("REVISION", places.revision.name) in sentence for sentence in found), found
+    assert any(expected.replace("REVISION", places.revision.name) in sentence for sentence in found), found
 
 
-def test_a_new_field_in_all_places_but_one_is_one_sentence(places):
-    """So that the sentence is the next step, and not one of a dozen."""
+def test_a_new_field_missing_from_one_description_is_one_message(places):
+    """The message is the next step, not one of a dozen."""
     everywhere = Places(
         places.schema | {"venue": VENUE},
         places.trade | {"venue": VENUE},
         places.table | {"venue": COLUMN},
         places.checks | {"VENUE"},
         places.rules | {"VENUE"},
-        places.revision._replace(columns=places.revision.fields | {"venue": COLUMN}),
+        places.revision._replace(columns=places.revision.columns | {"venue": COLUMN}),
     )
 
     assert [f"no revision up to {places.revision.name} adds the CHECK VENUE"] == [
@@ -191,7 +191,7 @@ class Other(NamedTuple):
     note: str | None = None
 
 
-def test_a_description_says_types_nulls_and_defaults():
+def test_a_description_has_types_nulls_and_defaults():
     way = {"type": "enum", "name": "Way", "symbols": ["UP", "DOWN"]}
     price = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 4}
     schema = {
@@ -207,7 +207,7 @@ def test_a_description_says_types_nulls_and_defaults():
     assert Field("enum of UP, DOWN", False, "UP") == of_record(Other)["way"]
 
 
-def test_a_column_says_its_type_null_and_default():
+def test_a_column_has_its_type_null_and_default():
     table = Table(
         "t",
         MetaData(),

@@ -1,4 +1,4 @@
-"""A record with every kind of field the codec has code for, whatever the trade schema holds today."""
+"""Sample schema with every kind of field that the codec supports, independent of the trade schema."""
 
 import json
 from datetime import UTC, date, datetime
@@ -22,7 +22,7 @@ class Side(StrEnum):
     SELL = "SELL"
 
 
-class Deal(NamedTuple):
+class Sample(NamedTuple):
     trade_id: str
     version: int
     maturity_date: date
@@ -39,7 +39,7 @@ INSTANT = {"type": "long", "logicalType": "timestamp-micros"}
 
 SCHEMA = {
     "type": "record",
-    "name": "Deal",
+    "name": "Sample",
     "fields": [
         {"name": "trade_id", "type": "string"},
         {"name": "version", "type": "int"},
@@ -51,14 +51,16 @@ SCHEMA = {
     ],
 }
 
-CODEC = fields.record_codec(SCHEMA, Deal)
+CODEC = fields.record_codec(SCHEMA, Sample)
 
-DEAL = Deal("T1", 1, date(2030, 1, 1), datetime(2025, 6, 1, 12, tzinfo=UTC), Side.BUY, Decimal("1234567.2500"), "EUR")
+SAMPLE = Sample(
+    "T1", 1, date(2030, 1, 1), datetime(2025, 6, 1, 12, tzinfo=UTC), Side.BUY, Decimal("1234567.2500"), "EUR"
+)
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=70)
 DECIMALS = st.integers(-(10**18) + 1, 10**18 - 1).map(lambda number: Decimal(number).scaleb(-4))
-DEALS = st.builds(
-    Deal,
+SAMPLES = st.builds(
+    Sample,
     trade_id=TEXTS,
     version=st.integers(-(2**31), 2**31 - 1),
     maturity_date=st.dates(),
@@ -68,34 +70,34 @@ DEALS = st.builds(
     currency=st.none() | TEXTS,
 )
 
-encode = encoder.generate_encoder(CODEC).compile("encode", "encode a deal")
+encode = encoder.generate_encoder(CODEC).compile("encode", "encode a sample")
 
 
 def make_decoder(writer=SCHEMA):
-    """What decodes a writer schema into deals."""
+    """Build a decoder of a writer schema into samples."""
     return decoder.generate_decoder(parse_writer_schema(writer), CODEC, TradeTarget(), 1).compile(
-        "decode", "decode a deal"
+        "decode", "decode a sample"
     )
 
 
-def rower(writer=SCHEMA):
-    """What decodes a writer schema into rows."""
+def make_row_decoder(writer=SCHEMA):
+    """Build a decoder of a writer schema into rows."""
     source = decoder.generate_decoder(
         parse_writer_schema(writer), CODEC, CopyRowTarget(), 1, check_first=make_decoder(writer)
     )
-    return source.compile("copy_row", "copy a deal")
+    return source.compile("copy_row", "copy a sample")
 
 
 def by_fastavro(writer, body):
-    """The deal as fastavro resolves it, and how many bytes it read."""
+    """Decode a sample with fastavro; return it and the number of bytes read."""
     stream = BytesIO(body)
     reader = fastavro.parse_schema(json.loads(json.dumps(SCHEMA)))
     fields = fastavro.schemaless_reader(stream, fastavro.parse_schema(json.loads(json.dumps(writer))), reader)
-    return Deal(**fields | {"side": Side(fields["side"])}), stream.tell()
+    return Sample(**fields | {"side": Side(fields["side"])}), stream.tell()
 
 
 def written(writer, fields):
-    """A record as fastavro writes it."""
+    """Encode a record with fastavro."""
     stream = BytesIO()
     fastavro.schemaless_writer(stream, fastavro.parse_schema(json.loads(json.dumps(writer))), fields)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""Which writer schemas are decoded, and into what."""
+"""Admission of writer schemas."""
 
 import copy
 import json
@@ -20,24 +20,24 @@ NOTE = {"name": "note", "type": ["null", "string"], "default": None}
 
 
 def changed(**attributes):
-    """The current schema with other attributes."""
+    """Return the current schema with changed attributes."""
     return copy.deepcopy(current().schema) | attributes
 
 
 def more(*fields):
-    """The current schema with more fields."""
+    """Return the current schema with more fields."""
     return changed(fields=[*changed()["fields"], *fields])
 
 
 def retyped(name, kind):
-    """The current schema with one field of another type."""
+    """Return the current schema with another type of one field."""
     schema = changed()
     next(field for field in schema["fields"] if field["name"] == name)["type"] = kind
     return schema
 
 
 def holding(kind):
-    """The current schema with one more field of a type."""
+    """Return the current schema with one more field of a type."""
     return more({"name": "more", "type": kind})
 
 
@@ -49,7 +49,7 @@ def nested(depth):
 
 
 def bushy(depth, width):
-    """A record that is small as text and holds width to the power of depth fields."""
+    """Return a record with a short text and `width` to the power of `depth` fields."""
     kind = {"type": "record", "name": "R0", "fields": [{"name": "leaf", "type": "int"}]}
     for level in range(1, depth):
         twigs = [{"name": f"f{number}", "type": f"R{level - 1}"} for number in range(1, width)]
@@ -62,14 +62,14 @@ def text(schema):
 
 
 def written(schema, **fields):
-    """A trade as a writer of another schema encodes it."""
+    """Encode a trade with another schema."""
     stream = BytesIO()
     fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), TRADE._asdict() | fields)
     return stream.getvalue()
 
 
 @pytest.mark.parametrize("version", versions(), ids=lambda version: f"v{version.number}")
-def test_every_frozen_version_is_decoded(version):
+def test_every_released_version_is_admitted(version):
     Decoder(version.text, 1)
 
 
@@ -85,7 +85,7 @@ def test_every_frozen_version_is_decoded(version):
     ],
     ids=["doc", "namespace", "order of fields", "bytes for a string", "union of one", "order of symbols"],
 )
-def test_a_version_that_loses_nothing_is_decoded(schema, fields):
+def test_a_schema_that_loses_nothing_is_decoded(schema, fields):
     assert TRADE == Decoder(text(schema), 7).decode(written(schema, **fields))
 
 
@@ -98,7 +98,7 @@ def test_a_version_that_loses_nothing_is_decoded(schema, fields):
     ],
     ids=["field", "logical type", "symbol"],
 )
-def test_a_version_that_would_lose_values_is_not_decoded(schema, lost):
+def test_a_schema_that_would_lose_values_is_refused(schema, lost):
     with pytest.raises(UnsupportedSchema) as refused:
         Decoder(text(schema), 7)
 
@@ -107,7 +107,7 @@ def test_a_version_that_would_lose_values_is_not_decoded(schema, lost):
     assert "upgrade tradepipe here, or choose --unknown-fields drop" in str(refused.value)
 
 
-def test_only_so_much_of_what_would_be_lost_is_told():
+def test_a_refusal_lists_at_most_five_losses():
     """Names are the writer's choice, of any length and number."""
     fields = [{"name": f"f{number}" + "x" * 1_000, "type": "int"} for number in range(200)]
     with pytest.raises(UnsupportedSchema) as refused:
@@ -117,13 +117,13 @@ def test_only_so_much_of_what_would_be_lost_is_told():
     assert len(str(refused.value)) < 1_500
 
 
-def test_a_field_is_dropped_if_that_was_chosen():
+def test_an_unknown_field_is_dropped_on_request():
     decoder = Decoder(text(more(NOTE)), 7, unknown_fields="drop")
 
     assert TRADE == decoder.decode(written(more(NOTE), note="kept elsewhere"))
 
 
-def test_a_symbol_is_read_as_unknown_if_that_was_chosen():
+def test_an_unknown_symbol_is_read_as_unknown_on_request():
     schema = retyped("side", MORE_SIDES)
     decoder = Decoder(text(schema), 7, unknown_fields="drop")
 
@@ -133,7 +133,7 @@ def test_a_symbol_is_read_as_unknown_if_that_was_chosen():
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        (changed(name="Deal"), "record tradepipe.Deal is not record tradepipe.Trade"),
+        (changed(name="Sample"), "record tradepipe.Sample is not record tradepipe.Trade"),
         (changed(fields=changed()["fields"][1:]), "the field is missing (at Trade.trade_id)"),
         (retyped("version", "long"), "long is not int"),
         (retyped("book_id", ["null", "string"]), "null is not string"),
@@ -157,7 +157,7 @@ def test_a_symbol_is_read_as_unknown_if_that_was_chosen():
         "other scale",
     ],
 )
-def test_a_version_that_would_be_misread_is_not_decoded_whatever_was_chosen(schema, why):
+def test_a_schema_that_does_not_resolve_is_refused_with_any_option(schema, why):
     with pytest.raises(UnsupportedSchema) as refused:
         Decoder(text(schema), 7, unknown_fields="drop")
 
@@ -208,7 +208,7 @@ def test_a_version_that_would_be_misread_is_not_decoded_whatever_was_chosen(sche
         "no fields",
     ],
 )
-def test_a_hostile_schema_gets_no_decoder(schema, why):
+def test_a_hostile_schema_is_refused(schema, why):
     with pytest.raises(UnsupportedSchema, match="schema id 7") as refused:
         Decoder(text(schema), 7, unknown_fields="drop")
 

@@ -1,4 +1,4 @@
-"""Trades to bytes and back."""
+"""Encoding and decoding of trades."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, getcontext, localcontext
@@ -27,7 +27,7 @@ TRADE = Trade(
     currency="EUR",
 )
 NOTHING = b"\x00\x00\x00"
-"""Side, notional and currency where nothing is said of them."""
+"""Encoded side, notional and currency without values."""
 
 FASTAVRO = fastavro.parse_schema(current().schema)
 
@@ -65,14 +65,14 @@ def avro_long(number):
 
 
 def body(version=1, days=20_000, micros=0, trade_id=b"\x04T1", rest=NOTHING):
-    """A body made by hand, so that it may hold what no encoder writes."""
+    """Build a body by hand, which may contain values that the encoder refuses."""
     return trade_id + avro_long(version) + b"\x02C\x02B" + avro_long(days) + avro_long(micros) + rest
 
 
 @given(TRADES)
 @example(TRADE._replace(maturity_date=date.min, created_at=datetime.min.replace(tzinfo=UTC)))
 @example(TRADE._replace(maturity_date=date.max, created_at=datetime.max.replace(tzinfo=UTC)))
-def test_what_was_encoded_is_decoded(trade):
+def test_a_trade_survives_encoding_and_decoding(trade):
     decoded = decode(Encoder().encode(trade))
 
     assert trade == decoded
@@ -111,11 +111,11 @@ def test_the_callers_decimal_context_rounds_nothing():
         assert largest == decode(Encoder().encode(TRADE._replace(notional=largest))).notional
 
 
-def test_an_amount_padded_with_bytes_that_change_nothing_is_decoded():
+def test_an_amount_with_redundant_leading_bytes_is_decoded():
     assert from_unscaled(-1) == decode(body(rest=b"\x00\x02\x06\xff\xff\xff\x00")).notional
 
 
-def test_what_a_trade_of_version_1_could_not_say_has_its_default():
+def test_fields_missing_from_version_1_have_their_defaults():
     v1 = Encoder().encode(TRADE._replace(side=Side.UNKNOWN, notional=None, currency=None)).removesuffix(NOTHING)
 
     decoded = Decoder(versions()[0].text, 1).decode(v1)
@@ -125,7 +125,7 @@ def test_what_a_trade_of_version_1_could_not_say_has_its_default():
 
 
 @given(st.integers(-12, 12).map(lambda hours: timezone(timedelta(hours=hours))))
-def test_an_instant_of_any_zone_comes_back_as_the_same_instant_in_utc(zone):
+def test_a_timestamp_of_any_zone_is_decoded_in_utc(zone):
     made_at = datetime(2025, 6, 1, 12, tzinfo=zone)
 
     decoded = decode(Encoder().encode(TRADE._replace(created_at=made_at)))
@@ -135,7 +135,7 @@ def test_an_instant_of_any_zone_comes_back_as_the_same_instant_in_utc(zone):
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "expected"),
     [
         ("version", True, "is True, which is not a 32-bit integer"),
         ("version", 1.0, "is 1.0, which is not a 32-bit integer"),
@@ -171,17 +171,17 @@ def test_an_instant_of_any_zone_comes_back_as_the_same_instant_in_utc(zone):
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_value_that_is_not_exactly_its_avro_type_is_refused_by_name(field, value, told):
+def test_a_value_that_is_not_exactly_its_avro_type_is_refused_by_name(field, value, expected):
     with pytest.raises(InvalidTrade) as refused:
         Encoder().encode(TRADE._replace(**{field: value}))
 
     (violation,) = refused.value.violations
     assert field.upper() == violation.code
     assert violation.detail.startswith(field)
-    assert told in violation.detail
+    assert expected in violation.detail
 
 
-def test_all_values_that_are_wrong_are_told():
+def test_all_invalid_values_are_reported():
     with pytest.raises(InvalidTrade) as refused:
         Encoder().encode(TRADE._replace(version=None, book_id=None))
 
@@ -193,8 +193,8 @@ def test_only_a_trade_is_encoded():
         Encoder().encode(TRADE._asdict())
 
 
-def test_what_the_rules_refuse_is_encoded_and_decoded_all_the_same():
-    """The rules are another's: a NUL or version 0 is for them to refuse."""
+def test_a_trade_that_violates_rules_is_encoded_and_decoded():
+    """The codec does not apply the rules, which refuse a NUL or version 0."""
     broken = TRADE._replace(trade_id="T\x00", version=0, book_id="", notional=Decimal(-1), currency="x" * 500)
 
     assert broken == decode(Encoder().encode(broken))
@@ -259,13 +259,13 @@ def test_what_the_rules_refuse_is_encoded_and_decoded_all_the_same():
         "more than the largest body",
     ],
 )
-def test_hostile_bytes_are_refused_by_a_code(hostile, code):
+def test_hostile_bytes_are_refused_with_a_code(hostile, code):
     assert code == code_of(hostile)
 
 
 @given(st.binary(max_size=80))
 @example(b"\x02T\x02\x02C\x02B\x00\x00" + NOTHING)
-def test_any_bytes_are_a_trade_or_refused(hostile):
+def test_random_bytes_are_a_trade_or_refused(hostile):
     try:
         trade = decode(hostile)
     except UndecodableRecord:
@@ -279,4 +279,4 @@ def test_a_damaged_trade_is_a_trade_or_refused(data):
     for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
         damaged[place] = data.draw(st.integers(0, 255))
 
-    test_any_bytes_are_a_trade_or_refused.hypothesis.inner_test(bytes(damaged))
+    test_random_bytes_are_a_trade_or_refused.hypothesis.inner_test(bytes(damaged))

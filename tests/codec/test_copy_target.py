@@ -1,4 +1,4 @@
-"""Rows for COPY, and what PostgreSQL makes of them."""
+"""Rows in COPY format, and their effect in PostgreSQL."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.codec.sample_schema import DEAL, DEALS, SCHEMA, Side, encode, make_decoder, rower, written
+from tests.codec.sample_schema import SAMPLE, SAMPLES, SCHEMA, Side, encode, make_decoder, make_row_decoder, written
 from tests.properties import examples
 from tradepipe.codec.codec import Decoder, Encoder
 from tradepipe.codec.copy_target import numeric
@@ -30,10 +30,10 @@ COLUMNS = {
     "currency": "text",
 }
 
-FIRST = DEAL._replace(maturity_date=date.min, created_at=datetime.min.replace(tzinfo=UTC))
-LAST = DEAL._replace(maturity_date=date.max, created_at=datetime.max.replace(tzinfo=UTC))
+FIRST = SAMPLE._replace(maturity_date=date.min, created_at=datetime.min.replace(tzinfo=UTC))
+LAST = SAMPLE._replace(maturity_date=date.max, created_at=datetime.max.replace(tzinfo=UTC))
 
-copy_row = rower()
+copy_row = make_row_decoder()
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,14 @@ def cursor(services):
 
 
 def copied(cursor, rows):
-    """The table after a COPY of rows."""
+    """Copy rows into the table; return its content."""
     head = struct.pack(">h", len(COLUMNS))
     stream = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"".join(head + row for row in rows) + b"\xff\xff"
     cursor.copy_expert(f"COPY copied ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)", io.BytesIO(stream))
 
 
 def differing(cursor):
-    """The rows that the tables do not have in common."""
+    """Return the rows that are in one of the two tables only."""
     listed = ", ".join(COLUMNS)
     one, other = (f"SELECT place, {listed} FROM {table}" for table in ("copied", "inserted"))
     cursor.execute(f"({one} EXCEPT {other}) UNION ALL ({other} EXCEPT {one})")
@@ -66,19 +66,19 @@ def differing(cursor):
     return found
 
 
-def storable(deal):
-    return "\0" not in deal.trade_id + (deal.currency or "")
+def storable(sample):
+    return "\0" not in sample.trade_id + (sample.currency or "")
 
 
 @examples(30)
-@given(st.lists(DEALS.filter(storable), min_size=1, max_size=30))
-@example([DEAL, DEAL._replace(notional=None, currency=None, side=Side.UNKNOWN)])
-@example([DEAL._replace(trade_id="x" * 5_000, currency="€" * 100, version=-(2**31))])
+@given(st.lists(SAMPLES.filter(storable), min_size=1, max_size=30))
+@example([SAMPLE, SAMPLE._replace(notional=None, currency=None, side=Side.UNKNOWN)])
+@example([SAMPLE._replace(trade_id="x" * 5_000, currency="€" * 100, version=-(2**31))])
 @example(
-    [DEAL._replace(notional=Decimal(number).scaleb(-4)) for number in (0, 1, 9_999, 10_000, -1, 10**18 - 1, 10**12)]
+    [SAMPLE._replace(notional=Decimal(number).scaleb(-4)) for number in (0, 1, 9_999, 10_000, -1, 10**18 - 1, 10**12)]
 )
-def test_a_copy_of_rows_stores_what_an_insert_of_the_decoded_stores(cursor, deals):
-    bodies = [encode(deal) for deal in deals]
+def test_copied_rows_equal_inserted_trades(cursor, sample_trades):
+    bodies = [encode(sample) for sample in sample_trades]
     decode = make_decoder()
     copied(cursor, map(copy_row, bodies))
     cursor.executemany(
@@ -88,12 +88,12 @@ def test_a_copy_of_rows_stores_what_an_insert_of_the_decoded_stores(cursor, deal
     assert [] == differing(cursor)
 
 
-@pytest.mark.parametrize("deal", [FIRST, LAST], ids=["first", "last"])
-def test_the_first_and_the_last_instant_are_stored(cursor, deal):
-    copied(cursor, [copy_row(encode(deal))])
+@pytest.mark.parametrize("sample", [FIRST, LAST], ids=["first", "last"])
+def test_the_first_and_the_last_timestamp_are_stored(cursor, sample):
+    copied(cursor, [copy_row(encode(sample))])
     cursor.execute(
         "SELECT maturity_date = %s::date, created_at = %s::timestamptz FROM copied",
-        (deal.maturity_date.isoformat(), deal.created_at.isoformat()),
+        (sample.maturity_date.isoformat(), sample.created_at.isoformat()),
     )
 
     assert [(True, True)] == cursor.fetchall()
@@ -104,7 +104,7 @@ def test_the_first_and_the_last_instant_are_stored(cursor, deal):
 @example(0)
 @example(10**12)
 @example(-(10**12) + 1)
-def test_a_numeric_is_what_postgres_sends_but_for_zeros_at_its_ends(unscaled):
+def test_a_numeric_equals_postgresqls_except_for_outer_zeros(unscaled):
     length, count, weight, sign, scale = struct.unpack_from(">iHhHH", numeric(unscaled, 4))
     digits = struct.unpack_from(f">{count}H", numeric(unscaled, 4), 12)
     value = sum(Decimal(10_000) ** (weight - place) * digit for place, digit in enumerate(digits))
@@ -124,36 +124,36 @@ def test_a_numeric_may_have_any_number_of_decimals(cursor, scale):
     cursor.connection.commit()
 
 
-def test_a_column_the_writer_lacks_has_its_default():
+def test_a_field_the_writer_lacks_has_its_default_in_the_row():
     old = SCHEMA | {"fields": SCHEMA["fields"][:4]}
-    body = written(old, DEAL._asdict())
-    today = DEAL._replace(side=Side.UNKNOWN, notional=None, currency=None)
+    body = written(old, SAMPLE._asdict())
+    today = SAMPLE._replace(side=Side.UNKNOWN, notional=None, currency=None)
 
     assert today == make_decoder(old)(body)
-    assert copy_row(encode(today)) == rower(old)(body)
+    assert copy_row(encode(today)) == make_row_decoder(old)(body)
 
 
 @pytest.mark.parametrize(
-    ("deal", "code", "told"),
+    ("sample", "code", "expected"),
     [
-        (DEAL._replace(trade_id="T\0"), Code.TRADE_ID, "trade_id holds the character NUL"),
-        (DEAL._replace(currency="€\0"), Code.CURRENCY, "currency holds the character NUL"),
+        (SAMPLE._replace(trade_id="T\0"), Code.TRADE_ID, "trade_id holds the character NUL"),
+        (SAMPLE._replace(currency="€\0"), Code.CURRENCY, "currency holds the character NUL"),
     ],
     ids=["ascii", "not ascii"],
 )
-def test_a_nul_is_refused_by_the_code_of_its_field(deal, code, told):
-    """PostgreSQL cannot hold it; a decoded deal is refused by the rule of the same code."""
+def test_a_nul_is_refused_by_the_code_of_its_field(sample, code, expected):
+    """PostgreSQL does not store it; the rules refuse a decoded sample with the same code."""
     with pytest.raises(UndecodableRecord) as refused:
-        copy_row(encode(deal))
+        copy_row(encode(sample))
 
     assert code == refused.value.violation.code
-    assert told in refused.value.violation.detail
+    assert expected in refused.value.violation.detail
 
 
-def test_two_halves_of_a_character_in_two_texts_are_not_utf_8():
-    """All texts are looked at as one, at first."""
-    deal = written(SCHEMA, DEAL._replace(trade_id="T", currency="C")._asdict())
-    broken = deal.replace(b"\x02T", b"\x02\xc3").replace(b"\x02C", b"\x02\xa9")
+def test_a_character_split_over_two_texts_is_not_utf_8():
+    """The first check joins all texts."""
+    sample = written(SCHEMA, SAMPLE._replace(trade_id="T", currency="C")._asdict())
+    broken = sample.replace(b"\x02T", b"\x02\xc3").replace(b"\x02C", b"\x02\xa9")
     with pytest.raises(UndecodableRecord, match="trade_id is not UTF-8"):
         copy_row(broken)
 
@@ -175,8 +175,8 @@ def test_the_row_of_a_trade_has_its_fields_in_their_order():
 DECODE = make_decoder()
 
 
-def verdict(read, body):
-    """What a body is refused for, if it is."""
+def violation_of(read, body):
+    """Return the violation that a body is refused with, or None."""
     try:
         read(body)
     except UndecodableRecord as error:
@@ -187,14 +187,14 @@ def verdict(read, body):
 @given(st.binary(max_size=80))
 @example(b"\x0c\x00\x00\x00\x00\x00\x80\x00\x81\x80X")
 def test_any_bytes_are_refused_as_by_the_decoder(body):
-    refused = verdict(copy_row, body)
+    refused = violation_of(copy_row, body)
 
-    assert refused == verdict(DECODE, body) or "NUL" in refused.detail
+    assert refused == violation_of(DECODE, body) or "NUL" in refused.detail
 
 
-@given(DEALS, st.data())
-def test_a_damaged_body_is_refused_as_by_the_decoder(deal, data):
-    damaged = bytearray(encode(deal))
+@given(SAMPLES, st.data())
+def test_a_damaged_body_is_refused_as_by_the_decoder(sample, data):
+    damaged = bytearray(encode(sample))
     for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
         damaged[place] = data.draw(st.integers(0, 255))
 

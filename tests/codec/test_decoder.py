@@ -1,15 +1,15 @@
-"""The generated decoder of one schema: when it is made, how it looks, and how much it takes."""
+"""Generated decoder of one schema: generation, source and size limit."""
 
 import pytest
 
-from tests.codec.sample_schema import DEAL, encode, make_decoder, rower
+from tests.codec.sample_schema import SAMPLE, encode, make_decoder, make_row_decoder
 from tradepipe.codec.codec import MAX_BODY, Decoder, decoder_source, row_source
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.history import current, versions
 from tradepipe.trade.model import Trade
 
 
-def test_a_decoder_is_made_when_it_is_first_asked_for_and_then_kept():
+def test_a_decoder_is_generated_at_first_use_and_cached():
     made = Decoder(current().text, 1)
 
     assert not {"decode", "copy_row"} & set(vars(made))
@@ -18,7 +18,7 @@ def test_a_decoder_is_made_when_it_is_first_asked_for_and_then_kept():
 
 
 @pytest.mark.parametrize("version", versions(), ids=lambda version: f"v{version.number}")
-def test_a_decoder_can_be_shown_for_every_version(version):
+def test_the_source_of_every_versions_decoder_is_available(version):
     shown = decoder_source(version.text)
 
     assert shown.startswith("def decode(_body):\n")
@@ -27,14 +27,14 @@ def test_a_decoder_can_be_shown_for_every_version(version):
     assert max(map(len, shown.splitlines())) < 400
 
 
-@pytest.mark.parametrize("read", [make_decoder(), rower()], ids=["decode", "copy_row"])
-def test_a_body_that_is_too_large_is_not_looked_at(read):
+@pytest.mark.parametrize("read", [make_decoder(), make_row_decoder()], ids=["decode", "copy_row"])
+def test_a_body_that_is_too_large_is_refused_unread(read):
     with pytest.raises(UndecodableRecord, match=f"the body has {MAX_BODY + 1} bytes, more than {MAX_BODY}"):
         read(bytes(MAX_BODY + 1))
 
 
 def test_a_text_may_be_nearly_as_long_as_a_body():
-    long = DEAL._replace(trade_id="x" * (MAX_BODY - 100))
+    long = SAMPLE._replace(trade_id="x" * (MAX_BODY - 100))
 
     assert long == make_decoder()(encode(long))
-    assert rower()(encode(long)).startswith((MAX_BODY - 100).to_bytes(4, "big") + b"xxx")
+    assert make_row_decoder()(encode(long)).startswith((MAX_BODY - 100).to_bytes(4, "big") + b"xxx")

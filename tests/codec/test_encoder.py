@@ -1,4 +1,4 @@
-"""The generated encoder, and the slow one behind it that tells what is wrong."""
+"""Generated encoder, and the slow encoder that explains refusals."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.codec.sample_schema import CODEC, DEAL, DEALS, SCHEMA, Deal, Side, encode, make_decoder, written
+from tests.codec.sample_schema import CODEC, SAMPLE, SAMPLES, SCHEMA, Sample, Side, encode, make_decoder, written
 from tradepipe.codec import encoder
 from tradepipe.codec.codec import encoder_source
 from tradepipe.codec.primitives import TABLE_SIZE
@@ -16,33 +16,33 @@ from tradepipe.trade.record import Code
 
 
 class Text(str):
-    """Not exactly a string."""
+    """A subclass of str."""
 
 
 class Day(date):
-    """A day that is a date by inheritance."""
+    """A subclass of date."""
 
 
-@given(DEALS)
-@example(DEAL._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710656, tzinfo=UTC)))
-@example(DEAL._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710655, tzinfo=UTC)))
-@example(DEAL._replace(created_at=datetime(3111, 9, 16, 23, 9, 45, 990143, tzinfo=UTC)))
-@example(DEAL._replace(created_at=datetime(3111, 9, 16, 23, 9, 45, 990144, tzinfo=UTC)))
-@example(DEAL._replace(trade_id="x" * (TABLE_SIZE - 1), version=TABLE_SIZE - 1))
-@example(DEAL._replace(trade_id="x" * TABLE_SIZE, version=TABLE_SIZE))
-@example(DEAL._replace(notional=Decimal("1E+3")))
-@example(DEAL._replace(notional=Decimal("1." + "0" * 40)))
-@example(DEAL._replace(notional=Decimal("-0.0000000")))
-def test_both_encoders_write_the_same(deal):
-    assert encoder.encode_slow(deal, CODEC) == encode(deal)
-    assert deal == make_decoder()(encode(deal))
+@given(SAMPLES)
+@example(SAMPLE._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710656, tzinfo=UTC)))
+@example(SAMPLE._replace(created_at=datetime(1978, 12, 2, 19, 29, 36, 710655, tzinfo=UTC)))
+@example(SAMPLE._replace(created_at=datetime(3111, 9, 16, 23, 9, 45, 990143, tzinfo=UTC)))
+@example(SAMPLE._replace(created_at=datetime(3111, 9, 16, 23, 9, 45, 990144, tzinfo=UTC)))
+@example(SAMPLE._replace(trade_id="x" * (TABLE_SIZE - 1), version=TABLE_SIZE - 1))
+@example(SAMPLE._replace(trade_id="x" * TABLE_SIZE, version=TABLE_SIZE))
+@example(SAMPLE._replace(notional=Decimal("1E+3")))
+@example(SAMPLE._replace(notional=Decimal("1." + "0" * 40)))
+@example(SAMPLE._replace(notional=Decimal("-0.0000000")))
+def test_both_encoders_write_the_same(sample):
+    assert encoder.encode_slow(sample, CODEC) == encode(sample)
+    assert sample == make_decoder()(encode(sample))
 
 
 @given(st.integers(0, 2**55))
-def test_an_instant_is_written_as_by_fastavro(micros):
-    deal = DEAL._replace(created_at=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros))
+def test_a_timestamp_is_encoded_as_by_fastavro(micros):
+    sample = SAMPLE._replace(created_at=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros))
 
-    assert written(SCHEMA, deal._asdict()) == encode(deal)
+    assert written(SCHEMA, sample._asdict()) == encode(sample)
 
 
 @pytest.mark.parametrize(
@@ -50,24 +50,24 @@ def test_an_instant_is_written_as_by_fastavro(micros):
     [("-0.0128", 1), ("-0.0129", 2), ("0.0127", 1), ("0.0128", 2), ("-3.2768", 2), ("0", 1)],
 )
 def test_a_decimal_takes_as_few_bytes_as_javas(notional, size):
-    """BigInteger.toByteArray: two's complement without a byte too many."""
-    (start, bare) = encode(DEAL._replace(notional=None)), encode(DEAL)
+    """BigInteger.toByteArray: two's complement in the fewest bytes."""
+    (start, bare) = encode(SAMPLE._replace(notional=None)), encode(SAMPLE)
 
-    assert len(start) + 1 + size == len(encode(DEAL._replace(notional=Decimal(notional))))
+    assert len(start) + 1 + size == len(encode(SAMPLE._replace(notional=Decimal(notional))))
     assert len(bare) > len(start)
 
 
-def test_arithmetic_does_not_depend_on_the_threads_own():
-    body = encode(DEAL)
+def test_encoding_ignores_the_threads_decimal_context():
+    body = encode(SAMPLE)
     with localcontext() as context:
         context.prec = 3
 
-        assert body == encode(DEAL)
-        assert DEAL == make_decoder()(body)
+        assert body == encode(SAMPLE)
+        assert SAMPLE == make_decoder()(body)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "expected"),
     [
         ("trade_id", Text("T1"), "which is not a string"),
         ("trade_id", None, "is None, which is not a string"),
@@ -92,49 +92,49 @@ def test_arithmetic_does_not_depend_on_the_threads_own():
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_value_that_is_not_exactly_its_type_is_refused_by_name(field, value, told):
+def test_a_value_that_is_not_exactly_its_type_is_refused_by_name(field, value, expected):
     with pytest.raises(InvalidTrade) as refused:
-        encode(DEAL._replace(**{field: value}))
+        encode(SAMPLE._replace(**{field: value}))
 
     (violation,) = refused.value.violations
     assert Code[field.upper()] == violation.code
     assert violation.detail.startswith(field)
-    assert told in violation.detail
+    assert expected in violation.detail
 
 
-def test_all_violations_are_told_in_the_order_of_the_fields():
+def test_the_encoder_reports_all_violations_in_the_order_of_the_fields():
     with pytest.raises(InvalidTrade) as refused:
-        encode(DEAL._replace(currency=5, version=None, side="SELL"))
+        encode(SAMPLE._replace(currency=5, version=None, side="SELL"))
 
     assert ["VERSION", "SIDE", "CURRENCY"] == [violation.code for violation in refused.value.violations]
 
 
 @pytest.mark.parametrize(
-    "deal",
+    "sample",
     [
-        DEAL._replace(maturity_date=Day(2031, 1, 1)),
-        DEAL._replace(created_at=DEAL.created_at.astimezone(timezone(timedelta(hours=-5)))),
-        DEAL._replace(notional=Decimal("-1.5")),
-        type("Special", (Deal,), {})(*DEAL),
+        SAMPLE._replace(maturity_date=Day(2031, 1, 1)),
+        SAMPLE._replace(created_at=SAMPLE.created_at.astimezone(timezone(timedelta(hours=-5)))),
+        SAMPLE._replace(notional=Decimal("-1.5")),
+        type("Special", (Sample,), {})(*SAMPLE),
     ],
-    ids=["a date's subclass", "another zone", "negative", "a deal's subclass"],
+    ids=["a date's subclass", "another zone", "negative", "a sample's subclass"],
 )
-def test_what_is_rare_is_encoded_all_the_same(deal):
-    assert deal == make_decoder()(encode(deal))
+def test_rare_values_are_encoded_by_the_slow_encoder(sample):
+    assert sample == make_decoder()(encode(sample))
 
 
-def test_a_date_is_remembered_but_no_dates_without_end():
+def test_the_cache_of_dates_is_bounded():
     begin = date(1, 1, 1)
     for day in range(25_000):
-        encode(DEAL._replace(maturity_date=begin + timedelta(days=day)))
+        encode(SAMPLE._replace(maturity_date=begin + timedelta(days=day)))
 
     assert len(encoder.DATE_CACHE) <= 10_000
 
 
-def test_the_encoder_can_be_shown():
+def test_the_source_of_the_encoder_is_available():
     assert encoder_source().startswith("def encode(_trade):\n")
     compile(encoder_source(), "shown", "exec")
 
 
 def test_a_side_is_the_member_itself():
-    assert Side.BUY is make_decoder()(encode(DEAL)).side
+    assert Side.BUY is make_decoder()(encode(SAMPLE)).side

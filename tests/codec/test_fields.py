@@ -1,4 +1,4 @@
-"""A trade's fields as the codec sees them."""
+"""Field codecs of a record type."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Note(NamedTuple):
     version: str
 
 
-def test_every_field_of_a_trade_is_a_column_with_a_code():
+def test_every_field_of_a_trade_has_a_codec_and_a_code():
     shape = fields.trade_codec()
 
     assert Trade._fields == tuple(column.name for column in shape.fields)
@@ -23,7 +23,7 @@ def test_every_field_of_a_trade_is_a_column_with_a_code():
     assert [column.name.upper() for column in shape.fields] == [column.code for column in shape.fields]
 
 
-def test_a_column_says_all_that_code_is_generated_from():
+def test_a_field_codec_describes_type_default_and_members():
     found = {column.name: column for column in CODEC.fields}
 
     assert FieldCodec("trade_id", "string") == found["trade_id"]
@@ -38,7 +38,7 @@ def test_a_column_says_all_that_code_is_generated_from():
     ["double", ["null", "int", "string"], {"type": "array", "items": "int"}, ["null"], DECIMAL | {"logicalType": "x"}],
     ids=str,
 )
-def test_a_type_without_code_is_told_at_once(kind):
+def test_an_unsupported_type_is_an_error(kind):
     schema = {"type": "record", "name": "Note", "fields": [{"name": "version", "type": kind}]}
     with pytest.raises(TypeError, match="the codec does not support field version"):
         fields.record_codec(schema, Note)

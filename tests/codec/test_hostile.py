@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.codec.sample_schema import DEAL, encode, make_decoder, rower
+from tests.codec.sample_schema import SAMPLE, encode, make_decoder, make_row_decoder
 from tests.codec.test_admission import holding, more, text
 from tests.codec.test_oracle import AT, BODY, changed
 from tradepipe.codec.codec import Decoder, decoder_source
@@ -59,8 +59,8 @@ def fixed(size):
     ],
     ids=lambda value: json.dumps(value)[-60:] if isinstance(value, dict) else "",
 )
-def test_a_schema_that_is_malformed_gets_no_decoder(schema, why):
-    """The parser of fastavro lets all of these pass."""
+def test_a_malformed_schema_is_refused(schema, why):
+    """fastavro's parser accepts all of these."""
     with pytest.raises(UnsupportedSchema) as refused:
         Decoder(text(schema), 7, unknown_fields="drop")
 
@@ -83,7 +83,7 @@ def test_a_logical_type_on_a_type_it_does_not_annotate_is_ignored(kind):
         Decoder(json.dumps(schema), 7, unknown_fields="drop")
 
 
-def test_a_name_of_a_schema_is_nowhere_in_the_source_but_as_a_comment():
+def test_a_schemas_names_occur_in_the_source_only_in_comments():
     source = decoder_source(json.dumps(more({"name": "import_os", "type": "int"})), unknown_fields="drop")
     lines = [line.strip() for line in source.splitlines() if "import_os" in line]
 
@@ -91,7 +91,7 @@ def test_a_name_of_a_schema_is_nowhere_in_the_source_but_as_a_comment():
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         (LONG_2_40, "it ends before version does"),
         (b"\x01", "trade_id has a length of -1 bytes"),
@@ -110,16 +110,16 @@ def test_a_name_of_a_schema_is_nowhere_in_the_source_but_as_a_comment():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_hostile_body_is_refused_with_the_field_and_what_is_wrong_with_it(body, told):
-    for read in (make_decoder(), rower()):
+def test_a_hostile_body_is_refused_with_the_field_and_what_is_wrong_with_it(body, expected):
+    for read in (make_decoder(), make_row_decoder()):
         with pytest.raises(UndecodableRecord) as refused:
             read(body)
         assert (Code.UNDECODABLE, 1) == (refused.value.violation.code, refused.value.schema_id)
-        assert told in refused.value.violation.detail
+        assert expected in refused.value.violation.detail
 
 
 def with_decimal(digits):
-    """A body whose notional takes 200,000 bytes."""
+    """Build a body with a notional of 200,000 bytes."""
     return changed(AT["notional"], BODY[AT["notional"] :][:7], b"\x02\x80\xb5\x18" + digits * 200_000)
 
 
@@ -132,7 +132,7 @@ def test_a_decimal_of_200_kilobytes_is_refused_at_once():
 
 
 @pytest.mark.parametrize(("digits", "value"), [(b"\x00", "0"), (b"\xff", "-0.0001")], ids=["zeros", "ones"])
-def test_digits_before_a_decimal_that_say_nothing_are_read(digits, value):
+def test_redundant_leading_bytes_of_a_decimal_are_accepted(digits, value):
     """As by Java's BigInteger."""
     assert Decimal(value) == make_decoder()(with_decimal(digits)).notional
 
@@ -146,8 +146,8 @@ def test_an_error_never_echoes_a_body():
 
 def test_a_traceback_shows_the_line_of_the_decoder_that_failed():
     with pytest.raises(UndecodableRecord) as refused:
-        make_decoder()(encode(DEAL)[:2])
+        make_decoder()(encode(SAMPLE)[:2])
 
     shown = "".join(traceback.format_exception(refused.value))
-    assert "<tradepipe: decode a deal>" in shown
+    assert "<tradepipe: decode a sample>" in shown
     assert "version = _ONE_BYTE_INTS[_body[_at]]" in shown

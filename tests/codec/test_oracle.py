@@ -1,4 +1,4 @@
-"""What fastavro reads, we read: records of any schema that resolves to ours, and damaged ones."""
+"""Agreement with fastavro, on records of every schema that resolves and on damaged records."""
 
 import json
 
@@ -6,41 +6,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.codec.sample_schema import DEAL, DEALS, SCHEMA, by_fastavro, encode, make_decoder, rower, written
-from tests.codec.writer_schemas import written_deals
+from tests.codec.sample_schema import (
+    SAMPLE,
+    SAMPLES,
+    SCHEMA,
+    by_fastavro,
+    encode,
+    make_decoder,
+    make_row_decoder,
+    written,
+)
+from tests.codec.writer_schemas import writer_samples
 from tradepipe.codec.admission import check_limits, parse_writer_schema
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.resolution import STRUCTURAL, find_mismatches
 
 decode = make_decoder()
-copy_row = rower()
+copy_row = make_row_decoder()
 
 
-@given(DEALS)
-def test_the_bytes_are_those_of_fastavro(deal):
-    """Its notional alone may take a byte less: fastavro writes -128 in two, Java's BigInteger in one."""
-    ours = encode(deal)
+@given(SAMPLES)
+def test_the_bytes_are_those_of_fastavro(sample):
+    """Only a negative notional may take a byte less: fastavro encodes -128 in two bytes, Java's BigInteger in one."""
+    ours = encode(sample)
 
-    assert (deal, len(ours)) == by_fastavro(SCHEMA, ours)
-    if deal.notional is None or deal.notional >= 0:
-        assert written(SCHEMA, deal._asdict()) == ours
+    assert (sample, len(ours)) == by_fastavro(SCHEMA, ours)
+    if sample.notional is None or sample.notional >= 0:
+        assert written(SCHEMA, sample._asdict()) == ours
 
 
-@given(written_deals())
+@given(writer_samples())
 def test_a_record_of_any_schema_that_resolves_is_read_as_fastavro_reads_it(made):
     writer, fields = made
     tree = parse_writer_schema(writer)
     check_limits(tree)
     assert not [found for found in find_mismatches(parse_writer_schema(SCHEMA), tree) if found.rule in STRUCTURAL]
     body = written(writer, fields)
-    deal = make_decoder(writer)(body)
+    sample = make_decoder(writer)(body)
 
-    assert (deal, len(body)) == by_fastavro(writer, body)
-    if not any("\0" in (text or "") for text in (deal.trade_id, deal.currency)):
-        assert copy_row(encode(deal)) == rower(writer)(body)
+    assert (sample, len(body)) == by_fastavro(writer, body)
+    if not any("\0" in (text or "") for text in (sample.trade_id, sample.currency)):
+        assert copy_row(encode(sample)) == make_row_decoder(writer)(body)
 
 
-@given(written_deals(), st.data())
+@given(writer_samples(), st.data())
 def test_a_record_that_ends_early_or_late_is_refused(made, data):
     writer, fields = made
     body = written(writer, fields)
@@ -48,12 +57,12 @@ def test_a_record_that_ends_early_or_late_is_refused(made, data):
         with pytest.raises(UndecodableRecord):
             make_decoder(writer)(damaged)
         with pytest.raises(UndecodableRecord):
-            rower(writer)(damaged)
+            make_row_decoder(writer)(damaged)
 
 
-@given(DEALS, st.data())
-def test_a_damaged_record_is_refused_or_is_what_fastavro_reads(deal, data):
-    damaged = bytearray(encode(deal))
+@given(SAMPLES, st.data())
+def test_a_damaged_record_is_refused_or_is_what_fastavro_reads(sample, data):
+    damaged = bytearray(encode(sample))
     for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
         damaged[place] = data.draw(st.integers(0, 255))
     try:
@@ -63,7 +72,7 @@ def test_a_damaged_record_is_refused_or_is_what_fastavro_reads(deal, data):
     assert (read, len(damaged)) == by_fastavro(SCHEMA, bytes(damaged))
 
 
-BODY = encode(DEAL)
+BODY = encode(SAMPLE)
 AT = {"side": BODY.index(b"\x02\x02\x0a"), "notional": BODY.index(b"\x02\x0a"), "currency": BODY.index(b"\x02\x06EUR")}
 
 
@@ -73,7 +82,7 @@ def changed(place, old, new):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "expected"),
     [
         (changed(AT["side"], b"\x02", b"\x01"), "side names choice -1 of 3"),
         (changed(AT["notional"], b"\x02", b"\x01"), "notional names choice -1 of 2"),
@@ -86,13 +95,13 @@ def changed(place, old, new):
     ],
     ids=["symbol -1", "branch -1", "symbol -2", "branch -2", "int of 33 bits", "int of 6 bytes", "decimal", "trailing"],
 )
-def test_what_fastavro_reads_wrongly_is_refused(body, told):
-    """fastavro takes each of these: from the end of the list, the lowest bits, rounded, or without the rest."""
+def test_what_fastavro_reads_wrongly_is_refused(body, expected):
+    """fastavro accepts each of these: it counts from the end of a list, drops bits, rounds, or ignores the rest."""
     assert isinstance(by_fastavro(SCHEMA, body)[0], tuple)
     for read in (decode, copy_row):
         with pytest.raises(UndecodableRecord) as refused:
             read(body)
-        assert told in refused.value.violation.detail
+        assert expected in refused.value.violation.detail
 
 
 @pytest.mark.parametrize("more", [b"\x80\x80\x00", b"\x80\x00"], ids=["3 bytes", "2 bytes"])
@@ -100,21 +109,21 @@ def test_a_number_may_take_more_bytes_than_it_needs(more):
     """As by Java's decoder and by fastavro."""
     stretched = changed(3, b"\x02", b"\x82" + more)
 
-    assert DEAL == decode(stretched) == by_fastavro(SCHEMA, stretched)[0]
+    assert SAMPLE == decode(stretched) == by_fastavro(SCHEMA, stretched)[0]
     assert copy_row(BODY) == copy_row(stretched)
 
 
 def test_every_branch_and_symbol_may_take_more_bytes_than_it_needs():
     stretched = changed(AT["side"], b"\x02\x02", b"\x82\x80\x00\x82\x00")
 
-    assert DEAL == decode(stretched)
+    assert SAMPLE == decode(stretched)
     assert copy_row(BODY) == copy_row(stretched)
 
 
-def test_a_schema_can_hold_no_code():
-    """Names are put into the source as literals at most, even where admission would not have stopped them."""
+def test_a_schema_does_not_inject_code():
+    """Names enter the source only as literals, even those that admission refuses."""
     name = "x'''\n        raise SystemExit  # \u2028"
     writer = json.loads(json.dumps(SCHEMA))
     writer["fields"].insert(0, {"name": name, "type": {"type": "array", "items": "int"}})
 
-    assert DEAL == make_decoder(writer)(b"\x02\x02\x00" + BODY)
+    assert SAMPLE == make_decoder(writer)(b"\x02\x02\x00" + BODY)

@@ -1,4 +1,4 @@
-"""What a glance passes is what the rules pass, and nothing else."""
+"""Agreement of the quick check with the rules."""
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -53,7 +53,7 @@ TRADES = st.builds(
 )
 
 
-def told_by_rules(trade):
+def quick_check_by_rules(trade):
     return None if violations(trade) else trade.trade_id.encode()
 
 
@@ -66,43 +66,43 @@ def refusal_or(read, body):
 
 @examples(2_000)
 @given(TRADES)
-def test_a_glance_tells_what_the_rules_tell(trade):
-    assert told_by_rules(trade) == DECODER.quick_check(Encoder().encode(trade))
+def test_the_quick_check_agrees_with_the_rules(trade):
+    assert quick_check_by_rules(trade) == DECODER.quick_check(Encoder().encode(trade))
 
 
 @pytest.mark.parametrize("field", Trade._fields)
 @examples(100)
 @given(other=TRADES)
-def test_a_glance_looks_at_every_field(field, other):
+def test_the_quick_check_covers_every_field(field, other):
     good = Trade("T1", 1, "CP-1", "B1", DAY, datetime(2025, 6, 1, tzinfo=UTC), Side.BUY, Decimal("1.5"), "EUR")
     trade = good._replace(**{field: getattr(other, field)})
 
-    assert told_by_rules(trade) == DECODER.quick_check(Encoder().encode(trade))
+    assert quick_check_by_rules(trade) == DECODER.quick_check(Encoder().encode(trade))
 
 
-def test_a_glance_passes_what_a_stream_is_made_of():
+def test_the_quick_check_passes_every_encoded_sample_trade():
     stream = list(islice(samples.trades(5), 1_000))
 
     assert [trade.trade_id.encode() for trade in stream] == [*map(DECODER.quick_check, map(Encoder().encode, stream))]
 
 
 @pytest.mark.parametrize("record", golden_records(), ids=lambda record: f"v{record.version}")
-def test_what_an_older_writer_leaves_out_is_told_by_its_default(record):
+def test_the_quick_check_uses_the_defaults_of_missing_fields(record):
     decoder = DECODERS[record.version]
 
-    assert told_by_rules(decoder.decode(record.body)) == decoder.quick_check(record.body)
+    assert quick_check_by_rules(decoder.decode(record.body)) == decoder.quick_check(record.body)
 
 
 @examples(500)
 @given(TRADES, st.data())
-def test_what_a_glance_passes_decodes_and_keeps_the_rules_whatever_was_damaged(trade, data):
+def test_a_damaged_body_that_passes_the_quick_check_is_a_valid_trade(trade, data):
     body = bytearray(Encoder().encode(trade))
     for place in data.draw(st.lists(st.integers(0, len(body) - 1), max_size=2)):
         body[place] = data.draw(st.integers(0, 255))
-    told = refusal_or(DECODER.decode, bytes(body))
-    glanced = refusal_or(DECODER.quick_check, bytes(body))
+    expected = refusal_or(DECODER.decode, bytes(body))
+    checked = refusal_or(DECODER.quick_check, bytes(body))
 
-    if isinstance(glanced, Violation):
-        assert told == glanced
-    elif glanced is not None:
-        assert told_by_rules(told) == glanced
+    if isinstance(checked, Violation):
+        assert expected == checked
+    elif checked is not None:
+        assert quick_check_by_rules(expected) == checked

@@ -1,11 +1,11 @@
-"""Writer schemas that resolve to a deal, and records of theirs: other orders, promotions, unions, any more fields."""
+"""Strategies of writer schemas that resolve to the sample schema, and of their records."""
 
 import json
 from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from tests.codec.sample_schema import DATE, DEALS, DECIMAL, INSTANT, SCHEMA, Side
+from tests.codec.sample_schema import DATE, DECIMAL, INSTANT, SAMPLES, SCHEMA, Side
 
 TEXT_TYPES = ("string", "bytes", ["string"], ["bytes", "string"], ["string", "bytes"])
 
@@ -21,7 +21,7 @@ TYPES = {
     "notional": (DECIMAL, ["null", DECIMAL], [DECIMAL, "null"], "null"),
     "currency": (*TEXT_TYPES, ["null", "string"], ["string", "null"], ["bytes", "null", "string"], "null"),
 }
-"""By field, the types that resolve to it."""
+"""Types that resolve to each field."""
 
 LEAVES = {
     "null": st.none(),
@@ -37,7 +37,7 @@ LEAVES = {
 
 @st.composite
 def types(draw, names, depth=3, nullable=True):
-    """A type of any kind, and what makes values of it; items of arrays and maps take a byte."""
+    """Draw a type and a strategy of its values; items of arrays and maps take at least one byte."""
     kind = draw(st.sampled_from([*LEAVES, "fixed", "enum"] + ["array", "map", "union", "record"] * (depth > 0)))
     if kind == "null" and not nullable:
         kind = "boolean"
@@ -70,7 +70,7 @@ def _nested(draw, kind, name, names, depth):
 
 @st.composite
 def _union(draw, names, depth):
-    """A union whose values fastavro ascribes to one branch alone: null and one more type, in any order."""
+    """Draw a union whose values belong to one branch only: null and one more type, in any order."""
     inner, made = draw(types(names, depth - 1, False))
     if isinstance(inner, list):
         inner, made = "long", LEAVES["long"]
@@ -78,27 +78,27 @@ def _union(draw, names, depth):
 
 
 @st.composite
-def written_deals(draw):
-    """A writer schema, and the fields of a record as it is written."""
-    deal = draw(DEALS)._asdict()
+def writer_samples(draw):
+    """Draw a writer schema and the fields of a record."""
+    sample = draw(SAMPLES)._asdict()
     fields = []
     for field in SCHEMA["fields"]:
         if "default" in field and draw(st.integers(0, 4)) == 0:
             continue
         kind = draw(st.sampled_from(TYPES[field["name"]]))
         fields.append({"name": field["name"], "type": kind})
-        deal[field["name"]] = _as_written(kind, deal[field["name"]])
+        sample[field["name"]] = _as_written(kind, sample[field["name"]])
     names = iter(range(1_000))
     for number in range(draw(st.integers(0, 3))):
         kind, made = draw(types(names))
         fields.append({"name": f"more{number}", "type": kind})
-        deal[f"more{number}"] = draw(made)
+        sample[f"more{number}"] = draw(made)
     schema = SCHEMA | {"fields": draw(st.permutations(fields))}
-    return json.loads(json.dumps(schema)), {field["name"]: deal[field["name"]] for field in fields}
+    return json.loads(json.dumps(schema)), {field["name"]: sample[field["name"]] for field in fields}
 
 
 def _as_written(kind, value):
-    """The value, or another one that the type can hold."""
+    """Return the value, or another one of the type."""
     if kind == "null" or (value is None and "null" in kind):
         return None
     if value is None:

@@ -1,4 +1,4 @@
-"""Which schemas may follow which, and what is said of those that may not."""
+"""Structural compatibility of schemas."""
 
 import json
 
@@ -54,7 +54,7 @@ V1 = record(ID)
         pytest.param('"int"', '"string"', False, False, id="schemas without fields"),
     ],
 )
-def test_each_change_has_a_verdict_in_each_direction(old, new, backward, forward):
+def test_each_change_is_checked_in_each_direction(old, new, backward, forward):
     assert (backward, forward) == (
         not structural_incompatibilities(new, [old], Level.BACKWARD),
         not structural_incompatibilities(new, [old], Level.FORWARD),
@@ -73,7 +73,7 @@ def test_each_change_has_a_verdict_in_each_direction(old, new, backward, forward
         ("FULL_TRANSITIVE", [(0, Direction.BACKWARD)]),
     ],
 )
-def test_only_transitive_levels_look_past_the_last_version(level, against):
+def test_only_transitive_levels_check_versions_before_the_last(level, against):
     """The field is absent, then has a default, then has none."""
     history = [V1, record(ID, field("side", default="BUY"))]
 
@@ -82,7 +82,7 @@ def test_only_transitive_levels_look_past_the_last_version(level, against):
     assert against == [(finding.against, finding.direction) for finding in findings]
 
 
-def test_a_finding_says_against_what_in_which_direction_and_why():
+def test_an_incompatibility_states_version_direction_and_reason():
     assert (
         Incompatibility(
             against=0,
@@ -92,7 +92,7 @@ def test_a_finding_says_against_what_in_which_direction_and_why():
     ) == structural_incompatibilities(record(ID, field("side")), [V1], Level.FULL)
 
 
-def test_findings_come_newest_version_first_and_say_the_same_each_time():
+def test_incompatibilities_are_deterministic_and_newest_version_first():
     history = [record(field("a", "int"), field("b", "int"))] * 3
     new = record(field("a"), field("b"))
 
@@ -106,14 +106,14 @@ def test_a_first_version_is_compatible():
     assert () == structural_incompatibilities(V1, [], Level.FULL_TRANSITIVE)
 
 
-def test_logical_types_are_not_seen():
-    """A registry does not see them either: they need rules of their own."""
+def test_the_structural_check_ignores_logical_types():
+    """Registries ignore them too; the evolution rules check them."""
     cents = {"type": "bytes", "logicalType": "decimal", "precision": 18, "scale": 2}
 
     assert () == structural_incompatibilities(record(field("n", "bytes")), [record(field("n", cents))], Level.FULL)
 
 
-def test_a_logical_type_nobody_knows_is_no_obstacle():
+def test_an_unknown_logical_type_is_compatible():
     later = {"type": "long", "logicalType": "timestamp-picos"}
 
     assert () == structural_incompatibilities(record(field("at", later)), [record(field("at", later))], Level.FULL)
@@ -124,6 +124,6 @@ def test_a_logical_type_nobody_knows_is_no_obstacle():
     ["", "{", "null", "7", "[]]", '"nothing"', "{}", '{"type": "record", "name": "T", "fields": [7]}', "[" * 100_000],
     ids=["empty", "cut off", "null", "number", "extra", "unknown name", "no type", "field that is none", "too deep"],
 )
-def test_what_is_not_a_schema_is_a_value_error(text):
+def test_an_invalid_schema_is_a_value_error(text):
     with pytest.raises(ValueError, match="not an Avro schema"):
         structural_incompatibilities(text, [V1], Level.BACKWARD)

@@ -1,4 +1,4 @@
-"""What changed between two schemas, in words."""
+"""Changes between two schemas."""
 
 import pytest
 
@@ -99,19 +99,19 @@ TOLD = {
 
 
 @pytest.mark.parametrize("change", TOLD)
-def test_each_change_is_told_in_words(change):
-    old, new, told = TOLD[change]
+def test_each_change_is_described(change):
+    old, new, message = TOLD[change]
 
-    assert told == [(each.path, each.message) for each in diff_schemas(text(old), text(new))]
+    assert message == [(each.path, each.message) for each in diff_schemas(text(old), text(new))]
 
 
 def test_every_kind_of_change_has_a_name():
-    told = [each.kind for old, new, _ in TOLD.values() for each in diff_schemas(text(old), text(new))]
+    message = [each.kind for old, new, _ in TOLD.values() for each in diff_schemas(text(old), text(new))]
 
-    assert set(Kind) == set(told)
+    assert set(Kind) == set(message)
 
 
-def test_a_change_is_at_the_place_in_the_newer_schema():
+def test_a_change_points_into_the_newer_schema():
     old = record(ID, field("gone"), field("f", "int"), name="Trade")
     new = record(ID, field("f", "long"), field("added", default=""), name="Trade")
 
@@ -122,14 +122,14 @@ def test_a_change_is_at_the_place_in_the_newer_schema():
     ] == [(each.kind, each.pointer) for each in diff_schemas(text(old), text(new))]
 
 
-def test_what_breaks_comes_with_its_findings():
+def test_a_breaking_change_has_findings():
     (change,) = diff_schemas(text(of("long")), text(of("int")))
 
     assert [(Direction.BACKWARD, "type")] == [(each.direction, each.rule) for each in change.findings]
     assert [Severity.ERROR, None] == [each.severity for each in change.effects]
 
 
-def test_what_breaks_nothing_says_what_readers_get():
+def test_a_harmless_change_states_its_effect_on_readers():
     (change,) = diff_schemas(text(record(ID)), text(of("string", default="x")))
 
     assert [
@@ -138,17 +138,17 @@ def test_what_breaks_nothing_says_what_readers_get():
     ] == list(change.effects)
 
 
-def test_a_symbol_added_is_the_default_to_old_readers():
+def test_old_readers_read_the_default_for_an_added_symbol():
     (change,) = diff_schemas(text(of(enum("A", default="A"))), text(of(enum("A", "B", default="A"))))
 
     assert "They read A for them." == change.effects[1].message
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_error_is_told_with_a_change(change):
+def test_every_error_belongs_to_a_change(change):
     old, new, *expected = CHANGES[change]
-    told = [effect for each in diff_schemas(text(old), text(new)) for effect in each.effects]
+    message = [effect for each in diff_schemas(text(old), text(new)) for effect in each.effects]
 
     for direction, rules in zip(Direction, expected, strict=True):
-        errors = [each for each in told if each.direction is direction and each.severity is Severity.ERROR]
+        errors = [each for each in message if each.direction is direction and each.severity is Severity.ERROR]
         assert len([rule for rule in rules if rule[0] != "~"]) == len(errors)

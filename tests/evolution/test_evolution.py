@@ -1,4 +1,4 @@
-"""Every kind of change, in both directions: what is found, how grave it is, where, and in which words."""
+"""Findings of every kind of change, in both directions."""
 
 import json
 
@@ -14,7 +14,7 @@ F = "f"
 
 
 def of(kind, **further):
-    """A record whose field f has the type."""
+    """Return a record whose field f has the type."""
     return record(ID, field(F, kind, **further))
 
 
@@ -181,27 +181,27 @@ def rules(old, new, direction):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_new_readers_make_of_old_records(change):
+def test_new_readers_of_old_records_have_the_expected_findings(change):
     old, new, backward, _ = CHANGES[change]
 
     assert sorted(backward) == rules(old, new, Direction.BACKWARD)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_old_readers_make_of_new_records(change):
+def test_old_readers_of_new_records_have_the_expected_findings(change):
     old, new, _, forward = CHANGES[change]
 
     assert sorted(forward) == rules(old, new, Direction.FORWARD)
 
 
 NOT_SEEN = {"decimal-scale", "decimal-precision", "logical-type", "uuid", "renamed-reads-default"}
-"""The rules that no registry knows."""
+"""Rules that no registry has."""
 
 
 @pytest.mark.parametrize("direction", Direction, ids=lambda direction: direction.name)
 @pytest.mark.parametrize("change", CHANGES)
-def test_the_structural_verdict_is_javas(change, direction):
-    """It fails where there is an error that is not one of logical types, and there only."""
+def test_the_structural_check_agrees_with_java(change, direction):
+    """It fails exactly if there is an error that does not concern logical types."""
     old, new, *found = CHANGES[change]
     seen = {rule for rule in found[list(Direction).index(direction)] if rule[0] != "~"} - NOT_SEEN
 
@@ -216,7 +216,7 @@ def test_every_rule_has_a_change_that_breaks_it(rule):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_said_is_whole(change):
+def test_every_finding_is_complete(change):
     old, new, *_ = CHANGES[change]
 
     for found in check_evolution(text(new), [VersionedSchema(7, text(old))], Level.FULL):
@@ -229,7 +229,7 @@ def test_what_is_said_is_whole(change):
 
 
 def pointed(schema, pointer):
-    """What a JSON pointer without escapes points to."""
+    """Resolve a JSON pointer without escapes."""
     for piece in pointer.split("/")[1:]:
         schema = schema[int(piece)] if isinstance(schema, list) else schema[piece]
     return schema
@@ -240,7 +240,7 @@ A, B_OF_A = record(field("a", "int")), record(field("b", "int", aliases=["a"]))
 HISTORIES = {
     "a field that loses its default": ([ABSENT, DEFAULT], NO_DEFAULT, [1, 0, 1, 1, 1, 0]),
     "two renamings, the first forgotten": ([A, B_OF_A], record(field("c", "int", aliases=["b"])), [1, 0, 0, 0, 0, 0]),
-    "two renamings, both told": ([A, B_OF_A], record(field("c", "int", aliases=["b", "a"])), [1, 1, 0, 0, 0, 0]),
+    "two renamings, both message": ([A, B_OF_A], record(field("c", "int", aliases=["b", "a"])), [1, 1, 0, 0, 0, 0]),
     "a field that comes back with another type": (
         [of("int", default=0), V1],
         of("string", default=""),
@@ -268,7 +268,7 @@ LEVELS = (
 
 
 @pytest.mark.parametrize("history", HISTORIES)
-def test_each_level_looks_as_far_as_it_says(history):
+def test_each_level_checks_its_versions_and_directions(history):
     versions, new, allowed = HISTORIES[history]
     numbered = [VersionedSchema(number, text(schema)) for number, schema in enumerate(versions, 1)]
 
@@ -280,7 +280,7 @@ def test_each_level_looks_as_far_as_it_says(history):
     ]
 
 
-def test_no_level_promises_nothing():
+def test_the_level_none_checks_nothing():
     assert () == check_evolution(text(of("int")), [VersionedSchema(1, text(of("string")))], Level.NONE)
 
 
@@ -303,7 +303,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_a_place_is_named_wherever_it_is(path):
+def test_a_path_names_every_kind_of_location(path):
     wrapped, pointer = PLACES[path]
     old, new = (of(wrapped(json.loads(text(LEGS).replace('"scale": 2', f'"scale": {scale}')))) for scale in (2, 4))
 
@@ -312,7 +312,7 @@ def test_a_place_is_named_wherever_it_is(path):
     assert {(path.strip(), pointer)} == {(each.path, each.pointer) for each in found if each.rule == "decimal-scale"}
 
 
-def test_a_missing_branch_is_told_by_the_place_of_the_union():
+def test_a_missing_branch_is_reported_at_the_union():
     old, new = (of({"type": "array", "items": ["null", "string", kind]}) for kind in ("int", "boolean"))
 
     found = check_evolution(text(new), [VersionedSchema(1, text(old))], Level.FULL)
@@ -322,7 +322,7 @@ def test_a_missing_branch_is_told_by_the_place_of_the_union():
     ]
 
 
-def test_a_type_that_holds_itself_is_walked_once():
+def test_a_recursive_type_is_walked_once():
     def tree(kind):
         below = {"type": "array", "items": "Trade"}
         return record(field("below", below), field("n", kind))
@@ -332,7 +332,7 @@ def test_a_type_that_holds_itself_is_walked_once():
     assert ["Trade.n"] == [each.path for each in found]
 
 
-def test_a_named_type_used_twice_is_told_at_both_places():
+def test_a_named_type_used_twice_is_reported_at_both_locations():
     def twice(kind):
         return record(field("first", record(field("n", kind), name="Leg")), field("second", "Leg"))
 
@@ -349,7 +349,7 @@ def test_findings_come_newest_version_first():
     ]
 
 
-def test_a_scale_is_explained_by_an_amount():
+def test_a_change_of_scale_is_explained_with_an_example():
     (found,) = check_evolution(text(of(decimal(18, 4))), [VersionedSchema(1, text(of(decimal(16, 2))))], Level.BACKWARD)
 
     assert (
@@ -360,6 +360,6 @@ def test_a_scale_is_explained_by_an_amount():
 
 
 @pytest.mark.parametrize("schema", ["", "{", '"nothing"'])
-def test_what_is_not_a_schema_is_a_value_error(schema):
+def test_an_invalid_schema_is_a_value_error(schema):
     with pytest.raises(ValueError, match=r"."):
         check_evolution(schema, [VersionedSchema(1, text(V1))], Level.BACKWARD)

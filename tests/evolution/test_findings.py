@@ -1,4 +1,4 @@
-"""Findings in the words in which all that print them tell them."""
+"""Text form of findings."""
 
 import pytest
 
@@ -11,7 +11,7 @@ BREAKS = Finding(
 CHANGED = Finding("frozen-changed", Severity.ERROR, "v001.avsc", "Version 1 was changed.", against=1)
 
 
-def test_what_two_versions_break_with_is_told_with_both_and_what_to_do():
+def test_a_finding_against_two_versions_names_both_and_the_fix():
     (only,) = format_findings([("Trade.f", BREAKS._replace(against=2)), ("Trade.f", BREAKS)])
 
     assert (
@@ -21,13 +21,13 @@ def test_what_two_versions_break_with_is_told_with_both_and_what_to_do():
     ) == only.related
 
 
-def test_what_compares_no_versions_is_told_in_one_line():
+def test_a_finding_of_a_single_schema_takes_one_line():
     (only,) = format_findings([("v001.avsc:1", CHANGED)])
 
     assert ("at v001.avsc:1 [frozen-changed]",) == only.related
 
 
-def test_the_same_in_two_places_is_told_twice():
+def test_the_same_finding_at_two_locations_is_reported_twice():
     assert ["at a.avsc:1: string -> uuid", "at b.avsc:1: string -> uuid"] == [
         each.related[0] for each in format_findings([("a.avsc:1", BREAKS), ("b.avsc:1", BREAKS)])
     ]

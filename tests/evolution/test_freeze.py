@@ -1,4 +1,4 @@
-"""Nothing about a released version ever changes."""
+"""Released versions never change."""
 
 from datetime import date
 from pathlib import Path
@@ -24,7 +24,7 @@ def history(*schemas, level="FULL_TRANSITIVE"):
 
 
 def write(folder, made):
-    """Put a history into a folder, as `schema freeze` does."""
+    """Write a history into a folder, as `schema freeze` does."""
     for version in made.versions:
         (folder / file_name(version.number)).write_text(version.text)
     (folder / HISTORY_FILE).write_text(to_history_json(made))
@@ -37,7 +37,7 @@ def folder(tmp_path):
 
 
 def test_no_released_version_of_the_trade_was_changed():
-    """Should this fail: restore the file, and see what the message says about `schema freeze`."""
+    """If this fails, restore the file; the message explains `schema freeze`."""
     assert () == check_frozen(History.packaged())
 
 
@@ -46,14 +46,14 @@ def test_each_version_of_the_trade_may_follow_those_before_it():
 
 
 def test_each_version_of_the_trade_names_a_revision_of_the_database():
-    """And never an earlier one than the version before it."""
+    """The revisions do not decrease."""
     named = [entry.alembic_revision for entry in History.packaged().entries]
 
     assert sorted(named) == named
     assert set(named) <= {file.stem for file in REVISIONS.glob("[0-9]*.py")}
 
 
-def test_what_was_frozen_is_found_as_it_was(folder):
+def test_an_unchanged_history_has_no_findings(folder):
     assert () == check_frozen(History.load(folder))
     assert () == check_history(History.load(folder))
     assert "2025-06-01" == History.load(folder).entry(3).date
@@ -69,7 +69,7 @@ def test_what_was_frozen_is_found_as_it_was(folder):
         pytest.param(', "default": null', "", "frozen-changed", id="a default"),
     ],
 )
-def test_an_edit_of_a_released_version_is_found(folder, old, new, rule):
+def test_a_changed_release_is_reported(folder, old, new, rule):
     file = folder / "v002.avsc"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
@@ -79,7 +79,7 @@ def test_an_edit_of_a_released_version_is_found(folder, old, new, rule):
     assert [(rule, "v002.avsc", 2)] * bool(rule) == [(each.rule, each.path, each.against) for each in found]
 
 
-def test_who_edits_a_released_version_is_told_how_to_do_it_right(folder):
+def test_a_changed_version_is_reported_with_a_fix(folder):
     file = folder / "v001.avsc"
     file.write_text(file.read_text().replace("string", "bytes"))
 
@@ -92,32 +92,32 @@ def test_who_edits_a_released_version_is_told_how_to_do_it_right(folder):
     ) == found.fix
 
 
-def test_another_order_of_keys_is_no_edit(folder):
+def test_another_order_of_keys_is_not_a_change(folder):
     file = folder / "v001.avsc"
     file.write_text(file.read_text().replace('{"type": "record", "name": "Trade",', '{"name":"Trade","type":"record",'))
 
     assert () == check_frozen(History.load(folder))
 
 
-def test_a_version_whose_file_is_gone_is_found(folder):
+def test_a_missing_file_is_reported(folder):
     (folder / "v003.avsc").unlink()
 
     assert [("frozen-missing", 3)] == [(each.rule, each.against) for each in check_frozen(History.load(folder))]
 
 
-def test_a_gap_is_found(folder):
+def test_a_missing_version_number_is_reported(folder):
     (folder / "v002.avsc").unlink()
 
     assert ["frozen-missing", "frozen-gap"] == [each.rule for each in check_frozen(History.load(folder))]
 
 
-def test_a_file_that_was_never_frozen_is_found(folder):
+def test_an_unrecorded_file_is_reported(folder):
     (folder / "v004.avsc").write_text(text(record(ID)))
 
     assert [("frozen-unrecorded", 4)] == [(each.rule, each.against) for each in check_frozen(History.load(folder))]
 
 
-def test_a_level_that_is_none_and_a_second_entry_are_found(folder):
+def test_an_unknown_level_and_a_second_entry_are_reported(folder):
     record_file = folder / HISTORY_FILE
     made = History.load(folder)
     entry = made.entry(3)._replace(level="SOME")
@@ -137,14 +137,14 @@ def test_every_version_is_checked_against_all_before_it():
 
 
 def test_a_version_is_checked_at_the_level_it_was_frozen_at():
-    """Or at the one that is asked for."""
+    """A given level takes precedence."""
     made = history(record(field("n", "int")), record(field("n", "string")), level="NONE")
 
     assert () == check_history(made)
     assert {"type"} == {each.rule for each in check_history(made, "BACKWARD")}
 
 
-def test_versions_are_counted_on_and_keep_what_is_told_of_them():
+def test_a_new_version_gets_the_next_number_and_keeps_its_entry():
     made = append_version(
         history(record(ID)), text(record(ID, NOTE)), on=DAY, level="FULL", alembic_revision="0002_note"
     )

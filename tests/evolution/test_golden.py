@@ -1,4 +1,4 @@
-"""What every version wrote is still read, and says what it said."""
+"""Golden records of every released version."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_every_golden_record_decodes_into_todays_trade(record):
     assert repr(record.trade) == repr(decode(record.body))
 
 
-def test_the_last_golden_record_is_what_is_written():
+def test_the_current_version_encodes_its_golden_record():
     assert GOLDEN[-1].body == Encoder().encode(GOLDEN[-1].trade)
 
 

@@ -1,4 +1,4 @@
-"""The frozen versions."""
+"""Released schema versions."""
 
 import json
 
@@ -20,21 +20,21 @@ from tradepipe.trade.model import CONTENT_FIELDS, KAFKA_KEY, PRIMARY_KEY, Trade
 RELEASED = {
     1: "31e0405efc95a6b0face9f9f10004cfa86e55686b61d6807d8ad7ffd3fd8dc7f",
 }
-"""Of versions that went out: who edits one would have to edit history.json, and this too."""
+"""Fingerprints of released versions, so that a change of one and of history.json is noticed."""
 
 
 def test_the_fields_of_the_current_schema_are_the_fields_of_a_trade():
     assert Trade._fields == tuple(field["name"] for field in current().schema["fields"])
 
 
-def test_key_and_content_share_out_the_fields():
+def test_every_field_is_in_the_key_or_the_content():
     assert Trade._fields == tuple(field for field in Trade._fields if field in (*PRIMARY_KEY, *CONTENT_FIELDS))
     assert set() == set(PRIMARY_KEY) & set(CONTENT_FIELDS)
     assert KAFKA_KEY in PRIMARY_KEY
 
 
 def test_a_released_version_never_changes():
-    """Its hash covers what Avro's own fingerprint leaves out: logical types, defaults, docs."""
+    """Its hash covers what Avro's own fingerprint ignores: logical types, defaults, docs."""
     assert RELEASED.items() <= {version.number: version.sha256 for version in versions()}.items()
 
 
@@ -46,7 +46,7 @@ def test_the_highest_version_is_the_current_one():
     assert versions()[-1] == current()
 
 
-def test_a_version_holds_its_text_as_json():
+def test_a_version_has_its_parsed_text():
     for version in versions():
         assert json.loads(version.text) == version.schema
 
@@ -80,13 +80,13 @@ def test_everything_else_changes_its_fingerprint(old, new):
         pytest.param(record(field("f", default="")), False, id="a default"),
     ],
 )
-def test_a_fingerprint_without_docs_is_of_all_that_readers_go_by(schema, is_the_same):
+def test_a_fingerprint_without_docs_covers_everything_else(schema, is_the_same):
     plain = text(record(field("f")))
 
     assert is_the_same == (fingerprint_without_docs(plain) == fingerprint_without_docs(text(schema)))
 
 
-def test_what_is_called_doc_in_a_default_is_no_doc():
+def test_a_doc_key_in_a_default_is_data():
     inner = record(field("doc"), name="Page")
     one, other = (text(record(field("f", inner, default={"doc": words}))) for words in ("a", "b"))
 
@@ -132,7 +132,7 @@ def test_an_empty_folder_is_an_empty_history(tmp_path):
         (HISTORY_FILE, '{"versions": [7]}', "restore it from version control"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path, name, content, message):
+def test_an_invalid_file_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
 
     with pytest.raises(ValueError, match=message):

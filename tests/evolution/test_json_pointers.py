@@ -1,4 +1,4 @@
-"""Where in a text each value stands."""
+"""Lines of the values in a JSON text."""
 
 import json
 
@@ -31,15 +31,15 @@ def test_a_value_is_found_by_its_pointer(pointer, line):
     assert line == locate(TEXT).line(pointer)
 
 
-def test_what_has_a_name_is_looked_for_there():
+def test_a_value_with_a_name_is_located_at_its_name():
     assert 6 == locate(TEXT).line("/fields/0")
 
 
-def test_keys_are_escaped_as_json_pointers_have_them():
+def test_keys_are_escaped_as_in_json_pointers():
     assert "/a~1b/~0" in locate('{"a/b": {"~": 1}}').lines
 
 
-def test_a_key_that_stands_twice_is_told():
+def test_a_duplicate_key_is_reported():
     assert ("/a/b",) == locate('{"a": {"b": 1, "b": 2}, "b": 3}').duplicate_keys
 
 

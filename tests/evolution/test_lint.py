@@ -1,4 +1,4 @@
-"""What is wrong with a schema by itself: what parsers refuse, and what all of them pass over."""
+"""Checks of a single schema."""
 
 import json
 
@@ -85,7 +85,7 @@ DEFECTS = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_each_defect_is_an_error_with_its_place(defect):
+def test_each_defect_is_an_error_with_its_location(defect):
     schema, rule, path = DEFECTS[defect]
 
     assert [(rule, path, Severity.ERROR)] == [(found.rule, found.path, found.severity) for found in lint(text(schema))]
@@ -99,7 +99,7 @@ RISKS = {
 
 
 @pytest.mark.parametrize("risk", RISKS)
-def test_what_makes_later_changes_hard_is_a_warning(risk):
+def test_an_obstacle_to_later_changes_is_a_warning(risk):
     schema, rule = RISKS[risk]
 
     assert [(rule, "Trade.f", Severity.WARNING)] == [
@@ -125,16 +125,16 @@ SOUND = {
 
 
 @pytest.mark.parametrize("schema", SOUND)
-def test_what_is_sound_is_passed(schema):
+def test_a_valid_schema_has_no_findings(schema):
     assert () == lint(text(SOUND[schema]))
 
 
 @pytest.mark.parametrize("version", versions(), ids=lambda version: f"v{version.number:03}")
-def test_the_released_versions_are_sound(version):
+def test_the_released_versions_have_no_findings(version):
     assert () == lint(version.text)
 
 
-def test_a_key_that_stands_twice_is_found():
+def test_a_duplicate_key_is_an_error():
     """Python keeps the last one; another parser may keep the first."""
     twice = text(of("int")).replace('"name": "f"', '"name": "g", "name": "f"')
 
@@ -142,7 +142,7 @@ def test_a_key_that_stands_twice_is_found():
 
 
 @pytest.mark.parametrize("schema", ["", "{", "[]]", '{"type": NaN}', "[" * 5_000, "\ufeff{}"])
-def test_what_is_not_json_is_told_in_one_line(schema):
+def test_invalid_json_is_reported_in_one_line(schema):
     (found,) = lint(schema)
 
     assert "not-a-schema" == found.rule
@@ -164,7 +164,7 @@ JSON = st.recursive(
 
 @examples(500)
 @given(JSON)
-def test_no_json_is_too_strange_to_be_judged(schema):
+def test_any_json_is_checked_without_an_exception(schema):
     assert all(found.message for found in lint(text(schema)))
 
 

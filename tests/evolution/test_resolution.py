@@ -1,4 +1,4 @@
-"""Whatever Avro's own checker finds incompatible is explained, and nothing else is called so."""
+"""Agreement of the resolution rules with Avro's compatibility checker."""
 
 import copy
 from itertools import count
@@ -52,7 +52,7 @@ def unions(inner):
 
 
 def label(kind):
-    """What tells a union's branches apart."""
+    """Return what distinguishes a union's branches."""
     return kind if isinstance(kind, str) else kind["type"] if kind["type"] in ("array", "map") else kind["name"]
 
 
@@ -72,7 +72,7 @@ BELOW = ("type", "items", "values", "fields")
 
 
 def renamed(schema):
-    """The schema with each of its names once: a generator draws some twice."""
+    """Make the names of a schema unique: a generator draws some twice."""
     numbers, taken = count(), set()
 
     def walk(node):
@@ -93,7 +93,7 @@ def renamed(schema):
 
 
 def edited(draw, node):
-    """The schema with some of its pieces drawn anew."""
+    """Redraw some parts of a schema."""
     if isinstance(node, list):
         return [edited(draw, each) for each in node]
     if isinstance(node, str):
@@ -128,7 +128,7 @@ def is_schema(schema):
 
 @st.composite
 def pairs(draw):
-    """A schema, and one that may follow it: often an edit of it, else any other."""
+    """Draw a schema and a successor: often an edit of it, else any other schema."""
     old = draw(RECORDS)
     new = edited(draw, old) if draw(st.integers(0, 4)) else draw(RECORDS)
     assume(is_schema(new))
@@ -140,8 +140,8 @@ RECORDS = records(TYPES).map(renamed).map(lambda schema: {**schema, "name": "Tra
 
 @settings(examples(250), suppress_health_check=list(HealthCheck))
 @given(pairs())
-def test_what_is_structurally_incompatible_is_explained_and_nothing_else_is(pair):
-    """The rules themselves say so, not the last resort that repeats the verdict."""
+def test_exactly_the_structural_incompatibilities_are_explained(pair):
+    """The rules find them, not the fallback that repeats the structural check."""
     old, new = pair
     for level in (Level.BACKWARD, Level.FORWARD):
         found = [

@@ -1,1 +1,1 @@
-"""Hostile inputs by the million: `python -m tests.fuzz`."""
+"""Fuzzing with millions of hostile inputs: `python -m tests.fuzz`."""

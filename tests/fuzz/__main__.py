@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: hostile inputs, each answered by a trade or by one of our errors; exit 1 if one is not."""
+"""Command `python -m tests.fuzz`: exits with 1 if an input gives neither a trade nor a tradepipe error."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Bodies and framed values as an attacker would send them."""
+"""Hostile bodies and framed values."""
 
 from collections.abc import Callable
 from random import Random
@@ -25,13 +25,13 @@ _NUMBERS: Final = (
     b"\x80" * 12,
     b"\xff" * 40,
 )
-"""The ends of what a number can be, and what lies behind them."""
+"""Bounds of numbers, and numbers beyond them."""
 
 _Change = Callable[[Random, bytearray], None]
 
 
 def mutated(random: Random) -> tuple[int, bytes]:
-    """A valid body of a frozen version, changed in one to four places."""
+    """Return a valid body of a released version with one to four changes."""
     number = random.choice(KNOWN_IDS)
     body = bytearray(VALID[number])
     for _ in range(random.randrange(1, 5)):
@@ -40,19 +40,19 @@ def mutated(random: Random) -> tuple[int, bytes]:
 
 
 def noise(random: Random) -> tuple[int, bytes]:
-    """Random bytes, mostly few."""
+    """Return random bytes, mostly few."""
     return random.choice(KNOWN_IDS), random.randbytes(int(random.expovariate(1 / 40)))
 
 
 def bomb(random: Random) -> tuple[int, bytes]:
-    """Lengths and counts without end, of any size up to more than a body may have."""
+    """Return many lengths and counts, up to a body above the size limit."""
     size = random.choice((10, 1_000, 100_000, MAX_BODY, MAX_BODY + 1)) if random.random() < 0.01 else 30
     piece = random.choice((*_NUMBERS, b"\x00", b"\x02", random.randbytes(3)))
     return random.choice(KNOWN_IDS), (piece * (size // len(piece) + 1))[:size]
 
 
 def framed(random: Random) -> bytes | None:
-    """A value whose frame may be anything."""
+    """Return a value with a valid or invalid frame."""
     version, body = random.choice((mutated, noise))(random)
     draw = random.random()
     if draw < 0.02:

@@ -1,4 +1,4 @@
-"""A run: inputs of every kind by weight, each answered, with the time and the memory it took."""
+"""Fuzzing run: weighted inputs of every kind, with limits of time and memory."""
 
 import resource
 import time
@@ -18,14 +18,14 @@ from tradepipe.trade.model import Trade
 from tradepipe.trade.rules import violations
 
 SECONDS: Final = 2.0
-"""CPU seconds that no single input may take."""
+"""CPU seconds that one input may take at most."""
 
 MEBIBYTES: Final = 64
-"""How much the process may grow after its first tenth."""
+"""Growth of the process allowed after the first tenth of the run."""
 
 
 class Kind(NamedTuple):
-    """One kind of input: how often it comes, how it is made, and what answers it."""
+    """One kind of input: weight, generator and checker."""
 
     weight: int
     make: Callable[[Random], Any]
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of a run."""
+    """Result of a run."""
 
     answers: Counter[tuple[str, str]]
     slowest: dict[str, float]
@@ -42,12 +42,12 @@ class Outcome(NamedTuple):
 
 
 def run(count: int, seed: int) -> Outcome:
-    """Answer so many inputs, the same ones for the same seed."""
+    """Check a number of inputs, the same for the same seed."""
     answers: Counter[tuple[str, str]] = Counter()
     slowest: dict[str, float] = {}
     failures: list[str] = []
     begin = _mebibytes()
-    for number, (name, kind, random) in enumerate(_drawn(count, seed)):
+    for number, (name, kind, random) in enumerate(_draw_inputs(count, seed)):
         made = kind.make(random)
         began = time.thread_time()
         try:
@@ -63,7 +63,7 @@ def run(count: int, seed: int) -> Outcome:
     return Outcome(answers, slowest, _mebibytes() - begin, failures)
 
 
-def _drawn(count: int, seed: int) -> Iterator[tuple[str, Kind, Random]]:
+def _draw_inputs(count: int, seed: int) -> Iterator[tuple[str, Kind, Random]]:
     random = Random(seed)
     kinds = _kinds()
     names = list(kinds)
@@ -90,20 +90,22 @@ def _kinds() -> dict[str, Kind]:
 
 
 def decoded(decoder: Decoder, body: bytes) -> str:
-    """What the decoder says of a body; its row has to agree, and so have a glance and the encoder."""
-    glanced = _glanced(decoder, body)
+    """Decode a body; require that the row, the quick check and the encoder agree."""
+    checked = _quick_check(decoder, body)
     try:
         trade = decoder.decode(body)
     except UndecodableRecord as error:
         _require(len(str(error)) < 300, f"a long error: {error}")
-        _require(glanced is None, "a glance passed it")
-        _require(_refused_row(decoder, body) == error.violation, "the row is refused otherwise")
+        _require(checked is None, "the quick check passed an invalid body")
+        _require(_row_violation(decoder, body) == error.violation, "the row is refused otherwise")
         return error.violation.code
     _require(type(trade) is Trade, "no trade")
-    _require(glanced == (None if violations(trade) else trade.trade_id.encode()), "a glance tells otherwise")
+    _require(
+        checked == (None if violations(trade) else trade.trade_id.encode()), "the quick check disagrees with the rules"
+    )
     again = Encoder().encode(trade)
     _require(_today().decode(again) == trade, "another trade when encoded again")
-    refused = _refused_row(decoder, body)
+    refused = _row_violation(decoder, body)
     _require(refused is None or "NUL" in refused.detail, f"a row that is refused: {refused}")
     return "a trade"
 
@@ -113,14 +115,14 @@ def _today() -> Decoder:
     return Decoder(current().text, current().number)
 
 
-def _glanced(decoder: Decoder, body: bytes) -> bytes | None:
+def _quick_check(decoder: Decoder, body: bytes) -> bytes | None:
     try:
         return decoder.quick_check(body)
     except UndecodableRecord:
         return None
 
 
-def _refused_row(decoder: Decoder, body: bytes) -> Any:
+def _row_violation(decoder: Decoder, body: bytes) -> Any:
     try:
         decoder.copy_row(body)
     except UndecodableRecord as error:
@@ -129,7 +131,7 @@ def _refused_row(decoder: Decoder, body: bytes) -> Any:
 
 
 def admitted(made: tuple[str, list[bytes]]) -> str:
-    """What admission says of a schema, having tried bodies on what it admits."""
+    """Admit or refuse a schema; try the bodies on an admitted one."""
     text, tried = made
     try:
         decoder = Decoder(text, 7, unknown_fields="drop")
@@ -142,16 +144,16 @@ def admitted(made: tuple[str, list[bytes]]) -> str:
 
 
 class _Framed:
-    """A deserializer before a registry that knows the frozen versions."""
+    """Deserializer with a registry that has the released versions."""
 
     def __init__(self) -> None:
         shelf = Shelf()
         for version in versions():
             shelf.put(version.number, version.text)
         self._clock = 0.0
-        self._decode = TradeDeserializer(registry(shelf, retries=0), clock=self._now).decode
+        self._decode = TradeDeserializer(registry(shelf, retries=0), clock=self._read_clock).decode
 
-    def _now(self) -> float:
+    def _read_clock(self) -> float:
         self._clock += 0.01
         return self._clock
 
@@ -171,5 +173,5 @@ def _require(held: bool, otherwise: str) -> None:
 
 
 def _mebibytes() -> float:
-    """The most memory the process has had so far."""
+    """Return the peak memory of the process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,4 +1,4 @@
-"""Writer schemas as an attacker would register them, each with bodies that go with it."""
+"""Hostile writer schemas with bodies."""
 
 import copy
 import json
@@ -18,7 +18,7 @@ _KEYS: Final = ("type", "name", "fields", "items", "values", "symbols", "size", 
 
 
 def hostile(random: Random) -> tuple[str, list[bytes]]:
-    """The text of a schema, and bodies to be tried on what decodes it, if anything does."""
+    """Return the text of a schema, and bodies to decode with it if it is admitted."""
     text = random.choice((_damaged, _damaged, _longer, _longer, _nested, _no_json))(random)
     good = VALID[current().number]
     bodies = [good, random.randbytes(random.randrange(60)), good + random.randbytes(random.randrange(1, 30))]
@@ -28,7 +28,7 @@ def hostile(random: Random) -> tuple[str, list[bytes]]:
 
 
 def _damaged(random: Random) -> str:
-    """A frozen version with one to four places changed."""
+    """Return a released version with one to four changes."""
     schema = copy.deepcopy(random.choice(versions()).schema)
     for _ in range(random.randrange(1, 5)):
         _damage(random, schema)
@@ -36,7 +36,7 @@ def _damaged(random: Random) -> str:
 
 
 def _damage(random: Random, schema: Any) -> None:
-    """Change one place of a schema, wherever a walk ends that goes deeper by chance."""
+    """Change a random location of a schema."""
     while True:
         places = list(schema) if isinstance(schema, dict) else list(range(len(schema)))
         if not places:
@@ -54,7 +54,7 @@ def _damage(random: Random, schema: Any) -> None:
 
 
 def _longer(random: Random) -> str:
-    """The current version with more fields, of types that are mostly well formed."""
+    """Return the current version with more fields, mostly of valid types."""
     schema = copy.deepcopy(current().schema)
     for number in range(random.randrange(1, 4)):
         place = random.randrange(len(schema["fields"]) + 1)
@@ -83,7 +83,7 @@ def _type(random: Random, depth: int, name: str) -> Any:
 
 
 def _nested(random: Random) -> str:
-    """A record that holds itself, or types within types without end."""
+    """Return a record that contains itself, or deeply nested types."""
     depth, inner = random.choice((3, 15, 17, 200, 2_000)), random.choice(('"int"', '"null"', '"Trade"'))
     opening, closing = random.choice((('{"type": "array", "items": ', "}"), ("[", "]"), ('{"type": ', "}")))
     schema = json.dumps(current().schema)

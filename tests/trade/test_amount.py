@@ -1,4 +1,4 @@
-"""Amounts: exact, or none."""
+"""Exact amounts."""
 
 import doctest
 from decimal import Decimal, localcontext
@@ -46,17 +46,17 @@ def test_an_amount_has_four_places(given, expected):
         "-Infinity",
     ],
 )
-def test_what_would_have_to_be_rounded_is_no_amount(given):
+def test_an_amount_that_needs_rounding_is_refused(given):
     with pytest.raises(ValueError, match=r"is not a decimal\(18,4\)"):
         to_exact(Decimal(given))
 
 
 @pytest.mark.parametrize("number", [LARGEST + 1, -LARGEST - 1, 10**1_000])
-def test_too_many_ten_thousandths_are_no_amount(number):
+def test_an_unscaled_amount_of_more_than_18_digits_is_refused(number):
     with pytest.raises(ValueError, match="more than 18 digits"):
         from_unscaled(number)
 
 
-def test_the_callers_context_changes_nothing():
+def test_amounts_ignore_the_callers_decimal_context():
     with localcontext(prec=2):
         assert LARGEST == to_unscaled(from_unscaled(LARGEST))

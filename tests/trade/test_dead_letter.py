@@ -1,4 +1,4 @@
-"""Which refusals a selection means."""
+"""Filters of dead letters."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,13 +9,13 @@ from tradepipe.trade.record import Record, Refusal, Violation
 
 AT = datetime(2025, 6, 1, 8, tzinfo=UTC)
 RECORD = Record("trades", 3, 42, b"T1", b"\x00\x00\x00\x00\x01\x04T2")
-KEPT = DeadLetter(
+DEAD_LETTER = DeadLetter(
     Refusal(RECORD, (Violation("VERSION", "it is 0"), Violation("BOOK_ID", "it is empty"))), "id", "g", AT
 )
 
 
 @pytest.mark.parametrize(
-    "selection",
+    "dead_letter_filter",
     [
         DeadLetterFilter(),
         DeadLetterFilter(codes=("BOOK_ID", "OTHER")),
@@ -27,12 +27,12 @@ KEPT = DeadLetter(
     ],
     ids=str,
 )
-def test_it_means_a_refusal_for_which_all_holds(selection):
-    assert selection.matches(KEPT)
+def test_a_filter_matches_a_refusal_that_satisfies_every_condition(dead_letter_filter):
+    assert dead_letter_filter.matches(DEAD_LETTER)
 
 
 @pytest.mark.parametrize(
-    "selection",
+    "dead_letter_filter",
     [
         DeadLetterFilter(codes=("OTHER",)),
         DeadLetterFilter(since=AT + timedelta(seconds=1)),
@@ -47,34 +47,37 @@ def test_it_means_a_refusal_for_which_all_holds(selection):
     ],
     ids=str,
 )
-def test_it_does_not_mean_one_for_which_anything_does_not_hold(selection):
-    assert not selection.matches(KEPT)
+def test_a_filter_does_not_match_a_refusal_that_violates_a_condition(dead_letter_filter):
+    assert not dead_letter_filter.matches(DEAD_LETTER)
 
 
-def test_one_that_was_replayed_is_meant_only_when_asked_for():
-    replayed = KEPT._replace(replayed_at=AT)
+def test_a_replayed_dead_letter_matches_only_on_request():
+    replayed = DEAD_LETTER._replace(replayed_at=AT)
 
     assert (False, True) == (DeadLetterFilter().matches(replayed), DeadLetterFilter(replayed=True).matches(replayed))
 
 
-def test_one_without_a_time_is_not_meant_by_a_time():
-    timeless = KEPT._replace(refused_at=None)
+def test_a_dead_letter_without_a_time_matches_no_time_filter():
+    timeless = DEAD_LETTER._replace(refused_at=None)
 
     assert (True, False) == (DeadLetterFilter().matches(timeless), DeadLetterFilter(since=AT).matches(timeless))
 
 
-def test_a_letter_is_meant_by_its_own_place_too():
-    lying = KEPT._replace(topic_record=RECORD._replace(topic="trades.dlq", partition=0, offset=7))
+def test_a_dead_letter_matches_by_its_own_coordinates_too():
+    in_topic = DEAD_LETTER._replace(topic_record=RECORD._replace(topic="trades.dlq", partition=0, offset=7))
 
-    assert DeadLetterFilter(coordinates=("trades.dlq", 0, 7)).matches(lying)
-    assert DeadLetterFilter(coordinates=("trades", 3, 42)).matches(lying)
-
-
-def test_a_record_that_stands_for_itself_is_foreign():
-    assert KEPT._replace(topic_record=RECORD).is_foreign
-    assert not KEPT._replace(topic_record=RECORD._replace(offset=43)).is_foreign
-    assert not KEPT.is_foreign
+    assert DeadLetterFilter(coordinates=("trades.dlq", 0, 7)).matches(in_topic)
+    assert DeadLetterFilter(coordinates=("trades", 3, 42)).matches(in_topic)
 
 
-def test_a_refusal_of_a_topic_without_an_id_has_an_identity_too():
-    assert (("trades", "id", 3, 42), ("trades", "", 3, 42)) == (KEPT.identity, KEPT._replace(topic_id=None).identity)
+def test_a_topic_record_that_is_its_own_refused_record_is_foreign():
+    assert DEAD_LETTER._replace(topic_record=RECORD).is_foreign
+    assert not DEAD_LETTER._replace(topic_record=RECORD._replace(offset=43)).is_foreign
+    assert not DEAD_LETTER.is_foreign
+
+
+def test_a_refusal_without_a_topic_id_has_an_identity():
+    assert (("trades", "id", 3, 42), ("trades", "", 3, 42)) == (
+        DEAD_LETTER.identity,
+        DEAD_LETTER._replace(topic_id=None).identity,
+    )

@@ -1,4 +1,4 @@
-"""A trade is a value."""
+"""Trades as values."""
 
 import doctest
 from datetime import UTC, date, datetime
@@ -19,14 +19,14 @@ def test_two_trades_of_the_same_content_are_one_value():
     assert {again} == {TRADE}
 
 
-def test_equal_amounts_are_one_content_whatever_their_places():
+def test_equal_amounts_are_equal_content_regardless_of_trailing_zeros():
     short, long = (TRADE._replace(notional=Decimal(it), currency="EUR") for it in ("1.5", "1.5000"))
 
     assert short == long
     assert {short} == {long}
 
 
-def test_a_trade_of_six_fields_says_nothing_of_side_and_amount():
+def test_side_and_amount_have_defaults():
     assert (Side.UNKNOWN, None, None) == TRADE[6:]
 
 
@@ -34,7 +34,7 @@ def test_the_examples_in_the_docstrings_hold():
     assert 0 == doctest.testmod(module).failed
 
 
-def test_a_trade_cannot_be_changed():
+def test_a_trade_is_immutable():
     with pytest.raises(AttributeError):
         TRADE.version = 2
 

@@ -1,4 +1,4 @@
-"""The rules, one by one."""
+"""Validation rules of a trade."""
 
 import doctest
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -42,7 +42,7 @@ def test_the_examples_in_the_docstrings_hold():
     assert 0 == doctest.testmod(rules).failed
 
 
-def test_a_good_trade_breaks_no_rule():
+def test_a_valid_trade_has_no_violations():
     assert () == violations(TRADE)
 
 
@@ -53,7 +53,7 @@ def test_an_identifier_is_1_to_64_visible_ascii_characters_without_backslash(fie
 
 
 @pytest.mark.parametrize("value", ["!", "~", "T" * 64, "a/b:c'\"%", "$1;--"], ids=str)
-def test_every_other_visible_character_may_stand_in_an_identifier(value):
+def test_an_identifier_may_contain_every_other_visible_character(value):
     assert [] == codes(trade_id=value)
 
 
@@ -63,17 +63,17 @@ def test_a_version_is_a_whole_number_from_1(version):
 
 
 @pytest.mark.parametrize("version", [1, MAX_VERSION])
-def test_the_first_and_the_last_version_are_good(version):
+def test_the_lowest_and_the_highest_version_are_valid(version):
     assert [] == codes(version=version)
 
 
-def test_a_trade_may_mature_on_the_day_it_is_made_but_not_before():
+def test_a_trade_may_mature_on_the_day_of_its_creation_but_not_before():
     assert [] == codes(maturity_date=date(2025, 6, 1))
     assert [Code.MATURITY_DATE] == codes(maturity_date=date(2025, 5, 31))
 
 
-def test_the_day_a_trade_is_made_is_the_day_in_utc():
-    """Half past midnight in Berlin is still the day before."""
+def test_the_day_of_creation_is_the_day_in_utc():
+    """Half past midnight in Berlin is still the previous day in UTC."""
     berlin = timezone(timedelta(hours=2))
 
     assert [] == codes(created_at=datetime(2025, 6, 1, 0, 30, tzinfo=berlin), maturity_date=date(2025, 5, 31))
@@ -95,14 +95,14 @@ def test_a_maturity_date_is_a_date(value):
     ],
     ids=["naive", "date", "number", "before year 1 in UTC", "after year 9999 in UTC"],
 )
-def test_created_at_is_an_instant_of_the_years_1_to_9999(value):
-    """What it has instead gives no day to compare the maturity date with, so that is not judged."""
+def test_created_at_is_an_aware_datetime_of_the_years_1_to_9999(value):
+    """Without a valid created_at there is no day to compare the maturity date with, so it is not checked."""
     assert [Code.CREATED_AT] == codes(created_at=value, maturity_date=date(1, 1, 1))
 
 
 @pytest.mark.parametrize("notional", ["0.0001", "1.5", "1.50000000", "1E+3", "99999999999999.9999"])
 def test_a_notional_is_above_zero_and_has_four_places_at_most(notional):
-    """Zeros behind them do not count: a rule is one of the value."""
+    """Trailing zeros do not count."""
     assert [] == codes(notional=Decimal(notional), currency="EUR")
 
 
@@ -118,7 +118,7 @@ def test_a_notional_is_above_zero_and_has_four_places_at_most(notional):
     ],
     ids=repr,
 )
-def test_anything_else_is_no_notional(notional):
+def test_any_other_notional_is_refused(notional):
     assert [Code.NOTIONAL] == codes(notional=notional, currency="EUR")
 
 
@@ -136,20 +136,20 @@ def test_a_currency_is_three_capital_letters(currency):
 
 
 @pytest.mark.parametrize("side", Side)
-def test_no_side_is_against_the_rules(side):
+def test_every_side_is_valid(side):
     assert [] == codes(side=side)
 
 
-def test_all_that_is_wrong_is_told_in_the_order_of_the_fields():
+def test_all_violations_are_reported_in_the_order_of_the_fields():
     wrong = Trade("", 0, "", "", date(1999, 1, 1), datetime(2025, 6, 1, tzinfo=UTC), notional=Decimal(0), currency="")
 
-    told = [violation.code for violation in violations(wrong)]
+    expected = [violation.code for violation in violations(wrong)]
 
-    assert ["TRADE_ID", "VERSION", "COUNTERPARTY_ID", "BOOK_ID", "MATURITY_DATE", "NOTIONAL", "CURRENCY"] == told
+    assert ["TRADE_ID", "VERSION", "COUNTERPARTY_ID", "BOOK_ID", "MATURITY_DATE", "NOTIONAL", "CURRENCY"] == expected
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "expected"),
     [
         (
             {"notional": Decimal("-1.5"), "currency": "EUR"},
@@ -163,15 +163,15 @@ def test_all_that_is_wrong_is_told_in_the_order_of_the_fields():
             "currency is 'eur', which is not three ASCII letters from A to Z",
         ),
     ],
-    ids=["sign", "no currency", "no notional", "float", "small letters"],
+    ids=["sign", "no currency", "no notional", "float", "lower case"],
 )
-def test_what_is_wrong_with_an_amount_is_told(changed, told):
+def test_a_violation_of_an_amount_states_the_reason(changed, expected):
     (violation,) = violations(TRADE._replace(**changed))
 
-    assert violation.detail.startswith(told)
+    assert violation.detail.startswith(expected)
 
 
-def test_a_detail_names_field_and_value_but_never_a_whole_megabyte():
+def test_a_detail_names_the_field_and_shortens_a_long_value():
     (violation,) = violations(TRADE._replace(book_id="B" * 1_000_000))
 
     assert violation.detail.startswith("book_id is 'BBB")
@@ -212,18 +212,18 @@ ODD = {
 
 @examples(2_000)
 @given(changed=st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for field, values in ODD.items()}))
-def test_the_quick_look_passes_nothing_that_breaks_a_rule(changed):
+def test_the_quick_check_passes_no_invalid_trade(changed):
     trade = TRADE._replace(**changed)
 
     assert () == find_violations(trade) or not passes_quick_check(trade)
 
 
 @pytest.mark.parametrize("field", ODD)
-def test_the_quick_look_passes_no_value_that_breaks_a_rule_by_itself(field):
+def test_the_quick_check_passes_no_invalid_value(field):
     changed = [TRADE._replace(notional=Decimal(1), currency="EUR")._replace(**{field: value}) for value in ODD[field]]
 
     assert [] == [trade for trade in changed if passes_quick_check(trade) and find_violations(trade)]
 
 
-def test_the_quick_look_passes_what_a_stream_is_made_of():
+def test_the_quick_check_passes_every_sample_trade():
     assert all(passes_quick_check(trade) for trade in islice(samples.trades(5), 1_000))

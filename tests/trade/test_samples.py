@@ -1,4 +1,4 @@
-"""Made-up trades and bad records."""
+"""Sample trades and bad records."""
 
 import doctest
 from itertools import islice
@@ -48,7 +48,7 @@ def test_the_versions_of_a_trade_come_in_ascending_order_from_1():
     assert max(latest.values()) > 3
 
 
-def test_some_trades_have_an_amount_and_some_are_as_before_there_was_one():
+def test_some_trades_have_an_amount_and_some_have_not():
     made = list(islice(trades(3), 2_000))
 
     assert {*Side} == {trade.side for trade in made}
