@@ -205,6 +205,7 @@ class Meter:
     def replace(self, metric: Metric, values: dict[Labels, float]) -> None:
         """Set a gauge for exactly these labels, and drop its other series, as those of a revoked partition."""
         with self._lock:
+            # Replaced as a whole: a scrape never sees a revoked partition next to the new ones.
             self._values[metric] = values
 
     def observe(self, metric: Metric, value: float, *labels: str) -> None:
@@ -222,6 +223,7 @@ class Meter:
         """Return the bucket counts of a histogram, the last one without a bound, and its sum, by labels."""
         with self._lock:
             known = self._distributions.get(metric, {})
+            # Copies, so that counts and sum of one scrape fit together.
             return {labels: (list(each.counts), each.total) for labels, each in known.items()}
 
 
@@ -249,6 +251,7 @@ def page(meter: Meter, accept: str) -> Page:
         def collect(self) -> Iterator["Family"]:
             return _families(meter)
 
+    # A registry per scrape: the global one would also show what other libraries of the process register.
     registry = CollectorRegistry()
     registry.register(Catalogue())
     ProcessCollector(registry=registry)

@@ -106,9 +106,11 @@ class Producer:
         if found := violations(trade):
             raise InvalidTrade(trade, found)
         value = self._serialize(trade)
+        # Connect at the first trade: construction must not touch the network.
         if not self._opened:
             self._producer.open()
             self._opened = True
+        # Before sending: after this exception the caller knows that this trade is not in the log.
         self._raise_failures()
         refused = self._producer.send(getattr(trade, KAFKA_KEY), value, timeout=timeout)
         if refused is not None:

@@ -61,6 +61,7 @@ class RefusalLimit:
 
     def preload(self, partition: int, *, first: int, next_offset: int, refused: Sequence[int]) -> None:
         """Load a partition's window: the refused offsets below `next_offset`."""
+        # A run counts only if it reaches up to the next offset; any valid record in between has ended it.
         run = 0
         while run < len(refused) and refused[-1 - run] == next_offset - 1 - run:
             run += 1
@@ -86,7 +87,9 @@ class RefusalLimit:
                 continue
             run += 1
             refused.append(offset)
+            # Offsets, not records: gaps count as passed, so transaction markers can only lower the share.
             recent = len(refused) - bisect_right(refused, offset - WINDOW)
+            # A new partition has no history: its share is taken of the offsets seen so far.
             seen = min(WINDOW, offset + 1 - window.first)
             if self._exceeded(recent, seen, run):
                 raise _too_many_refusals(refusal, recent, seen)

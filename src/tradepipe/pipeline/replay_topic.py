@@ -107,6 +107,7 @@ class TopicReplay:
             TopicUnusable: the dead-letter topic or a record's source topic does not exist.
         """
         try:
+            # Opened again after each failure: the position in the topic and the producer are both in doubt then.
             if self._dead_letters is None:
                 confirmed = self._open()
                 if confirmed.replayed:
@@ -153,6 +154,7 @@ class TopicReplay:
             self._unconfirmed = chosen
             self._producer.write(outgoing)
             self._unconfirmed = []
+        # A skipped dead letter is reported once, even if the topic is read again after a failure.
         self._reported.update(dead_letter.identity for dead_letter, _ in skipped)
         return self._record_replayed(chosen)._replace(skipped=tuple(skipped))
 
@@ -219,6 +221,7 @@ class TopicReplay:
 
     def _build_record(self, dead_letter: DeadLetter, count: int) -> Record:
         record = dead_letter.record
+        # Described first: a missing topic is reported before anything is written, and producing could create it.
         if record.topic not in self._sources:
             self._topics.describe(record.topic)
             self._sources.add(record.topic)
@@ -229,6 +232,7 @@ class TopicReplay:
 
 def _are_closed(chosen: list[tuple[DeadLetter, DeadLetterRecord]], closed: Markers) -> bool:
     """Return whether the transaction that closes these dead letters was committed; the first one stands for all."""
+    # A marker before the dead letter belongs to an earlier replay of the same record.
     _, stored = chosen[0]
     marker = closed.get((stored.record.partition, stored.origin))
     return marker is not None and marker.record.offset > stored.record.offset

@@ -168,6 +168,7 @@ class Stage(ABC, Generic[CountsT_co]):
 
     def _open(self, until_end: bool) -> None:
         retry = RetryForever(self._stats, self._should_keep_waiting)
+        # Checks before joining: a member that then fails would cause a rebalance for the whole group.
         retry(REGISTRY, lambda: check_subject(self._registry, self._subject))
         description = retry(KAFKA, lambda: self._admin.describe(self._topic))
         self._check_topics(retry)

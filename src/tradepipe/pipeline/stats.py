@@ -68,6 +68,7 @@ class StageStats:
     @property
     def waiting_for(self) -> str | None:
         """The service that has been unavailable for longest, or None."""
+        # A copy: the main thread may change the dictionary during the iteration.
         return next(iter(list(self._outages)), None)
 
     @property
@@ -90,6 +91,7 @@ class StageStats:
     def record_client_counters(self, *, gaps: int, errors: int, rebalances: Mapping[str, int]) -> None:
         """Raise the counters to the totals of the Kafka client, which counts from its own start."""
         for number, metric in ((gaps, GAPS), (errors, KAFKA_ERRORS)):
+            # The client reports totals, Prometheus counters take increments.
             self.meter.count(metric, self._topic, by=number - self._counted[metric.name])
             self._counted[metric.name] = number
         for kind, number in rebalances.items():
@@ -121,6 +123,7 @@ class StageStats:
 
     def close(self) -> None:
         """Clear the gauges of partitions and outages; `lag` keeps its last value for the summary."""
+        # `set_partitions` without partitions would set the lag to unknown.
         lag = self.lag
         self.set_partitions(0, {}, {}, paused=False)
         self.lag = lag

@@ -98,7 +98,9 @@ class HighWatermarks:
             self.is_unanswered = False
         outdated = paused or errors != self._errors_cleared
         if outdated and fetched and self._query is None and time.monotonic() >= self._due:
+            # Due again after the interval, whenever the answer comes: slow brokers must not be queried more often.
             self._due = time.monotonic() + WATERMARK_INTERVAL
             self._errors_at_query = errors
             self._query = self._topics.high_watermarks_async(self._topic, fetched)
+        # Watermarks only grow, so the larger one is the newer one, whichever way it came.
         return {number: max(end, self._answer.get(number, end)) for number, end in fetched.items()}

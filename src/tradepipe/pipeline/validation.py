@@ -80,6 +80,7 @@ class RecordValidator:
 
     def find_refusal(self, record: Record) -> Refusal | None:
         """Validate a record whose trade is not needed: return its refusal, or None if it is valid; raises as a call."""
+        # The quick check knows the built-in rules only, so users' rules always need the decoded trade.
         if not self._rules and self._passes_quick_check(record):
             return None  # almost every record
         decoded = self._decode_and_check(record)
@@ -113,6 +114,7 @@ class RecordValidator:
     def _find_violations(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         if not self._rules and record.key == _kafka_key_of(trade).encode() and passes_quick_check(trade):
             return ()  # almost every record
+        # Not quick any more: a refusal lists every violation, not only the first.
         found = self._apply_builtin_rules(record, trade)
         return found + self._apply_user_rules(record, trade) if self._rules else found
 
@@ -190,6 +192,7 @@ def _check_violation(rule: Rule, record: Record, violation: object) -> Violation
     """Return a user's violation after checking that a refusal with it can be stored and counted."""
     if not isinstance(violation, Violation):
         raise _rule_error(rule, record, f"returned {_format_value(violation)} among its violations, not a Violation")
+    # Checked here, where the rule's name is known; the database or a header would reject the code without it.
     code, detail = violation
     if not isinstance(code, str) or not code.strip():
         raise _rule_error(rule, record, f"gave the code {_format_value(code)}: a code is a non-empty string")

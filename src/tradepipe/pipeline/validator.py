@@ -259,10 +259,12 @@ class Validator(Stage[ValidatorCounts]):
         unsupported = self._reader.unsupported_schema
         if unsupported is None and self._buffer.bytes < MAX_BATCH_BYTES:
             self._stats.record_poll(self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0))
+        # From here on no poll until the transaction has ended; the records just polled are not in the batch.
         batch = self._reader.take_batch()
         self._batch_started_at = None
         if (batch.passed or batch.refusals) and not self._write_batch(batch):
             return
+        # Only now: the valid records before the unsupported one are committed first.
         if unsupported is not None:
             raise unsupported
         self._reader.validate()
@@ -284,6 +286,7 @@ class Validator(Stage[ValidatorCounts]):
             self._finish_batch(batch)
         else:
             self._stats.record_interruption()
+            # After a rollback the batch is not committed; otherwise the committed offsets will show it.
             self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
         return interrupted is None
 

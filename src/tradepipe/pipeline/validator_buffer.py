@@ -89,6 +89,7 @@ class ValidatorBuffer:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             chunk = self._pending[:CHUNK_RECORDS]
+            # A known schema needs no query; an unknown one would block here for as long as the registry is unavailable.
             if not chunk or not all(map(self._validator.is_schema_known, chunk)):
                 break
             try:
@@ -146,6 +147,7 @@ class ValidatorBuffer:
         except (RegistryUnavailable, UnsupportedSchema) as error:
             return error
         finally:
+            # Also after a ConfigurationError: what was validated before the broken rule is kept and can be written.
             self._pending = records[validated:]
         return None
 

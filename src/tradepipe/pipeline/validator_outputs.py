@@ -71,6 +71,7 @@ class OutputTopics:
         """
         source = self._topic_config(self._source)
         clean, dead_letters = self._topic_config(self.clean), self._topic_config(self.dead_letters)
+        # An output topic that rejects a record would stop the validator there for ever: check before reading.
         for name, output, allowance in ((self.clean, clean, 0), (self.dead_letters, dead_letters, HEADER_ALLOWANCE)):
             self._check_record_size(
                 name, _number(output, "max.message.bytes"), _number(source, "max.message.bytes"), allowance
@@ -226,6 +227,7 @@ class OutputWriter:
         )
 
     def _outgoing(self, batch: ValidatorBatch, topic_id: str | None) -> OutgoingRecords:
+        # A dead letter carries its own time: with the record's, retention could delete it before anyone sees it.
         now = int(time.time() * 1000)
         group, limit = self._consumer.group, self._dead_letter_limit
         dead_letters = [

@@ -136,6 +136,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         Raises:
             TooManyRefusals: the refusal limit is exceeded.
         """
+        # The next batch begins with records that are polled already, if there are any.
         first_timestamp, self._first_timestamp = self._first_timestamp, self._consumer.first_timestamp
         return self._buffer.take_batch(self.uncommitted_offsets(), first_timestamp)
 
@@ -187,6 +188,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             return None
         try:
             committed, extents = self._offsets(waiting)
+            # Before the positions are set: no record may be validated while its refusal window is empty.
             self._recent_refusals.load(waiting, committed, extents)
         except Unavailable as error:
             delay = self._backoff.next_delay()
@@ -209,6 +211,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         batch, self._unresolved_batch = self._unresolved_batch, None
         if batch is None:
             return None
+        # At least, not exactly: another member may have committed more of a partition that moved and came back.
         assigned = [number for number in batch.offsets if number in self._partitions.states]
         return batch if assigned and all(committed[number] >= batch.offsets[number] for number in assigned) else None
 
