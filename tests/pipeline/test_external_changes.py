@@ -26,7 +26,7 @@ def test_a_log_that_is_shorter_than_what_was_stored_of_it_stops_the_sink(pipelin
 @pytest.fixture
 def compared_often(monkeypatch):
     """An idle sink looks at what is stored five times a second."""
-    monkeypatch.setattr(sink, "RESET_CHECK_INTERVAL", 0.2)
+    monkeypatch.setattr(sink, "RESET_CHECK_SECONDS", 0.2)
 
 
 def test_an_offset_that_is_reset_over_a_record_frees_a_sink_that_waits_at_it(

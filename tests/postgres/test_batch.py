@@ -177,7 +177,7 @@ def test_a_collision_names_every_field_that_differs_and_the_place_of_the_stored_
     (found,) = batches.store(connection, *log(other, first=1)).refusals
 
     assert (
-        "trade_id T1 version 1 is stored already, from trades[0]@0: book_id is 'B2', not 'B1'; "
+        "trade_id T1 version 1 is already stored, from trades[0]@0: book_id is 'B2', not 'B1'; "
         "maturity_date is 2031-02-03, not 2030-01-01",
     ) == found.details
 

@@ -80,7 +80,7 @@ def test_a_second_claim_fences_the_first(connection):
     first = claimed(connection)
     claimed(connection)
 
-    with pytest.raises(Fenced, match=r"trades\[0\] is no longer ours: epoch 1 has ended") as raised:
+    with pytest.raises(Fenced, match=r"trades\[0\] was claimed by another sink or reset: epoch 1 has ended") as raised:
         advance(connection, OffsetRange(*first, 5))
 
     assert (first.ownership, 0) == (raised.value.ownership, next_offset(connection))

@@ -201,7 +201,7 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
             with pytest.raises(DatabaseUnavailable):
                 first.result()
         with pytest.raises(
-            DatabaseUnavailable, match="PostgreSQL has not settled the transaction whose answer was lost"
+            DatabaseUnavailable, match="PostgreSQL has not yet finished a transaction whose COMMIT got no answer"
         ):
             shelf.replay(judged)
         execute(holder, "SELECT pg_advisory_unlock(7)")

@@ -54,8 +54,8 @@ def test_a_refusal_names_the_newest_version_before_it(connection):
     found = store(connection, *versions(1, 7, 2, first=1)).refusals
 
     assert [
-        "trade_id T1 version 1 came after version 3, which is stored already",
-        "trade_id T1 version 2 came after version 7, which is stored already",
+        "trade_id T1 version 1 came after version 3, which is already stored",
+        "trade_id T1 version 2 came after version 7, which is already stored",
     ] == [each.details[0] for each in found]
 
 

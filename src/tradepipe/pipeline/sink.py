@@ -38,17 +38,17 @@ from tradepipe.registry.serde import TradeDeserializer
 logger = logging.getLogger(__name__)
 
 STOP_GRACE_SECONDS: Final = 20.0
-"""Seconds a batch in hand may take after `stop`; then it is rolled back."""
+"""Seconds the current batch may take after `stop`; then it is rolled back."""
 
 BUSY_POLL_SECONDS: Final = 0.01
-"""Seconds to wait for a record while the writer works; its end is noticed as late."""
+"""Seconds to wait for a record while the writer is busy; the end of its batch is noticed within this time."""
 
 PAUSE_AFTER_SECONDS: Final = 5.0
-"""Seconds a full batch waits for the writer before fetching is paused; below `max.poll.interval.ms` in any case."""
+"""Seconds a full batch waits for the writer before fetching is paused; must be below `max.poll.interval.ms`."""
 
-LAG_COMMIT_INTERVAL: Final = 1.0
-RESET_CHECK_INTERVAL: Final = 5.0
-"""Seconds between two looks of an idle sink at what is stored; a reset of offsets is noticed as late."""
+LAG_COMMIT_SECONDS: Final = 1.0
+RESET_CHECK_SECONDS: Final = 5.0
+"""Seconds between two queries of the stored offsets by an idle sink; a reset is noticed within this time."""
 
 
 class Sink(Stage[SinkCounts]):
@@ -56,56 +56,55 @@ class Sink(Stage[SinkCounts]):
     Consume trades and store each exactly once.
 
     A batch's trades, its refusals and its offsets are one database transaction,
-    so a crash anywhere leaves either all of a batch or nothing of it. Kafka's
-    own offset commits only tell lag tools where we are; they are never read.
+    so a crash leaves either all of a batch or nothing of it. Offsets committed to
+    Kafka only serve lag tools; they are never read.
 
-    A part that is away pauses the sink, which goes on by itself when the part
-    is back. A record that cannot be stored is kept as a refusal, with its bytes.
+    If Kafka, the registry or PostgreSQL is unavailable, the sink pauses and
+    resumes on its own. A record that cannot be stored is kept as a refusal, with
+    its bytes.
 
     Args:
-        kafka: librdkafka's properties, `bootstrap.servers` at least.
+        kafka: librdkafka properties, at least `bootstrap.servers`.
 
         registry: the schema registry, or its URL.
 
         database: a PostgreSQL URL whose database has tradepipe's tables.
 
-        topic: what to read; not compacted.
+        topic: the topic to read; it must not be compacted.
 
         group: the consumer group; offsets are stored under its name.
 
-        subject: whose versions are decoded.
+        subject: the registry subject whose schema versions are decoded.
 
-        start: where to begin with a partition that the group never stored:
+        start: start position of partitions that the group never stored:
             "earliest", "latest", or the first record not older than a datetime.
 
-        batch_rows: how many records one transaction stores at most.
+        batch_rows: maximum number of records in one transaction.
 
         max_refused: the share of refusals among a partition's last 1000 offsets
-            above which the sink stops, before the commit; None for no ceiling.
+            above which the sink stops, before the commit; None for no limit.
 
-        unknown_fields: "stop" at a schema version that has more than this build
-            can hold, or "drop" what it has more.
+        unknown_fields: "stop" at a schema version with fields that this build
+            cannot hold, or "drop" those fields.
 
-        validate_in: who applies our rules: "python" to every trade, or "database", the
-            table's CHECK constraints, which spares the work of making trades;
-            for a topic that was validated. Refusals are the same.
+        validate_in: "python" applies the rules to every trade; "database" leaves
+            them to the table's CHECK constraints and creates no trades, for a
+            topic that was validated. Refusals are the same.
 
-        rules: of the user's own, beside ours: functions from a `Trade` to a list
-            or tuple of `Violation`; pure, so that a replay is judged as the
-            first time was.
+        rules: additional rules: functions from a `Trade` to a list or tuple of
+            `Violation`; pure, so that a replay has the same result.
 
         record_key: "refuse" a record whose Kafka key is not its trade_id, or
             "accept" it: it may be out of order with the trade's other versions.
 
-        stale: "accept" a version that is older than one of the same trade stored
-            before it, or "refuse" it; right as long as all versions of a trade
-            are on one partition.
+        stale: "accept" or "refuse" a version older than one of the same trade
+            stored before it; exact if all versions of a trade are on one partition.
 
-        on_stored: called with each batch behind its commit, in the thread of
-            `run`; it must not take long.
+        on_stored: called with each batch after its commit, in the thread of
+            `run`; it must return quickly.
 
     Raises:
-        ConfigurationError: an argument cannot be.
+        ConfigurationError: an argument is invalid.
     """
 
     _stats: SinkStats
@@ -136,8 +135,8 @@ class Sink(Stage[SinkCounts]):
         self._batch_rows = batch_rows
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._consumer = Consumer(kafka, topic=topic, group=group)
-        judges = record_validator(validate_in, deserializer, rules, record_key)
-        self._reader = SinkReader(self._consumer, self._admin, judges, topic=topic, start=start)
+        validate = record_validator(validate_in, deserializer, rules, record_key)
+        self._reader = SinkReader(self._consumer, self._admin, validate, topic=topic, start=start)
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._writer = SinkWriter(
             database,
@@ -150,31 +149,31 @@ class Sink(Stage[SinkCounts]):
         self._failure: BaseException | None = None
         self._full_since: float | None = None
         self._lag_offsets: dict[int, int] = {}
-        self._hints_due = 0.0
+        self._lag_commit_due = 0.0
         self._reset_checked_at = time.monotonic()
 
     @property
     def counts(self) -> SinkCounts:
-        """What has been done since the sink began."""
+        """Counts since the sink was created."""
         return self._stats.counts
 
     @property
     def is_ready(self) -> bool:
-        """Whether records can be stored: the group has answered, and no part has been away for a minute."""
+        """True if every assigned partition is claimed and no service has been unavailable for a minute."""
         return self._reader.is_ready and self._stats.is_healthy
 
     def run(self, *, until_end: bool = False) -> SinkCounts:
         """
-        Store what the topic holds, and what comes, until `stop`.
+        Store the topic's records until `stop` is called.
 
         Args:
-            until_end: return when all that the topic held at the call is stored,
-                by this sink or by others of its group.
+            until_end: return when the records that the topic contained at the call
+                are stored, by this sink or by others of its group.
 
         Raises:
             ConfigurationError: an operator is needed; the message says what to do.
 
-            TooManyRefusals: too many records would be refused.
+            TooManyRefusals: the refusal limit is exceeded.
         """
         self._writer.start()
         self._run_loop(until_end)
@@ -183,7 +182,7 @@ class Sink(Stage[SinkCounts]):
         return self.counts
 
     def close(self) -> None:
-        """Finish or roll back the batch in hand, leave the group, let go of all connections."""
+        """Finish or roll back the current batch, leave the group, and close all connections."""
         self._stopping = True
         self._writer.stop(STOP_GRACE_SECONDS)
         for event in self._writer.events():
@@ -234,9 +233,9 @@ class Sink(Stage[SinkCounts]):
                 raise event.error
 
     def _on_stored(self, stored: BatchResult) -> None:
-        self._record_progress({span.ownership.partition: span.end for span in stored.batch.ranges})
+        self._record_progress({each.ownership.partition: each.end for each in stored.batch.ranges})
         self._lag_offsets |= self._reader.confirm_stored(stored.batch.ranges)
-        if time.monotonic() >= self._hints_due:
+        if time.monotonic() >= self._lag_commit_due:
             self._commit_for_lag()
         self._stats.record_stored_batch(stored)
 
@@ -244,16 +243,16 @@ class Sink(Stage[SinkCounts]):
         if self._lag_offsets:
             self._consumer.commit_for_lag(self._lag_offsets)
             self._lag_offsets = {}
-            self._hints_due = time.monotonic() + LAG_COMMIT_INTERVAL
+            self._lag_commit_due = time.monotonic() + LAG_COMMIT_SECONDS
 
     def _hand_over_batch(self) -> None:
         if self._writer.is_busy:
             return
         first_at = self._reader.first_timestamp
-        spans, entries = self._reader.take_batch()
-        if spans:
+        ranges, records = self._reader.take_batch()
+        if ranges:
             self._stats.record_queued_batch(first_at)
-            self._writer.store(Batch(self._group, self._reader.topic_id, spans, entries))
+            self._writer.store(Batch(self._group, self._reader.topic_id, ranges, records))
         elif self._reader.unsupported_schema is not None:
             raise self._reader.unsupported_schema
         elif self._should_query_progress():
@@ -262,11 +261,11 @@ class Sink(Stage[SinkCounts]):
             self._reader.resume()
 
     def _should_query_progress(self) -> bool:
-        """Whether it is time to ask what is stored: for the end of the log, and whether an operator has reset it."""
+        """Return True if the stored offsets are due: to find the end of the log, or a reset by an operator."""
         now = time.monotonic()
         if self._end_of_log is not None:
             return self._end_of_log.should_query(self.waiting_for)
-        if now - self._reset_checked_at < RESET_CHECK_INTERVAL:
+        if now - self._reset_checked_at < RESET_CHECK_SECONDS:
             return False
         self._reset_checked_at = now
         return True
@@ -309,7 +308,7 @@ class Sink(Stage[SinkCounts]):
         self._stats.set_waiting(KAFKA, waiting=self._watermarks.is_unanswered or self._reader.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
-        """Wait without polling while the group allows it; then pause once and poll."""
+        """Wait without polling for as long as the group allows it; then pause once and poll."""
         now = time.monotonic()
         self._full_since = self._full_since or now
         if now - self._full_since > PAUSE_AFTER_SECONDS:
@@ -322,7 +321,7 @@ class Sink(Stage[SinkCounts]):
         return not self._writer.is_busy and not self._reader.buffered
 
     def _should_keep_waiting(self) -> bool:
-        """Look after all else while a part is waited for; whether it still is to be."""
+        """Handle events of the writer while waiting for a service; return False once the stage is to stop."""
         for event in self._writer.events():
             self._handle_event(event)
         return super()._should_keep_waiting()

@@ -1,4 +1,4 @@
-"""The reading half of a sink: partitions claimed, records read and judged, held until the writer takes them."""
+"""The reader thread's side of a sink: claimed partitions, and validated records in a buffer for the writer."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -33,10 +33,10 @@ _POSITIONS: Final = "earliest|latest|TIME|NUMBER"
 @dataclass(slots=True)
 class SinkPartition(PartitionState):
     """
-    One assignment: claimed, then read.
+    Read state of one assigned partition, which is claimed first.
 
-    `stored` is the next offset the database knows of, `handed` the one up to
-    which the writer has everything.
+    `stored_offset` is the next offset in the database, `queued_offset` the one up
+    to which the writer has all records.
     """
 
     ownership: Ownership | None = None
@@ -46,30 +46,30 @@ class SinkPartition(PartitionState):
 
     @property
     def has_start_offset(self) -> bool:
-        """True once the partition is claimed: the database then knows where to read."""
+        """True once the partition is claimed: the claim returns the offset to read from."""
         return self.ownership is not None
 
 
 class SinkReader(PartitionReader[SinkPartition]):
     """
-    What a sink reads.
+    Claims partitions, reads and validates their records, and buffers them for the writer.
 
-    Only records of partitions that the database has granted are held, and what
-    was held of a partition that left us is dropped: its next owner reads it.
+    Only records of claimed partitions are buffered. Records of a revoked partition
+    are dropped: its next owner reads them.
     """
 
     def __init__(
         self,
         consumer: Consumer,
         topics: TopicAdmin,
-        judge: RecordValidator | DatabaseValidator,
+        validate: RecordValidator | DatabaseValidator,
         *,
         topic: str,
         start: StartPosition,
     ) -> None:
         self._consumer = consumer
         self._topics = topics
-        self._judge = judge
+        self._validate = validate
         self._topic = topic
         self._reset = f"tradepipe sink offsets reset --topic {topic} --group {consumer.group}"
         self._start = start
@@ -85,27 +85,27 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     @property
     def topic_id(self) -> str | None:
-        """The topic's id, as far as it is known."""
+        """The id of the topic, None until it is known."""
         return self._topic_id_watch.topic_id
 
     @property
     def buffered(self) -> int:
-        """How many judged records wait for the writer."""
+        """Number of validated records in the buffer."""
         return len(self._buffer)
 
     @property
     def buffered_bytes(self) -> int:
-        """How many bytes of values they have."""
+        """Bytes of the values in the buffer."""
         return self._buffer_bytes
 
     @property
     def first_timestamp(self) -> float | None:
-        """When the first of them was sent, Unix time, if that is known."""
+        """Unix time at which the first record in the buffer was produced, if known."""
         return self._first_timestamp
 
     @property
     def waits_for_kafka(self) -> bool:
-        """Whether partitions cannot be claimed because Kafka does not say where their logs begin and end."""
+        """True if claims are delayed because Kafka does not report the watermarks."""
         return self._claim_backoff.failures > 0 and not all(each.ownership for each in self._partitions.states.values())
 
     def open(self, described: Topic) -> None:
@@ -116,17 +116,17 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def read(self, room: int, timeout: float) -> int:
         """
-        Read and judge at most `room` records, and tell how many came; wait up to `timeout` seconds for the first.
+        Read and validate at most `room` records; wait up to `timeout` seconds for the first. Return their number.
 
         Raises:
-            ConfigurationError: the brokers refuse us, or the log was cut.
+            ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
         records = self._partitions.poll(min(room, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
             self._first_timestamp = self._consumer.first_timestamp
         for number, record in enumerate(records):
             try:
-                self._buffer.append(self._judge(record))
+                self._buffer.append(self._validate(record))
             except (RegistryUnavailable, UnsupportedSchema) as error:
                 self._partitions.requeue(records[number:], error)
                 break
@@ -138,26 +138,26 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def take_batch(self) -> tuple[tuple[OffsetRange, ...], list[ValidatedRecord]]:
         """
-        Hand over all that is held, with the offsets it covers.
+        Empty the buffer: return the offset ranges and the records of the next batch.
 
-        Of all partitions when the topic's id was learned meanwhile: it is to be
-        stored, also where there is nothing else to store.
+        If the topic's id became known since the last batch, every claimed partition
+        has a range, which stores the id even without records.
         """
-        learned, self._stored_topic_id = self._stored_topic_id != self.topic_id, self.topic_id
-        spans = []
+        id_is_new, self._stored_topic_id = self._stored_topic_id != self.topic_id, self.topic_id
+        ranges = []
         for partition in self._partitions.states.values():
-            if partition.ownership is not None and (learned or partition.position > partition.queued_offset):
-                spans.append(OffsetRange(partition.ownership, partition.queued_offset, partition.position))
+            if partition.ownership is not None and (id_is_new or partition.position > partition.queued_offset):
+                ranges.append(OffsetRange(partition.ownership, partition.queued_offset, partition.position))
                 partition.queued_offset = partition.position
-        entries, self._buffer, self._buffer_bytes = self._buffer, [], 0
-        return tuple(spans), entries
+        records, self._buffer, self._buffer_bytes = self._buffer, [], 0
+        return tuple(ranges), records
 
     def pending_claims(self) -> list[Claim]:
         """
-        The partitions to claim now, each asked for once.
+        Return the claims to queue now; a partition is claimed once per assignment or lost ownership.
 
         Raises:
-            ConfigurationError: the topic is not what it was.
+            ConfigurationError: the topic was recreated.
         """
         waiting = [
             each
@@ -170,7 +170,7 @@ class SinkReader(PartitionReader[SinkPartition]):
             claims = self._build_claims(waiting)
         except Unavailable as error:
             self._claim_backoff.next_delay()
-            logger.warning("partitions cannot be claimed yet: %s", error)
+            logger.warning("cannot claim partitions yet, retrying: %s", error)
             return []
         self._claim_backoff.reset()
         for partition in waiting:
@@ -179,10 +179,10 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def accept_claim(self, granted: ClaimGranted) -> None:
         """
-        Take a granted claim; one whose assignment has ended meanwhile is dropped.
+        Start a claimed partition; discard the claim if its assignment has ended.
 
         Raises:
-            OffsetOutOfRange: the stored offset is not in the log.
+            OffsetOutOfRange: the stored offset is outside the log.
         """
         number = granted.claim.assignment.partition
         partition = self._partitions.states.get(number)
@@ -194,25 +194,27 @@ class SinkReader(PartitionReader[SinkPartition]):
         except Unavailable as error:
             partition.claim_requested = False
             partition.backoff.next_delay()
-            logger.warning("%s[%d] has to be claimed again: %s", self._topic, number, error)
+            logger.warning("claiming %s[%d] again: %s", self._topic, number, error)
             return
         partition.ownership = ownership
         partition.stored_offset = partition.queued_offset = partition.position = next_offset
         partition.backoff.retry_at = 0.0
         if granted.claim.topic_id is None:
+            # The claim stored no id: the next batch does, once it is known.
             self._stored_topic_id = None
         logger.info("claimed %s[%d] from offset %d, epoch %d", self._topic, number, next_offset, ownership.epoch)
 
     def drop_ownership(self, ownership: Ownership) -> None:
-        """Drop what was read under an ownership that has ended; claim again later, if Kafka still assigns it to us."""
+        """Drop the records read under an ownership that has ended, and claim the partition again after a back-off."""
         partition = self._partitions.states.get(ownership.partition)
         if partition is None or partition.ownership != ownership:
             return
         self._partitions.stop(ownership.partition)
         partition.ownership, partition.claim_requested = None, False
         partition.backoff.next_delay()
-        tell = logger.error if partition.backoff.failures >= FENCED_OFTEN else logger.warning
-        tell(
+        level = logging.ERROR if partition.backoff.failures >= FENCED_OFTEN else logging.WARNING
+        logger.log(
+            level,
             "%s[%d] was claimed by another sink, or its offset was reset (%d times by now); if this repeats, two "
             "consumer groups of one name store into this database",
             self._topic,
@@ -222,9 +224,9 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def detect_reset(self, next_offsets: Mapping[int, int]) -> None:
         """
-        Compare what the database tells with what we stored: where they differ, the offset was reset, by whomever.
+        Compare the stored offsets with what this sink stored; a difference means that an offset was reset.
 
-        A sink with nothing to store would not hear of it otherwise.
+        A sink without records to store would not notice a reset otherwise.
         """
         for number, partition in list(self._partitions.states.items()):
             if (
@@ -233,19 +235,19 @@ class SinkReader(PartitionReader[SinkPartition]):
             ):
                 self.drop_ownership(partition.ownership)
 
-    def confirm_stored(self, spans: Sequence[OffsetRange]) -> dict[int, int]:
-        """Which of these stored offsets are still ours, by partition."""
-        ours = {}
-        for span in spans:
-            partition = self._partitions.states.get(span.ownership.partition)
-            if partition is not None and partition.ownership == span.ownership:
+    def confirm_stored(self, ranges: Sequence[OffsetRange]) -> dict[int, int]:
+        """Note stored offset ranges; return the next offsets of those whose ownership has not ended, by partition."""
+        next_offsets = {}
+        for stored in ranges:
+            partition = self._partitions.states.get(stored.ownership.partition)
+            if partition is not None and partition.ownership == stored.ownership:
                 partition.backoff.failures = 0
-                partition.stored_offset = span.end
-                ours[span.ownership.partition] = span.end
-        return ours
+                partition.stored_offset = stored.end
+                next_offsets[stored.ownership.partition] = stored.end
+        return next_offsets
 
     def progress(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Of each claimed partition: the next offset to store, and where its log ends as far as the last fetch told."""
+        """Return the stored offset and the last fetched high watermark of each claimed partition."""
         stored = {
             number: each.stored_offset for number, each in self._partitions.states.items() if each.ownership is not None
         }
@@ -253,10 +255,10 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def run_housekeeping(self) -> None:
         """
-        Begin to read what was granted, and what had to wait; see that the topic is still the same.
+        Start partitions that were claimed or whose back-off has passed, and check the topic's id.
 
         Raises:
-            TopicUnusable: the topic was created anew.
+            TopicUnusable: the topic was recreated.
         """
         self._partitions.start()
         self._topic_id_watch.poll()

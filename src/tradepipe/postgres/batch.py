@@ -1,8 +1,8 @@
 """
-One batch, one transaction: its offsets, its trades and its refusals.
+A batch in one transaction: offsets, trades and refusals.
 
-Whoever calls `store` begins the transaction before and commits it after, so
-that a COMMIT without an answer can be told from all other failures.
+The caller of `store` begins and commits the transaction, so that it can tell a
+COMMIT without an answer from every other failure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +19,15 @@ from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Refusal, ValidRecord
 
 ValidatedRecord = ValidRecord | Refusal
-"""What the log holds at one offset, judged."""
+"""The result of validating one record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """
-    What is stored together: records in the order in which they were read, and the offsets they cover.
+    Records to store in one transaction, in the order in which they were read, and the offset ranges they cover.
 
-    A span without entries moves an offset over transaction markers, or stores the topic's id alone.
+    A range without records moves an offset past transaction markers, or stores the topic's id alone.
     """
 
     group: str
@@ -36,7 +36,7 @@ class Batch:
     records: Sequence[ValidatedRecord]
 
     def without_partition(self, ownership: Ownership) -> "Batch":
-        """The batch less what was read under an ownership that has ended."""
+        """Return the batch without the records and the range of an ownership that has ended."""
         return replace(
             self,
             ranges=tuple(span for span in self.ranges if span.ownership != ownership),
@@ -44,7 +44,7 @@ class Batch:
         )
 
     def halves(self) -> tuple["Batch", "Batch"]:
-        """The batch as two that are stored one after the other."""
+        """Split the batch into two that are stored one after the other."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
         reached = {entry.record.partition: entry.record.offset + 1 for entry in first}
@@ -61,9 +61,10 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """
-    What became of a batch.
+    The outcome of a batch.
 
-    `inserted`, `replayed` and the refusals add up to the batch's entries.
+    `inserted`, `duplicates` and the number of refusals add up to the number of
+    records; `skipped` are the ordinals of valid records that were not inserted.
     """
 
     batch: Batch
@@ -74,7 +75,7 @@ class BatchResult:
 
     @property
     def trades(self) -> Iterator[Trade]:
-        """The trades that went into the table, in the order in which they were read."""
+        """Inserted trades in the order in which they were read."""
         for ordinal, entry in enumerate(self.batch.records):
             if ordinal not in self.skipped and isinstance(entry, ValidRecord):
                 yield entry.trade
@@ -82,42 +83,43 @@ class BatchResult:
 
 def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: Stale = "accept") -> BatchResult:
     """
-    Do all of a batch but its COMMIT.
+    Store a batch, without COMMIT.
 
-    Of several records with one KEY the first stays: the one in the table, else
-    the earliest of the batch. A later one with the same content is a replay; one
-    with other content is refused as a collision.
+    Of several records with one PRIMARY_KEY the first is kept: the one in the
+    table, else the earliest of the batch. A later one with the same content is a
+    duplicate; one with other content is refused as a collision.
 
     Args:
-        defer: let constraints that a user deferred wait for COMMIT, which can
-            only refuse the whole batch; else they refuse single trades too.
+        defer: leave constraints that a user deferred to COMMIT, where they can
+            only refuse the whole batch; otherwise they refuse single trades.
 
-        stale: "refuse" a version that is older than one of its trade that was
-            stored before it; one that is itself stored stays a replay.
+        stale: "refuse" a version older than one of its trade that was stored
+            before it; a version that is itself stored is a duplicate.
 
     Raises:
-        Fenced: a partition is no longer ours.
+        Fenced: an ownership has ended.
 
-        Unaccounted: rows were deleted meanwhile.
+        RowsVanished: rows were deleted during the transaction.
 
-        sqlalchemy.exc.DBAPIError, psycopg2.Error: anything the database says of
-            the whole batch; what it says of single trades becomes a refusal.
+        sqlalchemy.exc.DBAPIError, psycopg2.Error: an error of the whole batch;
+            an error of a single trade becomes a refusal.
     """
+    # Offsets first: their row locks make a fenced sink fail before it writes anything.
     offsets.advance(connection, batch.group, batch.ranges, topic_id=batch.topic_id)
     rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.records) if isinstance(entry, ValidRecord)]
     if not defer:
-        connection.execute(_MAX_PARAMETERS)
+        connection.execute(_CHECK_CONSTRAINTS_AT_ONCE)
     piece = insert.insert(connection, rows, stale)
     refused = [entry for entry in batch.records if isinstance(entry, Refusal)]
     refused += [refusal for _, refusal in piece.refused]
     refusals.store(connection, refused, group=batch.group, topic_id=batch.topic_id)
     if piece.inserted + len(piece.duplicates) + len(refused) != len(batch.records):
         raise RowsVanished(
-            f"a batch of {len(batch.records)} records came to {piece.inserted} inserted, "
-            f"{len(piece.duplicates)} replayed and {len(refused)} refused"
+            f"a batch of {len(batch.records)} records resulted in {piece.inserted} inserted, "
+            f"{len(piece.duplicates)} duplicates and {len(refused)} refused"
         )
     skipped = frozenset(piece.duplicates) | {ordinal for ordinal, _ in piece.refused}
     return BatchResult(batch, piece.inserted, len(piece.duplicates), tuple(refused), skipped)
 
 
-_MAX_PARAMETERS: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
+_CHECK_CONSTRAINTS_AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")

@@ -1,9 +1,9 @@
 """
 The staging table of a connection, and the COPY that fills it.
 
-Rows travel in PostgreSQL's binary COPY format (documentation of COPY, "Binary
-Format"). A trade's own columns come as they were made of its record; here the
-place of the record is put beside them.
+Rows are sent in PostgreSQL's binary COPY format (documentation of COPY, "Binary
+Format"). The decoder has encoded a trade's columns; the coordinates of its
+record are added here.
 """
 
 import io
@@ -18,7 +18,7 @@ from tradepipe.trade.model import Trade
 from tradepipe.trade.record import ValidRecord
 
 INSERT_COLUMNS: Final = tuple(column.name for column in TRADES.columns if column.name != "stored_at")
-"""The columns of trades that a sink gives; PostgreSQL gives the others."""
+"""Columns of trades that a sink writes; PostgreSQL fills the others."""
 
 STAGING: Final = Table(
     "tradepipe_staging",
@@ -28,7 +28,7 @@ STAGING: Final = Table(
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DELETE ROWS",
 )
-"""A batch's trades, numbered in the order of the batch; emptied by each COMMIT."""
+"""Trades of one batch, numbered in its order; every COMMIT empties the table."""
 
 COPY_COLUMNS: Final = (
     "source_topic",
@@ -38,21 +38,21 @@ COPY_COLUMNS: Final = (
     "schema_id",
     "ordinal",
 )
-"""The columns in the order in which a row is packed: first what is the same for all of a topic."""
+"""Columns in the order of an encoded row: first the one that is the same for a whole topic."""
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER: Final = struct.pack(">h", -1)
 _begin = struct.Struct(">hi").pack
 _numbers = struct.Struct(">ii iq ii ii".replace(" ", "")).pack
 
-# psycopg2 hands COPY over in pieces of 8 KiB unless told otherwise, and takes the interpreter's lock for each.
+# psycopg2 sends COPY in chunks of 8 KiB by default, and takes the interpreter lock for each of them.
 _CHUNK_BYTES: Final = 1 << 20
 
 _COPY: Final = "COPY {} ({}) FROM STDIN (FORMAT binary)".format(STAGING.name, ", ".join(COPY_COLUMNS))
 
 
 def create(connection: Connection) -> None:
-    """Create the staging table of this connection; once, as the connection is made."""
+    """Create the staging table; call once per connection."""
     STAGING.create(connection)
 
 
@@ -66,7 +66,7 @@ def copy_rows(connection: Connection, rows: Iterable[tuple[int, ValidRecord]]) -
 
 
 def encode_rows(rows: Iterable[tuple[int, ValidRecord]]) -> bytes:
-    """The rows as binary COPY takes them, header and trailer included."""
+    """Encode rows in the binary COPY format, with header and trailer."""
     pieces, begins, topic = [_HEADER], b"", None
     for ordinal, accepted in rows:
         record = accepted.record
@@ -80,6 +80,6 @@ def encode_rows(rows: Iterable[tuple[int, ValidRecord]]) -> bytes:
 
 
 def _row_starts(topic: str) -> bytes:
-    """How each row begins: the number of its fields, and the topic."""
+    """Encode the beginning of each row: the number of its fields, and the topic."""
     encoded = topic.encode()
     return _begin(len(COPY_COLUMNS), len(encoded)) + encoded

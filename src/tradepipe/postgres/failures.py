@@ -1,12 +1,11 @@
 """
-What an error of PostgreSQL means for a pipeline: SQLSTATE → class of failure, class → our own failure.
+Classification of PostgreSQL errors: SQLSTATE to failure class to tradepipe's errors.
 
-The driver's exception classes are no guide: a deadlock, a full disk and a lost
-connection are all `OperationalError`. Nor is there always an SQLSTATE: a
-connection that is lost, or was never made, has none, and only the wording of
-libpq and of the server's `FATAL` is left. That wording is known in English; a
-server of another language that is just starting up counts as misconfigured
-when it refuses the very first connection.
+The exception classes of the driver do not help: a deadlock, a full disk and a
+lost connection are all `OperationalError`. An error without an SQLSTATE, of a
+connection that was lost or never made, is classified by the English wording of
+libpq and of the server's `FATAL`. A server in another language that is starting
+up therefore counts as misconfigured when it refuses the first connection.
 """
 
 import re
@@ -22,9 +21,9 @@ from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 
 
 class FailureClass(Enum):
-    """What to do about an error: see the comment at each."""
+    """Failure classes; the comment at each says how the sink reacts."""
 
-    UNAVAILABLE = "away"  # keep the batch, wait, connect again
+    UNAVAILABLE = "unavailable"  # keep the batch, wait, connect again
     CONTENTION = "contention"  # the same batch again
     TIMEOUT = "timeout"  # a smaller batch
     DATA = "data"  # refuse the record
@@ -34,16 +33,16 @@ class FailureClass(Enum):
 
 CLASS_OF_SQLSTATE: Final = {
     "22": FailureClass.DATA,
-    # A CHECK, a foreign key or a unique index of the user's own is his rule for the data.
+    # A CHECK, foreign key or unique index that the user added is a rule for the data.
     "23": FailureClass.DATA,
-    "23001": FailureClass.BUG,  # restrict_violation: speaks of a DELETE, and we delete nothing
+    "23001": FailureClass.BUG,  # restrict_violation: only a DELETE causes it, and the sink deletes nothing
     "44": FailureClass.DATA,  # with_check_option_violation
-    "P0001": FailureClass.DATA,  # raise_exception: a trigger of the user's said no
-    "54000": FailureClass.DATA,  # program_limit_exceeded: a value too long for an index of the user's
+    "P0001": FailureClass.DATA,  # raise_exception: a trigger of the user refused the row
+    "54000": FailureClass.DATA,  # program_limit_exceeded: a value too long for an index that the user added
     "08": FailureClass.UNAVAILABLE,
     "25006": FailureClass.UNAVAILABLE,  # read_only_sql_transaction: a standby, or a primary that was demoted
     "25P03": FailureClass.UNAVAILABLE,  # idle_in_transaction_session_timeout: the session is gone
-    "25P04": FailureClass.UNAVAILABLE,  # transaction_timeout: the same
+    "25P04": FailureClass.UNAVAILABLE,  # transaction_timeout: the session is gone
     "40003": FailureClass.UNAVAILABLE,  # statement_completion_unknown
     "53": FailureClass.UNAVAILABLE,
     "57": FailureClass.UNAVAILABLE,
@@ -61,7 +60,7 @@ CLASS_OF_SQLSTATE: Final = {
     "3D": FailureClass.CONFIGURATION,
     "3F": FailureClass.CONFIGURATION,
     "42": FailureClass.CONFIGURATION,
-    "55000": FailureClass.CONFIGURATION,  # object_not_in_prerequisite_state: say, no replica identity
+    "55000": FailureClass.CONFIGURATION,  # object_not_in_prerequisite_state, for example no replica identity
     "55P02": FailureClass.CONFIGURATION,
     "F0": FailureClass.CONFIGURATION,
     **dict.fromkeys(
@@ -69,7 +68,7 @@ CLASS_OF_SQLSTATE: Final = {
     ),
     **dict.fromkeys(("2B", "2D", "2F", "34", "38", "39", "3B", "54", "55", "HV", "P0", "XX"), FailureClass.BUG),
 }
-"""By whole SQLSTATE or, where that is not listed, by its first two characters."""
+"""Keyed by SQLSTATE, or by its first two characters if it is not listed."""
 
 TRANSIENT_FATALS: Final = (
     "is starting up",
@@ -84,7 +83,7 @@ TRANSIENT_FATALS: Final = (
     "out of memory",
     "could not fork",
 )
-"""Why a server may turn a connection away and take it later."""
+"""Messages of a server that refuses a connection now and may accept it later."""
 
 PERMANENT_REFUSALS: Final = (
     "no password supplied",
@@ -96,14 +95,14 @@ PERMANENT_REFUSALS: Final = (
     "invalid dsn",
     "invalid port number",
 )
-"""Why libpq itself gives up on a connection, without a `FATAL` and without a chance for the next attempt."""
+"""Messages of libpq, without a `FATAL`, that no retry repairs."""
 
 _ADVICE: Final = {
     "42P01": "create the tables with `tradepipe migrate upgrade`",
     "42703": "bring the tables up to date with `tradepipe migrate upgrade`",
     "42P07": "keep ours apart in a database schema of their own: add ?options=-csearch_path=tradepipe to the URL",
     "42501": "as the owner of the tables, GRANT this role what it lacks",
-    "3F000": "create the database schema, or mend search_path in the URL",
+    "3F000": "create the database schema, or correct search_path in the URL",
 }
 
 _ADVICE_ON_CONNECTING: Final = {
@@ -115,24 +114,22 @@ _ADVICE_ON_CONNECTING: Final = {
     "certificate": "check sslmode, sslrootcert and the host's name in the database URL",
     "SSL": "check sslmode in the database URL",
 }
-"""By a word of the refusal; the first that is in it counts."""
+"""Keyed by a word of the message; the first match counts."""
 
 
 def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
     """
-    The class of an error of psycopg2, plain or wrapped by SQLAlchemy; `BUG` for all others.
+    Classify an error of psycopg2, plain or wrapped by SQLAlchemy; any other error is a `BUG`.
 
     Args:
-        error: what was raised.
-
-        connected_before: whether this process ever had a connection. The first
-            one may be refused for good; after it every refusal is an outage.
+        connected_before: True if this process ever had a connection. A refusal of
+            the first connection may be permanent; later ones count as outages.
     """
     cause = _cause(error)
     if _is_lost(error):
         return FailureClass.UNAVAILABLE
     if isinstance(cause, UnicodeEncodeError) or (type(cause) is ValueError and "NUL" in str(cause)):
-        # The driver refuses to send the text; the server never saw it.
+        # The driver refused to send the text; the server never received it.
         return FailureClass.DATA
     if not isinstance(cause, psycopg2.Error):
         return FailureClass.BUG
@@ -143,10 +140,10 @@ def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
 
 def translate(error: BaseException, *, connected_before: bool) -> DatabaseUnavailable | ConfigurationError | None:
     """
-    What to raise in the place of a driver's error, or None where it must be seen as it is: data and bugs.
+    Translate an error of the driver, or return None for data errors and bugs, which are raised unchanged.
 
-    The message is the server's first line and what to do about it; the values
-    of a row, which PostgreSQL puts into DETAIL, and the statement stay out.
+    The message is the first line of the server's message and the advice. It omits
+    DETAIL, which contains values of the row, and the statement.
     """
     match classify(error, connected_before=connected_before):
         case FailureClass.UNAVAILABLE | FailureClass.CONTENTION | FailureClass.TIMEOUT:
@@ -160,10 +157,10 @@ def translate(error: BaseException, *, connected_before: bool) -> DatabaseUnavai
 @contextmanager
 def translate_errors(*, connected_before: bool = False) -> Iterator[None]:
     """
-    Translate what the block raises by `failure`.
+    Translate errors that the block raises.
 
     Raises:
-        DatabaseUnavailable: the same block may succeed later.
+        DatabaseUnavailable: PostgreSQL is unavailable; a retry may succeed.
 
         ConfigurationError: an operator is needed.
     """
@@ -177,12 +174,12 @@ def translate_errors(*, connected_before: bool = False) -> Iterator[None]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The driver's error inside SQLAlchemy's."""
+    """Return the error of the driver that SQLAlchemy has wrapped."""
     return error.orig if isinstance(error, StatementError) and error.orig is not None else error
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Whether the connection broke: 2 is libpq's own verdict, 1 only says that we closed it since."""
+    """Return True if the connection broke: `closed` is 2 if libpq found it broken, 1 if we closed it."""
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     cause = _cause(error)
@@ -190,24 +187,24 @@ def _is_lost(error: BaseException) -> bool:
 
 
 def _without_sqlstate(cause: psycopg2.Error, connected_before: bool) -> FailureClass:
-    """The class of an error that came from libpq, or from psycopg2 itself."""
+    """Classify an error of libpq or of psycopg2 itself."""
     message = str(cause)
     if isinstance(cause, psycopg2.InterfaceError):
         return FailureClass.UNAVAILABLE if "already closed" in message else FailureClass.BUG
     if not connected_before and _is_permanent(message):
         return FailureClass.CONFIGURATION
-    # A bare DatabaseError is psycopg2's word for an answer that broke off.
+    # psycopg2 raises a bare DatabaseError if the answer of the server was cut off.
     if isinstance(cause, psycopg2.OperationalError) or type(cause) is psycopg2.DatabaseError:
         return FailureClass.UNAVAILABLE
     return FailureClass.BUG
 
 
 _INVALID_OPTION: Final = re.compile(r"invalid \w+ value: ")
-"""How libpq words a value that an option of the URL cannot have, such as `sslmode=maybe`."""
+"""Message of libpq for an invalid option value, such as `sslmode=maybe`."""
 
 
 def _is_permanent(message: str) -> bool:
-    """Whether any of the hosts turned us away for good."""
+    """Return True if a host has refused the connection permanently."""
     fatal = (line for line in message.splitlines() if "FATAL:" in line)
     if any(not _contains_any(line, TRANSIENT_FATALS) for line in fatal):
         return True
@@ -219,14 +216,14 @@ def _contains_any(text: str, parts: tuple[str, ...]) -> bool:
 
 
 def _first_line(error: BaseException) -> str:
-    """The first line of the driver's message, or the primary one of the server's."""
+    """Return the primary message of the server, or the first line of the driver's message."""
     cause = _cause(error)
     primary = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
     return primary or next(iter(str(cause).strip().splitlines()), type(cause).__name__)
 
 
 def _advice(error: BaseException) -> str:
-    """What to do about it, as the end of a sentence; empty where the message has to speak for itself."""
+    """Return advice as the end of a sentence; empty if there is none."""
     cause = _cause(error)
     if not isinstance(cause, psycopg2.Error):
         return ""

@@ -1,9 +1,9 @@
 """
-Some of a batch's trades on their way into the table, each inserted, found to be there, or refused.
+Insertion of trades: each is inserted, found to be a duplicate, or refused.
 
-A whole batch goes in by way of the staging table. Where the database refuses
-one of its rows, the batch is halved down to that row, and the pieces go in
-without staging.
+A whole batch is inserted through the staging table. If the database refuses
+one of its rows, the batch is halved down to that row, and the pieces are
+inserted without staging.
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -44,11 +44,11 @@ Rows = Sequence[tuple[int, ValidRecord]]
 """Trades with their ordinals."""
 
 _Insert = Callable[[Connection, Rows], "InsertResult"]
-"""How some trades go in, all of them or none."""
+"""Inserts all of some trades, or raises."""
 
 
 class InsertResult(NamedTuple):
-    """What became of some of a batch's trades; ordinals tell which."""
+    """The outcome of some of a batch's trades, by their ordinals."""
 
     inserted: int = 0
     duplicates: tuple[int, ...] = ()
@@ -61,7 +61,7 @@ class InsertResult(NamedTuple):
 
 
 class RowsVanished(TradepipeError):
-    """A staged trade is neither in the table nor refused: somebody deleted rows meanwhile; the batch is retried."""
+    """A staged trade is neither in the table nor refused, because rows were deleted; the batch is retried."""
 
     retriable = True
 
@@ -71,17 +71,16 @@ def insert(connection: Connection, rows: Rows, stale: Stale) -> InsertResult:
     Insert trades.
 
     Raises:
-        Unaccounted: rows were deleted meanwhile.
+        RowsVanished: rows were deleted during the transaction.
 
-        sqlalchemy.exc.DBAPIError, psycopg2.Error: anything the database says but
-            of single trades.
+        sqlalchemy.exc.DBAPIError, psycopg2.Error: an error that is not of a single trade.
     """
     whole, part = _STRATEGIES[stale]
     return _insert_bisecting(connection, rows, whole, part) if rows else InsertResult()
 
 
 def _insert_bisecting(connection: Connection, rows: Rows, whole: _Insert, part: _Insert) -> InsertResult:
-    """Insert trades; where the database refuses one, halve down to it, the earlier half first."""
+    """Insert trades; if the database refuses one, halve down to it, the earlier half first."""
     try:
         with connection.begin_nested():
             return whole(connection, rows)
@@ -102,7 +101,7 @@ def _insert(connection: Connection, rows: Rows) -> InsertResult:
 
 
 def _insert_rejecting_stale(connection: Connection, rows: Rows) -> InsertResult:
-    """As `_insert`, but for stale versions, which are refused."""
+    """Insert trades through the staging table, and refuse stale versions."""
     copy.copy_rows(connection, rows)
     older = stale.find_stale_staged(connection)
     if older:
@@ -112,7 +111,7 @@ def _insert_rejecting_stale(connection: Connection, rows: Rows) -> InsertResult:
 
 
 def _insert_rejecting_stale_unstaged(connection: Connection, rows: Rows) -> InsertResult:
-    """As `_insert_unstaged`, but for stale versions, which are refused."""
+    """Insert trades without the staging table, and refuse stale versions."""
     older = stale.find_stale(connection, rows)
     if older:
         _trial_insert(connection, _INSERT_ROWS, _rows_by_key([row for row in rows if row[0] in older]))
@@ -125,10 +124,9 @@ def _trial_insert(
     connection: Connection, statement: Executable, parameters: Mapping[str, object] | list[dict[str, object]]
 ) -> None:
     """
-    Insert, and take it back: what the database refuses is refused for that, stale or not.
+    Insert and roll back, so that a trade which the database refuses is refused for that reason, stale or not.
 
-    That a version is stale is nothing against the trade; another order of the
-    log would have let it pass.
+    A stale trade is valid: in another order of the log it would have been stored.
     """
     connection.execute(_BEGIN_TRIAL)
     connection.execute(statement, parameters)
@@ -153,42 +151,42 @@ def _insert_staged(connection: Connection, rows: Rows) -> InsertResult:
     if inserted == len(rows):
         return InsertResult(inserted)
     accepted = dict(rows)
-    replayed, refused = [], []
+    duplicates, refused = [], []
     for row in connection.execute(_NOT_INSERTED):
         if row.missing:
             raise _row_vanished(accepted[row.ordinal])
         if row.collides:
             refused.append((row.ordinal, _collision(accepted[row.ordinal], row)))
         else:
-            replayed.append(row.ordinal)
-    return InsertResult(inserted, tuple(replayed), tuple(refused))
+            duplicates.append(row.ordinal)
+    return InsertResult(inserted, tuple(duplicates), tuple(refused))
 
 
 def _insert_unstaged(connection: Connection, rows: Rows) -> InsertResult:
     """
-    As `_insert`, for the pieces of a batch.
+    Insert a piece of a batch without the staging table.
 
     Within one transaction the staging table only grows, and each piece would
-    read all that was ever copied (measured: 5,000 trades, 100 of them refused:
-    16 s instead of 2).
+    read every row copied before (measured with 5,000 trades, 100 of them
+    refused: 16 s instead of 2).
     """
     inserted = connection.execute(_INSERT_ROWS, _rows_by_key(rows))
     places = {(row.source_partition, row.source_offset) for row in inserted}
     left = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in places]
-    partners = _stored_by_key(connection, left) if left else {}
-    replayed, refused = [], []
+    stored_trades = _stored_by_key(connection, left) if left else {}
+    duplicates, refused = [], []
     for ordinal, accepted in left:
-        if (stored := partners.get(_key(accepted.trade))) is None:
+        if (stored := stored_trades.get(_key(accepted.trade))) is None:
             raise _row_vanished(accepted)
         if any(getattr(accepted.trade, field) != getattr(stored, field) for field in CONTENT_FIELDS):
             refused.append((ordinal, _collision(accepted, stored)))
         else:
-            replayed.append(ordinal)
-    return InsertResult(len(places), tuple(replayed), tuple(refused))
+            duplicates.append(ordinal)
+    return InsertResult(len(places), tuple(duplicates), tuple(refused))
 
 
 def _stored_by_key(connection: Connection, rows: Rows) -> dict[tuple[object, ...], Any]:
-    """The stored trades of the same keys."""
+    """Return the stored trades with the primary keys of these rows."""
     keys = list({_key(accepted.trade) for _, accepted in rows})
     return {
         tuple(getattr(row, field) for field in PRIMARY_KEY): row for row in connection.execute(_OF_KEYS, {"keys": keys})
@@ -200,12 +198,12 @@ def _key(trade: Trade) -> tuple[object, ...]:
 
 
 def _rows_by_key(rows: Rows) -> list[dict[str, object]]:
-    """In the order of the key, for the same reason as `_INSERT`; those of one key stay in the order they came in."""
+    """Sort rows by primary key, so that concurrent sinks lock in one order; rows of one key keep their order."""
     return [_row(accepted) for _, accepted in sorted(rows, key=lambda row: _key(row[1].trade))]
 
 
 def _row(accepted: ValidRecord) -> dict[str, object]:
-    """A trade as the columns that a sink gives."""
+    """Return the columns of a trade that a sink writes."""
     record = accepted.record
     source = {
         "source_topic": record.topic,
@@ -221,7 +219,7 @@ def _row_vanished(accepted: ValidRecord) -> RowsVanished:
 
 
 def _collision(accepted: ValidRecord, stored: Any) -> Refusal:
-    """A refusal that names each field in which the trade differs from the one in the table."""
+    """Refuse a trade, naming each field that differs from the stored trade."""
     differing = "; ".join(
         f"{field} is {_format_value(given)}, not {_format_value(getattr(stored, field))}"
         for field in CONTENT_FIELDS
@@ -229,12 +227,12 @@ def _collision(accepted: ValidRecord, stored: Any) -> Refusal:
     )
     key = " ".join(f"{field} {getattr(accepted.trade, field)}" for field in PRIMARY_KEY)
     place = f"{stored.source_topic}[{stored.source_partition}]@{stored.source_offset}"
-    detail = f"{key} is stored already, from {place}: {differing}"
+    detail = f"{key} is already stored, from {place}: {differing}"
     return Refusal(accepted.record, (Violation(Code.VERSION_COLLISION, detail),), accepted.schema_id)
 
 
 def _database_refusal(accepted: ValidRecord, error: DBAPIError | psycopg2.Error) -> Refusal:
-    """Refuse a record with all violations of our rules; if it has none, with the database's own reason."""
+    """Refuse a record with all violations of our rules; if it has none, with the reason of the database."""
     if found := violations(accepted.trade):
         return Refusal(accepted.record, found, accepted.schema_id)
     original = error.orig if isinstance(error, DBAPIError) else error
@@ -251,7 +249,8 @@ def _format_value(value: object) -> str:
 
 _staged, _stored = STAGING.columns, TRADES.columns
 _BEGIN_TRIAL: Final = text("SAVEPOINT trial")
-# Without the RELEASE all that follows would be a subtransaction of its own, by whose xmin `_made_here` would be misled.
+# Without the RELEASE the statements that follow would run in a subtransaction with another xmin, and `_inserted_by_us`
+# would not recognize their rows.
 _END_TRIAL: Final = text("ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial")
 # In the order of the key, so that two sinks with the same keys wait for each other instead of deadlocking.
 _ordered = select(*(_staged[name] for name in INSERT_COLUMNS)).order_by(
@@ -272,18 +271,18 @@ _INSERT_ROWS: Final = (
 _OF_KEYS: Final = select(TRADES).where(
     tuple_(*(_stored[name] for name in PRIMARY_KEY)).in_(bindparam("keys", expanding=True))
 )
-# LIMIT keeps the planner from reading all of trades for one batch: each key is looked up in the index.
+# LIMIT keeps the planner from reading the whole of trades for one batch: each key is looked up in the index.
 _stored_row = (
-    select(TRADES, literal_column("trades.xmin").label("made_by"))
+    select(TRADES, literal_column("trades.xmin").label("inserted_by"))
     .where(*(_stored[name] == _staged[name] for name in PRIMARY_KEY))
     .limit(1)
     .lateral("partner")
 )
 _stored_match = _stored_row.columns
-# A row is the work of this very (sub)transaction where its xmin is that of the staged row, which COPY wrote a
-# statement before; of several staged rows with one key, the coordinates tell which of them it is.
+# A row was inserted by this (sub)transaction if its xmin is that of the staged row, which COPY wrote a statement
+# before; of several staged rows with one key, the coordinates tell which one it came from.
 _inserted_by_us = func.coalesce(
-    (_stored_match.made_by == literal_column(f"{STAGING.name}.xmin"))
+    (_stored_match.inserted_by == literal_column(f"{STAGING.name}.xmin"))
     & (_stored_match.source_topic == _staged.source_topic)
     & (_stored_match.source_partition == _staged.source_partition)
     & (_stored_match.source_offset == _staged.source_offset),
@@ -295,7 +294,7 @@ _NOT_INSERTED: Final = (
         _staged.ordinal,
         _stored_match[PRIMARY_KEY[0]].is_(None).label("missing"),
         _collides.label("collides"),
-        # A replay needs none of these; a whole topic may be replayed.
+        # A duplicate needs none of these, and every record of a topic may be one.
         *(
             case((_collides, _stored_match[name])).label(name)
             for name in (*CONTENT_FIELDS, "source_topic", "source_partition", "source_offset")
@@ -309,4 +308,4 @@ _STRATEGIES: Final[Mapping[Stale, tuple[_Insert, _Insert]]] = {
     "accept": (_insert, _insert_unstaged),
     "refuse": (_insert_rejecting_stale, _insert_rejecting_stale_unstaged),
 }
-"""How a whole batch goes in, and how a part of one that the database has refused."""
+"""How to insert a whole batch, and a piece of one that the database has refused."""

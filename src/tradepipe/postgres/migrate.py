@@ -1,4 +1,4 @@
-"""Migrations run by a program, from wherever the package is installed; the only module that loads Alembic."""
+"""Migrations of an installed package; the only module that imports Alembic."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ _UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtext('tradepipe_revision'))
 
 
 class Migration(NamedTuple):
-    """What a migration did: the revision before and the one after, None where there is no table yet."""
+    """The revisions before and after a migration; None without a version table."""
 
     before: str | None
     after: str | None
@@ -31,15 +31,15 @@ class Migration(NamedTuple):
 
 def upgrade(database: str) -> Migration:
     """
-    Bring a database to the head of this build, whoever else is about to.
+    Upgrade a database to the newest revision of this build; concurrent calls wait for each other.
 
-    A database that is ahead of this build is left as it is.
+    A database that is ahead of this build stays unchanged.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL is not reachable now.
+        DatabaseUnavailable: PostgreSQL is unavailable.
 
-        ConfigurationError: the URL, the credentials or the rights are wrong, or the
-            database is past what this build can live with.
+        ConfigurationError: the URL, the credentials or the privileges are wrong, or
+            this build cannot use the database's revision.
     """
     with _connection(database) as connection, migration_lock(connection):
         before = revision.current(connection)
@@ -53,9 +53,13 @@ def upgrade(database: str) -> Migration:
 
 def downgrade(database: str, target: str) -> Migration:
     """
-    Take a database back to an earlier revision, or to `base`: what the revisions in between made is dropped.
+    Downgrade a database to an earlier revision, or to `base`, dropping what the later revisions created.
 
-    Raises as `upgrade` does, and `ConfigurationError` for a target or a database this build does not know.
+    Raises:
+        DatabaseUnavailable: PostgreSQL is unavailable.
+
+        ConfigurationError: this build does not know the target or the database's
+            revision, or the URL, the credentials or the privileges are wrong.
     """
     with _connection(database) as connection, migration_lock(connection):
         before = revision.current(connection)
@@ -65,7 +69,7 @@ def downgrade(database: str, target: str) -> Migration:
 
 
 def current(database: str) -> str | None:
-    """The revision a database is at, None before the first; raises as `upgrade` does."""
+    """Return the revision of a database, None before the first; raise like `upgrade`."""
     with _connection(database) as connection:
         return revision.current(connection)
 
@@ -73,10 +77,10 @@ def current(database: str) -> str | None:
 @contextmanager
 def migration_lock(connection: Connection) -> Iterator[None]:
     """
-    Hold the lock under which migrations run: a session's, since a revision may commit in its midst.
+    Hold the advisory lock of migrations, for the session, since a revision may commit in between.
 
-    Tried again and again rather than waited for: a waiting statement has a
-    snapshot, and `CREATE INDEX CONCURRENTLY` in the holder would wait for it.
+    Polls instead of waiting: a waiting statement holds a snapshot, and `CREATE
+    INDEX CONCURRENTLY` in the holder of the lock would wait for it.
     """
     while not connection.scalar(_TRY_LOCK):
         connection.rollback()
@@ -97,10 +101,10 @@ def _connection(database: str) -> Iterator[Connection]:
 
 
 def _run(connection: Connection, verb: str, target: str) -> None:
-    """Run one of Alembic's commands over a connection, with no alembic.ini anywhere."""
+    """Run a command of Alembic over a connection, without an alembic.ini."""
     with resources.as_file(resources.files("tradepipe.migrations")) as directory:
         config = Config(attributes={"connection": connection})
-        # ConfigParser reads a percent sign as the start of an interpolation.
+        # ConfigParser interpolates after a percent sign.
         config.set_main_option("script_location", str(directory).replace("%", "%%"))
         try:
             {"upgrade": command.upgrade, "downgrade": command.downgrade}[verb](config, target)

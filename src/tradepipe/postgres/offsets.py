@@ -1,4 +1,4 @@
-"""How far a group has stored each partition, and who may move it: epochs, compare-and-set."""
+"""Stored offsets and ownership of partitions: epochs and compare-and-set."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +17,11 @@ from tradepipe.postgres.tables import SINK_OFFSETS
 
 class Ownership(NamedTuple):
     """
-    The right to move a partition's offset, until somebody else claims it.
+    The right to move a partition's offset, until the next claim.
 
-    The last one to claim owns; whoever held an earlier epoch finds nothing to
-    update and stores nothing (fencing, as in Kleppmann, "How to do distributed
-    locking", 2016, with PostgreSQL's row as the guard).
+    The last claim owns the partition: an owner of an earlier epoch finds no row
+    to update and stores nothing (fencing, as in Kleppmann, "How to do
+    distributed locking", 2016, with a row of PostgreSQL as the guard).
     """
 
     topic: str
@@ -30,14 +30,14 @@ class Ownership(NamedTuple):
 
 
 class ClaimResult(NamedTuple):
-    """An ownership, and the offset at which its owner goes on."""
+    """An ownership, and the offset at which its owner resumes."""
 
     ownership: Ownership
     next_offset: int
 
 
 class OffsetRange(NamedTuple):
-    """The offsets of one partition that one batch covers: from `before` up to, but without, `after`."""
+    """Offsets of one partition that a batch covers, from `start` up to but not including `end`."""
 
     ownership: Ownership
     start: int
@@ -45,12 +45,13 @@ class OffsetRange(NamedTuple):
 
 
 class Fenced(TradepipeError):
-    """Somebody else has claimed a partition, or moved its offset."""
+    """Another sink has claimed a partition, or its offset was reset."""
 
     def __init__(self, ownership: Ownership) -> None:
         self.ownership = ownership
         super().__init__(
-            f"{ownership.topic}[{ownership.partition}] is no longer ours: epoch {ownership.epoch} has ended"
+            f"{ownership.topic}[{ownership.partition}] was claimed by another sink or reset: "
+            f"epoch {ownership.epoch} has ended"
         )
 
 
@@ -58,10 +59,10 @@ def claim(
     connection: Connection, group: str, *, topic: str, partition: int, topic_id: str | None, start: int, owner: str
 ) -> ClaimResult:
     """
-    Become the owner of a partition; every earlier owner is fenced once this commits.
+    Claim a partition; COMMIT fences every earlier owner.
 
     A group that never stored the partition starts at `start`. Waits for a batch
-    of the previous owner that is being committed.
+    that the previous owner is committing.
 
     Raises:
         TopicUnusable: the offset was stored for another topic of this name.
@@ -79,13 +80,14 @@ def claim(
 
 def advance(connection: Connection, group: str, spans: Iterable[OffsetRange], *, topic_id: str | None = None) -> None:
     """
-    Move the offsets of a batch, each from exactly where it was left under exactly our epoch.
+    Move each offset of a batch, if the stored epoch and offset are still the expected ones.
 
-    Where the topic's id was not known at the claim, `topic_id` is stored now.
+    `topic_id` is stored if it was unknown at the claim.
 
     Raises:
-        Fenced: one of them is no longer ours; the transaction is to be rolled back.
+        Fenced: an ownership has ended; roll the transaction back.
     """
+    # Sorted, as every statement that locks these rows, so that two sinks wait for each other instead of deadlocking.
     for span in sorted(spans):
         moved = connection.execute(
             _ADVANCE,
@@ -104,7 +106,7 @@ def advance(connection: Connection, group: str, spans: Iterable[OffsetRange], *,
 
 
 class CommitOutcome(NamedTuple):
-    """What became of a batch whose COMMIT was never answered."""
+    """The outcome of a COMMIT without an answer: whether it took place, and the ownerships that have ended."""
 
     committed: bool
     lost: tuple[Ownership, ...]
@@ -112,10 +114,10 @@ class CommitOutcome(NamedTuple):
 
 def resolve_unknown_commit(connection: Connection, group: str, spans: Iterable[OffsetRange]) -> CommitOutcome:
     """
-    Find out whether a batch was committed whose COMMIT was never answered.
+    Find out whether a batch was committed after its COMMIT got no answer.
 
-    Locks the rows, so that a COMMIT still under way is waited for. A batch is
-    one transaction: one partition that has moved under our epoch proves it all.
+    Locks the rows, and so waits for a COMMIT that is still running. A batch is
+    one transaction: one partition that moved under our epoch proves that all did.
     """
     stored = {
         row[:2]: row[2:] for row in connection.execute(_LOCK_OFFSETS, {"group": group, "places": _partitions_of(spans)})
@@ -131,16 +133,16 @@ def resolve_unknown_commit(connection: Connection, group: str, spans: Iterable[O
 
 
 def stored_offsets(connection: Connection, group: str, topic: str) -> dict[int, int]:
-    """The next offset of each partition that the group has ever claimed."""
+    """Return the next offset of each partition that the group has ever claimed."""
     rows = connection.execute(_STORED_OFFSETS, {"group": group, "of_topic": topic})
     return {row.partition: row.next_offset for row in rows}
 
 
 class StoredOffset(NamedTuple):
     """
-    What is kept of one partition.
+    The stored row of one partition.
 
-    `age` is the seconds since `updated_at`, by the database's own clock.
+    `age` is the seconds since `updated_at` by the clock of the database.
     """
 
     partition: int
@@ -155,10 +157,10 @@ class StoredOffset(NamedTuple):
 @contextmanager
 def offsets_connection(database: str, *, seconds: float) -> Iterator[Connection]:
     """
-    A transaction on a connection of its own, to look at offsets or to reset them; cut off after `seconds`.
+    Open a connection and a transaction to read or reset offsets; abort it after `seconds`.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL is not reachable now, or a sink's batch holds the rows for too long.
+        DatabaseUnavailable: PostgreSQL is unavailable, or a sink's batch has locked the rows for too long.
 
         ConfigurationError: the URL, the credentials or the revision are wrong.
     """
@@ -170,7 +172,7 @@ def offsets_connection(database: str, *, seconds: float) -> Iterator[Connection]
 
 
 def list_offsets(connection: Connection, group: str, topic: str) -> list[StoredOffset]:
-    """What is kept of each partition that the group has ever claimed, in their order."""
+    """Return the stored row of each partition that the group has ever claimed, in order."""
     rows = connection.execute(_LIST_OFFSETS, {"group": group, "of_topic": topic})
     return [StoredOffset(*row) for row in rows]
 
@@ -185,11 +187,11 @@ def reset(
     owner: str,
 ) -> None:
     """
-    Let the group go on from these offsets, of the topic that has this id now.
+    Set the next offsets of a group, for the topic with this id.
 
-    Every owner is fenced once this commits, so a sink that runs finds that its
-    ownership has ended, claims again, and goes on from here. Waits for a batch
-    that is being committed. A partition that was never stored gets its row.
+    COMMIT fences every owner: a running sink finds that its ownership has ended,
+    claims again, and resumes here. Waits for a batch that is being committed.
+    Creates the row of a partition that was never stored.
     """
     for partition, next_offset in sorted(next_offsets.items()):
         given = {"topic_id": topic_id, "start": next_offset, "owner": owner}

@@ -1,4 +1,4 @@
-"""The one connection to PostgreSQL: transactions under a deadline, tried until they are done."""
+"""A connection to PostgreSQL that reconnects, with transactions under a deadline."""
 
 import logging
 import threading
@@ -24,35 +24,35 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 IMMEDIATE_RETRIES: Final = 3
-"""How often a transaction that lost to another one is tried again without waiting."""
+"""Retries without a wait after a conflict with another transaction."""
 
 
 class StopRequested(Exception):
-    """The link was stopped while it waited for another try."""
+    """The connection was stopped while it waited for another try."""
 
 
 class TransactionTooSlow(Exception):
-    """A statement took longer than the server's timeout, or a transaction than ours: less at once may do."""
+    """A statement exceeded the server's timeout, or a transaction the client's deadline; a smaller one may succeed."""
 
 
 class CommitRefused(Exception):
-    """COMMIT itself was refused for what was stored: a deferred constraint of the user's; nothing was committed."""
+    """COMMIT was refused by a deferred constraint that the user added; nothing was committed."""
 
 
 class ReconnectingConnection:
     """
-    A connection that heals.
+    A connection that reconnects after an outage.
 
-    All methods but `stop` and `cut` belong to one thread.
+    All methods but `stop` and `abort` belong to one thread.
 
     Args:
-        backoff: spaces out the tries of an outage.
+        backoff: the delays between tries during an outage.
 
         on_outage: called with the reason, once for each outage.
 
-        on_recovery: called with the seconds it took, as the outage ends.
+        on_recovery: called with the seconds the outage lasted, once for each outage.
 
-        require: refuses a database that nothing can be stored in, at each connection.
+        require: called with each new connection; raises if the database cannot be used.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class ReconnectingConnection:
         self._unavailable_since: float | None = None
 
     def stop(self) -> None:
-        """Wait for no further try; what runs may finish."""
+        """Start no further try; a running transaction may finish."""
         self._stopping.set()
 
     def abort(self) -> None:
-        """Give up what runs; the server rolls it back."""
+        """Abort the running transaction; the server rolls it back."""
         if self._deadline is not None:
             self._deadline.abort()
 
@@ -94,7 +94,7 @@ class ReconnectingConnection:
                     end()
 
     def connect(self) -> Connection:
-        """The connection; a new one where there is none."""
+        """Return the connection; open one if there is none."""
         if self._connection is None:
             self._connection = session.open_session(self._engine, self._require)
             self._connected_before = True
@@ -104,12 +104,12 @@ class ReconnectingConnection:
         self, work: Callable[[Connection], T], *, before_commit: Callable[[T], None] | None = None
     ) -> T:
         """
-        Do work in one transaction; `before_commit` hears its result as the last thing before COMMIT.
+        Do work in one transaction; call `before_commit` with its result right before COMMIT.
 
         Raises:
-            TooMuch: the work, without its COMMIT, took longer than the client's deadline.
+            TransactionTooSlow: the work, without its COMMIT, took longer than the client's deadline.
 
-            RefusedLate: COMMIT was refused.
+            CommitRefused: COMMIT was refused.
         """
         connection = self.connect()
         deadline = self._deadline = Deadline(connection, session.CLIENT_DEADLINE)
@@ -121,7 +121,7 @@ class ReconnectingConnection:
                     before_commit(done)
                 committing = True
         except (DBAPIError, psycopg2.Error) as error:
-            # After COMMIT was sent nobody may take the work for undone.
+            # Once COMMIT was sent, the work may be done although the deadline has passed: the caller must find out.
             if deadline.expired and not committing:
                 self.close()
                 raise TransactionTooSlow from error
@@ -132,12 +132,12 @@ class ReconnectingConnection:
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """
-        Try until it is done.
+        Retry until the attempt succeeds.
 
         Raises:
-            TooMuch: it took too long.
+            TransactionTooSlow: the attempt took too long.
 
-            Stopped: `stop` was called meanwhile.
+            StopRequested: `stop` was called.
 
             ConfigurationError: an operator is needed.
         """
@@ -151,7 +151,7 @@ class ReconnectingConnection:
                 return done
 
     def retry_forever(self, attempt: Callable[[], T]) -> T:
-        """As `insist`, for what cannot be made smaller: what takes too long counts as an outage."""
+        """Retry until the attempt succeeds; one that took too long counts as an outage. Raises like `retry`."""
         while True:
             try:
                 return self.retry(attempt)
@@ -160,10 +160,10 @@ class ReconnectingConnection:
 
     def report_outage(self, reason: str) -> None:
         """
-        Count what happened as an outage, and wait until another try is due.
+        Begin or continue an outage, and wait until the next try is due.
 
         Raises:
-            Stopped: `stop` was called meanwhile.
+            StopRequested: `stop` was called.
         """
         if self._unavailable_since is None:
             self._unavailable_since = time.monotonic()
@@ -171,16 +171,16 @@ class ReconnectingConnection:
         self._wait()
 
     def _recover(self, error: DBAPIError | psycopg2.Error | RowsVanished) -> None:
-        """Make ready for another try, after a wait if need be; raise where another try would be no use."""
+        """Wait until another try is due; raise if another try would not help."""
         kind = self._kind(error)
         if kind is FailureClass.TIMEOUT:
             raise TransactionTooSlow from error
         if kind is FailureClass.CONTENTION:
             self._conflicts += 1
             if isinstance(error, RowsVanished) and self._conflicts > IMMEDIATE_RETRIES:
-                # Nobody deletes each trade as it is stored; a trigger that returns NULL does just that.
+                # Nobody deletes every trade right after it was stored, but a trigger that returns NULL does.
                 raise ConfigurationError(f"{error}; does a trigger on the table discard rows?") from error
-            logger.info("lost to another transaction, trying again: %s", _first_line(error))
+            logger.info("conflict with another transaction, retrying: %s", _first_line(error))
             if self._conflicts > IMMEDIATE_RETRIES:
                 self.report_outage(_first_line(error))
         elif kind is FailureClass.UNAVAILABLE:

@@ -1,4 +1,4 @@
-"""Records that were not stored, kept with their bytes and all that speaks against them."""
+"""The table of refusals: records that were not stored, with their bytes and violations."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ from tradepipe.trade.record import Record, Refusal, Violation
 
 
 def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
-    """Keep refusals; one that is kept already, by a group that read the topic before, stays as it is."""
+    """Insert refusals; one that an earlier group has inserted stays unchanged."""
     if refusals:
         connection.execute(_INSERT, [_row(refusal, group, topic_id) for refusal in refusals])
 
@@ -39,7 +39,7 @@ def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, to
 def offsets_between(
     connection: Connection, first: int, end: int, *, topic: str, topic_id: str | None, partition: int
 ) -> list[int]:
-    """The offsets from `first` up to, but without, `end` at which a partition's records were refused, in order."""
+    """Return the offsets of stored refusals of a partition from `first` up to but not including `end`, in order."""
     place = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
     return list(connection.scalars(_BETWEEN, {**place, "first": first, "end": end}))
 
@@ -47,10 +47,10 @@ def offsets_between(
 @contextmanager
 def refusals_connection(database: str, *, seconds: float) -> Iterator[Connection]:
     """
-    A transaction on a connection of its own, to look at what is kept; cut off after `seconds`.
+    Open a connection and a transaction to read refusals; abort it after `seconds`.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL is not reachable now.
+        DatabaseUnavailable: PostgreSQL is unavailable.
 
         ConfigurationError: the URL, the credentials or the revision are wrong.
     """
@@ -61,12 +61,12 @@ def refusals_connection(database: str, *, seconds: float) -> Iterator[Connection
 
 
 def count(connection: Connection, selection: DeadLetterFilter) -> int:
-    """How many refusals are meant."""
+    """Count the refusals of a selection."""
     return connection.scalar(select(func.count()).select_from(TRADE_REFUSALS).where(*_conditions(selection))) or 0
 
 
 def list_newest(connection: Connection, selection: DeadLetterFilter, limit: int | None) -> list[DeadLetter]:
-    """The last of those that are meant, the newest last."""
+    """Return the newest refusals of a selection, at most `limit`, the newest last."""
     order = (_dead_letter_columns.refused_at.desc(), *(column.desc() for column in _IDENTITY))
     rows = connection.execute(select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*order).limit(limit))
     return [_read(row) for row in rows][::-1]
@@ -75,7 +75,7 @@ def list_newest(connection: Connection, selection: DeadLetterFilter, limit: int 
 def list_page(
     connection: Connection, selection: DeadLetterFilter, after: RecordIdentity | None, size: int
 ) -> list[DeadLetter]:
-    """Those that are meant, in the order of their identities: the next ones behind `after`, `size` at most."""
+    """Return the refusals of a selection after `after` in the order of their identities, at most `size`."""
     query = select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*_IDENTITY).limit(size)
     if after is not None:
         query = query.where(tuple_(*_IDENTITY) > tuple_(*map(literal, after)))
@@ -84,22 +84,22 @@ def list_page(
 
 def lock_unchanged(connection: Connection, kept: Sequence[DeadLetter]) -> set[RecordIdentity]:
     """
-    Those of the given that are still as they were read, locked until the transaction ends.
+    Lock the refusals that have not changed since they were read, until the transaction ends; return them.
 
-    One that another transaction has locked is left to it.
+    A refusal that another transaction has locked is skipped.
     """
     places = [(*each.identity, each.replay_count + 1) for each in kept]
     return {tuple(row) for row in connection.execute(_LOCK, {"places": places})}
 
 
 def mark_replayed(connection: Connection, identities: Sequence[RecordIdentity]) -> None:
-    """Note that these were replayed."""
+    """Mark refusals as replayed."""
     if identities:
         connection.execute(_REPLAYED, {"places": identities})
 
 
 def mark_refused_again(connection: Connection, kept: Sequence[tuple[DeadLetter, Refusal]]) -> None:
-    """Note what speaks against these now, and that there was one more attempt."""
+    """Replace the violations of refusals and count one more attempt."""
     rows = [
         {
             **dict(zip(("of_topic", "of_topic_id", "of_partition", "of_offset"), each.identity, strict=True)),
@@ -114,7 +114,7 @@ def mark_refused_again(connection: Connection, kept: Sequence[tuple[DeadLetter, 
 
 
 def _conditions(selection: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
-    """`Selection.takes` as conditions."""
+    """Translate a selection into SQL conditions, with the meaning of `DeadLetterFilter.matches`."""
     if not selection.replayed:
         yield _dead_letter_columns.replayed_at.is_(None)
     if selection.codes:
@@ -175,12 +175,12 @@ def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, object
 
 
 def _sanitize(text: str) -> str:
-    """Text as PostgreSQL takes it: a detail may quote what made the record unfit, NUL and surrogates too."""
+    """Escape characters that PostgreSQL text cannot hold: a detail may quote NUL and surrogates of a bad record."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _sanitize_id(schema_id: int | None) -> int | None:
-    """A frame has room for ids that no registry gives and no column takes; the value's bytes tell such a one."""
+    """Drop an id above 2**31 - 1: no registry assigns it and the column cannot hold it; the value still contains it."""
     return schema_id if schema_id is not None and schema_id < 2**31 else None
 
 

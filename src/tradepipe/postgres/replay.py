@@ -1,4 +1,4 @@
-"""Refusals whose records are judged again: what is a trade now is stored, in one transaction with the note of it."""
+"""Replay of stored refusals: the trades and the marks on their refusals in one transaction."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIden
 from tradepipe.trade.record import Refusal, ValidRecord
 
 ValidatedRefusal = tuple[DeadLetter, ValidRecord | Refusal]
-"""A refusal, and what is to be said of its record now."""
+"""A stored refusal, and the result of validating its record again."""
 
 COMMITTED: Final = "committed"
 ABORTED: Final = "aborted"
@@ -26,10 +26,10 @@ ABORTED: Final = "aborted"
 
 class ReplayResult(NamedTuple):
     """
-    What became of refusals that were judged again.
+    The outcome of refusals that were validated again.
 
-    `present` are those whose trade the table held already, with the same
-    content; `elsewhere` those that another replay has in hand, or was first to.
+    `already_stored` are those whose trade was in the table with the same content;
+    `taken_by_other` those that another replay has locked or changed.
     """
 
     stored: tuple[DeadLetter, ...] = ()
@@ -40,13 +40,13 @@ class ReplayResult(NamedTuple):
 
 class RefusalReplayer:
     """
-    The table of refusals as a replay works on it, by one connection that is made anew when it is lost.
+    Pages through the table of refusals and replays them, over one connection that is reopened after a failure.
 
     Args:
-        stale: "refuse" again what is older than a version of its trade that is stored.
+        stale: "refuse" again a version older than one of its trade that is stored.
 
     Raises, in every method:
-        DatabaseUnavailable: PostgreSQL is not reachable now; the same call may succeed later.
+        DatabaseUnavailable: PostgreSQL is unavailable; retry the call.
 
         ConfigurationError: an operator is needed.
     """
@@ -67,19 +67,20 @@ class RefusalReplayer:
         self._disconnect()
 
     def next_page(self, selection: DeadLetterFilter, after: RecordIdentity | None, size: int) -> list[DeadLetter]:
-        """The next refusals that are meant, in the order of their identities."""
+        """Return the next refusals of a selection, in the order of their identities."""
         with self._transaction() as connection:
             return refusals.list_page(connection, selection, after, size)
 
     def replay(self, judged: Sequence[ValidatedRefusal], *, keep: bool = True) -> ReplayResult:
         """
-        Store the trades, note what is still refused, and tell which was which, in one transaction.
+        Store trades and mark their refusals as replayed, or as refused again, in one transaction.
 
-        A call that failed may be repeated with the same arguments: whether its
-        COMMIT took place is found out first. Refusals are of one topic and topic id.
+        A call that failed may be repeated with the same arguments: it first finds
+        out whether the earlier COMMIT took place. All refusals must have one topic
+        and topic id.
 
         Args:
-            keep: COMMIT; without, all is done and rolled back.
+            keep: COMMIT; False rolls back.
         """
         with self._transaction() as connection:
             if self._unanswered is not None:
@@ -91,13 +92,13 @@ class RefusalReplayer:
             if keep:
                 self._unanswered = (connection.scalar(select(func.txid_current())) or 0, done)
             else:
-                connection.get_transaction().rollback()  # type: ignore[union-attr]  # the guard has begun one
+                connection.get_transaction().rollback()  # type: ignore[union-attr]  # `_transaction` has begun one
         self._unanswered = None
         return done
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """One under a deadline; a connection on which one failed is not used again."""
+        """Begin a transaction under a deadline; close the connection if it fails."""
         try:
             with translate_errors(connected_before=self._connected_before):
                 connection = self._connect()
@@ -112,7 +113,7 @@ class RefusalReplayer:
     def _was_committed(self, connection: Connection, number: int) -> bool:
         status = connection.scalar(select(func.txid_status(number)))
         if status not in (COMMITTED, ABORTED):
-            raise DatabaseUnavailable("PostgreSQL has not settled the transaction whose answer was lost")
+            raise DatabaseUnavailable("PostgreSQL has not yet finished a transaction whose COMMIT got no answer")
         return bool(status == COMMITTED)
 
     def _connect(self) -> Connection:
@@ -150,6 +151,6 @@ def _replay_page(connection: Connection, judged: Sequence[ValidatedRefusal], sta
 
 
 def _batch(accepted: Sequence[tuple[DeadLetter, ValidRecord]]) -> Batch:
-    """Without spans, since no offset moves."""
+    """Build a batch without offset ranges: a replay moves no offset."""
     first = accepted[0][0]
     return Batch(first.group, first.topic_id, (), [each for _, each in accepted])

@@ -1,4 +1,4 @@
-"""Whether a database has the revision and the constraints that this build needs."""
+"""Checks of a database's revision and constraints against this build."""
 
 import logging
 import re
@@ -11,20 +11,20 @@ from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres.tables import CHECK_NAMES, TRADES
 
 _CAN_BE_OFF: Final = (18,)
-"""From here on a constraint may be there and not be enforced."""
+"""First server version with constraints that exist but are not enforced."""
 
 _THERE: Final = "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass(:trades) AND contype = 'c'"
 
 
 def check_constraints(connection: Connection) -> None:
     """
-    Return if this build can work with the database, and every rule is a CHECK constraint there.
+    Check that this build can use the database, and that it has a CHECK constraint for every rule.
 
     Raises:
-        DatabaseOutdated: it lacks a revision.
+        DatabaseOutdated: the database lacks a revision.
 
-        ConfigurationError: it is at no revision this build can work with, or
-            somebody dropped a constraint.
+        ConfigurationError: this build cannot use the database's revision, or a
+            constraint was dropped.
     """
     check_revision(connection)
     can_be_off = (connection.dialect.server_version_info or ()) >= _CAN_BE_OFF
@@ -38,10 +38,10 @@ def check_constraints(connection: Connection) -> None:
 
 
 VERSION_TABLE: Final = "tradepipe_revision"
-"""Not Alembic's default name, which belongs to the host whose database we share."""
+"""Not Alembic's default name: an application in the same database may use that one."""
 
 UPGRADE: Final = "tradepipe migrate upgrade"
-"""The command that brings a database up to this build."""
+"""The command that upgrades a database to this build."""
 
 _ID: Final = re.compile(r"(\d{4})_\w+")
 
@@ -53,25 +53,25 @@ _log = logging.getLogger(__name__)
 
 
 def revisions() -> tuple[str, ...]:
-    """The revisions packaged in this build, oldest first."""
+    """Return the revisions packaged in this build, oldest first."""
     versions = resources.files("tradepipe.migrations.versions")
     stems = (file.name.removesuffix(".py") for file in versions.iterdir() if file.name.endswith(".py"))
     return tuple(sorted(stem for stem in stems if _ID.fullmatch(stem)))
 
 
 def required_revision() -> str:
-    """The revision this build needs."""
+    """Return the revision this build needs."""
     return revisions()[-1]
 
 
 def is_post(revision: str) -> bool:
-    """Whether builds that do not know a revision cannot live with it."""
+    """Return True if builds that do not know the revision cannot use the database after it."""
     return revision.partition("_")[2].startswith("post_")
 
 
 def current(connection: Connection) -> str | None:
     """
-    The revision the database is at, None before the first.
+    Return the revision of the database, None before the first.
 
     Raises:
         ConfigurationError: the version table holds more than one revision.
@@ -88,13 +88,13 @@ def current(connection: Connection) -> str | None:
 
 def check_revision(connection: Connection) -> None:
     """
-    Return if this build can work with the database.
+    Check that this build can use the database.
 
     Raises:
-        DatabaseOutdated: it lacks a revision.
+        DatabaseOutdated: the database lacks a revision.
 
-        ConfigurationError: it is past a `post_` revision this build does not know,
-            or at one that is none of ours.
+        ConfigurationError: the database is past a `post_` revision that this build
+            does not know, or its revision is not one of tradepipe.
     """
     found, needed = current(connection), required_revision()
     if found == needed:
@@ -108,7 +108,7 @@ def check_revision(connection: Connection) -> None:
 
 
 def _check_ahead(connection: Connection, found: str, needed: str) -> None:
-    """Return if nothing between this build's revision and the database's drops what this build uses."""
+    """Check that no revision after this build's has removed anything that this build uses."""
     if _number(found) == _number(needed):
         raise ConfigurationError(f"the database is at revision {found}, this build's of that number is {needed}")
     last_post = connection.scalar(_LAST_POST, {"table": VERSION_TABLE})

@@ -24,7 +24,7 @@ _SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg2")
 _EXAMPLE: Final = "postgresql://user:password@host:5432/database"
 
 _SESSION: Final = "-c TimeZone=UTC -c idle_in_transaction_session_timeout=10000"
-"""Milliseconds: a frozen process loses its transaction, and so its locks, after ten seconds."""
+"""The timeout is in milliseconds: a frozen process loses its transaction, and its locks, after ten seconds."""
 
 _KEEPALIVE: Final = {
     "keepalives_idle": "15",
@@ -32,27 +32,27 @@ _KEEPALIVE: Final = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
-"""A peer that has vanished is noticed within half a minute; the kernel's own defaults take two hours."""
+"""A vanished peer is noticed within half a minute; with the defaults of the kernel it takes two hours."""
 
 
 def create_engine_for(database: str, *, application_name: str, connect_timeout: float = 5.0) -> Engine:
     """
-    An engine whose every connection is new, writable, in UTC, and given up when its peer has vanished.
+    Create an engine without a pool, for writable connections in UTC that notice a vanished peer.
 
-    What the URL itself sets (`?sslmode=verify-full`, `?connect_timeout=30`,
-    `?options=-c search_path=…`) wins over all of that. Nothing connects yet.
-    Neither the engine's repr nor any message holds the password.
+    Settings in the URL (`?sslmode=verify-full`, `?connect_timeout=30`,
+    `?options=-c search_path=…`) take precedence. Nothing connects yet. Neither the
+    engine's repr nor any message contains the password.
 
     Args:
         database: `postgresql://` or `postgres://`, both by psycopg2; several
             hosts as `postgresql://user@/database?host=a:5432&host=b:5432`.
 
-        application_name: what `pg_stat_activity` shows, cut to 63 bytes there.
+        application_name: the name in `pg_stat_activity`, which cuts it to 63 bytes.
 
         connect_timeout: seconds for each host.
 
     Raises:
-        ConfigurationError: the URL is none, or names another driver or an unknown option.
+        ConfigurationError: the URL is invalid, or names another driver or an unknown option.
     """
     url = _url(database)
     given = _parameters(url)
@@ -63,26 +63,26 @@ def create_engine_for(database: str, *, application_name: str, connect_timeout: 
         "target_session_attrs": "read-write",
         **_KEEPALIVE,
         **given,
-        # The last setting of a name wins, so the URL's follow ours.
+        # PostgreSQL uses the last setting of a name: options of the URL come after ours.
         "options": f"{_SESSION} {given.get('options', '')}".rstrip(),
     }
     return create_engine(
-        # Without password and query: those travel in the parameters alone, where no repr shows them.
+        # Without password and query: they are in the parameters only, which no repr shows.
         URL.create(url.drivername, url.username, host=url.host, port=url.port, database=url.database),
         connect_args=parameters,
         poolclass=NullPool,
         isolation_level="READ COMMITTED",
-        # Looking for the hstore type would cost a round trip for each connection.
+        # A lookup of the hstore type would cost a round trip per connection.
         use_native_hstore=False,
     )
 
 
 def _url(database: str) -> URL:
-    """The URL with its driver named: SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3."""
+    """Parse the URL and set its driver: SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3."""
     try:
         url = make_url(database)
     except (ArgumentError, ValueError):
-        # Their message may quote what was given, and with it the password.
+        # The message of the parser may quote the URL, and so the password.
         raise ConfigurationError(
             f"the database URL cannot be read: write it as {_EXAMPLE}, special characters in the password as %XX, "
             "several hosts as ?host=a:5432&host=b:5432"
@@ -96,7 +96,7 @@ def _url(database: str) -> URL:
 
 
 def _parameters(url: URL) -> dict[str, Any]:
-    """What the URL says, as libpq's parameters; libpq itself checks their names."""
+    """Return the parameters of the URL for libpq, which checks their names."""
     try:
         _, parameters = url.get_dialect()().create_connect_args(url)
         make_dsn(**parameters)
@@ -113,14 +113,14 @@ def _redact(url: URL, message: str) -> str:
 
 class Deadline:
     """
-    Cut the connection when the work inside the `with` block takes longer than `seconds`.
+    Cut the connection if the work inside the `with` block takes longer than `seconds`.
 
-    Whoever waits for the server then gets the error of a lost connection.
-    `statement_timeout` is the server's, and keepalives are answered by the
-    kernel of a server whose process is stopped: neither ends such a wait.
+    A call that waits for the server then raises the error of a lost connection.
+    Nothing else ends such a wait when the server process is stopped: the server
+    itself checks `statement_timeout`, and its kernel still answers keepalives.
 
     Attributes:
-        expired: whether it came to that.
+        expired: True once the deadline has cut the connection.
     """
 
     def __init__(self, connection: Connection, seconds: float) -> None:
@@ -145,7 +145,7 @@ class Deadline:
         self._timer.cancel()
 
     def abort(self) -> None:
-        """End the connection now, from any thread."""
+        """Cut the connection now, from any thread."""
         with self._lock:
             self._shut_down()
 
@@ -155,7 +155,7 @@ class Deadline:
             self._shut_down()
 
     def _shut_down(self) -> None:
-        if self._over:  # the descriptor may be another connection's by now
+        if self._over:  # the descriptor may belong to another connection by now
             return
         self._over = True
         with suppress(OSError), socket.socket(fileno=os.dup(self._fileno)) as wire:
@@ -165,26 +165,26 @@ class Deadline:
 CLIENT_DEADLINE: Final = 20.0
 """Seconds one transaction may take before the client cuts the connection; above `statement_timeout`."""
 
-# Below each other and below the client's deadline, so that waiting for a lock (55P03), a statement that is too
-# much at once (57014) and a frozen backend stay apart. `idle_in_transaction_session_timeout` is the engine's.
+# lock_timeout < statement_timeout < CLIENT_DEADLINE, to distinguish a lock that is held (55P03), a statement that is
+# too large (57014) and a frozen backend. The engine sets `idle_in_transaction_session_timeout`.
 _LIMITS: Final = "SET lock_timeout = '5s'; SET statement_timeout = '15s'"
 
-# A backend whose sink was killed notices it after a second, not when its statement is over, and lets go of its locks.
+# The backend of a killed sink releases its locks after a second instead of at the end of its statement.
 _CHECK: Final = "SET client_connection_check_interval = '1s'"
 _CAN_CHECK: Final = (14,)
 
 
 def open_session(engine: Engine, require: Callable[[Connection], None] = check_revision) -> Connection:
     """
-    A connection on which batches can be stored; needs session pooling, if any.
+    Open a connection that can store batches; a pooler in between must pool sessions.
 
     Args:
-        require: refuses a database that this cannot be done with.
+        require: called with the connection; raises if the database cannot be used.
 
     Raises:
-        DatabaseOutdated, ConfigurationError: as `require` does.
+        DatabaseOutdated, ConfigurationError: `require` raised it.
 
-        sqlalchemy.exc.DBAPIError: the server is away, or refuses us.
+        sqlalchemy.exc.DBAPIError: the server is unavailable or refuses the connection.
     """
     connection = engine.connect()
     try:

@@ -1,15 +1,16 @@
 """
-Stale versions: older than one of the same trade that was stored before them.
+Stale versions: older than a version of the same trade that was stored before them.
 
-Who is older is asked before a piece of a batch goes in, of its rows as a set.
-Of one trade let *newest before* a row be the highest version in the table and
-among the earlier rows of the piece. Each row that exceeds it is stored, so the
-highest version that came is always the highest one stored, and no row has to
-wait for the verdict on another. What holds the first row of a KEY holds all of
-them: where it is stored, the others are replays or collisions of it.
+One query finds the stale rows of a piece of a batch before it is inserted. For
+a row, let *newest before* be the highest version of its trade in the table and
+among the earlier rows of the piece. Every row above it is stored, so the
+highest version so far is always the highest one stored, and the result for one
+row does not depend on the result for another. The first row of a PRIMARY_KEY
+decides for all of them: if it is stored, the others are duplicates or
+collisions.
 
-That is right for a piece that the database takes as a whole; where it refuses
-a row, the halves ask again.
+This holds for a piece that the database accepts as a whole. If it refuses a
+row, each half runs the query again.
 """
 
 from collections.abc import Sequence
@@ -37,19 +38,19 @@ from tradepipe.trade.model import PRIMARY_KEY
 from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
 
 Stale = Literal["accept", "refuse"]
-"""What to do with a version that is older than one of the same trade that was stored before."""
+"""How to treat a version older than one of the same trade that was stored before it."""
 
 _TRADE: Final = tuple(field for field in PRIMARY_KEY if field != "version")
-"""What all versions of a trade have in common."""
+"""Key columns that all versions of a trade share."""
 
 
 def find_stale_staged(connection: Connection) -> dict[int, int]:
-    """The ordinals of the stale among the staged trades, each with the newest version before it."""
+    """Return the ordinals of stale staged trades, each with the newest version before it."""
     return {row.ordinal: row.newest for row in connection.execute(_STAGED)}
 
 
 def find_stale(connection: Connection, rows: Sequence[tuple[int, ValidRecord]]) -> dict[int, int]:
-    """The same of trades that are not staged."""
+    """Return the ordinals of stale trades among rows that are not staged, each with the newest version before it."""
     given: dict[str, list[Any]] = {
         field: [getattr(accepted.trade, field) for _, accepted in rows] for field in PRIMARY_KEY
     }
@@ -58,22 +59,22 @@ def find_stale(connection: Connection, rows: Sequence[tuple[int, ValidRecord]]) 
 
 
 def remove_staged(connection: Connection, ordinals: Sequence[int]) -> None:
-    """Take trades out of the staging table."""
+    """Delete trades from the staging table."""
     connection.execute(_UNSTAGE, {"ordinals": ordinals})
 
 
 def stale_refusal(accepted: ValidRecord, newest: int) -> Refusal:
-    """A refusal that names the newest version before it."""
+    """Refuse a stale trade, naming the newest version before it."""
     key = " ".join(f"{field} {getattr(accepted.trade, field)}" for field in PRIMARY_KEY)
-    violation = Violation(Code.STALE_VERSION, f"{key} came after version {newest}, which is stored already")
+    violation = Violation(Code.STALE_VERSION, f"{key} came after version {newest}, which is already stored")
     return Refusal(accepted.record, (violation,), accepted.schema_id)
 
 
 def _select_stale(rows: FromClause) -> Select[Any]:
-    """Which of some rows, numbered and with a KEY, are stale."""
+    """Build the query for the stale ones of some rows with an ordinal and a PRIMARY_KEY."""
     placed = _with_preceding_version(rows)
     at, stored = placed.columns, TRADES.columns
-    # LIMIT keeps the planner from reading all of trades for one batch: each trade is looked up in the index.
+    # LIMIT keeps the planner from reading the whole of trades for one batch: each trade is looked up in the index.
     newest = (
         select(stored.version)
         .where(*(stored[name] == at[name] for name in _TRADE))
@@ -94,7 +95,7 @@ def _select_stale(rows: FromClause) -> Select[Any]:
 
 
 def _with_preceding_version(rows: FromClause) -> FromClause:
-    """The rows, each with the newest version of its trade that precedes the first row of its KEY; else its own."""
+    """Add to each row the newest version of its trade before the first row of its PRIMARY_KEY, or its own version."""
     of = rows.columns
     preceding = func.max(of.version).over(
         partition_by=[of[name] for name in _TRADE], order_by=of.ordinal, rows=(None, -1)
@@ -102,13 +103,13 @@ def _with_preceding_version(rows: FromClause) -> FromClause:
     key = [of[name] for name in PRIMARY_KEY]
     preceded = select(of.ordinal, *key, func.coalesce(preceding, of.version).label("earlier")).subquery("preceded")
     each = preceded.columns
-    # What precedes a row grows with its place, so the least is what precedes the first of its KEY.
+    # The newest version before a row grows with its ordinal, so the minimum belongs to the first row of its key.
     first = func.min(each.earlier).over(partition_by=[each[name] for name in PRIMARY_KEY])
     return select(each.ordinal, *(each[name] for name in PRIMARY_KEY), first.label("earlier")).subquery("placed")
 
 
 def _array(name: str) -> Any:
-    """A parameter with one element for each row."""
+    """Build an array parameter with one element per row."""
     kind = TRADES.columns[name].type if name in PRIMARY_KEY else Integer()
     return cast(bindparam(name), ARRAY(Text() if isinstance(kind, Text) else kind))
 

@@ -1,9 +1,9 @@
 """
-The tables, in one MetaData without a database schema: they live in the connection's own.
+The tables, in the database schema of the connection.
 
-Revisions do not import this module: they are history, this is what they add up
-to. A CHECK bears the exact name of the code it stands for (`"TRADE_ID"`), so a
-violated constraint names its code: see `code_of_constraint`.
+Revisions do not import this module: they are history, and this is their sum. A
+CHECK constraint has the name of its violation code (`"TRADE_ID"`), so that
+`code_of_constraint` finds the code of a violated constraint.
 """
 
 from collections.abc import Iterable
@@ -41,10 +41,10 @@ from tradepipe.trade.record import Code
 from tradepipe.trade.rules import CURRENCY, IDENTIFIER
 
 METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
-"""All of tradepipe's tables."""
+"""The tables of tradepipe."""
 
 ORDERED_TEXT: Final = Text(collation="C")
-"""Text that compares by its bytes: the primary key's index orders without asking a locale."""
+"""Text compared by bytes: the index of the primary key needs no locale."""
 
 _COLUMN_TYPES: Final[dict[object, TypeEngine[Any]]] = {
     str: ORDERED_TEXT,
@@ -60,7 +60,7 @@ _CHARACTER: Final = IDENTIFIER.removesuffix("{1,64}")
 
 
 def _is_identifier(field: str) -> str:
-    """The rule of `IDENTIFIER` with its bounds apart: PostgreSQL pays 2.3 µs a value for `{1,64}`, 0.3 for this."""
+    """Check `IDENTIFIER` and its length separately: with `{1,64}` PostgreSQL takes 2.3 µs a value, this way 0.3 µs."""
     return f"octet_length({field}) <= 64 AND {field} ~ '^{_CHARACTER}+$'"
 
 
@@ -76,7 +76,7 @@ _RULES: Final = {
         "maturity_date <= DATE '9999-12-31' AND maturity_date >= DATE '0001-01-01'"
         " AND maturity_date >= (created_at AT TIME ZONE 'UTC')::date"
     ),
-    # A CHECK holds where it is NULL, so what may be NULL is asked first. NaN is above all numbers.
+    # A CHECK that evaluates to NULL passes, so NULL is tested first. NaN is greater than all numbers.
     Code.NOTIONAL: (
         f"(notional IS NULL) = (currency IS NULL) AND (notional IS NULL OR notional > 0 AND notional < {LIMIT})"
     ),
@@ -84,19 +84,19 @@ _RULES: Final = {
 }
 
 CHECK_NAMES: Final = frozenset(code.value for code in _RULES)
-"""The names of the CHECK constraints that stand for rules."""
+"""Names of the CHECK constraints of rules."""
 
 ADDED_FIELDS: Final = tuple(Trade._field_defaults)
 """
-The fields that later revisions added: those with a default.
+Fields that later revisions added: those with a default.
 
 Compatible versions of the schema only add fields with defaults, and PostgreSQL
-only adds columns behind the last one.
+adds columns only after the last one.
 """
 
 
 def _columns_of(fields: Iterable[str]) -> list[Column[Any]]:
-    """A column for each field, which may be NULL where the field may be None."""
+    """Create a column for each field; it is nullable if the field may be None."""
     return [_column_of(field, Trade.__annotations__[field]) for field in fields]
 
 
@@ -111,7 +111,7 @@ def _column_of(field: str, kind: Any) -> Column[Any]:
 
 
 def _checks() -> list[CheckConstraint]:
-    """The rules of `contract.rules`, each named after its code."""
+    """Create the CHECK constraints of the rules in `trade.rules`, each named after its code."""
     return [CheckConstraint(rule, name=code.value) for code, rule in _RULES.items()]
 
 
@@ -128,7 +128,7 @@ TRADES: Final = Table(
     PrimaryKeyConstraint(*PRIMARY_KEY),
     *_checks(),
 )
-"""Each version of each trade, with the place in the log it came from."""
+"""Every version of every trade, with the coordinates of its record."""
 
 TRADE_REFUSALS: Final = Table(
     "trade_refusals",
@@ -148,7 +148,7 @@ TRADE_REFUSALS: Final = Table(
     Column("replayed_at", DateTime(timezone=True)),
     PrimaryKeyConstraint("topic", "topic_id", "partition", "offset"),
 )
-"""Each record that was not stored, with its bytes and all that speaks against it."""
+"""Every record that was not stored, with its bytes and violations."""
 
 SINK_OFFSETS: Final = Table(
     "sink_offsets",
@@ -162,20 +162,20 @@ SINK_OFFSETS: Final = Table(
     Column("owner", Text, nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("group_id", "topic", "partition"),
-    # Each batch updates these few rows: room on the page keeps the updates off the index.
+    # Each batch updates these few rows: free space on the page allows HOT updates, which skip the index.
     postgresql_with={"fillfactor": 50},
 )
-"""How far each consumer group has stored each partition, and under which epoch."""
+"""The next offset and the epoch of each partition and consumer group."""
 
 
 def current_trades() -> Select[Any]:
     """
-    What the view `current_trades` shows: of each trade its newest version, and whether it has expired today.
+    Build the view `current_trades`: the newest version of each trade, and whether it has expired today.
 
-    The order is descending in all of KEY, which is the primary key's index read
-    backwards; any other would sort the whole table. What was added to the
-    table stands last here too: a view is replaced, and keeps its grants, only
-    if its columns stay as they were.
+    The order is descending in the whole primary key, so that its index is scanned
+    backwards; any other order would sort the table. Added columns come last, as
+    in the table: a view can be replaced, and keep its grants, only if its
+    existing columns stay unchanged.
     """
     identity = [field for field in PRIMARY_KEY if field != "version"]
     today = cast(func.now().op("AT TIME ZONE")(literal_column("'UTC'")), Date)
@@ -190,7 +190,7 @@ def current_trades() -> Select[Any]:
 
 
 def code_of_constraint(name: str | None) -> Code:
-    """The code a violated constraint stands for; `DATABASE_REFUSED` for a constraint that is not one of ours."""
+    """Return the violation code of a constraint; `DATABASE_REFUSED` for a constraint that the user added."""
     return Code(name) if name in _RULES else Code.DATABASE_REFUSED
 
 

@@ -241,7 +241,7 @@ def test_what_is_a_trade_now_is_stored_and_the_rest_told(ready, keep):
 
     assert 1 == done.code
     assert "refused again trades[3]@2: FRAMING: the value begins with 7b 7d" in done.out
-    assert "VERSION_COLLISION: trade_id T1 version 1 is stored already" in done.out
+    assert "VERSION_COLLISION: trade_id T1 version 1 is already stored" in done.out
     assert "2 stored, 2 refused again" == done.out.splitlines()[-1]
     assert "Note: what came back is out of order" in done.err
     assert ([(2,)], [(2,)]) == (ask(ready["DATABASE_URL"], TRADES), ask(ready["DATABASE_URL"], OPEN))
