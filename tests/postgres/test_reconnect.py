@@ -320,7 +320,7 @@ def test_after_a_stop_what_runs_may_finish(heard, other):
 def test_a_cut_undoes_what_runs(heard, other):
     def slow(connection):
         insert(connection)
-        threading.Timer(0.2, heard.link.cut).start()
+        threading.Timer(0.2, heard.link.abort).start()
         connection.execute(text("SELECT pg_sleep(10)"))
 
     heard.link.stop()
@@ -331,9 +331,9 @@ def test_a_cut_undoes_what_runs(heard, other):
 
 
 def test_a_cut_with_nothing_to_cut_does_nothing(heard):
-    heard.link.cut()
+    heard.link.abort()
     heard.do(insert)
-    heard.link.cut()
+    heard.link.abort()
 
     heard.do(run("SELECT 1"))
     assert [] == heard.away

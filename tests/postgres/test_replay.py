@@ -170,7 +170,7 @@ def test_a_commit_whose_answer_was_lost_counts_once(migrated, keep, connection):
 
 def test_a_transaction_that_was_lost_before_its_commit_is_done_again(shelf, keep, connection):
     (one,) = keep(7)
-    shelf.page(DeadLetterFilter(), None, 10)
+    shelf.next_page(DeadLetterFilter(), None, 10)
     with connection.begin():
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
