@@ -17,6 +17,7 @@ from tests.cli.commands import ask
 from tests.compose_stack import FILE, ComposedKafka, ComposedRegistry, StandIns, compose_services, environment
 from tests.eventually import eventually
 from tests.services import downloads
+from tradepipe.cli import options
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.process import free_port
 from tradepipe.kafka.admin import TopicAdmin
@@ -38,17 +39,33 @@ def test_the_file_is_what_the_compose_specification_says():
     assert 0 == checked.returncode, checked.stdout
 
 
-def test_it_has_the_parts_what_sets_them_up_and_the_stages():
+def test_it_defines_services_setup_commands_and_stages():
     assert ["kafka", "registry", "postgres"] == VENDOR_SERVICES
     assert ["topics", "clean", "dead-letters", "migrate", "register"] == SET_UPS
     assert ["producer", "validator", "sink"] == STAGES
 
 
-def test_only_the_stages_can_be_left_out_and_by_default_they_are_not():
+def test_the_stages_or_the_sink_alone_can_be_left_out_and_all_run_by_default():
     profiles = {name: service["profiles"] for name, service in compose_services().items() if "profiles" in service}
 
-    assert {name: ["pipeline"] for name in STAGES} == profiles
+    expected = {
+        "producer": ["pipeline", "without-sink"],
+        "validator": ["pipeline", "without-sink"],
+        "sink": ["pipeline"],
+    }
+    assert expected == profiles
     assert "COMPOSE_PROFILES=pipeline" in (FILE.parent / ".env").read_text().splitlines()
+
+
+def test_the_default_addresses_of_the_sink_are_those_of_the_published_ports():
+    credentials = environment("postgres")
+    ports = {name: compose_services()[name]["ports"][0].split(":")[1] for name in VENDOR_SERVICES}
+    path = urlsplit(environment("sink")["SCHEMA_REGISTRY_URL"]).path
+
+    assert f"localhost:{ports['kafka']}" == options.LOCAL_KAFKA
+    assert f"http://localhost:{ports['registry']}{path}" == options.LOCAL_REGISTRY
+    user, password, database = (credentials[f"POSTGRES_{name}"] for name in ("USER", "PASSWORD", "DB"))
+    assert f"postgresql://{user}:{password}@localhost:{ports['postgres']}/{database}" == options.LOCAL_DATABASE
 
 
 def test_the_images_are_those_the_tests_run_on():

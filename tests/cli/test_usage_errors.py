@@ -155,7 +155,7 @@ def test_a_database_that_is_behind_stops_the_sink(ready, services):
 @pytest.mark.parametrize(
     ("name", "arguments", "option"),
     [
-        ("sink", "--registry=x --database=y", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("validate", "--registry=x", "KAFKA_BOOTSTRAP_SERVERS"),
         ("produce", "--bootstrap-servers=x", "SCHEMA_REGISTRY_URL"),
         ("migrate", "upgrade", "DATABASE_URL"),
         ("schema", "register", "SCHEMA_REGISTRY_URL"),

@@ -30,6 +30,17 @@ _REGISTRY: Final = typer.Option(
 )
 
 BootstrapServers = Annotated[str, _BROKERS]
+LocalBootstrapServers = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap-servers",
+        envvar="KAFKA_BOOTSTRAP_SERVERS",
+        metavar="HOST:PORT",
+        help="Comma-separated Kafka brokers; localhost:9092 if given neither here nor as bootstrap.servers below.",
+        show_default=False,
+        rich_help_panel=KAFKA,
+    ),
+]
 Registry = Annotated[str, _REGISTRY]
 OptionalBootstrapServers = Annotated[str | None, _BROKERS]
 OptionalRegistry = Annotated[str | None, _REGISTRY]
@@ -186,3 +197,7 @@ RegistryProxy = Annotated[
 DEADLINE = 30.0
 TOPIC = "trades"
 SUBJECT = "trades-value"
+LOCAL_KAFKA: Final = "localhost:9092"
+LOCAL_REGISTRY: Final = "http://localhost:8081/apis/ccompat/v7"
+LOCAL_DATABASE: Final = "postgresql://gorm:gorm@localhost:5432/trades"
+"""Addresses of the services that docker-compose.yml runs, as seen from the host."""

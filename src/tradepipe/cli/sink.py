@@ -15,10 +15,13 @@ from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exit_codes import SIGNAL_BASE
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
+    LOCAL_DATABASE,
+    LOCAL_KAFKA,
+    LOCAL_REGISTRY,
     SUBJECT,
     TOPIC,
-    BootstrapServers,
     Database,
+    LocalBootstrapServers,
     LogLevel,
     Properties,
     Registry,
@@ -96,9 +99,9 @@ app.add_typer(offsets, name="offsets")
 @app.callback(invoke_without_command=True, cls=_SinkOrCommand, subcommand_metavar="[COMMAND]")
 def sink(
     *,
-    bootstrap_servers: BootstrapServers,
-    registry: Registry,
-    database: Database,
+    bootstrap_servers: LocalBootstrapServers = None,
+    registry: Registry = LOCAL_REGISTRY,
+    database: Database = LOCAL_DATABASE,
     topic: Topic = TOPIC,
     group: GroupName = GROUP,
     subject: Subject = SUBJECT,
@@ -128,7 +131,7 @@ def sink(
     printer = _Printer()
     with open_registry(registry) as client:
         printer.sink = storing = Sink(
-            kafka_config(bootstrap_servers, properties),
+            kafka_config(bootstrap_servers or LOCAL_KAFKA, properties),
             registry=client,
             database=database,
             topic=topic,
