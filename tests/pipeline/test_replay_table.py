@@ -41,11 +41,11 @@ def keep(pipeline):
 @pytest.fixture
 def replay(pipeline):
     """Replay to the end; returns the steps."""
-    judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+    validate = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
 
-    def replay(selection=ALL, *, judge=judge, **options):
+    def replay(selection=ALL, *, validate=validate, **options):
         with RefusalReplayer(pipeline.database) as shelf:
-            return list(iter(TableReplay(shelf, judge, selection, **options).run_step, None))
+            return list(iter(TableReplay(shelf, validate, selection, **options).run_step, None))
 
     return replay
 
@@ -132,14 +132,14 @@ def test_records_of_two_topics_are_two_transactions(pipeline, keep, replay):
 
 def test_records_with_an_unsupported_schema_are_skipped(pipeline, keep, replay):
     keep(trade("T1"), trade("T2"))
-    judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+    validate = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
 
     def unsupported(record):
         if record.offset == 0:
             raise UnsupportedSchema("upgrade tradepipe here")
-        return judge(record)
+        return validate(record)
 
-    assert (1, 0, 0, 1) == numbers(replay(judge=unsupported))
+    assert (1, 0, 0, 1) == numbers(replay(validate=unsupported))
     assert [1, 1] == [row.attempts for row in pipeline.refused()]
 
 
@@ -160,13 +160,13 @@ def test_all_unknown_schemas_are_queried_before_the_first_wait(pipeline, keep):
 
 def test_a_failed_step_may_be_run_again(pipeline, keep):
     keep(trade())
-    judge = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
+    validate = RecordValidator(TradeDeserializer(pipeline.registry, subject=pipeline.subject))
     failures = [SchemaIdNotYetKnown(7, 5.0)]
 
     def away_at_first(record):
         if failures:
             raise failures.pop()
-        return judge(record)
+        return validate(record)
 
     with RefusalReplayer(pipeline.database) as shelf:
         replaying = TableReplay(shelf, away_at_first, DeadLetterFilter())

@@ -24,7 +24,7 @@ def deserializer(registry, subject):
 
 
 @pytest.fixture
-def judge(deserializer):
+def validator(deserializer):
     return RecordValidator(deserializer)
 
 
@@ -39,18 +39,18 @@ def schema_id(encoded):
     return int.from_bytes(encoded.value[1:5], "big")
 
 
-def test_a_valid_trade_is_accepted_with_its_schema_id(judge, encoded):
+def test_a_valid_trade_is_accepted_with_its_schema_id(validator, encoded):
     given = encoded(trade())
 
-    found = judge(given)
+    found = validator(given)
 
     assert (given, trade(), schema_id(given)) == (found.record, found.trade, found.schema_id)
 
 
-def test_a_trade_that_breaks_rules_is_refused_with_all_of_them(judge, encoded):
+def test_a_trade_that_breaks_rules_is_refused_with_all_of_them(validator, encoded):
     given = encoded(trade("a b", version=0))
 
-    found = judge(given)
+    found = validator(given)
 
     assert ((Code.TRADE_ID, Code.VERSION), given, schema_id(given)) == (found.codes, found.record, found.schema_id)
 
@@ -60,15 +60,15 @@ def test_a_trade_that_breaks_rules_is_refused_with_all_of_them(judge, encoded):
     [(None, Code.EMPTY), (b"", Code.EMPTY), (b"\x01\x00\x00\x00\x01", Code.FRAMING), (b"{}", Code.FRAMING)],
     ids=str,
 )
-def test_a_value_without_a_valid_frame_is_refused(judge, value, code):
-    assert (code,) == judge(record(7)._replace(value=value)).codes
+def test_a_value_without_a_valid_frame_is_refused(validator, value, code):
+    assert (code,) == validator(record(7)._replace(value=value)).codes
 
 
-def test_an_undecodable_value_is_refused_with_its_schema_id(judge, encoded):
+def test_an_undecodable_value_is_refused_with_its_schema_id(validator, encoded):
     given = encoded(trade())
     cut = given._replace(value=given.value[:-1])
 
-    found = judge(cut)
+    found = validator(cut)
 
     assert ((Code.UNDECODABLE,), cut, schema_id(given)) == (found.codes, found.record, found.schema_id)
 
@@ -82,14 +82,14 @@ OTHER_KEY = "not its trade_id 'T1': it may be out of order with other versions"
     [(b"T2", "the record's key is b'T2', "), (None, "the record has no key, "), (b"", "the record's key is b'', ")],
     ids=["other", "none", "empty"],
 )
-def test_a_record_whose_key_is_not_its_trade_id_is_refused(judge, encoded, key, told):
-    (found,) = judge(encoded(trade())._replace(key=key)).violations
+def test_a_record_whose_key_is_not_its_trade_id_is_refused(validator, encoded, key, told):
+    (found,) = validator(encoded(trade())._replace(key=key)).violations
 
     assert (Code.RECORD_KEY, told + OTHER_KEY) == found
 
 
-def test_a_long_key_is_cut_in_the_message(judge, encoded):
-    (found,) = judge(encoded(trade())._replace(key=b"x" * 1_000_000)).details
+def test_a_long_key_is_cut_in_the_message(validator, encoded):
+    (found,) = validator(encoded(trade())._replace(key=b"x" * 1_000_000)).details
 
     assert len(found) < 250
 
@@ -115,9 +115,9 @@ def test_a_users_rule_without_violations_lets_a_record_pass(deserializer, encode
 def test_a_record_is_refused_with_the_violations_of_all_rules(deserializer, encoded):
     """Ours first, then the key, then each of the user's own in the order in which they were given."""
     odd = Violation("ODD", "it is odd")
-    judge = RecordValidator(deserializer, [lambda trade: [LATE, odd], lambda trade: [odd]])
+    validator = RecordValidator(deserializer, [lambda trade: [LATE, odd], lambda trade: [odd]])
 
-    found = judge(encoded(trade("a b", version=0))._replace(key=b"k"))
+    found = validator(encoded(trade("a b", version=0))._replace(key=b"k"))
 
     assert (Code.TRADE_ID, Code.VERSION, Code.RECORD_KEY, "TOO_LATE", "ODD", "ODD") == found.codes
 
@@ -174,7 +174,7 @@ def test_an_invalid_argument_is_refused_at_construction(deserializer, arguments,
 
 def test_an_unavailable_registry_does_not_refuse_the_record(encoded, subject):
     with SchemaRegistry(f"http://127.0.0.1:{free_port()}") as registry:
-        judge = RecordValidator(TradeDeserializer(registry, subject=subject))
+        validator = RecordValidator(TradeDeserializer(registry, subject=subject))
 
         with pytest.raises(RegistryUnavailable):
-            judge(encoded(trade()))
+            validator(encoded(trade()))

@@ -23,8 +23,8 @@ def shelf():
 
 
 @pytest.fixture
-def verdicts(shelf):
-    """Verdicts by rules of one's own."""
+def make_buffer(shelf):
+    """Make a buffer with additional rules."""
     with registry(shelf, retries=0) as client:
         yield lambda *rules: ValidatorBuffer(RecordValidator(TradeDeserializer(client), rules), RefusalLimit(None))
 
@@ -38,48 +38,48 @@ def records(count, schema_id=KNOWN, first=0, partition=0):
     ]
 
 
-def offsets(judged):
-    return [each.offset for each in judged.take_batch({}, None).passed]
+def offsets(buffer):
+    return [each.offset for each in buffer.take_batch({}, None).passed]
 
 
-def test_records_with_known_schemas_are_validated_ahead(verdicts, shelf):
-    judged = verdicts()
-    judged.add(records(1))
-    judged.validate()
-    judged.add([*records(2 * CHUNK_RECORDS, first=1), record(999)._replace(value=None)])
+def test_records_with_known_schemas_are_validated_ahead(make_buffer, shelf):
+    buffer = make_buffer()
+    buffer.add(records(1))
+    buffer.validate()
+    buffer.add([*records(2 * CHUNK_RECORDS, first=1), record(999)._replace(value=None)])
 
-    judged.validate_ahead(60.0)
+    buffer.validate_ahead(60.0)
 
-    assert 2 * CHUNK_RECORDS + 2 == len(judged)
-    assert ([], None) == judged.validate()
+    assert 2 * CHUNK_RECORDS + 2 == len(buffer)
+    assert ([], None) == buffer.validate()
 
 
-def test_an_unknown_schema_is_not_queried_ahead(verdicts, shelf):
-    judged = verdicts()
-    judged.add([*records(CHUNK_RECORDS), *records(1, UNKNOWN, first=CHUNK_RECORDS)])
+def test_an_unknown_schema_is_not_queried_ahead(make_buffer, shelf):
+    buffer = make_buffer()
+    buffer.add([*records(CHUNK_RECORDS), *records(1, UNKNOWN, first=CHUNK_RECORDS)])
 
-    judged.validate_ahead(60.0)
+    buffer.validate_ahead(60.0)
 
-    assert (0, []) == (len(judged), shelf.asked)
-    left, error = judged.validate()
+    assert (0, []) == (len(buffer), shelf.asked)
+    left, error = buffer.validate()
     assert ([CHUNK_RECORDS], SchemaIdNotYetKnown) == ([each.offset for each in left], type(error))
-    assert [*range(CHUNK_RECORDS)] == offsets(judged)
+    assert [*range(CHUNK_RECORDS)] == offsets(buffer)
 
 
-def test_validating_ahead_respects_its_time_limit(verdicts):
-    judged = verdicts()
-    judged.add(records(1))
+def test_validating_ahead_respects_its_time_limit(make_buffer):
+    buffer = make_buffer()
+    buffer.add(records(1))
 
-    judged.validate_ahead(0.0)
+    buffer.validate_ahead(0.0)
 
-    assert 0 == len(judged)
-    judged.validate()
-    assert [0] == offsets(judged)
+    assert 0 == len(buffer)
+    buffer.validate()
+    assert [0] == offsets(buffer)
 
 
-def test_a_rule_that_fails_ahead_is_reported_by_validate(verdicts):
-    """Each record that precedes the one it fails at is judged once."""
-    failing = verdicts(lambda trade: [Violation("ODD", "")] if next(numbers) < 3 else None)
+def test_a_rule_that_fails_ahead_is_reported_by_validate(make_buffer):
+    """Each record that precedes the one it fails at is buffer once."""
+    failing = make_buffer(lambda trade: [Violation("ODD", "")] if next(numbers) < 3 else None)
     numbers = iter(range(99))
     failing.add(records(1))
     failing.validate()
@@ -93,25 +93,25 @@ def test_a_rule_that_fails_ahead_is_reported_by_validate(verdicts):
     assert [0, 1, 2] == [refusal.record.offset for refusal in failing.take_batch({}, None).refusals]
 
 
-def test_the_records_of_a_revoked_partition_are_dropped(verdicts):
-    judged = verdicts()
-    judged.add(records(2, partition=1) + records(2))
-    judged.validate()
-    judged.add(records(2, first=2, partition=1) + records(2, first=2))
+def test_the_records_of_a_revoked_partition_are_dropped(make_buffer):
+    buffer = make_buffer()
+    buffer.add(records(2, partition=1) + records(2))
+    buffer.validate()
+    buffer.add(records(2, first=2, partition=1) + records(2, first=2))
 
-    judged.drop(1)
+    buffer.drop(1)
 
-    judged.validate()
-    assert [0, 1, 2, 3] == offsets(judged)
+    buffer.validate()
+    assert [0, 1, 2, 3] == offsets(buffer)
 
 
-def test_taking_a_batch_leaves_pending_records(verdicts):
-    judged = verdicts()
-    judged.add(records(2))
-    judged.validate()
-    judged.add(records(1, first=2))
+def test_taking_a_batch_leaves_pending_records(make_buffer):
+    buffer = make_buffer()
+    buffer.add(records(2))
+    buffer.validate()
+    buffer.add(records(1, first=2))
 
-    assert [0, 1] == offsets(judged)
-    assert (0, 0) == (len(judged), judged.bytes)
-    judged.validate()
-    assert [2] == offsets(judged)
+    assert [0, 1] == offsets(buffer)
+    assert (0, 0) == (len(buffer), buffer.bytes)
+    buffer.validate()
+    assert [2] == offsets(buffer)
