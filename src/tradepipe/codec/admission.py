@@ -45,6 +45,7 @@ def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields = "
         UnsupportedSchema: the schema is invalid, exceeds a limit, does not
             resolve to the current version, or would lose values.
     """
+    # Checked before parsing: the parsers recurse and copy.
     if len(text) > MAX_TEXT:
         raise UnsupportedSchema(f"schema id {schema_id} has {len(text)} characters, more than {MAX_TEXT}")
     try:
@@ -56,6 +57,7 @@ def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields = "
     except Exception as error:  # a decode guard: parsers raise anything on a hostile schema
         problem = str(error)[:200] or type(error).__name__
         raise UnsupportedSchema(f"schema id {schema_id} is refused: {problem}") from error
+    # A released version may drop a field that the current one lacks: the history check has accepted that loss.
     if fingerprint(text) not in {version.sha256 for version in versions()}:
         _check_lossless(writer, schema_id, unknown_fields)
     return writer

@@ -148,6 +148,7 @@ def _text_field(member: Enum | None) -> bytes:
 def numeric(unscaled: int, scale: int) -> bytes:
     """Encode an unscaled integer and its scale as a numeric with its length."""
     sign, rest = (0, unscaled) if unscaled >= 0 else (_NEGATIVE, -unscaled)
+    # The point is between two base-10,000 digits, so the fraction is padded to whole digits.
     decimals = -(-scale // _DIGITS)
     rest *= _PADDING[-scale % _DIGITS]
     digits = []

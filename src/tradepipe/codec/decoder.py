@@ -52,7 +52,7 @@ class SkipEmitter:
 
     def _emit_block_function(self, schema: SchemaType) -> str:
         """Add a function for an array or a map; return its name."""
-        # A function each, since Python limits the number of nested loops.
+        # One function for each, since Python limits the number of nested loops.
         out = CodeBuilder()
         name = self._next_name(f"_skip_{schema.kind}")
         with out.block(f"def {name}(_body, _at):"), out.block("while True:"):
@@ -161,6 +161,7 @@ def generate_decoder(
             main.line("raise _errors.too_long(len(_body))")
         with main.block("try:"):
             _FieldEmitter(target, skipping, main).emit_fields(writer, codec)
+            # A slice beyond the end is short instead of an error: the offset shows whether the body was long enough.
             with main.block("if _at == len(_body):"):
                 target.emit_result(main, codec)
         with main.block("except _DECODE_ERRORS as _error:"):
@@ -239,6 +240,7 @@ class _DecodeErrors:
         """Return the error for an exception that a generated line raised."""
         if self._check_first:
             self._check_first(body)
+        # The topmost frame of the traceback is the generated function, not a reader that it called.
         assert error.__traceback__ is not None
         field = self._source.field_of_line(error.__traceback__.tb_lineno)
         if isinstance(error, Malformed):

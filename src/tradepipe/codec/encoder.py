@@ -94,6 +94,7 @@ def _encode_timestamp(_field: FieldCodec, value: Any) -> bytes:
     if value.tzinfo is not UTC and value.utcoffset() is None:
         raise ValueError("has no time zone")
     since = value - EPOCH
+    # Integer arithmetic: total_seconds() is a float and loses microseconds.
     micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not MIN_MICROS <= micros <= MAX_MICROS:
         raise ValueError("is outside the years 1 to 9999 in UTC")
@@ -110,6 +111,7 @@ def _encode_decimal(field: FieldCodec, value: Any) -> bytes:
     except (Inexact, InvalidOperation):
         raise ValueError(f"decimal({field.precision},{field.scale}) cannot hold exactly") from None
     number = int(exact.scaleb(field.scale, exact_context(field.precision)))
+    # The fewest bytes of two's complement, as Java's BigInteger: one bit is for the sign.
     size = ((number if number >= 0 else ~number).bit_length() >> 3) + 1
     return encode_varint(size) + number.to_bytes(size, "big", signed=True)
 

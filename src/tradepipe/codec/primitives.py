@@ -110,6 +110,7 @@ def _read(body: bytes, at: int, max_bytes: int, bits: int) -> tuple[int, int]:
     zigzag = 0
     for shift, offset in enumerate(range(at, at + max_bytes)):
         byte = body[offset]
+        # Redundant bytes are accepted as by Java, but only up to the longest valid encoding.
         zigzag |= (byte & 127) << 7 * shift
         if byte < 128:
             if zigzag >> bits:

@@ -163,9 +163,11 @@ def check_evolution(new: str, history: Sequence[VersionedSchema], level: Level) 
 def _compare_pair(new: str, root: SchemaType, version: VersionedSchema, direction: Direction) -> Iterator[Finding]:
     old = parse_schema_tree(version.text)
     pair = (root, old) if direction is Direction.BACKWARD else (old, root)
+    # Values that a reader drops, such as a field it lacks, are not findings: adding a field is compatible.
     mismatches = [each for each in find_mismatches(*pair) if each.rule in RULES]
     found = [_finding(each, root, pair, direction, version.number) for each in mismatches]
     yield from found
+    # The structural check repeats what the rules explain better, so it runs only if they found no error.
     if not only_errors(found):
         yield from _structural_fallback(new, root, version, direction)
 

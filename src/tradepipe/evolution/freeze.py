@@ -110,6 +110,7 @@ def _check_version(history: History, number: int) -> Iterator[Finding]:
 
 
 def _change_finding(history: History, version: SchemaVersion, entry: HistoryEntry) -> Finding:
+    # The history also has the fingerprint without docs, since a change of docs is harmless to readers.
     if fingerprint_without_docs(version.text) == entry.sha256_without_docs:
         rule, changed = (
             "frozen-docs-changed",

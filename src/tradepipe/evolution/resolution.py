@@ -104,6 +104,7 @@ class _Resolver:
         """Compare the branch that Avro resolves to; if there is none, the one of the writer's kind and name."""
         tried = [(branch, self.compare(branch, writer)) for branch in reader.branches]
         alike = [each for each in tried if _is_same_type(each[0], writer)]
+        # Findings on logical types and portability do not affect which branch Avro resolves to.
         fitting = [each for each in tried if not any(found.rule in STRUCTURAL for found in each[1])]
         best = [each for each in alike if each in fitting] + fitting + alike
         if not best:
@@ -127,6 +128,7 @@ class _Resolver:
 
     def _compare_records(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
         written = {field.name: field for field in writer.fields}
+        # Several reader fields may match one writer field by aliases, so it stays in `written`.
         unread = dict(written)
         for field in reader.fields:
             # Java counts every alias, also one that equals the field's own name.
@@ -156,7 +158,7 @@ class _Resolver:
 
 
 def _compare_missing(field: SchemaField, writer: SchemaType) -> Iterator[Mismatch]:
-    """Compare a reader's field that was not written: its default must be the value that is meant."""
+    """Compare a reader's field that was not written: its default takes the place of the value."""
     renamed = next((each for each in writer.fields if field.name in each.aliases), None)
     written = f"{renamed.name}, alias {field.name}" if renamed else "no field"
     pointer = renamed.pointer if renamed else writer.pointer
@@ -172,6 +174,7 @@ def _compare_missing(field: SchemaField, writer: SchemaType) -> Iterator[Mismatc
 def _compare_names(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
     if reader.name == writer.name:
         return
+    # Avro ignores namespaces, so equal short names resolve; an alias is only followed by the reader.
     alias = "name-alias" if writer.name in reader.aliases else "name"
     rule = "namespace" if reader.short == writer.short else alias
     yield _mismatch(rule, reader, writer, f"{writer.kind} {writer.name}", f"{reader.kind} {reader.name}")
@@ -192,6 +195,7 @@ def _compare_logical_types(reader: SchemaType, writer: SchemaType) -> Iterator[M
     if read and written and read.name == written.name == "decimal":
         if read.scale != written.scale:
             yield _mismatch("decimal-scale", reader, writer)
+        # Only the digits before the point matter: those after it are the scale, compared above.
         if read.precision - read.scale < written.precision - written.scale:
             yield _mismatch("decimal-precision", reader, writer)
     elif read is None:

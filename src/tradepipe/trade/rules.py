@@ -58,6 +58,7 @@ def passes_quick_check(trade: Trade) -> bool:
         and type(version) is int
         and 1 <= version <= MAX_VERSION
         and type(created_at) is datetime
+        # Identity, not equality: decoded timestamps have this object, and other zones need a conversion.
         and created_at.tzinfo is UTC
         and type(maturity_date) is date
         and maturity_date >= created_at.date()

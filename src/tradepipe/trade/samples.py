@@ -50,6 +50,7 @@ def trades(seed: int) -> Iterator[Trade]:
         else:
             trade = _next_version(random, open_trades.pop(random.randrange(len(open_trades))), created_at)
         open_trades.append(trade)
+        # The oldest trade gets no more versions, so memory is bounded.
         if len(open_trades) > _MAX_OPEN_TRADES:
             del open_trades[0]
         yield trade
