@@ -59,7 +59,7 @@ def test_a_missing_topic_has_no_id(topics, missing):
     assert topics.topic_id(missing).result(10) is None
 
 
-def test_a_missing_topic_is_told_with_the_command_that_creates_it(topics, missing):
+def test_a_missing_topic_is_reported_with_the_command_that_creates_it(topics, missing):
     with pytest.raises(TopicUnusable) as raised:
         topics.describe(missing)
 
@@ -76,7 +76,7 @@ def test_an_empty_log_begins_where_it_ends(topics, topic):
     assert {0: Watermarks(0, 0), 3: Watermarks(0, 0)} == patiently(topics.watermarks, topic, [0, 3])
 
 
-def test_a_log_ends_behind_its_last_record(topics, topic, produce):
+def test_the_high_watermark_follows_the_last_record(topics, topic, produce):
     produce(b"1", b"2", partition=1)
 
     assert {0: Watermarks(0, 0), 1: Watermarks(0, 2)} == patiently(topics.watermarks, topic, [0, 1])
@@ -86,7 +86,7 @@ def test_the_extent_of_no_partition_is_nothing(topics, topic):
     assert {} == topics.watermarks(topic, [])
 
 
-def test_a_partition_that_is_not_there_is_told(topics, topic):
+def test_a_missing_partition_is_reported(topics, topic):
     with pytest.raises(ConfigurationError, match="could not read the watermarks"):
         topics.watermarks(topic, [7])
 
@@ -116,12 +116,12 @@ def test_a_topic_is_created_once(topics, missing):
 
 
 @pytest.mark.real
-def test_a_topic_that_cannot_be_created_is_told(topics, missing):
+def test_a_failure_to_create_a_topic_is_reported(topics, missing):
     with pytest.raises(ConfigurationError, match=f"topic {missing} could not be created: .*replication factor"):
         topics.create(missing, partitions=1, replication=3, config={})
 
 
-def test_a_broker_that_creates_no_topics_is_told(missing):
+def test_a_broker_that_does_not_support_creating_topics_is_reported(missing):
     with Broker() as broker, pytest.raises(ConfigurationError, match=f"topic {missing} could not be created"):
         TopicAdmin({"bootstrap.servers": broker.bootstrap_servers}).create(
             missing, partitions=1, replication=1, config={}
@@ -173,7 +173,7 @@ def test_brokers_that_are_not_there_are_away_when_the_time_is_over(ask):
     assert 0.4 < time.monotonic() - began < 2.0
 
 
-def test_brokers_that_answer_nothing_are_away_when_the_time_is_over():
+def test_brokers_that_do_not_respond_are_unavailable_after_the_timeout():
     with Broker() as broker, Proxy(int(broker.bootstrap_servers.rpartition(":")[2])) as proxy:
         proxy.blackhole()
         topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{proxy.port}", "log_level": 0}, request_timeout=0.5)
@@ -200,7 +200,7 @@ def test_an_id_that_cannot_be_asked_for_is_not_known():
     assert topics.topic_id("trades").result(5) is None
 
 
-def test_a_property_librdkafka_does_not_know_is_told():
+def test_an_unknown_property_is_reported():
     topics = TopicAdmin({"bootstrap.servers": "localhost:9092", "ssl.no.such.property": "1"})
 
     with pytest.raises(ConfigurationError, match=r'invalid Kafka client configuration: .*"ssl\.no\.such\.property"'):

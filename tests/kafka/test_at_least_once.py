@@ -71,7 +71,7 @@ def values(kafka, topic) -> list[bytes | None]:
     return [record.value for record in log(kafka, topic)]
 
 
-def test_offsets_are_committed_behind_their_records(kafka, target, member, at_least_once):
+def test_offsets_are_committed_after_their_records(kafka, target, member, at_least_once):
     """While the records are on their way, a crash would have them written again."""
     seen = []
 
@@ -100,7 +100,7 @@ def test_offsets_stay_where_they_were_if_a_record_was_too_large(target, member, 
     assert {} == member.consumer.committed(range(4))
 
 
-def test_a_client_that_is_given_up_sends_nothing_more(kafka, target, proxy, at_least_once):
+def test_a_discarded_client_sends_nothing_more(kafka, target, proxy, at_least_once):
     """Its records are written again by the next client; what is raised may keep the first one alive."""
     late = proxy.hold_request(INIT_PRODUCER_ID)
     writing = at_least_once(message_max_bytes=1_000, bootstrap_servers=f"127.0.0.1:{proxy.port}")

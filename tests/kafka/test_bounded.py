@@ -7,7 +7,7 @@ import pytest
 from tradepipe.kafka.librdkafka import call_with_timeout
 
 
-def test_a_call_that_does_not_return_is_given_up():
+def test_a_call_that_does_not_return_times_out():
     let_go = threading.Event()
 
     with pytest.raises(TimeoutError):
@@ -16,7 +16,7 @@ def test_a_call_that_does_not_return_is_given_up():
     let_go.set()
 
 
-def test_what_a_call_raises_is_raised():
+def test_an_exception_of_the_call_is_raised():
     with pytest.raises(ZeroDivisionError):
         call_with_timeout(lambda: 1 // 0, 5)
 

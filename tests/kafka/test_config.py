@@ -86,7 +86,7 @@ def test_each_client_is_given_what_its_guarantee_rests_on(complete):
 
 
 @EACH_OWNED
-def test_what_carries_a_guarantee_cannot_be_overridden(key, name, value, complete):
+def test_owned_properties_cannot_be_overridden(key, name, value, complete):
     """Also by its other name; the message has both, and what was given."""
     with pytest.raises(ConfigurationError) as raised:
         complete({**BROKERS, key: "7"})
@@ -122,7 +122,7 @@ def test_what_carries_a_guarantee_may_be_given_as_it_is(key, name, value, comple
     ],
     ids=lambda value: "" if callable(value) else str(value),
 )
-def test_what_is_dangerous_is_refused_everywhere(complete, key, value):
+def test_dangerous_properties_are_forbidden_for_every_client(complete, key, value):
     with pytest.raises(ConfigurationError, match=f"the Kafka property {key}"):
         complete({**BROKERS, key: value})
 
@@ -138,7 +138,7 @@ def test_the_brokers_may_be_named_by_the_older_name(complete):
     assert "localhost:9092" == complete({"metadata.broker.list": "localhost:9092"})["metadata.broker.list"]
 
 
-def test_what_is_only_a_default_may_be_given_otherwise():
+def test_defaults_can_be_overridden():
     given = {**BROKERS, "linger.ms": 50, "compression.type": "lz4", "client.id": "mine"}
 
     assert given.items() <= producer_config(given).items()
@@ -206,7 +206,7 @@ def test_what_librdkafka_does_not_know_is_told_even_where_it_is_of_no_use(key, v
     assert told in str(raised.value)
 
 
-def test_an_admin_client_takes_no_offence_at_what_others_are_given():
+def test_an_admin_client_ignores_the_properties_of_other_clients():
     others = {**config.PRODUCER, **config.CONSUMER, **config.CONSUMER_DEFAULTS, "group.protocol": "consumer"}
 
     assert (

@@ -71,7 +71,7 @@ def test_nothing_is_fetched_before_start(join, produce):
     assert (None, 1) == (before, member.consumer.high_watermark(0))
 
 
-def test_an_assigned_partition_is_read_from_where_it_is_told(join, produce):
+def test_an_assigned_partition_is_read_from_the_given_offset(join, produce):
     produce(*(b"%d" % number for number in range(5)))
     member = join()
     member.assigned(0, 1, 2, 3)
@@ -151,7 +151,7 @@ def test_a_stopped_partition_delivers_nothing(join, produce):
     assert ([], None) == (member.records, member.consumer.position(0))
 
 
-def test_a_paused_partition_goes_on_where_it_was(join, produce):
+def test_a_paused_partition_resumes_at_its_position(join, produce):
     produce(b"0")
     member = join()
     member.assigned(0, 1, 2, 3)
@@ -201,7 +201,7 @@ def test_one_poll_brings_no_more_than_it_was_asked_for(join, produce):
     assert list(range(20)) == [record.offset for records in polled for record in records]
 
 
-def test_an_offset_behind_the_log_is_told(join, produce):
+def test_an_offset_after_the_log_is_reported(join, produce):
     produce(b"0")
     member = join()
     member.assigned(0, 1, 2, 3)
@@ -212,7 +212,7 @@ def test_an_offset_behind_the_log_is_told(join, produce):
 
 
 @pytest.mark.real
-def test_an_offset_before_the_log_is_told(join, produce, kafka, topic):
+def test_an_offset_before_the_log_is_reported(join, produce, kafka, topic):
     """Retention, or somebody, has cut what was still to be read."""
     produce(b"0", b"1", b"2")
     cut(kafka, topic, 2)
@@ -271,7 +271,7 @@ def test_an_open_transaction_is_waited_for(join, kafka, topic, produce):
     assert ([], [b"open", b"behind it"]) == (held_back, member.values)
 
 
-def test_a_hint_is_what_lag_tools_see(join, produce, kafka, topic):
+def test_lag_tools_see_the_offsets_committed_for_lag(join, produce, kafka, topic):
     produce(b"0", b"1")
     member = join()
     member.assigned(0, 1, 2, 3)
@@ -294,7 +294,7 @@ def test_a_hint_for_what_another_member_has_is_not_given(join_with, kafka, topic
     assert committed(kafka, topic, f"{topic}-group", others) < 0
 
 
-def test_what_was_committed_is_told_and_what_never_was_is_not(join):
+def test_committed_returns_only_committed_offsets(join):
     """The beginning is a place like any other."""
     member = join()
     member.assigned(0, 1, 2, 3)
@@ -384,7 +384,7 @@ def test_records_of_a_partition_that_was_taken_away_are_dropped(join_with, produ
 
 @pytest.mark.real
 @pytest.mark.parametrize("settings", [EAGER, NEW], ids=["classic", "KIP-848"])
-def test_two_members_of_one_instance_id_are_told(join_with, settings):
+def test_two_members_with_one_instance_id_are_reported(join_with, settings):
     """Waiting would not help, and a new client would be turned away again."""
     first = join_with({**settings, "group_instance_id": "one"})
     first.assigned(0, 1, 2, 3)
@@ -429,7 +429,7 @@ def faulty():
         member.consumer.close()
 
 
-def test_a_group_we_may_not_join_is_told():
+def test_a_group_without_permission_is_reported():
     with Broker() as broker:
         broker.create_topic("trades")
         broker.fail_requests(JOIN_GROUP, *[KafkaError.GROUP_AUTHORIZATION_FAILED] * 5)
@@ -463,7 +463,7 @@ def test_a_member_may_be_closed_twice_and_before_it_was_opened(kafka, topic):
     assert {} == consumer.assignments
 
 
-def test_a_configuration_librdkafka_refuses_is_told(kafka, topic):
+def test_a_configuration_that_librdkafka_rejects_is_reported(kafka, topic):
     consumer = Consumer({**kafka, "fetch.wait.max.ms": "soon"}, topic=topic, group="g")
 
     with pytest.raises(ConfigurationError, match=r"invalid Kafka client configuration: .*fetch\.wait\.max\.ms"):

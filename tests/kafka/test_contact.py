@@ -44,7 +44,7 @@ def test_who_is_refused_for_good_hears_of_it_at_once(errors, told):
     [[], [DOWN, ALL_DOWN], [CUT_OFF, ALL_DOWN], [UNTRUSTED], [UNTRUSTED, DOWN, ALL_DOWN]],
     ids=["nothing", "down", "cut off", "one of several", "another one is down"],
 )
-def test_what_may_heal_is_no_refusal(errors):
+def test_a_temporary_error_is_not_permanent(errors):
     assert after(*errors).permanent_error() is None
 
 

@@ -35,7 +35,7 @@ def test_a_marker_closes_all_letters_of_its_record_before_it():
     assert {0: False, 1: False, 2: True} == openness(letter(0), letter(1), letter(2, of=8), marker(3))
 
 
-def test_a_letter_behind_the_marker_is_open():
+def test_a_dead_letter_after_the_marker_is_open():
     """The record was read again, and refused again."""
     assert {0: False, 2: True} == openness(letter(0), marker(1), letter(2))
 

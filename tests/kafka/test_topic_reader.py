@@ -49,7 +49,7 @@ def test_an_empty_topic_holds_nothing(kafka, topic):
         assert [] == list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
 
 
-def test_brokers_that_do_not_answer_are_away(topic):
+def test_brokers_that_do_not_respond_are_unavailable(topic):
     with (
         TopicReader({"bootstrap.servers": "127.0.0.1:1"}, topic=topic, timeout=0.5) as reader,
         pytest.raises(BrokerUnavailable, match=r"\[0\] could not be read within 0.5 s"),

@@ -82,7 +82,7 @@ def refused(request, database, verified, authority, stranger):
     }[request.param]
 
 
-def test_migrations_that_are_turned_away_say_what_to_check(refused, seen):
+def test_migrations_that_are_rejected_say_what_to_check(refused, seen):
     url, told = refused
     with pytest.raises(ConfigurationError, match=told) as raised:
         migrate.upgrade(url)

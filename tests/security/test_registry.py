@@ -128,7 +128,7 @@ def test_a_proxy_is_gone_through_with_user_and_password(has_tls, services, autho
 
 
 @pytest.mark.parametrize("has_tls", [False, True], ids=["http", "https"])
-def test_a_proxy_that_refuses_us_says_what_to_check(has_tls, services, authority, refuses):
+def test_a_proxy_that_rejects_the_credentials_says_what_to_check(has_tls, services, authority, refuses):
     with (
         ForwardProxy(user=USER, password=f"{CANARY}!") as proxy,
         Front(services.registry_url, authority=authority if has_tls else None) as front,
@@ -137,7 +137,7 @@ def test_a_proxy_that_refuses_us_says_what_to_check(has_tls, services, authority
         refuses("407.*check (the )?user and password in proxy", front.url, proxy=way, ca_location=authority.file)
 
 
-def test_the_next_url_is_asked_while_the_first_is_away(services, authority, ask):
+def test_the_next_url_is_used_while_the_first_is_unavailable(services, authority, ask):
     with Front(services.registry_url, authority=authority) as front:
         away = "http://127.0.0.1:1"
         assert ask(f"{away},{front.url}", ca_location=authority.file)
