@@ -1,4 +1,4 @@
-"""The services, and what a test takes of them."""
+"""Fixtures for the services, databases and topics of the tests."""
 
 import os
 import uuid
@@ -14,17 +14,17 @@ from tradepipe.postgres import migrate
 pytest_plugins = ["tests.wheel", "tests.properties"]
 
 CANARY = "canary-27k"
-"""The password in every database URL of these tests; a test in which anybody prints or logs it fails."""
+"""The password in every database URL of these tests; a test that prints or logs it fails."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Look through all that was printed and logged for the canary."""
+    """Fail a test whose output or log contains the canary."""
     report = yield
     if any(CANARY in text for _, text in report.sections):
         report.outcome = "failed"
         report.longrepr = (
-            f"{item.nodeid}: the password of a database was printed or logged: see {CANARY} in what it said"
+            f"{item.nodeid}: the password of a database was printed or logged: search its output for {CANARY}"
         )
     return report
 
@@ -34,14 +34,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs the other services, rather than skip it: a skip is a test that ought to have run."""
+    """Deselect tests that need the other services; a skip would count as a test that should have run."""
     other = "real" if config.getoption("services") == "embedded" else "embedded"
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
     items[:] = [item for item in items if not item.get_closest_marker(other)]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two for each core: half of the tests wait for a server; on real ones, each of which is a Java, one and a half."""
+    """Return two workers per core, as half of the tests wait for a server; 1.5 on real services, which run on JVMs."""
     cores = len(os.sched_getaffinity(0))
     return max(2, cores * 2 if config.getoption("services") == "embedded" else cores * 3 // 2)
 
@@ -64,7 +64,7 @@ def _services(kind: str) -> Services:
 
 @pytest.fixture(scope="session")
 def services(request: pytest.FixtureRequest) -> Iterator[Services]:
-    """The services of this run: each starts when its address is first asked for."""
+    """Services of this run; each starts when its address is first read."""
     services = _services(request.config.getoption("services"))
     yield services
     services.close()
@@ -72,7 +72,7 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
 
 @pytest.fixture(scope="session")
 def migrated_template(services: Services) -> str:
-    """The name of a database at the head of this build, to be copied: a fifth of what the migrations take."""
+    """Name of a migrated template database; copying it takes a fifth of the time of the migrations."""
     name = "tradepipe_template"
     migrate.upgrade(services.postgres.start().create_database(name))
     return name
@@ -81,7 +81,7 @@ def migrated_template(services: Services) -> str:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, services: Services) -> Iterator[str]:
     """
-    The URL of a database of the test's own, with the canary for a password: the server asks for none.
+    URL of a new database for this test, with the canary as its password; the server requires none.
 
     It is empty, unless the test uses `migrated` too.
     """
@@ -95,7 +95,7 @@ def database(request: pytest.FixtureRequest, services: Services) -> Iterator[str
 
 @pytest.fixture
 def migrated(database: str) -> str:
-    """The URL of the test's database, at the head of this build."""
+    """URL of the test's database, migrated to the head of this build."""
     if migrate.current(database) is None:  # a test asked for this one while it ran
         migrate.upgrade(database)
     return database
@@ -103,7 +103,7 @@ def migrated(database: str) -> str:
 
 @pytest.fixture
 def topic(services: Services) -> str:
-    """The name of an empty topic of the test's own, with 4 partitions."""
+    """Name of a new, empty topic with 4 partitions."""
     name = f"trades-{uuid.uuid4().hex}"
     services.create_topic(name)
     return name
@@ -111,11 +111,11 @@ def topic(services: Services) -> str:
 
 @pytest.fixture
 def subject(topic: str) -> str:
-    """A registry subject of the test's own."""
+    """Registry subject that only this test uses."""
     return f"{topic}-value"
 
 
 @pytest.fixture
 def kafka(services: Services) -> dict[str, Any]:
-    """Settings for Kafka clients; a test may add to them."""
+    """Properties for Kafka clients; a test may add to them."""
     return {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}

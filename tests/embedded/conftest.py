@@ -1,4 +1,4 @@
-"""What tests of the embedded services need."""
+"""Fixtures for the tests of the embedded services."""
 
 import tempfile
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def temporary(monkeypatch):
-    """A place for temporary folders that no other program uses, and that any user may pass through."""
+    """Folder for temporary folders that no other program uses and that any user may traverse."""
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         monkeypatch.setattr(tempfile, "tempdir", place)

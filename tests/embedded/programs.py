@@ -1,4 +1,4 @@
-"""Programs that use the embedded services, in processes of their own."""
+"""Separate processes that run programs on the embedded services."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ import pytest
 def program(
     code: str, *arguments: str, lines: int = 1, user: str | None = None
 ) -> Iterator[tuple[subprocess.Popen[bytes], Sequence[str]]]:
-    """A running program, and the first lines it printed; killed in the end, if need be."""
+    """Yield a running program and the first lines it printed; kill it at the end if it still runs."""
     command = [_interpreter(user), "-c", code, *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_import_path()), "HOME": "/"}
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -29,7 +29,7 @@ def program(
 
 
 def ask(url: str, query: str) -> list[tuple[Any, ...]]:
-    """The rows of a query."""
+    """Return the rows of a query."""
     connection = psycopg2.connect(url)
     try:
         cursor = connection.cursor()

@@ -1,10 +1,10 @@
-"""The services tests and benchmarks run on: the embedded ones, or real ones."""
+"""Services for tests and benchmarks, embedded or real."""
 
 from typing import Any, Protocol
 
 
 class Services(Protocol):
-    """A broker, a registry and a PostgreSQL; each starts at the latest when its address is asked for."""
+    """A broker, a registry and a PostgreSQL; each starts at the latest when its address is read."""
 
     @property
     def is_real(self) -> bool:
@@ -12,15 +12,15 @@ class Services(Protocol):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where Kafka is."""
+        """Addresses of the brokers."""
 
     @property
     def registry_url(self) -> str:
-        """Where the registry is."""
+        """URL of the registry."""
 
     @property
     def postgres_url(self) -> str:
-        """The database `postgres`."""
+        """URL of the database `postgres`."""
 
     @property
     def postgres(self) -> Any:
@@ -28,7 +28,7 @@ class Services(Protocol):
 
     @property
     def client_settings(self) -> dict[str, Any]:
-        """What a consumer on these services should be given beside their address, for tests that are quick."""
+        """Consumer properties that make tests on these services fast."""
 
     def create_topic(self, name: str, *, partitions: int = 4) -> None:
         """Create a topic; it can be used at once."""
@@ -40,7 +40,7 @@ class Services(Protocol):
         """Drop all records of a topic, as retention would; its log begins where it ended."""
 
     def versions(self) -> str:
-        """What runs, for the head of a report."""
+        """Names and versions of the services, for the header of a report."""
 
     def close(self) -> None:
-        """Stop all."""
+        """Stop all services."""

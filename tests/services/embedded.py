@@ -1,4 +1,4 @@
-"""The embedded services, as the tests see them."""
+"""Embedded services for the tests."""
 
 import confluent_kafka
 

@@ -1,4 +1,4 @@
-"""The real services, as the tests see them."""
+"""Real services for the tests."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any

@@ -1,1 +1,1 @@
-"""Parts without a server to install: broker, registry, PostgreSQL."""
+"""Services without a server to install: broker, registry, PostgreSQL."""

@@ -1,4 +1,4 @@
-"""`python -m tradepipe.embedded`: all parts of the pipeline, until interrupted."""
+"""`python -m tradepipe.embedded`: all services of the pipeline, until interrupted."""
 
 from tradepipe.embedded.stack import main
 

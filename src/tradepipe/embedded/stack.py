@@ -1,4 +1,4 @@
-"""All parts of the pipeline without a server: broker, registry and database."""
+"""Embedded broker, registry and database of a pipeline."""
 
 import argparse
 import signal
@@ -15,8 +15,8 @@ class LocalStack:
     """
     A broker, a registry and a PostgreSQL, for demos and tests.
 
-    Each part starts when its address is first asked for; entering the block
-    starts all of them, leaving it ends all of them and whatever they held.
+    Each service starts when its address is first read. Entering the block
+    starts all of them; leaving it stops them and deletes their data.
     """
 
     def __init__(self) -> None:
@@ -26,22 +26,22 @@ class LocalStack:
 
     @property
     def bootstrap_servers(self) -> str:
-        """What Kafka clients take as `bootstrap.servers`."""
+        """Value of `bootstrap.servers` for Kafka clients."""
         return self.broker.bootstrap_servers
 
     @property
     def registry_url(self) -> str:
-        """The URL of the registry."""
+        """URL of the registry."""
         return self.registry.url
 
     @property
     def database_url(self) -> str:
-        """The URL of the database `postgres`."""
+        """URL of the database `postgres`."""
         return self.postgres.start().url
 
     @property
     def environment(self) -> dict[str, str]:
-        """The addresses as the variables our commands read."""
+        """Addresses as the environment variables that the commands read."""
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "SCHEMA_REGISTRY_URL": self.registry_url,
@@ -53,10 +53,10 @@ class LocalStack:
         self.broker.create_topic(name, partitions=partitions)
 
     def close(self) -> None:
-        """Stop all parts; what they held is gone."""
-        with ExitStack() as parts:
-            for part in (self.broker, self.registry, self.postgres):
-                parts.callback(part.close)
+        """Stop all services and delete their data."""
+        with ExitStack() as services:
+            for service in (self.broker, self.registry, self.postgres):
+                services.callback(service.close)
 
     def __enter__(self) -> Self:
         try:
@@ -73,7 +73,7 @@ class LocalStack:
 
 
 def main() -> None:
-    """Start all parts, print their addresses as lines for a shell, and wait for SIGINT or SIGTERM."""
+    """Start all services, print their addresses as lines for a shell, and wait for SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m tradepipe.embedded", description=main.__doc__)
     parser.add_argument("--topic", action="append", default=[], metavar="NAME[:PARTITIONS]", help="create a topic")
     topics = [_topic(text, parser) for text in parser.parse_args().topic]
@@ -96,15 +96,15 @@ class WaitForSignal:
     """
     Within the block, SIGINT and SIGTERM interrupt nothing: `wait` returns after the first of them.
 
-    So what is being started is held by somebody when it is time to end it, and a
-    second signal cannot disturb the end.
+    So every service that was started can be stopped, and a second signal does not
+    interrupt the shutdown.
     """
 
     def __init__(self) -> None:
         self._asked = threading.Event()
 
     def wait(self) -> None:
-        """Wait for the signal."""
+        """Wait for SIGINT or SIGTERM."""
         self._asked.wait()
 
     def __enter__(self) -> Self:
@@ -113,4 +113,4 @@ class WaitForSignal:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Leave the signals caught: the program is about to end."""
+        """Keep the handlers installed: the program is about to end."""

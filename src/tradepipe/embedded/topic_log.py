@@ -1,4 +1,4 @@
-"""What lies in a topic, read from its beginning to its end."""
+"""Reader of all records of a topic, for tests."""
 
 import time
 from typing import Any, Final
@@ -9,21 +9,20 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from tradepipe.trade.record import Record
 
 READ_TIMEOUT: Final = 10.0
-"""Seconds that reading a topic of a test may take."""
+"""Default time limit for reading a topic, in seconds."""
 
 
 def records(bootstrap_servers: str, topic: str, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Record]:
     """
-    The records of a topic, partition after partition, each in the order of its offsets.
+    Return the records of a topic, ordered by partition and offset.
 
-    Reads up to where the log ends. If that makes fewer than `at_least`, further
-    ones are waited for until `within` seconds have passed; whatever has come by
-    then is returned.
+    Reads to the end of the log. If it holds fewer than `at_least` records, waits
+    for more until `within` seconds have passed and returns what has arrived.
 
     Raises:
         LookupError: the broker has no such topic.
 
-        TimeoutError: the end of the log was not reached within that time, or nobody answers.
+        TimeoutError: the end of the log was not reached within that time, or the broker does not answer.
     """
     client = Consumer(
         {
