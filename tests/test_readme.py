@@ -103,7 +103,7 @@ def test_the_commands_run(here, topic, subject, shell):
     run = shell(re.sub(r"\btrades(?=[ .\n])", f"{topic}-new", here(script)), TRADEPIPE_SUBJECT=subject)
 
     assert 0 == run.returncode, run.stderr
-    assert "970 stored, 10 replayed" in run.stderr + run.stdout
+    assert "970 stored, 10 duplicates" in run.stderr + run.stdout
     assert re.search(r"^VERSION +\d", run.stdout, re.MULTILINE)
 
 

@@ -60,7 +60,7 @@ def exported(lines: Iterable[str]) -> dict[str, str]:
         if line.startswith("  export "):
             variable, _, value = line.strip().removeprefix("export ").partition("=")
             exports[variable] = value
-        if "tradepipe.dlq ls" in line:
+        if "tradepipe dlq ls" in line:
             break
     return exports
 

@@ -105,8 +105,7 @@ def test_a_full_disk_is_told_in_one_line(arguments):
 
     assert 78 == code
     assert (
-        "Error: what this command prints cannot be written: No space left on device; "
-        "make room, or send it elsewhere\n" == told
+        "Error: cannot write the output: No space left on device; free disk space, or redirect it elsewhere\n" == told
     )
 
 

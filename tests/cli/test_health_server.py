@@ -80,7 +80,7 @@ def test_a_port_in_use_is_one_message(ready):
         done = door("sink", "--metrics-port", str(port), env=ready)
 
     assert 78 == done.code
-    assert f"metrics cannot be served at 127.0.0.1:{port}: Address already in use" in done.err.splitlines()[-1]
+    assert f"cannot serve metrics at 127.0.0.1:{port}: Address already in use" in done.err.splitlines()[-1]
     assert "Traceback" not in done.err
 
 

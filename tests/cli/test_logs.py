@@ -64,5 +64,5 @@ def test_all_that_a_command_says_on_stderr_is_json_if_asked_for():
     events = [json.loads(line) for line in done.err.splitlines()]
     assert 75 == done.code
     assert ["WARNING", "WARNING", "ERROR"] == [event["level"] for event in events]
-    assert "given up after 0.5 s" in events[-1]["message"]
+    assert "gave up after 0.5 s" in events[-1]["message"]
     assert "secret" not in done.err

@@ -97,7 +97,7 @@ def test_help_goes_by_headings_and_ends_with_examples(monkeypatch):
     done = tradepipe("produce", "--help")
 
     headings = re.findall(r"^(\w.*):$", done.out, re.MULTILINE)
-    assert ["Options", "A file of trades", "Kafka", "Schema registry", "Waiting and logging", "Examples"] == headings
+    assert ["Options", "Input file", "Kafka", "Schema registry", "Timeouts and logging", "Examples"] == headings
     assert "  tradepipe produce --input trades.jsonl --dry-run\n" in done.out
 
 

@@ -68,7 +68,7 @@ def test_a_person_sees_a_table(stored):
 
     heading, columns, *rows = done.out.splitlines()
     assert heading.endswith(": lag 0")
-    assert ["partition", "next", "offset", "log", "begin", "log", "end", "lag"] == columns.split()[:8]
+    assert ["partition", "next", "offset", "log", "start", "log", "end", "lag"] == columns.split()[:8]
     assert all(re.fullmatch(r" +\d +\d+ +0 +\d+ +0 +1 +\d+ s ago +\S+/\d+/\w+", row) for row in rows), rows
 
 
@@ -78,7 +78,7 @@ def test_while_kafka_is_away_it_shows_what_the_database_knows(stored):
     assert 0 == done.code, done.err
     assert done.out.splitlines()[0].endswith(": lag unknown")
     assert 6 == len(done.out.splitlines())
-    assert "Note: Kafka is away, so this is only what PostgreSQL knows" in done.err
+    assert "Note: Kafka is unavailable, only the stored offsets are shown" in done.err
 
 
 def test_a_topic_that_is_gone_is_told_beside_what_the_database_knows(ready):
@@ -94,7 +94,7 @@ def test_a_reset_to_the_beginning_replays_everything(stored):
 
     assert 0 == done.code, done.err
     assert ["partition", "before", "after"] == done.out.splitlines()[0].split()
-    assert "0 stored, 90 replayed, 0 refused" == again.err.splitlines()[-1]
+    assert "0 stored, 90 duplicates, 0 refused" == again.err.splitlines()[-1]
 
 
 def test_a_group_that_stored_nothing_can_be_sent_to_the_end(filled):
@@ -103,7 +103,7 @@ def test_a_group_that_stored_nothing_can_be_sent_to_the_end(filled):
 
     assert 0 == done.code, done.err
     assert [0, 0, 0, 0] == [each["lag"] for each in shown(filled)["partitions"]]
-    assert "0 stored, 0 replayed, 0 refused" == again.err.splitlines()[-1]
+    assert "0 stored, 0 duplicates, 0 refused" == again.err.splitlines()[-1]
 
 
 def test_one_partition_goes_to_an_offset_and_the_others_stay(stored):
@@ -144,9 +144,9 @@ def test_a_person_who_says_yes_resets(stored):
     ("arguments", "told"),
     [
         ("reset", "Missing option '--to'"),
-        ("reset --to soon", "earliest, latest, a time such as 2025-06-01T08:00:00Z, or an offset, not 'soon'"),
+        ("reset --to soon", "earliest, latest, a timestamp such as 2025-06-01T08:00:00Z, or an offset, not 'soon'"),
         ("reset --to -5", "not '-5'"),
-        ("reset --to 5", "say which by --partition"),
+        ("reset --to 5", "an offset needs --partition"),
         ("reset --to 5 --partition 9", "has no partition 9, its partitions are 0 to 3"),
         ("show --format xml", "'text', 'json'"),
     ],
@@ -162,7 +162,7 @@ def test_an_offset_outside_the_log_is_refused_with_the_range(stored, topic):
     done = offsets("reset", "--to", "1000", "--partition", "0", env=stored)
 
     assert (78, "") == done[:2]
-    assert re.search(rf"offset 1000 is not in {topic}\[0\], whose log reaches from 0 to \d+", done.err)
+    assert re.search(rf"offset 1000 is outside {topic}\[0\], whose log is from 0 to \d+", done.err)
     assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
@@ -170,7 +170,7 @@ def test_options_before_the_command_are_refused_rather_than_ignored(ready):
     done = door("sink", "--topic", "other", "offsets", "show", env=ready)
 
     assert 2 == done.code
-    assert "options of `offsets` stand behind it" in done.err.splitlines()[-1]
+    assert "put the options after `offsets`" in done.err.splitlines()[-1]
 
 
 def test_a_database_that_is_behind_says_so(env):
@@ -231,7 +231,7 @@ def test_the_command_that_a_topic_created_anew_asks_for_adopts_it(stored, servic
     done = door(*command.split(), "earliest", env=stored)
 
     assert 0 == done.code, done.err
-    assert "20 stored, 0 replayed, 0 refused" == door("sink", "--until-end", env=stored).err.splitlines()[-1]
+    assert "20 stored, 0 duplicates, 0 refused" == door("sink", "--until-end", env=stored).err.splitlines()[-1]
 
 
 @pytest.mark.real

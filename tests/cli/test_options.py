@@ -29,11 +29,11 @@ def test_a_file_of_properties_is_read_as_kafkas_own_tools_read_it(path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"acks\n", ":1: the line is not KEY=VALUE"),
-        (b"\nsasl.password canary-7f3a\n", ":2: the line is not KEY=VALUE"),
-        (b"=x\n", ":1: the line is not KEY=VALUE"),
+        (b"acks\n", ":1: not KEY=VALUE"),
+        (b"\nsasl.password canary-7f3a\n", ":2: not KEY=VALUE"),
+        (b"=x\n", ":1: not KEY=VALUE"),
         (b"a=1\na=2\n", ":2: a is given twice"),
-        (b"a=\xff\n", " is no text in UTF-8"),
+        (b"a=\xff\n", " is not UTF-8 text"),
     ],
 )
 def test_a_file_that_is_none_of_properties_is_refused(path, content, message):
@@ -56,7 +56,7 @@ def test_of_what_is_no_pair_only_the_key_is_shown(text, shown):
     with pytest.raises(typer.BadParameter) as refused:
         parse_pairs([text], option="-X")
 
-    assert f"it takes KEY=VALUE, not {shown}" == refused.value.message
+    assert f"must be KEY=VALUE, not {shown}" == refused.value.message
 
 
 def test_a_variable_may_be_given_by_a_file(tmp_path):
@@ -70,7 +70,7 @@ def test_a_variable_may_be_given_by_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is no text in UTF-8"), (b"x" * 65_537, "has more than 65,536")],
+    [(b"", "is empty"), (b"\n", "is empty"), (b"\xff", "is not UTF-8 text"), (b"x" * 65_537, "is larger than 65,536")],
 )
 def test_a_file_that_is_no_value_is_refused(tmp_path, content, message):
     file = tmp_path / "value"
@@ -169,11 +169,11 @@ def test_a_password_that_ps_shows_is_warned_of():
     quiet = door("migrate", "current", env=env | {"DATABASE_URL": url})
     kafka = door("topics", "create", "-X", f"sasl.password={CANARY}", f"--bootstrap-servers={NOWHERE}", env=env)
 
-    warning = "the password in --database stands on the command line, where ps shows it: give it by DATABASE_URL or"
+    warning = "the password in --database is visible to other users in the process list: use DATABASE_URL or"
     assert warning in typed.err
-    assert "ps shows it" not in quiet.err
-    assert "-X sasl.password stands on the command line" in kafka.err
-    assert "or by KAFKA_SASL_PASSWORD" in kafka.err
+    assert "process list" not in quiet.err
+    assert "-X sasl.password is visible to other users" in kafka.err
+    assert "or KAFKA_SASL_PASSWORD" in kafka.err
 
 
 def test_properties_come_from_file_then_variable_then_option(ready, topic, path):
@@ -188,15 +188,15 @@ def test_properties_come_from_file_then_variable_then_option(ready, topic, path)
 
     assert (78, True) == (of_file.code, "wrong-too" in of_file.err), of_file.err
     assert (78, True) == (of_option.code, "WRONG" in of_option.err), of_option.err
-    assert (0, f"topic {topic} exists already with 4 partitions\n") == right[:2], right.err
+    assert (0, f"topic {topic} already exists with 4 partitions\n") == right[:2], right.err
 
 
 @pytest.mark.parametrize(
     ("env", "message"),
     [
         ({"DATABASE_URL": "x", "DATABASE_URL_FILE": "y"}, "DATABASE_URL and DATABASE_URL_FILE are both set"),
-        ({"DATABASE_URL_FILE": "/missing"}, "DATABASE_URL_FILE: the file '/missing' cannot be read"),
-        ({"DATABASE_URL": "x", "TRADEPIPE_LOG_FORMAT": "xml"}, "it is text or json, not 'xml'"),
+        ({"DATABASE_URL_FILE": "/missing"}, "DATABASE_URL_FILE: the file '/missing' is not readable"),
+        ({"DATABASE_URL": "x", "TRADEPIPE_LOG_FORMAT": "xml"}, "must be text or json, not 'xml'"),
     ],
 )
 def test_a_variable_that_cannot_be_is_a_usage_error(env, message):
@@ -211,7 +211,7 @@ def test_a_variable_that_cannot_be_is_a_usage_error(env, message):
     [
         ({"SCHEMA_REGISTRY_USER": "me"}, 2, "SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD"),
         ({"SCHEMA_REGISTRY_PASSWORD": CANARY}, 2, "SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD"),
-        ({"SCHEMA_REGISTRY_HEADERS": CANARY}, 2, "it takes NAME: VALUE, a line each"),
+        ({"SCHEMA_REGISTRY_HEADERS": CANARY}, 2, "must be NAME: VALUE, one per line"),
         ({"SCHEMA_REGISTRY_CA_LOCATION": "/missing"}, 78, "/missing"),
         ({"SCHEMA_REGISTRY_CLIENT_KEY": "/missing"}, 78, "client_cert"),
         ({"SCHEMA_REGISTRY_PROXY": "ftp://x"}, 78, "proxy"),

@@ -50,7 +50,7 @@ def test_the_trades_of_a_file_are_stored(ready, file):
     done = door("produce", "--input", str(file), env=ready)
 
     assert 0 == done.code, done.err
-    assert f"read {file}: 50 trades, 0 bad records\nsent 50 records: 50 acknowledged, " in done.out
+    assert f"read {file}: 50 trades, 0 invalid records\nsent 50 records: 50 acknowledged, " in done.out
     assert 0 == door("sink", "--until-end", env=ready).code
     stored = ask(ready["DATABASE_URL"], f"SELECT {HEADER} FROM trades ORDER BY trade_id, version")
     assert sorted(islice(trades(5), 50)) == [Trade(*each) for each in stored]
@@ -67,9 +67,9 @@ def test_a_run_that_is_interrupted_and_repeated_stores_nothing_twice(ready, file
 
     sent = int(re.search(r"sent (\d+) records", interrupted.out)[1])
     assert 10 <= sent < 50
-    assert re.search(r"stopped at line \d+: run it again to send all", interrupted.out)
+    assert re.search(r"stopped at line \d+: run the command again to send all trades", interrupted.out)
     assert (0, 0, 0) == (interrupted.code, again.code, sink.code)
-    assert f"50 stored, {sent} replayed, 0 refused" == sink.err.splitlines()[-1]
+    assert f"50 stored, {sent} duplicates, 0 refused" == sink.err.splitlines()[-1]
 
 
 def test_a_bad_line_stops_it_and_what_stands_before_it_is_sent(ready, topic, file):
@@ -77,7 +77,7 @@ def test_a_bad_line_stops_it_and_what_stands_before_it_is_sent(ready, topic, fil
 
     assert 1 == done.code
     assert f"Error: {file}:12: version: 'one' is not a whole number" in done.err.splitlines()[-1]
-    assert "(VERSION); what stands before it was sent (10 trades); mend it" in done.err.splitlines()[-1]
+    assert "(VERSION); the 10 trades before it were sent; fix it" in done.err.splitlines()[-1]
     assert "sent 10 records: 10 acknowledged" in done.out
     assert 10 == records_in(ready, topic)
 
@@ -88,7 +88,7 @@ def test_bad_lines_are_skipped_and_kept_if_asked_for(ready, topic, file):
     rejects = [json.loads(line) for line in Path(f"{file}.rejects.jsonl").read_text().splitlines()]
     assert 1 == done.code
     assert 3 == done.err.count("skipped: ")
-    assert f"47 trades, 3 bad records, which are in {file}.rejects.jsonl" in done.out
+    assert f"47 trades, 3 invalid records, written to {file}.rejects.jsonl" in done.out
     assert 47 == records_in(ready, topic)
     assert [2, 12, 51] == [each["line"] for each in rejects]
     assert file.read_text().splitlines()[11] == rejects[1]["raw"]
@@ -129,7 +129,7 @@ def test_a_count_beyond_all_numbers_is_no_limit(file):
 def test_a_file_is_checked_without_any_part(file):
     done = door("produce", "--input", str(file), "--dry-run", env={})
 
-    assert (0, f"checked {file}: 50 trades, 0 bad records; nothing was sent\n", "") == done
+    assert (0, f"checked {file}: 50 trades, 0 invalid records; nothing was sent\n", "") == done
 
 
 def test_a_packed_file_comes_by_a_pipe(ready, topic, file):
@@ -175,7 +175,7 @@ def test_what_was_not_acknowledged_can_be_sent_again(request, file):
         done = process.end()
 
     assert 75 == done.code, done.err
-    assert "send all again by the same command" in done.err.splitlines()[-1]
+    assert "send all again with the same command" in done.err.splitlines()[-1]
 
 
 def test_a_terminal_shows_how_far_it_is(ready, tmp_path):

@@ -13,15 +13,15 @@ from tradepipe.registry.client import SchemaRegistry
 def test_migrate_tells_from_where_to_where(env):
     first, second = (door("migrate", "upgrade", env=env) for _ in range(2))
 
-    assert (0, f"the database went from revision none to {required_revision()}\n") == first[:2]
-    assert (0, f"the database is at revision {required_revision()} already\n") == second[:2]
+    assert (0, f"upgraded the database from revision none to {required_revision()}\n") == first[:2]
+    assert (0, f"the database is already at revision {required_revision()}\n") == second[:2]
     assert [(0,)] == ask(env["DATABASE_URL"], "SELECT count(*) FROM trades")
 
 
 def test_migrate_tells_where_a_database_is(ready):
     done = door("migrate", "current", env=ready)
 
-    assert (0, f"the database is at revision {required_revision()}, this build needs {required_revision()}\n") == done[
+    assert (0, f"the database is at revision {required_revision()}; this build needs {required_revision()}\n") == done[
         :2
     ]
 
@@ -49,7 +49,7 @@ def test_schema_register_sets_the_level_it_is_told(env, subject, services):
 def test_a_topic_that_exists_is_left_as_it_is(env, topic):
     done = door("topics", "create", "--partitions", "9", env=env)
 
-    assert (0, f"topic {topic} exists already with 4 partitions\n") == done[:2]
+    assert (0, f"topic {topic} already exists with 4 partitions\n") == done[:2]
 
 
 @pytest.mark.real
@@ -59,7 +59,7 @@ def test_a_topic_is_created(addresses):
     done = door("topics", "create", "--topic", name, "--partitions", "3", "-c", "retention.ms=60000", env=addresses)
 
     topics = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]})
-    assert (0, f"topic {name} was created with 3 partitions\n") == done[:2]
+    assert (0, f"created topic {name} with 3 partitions\n") == done[:2]
     assert (0, 1, 2) == topics.describe(name).partitions
 
 

@@ -21,7 +21,7 @@ def test_it_stores_what_the_topic_holds(filled):
     done = door("sink", "--until-end", env=filled)
 
     assert (0, "") == (done.code, done.out)
-    assert "72 stored, 18 replayed, 0 refused" == done.err.splitlines()[-1]
+    assert "72 stored, 18 duplicates, 0 refused" == done.err.splitlines()[-1]
     assert [(72,)] == ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")
 
 
@@ -47,7 +47,7 @@ def test_the_summary_counts_refusals_by_code(ready):
     done = door("sink", "--until-end", env=ready)
 
     assert 0 == done.code, done.err
-    assert re.match("91 stored, 0 replayed, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
+    assert re.match("91 stored, 0 duplicates, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
 
 
 def test_all_it_says_is_json_if_asked_for(filled):
@@ -56,13 +56,13 @@ def test_all_it_says_is_json_if_asked_for(filled):
     told = [json.loads(line)["message"] for line in done.err.splitlines()]
     assert 0 == done.code, done.err
     assert told[0].startswith("metrics at http://127.0.0.1:")
-    assert "72 stored, 18 replayed, 0 refused" == told[-1]
+    assert "72 stored, 18 duplicates, 0 refused" == told[-1]
 
 
 def test_it_begins_where_it_is_told(filled):
     done = door("sink", "--until-end", "--start", "latest", env=filled)
 
-    assert (0, "0 stored, 0 replayed, 0 refused") == (done.code, done.err.splitlines()[-1])
+    assert (0, "0 stored, 0 duplicates, 0 refused") == (done.code, done.err.splitlines()[-1])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -75,7 +75,7 @@ def test_a_signal_ends_it_cleanly(filled, number):
         done = process.end()
     ((stored,),) = ask(filled["DATABASE_URL"], "SELECT count(*) FROM trades")
     assert 0 == done.code, done.err
-    assert "stopping: the batch in hand is finished first; a second signal ends at once" in done.err
+    assert "stopping after the current batch; a second signal exits immediately" in done.err
     assert f"{stored} stored" in done.err.splitlines()[-1]
 
 

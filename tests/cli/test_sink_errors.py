@@ -23,14 +23,14 @@ NOWHERE = f"127.0.0.1:{free_port()}"
         ("--metrics-port=soon", "'--metrics-port'"),
         ("--start=-5", "2025-06-01T08:00:00Z"),
         ("--rules=late", "MODULE:FUNCTION"),
-        ("--rules=no_such_desk:late", "there is no module no_such_desk"),
+        ("--rules=no_such_desk:late", "module no_such_desk not found"),
         ("--rules=os:no_such_rule", "has no function no_such_rule"),
-        ("--rules=os:name", "is no function but str"),
+        ("--rules=os:name", "is not a function but str"),
         ("--stale=ignore", "'--stale'"),
         ("--record-key=ignore", "'--record-key'"),
         ("--validate-in=postgres", "'--validate-in'"),
-        ("--validate-in=database --rules=os:getcwd", "--validate-in database builds none"),
-        ("--max-refused=all", "a share above 0 and below 1, or off"),
+        ("--validate-in=database --rules=os:getcwd", "not available with --validate-in database"),
+        ("--max-refused=all", "a share between 0 and 1, or off"),
         ("offsets", "show"),
         ("offset show", "No such command 'offset'"),
     ],
@@ -110,7 +110,7 @@ def test_a_part_that_is_away_is_waited_for_until_a_signal_ends_it(ready, argumen
         done = process.end()
     assert 0 == done.code, done.err
     assert "Traceback" not in done.err
-    assert "0 stored, 0 replayed, 0 refused" == done.err.splitlines()[-1]
+    assert "0 stored, 0 duplicates, 0 refused" == done.err.splitlines()[-1]
 
 
 @pytest.mark.real

@@ -10,40 +10,40 @@ NOWHERE = "127.0.0.1:1"
 USAGE = [
     ("sink", "--nonsense", "No such option"),
     ("sink", "--start=yesterday", "2025-06-01T08:00:00Z"),
-    ("sink", "--max-refused=1.5", "a share above 0 and below 1, or off"),
+    ("sink", "--max-refused=1.5", "a share between 0 and 1, or off"),
     ("sink", "--batch-rows=0", "'--batch-rows'"),
     ("sink", "--unknown-fields=keep", "'TRADEPIPE_UNKNOWN_FIELDS'): 'keep' is not one of 'stop', 'drop'"),
     ("sink", "-X sasl.password", "KEY=VALUE"),
     ("sink", "--log-level=loud", "debug, info, warning, error"),
     ("produce", "--count=none", "'--count'"),
-    ("produce", "--bad=0.9 --resend=0.2", "together at most 1"),
+    ("produce", "--bad=0.9 --resend=0.2", "must add up to at most 1"),
     ("produce", "--rate=0", "'--rate'"),
     ("produce", "--seed=-1", "'--seed'"),
     ("produce", "--deadline=soon", "'--deadline'"),
-    ("produce", "--dry-run", "give --input FILE too"),
-    ("produce", "--column=trade_id=ID", "give --input FILE too"),
-    ("produce", "--input=missing.csv", "missing.csv: it cannot be read: No such file"),
+    ("produce", "--dry-run", "only valid with --input FILE"),
+    ("produce", "--column=trade_id=ID", "only valid with --input FILE"),
+    ("produce", "--input=missing.csv", "missing.csv: cannot be opened: No such file"),
     ("produce", "--input=.", "--format csv or --format jsonl"),
-    ("produce", "--input=. --format=csv", "it cannot be read: Is a directory"),
+    ("produce", "--input=. --format=csv", "cannot be opened: Is a directory"),
     ("produce", "--input=-", "--format csv or --format jsonl"),
     ("produce", "--input=x.csv --format=xml", "'csv', 'jsonl'"),
-    ("produce", "--input=x.csv --seed=1", "it is for made-up trades"),
-    ("produce", "--input=x.csv --bad=0.1", "it is for made-up trades"),
+    ("produce", "--input=x.csv --seed=1", "only valid for sample trades"),
+    ("produce", "--input=x.csv --bad=0.1", "only valid for sample trades"),
     ("produce", "--input=x.csv --on-error=ignore", "'stop', 'skip'"),
-    ("produce", "--input=x.csv --rejects=r", "give --on-error skip too"),
+    ("produce", "--input=x.csv --rejects=r", "only valid with --on-error skip"),
     ("produce", "--input=- --format=csv --on-error=skip", "--rejects FILE"),
-    ("produce", "--input=x.csv --column=book=B", "'book' is no field of a trade"),
+    ("produce", "--input=x.csv --column=book=B", "'book' is not a field of a trade"),
     ("produce", "--input=x.csv --default=version=one", "version: 'one' is not a whole number"),
-    ("produce", "--kafka-config=missing", "missing cannot be read: No such file"),
+    ("produce", "--kafka-config=missing", "cannot read missing: No such file"),
     ("produce", "--registry-user=me", "SCHEMA_REGISTRY_PASSWORD"),
-    ("produce", "--log-format=xml", "it is text or json"),
+    ("produce", "--log-format=xml", "must be text or json"),
     ("produce", "trades.csv", "unexpected extra argument"),
     ("migrate", "upgrade now", "unexpected extra argument"),
     ("migrate", "upgrade --database", "requires an argument"),
     ("migrate", "upgrade --deadline=0", "'--deadline'"),
     ("migrate", "upgrade --deadline=never", "'--deadline'"),
     ("migrate", "upgrade --log-level=loud", "debug, info, warning, error"),
-    ("migrate", "upgrade --log-format=xml", "it is text or json"),
+    ("migrate", "upgrade --log-format=xml", "must be text or json"),
     ("migrate", "current --to=head", "No such option"),
     ("migrate", "--database=x upgrade", "No such option"),
     ("schema", "register trades-value", "unexpected extra argument"),
@@ -58,7 +58,7 @@ USAGE = [
     ("schema", "register --level", "requires an argument"),
     ("schema", "register --nonsense", "No such option"),
     ("schema", "register --log-level=loud", "debug, info, warning, error"),
-    ("schema", "register --log-format=xml", "it is text or json"),
+    ("schema", "register --log-format=xml", "must be text or json"),
     ("schema", "register --registry-cert", "requires an argument"),
     ("schema", "--registry=x register", "No such option"),
     ("topics", "create --partitions=0", "'--partitions'"),
@@ -95,7 +95,7 @@ MISCONFIGURED = [
     ("schema", "register --registry-ca=missing", "ca_location='missing' cannot be read"),
     ("schema", "register --registry-proxy=ftp://me:secret@proxy", "http://proxy:3128"),
     ("topics", "create --topic=new -X plugin.library.paths=x", "it loads code"),
-    ("topics", "create --topic=new -c cleanup.policy=compact", "compaction would drop versions"),
+    ("topics", "create --topic=new -c cleanup.policy=compact", "compaction drops versions"),
 ]
 
 AWAY = [
@@ -140,7 +140,7 @@ def test_a_part_that_stays_away_is_waited_for_until_the_deadline(ready, name, ar
     code, message = refused(name, f"{arguments} --deadline=1", ready)
 
     assert 75 == code
-    assert "given up after 1 s" in message
+    assert "gave up after 1 s" in message
 
 
 def test_a_database_that_is_behind_stops_the_sink(ready, services):

@@ -41,7 +41,7 @@ def test_without_the_option_there_is_none():
 
 @pytest.mark.parametrize("text", ["desk", "desk:", ":late", "late"])
 def test_what_is_no_module_and_function_is_refused(text):
-    with pytest.raises(typer.BadParameter, match=f"it takes MODULE:FUNCTION, not '{text}'"):
+    with pytest.raises(typer.BadParameter, match=f"must be MODULE:FUNCTION, not '{text}'"):
         load_rules([text])
 
 
@@ -49,10 +49,10 @@ def test_what_is_no_module_and_function_is_refused(text):
     ("text", "told"),
     [
         ("our_desk:nothing", "module our_desk, {here}/our_desk.py, has no function nothing"),
-        ("our_desk:LIMIT", "LIMIT of module our_desk, {here}/our_desk.py, is no function but int"),
-        ("no_desk:late", "there is no module no_desk: looked in {here}, "),
-        ("no_desk.fx:late", "there is no module no_desk.fx: looked in {here}, "),
-        ("our_desk.fx:late", "there is no module our_desk.fx: looked in {here}, "),
+        ("our_desk:LIMIT", "LIMIT of module our_desk, {here}/our_desk.py, is not a function but int"),
+        ("no_desk:late", "module no_desk not found in {here}, "),
+        ("no_desk.fx:late", "module no_desk.fx not found in {here}, "),
+        ("our_desk.fx:late", "module our_desk.fx not found in {here}, "),
         ("needing:late", "module needing cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
         ("broken:late", "module broken cannot be imported: SyntaxError: "),
         ("ending:late", "module ending cannot be imported: SystemExit: 0"),

@@ -48,7 +48,7 @@ def test_a_sink_stores_what_passed(filled):
 
     done = door("sink", "--until-end", "--topic", filled["TRADEPIPE_CLEAN"], "--group", "behind", env=filled)
 
-    assert "91 stored, 0 replayed, 0 refused" == done.err.splitlines()[-1]
+    assert "91 stored, 0 duplicates, 0 refused" == done.err.splitlines()[-1]
 
 
 @pytest.mark.embedded

@@ -1,1 +1,1 @@
-"""The insides of the doors: options, output, signals, exit codes."""
+"""The command line: commands, options, output, exit codes."""

@@ -1,4 +1,4 @@
-"""The form all our command lines have."""
+"""Command lines: help layout, values from files, and commands loaded on demand."""
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
@@ -16,26 +16,26 @@ from tradepipe.cli.secrets import FILE, read_variable
 from tradepipe.cli.settings import KAFKA_SECRETS, REGISTRY_SECRETS, with_shared_options
 
 _HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
-"""None is for a command's own options."""
+"""Order of the headings in `--help`; None is for a command's own options."""
 
 MAX_SUMMARY_LENGTH: Final = 1_000
-"""Characters that no sentence about a command has."""
+"""More characters than any command's first sentence, so that click does not truncate it."""
 
 _FILES: Final = (
-    f"Any variable may be given as its name with {FILE}, which names a file that holds the value: "
-    f"DATABASE_URL{FILE}=/run/secrets/url."
+    f"Append {FILE} to a variable's name to read the value from a file: DATABASE_URL{FILE}=/run/secrets/url."
 )
 
 
 def command_line(about: str | None = None, *, completion: bool = False) -> typer.Typer:
-    """A command line; `about` describes one that has commands of its own."""
-    described: dict[str, Any] = {} if about is None else {"help": about}  # None would win over the callback's docstring
+    """Create a command line; `about` is the help of one that has subcommands."""
+    # Passing help=None would hide the callback's docstring.
+    help_text: dict[str, Any] = {} if about is None else {"help": about}
     return _CommandLine(
-        **described,
+        **help_text,
         cls=Group,
         no_args_is_help=about is not None,
         add_completion=completion,
-        # Boxes would cut the names of environment variables at 80 columns.
+        # rich's boxes truncate the names of environment variables at 80 columns.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -43,16 +43,14 @@ def command_line(about: str | None = None, *, completion: bool = False) -> typer
 
 
 class _CommandLine(typer.Typer):
-    """Every command of it is a `Command` with the shared options of its kind."""
+    """A typer application whose commands get the shared options (see settings.py)."""
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # ours take what typer's do
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # same arguments as typer's
         register = super().command(name, **{"cls": Command, **settings})
         return lambda function: _register(register, function)
 
-    def callback(self, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # the same
-        cls = settings.pop("cls", Group)
-        ours = cls if issubclass(cls, _HelpFormatter) else type(cls.__name__, (_HelpFormatter, cls), {})
-        register = super().callback(cls=ours, **settings)
+    def callback(self, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # same arguments as typer's
+        register = super().callback(**{"cls": Group, **settings})
         return lambda function: _register(register, function)
 
 
@@ -62,18 +60,18 @@ def _register(register: Callable[..., Any], function: Callable[..., Any]) -> Cal
 
 
 class _HelpFormatter:
-    """Options by headings, each with its help below it; values out of files; examples at the end."""
+    """Help with options under headings and examples at the end, and option values from `_FILE` variables."""
 
     params: list[Any]
 
-    # click's types are private to typer, whose own classes call these.
+    # click's types are private to typer, hence Any.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
             ctx.default_map = {**(ctx.default_map or {}), **_defaults_from_files(self.params)}
-        return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # that of TyperCommand or TyperGroup
+        return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        shown = [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # the same
+        shown = [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
         for heading in _HEADINGS:
             rows = list(_option_rows(ctx, shown, heading))
             if rows:
@@ -93,14 +91,14 @@ class _HelpFormatter:
 
 
 class Command(_HelpFormatter, TyperCommand):
-    """A command that does something."""
+    """A command without subcommands."""
 
 
 class Group(_HelpFormatter, TyperGroup):
-    """A command with commands of its own."""
+    """A command with subcommands."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Each with its first sentence, whole: click's own form cuts it off."""
+        """List the subcommands, each with its whole first sentence."""
         width = max(map(len, self.commands)) + 4
         formatter.write("\nCommands:\n")
         for name, command in self.commands.items():
@@ -109,7 +107,7 @@ class Group(_HelpFormatter, TyperGroup):
 
 
 def _defaults_from_files(params: list[Any]) -> dict[str, Any]:
-    """What variables with `_FILE` give, as typer takes the values of variables; refuses a variable given twice."""
+    """Return values from `_FILE` variables as click's default map; typer itself reads the plain variables."""
     found = {}
     for param in params:
         if isinstance(param.envvar, str) and (value := read_variable(param.envvar)) is not None:
@@ -121,20 +119,20 @@ def _option_rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[t
     yield from (param.get_help_record(ctx) for param in params if getattr(param, "rich_help_panel", None) == heading)
     if heading == KAFKA and any(param.name == "kafka_config" for param in params):
         for name, key in KAFKA_SECRETS.items():
-            yield name, f"{key}, by the environment only."
+            yield name, f"Sets {key}; variable only."
     if heading == REGISTRY and any(param.name == "registry_user" for param in params):
         for name, meaning in REGISTRY_SECRETS.items():
-            yield name, f"{meaning[0].upper()}{meaning[1:]}; by the environment only."
+            yield name, f"{meaning}; variable only."
 
 
 def _two_columns(name: str, text: str, width: int, column: int) -> str:
-    """A paragraph in a column behind a name."""
+    """Format a name followed by an indented paragraph."""
     lines = fill(text, width, initial_indent=" " * column, subsequent_indent=" " * column, break_on_hyphens=False)
     return f"{name.ljust(column)}{lines[column:]}\n"
 
 
 def _indent(text: str, width: int) -> str:
-    """A paragraph whose names with hyphens stay whole."""
+    """Wrap a paragraph without breaking option names."""
     indent = " " * 6
     return (
         fill(
@@ -144,8 +142,8 @@ def _indent(text: str, width: int) -> str:
     )
 
 
-class Commands(Mapping[str, Any]):
-    """Commands by name, each made of its module's `app`."""
+class LazyCommands(Mapping[str, Any]):
+    """Commands by name; a command's module is imported when the command is looked up."""
 
     def __init__(self, modules: Mapping[str, str]) -> None:
         self._modules = modules
@@ -165,12 +163,12 @@ class Commands(Mapping[str, Any]):
         return len(self._modules)
 
 
-def loading(modules: Mapping[str, str]) -> type[Group]:
-    """A group of the commands in these modules."""
+def lazy_group(modules: Mapping[str, str]) -> type[Group]:
+    """Return a group class whose commands are the `app` of these modules, imported on demand."""
 
-    class Loading(Group):
+    class LazyGroup(Group):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
-            self.commands = Commands(modules)  # type: ignore[assignment]  # a group only reads it
+            self.commands = LazyCommands(modules)  # type: ignore[assignment]  # a group only reads it
 
-    return Loading
+    return LazyGroup

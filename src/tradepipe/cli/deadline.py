@@ -1,4 +1,4 @@
-"""Waiting for parts that are away, but not for ever."""
+"""Retries of calls to unavailable services, with a deadline."""
 
 import logging
 import threading
@@ -16,19 +16,19 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_DELAY_SECONDS: Final = 2.0
-"""Seconds between two tries: somebody waits for the command."""
+"""Short, because a person waits for the command."""
 
 _CALL_TIMEOUT: Final = 10.0
 
 
 class RetryUntil:
     """
-    Ask until there is an answer, or the deadline has passed.
+    Repeat calls while a service is unavailable, until the deadline.
 
     Args:
-        seconds: from now, for all that is asked.
+        seconds: time from now, for all calls together.
 
-        stopped: ends the command, as done, when it is set.
+        stopped: ends the command with code 0 when set.
     """
 
     def __init__(self, seconds: float, *, stopped: threading.Event | None = None) -> None:
@@ -38,7 +38,7 @@ class RetryUntil:
 
     @property
     def call_timeout(self) -> float:
-        """Seconds to allow a single call."""
+        """Timeout of a single call, in seconds."""
         return min(_CALL_TIMEOUT, self._seconds)
 
     @property
@@ -46,23 +46,23 @@ class RetryUntil:
         """Seconds until the deadline."""
         return max(0.0, self._until - time.monotonic())
 
-    def __call__(self, ask: Callable[[], T]) -> T:
+    def __call__(self, call: Callable[[], T]) -> T:
         """
-        The answer.
+        Return what `call` returns.
 
         Raises:
-            DeadlineExceeded: the part is still away.
+            DeadlineExceeded: the service is still unavailable.
         """
         backoff = Backoff(longest=MAX_DELAY_SECONDS)
         while True:
             try:
-                return ask()
+                return call()
             except Unavailable as error:
                 if self.remaining == 0:
                     raise DeadlineExceeded(
-                        f"{error}; given up after {self._seconds:g} s: check the address, or allow more by --deadline"
+                        f"{error}; gave up after {self._seconds:g} s: check the address, or increase --deadline"
                     ) from error
                 if backoff.failures == 0:
-                    logger.warning("waiting up to %g s in all: %s", self._seconds, error)
+                    logger.warning("service unavailable, retrying for up to %g s: %s", self._seconds, error)
             if self._stopped.wait(min(backoff.next_delay(), self.remaining)):
                 raise typer.Exit

@@ -22,10 +22,10 @@ from tradepipe.cli.load_generator import LoadGenerator
 from tradepipe.cli.logs import configure
 from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, LogLevel
 from tradepipe.cli.produce_run import progress_text as produced_text
-from tradepipe.cli.sink import progress_text as stored_text
+from tradepipe.cli.sink import summarize as stored_text
 from tradepipe.cli.terminal import Progress, StatusLine, format_table
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
-from tradepipe.cli.validate import progress_text as validated_text
+from tradepipe.cli.validate import summarize as validated_text
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError
@@ -172,10 +172,10 @@ class _Run:
         with SchemaRegistry(stack.registry_url) as registry:
             encode = TradeSerializer(registry, subject=SUBJECT)
             generator = LoadGenerator(
-                kafka, registry=registry, topic=TOPIC, subject=SUBJECT, stopped=self.stopped, patience=DEADLINE
+                kafka, registry=registry, topic=TOPIC, subject=SUBJECT, stopped=self.stopped, flush_timeout=DEADLINE
             )
             records = islice(sample_stream(SEED, encode, bad=BAD, resend=RESEND, change=CHANGE), RECORDS)
-            counts = generator.tally
+            counts = generator.counts
             with Progress(self._status, lambda: (counts.sent, produced_text(counts)), "records"):
                 for _ in generator.run(records):
                     pass
@@ -326,12 +326,12 @@ The services run until Ctrl-C. In another terminal:
 {exports}
   export TRADEPIPE_KAFKA_PROPERTIES=group.protocol={QUICK["group.protocol"]}
 
-  {python} -m tradepipe.sink -v --topic {CLEAN}
-  {python} -m tradepipe.validate --delivery at_least_once
-  {python} -m tradepipe.produce --rate 2
+  {python} -m tradepipe sink -v --topic {CLEAN}
+  {python} -m tradepipe validate --delivery at_least_once
+  {python} -m tradepipe produce --rate 2
 
   {psql} $DATABASE_URL -c 'SELECT * FROM current_trades LIMIT 5'
-  {python} -m tradepipe.dlq ls --limit 5 --dead-letters {DEAD_LETTERS}
+  {python} -m tradepipe dlq ls --limit 5 --dead-letters {DEAD_LETTERS}
 """)
 
 

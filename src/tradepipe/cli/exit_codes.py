@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and what is said of a failure."""
+"""Exit codes, error messages and signals."""
 
 import errno
 import io
@@ -24,51 +24,51 @@ logger = logging.getLogger(__name__)
 
 
 class ExitCode(IntEnum):
-    """What a command tells its caller; those above 63 are from BSD's sysexits.h."""
+    """Exit codes; those above 63 are from BSD's sysexits.h."""
 
     DONE = 0
     FINDINGS = 1
-    """The command worked, and what it looked at is not in order."""
+    """The command worked and found problems."""
     USAGE = 2
     BUG = 70
     UNAVAILABLE = 75
-    """A part stayed away for as long as `--deadline` allowed; the same command may work later."""
+    """A service was unavailable for longer than `--deadline`; retrying the command may work."""
     MISCONFIGURED = 78
-    """Somebody has to change something first; the message says what."""
+    """The configuration must be changed first; the message says how."""
 
 
 SIGNAL_BASE = 128
-"""Added to a signal's number when it ended the command before its work was done."""
+"""Added to the number of a signal that ended the command before it was done."""
 
 CLOSED_PIPE: Final = SIGNAL_BASE + signal.SIGPIPE
-"""Nobody reads any more what a command prints."""
+"""The reader of stdout has closed the pipe."""
 
-_SILENT: Final = "Value error, "
-"""What typer puts before its own words for a wrong choice."""
+_TYPER_PREFIX: Final = "Value error, "
+"""Removed from typer's own messages for invalid choices."""
 
 _BUG = "this is a bug in tradepipe: please report it with the lines above"
 
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What is wrong with a file, opened before, that takes nothing more."""
+"""Errors of writing to a full disk."""
 
 
 def exit_code_for(error: BaseException) -> ExitCode:
-    """The code a failure ends a command with."""
+    """Return the exit code for a failure."""
     if _is_full(error):
         return ExitCode.MISCONFIGURED
     return ExitCode(error.exit_code) if isinstance(error, TradepipeError) else ExitCode.BUG
 
 
 def run(app: typer.Typer, prog_name: str) -> NoReturn:
-    """Run a command line to its end; the process ends with it."""
+    """Run a command line and exit the process with its code."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, _exit_on_signal)
     _prepare_streams()
     try:
-        # Not standalone: typer would show a wrong option itself, and with it what may be a password.
+        # Not standalone: typer would print the value of an invalid option itself, and it may be a password.
         code = app(prog_name=prog_name, standalone_mode=False)
     except SystemExit as ended:
-        # typer makes it 1, which says that a check found something.
+        # typer exits with 1 on a closed pipe, which means findings here.
         sys.exit(CLOSED_PIPE if isinstance(ended.__context__, BrokenPipeError) else ended.code)
     except Exception as error:
         sys.exit(_show_usage_error(error) if hasattr(error, "show") else _report_error(error))
@@ -76,7 +76,7 @@ def run(app: typer.Typer, prog_name: str) -> NoReturn:
 
 
 def _prepare_streams() -> None:
-    """Streams that can be written to, also where a caller closed them or a terminal lacks a character."""
+    """Replace closed standard streams, and escape characters that a terminal cannot show."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
@@ -86,18 +86,18 @@ def _prepare_streams() -> None:
 
 
 def _show_usage_error(error: Exception) -> int:
-    """The code for what typer itself has to say: a usage error, or the help of a command without arguments."""
+    """Print a usage error, or the help of a command called without arguments, and return its exit code."""
     text = io.StringIO()
     error.show(text)  # type: ignore[attr-defined]  # click's errors have it; their class is private to typer
-    with suppress(OSError):  # where nothing can be told, the code still tells
-        typer.echo(redact(text.getvalue().replace(_SILENT, "")), err=True, nl=False)
-    return int(error.exit_code)  # type: ignore[attr-defined]  # the same
+    with suppress(OSError):  # stderr may be closed or full; the exit code still reports the failure
+        typer.echo(redact(text.getvalue().replace(_TYPER_PREFIX, "")), err=True, nl=False)
+    return int(error.exit_code)  # type: ignore[attr-defined]  # click's errors have it; their class is private to typer
 
 
 def _report_error(error: Exception) -> ExitCode:
-    """The code for a failure that has been told: in one line if it was foreseeable, with a traceback if not."""
+    """Print a failure, with a traceback only if it is a bug, and return its exit code."""
     code = exit_code_for(error)
-    with suppress(OSError):  # where nothing can be told, the code still tells
+    with suppress(OSError):  # stderr may be closed or full; the exit code still reports the failure
         _print_error(error, code)
     return code
 
@@ -122,7 +122,7 @@ def _log_error(error: Exception, code: ExitCode) -> None:
 
 def _error_text(error: Exception) -> str:
     if isinstance(error, OSError) and _is_full(error):
-        return f"what this command prints cannot be written: {error.strerror}; make room, or send it elsewhere"
+        return f"cannot write the output: {error.strerror}; free disk space, or redirect it elsewhere"
     return " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
 
 
@@ -130,8 +130,8 @@ def _is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None
 
 
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    """A command that does one thing is ended by the first signal: what it did not do, it must not report as done."""
+def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
+    """Exit at the first signal: a command that is not a stage has nothing to finish."""
     sys.exit(SIGNAL_BASE + number)
 
 
@@ -140,18 +140,18 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 class StopOnSignal:
     """
-    Within the block the first SIGINT or SIGTERM calls `stop`, and a second one ends the process.
+    Call `stop` at the first SIGINT or SIGTERM within the block, and exit the process at the second.
 
     Args:
         stop: makes the block end soon; called in a signal handler.
 
-        doing: what is still done before it ends, for the message.
+        message: describes what is finished before the block ends.
     """
 
-    def __init__(self, stop: Callable[[], None], doing: str) -> None:
+    def __init__(self, stop: Callable[[], None], message: str) -> None:
         self._stop = stop
-        self._doing = doing
-        self.asked = False
+        self._message = message
+        self._is_stopping = False
         self.number = 0
 
     def __enter__(self) -> Self:
@@ -165,15 +165,15 @@ class StopOnSignal:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self.asked:
+        if self._is_stopping:
             os._exit(SIGNAL_BASE + number)
-        self.asked, self.number = True, number
-        # Not through sys.stderr: the signal may have interrupted a write to it.
+        self._is_stopping, self.number = True, number
+        # Not through sys.stderr: the handler may run in the middle of a write to it, which is not reentrant.
         start = b"\r\x1b[K" if sys.stderr.isatty() else b""
-        os.write(2, start + f"{_log_line(f'{self._doing}; a second signal ends at once')}\n".encode())
+        os.write(2, start + f"{_log_line(f'{self._message}; a second signal exits immediately')}\n".encode())
         self._stop()
 
 
 def _log_line(text: str) -> str:
-    """Not by a logger either: the signal may have interrupted one that holds its lock."""
+    """Format a line without the logger, whose lock the interrupted code may hold."""
     return json.dumps({"level": "INFO", "message": text}) if current_settings().log_format == "json" else text

@@ -1,4 +1,4 @@
-"""What an orchestrator and a scraper ask of a running stage, over HTTP."""
+"""HTTP endpoints of a running stage: metrics, liveness and readiness."""
 
 import socket
 import socketserver
@@ -16,13 +16,13 @@ from tradepipe.pipeline.stage import Stage
 OPTION: Final = "--metrics-port"
 
 REQUEST_TIMEOUT: Final = 10.0
-"""Seconds after which a client that asks nothing is let go."""
+"""Seconds after which a connection without a request is closed."""
 
 _PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
 class HttpResponse(NamedTuple):
-    """What a request is answered with."""
+    """The response to a request."""
 
     status: HTTPStatus
     content_type: str
@@ -33,15 +33,15 @@ class HealthServer:
     """
     Serve `/metrics`, `/livez` and `/readyz` while the block runs.
 
-    `/livez` tells whether the stage's loop turns, and never depends on a part:
-    an outage must not make an orchestrator restart what waits for its end.
-    `/readyz` tells whether records can be stored, or sorted.
+    `/livez` reports whether the stage's main loop is running, regardless of
+    services: an outage must not make an orchestrator restart a waiting stage.
+    `/readyz` reports whether the stage can process records.
 
     Args:
-        port: 0 for any that is free; `address` tells it.
+        port: 0 for any free port; `address` contains it.
 
     Raises:
-        ConfigurationError: as the block begins, for an address that cannot be listened on.
+        ConfigurationError: on entering the block, if the address is not available.
     """
 
     def __init__(self, stage: Stage[object], *, host: str, port: int) -> None:
@@ -52,11 +52,11 @@ class HealthServer:
 
     def __enter__(self) -> Self:
         try:
-            self._server = _Server((self._host, self._port), self._answer)
+            self._server = _Server((self._host, self._port), self._respond)
         except (OSError, UnicodeError) as error:
-            told = error.strerror if isinstance(error, OSError) else str(error)
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise ConfigurationError(
-                f"metrics cannot be served at {self._host}:{self._port}: {told}; choose another by {OPTION}"
+                f"cannot serve metrics at {self._host}:{self._port}: {reason}; choose another port with {OPTION}"
             ) from error
         threading.Thread(target=self._server.serve_forever, name="tradepipe-metrics", daemon=True).start()
         return self
@@ -70,49 +70,51 @@ class HealthServer:
 
     @property
     def address(self) -> str:
-        """The URL below which it is served."""
-        assert self._server is not None, "it is not served yet"
+        """Base URL of the endpoints."""
+        assert self._server is not None, "the server has not started"
         port = self._server.server_address[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}"
 
-    def _answer(self, path: str, accept: str) -> HttpResponse:
+    def _respond(self, path: str, accept: str) -> HttpResponse:
         match path:
             case "/metrics":
                 page = metrics.page(self._stage.meter, accept)
                 return HttpResponse(HTTPStatus.OK, page.content_type, page.body)
             case "/livez":
-                return _health_response(self._stage.is_alive, "alive", "its loop has not turned for a minute")
+                return _health_response(self._stage.is_alive, "alive", "the main loop has not run for a minute")
             case "/readyz":
                 return _health_response(self._stage.is_ready, "ready", f"waiting for {pending_service(self._stage)}")
             case _:
-                return HttpResponse(HTTPStatus.NOT_FOUND, _PLAIN_TEXT, b"here are /metrics, /livez and /readyz\n")
+                return HttpResponse(
+                    HTTPStatus.NOT_FOUND, _PLAIN_TEXT, b"not found; available: /metrics, /livez and /readyz\n"
+                )
 
 
 def pending_service(stage: Stage[object]) -> str | None:
-    """What a stage waits for, if for anything: a part that is away, or what its group gives it."""
+    """Return what a stage waits for: an unavailable service, partitions, or nothing."""
     return stage.waiting_for or (None if stage.is_ready else "partitions")
 
 
-def _health_response(good: bool, yes: str, no: str) -> HttpResponse:
-    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-    return HttpResponse(status, _PLAIN_TEXT, f"{yes if good else no}\n".encode())
+def _health_response(is_healthy: bool, healthy: str, unhealthy: str) -> HttpResponse:
+    status = HTTPStatus.OK if is_healthy else HTTPStatus.SERVICE_UNAVAILABLE
+    return HttpResponse(status, _PLAIN_TEXT, f"{healthy if is_healthy else unhealthy}\n".encode())
 
 
 class _Server(socketserver.ThreadingTCPServer):
-    """Not http.server's own, which looks its host's name up before it listens."""
+    """A TCP server; http.server's own class resolves the host's name first, which may block for seconds."""
 
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], answer: Callable[[str, str], HttpResponse]) -> None:
-        self.answer = answer
+    def __init__(self, address: tuple[str, int], respond: Callable[[str, str], HttpResponse]) -> None:
+        self.respond = respond
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news, and no traceback."""
+        """Ignore closed connections, rather than print a traceback."""
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -120,12 +122,12 @@ class _Request(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        answer = self.server.answer(self.path.partition("?")[0], self.headers.get("Accept", ""))
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
+        response = self.server.respond(self.path.partition("?")[0], self.headers.get("Accept", ""))
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
-        self.wfile.write(answer.body)
+        self.wfile.write(response.body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Every scrape would be a line."""
+        """Log nothing: each scrape would be a line."""

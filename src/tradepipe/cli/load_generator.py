@@ -1,4 +1,4 @@
-"""Sending a mixture of trades and bad records, and what became of it."""
+"""Generator of load: sends trades and invalid records, and counts the results."""
 
 import logging
 import threading
@@ -18,24 +18,24 @@ from tradepipe.trade.samples import BadRecord, ChangedTrade, NewTrade, ResentTra
 logger = logging.getLogger(__name__)
 
 RATE_STEP_SECONDS: Final = 0.5
-"""Seconds to wait for room in the queue before a stop is looked for."""
+"""Seconds to wait for space in the queue before checking whether the run was stopped."""
 
-CATCH_UP: Final = 1.0
-"""Seconds of an outage that are caught up with at full speed, where a rate was asked for."""
+MAX_CATCH_UP_SECONDS: Final = 1.0
+"""With --rate: seconds of an outage whose records are sent at full speed afterwards."""
 
-MAX_TRADES_AHEAD: Final = 200
-"""Trades that may be on their way while a bad record goes its own."""
+MAX_QUEUED_TRADES: Final = 200
+"""Unacknowledged trades allowed when an invalid record is sent."""
 
-MAX_BAD_AHEAD: Final = 10
-"""Bad records that may be on their way."""
+MAX_QUEUED_INVALID: Final = 10
+"""Unacknowledged invalid records allowed."""
 
-LOGGED_FAILURES: Final = 5
-"""Failed trades that are told one by one."""
+MAX_LOGGED_FAILURES: Final = 5
+"""Failed records that are logged one by one."""
 
 
 @dataclass(slots=True)
 class SendCounts:
-    """What was sent, and what became of it; `refused` and `unknown` are as `DeliveryFailed` has them."""
+    """Counts of sent records; `refused` and `unknown` as in `DeliveryFailed`."""
 
     new: int = 0
     resent: int = 0
@@ -47,12 +47,12 @@ class SendCounts:
 
     @property
     def sent(self) -> int:
-        """All records."""
+        """Number of sent records."""
         return self.new + self.resent + self.bad
 
     @property
     def acknowledged(self) -> int:
-        """The records that are in the log."""
+        """Number of acknowledged records."""
         return self.sent - self.refused - self.unknown - self.waiting
 
     @property
@@ -63,12 +63,12 @@ class SendCounts:
 
 class LoadGenerator:
     """
-    One run: trades go through a `Producer`, bad records beside it, since it refuses to send them.
+    Send trades through a `Producer`, and invalid records, which it would refuse, through a second client.
 
     Args:
-        stopped: set by whoever wants the run to end.
+        stopped: ends the run when set.
 
-        patience: seconds to wait for the last acknowledgements.
+        flush_timeout: seconds to wait for the last acknowledgements.
     """
 
     def __init__(
@@ -79,54 +79,54 @@ class LoadGenerator:
         topic: str,
         subject: str,
         stopped: threading.Event,
-        patience: float,
+        flush_timeout: float,
     ) -> None:
-        self._producer = Producer(kafka, registry=registry, topic=topic, subject=subject, close_timeout=patience)
-        self._outbox = IdempotentProducer({**kafka, "linger.ms": 0}, topic=topic)
+        self._producer = Producer(kafka, registry=registry, topic=topic, subject=subject, close_timeout=flush_timeout)
+        self._invalid_producer = IdempotentProducer({**kafka, "linger.ms": 0}, topic=topic)
         self._stopped = stopped
-        self._patience = patience
-        self._began = time.monotonic()
-        self._told = 0
-        self.tally = SendCounts()
+        self._flush_timeout = flush_timeout
+        self._started_at = time.monotonic()
+        self._logged = 0
+        self.counts = SendCounts()
 
     def run(self, items: Iterable[SampleRecord], *, rate: float | None = None) -> Iterator[SampleRecord]:
-        """Send items, no more than `rate` a second; each is yielded when it is on its way."""
-        self._began = due = time.monotonic()
+        """Send items, at most `rate` per second, and yield each one after it is queued."""
+        self._started_at = due = time.monotonic()
         for item in items:
             if rate is not None:
                 self._stopped.wait(due - time.monotonic())
-                due = max(due, time.monotonic() - CATCH_UP) + 1 / rate
+                due = max(due, time.monotonic() - MAX_CATCH_UP_SECONDS) + 1 / rate
             if not self._send(item):
                 break
-            self.tally.waiting = len(self._producer) + len(self._outbox)
+            self.counts.waiting = len(self._producer) + len(self._invalid_producer)
             yield item
 
     def finish(self) -> bool:
-        """Wait for the acknowledgements; False if some had not come when the patience was over."""
-        until = time.monotonic() + self._patience
+        """Wait for the acknowledgements; return whether all arrived in time."""
+        until = time.monotonic() + self._flush_timeout
         try:
             self._producer.close()
         except DeliveryFailed as failed:
             self._count(failed)
-        left = self._outbox.flush(max(0.0, until - time.monotonic()))
-        self._outbox.abandon("not acknowledged in time")
-        for failure in self._outbox.take_undelivered():
-            self._log_failures(f"a bad record with key {failure.key!r}", failure.reason, refused=failure.refused)
-        self.tally.waiting = 0
-        self.tally.seconds = time.monotonic() - self._began
-        return not left and not (self.tally.unknown and time.monotonic() >= until)
+        left = self._invalid_producer.flush(max(0.0, until - time.monotonic()))
+        self._invalid_producer.abandon("not acknowledged in time")
+        for failure in self._invalid_producer.take_undelivered():
+            self._log_failures(f"invalid record with key {failure.key!r}", failure.reason, refused=failure.refused)
+        self.counts.waiting = 0
+        self.counts.seconds = time.monotonic() - self._started_at
+        return not left and not (self.counts.unknown and time.monotonic() >= until)
 
     def _send(self, item: SampleRecord) -> bool:
-        """Send one item as soon as there is room; False if the run was stopped before."""
+        """Send one item as soon as there is space in the queue; return False if the run was stopped."""
         match item:
             case NewTrade(trade):
-                self.tally.new += (sent := self._retry(lambda: self._send_trade(trade)))
+                self.counts.new += (sent := self._retry(lambda: self._send_trade(trade)))
             case ResentTrade(trade):
-                self.tally.resent += (sent := self._retry(lambda: self._send_trade(trade)))
+                self.counts.resent += (sent := self._retry(lambda: self._send_trade(trade)))
             case ChangedTrade(trade):
-                self.tally.bad += (sent := self._retry(lambda: self._send_trade(trade)))
+                self.counts.bad += (sent := self._retry(lambda: self._send_trade(trade)))
             case BadRecord():
-                self.tally.bad += (sent := self._retry(lambda: self._send_bad(item)))
+                self.counts.bad += (sent := self._retry(lambda: self._send_bad(item)))
         return sent
 
     def _retry(self, send: Callable[[], bool]) -> bool:
@@ -134,8 +134,8 @@ class LoadGenerator:
             try:
                 if send():
                     return True
-            except Unavailable as error:  # the queue is full: what is in it waits for Kafka, and so do we
-                logger.debug("waiting: %s", error)
+            except Unavailable as error:  # the queue is full while Kafka is unavailable
+                logger.debug("queue full, retrying: %s", error)
         return False
 
     def _send_trade(self, trade: Trade) -> bool:
@@ -143,31 +143,31 @@ class LoadGenerator:
             self._producer.produce(trade, timeout=RATE_STEP_SECONDS)
         except DeliveryFailed as failed:
             self._count(failed)
-            # Earlier trades failed and this one was not sent, unless it is what was refused.
+            # The failures are those of earlier trades, and this one was not sent, unless it is among the refused.
             return any(refused is trade for refused, _ in failed.refused)
         return True
 
     def _send_bad(self, record: BadRecord) -> bool:
         self._balance_queues()
-        refused = self._outbox.send(record.key, record.value, timeout=RATE_STEP_SECONDS)
+        refused = self._invalid_producer.send(record.key, record.value, timeout=RATE_STEP_SECONDS)
         if refused is not None:
-            self._log_failures(f"a bad record with key {record.key!r}", refused.reason, refused=True)
+            self._log_failures(f"invalid record with key {record.key!r}", refused.reason, refused=True)
         return True
 
     def _balance_queues(self) -> None:
         """
-        Let neither queue get ahead of the other.
+        Keep the queues of trades and invalid records in step.
 
-        Bad records that lie side by side in the log, and not among the trades they were mixed with, would look to
-        a sink as if nothing else came.
+        Otherwise invalid records would be adjacent in the log, and an unbroken run of them reaches a stage's refusal
+        limit.
         """
         try:
-            if len(self._producer) > MAX_TRADES_AHEAD:
+            if len(self._producer) > MAX_QUEUED_TRADES:
                 self._producer.flush(RATE_STEP_SECONDS)
         except DeliveryFailed as failed:
             self._count(failed)
-        if len(self._outbox) > MAX_BAD_AHEAD and self._outbox.flush(RATE_STEP_SECONDS):
-            raise BrokerUnavailable(f"{len(self._outbox)} bad records are not acknowledged yet")
+        if len(self._invalid_producer) > MAX_QUEUED_INVALID and self._invalid_producer.flush(RATE_STEP_SECONDS):
+            raise BrokerUnavailable(f"{len(self._invalid_producer)} invalid records are not acknowledged yet")
 
     def _count(self, failed: DeliveryFailed) -> None:
         for trades, refused in ((failed.refused, True), (failed.unknown, False)):
@@ -176,11 +176,11 @@ class LoadGenerator:
 
     def _log_failures(self, what: str, reason: str, *, refused: bool) -> None:
         if refused:
-            self.tally.refused += 1
+            self.counts.refused += 1
         else:
-            self.tally.unknown += 1
-        self._told += 1
-        if self._told <= LOGGED_FAILURES:
+            self.counts.unknown += 1
+        self._logged += 1
+        if self._logged <= MAX_LOGGED_FAILURES:
             logger.warning("%s %s: %s", what, "was refused" if refused else "may or may not be in the log", reason)
-        elif self._told == LOGGED_FAILURES + 1:
-            logger.warning("further ones are only counted")
+        elif self._logged == MAX_LOGGED_FAILURES + 1:
+            logger.warning("further failures are counted but not logged")

@@ -1,4 +1,4 @@
-"""Logging, set up in this one place: a line for each event, to stderr."""
+"""Logging configuration: one line per event, to stderr."""
 
 import json
 import logging
@@ -17,62 +17,62 @@ logger = logging.getLogger(__name__)
 
 TERMINAL_FORMAT: Final = ("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
 FILE_FORMAT: Final = ("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-"""Of a line, and of the time in it, which is UTC."""
+"""Formats of a line and of its time, which is in UTC."""
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
 def configure(level: str | None, *, usual: str = "info", status: StatusLine | None = None) -> None:
     """
-    Log our own loggers at `level`, others at WARNING, in the form `--log-format` says.
+    Configure tradepipe's loggers for `level` and all others for WARNING, in the format of `--log-format`.
 
     Args:
-        level: what the option says.
+        level: value of `--log-level`.
 
-        usual: what holds where it says nothing.
+        usual: level if the option was not given.
 
-        status: the line of a terminal that log lines must not run into.
+        status: status line of the terminal, which log lines must not overwrite.
 
     Raises:
-        BadParameter: there is no such level.
+        BadParameter: the level is unknown.
     """
     chosen = (level or usual).lower()
     if chosen not in LEVELS:
-        raise typer.BadParameter(f"it is one of {', '.join(LEVELS)}, not {chosen!r}", param_hint="'--log-level'")
+        raise typer.BadParameter(f"must be one of {', '.join(LEVELS)}, not {chosen!r}", param_hint="'--log-level'")
     status = status or StatusLine()
-    handler = _Handler(status)
+    handler = _StatusLineHandler(status)
     if current_settings().log_format == "json":
-        handler.setFormatter(_Json())
+        handler.setFormatter(_JsonFormatter())
     else:
-        handler.setFormatter(_OneLine(*(TERMINAL_FORMAT if status.is_live else FILE_FORMAT)))
+        handler.setFormatter(_TextFormatter(*(TERMINAL_FORMAT if status.is_live else FILE_FORMAT)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("tradepipe").setLevel(chosen.upper())
-    # What matters of librdkafka's errors is told by our own lines; it would add two for each try to connect.
+    # Our own lines report connection failures; librdkafka would add two lines for each attempt to connect.
     logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if chosen == "debug" else logging.CRITICAL)
     for warning in current_settings().warnings:
         logger.warning("%s", warning)
 
 
 def print_status(text: str) -> None:
-    """Say on stderr what a command came to, whatever the level: a line as it stands, or as an event."""
+    """Print a result to stderr at any log level, as plain text or as a JSON event."""
     if current_settings().log_format == "json":
-        text = _Json().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
+        text = _JsonFormatter().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
     with ignore_full_disk():
         typer.echo(text, err=True)
 
 
 @contextmanager
 def ignore_full_disk() -> Iterator[None]:
-    """Leave out what a full disk does not take: that is no reason to stop trades."""
+    """Drop output that a full disk does not take, rather than stop the pipeline."""
     try:
         yield
-    except BrokenPipeError:  # nobody reads any more: the command ends
+    except BrokenPipeError:  # the reader is gone, so the command ends
         raise
     except OSError:
         pass
 
 
-class _OneLine(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -82,8 +82,8 @@ class _OneLine(logging.Formatter):
         return redact(super().formatException(ei))
 
 
-class _Json(logging.Formatter):
-    """An object a line: ts, level, logger, message, and exception where there is one."""
+class _JsonFormatter(logging.Formatter):
+    """Format events as JSON objects: ts, level, logger, message and, for exceptions, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -98,7 +98,9 @@ class _Json(logging.Formatter):
         return json.dumps(event)
 
 
-class _Handler(logging.Handler):
+class _StatusLineHandler(logging.Handler):
+    """Write log lines above the status line."""
+
     def __init__(self, status: StatusLine) -> None:
         super().__init__()
         self._status = status

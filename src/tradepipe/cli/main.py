@@ -1,4 +1,4 @@
-"""`tradepipe`: all commands in one."""
+"""Command `tradepipe`: all commands."""
 
 from importlib.metadata import version
 from typing import Annotated, Final, NoReturn
@@ -6,7 +6,8 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from tradepipe.cli import exit_codes
-from tradepipe.cli.app import command_line, loading
+from tradepipe.cli.app import command_line, lazy_group
+from tradepipe.cli.options import option
 
 ABOUT = "Trades from Kafka to PostgreSQL as Avro, each version of each trade exactly once."
 
@@ -20,16 +21,16 @@ COMMANDS: Final = {
     "topics": "tradepipe.cli.topics",
     "dlq": "tradepipe.cli.dlq.commands",
 }
-"""Each command's module, which is loaded when the command is asked for."""
+"""Module of each command, imported when the command runs."""
 
 app = command_line(ABOUT, completion=True)
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         from tradepipe.evolution.history import current  # noqa: PLC0415 - loaded where it is used
-        from tradepipe.kafka.config import librdkafka_version  # noqa: PLC0415 - the same
-        from tradepipe.postgres.revision import required_revision  # noqa: PLC0415 - the same
+        from tradepipe.kafka.config import librdkafka_version  # noqa: PLC0415 - loaded where it is used
+        from tradepipe.postgres.revision import required_revision  # noqa: PLC0415 - loaded where it is used
 
         typer.echo(
             f"tradepipe {version('tradepipe')}\nlibrdkafka {librdkafka_version()}\n"
@@ -40,19 +41,19 @@ def _show_version(wanted: bool) -> None:
 
 Version = Annotated[
     bool,
-    typer.Option(
-        "-V",
-        "--version",
+    option(
+        "-V --version",
+        "Print the versions of tradepipe, librdkafka, the schema and the database revision.",
+        variable=None,
         is_eager=True,
         callback=_show_version,
-        help="Show the versions of tradepipe, librdkafka, schema and database.",
     ),
 ]
 
 
-@app.callback(help=ABOUT, cls=loading(COMMANDS))
+@app.callback(help=ABOUT, cls=lazy_group(COMMANDS))
 def tradepipe(*, _version: Version = False) -> None:
-    """Take the options that stand before a command."""
+    """Handle the options before a command's name."""
 
 
 def run() -> NoReturn:

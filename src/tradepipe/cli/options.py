@@ -1,32 +1,59 @@
-"""Options of the commands, and their values."""
+"""Options that several commands share."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 KAFKA: Final = "Kafka"
 REGISTRY: Final = "Schema registry"
 DATABASE: Final = "PostgreSQL"
-DEAD_LETTERS: Final = "Where the dead letters are"
-FILTERS: Final = "Which of them"
-BEHAVIOUR: Final = "Waiting and logging"
-"""The headings of `--help` below a command's own options."""
+DEAD_LETTERS: Final = "Dead-letter store"
+FILTERS: Final = "Filters"
+BEHAVIOUR: Final = "Timeouts and logging"
+"""Headings of `--help` below a command's own options."""
 
-_BROKERS: Final = typer.Option(
-    "--bootstrap-servers",
-    envvar="KAFKA_BOOTSTRAP_SERVERS",
-    metavar="HOST:PORT",
-    help="Kafka's brokers, by commas; must be given, here or as bootstrap.servers below.",
-    show_default=False,
-    rich_help_panel=KAFKA,
+DEADLINE: Final = 30.0
+TOPIC: Final = "trades"
+SUBJECT: Final = "trades-value"
+LOCAL_KAFKA: Final = "localhost:9092"
+LOCAL_REGISTRY: Final = "http://localhost:8081/apis/ccompat/v7"
+LOCAL_DATABASE: Final = "postgresql://gorm:gorm@localhost:5432/trades"
+"""Addresses of the services that docker-compose.yml runs, as seen from the host."""
+
+
+DERIVED: Final = "TRADEPIPE_"
+"""Prefix of the variable of an option that names none: `--until-end` has TRADEPIPE_UNTIL_END."""
+
+
+def option(form: str, text: str, *, heading: str | None = None, variable: str | None = DERIVED, **settings: Any) -> Any:
+    """
+    Declare an option.
+
+    Args:
+        form: names and value as `--help` shows them, such as "-c --config FILE".
+        text: its line in `--help`.
+        heading: where `--help` lists it; None for the command's own options.
+        variable: the environment variable that sets it; None for none.
+        settings: further arguments of `typer.Option`.
+    """
+    names = [word for word in form.split() if word.startswith("-")]
+    if variable == DERIVED:
+        variable += names[-1].lstrip("-").replace("-", "_").upper()
+    metavar = form.removeprefix(" ".join(names)).strip() or None
+    return typer.Option(*names, envvar=variable, metavar=metavar, help=text, rich_help_panel=heading, **settings)
+
+
+_BROKERS: Final = option(
+    "--bootstrap-servers HOST:PORT",
+    "Comma-separated Kafka brokers. Required, here or as bootstrap.servers.",
+    heading=KAFKA,
+    variable="KAFKA_BOOTSTRAP_SERVERS",
 )
-_REGISTRY: Final = typer.Option(
-    "--registry",
-    envvar="SCHEMA_REGISTRY_URL",
-    metavar="URL",
-    help="The schema registry; several URLs of one by commas.",
-    show_default=False,
-    rich_help_panel=REGISTRY,
+_REGISTRY: Final = option(
+    "--registry URL",
+    "Schema registry; several comma-separated URLs for one cluster.",
+    heading=REGISTRY,
+    variable="SCHEMA_REGISTRY_URL",
 )
 
 BootstrapServers = Annotated[str, _BROKERS]
@@ -44,160 +71,89 @@ LocalBootstrapServers = Annotated[
 Registry = Annotated[str, _REGISTRY]
 OptionalBootstrapServers = Annotated[str | None, _BROKERS]
 OptionalRegistry = Annotated[str | None, _REGISTRY]
-"""The same where nothing may be sent at all."""
+"""For commands that can run without the service."""
 
 Properties = Annotated[
     list[str] | None,
-    typer.Option(
-        "-X",
-        envvar="TRADEPIPE_KAFKA_PROPERTIES",
-        metavar="KEY=VALUE",
-        help="Any property of librdkafka; may be repeated (in the variable: separated by blanks). "
-        "Wins over --kafka-config; an option of its own wins over both.",
-        show_default=False,
-        rich_help_panel=KAFKA,
+    option(
+        "-X KEY=VALUE",
+        "Set any librdkafka property. Repeatable (space-separated in the variable). "
+        "Overrides --kafka-config; a dedicated option overrides both.",
+        heading=KAFKA,
+        variable="TRADEPIPE_KAFKA_PROPERTIES",
     ),
 ]
 KafkaConfig = Annotated[
     str | None,
-    typer.Option(
-        "--kafka-config",
-        envvar="TRADEPIPE_KAFKA_CONFIG",
-        metavar="FILE",
-        help="A file of librdkafka's properties: KEY=VALUE, a line each, # before remarks.",
-        show_default=False,
-        rich_help_panel=KAFKA,
+    option(
+        "--kafka-config FILE",
+        "File of librdkafka properties, one KEY=VALUE per line; # starts a comment.",
+        heading=KAFKA,
     ),
 ]
 Database = Annotated[
     str,
-    typer.Option(
-        "--database",
-        envvar="DATABASE_URL",
-        metavar="URL",
-        help="PostgreSQL, as postgresql://user:password@host:5432/name; with a password better by its variable.",
-        rich_help_panel=DATABASE,
+    option(
+        "--database URL",
+        "PostgreSQL, as postgresql://user:password@host:5432/name. Pass a password by the variable, not here.",
+        heading=DATABASE,
+        variable="DATABASE_URL",
     ),
 ]
-Topic = Annotated[
-    str,
-    typer.Option(
-        "--topic", envvar="TRADEPIPE_TOPIC", metavar="NAME", help="The topic of trades.", rich_help_panel=KAFKA
-    ),
-]
-Subject = Annotated[
-    str,
-    typer.Option(
-        "--subject",
-        envvar="TRADEPIPE_SUBJECT",
-        metavar="NAME",
-        help="The registry's subject of the schema.",
-        rich_help_panel=REGISTRY,
-    ),
-]
+Topic = Annotated[str, option("--topic NAME", "Topic of trades.", heading=KAFKA)]
+Subject = Annotated[str, option("--subject NAME", "Subject of the trade schema.", heading=REGISTRY)]
 DeadlineSeconds = Annotated[
-    float,
-    typer.Option(
-        "--deadline",
-        envvar="TRADEPIPE_DEADLINE",
-        metavar="SECONDS",
-        min=0.1,
-        help="How long to wait for a part that is away.",
-        rich_help_panel=BEHAVIOUR,
-    ),
+    float, option("--deadline SECONDS", "Seconds to wait for an unavailable service.", heading=BEHAVIOUR, min=0.1)
 ]
 LogLevel = Annotated[
     str | None,
-    typer.Option(
-        "--log-level",
-        envvar="TRADEPIPE_LOG_LEVEL",
-        metavar="LEVEL",
-        help="debug, info, warning or error: what is logged to stderr.",
-        show_default=False,
-        rich_help_panel=BEHAVIOUR,
-    ),
+    option("--log-level LEVEL", "Log to stderr from this level on: debug, info, warning or error.", heading=BEHAVIOUR),
 ]
 LogFormat = Annotated[
     str | None,
-    typer.Option(
-        "--log-format",
-        envvar="TRADEPIPE_LOG_FORMAT",
-        metavar="text|json",
-        help="How it is logged: lines to read, or an object of JSON a line. [default: text]",
-        show_default=False,
-        rich_help_panel=BEHAVIOUR,
-    ),
-]
-Debug = Annotated[
-    bool,
-    typer.Option(
-        "-v",
-        "--verbose",
-        envvar="TRADEPIPE_VERBOSE",
-        help="The same as --log-level debug.",
-        rich_help_panel=BEHAVIOUR,
+    option(
+        "--log-format text|json", "Log lines of text, or one JSON object per line. [default: text]", heading=BEHAVIOUR
     ),
 ]
 RegistryUser = Annotated[
     str | None,
-    typer.Option(
-        "--registry-user",
-        envvar="SCHEMA_REGISTRY_USER",
-        metavar="NAME",
-        help="Basic authentication, with SCHEMA_REGISTRY_PASSWORD.",
-        show_default=False,
-        rich_help_panel=REGISTRY,
+    option(
+        "--registry-user NAME",
+        "User for basic authentication, with SCHEMA_REGISTRY_PASSWORD.",
+        heading=REGISTRY,
+        variable="SCHEMA_REGISTRY_USER",
     ),
 ]
 RegistryCa = Annotated[
     str | None,
-    typer.Option(
-        "--registry-ca",
-        envvar="SCHEMA_REGISTRY_CA_LOCATION",
-        metavar="FILE",
-        help="The certificates to trust, as PEM; a file or a folder.",
-        show_default=False,
-        rich_help_panel=REGISTRY,
+    option(
+        "--registry-ca FILE",
+        "CA certificates to trust, as PEM: a file or a directory.",
+        heading=REGISTRY,
+        variable="SCHEMA_REGISTRY_CA_LOCATION",
     ),
 ]
 RegistryCert = Annotated[
     str | None,
-    typer.Option(
-        "--registry-cert",
-        envvar="SCHEMA_REGISTRY_CLIENT_CERT",
-        metavar="FILE",
-        help="Our own certificate, as PEM.",
-        show_default=False,
-        rich_help_panel=REGISTRY,
+    option(
+        "--registry-cert FILE", "Client certificate, as PEM.", heading=REGISTRY, variable="SCHEMA_REGISTRY_CLIENT_CERT"
     ),
 ]
 RegistryKey = Annotated[
     str | None,
-    typer.Option(
-        "--registry-key",
-        envvar="SCHEMA_REGISTRY_CLIENT_KEY",
-        metavar="FILE",
-        help="Its key, if that is not in the same file.",
-        show_default=False,
-        rich_help_panel=REGISTRY,
+    option(
+        "--registry-key FILE",
+        "Key of the client certificate, unless it is in the same file.",
+        heading=REGISTRY,
+        variable="SCHEMA_REGISTRY_CLIENT_KEY",
     ),
 ]
 RegistryProxy = Annotated[
     str | None,
-    typer.Option(
-        "--registry-proxy",
-        envvar="SCHEMA_REGISTRY_PROXY",
-        metavar="URL",
-        help="An HTTP proxy; HTTPS_PROXY, HTTP_PROXY and NO_PROXY hold if not given.",
-        show_default=False,
-        rich_help_panel=REGISTRY,
+    option(
+        "--registry-proxy URL",
+        "HTTP proxy; if omitted, HTTPS_PROXY, HTTP_PROXY and NO_PROXY apply.",
+        heading=REGISTRY,
+        variable="SCHEMA_REGISTRY_PROXY",
     ),
 ]
-
-DEADLINE = 30.0
-TOPIC = "trades"
-SUBJECT = "trades-value"
-LOCAL_KAFKA: Final = "localhost:9092"
-LOCAL_REGISTRY: Final = "http://localhost:8081/apis/ccompat/v7"
-LOCAL_DATABASE: Final = "postgresql://gorm:gorm@localhost:5432/trades"
-"""Addresses of the services that docker-compose.yml runs, as seen from the host."""

@@ -19,40 +19,40 @@ _property_key = re.compile(r"[\w.-]*").match
 
 
 def kafka_config(bootstrap_servers: str, properties: Iterable[str] | None) -> dict[str, str]:
-    """librdkafka's properties, as the options give them; an option of its own has the last word."""
+    """Return librdkafka's properties from the options; `--bootstrap-servers` overrides `-X`."""
     return {**parse_pairs(properties, option="-X"), "bootstrap.servers": bootstrap_servers}
 
 
 def parse_pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
     """
-    The KEY=VALUE of a repeated option.
+    Parse the KEY=VALUE texts of a repeatable option.
 
     Raises:
-        BadParameter: a text is none; of it only what may be a key is shown, the rest may be a password.
+        BadParameter: a text is invalid; the message shows at most its key, because the rest may be a password.
     """
     split = [(text, *text.partition("=")) for text in texts or ()]
     for text, key, equals, _ in split:
         if not key or not equals:
-            begin = _property_key(text[:40])
-            shown = f"{begin[0]!r}" if not equals and begin and begin[0] else "no key"
-            raise typer.BadParameter(f"it takes {form}, not {shown}", param_hint=repr(option))
+            start = _property_key(text[:40])
+            shown = f"{start[0]!r}" if not equals and start and start[0] else "a value without a key"
+            raise typer.BadParameter(f"must be {form}, not {shown}", param_hint=repr(option))
     return {key.strip(): value for _, key, _, value in split}
 
 
 def parse_time(text: str) -> datetime | None:
-    """The moment a text in ISO 8601 names, in UTC if it does not say; None if it names none."""
+    """Parse an ISO 8601 timestamp, in UTC if it has no offset; return None if it is invalid."""
     try:
-        named = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return named if named.tzinfo else named.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def parse_duration(duration: str) -> int | None:
     """
-    A duration such as 7d, 48h, 90m or 30s; None for what is none.
+    Parse a duration such as 7d, 48h, 90m or 30s into milliseconds; return -1 for forever, None if it is invalid.
 
-    >>> milliseconds("48h"), milliseconds("forever"), milliseconds("soon")
+    >>> parse_duration("48h"), parse_duration("forever"), parse_duration("soon")
     (172800000, -1, None)
     """
     if duration == "forever":
@@ -70,10 +70,10 @@ def format_duration(number: int) -> str:
 
 def parse_start(text: str) -> "StartPosition":
     """
-    Where `--start` says to begin.
+    Parse `--start`.
 
     Raises:
-        BadParameter: it says neither a place nor a time.
+        BadParameter: the text is neither a position nor a timestamp.
     """
     if text == "earliest":
         return "earliest"
@@ -82,16 +82,16 @@ def parse_start(text: str) -> "StartPosition":
     if (time := parse_time(text)) is not None:
         return time
     raise typer.BadParameter(
-        f"it is earliest, latest, or a time such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
+        f"must be earliest, latest, or a timestamp such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
     )
 
 
 def parse_share(text: str) -> float | None:
     """
-    The share that `--max-refused` gives; None for no ceiling.
+    Parse `--max-refused`; None is no refusal limit.
 
     Raises:
-        BadParameter: it is no share.
+        BadParameter: the text is not a share.
     """
     if text == OFF:
         return None
@@ -101,11 +101,11 @@ def parse_share(text: str) -> float | None:
         number = -1.0
     if not 0 < number < 1:
         raise typer.BadParameter(
-            f"it is a share above 0 and below 1, or {OFF}, not {text!r}", param_hint="'--max-refused'"
+            f"must be a share between 0 and 1, or {OFF}, not {text!r}", param_hint="'--max-refused'"
         )
     return number
 
 
 def missing_option(option: str, variable: str) -> typer.BadParameter:
-    """An option that this time must be given."""
-    return typer.BadParameter(f"it must be given, or {variable} be set", param_hint=repr(option))
+    """Return the usage error for a missing option."""
+    return typer.BadParameter(f"required: pass it, or set {variable}", param_hint=repr(option))

@@ -1,4 +1,4 @@
-"""`tradepipe produce`: the trades of a file, or made-up ones, into a topic."""
+"""Command `tradepipe produce`: trades from a file, or sample trades, to a topic."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +21,7 @@ from tradepipe.cli.options import (
     Properties,
     Subject,
     Topic,
+    option,
 )
 from tradepipe.cli.parsing import kafka_config, missing_option
 from tradepipe.cli.produce_run import Destination, ProduceRun
@@ -29,64 +30,12 @@ from tradepipe.trade.samples import random_seed
 
 app = command_line()
 
-Count = Annotated[
-    int | None,
-    typer.Option(
-        "--count",
-        envvar="TRADEPIPE_COUNT",
-        metavar="N",
-        min=1,
-        help="How many records at most; until it is stopped, or the file ends, if not given.",
-        show_default=False,
-    ),
-]
-Rate = Annotated[
-    float | None,
-    typer.Option(
-        "--rate",
-        envvar="TRADEPIPE_RATE",
-        metavar="N",
-        min=0.001,
-        help="Records a second at most; as fast as can be if not given.",
-        show_default=False,
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed",
-        envvar="TRADEPIPE_SEED",
-        metavar="N",
-        min=0,
-        help="The same seed makes the same trades; drawn at random if not given.",
-        show_default=False,
-    ),
-]
-Bad = Annotated[
-    float,
-    typer.Option(
-        "--bad",
-        envvar="TRADEPIPE_BAD",
-        metavar="SHARE",
-        min=0,
-        max=1,
-        help="The share of bad records, of every kind in turn.",
-    ),
-]
-Resend = Annotated[
-    float,
-    typer.Option(
-        "--resend",
-        envvar="TRADEPIPE_RESEND",
-        metavar="SHARE",
-        min=0,
-        max=1,
-        help="The share of trades that are sent again, as exact copies.",
-    ),
-]
-Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", envvar="TRADEPIPE_VERBOSE", help="Print each trade that is sent.")
-]
+Count = Annotated[int | None, option("--count N", "Maximum number of records; unlimited if omitted.", min=1)]
+Rate = Annotated[float | None, option("--rate N", "Maximum records per second; unlimited if omitted.", min=0.001)]
+Seed = Annotated[int | None, option("--seed N", "Seed of the sample trades; random if omitted.", min=0)]
+Bad = Annotated[float, option("--bad SHARE", "Share of invalid records, of each kind in turn.", min=0, max=1)]
+Resend = Annotated[float, option("--resend SHARE", "Share of trades to send again, as exact copies.", min=0, max=1)]
+Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is sent.")]
 
 
 @app.command()
@@ -114,33 +63,35 @@ def produce(
     log_level: LogLevel = None,
 ) -> None:
     """
-    Send the trades of a file, or made-up ones, and bad records if asked for.
+    Send trades from a file, or generated sample trades, to a topic.
 
-    While Kafka is away it waits; at the end it waits for the acknowledgements, as long as --deadline says. What was
-    sent before can be sent again: each version of a trade is stored once.
+    If Kafka is unavailable the command waits; at the end it waits up to --deadline for the acknowledgements. Sending
+    trades again is safe: each version of a trade is stored once.
     """
     status = StatusLine()
     configure(log_level, usual="warning" if status.is_live else "info", status=status)
-    target = None if dry_run else _target(bootstrap_servers, registry, properties, topic, subject)
-    run = ProduceRun(target, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
+    destination = None if dry_run else _destination(bootstrap_servers, registry, properties, topic, subject)
+    run = ProduceRun(destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
     if path is None:
         input_options.require_none(
             {"--format": form, "--column": columns, "--default": defaults, "--rejects": rejects, "--dry-run": dry_run},
-            "it is for a file: give --input FILE too",
+            "only valid with --input FILE",
         )
         _require_shares(bad, resend)
         run.send_samples(random_seed() if seed is None else seed, bad=bad, resend=resend)
         return
     input_options.require_none(
-        {"--seed": seed is not None, "--bad": bad, "--resend": resend}, "it is for made-up trades, not for --input"
+        {"--seed": seed is not None, "--bad": bad, "--resend": resend}, "only valid for sample trades, without --input"
     )
-    layout = ColumnMapping(columns or (), defaults or ())
-    place = _rejects(path, rejects, on_error)
-    with TradeFile(path, form=form or form_of(path), layout=layout, rejects=place, stopped=run.stopped) as file:
+    mapping = ColumnMapping(columns or (), defaults or ())
+    rejects_path = _rejects_path(path, rejects, on_error)
+    with TradeFile(
+        path, form=form or form_of(path), mapping=mapping, rejects=rejects_path, stopped=run.stopped
+    ) as file:
         run.send_file(file)
 
 
-def _target(
+def _destination(
     bootstrap_servers: str | None, registry: str | None, properties: list[str] | None, topic: str, subject: str
 ) -> Destination:
     if bootstrap_servers is None:
@@ -152,11 +103,11 @@ def _target(
 
 def _require_shares(bad: float, resend: float) -> None:
     if bad + resend > 1:
-        raise typer.BadParameter("they are shares of all records: together at most 1", param_hint="'--bad', '--resend'")
+        raise typer.BadParameter("the two shares must add up to at most 1", param_hint="'--bad', '--resend'")
 
 
-def _rejects(path: str, rejects: Path | None, on_error: str) -> Path | None:
+def _rejects_path(path: str, rejects: Path | None, on_error: str) -> Path | None:
     if on_error == "skip":
         return rejects or default_path(path)
-    input_options.require_none({"--rejects": rejects}, "it is for records that are skipped: give --on-error skip too")
+    input_options.require_none({"--rejects": rejects}, "only valid with --on-error skip")
     return None

@@ -1,4 +1,4 @@
-"""One run of `produce`: from where to where, what is told on the way, and how it ends."""
+"""One run of `tradepipe produce`."""
 
 import logging
 import sys
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Destination(NamedTuple):
-    """Where to send."""
+    """The topic to send to, and its services."""
 
     kafka: Config
     registry: str
@@ -40,20 +40,20 @@ class ProduceRun:
     One run of `produce`.
 
     Args:
-        target: None if nothing is to be sent.
+        destination: None for a dry run.
 
-        count: how many records at most.
+        count: maximum number of records.
 
-        rate: records a second at most.
+        rate: maximum records per second.
 
-        deadline: seconds to wait for a part, and in the end for the acknowledgements.
+        deadline: seconds to wait for an unavailable service, and at the end for the acknowledgements.
 
         verbose: print each trade instead of the progress.
     """
 
     def __init__(
         self,
-        target: Destination | None,
+        destination: Destination | None,
         *,
         status: StatusLine,
         count: int | None,
@@ -62,166 +62,167 @@ class ProduceRun:
         verbose: bool,
     ) -> None:
         self.stopped = threading.Event()
-        self._target = target
+        self._destination = destination
         self._status = status
         self._count = count and min(count, sys.maxsize)
         self._rate = rate
         self._deadline = deadline
         self._verbose = verbose
-        self._tally = SendCounts()
-        self._in_time = True
+        self._counts = SendCounts()
+        self._all_acknowledged = True
 
     def send_samples(self, seed: int, *, bad: float, resend: float) -> None:
         """
-        Send made-up trades.
+        Send sample trades.
 
         Raises:
-            DeadlineExceeded: not all was acknowledged in time.
+            DeadlineExceeded: some records were not acknowledged in time.
         """
         self._send(
             lambda encode: sample_stream(seed, encode, bad=bad, resend=resend),
             f"seed {seed}",
-            lambda tally: self._progress(lambda: (tally.sent, progress_text(tally))),
+            lambda counts: self._progress(lambda: (counts.sent, progress_text(counts))),
         )
-        typer.echo(summary(self._tally, seed))
+        typer.echo(summary(self._counts, seed))
         self._end(f"--seed {seed}")
 
     def send_file(self, file: TradeFile) -> None:
         """
-        Send the trades of a file, or only check it.
+        Send the trades of a file, or check the file.
 
         Raises:
-            BadInput: a record that is wrong stopped it.
+            BadInput: the file has an invalid record.
 
-            DeadlineExceeded: not all was acknowledged in time.
+            DeadlineExceeded: some records were not acknowledged in time.
         """
         try:
-            if self._target is None:
+            if self._destination is None:
                 self._check(file)
             else:
                 self._send(
                     lambda _: file,
                     file.name,
-                    lambda tally: self._progress(
-                        lambda: (tally.sent, f"{tally.sent:,} sent{file.progress_text()}"), file
+                    lambda counts: self._progress(
+                        lambda: (counts.sent, f"{counts.sent:,} sent{file.progress_text()}"), file
                     ),
                 )
         except TradepipeError as error:
-            if file.good and self._target is not None:
+            if file.valid and self._destination is not None:
                 typer.echo(self._summary(file))
             if isinstance(error, BadInput):
-                error.add_note(_format_seconds(file, self._target is None))
+                error.add_note(_advice(file, is_dry_run=self._destination is None))
             raise
         typer.echo(self._summary(file))
         self._end("the same command")
-        if file.bad:
+        if file.invalid:
             raise typer.Exit(ExitCode.FINDINGS)
 
     def _send(
         self,
         items: Callable[[TradeSerializer], Iterable[SampleRecord]],
-        what: str,
+        description: str,
         progress: Callable[[SendCounts], AbstractContextManager[object]],
     ) -> None:
-        target = self._target
-        assert target is not None
-        patience = RetryUntil(self._deadline, stopped=self.stopped)
+        destination = self._destination
+        assert destination is not None
+        retry = RetryUntil(self._deadline, stopped=self.stopped)
         with (
             StopOnSignal(self.stopped.set, "stopping: waiting for the acknowledgements"),
-            open_registry(target.registry, timeout=patience.call_timeout) as client,
+            open_registry(destination.registry, timeout=retry.call_timeout) as client,
         ):
-            encode = TradeSerializer(client, subject=target.subject)
-            sending = LoadGenerator(
-                target.kafka,
+            encode = TradeSerializer(client, subject=destination.subject)
+            generator = LoadGenerator(
+                destination.kafka,
                 registry=client,
-                topic=target.topic,
-                subject=target.subject,
+                topic=destination.topic,
+                subject=destination.subject,
                 stopped=self.stopped,
-                patience=self._deadline,
+                flush_timeout=self._deadline,
             )
-            self._tally = sending.tally
-            patience(lambda: encode(next(trades(0))))
-            patience(lambda: TopicAdmin(target.kafka, request_timeout=patience.call_timeout).describe(target.topic))
-            logger.info("sending to %s, %s", target.topic, what)
+            self._counts = generator.counts
+            # Fail early if the registry lacks the schema, or the topic does not exist.
+            retry(lambda: encode(next(trades(0))))
+            retry(lambda: TopicAdmin(destination.kafka, request_timeout=retry.call_timeout).describe(destination.topic))
+            logger.info("sending to %s, %s", destination.topic, description)
             try:
-                with progress(sending.tally):
-                    for item in sending.run(islice(items(encode), self._count), rate=self._rate):
+                with progress(generator.counts):
+                    for item in generator.run(islice(items(encode), self._count), rate=self._rate):
                         self._print(item)
             finally:
-                self._in_time = sending.finish()
+                self._all_acknowledged = generator.finish()
 
     def _check(self, file: TradeFile) -> None:
         with (
             StopOnSignal(self.stopped.set, "stopping"),
-            self._progress(lambda: (file.good, f"{file.good:,} good{file.progress_text()}"), file),
+            self._progress(lambda: (file.valid, f"{file.valid:,} valid{file.progress_text()}"), file),
         ):
             for _ in islice(file, self._count):
                 pass
 
     def _progress(
-        self, tell: Callable[[], tuple[int, str]], file: TradeFile | None = None
+        self, counts: Callable[[], tuple[int, str]], file: TradeFile | None = None
     ) -> AbstractContextManager[object]:
-        if self._verbose and self._target is not None:
+        if self._verbose and self._destination is not None:
             return nullcontext()
-        way = file.progress if file is not None and file.is_sized else None
-        return Progress(self._status, tell, "records", way=way)
+        file_progress = file.progress if file is not None and file.is_sized else None
+        return Progress(self._status, counts, "records", file=file_progress)
 
     def _print(self, item: SampleRecord) -> None:
         if self._verbose and not isinstance(item, BadRecord):
             typer.echo(f"Sent trade with ID {item.trade.trade_id} and version {item.trade.version}")
 
     def _summary(self, file: TradeFile) -> str:
-        read = f"{_format_counts(file.good, 'trade')}, {_format_counts(file.bad, 'bad record')}"
-        if file.bad and file.place is not None:
-            read += f", which are in {file.place}"
+        read = f"{_format_count(file.valid, 'trade')}, {_format_count(file.invalid, 'invalid record')}"
+        if file.invalid and file.rejects_path is not None:
+            read += f", written to {file.rejects_path}"
         if self.stopped.is_set():
-            read += f"; stopped at line {file.line:,}: run it again to send all"
-        if self._target is None:
+            read += f"; stopped at line {file.line:,}: run the command again to send all trades"
+        if self._destination is None:
             return f"checked {file.name}: {read}; nothing was sent"
-        return f"read {file.name}: {read}\nsent {self._tally.sent:,} records: {outcome(self._tally)}"
+        return f"read {file.name}: {read}\nsent {self._counts.sent:,} records: {outcome(self._counts)}"
 
-    def _end(self, again: str) -> None:
-        tally = self._tally
-        if not self._in_time:
+    def _end(self, repeat: str) -> None:
+        counts = self._counts
+        if not self._all_acknowledged:
             raise DeadlineExceeded(
-                f"{tally.unknown} records were not acknowledged within {self._deadline:g} s and may or may not be in "
-                f"the log: when Kafka is back, send all again by {again}; each version of a trade is stored once"
+                f"{counts.unknown} records were not acknowledged within {self._deadline:g} s and may or may not be in "
+                f"the log: send all again with {repeat} when Kafka is available; each version of a trade is stored once"
             )
-        if tally.refused or tally.unknown:
+        if counts.refused or counts.unknown:
             raise typer.Exit(ExitCode.FINDINGS)
 
 
-def progress_text(tally: SendCounts) -> str:
-    """How far a run is."""
-    return f"{tally.sent:,} sent, {tally.acknowledged:,} acknowledged"
+def progress_text(counts: SendCounts) -> str:
+    """Format the counts of a running `produce`."""
+    return f"{counts.sent:,} sent, {counts.acknowledged:,} acknowledged"
 
 
-def summary(tally: SendCounts, seed: int) -> str:
-    """What a run did."""
+def summary(counts: SendCounts, seed: int) -> str:
+    """Format the counts of a finished run with sample trades."""
     return (
-        f"sent {tally.sent:,} records by seed {seed}: {tally.new:,} new trades, {tally.resent:,} sent again, "
-        f"{tally.bad:,} bad\n{outcome(tally)}"
+        f"sent {counts.sent:,} records of seed {seed}: {counts.new:,} new trades, {counts.resent:,} sent again, "
+        f"{counts.bad:,} invalid\n{outcome(counts)}"
     )
 
 
-def outcome(tally: SendCounts) -> str:
-    """What became of what was sent."""
+def outcome(counts: SendCounts) -> str:
+    """Format the delivery results of a finished run."""
     return (
-        f"{tally.acknowledged:,} acknowledged, {tally.refused:,} refused, {tally.unknown:,} of unknown fate, "
-        f"in {tally.seconds:.1f} s ({tally.rate:,.0f} records/s)"
+        f"{counts.acknowledged:,} acknowledged, {counts.refused:,} refused, {counts.unknown:,} unknown, "
+        f"in {counts.seconds:.1f} s ({counts.rate:,.0f} records/s)"
     )
 
 
-def _format_seconds(file: TradeFile, checked: bool) -> str:
-    """What to do about a record that stopped a run."""
-    if checked:
-        return "mend it, or see all such records by --on-error skip"
-    before = f"what stands before it was sent ({file.good:,} trades); " if file.good else "nothing was sent; "
+def _advice(file: TradeFile, *, is_dry_run: bool) -> str:
+    """Return what to do about an invalid record."""
+    if is_dry_run:
+        return "fix it, or list all invalid records with --on-error skip"
+    before = f"the {file.valid:,} trades before it were sent; " if file.valid else "nothing was sent; "
     return (
-        f"{before}mend it and run it again, each version of a trade is stored once, "
-        "or skip such records by --on-error skip"
+        f"{before}fix it and run the command again (each version of a trade is stored once), "
+        "or skip invalid records with --on-error skip"
     )
 
 
-def _format_counts(number: int, thing: str) -> str:
+def _format_count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -10,20 +10,20 @@ import typer
 from tradepipe.redaction import register_secret
 
 FILE: Final = "_FILE"
-"""Behind a variable's name: the variable's value is what the file of that name holds."""
+"""Suffix of a variable that names a file with the value."""
 
-LARGEST: Final = 65_536
-"""Bytes of a file that is a value."""
+MAX_FILE_BYTES: Final = 65_536
+"""Maximum size of such a file."""
 
 
 def read_variable(name: str, environment: Mapping[str, str] | None = None) -> str | None:
     """
-    The value of a variable, or of the file that its sister with `_FILE` names; None if neither is set.
+    Return the value of a variable, or of the file named by the variable with `_FILE`; None if neither is set.
 
-    One line end behind a file's content is not part of it, as editors and `echo` write one.
+    A newline at the end of the file is removed, because editors and `echo` add one.
 
     Raises:
-        BadParameter: both are set, or the file cannot be read, or is empty.
+        BadParameter: both are set, or the file is unreadable or empty.
     """
     environment = os.environ if environment is None else environment
     value, path = environment.get(name) or None, environment.get(name + FILE) or None
@@ -35,7 +35,7 @@ def read_variable(name: str, environment: Mapping[str, str] | None = None) -> st
 
 
 def read_secret(name: str) -> str | None:
-    """The same of a value that nothing may show from now on."""
+    """Return the value of a variable or of its file, and redact it from now on."""
     value = read_variable(name)
     if value is not None:
         register_secret(value)
@@ -45,16 +45,16 @@ def read_secret(name: str) -> str | None:
 def _read_file(name: str, path: str) -> str:
     try:
         with Path(path).open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
         text = content.decode().removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise _unusable(name, path, f"cannot be read: {error.strerror}") from None
+        raise _unusable(name, path, f"is not readable: {error.strerror}") from None
     except ValueError:
-        raise _unusable(name, path, "is no text in UTF-8") from None
+        raise _unusable(name, path, "is not UTF-8 text") from None
     if not text:
         raise _unusable(name, path, "is empty")
-    if len(content) > LARGEST:
-        raise _unusable(name, path, f"has more than {LARGEST:,} bytes, which no value has")
+    if len(content) > MAX_FILE_BYTES:
+        raise _unusable(name, path, f"is larger than {MAX_FILE_BYTES:,} bytes")
     return text
 
 

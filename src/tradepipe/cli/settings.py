@@ -1,4 +1,4 @@
-"""Options that all commands share: logging, Kafka, the registry."""
+"""Shared options of all commands: logging, Kafka, the registry."""
 
 import inspect
 import re
@@ -29,7 +29,7 @@ class Settings(NamedTuple):
 
         registry: arguments of `SchemaRegistry`.
 
-        warnings: what to tell as soon as there is a log.
+        warnings: messages to log once logging is configured.
     """
 
     log_format: str = "text"
@@ -41,21 +41,24 @@ _settings: ContextVar[Settings] = ContextVar("tradepipe-settings", default=Setti
 
 
 def current_settings() -> Settings:
-    """Those of the command that runs; the usual ones outside of one."""
+    """Return the settings of the running command, or the defaults."""
     return _settings.get()
 
 
 def use_settings(chosen: Settings) -> None:
-    """Let these hold from now on."""
+    """Set the settings of the running command."""
     _settings.set(chosen)
 
 
 def open_registry(url: str, *, timeout: float = TIMEOUT) -> "SchemaRegistry":
     """
-    The registry at a URL, as the options say who we are to it; `timeout` is in seconds for a whole call.
+    Create a client for the registry at a URL, with the credentials from the options.
+
+    Args:
+        timeout: seconds for a whole call.
 
     Raises:
-        ConfigurationError: an option cannot be.
+        ConfigurationError: an option is invalid.
     """
     from tradepipe.registry.client import SchemaRegistry  # noqa: PLC0415 - loaded where it is used
 
@@ -67,34 +70,34 @@ OPTION = "--kafka-config"
 
 def read_properties(path: str) -> dict[str, str]:
     """
-    The properties of a file.
+    Read a file of librdkafka properties.
 
-    A line is KEY=VALUE; blanks around key and value, blank lines and lines that
-    begin with # do not count. There are no escapes and no continued lines.
+    Each line is KEY=VALUE; spaces around key and value, blank lines and lines
+    starting with # are ignored. There are no escapes and no continuation lines.
 
     Raises:
-        BadParameter: it cannot be read, or a line is none; a line's value is not shown, it may be a password.
+        BadParameter: the file is unreadable, or a line is invalid; the message omits the value, a possible password.
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(_logical_lines(path), 1):
+    for number, line in enumerate(_read_lines(path), 1):
         if not line or line.startswith("#"):
             continue
         key, equals, value = (part.strip() for part in line.partition("="))
         if not key or not equals:
-            raise typer.BadParameter(f"{path}:{number}: the line is not KEY=VALUE", param_hint=repr(OPTION))
+            raise typer.BadParameter(f"{path}:{number}: not KEY=VALUE", param_hint=repr(OPTION))
         if key in found:
             raise typer.BadParameter(f"{path}:{number}: {key} is given twice", param_hint=repr(OPTION))
         found[key] = value
     return found
 
 
-def _logical_lines(path: str) -> list[str]:
+def _read_lines(path: str) -> list[str]:
     try:
         return [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=repr(OPTION)) from None
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=repr(OPTION)) from None
     except ValueError:
-        raise typer.BadParameter(f"{path} is no text in UTF-8", param_hint=repr(OPTION)) from None
+        raise typer.BadParameter(f"{path} is not UTF-8 text", param_hint=repr(OPTION)) from None
 
 
 SHARED_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -108,18 +111,18 @@ SHARED_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "log_level": {"log_format": options.LogFormat},
 }
-"""Parameter of a command → what comes with it; the command itself does not see it."""
+"""A command with this parameter → the options added to it, which the command's function does not see."""
 
 KAFKA_SECRETS: Final = {"KAFKA_SASL_PASSWORD": "sasl.password", "KAFKA_SSL_KEY_PASSWORD": "ssl.key.password"}
-"""Variables that hold a property of librdkafka."""
+"""Variables for secret librdkafka properties."""
 
 REGISTRY_SECRETS: Final = {
-    "SCHEMA_REGISTRY_PASSWORD": "the password of --registry-user",
-    "SCHEMA_REGISTRY_TOKEN": "a bearer token; as a file it is read anew for each request",
-    "SCHEMA_REGISTRY_KEY_PASSWORD": "opens a locked --registry-key",
-    "SCHEMA_REGISTRY_HEADERS": "further headers, NAME: VALUE, a line each",
+    "SCHEMA_REGISTRY_PASSWORD": "Password of --registry-user",
+    "SCHEMA_REGISTRY_TOKEN": "Bearer token; a token file is read again for each request",
+    "SCHEMA_REGISTRY_KEY_PASSWORD": "Password of an encrypted --registry-key",
+    "SCHEMA_REGISTRY_HEADERS": "Additional headers, one NAME: VALUE per line",
 }
-"""Variables for what says who we are to a registry."""
+"""Variables for registry credentials."""
 
 LOG_FORMATS: Final = ("text", "json")
 
@@ -132,7 +135,7 @@ _is_secret = re.compile(r"(?i)password|secret|\.pem\b|oauthbearer\.config").sear
 
 
 def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A command's function with the shared options of its kind: they are settled before it is called."""
+    """Add the shared options to a command's function; they are evaluated before it is called."""
     signature = inspect.signature(function, eval_str=True)
     own = signature.parameters
     added = {name: note for trigger, notes in SHARED_OPTIONS.items() if trigger in own for name, note in notes.items()}
@@ -145,7 +148,7 @@ def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(**given: Any) -> Any:
         context = given[own_context] if own_context else given.pop("context")
         extra = {name: given.pop(name) for name in added}
-        if context.invoked_subcommand is not None:  # which has its own
+        if context.invoked_subcommand is not None:  # the subcommand evaluates its own options
             return function(**given)
         warnings = _warn_visible_passwords(context, given | extra)
         if "properties" in own:
@@ -168,7 +171,7 @@ def _make_parameter(name: str, annotation: Any, default: Any = None) -> inspect.
 
 
 def _make_optional(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Brokers may be named in `--kafka-config` or `-X` too, so typer must not miss them."""
+    """Drop typer's own check for brokers, which `--kafka-config` or `-X` may name instead."""
     return parameter.replace(default=None) if _is_required(parameter) else parameter
 
 
@@ -177,7 +180,7 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 
 def _merge_kafka_settings(given: dict[str, Any], path: str | None, *, required: bool) -> None:
-    """Let `properties` hold all, whatever they come from, and `bootstrap_servers` what they say."""
+    """Merge all sources of Kafka properties into `properties`, and set `bootstrap_servers` from them."""
     merged = read_properties(path) if path else {}
     merged |= {key: value for name, key in KAFKA_SECRETS.items() if (value := read_secret(name)) is not None}
     merged |= parsing.parse_pairs(given["properties"], option="-X")
@@ -192,11 +195,11 @@ def _merge_kafka_settings(given: dict[str, Any], path: str | None, *, required: 
 
 
 def _registry_arguments(extra: Mapping[str, str | None]) -> dict[str, Any]:
-    """The arguments of a `SchemaRegistry` that were given."""
+    """Return the arguments for `SchemaRegistry` that were given."""
     user, password = extra["registry_user"], read_secret("SCHEMA_REGISTRY_PASSWORD")
     if (user is None) != (password is None):
         raise typer.BadParameter(
-            "user and password belong together: SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD",
+            "set both SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD, or neither",
             param_hint="'--registry-user'",
         )
     arguments = {
@@ -213,7 +216,7 @@ def _registry_arguments(extra: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 def _read_token() -> str | Callable[[], str] | None:
-    """A token, or what reads it anew: whoever writes such a file exchanges it now and then."""
+    """Return a token, or a function that reads it from its file, where another program renews it."""
     name = "SCHEMA_REGISTRY_TOKEN"
     token, path = read_secret(name), read_variable(name + FILE)
     if token is None or path is None:
@@ -230,32 +233,33 @@ def _read_headers() -> dict[str, str] | None:
     for line in filter(None, (line.strip() for line in text.splitlines())):
         key, colon, value = (part.strip() for part in line.partition(":"))
         if not key or not colon or not value:
-            raise typer.BadParameter("it takes NAME: VALUE, a line each", param_hint=name)
+            raise typer.BadParameter("must be NAME: VALUE, one per line", param_hint=name)
         register_secret(value)
         found[key] = value
     return found
 
 
 def _warn_visible_passwords(context: typer.Context, given: Mapping[str, Any]) -> tuple[str, ...]:
-    """A warning for each password that the list of processes shows; all passwords are hidden from now on."""
+    """Redact all passwords from now on, and return a warning for each one given on the command line."""
     found = []
-    for name, (option, better) in _VISIBLE_ON_COMMAND_LINE.items():
-        secrets = find_passwords(given.get(name) or "")
+    for parameter, (name, better) in _VISIBLE_ON_COMMAND_LINE.items():
+        secrets = find_passwords(given.get(parameter) or "")
         for each in secrets:
             register_secret(each)
-        if secrets and _is_typed(context, name):
-            found.append(f"the password in {option} stands on the command line, where ps shows it: give it by {better}")
-    if given.get("properties") and _is_typed(context, "properties"):
+        if secrets and is_on_command_line(context, parameter):
+            found.append(f"the password in {name} is visible to other users in the process list: use {better} instead")
+    if given.get("properties") and is_on_command_line(context, "properties"):
         found += [
-            f"-X {key} stands on the command line, where ps shows it: give it in the file that --kafka-config names"
-            + "".join(f", or by {name}" for name, property_ in KAFKA_SECRETS.items() if property_ == key)
+            f"-X {key} is visible to other users in the process list: use a --kafka-config file instead"
+            + "".join(f", or {name}" for name, property_ in KAFKA_SECRETS.items() if property_ == key)
             for key in parsing.parse_pairs(given["properties"], option="-X")
             if _is_secret(key)
         ]
     return tuple(found)
 
 
-def _is_typed(context: typer.Context, name: str) -> bool:
+def is_on_command_line(context: typer.Context, name: str) -> bool:
+    """Return whether an option was given on the command line, not by a variable."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -263,5 +267,5 @@ def _is_typed(context: typer.Context, name: str) -> bool:
 def _check_log_format(text: str | None) -> str:
     chosen = (text or LOG_FORMATS[0]).lower()
     if chosen not in LOG_FORMATS:
-        raise typer.BadParameter(f"it is {' or '.join(LOG_FORMATS)}, not {text!r}", param_hint="'--log-format'")
+        raise typer.BadParameter(f"must be {' or '.join(LOG_FORMATS)}, not {text!r}", param_hint="'--log-format'")
     return chosen

@@ -1,9 +1,4 @@
-"""
-`tradepipe sink`: trades from a topic into PostgreSQL.
-
-Its function is long for one reason: each of a sink's many options stands there twice, once as it is given and once
-as a `Sink` takes it. What is done with the sink is `stage.run`.
-"""
+"""Command `tradepipe sink`: trades from a topic to PostgreSQL."""
 
 import sys
 from signal import SIGPIPE
@@ -27,6 +22,7 @@ from tradepipe.cli.options import (
     Registry,
     Subject,
     Topic,
+    option,
 )
 from tradepipe.cli.parsing import kafka_config, parse_share, parse_start
 from tradepipe.cli.settings import open_registry
@@ -45,7 +41,7 @@ from tradepipe.cli.stage_options import (
 )
 from tradepipe.cli.stage_runner import StageSummary, run_stage
 from tradepipe.cli.terminal import StatusLine
-from tradepipe.cli.user_rules import load_rules as loaded
+from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.stats import SinkCounts
@@ -54,27 +50,20 @@ from tradepipe.postgres.batch import BatchResult
 
 BATCH_ROWS: Final = 5_000
 
-BatchRows = Annotated[
-    int,
-    typer.Option("--batch-rows", envvar="TRADEPIPE_BATCH_ROWS", metavar="N", min=1, help="Records in one transaction."),
-]
+BatchRows = Annotated[int, option("--batch-rows N", "Maximum records per transaction.", min=1)]
 ValidateInOption = Annotated[
     ValidateIn,
-    typer.Option(
-        "--validate-in",
-        envvar="TRADEPIPE_VALIDATE_IN",
-        metavar="python|database",
-        help="Who applies our rules: Python to every trade, or the table's CHECK constraints, "
-        "which is faster; for a topic that was validated.",
+    option(
+        "--validate-in python|database",
+        "Where the built-in rules are checked: in Python, or by the table's CHECK constraints, which is faster; "
+        "for a topic that was already validated.",
     ),
 ]
-Verbose = Annotated[
-    bool, typer.Option("-v", "--verbose", envvar="TRADEPIPE_VERBOSE", help="Print each trade that is stored.")
-]
+Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is stored.")]
 
 
 class _SinkOrCommand(Group):
-    """The sink itself, or a command beside it, which needs less than the sink does."""
+    """The sink, or one of its subcommands, which need fewer options than the sink."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] in self.commands:
@@ -85,10 +74,8 @@ class _SinkOrCommand(Group):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         found = super().resolve_command(ctx, args)
-        if self.callback is not None:  # the sink would run, and the command after it
-            ctx.fail(
-                f"options of `{args[0]}` stand behind it, as in `{ctx.command_path} {args[0]} show --topic trades`"
-            )
+        if self.callback is not None:  # typer would run the sink first, then the subcommand
+            ctx.fail(f"put the options after `{args[0]}`, as in `{ctx.command_path} {args[0]} show --topic trades`")
         return found
 
 
@@ -121,9 +108,9 @@ def sink(
     log_level: LogLevel = None,
 ) -> None:
     """
-    Store trades, each version of each trade once; refused records are kept with their reasons.
+    Store trades in PostgreSQL, each version of each trade exactly once, and refused records with the reasons.
 
-    A part that is away is waited for. SIGINT and SIGTERM end it behind the batch in hand.
+    If a service is unavailable the sink waits. On SIGINT or SIGTERM it finishes the current batch and exits.
     """
     status = StatusLine()
     shown = None if verbose else status
@@ -147,24 +134,26 @@ def sink(
             stale=stale,
             on_stored=printer if verbose else None,
         )
-        run_stage(storing, progress_text, shown, until_end=until_end, host=metrics_host, port=metrics_port)
-    if printer.is_cut:
+        run_stage(storing, summarize, shown, until_end=until_end, host=metrics_host, port=metrics_port)
+    if printer.is_closed:
         raise typer.Exit(SIGNAL_BASE + SIGPIPE)
 
 
 def _load_rules(named: list[str] | None, validate_in: ValidateIn) -> tuple[Rule, ...]:
     if named and validate_in == "database":
-        raise typer.BadParameter("they need trades, and --validate-in database builds none", param_hint="'--rules'")
-    return loaded(named)
+        raise typer.BadParameter(
+            "not available with --validate-in database, which decodes no trades", param_hint="'--rules'"
+        )
+    return load_rules(named)
 
 
 class _Printer:
-    """Prints what is stored, a batch at a time; stops the sink when nobody reads any more."""
+    """Prints each stored trade, and stops the sink when stdout is closed."""
 
     sink: Sink
 
     def __init__(self) -> None:
-        self.is_cut = False
+        self.is_closed = False
 
     def __call__(self, stored: BatchResult) -> None:
         try:
@@ -175,10 +164,10 @@ class _Printer:
             )
             sys.stdout.flush()
         except BrokenPipeError:
-            self.is_cut = True
+            self.is_closed = True
             self.sink.stop()
 
 
-def progress_text(counts: SinkCounts) -> StageSummary:
-    """What a sink has done."""
-    return StageSummary({"stored": counts.stored, "replayed": counts.duplicates}, counts.refused)
+def summarize(counts: SinkCounts) -> StageSummary:
+    """Return the counts of a sink as a summary."""
+    return StageSummary({"stored": counts.stored, "duplicates": counts.duplicates}, counts.refused)

@@ -20,54 +20,42 @@ from tradepipe.cli.options import (
     BootstrapServers,
     Database,
     DeadlineSeconds,
-    Debug,
     LogLevel,
     Properties,
     Topic,
+    option,
 )
 from tradepipe.cli.parsing import kafka_config, parse_time
 from tradepipe.cli.terminal import format_table
 from tradepipe.errors import ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
-from tradepipe.postgres import offsets as kept
+from tradepipe.postgres import offsets
 from tradepipe.postgres.offsets import StoredOffset
 
-app = command_line("How far a group has stored a topic, and from where it goes on.")
+app = command_line("Show and reset the offsets stored for a consumer group.")
 
 GROUP: Final = "tradepipe-sink"
 UNKNOWN: Final = "-"
 
-GroupName = Annotated[
-    str,
-    typer.Option(
-        "--group",
-        envvar="TRADEPIPE_GROUP",
-        metavar="NAME",
-        help="The consumer group; sinks of one group share the work.",
-    ),
-]
-Format = Annotated[
-    Literal["text", "json"],
-    typer.Option("--format", envvar="TRADEPIPE_FORMAT", metavar="text|json", help="How to print it."),
-]
+GroupName = Annotated[str, option("--group NAME", "Consumer group; sinks of the same group share the partitions.")]
+Format = Annotated[Literal["text", "json"], option("--format text|json", "Output format.")]
 To = Annotated[
     str,
-    typer.Option(
-        "--to",
-        metavar="WHERE",
-        help="earliest, latest, a time such as 2025-06-01T08:00:00Z, or an offset: what is stored next.",
-        show_default=False,
+    option(
+        "--to POSITION",
+        "Next offset to store: earliest, latest, a timestamp such as 2025-06-01T08:00:00Z, or an offset.",
+        variable=None,
     ),
 ]
 Partitions = Annotated[
     list[int] | None,
-    typer.Option(
-        "--partition", min=0, metavar="N", help="Only this one; may be repeated. [default: all]", show_default=False
-    ),
+    option("--partition N", "Reset only this partition. Repeatable. [default: all]", min=0, variable=None),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be changed, and change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; without a terminal nothing is asked anyway.")]
+DryRun = Annotated[bool, option("--dry-run", "Print the changes without making them.", variable=None)]
+Yes = Annotated[
+    bool, option("--yes", "Do not ask for confirmation; without a terminal nothing is asked.", variable=None)
+]
 
 Target = Literal["earliest", "latest"] | datetime | int
 
@@ -79,28 +67,27 @@ def show(
     database: Database,
     topic: Topic = TOPIC,
     group: GroupName = GROUP,
-    style: Format = "text",
+    output: Format = "text",
     properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
     log_level: LogLevel = None,
-    verbose: Debug = False,
 ) -> None:
     """
-    Show the offsets that are stored, the extent of the log, and the lag.
+    Print the stored offsets, the watermarks of the log, and the lag.
 
-    While Kafka is away it shows what PostgreSQL knows.
+    If Kafka is unavailable, only the stored offsets are printed.
     """
-    configure("debug" if verbose else log_level)
-    patience = RetryUntil(deadline)
-    positions = patience(lambda: _positions(database, group, topic, patience))
-    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=patience.call_timeout)
-    described, extents, notes = _query_kafka(admin, topic)
-    found = build_report(group, topic, described, positions, extents)
-    notes += found.problems
-    if style == "json":
-        typer.echo(json.dumps({**found.document(), "notes": notes}, indent=2))
+    configure(log_level)
+    retry = RetryUntil(deadline)
+    stored = retry(lambda: _list_offsets(database, group, topic, retry))
+    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=retry.call_timeout)
+    described, watermarks, notes = _query_kafka(admin, topic)
+    report = build_report(group, topic, described, stored, watermarks)
+    notes += report.problems
+    if output == "json":
+        typer.echo(json.dumps({**report.document(), "notes": notes}, indent=2))
         return
-    typer.echo(found.text())
+    typer.echo(report.text())
     for note in notes:
         typer.echo(f"Note: {note}", err=True)
 
@@ -119,38 +106,37 @@ def reset(
     properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
     log_level: LogLevel = None,
-    verbose: Debug = False,
 ) -> None:
     """
-    Choose from where a group goes on: of this topic, even if it was created anew.
+    Set the offsets at which a group resumes, also for a topic that was recreated.
 
-    Sinks that run are fenced first, and go on from there by themselves. Trades
-    that are stored already are replayed: nothing is written twice.
+    Running sinks are fenced first, then resume at the new offsets. Trades that
+    are already stored are counted as duplicates and not written again.
     """
-    configure("debug" if verbose else log_level)
-    place = _parse_target(to)
-    patience = RetryUntil(deadline)
-    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=patience.call_timeout)
-    described = patience(lambda: admin.describe(topic))
-    chosen = _select_partitions(described, partitions, place)
-    targets = patience(lambda: _targets(admin, topic, chosen, place))
-    before = {each.partition: each for each in patience(lambda: _positions(database, group, topic, patience))}
+    configure(log_level)
+    target = _parse_target(to)
+    retry = RetryUntil(deadline)
+    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=retry.call_timeout)
+    described = retry(lambda: admin.describe(topic))
+    chosen = _select_partitions(described, partitions, target)
+    targets = retry(lambda: _resolve_target(admin, topic, chosen, target))
+    before = {each.partition: each for each in retry(lambda: _list_offsets(database, group, topic, retry))}
     typer.echo(_plan(before, targets))
     if dry_run or not (yes or _confirm(f"Reset the offsets of group {group} for topic {topic}?")):
         typer.echo("nothing was changed")
         return
-    patience(lambda: _reset(database, group, described, targets, patience))
-    typer.echo(f"group {group} goes on from there with topic {topic}; a sink that runs does so within seconds")
+    retry(lambda: _reset(database, group, described, targets, retry))
+    typer.echo(f"reset the offsets of group {group} for topic {topic}; running sinks resume there within seconds")
 
 
-def _positions(database: str, group: str, topic: str, patience: RetryUntil) -> list[StoredOffset]:
-    with kept.offsets_connection(database, seconds=patience.call_timeout) as connection:
-        return kept.list_offsets(connection, group, topic)
+def _list_offsets(database: str, group: str, topic: str, retry: RetryUntil) -> list[StoredOffset]:
+    with offsets.offsets_connection(database, seconds=retry.call_timeout) as connection:
+        return offsets.list_offsets(connection, group, topic)
 
 
-def _reset(database: str, group: str, described: Described, targets: Mapping[int, int], patience: RetryUntil) -> None:
-    with kept.offsets_connection(database, seconds=patience.call_timeout) as connection:
-        kept.reset(
+def _reset(database: str, group: str, described: Described, targets: Mapping[int, int], retry: RetryUntil) -> None:
+    with offsets.offsets_connection(database, seconds=retry.call_timeout) as connection:
+        offsets.reset(
             connection,
             group,
             topic=described.name,
@@ -161,32 +147,32 @@ def _reset(database: str, group: str, described: Described, targets: Mapping[int
 
 
 def _confirm(question: str) -> bool:
-    """Whether a person says yes; where none is there, nobody has to."""
+    """Ask for confirmation; return True without a terminal."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     try:
         return typer.confirm(question, err=True)
-    except typer.Abort:  # the end of the input, by Ctrl-D
+    except typer.Abort:  # end of input: Ctrl-D
         typer.echo(err=True)
         return False
 
 
 def _operator() -> str:
     name = "someone"
-    with suppress(KeyError, OSError):  # a container's user may have no name
+    with suppress(KeyError, OSError):  # a container's user may be missing from /etc/passwd
         name = getpass.getuser()
     return f"{name}@{socket.gethostname()}"
 
 
 def _query_kafka(admin: TopicAdmin, topic: str) -> tuple[Described | None, dict[int, Watermarks], list[str]]:
-    """What Kafka says now; asked once, since what PostgreSQL knows is worth showing without it."""
+    """Query the topic and its watermarks once, without retries: the stored offsets are useful without them."""
     try:
         described = admin.describe(topic)
         return described, admin.watermarks(topic, described.partitions), []
     except Unavailable as error:
-        return None, {}, [f"Kafka is away, so this is only what PostgreSQL knows: {error}"]
+        return None, {}, [f"Kafka is unavailable, only the stored offsets are shown: {error}"]
     except ConfigurationError as error:
-        return None, {}, [f"this is only what PostgreSQL knows: {error}"]
+        return None, {}, [f"only the stored offsets are shown: {error}"]
 
 
 def _parse_target(text: str) -> Target:
@@ -194,45 +180,45 @@ def _parse_target(text: str) -> Target:
         return "earliest"
     if text == "latest":
         return "latest"
-    # Before a time: 20250601 is a date as well, to ISO 8601.
+    # Before parsing a time, because 20250601 is also an ISO 8601 date.
     if text.isascii() and text.isdigit():
         return int(text)
     if (time := parse_time(text)) is not None:
         return time
     raise typer.BadParameter(
-        f"it is earliest, latest, a time such as 2025-06-01T08:00:00Z, or an offset, not {text!r}",
+        f"must be earliest, latest, a timestamp such as 2025-06-01T08:00:00Z, or an offset, not {text!r}",
         param_hint="'--to'",
     )
 
 
-def _select_partitions(described: Described, partitions: list[int] | None, place: Target) -> list[int]:
-    there = described.partitions
-    if unknown := sorted(set(partitions or ()) - set(there)):
+def _select_partitions(described: Described, partitions: list[int] | None, target: Target) -> list[int]:
+    existing = described.partitions
+    if unknown := sorted(set(partitions or ()) - set(existing)):
         raise typer.BadParameter(
-            f"topic {described.name} has no partition {unknown[0]}, its partitions are {there[0]} to {there[-1]}",
+            f"topic {described.name} has no partition {unknown[0]}, its partitions are {existing[0]} to {existing[-1]}",
             param_hint="'--partition'",
         )
-    if isinstance(place, int) and not partitions and len(there) > 1:
+    if isinstance(target, int) and not partitions and len(existing) > 1:
         raise typer.BadParameter(
-            f"an offset is of one partition, and topic {described.name} has {len(there)}: say which by --partition",
+            f"an offset needs --partition, because topic {described.name} has {len(existing)} partitions",
             param_hint="'--to'",
         )
-    return sorted(set(partitions or there))
+    return sorted(set(partitions or existing))
 
 
-def _targets(admin: TopicAdmin, topic: str, partitions: list[int], place: Target) -> dict[int, int]:
-    """The offset of each partition; raises `OffsetOutOfRange` for one that is not in the log."""
-    if isinstance(place, datetime):
-        return admin.offsets_for_time(topic, partitions, int(place.timestamp() * 1000))
-    extents = admin.watermarks(topic, partitions)
-    if not isinstance(place, int):
-        return {number: extent.low if place == "earliest" else extent.high for number, extent in extents.items()}
-    for number, extent in extents.items():
-        if not extent.low <= place <= extent.high:
+def _resolve_target(admin: TopicAdmin, topic: str, partitions: list[int], target: Target) -> dict[int, int]:
+    """Return the offset of each partition; raise `OffsetOutOfRange` for an offset outside the log."""
+    if isinstance(target, datetime):
+        return admin.offsets_for_time(topic, partitions, int(target.timestamp() * 1000))
+    watermarks = admin.watermarks(topic, partitions)
+    if not isinstance(target, int):
+        return {number: marks.low if target == "earliest" else marks.high for number, marks in watermarks.items()}
+    for number, marks in watermarks.items():
+        if not marks.low <= target <= marks.high:
             raise OffsetOutOfRange(
-                f"offset {place} is not in {topic}[{number}], whose log reaches from {extent.low} to {extent.high}"
+                f"offset {target} is outside {topic}[{number}], whose log is from {marks.low} to {marks.high}"
             )
-    return dict.fromkeys(extents, place)
+    return dict.fromkeys(watermarks, target)
 
 
 def _plan(before: Mapping[int, StoredOffset], targets: Mapping[int, int]) -> str:
@@ -244,22 +230,22 @@ def _plan(before: Mapping[int, StoredOffset], targets: Mapping[int, int]) -> str
 
 
 class PartitionRow(NamedTuple):
-    """One partition: what is stored of it, and where its log begins and ends, as far as either is known."""
+    """The stored offset and the watermarks of one partition, as far as they are known."""
 
     partition: int
-    position: StoredOffset | None
+    stored: StoredOffset | None
     watermarks: Watermarks | None
 
     @property
     def lag(self) -> int | None:
-        """Offsets that are not stored yet, those that the log has dropped included."""
+        """Number of offsets not stored yet, including those that retention has deleted."""
         if self.watermarks is None:
             return None
-        return max(0, self.watermarks.high - (self.position.next_offset if self.position else self.watermarks.low))
+        return max(0, self.watermarks.high - (self.stored.next_offset if self.stored else self.watermarks.low))
 
 
 class OffsetsReport(NamedTuple):
-    """A group's partitions of a topic; `described` is None where Kafka could not be asked."""
+    """Offsets of a group for a topic; `described` is None if Kafka was unavailable."""
 
     group: str
     topic: str
@@ -268,36 +254,36 @@ class OffsetsReport(NamedTuple):
 
     @property
     def lag(self) -> int | None:
-        """That of all partitions for which it is known."""
+        """Sum of the known lags of the partitions."""
         known = [line.lag for line in self.lines if line.lag is not None]
         return sum(known) if known else None
 
     @property
     def problems(self) -> list[str]:
-        """What keeps a sink from going on, and the command that decides."""
+        """Problems that stop a sink, each with the command that repairs it."""
         return [
-            f"partition {line.partition}: {doubt}; decide where to go on: tradepipe sink offsets reset "
+            f"partition {line.partition}: {problem}; choose where to resume: tradepipe sink offsets reset "
             f"--topic {self.topic} --group {self.group} --partition {line.partition} --to earliest|latest|TIME|NUMBER"
             for line in self.lines
-            for doubt in _find_problems(line, self.described)
+            for problem in _find_problems(line, self.described)
         ]
 
     def text(self) -> str:
-        """A table, below a line that sums it up."""
+        """Format a summary line and a table."""
         lag = "lag unknown" if self.lag is None else f"lag {self.lag:,}"
-        nothing = "" if any(line.position for line in self.lines) else ", nothing stored yet"
-        headings = ("partition", "next offset", "log begin", "log end", "lag", "epoch", "updated", "owner")
+        nothing = "" if any(line.stored for line in self.lines) else ", nothing stored yet"
+        headings = ("partition", "next offset", "log start", "log end", "lag", "epoch", "updated", "owner")
         table = [format_table(headings, [_row(line) for line in self.lines], left={7})] if self.lines else []
         return "\n".join([f"group {self.group}, topic {self.topic}: {lag}{nothing}", *table])
 
     def document(self) -> dict[str, Any]:
-        """The same for a program."""
+        """Return the JSON document of `--format json`."""
         return {
             "group": self.group,
             "topic": self.topic,
             "topic_id": self.described.topic_id if self.described else None,
             "lag": self.lag,
-            "partitions": [_entry(line) for line in self.lines],
+            "partitions": [_json_row(line) for line in self.lines],
         }
 
 
@@ -305,41 +291,41 @@ def build_report(
     group: str,
     topic: str,
     described: Described | None,
-    positions: Sequence[StoredOffset],
-    extents: Mapping[int, Watermarks],
+    stored_offsets: Sequence[StoredOffset],
+    watermarks: Mapping[int, Watermarks],
 ) -> OffsetsReport:
-    """Put the two together, by partition."""
-    stored = {position.partition: position for position in positions}
-    numbers = sorted(stored.keys() | extents.keys())
+    """Join the stored offsets and the watermarks by partition."""
+    stored = {each.partition: each for each in stored_offsets}
+    numbers = sorted(stored.keys() | watermarks.keys())
     return OffsetsReport(
-        group, topic, described, [PartitionRow(each, stored.get(each), extents.get(each)) for each in numbers]
+        group, topic, described, [PartitionRow(each, stored.get(each), watermarks.get(each)) for each in numbers]
     )
 
 
 def _find_problems(line: PartitionRow, described: Described | None) -> Iterator[str]:
-    if line.position is None or described is None:
+    if line.stored is None or described is None:
         return
-    if line.position.topic_id and described.topic_id and line.position.topic_id != described.topic_id:
-        yield "its offset is that of an earlier topic of this name"
+    if line.stored.topic_id and described.topic_id and line.stored.topic_id != described.topic_id:
+        yield "the topic was recreated, and the stored offset belongs to the earlier one"
     elif line.watermarks is None:
-        yield "the topic has no such partition any more"
-    elif line.position.next_offset < line.watermarks.low:
-        yield f"the log begins at {line.watermarks.low}, records before that are lost"
-    elif line.position.next_offset > line.watermarks.high:
-        yield f"the log ends at {line.watermarks.high}, before what was stored of it"
+        yield "the topic no longer has this partition"
+    elif line.stored.next_offset < line.watermarks.low:
+        yield f"the log starts at {line.watermarks.low}, records before that are lost"
+    elif line.stored.next_offset > line.watermarks.high:
+        yield f"the log ends at {line.watermarks.high}, before the stored offset"
 
 
 def _row(line: PartitionRow) -> tuple[str, ...]:
-    position, extent = line.position, line.watermarks
+    stored, watermarks = line.stored, line.watermarks
     return (
         str(line.partition),
-        str(position.next_offset) if position else UNKNOWN,
-        str(extent.low) if extent else UNKNOWN,
-        str(extent.high) if extent else UNKNOWN,
+        str(stored.next_offset) if stored else UNKNOWN,
+        str(watermarks.low) if watermarks else UNKNOWN,
+        str(watermarks.high) if watermarks else UNKNOWN,
         UNKNOWN if line.lag is None else str(line.lag),
-        str(position.epoch) if position else UNKNOWN,
-        f"{_age(position.age)} ago" if position else UNKNOWN,
-        position.owner if position else UNKNOWN,
+        str(stored.epoch) if stored else UNKNOWN,
+        f"{_age(stored.age)} ago" if stored else UNKNOWN,
+        stored.owner if stored else UNKNOWN,
     )
 
 
@@ -350,17 +336,17 @@ def _age(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _entry(line: PartitionRow) -> dict[str, Any]:
-    position, extent = line.position, line.watermarks
+def _json_row(line: PartitionRow) -> dict[str, Any]:
+    stored, watermarks = line.stored, line.watermarks
     return {
         "partition": line.partition,
-        "next_offset": position.next_offset if position else None,
-        "log_begin": extent.low if extent else None,
-        "log_end": extent.high if extent else None,
+        "next_offset": stored.next_offset if stored else None,
+        "log_begin": watermarks.low if watermarks else None,
+        "log_end": watermarks.high if watermarks else None,
         "lag": line.lag,
-        "epoch": position.epoch if position else None,
-        "owner": position.owner if position else None,
-        "topic_id": position.topic_id if position else None,
-        "updated_at": position.updated_at.astimezone(UTC).isoformat() if position else None,
-        "age_seconds": round(position.age, 3) if position else None,
+        "epoch": stored.epoch if stored else None,
+        "owner": stored.owner if stored else None,
+        "topic_id": stored.topic_id if stored else None,
+        "updated_at": stored.updated_at.astimezone(UTC).isoformat() if stored else None,
+        "age_seconds": round(stored.age, 3) if stored else None,
     }

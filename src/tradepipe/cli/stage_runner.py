@@ -1,4 +1,4 @@
-"""How a stage runs as a command: metrics served, progress shown, garbage left alone, and in the end summed up."""
+"""Run a stage from the command line: metrics endpoint, progress, GC tuning, summary."""
 
 import gc
 from collections import Counter
@@ -19,21 +19,21 @@ from tradepipe.postgres.revision import required_revision
 
 C = TypeVar("C")
 
-MANY: Final = 10_000_000
-"""From here on a number is told in millions where there is little room."""
+MIN_MILLIONS: Final = 10_000_000
+"""Smallest number that the status line shows in millions."""
 
 GC_THRESHOLD: Final = 100_000
-"""Objects between two searches for garbage: above what the batches in hand hold, which no search can free."""
+"""Allocations between two garbage collections; more than the objects of the batches in memory."""
 
 
 class StageSummary(NamedTuple):
     """
-    What became of the records a stage has dealt with so far.
+    Counts of the records a stage has processed.
 
     Attributes:
-        good: how many of each kind that was not refused, by the stage's word for it, the first word first.
+        accepted: number of records by outcome, such as stored, in display order.
 
-        refused: the others by their first code.
+        refused: number of refused records by their first code.
     """
 
     accepted: Mapping[str, int]
@@ -41,26 +41,26 @@ class StageSummary(NamedTuple):
 
     @property
     def numbers(self) -> dict[str, int]:
-        """How many by each word."""
+        """Number of records by outcome, refused ones last."""
         return {**self.accepted, "refused": self.refused.total()}
 
     @property
     def records(self) -> int:
-        """How many in all."""
+        """Number of records."""
         return sum(self.numbers.values())
 
     def __str__(self) -> str:
         return ", ".join(f"{number:,} {word}" for word, number in self.numbers.items())
 
     def summary(self) -> str:
-        """The same with the codes of the refused."""
+        """Format the counts, with the codes of refused records."""
         codes = ", ".join(f"{code} {number:,}" for code, number in self.refused.most_common())
         return f"{self}: {codes}" if codes else str(self)
 
 
 def run_stage(
     stage: Stage[C],
-    so_far: Callable[[C], StageSummary],
+    summarize: Callable[[C], StageSummary],
     status: StatusLine | None,
     *,
     until_end: bool,
@@ -68,33 +68,33 @@ def run_stage(
     port: int | None,
 ) -> None:
     """
-    Run a stage until it is done or asked to stop, and sum up.
+    Run a stage until it is done or stopped, and print a summary.
 
     Args:
-        so_far: puts into words what the stage has counted.
+        summarize: turns the stage's counts into a summary.
 
-        status: where to show how far it is; None shows nothing.
+        status: status line for the progress; None shows none.
 
-        host, port: where to serve its metrics; None as port serves none.
+        host, port: address of the metrics endpoint; None as port serves none.
     """
-    stopping = StopOnSignal(stage.stop, "stopping: the batch in hand is finished first")
-    with stage, stopping, _serve(stage, host, port):
+    stopping = StopOnSignal(stage.stop, "stopping after the current batch")
+    with stage, stopping, _serve_metrics(stage, host, port):
         tune_garbage_collection()
         try:
-            with _show_progress(stage, so_far, status) if status else nullcontext():
+            with _show_progress(stage, summarize, status) if status else nullcontext():
                 stage.run(until_end=until_end)
         except TradepipeError:
-            if (done := so_far(stage.counts)).records:
+            if (done := summarize(stage.counts)).records:
                 print_status(done.summary())
             raise
-        print_status(so_far(stage.counts).summary())
+        print_status(summarize(stage.counts).summary())
 
 
 def tune_garbage_collection() -> None:
     """
-    Let the cyclic collector alone with what the start has made, and look rarely at the rest.
+    Exclude the objects created at start from garbage collection, and collect the others rarely.
 
-    What a stage reads and writes has no cycles; looking for some took a seventh of its time (docs/measurements.md).
+    Records have no reference cycles; collecting took a seventh of a stage's time (docs/measurements.md).
     """
     gc.collect()
     gc.freeze()
@@ -102,36 +102,35 @@ def tune_garbage_collection() -> None:
 
 
 @contextmanager
-def _serve(stage: Stage[object], host: str, port: int | None) -> Iterator[None]:
+def _serve_metrics(stage: Stage[object], host: str, port: int | None) -> Iterator[None]:
     """Serve a stage's metrics within the block, if a port is given."""
     if port is None:
         yield
         return
     stage.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), required_revision())
-    with HealthServer(stage, host=host, port=port) as served:
-        print_status(f"metrics at {served.address}/metrics")
+    with HealthServer(stage, host=host, port=port) as server:
+        print_status(f"metrics at {server.address}/metrics")
         yield
 
 
-def _show_progress(stage: Stage[C], so_far: Callable[[C], StageSummary], status: StatusLine) -> Progress:
-    def told() -> tuple[int, str]:
-        done = so_far(stage.counts)
-        return done.records, format_progress(done, pending_service(stage), stage.lag, briefly=status.is_live)
+def _show_progress(stage: Stage[C], summarize: Callable[[C], StageSummary], status: StatusLine) -> Progress:
+    def counts() -> tuple[int, str]:
+        done = summarize(stage.counts)
+        return done.records, format_progress(done, pending_service(stage), stage.lag, short=status.is_live)
 
-    return Progress(status, told, "records")
+    return Progress(status, counts, "records")
 
 
-def format_progress(done: StageSummary, waiting: str | None, lag: int | None, *, briefly: bool) -> str:
-    """How far a stage is, with what it waits for and what is still to do; `briefly` fits 80 columns with a rate."""
-    show = _short if briefly else "{:,}".format
-    parts = [f"{show(number)} {word}" for word, number in done.numbers.items()]
-    if briefly and waiting and len(parts) > 2:  # three do not fit beside what it waits for
-        del parts[1:]
+def format_progress(done: StageSummary, waiting_for: str | None, lag: int | None, *, short: bool) -> str:
+    """Format a stage's counts, the service it waits for, and its lag; `short` fits 80 columns with a rate."""
+    show = _abbreviate if short else "{:,}".format
+    items = [f"{show(number)} {word}" for word, number in done.numbers.items()]
+    if short and waiting_for and len(items) > 2:  # three counts and the service exceed 80 columns
+        del items[1:]
     if lag is not None:
-        parts.append(f"lag {show(lag)}")
-    return (f"waiting for {waiting}: " if waiting else "") + ", ".join(parts)
+        items.append(f"lag {show(lag)}")
+    return (f"waiting for {waiting_for}: " if waiting_for else "") + ", ".join(items)
 
 
-def _short(number: int) -> str:
-    """A number where there is little room."""
-    return f"{number:,}" if number < MANY else f"{number / 1e6:,.1f}M"
+def _abbreviate(number: int) -> str:
+    return f"{number:,}" if number < MIN_MILLIONS else f"{number / 1e6:,.1f}M"

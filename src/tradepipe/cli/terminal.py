@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = ()) -> str:
     """
-    The rows below their headings, each column as wide as it needs, to the right but for those in `left`.
+    Format rows below their headings; columns are right-aligned, except those in `left`.
 
-    >>> print(columns(("partition", "owner"), [("0", "a"), ("10", "bc")], left={1}))
+    >>> print(format_table(("partition", "owner"), [("0", "a"), ("10", "bc")], left={1}))
     partition  owner
             0  a
            10  bc
@@ -36,87 +36,91 @@ def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left
     )
 
 
-REFRESH: Final = 0.25
-"""Seconds between two looks of a person."""
+REFRESH_SECONDS: Final = 0.25
+"""Interval of status line updates on a terminal."""
 
-INTERVAL: Final = 10.0
-"""Seconds between two log lines where no person watches."""
+LOG_SECONDS: Final = 10.0
+"""Interval of progress log lines without a terminal."""
 
-_WINDOW: Final = 8
-"""Looks over which a rate is told: two seconds."""
+_RATE_SAMPLES: Final = 8
+"""Updates over which the rate is averaged: two seconds."""
 
-_BAR: Final = 10
-"""Characters between a bar's brackets."""
+_BAR_WIDTH: Final = 10
+"""Characters between the brackets of a progress bar."""
 
-_TO_THE_START: Final = "\r\x1b[K"
+_CLEAR_LINE: Final = "\r\x1b[K"
 
 
 class StatusLine:
-    """What stderr shows last, rewritten in place; all else is written above it. On no terminal there is none."""
+    """The last line of stderr, rewritten in place, with log lines above it; not live without a terminal."""
 
     def __init__(self) -> None:
         self.is_live = sys.stderr.isatty() and current_settings().log_format == "text"
-        self._shown = ""
+        self._text = ""
         self._lock = threading.RLock()
 
     def show(self, text: str) -> None:
-        """Put a text in the place of the last one."""
+        """Replace the status line."""
         with self._lock:
-            self._shown = text
-            sys.stderr.write(_TO_THE_START + text)
+            self._text = text
+            sys.stderr.write(_CLEAR_LINE + text)
             sys.stderr.flush()
 
     def write(self, line: str) -> None:
-        """Write a line above it."""
+        """Write a line above the status line."""
         with self._lock:
-            before = _TO_THE_START if self._shown else ""
-            sys.stderr.write(f"{before}{line}\n{self._shown}")
+            before = _CLEAR_LINE if self._text else ""
+            sys.stderr.write(f"{before}{line}\n{self._text}")
             sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take it away."""
+        """Remove the status line."""
         with self._lock:
-            if self._shown:
+            if self._text:
                 self.show("")
 
 
 class FileProgress(NamedTuple):
-    """How far it is through something whose end is known: what is done of all, and both as a text."""
+    """Bytes read of a file, its size, and a description of both."""
 
     done: int
-    all: int
+    total: int
     text: str
 
     @property
     def share(self) -> float:
-        """From 0 to 1, and 1 of nothing."""
-        return min(1.0, self.done / self.all) if self.all else 1.0
+        """The share that was read, from 0 to 1; 1 for an empty file."""
+        return min(1.0, self.done / self.total) if self.total else 1.0
 
 
 class Progress:
     """
-    Tell how far it is while the block runs: on a terminal in its last line, else as a log line every ten seconds
-    in which something happened.
+    Show progress while the block runs: a status line on a terminal, otherwise a log line every ten seconds
+    if something changed.
 
     Args:
-        tell: how many so far, for the rate, and all numbers as a text; called in another thread.
+        status: the status line.
 
-        way: how far through what is being read, where its end is known; called in the same thread.
+        counts: returns the number of records, for the rate, and a description; called in another thread.
+
+        unit: what is counted.
+
+        file: returns the progress through the input file, if its size is known; called in another thread.
     """
 
     def __init__(
         self,
         status: StatusLine,
-        tell: Callable[[], tuple[int, str]],
+        counts: Callable[[], tuple[int, str]],
         unit: str,
         *,
-        way: Callable[[], FileProgress] | None = None,
+        file: Callable[[], FileProgress] | None = None,
     ) -> None:
         self._status = status
-        self._tell = tell
+        self._counts = counts
         self._unit = unit
-        self._way = way
-        self._began = time.monotonic()
+        self._file = file
+        self._started_at = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="tradepipe-progress", daemon=True)
 
@@ -138,41 +142,35 @@ class Progress:
             self._log()
 
     def _refresh(self) -> None:
-        seen = deque([(time.monotonic(), self._tell()[0])], maxlen=_WINDOW)
-        while not self._ended.wait(REFRESH):
-            number, text = self._tell()
-            seen.append((time.monotonic(), number))
-            rate = (number - seen[0][1]) / (seen[-1][0] - seen[0][0])
-            self._status.show(self._line(text, rate)[: _width() - 1])
+        samples = deque([(time.monotonic(), self._counts()[0])], maxlen=_RATE_SAMPLES)
+        while not self._ended.wait(REFRESH_SECONDS):
+            number, text = self._counts()
+            samples.append((time.monotonic(), number))
+            rate = (number - samples[0][1]) / (samples[-1][0] - samples[0][0])
+            # A full line would wrap, and the next update would rewrite only its second half.
+            self._status.show(self._line(text, rate)[: typer.get_terminal_size()[0] - 1])
 
     def _log(self) -> None:
-        before, last = self._tell()
-        while not self._ended.wait(INTERVAL):
-            number, text = self._tell()
-            if text != last:
-                rate = f"{(number - before) / INTERVAL:,.0f} {self._unit}/s"
-                logger.info("%s", f"{self._way().text}: {text}, {rate}" if self._way else f"{text}, {rate}")
-            before, last = number, text
+        last_number, last_text = self._counts()
+        while not self._ended.wait(LOG_SECONDS):
+            number, text = self._counts()
+            if text != last_text:
+                rate = f"{(number - last_number) / LOG_SECONDS:,.0f} {self._unit}/s"
+                logger.info("%s", f"{self._file().text}: {text}, {rate}" if self._file else f"{text}, {rate}")
+            last_number, last_text = number, text
 
     def _line(self, text: str, rate: float) -> str:
-        if self._way is None:
+        if self._file is None:
             return f"{text}, {rate:,.0f} {self._unit}/s"
-        way = self._way()
-        return f"{_bar(way.share)} {way.text}, {text}, {rate:,.0f}/s{_time_left(way, time.monotonic() - self._began)}"
+        file = self._file()
+        full = int(file.share * _BAR_WIDTH)
+        bar = f"[{'#' * full}{'-' * (_BAR_WIDTH - full)}]"
+        return f"{bar} {file.text}, {text}, {rate:,.0f}/s{_time_left(file, time.monotonic() - self._started_at)}"
 
 
-def _bar(share: float) -> str:
-    full = int(share * _BAR)
-    return f"[{'#' * full}{'-' * (_BAR - full)}]"
-
-
-def _time_left(way: FileProgress, seconds: float) -> str:
-    """How long it will take at the speed it had on the whole; nothing, while nobody can tell."""
-    if way.done == 0 or seconds < 1:
+def _time_left(file: FileProgress, elapsed: float) -> str:
+    """Estimate the remaining time at the average speed; empty in the first second."""
+    if file.done == 0 or elapsed < 1:
         return ""
-    left = round(seconds * (way.all - way.done) / way.done)
+    left = round(elapsed * (file.total - file.done) / file.done)
     return f", {left // 60}:{left % 60:02d} left" if left < 3600 else f", {left / 3600:.1f} h left"
-
-
-def _width() -> int:
-    return typer.get_terminal_size()[0]

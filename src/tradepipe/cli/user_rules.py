@@ -1,4 +1,4 @@
-"""A user's own rules, as `--rules MODULE:FUNCTION` names them."""
+"""User-defined validation rules, loaded by `--rules MODULE:FUNCTION`."""
 
 import importlib
 import os
@@ -15,10 +15,10 @@ from tradepipe.pipeline.validation import Rule
 
 def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
     """
-    The functions that are named, in their order; the current directory can be imported from, as with `python -m`.
+    Import the named functions, in order. Modules in the current directory can be imported, as with `python -m`.
 
     Raises:
-        BadParameter: a text names no function.
+        BadParameter: a name does not refer to a function.
     """
     return tuple(_load_rule(text) for text in texts or ())
 
@@ -26,7 +26,7 @@ def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
 def _load_rule(text: str) -> Rule:
     name, colon, function = text.partition(":")
     if not name or not colon or not function:
-        raise _usage_error(f"it takes MODULE:FUNCTION, not {text!r}")
+        raise _usage_error(f"must be MODULE:FUNCTION, not {text!r}")
     module = _import_module(name)
     try:
         found: Any = attrgetter(function)(module)
@@ -34,7 +34,7 @@ def _load_rule(text: str) -> Rule:
         raise _usage_error(f"module {name}, {_location(module)}, has no function {function}") from None
     if not callable(found):
         raise _usage_error(
-            f"{function} of module {name}, {_location(module)}, is no function but {type(found).__name__}"
+            f"{function} of module {name}, {_location(module)}, is not a function but {type(found).__name__}"
         )
     rule: Rule = found
     return rule
@@ -47,8 +47,8 @@ def _import_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _import_error(name, error) from error
-        raise _usage_error(f"there is no module {name}: looked in {', '.join(map(_quote, sys.path))}") from None
-    except (Exception, SystemExit) as error:  # a module may do anything when it is imported
+        raise _usage_error(f"module {name} not found in {', '.join(map(_quote, sys.path))}") from None
+    except (Exception, SystemExit) as error:  # importing a module runs arbitrary code
         raise _import_error(name, error) from error
 
 

@@ -1,8 +1,6 @@
-"""`tradepipe validate`: valid trades to one topic, all others as dead letters to another."""
+"""Command `tradepipe validate`: valid trades to one topic, dead letters to another."""
 
 from typing import Annotated, Final
-
-import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.logs import configure
@@ -16,6 +14,7 @@ from tradepipe.cli.options import (
     Registry,
     Subject,
     Topic,
+    option,
 )
 from tradepipe.cli.parsing import kafka_config, parse_share, parse_start
 from tradepipe.cli.settings import open_registry
@@ -30,7 +29,7 @@ from tradepipe.cli.stage_options import (
 )
 from tradepipe.cli.stage_runner import StageSummary, run_stage
 from tradepipe.cli.terminal import StatusLine
-from tradepipe.cli.user_rules import load_rules as loaded
+from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.stats import ValidatorCounts
 from tradepipe.pipeline.validator import BATCH_RECORDS, DeliveryGuarantee, Validator
@@ -40,70 +39,33 @@ CLEAN: Final = "trades.clean"
 DEAD_LETTERS: Final = "trades.dlq"
 
 GroupName = Annotated[
-    str,
-    typer.Option(
-        "--group",
-        envvar="TRADEPIPE_GROUP",
-        metavar="NAME",
-        help="The consumer group; validators of one group share the partitions.",
-        rich_help_panel=KAFKA,
-    ),
+    str, option("--group NAME", "Consumer group; validators of the same group share the partitions.", heading=KAFKA)
 ]
-Clean = Annotated[
-    str,
-    typer.Option(
-        "--clean",
-        envvar="TRADEPIPE_CLEAN",
-        metavar="NAME",
-        help="The topic that valid trades go to.",
-        rich_help_panel=KAFKA,
-    ),
-]
+Clean = Annotated[str, option("--clean NAME", "Topic for valid trades.", heading=KAFKA)]
 DeadLetters = Annotated[
-    str,
-    typer.Option(
-        "--dead-letters",
-        envvar="TRADEPIPE_DEAD_LETTERS",
-        metavar="NAME",
-        help="The topic that refused records go to, with their reasons.",
-        rich_help_panel=KAFKA,
-    ),
+    str, option("--dead-letters NAME", "Topic for refused records, with the reasons.", heading=KAFKA)
 ]
 TransactionalId = Annotated[
     str | None,
-    typer.Option(
-        "--transactional-id",
-        envvar="TRADEPIPE_TRANSACTIONAL_ID",
-        metavar="NAME",
-        help="Of this process alone, as the name of a pod of a stateful set; made up if not given.",
-        show_default=False,
-        rich_help_panel=KAFKA,
+    option(
+        "--transactional-id NAME",
+        "Transactional id, unique per process (e.g. the pod name). Generated if omitted.",
+        heading=KAFKA,
     ),
 ]
 DeliveryOption = Annotated[
     DeliveryGuarantee,
-    typer.Option(
-        "--delivery",
-        envvar="TRADEPIPE_DELIVERY",
-        metavar="exactly_once|at_least_once",
-        help="By Kafka's transactions; or without, where a crash may leave records in the topics twice.",
+    option(
+        "--delivery exactly_once|at_least_once", "Use Kafka transactions; without them a crash may write records twice."
     ),
 ]
-BatchRecords = Annotated[
-    int,
-    typer.Option(
-        "--batch-records", envvar="TRADEPIPE_BATCH_RECORDS", metavar="N", min=1, help="Records in one transaction."
-    ),
-]
+BatchRecords = Annotated[int, option("--batch-records N", "Maximum records per transaction.", min=1)]
 ValidatorStartOption = Annotated[
     str | None,
-    typer.Option(
-        "--start",
-        envvar="TRADEPIPE_START",
-        metavar="WHERE",
-        help="Where a group that is new begins: earliest, latest, or a time such as 2025-06-01T08:00:00Z; "
-        "must be given if the topics it writes to are not empty.",
-        show_default=False,
+    option(
+        "--start POSITION",
+        "Start position of a new consumer group: earliest, latest, or a timestamp such as 2025-06-01T08:00:00Z. "
+        "Required if the output topics are not empty.",
     ),
 ]
 
@@ -135,9 +97,9 @@ def validate(
     log_level: LogLevel = None,
 ) -> None:
     """
-    Sort records: valid trades unchanged into one topic, refused ones as dead letters into another, each once.
+    Copy valid trades to one topic and refused records to a dead-letter topic, each exactly once.
 
-    A part that is away is waited for. SIGINT and SIGTERM end it behind the batch in hand.
+    If a service is unavailable the validator waits. On SIGINT or SIGTERM it finishes the current batch and exits.
     """
     status = StatusLine()
     configure(log_level, usual="warning" if status.is_live else "info", status=status)
@@ -150,7 +112,7 @@ def validate(
             dead_letters=dead_letters,
             group=group,
             subject=subject,
-            rules=loaded(rules),
+            rules=load_rules(rules),
             record_key=record_key,
             delivery=delivery,
             start=None if start is None else parse_start(start),
@@ -159,9 +121,9 @@ def validate(
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
         )
-        run_stage(validator, progress_text, status, until_end=until_end, host=metrics_host, port=metrics_port)
+        run_stage(validator, summarize, status, until_end=until_end, host=metrics_host, port=metrics_port)
 
 
-def progress_text(counts: ValidatorCounts) -> StageSummary:
-    """What a validator has done."""
+def summarize(counts: ValidatorCounts) -> StageSummary:
+    """Return the counts of a validator as a summary."""
     return StageSummary({"passed": counts.passed}, counts.refused)

@@ -118,9 +118,9 @@ def test_nothing_to_list_says_so(ready):
 def test_where_only_some_were_asked_for_it_says_so(ready, keep):
     keep(trade("T1"), trade("T2"))
 
-    assert "1 such open dead letter in the table" in dlq("ls", "--trade-id", "T1", env=ready).out
-    assert "no such open dead letters in the table" in dlq("ls", "--trade-id", "T3", env=ready).out
-    assert "no such open dead letters and 0 replayed in" in dlq("stats", "--code", "OTHER", env=ready).out
+    assert "1 matching open dead letter in the table" in dlq("ls", "--trade-id", "T1", env=ready).out
+    assert "no matching open dead letters in the table" in dlq("ls", "--trade-id", "T3", env=ready).out
+    assert "no matching open dead letters and 0 replayed in" in dlq("stats", "--code", "OTHER", env=ready).out
 
 
 def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
@@ -140,10 +140,10 @@ def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
     seen = at_a_terminal("dlq", "ls", "--trade-id", "T1", env=ready)
 
     assert [
-        "no such open dead letters in the table trade_refusals",
-        "Brought back already? Add --all",
-        "Refused elsewhere? Add --dead-letters TOPIC",
-        "Not read yet? tradepipe sink offsets show",
+        "no matching open dead letters in the table trade_refusals",
+        "Already replayed? Add --all",
+        "In the other store? Add --dead-letters TOPIC",
+        "Not processed yet? Run tradepipe sink offsets show",
     ] == seen.lines
 
 
@@ -192,7 +192,7 @@ def test_without_a_registry_nothing_is_decoded_and_it_says_so(ready, keep):
 
     done = dlq("show", "trades[3]@0", env={**ready, "SCHEMA_REGISTRY_URL": ""})
 
-    assert "not decoded: no registry was named: give --registry" in done.out
+    assert "not decoded: no registry given: pass --registry" in done.out
     assert "00000000  00 00 00 00" in done.out
 
 
@@ -214,9 +214,7 @@ def test_one_that_is_not_there_is_told(ready, keep):
     done = dlq("show", "trades[3]@9", env=ready)
 
     assert (1, "") == done[:2]
-    assert (
-        "there is no refused record trades[3]@9 in the table trade_refusals; tradepipe dlq ls --all lists" in done.err
-    )
+    assert "no dead letter trades[3]@9 in the table trade_refusals; list them with tradepipe dlq ls --all" in done.err
 
 
 def test_they_are_counted_with_bars(ready, keep):
@@ -243,7 +241,7 @@ def test_what_is_a_trade_now_is_stored_and_the_rest_told(ready, keep):
     assert "refused again trades[3]@2: FRAMING: the value begins with 7b 7d" in done.out
     assert "VERSION_COLLISION: trade_id T1 version 1 is already stored" in done.out
     assert "2 stored, 2 refused again" == done.out.splitlines()[-1]
-    assert "Note: what came back is out of order" in done.err
+    assert "Note: replayed records are out of order" in done.err
     assert ([(2,)], [(2,)]) == (ask(ready["DATABASE_URL"], TRADES), ask(ready["DATABASE_URL"], OPEN))
     assert "yes" in dlq("ls", "--all", env=ready).out
 
@@ -282,8 +280,8 @@ def test_what_was_replayed_too_often_is_left_with_the_option_that_tries_again(re
 
     assert 1 == done.code
     assert (
-        "left trades[3]@0: replayed once and refused again each time; --max-replays 2 tries once more\n1 left\n"
-        == done.out
+        "skipped trades[3]@0: replayed once and refused again each time; --max-replays 2 replays it once more\n"
+        "1 skipped\n" == done.out
     )
 
 
@@ -328,14 +326,14 @@ def test_an_export_overwrites_only_when_told(ready, keep, tmp_path):
         ("ls --offsets 9-x", "offsets such as 5-9"),
         ("ls --limit 0", "'--limit'"),
         ("ls --limit 99999999999999999999", "'--limit'"),
-        ("ls --offsets 9-5", "9-5 ends before it begins"),
+        ("ls --offsets 9-5", "9-5 ends before it starts"),
         ("ls --since 1h --until 2h", "2h is not after --since 1h"),
         ("ls --dead-letters trades.dlq", "KAFKA_BOOTSTRAP_SERVERS"),
         ("show", "Missing argument 'COORDINATES'"),
         ("show trades", "TOPIC[PARTITION]@OFFSET"),
         ("stats --by week", "'code', 'partition', 'day'"),
         ("replay --max-replays 0", "'--max-replays'"),
-        ("export --output /nowhere/x", "cannot be written"),
+        ("export --output /nowhere/x", "is not writable"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(ready, arguments, told):
@@ -356,7 +354,7 @@ def test_no_place_at_all_says_which_there_are(ready):
 def test_two_places_in_the_environment_need_a_decision(ready):
     done = dlq("ls", env={**ready, "TRADEPIPE_DEAD_LETTERS": "trades.dlq"})
 
-    assert (2, True) == (done.code, "say --from table or --from topic" in done.err)
+    assert (2, True) == (done.code, "pass --from table or --from topic" in done.err)
     assert 0 == dlq("ls", "--from", "table", env={**ready, "TRADEPIPE_DEAD_LETTERS": "trades.dlq"}).code
     typed = ("ls", "--database", ready["DATABASE_URL"])
     assert 0 == dlq(*typed, env={**ready, "TRADEPIPE_DEAD_LETTERS": "trades.dlq"}).code
@@ -428,8 +426,8 @@ def test_a_signal_ends_a_replay_behind_the_transaction_in_hand(ready, keep):
 
     assert 0 == done.code, done.err
     stored = ask(ready["DATABASE_URL"], TRADES)[0][0]
-    assert f"{stored:,} stored; stopped: run it again for the rest" == done.out.splitlines()[-1]
-    assert "stopping: the transaction in hand is finished first" in done.err
+    assert f"{stored:,} stored; stopped, run the command again for the rest" == done.out.splitlines()[-1]
+    assert "stopping after the current transaction" in done.err
 
 
 @pytest.mark.parametrize(
@@ -443,4 +441,4 @@ def test_a_signal_ends_the_waiting_for_a_part_and_says_that_nothing_was_done(rea
         process.send_signal(signal.SIGINT)
         done = process.end(within=5)
 
-    assert (0, "nothing was replayed; stopped: run it again for the rest\n") == done[:2]
+    assert (0, "nothing was replayed; stopped, run the command again for the rest\n") == done[:2]

@@ -49,10 +49,10 @@ def test_letters_are_listed_shown_counted_and_taken_along(post, env):
     assert "(foreign)" in listed.out
 
     shown = dlq("show", f"{post.source}[0]@7", env=env)
-    assert {"header      trace = abc", "its time    2025-06-15 15:06:40 UTC", "topic id    id-1"} <= {
+    assert {"header      trace = abc", "timestamp   2025-06-15 15:06:40 UTC", "topic id    id-1"} <= {
         line.strip() for line in shown.out.splitlines()
     }
-    assert "no registry was named" in shown.out
+    assert "no registry given" in shown.out
 
     foreign = dlq("show", f"{post.topic}[0]@{post.records(post.topic)[0].offset}", env=env)
     assert 0 == foreign.code
@@ -74,7 +74,7 @@ def test_a_topic_that_is_not_there_is_told(post, env):
         done = dlq(command, "--dead-letters", "missing", env=env)
 
         assert 78 == done.code
-        assert "there is no topic missing to look for dead letters in: check --dead-letters" in done.err
+        assert "dead-letter topic missing does not exist: check --dead-letters" in done.err
 
 
 def test_kafka_that_is_away_is_told_in_the_same_words_by_all(post, env):
@@ -89,10 +89,10 @@ def test_what_is_selected_goes_back_and_the_rest_stays(post, env):
     post.lay([post.refusal(7), post.refusal(8, "BOOK_ID")])
 
     dry = dlq("replay", "--code", "VERSION", "--dry-run", env=env)
-    assert f"1 would be put back into topic {post.source}; nothing was changed\n" == dry.out
+    assert f"1 would be sent back to topic {post.source}; nothing was changed\n" == dry.out
     done = dlq("replay", "--code", "VERSION", env=env)
 
-    assert (0, f"1 put back into topic {post.source}\n") == done[:2]
+    assert (0, f"1 sent back to topic {post.source}\n") == done[:2]
     assert "out of order" in done.err
     assert [b"v7"] == [record.value for record in post.records()]
     assert [8] == [kept.record.offset for kept in post.dead_letters()]
@@ -153,6 +153,6 @@ def test_a_signal_ends_it_behind_the_transaction_in_hand(post, env):
         done = process.end()
 
     assert 0 == done.code, done.err
-    told = f"{len(post.records()):,} put back into topic {post.source}; stopped: run it again for the rest"
+    told = f"{len(post.records()):,} sent back to topic {post.source}; stopped, run the command again for the rest"
     assert told == done.out.splitlines()[-1]
     assert 20_000 == len(post.records()) + len(post.dead_letters())

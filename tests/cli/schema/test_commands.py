@@ -190,18 +190,18 @@ def test_a_candidate_that_is_no_schema_is_found(run, file):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("check", "missing.avsc"), "missing.avsc cannot be read: No such file"),
-        (("check", "--history", "missing"), "missing is no folder"),
+        (("check", "missing.avsc"), "cannot read missing.avsc: No such file"),
+        (("check", "--history", "missing"), "missing is not a directory"),
         (("check", "--level", "SOME"), "FULL_TRANSITIVE"),
         (("check", "--format", "xml"), "'junit'"),
-        (("check", "--history", "."), "holds no version: there is no v001.avsc"),
-        (("validate", "--history", "."), "holds no version: there is no v001.avsc"),
-        (("diff", "1", "9"), "'NEW': there is no version 9"),
-        (("diff", "1", "missing.avsc"), "'NEW': missing.avsc cannot be read"),
+        (("check", "--history", "."), "has no versions: v001.avsc does not exist"),
+        (("validate", "--history", "."), "has no versions: v001.avsc does not exist"),
+        (("diff", "1", "9"), "has no version 9"),
+        (("diff", "1", "missing.avsc"), "'NEW': cannot read missing.avsc"),
         (("diff", "1"), "Missing argument 'NEW'"),
         (("freeze",), "Missing argument"),
-        (("freeze", "trade/v002.avsc"), "trade/v002.avsc is version 2 already"),
-        (("validate", "trade"), "cannot be read: Is a directory"),
+        (("freeze", "trade/v002.avsc"), "trade/v002.avsc is already version 2"),
+        (("validate", "trade"), ": Is a directory"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(run, arguments, told):

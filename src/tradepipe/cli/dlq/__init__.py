@@ -1,1 +1,1 @@
-"""Insides of `tradepipe dlq`."""
+"""Commands `tradepipe dlq`."""

@@ -1,4 +1,4 @@
-"""`tradepipe dlq`: refused records found, read, counted, put back, and taken along."""
+"""Command `tradepipe dlq`: list, show, count, replay and export dead letters."""
 
 import re
 import shlex
@@ -19,122 +19,129 @@ from tradepipe.cli.dlq.render import (
     format_list,
     format_stats,
     format_summary,
-    replay_hint,
+    replay_suggestion,
 )
 from tradepipe.cli.dlq.replay import replay
 from tradepipe.cli.dlq.stores import open_store
+from tradepipe.cli.options import option
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
-app = command_line("Dead letters: find records that were refused, see why, and put them back.")
-
-DOOR: Final = "tradepipe dlq"
+app = command_line("List, inspect, replay and export dead letters (refused records).")
 
 LIMIT: Final = 15
-"""Lines that leave room for the rest on the smallest terminal."""
+"""Lines that fit on a terminal of 24 lines, with the summary and suggestions."""
 
 Coordinates = Annotated[
     str,
     typer.Argument(
-        metavar="COORDINATES", help="TOPIC[PARTITION]@OFFSET, as ls shows it; in quotes, as shells read brackets."
+        metavar="COORDINATES", help="TOPIC[PARTITION]@OFFSET, as printed by ls; quote it, because of the brackets."
     ),
 ]
 By = Annotated[
     Literal["code", "partition", "day"],
-    typer.Option("--by", metavar="code|partition|day", help="What to count by."),
+    option("--by code|partition|day", "What to group by.", variable=None),
 ]
 
-_is_place = re.compile(r"(?P<topic>[\w.-]+)\[(?P<partition>\d{1,9})\]@(?P<offset>\d{1,18})", re.ASCII).fullmatch
+_match_coordinates = re.compile(
+    r"(?P<topic>[\w.-]+)\[(?P<partition>\d{1,9})\]@(?P<offset>\d{1,18})", re.ASCII
+).fullmatch
 
 
 @app.command()
 @with_dlq_options()
-def ls(*, asked: DlqArguments, limit: Limit = LIMIT, every: All = False) -> None:
+def ls(*, arguments: DlqArguments, limit: Limit = LIMIT, include_replayed: All = False) -> None:
     """
-    List refused records, the newest last.
+    List dead letters, the newest last, without replayed ones.
 
-    Those that were replayed are left out. A trade's id is cut where the line is full; `show` has all of it.
+    Long trade ids are truncated; `show` prints them in full.
     """
-    with RecordDecoder(asked.registry, asked.subject) as reading:
-        place = open_store(asked, reading)
-        found = place.newest(asked.selection._replace(replayed=every), limit)
+    with RecordDecoder(arguments.registry, arguments.subject) as decoder:
+        store = open_store(arguments, decoder)
+        found = store.newest(arguments.selection._replace(replayed=include_replayed), limit)
         if found.dead_letters:
-            typer.echo(format_list(found.dead_letters, reading))
+            typer.echo(format_list(found.dead_letters, decoder))
     typer.echo(
-        format_summary(len(found.dead_letters), found.total, place.name, replayed=every, narrowed=asked.is_filtered)
+        format_summary(
+            len(found.dead_letters),
+            found.total,
+            store.name,
+            replayed=include_replayed,
+            is_filtered=arguments.is_filtered,
+        )
     )
     _note(found.notes)
     if found.dead_letters:
         last = shlex.quote(escape(found.dead_letters[-1].record.coordinates))
         _suggest(
-            f"See why: {DOOR} show {last}{asked.echo}",
-            "Bring these back: replay in the place of ls, and --dry-run first",
+            f"See why: tradepipe dlq show {last}{arguments.echo}",
+            "Replay these: use replay instead of ls, with --dry-run first",
         )
-    elif asked.is_filtered:
-        _suggest(*_elsewhere(asked, every=every))
+    elif arguments.is_filtered:
+        _suggest(*_suggestions(arguments, include_replayed=include_replayed))
 
 
 @app.command()
 @with_dlq_options(filters=False)
-def show(coordinates: Coordinates, *, asked: DlqArguments) -> None:
+def show(coordinates: Coordinates, *, arguments: DlqArguments) -> None:
     """
-    Show why a record was refused, and all it holds.
+    Show why a record was refused, and everything known about it.
 
-    Its fields, its headers, where it lay, how often it was tried. What cannot be decoded, and without a registry
-    everything, is shown byte by byte.
+    Prints its fields, headers, coordinates and number of attempts. A value that is not decodable, or any value without
+    a registry, is printed as a hex dump.
     """
-    with RecordDecoder(asked.registry, asked.subject) as reading:
-        place = open_store(asked, reading)
-        found = place.newest(DeadLetterFilter(coordinates=_place(coordinates), replayed=True), None)
+    with RecordDecoder(arguments.registry, arguments.subject) as decoder:
+        store = open_store(arguments, decoder)
+        found = store.newest(DeadLetterFilter(coordinates=_parse_coordinates(coordinates), replayed=True), None)
         if not found.dead_letters:
             raise NoSuchDeadLetter(
-                f"there is no refused record {coordinates} in {place.name}; {DOOR} ls --all lists what is there"
+                f"no dead letter {coordinates} in {store.name}; list them with tradepipe dlq ls --all"
             )
-        typer.echo("\n\n".join(format_details(kept, reading(kept.record)) for kept in found.dead_letters))
+        typer.echo("\n\n".join(format_details(each, decoder(each.record)) for each in found.dead_letters))
     _note(found.notes)
-    _suggest(*replay_hint(found.dead_letters[-1], DOOR, asked.echo))
+    _suggest(*replay_suggestion(found.dead_letters[-1], arguments.echo))
 
 
 @app.command()
 @with_dlq_options()
-def stats(*, asked: DlqArguments, by: By = "code") -> None:
+def stats(*, arguments: DlqArguments, by: By = "code") -> None:
     """
-    Count refused records, open and replayed.
+    Count open and replayed dead letters.
 
-    A record with several codes counts for each of them.
+    A record with several codes is counted for each of them.
     """
-    with RecordDecoder(asked.registry, asked.subject) as reading:
-        place = open_store(asked, reading)
-        meant = place.each(asked.selection._replace(replayed=True))
-        typer.echo(format_stats(meant, by, place.name, narrowed=asked.is_filtered))
+    with RecordDecoder(arguments.registry, arguments.subject) as decoder:
+        store = open_store(arguments, decoder)
+        selected = store.each(arguments.selection._replace(replayed=True))
+        typer.echo(format_stats(selected, by, store.name, is_filtered=arguments.is_filtered))
 
 
 app.command()(replay)
 app.command()(export)
 
 
-def _place(coordinates: str) -> tuple[str, int, int]:
-    if (found := _is_place(coordinates)) is None:
+def _parse_coordinates(coordinates: str) -> tuple[str, int, int]:
+    if (found := _match_coordinates(coordinates)) is None:
         raise typer.BadParameter(
-            f"they are written TOPIC[PARTITION]@OFFSET, as in 'trades[0]@42', not {escape(coordinates)!r}",
+            f"must be TOPIC[PARTITION]@OFFSET, such as 'trades[0]@42', not {escape(coordinates)!r}",
             param_hint="'COORDINATES'",
         )
     return found["topic"], int(found["partition"]), int(found["offset"])
 
 
 def _suggest(*lines: str) -> None:
-    """Say what to do next, to a person."""
+    """Print what to do next, if stdout is a terminal."""
     if sys.stdout.isatty():
         for line in lines:
             typer.echo(line, err=True)
 
 
-def _elsewhere(asked: DlqArguments, *, every: bool) -> Iterator[str]:
-    """Where else it may be that somebody looks for."""
-    if not every:
-        yield "Brought back already? Add --all"
-    other = "--database URL" if asked.topic is not None else "--dead-letters TOPIC"
-    yield f"Refused elsewhere? Add {other}"
-    yield "Not read yet? tradepipe sink offsets show"
+def _suggestions(arguments: DlqArguments, *, include_replayed: bool) -> Iterator[str]:
+    """Return where else a missing dead letter may be."""
+    if not include_replayed:
+        yield "Already replayed? Add --all"
+    other = "--database URL" if arguments.topic is not None else "--dead-letters TOPIC"
+    yield f"In the other store? Add {other}"
+    yield "Not processed yet? Run tradepipe sink offsets show"
 
 
 def _note(notes: object) -> None:

@@ -1,4 +1,4 @@
-"""`tradepipe dlq export`: refused records as lines of JSON."""
+"""Command `tradepipe dlq export`: dead letters as JSON lines."""
 
 import base64
 import json
@@ -17,70 +17,70 @@ from tradepipe.cli.dlq.options import All, DlqArguments, Limit, with_dlq_options
 from tradepipe.cli.dlq.render import RecordDecoder
 from tradepipe.cli.dlq.stores import open_store
 from tradepipe.cli.logs import print_status
+from tradepipe.cli.options import option
 from tradepipe.trade.dead_letter import DeadLetter
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        metavar="FILE",
-        help="Write to this file, whole or not at all, instead of stdout.",
-        show_default=False,
-    ),
+    option("--output FILE", "Write to this file atomically, instead of stdout.", variable=None),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
+Overwrite = Annotated[bool, option("--overwrite", "Replace the file if it exists.", variable=None)]
 
 
 @with_dlq_options()
 def export(
-    *, asked: DlqArguments, limit: Limit = None, every: All = False, output: Output = None, overwrite: Overwrite = False
+    *,
+    arguments: DlqArguments,
+    limit: Limit = None,
+    include_replayed: All = False,
+    output: Output = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """
-    Write refused records as lines of JSON.
+    Write dead letters as JSON lines.
 
-    Each has all its bytes, as base64. Where a registry is named, what can be decoded is there as fields too.
+    Each line has the record's bytes, as base64, and, with a registry, the fields of a decodable value.
     """
     if output is not None and output.exists() and not overwrite:
         raise typer.BadParameter(
-            f"{output} is there already: name another file, or add --overwrite", param_hint="'--output'"
+            f"{output} already exists: choose another file, or add --overwrite", param_hint="'--output'"
         )
-    with RecordDecoder(asked.registry, asked.subject) as reading, _open_output(output) as file:
-        place = open_store(asked, reading)
-        found = islice(place.each(asked.selection._replace(replayed=every)), limit)
-        number = _write_all(file, (document(kept, reading) for kept in found))
-    print_status(
-        f"{number:,} dead letter{'' if number == 1 else 's'} of {place.name} written{f' to {output}' if output else ''}"
-    )
+    with RecordDecoder(arguments.registry, arguments.subject) as decoder, _open_output(output) as file:
+        store = open_store(arguments, decoder)
+        found = islice(store.each(arguments.selection._replace(replayed=include_replayed)), limit)
+        number = _write_all(file, (document(each, decoder) for each in found))
+    target = f" to {output}" if output else ""
+    print_status(f"exported {number:,} dead letter{'' if number == 1 else 's'} from {store.name}{target}")
 
 
-def document(kept: DeadLetter, reading: RecordDecoder) -> dict[str, Any]:
-    """A refused record with all that is known of it."""
-    record, trade = kept.record, reading(kept.record).trade
+def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:
+    """Return the JSON document of a dead letter."""
+    record, trade = dead_letter.record, decoder(dead_letter.record).trade
     return {
         "topic": record.topic,
-        "topic_id": kept.topic_id,
+        "topic_id": dead_letter.topic_id,
         "partition": record.partition,
         "offset": record.offset,
         "timestamp": record.timestamp,
         "key": _base64(record.key),
         "value": _base64(record.value),
         "headers": [[name, _base64(value)] for name, value in record.headers],
-        "violations": [violation._asdict() for violation in kept.refusal.violations],
-        "schema_id": kept.refusal.schema_id,
-        "group": kept.group,
-        "refused_at": _text(kept.refused_at),
-        "replays": kept.replay_count,
-        "replayed_at": _text(kept.replayed_at),
-        "letter": kept.topic_record
-        and [kept.topic_record.topic, kept.topic_record.partition, kept.topic_record.offset],
-        "foreign": kept.is_foreign,
+        "violations": [violation._asdict() for violation in dead_letter.refusal.violations],
+        "schema_id": dead_letter.refusal.schema_id,
+        "group": dead_letter.group,
+        "refused_at": _text(dead_letter.refused_at),
+        "replays": dead_letter.replay_count,
+        "replayed_at": _text(dead_letter.replayed_at),
+        "letter": dead_letter.topic_record
+        and [dead_letter.topic_record.topic, dead_letter.topic_record.partition, dead_letter.topic_record.offset],
+        "foreign": dead_letter.is_foreign,
         "trade": trade and {name: _text(value) for name, value in trade._asdict().items()},
     }
 
 
 @contextmanager
 def _open_output(path: Path | None) -> Iterator[TextIO]:
-    """Stdout, or a file that takes the place of another only when it is complete."""
+    """Open stdout, or a temporary file that is renamed to `path` when it is complete."""
     if path is None:
         yield sys.stdout
         return
@@ -90,7 +90,7 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
             yield file
         partial.replace(path)
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="'--output'") from error
+        raise typer.BadParameter(f"{path} is not writable: {error.strerror}", param_hint="'--output'") from error
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -98,18 +98,18 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
 
 def _write_all(file: TextIO, documents: Iterable[dict[str, Any]]) -> int:
     number = 0
-    for number, each in enumerate(documents, 1):  # noqa: B007 - the last number is what was written
+    for number, each in enumerate(documents, 1):  # noqa: B007 - the last number is the count
         file.write(f"{json.dumps(each)}\n")
     file.flush()
     return number
 
 
-def _base64(given: bytes | None) -> str | None:
-    return None if given is None else base64.b64encode(given).decode()
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
 
 
 def _text(value: object) -> object:
-    """Times in UTC; numbers that JSON has as they are, all else as text."""
+    """Convert a value to JSON: times in UTC, integers and null unchanged, anything else as text."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, date):

@@ -24,11 +24,11 @@ from tradepipe.trade.record import Code, Record
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT: Final = 5.0
-"""Seconds to wait for a registry without which records can be shown too."""
+REGISTRY_TIMEOUT: Final = 5.0
+"""Seconds to wait for a registry; short, because records can be shown without it."""
 
-VALUE_WIDTH: Final = 16
-"""Bytes in a line of a dump."""
+DUMP_BYTES_PER_LINE: Final = 16
+"""Bytes in a line of a hex dump."""
 
 
 class NoSuchDeadLetter(TradepipeError):
@@ -38,7 +38,7 @@ class NoSuchDeadLetter(TradepipeError):
 
 
 class DecodedRecord(NamedTuple):
-    """The trade in a record, or why there is none to be had, and the id of its schema."""
+    """The trade in a record, or why it is not decodable, and the id of its schema."""
 
     trade: Trade | None
     schema_id: int | None
@@ -47,14 +47,14 @@ class DecodedRecord(NamedTuple):
 
 class RecordDecoder:
     """
-    Decode what can be decoded; without a registry, or while it is away, nothing can.
+    Decodes records for display, as far as a registry is given and available.
 
-    Nothing is decided by it, so a schema this build would lose fields of is read too.
+    Unknown fields are dropped, since the result is only displayed.
     """
 
     def __init__(self, registry: str | None, subject: str) -> None:
-        self._missing = "" if registry else "no registry was named: give --registry, or set SCHEMA_REGISTRY_URL"
-        self._registry = open_registry(registry, timeout=TIMEOUT) if registry else None
+        self._problem = "" if registry else "no registry given: pass --registry, or set SCHEMA_REGISTRY_URL"
+        self._registry = open_registry(registry, timeout=REGISTRY_TIMEOUT) if registry else None
         self._decode = (
             TradeDeserializer(self._registry, subject=subject, unknown_fields="drop").decode if self._registry else None
         )
@@ -69,37 +69,37 @@ class RecordDecoder:
             self._registry.close()
 
     def __call__(self, record: Record) -> DecodedRecord:
-        """What is in a record."""
+        """Decode a record."""
         if self._decode is None:
-            return DecodedRecord(None, None, self._missing)
+            return DecodedRecord(None, None, self._problem)
         try:
             schema_id, trade = self._decode(record.value)
         except UndecodableRecord as error:
             return DecodedRecord(None, error.schema_id, str(error))
-        except SchemaIdNotYetKnown as error:  # a sink asks again; whoever looks need not
+        except SchemaIdNotYetKnown as error:  # a sink asks twice, but for display one answer is enough
             problem = f"the registry does not know schema id {error.schema_id}"
             return DecodedRecord(None, error.schema_id, f"{Code.UNKNOWN_SCHEMA}: {problem}")
         except UnsupportedSchema as error:
             return DecodedRecord(None, None, str(error))
         except RegistryUnavailable as error:
-            logger.warning("records are not decoded: %s", error)
-            self._decode, self._missing = None, str(error)
-            return DecodedRecord(None, None, self._missing)
+            logger.warning("registry unavailable, showing records without decoding them: %s", error)
+            self._decode, self._problem = None, str(error)
+            return DecodedRecord(None, None, self._problem)
         return DecodedRecord(trade, schema_id)
 
-    def is_of(self, kept: DeadLetter, trade_id: str) -> bool:
-        """Whether a refused record is of a trade, by its value or its key."""
-        if kept.record.key == trade_id.encode():
+    def is_of(self, dead_letter: DeadLetter, trade_id: str) -> bool:
+        """Return whether a dead letter belongs to a trade, by its value or its key."""
+        if dead_letter.record.key == trade_id.encode():
             return True
-        trade = self(kept.record).trade
+        trade = self(dead_letter.record).trade
         return trade is not None and trade.trade_id == trade_id
 
 
 def escape(text: str) -> str:
     """
-    Text as one that a terminal only shows: a record may hold what would move its cursor.
+    Escape control characters, because records may contain terminal escape sequences.
 
-    >>> plain("T1\\x1b[2J")
+    >>> escape("T1\\x1b[2J")
     'T1\\\\x1b[2J'
     """
     return "".join(
@@ -107,72 +107,78 @@ def escape(text: str) -> str:
     )
 
 
-def format_value(given: bytes | None) -> str:
+def format_value(value: bytes | None) -> str:
     """
-    Bytes as a person reads them, as text where they are text.
+    Format bytes as text if they are UTF-8, otherwise as hexadecimal.
 
-    >>> shown(b"T1"), shown(b"\\xff\\x00"), shown(None)
+    >>> format_value(b"T1"), format_value(b"\\xff\\x00"), format_value(None)
     ('T1', '0xff00', '-')
     """
-    if given is None:
+    if value is None:
         return "-"
     try:
-        return escape(given.decode())
+        return escape(value.decode())
     except UnicodeDecodeError:
-        return f"0x{given.hex()}"
+        return f"0x{value.hex()}"
 
 
-def hex_dump(given: bytes) -> Iterator[str]:
+def hex_dump(value: bytes) -> Iterator[str]:
     """
-    Bytes in lines: offset, hexadecimal, and what is printable in ASCII.
+    Yield lines of a hex dump: offset, hexadecimal bytes, printable ASCII.
 
-    >>> list(dump(b"\\x00T1"))
+    >>> list(hex_dump(b"\\x00T1"))
     ['00000000  00 54 31                                         |.T1|']
     """
-    for offset in range(0, len(given), VALUE_WIDTH):
-        line = given[offset : offset + VALUE_WIDTH]
+    for offset in range(0, len(value), DUMP_BYTES_PER_LINE):
+        line = value[offset : offset + DUMP_BYTES_PER_LINE]
         text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in line)
-        yield f"{offset:08x}  {line.hex(' '):<{3 * VALUE_WIDTH - 1}}  |{text}|"
+        yield f"{offset:08x}  {line.hex(' '):<{3 * DUMP_BYTES_PER_LINE - 1}}  |{text}|"
 
 
-WIDTH: Final = 80
-"""Columns that a terminal has at least."""
+LINE_WIDTH: Final = 80
+"""Maximum width of a list, in characters."""
 
-BAR: Final = 24
+BAR_WIDTH: Final = 24
 """Characters of the longest bar."""
 
 MAX_DUMPED_BYTES: Final = 1_024
-"""Bytes of a value that are shown; `dlq export` has all of them."""
+"""Bytes of a value in a hex dump; `dlq export` writes all of them."""
 
 FOREIGN: Final = "(foreign)"
 
 _HEADINGS: Final = ("refused at (UTC)", "record", "code", "tries", "trade")
 
 
-def format_list(kept: Sequence[DeadLetter], reading: RecordDecoder) -> str:
-    """A line each. A trade's id is cut at the end of a line, codes behind the first are counted."""
-    states = any(each.replayed_at is not None for each in kept)
+def format_list(dead_letters: Sequence[DeadLetter], decoder: RecordDecoder) -> str:
+    """Format one line per dead letter; long trade ids are truncated, and codes after the first are only counted."""
+    states = any(each.replayed_at is not None for each in dead_letters)
     headings = (*_HEADINGS[:4], *(("replayed",) if states else ()), _HEADINGS[4])
-    rows = [_row(each, reading, states=states) for each in kept]
+    rows = [_row(each, decoder, states=states) for each in dead_letters]
     table = format_table(headings, rows, left={0, 1, 2, *range(4, len(headings))})
     widest = max(len(row) for row in _without_last(headings, rows))
-    return "\n".join(_cut(line, max(WIDTH, widest)) for line in table.splitlines())
+    return "\n".join(_cut(line, max(LINE_WIDTH, widest)) for line in table.splitlines())
 
 
-def format_details(kept: DeadLetter, decoded: DecodedRecord) -> str:
-    """All that is known of one."""
-    lines = [f"{kept.record.coordinates}: {_state(kept)}", "", *_reasons(kept), *_keeping(kept), *_headers(kept)]
-    return "\n".join([*lines, *_value(kept, decoded)])
+def format_details(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
+    """Format everything known about a dead letter."""
+    lines = [
+        f"{dead_letter.record.coordinates}: {_state(dead_letter)}",
+        "",
+        *_reasons(dead_letter),
+        *_metadata(dead_letter),
+        *_headers(dead_letter),
+    ]
+    return "\n".join([*lines, *_value(dead_letter, decoded)])
 
 
-def format_stats(kept: Iterable[DeadLetter], by: str, place: str, *, narrowed: bool) -> str:
-    """How many of what, with bars; each of a record's codes counts."""
+def format_stats(dead_letters: Iterable[DeadLetter], by: str, store: str, *, is_filtered: bool) -> str:
+    """Format counts with bars; a record counts for each of its codes."""
     numbers: Counter[str] = Counter()
     replayed: Counter[str] = Counter()
     total = Counter[bool]()
-    for each in kept:
+    for each in dead_letters:
         total[each.replayed_at is not None] += 1
-        for name in _names(each, by):
+        for name in _group_names(each, by):
             (numbers if each.replayed_at is None else replayed)[name] += 1
     names = sorted({*numbers, *replayed}, key=lambda name: (-numbers[name], -replayed[name], name))
     if by in ("day", "partition"):
@@ -180,41 +186,41 @@ def format_stats(kept: Iterable[DeadLetter], by: str, place: str, *, narrowed: b
     most = max(numbers.values(), default=0)
     rows = [(name, f"{numbers[name]:,}", f"{replayed[name]:,}", _bar(numbers[name], most)) for name in names]
     table = [format_table((by, "open", "replayed", ""), rows, left={0, 3})] if rows else []
-    what = _plural(total[False], "such open " if narrowed else "open ")
-    return "\n".join([*table, f"{what} and {total[True]:,} replayed in {place}"])
+    what = _plural(total[False], "matching open " if is_filtered else "open ")
+    return "\n".join([*table, f"{what} and {total[True]:,} replayed in {store}"])
 
 
-def format_summary(shown_: int, total: int, place: str, *, replayed: bool, narrowed: bool) -> str:
-    """The line below a list; `narrowed` if not all that are there were asked for."""
-    kind = ("such " if narrowed else "") + ("" if replayed else "open ")
-    what = f"{_plural(total, kind)} in {place}"
-    return what if shown_ == total else f"{what}, newest {shown_:,} shown (--limit)"
+def format_summary(listed: int, total: int, store: str, *, replayed: bool, is_filtered: bool) -> str:
+    """Format the line below a list."""
+    kind = ("matching " if is_filtered else "") + ("" if replayed else "open ")
+    text = f"{_plural(total, kind)} in {store}"
+    return text if listed == total else f"{text}, newest {listed:,} shown (--limit)"
 
 
-def replay_hint(kept: DeadLetter, door: str, typed: str) -> Iterator[str]:
-    """How an open one is brought back."""
-    if kept.replayed_at is None and not kept.is_foreign:
-        topic, partition, offset = kept.record[:3]
+def replay_suggestion(dead_letter: DeadLetter, echo: str) -> Iterator[str]:
+    """Yield how to replay an open dead letter."""
+    if dead_letter.replayed_at is None and not dead_letter.is_foreign:
+        topic, partition, offset = dead_letter.record[:3]
         source = shlex.quote(escape(topic))
-        yield "Bring it back when the reason is gone, first with --dry-run:"
-        yield f"  {door} replay --source {source} --partition {partition} --offsets {offset}{typed}"
+        yield "Replay it after the cause is fixed, first with --dry-run:"
+        yield f"  tradepipe dlq replay --source {source} --partition {partition} --offsets {offset}{echo}"
 
 
-def _row(kept: DeadLetter, reading: RecordDecoder, *, states: bool) -> tuple[str, ...]:
-    codes = [escape(code) for code in kept.refusal.codes] or [FOREIGN]
-    trade = reading(kept.record).trade
+def _row(dead_letter: DeadLetter, decoder: RecordDecoder, *, states: bool) -> tuple[str, ...]:
+    codes = [escape(code) for code in dead_letter.refusal.codes] or [FOREIGN]
+    trade = decoder(dead_letter.record).trade
     return (
-        _time(kept.refused_at),
-        escape(kept.record.coordinates),
+        _time(dead_letter.refused_at),
+        escape(dead_letter.record.coordinates),
         codes[0] + (f" +{len(codes) - 1}" if len(codes) > 1 else ""),
-        str(kept.replay_count + 1),
-        *(("yes" if kept.replayed_at else "no",) if states else ()),
-        escape(f"{trade.trade_id} v{trade.version}") if trade else format_value(kept.record.key),
+        str(dead_letter.replay_count + 1),
+        *(("yes" if dead_letter.replayed_at else "no",) if states else ()),
+        escape(f"{trade.trade_id} v{trade.version}") if trade else format_value(dead_letter.record.key),
     )
 
 
 def _without_last(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines up to their last column, and a few characters of it."""
+    """Return the lines with only a few characters of the last column, which may be truncated."""
     shorter = [tuple(row[:-1]) for row in (headings, *rows)]
     return [f"{line}  {'x' * 8}" for line in format_table(shorter[0], shorter[1:]).splitlines()]
 
@@ -223,73 +229,77 @@ def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def _state(kept: DeadLetter) -> str:
-    if kept.is_foreign:
-        return "no dead letter of ours or of Kafka Connect's; it is never replayed"
-    if kept.replayed_at is not None:
-        return f"replayed at {_time(kept.replayed_at)} UTC"
+def _state(dead_letter: DeadLetter) -> str:
+    if dead_letter.is_foreign:
+        return "not a dead letter of tradepipe or Kafka Connect; it is never replayed"
+    if dead_letter.replayed_at is not None:
+        return f"replayed at {_time(dead_letter.replayed_at)} UTC"
     times = (
-        "once" if kept.replay_count == 0 else "twice" if kept.replay_count == 1 else f"{kept.replay_count + 1} times"
+        "once"
+        if dead_letter.replay_count == 0
+        else "twice"
+        if dead_letter.replay_count == 1
+        else f"{dead_letter.replay_count + 1} times"
     )
     return f"open, refused {times}"
 
 
-def _reasons(kept: DeadLetter) -> Iterator[str]:
-    for violation in kept.refusal.violations:
+def _reasons(dead_letter: DeadLetter) -> Iterator[str]:
+    for violation in dead_letter.refusal.violations:
         yield f"  {escape(violation.code)}: {escape(violation.detail)}"
     yield ""
 
 
-def _keeping(kept: DeadLetter) -> Iterator[str]:
-    record = kept.record
-    yield _field("refused at", f"{_time(kept.refused_at)} UTC")
-    if kept.group:
-        yield _field("by group", escape(kept.group))
-    if kept.topic_record is not None and not kept.is_foreign:
-        yield _field("lies in", escape(kept.topic_record.coordinates))
+def _metadata(dead_letter: DeadLetter) -> Iterator[str]:
+    record = dead_letter.record
+    yield _field("refused at", f"{_time(dead_letter.refused_at)} UTC")
+    if dead_letter.group:
+        yield _field("by group", escape(dead_letter.group))
+    if dead_letter.topic_record is not None and not dead_letter.is_foreign:
+        yield _field("stored at", escape(dead_letter.topic_record.coordinates))
     if record.timestamp is not None:
-        yield _field("its time", _of_milliseconds(record.timestamp))
-    if kept.topic_id:
-        yield _field("topic id", escape(kept.topic_id))
-    if kept.refusal.schema_id is not None:
-        yield _field("schema id", str(kept.refusal.schema_id))
+        yield _field("timestamp", _of_milliseconds(record.timestamp))
+    if dead_letter.topic_id:
+        yield _field("topic id", escape(dead_letter.topic_id))
+    if dead_letter.refusal.schema_id is not None:
+        yield _field("schema id", str(dead_letter.refusal.schema_id))
     yield _field("key", format_value(record.key))
 
 
-def _headers(kept: DeadLetter) -> Iterator[str]:
-    if kept.topic_record is None:
-        yield _field("headers", "not kept in the table, the record in Kafka has them")
-    for name, value in kept.record.headers:
+def _headers(dead_letter: DeadLetter) -> Iterator[str]:
+    if dead_letter.topic_record is None:
+        yield _field("headers", "only in Kafka, not in the table")
+    for name, value in dead_letter.record.headers:
         yield _field("header", f"{escape(name)} = {format_value(value)}")
 
 
-def _value(kept: DeadLetter, decoded: DecodedRecord) -> Iterator[str]:
-    value = kept.record.value
+def _value(dead_letter: DeadLetter, decoded: DecodedRecord) -> Iterator[str]:
+    value = dead_letter.record.value
     if value is None:
         yield _field("value", "none")
     elif decoded.trade is not None:
-        yield _field("value", f"{len(value):,} bytes, decoded by schema id {decoded.schema_id}:")
+        yield _field("value", f"{len(value):,} bytes, decoded with schema id {decoded.schema_id}:")
         for name, field in decoded.trade._asdict().items():
             yield f"    {name:<17} {escape(str(field))}"
     else:
-        yield _field("value", f"{len(value):,} bytes, not decoded{_problem(kept, decoded)}")
+        yield _field("value", f"{len(value):,} bytes, not decoded{_problem(dead_letter, decoded)}")
         yield from (f"  {line}" for line in hex_dump(value[:MAX_DUMPED_BYTES]))
         if len(value) > MAX_DUMPED_BYTES:
-            yield f"  and {len(value) - MAX_DUMPED_BYTES:,} bytes more, all of them by `dlq export`"
+            yield f"  and {len(value) - MAX_DUMPED_BYTES:,} more bytes; `dlq export` writes all of them"
 
 
-def _problem(kept: DeadLetter, decoded: DecodedRecord) -> str:
-    """Why it is not decoded, unless that is what it was refused for."""
-    told = {f"{violation.code}: {violation.detail}" for violation in kept.refusal.violations}
-    return "" if decoded.problem in told else f": {escape(decoded.problem)}"
+def _problem(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
+    """Return why the value is not decoded, unless it was refused for the same reason."""
+    reasons = {f"{violation.code}: {violation.detail}" for violation in dead_letter.refusal.violations}
+    return "" if decoded.problem in reasons else f": {escape(decoded.problem)}"
 
 
-def _names(kept: DeadLetter, by: str) -> Sequence[str]:
+def _group_names(dead_letter: DeadLetter, by: str) -> Sequence[str]:
     if by == "code":
-        return [escape(code) for code in dict.fromkeys(kept.refusal.codes)] or [FOREIGN]
+        return [escape(code) for code in dict.fromkeys(dead_letter.refusal.codes)] or [FOREIGN]
     if by == "day":
-        return [_time(kept.refused_at)[:10]]
-    return [escape(f"{kept.record.topic}[{kept.record.partition}]")]
+        return [_time(dead_letter.refused_at)[:10]]
+    return [escape(f"{dead_letter.record.topic}[{dead_letter.record.partition}]")]
 
 
 def _natural(name: str) -> tuple[str, int]:
@@ -299,7 +309,7 @@ def _natural(name: str) -> tuple[str, int]:
 
 
 def _bar(number: int, most: int) -> str:
-    return "#" * max(1, round(BAR * number / most)) if number else ""
+    return "#" * max(1, round(BAR_WIDTH * number / most)) if number else ""
 
 
 def _plural(number: int, kind: str) -> str:

@@ -1,4 +1,4 @@
-"""`tradepipe dlq replay`: refused records judged again, or put back into their topics."""
+"""Command `tradepipe dlq replay`: validate dead letters again, or send them back to their topics."""
 
 import threading
 from collections import Counter
@@ -15,9 +15,10 @@ from tradepipe.cli.dlq.options import DlqArguments, Limit, with_dlq_options
 from tradepipe.cli.dlq.render import RecordDecoder, escape
 from tradepipe.cli.dlq.stores import dead_letter_topic, trade_matcher
 from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
+from tradepipe.cli.options import option
 from tradepipe.cli.settings import open_registry
 from tradepipe.cli.stage_options import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
-from tradepipe.cli.user_rules import load_rules as named_rules
+from tradepipe.cli.user_rules import load_rules
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
 from tradepipe.kafka.admin import TopicAdmin
@@ -34,102 +35,97 @@ from tradepipe.trade.record import Refusal
 
 MAX_REPLAYS: Final = 3
 
-OUT_OF_ORDER: Final = "Note: what came back is out of order: newer versions may be there already"
+OUT_OF_ORDER: Final = "Note: replayed records are out of order; newer versions may already be stored"
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would become of them, and change nothing.")]
+DryRun = Annotated[bool, option("--dry-run", "Print the result without changing anything.", variable=None)]
 MaxReplays = Annotated[
-    int,
-    typer.Option(
-        "--max-replays",
-        envvar="TRADEPIPE_MAX_REPLAYS",
-        min=1,
-        metavar="N",
-        help="Leave what was replayed so often, and refused again each time.",
-    ),
+    int, option("--max-replays N", "Skip dead letters that were already replayed this many times.", min=1)
 ]
 
 
 class ReplayCounts:
-    """What a replay has done so far; each record that did not get through is told at once, in a line."""
+    """Counts of a replay; prints a line for each record that is refused again or skipped."""
 
     def __init__(self, max_replays: int, *, dry_run: bool) -> None:
-        self.done: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.topics: set[str] = set()
         self._dry_run = dry_run
         self._max_replays = max_replays
 
     @property
     def is_clean(self) -> bool:
-        """Whether all got through."""
-        return not self.done["refused"] and not self.done["left"]
+        """Whether no record was refused again or skipped."""
+        return not self.counts["refused"] and not self.counts["skipped"]
 
     @property
-    def has_moved(self) -> bool:
-        """Whether anything came back."""
-        return bool(self.done["stored"] or self.done["put back"]) and not self._dry_run
+    def has_replayed(self) -> bool:
+        """Whether any record was replayed."""
+        return bool(self.counts["stored"] or self.counts["sent"]) and not self._dry_run
 
-    def table(self, step: TableStep | None) -> bool:
-        """Take account of a transaction of the table's; False when there was none."""
+    def add_table_step(self, step: TableStep | None) -> bool:
+        """Count a transaction of the table; return False if there was none."""
         if step is None:
             return False
         done = step.replayed
-        self.done.update(stored=len(done.stored), present=len(done.already_stored), elsewhere=len(done.taken_by_other))
+        self.counts.update(
+            stored=len(done.stored), present=len(done.already_stored), elsewhere=len(done.taken_by_other)
+        )
         for kept, refusal in done.refused:
-            self._refused(kept, refusal)
-        self._left(step.skipped)
+            self._add_refusal(kept, refusal)
+        self._add_skipped(step.skipped)
         return True
 
-    def topic(self, step: TopicStep | None) -> bool:
-        """Take account of a transaction of the topic's; False when there was none."""
+    def add_topic_step(self, step: TopicStep | None) -> bool:
+        """Count a transaction of the topic; return False if there was none."""
         if step is None:
             return False
-        self.done["put back"] += len(step.replayed)
-        self.topics.update(kept.record.topic for kept in step.replayed)
-        self._left(step.skipped)
+        self.counts["sent"] += len(step.replayed)
+        self.topics.update(each.record.topic for each in step.replayed)
+        self._add_skipped(step.skipped)
         return True
 
     def summary(self, *, stopped: bool = False) -> str:
-        """All of it in a line; who `stopped` it may not know what is left."""
-        done, would = self.done, "would be " if self._dry_run else ""
-        into = f" into topic {', '.join(sorted(map(escape, self.topics)))}" if self.topics else ""
-        parts = {
-            f"{would}stored": done["stored"],
-            "there already": done["present"],
-            f"{would}refused again": done["refused"],
-            f"{would}put back{into}": done["put back"],
-            "in the hands of another replay": done["elsewhere"],
-            "left": done["left"],
+        """Format the counts in a line."""
+        counts, would = self.counts, "would be " if self._dry_run else ""
+        to = f" to topic {', '.join(sorted(map(escape, self.topics)))}" if self.topics else ""
+        numbers = {
+            f"{would}stored": counts["stored"],
+            "already stored": counts["present"],
+            f"{would}refused again": counts["refused"],
+            f"{would}sent back{to}": counts["sent"],
+            "taken by another replay": counts["elsewhere"],
+            "skipped": counts["skipped"],
         }
-        told = ", ".join(f"{number:,} {name}" for name, number in parts.items() if number)
-        none = "nothing was replayed" if stopped else "there is nothing to replay"
+        text = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
+        nothing = "nothing was replayed" if stopped else "nothing to replay"
         ends = (
             "; nothing was changed" if self._dry_run else "",
-            "; stopped: run it again for the rest" if stopped else "",
+            "; stopped, run the command again for the rest" if stopped else "",
         )
-        return "".join((told or none, *ends))
+        return "".join((text or nothing, *ends))
 
-    def _refused(self, kept: DeadLetter, refusal: Refusal) -> None:
-        self.done["refused"] += 1
+    def _add_refusal(self, kept: DeadLetter, refusal: Refusal) -> None:
+        self.counts["refused"] += 1
         for violation in refusal.violations:
             typer.echo(
                 f"refused again {escape(kept.record.coordinates)}: {escape(violation.code)}: {escape(violation.detail)}"
             )
 
-    def _left(self, left: Iterable[tuple[DeadLetter, str]]) -> None:
-        for kept, reason in left:
-            self.done["left"] += 1
-            hint = (
-                f"; --max-replays {kept.replay_count + 1} tries once more"
+    def _add_skipped(self, skipped: Iterable[tuple[DeadLetter, str]]) -> None:
+        for kept, reason in skipped:
+            self.counts["skipped"] += 1
+            retry = (
+                f"; --max-replays {kept.replay_count + 1} replays it once more"
                 if kept.replay_count >= self._max_replays
                 else ""
             )
-            typer.echo(f"left {escape(kept.record.coordinates)}: {escape(reason)}{hint}")
+            typer.echo(f"skipped {escape(kept.record.coordinates)}: {escape(reason)}{retry}")
 
 
 @with_dlq_options()
 def replay(
     *,
-    asked: DlqArguments,
+    arguments: DlqArguments,
     limit: Limit = None,
     dry_run: DryRun = False,
     max_replays: MaxReplays = MAX_REPLAYS,
@@ -139,98 +135,98 @@ def replay(
     stale: StaleOption = "accept",
 ) -> None:
     """
-    Bring refused records back, each once.
+    Replay dead letters, each exactly once.
 
-    Those of the table are judged again and stored, with no part in it for Kafka. Those of a topic go back into the
-    topic they came from, to be judged there.
+    Dead letters in the table are validated again and stored, without Kafka. Those in a topic are sent back to their
+    source topic.
 
-    Ctrl-C ends it behind the transaction in hand, and it may be repeated after anything. It ends with 1 if some were
-    refused again or left. A record that comes back is out of order: newer versions of its trade may be there.
+    Ctrl-C stops after the current transaction; running the command again is always safe. Exits with 1 if records were
+    refused again or skipped. Replayed records are out of order: newer versions of a trade may already be stored.
     """
     stopped = threading.Event()
-    patient = partial(RetryUntil, asked.deadline, stopped=stopped)
-    tally = ReplayCounts(max_replays, dry_run=dry_run)
+    new_deadline = partial(RetryUntil, arguments.deadline, stopped=stopped)
+    counts = ReplayCounts(max_replays, dry_run=dry_run)
     chosen: dict[str, Any] = {"max_replays": max_replays, "limit": limit, "keep": not dry_run}
-    with ExitStack() as opened, StopOnSignal(stopped.set, "stopping: the transaction in hand is finished first"):
+    with ExitStack() as opened, StopOnSignal(stopped.set, "stopping after the current transaction"):
         try:
-            if asked.topic is not None:
-                step = _from_topic(asked, tally, opened, patient(), **chosen)
+            if arguments.topic is not None:
+                step = _from_topic(arguments, counts, opened, new_deadline(), **chosen)
             else:
-                judge = _validator(
-                    asked,
+                validator = _create_validator(
+                    arguments,
                     opened,
-                    patient(),
+                    new_deadline(),
                     unknown_fields=unknown_fields,
-                    rules=named_rules(rules),
+                    rules=load_rules(rules),
                     record_key=record_key,
                 )
-                shelf = opened.enter_context(RefusalReplayer(asked.database or "", stale=stale))
-                step = _from_table(asked, tally, opened, shelf, judge, **chosen)
-            while not stopped.is_set() and patient()(step):
+                replayer = opened.enter_context(RefusalReplayer(arguments.database or "", stale=stale))
+                step = _from_table(arguments, counts, opened, replayer, validator, **chosen)
+            while not stopped.is_set() and new_deadline()(step):
                 pass
         except TradepipeError:
-            if tally.done.total():
-                typer.echo(tally.summary())
+            if counts.counts.total():
+                typer.echo(counts.summary())
             raise
         except typer.Exit:
-            pass  # stopped while a part was away
-    _finish(tally, stopped=stopped.is_set())
+            pass  # stopped while a service was unavailable
+    _finish(counts, stopped=stopped.is_set())
 
 
-def _finish(tally: ReplayCounts, *, stopped: bool) -> None:
-    typer.echo(tally.summary(stopped=stopped))
-    if tally.has_moved:
+def _finish(counts: ReplayCounts, *, stopped: bool) -> None:
+    typer.echo(counts.summary(stopped=stopped))
+    if counts.has_replayed:
         typer.echo(OUT_OF_ORDER, err=True)
-    if not tally.is_clean:
+    if not counts.is_clean:
         raise typer.Exit(ExitCode.FINDINGS)
 
 
 def _from_topic(
-    asked: DlqArguments, tally: ReplayCounts, opened: ExitStack, patience: RetryUntil, **chosen: Any
+    arguments: DlqArguments, counts: ReplayCounts, opened: ExitStack, retry: RetryUntil, **chosen: Any
 ) -> Callable[[], bool]:
-    """What does the next transaction, and tells whether there was one."""
-    admin = TopicAdmin(asked.kafka, request_timeout=patience.call_timeout)
-    patience(lambda: dead_letter_topic(admin, asked.topic or ""))
-    selection, reading = asked.selection, opened.enter_context(RecordDecoder(asked.registry, asked.subject))
-    replaying = TopicReplay(
-        asked.kafka,
-        asked.topic or "",
+    """Return a function that runs the next transaction and returns whether there was one."""
+    admin = TopicAdmin(arguments.kafka, request_timeout=retry.call_timeout)
+    retry(lambda: dead_letter_topic(admin, arguments.topic or ""))
+    selection, decoder = arguments.selection, opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
+    replay = TopicReplay(
+        arguments.kafka,
+        arguments.topic or "",
         selection,
-        matches=trade_matcher(selection, reading),
-        wait=asked.deadline,
+        matches=trade_matcher(selection, decoder),
+        wait=arguments.deadline,
         **chosen,
     )
-    opened.callback(replaying.close)
-    return lambda: tally.topic(replaying.run_step())
+    opened.callback(replay.close)
+    return lambda: counts.add_topic_step(replay.run_step())
 
 
 def _from_table(
-    asked: DlqArguments,
-    tally: ReplayCounts,
+    arguments: DlqArguments,
+    counts: ReplayCounts,
     opened: ExitStack,
-    shelf: RefusalReplayer,
-    judge: RecordValidator,
+    replayer: RefusalReplayer,
+    validator: RecordValidator,
     **chosen: Any,
 ) -> Callable[[], bool]:
-    selection, reading = asked.selection, opened.enter_context(RecordDecoder(asked.registry, asked.subject))
-    replaying = TableReplay(shelf, judge, selection, matches=trade_matcher(selection, reading), **chosen)
-    return lambda: tally.table(replaying.run_step())
+    selection, decoder = arguments.selection, opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
+    replay = TableReplay(replayer, validator, selection, matches=trade_matcher(selection, decoder), **chosen)
+    return lambda: counts.add_table_step(replay.run_step())
 
 
-def _validator(
-    asked: DlqArguments,
+def _create_validator(
+    arguments: DlqArguments,
     opened: ExitStack,
-    patience: RetryUntil,
+    retry: RetryUntil,
     *,
     unknown_fields: UnknownFields,
     rules: Sequence[Rule],
     record_key: RecordKey,
 ) -> RecordValidator:
-    """The same verdicts as a sink's with the same options."""
-    if asked.registry is None:
+    """Create a validator equal to that of a sink with the same options."""
+    if arguments.registry is None:
         raise parsing.missing_option("--registry", "SCHEMA_REGISTRY_URL")
-    registry = opened.enter_context(open_registry(asked.registry))
-    patience(lambda: check_subject(registry, asked.subject))
+    registry = opened.enter_context(open_registry(arguments.registry))
+    retry(lambda: check_subject(registry, arguments.subject))
     return RecordValidator(
-        TradeDeserializer(registry, subject=asked.subject, unknown_fields=unknown_fields), rules, record_key
+        TradeDeserializer(registry, subject=arguments.subject, unknown_fields=unknown_fields), rules, record_key
     )

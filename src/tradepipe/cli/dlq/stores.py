@@ -1,4 +1,4 @@
-"""The two places where dead letters are kept, as the commands look into them."""
+"""The two stores of dead letters: the table trade_refusals and a dead-letter topic."""
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
@@ -15,17 +15,17 @@ from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.postgres import refusals
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 
-PAGE: Final = 1_000
-"""Refusals read at once."""
+PAGE_ROWS: Final = 1_000
+"""Rows per query."""
 
-OPEN_TRANSACTION: Final = 2.0
-"""Seconds to wait for an open transaction when nothing but looking is to be done."""
+OPEN_TRANSACTION_SECONDS: Final = 2.0
+"""Seconds to wait for an open transaction; short, because listing may skip what follows it."""
 
 _EPOCH: Final = datetime.min.replace(tzinfo=UTC)
 
 
 class SearchResult(NamedTuple):
-    """The newest of those that were meant, the newest last; how many were meant in all; what else to say of it."""
+    """The newest selected dead letters (newest last), the number of selected ones, and notes to print."""
 
     dead_letters: Sequence[DeadLetter]
     total: int
@@ -33,53 +33,53 @@ class SearchResult(NamedTuple):
 
 
 class DeadLetterStore(Protocol):
-    """Where dead letters are kept."""
+    """A store of dead letters."""
 
     name: str
 
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
-        """The newest of those that are meant."""
+        """Return the newest selected dead letters."""
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
-        """All that are meant, in no order that matters."""
+        """Yield all selected dead letters, in any order."""
 
 
-def open_store(asked: DlqArguments, reading: RecordDecoder) -> DeadLetterStore:
-    """The place a command was asked to look into."""
-    if asked.topic is not None:
-        return TopicStore(asked, reading)
-    return TableStore(asked, reading)
+def open_store(arguments: DlqArguments, decoder: RecordDecoder) -> DeadLetterStore:
+    """Open the store that a command's options select."""
+    if arguments.topic is not None:
+        return TopicStore(arguments, decoder)
+    return TableStore(arguments, decoder)
 
 
-def trade_matcher(selection: DeadLetterFilter, reading: RecordDecoder) -> Callable[[DeadLetter], bool]:
-    """Whether one that a selection takes is meant: a trade's id may stand in the value of another trade."""
+def trade_matcher(selection: DeadLetterFilter, decoder: RecordDecoder) -> Callable[[DeadLetter], bool]:
+    """Return a check of the trade id, which stores cannot do: only the decoded value or the whole key is reliable."""
     trade_id = selection.trade_id
-    return (lambda kept: True) if trade_id is None else (lambda kept: reading.is_of(kept, trade_id))
+    return (lambda _: True) if trade_id is None else (lambda each: decoder.is_of(each, trade_id))
 
 
 def dead_letter_topic(admin: TopicAdmin, name: str) -> Topic:
     """
-    A dead-letter topic, as its brokers describe it.
+    Describe a dead-letter topic.
 
     Raises:
-        TopicUnusable: there is none of this name.
+        TopicUnusable: the topic does not exist.
     """
     try:
         return admin.describe(name)
     except TopicUnusable as error:
         raise TopicUnusable(
-            f"there is no topic {name} to look for dead letters in: check --dead-letters and --bootstrap-servers; a "
-            f"validator's is made by tradepipe topics create --topic {name} --like SOURCE"
+            f"dead-letter topic {name} does not exist: check --dead-letters and --bootstrap-servers, or create it with "
+            f"tradepipe topics create --topic {name} --like SOURCE"
         ) from error
 
 
 class TableStore:
     name = "the table trade_refusals"
 
-    def __init__(self, asked: DlqArguments, reading: RecordDecoder) -> None:
-        self._database = asked.database or ""
-        self._deadline = asked.deadline
-        self._reading = reading
+    def __init__(self, arguments: DlqArguments, decoder: RecordDecoder) -> None:
+        self._database = arguments.database or ""
+        self._deadline = arguments.deadline
+        self._decoder = decoder
 
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
         return RetryUntil(self._deadline)(lambda: self._newest(selection, limit))
@@ -87,7 +87,7 @@ class TableStore:
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
         after: RecordIdentity | None = None
         while page := RetryUntil(self._deadline)(lambda: self._page(selection, after)):  # noqa: B023 - called at once
-            yield from filter(trade_matcher(selection, self._reading), page)
+            yield from filter(trade_matcher(selection, self._decoder), page)
             after = page[-1].identity
 
     def _newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
@@ -97,44 +97,44 @@ class TableStore:
                     refusals.list_newest(connection, selection, limit), refusals.count(connection, selection)
                 )
             candidates = refusals.list_newest(connection, selection, None)
-        found = list(filter(trade_matcher(selection, self._reading), candidates))
+        found = list(filter(trade_matcher(selection, self._decoder), candidates))
         return SearchResult(found if limit is None else found[-limit:], len(found))
 
     def _page(self, selection: DeadLetterFilter, after: RecordIdentity | None) -> list[DeadLetter]:
         with refusals.refusals_connection(self._database, seconds=self._deadline) as connection:
-            return refusals.list_page(connection, selection, after, PAGE)
+            return refusals.list_page(connection, selection, after, PAGE_ROWS)
 
 
 class TopicStore:
-    def __init__(self, asked: DlqArguments, reading: RecordDecoder) -> None:
-        self._kafka = asked.kafka
-        self._topic = asked.topic or ""
-        self._deadline = asked.deadline
-        self._reading = reading
+    def __init__(self, arguments: DlqArguments, decoder: RecordDecoder) -> None:
+        self._kafka = arguments.kafka
+        self._topic = arguments.topic or ""
+        self._deadline = arguments.deadline
+        self._decoder = decoder
         self._hidden: list[str] = []
         self.name = f"topic {self._topic}"
 
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
         newest: list[tuple[datetime, RecordIdentity, int, DeadLetter]] = []
         total = 0
-        for total, kept in enumerate(self.each(selection), 1):
-            heapq.heappush(newest, (kept.refused_at or _EPOCH, kept.identity, total, kept))
+        for total, each in enumerate(self.each(selection), 1):
+            heapq.heappush(newest, (each.refused_at or _EPOCH, each.identity, total, each))
             if limit is not None and len(newest) > limit:
                 heapq.heappop(newest)
-        return SearchResult([kept for *_, kept in sorted(newest)], total, self._hidden)
+        return SearchResult([each for *_, each in sorted(newest)], total, self._hidden)
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
-        patience = RetryUntil(self._deadline)
-        admin = TopicAdmin(self._kafka, request_timeout=patience.call_timeout)
-        described = patience(lambda: dead_letter_topic(admin, self._topic))
-        extents = patience(lambda: admin.watermarks(self._topic, described.partitions))
-        is_meant = trade_matcher(selection, self._reading)
-        with TopicReader(self._kafka, topic=self._topic, timeout=OPEN_TRANSACTION) as reader:
-            closed = patience(lambda: read_markers(reader.read(extents)))
+        retry = RetryUntil(self._deadline)
+        admin = TopicAdmin(self._kafka, request_timeout=retry.call_timeout)
+        described = retry(lambda: dead_letter_topic(admin, self._topic))
+        extents = retry(lambda: admin.watermarks(self._topic, described.partitions))
+        is_meant = trade_matcher(selection, self._decoder)
+        with TopicReader(self._kafka, topic=self._topic, timeout=OPEN_TRANSACTION_SECONDS) as reader:
+            closed = retry(lambda: read_markers(reader.read(extents)))
             for kept, _ in iter_dead_letters(reader.read(extents), closed):
                 if selection.matches(kept) and is_meant(kept):
                     yield kept
             self._hidden = [
-                f"a transaction is open in {self._topic}[{partition}]: what lies behind offset {offset} is not shown"
+                f"a transaction is open in {self._topic}[{partition}]: records from offset {offset} on are not shown"
                 for partition, offset in reader.blocked_offsets.items()
             ]

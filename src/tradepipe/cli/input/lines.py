@@ -1,4 +1,4 @@
-"""The lines of a file, or of what is piped in: decoded, counted, and never more than one in memory."""
+"""Lines of a file or of stdin, decompressed and decoded, one in memory at a time."""
 
 import gzip
 import io
@@ -19,10 +19,10 @@ from tradepipe.errors import TradepipeError
 STDIN: Final = "-"
 
 MAX_LINE_BYTES: Final = 1 << 20
-"""Bytes of a line; a trade has a few hundred, so a longer one is something else."""
+"""Maximum length of a line; a trade has a few hundred bytes."""
 
-READ_BYTES: Final = 0.5
-"""Seconds to wait for a pipe before a stop is looked for."""
+PIPE_POLL_SECONDS: Final = 0.5
+"""Seconds to wait for a pipe before checking whether the run was stopped."""
 
 _BUFFER: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
@@ -39,25 +39,25 @@ class BadInput(TradepipeError):
 
 class LineReader:
     """
-    The lines of a file as text, each with its end, one after the other.
+    Read the lines of a file as text, with their line ends.
 
-    gzip is known by its first bytes and a byte order mark is left out. Bytes
-    that are not UTF-8 come as lone surrogates, so that the line can be told.
+    gzip is detected by its first bytes, and a byte order mark is removed. Bytes
+    that are not UTF-8 become lone surrogates, so that errors can quote the line.
 
     Args:
         path: the file, or `-` for stdin.
 
-        stopped: ends the file where it is, also while it waits for a pipe.
+        stopped: ends the iteration when set, also while waiting for a pipe.
 
     Attributes:
-        name: how messages call it.
+        name: the file's name in messages.
 
-        size: bytes of the file as it lies there, None where nobody knows.
+        size: size of the file in bytes, before decompression; None for a pipe.
 
-        number: how many lines were read.
+        number: number of lines read.
 
     Raises:
-        BadParameter: it cannot be read, or is no text in UTF-8.
+        BadParameter: the file is unreadable or not UTF-8 text.
     """
 
     def __init__(self, path: str, *, stopped: threading.Event | None = None) -> None:
@@ -68,7 +68,7 @@ class LineReader:
         status = os.fstat(self._file.fileno())
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
         try:
-            self._lines = self._text(path)
+            self._lines = self._open_text(path)
         except BaseException:
             self._close()
             raise
@@ -84,17 +84,17 @@ class LineReader:
 
     @property
     def read(self) -> int:
-        """Bytes read so far, of the file as it lies there."""
+        """Bytes read so far, before decompression."""
         return self._counted.bytes
 
     def __iter__(self) -> Iterator[str]:
         """
-        The lines.
+        Yield the lines.
 
         Raises:
-            BadInput: a line is too long, or the file ends before its gzip does, or cannot be read any more.
+            BadInput: a line is too long, the gzip is truncated or damaged, or reading fails.
         """
-        while line := self._line():
+        while line := self._read_line():
             self.number += 1
             if self.number == 1:
                 line = line.removeprefix(_BOM)
@@ -104,41 +104,41 @@ class LineReader:
         if self._file is not sys.stdin.buffer:
             self._file.close()
 
-    def _line(self) -> bytes:
-        place = f"{self.name}:{self.number + 1}"
+    def _read_line(self) -> bytes:
+        position = f"{self.name}:{self.number + 1}"
         try:
             line = self._lines.readline(MAX_LINE_BYTES + 1)
         except EOFError:
-            raise BadInput(f"{place}: the file ends before its gzip does: it is truncated, copy it again") from None
+            raise BadInput(f"{position}: the gzip file is truncated, copy it again") from None
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise BadInput(f"{place}: the gzip is damaged: {error}") from None
+            raise BadInput(f"{position}: the gzip file is damaged: {error}") from None
         except OSError as error:
-            raise BadInput(f"{place}: the file cannot be read any further: {error.strerror or error}") from error
+            raise BadInput(f"{position}: reading failed: {error.strerror or error}") from error
         if len(line) > MAX_LINE_BYTES:
             raise BadInput(
-                f"{place}: the line has more than {MAX_LINE_BYTES:,} bytes: is that a file of trades, a line each?"
+                f"{position}: the line is longer than {MAX_LINE_BYTES:,} bytes; the file must have one trade per line"
             )
         return line
 
-    def _text(self, path: str) -> BinaryIO:
-        """The file as it reads when it is unpacked, once its first bytes have said that it is text."""
-        packed = io.BufferedReader(self._counted, _BUFFER)
-        lines: gzip.GzipFile | io.BufferedReader[_CountingReader] = packed
+    def _open_text(self, path: str) -> BinaryIO:
+        """Open the decompressed file, after checking that its first bytes are text."""
+        raw = io.BufferedReader(self._counted, _BUFFER)
+        lines: gzip.GzipFile | io.BufferedReader[_CountingReader] = raw
         try:
-            if packed.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
-                lines = gzip.GzipFile(fileobj=packed)
+            if raw.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
+                lines = gzip.GzipFile(fileobj=raw)
             elif path.endswith(".gz"):
-                raise _unusable(self.name, "it is named .gz, but is no gzip")
+                raise _unusable(self.name, "not a gzip file, despite its name")
             _require_text(self.name, lines.peek(_HEAD)[:_HEAD])
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise _unusable(self.name, f"its gzip is truncated or damaged: {error}") from None
+            raise _unusable(self.name, f"the gzip file is truncated or damaged: {error}") from None
         except OSError as error:
-            raise _unusable(self.name, f"it cannot be read: {error.strerror or error}") from error
+            raise _unusable(self.name, f"cannot be opened: {error.strerror or error}") from error
         return cast(BinaryIO, lines)
 
 
 class _CountingReader(io.RawIOBase):
-    """A file that counts what is read of it, what is buffered included, and that ends when it is told to."""
+    """A file that counts the bytes read, including buffered ones, and ends when stopped."""
 
     def __init__(self, file: BinaryIO, stopped: threading.Event) -> None:
         self._file = file
@@ -148,34 +148,34 @@ class _CountingReader(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # any writable buffer, as memory is
-        while not select.select([self._file], [], [], READ_BYTES)[0]:
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # memoryview is the buffer type that BufferedReader passes
+        while not select.select([self._file], [], [], PIPE_POLL_SECONDS)[0]:
             if self._stopped.is_set():
                 return 0
-        got = os.readv(self._file.fileno(), [buffer])
-        self.bytes += got
-        return got
+        count = os.readv(self._file.fileno(), [buffer])
+        self.bytes += count
+        return count
 
 
 def _open_file(path: str) -> BinaryIO:
     if path == STDIN:
         if sys.stdin is None or sys.stdin.closed:
-            raise _unusable("stdin", "it is closed")
+            raise _unusable("stdin", "stdin is closed")
         return sys.stdin.buffer
     try:
-        # Kept in `Source`, which closes it.
+        # `LineReader` closes it.
         return open(path, "rb", buffering=0)
     except OSError as error:
-        raise _unusable(path, f"it cannot be read: {error.strerror}") from None
+        raise _unusable(path, f"cannot be opened: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
-        raise _unusable(path, f"it cannot be read: {error}") from None
+        raise _unusable(path, f"cannot be opened: {error}") from None
 
 
 def _require_text(name: str, head: bytes) -> None:
     if head[:2] in _UTF_16:
-        raise _unusable(name, "it is in UTF-16: save it as UTF-8")
+        raise _unusable(name, "the file is UTF-16: save it as UTF-8")
     if b"\x00" in head:
-        raise _unusable(name, "it is binary, and no text in UTF-8")
+        raise _unusable(name, "the file is binary, not UTF-8 text")
 
 
 def _unusable(name: str, why: str) -> typer.BadParameter:

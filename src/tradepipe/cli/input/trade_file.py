@@ -1,4 +1,4 @@
-"""Files of trades as input, and files of rejected lines."""
+"""Files of trades as input, and files of rejected records."""
 
 import base64
 import json
@@ -28,15 +28,13 @@ ENDING: Final = ".rejects.jsonl"
 
 def default_path(path: str) -> Path:
     """
-    Where the rejects of a file go if nobody says so: beside it.
+    Return the default path of the rejects of a file.
 
     Raises:
-        BadParameter: stdin has no such place.
+        BadParameter: the input is stdin.
     """
     if path == STDIN:
-        raise typer.BadParameter(
-            "with --input - say where skipped records go: --rejects FILE", param_hint="'--rejects'"
-        )
+        raise typer.BadParameter("required with --input -: pass --rejects FILE", param_hint="'--rejects'")
     return Path(f"{path}{ENDING}")
 
 
@@ -44,24 +42,24 @@ class RejectsFile:
     """
     The skipped records of one run.
 
-    Written beside its place and put there when the block is left, however it
-    is left: what stands there is one run's rejects, whole. A run without any
-    leaves no file, but empties one that an earlier run left.
+    Written to a temporary file that is renamed when the block exits, also by an
+    error, so that the file always holds the rejects of exactly one run. A run
+    without rejects creates no file, but truncates that of an earlier run.
 
     Raises:
-        BadParameter: nothing can be written there.
+        BadParameter: the file is not writable.
     """
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.count = 0
-        self._draft = place.with_name(f".{place.name}.{os.getpid()}")
-        if place.is_dir():
-            raise _unwritable(place, "it is a folder")
+        self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        if path.is_dir():
+            raise _unwritable(path, "is a directory")
         try:
-            self._file: TextIO = self._draft.open("x", encoding="ascii", newline="\n")
+            self._file: TextIO = self._temporary.open("x", encoding="ascii", newline="\n")
         except OSError as error:
-            raise _unwritable(place, error.strerror or str(error)) from None
+            raise _unwritable(path, error.strerror or str(error)) from None
 
     def __enter__(self) -> Self:
         return self
@@ -73,25 +71,25 @@ class RejectsFile:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            if self.count or self.place.exists():
-                self._draft.replace(self.place)
+            if self.count or self.path.exists():
+                self._temporary.replace(self.path)
         except OSError as failure:
-            raise _full(self.place, failure) from failure
+            raise _write_error(self.path, failure) from failure
         finally:
-            self._draft.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
 
     def add(self, name: str, record: InputRecord) -> None:
         """
-        Keep a record of the file `name`.
+        Write a record of the file `name`.
 
         Raises:
-            ConfigurationError: it cannot be written, as where the disk is full.
+            ConfigurationError: writing fails, for example because the disk is full.
         """
         self.count += 1
         try:
             self._file.write(json.dumps(_document(name, record)) + "\n")
         except OSError as error:
-            raise _full(self.place, error) from error
+            raise _write_error(self.path, error) from error
 
 
 def _document(name: str, record: InputRecord) -> dict[str, Any]:
@@ -104,18 +102,18 @@ def _document(name: str, record: InputRecord) -> dict[str, Any]:
     return document
 
 
-def _unwritable(place: Path, why: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{place} cannot be written: {why}", param_hint="'--rejects'")
+def _unwritable(path: Path, reason: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{path} is not writable: {reason}", param_hint="'--rejects'")
 
 
-def _full(place: Path, error: OSError) -> ConfigurationError:
+def _write_error(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
-        f"{place} cannot be written: {error.strerror or error}; say another place by --rejects FILE"
+        f"cannot write {path}: {error.strerror or error}; choose another file with --rejects FILE"
     )
 
 
-LOGGED_REJECTS: Final = 5
-"""Skipped records that are told one by one."""
+MAX_LOGGED_REJECTS: Final = 5
+"""Skipped records that are logged one by one."""
 
 _UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
@@ -124,48 +122,47 @@ class TradeFile:
     """
     The trades of a file.
 
-    On entering, all is checked that the beginning of the file tells; nothing
-    is sent if that is wrong.
+    Entering the block checks the format and the columns, before anything is sent.
 
     Args:
         path: the file, or `-` for stdin.
 
-        rejects: where skipped records go; None stops at the first that is wrong.
+        rejects: path for skipped records; None stops at the first invalid record.
 
-        stopped: ends the file where it is.
+        stopped: ends the iteration when set.
 
     Attributes:
-        good: trades that were read.
+        valid: number of trades read.
 
-        bad: records that were skipped, or that stopped it.
+        invalid: number of invalid records.
 
-        line: where the last record began.
+        line: first line of the last record.
 
-        place: where skipped records go, or None.
+        rejects_path: path for skipped records, or None.
 
     Raises:
-        BadParameter: the file is none of trades, or the rejects cannot be written.
+        BadParameter: the file does not contain trades, or the rejects file is not writable.
     """
 
     def __init__(
-        self, path: str, *, form: Form, layout: ColumnMapping, rejects: Path | None, stopped: threading.Event
+        self, path: str, *, form: Form, mapping: ColumnMapping, rejects: Path | None, stopped: threading.Event
     ) -> None:
         self._path = path
         self._form = form
-        self._layout = layout
-        self.place = rejects
+        self._mapping = mapping
+        self.rejects_path = rejects
         self._stopped = stopped
         self._opened = ExitStack()
         self._rejects: RejectsFile | None = None
-        self.good = self.bad = self.line = 0
+        self.valid = self.invalid = self.line = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
             self._source = opened.enter_context(LineReader(self._path, stopped=self._stopped))
-            found = records(self._source, self._form, self._layout)
+            found = records(self._source, self._form, self._mapping)
             first = next(found, None)
-            if self.place is not None:
-                self._rejects = opened.enter_context(RejectsFile(self.place))
+            if self.rejects_path is not None:
+                self._rejects = opened.enter_context(RejectsFile(self.rejects_path))
             self._records = chain(() if first is None else (first,), found)
             self._opened = opened.pop_all()
         return self
@@ -177,17 +174,17 @@ class TradeFile:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """The file's name in messages."""
         return self._source.name
 
     def __iter__(self) -> Iterator[NewTrade]:
         """
-        The trades.
+        Yield the trades.
 
         Raises:
-            BadInput: a record is wrong, and such are not skipped; or the file cannot be read on.
+            BadInput: a record is invalid and not skipped, or the file is unreadable.
 
-            ConfigurationError: a skipped record cannot be kept.
+            ConfigurationError: the rejects file is not writable.
         """
         try:
             for record in self._records:
@@ -195,43 +192,43 @@ class TradeFile:
                     return
                 self.line = record.line
                 if record.trade is None:
-                    self._refuse(record)
+                    self._reject(record)
                 else:
-                    self.good += 1
+                    self.valid += 1
                     yield NewTrade(record.trade)
         except BadInput:
-            # A file that was ended in the midst of a record looks like one that is wrong.
+            # Stopping may truncate a record, which then looks invalid.
             if not self._stopped.is_set():
                 raise
 
     @property
     def is_sized(self) -> bool:
-        """Whether somebody knows how large it is: of a pipe nobody does."""
+        """Whether the size is known, as it is for regular files but not for pipes."""
         return self._source.size is not None
 
     def progress(self) -> FileProgress:
-        """How far a file was read whose size is known."""
-        way = FileProgress(self._source.read, self._source.size or 0, "")
-        return way._replace(text=f"{way.share:.0%} of {_bytes(way.all)}")
+        """Return the progress through a file whose size is known."""
+        progress = FileProgress(self._source.read, self._source.size or 0, "")
+        return progress._replace(text=f"{progress.share:.0%} of {_format_size(progress.total)}")
 
     def progress_text(self) -> str:
-        """How much was read of a file whose size nobody knows, and how many records were skipped."""
-        read = "" if self.is_sized else f", {_bytes(self._source.read)} read"
-        return read + (f", {self.bad:,} skipped" if self._rejects and self.bad else "")
+        """Format the bytes read, if the size is unknown, and the number of skipped records."""
+        read = "" if self.is_sized else f", {_format_size(self._source.read)} read"
+        return read + (f", {self.invalid:,} skipped" if self._rejects and self.invalid else "")
 
-    def _refuse(self, record: InputRecord) -> None:
-        self.bad += 1
+    def _reject(self, record: InputRecord) -> None:
+        self.invalid += 1
         message = format_error(self.name, record)
         if self._rejects is None:
             raise BadInput(message)
         self._rejects.add(self.name, record)
-        if self.bad <= LOGGED_REJECTS:
+        if self.invalid <= MAX_LOGGED_REJECTS:
             logger.warning("skipped: %s", message)
-        elif self.bad == LOGGED_REJECTS + 1:
-            logger.warning("further ones are only written to %s", self._rejects.place)
+        elif self.invalid == MAX_LOGGED_REJECTS + 1:
+            logger.warning("further skipped records are written to %s but not logged", self._rejects.path)
 
 
-def _bytes(number: int) -> str:
+def _format_size(number: int) -> str:
     for size, unit in _UNITS:
         if number >= size:
             return f"{number / size:.1f} {unit}"

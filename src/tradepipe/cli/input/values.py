@@ -1,4 +1,4 @@
-"""What stands in a file as a trade: each field's text or JSON value, read strictly, and nothing else."""
+"""Strict parsers for each field's text or JSON value."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from tradepipe.trade.record import Code, Violation
 from tradepipe.trade.rules import MAX_VERSION
 
 SHOWN: Final = 60
-"""Characters of a value that a message shows."""
+"""Maximum number of characters of a value in a message."""
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?")
@@ -23,26 +23,26 @@ _INSTANT: Final = re.compile(
 
 
 class ValueParser(NamedTuple):
-    """How a field is read: from a cell of CSV, and from a value of JSON; both raise ValueError that says what it is."""
+    """Parsers of a field for a CSV cell and a JSON value; both raise ValueError with a message."""
 
     from_text: Callable[[str], object]
     from_json: Callable[[object], object]
 
 
 def text(value: str) -> str:
-    """A cell as it stands: blanks count, nothing is trimmed."""
+    """Return a cell unchanged, including spaces."""
     return value
 
 
 def whole_number(value: str) -> int:
     """
-    A whole number in plain digits.
+    Parse a whole number in plain digits.
 
     >>> whole_number("73")
     73
 
     Raises:
-        ValueError: it has a blank, a plus, a point, an exponent, leading zeros, or more than 19 digits.
+        ValueError: the text has a space, plus, point, exponent, leading zeros, or more than 19 digits.
     """
     if not _INTEGER.fullmatch(value):
         raise ValueError(f"{quote_cell(value)} is not a whole number from 1 to {MAX_VERSION} in plain digits")
@@ -51,60 +51,58 @@ def whole_number(value: str) -> int:
 
 def calendar_date(value: str) -> date:
     """
-    A date as YYYY-MM-DD, and in no other of ISO 8601's forms.
+    Parse a date as YYYY-MM-DD; other ISO 8601 forms are errors.
 
     >>> calendar_date("2030-01-31")
     datetime.date(2030, 1, 31)
 
     Raises:
-        ValueError: it is written otherwise, or no calendar has it.
+        ValueError: the text has another form, or the date does not exist.
     """
     if not _DATE.fullmatch(value):
         raise ValueError(f"{quote_cell(value)} is not a date as YYYY-MM-DD")
     try:
         return date.fromisoformat(value)
     except ValueError as error:
-        raise ValueError(f"{quote_cell(value)} is no date: {error}") from None
+        raise ValueError(f"{quote_cell(value)} is not a date: {error}") from None
 
 
 def instant(value: str) -> datetime:
     """
-    An instant by ISO 8601, with `Z` or an offset such as `+02:00`, to the microsecond at most.
+    Parse an ISO 8601 timestamp with `Z` or an offset such as `+02:00`, with at most microseconds.
 
-    Between date and time a blank may stand for the `T`, as RFC 3339 allows and PostgreSQL writes.
+    A space instead of the `T` is accepted, as RFC 3339 allows and PostgreSQL writes.
 
     >>> instant("2025-06-01T08:00:00.5Z").isoformat()
     '2025-06-01T08:00:00.500000+00:00'
 
     Raises:
-        ValueError: it is written otherwise, has no offset, or is finer than a microsecond.
+        ValueError: the text has another form, no offset, or more than six fractional digits.
     """
     found = _INSTANT.fullmatch(value)
     if found is None:
         raise ValueError(
-            f"{quote_cell(value)} is not an instant such as 2025-06-01T08:00:00Z or 2025-06-01T10:00:00+02:00"
+            f"{quote_cell(value)} is not a timestamp such as 2025-06-01T08:00:00Z or 2025-06-01T10:00:00+02:00"
         )
     if found["offset"] is None:
-        raise ValueError(
-            f"{quote_cell(value)} has no offset: write Z behind it if it is in UTC, or an offset such as +02:00"
-        )
+        raise ValueError(f"{quote_cell(value)} has no offset: append Z for UTC, or an offset such as +02:00")
     if len(found["fraction"] or "") > 6:
-        raise ValueError(f"{quote_cell(value)} is finer than a microsecond: six digits behind the point at most")
+        raise ValueError(f"{quote_cell(value)} has more than six fractional digits (microseconds)")
     try:
         return datetime.fromisoformat(value)
     except ValueError as error:
-        raise ValueError(f"{quote_cell(value)} is no instant: {error}") from None
+        raise ValueError(f"{quote_cell(value)} is not a timestamp: {error}") from None
 
 
 def side(value: str) -> Side:
     """
-    A side, as its name in capital letters.
+    Parse a side, as its name in capital letters.
 
     >>> side("BUY")
     <Side.BUY: 'BUY'>
 
     Raises:
-        ValueError: it is none.
+        ValueError: there is no such side.
     """
     try:
         return Side(value)
@@ -114,14 +112,14 @@ def side(value: str) -> Side:
 
 def decimal(value: str) -> Decimal:
     """
-    A decimal number in plain digits, to its last place.
+    Parse a decimal number in plain digits, exactly.
 
     >>> decimal("1250000.50")
     Decimal('1250000.50')
 
     Raises:
-        ValueError: it has a blank, a plus, an exponent, leading zeros, a comma, or more than 19 digits before the
-            point or 18 behind it.
+        ValueError: the text has a space, plus, exponent, comma, leading zeros, or more than 19 digits before the
+            point or 18 after it.
     """
     if not _DECIMAL.fullmatch(value):
         raise ValueError(f"{quote_cell(value)} is not a decimal number in plain digits, such as 1250000.50")
@@ -129,21 +127,21 @@ def decimal(value: str) -> Decimal:
 
 
 def json_text(value: object) -> str:
-    """A JSON string; a number is none, however it looks."""
+    """Return a JSON string; anything else is an error."""
     if not isinstance(value, str):
         raise ValueError(f"{quote_json(value)} is not a string")
     return value
 
 
 def json_whole_number(value: object) -> int:
-    """A JSON number without point and exponent; `true` is none, `"1"` is none."""
+    """Return a JSON integer; `true` and `"1"` are errors."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{quote_json(value)} is not a whole number")
     return value
 
 
 def json_decimal(value: object) -> Decimal:
-    """A JSON number to its last place, or a string of plain digits: many write one, lest a float be made of it."""
+    """Return a JSON number exactly, or a string of plain digits, which many programs write to avoid floats."""
     if isinstance(value, str):
         return decimal(value)
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
@@ -166,51 +164,51 @@ FIELDS: Final[Mapping[str, ValueParser]] = {
     "notional": ValueParser(decimal, json_decimal),
     "currency": ValueParser(text, json_text),
 }
-"""Every field of a trade, in its order; a test holds it to `Trade`."""
+"""Parsers of all fields, in the order of `Trade`; a test checks that none is missing."""
 
 OPTIONAL: Final[Mapping[str, object]] = Trade._field_defaults
-"""The fields a file may lack or leave empty, with what they are then."""
+"""Fields that may be missing or empty, with their defaults."""
 
 
 def from_text(field: str, value: str) -> object:
-    """A field of a cell of CSV: an empty one is the default of a field that has one."""
+    """Parse a CSV cell; an empty one is the field's default, if it has one."""
     return FIELDS[field].from_text(value) if value or field not in OPTIONAL else OPTIONAL[field]
 
 
 def from_json(field: str, value: object) -> object:
-    """A field of a JSON value: null is the default of a field that has one."""
+    """Parse a JSON value; null is the field's default, if it has one."""
     return FIELDS[field].from_json(value) if value is not None or field not in OPTIONAL else OPTIONAL[field]
 
 
 def read(values: Mapping[str, Callable[[], object]]) -> Trade | tuple[Violation, ...]:
     """
-    The trade of all its fields' values, or what is wrong with them, in the order of the fields.
+    Build a trade from its fields, or return the violations, in the order of the fields.
 
     Args:
-        values: for each field what gives its value, or raises ValueError.
+        values: for each field, a function that returns its value or raises ValueError.
     """
-    found: dict[str, object] = {}
-    wrong: list[Violation] = []
+    parsed: dict[str, object] = {}
+    violations: list[Violation] = []
     for field, value in values.items():
         try:
-            found[field] = value()
+            parsed[field] = value()
         except ValueError as error:
-            wrong.append(Violation(code_of(field), f"{field}: {error}"))
-    return tuple(wrong) if wrong else Trade(**found)  # type: ignore[arg-type]  # FIELDS pairs names and types
+            violations.append(Violation(code_of(field), f"{field}: {error}"))
+    return tuple(violations) if violations else Trade(**parsed)  # type: ignore[arg-type]  # FIELDS pairs names and types
 
 
 def code_of(field: str) -> Code:
-    """The code of a value that cannot be read: the field's own, where the rules have one for it."""
+    """Return the code for an unparsable value: the field's code, or UNDECODABLE if it has none."""
     return Code.__members__.get(field.upper(), Code.UNDECODABLE)
 
 
 def quote_cell(value: str) -> str:
-    """A value as a message shows it."""
+    """Quote a text for a message, truncated."""
     return repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}… ({len(value)} characters)"
 
 
 def quote_json(value: object) -> str:
-    """A JSON value as a message shows it, in JSON's own words."""
+    """Describe a JSON value for a message."""
     match value:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]

@@ -1,1 +1,1 @@
-"""Insides of `tradepipe schema`."""
+"""Commands `tradepipe schema`."""

@@ -19,7 +19,7 @@ from tradepipe.evolution.lint import lint
 
 
 class SchemaFile(NamedTuple):
-    """A schema that was named on the command line: the path as it is shown, and the text."""
+    """A schema file: its path for display, and its text."""
 
     file: str
     text: str
@@ -27,40 +27,42 @@ class SchemaFile(NamedTuple):
 
 def folder_of(history: Path | None) -> Path:
     """
-    The folder of a history, that of the trade schema if none is given.
+    Return the directory of a history, by default that of the trade schema.
 
     Raises:
-        BadParameter: there is no such folder.
+        BadParameter: the directory does not exist.
     """
     folder = history or Path(str(resources.files(PACKAGE)))
     if not folder.is_dir():
-        raise typer.BadParameter(f"{folder} is no folder", param_hint="'--history'")
+        raise typer.BadParameter(f"{folder} is not a directory", param_hint="'--history'")
     return folder
 
 
 def history_in(folder: Path) -> History:
     """
-    The history in a folder.
+    Load the history in a directory.
 
     Raises:
-        BadInput: a file in it is not what it should be.
+        BadInput: a file in it is invalid.
 
-        BadParameter: it cannot be read.
+        BadParameter: it is unreadable.
     """
     try:
         return History.load(folder)
     except ValueError as error:
         raise BadInput(f"{folder}: {error}") from None
     except OSError as error:
-        raise typer.BadParameter(f"{folder} cannot be read: {error.strerror}", param_hint="'--history'") from None
+        raise typer.BadParameter(f"cannot read {folder}: {error.strerror}", param_hint="'--history'") from None
 
 
 def versions_in(folder: Path) -> History:
     """
-    The history in a folder that holds one.
+    Load the history in a directory, which must have at least one version.
 
     Raises:
-        BadInput, BadParameter: as `history_in`; and there is none.
+        BadInput: a file in it is invalid.
+
+        BadParameter: it is unreadable or has no version.
     """
     found = history_in(folder)
     if not found.numbers:
@@ -69,32 +71,32 @@ def versions_in(folder: Path) -> History:
 
 
 def no_version(folder: Path) -> typer.BadParameter:
-    """What is said of a folder without any version."""
-    return typer.BadParameter(f"{folder} holds no version: there is no {file_name(1)}", param_hint="'--history'")
+    """Return the usage error for a directory without versions."""
+    return typer.BadParameter(f"{folder} has no versions: {file_name(1)} does not exist", param_hint="'--history'")
 
 
 def read_schema_file(path: Path, *, hint: str = "'FILE'") -> SchemaFile:
     """
-    The schema in a file.
+    Read a schema file.
 
     Raises:
-        BadParameter: it cannot be read.
+        BadParameter: it is unreadable.
     """
     try:
         return SchemaFile(display_path(path), path.read_text("utf-8"))
     except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=hint) from None
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=hint) from None
     except UnicodeDecodeError as error:
         raise typer.BadParameter(f"{path} is not UTF-8: {error.reason}", param_hint=hint) from None
 
 
 def frozen_file(folder: Path, number: int) -> str:
-    """The path of a version's file, as it is shown."""
+    """Return the path of a version's file, for display."""
     return display_path(folder / file_name(number))
 
 
 def display_path(path: Path) -> str:
-    """A path as somebody in this folder would write it."""
+    """Return a path relative to the current directory, if it is below it."""
     try:
         return path.resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:
@@ -103,10 +105,10 @@ def display_path(path: Path) -> str:
 
 def write(folder: Path, texts: dict[str, str], *, hint: str = "'--history'") -> None:
     """
-    Put files into a folder, made if need be, each at once and whole, in the order given.
+    Write files into a directory, atomically and in order; the directory is created if necessary.
 
     Raises:
-        BadParameter: nothing can be written there.
+        BadParameter: the directory is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,85 +117,85 @@ def write(folder: Path, texts: dict[str, str], *, hint: str = "'--history'") -> 
             draft.write_text(text, "utf-8")
             draft.replace(folder / name)
     except OSError as error:
-        raise typer.BadParameter(f"{folder} cannot be written: {error.strerror}", param_hint=hint) from None
+        raise typer.BadParameter(f"{folder} is not writable: {error.strerror}", param_hint=hint) from None
 
 
 def refuse_installed_package(folder: Path) -> None:
     """
-    Refuse the folder of an installed package: what is written there is gone with the next install.
+    Refuse the directory of an installed package, which the next installation overwrites.
 
     Raises:
-        BadParameter: it is one.
+        BadParameter: the directory is in site-packages.
     """
     if "site-packages" in folder.resolve().parts:
         raise typer.BadParameter(
-            f"{folder} belongs to the installed package: give the folder in your repository, such as schemas/trade",
+            f"{folder} belongs to the installed package: pass the directory in your repository, such as schemas/trade",
             param_hint=f"'--history', for {HISTORY_FILE} is written there",
         )
 
 
 def lint_case(candidate: SchemaFile) -> CheckCase:
-    """Whether a file is a sound schema."""
-    return CheckCase(f"{candidate.file} is a sound schema", lint(candidate.text), candidate.file, candidate.text)
+    """Lint a schema file."""
+    return CheckCase(f"{candidate.file} is a valid schema", lint(candidate.text), candidate.file, candidate.text)
 
 
 def unchanged(folder: Path, history: History) -> Iterator[CheckCase]:
-    """Whether each frozen version is as it was frozen."""
+    """Check that no released version was changed."""
     found = check_frozen(history)
     for number in sorted(history.numbers):
         file, version = frozen_file(folder, number), history.version(number)
         here = tuple(each for each in found if each.against == number)
-        yield CheckCase(f"v{number:03} is as it was frozen", here, file if version else frozen_record(folder), "")
+        yield CheckCase(f"v{number:03} is unchanged", here, file if version else frozen_record(folder), "")
 
 
 def frozen_record(folder: Path) -> str:
-    """The path of the folder's record, as it is shown."""
+    """Return the path of history.json, for display."""
     return frozen_file(folder, 0).rpartition("v000.avsc")[0] + HISTORY_FILE
 
 
 def against(candidate: SchemaFile, name: str, history: Sequence[VersionedSchema], level: Level) -> Iterator[CheckCase]:
-    """Whether a sound schema may follow a history at a level, a case for each version and direction."""
+    """Check a schema against a history at a level, a case for each version and direction."""
     found = check_evolution(candidate.text, history, level)
     versions = history if level.is_transitive else history[-1:]
     for version in reversed(versions):
         for direction in level.directions:
             here = tuple(each for each in found if (each.against, each.direction) == (version.number, direction))
-            told = f"{name} may follow v{version.number:03}: {direction}"
-            yield CheckCase(told, here, candidate.file, candidate.text)
+            case_name = f"{name} may follow v{version.number:03}: {direction}"
+            yield CheckCase(case_name, here, candidate.file, candidate.text)
 
 
 def version_cases(folder: Path, versions: Sequence[SchemaVersion]) -> Iterator[CheckCase]:
-    """Whether each frozen version is a sound schema."""
+    """Lint each released version."""
     return (lint_case(SchemaFile(frozen_file(folder, each.number), each.text)) for each in versions)
 
 
 def candidate_cases(folder: Path, candidate: SchemaFile, history: History, level: Level) -> Iterator[CheckCase]:
-    """Whether a file is sound, and may follow the history; one that is frozen already, what came before it."""
+    """Lint a schema file and check it against the history, or, if it is already released, against earlier versions."""
     case = lint_case(candidate)
     yield case
     if has_no_errors(case):
         own = [each.number for each in history.versions if each.sha256 == fingerprint(candidate.text)]
         before = [each for each in history.versions if not own or each.number < own[0]]
         yield from (each for each in version_cases(folder, before) if not has_no_errors(each))
-        yield from against(candidate, candidate.file, _is_sound(before), level)
+        yield from against(candidate, candidate.file, _without_errors(before), level)
 
 
 def history_cases(folder: Path, history: History, level: Level | None) -> Iterator[CheckCase]:
-    """Whether each version is sound, and may follow those before it at the level it was frozen at."""
+    """Lint each version and check it against earlier ones, at the level it was released with."""
     for index, version in enumerate(history.versions):
         at = level or level_of(history, version.number)
         candidate = SchemaFile(frozen_file(folder, version.number), version.text)
         case = lint_case(candidate)
         yield case
         if has_no_errors(case):
-            yield from against(candidate, f"v{version.number:03}", _is_sound(history.versions[:index]), at)
+            yield from against(candidate, f"v{version.number:03}", _without_errors(history.versions[:index]), at)
 
 
 def has_no_errors(case: CheckCase) -> bool:
-    """Whether there is no error among its findings."""
+    """Return whether a case has no errors."""
     return not only_errors(case.findings)
 
 
-def _is_sound(versions: Sequence[SchemaVersion]) -> tuple[VersionedSchema, ...]:
-    """Those that can be compared with: the others have findings of their own."""
+def _without_errors(versions: Sequence[SchemaVersion]) -> tuple[VersionedSchema, ...]:
+    """Return the versions without errors; the others have findings already."""
     return as_versioned([version for version in versions if not only_errors(lint(version.text))])

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.schema import pull, registry
+from tradepipe.cli.schema import registry
 from tradepipe.cli.schema.checks import (
     SchemaFile,
     candidate_cases,
@@ -38,10 +38,6 @@ from tradepipe.cli.schema.report import (
     print_report,
     with_summary,
 )
-from tradepipe.codec.check_target import QuickCheckTarget
-from tradepipe.codec.codec import Decoder, encoder_source
-from tradepipe.codec.copy_target import CopyRowTarget
-from tradepipe.codec.trade_target import TradeTarget
 from tradepipe.evolution.compatibility import Level
 from tradepipe.evolution.diff import Change, Effect, diff_schemas
 from tradepipe.evolution.findings import Severity
@@ -49,62 +45,31 @@ from tradepipe.evolution.freeze import append_version, level_of, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, current, file_name, fingerprint, versions
 from tradepipe.evolution.schema_tree import parse_schema_tree
 
-ShowFormat = Literal["schema", "decode", "copy_row", "quick_check", "encode"]
-
-Version = Annotated[
-    str | None, typer.Argument(metavar="VERSION", help="Its number; the one this build writes if not given.")
-]
-As = Annotated[
-    ShowFormat,
-    typer.Option(
-        "--as",
-        metavar="schema|decode|copy_row|quick_check|encode",
-        help="The schema itself, or a generated function: records to trades, to rows for COPY, to a quick check of the "
-        "rules, or trades to records.",
-    ),
-]
+Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="Its number; the newest if omitted.")]
 
 
-def show(version: Version = None, *, as_: As = "schema") -> None:
-    """
-    Print a version of the trade schema as this build has it, or the code generated from it.
-
-    The lines of the code are those that a traceback names, as in <tradepipe: decode of schema id 7>, line 12.
-    """
-    chosen = _version(version) if version else current()
-    if as_ == "encode" and chosen != current():
-        told = f"trades are written as version {current().number} only: leave VERSION out"
-        raise typer.BadParameter(told, param_hint="'--as encode'")
-    typer.echo(_text(chosen, as_), nl=False)
+def show(version: Version = None) -> None:
+    """Print a version of the trade schema that is part of this build."""
+    typer.echo((_find_version(version) if version else current()).text, nl=False)
 
 
-def _version(name: str) -> SchemaVersion:
+def _find_version(name: str) -> SchemaVersion:
     number = name.removeprefix("v").removesuffix(".avsc")
     found = [each for each in versions() if number.isdecimal() and each.number == int(number)]
     if not found:
-        told = f"{name} is none of the versions of this build, which are 1 to {current().number}"
-        raise typer.BadParameter(told, param_hint="'VERSION'")
+        raise typer.BadParameter(f"this build has versions 1 to {current().number}, not {name}", param_hint="'VERSION'")
     return found[0]
 
 
-def _text(version: SchemaVersion, form: ShowFormat) -> str:
-    if form == "schema":
-        return version.text
-    if form == "encode":
-        return encoder_source()
-    target = next(each for each in (TradeTarget(), CopyRowTarget(), QuickCheckTarget()) if each.function == form)
-    return Decoder(version.text, version.number).source(target).text
-
-
 def format_changes(old: str, new: str, changes: Sequence[Change]) -> str:
-    """Each change with what it does to readers, below a line that says between what."""
+    """Format each change with its effects on readers, below a summary line."""
     return "\n\n".join(
         [f"{old} -> {new}: {count_findings(len(changes), 'change')}", *(_block(each) for each in changes)]
     )
 
 
 def diff_report(old: str, new: SchemaFile, changes: Sequence[Change]) -> Report:
-    """Each change as a case, at its line in the newer schema."""
+    """Return each change as a case, at its line in the newer schema."""
     return Report("diff", f"{old} -> {new.file}", tuple(_case(new, each) for each in changes))
 
 
@@ -129,22 +94,27 @@ def _case(new: SchemaFile, change: Change) -> CheckCase:
 
 
 def _remark(change: Change) -> Remark | None:
-    """The effects that are no findings; nothing if all are."""
+    """Return the effects that are not findings, or None if all are."""
     fine = [f"{each.direction.capitalize()}: {each.message}" for each in change.effects if each.severity is None]
     if change.findings and not fine:
         return None
     return Remark(f"{change.path} [{change.kind}]", " ".join([change.message, *fine]), change.pointer)
 
 
-app = command_line("The trade schema, its history and the registry.")
+app = command_line("Check, release and register versions of the trade schema.")
 
-Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Schemas; all frozen ones if none is given.")]
-File = Annotated[
-    Path | None, typer.Argument(metavar="FILE", help="The next version; the frozen ones alone if not given.")
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE", help="Schema files; all released versions if omitted.")
 ]
-Next = Annotated[Path, typer.Argument(metavar="FILE", help="The next version.")]
-Old = Annotated[str, typer.Argument(metavar="OLD", help="A version's number, or a file.")]
-New = Annotated[str, typer.Argument(metavar="NEW", help="The same of what came after it.")]
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE", help="Schema file of the next version; only the released versions are checked if omitted."
+    ),
+]
+Next = Annotated[Path, typer.Argument(metavar="FILE", help="Schema file of the next version.")]
+Old = Annotated[str, typer.Argument(metavar="OLD", help="Version number or file.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="Version number or file of the newer schema.")]
 
 
 @app.command()
@@ -155,7 +125,7 @@ def validate(
     format_: ReportFormat = "text",
     strict: Strict = False,
 ) -> None:
-    """Check that schemas mean everywhere what they say: that all parsers take them, and ignore no part of them."""
+    """Check that all Avro parsers accept the schemas, and ignore no part of them."""
     candidates = [read_schema_file(file) for file in files or _frozen_files(folder_of(history))]
     cases = tuple(lint_case(each) for each in candidates)
     print_and_exit(Report("validate", ", ".join(each.file for each in candidates), cases), format_, strict=strict)
@@ -171,28 +141,28 @@ def check(
     strict: Strict = False,
 ) -> None:
     """
-    Check a schema against the whole history, beyond what registries look at, and that no frozen version was changed.
+    Check a schema against the whole history, more strictly than registries do, and the history for changes.
 
-    It ends with 0 if nothing breaks, and with 1 if something does.
+    Exits with 0 if the schema is compatible, with 1 otherwise.
     """
     folder = folder_of(history)
     past = history_in(folder) if file else versions_in(folder)
     new = read_schema_file(file) if file else None
-    print_and_exit(_checked(folder, past, new, level), format_, strict=strict)
+    print_and_exit(_check(folder, past, new, level), format_, strict=strict)
 
 
 @app.command()
 def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFormat = "text") -> None:
     """
-    Show what changed between two versions, and what readers make of it.
+    Print the changes between two versions and their effects on readers.
 
-    It judges nothing: whatever changed, it ends with 0.
+    Exits with 0 even if changes are incompatible; use check to test compatibility.
     """
     folder = folder_of(history)
-    was, before = _side(folder, old, "'OLD'", format_)
-    now, after = _side(folder, new, "'NEW'", format_)
-    found = diff_schemas(before.text, after.text)
-    print_report(diff_report(was, after, found), format_, person=format_changes(was, now, found))
+    old_name, before = _read_side(folder, old, "'OLD'", format_)
+    new_name, after = _read_side(folder, new, "'NEW'", format_)
+    changes = diff_schemas(before.text, after.text)
+    print_report(diff_report(old_name, after, changes), format_, text_form=format_changes(old_name, new_name, changes))
 
 
 @app.command()
@@ -206,30 +176,30 @@ def freeze(
     format_: ReportFormat = "text",
     strict: Strict = False,
 ) -> None:
-    """Make a schema the next version, if nothing breaks: write its file, and record it in history.json."""
+    """Release a compatible schema as the next version: write its file and add it to history.json."""
     folder = folder_of(history)
     refuse_installed_package(folder)
     past, new = history_in(folder), read_schema_file(file)
-    report = _checked(folder, past, new, level)._replace(command="freeze")
+    report = _check(folder, past, new, level)._replace(command="freeze")
     if not report.is_fine(strict=strict):
         print_and_exit(report, format_, strict=strict)
     _require_new(past, new)
     at = level or _next_level(past)
     revision = alembic_revision or _same_revision(past, new)
-    made = append_version(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
-    version = made.versions[-1]
+    released = append_version(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
+    version = released.versions[-1]
     if not dry_run:
-        write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(made)})
-    case = _frozen(folder, version, at, "planned" if dry_run else "frozen")
-    print_report(report._replace(cases=(*report.cases, case)), format_, person=with_summary(report, case.name))
+        write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(released)})
+    case = _release_case(folder, version, at, "planned" if dry_run else "frozen")
+    print_report(report._replace(cases=(*report.cases, case)), format_, text_form=with_summary(report, case.name))
 
 
-for command in (registry.register, pull.pull, registry.drift, show):
+for command in (registry.register, registry.drift, show):
     app.command()(command)
 
 
 def _frozen_files(folder: Path) -> list[Path]:
-    """The files of the versions, also where one of them is broken."""
+    """Return the files of the versions, including invalid ones."""
     files = sorted(folder.glob("v*.avsc"))
     if not files:
         raise no_version(folder)
@@ -239,14 +209,14 @@ def _frozen_files(folder: Path) -> list[Path]:
 _FROZEN: Final = {"frozen": "is frozen", "planned": "would be frozen"}
 
 
-def _frozen(folder: Path, version: SchemaVersion, level: Level, outcome: str) -> CheckCase:
+def _release_case(folder: Path, version: SchemaVersion, level: Level, outcome: str) -> CheckCase:
     file = frozen_file(folder, version.number)
     name = f"version {version.number} {_FROZEN[outcome]}: {file}, level {level}"
     parts = {"outcome": outcome, "version": version.number, "level": level}
     return CheckCase(name, (), file, version.text, parts, Remark(f"{file} [{outcome}]", f"{name.capitalize()}."))
 
 
-def _checked(folder: Path, past: History, new: SchemaFile | None, level: Level | None) -> Report:
+def _check(folder: Path, past: History, new: SchemaFile | None, level: Level | None) -> Report:
     cases = [*unchanged(folder, past)]
     if new is None:
         cases += history_cases(folder, past, level)
@@ -262,13 +232,13 @@ def _next_level(past: History) -> Level:
     return level_of(past, max(past.numbers, default=0) + 1)
 
 
-def _side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, SchemaFile]:
-    """What is to be compared, and what to call it: a version by its number, as 2 or v002, or a file."""
+def _read_side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, SchemaFile]:
+    """Read a schema to compare, given by a version such as 2 or v002, or by a file, and return its name too."""
     number = name.removeprefix("v").removesuffix(".avsc")
     if number.isdecimal() and not Path(name).is_file():
         version = history_in(folder).version(int(number))
         if version is None:
-            raise typer.BadParameter(f"there is no version {number} in {folder}", param_hint=hint)
+            raise typer.BadParameter(f"{folder} has no version {number}", param_hint=hint)
         side, name = SchemaFile(frozen_file(folder, version.number), version.text), f"v{version.number:03}"
     else:
         side = read_schema_file(Path(name), hint=hint)
@@ -282,17 +252,17 @@ def _side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, Schema
 def _require_new(past: History, new: SchemaFile) -> None:
     for version in past.versions:
         if version.sha256 == fingerprint(new.text):
-            raise typer.BadParameter(f"{new.file} is version {version.number} already", param_hint="'FILE'")
+            raise typer.BadParameter(f"{new.file} is already version {version.number}", param_hint="'FILE'")
 
 
 def _same_revision(past: History, new: SchemaFile) -> str | None:
-    """The last version's revision, where the new one needs no other."""
+    """Return the last version's database revision, if the fields are unchanged."""
     before = past.entry(max(past.numbers, default=0))
     if before is None or before.alembic_revision is None:
         return None
     if _columns(past.versions[-1].text) != _columns(new.text):
         raise typer.BadParameter(
-            f"the fields are not those of version {before.number}: name the revision that changes the table with them",
+            f"the fields differ from version {before.number}: pass the database revision that changes the table",
             param_hint="'--alembic-revision'",
         )
     return before.alembic_revision

@@ -1,12 +1,12 @@
-"""The commands of `tradepipe schema` that ask a registry."""
+"""Commands `tradepipe schema register` and `tradepipe schema drift`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import typer
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.logs import configure
-from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Debug, LogLevel, Registry, Subject
+from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, LogLevel, Registry, Subject
 from tradepipe.cli.schema.checks import display_path, folder_of, unchanged, version_cases, versions_in
 from tradepipe.cli.schema.options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
 from tradepipe.cli.schema.report import (
@@ -34,38 +34,39 @@ def register(
     format_: ReportFormat = "text",
     deadline: DeadlineSeconds = DEADLINE,
     log_level: LogLevel = None,
-    verbose: Debug = False,
 ) -> None:
     """
-    Register every version of the schema that a subject lacks, and set the subject's compatibility level.
+    Register all versions of the schema that a subject lacks, and set the subject's compatibility level.
 
-    Each is checked before against the whole history, and against what the subject holds; it ends with 1, and
-    changes nothing, if something breaks.
+    Checks each version against the history and the subject first; exits with 1 and changes nothing if one is
+    incompatible.
     """
-    configure("debug" if verbose else log_level)
+    configure(log_level)
     folder = folder_of(history)
     past = versions_in(folder)
     cases = (*unchanged(folder, past), *version_cases(folder, past.versions))
     _require_fine(Report("register", display_path(folder), cases), format_)
     at = str(level or past.level)
-    patience = RetryUntil(deadline)
-    with open_registry(registry, timeout=patience.call_timeout) as client:
+    retry = RetryUntil(deadline)
+    with open_registry(registry, timeout=retry.call_timeout) as client:
         names = (subject, *(also or ()))
-        plans = [patience(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
-        judged = _check(plans)
-        _require_fine(judged, format_)
-        if format_ == "text" and any(judged.all()):
-            print_report(judged, format_)
+        plans = [retry(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
+        report = _check(plans)
+        _require_fine(report, format_)
+        if format_ == "text" and any(report.all()):
+            print_report(report, format_)
         done: list[CheckCase] = []
         for each in plans:
             if dry_run:
-                now = _planned_cases(each)
+                cases = tuple(_planned_cases(each))
             else:
-                applied = patience(lambda each=each: apply_plan(client, each))  # type: ignore[misc]
-                now = _registered_cases(each, applied)
-            done += _format_plan(now, format_)
+                applied = retry(lambda each=each: apply_plan(client, each))  # type: ignore[misc]
+                cases = tuple(_registered_cases(each, applied))
+            if format_ == "text":  # at once, because the next subject may fail
+                typer.echo("\n".join(case.note.message for case in cases if case.note))
+            done += cases
     if format_ != "text":
-        print_report(judged._replace(cases=tuple(done)), format_)
+        print_report(report._replace(cases=tuple(done)), format_)
 
 
 def drift(
@@ -78,31 +79,30 @@ def drift(
     format_: ReportFormat = "text",
     deadline: DeadlineSeconds = DEADLINE,
     log_level: LogLevel = None,
-    verbose: Debug = False,
 ) -> None:
     """
-    Compare a subject with the history: versions that are missing, further ones, other texts, another level.
+    Compare a subject with the history: missing, additional and different versions, and the compatibility level.
 
-    It ends with 0 if they agree, and with 1 if they do not.
+    Exits with 0 if they agree, with 1 otherwise.
     """
-    configure("debug" if verbose else log_level)
+    configure(log_level)
     past = versions_in(folder_of(history))
     at = str(level or past.level)
-    patience = RetryUntil(deadline)
+    retry = RetryUntil(deadline)
     names = (subject, *(also or ()))
-    with open_registry(registry, timeout=patience.call_timeout) as client:
+    with open_registry(registry, timeout=retry.call_timeout) as client:
         compared = [
             each
             for name in names
-            for each in patience(lambda name=name: compare(client, name, past.versions, level=at))  # type: ignore[misc]
+            for each in retry(lambda name=name: compare(client, name, past.versions, level=at))  # type: ignore[misc]
         ]
-    told = f"{', '.join(names)} and {count_findings(len(past.versions), 'version')}"
-    report = Report("drift", told, tuple(CheckCase(each.subject, each.findings) for each in compared))
+    compared_text = f"{', '.join(names)} and {count_findings(len(past.versions), 'version')}"
+    report = Report("drift", compared_text, tuple(CheckCase(each.subject, each.findings) for each in compared))
     print_and_exit(report, format_)
 
 
 def _check(plans: Sequence[Plan]) -> Report:
-    """What keeps versions from being registered: if one is kept from it anywhere, none is registered."""
+    """Report what prevents versions from being registered; a problem under one subject stops all subjects."""
     cases = tuple(
         CheckCase(f"v{each.version.number:03} may be registered under {plan.subject}", each.findings)
         for plan in plans
@@ -112,23 +112,15 @@ def _check(plans: Sequence[Plan]) -> Report:
 
 
 def _require_fine(report: Report, form: Format) -> None:
-    """End with 1, and what was found, if that is more than warnings."""
+    """Print the report and exit with 1 if it has errors."""
     if not report.is_fine(strict=False):
         print_and_exit(report, form)
 
 
-def _format_plan(done: Iterable[CheckCase], form: Format) -> list[CheckCase]:
-    """The cases; a person is told each subject's at once, for the next one's registry may be away."""
-    cases = list(done)
-    if form == "text":
-        typer.echo("\n".join(each.note.message for each in cases if each.note))
-    return cases
-
-
 def _registered_cases(plan: Plan, done: Registration) -> Iterator[CheckCase]:
     for each, outcome in zip(plan.versions, done.versions, strict=True):
-        what, told = ("registered", "new") if outcome.is_new else ("unchanged", "already there")
-        yield _version(plan, each, outcome.schema_id, what, f"has id {outcome.schema_id}, {told}")
+        result, state = ("registered", "new") if outcome.is_new else ("unchanged", "already registered")
+        yield _version(plan, each, outcome.schema_id, result, f"has id {outcome.schema_id}, {state}")
     yield _level(plan, "unchanged" if plan.current_level == plan.level else "registered", done.level)
 
 
@@ -137,21 +129,21 @@ def _planned_cases(plan: Plan) -> Iterator[CheckCase]:
         if each.schema_id is None:
             yield _version(plan, each, None, "planned", "would be registered")
         else:
-            yield _version(plan, each, each.schema_id, "unchanged", f"has id {each.schema_id} already")
+            yield _version(plan, each, each.schema_id, "unchanged", f"already has id {each.schema_id}")
     if plan.current_level == plan.level:
-        yield _level(plan, "unchanged", f"{plan.level} already")
+        yield _level(plan, "unchanged", f"already {plan.level}")
     else:
-        yield _level(plan, "planned", f"{plan.current_level or 'none of its own'}, would be {plan.level}")
+        yield _level(plan, "planned", f"{plan.current_level or 'not set'}, would be {plan.level}")
 
 
-def _version(plan: Plan, planned: PlannedVersion, schema_id: int | None, outcome: str, told: str) -> CheckCase:
+def _version(plan: Plan, planned: PlannedVersion, schema_id: int | None, outcome: str, text: str) -> CheckCase:
     number = planned.version.number
     parts = {"outcome": outcome, "subject": plan.subject, "version": number, "schema_id": schema_id}
-    note = Remark(f"{plan.subject} [{outcome}]", f"{plan.subject}: version {number} {told}")
+    note = Remark(f"{plan.subject} [{outcome}]", f"{plan.subject}: version {number} {text}")
     return CheckCase(f"v{number:03} under {plan.subject}", planned.findings, "", "", parts, note)
 
 
-def _level(plan: Plan, outcome: str, told: str) -> CheckCase:
+def _level(plan: Plan, outcome: str, text: str) -> CheckCase:
     parts = {"outcome": outcome, "subject": plan.subject, "level": plan.level}
-    note = Remark(f"{plan.subject} [{outcome}]", f"{plan.subject}: compatibility level {told}")
+    note = Remark(f"{plan.subject} [{outcome}]", f"{plan.subject}: compatibility level {text}")
     return CheckCase(f"the level of {plan.subject}", (), "", "", parts, note)

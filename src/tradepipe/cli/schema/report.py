@@ -21,7 +21,7 @@ from tradepipe.evolution.json_pointers import locate
 
 
 class Remark(NamedTuple):
-    """What is to be told of a case besides what is wrong; `pointer` is where, as in a `Finding`."""
+    """Information about a case that is not a finding; `pointer` as in a `Finding`."""
 
     title: str
     message: str
@@ -30,14 +30,14 @@ class Remark(NamedTuple):
 
 class CheckCase(NamedTuple):
     """
-    One thing that was checked, and what was found.
+    One check and its findings.
 
     Attributes:
-        name: what was checked, as a person would say it.
+        name: what was checked.
 
-        file: the path of the file it is about, if it is about one, and `text` what is in it.
+        file: path of the checked file, if there is one, with its content as `text`.
 
-        parts: what else a program may want to know of it.
+        extra: further keys of the JSON report.
     """
 
     name: str
@@ -48,42 +48,42 @@ class CheckCase(NamedTuple):
     note: Remark | None = None
 
     def line(self, about: Finding | Remark) -> int:
-        """The line of the file that a finding or a note is about."""
+        """Return the line of a finding or note in the file."""
         try:
             return locate(self.text).line(about.pointer)
-        except (ValueError, IndexError, RecursionError):  # no JSON
-            return _failed(self.text)
+        except (ValueError, IndexError, RecursionError):  # not JSON
+            return _syntax_error_line(self.text)
 
 
 class Report(NamedTuple):
     """
-    All that one command checked.
+    The checks of one command.
 
     Attributes:
         command: its name.
 
-        told: what was checked, in a few words, for a person.
+        subject: what was checked, for the text report.
     """
 
     command: str
-    told: str
+    subject: str
     cases: tuple[CheckCase, ...]
 
     def all(self) -> Iterator[tuple[CheckCase, Finding]]:
-        """The findings with what they were found in."""
+        """Yield all findings with their cases."""
         return ((case, finding) for case in self.cases for finding in case.findings)
 
     def count(self, severity: Severity) -> int:
-        """How many there are of one severity."""
+        """Count the findings of a severity."""
         return sum(finding.severity is severity for _, finding in self.all())
 
     def is_fine(self, *, strict: bool) -> bool:
-        """Whether there is no error; strictly, no warning either."""
+        """Return whether there are no errors and, if `strict`, no warnings."""
         return not self.count(Severity.ERROR) and not (strict and self.count(Severity.WARNING))
 
 
-def _failed(text: str) -> int:
-    """The line where a text ceases to be JSON; its last one, if that is only missing further down."""
+def _syntax_error_line(text: str) -> int:
+    """Return the line of a JSON syntax error, or the last line of truncated JSON."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -95,38 +95,38 @@ def _failed(text: str) -> int:
 
 Format = Literal["text", "json", "junit", "github"]
 
-_COLOURS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
-_WIDEST: Final = 100
-_NARROWEST: Final = 40
+_COLORS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+_MAX_WIDTH: Final = 100
+_MIN_WIDTH: Final = 40
 
 
 def print_and_exit(report: Report, form: Format, *, strict: bool = False) -> None:
-    """Print a report, and end the command with 1 if something was found."""
+    """Print a report, and exit with 1 if there are findings."""
     print_report(report, form)
     if not report.is_fine(strict=strict):
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def print_report(report: Report, form: Format, *, person: str | None = None) -> None:
-    """Print a report; `person` is what a person is told instead, if that is more than what was found."""
-    text = person if person is not None and form == "text" else format_report(report, form)
+def print_report(report: Report, form: Format, *, text_form: str | None = None) -> None:
+    """Print a report; `text_form` replaces the findings in the text format."""
+    text = text_form if text_form is not None and form == "text" else format_report(report, form)
     if text:
         typer.echo(text)
 
 
 def with_summary(report: Report, line: str) -> str:
-    """For a person: what was found, if anything was, and how it ended."""
+    """Format the findings, if there are any, followed by a result line."""
     return f"{format_report(report, 'text')}\n\n{line}" if any(report.all()) else line
 
 
 def format_report(report: Report, form: Format) -> str:
-    """The report in one of the formats."""
+    """Format a report."""
     return _FORMATS[form](report)
 
 
 def paragraph(text: str, indent: str = "", further: str = "  ") -> str:
-    """A text as wide as the terminal, its names whole."""
-    width = max(_NARROWEST, min(typer.get_terminal_size()[0], _WIDEST))
+    """Wrap a text to the terminal's width, without breaking names."""
+    width = max(_MIN_WIDTH, min(typer.get_terminal_size()[0], _MAX_WIDTH))
     return fill(
         text,
         width,
@@ -138,27 +138,27 @@ def paragraph(text: str, indent: str = "", further: str = "  ") -> str:
 
 
 def count_findings(number: int, noun: str) -> str:
-    """The number of something, as one says it."""
+    """Format a number and a noun."""
     return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def _text(report: Report) -> str:
-    found = list(format_findings((_place(case, finding), finding) for case, finding in report.all()))
+    found = list(format_findings((_location(case, finding), finding) for case, finding in report.all()))
     counts = (
         count_findings(sum(each.finding.severity is severity for each in found), severity) for severity in Severity
     )
     found.sort(key=lambda each: each.finding.severity is Severity.WARNING)
-    return "\n\n".join([*map(_block, found), paragraph(f"{report.told}: {', '.join(counts)}")])
+    return "\n\n".join([*map(_block, found), paragraph(f"{report.subject}: {', '.join(counts)}")])
 
 
-def _block(told: FindingText) -> str:
-    severity = told.finding.severity
-    _, colon, sentence = paragraph(f"{severity}: {told.finding.message}").partition(":")
-    headed = typer.style(severity + colon, fg=_COLOURS[severity], bold=True) + sentence
-    return "\n".join([headed, *(paragraph(each, "  ") for each in told.related)])
+def _block(text: FindingText) -> str:
+    severity = text.finding.severity
+    _, colon, sentence = paragraph(f"{severity}: {text.finding.message}").partition(":")
+    headed = typer.style(severity + colon, fg=_COLORS[severity], bold=True) + sentence
+    return "\n".join([headed, *(paragraph(each, "  ") for each in text.related)])
 
 
-def _place(case: CheckCase, finding: Finding) -> str:
+def _location(case: CheckCase, finding: Finding) -> str:
     file = f"{case.file}:{case.line(finding)}" if case.file else ""
     if finding.path and file and not file.partition(":")[0].endswith(finding.path):
         return f"{finding.path}, {file}"
@@ -187,30 +187,30 @@ def _json(report: Report) -> str:
 
 
 def _junit(report: Report) -> str:
-    """As Jenkins and GitLab read it: a failure holds errors; warnings are only told."""
+    """Format a report for Jenkins and GitLab: errors are failures, warnings are output."""
     failed = sum(any(each.severity is Severity.ERROR for each in case.findings) for case in report.cases)
     numbers = {"tests": str(len(report.cases)), "failures": str(failed), "errors": "0"}
     root = ElementTree.Element("testsuites", numbers)
     suite = ElementTree.SubElement(root, "testsuite", {"name": f"schema {report.command}", **numbers})
     for case in report.cases:
         name = {"classname": f"schema.{report.command}", "name": _printable(case.name)}
-        _severity_prefix(
+        _add_findings(
             ElementTree.SubElement(suite, "testcase", name | ({"file": case.file} if case.file else {})), case
         )
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
 
 
-def _severity_prefix(element: ElementTree.Element, case: CheckCase) -> None:
+def _add_findings(element: ElementTree.Element, case: CheckCase) -> None:
     by_severity = {severity: [each for each in case.findings if each.severity is severity] for severity in Severity}
     if errors := by_severity[Severity.ERROR]:
         about = {"type": errors[0].rule, "message": _printable(errors[0].message)}
         ElementTree.SubElement(element, "failure", about).text = _lines(case, errors)
-    told = [_line(case, each) for each in by_severity[Severity.WARNING]]
+    output = [_line(case, each) for each in by_severity[Severity.WARNING]]
     if case.note:
-        told.append(case.note.message)
-    if told:
-        ElementTree.SubElement(element, "system-out").text = _printable("\n".join(told))
+        output.append(case.note.message)
+    if output:
+        ElementTree.SubElement(element, "system-out").text = _printable("\n".join(output))
 
 
 def _lines(case: CheckCase, findings: Sequence[Finding]) -> str:
@@ -218,18 +218,18 @@ def _lines(case: CheckCase, findings: Sequence[Finding]) -> str:
 
 
 def _line(case: CheckCase, finding: Finding) -> str:
-    said = f"{finding.severity}: {finding.message} At {_place(case, finding)}{format_change(finding)}"
+    text = f"{finding.severity}: {finding.message} At {_location(case, finding)}{format_change(finding)}"
     compared = f", {format_against([finding])}" if finding.direction else ""
-    return f"{said}{compared} [{finding.rule}]. {finding.fix}".rstrip()
+    return f"{text}{compared} [{finding.rule}]. {finding.fix}".rstrip()
 
 
 def _printable(text: str) -> str:
-    """Without what XML cannot hold, however it is escaped."""
+    """Replace characters that XML does not allow, not even escaped."""
     return "".join(each if each in "\n\t" or (each >= " " and each not in "\ufffe\uffff") else "?" for each in text)
 
 
 def _github(report: Report) -> str:
-    """Workflow commands: GitHub shows each beside its line in the pull request."""
+    """Format workflow commands, which GitHub shows as annotations in the pull request."""
     return "\n".join(command for case in report.cases for command in _commands(case))
 
 
@@ -251,7 +251,7 @@ def _command(name: str, case: CheckCase, about: Finding | Remark, title: str, me
 
 _DATA: Final = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY: Final = {**_DATA, ":": "%3A", ",": "%2C"}
-"""As the runner reads them back: toolkit/packages/core/src/command.ts."""
+"""Escapes that GitHub's runner decodes: actions/toolkit, packages/core/src/command.ts."""
 
 
 def _escaped(text: str, escapes: Mapping[str, str]) -> str:
