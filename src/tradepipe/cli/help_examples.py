@@ -101,6 +101,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("1", "Print the first version."),
         ("", "Print the newest version."),
     ),
+    "schema pull": (
+        ("registered", "Download the versions of the subject into ./registered; run again, add the new ones."),
+        ("clean --subject trades.clean-value", "Download another subject."),
+    ),
     "schema drift": (
         ("", "Check whether the registry and the repository agree."),
         ("--also trades.clean-value --format github", "Check two subjects, with GitHub annotations."),

@@ -15,7 +15,8 @@ _DIFFERS: Final = (
     "so they read its records correctly."
 )
 _EXTRA: Final = (
-    "Find out who registered it. If a newer release did, upgrade; otherwise delete it in the registry."
+    "Find out who registered it. If a newer release did, upgrade; otherwise delete it in the registry, or inspect it "
+    "with `schema pull`."
 )
 
 

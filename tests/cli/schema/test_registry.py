@@ -1,13 +1,18 @@
-"""`schema register` and `schema drift` on a registry."""
+"""`schema register`, `schema pull` and `schema drift` on a registry."""
 
 import json
+from datetime import date
 
 import pytest
 
 from tests.cli.commands import door
 from tests.evolution.schemas import decimal, field, record, text
 from tests.evolution.test_freeze import history, write
-from tradepipe.registry.client import SchemaRegistry
+from tradepipe.cli.schema.pull import pull_versions
+from tradepipe.errors import ConfigurationError
+from tradepipe.evolution.freeze import append_version, check_frozen
+from tradepipe.evolution.history import HISTORY_FILE, History, fingerprint
+from tradepipe.registry.client import RegisteredSchema, SchemaRegistry
 
 ID = field("trade_id")
 V1, V2 = record(ID), record(ID, field("note", default=""))
@@ -127,6 +132,139 @@ def test_what_breaks_under_one_subject_is_registered_under_none(env, folder, cli
     assert 1 == done.code
     assert f"version 1 of subject {also}" in " ".join(done.out.split())
     assert [] == client.versions(subject)
+
+
+def test_registered_versions_are_pulled_as_a_history(env, folder, tmp_path, subject):
+    schema("register", "--history", folder, env=env)
+    pulled = tmp_path / "pulled"
+
+    done = schema("pull", pulled, env=env)
+
+    made = History.load(pulled)
+    assert 0 == done.code, done.err
+    assert [f"{pulled}/v001.avsc: version 1 of {subject}, id"] == [done.out.splitlines()[0].rpartition(" ")[0]]
+    assert [each.sha256 for each in History.load(folder).versions] == [each.sha256 for each in made.versions]
+    assert ("FULL_TRANSITIVE", ()) == (made.level, check_frozen(made))
+    assert 0 == schema("check", "--history", pulled, env={}).code
+
+
+def test_pulled_versions_are_numbered_without_gaps_and_indented():
+    there = [RegisteredSchema("s", number, number, text(schema)) for number, schema in ((3, V1), (7, V2))]
+
+    made = pull_versions(there, None)
+
+    assert [1, 2] == [version.number for version in made.versions]
+    assert fingerprint(text(V2)) == made.versions[1].sha256
+    assert len(made.versions[1].text.splitlines()) > 10
+    assert "FULL_TRANSITIVE" == made.level
+
+
+def test_a_subject_that_is_not_avro_is_not_pulled():
+    with pytest.raises(ConfigurationError, match="version 3 of subject s is not an Avro schema"):
+        pull_versions([RegisteredSchema("s", 3, 9, 'syntax = "proto3";')], None)
+
+
+@pytest.mark.parametrize("stranger", ["README.md", "v001.avsc", ".gitkeep"])
+def test_a_directory_with_other_files_is_not_pulled_into(env, tmp_path, stranger):
+    (tmp_path / stranger).write_text("{}")
+
+    done = schema("pull", tmp_path, env=env)
+
+    assert 2 == done.code
+    assert "is neither empty nor filled by an earlier pull" in " ".join(done.err.split())
+
+
+def test_the_history_of_a_release_is_not_pulled_into(env, tmp_path):
+    made = append_version(history(V1), text(V2), on=date(2025, 6, 1), level="FULL", alembic_revision="0002_note")
+
+    assert 2 == schema("pull", write(tmp_path, made), env=env).code
+
+
+@pytest.mark.parametrize("there", [".", "file", "file/further", "/proc/none"])
+def test_a_directory_that_cannot_be_written_is_a_usage_error(env, folder, tmp_path, there):
+    (tmp_path / "file").write_text("")
+    schema("register", "--history", folder, env=env)
+
+    done = schema("pull", tmp_path / there, env=env)
+
+    assert 2 == done.code, done.err
+    assert "'DIR'" in done.err
+
+
+def test_a_second_pull_adds_the_new_versions(env, tmp_path, client, subject):
+    pulled = tmp_path / "pulled"
+    client.register(subject, text(V1))
+    schema("pull", pulled, env=env)
+    first = json.loads((pulled / HISTORY_FILE).read_text())["versions"][0] | {"date": "2025-06-01"}
+    (pulled / HISTORY_FILE).write_text(json.dumps({"versions": [first]}))
+    second = client.register(subject, text(V2))
+
+    done = schema("pull", pulled, env=env)
+
+    assert done.out.endswith(f", unchanged\n{pulled}/v002.avsc: version 2 of {subject}, id {second}\n")
+    assert "2025-06-01" == History.load(pulled).entry(1).date
+    assert ("", ()) == (done.err, check_frozen(History.load(pulled)))
+
+
+def test_a_directory_that_differs_from_the_registry_is_not_changed(env, tmp_path, client, subject):
+    made = write(tmp_path, history(V2, V1, level="BACKWARD"))
+    client.register(subject, text(V1))
+    client.set_level(subject, "FULL")
+    before = {each.name: each.read_text() for each in made.iterdir()}
+
+    done = schema("pull", made, "--format", "json", env=env)
+
+    cases = json.loads(done.out)["cases"]
+    assert 1 == done.code
+    assert [("pull-differs", "different"), ("pull-gone", "gone"), ("pull-level", "different")] == [
+        (each["findings"][0]["rule"], each["outcome"]) for each in cases
+    ]
+    assert before == {each.name: each.read_text() for each in made.iterdir()}
+
+
+def test_a_missing_file_is_pulled_again(env, folder, tmp_path):
+    schema("register", "--history", folder, env=env)
+    (tmp_path / "v001.avsc").unlink()
+
+    done = schema("pull", tmp_path, env=env)
+
+    assert (0, [False, True]) == (done.code, ["unchanged" in line for line in done.out.splitlines()])
+    assert check_frozen(history(V1, V2)) == check_frozen(History.load(tmp_path))
+
+
+def test_a_version_next_to_a_different_one_is_left_out(env, tmp_path, client, subject):
+    write(tmp_path, history(V2))
+    for version in (V1, V2):
+        client.register(subject, text(version))
+    client.set_level(subject, "FULL_TRANSITIVE")
+
+    done = schema("pull", tmp_path, "--format", "json", env=env)
+
+    assert (1, ["different", "left out"]) == (done.code, [each["outcome"] for each in json.loads(done.out)["cases"]])
+
+
+@pytest.mark.parametrize("form", ["text", "json", "junit", "github"])
+def test_pulled_versions_are_reported_in_each_format(env, tmp_path, client, subject, form):
+    known = client.register(subject, text(V1))
+    expected = {
+        "text": f"v001.avsc: version 1 of {subject}, id {known}\n",
+        "json": f'"version": 1,\n      "schema_id": {known},\n      "outcome": "written",',
+        "junit": f"<system-out>Written: version 1 of {subject}, id {known}.</system-out>",
+        "github": f"v001.avsc [written]::Written: version 1 of {subject}, id {known}.\n",
+    }
+
+    done = schema("pull", tmp_path / "new", "--format", form, env=env)
+
+    assert 0 == done.code, done.err
+    assert expected[form] in done.out
+
+
+def test_a_missing_subject_is_reported(env, tmp_path):
+    done = schema("pull", tmp_path / "new", env=env)
+
+    assert 78 == done.code
+    assert "no subject" in done.err
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_registry_that_agrees_ends_with_0(env, folder, subject):

@@ -27,6 +27,7 @@ from tradepipe.cli.schema.checks import (
     write,
 )
 from tradepipe.cli.schema.options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
+from tradepipe.cli.schema.pull import pull
 from tradepipe.cli.schema.report import (
     CheckCase,
     Format,
@@ -194,7 +195,7 @@ def freeze(
     print_report(report._replace(cases=(*report.cases, case)), format_, text_form=with_summary(report, case.name))
 
 
-for command in (registry.register, registry.drift, show):
+for command in (registry.register, registry.drift, pull, show):
     app.command()(command)
 
 
