@@ -64,7 +64,7 @@ def test_a_signal_ends_it_when_all_is_acknowledged(ready, topic):
 def test_a_signal_while_it_waits_for_a_part_ends_it_too(ready):
     """Nothing was sent, so nothing is left undone."""
     with running("produce", "--registry", f"http://127.0.0.1:{free_port()}", env=ready) as process:
-        process.says("waiting up to")
+        process.says("retrying for up to")
 
         process.send_signal(signal.SIGINT)
 

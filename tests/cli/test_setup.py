@@ -36,7 +36,7 @@ def test_schema_register_tells_what_is_new(env, subject, services):
     assert 0 == first.code, first.err
     assert f"{subject}: version 1 has id {registered.schema_id}, new" == first.out.splitlines()[0]
     assert f"{also}: compatibility level FULL_TRANSITIVE" == first.out.splitlines()[-1]
-    assert f"{subject}: version 1 has id {registered.schema_id}, already there" == second.out.splitlines()[0]
+    assert f"{subject}: version 1 has id {registered.schema_id}, already registered" == second.out.splitlines()[0]
 
 
 def test_schema_register_sets_the_level_it_is_told(env, subject, services):

@@ -22,7 +22,7 @@ MAX_SUMMARY_LENGTH: Final = 1_000
 """More characters than any command's first sentence, so that click does not truncate it."""
 
 _FILES: Final = (
-    f"Append {FILE} to a variable's name to read the value from a file: DATABASE_URL{FILE}=/run/secrets/url."
+    f"Any variable can be read from a file: append {FILE} to its name, as in DATABASE_URL{FILE}=/run/secrets/url."
 )
 
 
