@@ -27,7 +27,7 @@ def test_the_wheel_holds_every_file_of_the_package(sources, wheel):
 def test_every_folder_of_the_package_is_a_package(sources):
     """One that holds data alone counts too: setuptools warns of it, and an editable install may not find it."""
     packages = {
-        ".".join((*shipped.split("/"), *file.parent.relative_to(sources / folder).extra))
+        ".".join((*shipped.split("/"), *file.parent.relative_to(sources / folder).parts))
         for folder, shipped in SHIPPED_AS.items()
         for file in (sources / folder).rglob("*")
         if file.is_file()

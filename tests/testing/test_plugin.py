@@ -105,10 +105,10 @@ def test_where_it_is_not_named_it_is_not_there(suite):
 
 WITHOUT_POSTGRES = """
 from pathlib import Path
-from tradepipe.embedded import binaries
+from tradepipe.embedded import postgres
 pytest_plugins = ["tradepipe.testing"]
-binaries._WHEELS.clear()
-binaries._DEBIAN = Path("/nowhere")
+postgres._WHEELS.clear()
+postgres._DEBIAN = Path("/nowhere")
 """
 
 
