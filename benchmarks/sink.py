@@ -23,7 +23,7 @@ from benchmarks.report import line, machine, spread
 from benchmarks.scratch_database import fresh_database
 from tests.services.real import RealServices
 from tradepipe import Sink
-from tradepipe.pipeline.sink import Counts
+from tradepipe.pipeline.stats import SinkCounts
 from tradepipe.pipeline.validation import ValidateIn
 
 BOTH: Final = "both"
@@ -38,7 +38,7 @@ class Run(NamedTuple):
     of the sink's own process.
     """
 
-    counts: Counts
+    counts: SinkCounts
     seconds: float
     storing: float
     storing_records: int

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from tests.cli.commands import ask, door, running
+from tests.cli.commands import Done, ask, door, process, running
 from tests.eventually import eventually
 from tradepipe.evolution.history import current
 from tradepipe.postgres.revision import required_revision
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real
 WHEEL = "tests/releases/tradepipe-0.1.0-py3-none-any.whl"
 WHAT_RUNS = """
 from importlib.metadata import version
-from tradepipe.evolution.history import current
+from tradepipe.contract.history import current
 from tradepipe.postgres.revision import head
 print(version("tradepipe"), current().number, head())
 """
@@ -63,9 +63,14 @@ def old(new, release) -> dict[str, str]:
     return old
 
 
+def run(*command: str, env: dict[str, str]) -> Done:
+    """Run a command to its end; one of the old release needs a process, because this one has the new modules."""
+    return (process if "PYTHONPATH" in env else door)(*command, env=env)
+
+
 def done(*command: str, env: dict[str, str]) -> str:
     """What a command prints that ends well."""
-    ended = door(*command, env=env)
+    ended = run(*command, env=env)
     assert 0 == ended.code, ended.err
     return ended.out + ended.err
 
@@ -87,11 +92,11 @@ def state(env: dict[str, str]) -> tuple[int, int, int]:
 
 def test_the_old_release_is_what_runs_as_old(release):
     """And not the build that is checked out, which is installed in the same environment and leaves its traces here."""
-    run = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-P", "-c", WHAT_RUNS], env={"PYTHONPATH": release}, capture_output=True, text=True, check=True
     )
 
-    assert "0.1.0 1 0001_trades" == run.stdout.strip()
+    assert "0.1.0 1 0001_trades" == ended.stdout.strip()
     assert (2, "0002_pre_add_notional") == (current().number, required_revision())
 
 
@@ -116,7 +121,7 @@ def test_an_old_sink_that_meets_a_new_record_stops_and_its_successor_goes_on_the
     roll_out_what_comes_first(new)
     done("produce", "--count", "50", "--seed", "2", env=new)
 
-    stopped = door("sink", "--until-end", env=old)
+    stopped = run("sink", "--until-end", env=old)
 
     assert 78 == stopped.code, stopped.err
     assert "upgrade tradepipe here" in stopped.err
@@ -150,14 +155,14 @@ def test_an_old_sink_stores_again_what_a_new_one_stored(old, new):
 
     again = done("sink", "--until-end", "--group", f"{new['TRADEPIPE_GROUP']}-again", env=old)
 
-    assert "0 stored, 30 duplicates, 0 refused" in again
+    assert "0 stored, 30 replayed, 0 refused" in again  # as 0.1.0 calls duplicates
 
 
 def acknowledged(process) -> int:
     """What a producer tells of itself as it is stopped."""
     process.send_signal(signal.SIGTERM)
     ended = process.end()
-    (told,) = re.findall(r"([\d,]+) acknowledged, 0 refused, 0 unknown", ended.out)
+    (told,) = re.findall(r"([\d,]+) acknowledged, 0 refused, 0 (?:unknown|of unknown fate)", ended.out)
     assert 0 == ended.code, ended.err
     return int(told.replace(",", ""))
 

@@ -51,7 +51,7 @@ class Post:
         with self.read(topic or self.source) as found:
             return list(found)
 
-    def kept(self, selection: DeadLetterFilter | None = None) -> list[DeadLetter]:
+    def dead_letters(self, selection: DeadLetterFilter | None = None) -> list[DeadLetter]:
         """The letters that are there, those that are open if nothing else is selected."""
         with self.read(self.topic) as found:
             closed = read_markers(found)

@@ -94,7 +94,7 @@ def test_a_record_that_is_refused_again_is_counted_and_finally_skipped(post):
 
 
 def test_at_most_the_limit_is_replayed_over_several_transactions(post, monkeypatch):
-    monkeypatch.setattr(module, "PIECE", 2)
+    monkeypatch.setattr(module, "CHUNK_RECORDS", 2)
     post.lay(post.refusal(number) for number in range(9))
 
     steps = post.run(limit=5)
@@ -161,15 +161,15 @@ def test_a_compacted_dead_letter_topic_is_refused(post, services):
 
 
 def test_a_second_replay_fences_the_first_and_nothing_is_replayed_twice(post, monkeypatch):
-    monkeypatch.setattr(module, "PIECE", 10)
+    monkeypatch.setattr(module, "CHUNK_RECORDS", 10)
     post.lay(post.refusal(number) for number in range(100))
     first = post.replay()
-    begun = put_back([first.step(), first.step()])
+    begun = put_back([first.run_step(), first.run_step()])
 
     second = put_back(post.run())
 
     with pytest.raises(ReplaySuperseded, match="another replay of these dead letters has started"):
-        first.step()
+        first.run_step()
     assert list(range(100)) == sorted(begun + second)
     assert sorted(b"v%d" % number for number in range(100)) == values(post.records())
 
@@ -187,10 +187,10 @@ def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(post):
     monkey._wait = 1.0
 
     with pytest.raises(BrokerUnavailable, match="a transaction is open in .*dlq\\[0\\]"):
-        monkey.step()
+        monkey.run_step()
 
     client.abort_transaction(30)
-    assert [1] == put_back([post_back.step()])
+    assert [1] == put_back([post_back.run_step()])
     post_back.close()
 
 
@@ -198,7 +198,7 @@ def test_a_commit_without_an_answer_counts_once(post, monkeypatch):
     """What was committed is found in the topic, and told as done."""
     post.lay([post.refusal(1), post.refusal(2)])
     replaying = post.replay()
-    write = replaying._replaying.write
+    write = replaying._producer.write
     failures = [BrokerUnavailable("no answer")]
 
     def unanswered(records):
@@ -206,10 +206,10 @@ def test_a_commit_without_an_answer_counts_once(post, monkeypatch):
         if failures:
             raise failures.pop()
 
-    monkeypatch.setattr(replaying._replaying, "write", unanswered)
+    monkeypatch.setattr(replaying._producer, "write", unanswered)
     with pytest.raises(BrokerUnavailable):
-        replaying.step()
+        replaying.run_step()
 
-    assert [1, 2] == put_back([replaying.step()])
-    assert replaying.step() is None
+    assert [1, 2] == put_back([replaying.run_step()])
+    assert replaying.run_step() is None
     assert [b"v1", b"v2"] == values(post.records())

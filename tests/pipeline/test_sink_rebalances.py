@@ -83,7 +83,7 @@ def done(sink: Sink) -> int:
 
 def tries(sink: Sink) -> int:
     """How often this sink has tried in vain since PostgreSQL went away."""
-    return sink._writer._connection._attempts
+    return sink._writer._store._connection._backoff.failures
 
 
 def end_sessions(pipeline) -> None:

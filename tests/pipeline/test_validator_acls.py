@@ -67,7 +67,7 @@ def locked(broker, authority, targets) -> dict[str, object]:
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": "validator",
         "sasl.password": PASSWORD,
-        "ssl.ca.location": str(authority.send_file),
+        "ssl.ca.location": str(authority.file),
     }
 
 

@@ -101,7 +101,7 @@ def test_what_is_selected_goes_back_and_the_rest_stays(post, env):
 def written(post, admin=None):
     """How many records and markers of transactions the source topic has by now."""
     admin = admin or TopicAdmin(post.kafka)
-    return sum(extent.end for extent in admin.extents(post.source, range(4)).values())
+    return sum(each.high for each in admin.watermarks(post.source, range(4)).values())
 
 
 def killed(post, env, *, after):
