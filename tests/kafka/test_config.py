@@ -1,5 +1,9 @@
 """What of librdkafka's configuration is ours, what passes, what is refused."""
 
+import ctypes
+from pathlib import Path
+
+import confluent_kafka
 import pytest
 from confluent_kafka.admin import AdminClient
 
@@ -11,6 +15,8 @@ from tradepipe.kafka.config import (
     is_cooperative,
     producer_config,
     transactions_config,
+    without_consumer_keys,
+    without_producer_keys,
 )
 
 BROKERS = {"bootstrap.servers": "localhost:9092"}
@@ -162,16 +168,45 @@ def test_the_mapping_that_was_given_stays_as_it_was():
     assert BROKERS == given
 
 
-def test_an_admin_client_gets_what_says_how_to_reach_the_brokers_and_no_more():
-    connection = {**BROKERS, "security.protocol": "ssl", "ssl.ca.location": "/ca", "sasl.username": "u"}
-    config = admin_config({**connection, "group.id": "g", "linger.ms": 1, "fetch.wait.max.ms": 10, "acks": 1})
+@pytest.fixture(scope="module")
+def librdkafka_properties(tmp_path_factory):
+    """librdkafka's own table of properties: "C" for consumers only, "P" for producers only, "*" for all clients."""
+    path = tmp_path_factory.mktemp("librdkafka") / "properties"
+    (library,) = Path(confluent_kafka.__file__).parent.with_suffix(".libs").glob("librdkafka*")
+    librdkafka, libc = ctypes.CDLL(str(library)), ctypes.CDLL(None)
+    libc.fopen.restype, libc.fclose.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    librdkafka.rd_kafka_conf_properties_show.argtypes = [ctypes.c_void_p]
+    file = libc.fopen(bytes(path), b"w")
+    librdkafka.rd_kafka_conf_properties_show(file)
+    libc.fclose(file)
+    rows = ([cell.strip() for cell in line.split("|")] for line in path.read_text().splitlines())
+    # Properties with an underscore are callbacks and pointers of the C interface.
+    return {row[0]: row[1] for row in rows if len(row) > 2 and row[1] in ("C", "P", "*") and "_" not in row[0]}
 
-    assert {*connection, "client.id", "socket.keepalive.enable", "logger"} == set(config)
+
+def test_a_client_gets_exactly_the_properties_that_librdkafka_has_for_it(librdkafka_properties):
+    """Another property would be a warning, and a missing one would silently have its default."""
+    assert 150 < len(librdkafka_properties)
+    assert {name for name, kind in librdkafka_properties.items() if kind != "C"} == set(
+        without_consumer_keys(librdkafka_properties)
+    )
+    assert {name for name, kind in librdkafka_properties.items() if kind != "P"} == set(
+        without_producer_keys(librdkafka_properties)
+    )
 
 
-def test_an_admin_client_takes_that_without_a_warning(caplog):
-    """It would warn of a property that only a producer or a consumer has."""
-    AdminClient(admin_config({**BROKERS, "group.id": "g", "linger.ms": 1, "log_level": 7})).poll(0)
+def test_an_admin_client_gets_the_properties_of_all_clients():
+    connection = {**BROKERS, "security.protocol": "ssl", "ssl.ca.location": "/ca", "retry.backoff.ms": 10}
+    others = {"group.id": "g", "linger.ms": 1, "fetch.wait.max.ms": 10, "acks": 1, "on_commit": print}
+
+    assert {*connection, "client.id", "socket.keepalive.enable", "logger"} == set(
+        admin_config({**connection, **others})
+    )
+
+
+def test_an_admin_client_accepts_them_without_a_warning(caplog):
+    """librdkafka warns about a property that only a producer or a consumer has."""
+    AdminClient(admin_config({**BROKERS, "group.id": "g", "linger.ms": 1, "log_level": 7, "retries": 3})).poll(0)
 
     assert [] == [record.message for record in caplog.records if "CONFWARN" in record.message]
 

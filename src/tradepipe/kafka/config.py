@@ -84,30 +84,11 @@ _FORBIDDEN_VALUES: Final = {
     ("enable.ssl.certificate.verification", "false"): "anyone could impersonate the broker",
     ("ssl.endpoint.identification.algorithm", "none"): "anyone with a certificate could impersonate the broker",
 }
-_CONNECTION: Final = (
-    "bootstrap.",
-    "metadata.broker.list",
-    "client.",
-    "security.",
-    "sasl.",
-    "ssl.",
-    "enable.ssl.",
-    "https.",
-    "socket.",
-    "broker.",
-    "reconnect.",
-    "api.version.",
-    "test.mock.",
-    "debug",
-    "logger",
-    "oauth_cb",
-)
-"""Prefixes of the connection properties; an admin client warns about any other property."""
-
 _CONSUMER_ONLY: Final = (
     "auto.commit.",
     "auto.offset.",
     "check.crcs",
+    "consume.callback.",
     "coordinator.query.",
     "enable.auto.",
     "enable.partition.eof",
@@ -118,9 +99,11 @@ _CONSUMER_ONLY: Final = (
     "max.partition.fetch.bytes",
     "max.poll.",
     "offset.store.",
+    "on_commit",
     "partition.assignment.",
     "queued.",
     "session.timeout.ms",
+    "share.",
 )
 _PRODUCER_ONLY: Final = (
     "acks",
@@ -130,16 +113,23 @@ _PRODUCER_ONLY: Final = (
     "enable.gapless.",
     "enable.idempotence",
     "linger.ms",
-    "message.",
+    "message.send.",
+    "message.timeout.",
     "partitioner",
+    "produce.offset.report",
     "queue.buffering.",
+    "queuing.strategy",
     "request.required.acks",
     "request.timeout.ms",
     "retries",
     "sticky.",
     "transaction",
 )
-"""Prefixes of properties that apply to consumers only, or to producers only; the other client warns about them."""
+"""
+Prefixes of properties that apply to consumers only, or to producers only.
+
+librdkafka warns about a property that does not apply to a client; the split is its own.
+"""
 
 _PROBE_PROPERTY: Final = "tradepipe.no.property"
 
@@ -198,8 +188,8 @@ def admin_config(config: Config) -> dict[str, Any]:
             an admin client does not use are checked too, so that a misspelt one is reported.
     """
     complete = _merge(config, owned={}, defaults={"socket.keepalive.enable": True})
-    _check_known({key: value for key, value in config.items() if not key.startswith(_CONNECTION)})
-    return {key: value for key, value in complete.items() if key.startswith(_CONNECTION)}
+    _check_known(config)
+    return _without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY))
 
 
 def librdkafka_version() -> str:
@@ -214,7 +204,7 @@ def is_cooperative(config: Config) -> bool:
     )
 
 
-def _without(config: Config, prefixes: tuple[str, ...]) -> Config:
+def _without(config: Config, prefixes: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith(prefixes)}
 
 
