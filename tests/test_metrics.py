@@ -62,7 +62,7 @@ def test_replaced_series_disappear(meter):
 
 def test_buckets_are_cumulative(meter):
     for rows in (1, 5, 7, 20_000):
-        meter.observe(metrics.BATCH_ROWS, rows, "trades")
+        meter.record({}, observations={metrics.Series(metrics.BATCH_ROWS, ("trades",)): rows})
 
     found = shown(meter)
     buckets = {labels[0]: value for (name, labels), value in found.items() if name == "tradepipe_batch_rows_bucket"}

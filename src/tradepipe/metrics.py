@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -179,6 +179,16 @@ Labels = tuple[str, ...]
 """The values of a metric's labels, in the order of their names."""
 
 
+class Series(NamedTuple):
+    """One series of a metric: the metric and the values of its labels."""
+
+    metric: Metric
+    labels: Labels = ()
+
+
+_NOTHING: Final[Mapping[Series, float]] = {}
+
+
 class Meter:
     """
     Values of the metrics of one stage, for any thread to read.
@@ -193,9 +203,7 @@ class Meter:
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         """Raise a counter."""
-        with self._lock:
-            values = self._values.setdefault(metric, {})
-            values[labels] = values.get(labels, 0) + by
+        self.record(counts={Series(metric, labels): by})
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         """Set a gauge."""
@@ -208,11 +216,22 @@ class Meter:
             # Replaced as a whole: a scrape never sees a revoked partition next to the new ones.
             self._values[metric] = values
 
-    def observe(self, metric: Metric, value: float, *labels: str) -> None:
-        """Add a value to a histogram."""
+    def record(
+        self,
+        counts: Mapping[Series, float],
+        gauges: Mapping[Series, float] = _NOTHING,
+        observations: Mapping[Series, float] = _NOTHING,
+    ) -> None:
+        """Raise counters, set gauges and add values to histograms; a scrape sees all of it or nothing."""
         with self._lock:
-            known = self._distributions.setdefault(metric, {})
-            known.setdefault(labels, Distribution(metric.buckets)).add(value)
+            for (metric, labels), by in counts.items():
+                values = self._values.setdefault(metric, {})
+                values[labels] = values.get(labels, 0) + by
+            for (metric, labels), value in gauges.items():
+                self._values.setdefault(metric, {})[labels] = value
+            for (metric, labels), value in observations.items():
+                known = self._distributions.setdefault(metric, {})
+                known.setdefault(labels, Distribution(metric.buckets)).add(value)
 
     def values(self, metric: Metric) -> dict[Labels, float]:
         """Return the values of a counter or a gauge by labels."""

@@ -10,7 +10,7 @@ from tests.pipeline.running_stages import running
 from tests.proxy import Proxy, port_of
 from tradepipe import DatabaseOutdated
 from tradepipe.metrics import ASSIGNED, CONSUMED, PAUSED
-from tradepipe.pipeline import sink
+from tradepipe.pipeline import sink, sink_reader
 from tradepipe.postgres import migrate
 
 
@@ -27,7 +27,7 @@ def test_a_sink_whose_database_stands_still_reads_no_more_than_a_batch_has_bytes
     pipeline, some_trades, locked, monkeypatch
 ):
     """A batch of 5,000 records has room for all, in number."""
-    monkeypatch.setattr(sink, "MAX_BATCH_BYTES", 1_000)
+    monkeypatch.setattr(sink_reader, "MAX_BATCH_BYTES", 1_000)
     monkeypatch.setattr(sink, "PAUSE_AFTER_SECONDS", 0.1)
     trades = some_trades(150)
     with running(pipeline.sink()) as stage:

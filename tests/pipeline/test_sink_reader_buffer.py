@@ -35,7 +35,9 @@ class Reading:
         self._broker = broker
         self._settings = {"bootstrap.servers": broker.bootstrap_servers, **QUICK_CONSUMER}
         self.consumer = self.member()
-        self.reader = SinkReader(self.consumer, TopicAdmin(self._settings), judge, topic=TOPIC, start="earliest")
+        self.reader = SinkReader(
+            self.consumer, TopicAdmin(self._settings), judge, topic=TOPIC, start="earliest", batch_rows=100
+        )
         self.consumer.open()
 
     def member(self) -> Consumer:
@@ -194,18 +196,18 @@ def test_news_of_an_earlier_ownership_changes_nothing_about_the_present_one(read
 def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_again_at_once(reading):
     """Nothing of them comes in between, or it would be held beside what comes again."""
     reading.grant(reading.claims())
-    partitions = reading.reader._partitions
+    reader = reading.reader
     records = []
-    eventually(lambda: partitions.start() or records.extend(partitions.poll(100, 0.05)) or len(records) == 5)
+    eventually(lambda: reader._start_partitions() or records.extend(reader._poll(100, 0.05)) or len(records) == 5)
     waiting = records[0].partition
 
-    partitions.requeue(records, SchemaIdNotYetKnown(7, retry_after=600.0))
+    reader._requeue(records, SchemaIdNotYetKnown(7, retry_after=600.0))
 
-    assert [None, None] == [reading.consumer.position(number) for number in (0, 1)]
-    eventually(lambda: partitions.start() or partitions.any_active)
-    assert {waiting: False, 1 - waiting: True} == {number: each.is_active for number, each in partitions.states.items()}
-    assert partitions.waits_for_registry
+    assert {} == reading.consumer.positions
+    eventually(lambda: reader._start_partitions() or reader.is_reading)
+    assert {waiting: False, 1 - waiting: True} == {number: each.is_active for number, each in reader._states.items()}
+    assert reader.waits_for_registry
     rest = [record for record in records if record.partition != waiting]
     again = []
-    eventually(lambda: again.extend(partitions.poll(100, 0.05)) or len(again) >= len(rest))
+    eventually(lambda: again.extend(reader._poll(100, 0.05)) or len(again) >= len(rest))
     assert rest == again

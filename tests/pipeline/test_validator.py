@@ -22,7 +22,7 @@ from tradepipe import (
 from tradepipe.evolution.history import current
 from tradepipe.metrics import TRANSACTIONS
 from tradepipe.pipeline.refusal_limit import MIN_SAMPLE
-from tradepipe.pipeline.validator import BATCH_RECORDS
+from tradepipe.pipeline.validator_buffer import BATCH_RECORDS
 from tradepipe.registry import serde
 from tradepipe.registry.serde import HEADER_SIZE, frame
 from tradepipe.trade import samples

@@ -32,7 +32,8 @@ from tradepipe.cli.terminal import StatusLine
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.stats import ValidatorCounts
-from tradepipe.pipeline.validator import BATCH_RECORDS, DeliveryGuarantee, Validator
+from tradepipe.pipeline.validator import DeliveryGuarantee, Validator
+from tradepipe.pipeline.validator_buffer import BATCH_RECORDS
 
 GROUP: Final = "tradepipe-validator"
 CLEAN: Final = "trades.clean"

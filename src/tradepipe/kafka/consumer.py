@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
 from tradepipe.kafka.librdkafka import (
     OUTAGE_LOG_INTERVAL,
-    timestamp_of,
     to_record,
     to_record_without_headers,
 )
@@ -120,10 +119,14 @@ class Consumer:
         """The current assignments by partition."""
         return {partition: state.assignment for partition, state in self._partitions.items()}
 
-    def position(self, partition: int) -> int | None:
-        """Return the offset after the last delivered record or transaction marker; None before `start_delivery`."""
-        state = self._partitions.get(partition)
-        return state.next_offset if state else None
+    @property
+    def positions(self) -> dict[int, int]:
+        """The offset after the last delivered record or transaction marker, of each partition that is delivered."""
+        return {
+            partition: state.next_offset
+            for partition, state in self._partitions.items()
+            if state.next_offset is not None
+        }
 
     @property
     def has_joined(self) -> bool:
@@ -158,8 +161,8 @@ class Consumer:
             raise self._fatal_error
         if first is None:
             return []
-        sent_at = timestamp_of(first)
-        self.first_timestamp = None if sent_at is None else sent_at / 1000
+        kind, milliseconds = first.timestamp()
+        self.first_timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
         messages = [first]
         if max_records > 1:
             messages += client.consume(max_records - 1, 0)

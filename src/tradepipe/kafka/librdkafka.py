@@ -112,7 +112,7 @@ def read_headers(message: confluent_kafka.Message) -> Headers:
 
 def to_record(message: confluent_kafka.Message, topic: str, partition: int, offset: int) -> Record:
     """Return a message as a record, with timestamp and headers."""
-    # Inlined instead of calling timestamp_of and read_headers: this runs for every record.
+    # Inlined instead of calling read_headers: this runs for every record.
     kind, milliseconds = message.timestamp()
     try:
         given = _headers(message)
@@ -128,12 +128,6 @@ def to_record_without_headers(message: confluent_kafka.Message, topic: str, part
     """Return a message as a record, without timestamp and headers."""
     record: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), None, ()))
     return record
-
-
-def timestamp_of(message: confluent_kafka.Message) -> int | None:
-    """Return a message's timestamp in milliseconds since 1970, or None if it has none."""
-    kind, milliseconds = message.timestamp()
-    return None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
 
 
 _ADVICE: Final = "; check security.protocol, ssl.ca.location, ssl.certificate.location and ssl.key.location"

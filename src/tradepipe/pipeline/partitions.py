@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
@@ -38,6 +38,12 @@ def start_offsets(
 MAX_POLL_RECORDS: Final = 1_000
 """Records validated before the stage does anything else."""
 
+MAX_BATCH_BYTES: Final = 32 << 20
+"""Bytes of values in one batch: bounds memory when records are large."""
+
+UNASSIGNED_POLL_SECONDS: Final = 0.05
+"""Seconds to wait for a record when no partition is read; also how late an assignment is noticed."""
+
 
 @dataclass(slots=True)
 class PartitionState(ABC):
@@ -62,35 +68,31 @@ class PartitionState(ABC):
 P = TypeVar("P", bound=PartitionState)
 
 
-class Partitions(Generic[P]):
+class PartitionReader(ABC, Generic[P]):
     """
-    Read states of the assigned partitions, kept in step with the consumer group.
+    Reader of the assigned partitions, whose read states follow the consumer group.
 
-    Args:
-        create: creates the state of a new assignment.
-
-        on_revoked: called with the number of each partition whose buffered records
-            must be dropped: the next owner reads them.
+    Subclasses create the read states, find the start offsets, and validate.
     """
 
-    def __init__(
-        self, consumer: Consumer, create: Callable[[Assignment], P], on_revoked: Callable[[int], None]
-    ) -> None:
+    def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
-        self._create = create
-        self._on_revoked = on_revoked
         self._states: dict[int, P] = {}
-        self._paused = False
+        self.is_paused = False
+        """True if nothing is fetched until `resume`."""
         self.unsupported_schema: UnsupportedSchema | None = None
         """A writer schema this build cannot hold: nothing more is read, and what precedes it is written."""
 
-    @property
-    def states(self) -> Mapping[int, P]:
-        """Read states by partition number."""
-        return self._states
+    @abstractmethod
+    def _create_state(self, assignment: Assignment) -> P:
+        """Return the read state of a new assignment."""
+
+    @abstractmethod
+    def _drop(self, number: int) -> None:
+        """Drop the buffered records of a partition: its next owner reads them, or this reader once more."""
 
     @property
-    def any_active(self) -> bool:
+    def is_reading(self) -> bool:
         """True if records of a partition are delivered."""
         return any(partition.is_active for partition in self._states.values())
 
@@ -106,33 +108,50 @@ class Partitions(Generic[P]):
             each.has_start_offset and not each.is_active and not each.backoff.is_due for each in self._states.values()
         )
 
-    @property
-    def is_paused(self) -> bool:
-        """True if nothing is fetched until `resume`."""
-        return self._paused
+    def pause(self) -> None:
+        """Fetch nothing until `resume`; the consumer stays in its group as long as it is polled."""
+        self.is_paused = True
+        self._consumer.pause(self._states)
 
-    def poll(self, max_records: int, timeout: float) -> list[Record]:
+    def resume(self) -> None:
+        """Fetch again."""
+        self.is_paused = False
+        # Without those that wait: they are started when their back-off has passed.
+        self._consumer.resume(number for number, partition in self._states.items() if partition.is_active)
+
+    def _poll(self, max_records: int, timeout: float) -> list[Record]:
         """
         Poll the consumer and update the assignment; wait up to `timeout` seconds for the first record.
 
         Raises:
             ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
-        records = self._consumer.poll(max_records, timeout)
-        self._sync_assignment()
+        records = self._consumer.poll(max_records, timeout if self.is_reading else UNASSIGNED_POLL_SECONDS)
+        assigned = self._consumer.assignments
+        # An assignment that was revoked and came back is a new one: another member may have had it in between.
+        for number in [n for n, partition in self._states.items() if assigned.get(n) != partition.assignment]:
+            del self._states[number]
+            self._drop(number)
+        for number, assignment in assigned.items():
+            if number not in self._states:
+                self._states[number] = self._create_state(assignment)
         return records
 
-    def update_positions(self) -> None:
+    def _update_positions(self) -> None:
         """Note that every polled record was validated or requeued."""
+        # Not during the poll: until its records are validated, a batch must not cover them.
+        positions = self._consumer.positions
         for number, partition in self._states.items():
-            partition.position = self._consumer.position(number) or partition.position
+            partition.position = positions.get(number, partition.position)
 
-    def requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
+    def _requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
         """Read these records again: the first one's partition after its back-off, the others at once."""
         # In reverse, so that each partition ends at its first record.
         for record in reversed(records):
             partition = self._states[record.partition]
             partition.is_active, partition.position = False, record.offset
+        # Stopped before the positions are updated: a stopped partition has no position in the consumer, which would
+        # otherwise move ours past the records that are read again.
         for number in {record.partition for record in records}:
             self._consumer.stop_delivery(number)
         if isinstance(error, UnsupportedSchema):
@@ -146,81 +165,22 @@ class Partitions(Generic[P]):
             backoff.next_delay()
         logger.warning("paused %s[%d] at offset %d: %s", first.topic, first.partition, first.offset, error)
 
-    def start(self) -> None:
+    def _start_partitions(self) -> None:
         """Start delivery of partitions with a start offset whose back-off has passed."""
-        if self._paused or self.unsupported_schema is not None:
+        # A partition that is started while all are paused would be fetched; `resume` does not start any, the next turn
+        # does.
+        if self.is_paused or self.unsupported_schema is not None:
             return
         for partition in self._states.values():
             if partition.has_start_offset and not partition.is_active and partition.backoff.is_due:
                 partition.is_active = self._consumer.start_delivery(partition.assignment, partition.position)
 
-    def stop(self, number: int) -> None:
+    def _stop_partition(self, number: int) -> None:
         """Stop delivery of a partition until it is started again, and drop its buffered records."""
-        self._on_revoked(number)
+        self._drop(number)
         self._consumer.stop_delivery(number)
         self._states[number].is_active = False
 
-    def pause(self) -> None:
-        """Fetch nothing until `resume`; the consumer stays in its group as long as it is polled."""
-        self._paused = True
-        self._consumer.pause(self._states)
-
-    def resume(self) -> None:
-        """Fetch again."""
-        self._paused = False
-        # Without those that wait: they are started when their back-off has passed.
-        self._consumer.resume(number for number, partition in self._states.items() if partition.is_active)
-
-    def high_watermarks(self, numbers: Iterable[int]) -> dict[int, int]:
+    def _high_watermarks(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the high watermarks of these partitions that the last fetch reported."""
         return {number: end for number in numbers if (end := self._consumer.high_watermark(number)) is not None}
-
-    def _sync_assignment(self) -> None:
-        assigned = self._consumer.assignments
-        # An assignment that was revoked and came back is a new one: another member may have had it in between.
-        for number in [n for n, partition in self._states.items() if assigned.get(n) != partition.assignment]:
-            del self._states[number]
-            self._on_revoked(number)
-        for number, assignment in assigned.items():
-            if number not in self._states:
-                self._states[number] = self._create(assignment)
-
-
-class PartitionReader(Generic[P]):
-    """A reader of assigned partitions; subclasses find the start offsets and validate."""
-
-    def __init__(self, partitions: Partitions[P]) -> None:
-        self._partitions = partitions
-
-    @property
-    def is_ready(self) -> bool:
-        """True if the group has answered and every assigned partition has a start offset."""
-        return self._partitions.is_ready
-
-    @property
-    def is_reading(self) -> bool:
-        """True if records of a partition are delivered."""
-        return self._partitions.any_active
-
-    @property
-    def is_paused(self) -> bool:
-        """True if nothing is fetched until `resume`."""
-        return self._partitions.is_paused
-
-    @property
-    def unsupported_schema(self) -> UnsupportedSchema | None:
-        """The writer schema before which reading has stopped, if any."""
-        return self._partitions.unsupported_schema
-
-    @property
-    def waits_for_registry(self) -> bool:
-        """True if a partition is held back until the registry answers."""
-        return self._partitions.waits_for_registry
-
-    def pause(self) -> None:
-        """Fetch nothing until `resume`."""
-        self._partitions.pause()
-
-    def resume(self) -> None:
-        """Fetch again."""
-        self._partitions.resume()

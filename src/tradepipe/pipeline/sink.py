@@ -26,7 +26,7 @@ from tradepipe.pipeline.sink_writer import (
     SinkWriter,
     WriterFailed,
 )
-from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, Stage
+from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
 from tradepipe.pipeline.validation import RecordKey, Rule, ValidateIn, record_validator
 from tradepipe.postgres.batch import Batch, BatchResult
@@ -132,11 +132,12 @@ class Sink(Stage[SinkCounts]):
             raise ConfigurationError(f"batch_rows is {batch_rows}: a batch has at least one record")
         super().__init__(kafka, SinkStats(topic, on_stored), registry=registry, topic=topic, subject=subject)
         self._group = group
-        self._batch_rows = batch_rows
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._consumer = Consumer(kafka, topic=topic, group=group)
         validate = record_validator(validate_in, deserializer, rules, record_key)
-        self._reader = SinkReader(self._consumer, self._admin, validate, topic=topic, start=start)
+        self._reader = SinkReader(
+            self._consumer, self._admin, validate, topic=topic, start=start, batch_rows=batch_rows
+        )
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._writer = SinkWriter(
             database,
@@ -254,11 +255,10 @@ class Sink(Stage[SinkCounts]):
             self._stats.record_queued_batch(first_at)
             self._writer.store(Batch(self._group, self._reader.topic_id, ranges, records))
         elif self._reader.unsupported_schema is not None:
+            # Only now: the writer has stored every record before the one with that schema.
             raise self._reader.unsupported_schema
         elif self._should_query_progress():
             self._writer.request_progress(self._topic)
-        if self._reader.is_paused and self._reader.unsupported_schema is None:
-            self._reader.resume()
 
     def _should_query_progress(self) -> bool:
         """Return True if the stored offsets are due: to find the end of the log, or a reset by an operator."""
@@ -271,25 +271,14 @@ class Sink(Stage[SinkCounts]):
         return True
 
     def _read(self) -> None:
-        room = self._batch_rows - self._reader.buffered
-        if self._reader.unsupported_schema is not None:
-            room = 0
-        if room > 0 and self._reader.buffered_bytes < MAX_BATCH_BYTES:
-            self._full_since = None
-            self._poll(
-                room,
-                BUSY_POLL_SECONDS
-                if self._writer.is_busy
-                else IDLE_POLL_SECONDS
-                if self._reader.is_reading
-                else UNASSIGNED_POLL_SECONDS,
-            )
-        elif self._reader.is_paused:
-            self._poll(1, IDLE_POLL_SECONDS)
-        else:
+        room = self._reader.room
+        if not room:
             self._wait_for_writer()
-
-    def _poll(self, room: int, timeout: float) -> None:
+            return
+        self._full_since = None
+        if self._reader.is_paused:
+            self._reader.resume()
+        timeout = BUSY_POLL_SECONDS if self._writer.is_busy else IDLE_POLL_SECONDS
         self._stats.record_poll(self._reader.read(room, timeout))
 
     def _update_stats(self) -> None:
@@ -311,8 +300,10 @@ class Sink(Stage[SinkCounts]):
         """Wait without polling for as long as the group allows it; then pause once and poll."""
         now = time.monotonic()
         self._full_since = self._full_since or now
-        if now - self._full_since > PAUSE_AFTER_SECONDS:
-            self._full_since = None
+        if self._reader.is_paused:
+            self._stats.record_poll(self._reader.read(1, IDLE_POLL_SECONDS))
+        elif now - self._full_since > PAUSE_AFTER_SECONDS:
+            # Once, not in each turn: a pause discards what librdkafka has fetched ahead.
             self._reader.pause()
         else:
             self._writer.wait(IDLE_POLL_SECONDS)

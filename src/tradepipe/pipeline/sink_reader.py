@@ -8,11 +8,11 @@ from typing import Final
 from tradepipe.backoff import Backoff
 from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, Unavailable, UnsupportedSchema
 from tradepipe.kafka.admin import Topic, TopicAdmin
-from tradepipe.kafka.consumer import Consumer
+from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.pipeline.partitions import (
+    MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,
     PartitionReader,
-    Partitions,
     PartitionState,
     StartPosition,
     start_offsets,
@@ -66,22 +66,25 @@ class SinkReader(PartitionReader[SinkPartition]):
         *,
         topic: str,
         start: StartPosition,
+        batch_rows: int,
     ) -> None:
-        self._consumer = consumer
+        super().__init__(consumer)
         self._topics = topics
         self._validate = validate
         self._topic = topic
         self._reset = f"tradepipe sink offsets reset --topic {topic} --group {consumer.group}"
         self._start = start
+        self._batch_rows = batch_rows
         self._topic_id_watch = TopicIdWatch(
             topics, topic, advice=f"decide where to go on: {self._reset} --to {_POSITIONS}"
         )
         self._stored_topic_id: str | None = None
         self._claim_backoff = Backoff()
-        super().__init__(Partitions(consumer, SinkPartition, self._drop))
         self._buffer: list[ValidatedRecord] = []
-        self._buffer_bytes = 0
-        self._first_timestamp: float | None = None
+        self.buffered_bytes = 0
+        """Bytes of the values in the buffer."""
+        self.first_timestamp: float | None = None
+        """Unix time at which the first record in the buffer was produced, if known."""
 
     @property
     def topic_id(self) -> str | None:
@@ -94,19 +97,16 @@ class SinkReader(PartitionReader[SinkPartition]):
         return len(self._buffer)
 
     @property
-    def buffered_bytes(self) -> int:
-        """Bytes of the values in the buffer."""
-        return self._buffer_bytes
-
-    @property
-    def first_timestamp(self) -> float | None:
-        """Unix time at which the first record in the buffer was produced, if known."""
-        return self._first_timestamp
+    def room(self) -> int:
+        """Records that the batch may still take; 0 at an unsupported schema, whose record ends the last batch."""
+        if self.unsupported_schema is not None or self.buffered_bytes >= MAX_BATCH_BYTES:
+            return 0
+        return self._batch_rows - len(self._buffer)
 
     @property
     def waits_for_kafka(self) -> bool:
         """True if claims are delayed because Kafka does not report the watermarks."""
-        return self._claim_backoff.failures > 0 and not all(each.ownership for each in self._partitions.states.values())
+        return self._claim_backoff.failures > 0 and not all(each.ownership for each in self._states.values())
 
     def open(self, described: Topic) -> None:
         """Join the group."""
@@ -121,19 +121,19 @@ class SinkReader(PartitionReader[SinkPartition]):
         Raises:
             ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
-        records = self._partitions.poll(min(room, MAX_POLL_RECORDS), timeout)
+        records = self._poll(min(room, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
-            self._first_timestamp = self._consumer.first_timestamp
+            self.first_timestamp = self._consumer.first_timestamp
         for number, record in enumerate(records):
             try:
                 self._buffer.append(self._validate(record))
             except (RegistryUnavailable, UnsupportedSchema) as error:
-                self._partitions.requeue(records[number:], error)
+                self._requeue(records[number:], error)
                 break
-            self._buffer_bytes += len(record.value or b"")
-        if self._partitions.unsupported_schema is not None:
-            self._partitions.pause()
-        self._partitions.update_positions()
+            self.buffered_bytes += len(record.value or b"")
+        if self.unsupported_schema is not None:
+            self.pause()
+        self._update_positions()
         return len(records)
 
     def take_batch(self) -> tuple[tuple[OffsetRange, ...], list[ValidatedRecord]]:
@@ -145,11 +145,11 @@ class SinkReader(PartitionReader[SinkPartition]):
         """
         id_is_new, self._stored_topic_id = self._stored_topic_id != self.topic_id, self.topic_id
         ranges = []
-        for partition in self._partitions.states.values():
+        for partition in self._states.values():
             if partition.ownership is not None and (id_is_new or partition.position > partition.queued_offset):
                 ranges.append(OffsetRange(partition.ownership, partition.queued_offset, partition.position))
                 partition.queued_offset = partition.position
-        records, self._buffer, self._buffer_bytes = self._buffer, [], 0
+        records, self._buffer, self.buffered_bytes = self._buffer, [], 0
         return tuple(ranges), records
 
     def pending_claims(self) -> list[Claim]:
@@ -161,7 +161,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         """
         waiting = [
             each
-            for each in self._partitions.states.values()
+            for each in self._states.values()
             if not each.ownership and not each.claim_requested and each.backoff.is_due
         ]
         if not waiting or not self._claim_backoff.is_due:
@@ -185,7 +185,7 @@ class SinkReader(PartitionReader[SinkPartition]):
             OffsetOutOfRange: the stored offset is outside the log.
         """
         number = granted.claim.assignment.partition
-        partition = self._partitions.states.get(number)
+        partition = self._states.get(number)
         if partition is None or partition.assignment != granted.claim.assignment:
             return
         ownership, next_offset = granted.result
@@ -206,10 +206,10 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def drop_ownership(self, ownership: Ownership) -> None:
         """Drop the records read under an ownership that has ended, and claim the partition again after a back-off."""
-        partition = self._partitions.states.get(ownership.partition)
+        partition = self._states.get(ownership.partition)
         if partition is None or partition.ownership != ownership:
             return
-        self._partitions.stop(ownership.partition)
+        self._stop_partition(ownership.partition)
         partition.ownership, partition.claim_requested = None, False
         partition.backoff.next_delay()
         level = logging.ERROR if partition.backoff.failures >= FENCED_OFTEN else logging.WARNING
@@ -228,7 +228,7 @@ class SinkReader(PartitionReader[SinkPartition]):
 
         A sink without records to store would not notice a reset otherwise.
         """
-        for number, partition in list(self._partitions.states.items()):
+        for number, partition in list(self._states.items()):
             if (
                 partition.ownership is not None
                 and next_offsets.get(number, partition.stored_offset) != partition.stored_offset
@@ -239,7 +239,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         """Note stored offset ranges; return the next offsets of those whose ownership has not ended, by partition."""
         next_offsets = {}
         for stored in ranges:
-            partition = self._partitions.states.get(stored.ownership.partition)
+            partition = self._states.get(stored.ownership.partition)
             if partition is not None and partition.ownership == stored.ownership:
                 partition.backoff.failures = 0
                 partition.stored_offset = stored.end
@@ -248,10 +248,8 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def progress(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the stored offset and the last fetched high watermark of each claimed partition."""
-        stored = {
-            number: each.stored_offset for number, each in self._partitions.states.items() if each.ownership is not None
-        }
-        return stored, self._partitions.high_watermarks(stored)
+        stored = {number: each.stored_offset for number, each in self._states.items() if each.ownership is not None}
+        return stored, self._high_watermarks(stored)
 
     def run_housekeeping(self) -> None:
         """
@@ -260,12 +258,15 @@ class SinkReader(PartitionReader[SinkPartition]):
         Raises:
             TopicUnusable: the topic was recreated.
         """
-        self._partitions.start()
+        self._start_partitions()
         self._topic_id_watch.poll()
+
+    def _create_state(self, assignment: Assignment) -> SinkPartition:
+        return SinkPartition(assignment)
 
     def _drop(self, number: int) -> None:
         self._buffer = [entry for entry in self._buffer if entry.record.partition != number]
-        self._buffer_bytes = sum(len(entry.record.value or b"") for entry in self._buffer)
+        self.buffered_bytes = sum(len(entry.record.value or b"") for entry in self._buffer)
 
     def _build_claims(self, waiting: Sequence[SinkPartition]) -> list[Claim]:
         described = self._topics.describe(self._topic)

@@ -68,16 +68,10 @@ CountsT_co = TypeVar("CountsT_co", covariant=True)
 IDLE_POLL_SECONDS: Final = 0.5
 """Seconds to wait for a record when there is nothing else to do; also how late a stop is noticed."""
 
-UNASSIGNED_POLL_SECONDS: Final = 0.05
-"""Seconds to wait for a record when no partition is read; also how late an assignment is noticed."""
-
 STATS_INTERVAL: Final = 0.5
 
 LIVENESS_TIMEOUT: Final = 60.0
 """Seconds in which the main loop must turn once, also during an outage: three times what a batch may take."""
-
-MAX_BATCH_BYTES: Final = 32 << 20
-"""Bytes of values in one batch: bounds memory when records are large."""
 
 
 class Stage(ABC, Generic[CountsT_co]):

@@ -32,6 +32,7 @@ from tradepipe.metrics import (
     VALIDATED,
     WRITTEN,
     Meter,
+    Series,
 )
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import Code, Refusal
@@ -46,6 +47,8 @@ UNHEALTHY_AFTER: Final = 60.0
 """Seconds of an outage after which a stage is no longer ready."""
 
 _ZEROED: Final = (CONSUMED, GAPS, KAFKA_ERRORS)
+_LAST_POLL: Final = Series(LAST_POLL)
+_LAST_PROGRESS: Final = Series(LAST_PROGRESS)
 
 
 class StageStats:
@@ -53,9 +56,11 @@ class StageStats:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
+        self._consumed = 0
+        self._last_poll: float | None = None
         # In the order of their outages: the main thread writes, the health server's threads read.
         self._outages: dict[str, float] = {}
-        self._counted: Counter[str] = Counter()
+        self._counted: Counter[Series] = Counter()
         self.meter = Meter()
         self.lag: int | None = None
         """Offsets between the stage's progress and the end of the log, summed over its partitions."""
@@ -85,18 +90,22 @@ class StageStats:
 
     def record_poll(self, records: int) -> None:
         """Count a poll and the records it returned."""
-        self.meter.set(LAST_POLL, time.time())
-        self.meter.count(CONSUMED, self._topic, by=records)
+        # Published with the client's counters: a poll of an idle stage should cost next to nothing.
+        self._consumed += records
+        self._last_poll = time.time()
 
     def record_client_counters(self, *, gaps: int, errors: int, rebalances: Mapping[str, int]) -> None:
-        """Raise the counters to the totals of the Kafka client, which counts from its own start."""
-        for number, metric in ((gaps, GAPS), (errors, KAFKA_ERRORS)):
-            # The client reports totals, Prometheus counters take increments.
-            self.meter.count(metric, self._topic, by=number - self._counted[metric.name])
-            self._counted[metric.name] = number
-        for kind, number in rebalances.items():
-            self.meter.count(REBALANCES, self._topic, kind, by=number - self._counted[kind])
-            self._counted[kind] = number
+        """Raise the counters to the totals of the polls and of the Kafka client, which counts from its own start."""
+        totals = {
+            Series(CONSUMED, (self._topic,)): self._consumed,
+            Series(GAPS, (self._topic,)): gaps,
+            Series(KAFKA_ERRORS, (self._topic,)): errors,
+            **{Series(REBALANCES, (self._topic, kind)): number for kind, number in rebalances.items()},
+        }
+        # The client reports totals, Prometheus counters take increments.
+        increments = {series: total - self._counted[series] for series, total in totals.items()}
+        self._counted.update(increments)
+        self.meter.record(increments, {} if self._last_poll is None else {_LAST_POLL: self._last_poll})
 
     def set_partitions(self, assigned: int, done: Mapping[int, int], ends: Mapping[int, int], *, paused: bool) -> None:
         """
@@ -120,6 +129,20 @@ class StageStats:
         self.meter.set(PAUSED, int(paused))
         self.meter.replace(STORED_OFFSET, {(self._topic, str(n)): offset for n, offset in done.items()})
         self.meter.replace(LAG, {(self._topic, str(n)): lag for n, lag in lags.items()})
+
+    def _count_refusals(self, codes: Mapping[str, int]) -> dict[Series, float]:
+        """Return the increments of the refusals' counters, from the number of refusals by first code."""
+        return {Series(REFUSED, (self._topic, code)): number for code, number in codes.items()}
+
+    def _observe_batch(self, rows: int, started_at: float, first_at: float | None) -> dict[Series, float]:
+        """Return the observations of a committed batch; `first_at` is the Unix time of its first record, if known."""
+        observed = {
+            Series(BATCH_ROWS, (self._topic,)): float(rows),
+            Series(BATCH_SECONDS, (self._topic,)): time.monotonic() - started_at,
+        }
+        if first_at is not None:  # by the producer's clock, which may be ahead of this one
+            observed[Series(AGE, (self._topic,))] = max(0.0, time.time() - first_at)
+        return observed
 
     def close(self) -> None:
         """Clear the gauges of partitions and outages; `lag` keeps its last value for the summary."""
@@ -172,15 +195,28 @@ class SinkStats(StageStats):
 
     def record_stored_batch(self, stored: BatchResult) -> None:
         """Count a committed batch."""
-        collided = self._count_refusals(stored)
+        codes = Counter(refusal.codes[0] for refusal in stored.refusals)
+        collided = codes[Code.VERSION_COLLISION]
         self.counts.stored += stored.inserted
         self.counts.duplicates += stored.duplicates
+        self.counts.refused.update(codes)
         numbers = (stored.inserted, stored.duplicates, collided, len(stored.refusals) - collided)
-        for result, number in zip(_SINK_RESULTS, numbers, strict=True):
-            self.meter.count(WRITTEN, self._topic, result, by=number)
-        self.meter.set(LAST_PROGRESS, time.time())
-        if stored.batch.records:  # empty when only an offset advanced, over transaction markers
-            self._observe_batch(len(stored.batch.records))
+        results = {
+            Series(WRITTEN, (self._topic, result)): number
+            for result, number in zip(_SINK_RESULTS, numbers, strict=True)
+        }
+        rows = len(stored.batch.records)
+        # Without records only an offset advanced, over transaction markers.
+        observed = self._observe_batch(rows, self._queued_at, self._first_at) if rows else {}
+        self.meter.record(results | self._count_refusals(codes), {_LAST_PROGRESS: time.time()}, observed)
+        if collided:
+            first = next(refusal for refusal in stored.refusals if refusal.codes[0] == Code.VERSION_COLLISION)
+            logger.warning(
+                "refused %d records as collisions, the first at %s: %s",
+                collided,
+                first.record.coordinates,
+                first.details[0],
+            )
         if self._on_stored is not None:
             self._on_stored(stored)
 
@@ -220,27 +256,6 @@ class SinkStats(StageStats):
         self.meter.set(UNAVAILABLE, 0)
         self.set_partitions(0, {}, {}, paused=False)
 
-    def _observe_batch(self, rows: int) -> None:
-        self.meter.observe(BATCH_ROWS, rows, self._topic)
-        self.meter.observe(BATCH_SECONDS, time.monotonic() - self._queued_at, self._topic)
-        if self._first_at is not None:  # by the producer's clock, which may be ahead of this one
-            self.meter.observe(AGE, max(0.0, time.time() - self._first_at), self._topic)
-
-    def _count_refusals(self, stored: BatchResult) -> int:
-        for refusal in stored.refusals:
-            self.counts.refused[refusal.codes[0]] += 1
-            self.meter.count(REFUSED, self._topic, refusal.codes[0])
-        collisions = [refusal for refusal in stored.refusals if refusal.codes[0] == Code.VERSION_COLLISION]
-        if collisions:
-            first = collisions[0]
-            logger.warning(
-                "refused %d records as collisions, the first at %s: %s",
-                len(collisions),
-                first.record.coordinates,
-                first.details[0],
-            )
-        return len(collisions)
-
 
 _VALIDATOR_RESULTS: Final = ("passed", "refused")
 _OUTCOMES: Final = ("committed", "interrupted")
@@ -279,18 +294,16 @@ class ValidatorStats(StageStats):
 
     def record_committed_batch(self, passed: int, refusals: Sequence[Refusal], first_at: float | None) -> None:
         """Count a committed batch; `first_at` is the Unix time of its first record, if known."""
+        codes = Counter(refusal.codes[0] for refusal in refusals)
         self.counts.passed += passed
-        for refusal in refusals:
-            self.counts.refused[refusal.codes[0]] += 1
-            self.meter.count(REFUSED, self._topic, refusal.codes[0])
-        for result, number in zip(_VALIDATOR_RESULTS, (passed, len(refusals)), strict=True):
-            self.meter.count(VALIDATED, self._topic, result, by=number)
-        self.meter.count(TRANSACTIONS, self._topic, "committed")
-        self.meter.set(LAST_PROGRESS, time.time())
-        self.meter.observe(BATCH_ROWS, passed + len(refusals), self._topic)
-        self.meter.observe(BATCH_SECONDS, time.monotonic() - self._started_at, self._topic)
-        if first_at is not None:  # by the producer's clock, which may be ahead of this one
-            self.meter.observe(AGE, max(0.0, time.time() - first_at), self._topic)
+        self.counts.refused.update(codes)
+        results = {
+            Series(VALIDATED, (self._topic, "passed")): passed,
+            Series(VALIDATED, (self._topic, "refused")): len(refusals),
+            Series(TRANSACTIONS, (self._topic, "committed")): 1,
+        }
+        observed = self._observe_batch(passed + len(refusals), self._started_at, first_at)
+        self.meter.record(results | self._count_refusals(codes), {_LAST_PROGRESS: time.time()}, observed)
 
     def record_interruption(self) -> None:
         """Count a batch whose transaction was rolled back or whose outcome is unknown."""

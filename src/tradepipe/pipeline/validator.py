@@ -13,13 +13,13 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.admin import Topic
 from tradepipe.kafka.config import Config, without_producer_keys
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.pipeline.partitions import StartPosition
+from tradepipe.pipeline.partitions import MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, StartPosition
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RecentRefusals, RefusalLimit
 from tradepipe.pipeline.retry import RetryForever
-from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, Stage
+from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, ValidatorCounts, ValidatorStats
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
-from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
+from tradepipe.pipeline.validator_buffer import BATCH_RECORDS, ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics, OutputWriter
 from tradepipe.pipeline.validator_reader import ValidatorReader, reset_instructions
 from tradepipe.registry.client import SchemaRegistry
@@ -29,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 DeliveryGuarantee = Literal["exactly_once", "at_least_once"]
 """Whether records and offsets are one transaction, or the offsets are committed after the records."""
-
-BATCH_RECORDS: Final = 10_000
-"""Records in one transaction at most: a transaction has a fixed cost, which its records share."""
 
 PREFETCH_RECORDS: Final = 3_000
 """Records of the next batch that are polled before a transaction: about as many as can be validated during it."""
@@ -140,7 +137,9 @@ class Validator(Stage[ValidatorCounts]):
         )
         self._refusal_limit = RefusalLimit(max_refused)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
-        self._buffer = ValidatorBuffer(RecordValidator(deserializer, rules, record_key), self._refusal_limit)
+        self._buffer = ValidatorBuffer(
+            RecordValidator(deserializer, rules, record_key), self._refusal_limit, batch_records=batch_records
+        )
         recent_refusals = RecentRefusals(
             consumer_config, self._admin, self._refusal_limit, topic=topic, group=group, dead_letters=dead_letters
         )
@@ -156,7 +155,6 @@ class Validator(Stage[ValidatorCounts]):
             transactional_id=transactional_id if delivery == "exactly_once" else None,
         )
         self._idle_commit_due = 0.0
-        self._batch_started_at: float | None = None
 
     @property
     def counts(self) -> ValidatorCounts:
@@ -206,46 +204,41 @@ class Validator(Stage[ValidatorCounts]):
         self._stats.set_waiting(KAFKA, waiting=not self._outputs.is_open)
         if (resolved := self._reader.run_housekeeping()) is not None:
             self._finish_batch(resolved)
-        self._read(now)
-        if self._is_due():
+        room = 0 if self._reader.unsupported_schema is not None else self._buffer.room
+        can_write = self._outputs.is_ready
+        if room:
+            self._read(room, now, can_write=can_write)
+        elif not can_write:
+            self._poll_paused()
+        if can_write and self._is_due():
             self._write()
-        elif not self._buffer and now >= self._idle_commit_due:
+        elif self._buffer.started_at is None and now >= self._idle_commit_due:
             self._commit_idle_positions(now)
         self._update_stats_if_due()
 
-    def _read(self, now: float) -> None:
-        if not self._buffer:
-            self._batch_started_at = None
-        free = self._batch_records - len(self._buffer)
-        if free <= 0 or self._buffer.bytes >= MAX_BATCH_BYTES or self._reader.unsupported_schema is not None:
-            self._poll_while_blocked()
-            return
+    def _read(self, room: int, now: float, *, can_write: bool) -> None:
         if self._reader.is_paused:
             self._reader.resume()
-        timeout = IDLE_POLL_SECONDS if self._reader.is_reading else UNASSIGNED_POLL_SECONDS
-        if self._batch_started_at is not None:
-            timeout = (
-                max(0.0, self._batch_started_at + BATCH_LINGER_SECONDS - now)
-                if self._outputs.is_ready
-                else UNASSIGNED_POLL_SECONDS
-            )
-        self._stats.record_poll(self._reader.read(free, timeout))
-        self._note_batch_start()
+        if (started_at := self._buffer.started_at) is None:
+            timeout = IDLE_POLL_SECONDS
+        elif can_write:
+            timeout = max(0.0, started_at + BATCH_LINGER_SECONDS - now)
+        else:
+            timeout = UNASSIGNED_POLL_SECONDS
+        self._stats.record_poll(self._reader.read(room, timeout))
 
-    def _poll_while_blocked(self) -> None:
-        """Keep polling, paused, while a full batch cannot be written: the group evicts a consumer that does not."""
-        if not self._outputs.is_ready:
+    def _poll_paused(self) -> None:
+        """Poll, paused, while a full batch cannot be written: the group evicts a consumer that does not poll."""
+        if not self._reader.is_paused:
             self._reader.pause()
-            self._reader.read(1, UNASSIGNED_POLL_SECONDS)
+        self._reader.read(1, UNASSIGNED_POLL_SECONDS)
 
     def _is_due(self) -> bool:
-        if not self._outputs.is_ready:
-            return False
         if self._reader.unsupported_schema is not None:
             return True
-        full = len(self._buffer) >= self._batch_records or self._buffer.bytes >= MAX_BATCH_BYTES
-        held = 0.0 if self._batch_started_at is None else time.monotonic() - self._batch_started_at
-        return full or held >= (BATCH_LINGER_SECONDS if self._reader.caught_up else BATCH_MAX_SECONDS)
+        started_at = self._buffer.started_at
+        held = 0.0 if started_at is None else time.monotonic() - started_at
+        return held >= (BATCH_LINGER_SECONDS if self._reader.caught_up else BATCH_MAX_SECONDS) or not self._buffer.room
 
     def _write(self) -> None:
         """
@@ -261,19 +254,12 @@ class Validator(Stage[ValidatorCounts]):
             self._stats.record_poll(self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0))
         # From here on no poll until the transaction has ended; the records just polled are not in the batch.
         batch = self._reader.take_batch()
-        self._batch_started_at = None
         if (batch.passed or batch.refusals) and not self._write_batch(batch):
             return
         # Only now: the valid records before the unsupported one are committed first.
         if unsupported is not None:
             raise unsupported
         self._reader.validate()
-        self._note_batch_start()
-
-    def _note_batch_start(self) -> None:
-        """Note when the first record of the next batch was buffered."""
-        if self._buffer and self._batch_started_at is None:
-            self._batch_started_at = time.monotonic()
 
     def _write_batch(self, batch: ValidatorBatch) -> bool:
         self._stats.start_batch()

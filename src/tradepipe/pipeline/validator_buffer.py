@@ -7,9 +7,13 @@ from typing import Final, NamedTuple
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, UnsupportedSchema
 from tradepipe.kafka.dead_letters import strip_replay_header
 from tradepipe.kafka.librdkafka import UNREADABLE
+from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.trade.record import Code, Record, Refusal, Violation
+
+BATCH_RECORDS: Final = 10_000
+"""Records in one transaction at most: a transaction has a fixed cost, which its records share."""
 
 CHUNK_RECORDS: Final = 100
 """Records validated between two looks at the clock."""
@@ -41,13 +45,19 @@ class ValidatorBuffer:
     Those of one partition are in the order of their offsets.
     """
 
-    def __init__(self, validator: RecordValidator, refusal_limit: RefusalLimit) -> None:
+    def __init__(
+        self, validator: RecordValidator, refusal_limit: RefusalLimit, *, batch_records: int = BATCH_RECORDS
+    ) -> None:
         self._validator = validator
+        self._batch_records = batch_records
         self._refusal_limit = refusal_limit
         self._pending: list[Record] = []
         self._passed: list[Record] = []
         self._refusals: list[Refusal] = []
-        self._bytes = 0
+        self.bytes = 0
+        """Bytes of the values of validated records."""
+        self.started_at: float | None = None
+        """When the first validated record was buffered, by `time.monotonic()`; None while there is none."""
         # By partition. The refusal limit needs every refusal, but only the last valid record before each: it ends a run
         # of refusals, and a list of all valid records would be as long as the batch.
         self._history: dict[int, list[tuple[int, Refusal | None]]] = {}
@@ -58,9 +68,9 @@ class ValidatorBuffer:
         return len(self._passed) + len(self._refusals)
 
     @property
-    def bytes(self) -> int:
-        """Bytes of the values of validated records."""
-        return self._bytes
+    def room(self) -> int:
+        """Records that the batch may still take."""
+        return 0 if self.bytes >= MAX_BATCH_BYTES else max(0, self._batch_records - len(self))
 
     def add(self, records: Sequence[Record]) -> None:
         """Add records that `validate` will validate."""
@@ -102,11 +112,13 @@ class ValidatorBuffer:
         self._pending = [record for record in self._pending if record.partition != partition]
         self._passed = [record for record in self._passed if record.partition != partition]
         self._refusals = [refusal for refusal in self._refusals if refusal.record.partition != partition]
-        self._bytes = sum(len(record.value or b"") for record in self._passed) + sum(
+        self.bytes = sum(len(record.value or b"") for record in self._passed) + sum(
             len(refusal.record.value or b"") for refusal in self._refusals
         )
         self._history.pop(partition, None)
         self._passed_last.pop(partition, None)
+        if not self:
+            self.started_at = None
 
     def take_batch(self, offsets: Mapping[int, int], first_timestamp: float | None) -> ValidatorBatch:
         """
@@ -119,8 +131,9 @@ class ValidatorBuffer:
             self._history.setdefault(partition, []).append((offset, None))
         windows = {number: self._refusal_limit.check(number, history) for number, history in self._history.items()}
         batch = ValidatorBatch(self._passed, self._refusals, offsets, windows, first_timestamp)
-        self._passed, self._refusals, self._bytes = [], [], 0
+        self._passed, self._refusals, self.bytes = [], [], 0
         self._history, self._passed_last = {}, {}
+        self.started_at = None
         return batch
 
     def _validate_next(self, count: int) -> RegistryUnavailable | UnsupportedSchema | None:
@@ -142,13 +155,15 @@ class ValidatorBuffer:
                         record._replace(headers=strip_replay_header(record.headers)) if record.headers else record
                     )
                     last[record.partition] = record.offset
-                self._bytes += len(record.value or b"")
+                self.bytes += len(record.value or b"")
                 validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
             return error
         finally:
             # Also after a ConfigurationError: what was validated before the broken rule is kept and can be written.
             self._pending = records[validated:]
+            if validated and self.started_at is None:
+                self.started_at = time.monotonic()
         return None
 
     def _add_refusal(self, refusal: Refusal) -> None:

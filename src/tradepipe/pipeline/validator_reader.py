@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
-from tradepipe.kafka.consumer import Consumer
+from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.pipeline.partitions import (
     MAX_POLL_RECORDS,
     PartitionReader,
-    Partitions,
     PartitionState,
     StartPosition,
     start_offsets,
@@ -58,7 +57,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         topic: str,
         start: StartPosition | None,
     ) -> None:
-        self._consumer = consumer
+        super().__init__(consumer)
         self._topics = topics
         self._buffer = buffer
         self._outputs = outputs
@@ -66,7 +65,6 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._topic = topic
         self._start = start
         self._description = Topic(topic, None, ())
-        super().__init__(Partitions(consumer, ValidatorPartition, buffer.drop))
         self._backoff = Backoff()
         self._unresolved_batch: ValidatorBatch | None = None
         self._first_timestamp: float | None = None
@@ -100,19 +98,20 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
 
         Positions and batches ignore them until `validate`.
         """
-        records = self._partitions.poll(limit, timeout)
+        records = self._poll(limit, timeout)
         self.caught_up = len(records) < limit
-        self._buffer.add(records)
+        if records:
+            self._buffer.add(records)
         return len(records)
 
     def validate(self) -> None:
         """Validate the polled records."""
-        if not self._buffer:
+        if self._buffer.started_at is None:
             self._first_timestamp = self._consumer.first_timestamp
         rest, error = self._buffer.validate()
         if error is not None:
-            self._partitions.requeue(rest, error)
-        self._partitions.update_positions()
+            self._requeue(rest, error)
+        self._update_positions()
 
     def run_housekeeping(self) -> ValidatorBatch | None:
         """
@@ -125,7 +124,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             ConfigurationError: an operator has to choose the start offset, or the topic was recreated.
         """
         resolved = self._locate_partitions() if self._backoff.is_due else None
-        self._partitions.start()
+        self._start_partitions()
         self.topic_id_watch.poll()
         return resolved
 
@@ -144,14 +143,14 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """Return the position of each partition that is ahead of its committed offset."""
         return {
             number: each.position
-            for number, each in self._partitions.states.items()
+            for number, each in self._states.items()
             if each.committed is not None and each.position > each.committed
         }
 
     def record_commit(self, offsets: Mapping[int, int]) -> None:
         """Record that these offsets are committed."""
         for number, offset in offsets.items():
-            partition = self._partitions.states.get(number)
+            partition = self._states.get(number)
             if partition is not None and partition.committed is not None:
                 partition.committed = offset
                 partition.backoff.failures = 0
@@ -165,25 +164,29 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """
         self._unresolved_batch = interrupted
         # The record with the unsupported schema is read again too, after the valid ones before it.
-        self._partitions.unsupported_schema = None
-        for number, partition in self._partitions.states.items():
-            self._partitions.stop(number)
+        self.unsupported_schema = None
+        for number, partition in self._states.items():
+            self._stop_partition(number)
             partition.committed = None
 
     def watermarks(self) -> tuple[dict[int, int], dict[int, int]]:
         """Return the committed offset of each partition, and its high watermark as of the last fetch."""
-        done = {
-            number: each.committed for number, each in self._partitions.states.items() if each.committed is not None
-        }
-        return done, self._partitions.high_watermarks(done)
+        done = {number: each.committed for number, each in self._states.items() if each.committed is not None}
+        return done, self._high_watermarks(done)
 
     def committed_offsets(self) -> dict[int, int]:
         """Query the group's committed offsets of all partitions; raises as `Consumer.committed`."""
-        return self._consumer.committed({*self._description.partitions, *self._partitions.states})
+        return self._consumer.committed({*self._description.partitions, *self._states})
+
+    def _create_state(self, assignment: Assignment) -> ValidatorPartition:
+        return ValidatorPartition(assignment)
+
+    def _drop(self, number: int) -> None:
+        self._buffer.drop(number)
 
     def _locate_partitions(self) -> ValidatorBatch | None:
         """Query the committed offsets of new and of rewound partitions, and set their positions."""
-        waiting = [number for number, each in self._partitions.states.items() if each.committed is None]
+        waiting = [number for number, each in self._states.items() if each.committed is None]
         if not waiting:
             return None
         try:
@@ -196,7 +199,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             return None
         self._backoff.reset()
         for number in waiting:
-            partition = self._partitions.states[number]
+            partition = self._states[number]
             partition.committed = partition.position = committed[number]
             logger.info("reading %s[%d] from offset %d", self._topic, number, committed[number])
         return self._resolve_batch(committed)
@@ -212,7 +215,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         if batch is None:
             return None
         # At least, not exactly: another member may have committed more of a partition that moved and came back.
-        assigned = [number for number in batch.offsets if number in self._partitions.states]
+        assigned = [number for number in batch.offsets if number in self._states]
         return batch if assigned and all(committed[number] >= batch.offsets[number] for number in assigned) else None
 
     def _offsets(self, waiting: Sequence[int]) -> tuple[dict[int, int], dict[int, Watermarks]]:
