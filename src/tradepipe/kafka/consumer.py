@@ -265,7 +265,7 @@ class Consumer:
         places = [
             TopicPartition(self._topic, partition, offset)
             for partition, offset in offsets.items()
-            # Another member's offsets would show this member's progress, not the other's.
+            # A revoked partition's next owner may have committed more: this would move its offset back.
             if partition in self._partitions
         ]
         if not places:
@@ -342,6 +342,8 @@ class Consumer:
         logger.info("assigned %s of %s", _format_partitions(places), self._topic)
 
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
+        # Nothing is committed or written here: what is buffered of these partitions is dropped, and the next owner
+        # reads it again. A write from a callback could outlast the rebalance and race with that owner.
         for place in places:
             self._partitions.pop(place.partition, None)
         if self._incremental:

@@ -138,6 +138,8 @@ class Transactions:
         """
         client = self._ready_client()
         try:
+            # begin, records, offsets, commit: the brokers accept offsets only inside a transaction, and a commit before
+            # every record was acknowledged would not cover all of them. Records and offsets commit together or not.
             client.begin_transaction()
             enqueue(client, outgoing, self._reports)
             if while_in_flight is not None:

@@ -185,6 +185,8 @@ class Sink(Stage[SinkCounts]):
     def close(self) -> None:
         """Finish or roll back the current batch, leave the group, and close all connections."""
         self._stopping = True
+        # The writer before the consumer: while the last batch is written, this member keeps its partitions, so the next
+        # owner does not claim them in the middle of the batch.
         self._writer.stop(STOP_GRACE_SECONDS)
         for event in self._writer.events():
             if isinstance(event, BatchResult):
@@ -203,6 +205,8 @@ class Sink(Stage[SinkCounts]):
         self._reader.open(description)
 
     def _run_once(self) -> None:
+        # Events first: an ownership that was lost must be dropped before more records are buffered under it, and a
+        # claim must be accepted before the partitions are started below.
         for event in self._writer.events():
             self._handle_event(event)
         if claims := self._reader.pending_claims():
@@ -271,15 +275,15 @@ class Sink(Stage[SinkCounts]):
         return True
 
     def _read(self) -> None:
-        room = self._reader.room
-        if not room:
+        free = self._reader.free
+        if not free:
             self._wait_for_writer()
             return
         self._full_since = None
         if self._reader.is_paused:
             self._reader.resume()
         timeout = BUSY_POLL_SECONDS if self._writer.is_busy else IDLE_POLL_SECONDS
-        self._stats.record_poll(self._reader.read(room, timeout))
+        self._stats.record_poll(self._reader.read(free, timeout))
 
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused

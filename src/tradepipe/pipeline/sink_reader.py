@@ -76,7 +76,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._start = start
         self._batch_rows = batch_rows
         self._topic_id_watch = TopicIdWatch(
-            topics, topic, advice=f"decide where to go on: {self._reset} --to {_POSITIONS}"
+            topics, topic, advice=f"choose where to resume: {self._reset} --to {_POSITIONS}"
         )
         self._stored_topic_id: str | None = None
         self._claim_backoff = Backoff()
@@ -97,7 +97,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         return len(self._buffer)
 
     @property
-    def room(self) -> int:
+    def free(self) -> int:
         """Records that the batch may still take; 0 at an unsupported schema, whose record ends the last batch."""
         if self.unsupported_schema is not None or self.buffered_bytes >= MAX_BATCH_BYTES:
             return 0
@@ -114,14 +114,14 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._stored_topic_id = described.topic_id
         self._consumer.open()
 
-    def read(self, room: int, timeout: float) -> int:
+    def read(self, free: int, timeout: float) -> int:
         """
-        Read and validate at most `room` records; wait up to `timeout` seconds for the first. Return their number.
+        Read and validate at most `free` records; wait up to `timeout` seconds for the first. Return their number.
 
         Raises:
             ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
-        records = self._poll(min(room, MAX_POLL_RECORDS), timeout)
+        records = self._poll(min(free, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
             self.first_timestamp = self._consumer.first_timestamp
         for number, record in enumerate(records):
@@ -186,6 +186,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         """
         number = granted.claim.assignment.partition
         partition = self._states.get(number)
+        # The claim was queued behind a batch, and the group may have moved the partition since. Its epoch is spent all
+        # the same: the next owner's claim is later and has a higher one.
         if partition is None or partition.assignment != granted.claim.assignment:
             return
         ownership, next_offset = granted.result
@@ -196,6 +198,8 @@ class SinkReader(PartitionReader[SinkPartition]):
             partition.backoff.next_delay()
             logger.warning("claiming %s[%d] again: %s", self._topic, number, error)
             return
+        # Only the state changes here; `_start_partitions` seeks and resumes. In between nothing can be delivered, so
+        # the first record under this epoch is the one at `next_offset`.
         partition.ownership = ownership
         partition.stored_offset = partition.queued_offset = partition.position = next_offset
         partition.backoff.retry_at = 0.0
@@ -207,6 +211,7 @@ class SinkReader(PartitionReader[SinkPartition]):
     def drop_ownership(self, ownership: Ownership) -> None:
         """Drop the records read under an ownership that has ended, and claim the partition again after a back-off."""
         partition = self._states.get(ownership.partition)
+        # An older epoch: this sink has claimed the partition again meanwhile, and the new ownership is not affected.
         if partition is None or partition.ownership != ownership:
             return
         self._stop_partition(ownership.partition)
@@ -240,6 +245,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         next_offsets = {}
         for stored in ranges:
             partition = self._states.get(stored.ownership.partition)
+            # A batch may be committed after its partition was revoked: stored it is, but the position is the next
+            # owner's to report.
             if partition is not None and partition.ownership == stored.ownership:
                 partition.backoff.failures = 0
                 partition.stored_offset = stored.end
@@ -290,5 +297,5 @@ class SinkReader(PartitionReader[SinkPartition]):
         )
         raise OffsetOutOfRange(
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
-            f"{end}: {lost}; decide where to go on: {self._reset} --partition {number} --to {_POSITIONS}"
+            f"{end}: {lost}; choose where to resume: {self._reset} --partition {number} --to {_POSITIONS}"
         )

@@ -204,10 +204,10 @@ class Validator(Stage[ValidatorCounts]):
         self._stats.set_waiting(KAFKA, waiting=not self._outputs.is_open)
         if (resolved := self._reader.run_housekeeping()) is not None:
             self._finish_batch(resolved)
-        room = 0 if self._reader.unsupported_schema is not None else self._buffer.room
+        free = 0 if self._reader.unsupported_schema is not None else self._buffer.free
         can_write = self._outputs.is_ready
-        if room:
-            self._read(room, now, can_write=can_write)
+        if free:
+            self._read(free, now, can_write=can_write)
         elif not can_write:
             self._poll_paused()
         if can_write and self._is_due():
@@ -216,7 +216,7 @@ class Validator(Stage[ValidatorCounts]):
             self._commit_idle_positions(now)
         self._update_stats_if_due()
 
-    def _read(self, room: int, now: float, *, can_write: bool) -> None:
+    def _read(self, free: int, now: float, *, can_write: bool) -> None:
         if self._reader.is_paused:
             self._reader.resume()
         if (started_at := self._buffer.started_at) is None:
@@ -225,7 +225,7 @@ class Validator(Stage[ValidatorCounts]):
             timeout = max(0.0, started_at + BATCH_LINGER_SECONDS - now)
         else:
             timeout = UNASSIGNED_POLL_SECONDS
-        self._stats.record_poll(self._reader.read(room, timeout))
+        self._stats.record_poll(self._reader.read(free, timeout))
 
     def _poll_paused(self) -> None:
         """Poll, paused, while a full batch cannot be written: the group evicts a consumer that does not poll."""
@@ -238,7 +238,7 @@ class Validator(Stage[ValidatorCounts]):
             return True
         started_at = self._buffer.started_at
         held = 0.0 if started_at is None else time.monotonic() - started_at
-        return held >= (BATCH_LINGER_SECONDS if self._reader.caught_up else BATCH_MAX_SECONDS) or not self._buffer.room
+        return held >= (BATCH_LINGER_SECONDS if self._reader.caught_up else BATCH_MAX_SECONDS) or not self._buffer.free
 
     def _write(self) -> None:
         """

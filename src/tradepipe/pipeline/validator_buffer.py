@@ -68,7 +68,7 @@ class ValidatorBuffer:
         return len(self._passed) + len(self._refusals)
 
     @property
-    def room(self) -> int:
+    def free(self) -> int:
         """Records that the batch may still take."""
         return 0 if self.bytes >= MAX_BATCH_BYTES else max(0, self._batch_records - len(self))
 

@@ -165,6 +165,8 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._unresolved_batch = interrupted
         # The record with the unsupported schema is read again too, after the valid ones before it.
         self.unsupported_schema = None
+        # Every partition, also those the batch did not touch: their buffered records are dropped with the others, and
+        # reading from the committed offset is right in each case.
         for number, partition in self._states.items():
             self._stop_partition(number)
             partition.committed = None

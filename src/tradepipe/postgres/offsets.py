@@ -72,7 +72,7 @@ def claim(
     if topic_id is not None and row.topic_id != topic_id:
         raise TopicUnusable(
             f"topic {topic} was created anew: the group {group} stored its offsets for topic id {row.topic_id}, "
-            f"and the topic's id is now {topic_id}; decide where to go on: tradepipe sink offsets reset "
+            f"and the topic's id is now {topic_id}; choose where to resume: tradepipe sink offsets reset "
             f"--topic {topic} --group {group} --to earliest|latest|TIME|NUMBER"
         )
     return ClaimResult(Ownership(topic, partition, row.epoch), row.next_offset)
