@@ -72,24 +72,29 @@ def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, 
 
 
 def _section(path: tuple[str, ...], command: Any) -> str:
-    rows = [_option(parameter) for parameter in command.params if parameter.name != "help"]
+    rows = [
+        _option(each, each.required or each.name in command.required) for each in command.params if each.name != "help"
+    ]
     about = " ".join(line.strip() for line in command.help.strip().splitlines() if line.strip())
     return f"## {' '.join(path)}\n\n{fill(about, 120)}\n\n" + _table(("option", "variable", "default", "meaning"), rows)
 
 
-def _option(parameter: Any) -> tuple[str, str, str, str]:
+def _option(parameter: Any, required: bool) -> tuple[str, str, str, str]:
     if parameter.param_type_name == "argument":
         names = f"`{parameter.metavar}`"
     else:
         value = "" if parameter.is_flag else f" {parameter.metavar or ''}".rstrip()
         names = ", ".join(f"`{name}{value}`" for name in [*parameter.opts, *parameter.secondary_opts])
     variable = f"`{parameter.envvar}`" if parameter.envvar else ""
-    return names, variable, _default(parameter), (getattr(parameter, "help", None) or "").strip()
+    return (
+        names,
+        variable,
+        "required" if required else _default(parameter),
+        (getattr(parameter, "help", None) or "").strip(),
+    )
 
 
 def _default(parameter: Any) -> str:
-    if parameter.required:
-        return "required"
     if parameter.default is None or parameter.default is False or callable(parameter.default):
         return ""
     return f"`{parameter.default:g}`" if isinstance(parameter.default, float) else f"`{parameter.default}`"

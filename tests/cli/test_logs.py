@@ -8,23 +8,25 @@ import pytest
 
 from tests.cli.commands import door
 from tradepipe import redaction
-from tradepipe.cli.logs import configure
-from tradepipe.cli.settings import Settings, current_settings, use_settings
+from tradepipe.cli import logs
 
 
 @pytest.fixture
 def logging_as(monkeypatch):
     """Configures logging in a form, for the time of a test."""
-    before, root = current_settings(), logging.getLogger()
+    root = logging.getLogger()
     handlers, level, ours = root.handlers[:], root.level, logging.getLogger("tradepipe").level
     monkeypatch.setattr(redaction, "_registered", {"canary-7f3a"})
 
     def chosen(form: str) -> None:
-        use_settings(Settings(form, {}, ("a warning",)))
-        configure("info")
+        logs.warn_later("a warning")
+        logs.log_format.set(form)
+        logs.configure("info", logs.StatusLine())
 
+    before = logs.log_format.get(), logs._warnings.get()
     yield chosen
-    use_settings(before)
+    logs.log_format.set(before[0])
+    logs._warnings.set(before[1])
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.getLogger("tradepipe").setLevel(ours)

@@ -2,17 +2,20 @@
 
 import pytest
 import typer
+import typer.main
 
 from tests.cli.commands import door
 from tradepipe import redaction
-from tradepipe.cli.parsing import kafka_config, parse_pairs
-from tradepipe.cli.secrets import read_variable
-from tradepipe.cli.settings import read_properties
+from tradepipe.cli.main import app
+from tradepipe.cli.parsing import parse_pairs
+from tradepipe.cli.settings import Kafka, read_properties, read_variable
 
 CANARY = "canary-7f3a"
 """A password that must be seen nowhere."""
 
 NOWHERE = "127.0.0.1:1"
+
+COMMAND = typer.main.get_command(app)
 
 
 @pytest.fixture
@@ -46,7 +49,9 @@ def test_a_file_that_is_none_of_properties_is_refused(path, content, message):
 
 
 def test_an_option_of_its_own_wins_over_a_property():
-    assert {"bootstrap.servers": "a:1", "acks": "all"} == kafka_config("a:1", ["bootstrap.servers=b:2", "acks=all"])
+    given = {"bootstrap_servers": "a:1", "properties": ["bootstrap.servers=b:2", "acks=all"], "kafka_config": None}
+
+    assert Kafka({"bootstrap.servers": "a:1", "acks": "all"}) == Kafka.resolve(typer.Context(COMMAND), given, None)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from tradepipe.cli.help_examples import examples
 from tradepipe.cli.input.columns import FILE as INPUT
-from tradepipe.cli.options import BEHAVIOUR, DATABASE, DEAD_LETTERS, FILTERS, KAFKA, REGISTRY
-from tradepipe.cli.secrets import FILE, read_variable
-from tradepipe.cli.settings import KAFKA_SECRETS, REGISTRY_SECRETS, with_shared_options
+from tradepipe.cli.options import BEHAVIOUR, DATABASE, DEAD_LETTERS, FILTERS, KAFKA, REGISTRY, with_option_groups
+from tradepipe.cli.settings import FILE, KAFKA_SECRETS, REGISTRY_SECRETS, read_variable
 
 _HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
 """Order of the headings in `--help`; None is for a command's own options."""
@@ -43,7 +42,7 @@ def command_line(about: str | None = None, *, completion: bool = False) -> typer
 
 
 class _CommandLine(typer.Typer):
-    """A typer application whose commands get the shared options (see settings.py)."""
+    """A typer application whose commands get the shared options (see options.py)."""
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # same arguments as typer's
         register = super().command(name, **{"cls": Command, **settings})
@@ -55,7 +54,7 @@ class _CommandLine(typer.Typer):
 
 
 def _register(register: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    register(with_shared_options(function))
+    register(with_option_groups(function))
     return function
 
 
@@ -63,6 +62,11 @@ class _HelpFormatter:
     """Help with options under headings and examples at the end, and option values from `_FILE` variables."""
 
     params: list[Any]
+
+    @property
+    def required(self) -> set[str]:
+        """Names of the required options, which for typer are optional (see options.py)."""
+        return getattr(self.callback, "required", set())  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
 
     # click's types are private to typer, hence Any.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -19,11 +19,12 @@ import typer
 from tradepipe.cli.app import command_line
 from tradepipe.cli.exit_codes import SIGNAL_BASE, StopOnSignal
 from tradepipe.cli.load_generator import LoadGenerator
-from tradepipe.cli.logs import configure
-from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, LogLevel
+from tradepipe.cli.logs import StatusLine
+from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC
 from tradepipe.cli.produce_run import progress_text as produced_text
+from tradepipe.cli.settings import Logs
 from tradepipe.cli.sink import summarize as stored_text
-from tradepipe.cli.terminal import Progress, StatusLine, format_table
+from tradepipe.cli.terminal import Progress, format_table
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.cli.validate import summarize as validated_text
 from tradepipe.embedded.postgres import Binaries
@@ -88,14 +89,13 @@ Keep = Annotated[
 
 
 @app.command()
-def demo(*, keep: Keep = False, log_level: LogLevel = None) -> None:
+def demo(*, keep: Keep = False, logs: Logs) -> None:
     """
     Run the whole pipeline on an embedded broker, registry and PostgreSQL, and summarize the result.
 
     A signal before the end of the run exits with 128 plus its number.
     """
-    status = StatusLine()
-    configure(log_level, usual="error", status=status)
+    status = logs.configure(usual="error")
     run = _Run(status)
     signals = StopOnSignal(run.stop, "stopping: shutting down the services")
     with signals, ExitStack() as services:

@@ -16,7 +16,7 @@ from typing import Final, NoReturn, Self
 
 import typer
 
-from tradepipe.cli.settings import current_settings
+from tradepipe.cli.logs import log_format
 from tradepipe.errors import TradepipeError
 from tradepipe.redaction import redact
 
@@ -103,7 +103,7 @@ def _report_error(error: Exception) -> ExitCode:
 
 
 def _print_error(error: Exception, code: ExitCode) -> None:
-    if current_settings().log_format == "json" and logging.getLogger().handlers:
+    if log_format.get() == "json" and logging.getLogger().handlers:
         _log_error(error, code)
     elif code is ExitCode.BUG:
         typer.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
@@ -176,4 +176,4 @@ class StopOnSignal:
 
 def _log_line(text: str) -> str:
     """Format a line without the logger, whose lock the interrupted code may hold."""
-    return json.dumps({"level": "INFO", "message": text}) if current_settings().log_format == "json" else text
+    return json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text

@@ -1,16 +1,17 @@
-"""Logging configuration: one line per event, to stderr."""
+"""The log: one line per event to stderr, above the status line of a terminal."""
 
 import json
 import logging
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from contextvars import ContextVar
+from typing import Any, Final, Literal
 
 import typer
 
-from tradepipe.cli.settings import current_settings
-from tradepipe.cli.terminal import StatusLine
 from tradepipe.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -19,43 +20,71 @@ TERMINAL_FORMAT: Final = ("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
 FILE_FORMAT: Final = ("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%SZ")
 """Formats of a line and of its time, which is in UTC."""
 
-LEVELS: Final = ("debug", "info", "warning", "error")
+Level = Literal["debug", "info", "warning", "error"]
+
+LogFormat = Literal["text", "json"]
+
+log_format: ContextVar[LogFormat] = ContextVar("tradepipe-log-format", default="text")
+"""Format of everything the command prints to stderr."""
+
+_warnings: ContextVar[tuple[str, ...]] = ContextVar("tradepipe-warnings", default=())
 
 
-def configure(level: str | None, *, usual: str = "info", status: StatusLine | None = None) -> None:
-    """
-    Configure tradepipe's loggers for `level` and all others for WARNING, in the format of `--log-format`.
+def warn_later(message: str) -> None:
+    """Log a warning once logging is configured."""
+    _warnings.set((*_warnings.get(), message))
 
-    Args:
-        level: value of `--log-level`.
 
-        usual: level if the option was not given.
+_CLEAR_LINE: Final = "\r\x1b[K"
 
-        status: status line of the terminal, which log lines must not overwrite.
 
-    Raises:
-        BadParameter: the level is unknown.
-    """
-    chosen = (level or usual).lower()
-    if chosen not in LEVELS:
-        raise typer.BadParameter(f"must be one of {', '.join(LEVELS)}, not {chosen!r}", param_hint="'--log-level'")
-    status = status or StatusLine()
+class StatusLine:
+    """The last line of stderr, rewritten in place, with log lines above it; not live without a terminal."""
+
+    def __init__(self) -> None:
+        self.is_live = sys.stderr.isatty() and log_format.get() == "text"
+        self._text = ""
+        self._lock = threading.RLock()
+
+    def show(self, text: str) -> None:
+        """Replace the status line."""
+        with self._lock:
+            self._text = text
+            sys.stderr.write(_CLEAR_LINE + text)
+            sys.stderr.flush()
+
+    def write(self, line: str) -> None:
+        """Write a line above the status line."""
+        with self._lock:
+            before = _CLEAR_LINE if self._text else ""
+            sys.stderr.write(f"{before}{line}\n{self._text}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Remove the status line."""
+        with self._lock:
+            if self._text:
+                self.show("")
+
+
+def configure(level: str, status: StatusLine) -> None:
+    """Configure tradepipe's loggers for a level and all others for WARNING, in the format of `log_format`."""
     handler = _StatusLineHandler(status)
-    if current_settings().log_format == "json":
+    if log_format.get() == "json":
         handler.setFormatter(_JsonFormatter())
     else:
         handler.setFormatter(_TextFormatter(*(TERMINAL_FORMAT if status.is_live else FILE_FORMAT)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("tradepipe").setLevel(chosen.upper())
+    logging.getLogger("tradepipe").setLevel(level.upper())
     # Our own lines report connection failures; librdkafka would add two lines for each attempt to connect.
-    logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if chosen == "debug" else logging.CRITICAL)
-    for warning in current_settings().warnings:
+    logging.getLogger("tradepipe.kafka.librdkafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+    for warning in _warnings.get():
         logger.warning("%s", warning)
 
 
 def print_status(text: str) -> None:
     """Print a result to stderr at any log level, as plain text or as a JSON event."""
-    if current_settings().log_format == "json":
+    if log_format.get() == "json":
         text = _JsonFormatter().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
     with ignore_full_disk():
         typer.echo(text, err=True)

@@ -4,17 +4,17 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.logs import configure
-from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, LogLevel
+from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds
+from tradepipe.cli.settings import Logs
 from tradepipe.postgres import migrate, revision
 
 app = command_line("Upgrade the database to the revision this build needs.")
 
 
 @app.command()
-def upgrade(*, database: Database, deadline: DeadlineSeconds = DEADLINE, log_level: LogLevel = None) -> None:
+def upgrade(*, database: Database, deadline: DeadlineSeconds = DEADLINE, logs: Logs) -> None:
     """Create or change the tables up to this build's revision."""
-    configure(log_level)
+    logs.configure()
     done = RetryUntil(deadline)(lambda: migrate.upgrade(database))
     if done.before == done.after:
         typer.echo(f"the database is already at revision {done.after}")
@@ -23,8 +23,8 @@ def upgrade(*, database: Database, deadline: DeadlineSeconds = DEADLINE, log_lev
 
 
 @app.command()
-def current(*, database: Database, deadline: DeadlineSeconds = DEADLINE, log_level: LogLevel = None) -> None:
+def current(*, database: Database, deadline: DeadlineSeconds = DEADLINE, logs: Logs) -> None:
     """Print the database's revision and the one this build needs."""
-    configure(log_level)
+    logs.configure()
     found = RetryUntil(deadline)(lambda: migrate.current(database))
     typer.echo(f"the database is at revision {found or 'none'}; this build needs {revision.required_revision()}")

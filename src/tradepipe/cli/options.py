@@ -1,8 +1,15 @@
-"""Options that several commands share."""
+"""Declaration of options, those that several commands share, and groups of them."""
 
-from typing import Annotated, Any, Final
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Annotated, Any, ClassVar, Final, Protocol, Self, get_args
 
 import typer
+from typer.models import OptionInfo
+
+from tradepipe.cli.logs import warn_later
+from tradepipe.redaction import find_passwords, register_secret
 
 KAFKA: Final = "Kafka"
 REGISTRY: Final = "Schema registry"
@@ -19,7 +26,6 @@ LOCAL_KAFKA: Final = "localhost:9092"
 LOCAL_REGISTRY: Final = "http://localhost:8081/apis/ccompat/v7"
 LOCAL_DATABASE: Final = "postgresql://gorm:gorm@localhost:5432/trades"
 """Addresses of the services that docker-compose.yml runs, as seen from the host."""
-
 
 DERIVED: Final = "TRADEPIPE_"
 """Prefix of the variable of an option that names none: `--until-end` has TRADEPIPE_UNTIL_END."""
@@ -43,54 +49,25 @@ def option(form: str, text: str, *, heading: str | None = None, variable: str | 
     return typer.Option(*names, envvar=variable, metavar=metavar, help=text, rich_help_panel=heading, **settings)
 
 
-_BROKERS: Final = option(
-    "--bootstrap-servers HOST:PORT",
-    "Comma-separated Kafka brokers. Required, here or as bootstrap.servers.",
-    heading=KAFKA,
-    variable="KAFKA_BOOTSTRAP_SERVERS",
-)
-_REGISTRY: Final = option(
-    "--registry URL",
-    "Schema registry; several comma-separated URLs for one cluster.",
-    heading=REGISTRY,
-    variable="SCHEMA_REGISTRY_URL",
-)
+def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:
+    """
+    Return a callback that redacts the passwords of a URL from now on, and warns if the command line has one.
 
-BootstrapServers = Annotated[str, _BROKERS]
-LocalBootstrapServers = Annotated[
-    str | None,
-    typer.Option(
-        "--bootstrap-servers",
-        envvar="KAFKA_BOOTSTRAP_SERVERS",
-        metavar="HOST:PORT",
-        help="Comma-separated Kafka brokers; localhost:9092 if given neither here nor as bootstrap.servers below.",
-        show_default=False,
-        rich_help_panel=KAFKA,
-    ),
-]
-Registry = Annotated[str, _REGISTRY]
-OptionalBootstrapServers = Annotated[str | None, _BROKERS]
-OptionalRegistry = Annotated[str | None, _REGISTRY]
-"""For commands that can run without the service."""
+    Args:
+        better: where to pass the password instead.
+    """
 
-Properties = Annotated[
-    list[str] | None,
-    option(
-        "-X KEY=VALUE",
-        "Set any librdkafka property. Repeatable (space-separated in the variable). "
-        "Overrides --kafka-config; a dedicated option overrides both.",
-        heading=KAFKA,
-        variable="TRADEPIPE_KAFKA_PROPERTIES",
-    ),
-]
-KafkaConfig = Annotated[
-    str | None,
-    option(
-        "--kafka-config FILE",
-        "File of librdkafka properties, one KEY=VALUE per line; # starts a comment.",
-        heading=KAFKA,
-    ),
-]
+    def hide(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+        for password in (passwords := find_passwords(value or "")):
+            register_secret(password)
+        if passwords and is_on_command_line(context, str(parameter.name)):
+            name = parameter.opts[-1]
+            warn_later(f"the password in {name} is visible to other users in the process list: use {better} instead")
+        return value
+
+    return hide
+
+
 Database = Annotated[
     str,
     option(
@@ -98,6 +75,7 @@ Database = Annotated[
         "PostgreSQL, as postgresql://user:password@host:5432/name. Pass a password by the variable, not here.",
         heading=DATABASE,
         variable="DATABASE_URL",
+        callback=hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE"),
     ),
 ]
 Topic = Annotated[str, option("--topic NAME", "Topic of trades.", heading=KAFKA)]
@@ -105,55 +83,117 @@ Subject = Annotated[str, option("--subject NAME", "Subject of the trade schema."
 DeadlineSeconds = Annotated[
     float, option("--deadline SECONDS", "Seconds to wait for an unavailable service.", heading=BEHAVIOUR, min=0.1)
 ]
-LogLevel = Annotated[
-    str | None,
-    option("--log-level LEVEL", "Log to stderr from this level on: debug, info, warning or error.", heading=BEHAVIOUR),
-]
-LogFormat = Annotated[
-    str | None,
-    option(
-        "--log-format text|json", "Log lines of text, or one JSON object per line. [default: text]", heading=BEHAVIOUR
-    ),
-]
-RegistryUser = Annotated[
-    str | None,
-    option(
-        "--registry-user NAME",
-        "User for basic authentication, with SCHEMA_REGISTRY_PASSWORD.",
-        heading=REGISTRY,
-        variable="SCHEMA_REGISTRY_USER",
-    ),
-]
-RegistryCa = Annotated[
-    str | None,
-    option(
-        "--registry-ca FILE",
-        "CA certificates to trust, as PEM: a file or a directory.",
-        heading=REGISTRY,
-        variable="SCHEMA_REGISTRY_CA_LOCATION",
-    ),
-]
-RegistryCert = Annotated[
-    str | None,
-    option(
-        "--registry-cert FILE", "Client certificate, as PEM.", heading=REGISTRY, variable="SCHEMA_REGISTRY_CLIENT_CERT"
-    ),
-]
-RegistryKey = Annotated[
-    str | None,
-    option(
-        "--registry-key FILE",
-        "Key of the client certificate, unless it is in the same file.",
-        heading=REGISTRY,
-        variable="SCHEMA_REGISTRY_CLIENT_KEY",
-    ),
-]
-RegistryProxy = Annotated[
-    str | None,
-    option(
-        "--registry-proxy URL",
-        "HTTP proxy; if omitted, HTTPS_PROXY, HTTP_PROXY and NO_PROXY apply.",
-        heading=REGISTRY,
-        variable="SCHEMA_REGISTRY_PROXY",
-    ),
-]
+
+
+class OptionGroup(Protocol):
+    """
+    Options that a command gets as one value.
+
+    A command with a parameter of such a type has all of its OPTIONS. As with
+    single options, a parameter without a default is required.
+    """
+
+    OPTIONS: ClassVar[Mapping[str, Any]]
+    """Annotation of each option by parameter name."""
+
+    KEY: ClassVar[str | None]
+    """The option without which there is no value; None if there always is one."""
+
+    DEFAULTS: ClassVar[Mapping[str, Any]]
+    """Defaults of the options; None for those not listed."""
+
+    @classmethod
+    def resolve(cls, context: typer.Context, given: Mapping[str, Any], default: Self | None) -> Self | None:
+        """Return the value for the given options, or None if the key option is missing."""
+
+
+class MissingOptions(typer.BadParameter):
+    """Required options that were not given, each by its annotation or option group."""
+
+    def __init__(self, *missing: Any) -> None:
+        pairs = filter(None, map(_name_and_variable, missing))
+        names = ", ".join(name + (f" (or {variable})" if variable else "") for name, variable in pairs)
+        super().__init__(f"missing option{'s' if len(missing) > 1 else ''}: {names}")
+
+    def format_message(self) -> str:
+        """Return the message, without typer's "Invalid value"."""
+        return self.message
+
+
+def with_option_groups(function: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    Replace the option groups among a command's parameters by their options, and report all missing options at once.
+
+    The names of the required options are the attribute `required` of the result.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    own = signature.parameters
+    groups = {name: group for name, each in own.items() if (group := _group_of(each.annotation)) is not None}
+    required = {
+        name: each.annotation
+        for name, each in own.items()
+        if each.default is each.empty and _name_and_variable(each.annotation)
+    }
+    if not groups and not required:
+        return function
+    own_context = next((name for name, each in own.items() if each.annotation is typer.Context), None)
+
+    @wraps(function)
+    def command(**given: Any) -> Any:
+        context = given[own_context] if own_context else given.pop("context")
+        options = {name: given.pop(name) for group in groups.values() for name in group.OPTIONS}
+        for name, group in groups.items():
+            given[name] = group.resolve(context, options, None if name in required else own[name].default)
+        if missing := [note for name, note in required.items() if given[name] is None]:
+            raise MissingOptions(*missing)
+        return function(**given)
+
+    # typer itself would report only the first missing option, so for typer none is required.
+    parameters: dict[str, inspect.Parameter] = {}
+    for name, each in own.items():
+        if group := groups.get(name):
+            parameters |= {key: _keyword(key, note, group.DEFAULTS.get(key)) for key, note in group.OPTIONS.items()}
+        else:
+            parameters[name] = each.replace(default=None) if name in required else each
+    if own_context is None:
+        parameters["context"] = _keyword("context", typer.Context, inspect.Parameter.empty)
+    command.__signature__ = signature.replace(parameters=[*parameters.values()])  # type: ignore[attr-defined]  # any function takes it
+    command.__annotations__ = {name: each.annotation for name, each in parameters.items()}
+    command.required = {groups[name].KEY if name in groups else name for name in required}  # type: ignore[attr-defined]  # any function takes it
+    return command
+
+
+def _group_of(annotation: Any) -> type[OptionGroup] | None:
+    """Return the option group in `Group` or `Group | None`."""
+    return next((each for each in (annotation, *get_args(annotation)) if hasattr(each, "OPTIONS")), None)
+
+
+def _name_and_variable(annotation: Any) -> tuple[str, Any] | None:
+    """Return the name of an option, or of a group's key option, and its variable; None if there is none."""
+    group = _group_of(annotation)
+    if group is not None:
+        annotation = group.KEY and group.OPTIONS[group.KEY]
+    for each in get_args(annotation):
+        if isinstance(each, OptionInfo):
+            # In Annotated, typer keeps the first name as the default.
+            return str([each.default, *(each.param_decls or ())][-1]), each.envvar
+    return None
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def is_on_command_line(context: typer.Context, name: str) -> bool:
+    """Return whether an option was given on the command line, not by a variable."""
+    return _source(context, name) == "COMMANDLINE"
+
+
+def is_default(context: typer.Context, name: str) -> bool:
+    """Return whether an option was given neither on the command line nor by a variable."""
+    return _source(context, name) == "DEFAULT"
+
+
+def _source(context: typer.Context, name: str) -> str:
+    source = context.get_parameter_source(name)
+    return "DEFAULT" if source is None else source.name

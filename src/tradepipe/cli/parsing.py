@@ -18,11 +18,6 @@ _UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000
 _property_key = re.compile(r"[\w.-]*").match
 
 
-def kafka_config(bootstrap_servers: str, properties: Iterable[str] | None) -> dict[str, str]:
-    """Return librdkafka's properties from the options; `--bootstrap-servers` overrides `-X`."""
-    return {**parse_pairs(properties, option="-X"), "bootstrap.servers": bootstrap_servers}
-
-
 def parse_pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
     """
     Parse the KEY=VALUE texts of a repeatable option.
@@ -104,8 +99,3 @@ def parse_share(text: str) -> float | None:
             f"must be a share between 0 and 1, or {OFF}, not {text!r}", param_hint="'--max-refused'"
         )
     return number
-
-
-def missing_option(option: str, variable: str) -> typer.BadParameter:
-    """Return the usage error for a missing option."""
-    return typer.BadParameter(f"required: pass it, or set {variable}", param_hint=repr(option))

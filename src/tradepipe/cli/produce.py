@@ -9,23 +9,18 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.input import columns as input_options
 from tradepipe.cli.input.columns import ColumnMapping, form_of
 from tradepipe.cli.input.trade_file import TradeFile, default_path
-from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     DEADLINE,
     SUBJECT,
     TOPIC,
     DeadlineSeconds,
-    LogLevel,
-    OptionalBootstrapServers,
-    OptionalRegistry,
-    Properties,
+    MissingOptions,
     Subject,
     Topic,
     option,
 )
-from tradepipe.cli.parsing import kafka_config, missing_option
 from tradepipe.cli.produce_run import Destination, ProduceRun
-from tradepipe.cli.terminal import StatusLine
+from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.trade.samples import random_seed
 
 app = command_line()
@@ -41,8 +36,8 @@ Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is sent.
 @app.command()
 def produce(
     *,
-    bootstrap_servers: OptionalBootstrapServers = None,
-    registry: OptionalRegistry = None,
+    kafka: Kafka | None = None,
+    registry: Registry | None = None,
     topic: Topic = TOPIC,
     subject: Subject = SUBJECT,
     count: Count = None,
@@ -57,10 +52,9 @@ def produce(
     on_error: input_options.OnError = "stop",
     rejects: input_options.RejectsFile = None,
     dry_run: input_options.DryRun = False,
-    properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
     verbose: Verbose = False,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Send trades from a file, or generated sample trades, to a topic.
@@ -68,9 +62,8 @@ def produce(
     If Kafka is unavailable the command waits; at the end it waits up to --deadline for the acknowledgements. Sending
     trades again is safe: each version of a trade is stored once.
     """
-    status = StatusLine()
-    configure(log_level, usual="warning" if status.is_live else "info", status=status)
-    destination = None if dry_run else _destination(bootstrap_servers, registry, properties, topic, subject)
+    status = logs.configure(progress=True)
+    destination = None if dry_run else _destination(kafka, registry, topic, subject)
     run = ProduceRun(destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
     if path is None:
         input_options.require_none(
@@ -91,14 +84,10 @@ def produce(
         run.send_file(file)
 
 
-def _destination(
-    bootstrap_servers: str | None, registry: str | None, properties: list[str] | None, topic: str, subject: str
-) -> Destination:
-    if bootstrap_servers is None:
-        raise missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
-    if registry is None:
-        raise missing_option("--registry", "SCHEMA_REGISTRY_URL")
-    return Destination(kafka_config(bootstrap_servers, properties), registry, topic, subject)
+def _destination(kafka: Kafka | None, registry: Registry | None, topic: str, subject: str) -> Destination:
+    if kafka is None or registry is None:
+        raise MissingOptions(*([Kafka] if kafka is None else []), *([Registry] if registry is None else []))
+    return Destination(kafka.config, registry, topic, subject)
 
 
 def _require_shares(bad: float, resend: float) -> None:

@@ -15,8 +15,9 @@ from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
 from tradepipe.cli.input.lines import BadInput
 from tradepipe.cli.input.trade_file import TradeFile
 from tradepipe.cli.load_generator import LoadGenerator, SendCounts
-from tradepipe.cli.settings import open_registry
-from tradepipe.cli.terminal import Progress, StatusLine
+from tradepipe.cli.logs import StatusLine
+from tradepipe.cli.settings import Registry
+from tradepipe.cli.terminal import Progress
 from tradepipe.errors import DeadlineExceeded, TradepipeError
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
@@ -30,7 +31,7 @@ class Destination(NamedTuple):
     """The topic to send to, and its services."""
 
     kafka: Config
-    registry: str
+    registry: Registry
     topic: str
     subject: str
 
@@ -128,7 +129,7 @@ class ProduceRun:
         retry = RetryUntil(self._deadline, stopped=self.stopped)
         with (
             StopOnSignal(self.stopped.set, "stopping: waiting for the acknowledgements"),
-            open_registry(destination.registry, timeout=retry.call_timeout) as client,
+            destination.registry.open(timeout=retry.call_timeout) as client,
         ):
             encode = TradeSerializer(client, subject=destination.subject)
             generator = LoadGenerator(

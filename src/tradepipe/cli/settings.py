@@ -1,117 +1,27 @@
-"""Shared options of all commands: logging, Kafka, the registry."""
+"""Settings of Kafka and the registry from options, environment variables and files."""
 
-import inspect
+import os
 import re
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from functools import wraps
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 import typer
 
-from tradepipe.cli import options, parsing
-from tradepipe.cli.secrets import FILE, read_secret, read_variable
-from tradepipe.redaction import find_passwords, register_secret
+from tradepipe.cli import logs
+from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, hide_passwords, is_on_command_line, option
+from tradepipe.cli.parsing import parse_pairs
+from tradepipe.redaction import register_secret
 
 if TYPE_CHECKING:
     from tradepipe.registry.client import SchemaRegistry
 
-TIMEOUT: Final = 10.0
+FILE: Final = "_FILE"
+"""Suffix of a variable that names a file with the value."""
 
-
-class Settings(NamedTuple):
-    """
-    The shared options of the command that runs.
-
-    Attributes:
-        log_format: "text" or "json".
-
-        registry: arguments of `SchemaRegistry`.
-
-        warnings: messages to log once logging is configured.
-    """
-
-    log_format: str = "text"
-    registry: Mapping[str, Any] = {}
-    warnings: tuple[str, ...] = ()
-
-
-_settings: ContextVar[Settings] = ContextVar("tradepipe-settings", default=Settings())  # noqa: B039 - it is never changed
-
-
-def current_settings() -> Settings:
-    """Return the settings of the running command, or the defaults."""
-    return _settings.get()
-
-
-def use_settings(chosen: Settings) -> None:
-    """Set the settings of the running command."""
-    _settings.set(chosen)
-
-
-def open_registry(url: str, *, timeout: float = TIMEOUT) -> "SchemaRegistry":
-    """
-    Create a client for the registry at a URL, with the credentials from the options.
-
-    Args:
-        timeout: seconds for a whole call.
-
-    Raises:
-        ConfigurationError: an option is invalid.
-    """
-    from tradepipe.registry.client import SchemaRegistry  # noqa: PLC0415 - loaded where it is used
-
-    return SchemaRegistry(url, timeout=timeout, **current_settings().registry)
-
-
-OPTION = "--kafka-config"
-
-
-def read_properties(path: str) -> dict[str, str]:
-    """
-    Read a file of librdkafka properties.
-
-    Each line is KEY=VALUE; spaces around key and value, blank lines and lines
-    starting with # are ignored. There are no escapes and no continuation lines.
-
-    Raises:
-        BadParameter: the file is unreadable, or a line is invalid; the message omits the value, a possible password.
-    """
-    found: dict[str, str] = {}
-    for number, line in enumerate(_read_lines(path), 1):
-        if not line or line.startswith("#"):
-            continue
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if not key or not equals:
-            raise typer.BadParameter(f"{path}:{number}: not KEY=VALUE", param_hint=repr(OPTION))
-        if key in found:
-            raise typer.BadParameter(f"{path}:{number}: {key} is given twice", param_hint=repr(OPTION))
-        found[key] = value
-    return found
-
-
-def _read_lines(path: str) -> list[str]:
-    try:
-        return [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=repr(OPTION)) from None
-    except ValueError:
-        raise typer.BadParameter(f"{path} is not UTF-8 text", param_hint=repr(OPTION)) from None
-
-
-SHARED_OPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "properties": {"kafka_config": options.KafkaConfig},
-    "registry": {
-        "registry_user": options.RegistryUser,
-        "registry_ca": options.RegistryCa,
-        "registry_cert": options.RegistryCert,
-        "registry_key": options.RegistryKey,
-        "registry_proxy": options.RegistryProxy,
-    },
-    "log_level": {"log_format": options.LogFormat},
-}
-"""A command with this parameter → the options added to it, which the command's function does not see."""
+MAX_FILE_BYTES: Final = 65_536
+"""Maximum size of such a file."""
 
 KAFKA_SECRETS: Final = {"KAFKA_SASL_PASSWORD": "sasl.password", "KAFKA_SSL_KEY_PASSWORD": "ssl.key.password"}
 """Variables for secret librdkafka properties."""
@@ -124,95 +34,178 @@ REGISTRY_SECRETS: Final = {
 }
 """Variables for registry credentials."""
 
-LOG_FORMATS: Final = ("text", "json")
+REGISTRY_TIMEOUT: Final = 10.0
 
-_VISIBLE_ON_COMMAND_LINE: Final = {
-    "database": ("--database", "DATABASE_URL or a file named by DATABASE_URL_FILE"),
-    "registry": ("--registry", "SCHEMA_REGISTRY_URL, or --registry-user and SCHEMA_REGISTRY_PASSWORD"),
-    "registry_proxy": ("--registry-proxy", "SCHEMA_REGISTRY_PROXY"),
-}
-_is_secret = re.compile(r"(?i)password|secret|\.pem\b|oauthbearer\.config").search
+_CONFIG_FILE: Final = "'--kafka-config'"
+
+_is_secret = re.compile(r"(?i)passw|secret|passphrase|\.pem\b|oauthbearer\.config").search
 
 
-def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the shared options to a command's function; they are evaluated before it is called."""
-    signature = inspect.signature(function, eval_str=True)
-    own = signature.parameters
-    added = {name: note for trigger, notes in SHARED_OPTIONS.items() if trigger in own for name, note in notes.items()}
-    if not added:
-        return function
+@dataclass(frozen=True)
+class Kafka:
+    """Kafka's properties from `--bootstrap-servers`, `-X`, `--kafka-config` and the variables of secrets."""
 
-    own_context = next((each.name for each in own.values() if each.annotation is typer.Context), None)
+    config: dict[str, str]
 
-    @wraps(function)
-    def command(**given: Any) -> Any:
-        context = given[own_context] if own_context else given.pop("context")
-        extra = {name: given.pop(name) for name in added}
-        if context.invoked_subcommand is not None:  # the subcommand evaluates its own options
-            return function(**given)
-        warnings = _warn_visible_passwords(context, given | extra)
-        if "properties" in own:
-            _merge_kafka_settings(given, extra["kafka_config"], required=_is_required(own["bootstrap_servers"]))
-        registry = _registry_arguments(extra) if "registry" in own else {}
-        use_settings(Settings(_check_log_format(extra.get("log_format")), registry, warnings))
-        return function(**given)
-
-    parameters = [_make_optional(each) if each.name == "bootstrap_servers" else each for each in own.values()]
-    parameters += [_make_parameter(name, note) for name, note in added.items()]
-    if own_context is None:
-        parameters.append(_make_parameter("context", typer.Context, default=inspect.Parameter.empty))
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # any function takes it
-    command.__annotations__ = {each.name: each.annotation for each in parameters}
-    return command
-
-
-def _make_parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
-def _make_optional(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Drop typer's own check for brokers, which `--kafka-config` or `-X` may name instead."""
-    return parameter.replace(default=None) if _is_required(parameter) else parameter
-
-
-def _is_required(parameter: inspect.Parameter) -> bool:
-    return parameter.default is inspect.Parameter.empty
-
-
-def _merge_kafka_settings(given: dict[str, Any], path: str | None, *, required: bool) -> None:
-    """Merge all sources of Kafka properties into `properties`, and set `bootstrap_servers` from them."""
-    merged = read_properties(path) if path else {}
-    merged |= {key: value for name, key in KAFKA_SECRETS.items() if (value := read_secret(name)) is not None}
-    merged |= parsing.parse_pairs(given["properties"], option="-X")
-    for key, value in merged.items():
-        if _is_secret(key):
-            register_secret(value)
-    brokers = given["bootstrap_servers"] or merged.get("bootstrap.servers") or merged.get("metadata.broker.list")
-    if required and not brokers:
-        raise parsing.missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
-    given["bootstrap_servers"] = brokers
-    given["properties"] = [f"{key}={value}" for key, value in merged.items()] or None
-
-
-def _registry_arguments(extra: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the arguments for `SchemaRegistry` that were given."""
-    user, password = extra["registry_user"], read_secret("SCHEMA_REGISTRY_PASSWORD")
-    if (user is None) != (password is None):
-        raise typer.BadParameter(
-            "set both SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD, or neither",
-            param_hint="'--registry-user'",
-        )
-    arguments = {
-        "basic_auth": None if user is None else (user, password),
-        "bearer_token": _read_token(),
-        "ca_location": extra["registry_ca"],
-        "client_cert": extra["registry_cert"],
-        "client_key": extra["registry_key"],
-        "key_password": read_secret("SCHEMA_REGISTRY_KEY_PASSWORD"),
-        "proxy": extra["registry_proxy"],
-        "headers": _read_headers(),
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "bootstrap_servers": Annotated[
+            str | None,
+            option(
+                "--bootstrap-servers HOST:PORT",
+                "Comma-separated Kafka brokers, here or as bootstrap.servers below.",
+                heading=KAFKA,
+                variable="KAFKA_BOOTSTRAP_SERVERS",
+            ),
+        ],
+        "properties": Annotated[
+            list[str] | None,
+            option(
+                "-X KEY=VALUE",
+                "Set any librdkafka property. Repeatable (space-separated in the variable). "
+                "Overrides --kafka-config; a dedicated option overrides both.",
+                heading=KAFKA,
+                variable="TRADEPIPE_KAFKA_PROPERTIES",
+            ),
+        ],
+        "kafka_config": Annotated[
+            str | None,
+            option(
+                "--kafka-config FILE",
+                "File of librdkafka properties, one KEY=VALUE per line; # starts a comment.",
+                heading=KAFKA,
+            ),
+        ],
     }
-    return {name: value for name, value in arguments.items() if value is not None}
+    KEY: ClassVar[str | None] = "bootstrap_servers"
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def resolve(cls, context: typer.Context, given: Mapping[str, Any], default: Self | None) -> Self | None:
+        """Merge all sources; dedicated options override `-X`, which overrides the variables and the file."""
+        path, typed = given["kafka_config"], parse_pairs(given["properties"], option="-X")
+        merged = read_properties(path) if path else {}
+        merged |= {key: value for name, key in KAFKA_SECRETS.items() if (value := read_secret(name)) is not None}
+        merged |= typed
+        for key, value in merged.items():
+            if _is_secret(key):
+                register_secret(value)
+                if key in typed and is_on_command_line(context, "properties"):
+                    others = "".join(f", or {name}" for name, property_ in KAFKA_SECRETS.items() if property_ == key)
+                    logs.warn_later(
+                        f"-X {key} is visible to other users in the process list: use a --kafka-config file instead"
+                        + others
+                    )
+        brokers = given["bootstrap_servers"] or merged.get("bootstrap.servers") or merged.get("metadata.broker.list")
+        if brokers:
+            merged["bootstrap.servers"] = brokers
+        elif default is None:
+            return None
+        return cls({**(default.config if default else {}), **merged})
+
+
+def read_properties(path: str) -> dict[str, str]:
+    """
+    Read a file of librdkafka properties.
+
+    Each line is KEY=VALUE; spaces around key and value, blank lines and lines
+    starting with # are ignored. There are no escapes and no continuation lines.
+
+    Raises:
+        BadParameter: the file is unreadable, or a line is invalid; the message omits the value, a possible password.
+    """
+    try:
+        lines = [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=_CONFIG_FILE) from None
+    except ValueError:
+        raise typer.BadParameter(f"{path} is not UTF-8 text", param_hint=_CONFIG_FILE) from None
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not key or not equals:
+            raise typer.BadParameter(f"{path}:{number}: not KEY=VALUE", param_hint=_CONFIG_FILE)
+        if key in found:
+            raise typer.BadParameter(f"{path}:{number}: {key} is given twice", param_hint=_CONFIG_FILE)
+        found[key] = value
+    return found
+
+
+def _registry_option(form: str, text: str, variable: str, **settings: Any) -> Any:
+    variable = f"SCHEMA_REGISTRY_{variable}"
+    return Annotated[str | None, option(form, text, heading=REGISTRY, variable=variable, **settings)]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """A registry's URL, and how to connect: further arguments of `SchemaRegistry`."""
+
+    url: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "registry": _registry_option(
+            "--registry URL",
+            "Schema registry; several comma-separated URLs for one cluster.",
+            "URL",
+            callback=hide_passwords("SCHEMA_REGISTRY_URL, or --registry-user and SCHEMA_REGISTRY_PASSWORD"),
+        ),
+        "registry_user": _registry_option(
+            "--registry-user NAME", "User for basic authentication, with SCHEMA_REGISTRY_PASSWORD.", "USER"
+        ),
+        "registry_ca": _registry_option(
+            "--registry-ca FILE", "CA certificates to trust, as PEM: a file or a directory.", "CA_LOCATION"
+        ),
+        "registry_cert": _registry_option("--registry-cert FILE", "Client certificate, as PEM.", "CLIENT_CERT"),
+        "registry_key": _registry_option(
+            "--registry-key FILE", "Key of the client certificate, unless it is in the same file.", "CLIENT_KEY"
+        ),
+        "registry_proxy": _registry_option(
+            "--registry-proxy URL",
+            "HTTP proxy; if omitted, HTTPS_PROXY, HTTP_PROXY and NO_PROXY apply.",
+            "PROXY",
+            callback=hide_passwords("SCHEMA_REGISTRY_PROXY"),
+        ),
+    }
+    KEY: ClassVar[str | None] = "registry"
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def resolve(cls, _context: typer.Context, given: Mapping[str, Any], default: Self | None) -> Self | None:
+        """Combine the options and the variables of secrets."""
+        user, password = given["registry_user"], read_secret("SCHEMA_REGISTRY_PASSWORD")
+        if (user is None) != (password is None):
+            raise typer.BadParameter(
+                "set both SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD, or neither",
+                param_hint="'--registry-user'",
+            )
+        arguments = {
+            "basic_auth": None if user is None else (user, password),
+            "bearer_token": _read_token(),
+            "ca_location": given["registry_ca"],
+            "client_cert": given["registry_cert"],
+            "client_key": given["registry_key"],
+            "key_password": read_secret("SCHEMA_REGISTRY_KEY_PASSWORD"),
+            "proxy": given["registry_proxy"],
+            "headers": dict(_read_headers()) or None,
+        }
+        url = given["registry"] or (default and default.url)
+        return cls(url, {name: value for name, value in arguments.items() if value is not None}) if url else None
+
+    def open(self, *, timeout: float = REGISTRY_TIMEOUT) -> "SchemaRegistry":
+        """
+        Create a client.
+
+        Args:
+            timeout: seconds for a whole call.
+
+        Raises:
+            ConfigurationError: an option is invalid.
+        """
+        from tradepipe.registry.client import SchemaRegistry  # noqa: PLC0415 - loaded where it is used
+
+        return SchemaRegistry(self.url, timeout=timeout, **self.arguments)
 
 
 def _read_token() -> str | Callable[[], str] | None:
@@ -224,48 +217,106 @@ def _read_token() -> str | Callable[[], str] | None:
     return lambda: Path(path).read_text("utf-8").strip()
 
 
-def _read_headers() -> dict[str, str] | None:
+def _read_headers() -> Iterator[tuple[str, str]]:
     name = "SCHEMA_REGISTRY_HEADERS"
-    text = read_secret(name)
-    if text is None:
-        return None
-    found = {}
-    for line in filter(None, (line.strip() for line in text.splitlines())):
+    for line in filter(None, (line.strip() for line in (read_secret(name) or "").splitlines())):
         key, colon, value = (part.strip() for part in line.partition(":"))
         if not key or not colon or not value:
             raise typer.BadParameter("must be NAME: VALUE, one per line", param_hint=name)
         register_secret(value)
-        found[key] = value
-    return found
+        yield key, value
 
 
-def _warn_visible_passwords(context: typer.Context, given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Redact all passwords from now on, and return a warning for each one given on the command line."""
-    found = []
-    for parameter, (name, better) in _VISIBLE_ON_COMMAND_LINE.items():
-        secrets = find_passwords(given.get(parameter) or "")
-        for each in secrets:
-            register_secret(each)
-        if secrets and is_on_command_line(context, parameter):
-            found.append(f"the password in {name} is visible to other users in the process list: use {better} instead")
-    if given.get("properties") and is_on_command_line(context, "properties"):
-        found += [
-            f"-X {key} is visible to other users in the process list: use a --kafka-config file instead"
-            + "".join(f", or {name}" for name, property_ in KAFKA_SECRETS.items() if property_ == key)
-            for key in parsing.parse_pairs(given["properties"], option="-X")
-            if _is_secret(key)
-        ]
-    return tuple(found)
+@dataclass(frozen=True)
+class Logs:
+    """Level and format of the log."""
+
+    level: logs.Level | None = None
+    format: logs.LogFormat = "text"
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "log_level": Annotated[
+            logs.Level | None,
+            option(
+                "--log-level LEVEL",
+                "Log to stderr from this level on: debug, info, warning or error.",
+                heading=BEHAVIOUR,
+                case_sensitive=False,
+            ),
+        ],
+        "log_format": Annotated[
+            logs.LogFormat,
+            option(
+                "--log-format text|json",
+                "Log lines of text, or one JSON object per line.",
+                heading=BEHAVIOUR,
+                case_sensitive=False,
+            ),
+        ],
+    }
+    KEY: ClassVar[str | None] = None
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {"log_format": "text"}
+
+    @classmethod
+    def resolve(cls, _context: typer.Context, given: Mapping[str, Any], _default: Self | None) -> Self:
+        """Use the format from now on."""
+        logs.log_format.set(given["log_format"])
+        return cls(given["log_level"], given["log_format"])
+
+    def configure(self, *, usual: str = "info", progress: bool = False) -> logs.StatusLine:
+        """
+        Configure logging, and return the status line of the terminal, which log lines do not overwrite.
+
+        Args:
+            usual: level if `--log-level` was not given.
+
+            progress: whether the command shows its progress in the status line, and so logs only warnings there.
+        """
+        status = logs.StatusLine()
+        logs.configure(self.level or ("warning" if progress and status.is_live else usual), status)
+        return status
 
 
-def is_on_command_line(context: typer.Context, name: str) -> bool:
-    """Return whether an option was given on the command line, not by a variable."""
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+def read_variable(name: str, environment: Mapping[str, str] | None = None) -> str | None:
+    """
+    Return the value of a variable, or of the file named by the variable with `_FILE`; None if neither is set.
+
+    A newline at the end of the file is removed, because editors and `echo` add one.
+
+    Raises:
+        BadParameter: both are set, or the file is unreadable or empty.
+    """
+    environment = os.environ if environment is None else environment
+    value, path = environment.get(name) or None, environment.get(name + FILE) or None
+    if path is None:
+        return value
+    if value is not None:
+        raise typer.BadParameter(f"{name} and {name}{FILE} are both set: unset one of them", param_hint=name)
+    try:
+        return _read_file(path)
+    except ValueError as error:
+        raise typer.BadParameter(f"the file {path!r} {error}", param_hint=name + FILE) from None
 
 
-def _check_log_format(text: str | None) -> str:
-    chosen = (text or LOG_FORMATS[0]).lower()
-    if chosen not in LOG_FORMATS:
-        raise typer.BadParameter(f"must be {' or '.join(LOG_FORMATS)}, not {text!r}", param_hint="'--log-format'")
-    return chosen
+def read_secret(name: str) -> str | None:
+    """Return the value of a variable or of its file, and redact it from now on."""
+    value = read_variable(name)
+    if value is not None:
+        register_secret(value)
+    return value
+
+
+def _read_file(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        text = content.decode().removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise ValueError(f"is not readable: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    if not text:
+        raise ValueError("is empty")
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"is larger than {MAX_FILE_BYTES:,} bytes")
+    return text

@@ -8,7 +8,6 @@ import typer
 
 from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exit_codes import SIGNAL_BASE
-from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     LOCAL_DATABASE,
     LOCAL_KAFKA,
@@ -16,31 +15,27 @@ from tradepipe.cli.options import (
     SUBJECT,
     TOPIC,
     Database,
-    LocalBootstrapServers,
-    LogLevel,
-    Properties,
-    Registry,
     Subject,
     Topic,
     option,
 )
-from tradepipe.cli.parsing import kafka_config, parse_share, parse_start
-from tradepipe.cli.settings import open_registry
+from tradepipe.cli.parsing import parse_share, parse_start
+from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.cli.sink_offsets import GROUP, GroupName
 from tradepipe.cli.sink_offsets import app as offsets
-from tradepipe.cli.stage_options import (
+from tradepipe.cli.stage_runner import (
     MaxRefused,
     MetricsHost,
     MetricsPort,
     RecordKeyOption,
     RulesOption,
+    StageSummary,
     StaleOption,
     StartOption,
     UnknownFieldsOption,
     UntilEnd,
+    run_stage,
 )
-from tradepipe.cli.stage_runner import StageSummary, run_stage
-from tradepipe.cli.terminal import StatusLine
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
@@ -49,6 +44,9 @@ from tradepipe.pipeline.validation import Rule, ValidateIn
 from tradepipe.postgres.batch import BatchResult
 
 BATCH_ROWS: Final = 5_000
+
+_LOCAL_KAFKA: Final = Kafka({"bootstrap.servers": LOCAL_KAFKA})
+_LOCAL_REGISTRY: Final = Registry(LOCAL_REGISTRY)
 
 BatchRows = Annotated[int, option("--batch-rows N", "Maximum records per transaction.", min=1)]
 ValidateInOption = Annotated[
@@ -86,8 +84,8 @@ app.add_typer(offsets, name="offsets")
 @app.callback(invoke_without_command=True, cls=_SinkOrCommand, subcommand_metavar="[COMMAND]")
 def sink(
     *,
-    bootstrap_servers: LocalBootstrapServers = None,
-    registry: Registry = LOCAL_REGISTRY,
+    kafka: Kafka = _LOCAL_KAFKA,
+    registry: Registry = _LOCAL_REGISTRY,
     database: Database = LOCAL_DATABASE,
     topic: Topic = TOPIC,
     group: GroupName = GROUP,
@@ -101,24 +99,21 @@ def sink(
     rules: RulesOption = None,
     record_key: RecordKeyOption = "refuse",
     stale: StaleOption = "accept",
-    properties: Properties = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
     verbose: Verbose = False,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Store trades in PostgreSQL, each version of each trade exactly once, and refused records with the reasons.
 
     If a service is unavailable the sink waits. On SIGINT or SIGTERM it finishes the current batch and exits.
     """
-    status = StatusLine()
-    shown = None if verbose else status
-    configure(log_level, usual="warning" if shown and shown.is_live else "info", status=status)
+    status = logs.configure(progress=not verbose)
     printer = _Printer()
-    with open_registry(registry) as client:
+    with registry.open() as client:
         printer.sink = storing = Sink(
-            kafka_config(bootstrap_servers or LOCAL_KAFKA, properties),
+            kafka.config,
             registry=client,
             database=database,
             topic=topic,
@@ -134,7 +129,9 @@ def sink(
             stale=stale,
             on_stored=printer if verbose else None,
         )
-        run_stage(storing, summarize, shown, until_end=until_end, host=metrics_host, port=metrics_port)
+        run_stage(
+            storing, summarize, None if verbose else status, until_end=until_end, host=metrics_host, port=metrics_port
+        )
     if printer.is_closed:
         raise typer.Exit(SIGNAL_BASE + SIGPIPE)
 

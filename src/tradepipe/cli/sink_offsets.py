@@ -13,19 +13,16 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     DEADLINE,
     TOPIC,
-    BootstrapServers,
     Database,
     DeadlineSeconds,
-    LogLevel,
-    Properties,
     Topic,
     option,
 )
-from tradepipe.cli.parsing import kafka_config, parse_time
+from tradepipe.cli.parsing import parse_time
+from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import format_table
 from tradepipe.errors import ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic as Described
@@ -63,24 +60,23 @@ Target = Literal["earliest", "latest"] | datetime | int
 @app.command()
 def show(
     *,
-    bootstrap_servers: BootstrapServers,
+    kafka: Kafka,
     database: Database,
     topic: Topic = TOPIC,
     group: GroupName = GROUP,
     output: Format = "text",
-    properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Print the stored offsets, the watermarks of the log, and the lag.
 
     If Kafka is unavailable, only the stored offsets are printed.
     """
-    configure(log_level)
+    logs.configure()
     retry = RetryUntil(deadline)
     stored = retry(lambda: _list_offsets(database, group, topic, retry))
-    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=retry.call_timeout)
+    admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
     described, watermarks, notes = _query_kafka(admin, topic)
     report = build_report(group, topic, described, stored, watermarks)
     notes += report.problems
@@ -95,7 +91,7 @@ def show(
 @app.command()
 def reset(
     *,
-    bootstrap_servers: BootstrapServers,
+    kafka: Kafka,
     database: Database,
     to: To,
     partitions: Partitions = None,
@@ -103,9 +99,8 @@ def reset(
     group: GroupName = GROUP,
     dry_run: DryRun = False,
     yes: Yes = False,
-    properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Set the offsets at which a group resumes, also for a topic that was recreated.
@@ -113,10 +108,10 @@ def reset(
     Running sinks are fenced first, then resume at the new offsets. Trades that
     are already stored are counted as duplicates and not written again.
     """
-    configure(log_level)
+    logs.configure()
     target = _parse_target(to)
     retry = RetryUntil(deadline)
-    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=retry.call_timeout)
+    admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
     described = retry(lambda: admin.describe(topic))
     chosen = _select_partitions(described, partitions, target)
     targets = retry(lambda: _resolve_target(admin, topic, chosen, target))

@@ -1,7 +1,6 @@
 """Terminal output: tables, the status line, progress."""
 
 import logging
-import sys
 import threading
 import time
 from collections import deque
@@ -11,7 +10,7 @@ from typing import Final, NamedTuple, Self
 
 import typer
 
-from tradepipe.cli.settings import current_settings
+from tradepipe.cli.logs import StatusLine
 
 logger = logging.getLogger(__name__)
 
@@ -47,37 +46,6 @@ _RATE_SAMPLES: Final = 8
 
 _BAR_WIDTH: Final = 10
 """Characters between the brackets of a progress bar."""
-
-_CLEAR_LINE: Final = "\r\x1b[K"
-
-
-class StatusLine:
-    """The last line of stderr, rewritten in place, with log lines above it; not live without a terminal."""
-
-    def __init__(self) -> None:
-        self.is_live = sys.stderr.isatty() and current_settings().log_format == "text"
-        self._text = ""
-        self._lock = threading.RLock()
-
-    def show(self, text: str) -> None:
-        """Replace the status line."""
-        with self._lock:
-            self._text = text
-            sys.stderr.write(_CLEAR_LINE + text)
-            sys.stderr.flush()
-
-    def write(self, line: str) -> None:
-        """Write a line above the status line."""
-        with self._lock:
-            before = _CLEAR_LINE if self._text else ""
-            sys.stderr.write(f"{before}{line}\n{self._text}")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Remove the status line."""
-        with self._lock:
-            if self._text:
-                self.show("")
 
 
 class FileProgress(NamedTuple):

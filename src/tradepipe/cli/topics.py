@@ -7,18 +7,15 @@ import typer
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import ExitCode
-from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     DEADLINE,
     TOPIC,
-    BootstrapServers,
     DeadlineSeconds,
-    LogLevel,
-    Properties,
     Topic,
     option,
 )
-from tradepipe.cli.parsing import kafka_config, parse_duration, parse_pairs
+from tradepipe.cli.parsing import parse_duration, parse_pairs
+from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import format_table
 from tradepipe.cli.topic_checks import SettingCheck, Severity, check_settings, compare_settings, settings_like
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
@@ -78,7 +75,7 @@ Settings = Annotated[
 @app.command()
 def create(
     *,
-    bootstrap_servers: BootstrapServers,
+    kafka: Kafka,
     topic: Topic = TOPIC,
     partitions: Partitions = None,
     like: Like = None,
@@ -86,12 +83,11 @@ def create(
     min_insync_replicas: InSync = None,
     retention: Retention = None,
     settings: Settings = None,
-    properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """Create a topic without compaction, or leave an existing topic unchanged."""
-    configure(log_level)
+    logs.configure()
     config = parse_pairs(settings, option="-c")
     _refuse_compaction(config)
     if retention is not None:
@@ -100,7 +96,7 @@ def create(
         _require_fewer(min_insync_replicas, replication)
         _add(config, "min.insync.replicas", str(min_insync_replicas), name="--min-insync-replicas")
     retry = RetryUntil(deadline)
-    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=retry.call_timeout)
+    admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
     count = PARTITIONS
     if like is not None:
         count = len(retry(lambda: admin.describe(like)).partitions)
@@ -125,22 +121,21 @@ def create(
 @app.command()
 def check(
     *,
-    bootstrap_servers: BootstrapServers,
+    kafka: Kafka,
     topic: Topic = TOPIC,
     like: Like = None,
     strict: Strict = False,
-    properties: Properties = None,
     deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Check whether a topic's settings keep tradepipe's guarantees, and give advice for production.
 
     Exits with 0 if the guarantees hold, with 1 otherwise.
     """
-    configure(log_level)
+    logs.configure()
     retry = RetryUntil(deadline)
-    admin = TopicAdmin(kafka_config(bootstrap_servers, properties), request_timeout=retry.call_timeout)
+    admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
     described = retry(lambda: admin.describe(topic))
     config = retry(lambda: admin.config(topic))
     if not config:

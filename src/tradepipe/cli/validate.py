@@ -3,32 +3,27 @@
 from typing import Annotated, Final
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.logs import configure
 from tradepipe.cli.options import (
     KAFKA,
     SUBJECT,
     TOPIC,
-    BootstrapServers,
-    LogLevel,
-    Properties,
-    Registry,
     Subject,
     Topic,
     option,
 )
-from tradepipe.cli.parsing import kafka_config, parse_share, parse_start
-from tradepipe.cli.settings import open_registry
-from tradepipe.cli.stage_options import (
+from tradepipe.cli.parsing import parse_share, parse_start
+from tradepipe.cli.settings import Kafka, Logs, Registry
+from tradepipe.cli.stage_runner import (
     MaxRefused,
     MetricsHost,
     MetricsPort,
     RecordKeyOption,
     RulesOption,
+    StageSummary,
     UnknownFieldsOption,
     UntilEnd,
+    run_stage,
 )
-from tradepipe.cli.stage_runner import StageSummary, run_stage
-from tradepipe.cli.terminal import StatusLine
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.stats import ValidatorCounts
@@ -76,7 +71,7 @@ app = command_line()
 @app.command()
 def validate(
     *,
-    bootstrap_servers: BootstrapServers,
+    kafka: Kafka,
     registry: Registry,
     topic: Topic = TOPIC,
     clean: Clean = CLEAN,
@@ -92,21 +87,19 @@ def validate(
     unknown_fields: UnknownFieldsOption = "stop",
     rules: RulesOption = None,
     record_key: RecordKeyOption = "refuse",
-    properties: Properties = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Copy valid trades to one topic and refused records to a dead-letter topic, each exactly once.
 
     If a service is unavailable the validator waits. On SIGINT or SIGTERM it finishes the current batch and exits.
     """
-    status = StatusLine()
-    configure(log_level, usual="warning" if status.is_live else "info", status=status)
-    with open_registry(registry) as client:
+    status = logs.configure(progress=True)
+    with registry.open() as client:
         validator = Validator(
-            kafka_config(bootstrap_servers, properties),
+            kafka.config,
             registry=client,
             topic=topic,
             clean=clean,

@@ -10,7 +10,7 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.dlq.export import export
-from tradepipe.cli.dlq.options import All, DlqArguments, Limit, with_dlq_options
+from tradepipe.cli.dlq.options import All, DlqArguments, DlqStoreArguments, Limit
 from tradepipe.cli.dlq.render import (
     NoSuchDeadLetter,
     RecordDecoder,
@@ -48,7 +48,6 @@ _match_coordinates = re.compile(
 
 
 @app.command()
-@with_dlq_options()
 def ls(*, arguments: DlqArguments, limit: Limit = LIMIT, include_replayed: All = False) -> None:
     """
     List dead letters, the newest last, without replayed ones.
@@ -81,8 +80,7 @@ def ls(*, arguments: DlqArguments, limit: Limit = LIMIT, include_replayed: All =
 
 
 @app.command()
-@with_dlq_options(filters=False)
-def show(coordinates: Coordinates, *, arguments: DlqArguments) -> None:
+def show(coordinates: Coordinates, *, arguments: DlqStoreArguments) -> None:
     """
     Show why a record was refused, and everything known about it.
 
@@ -102,7 +100,6 @@ def show(coordinates: Coordinates, *, arguments: DlqArguments) -> None:
 
 
 @app.command()
-@with_dlq_options()
 def stats(*, arguments: DlqArguments, by: By = "code") -> None:
     """
     Count open and replayed dead letters.

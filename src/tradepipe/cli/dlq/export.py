@@ -13,7 +13,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from tradepipe.cli.dlq.options import All, DlqArguments, Limit, with_dlq_options
+from tradepipe.cli.dlq.options import All, DlqArguments, Limit
 from tradepipe.cli.dlq.render import RecordDecoder
 from tradepipe.cli.dlq.stores import open_store
 from tradepipe.cli.logs import print_status
@@ -27,7 +27,6 @@ Output = Annotated[
 Overwrite = Annotated[bool, option("--overwrite", "Replace the file if it exists.", variable=None)]
 
 
-@with_dlq_options()
 def export(
     *,
     arguments: DlqArguments,

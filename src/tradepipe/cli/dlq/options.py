@@ -1,20 +1,27 @@
 """Options of the dead-letter commands, and the filter they select."""
 
-import inspect
 import re
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import wraps
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import typer
 
-from tradepipe.cli import options, parsing
-from tradepipe.cli.logs import configure
-from tradepipe.cli.options import DEAD_LETTERS, FILTERS, KAFKA, REGISTRY, option
+from tradepipe.cli import options
+from tradepipe.cli.options import (
+    DEAD_LETTERS,
+    FILTERS,
+    KAFKA,
+    REGISTRY,
+    MissingOptions,
+    hide_passwords,
+    is_on_command_line,
+    option,
+)
 from tradepipe.cli.parsing import parse_duration, parse_time
-from tradepipe.cli.settings import is_on_command_line
+from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.redaction import redact
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
@@ -144,37 +151,38 @@ Database = Annotated[
         "PostgreSQL of a sink; its refused records are in the table trade_refusals.",
         heading=DEAD_LETTERS,
         variable="DATABASE_URL",
+        callback=hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE"),
     ),
 ]
 DeadLetters = Annotated[
     str | None, option("--dead-letters TOPIC", "Dead-letter topic of a validator.", heading=DEAD_LETTERS)
 ]
 
-_FILTER_OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
-    "codes": (Codes, None),
-    "since": (Since, None),
-    "until": (Until, None),
-    "sources": (Sources, None),
-    "partitions": (Partitions, None),
-    "offsets": (Offsets, None),
-    "trade_id": (TradeId, None),
+_FILTERS: Final[Mapping[str, Any]] = {
+    "codes": Codes,
+    "since": Since,
+    "until": Until,
+    "sources": Sources,
+    "partitions": Partitions,
+    "offsets": Offsets,
+    "trade_id": TradeId,
 }
-_STORE_OPTIONS: Final[Mapping[str, tuple[Any, Any]]] = {
-    "database": (Database, None),
-    "dead_letters": (DeadLetters, None),
-    "store": (From, None),
-    "bootstrap_servers": (options.OptionalBootstrapServers, None),
-    "properties": (options.Properties, None),
-    "registry": (options.OptionalRegistry, None),
-    "subject": (options.Subject, options.SUBJECT),
-    "deadline": (options.DeadlineSeconds, options.DEADLINE),
-    "log_level": (options.LogLevel, None),
+_STORE: Final[Mapping[str, Any]] = {
+    "database": Database,
+    "dead_letters": DeadLetters,
+    "store": From,
+    **Kafka.OPTIONS,
+    **Registry.OPTIONS,
+    "subject": options.Subject,
+    "deadline": options.DeadlineSeconds,
+    **Logs.OPTIONS,
 }
 
 
-class DlqArguments(NamedTuple):
+@dataclass(frozen=True)
+class DlqArguments:
     """
-    Arguments of a dead-letter command.
+    Options of a dead-letter command: the filters and the store.
 
     Either `database` or `topic` is set, depending on the store. `echo` has the
     command-line options that a follow-up command needs for the same store.
@@ -184,10 +192,34 @@ class DlqArguments(NamedTuple):
     database: str | None
     topic: str | None
     kafka: Mapping[str, str]
-    registry: str | None
+    registry: Registry | None
     subject: str
     deadline: float
     echo: str
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = {**_FILTERS, **_STORE}
+    KEY: ClassVar[str | None] = None
+    DEFAULTS: ClassVar[Mapping[str, Any]] = {"subject": options.SUBJECT, "deadline": options.DEADLINE, **Logs.DEFAULTS}
+
+    @classmethod
+    def resolve(cls, context: typer.Context, given: Mapping[str, Any], _default: Self | None) -> Self:
+        """Choose the store, check its options, and configure logging."""
+        Logs.resolve(context, given, None).configure()
+        database, topic, kafka = given["database"], given["dead_letters"], Kafka.resolve(context, given, None)
+        store = given["store"] or _choose_store(context, database, topic)
+        needed = [(Database, database)] if store == "table" else [(DeadLetters, topic), (Kafka, kafka)]
+        if missing := [each for each, value in needed if value is None]:
+            raise MissingOptions(*missing)
+        return cls(
+            selection(given),
+            database if store == "table" else None,
+            topic if store == "topic" else None,
+            kafka.config if kafka and store == "topic" else {},
+            Registry.resolve(context, given, None),
+            given["subject"],
+            given["deadline"],
+            echo_options(context, (DEAD_LETTERS, KAFKA, REGISTRY)),
+        )
 
     @property
     def is_filtered(self) -> bool:
@@ -195,51 +227,10 @@ class DlqArguments(NamedTuple):
         return self.selection != DeadLetterFilter(replayed=self.selection.replayed)
 
 
-def with_dlq_options(*, filters: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add this module's options to a command, which gets them as `arguments`; `filters` adds those that select."""
-    added = {**(_FILTER_OPTIONS if filters else {}), **_STORE_OPTIONS}
+class DlqStoreArguments(DlqArguments):
+    """Options of a dead-letter command without filters."""
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(function, eval_str=True).parameters
-
-        @wraps(function)
-        def command(*, context: typer.Context, **given: Any) -> None:
-            found = {name: given.pop(name) for name in added}
-            configure(found["log_level"])
-            function(arguments=_parse_arguments(context, found), **given)
-
-        parameters = [each for name, each in own.items() if name != "arguments"]
-        parameters += [_parameter(name, note, default) for name, (note, default) in added.items()]
-        parameters.append(_parameter("context", typer.Context, inspect.Parameter.empty))
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # any function takes it
-        command.__annotations__ = {each.name: each.annotation for each in parameters}
-        return command
-
-    return decorate
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
-
-
-def _parse_arguments(context: typer.Context, found: Mapping[str, Any]) -> DlqArguments:
-    database, topic = found["database"], found["dead_letters"]
-    store = found["store"] or _choose_store(context, database, topic)
-    if store == "table":
-        if database is None:
-            raise parsing.missing_option("--database", "DATABASE_URL")
-        topic = None
-    else:
-        if topic is None:
-            raise parsing.missing_option("--dead-letters", "TRADEPIPE_DEAD_LETTERS")
-        if found["bootstrap_servers"] is None:
-            raise parsing.missing_option("--bootstrap-servers", "KAFKA_BOOTSTRAP_SERVERS")
-        database = None
-    kafka = parsing.kafka_config(found["bootstrap_servers"], found["properties"]) if topic else {}
-    echo = echo_options(context, (DEAD_LETTERS, KAFKA, REGISTRY))
-    return DlqArguments(
-        selection(found), database, topic, kafka, found["registry"], found["subject"], found["deadline"], echo
-    )
+    OPTIONS: ClassVar[Mapping[str, Any]] = _STORE
 
 
 def _choose_store(context: typer.Context, database: str | None, topic: str | None) -> StoreKind:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from tradepipe.cli.settings import open_registry
+from tradepipe.cli.settings import Registry
 from tradepipe.cli.terminal import format_table
 from tradepipe.errors import (
     RegistryUnavailable,
@@ -52,9 +52,9 @@ class RecordDecoder:
     Unknown fields are dropped, since the result is only displayed.
     """
 
-    def __init__(self, registry: str | None, subject: str) -> None:
+    def __init__(self, registry: Registry | None, subject: str) -> None:
         self._problem = "" if registry else "no registry given: pass --registry, or set SCHEMA_REGISTRY_URL"
-        self._registry = open_registry(registry, timeout=REGISTRY_TIMEOUT) if registry else None
+        self._registry = registry.open(timeout=REGISTRY_TIMEOUT) if registry else None
         self._decode = (
             TradeDeserializer(self._registry, subject=subject, unknown_fields="drop").decode if self._registry else None
         )

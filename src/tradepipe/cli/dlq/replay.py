@@ -9,15 +9,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from tradepipe.cli import parsing
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.dlq.options import DlqArguments, Limit, with_dlq_options
+from tradepipe.cli.dlq.options import DlqArguments, Limit
 from tradepipe.cli.dlq.render import RecordDecoder, escape
 from tradepipe.cli.dlq.stores import dead_letter_topic, trade_matcher
 from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
-from tradepipe.cli.options import option
-from tradepipe.cli.settings import open_registry
-from tradepipe.cli.stage_options import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
+from tradepipe.cli.options import MissingOptions, option
+from tradepipe.cli.settings import Registry
+from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
@@ -122,7 +121,6 @@ class ReplayCounts:
             typer.echo(f"skipped {escape(kept.record.coordinates)}: {escape(reason)}{retry}")
 
 
-@with_dlq_options()
 def replay(
     *,
     arguments: DlqArguments,
@@ -224,8 +222,8 @@ def _create_validator(
 ) -> RecordValidator:
     """Create a validator equal to that of a sink with the same options."""
     if arguments.registry is None:
-        raise parsing.missing_option("--registry", "SCHEMA_REGISTRY_URL")
-    registry = opened.enter_context(open_registry(arguments.registry))
+        raise MissingOptions(Registry)
+    registry = opened.enter_context(arguments.registry.open())
     retry(lambda: check_subject(registry, arguments.subject))
     return RecordValidator(
         TradeDeserializer(registry, subject=arguments.subject, unknown_fields=unknown_fields), rules, record_key

@@ -4,11 +4,12 @@ import os
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from tradepipe.cli.input.lines import BadInput
+from tradepipe.cli.options import option
 from tradepipe.cli.schema.report import CheckCase
 from tradepipe.evolution.compatibility import Level
 from tradepipe.evolution.compatibility_rules import VersionedSchema, check_evolution
@@ -16,6 +17,16 @@ from tradepipe.evolution.findings import only_errors
 from tradepipe.evolution.freeze import as_versioned, check_frozen, level_of
 from tradepipe.evolution.history import HISTORY_FILE, PACKAGE, History, SchemaVersion, file_name, fingerprint
 from tradepipe.evolution.lint import lint
+
+HistoryFolder = Annotated[
+    Path | None,
+    option(
+        "--history DIR",
+        "Directory of the released versions: v001.avsc etc. and history.json. Default: the trade schema.",
+    ),
+]
+LevelIfOther = Annotated[Level | None, option("--level LEVEL", "Compatibility level; that of the history if omitted.")]
+DryRun = Annotated[bool, option("--dry-run", "Run all checks without changing anything.", variable=None)]
 
 
 class SchemaFile(NamedTuple):

@@ -8,8 +8,12 @@ from typing import Annotated, Final
 import typer
 
 from tradepipe.cli.app import command_line
+from tradepipe.cli.options import option
 from tradepipe.cli.schema import registry
 from tradepipe.cli.schema.checks import (
+    DryRun,
+    HistoryFolder,
+    LevelIfOther,
     SchemaFile,
     candidate_cases,
     display_path,
@@ -26,13 +30,13 @@ from tradepipe.cli.schema.checks import (
     versions_in,
     write,
 )
-from tradepipe.cli.schema.options import AlembicRevision, DryRun, HistoryFolder, LevelIfOther, ReportFormat, Strict
 from tradepipe.cli.schema.pull import pull
 from tradepipe.cli.schema.report import (
     CheckCase,
     Format,
     Remark,
     Report,
+    ReportFormat,
     count_findings,
     paragraph,
     print_and_exit,
@@ -101,6 +105,11 @@ def _remark(change: Change) -> Remark | None:
         return None
     return Remark(f"{change.path} [{change.kind}]", " ".join([change.message, *fine]), change.pointer)
 
+
+Strict = Annotated[bool, option("--strict", "Also exit with 1 on warnings.")]
+AlembicRevision = Annotated[
+    str | None, option("--alembic-revision REVISION", "Database revision that records of the new version need.")
+]
 
 app = command_line("Check, release and register versions of the trade schema.")
 

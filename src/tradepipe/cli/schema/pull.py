@@ -9,12 +9,18 @@ from typing import Annotated, Final
 import typer
 
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.logs import configure
-from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, LogLevel, Registry, Subject
+from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Subject
 from tradepipe.cli.schema.checks import display_path, frozen_file, history_in, write
-from tradepipe.cli.schema.options import ReportFormat
-from tradepipe.cli.schema.report import CheckCase, Remark, Report, count_findings, print_and_exit, print_report
-from tradepipe.cli.settings import open_registry
+from tradepipe.cli.schema.report import (
+    CheckCase,
+    Remark,
+    Report,
+    ReportFormat,
+    count_findings,
+    print_and_exit,
+    print_report,
+)
+from tradepipe.cli.settings import Logs, Registry
 from tradepipe.errors import ConfigurationError, SchemaNotRegistered
 from tradepipe.evolution.findings import Finding, Severity
 from tradepipe.evolution.freeze import append_version, to_history_json
@@ -39,7 +45,7 @@ def pull(
     subject: Subject = SUBJECT,
     format_: ReportFormat = "text",
     deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Download the versions of a subject into a directory, as a history that `schema check` can read.
@@ -47,10 +53,10 @@ def pull(
     Adds the missing versions to a directory filled by an earlier pull; exits with 1 and writes nothing if the
     directory differs from the registry.
     """
-    configure(log_level)
+    logs.configure()
     before = _read_pulled(folder)
     retry = RetryUntil(deadline)
-    with open_registry(registry, timeout=retry.call_timeout) as client:
+    with registry.open(timeout=retry.call_timeout) as client:
         there = retry(lambda: subject_versions(client, subject))
         level = retry(lambda: client.level(subject))
     if not there:

@@ -1,26 +1,39 @@
 """Commands `tradepipe schema register` and `tradepipe schema drift`."""
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import typer
 
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.logs import configure
-from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, LogLevel, Registry, Subject
-from tradepipe.cli.schema.checks import display_path, folder_of, unchanged, version_cases, versions_in
-from tradepipe.cli.schema.options import Also, DryRun, HistoryFolder, LevelIfOther, ReportFormat
+from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Subject, option
+from tradepipe.cli.schema.checks import (
+    DryRun,
+    HistoryFolder,
+    LevelIfOther,
+    display_path,
+    folder_of,
+    unchanged,
+    version_cases,
+    versions_in,
+)
 from tradepipe.cli.schema.report import (
     CheckCase,
     Format,
     Remark,
     Report,
+    ReportFormat,
     count_findings,
     print_and_exit,
     print_report,
 )
-from tradepipe.cli.settings import open_registry
+from tradepipe.cli.settings import Logs, Registry
 from tradepipe.registry.drift import drift as compare
 from tradepipe.registry.registration import Plan, PlannedVersion, Registration, apply_plan, plan
+
+Also = Annotated[
+    list[str] | None, option("--also SUBJECT", "Further subject, for consumers of another topic. Repeatable.")
+]
 
 
 def register(
@@ -33,7 +46,7 @@ def register(
     dry_run: DryRun = False,
     format_: ReportFormat = "text",
     deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Register all versions of the schema that a subject lacks, and set the subject's compatibility level.
@@ -41,14 +54,14 @@ def register(
     Checks each version against the history and the subject first; exits with 1 and changes nothing if one is
     incompatible.
     """
-    configure(log_level)
+    logs.configure()
     folder = folder_of(history)
     past = versions_in(folder)
     cases = (*unchanged(folder, past), *version_cases(folder, past.versions))
     _require_fine(Report("register", display_path(folder), cases), format_)
     at = str(level or past.level)
     retry = RetryUntil(deadline)
-    with open_registry(registry, timeout=retry.call_timeout) as client:
+    with registry.open(timeout=retry.call_timeout) as client:
         names = (subject, *(also or ()))
         plans = [retry(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
         report = _check(plans)
@@ -78,19 +91,19 @@ def drift(
     level: LevelIfOther = None,
     format_: ReportFormat = "text",
     deadline: DeadlineSeconds = DEADLINE,
-    log_level: LogLevel = None,
+    logs: Logs,
 ) -> None:
     """
     Compare a subject with the history: missing, additional and different versions, and the compatibility level.
 
     Exits with 0 if they agree, with 1 otherwise.
     """
-    configure(log_level)
+    logs.configure()
     past = versions_in(folder_of(history))
     at = str(level or past.level)
     retry = RetryUntil(deadline)
     names = (subject, *(also or ()))
-    with open_registry(registry, timeout=retry.call_timeout) as client:
+    with registry.open(timeout=retry.call_timeout) as client:
         compared = [
             each
             for name in names

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from textwrap import fill
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 from xml.etree import ElementTree
 
 import typer
 
 from tradepipe.cli.exit_codes import ExitCode
+from tradepipe.cli.options import option
 from tradepipe.evolution.findings import (
     Finding,
     FindingText,
@@ -94,6 +95,15 @@ def _syntax_error_line(text: str) -> int:
 
 
 Format = Literal["text", "json", "junit", "github"]
+
+ReportFormat = Annotated[
+    Format,
+    option(
+        "--format text|json|junit|github",
+        "Output format: text, JSON, JUnit XML, or GitHub annotations.",
+        variable="TRADEPIPE_SCHEMA_FORMAT",
+    ),
+]
 
 _COLORS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 _MAX_WIDTH: Final = 100
