@@ -143,7 +143,7 @@ def test_a_person_who_says_yes_resets(stored):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("reset", "Missing option '--to'"),
+        ("reset", "missing option: --to"),
         ("reset --to soon", "earliest, latest, a timestamp such as 2025-06-01T08:00:00Z, or an offset, not 'soon'"),
         ("reset --to -5", "not '-5'"),
         ("reset --to 5", "an offset needs --partition"),

@@ -201,7 +201,7 @@ def test_properties_come_from_file_then_variable_then_option(ready, topic, path)
     [
         ({"DATABASE_URL": "x", "DATABASE_URL_FILE": "y"}, "DATABASE_URL and DATABASE_URL_FILE are both set"),
         ({"DATABASE_URL_FILE": "/missing"}, "DATABASE_URL_FILE: the file '/missing' is not readable"),
-        ({"DATABASE_URL": "x", "TRADEPIPE_LOG_FORMAT": "xml"}, "must be text or json, not 'xml'"),
+        ({"DATABASE_URL": "x", "TRADEPIPE_LOG_FORMAT": "xml"}, "'xml' is not one of 'text', 'json'"),
     ],
 )
 def test_a_variable_that_cannot_be_is_a_usage_error(env, message):
