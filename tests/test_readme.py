@@ -73,7 +73,7 @@ def test_the_python_examples_run(services, here, database, capsys):
     for example in LIBRARY.blocks("python") + DOCUMENT.blocks("python"):
         exec(compile(here(example), "example", "exec"), {})
 
-    assert "stored=2," in capsys.readouterr().out, "the README's sink stores one trade of each example"
+    assert "stored=3," in capsys.readouterr().out, "the README's sink stores one trade of each example"
 
 
 @pytest.fixture

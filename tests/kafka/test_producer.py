@@ -1,11 +1,15 @@
 """Idempotent producer: acknowledged, refused and unknown records."""
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
+from tests.eventually import eventually
 from tests.kafka.proxy import PRODUCE, KafkaProxy
 from tests.proxy import port_of
 from tradepipe.embedded.broker import Broker
@@ -142,3 +146,121 @@ def test_large_records_are_accepted_while_the_broker_is_unavailable(topic):
     assert producer.send(b"k", bytes(900_000)) is None
     assert 1 == len(producer)
     producer.abandon("the test has ended")
+
+
+def test_an_idle_producer_hears_of_acknowledgements(create_producer):
+    producer = create_producer()
+    for number in range(3):
+        producer.send(b"k", b"%d" % number)
+
+    eventually(lambda: len(producer) == 0)
+
+
+@pytest.mark.embedded
+def test_an_idle_producer_hears_of_failures(services, create_producer):
+    producer = create_producer()
+    services.broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
+    producer.send(b"k", b"1")
+
+    assert [(b"1", True)] == eventually(lambda: undelivered(producer))
+
+
+def test_only_records_are_counted_during_an_outage(topic):
+    """librdkafka's own count includes its log messages."""
+    producer = IdempotentProducer({"bootstrap.servers": "127.0.0.1:1"}, topic=topic, request_timeout=0.1)
+    for _ in range(2):
+        producer.send(b"k", b"1")
+
+    assert {2} == {len(producer) for _ in range(10_000)}
+    producer.abandon("the test has ended")
+
+
+@pytest.mark.embedded
+def test_each_outage_is_logged_when_it_begins_and_when_it_ends(caplog):
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        config = {"bootstrap.servers": broker.bootstrap_servers, "reconnect.backoff.max.ms": 100}
+        producer = IdempotentProducer(config, topic="trades")
+        producer.send(b"k", b"1")
+        assert 0 == producer.flush(20)
+        for outages in (1, 2):
+            broker.down()
+            producer.send(b"k", b"1")
+            eventually(lambda outages=outages: outages == caplog.text.count("Kafka unavailable"))
+            broker.up()
+            eventually(lambda outages=outages: outages == caplog.text.count("Kafka available again"))
+        assert 0 == producer.flush(20)
+        producer.abandon("the test has ended")
+
+    lines = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
+    assert 4 == len(lines)
+    assert lines[0].startswith("Kafka unavailable, 1 record queued: ")
+    assert "127.0.0.1" in lines[0]
+
+
+@pytest.mark.embedded
+def test_an_outage_from_the_beginning_is_logged_once(caplog):
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        broker.down()
+        config = {"bootstrap.servers": broker.bootstrap_servers, "reconnect.backoff.max.ms": 100}
+        producer = IdempotentProducer(config, topic="trades", request_timeout=0.5)
+        producer.send(b"k", b"1")
+        assert producer.flush(2)
+        broker.up()
+        eventually(lambda: "Kafka available again" in caplog.text)
+        producer.abandon("the test has ended")
+
+    assert 2 == len([record for record in caplog.records if record.levelno > logging.DEBUG])
+
+
+@pytest.mark.embedded
+def test_a_broken_connection_is_no_outage_while_the_broker_answers(services, create_producer, caplog):
+    producer = create_producer()
+    services.broker.fail_requests(PRODUCE, KafkaError._TRANSPORT)
+    producer.send(b"k", b"1")
+
+    assert 0 == producer.flush(20)
+    eventually(lambda: producer._outage_log._probe is None and producer._outage_log._suspicion is None)
+    assert [] == [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_threads_share_a_producer(kafka, topic, create_producer):
+    producer = create_producer()
+    everything = [b"%d" % number for number in range(4_000)]
+
+    def send(own: list[bytes]) -> None:
+        for value in own:
+            producer.send(b"k", value)
+
+    threads = [threading.Thread(target=send, args=(everything[number::4],)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 0 == producer.flush(30)
+    assert sorted(everything) == sorted(values(kafka, topic))
+
+
+def test_a_record_that_is_sent_while_the_producer_closes_is_reported_or_refused(kafka, topic, create_producer):
+    """Each of the threads gets an exception for its first record that is not sent."""
+    producer = create_producer(linger_ms=20)
+    sent: list[bytes] = []
+
+    def send_until_closed(thread: int) -> None:
+        with suppress(RuntimeError):  # the producer is closed
+            for number in range(1_000_000):
+                producer.send(b"k", value := b"%d-%d" % (thread, number))
+                sent.append(value)
+
+    threads = [threading.Thread(target=send_until_closed, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(sent) > 1_000)
+    producer.abandon("abandoned")
+    for thread in threads:
+        thread.join()
+
+    reported = {record.value for record in producer.take_undelivered()}
+    assert set(sent) == reported | set(values(kafka, topic))

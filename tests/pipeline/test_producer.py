@@ -1,6 +1,11 @@
 """The producer: delivery, failure reports, outages."""
 
+import gc
+import socket
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime
 
 import pytest
@@ -12,6 +17,7 @@ from tradepipe import (
     ConfigurationError,
     DeliveryFailed,
     InvalidTrade,
+    RegistryUnavailable,
     SchemaNotRegistered,
     TopicUnusable,
     Trade,
@@ -259,23 +265,125 @@ def test_a_fatal_error_is_reported_as_unknown_and_the_producer_continues(pipelin
 
 
 @pytest.mark.embedded
-def test_failures_reach_a_service_that_never_flushes(pipeline, some_trades, broker):
-    trades = some_trades(100)
-    producer = pipeline.producer(close_timeout=5)
+def test_the_very_next_call_reports_a_failure_and_sends_its_own_trade(pipeline, some_trades, broker):
+    trades = some_trades(3)
+    producer = pipeline.producer()
     producer.produce(trades[0])
     producer.flush(30)
-    broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-    rest, refused = iter(trades[1:]), []
+    broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
+    producer.produce(trades[1])
+    eventually(lambda: len(producer) == 0)  # nothing but the background thread serves the producer
 
-    def hears_of_the_first() -> bool:
-        try:
-            producer.produce(next(rest))
-        except DeliveryFailed as failed:
-            refused.extend(trade for trade, _ in failed.refused)
-        return trades[1] in refused
+    with pytest.raises(DeliveryFailed) as caught:
+        producer.produce(trades[2])
 
-    eventually(hears_of_the_first, every=0.1)
+    assert ([trades[1]], ()) == ([trade for trade, _ in caught.value.refused], caught.value.unknown)
     producer.close()
+    assert {pipeline.serialize(trades[0]), pipeline.serialize(trades[2])} == {value for _, _, value in log(pipeline)}
+
+
+@pytest.mark.embedded
+def test_an_invalid_trade_does_not_swallow_an_earlier_failure(pipeline, some_trades, broker):
+    trades = some_trades(2)
+    producer = pipeline.producer()
+    producer.produce(trades[0])
+    producer.flush(30)
+    broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
+    producer.produce(trades[1])
+    eventually(lambda: len(producer) == 0)
+
+    with pytest.raises(InvalidTrade):
+        producer.produce(trades[1]._replace(version=0))
+    with pytest.raises(DeliveryFailed, match="1 refused"):
+        producer.close()
+
+
+def test_the_first_trade_waits_no_longer_than_its_timeout_for_kafka(pipeline, some_trades, unresponsive):
+    """The topic's configuration alone would take 5 s."""
+    producer = pipeline.producer(kafka={"bootstrap.servers": unresponsive}, close_timeout=0.1)
+    begin = time.monotonic()
+
+    with pytest.raises(BrokerUnavailable, match=r"Kafka did not answer within 0.2 s; the trade is not sent"):
+        producer.produce(some_trades(1)[0], timeout=0.2)
+
+    assert time.monotonic() - begin < 3
+    producer.close()
+
+
+def test_the_first_trade_waits_no_longer_than_its_timeout_for_the_registry(pipeline, some_trades, unresponsive):
+    """A request alone would take 10 s."""
+    producer = pipeline.producer(registry=f"http://{unresponsive}", close_timeout=0.1)
+    begin = time.monotonic()
+
+    with pytest.raises(RegistryUnavailable, match=r"registry at .* did not answer within 0.2 s; the trade is not sent"):
+        producer.produce(some_trades(1)[0], timeout=0.2)
+
+    assert time.monotonic() - begin < 5
+    producer.close()
+
+
+def test_trades_are_queued_if_kafka_is_unavailable_from_the_beginning(pipeline, some_trades):
+    trades = some_trades(2)
+    producer = pipeline.producer(kafka={"bootstrap.servers": "127.0.0.1:1"}, close_timeout=0.1)
+    for trade in trades:
+        producer.produce(trade)
+
+    with pytest.raises(DeliveryFailed) as caught:
+        producer.close()
+    assert ((), trades) == (caught.value.refused, [trade for trade, _ in caught.value.unknown])
+
+
+def test_a_closed_producer_sends_nothing(pipeline, some_trades):
+    producer = pipeline.producer()
+    producer.produce(some_trades(1)[0])
+    producer.close()
+
+    with pytest.raises(RuntimeError, match="the producer is closed"):
+        producer.produce(some_trades(1)[0])
+    producer.close()
+
+
+def test_a_producer_that_is_lost_unclosed_warns_of_its_trades(pipeline, some_trades, outage):
+    trades = some_trades(3)
+    producer = pipeline.producer()
+    producer.produce(trades[0])
+    producer.flush(30)
+    outage()
+    for trade in trades[1:]:
+        producer.produce(trade)
+
+    with pytest.warns(ResourceWarning, match="was not closed: 2 trades are not acknowledged"):  # noqa: PT031 - either
+        del producer
+        gc.collect()
+
+
+def test_threads_share_a_producer_that_is_closed_while_they_produce(pipeline, some_trades):
+    """Every trade is in the log, or its thread got the error that says it was not sent."""
+    producer, sent = pipeline.producer(), []
+
+    def produce_until_closed(trades: list[Trade]) -> None:
+        with suppress(RuntimeError):
+            for trade in trades:
+                producer.produce(trade)
+                sent.append(trade)
+
+    trades = some_trades(30_000)
+    threads = [threading.Thread(target=produce_until_closed, args=(trades[number::3],)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(sent) > 500)
+    producer.close()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(map(pipeline.serialize, sent)) == sorted(value for _, _, value in log(pipeline))
+
+
+@pytest.fixture
+def unresponsive() -> Iterator[str]:
+    """Address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """librdkafka configuration: owned, default and forbidden properties."""
 
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ from confluent_kafka import KafkaException
 
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.failures import translate, unwrap
+from tradepipe.kafka.librdkafka import ClientLog
 
 Config = Mapping[str, Any]
 """librdkafka properties under their original names."""
@@ -135,8 +135,6 @@ _PROBE_PROPERTY: Final = "tradepipe.no.property"
 
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
 
-_librdkafka = logging.getLogger("tradepipe.kafka.librdkafka")
-
 
 def producer_config(config: Config) -> dict[str, Any]:
     """
@@ -231,7 +229,7 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
         raise ConfigurationError(
             "the Kafka configuration has no bootstrap.servers: name at least one broker, host:port"
         )
-    return {"client.id": "tradepipe", **defaults, **config, **owned, "logger": _librdkafka}
+    return {"client.id": "tradepipe", **defaults, **config, **owned, "logger": ClientLog()}
 
 
 def _check_properties(key: str, value: object, owned: Config) -> None:

@@ -59,7 +59,19 @@ _CONNECT_FAILED: Final = " in state CONNECT"
 """In the text of an error: the connection was never established, so no request was sent on it."""
 
 
-class ConnectionLog:
+_CONNECTION_MESSAGES: Final = _CONNECTION_LOST | {"ERROR"}
+"""librdkafka's names for messages about connections: about 20 a second in an outage, and each client repeats them."""
+
+
+class ClientLog:
+    """Logger for clients: messages about connections are logged for debugging only, since callers report outages."""
+
+    def log(self, level: int, message: str, *args: str) -> None:
+        """Receive one message from librdkafka: a format, the kind of message, the client, the text."""
+        logger.log(logging.DEBUG if args and args[0] in _CONNECTION_MESSAGES else level, message, *args)
+
+
+class ConnectionLog(ClientLog):
     """
     Logger for one client that notes the errors of its connections.
 
@@ -76,12 +88,12 @@ class ConnectionLog:
         """Time (`time.monotonic`) of the last error that may have interrupted a request."""
 
     def log(self, level: int, message: str, *args: str) -> None:
-        """Receive one message from librdkafka: a format, the kind of message, the client, the text."""
+        """Receive one message from librdkafka, and note a connection error."""
         if args and args[0] in _CONNECTION_LOST:
             self.last_error = args[-1]
             if may_interrupt_requests(args[-1]):
                 self.last_lost_at = time.monotonic()
-        logger.log(level, message, *args)
+        super().log(level, message, *args)
 
 
 def may_interrupt_requests(error: str) -> bool:

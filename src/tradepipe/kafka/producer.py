@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -16,16 +17,19 @@ from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
 from tradepipe.kafka.librdkafka import (
     LOG_LEVEL,
     LOG_SUPPRESSION_SECONDS,
-    OUTAGE_LOG_INTERVAL,
     ConnectionLog,
     FirstContact,
     may_interrupt_requests,
 )
+from tradepipe.kafka.outage import OutageLog
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.1
-"""Seconds of one poll; deadlines and signals are checked between two."""
+"""Seconds of one poll of the background thread, which ends after the poll in which the producer is closed."""
+
+WAIT_SECONDS: Final = 0.005
+"""Seconds between two looks at the queue, while waiting for free space in it or for its end."""
 
 PURGE_TIMEOUT: Final = 5.0
 """Seconds to wait for the reports of purged records."""
@@ -72,6 +76,9 @@ class IdempotentProducer:
     records are abandoned, and a new client is created. The same happens if the brokers
     reject the credentials, unless an earlier connection succeeded: that is an outage.
 
+    A background thread serves the client's events, so failures are known without a
+    further call. All methods may be called by several threads at once.
+
     Args:
         request_timeout: seconds to wait for the topic's configuration.
     """
@@ -82,19 +89,31 @@ class IdempotentProducer:
         self._config["log_level"] = max(LOG_LEVEL, int(self._config.get("log_level", LOG_LEVEL)))
         self._topic = topic
         self._request_timeout = request_timeout
-        self._client: confluent_kafka.Producer | None = None
         self._opening = threading.Lock()
-        self._undelivered: list[Undelivered] = []
-        self._connection_log = ConnectionLog()
-        self._last_error_at = float("-inf")
-        self._last_lost_at = float("-inf")
+        # Held while a record is queued and while a client is retired: a record that was queued after the purge would
+        # never be reported.
+        self._lock = threading.Lock()
+        self._client: confluent_kafka.Producer | None = None
         self._client_failure: str | None = None
+        self._retire_reason: str | None = None
+        self._sent_since_empty = 0
+        self._limits: dict[str, int] | None = None
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        # A deque, whose append and popleft are atomic: reports are added and taken in different threads.
+        self._undelivered: deque[Undelivered] = deque()
+        self._connection_log = ConnectionLog()
+        self._outage_log = OutageLog(topic, count_waiting=self.__len__)
+        self._last_lost_at = float("-inf")
         self._contact = FirstContact()
 
     def __len__(self) -> int:
-        return len(self._client) if self._client is not None else 0
+        """Return the number of records that are sent and neither acknowledged nor failed."""
+        with self._lock:
+            # librdkafka also counts log messages and errors until they are served.
+            return min(len(self._client), self._sent_since_empty) if self._client is not None else 0
 
-    def open(self) -> None:
+    def open(self, timeout: float | None = None) -> None:
         """
         Create the client, with batches no larger than the topic accepts.
 
@@ -102,11 +121,21 @@ class IdempotentProducer:
             TopicUnusable: the topic does not exist.
 
             ConfigurationError: librdkafka rejects the configuration.
+
+            RuntimeError: the producer is closed.
         """
         with self._opening:
-            if self._client is None:
-                limits = self._limits()
-                self._client = self._create_client(limits)
+            if self._client is not None:
+                return
+            if not self._limits or not self._contact.succeeded:
+                self._limits = self._read_limits(min(timeout or self._request_timeout, self._request_timeout))
+            with self._lock:
+                if self._is_closed:
+                    raise RuntimeError("the producer is closed")
+                self._client = self._create_client(self._limits)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._serve, name="tradepipe-producer", daemon=True)
+                    self._thread.start()
 
     def send(self, key: bytes | str, value: bytes | None, *, timeout: float | None = None) -> Undelivered | None:
         """
@@ -116,63 +145,95 @@ class IdempotentProducer:
 
         Raises:
             BrokerUnavailable: the queue was full for `timeout` seconds; the record is not sent.
+
+            RuntimeError: the producer is closed; the record is not sent.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            client = self._require_client()
-            try:
-                client.produce(self._topic, value, key)
-            except BufferError:
-                self._wait_for_space(client, deadline)
-            except KafkaException as error:
-                cause = unwrap(error)
-                if classify(cause) is not FailureClass.FATAL:
-                    return Undelivered(_bytes(key), value, _format_reason(cause), refused=True)
-                self._client_failure = _describe_fatal(cause)
-            else:
-                self._poll(client, 0)
-                return None
+            if self._client is None:
+                self.open(timeout)
+            with self._lock:
+                if self._is_closed:
+                    raise RuntimeError("the producer is closed")
+                client = self._client
+                if client is not None and self._client_failure is None:
+                    self._sent_since_empty += 1
+                    try:
+                        client.produce(self._topic, value, key)
+                        return None
+                    except BufferError:
+                        self._sent_since_empty -= 1
+                    except KafkaException as error:
+                        self._sent_since_empty -= 1
+                        cause = unwrap(error)
+                        if classify(cause) is not FailureClass.FATAL:
+                            return Undelivered(_bytes(key), value, _format_reason(cause), refused=True)
+                        self._client_failure = _describe_fatal(cause)
+            self._wait_for_space(deadline)
 
     def flush(self, timeout: float | None) -> int:
         """Wait until every record is delivered or failed; return the number left after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (left := len(self)) and (deadline is None or time.monotonic() < deadline):
-            self._replace_failed_client()
-            if self._client is not None:
-                self._poll(self._client, POLL_SECONDS)
+            time.sleep(WAIT_SECONDS)
         return left
 
     def take_undelivered(self) -> list[Undelivered]:
         """Return the records that failed since the last call."""
-        failed, self._undelivered = self._undelivered, []
+        failed = []
+        while self._undelivered:
+            try:
+                failed.append(self._undelivered.popleft())
+            except IndexError:  # another thread has taken the last one
+                break
         return failed
 
     def abandon(self, reason: str) -> None:
-        """Abandon all unacknowledged records; each of them may be in the log."""
+        """Close the producer, and abandon all unacknowledged records; each of them may be in the log."""
+        with self._lock:
+            self._is_closed = True
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+        with self._lock:
+            self._retire_client(reason)
+
+    def stop(self) -> int:
+        """Close the producer without waiting or locking, as a finalizer must; return the number of lost records."""
+        self._is_closed = True
+        return min(len(self._client), self._sent_since_empty) if self._client is not None else 0
+
+    def _serve(self) -> None:
+        """Serve the client's events until the producer is closed."""
+        while not self._is_closed:
+            client = self._client
+            if client is None:
+                time.sleep(POLL_SECONDS)
+                continue
+            try:
+                self._poll(client, POLL_SECONDS)
+                if self._outage_log.check(client):
+                    self._contact.succeeded = True
+            except Exception:  # without this thread no failure would ever be reported
+                logger.exception("could not serve the Kafka producer; retrying")
+            with self._lock:
+                if not len(client):
+                    self._sent_since_empty = 0
+                if self._client_failure is not None:
+                    logger.warning("recreating the Kafka producer: %s", self._client_failure)
+                    self._retire_client(f"abandoned: {self._client_failure}")
+
+    def _retire_client(self, reason: str) -> None:
+        """Abandon the client and its records; the caller has the lock, and no other thread polls the client."""
         client, self._client = self._client, None
-        if client is None:
-            return
-        before = len(self._undelivered)
-        client.purge()
-        deadline = time.monotonic() + PURGE_TIMEOUT
-        while len(client) and time.monotonic() < deadline:
-            _catch_fatal(lambda: client.poll(POLL_SECONDS))
-        for number in range(before, len(self._undelivered)):
-            if not self._undelivered[number].refused:
-                self._undelivered[number] = self._undelivered[number]._replace(reason=reason)
-
-    def _require_client(self) -> confluent_kafka.Producer:
-        self._replace_failed_client()
-        if self._client is None:
-            self.open()
-        assert self._client is not None
-        return self._client
-
-    def _replace_failed_client(self) -> None:
-        if self._client_failure is not None:
-            reason, self._client_failure = self._client_failure, None
-            logger.warning("recreating the Kafka producer: %s", reason)
-            self.abandon(f"abandoned: {reason}")
+        if client is not None:
+            self._retire_reason = reason
+            client.purge()
+            deadline = time.monotonic() + PURGE_TIMEOUT
+            while len(client) and time.monotonic() < deadline:
+                self._poll(client, WAIT_SECONDS)
+        self._retire_reason = self._client_failure = None
+        self._sent_since_empty = 0
 
     def _create_client(self, limits: dict[str, int]) -> confluent_kafka.Producer:
         callbacks = {"on_delivery": self._on_report, "error_cb": self._on_error, "logger": self._connection_log}
@@ -181,31 +242,31 @@ class IdempotentProducer:
         except KafkaException as error:
             raise translate(unwrap(error), "invalid Kafka client configuration") from error
 
-    def _limits(self) -> dict[str, int]:
+    def _read_limits(self, timeout: float) -> dict[str, int]:
         """
         Return batch sizes that the topic accepts: librdkafka never splits a batch that the broker finds too large.
 
         If the broker is unavailable, librdkafka's defaults are used: they equal the broker's.
         """
-        topics = TopicAdmin(self._given, request_timeout=self._request_timeout)
+        topics = TopicAdmin(self._given, request_timeout=timeout)
         try:
             topics.describe(self._topic)
             self._contact.succeeded = True
             largest = topics.max_message_bytes(self._topic)
         except BrokerUnavailable as error:
-            logger.warning("Kafka unavailable, records are sent once it is available: %s", error)
+            self._outage_log.begin(str(error))
             return {}
         if largest is None:
             return {}
         return {"message.max.bytes": max(largest, 1_000), "batch.size": min(largest, 1_000_000)}
 
-    def _wait_for_space(self, client: confluent_kafka.Producer, deadline: float | None) -> None:
+    def _wait_for_space(self, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
             raise BrokerUnavailable(
                 f"the producer queue for topic {self._topic} is full: "
-                f"none of its {len(client)} records was acknowledged in time"
+                f"none of its {len(self)} records was acknowledged in time"
             )
-        self._poll(client, POLL_SECONDS)
+        time.sleep(WAIT_SECONDS)
 
     def _poll(self, client: confluent_kafka.Producer, timeout: float) -> None:
         error = _catch_fatal(lambda: client.poll(timeout))
@@ -220,19 +281,17 @@ class IdempotentProducer:
         # break within the suppression time is not reported, so the first one counts until that time has passed.
         lost_at = max(self._last_lost_at, self._connection_log.last_lost_at)
         refused = error.code() in _NOT_IN_LOG and produced_at > lost_at + LOG_SUPPRESSION_SECONDS
-        self._undelivered.append(Undelivered(message.key(), message.value(), _format_reason(error), refused))
+        reason = _format_reason(error) if refused or self._retire_reason is None else self._retire_reason
+        self._undelivered.append(Undelivered(message.key(), message.value(), reason, refused))
 
     def _on_error(self, error: KafkaError) -> None:
         """Handle an error that librdkafka reports inside poll."""
         self._contact.record_error(error)
         if permanent := self._contact.permanent_error():
             self._client_failure = str(permanent)
-        now = time.monotonic()
-        if now - self._last_error_at > OUTAGE_LOG_INTERVAL:
-            logger.warning("Kafka reported an error, retrying: %s", error.str())
-        self._last_error_at = now
+        self._outage_log.suspect(self._contact.last_error or error.str())
         if error.code() != KafkaError._ALL_BROKERS_DOWN and may_interrupt_requests(error.str()):
-            self._last_lost_at = now
+            self._last_lost_at = time.monotonic()
 
 
 def _catch_fatal(serve: Callable[[], object]) -> KafkaError | None:

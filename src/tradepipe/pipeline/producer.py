@@ -1,12 +1,17 @@
 """The producer: publishes trades."""
 
 import logging
-from collections.abc import Sequence
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Final, Self
 
 from tradepipe.codec.codec import Decoder
-from tradepipe.errors import BrokerUnavailable, DeliveryFailed, InvalidTrade
+from tradepipe.errors import BrokerUnavailable, DeliveryFailed, InvalidTrade, RegistryUnavailable, Unavailable
 from tradepipe.evolution.history import current
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer, Undelivered
@@ -26,12 +31,19 @@ class Producer:
 
     The next `produce` or `flush`, or leaving the `with` block, reports every
     other trade: as *refused* if it is not in the log, as *unknown* if it may be.
-    Sending an unknown trade again is safe.
+    Sending an unknown trade again is safe. A background thread receives Kafka's
+    answers, so the very next call reports a failure, however long after it.
 
     While Kafka is unavailable, trades are queued, up to librdkafka's
     `queue.buffering.max.messages` and `…kbytes`, and sent once it is available
-    again; then `produce` waits for free space. If the process dies, its queued
-    trades are lost.
+    again; then `produce` waits for free space. The beginning and the end of an
+    outage are logged. If the process dies, its queued trades are lost.
+
+    Threads may share a producer: each failure is reported to one of them. One
+    that produces while another one closes the producer gets `RuntimeError` for
+    the trades that are not sent. `produce`, `flush` and `close` block; in asyncio
+    call them by `asyncio.to_thread`. A process that forks creates its producer
+    after the fork.
 
     Args:
         kafka: librdkafka's properties, `bootstrap.servers` at least.
@@ -62,7 +74,13 @@ class Producer:
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._serialize = TradeSerializer(self._registry, subject=subject)
         self._producer = IdempotentProducer(kafka, topic=topic)
-        self._opened = False
+        self._connecting = threading.Lock()
+        self._connection: Future[None] | None = None
+        self._awaited: tuple[type[Unavailable], str] = (RegistryUnavailable, "the schema registry")
+        self._is_connected = False
+        self._finalizer = weakref.finalize(
+            self, _stop_unclosed, self._producer, self._registry if self._owns_registry else None, topic
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -89,32 +107,33 @@ class Producer:
         Args:
             trade: one version of a trade, which must satisfy all rules.
 
-            timeout: seconds to wait for free space in a full queue; None waits
-                without a limit.
+            timeout: seconds to wait, for the services on the first trade, later
+                for free space in a full queue; None waits without a limit.
 
         Raises:
-            InvalidTrade: the trade breaks rules; it is not sent.
+            DeliveryFailed: trades failed since the last call. This trade is sent nevertheless, unless
+                it is among the refused: only the trades that the exception names need another call.
 
-            DeliveryFailed: trades sent earlier failed. This one is not sent
-                either, unless it is among them.
+            InvalidTrade: the trade breaks rules; it is not sent. The next call reports earlier failures.
 
-            BrokerUnavailable: the queue stayed full; the trade is not sent.
+            BrokerUnavailable: Kafka is unavailable, and the queue stayed full or the first
+                trade's `timeout` passed; the trade is not sent. The next call reports earlier failures.
 
             SchemaNotRegistered, RegistryUnavailable, TopicUnusable, ConfigurationError: on
-                the first trade.
+                the first trade; it is not sent.
+
+            RuntimeError: the producer is closed; the trade is not sent.
         """
         if found := violations(trade):
             raise InvalidTrade(trade, found)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not self._is_connected:
+            self._connect(timeout)
         value = self._serialize(trade)
-        # Connect at the first trade: construction must not touch the network.
-        if not self._opened:
-            self._producer.open()
-            self._opened = True
-        # Before sending: after this exception the caller knows that this trade is not in the log.
-        self._raise_failures()
-        refused = self._producer.send(getattr(trade, KAFKA_KEY), value, timeout=timeout)
-        if refused is not None:
-            raise DeliveryFailed(refused=[(trade, refused.reason)], unknown=[])
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        refused = self._producer.send(getattr(trade, KAFKA_KEY), value, timeout=left)
+        # After sending: a caller that logs the exception and continues must not lose this trade.
+        self._raise_failures([] if refused is None else [refused])
 
     def flush(self, timeout: float | None = None) -> None:
         """
@@ -144,18 +163,68 @@ class Producer:
             if left := self._producer.flush(self._close_timeout):
                 logger.warning("abandoned %d trades: not acknowledged within %.0f s", left, self._close_timeout)
             self._producer.abandon(f"abandoned on close: not acknowledged within {self._close_timeout:g} s")
+            self._finalizer.detach()
             self._raise_failures()
         finally:
             if self._owns_registry:
                 self._registry.close()
 
-    def _raise_failures(self) -> None:
-        if failed := self._producer.take_undelivered():
+    def _connect(self, timeout: float | None) -> None:
+        """Look up the schema and the topic: at the first trade, since construction must not touch the network."""
+        with self._connecting:
+            # In a thread: an HTTP request or a name lookup may take longer than the caller's timeout. The thread
+            # continues after the timeout, and the next call waits for the same attempt.
+            if self._connection is None or self._connection.done():
+                self._connection = _run_in_thread(self._open)
+            connection = self._connection
+        try:
+            connection.result(timeout)
+        except TimeoutError:
+            if connection.done():  # a timeout of the attempt
+                raise
+            kind, service = self._awaited
+            raise kind(f"{service} did not answer within {timeout:g} s; the trade is not sent") from None
+
+    def _open(self) -> None:
+        self._awaited = RegistryUnavailable, f"the schema registry at {self._registry.url}"
+        self._serialize.connect()
+        self._awaited = BrokerUnavailable, "Kafka"
+        self._producer.open()
+        self._is_connected = True
+
+    def _raise_failures(self, also: Sequence[Undelivered] = ()) -> None:
+        if failed := [*self._producer.take_undelivered(), *also]:
             # Decoded from the sent bytes: holding every trade in flight as an object would cost memory.
             raise DeliveryFailed(
                 refused=_trades([each for each in failed if each.refused]),
                 unknown=_trades([each for each in failed if not each.refused]),
             )
+
+
+def _run_in_thread(action: Callable[[], None]) -> Future[None]:
+    """Run an action in a thread that does not keep the process alive; return the future of its end."""
+    end: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            action()
+        except BaseException as error:  # raised again by `result`
+            end.set_exception(error)
+        else:
+            end.set_result(None)
+
+    threading.Thread(target=run, name="tradepipe-connect", daemon=True).start()
+    return end
+
+
+def _stop_unclosed(producer: IdempotentProducer, registry: SchemaRegistry | None, topic: str) -> None:
+    """Release what a producer holds that is collected, or left at the end of the process, without being closed."""
+    if registry is not None:
+        registry.close()
+    if lost := producer.stop():
+        message = f"a Producer for topic {topic} was not closed: {lost} trades are not acknowledged and may be lost"
+        logger.warning("%s", message)
+        warnings.warn(message, ResourceWarning, stacklevel=2)
 
 
 def _trades(failed: Sequence[Undelivered]) -> list[tuple[Trade, str]]:

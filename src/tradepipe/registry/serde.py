@@ -154,9 +154,18 @@ class TradeSerializer:
 
             RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
         """
+        return (self._header or self.connect()) + self._encode(trade)
+
+    def connect(self) -> bytes:
+        """
+        Look up the schema id, unless that was done; return the header of every framed value.
+
+        Raises:
+            SchemaNotRegistered, RegistryUnavailable, ConfigurationError: as for a trade.
+        """
         if self._header is None:
             self._header = frame(self._schema_id(), b"")
-        return self._header + self._encode(trade)
+        return self._header
 
     def _schema_id(self) -> int:
         schema = current()
