@@ -96,6 +96,8 @@ def room_of(parts: tuple[str, ...]) -> str:
     """The room of a module, by the parts of its name after `tradepipe`."""
     if parts == ():
         return "public"
+    if parts[-1] == "__main__":
+        return "door"
     if parts[0] in ARROWS:
         return parts[0]
     return "door" if len(parts) == 1 else parts[0]

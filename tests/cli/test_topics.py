@@ -98,7 +98,7 @@ def test_a_broker_that_stays_away_ends_the_check_behind_its_deadline(env):
     ("arguments", "told"),
     [
         ("check", "the broker returned no settings"),
-        ("create --topic=new", "this broker does not support creating topics"),
+        ("create --topic=new --retention=7d", "creates topics with 4 partitions and without settings"),
     ],
 )
 def test_a_broker_that_cannot_be_asked_is_one_sentence(env, arguments, told):

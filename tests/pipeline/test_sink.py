@@ -1,6 +1,7 @@
 """What a sink stores, refuses and remembers; the same on the embedded and on the real services."""
 
 import logging
+import re
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -311,6 +312,18 @@ def test_a_group_may_begin_at_an_instant(pipeline, some_trades):
     after = pipeline.store(start=datetime.now(UTC) - timedelta(days=1), group="yesterday")
 
     assert (0, 10) == (before.stored, after.stored)
+
+
+def test_a_new_group_warns_of_records_that_are_no_longer_in_the_log(pipeline, some_trades, services, caplog):
+    pipeline.publish(some_trades(10))
+    pipeline.store(group="another")
+    services.delete_records(pipeline.topic)
+    pipeline.store()
+    pipeline.store()
+
+    found = re.findall(r"new group (\S+) starts .* the (\d+) records before it are no longer", caplog.text)
+    assert {f"{pipeline.topic}-sink"} == {group for group, _ in found}
+    assert 10 == sum(int(number) for _, number in found)
 
 
 def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_trades, services):

@@ -260,6 +260,18 @@ def test_an_unsupported_schema_stops_the_validator_after_the_records_before_it(p
 
 
 @pytest.mark.embedded
+def test_a_broker_without_transactions_is_refused_before_anything_is_written(pipeline, mixture):
+    """The markers of its transactions would make the topics unreadable."""
+    mixture(50)
+
+    with pytest.raises(ConfigurationError, match="--delivery at_least_once"):
+        pipeline.validate()
+
+    assert [] == pipeline.sorted().clean
+    assert 50 == pipeline.validate(delivery="at_least_once").passed
+
+
+@pytest.mark.embedded
 def test_without_a_committed_offset_nothing_is_written_twice(pipeline, mixture):
     """Kafka forgets the offsets of a group nobody was in for a week."""
     mixture(50)

@@ -1,5 +1,7 @@
 """The validator's start offsets: after an interruption, and on new partitions."""
 
+import re
+
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
@@ -45,6 +47,17 @@ def test_a_committed_offset_after_the_end_of_the_log_stops_the_validator(pipelin
 
     with pytest.raises(OffsetOutOfRange, match=r"\[3\] is 1000, but its log reaches from 0 to 0"):
         pipeline.validate(delivery="at_least_once")
+
+
+def test_a_new_group_warns_of_records_that_are_no_longer_in_the_log(pipeline, some_trades, services, caplog):
+    pipeline.publish(some_trades(10))
+    services.delete_records(pipeline.topic)
+
+    for _ in range(2):
+        pipeline.validate(delivery="at_least_once")
+
+    numbers = re.findall(r"new group \S+-validator starts .* the (\d+) records before it", caplog.text)
+    assert 10 == sum(map(int, numbers))
 
 
 def commit(pipeline, group, offsets):

@@ -1,12 +1,13 @@
 """`python -m tests.services`: real services, until interrupted."""
 
 import argparse
+import threading
 from contextlib import ExitStack
 
 from tests.services.kafka import Kafka
 from tests.services.postgres import Postgres
 from tests.services.registry import Registry
-from tradepipe.embedded.stack import WaitForSignal
+from tradepipe.cli.exit_codes import StopOnSignal
 
 SERVICES = {
     "kafka": (Kafka, "KAFKA_BOOTSTRAP_SERVERS", "bootstrap_servers"),
@@ -17,7 +18,8 @@ SERVICES = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
     parser.add_argument("service", nargs="*", choices=[*SERVICES, []], help="which to start; all by default")
-    with WaitForSignal() as stopped, ExitStack() as running:
+    stopped = threading.Event()
+    with StopOnSignal(stopped.set, "stopping the services"), ExitStack() as running:
         for name in parser.parse_args().service or SERVICES:
             service, variable, address = SERVICES[name]
             server = running.enter_context(service())

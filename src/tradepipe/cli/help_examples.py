@@ -64,6 +64,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("", "Run the pipeline, and print what was stored and what was refused."),
         ("--keep", "Leave the services running afterwards, to explore."),
     ),
+    "embedded": (
+        ("", "Run the services, with the topics trades, trades.clean and trades.dlq."),
+        ("--topic orders:12", "Run them with one topic, of twelve partitions."),
+    ),
     "migrate": (
         ("upgrade", "Create or change the tables."),
         ("current", "Print the database's revision."),

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "produce": "tradepipe.cli.produce",
     "validate": "tradepipe.cli.validate",
     "demo": "tradepipe.cli.demo",
+    "embedded": "tradepipe.cli.embedded",
     "sink": "tradepipe.cli.sink",
     "migrate": "tradepipe.cli.migrate",
     "schema": "tradepipe.cli.schema.commands",

@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -151,6 +151,8 @@ class ProduceRun:
                         self._print(item)
             finally:
                 self._all_acknowledged = generator.finish()
+            if self._all_acknowledged:
+                _warn_of_dropped_records(destination)
 
     def _check(self, file: TradeFile) -> None:
         with (
@@ -191,6 +193,20 @@ class ProduceRun:
             )
         if counts.refused or counts.unknown:
             raise typer.Exit(ExitCode.FINDINGS)
+
+
+def _warn_of_dropped_records(destination: Destination) -> None:
+    """Warn if the embedded broker, whose partitions are small, has dropped records of the topic."""
+    admin = TopicAdmin(destination.kafka)
+    with suppress(TradepipeError):
+        if admin.is_mock():
+            starts = admin.watermarks(destination.topic, admin.describe(destination.topic).partitions)
+            if dropped := sum(each.low for each in starts.values()):
+                logger.warning(
+                    "topic %s has lost its oldest %d records: the embedded broker keeps at most 5 MiB of a partition",
+                    destination.topic,
+                    dropped,
+                )
 
 
 def progress_text(counts: SendCounts) -> str:

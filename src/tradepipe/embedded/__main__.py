@@ -1,6 +1,7 @@
-"""`python -m tradepipe.embedded`: all services of the pipeline, until interrupted."""
+"""`python -m tradepipe.embedded`: the command `tradepipe embedded`."""
 
-from tradepipe.embedded.stack import main
+from tradepipe.cli.embedded import app
+from tradepipe.cli.exit_codes import run
 
 if __name__ == "__main__":
-    main()
+    run(app, "tradepipe embedded")

@@ -12,11 +12,11 @@ DEFAULT_PARTITIONS: Final = 4
 
 QUICK_CONSUMER: Final = {"fetch.wait.max.ms": 10, "group.protocol": "consumer"}
 """
-What a consumer on this broker should be given.
+Properties for consumers on this broker.
 
-A fetch takes the whole wait, also when records arrive, which is 500 ms by
-default. By the classic group protocol a member that left is forgotten only when
-its session times out; by the new one at once.
+A fetch takes the whole wait, 500 ms by default, even when records arrive. With
+the classic group protocol, a group that its last member has left does not answer
+the next one before the session times out, after 44 s.
 """
 
 HEARTBEAT_MS: Final = 100

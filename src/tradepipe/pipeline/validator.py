@@ -135,6 +135,7 @@ class Validator(Stage[ValidatorCounts]):
             with_headers=True,
             reset_instructions=lambda number: reset_instructions(topic, group, number),
         )
+        self._needs_transactions = delivery == "exactly_once"
         self._refusal_limit = RefusalLimit(max_refused)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._buffer = ValidatorBuffer(
@@ -191,6 +192,11 @@ class Validator(Stage[ValidatorCounts]):
         super().close()
 
     def _check_topics(self, retry: RetryForever) -> None:
+        if self._needs_transactions and not retry(KAFKA, self._admin.has_transactions):
+            raise ConfigurationError(
+                "the embedded broker has no transactions, which delivery exactly_once requires; add "
+                "--delivery at_least_once, in Python delivery='at_least_once'"
+            )
         self._outputs.set_limits(retry(KAFKA, self._output_topics.check))
 
     def _join_group(self, description: Topic) -> None:

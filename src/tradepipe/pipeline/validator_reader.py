@@ -14,6 +14,7 @@ from tradepipe.pipeline.partitions import (
     PartitionState,
     StartPosition,
     start_offsets,
+    warn_of_dropped_records,
 )
 from tradepipe.pipeline.refusal_limit import RecentRefusals
 from tradepipe.pipeline.topic_watch import TopicIdWatch
@@ -232,6 +233,9 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             # Before anything is written: after a crash in the first transaction, the outputs may hold records while no
             # offset is committed, and `_check_new_group` would refuse to start.
             self._consumer.commit(starts)
+            for number, offset in starts.items():
+                if self._start in (None, "earliest") and offset > 0:
+                    warn_of_dropped_records(self._consumer.group, self._topic, number, offset)
             committed |= starts
             # A group that starts late has not seen earlier records: they are no part of its refusal window.
             extents |= {number: extent._replace(low=starts[number]) for number, extent in new_extents.items()}

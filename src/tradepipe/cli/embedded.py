@@ -1,0 +1,114 @@
+"""Command `tradepipe embedded`: a broker, a registry and a PostgreSQL without servers."""
+
+import re
+import shlex
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Annotated, Final
+
+import typer
+
+from tradepipe.cli.app import command_line
+from tradepipe.cli.exit_codes import StopOnSignal
+from tradepipe.cli.options import TOPIC, option
+from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
+from tradepipe.embedded.broker import DEFAULT_PARTITIONS
+from tradepipe.embedded.log_starts import LogStarts
+from tradepipe.embedded.stack import LocalStack
+from tradepipe.errors import ConfigurationError
+
+WATCH_SECONDS: Final = 0.5
+"""Seconds between two looks at the log starts."""
+
+REPORT_SECONDS: Final = 10.0
+"""Seconds between two reports of dropped records."""
+
+_topic = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,249})(:(?P<partitions>[1-9][0-9]{0,2}))?").fullmatch
+
+app = command_line()
+
+Topics = Annotated[
+    list[str] | None,
+    option(
+        "--topic NAME[:PARTITIONS]",
+        f"Create this topic, with {DEFAULT_PARTITIONS} partitions unless given otherwise. Repeatable. "
+        f"[default: {TOPIC}, {CLEAN} and {DEAD_LETTERS}]",
+        variable=None,
+    ),
+]
+
+
+@app.command()
+def embedded(*, topics: Topics = None) -> None:
+    """
+    Run a broker, a registry and a PostgreSQL until Ctrl-C, and print the variables that commands need to use them.
+
+    Nothing else has to be installed or running. All data is lost at the end. The broker is librdkafka's mock, not
+    Kafka: it has no transactions, and keeps at most 5 MiB of each partition.
+    """
+    wanted = [_parse_topic(text) for text in topics or (TOPIC, CLEAN, DEAD_LETTERS)]
+    stopped = threading.Event()
+    with StopOnSignal(stopped.set, "stopping the services"), ExitStack() as services:
+        stack = start_stack(services)
+        for name, partitions in wanted:
+            _create_topic(stack, name, partitions)
+        if stopped.is_set():
+            return
+        _print(stack, wanted)
+        log_starts, pause = LogStarts(stack.bootstrap_servers), WATCH_SECONDS
+        while not stopped.wait(pause):
+            dropped = log_starts.poll()
+            for topic, number in dropped.items():
+                typer.secho(
+                    f"Topic {topic} has lost its oldest {number:,} records: this broker keeps at most 5 MiB of each "
+                    "partition. Consume while you produce, create more partitions, or use Apache Kafka.",
+                    err=True,
+                    fg="red",
+                )
+            pause = REPORT_SECONDS if dropped else WATCH_SECONDS
+
+
+def start_stack(services: ExitStack) -> LocalStack:
+    """
+    Start the embedded services; the exit stack stops them.
+
+    Raises:
+        ConfigurationError: PostgreSQL is not installed, or does not start.
+    """
+    try:
+        return services.enter_context(LocalStack())
+    except (FileNotFoundError, RuntimeError) as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def format_exports(stack: LocalStack, *, indent: str = "") -> str:
+    """Return the variables of the stack as lines for a shell."""
+    return "".join(f"{indent}export {name}={shlex.quote(value)}\n" for name, value in stack.environment.items())
+
+
+def _print(stack: LocalStack, topics: Iterable[tuple[str, int]]) -> None:
+    """Print the exports to stdout, so that they can be redirected, and everything for people to stderr."""
+    created = ", ".join(f"{name} ({partitions} partitions)" for name, partitions in topics)
+    typer.echo(f"A broker, a registry and a PostgreSQL are running. Topics: {created}.", err=True)
+    typer.echo("In another terminal, paste these lines, and then use tradepipe's commands:\n", err=True)
+    typer.echo(format_exports(stack), nl=False)
+    sys.stdout.flush()
+    typer.echo("\nCtrl-C stops the services and deletes their data.", err=True)
+
+
+def _create_topic(stack: LocalStack, name: str, partitions: int) -> None:
+    try:
+        stack.create_topic(name, partitions=partitions)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--topic'") from error
+
+
+def _parse_topic(text: str) -> tuple[str, int]:
+    found = _topic(text)
+    if found is None:
+        raise typer.BadParameter(
+            f"must be NAME or NAME:PARTITIONS, with 1 to 999 partitions, not {text!r}", param_hint="'--topic'"
+        )
+    return found["name"], int(found["partitions"] or DEFAULT_PARTITIONS)
