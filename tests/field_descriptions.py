@@ -1,17 +1,17 @@
 """Conversions to the descriptions that `schema_sync` compares."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import EnumMeta
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_type_hints
 
 from sqlalchemy import CheckConstraint, Connection, Table, text
 from sqlalchemy.dialects import postgresql
 
+from tests.amounts import DIGITS, SCALE
 from tests.schema_sync import Field, Revision
-from tradepipe.trade.model import DIGITS, SCALE
 
 
 def of_schema(schema: Mapping[str, Any]) -> dict[str, Field]:
@@ -54,7 +54,7 @@ def of_record(record: Any) -> dict[str, Field]:
             isinstance(None, kind),
             None if name not in defaults else "null" if defaults[name] is None else str(defaults[name]),
         )
-        for name, kind in record.__annotations__.items()
+        for name, kind in get_type_hints(record).items()
     }
 
 
@@ -89,12 +89,6 @@ def _sql_default(default: object, nullable: bool | None) -> str | None:
 def checks_of(table: Table) -> frozenset[str]:
     """Return the names of a table's CHECKs."""
     return frozenset(str(each.name) for each in table.constraints if isinstance(each, CheckConstraint))
-
-
-def rules_of(violations: Callable[[Any], Any], record: Any) -> frozenset[str]:
-    """Return the codes of the rules: the violations of a trade in which every value is invalid."""
-    nothing = object()
-    return frozenset(str(violation.code) for violation in violations(record(*(nothing for _ in record._fields))))
 
 
 def revision_of(connection: Connection, name: str, other_columns: frozenset[str]) -> Revision:

@@ -1,17 +1,13 @@
 """
-Comparison of the six descriptions of a trade.
+Comparison of the declaration of a trade with what is history: the schema and the revisions.
 
-They are the schema, `Trade`, the table, its CHECKs, the rules, and the table that
-the revisions create. `field_descriptions` converts each to the same form, so that
-they can be compared, and so that a test can change one and expect a message.
+The table and its CHECKs are derived from the declaration. `field_descriptions`
+converts each description to the same form, so that they can be compared, and so
+that a test can change one and expect a message.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
-
-WITHOUT_RULE: Final = {"side": "an enum: its type leaves nothing to check"}
-"""Fields that need neither a rule nor a CHECK, with the reason."""
+from typing import NamedTuple
 
 
 class Field(NamedTuple):
@@ -36,13 +32,12 @@ class Revision(NamedTuple):
 
 
 class Places(NamedTuple):
-    """The six descriptions of a trade."""
+    """The descriptions of a trade."""
 
     schema: Mapping[str, Field]
     trade: Mapping[str, Field]
     table: Mapping[str, Field]
     checks: frozenset[str]
-    rules: frozenset[str]
     revision: Revision
 
 
@@ -50,9 +45,7 @@ def mismatches(places: Places) -> list[str]:
     """Return a message, with the fix, for each difference between two descriptions."""
     return [
         *_of_schema_and_trade(places.schema, places.trade),
-        *_of_trade_and_table(places.trade, places.table),
         *_of_table_and_revision(places.table, places.revision),
-        *_of_rules_and_checks(places),
         *_of_checks_and_revision(places.checks, places.revision),
     ]
 
@@ -78,18 +71,6 @@ def _of_schema_and_trade(schema: Mapping[str, Field], trade: Mapping[str, Field]
         yield f"Trade orders its fields {', '.join(trade)}, the schema {', '.join(schema)}: reorder Trade"
 
 
-def _of_trade_and_table(trade: Mapping[str, Field], table: Mapping[str, Field]) -> Iterator[str]:
-    for name, field in trade.items():
-        wanted = field._replace(type=_column_type(field.type))
-        if name not in table:
-            yield f"the table trades has no column for the field {name}: give its type one in postgres/tables.py"
-        elif table[name] != wanted:
-            yield (
-                f"the column {name} is {_show(table[name])} in postgres/tables.py, where Trade needs {_show(wanted)}: "
-                "correct _COLUMN_TYPES there"
-            )
-
-
 def _of_table_and_revision(table: Mapping[str, Field], revision: Revision) -> Iterator[str]:
     for name in sorted(table.keys() - revision.columns.keys()):
         yield (
@@ -99,33 +80,14 @@ def _of_table_and_revision(table: Mapping[str, Field], revision: Revision) -> It
         )
     for name in sorted(revision.columns.keys() - table.keys()):
         yield (
-            f"the revisions up to {revision.name} make a column {name} that postgres/tables.py lacks: "
-            "add it there, or drop it by a `post_` revision"
+            f"the revisions up to {revision.name} make a column {name} that Trade lacks: "
+            "declare it in trade/model.py, or drop it by a `post_` revision"
         )
     for name in sorted(table.keys() & revision.columns.keys()):
         if table[name] != revision.columns[name]:
             yield (
                 f"the column {name} is {_show(revision.columns[name])} after {revision.name}, but {_show(table[name])} "
-                "in postgres/tables.py: write a revision that alters it; a released one is never edited"
-            )
-
-
-def _of_rules_and_checks(places: Places) -> Iterator[str]:
-    for code in sorted(places.rules - places.checks):
-        yield (
-            f"the rule {code} has no CHECK: add it to _RULES in postgres/tables.py and to a revision, or what others "
-            "write into the table may break it"
-        )
-    for code in sorted(places.checks - places.rules):
-        yield (
-            f"the CHECK {code} has no rule: add it to trade/rules.py, or every record that breaks it costs the sink "
-            "a search through its batch"
-        )
-    for name in places.trade.keys() - WITHOUT_RULE.keys():
-        if name.upper() not in places.rules | places.checks:
-            yield (
-                f"the field {name} has neither a rule nor a CHECK: write {name.upper()} in trade/rules.py and "
-                "postgres/tables.py, or say in WITHOUT_RULE why it needs none"
+                "by trade/model.py: write a revision that alters it; a released one is never edited"
             )
 
 
@@ -136,24 +98,9 @@ def _of_checks_and_revision(checks: frozenset[str], revision: Revision) -> Itera
             "validated afterwards"
         )
     for code in sorted(revision.checks - checks):
-        yield f"the revisions up to {revision.name} add a CHECK {code}, postgres/tables.py does not: add it to _RULES"
+        yield f"the revisions up to {revision.name} add a CHECK {code}, which no constraint in trade/model.py needs"
 
 
 def _show(field: Field) -> str:
     null = "may be null" if field.nullable else "never null"
     return f"{field.type} ({null}, {'no default' if field.default is None else f'default {field.default}'})"
-
-
-_COLUMN_TYPES: Final = {
-    "string": "text",
-    "int": "integer",
-    "date": "date",
-    "timestamp-micros": "timestamp with time zone",
-    "enum": "text",
-    "decimal": "numeric",
-}
-
-
-def _column_type(kind: str) -> str:
-    """Return the column type of a schema type."""
-    return re.sub(r"^[a-z-]+", lambda found: _COLUMN_TYPES[found[0]], kind.partition(" of ")[0])

@@ -1,4 +1,4 @@
-"""Agreement of schema, `Trade`, table, CHECKs, rules and revisions."""
+"""Agreement of the declaration of a trade with the schema and the revisions."""
 
 import uuid
 from collections.abc import Iterator
@@ -9,15 +9,14 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Numeric, Table
 
-from tests.field_descriptions import checks_of, of_record, of_schema, of_table, revision_of, rules_of
-from tests.schema_sync import WITHOUT_RULE, Field, Places, Revision, mismatches
+from tests.field_descriptions import checks_of, of_record, of_schema, of_table, revision_of
+from tests.schema_sync import Field, Places, Revision, mismatches
 from tradepipe.evolution.history import History, current
 from tradepipe.postgres import migrate
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.postgres.tables import TRADES
+from tradepipe.postgres.tables import CHECK_NAMES, TRADES
 from tradepipe.trade.model import Trade
-from tradepipe.trade.rules import violations
 
 BESIDE = frozenset({"source_topic", "source_partition", "source_offset", "schema_id", "stored_at"})
 """Columns of trades that are not fields: the origin of a row."""
@@ -41,27 +40,26 @@ def revision(services) -> Iterator[Revision]:
 
 @pytest.fixture(scope="module")
 def places(revision) -> Places:
-    """The six descriptions of the working tree."""
+    """The descriptions of the working tree."""
     return Places(
         of_schema(current().schema),
         of_record(Trade),
         of_table(TRADES, Trade._fields),
         checks_of(TRADES),
-        rules_of(violations, Trade),
         revision,
     )
 
 
-def test_all_six_descriptions_agree(places):
+def test_all_descriptions_agree(places):
     assert [] == mismatches(places)
 
 
 def test_no_description_is_empty(places):
     """An empty description would agree with every other one."""
-    fields, rules = len(Trade._fields), len(Trade._fields) - len(WITHOUT_RULE)
+    fields = len(Trade._fields)
 
     assert {fields} == {len(each) for each in (places.schema, places.trade, places.table, places.revision.columns)}
-    assert {rules} == {len(each) for each in (places.checks, places.rules, places.revision.checks)}
+    assert {len(CHECK_NAMES)} == {len(each) for each in (places.checks, places.revision.checks)}
 
 
 def without(description, name):
@@ -106,26 +104,13 @@ ONE_FORGOTTEN = {
         lambda it: it._replace(trade=dict(reversed(it.trade.items()))),
         "Trade orders its fields currency, notional, side,",
     ),
-    "a field without a column": (
-        lambda it: it._replace(table=without(it.table, "currency")),
-        "the table trades has no column for the field currency: give its type one in postgres/tables.py",
-    ),
-    "a column of another type": (
-        lambda it: it._replace(table=changed(it.table, "version", type="bigint")),
-        "the column version is bigint (never null, no default) in postgres/tables.py, where Trade needs integer",
-    ),
-    "a column of another nullability": (
-        lambda it: it._replace(table=changed(it.table, "notional", nullable=False, default=None)),
-        "the column notional is numeric(18,4) (never null, no default) in postgres/tables.py, where Trade needs "
-        "numeric(18,4) (may be null, default null)",
-    ),
     "a column without a revision": (
         lambda it: it._replace(table=it.table | {"venue": COLUMN}),
         "no revision up to REVISION makes the column venue: write migrations/versions/NNNN_pre_add_venue.py",
     ),
     "a column of the revisions alone": (
         lambda it: it._replace(revision=it.revision._replace(columns=it.revision.columns | {"venue": COLUMN})),
-        "the revisions up to REVISION make a column venue that postgres/tables.py lacks",
+        "the revisions up to REVISION make a column venue that Trade lacks",
     ),
     "a column altered without a revision": (
         lambda it: it._replace(
@@ -133,25 +118,13 @@ ONE_FORGOTTEN = {
         ),
         "the column notional is numeric(18,2) (may be null, default null) after REVISION, but numeric(18,4)",
     ),
-    "a CHECK that was dropped": (
-        lambda it: it._replace(checks=without(it.checks, "CURRENCY")),
-        "the rule CURRENCY has no CHECK: add it to _RULES in postgres/tables.py and to a revision",
-    ),
-    "a rule that was dropped": (
-        lambda it: it._replace(rules=without(it.rules, "VERSION")),
-        "the CHECK VERSION has no rule: add it to trade/rules.py",
-    ),
-    "a field without rule and CHECK": (
-        lambda it: it._replace(rules=without(it.rules, "BOOK_ID"), checks=without(it.checks, "BOOK_ID")),
-        "the field book_id has neither a rule nor a CHECK: write BOOK_ID in trade/rules.py and postgres/tables.py",
-    ),
     "a CHECK without a revision": (
         lambda it: it._replace(revision=it.revision._replace(checks=without(it.revision.checks, "NOTIONAL"))),
         "no revision up to REVISION adds the CHECK NOTIONAL: add it in a revision, NOT VALID first",
     ),
     "a CHECK of the revisions alone": (
         lambda it: it._replace(revision=it.revision._replace(checks=it.revision.checks | {"VENUE"})),
-        "the revisions up to REVISION add a CHECK VENUE, postgres/tables.py does not",
+        "the revisions up to REVISION add a CHECK VENUE, which no constraint in trade/model.py needs",
     ),
 }
 
@@ -170,7 +143,6 @@ def test_a_new_field_missing_from_one_description_is_one_message(places):
         places.trade | {"venue": VENUE},
         places.table | {"venue": COLUMN},
         places.checks | {"VENUE"},
-        places.rules | {"VENUE"},
         places.revision._replace(columns=places.revision.columns | {"venue": COLUMN}),
     )
 

@@ -17,7 +17,6 @@ from tradepipe.codec.copy_target import numeric
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Code
 from tradepipe.trade.samples import trades
 
 COLUMNS = {
@@ -136,8 +135,8 @@ def test_a_field_the_writer_lacks_has_its_default_in_the_row():
 @pytest.mark.parametrize(
     ("sample", "code", "expected"),
     [
-        (SAMPLE._replace(trade_id="T\0"), Code.TRADE_ID, "trade_id holds the character NUL"),
-        (SAMPLE._replace(currency="€\0"), Code.CURRENCY, "currency holds the character NUL"),
+        (SAMPLE._replace(trade_id="T\0"), "TRADE_ID", "trade_id holds the character NUL"),
+        (SAMPLE._replace(currency="€\0"), "CURRENCY", "currency holds the character NUL"),
     ],
     ids=["ascii", "not ascii"],
 )

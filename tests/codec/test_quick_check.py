@@ -13,9 +13,10 @@ from tradepipe.codec.codec import Decoder, Encoder
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.history import current, golden_records, versions
 from tradepipe.trade import samples
+from tradepipe.trade.declaration import MAX_INT
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import Violation
-from tradepipe.trade.rules import MAX_VERSION, violations
+from tradepipe.trade.rules import violations
 
 DECODER = Decoder(current().text, 7)
 DECODERS = {version.number: Decoder(version.text, version.number) for version in versions()}
@@ -42,7 +43,7 @@ CURRENCIES = st.sampled_from([None, "EUR", "eur", "EU", "EURO", "EUR\n", "ÉUR",
 TRADES = st.builds(
     Trade,
     trade_id=IDENTIFIERS,
-    version=st.sampled_from([1, 0, -1, 63, 64, MAX_VERSION, -MAX_VERSION - 1]),
+    version=st.sampled_from([1, 0, -1, 63, 64, MAX_INT, -MAX_INT - 1]),
     counterparty_id=st.just("CP-1") | IDENTIFIERS,
     book_id=st.just("B1") | IDENTIFIERS,
     maturity_date=st.just(DAY) | DATES,

@@ -11,7 +11,7 @@ from tradepipe.kafka.dead_letters import DeadLetterRecord, ForeignRecord, Marker
 from tradepipe.trade.record import Code, Record, Refusal, Violation
 
 REFUSED = Record("trades", 3, 42, b"T1", b"\x00\x00", 1_750_000_000_000, (("traceparent", b"\xff"), ("empty", None)))
-VIOLATIONS = (Violation(Code.VERSION, "version is 0"), Violation("ODD", "odd, \u201cyes\u201d"))
+VIOLATIONS = (Violation("VERSION", "version is 0"), Violation("ODD", "odd, \u201cyes\u201d"))
 REFUSAL = Refusal(REFUSED, VIOLATIONS, 7)
 
 
@@ -132,7 +132,7 @@ def test_the_count_of_replays_is_kept_in_a_letter_and_taken_off_what_is_forwarde
 
 
 def test_only_our_texts_are_shortened_for_room():
-    long = Refusal(REFUSED._replace(value=b"v" * 5_000), (Violation(Code.VERSION, "long " * 50_000),), 7)
+    long = Refusal(REFUSED._replace(value=b"v" * 5_000), (Violation("VERSION", "long " * 50_000),), 7)
 
     tight = letter(long, max_bytes=8_000)
 

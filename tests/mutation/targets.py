@@ -20,6 +20,9 @@ TARGETS: Final = (
     "src/tradepipe/kafka/transactions.py",
     "src/tradepipe/pipeline/producer.py",
     # Which records are taken.
+    "src/tradepipe/trade/constraints.py",
+    "src/tradepipe/trade/declaration.py",
+    "src/tradepipe/trade/quick_check.py",
     "src/tradepipe/trade/rules.py",
     "src/tradepipe/codec/admission.py",
     "src/tradepipe/codec/decoder.py",

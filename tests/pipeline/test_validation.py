@@ -52,7 +52,7 @@ def test_a_trade_that_breaks_rules_is_refused_with_all_of_them(validator, encode
 
     found = validator(given)
 
-    assert ((Code.TRADE_ID, Code.VERSION), given, schema_id(given)) == (found.codes, found.record, found.schema_id)
+    assert (("TRADE_ID", "VERSION"), given, schema_id(given)) == (found.codes, found.record, found.schema_id)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_record_is_refused_with_the_violations_of_all_rules(deserializer, enco
 
     found = validator(encoded(trade("a b", version=0))._replace(key=b"k"))
 
-    assert (Code.TRADE_ID, Code.VERSION, Code.RECORD_KEY, "TOO_LATE", "ODD", "ODD") == found.codes
+    assert ("TRADE_ID", "VERSION", Code.RECORD_KEY, "TOO_LATE", "ODD", "ODD") == found.codes
 
 
 def raising(_trade):

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from tests.amounts import DIGITS, from_unscaled
 from tests.postgres import batches
 from tests.postgres.batches import connected, count, log, record, row, trade
 from tests.properties import examples
 from tradepipe.postgres import copy, migrate
 from tradepipe.postgres.copy import COPY_COLUMNS, INSERT_COLUMNS, STAGING
 from tradepipe.postgres.tables import TRADES
-from tradepipe.trade.model import DIGITS, Side, Trade, from_unscaled
+from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import ValidRecord
-from tradepipe.trade.rules import MAX_VERSION
+from tradepipe.trade.rules import MAX_INT
 
 READ = (*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id")
 
@@ -68,7 +69,7 @@ EXTREMES = {
     "a microsecond after 1970": trade(created_at=datetime(1970, 1, 1, 0, 0, 0, 1, UTC)),
     "an instant in another zone": trade(created_at=datetime(2025, 6, 1, 1, tzinfo=timezone(timedelta(hours=14)))),
     "the longest identifiers": trade("T" * 64, counterparty_id="C" * 64, book_id="B" * 64),
-    "the largest version": trade(version=MAX_VERSION),
+    "the largest version": trade(version=MAX_INT),
     "a leap day": trade(maturity_date=date(2028, 2, 29)),
     "an amount": trade(side=Side.BUY, notional=Decimal("1250000.5"), currency="EUR"),
     "the largest amount": trade(side=Side.SELL, notional=Decimal("99999999999999.9999"), currency="EUR"),
@@ -89,7 +90,7 @@ def test_a_trade_arrives_as_it_was(connection, extreme):
 TRADES_OF_ANY_KIND = st.builds(
     Trade,
     trade_id=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=70),
-    version=st.integers(-(2**31), MAX_VERSION),
+    version=st.integers(-(2**31), MAX_INT),
     counterparty_id=st.sampled_from(["CP", "\\N", "\t\n\r", "'; --", "é\U0001f4b6"]),
     book_id=st.sampled_from(["", "\\.", "B"]),
     maturity_date=st.dates(),

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import DataError, IntegrityError
 
+from tests.amounts import DIGITS, LIMIT, SCALE, from_unscaled
 from tests.properties import examples
 from tradepipe.postgres import migrate
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADES, code_of_constraint
-from tradepipe.trade.model import DIGITS, LIMIT, SCALE, Side, Trade, from_unscaled
+from tradepipe.trade.declaration import MAX_INT
+from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import Code
-from tradepipe.trade.rules import MAX_VERSION, violations
+from tradepipe.trade.rules import violations
 
 SOURCE = {"source_topic": "trades", "source_partition": 0, "source_offset": 0, "schema_id": 1}
 VALID = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
@@ -32,7 +34,7 @@ identifiers = st.one_of(
     st.text(max_size=4),
     st.sampled_from(["T1", "CP-1", "B1"]),
 )
-versions = st.one_of(st.integers(-3, 3), st.integers(MAX_VERSION - 2, MAX_VERSION + 2), st.integers(-(2**70), 2**70))
+versions = st.one_of(st.integers(-3, 3), st.integers(MAX_INT - 2, MAX_INT + 2), st.integers(-(2**70), 2**70))
 zones = st.sampled_from([UTC, EAST, WEST, timezone(timedelta(minutes=345))])
 instants = st.one_of(
     st.datetimes(timezones=zones),
@@ -110,7 +112,7 @@ def agree(table: Connection, trade: Trade) -> None:
     found = refused_as(table, trade)
     if rounded(trade.notional):
         # PostgreSQL rounds before it checks; nobody hands it such an amount, since Avro's decimal cannot hold it.
-        assert Code.NOTIONAL in expected
+        assert "NOTIONAL" in expected
         return
 
     assert bool(expected) == (found is not None), (trade, expected, found)
@@ -190,9 +192,7 @@ def test_an_amount_that_postgresql_would_round_is_refused_by_python(notional):
     amount = Decimal(notional)
 
     assert rounded(amount)
-    assert [Code.NOTIONAL] == [
-        violation.code for violation in violations(VALID._replace(notional=amount, currency="EUR"))
-    ]
+    assert ["NOTIONAL"] == [violation.code for violation in violations(VALID._replace(notional=amount, currency="EUR"))]
 
 
 @pytest.mark.parametrize("field", ["trade_id", "counterparty_id", "book_id"])
@@ -233,7 +233,7 @@ def test_every_edge_of_an_identifier_is_the_same(table, field, value, is_valid):
 
 @pytest.mark.parametrize(
     ("version", "is_valid"),
-    [(-1, False), (0, False), (1, True), (MAX_VERSION, True), (MAX_VERSION + 1, False), (2**63, False)],
+    [(-1, False), (0, False), (1, True), (MAX_INT, True), (MAX_INT + 1, False), (2**63, False)],
 )
 def test_every_edge_of_a_version_is_the_same(table, version, is_valid):
     trade = VALID._replace(version=version)
@@ -273,14 +273,14 @@ def test_every_edge_of_the_dates_is_the_same(table, created_at, maturity_date, i
 @pytest.mark.parametrize(
     ("column", "value", "code"),
     [
-        ("created_at", "infinity", Code.CREATED_AT),
-        ("created_at", "-infinity", Code.CREATED_AT),
-        ("created_at", "0001-12-31 23:59:59.999999+00 BC", Code.CREATED_AT),
-        ("created_at", "10000-01-01 00:00:00+00", Code.CREATED_AT),
-        ("maturity_date", "infinity", Code.MATURITY_DATE),
-        ("maturity_date", "-infinity", Code.MATURITY_DATE),
-        ("maturity_date", "10000-01-01", Code.MATURITY_DATE),
-        ("maturity_date", "0001-12-31 BC", Code.MATURITY_DATE),
+        ("created_at", "infinity", "CREATED_AT"),
+        ("created_at", "-infinity", "CREATED_AT"),
+        ("created_at", "0001-12-31 23:59:59.999999+00 BC", "CREATED_AT"),
+        ("created_at", "10000-01-01 00:00:00+00", "CREATED_AT"),
+        ("maturity_date", "infinity", "MATURITY_DATE"),
+        ("maturity_date", "-infinity", "MATURITY_DATE"),
+        ("maturity_date", "10000-01-01", "MATURITY_DATE"),
+        ("maturity_date", "0001-12-31 BC", "MATURITY_DATE"),
     ],
 )
 def test_postgresql_refuses_the_days_python_cannot_hold(table, column, value, code):

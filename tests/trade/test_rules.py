@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.properties import examples
 from tradepipe.trade import rules, samples
+from tradepipe.trade.declaration import MAX_INT
 from tradepipe.trade.model import Side, Trade
-from tradepipe.trade.record import Code
-from tradepipe.trade.rules import MAX_VERSION, find_violations, passes_quick_check, violations
+from tradepipe.trade.rules import find_violations, passes_quick_check, violations
 
 TRADE = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
 
@@ -30,7 +30,7 @@ NOT_IDENTIFIERS = {
     "lone surrogate": "T\ud800",
     "bytes": b"T1",
     "None": None,
-    "a subclass of str": Code.TRADE_ID,
+    "a subclass of str": Side.BUY,
 }
 
 
@@ -57,19 +57,19 @@ def test_an_identifier_may_contain_every_other_visible_character(value):
     assert [] == codes(trade_id=value)
 
 
-@pytest.mark.parametrize("version", [0, -1, MAX_VERSION + 1, True, 1.0, "1", None], ids=repr)
+@pytest.mark.parametrize("version", [0, -1, MAX_INT + 1, True, 1.0, "1", None], ids=repr)
 def test_a_version_is_a_whole_number_from_1(version):
-    assert [Code.VERSION] == codes(version=version)
+    assert ["VERSION"] == codes(version=version)
 
 
-@pytest.mark.parametrize("version", [1, MAX_VERSION])
+@pytest.mark.parametrize("version", [1, MAX_INT])
 def test_the_lowest_and_the_highest_version_are_valid(version):
     assert [] == codes(version=version)
 
 
 def test_a_trade_may_mature_on_the_day_of_its_creation_but_not_before():
     assert [] == codes(maturity_date=date(2025, 6, 1))
-    assert [Code.MATURITY_DATE] == codes(maturity_date=date(2025, 5, 31))
+    assert ["MATURITY_DATE"] == codes(maturity_date=date(2025, 5, 31))
 
 
 def test_the_day_of_creation_is_the_day_in_utc():
@@ -81,7 +81,7 @@ def test_the_day_of_creation_is_the_day_in_utc():
 
 @pytest.mark.parametrize("value", [datetime(2030, 1, 1, tzinfo=UTC), "2030-01-01", None], ids=repr)
 def test_a_maturity_date_is_a_date(value):
-    assert [Code.MATURITY_DATE] == codes(maturity_date=value)
+    assert ["MATURITY_DATE"] == codes(maturity_date=value)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_maturity_date_is_a_date(value):
 )
 def test_created_at_is_an_aware_datetime_of_the_years_1_to_9999(value):
     """Without a valid created_at there is no day to compare the maturity date with, so it is not checked."""
-    assert [Code.CREATED_AT] == codes(created_at=value, maturity_date=date(1, 1, 1))
+    assert ["CREATED_AT"] == codes(created_at=value, maturity_date=date(1, 1, 1))
 
 
 @pytest.mark.parametrize("notional", ["0.0001", "1.5", "1.50000000", "1E+3", "99999999999999.9999"])
@@ -119,20 +119,20 @@ def test_a_notional_is_above_zero_and_has_four_places_at_most(notional):
     ids=repr,
 )
 def test_any_other_notional_is_refused(notional):
-    assert [Code.NOTIONAL] == codes(notional=notional, currency="EUR")
+    assert ["NOTIONAL"] == codes(notional=notional, currency="EUR")
 
 
 def test_notional_and_currency_are_given_both_or_neither():
     assert [] == codes(notional=None, currency=None)
-    assert [Code.NOTIONAL] == codes(notional=Decimal(1), currency=None)
-    assert [Code.NOTIONAL] == codes(notional=None, currency="EUR")
+    assert ["NOTIONAL"] == codes(notional=Decimal(1), currency=None)
+    assert ["NOTIONAL"] == codes(notional=None, currency="EUR")
 
 
 @pytest.mark.parametrize(
     "currency", ["", "EU", "EURO", "eur", "EU1", "EUR\n", "ÄÖÜ", "EUR\x00", b"EUR", 978], ids=ascii
 )
 def test_a_currency_is_three_capital_letters(currency):
-    assert [Code.CURRENCY] == codes(notional=Decimal(1), currency=currency)
+    assert ["CURRENCY"] == codes(notional=Decimal(1), currency=currency)
 
 
 @pytest.mark.parametrize("side", Side)
@@ -153,10 +153,10 @@ def test_all_violations_are_reported_in_the_order_of_the_fields():
     [
         (
             {"notional": Decimal("-1.5"), "currency": "EUR"},
-            "notional is -1.5, which is not above 0 with at most 14 digits",
+            "notional is -1.5, which is not greater than 0",
         ),
-        ({"notional": Decimal(1)}, "notional is 1, without a currency: give both or neither"),
-        ({"currency": "EUR"}, "notional is None, though the currency is 'EUR': give both or neither"),
+        ({"notional": Decimal(1)}, "notional is 1, but currency is missing: give both or neither"),
+        ({"currency": "EUR"}, "notional is missing, but currency is 'EUR': give both or neither"),
         ({"notional": 1.5, "currency": "EUR"}, "notional is 1.5, which is not a Decimal"),
         (
             {"notional": Decimal(1), "currency": "eur"},
@@ -180,7 +180,7 @@ def test_a_detail_names_the_field_and_shortens_a_long_value():
 
 ODD = {
     "trade_id": ["T2", "T" * 64, *NOT_IDENTIFIERS.values(), "T1\nCP-1", 7],
-    "version": [MAX_VERSION, 0, -1, MAX_VERSION + 1, True, 1.0, "1", None],
+    "version": [MAX_INT, 0, -1, MAX_INT + 1, True, 1.0, "1", None],
     "counterparty_id": ["CP-2", *NOT_IDENTIFIERS.values(), "CP-1\nB1"],
     "book_id": ["B2", *NOT_IDENTIFIERS.values()],
     "maturity_date": [

@@ -264,5 +264,5 @@ class _DecodeErrors:
         """Return the error for a body that is too long to be decoded."""
         return self._undecodable(f"the body has {length} bytes, more than {MAX_BODY}")
 
-    def _undecodable(self, detail: str, code: Code = Code.UNDECODABLE) -> UndecodableRecord:
+    def _undecodable(self, detail: str, code: str = Code.UNDECODABLE) -> UndecodableRecord:
         return UndecodableRecord(Violation(code, detail), self._schema_id)

@@ -10,7 +10,6 @@ from tradepipe.codec.primitives import EXACT_CONTEXT
 from tradepipe.evolution.history import current
 from tradepipe.evolution.schema_tree import SchemaType, build_schema_tree
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Code
 
 NO_DEFAULT: Final = object()
 """Default of a field without one."""
@@ -53,9 +52,9 @@ class FieldCodec(NamedTuple):
     scale: int = 0
 
     @property
-    def code(self) -> Code:
+    def code(self) -> str:
         """Violation code of the field."""
-        return Code[self.name.upper()]
+        return self.name.upper()
 
     @property
     def limit(self) -> int:

@@ -35,7 +35,7 @@ from tradepipe.metrics import (
     Series,
 )
 from tradepipe.postgres.batch import BatchResult
-from tradepipe.trade.record import Code, Refusal
+from tradepipe.trade.record import CODES, Code, Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ class StageStats:
         # Every counter starts at zero: a series that appears with its first event has no increase to alert on.
         for metric in _ZEROED:
             self.meter.count(metric, topic, by=0)
-        for code in Code:
-            self.meter.count(REFUSED, topic, code.value, by=0)
+        for code in CODES:
+            self.meter.count(REFUSED, topic, code, by=0)
 
     @property
     def waiting_for(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 from tradepipe.errors import ConfigurationError, UndecodableRecord
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
-from tradepipe.trade.record import Code, Record, Refusal, ValidRecord, Violation
+from tradepipe.trade.record import CODES, Code, Record, Refusal, ValidRecord, Violation
 from tradepipe.trade.rules import passes_quick_check, violations
 
 Rule = Callable[[Trade], Sequence[Violation]]
@@ -23,7 +23,7 @@ ValidateIn = Literal["python", "database"]
 MAX_CODE: Final = 64
 """Characters of a user's violation code: it becomes a header and a metric label."""
 
-_BUILTIN_CODES: Final = frozenset(code.value for code in Code)
+_BUILTIN_CODES: Final = frozenset(CODES)
 _MAX_SHOWN: Final = 100
 
 _kafka_key_of: Final[Callable[[Trade], str]] = attrgetter(KAFKA_KEY)

@@ -236,7 +236,8 @@ def _database_refusal(accepted: ValidRecord, error: DBAPIError | psycopg2.Error)
     if found := violations(accepted.trade):
         return Refusal(accepted.record, found, accepted.schema_id)
     original = error.orig if isinstance(error, DBAPIError) else error
-    code, detail = Code.DATABASE_REFUSED, str(original).strip()
+    code: str = Code.DATABASE_REFUSED
+    detail = str(original).strip()
     if isinstance(original, psycopg2.Error) and original.diag.message_primary:
         code = code_of_constraint(original.diag.constraint_name)
         detail = f"{original.pgcode}: {original.diag.message_primary}"

@@ -1,72 +1,26 @@
-"""The trade: fields, primary key and exact amounts."""
+"""
+The trade: the one declaration of its fields, constraints, keys and rules.
+
+Columns, CHECKs, codes, validation and keys are derived from it.
+"""
 
 from datetime import date, datetime
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
-DIGITS: Final = 18
-"""Total digits of an amount: the precision in Avro and PostgreSQL."""
+from annotated_types import Ge, Gt
 
-SCALE: Final = 4
-"""Digits after the decimal point: the scale in Avro and PostgreSQL."""
-
-LIMIT: Final = 10 ** (DIGITS - SCALE)
-"""Exclusive upper bound of an amount."""
-
-_LARGEST: Final = 10**DIGITS - 1
-_SMALLEST_STEP: Final = Decimal((0, (1,), -SCALE))
-_TO_UNSCALED, _FROM_UNSCALED = Decimal(SCALE), Decimal(-SCALE)
-
-# Not the thread's context: the caller may have set a lower precision, or rounding without an error.
-_EXACT: Final = Context(prec=DIGITS, traps=[Inexact, InvalidOperation])
-_quantize, _shift = _EXACT.quantize, _EXACT.scaleb
-
-
-def to_exact(amount: Decimal) -> Decimal:
-    """
-    Return an amount with four decimal places, dropping trailing zeros after the fourth.
-
-    >>> to_exact(Decimal("1.5")), to_exact(Decimal("1.500000"))
-    (Decimal('1.5000'), Decimal('1.5000'))
-
-    Raises:
-        ValueError: the amount has more digits or places, or is not finite.
-    """
-    if amount.is_finite():
-        try:
-            return _quantize(amount, _SMALLEST_STEP)
-        except ArithmeticError:
-            pass
-    raise ValueError(f"{amount} is not a decimal({DIGITS},{SCALE})")
-
-
-def to_unscaled(amount: Decimal) -> int:
-    """
-    Return an amount as an integer number of ten-thousandths.
-
-    >>> to_unscaled(Decimal("1.5"))
-    15000
-
-    Raises:
-        ValueError: the amount has more digits or places, or is not finite.
-    """
-    return int(_shift(to_exact(amount), _TO_UNSCALED))
-
-
-def from_unscaled(ten_thousandths: int) -> Decimal:
-    """
-    Return the amount, with four decimal places, of a number of ten-thousandths.
-
-    >>> from_unscaled(15_000)
-    Decimal('1.5000')
-
-    Raises:
-        ValueError: the amount has more than 18 digits.
-    """
-    if abs(ten_thousandths) > _LARGEST:
-        raise ValueError(f"{ten_thousandths} has more than {DIGITS} digits")
-    return _shift(Decimal(ten_thousandths), _FROM_UNSCALED)
+from tradepipe.trade.constraints import (
+    Digits,
+    Identifier,
+    Key,
+    NotBefore,
+    PartitionKey,
+    Pattern,
+    Together,
+)
+from tradepipe.trade.declaration import declare
 
 
 class Side(StrEnum):
@@ -96,22 +50,28 @@ class Trade(NamedTuple):
     (<Side.UNKNOWN: 'UNKNOWN'>, Decimal('1.5'))
     """
 
-    trade_id: str
-    version: int
-    counterparty_id: str
-    book_id: str
+    trade_id: Annotated[str, Key(), PartitionKey(), Identifier()]
+    version: Annotated[int, Key(), Ge(1)]
+    counterparty_id: Annotated[str, Identifier()]
+    book_id: Annotated[str, Identifier()]
     maturity_date: date
     created_at: datetime
     side: Side = Side.UNKNOWN
-    notional: Decimal | None = None
-    currency: str | None = None
+    notional: Annotated[Decimal | None, Gt(0), Digits(18, 4)] = None
+    currency: Annotated[str | None, Pattern("[A-Z]{3}", "three ASCII letters from A to Z")] = None
 
 
-PRIMARY_KEY = ("trade_id", "version")
+RULES: Final = (NotBefore("maturity_date", "created_at"), Together("notional", "currency"))
+"""Relations between fields."""
+
+DECLARATION: Final = declare(Trade, RULES)
+"""What the rest of tradepipe derives from the fields and rules above."""
+
+PRIMARY_KEY: Final = DECLARATION.primary_key
 """Fields that identify a trade version; the primary key, conflict target and collision query derive from it."""
 
-KAFKA_KEY = "trade_id"
+KAFKA_KEY: Final = DECLARATION.partition_key
 """Field used as the Kafka key, so that all versions of a trade are in one partition, in the order they were sent."""
 
-CONTENT_FIELDS = tuple(field for field in Trade._fields if field not in PRIMARY_KEY)
+CONTENT_FIELDS: Final = tuple(field for field in Trade._fields if field not in PRIMARY_KEY)
 """Fields outside the primary key: a duplicate has the same content as the stored trade, a collision has not."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from tradepipe.trade.model import Trade
+from tradepipe.trade.model import DECLARATION, Trade
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """A record's headers in order; a name may occur more than once."""
@@ -32,17 +32,8 @@ class Record(NamedTuple):
 
 
 class Code(StrEnum):
-    """Violation codes of tradepipe; the codes of custom rules must differ from all of them."""
+    """Codes of what may be wrong with a record as a whole; a field's violations have its name in capitals."""
 
-    TRADE_ID = "TRADE_ID"
-    VERSION = "VERSION"
-    COUNTERPARTY_ID = "COUNTERPARTY_ID"
-    BOOK_ID = "BOOK_ID"
-    MATURITY_DATE = "MATURITY_DATE"
-    CREATED_AT = "CREATED_AT"
-    SIDE = "SIDE"
-    NOTIONAL = "NOTIONAL"
-    CURRENCY = "CURRENCY"
     EMPTY = "EMPTY"
     FRAMING = "FRAMING"
     UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
@@ -51,6 +42,10 @@ class Code(StrEnum):
     VERSION_COLLISION = "VERSION_COLLISION"
     STALE_VERSION = "STALE_VERSION"
     DATABASE_REFUSED = "DATABASE_REFUSED"
+
+
+CODES: Final[tuple[str, ...]] = (*(field.code for field in DECLARATION.fields), *(code.value for code in Code))
+"""All codes of tradepipe; the codes of custom rules must differ from them."""
 
 
 class Violation(NamedTuple):

@@ -12,7 +12,6 @@ from tradepipe.cli.input.columns import ColumnMapping, form_of
 from tradepipe.cli.input.lines import MAX_LINE_BYTES, BadInput, LineReader
 from tradepipe.cli.input.records import format_error, records
 from tradepipe.trade.model import Side, Trade
-from tradepipe.trade.record import Code
 
 HEADER = "trade_id,version,counterparty_id,book_id,maturity_date,created_at"
 ROW = "T1,1,CP-1,B1,2030-01-01,2025-06-01T08:00:00Z"
@@ -93,13 +92,13 @@ def test_a_record_is_counted_where_it_begins(read):
 
     assert [2, 3, 6, 8] == [record.line for record in found]
     assert '"T\n\n2"' + ROW[2:] == found[1].raw
-    assert problem(found).startswith("FILE:3: trade_id: is 'T\\n\\n2', which is not 1 to 64")
+    assert problem(found).startswith("FILE:3: trade_id: is 'T\\n\\n2', which has the character '\\n' at position 2")
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("T1,0" + ROW[4:], "FILE:2: version: is 0, which is not a whole number from 1 to 2147483647 (VERSION)"),
+        ("T1,0" + ROW[4:], "FILE:2: version: is 0, which is less than 1 (VERSION)"),
         (
             "T1,1.0" + ROW[4:],
             "FILE:2: version: '1.0' is not a whole number from 1 to 2147483647 in plain digits (VERSION)",
@@ -140,7 +139,7 @@ def test_all_rules_a_record_breaks_are_told(read):
         (json_of().replace("{", '{"version": 2, '), "the key 'version' is duplicated (UNDECODABLE)"),
         ('{"version": ' + "[" * 100_000 + "\n", "it is nested too deeply (UNDECODABLE)"),
         (json_of().replace(": 1,", ": " + "1" * 5_000 + ","), "Exceeds the limit"),
-        (json_of(trade_id="\ud800"), "FILE:1: trade_id: is '\\ud800', which is not 1 to 64"),
+        (json_of(trade_id="\ud800"), "FILE:1: trade_id: is '\\ud800', which has the character '\\ud800' at position 1"),
     ],
     ids=["bool", "null", "missing", "array", "cut", "NaN", "twice", "deep", "digits", "surrogate"],
 )
@@ -334,4 +333,4 @@ def test_what_was_read_of_a_file_is_counted(tmp_path):
 def test_violations_have_the_codes_of_the_rules(read):
     (record,) = read(csv_of("T 1,0" + ROW[4:]))
 
-    assert (Code.TRADE_ID, Code.VERSION) == tuple(violation.code for violation in record.violations)
+    assert ("TRADE_ID", "VERSION") == tuple(violation.code for violation in record.violations)

@@ -6,9 +6,9 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from tradepipe.trade.declaration import MAX_INT
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import Code, Violation
-from tradepipe.trade.rules import MAX_VERSION
 
 SHOWN: Final = 60
 """Maximum number of characters of a value in a message."""
@@ -45,7 +45,7 @@ def whole_number(value: str) -> int:
         ValueError: the text has a space, plus, point, exponent, leading zeros, or more than 19 digits.
     """
     if not _INTEGER.fullmatch(value):
-        raise ValueError(f"{quote_cell(value)} is not a whole number from 1 to {MAX_VERSION} in plain digits")
+        raise ValueError(f"{quote_cell(value)} is not a whole number from 1 to {MAX_INT} in plain digits")
     return int(value)
 
 
@@ -197,9 +197,9 @@ def read(values: Mapping[str, Callable[[], object]]) -> Trade | tuple[Violation,
     return tuple(violations) if violations else Trade(**parsed)  # type: ignore[arg-type]  # FIELDS pairs names and types
 
 
-def code_of(field: str) -> Code:
+def code_of(field: str) -> str:
     """Return the code for an unparsable value: the field's code, or UNDECODABLE if it has none."""
-    return Code.__members__.get(field.upper(), Code.UNDECODABLE)
+    return field.upper() if field in Trade._fields else Code.UNDECODABLE
 
 
 def quote_cell(value: str) -> str:
