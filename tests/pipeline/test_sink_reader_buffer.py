@@ -9,7 +9,7 @@ from tests.eventually import eventually
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.embedded.broker import QUICK_CONSUMER, Broker
 from tradepipe.embedded.registry_server import RegistryServer
-from tradepipe.errors import SchemaIdNotYetKnown
+from tradepipe.errors import OffsetOutOfRange, SchemaIdNotYetKnown
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline.sink_reader import SinkReader
@@ -21,6 +21,7 @@ from tradepipe.postgres.offsets import ClaimResult, OffsetRange, Ownership
 pytestmark = pytest.mark.embedded
 
 TOPIC = "trades"
+LIST_OFFSETS = 2
 HEARTBEAT = 68
 """The request by which a member of a group hears what is assigned to it, as Kafka's protocol numbers it."""
 
@@ -211,3 +212,72 @@ def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_
     again = []
     eventually(lambda: again.extend(reader._poll(100, 0.05)) or len(again) >= len(rest))
     assert rest == again
+
+
+def test_stored_offsets_advance_only_under_the_current_ownership(reading):
+    reading.grant(reading.claims())
+    reading.read(held=5)
+    ranges, _ = reading.reader.take_batch()
+
+    assert {0: 3, 1: 2} == reading.reader.confirm_stored(ranges)
+    assert {0: 3, 1: 2} == reading.reader.progress()[0]
+
+
+def test_only_a_partition_whose_offset_was_reset_is_claimed_again(reading):
+    reading.grant(reading.claims())
+    reading.read(held=5)
+    reading.reader.confirm_stored(reading.reader.take_batch()[0])
+
+    reading.reader.detect_reset({0: 3, 1: 0})
+
+    assert {0: 3} == reading.reader.progress()[0]
+    assert [1] == [claim.assignment.partition for claim in reading.claims()]
+
+
+def test_a_partition_that_is_lost_again_and_again_is_logged_as_an_error(reading, caplog):
+    """Two groups of one name in a database take the partition from each other for ever."""
+    for epoch in (1, 2, 3):
+        reading.grant(reading.claims(), epoch=epoch)
+        reading.reader.drop_ownership(Ownership(TOPIC, 0, epoch))
+
+    levels = [record.levelname for record in caplog.records if "trades[0] was claimed by another" in record.message]
+    assert ["WARNING", "WARNING", "ERROR"] == levels
+
+
+def test_a_stored_batch_ends_a_series_of_lost_partitions(reading, caplog):
+    for epoch in (1, 2, 3, 4):
+        reading.grant(reading.claims(), epoch=epoch)
+        reading.reader.confirm_stored([OffsetRange(Ownership(TOPIC, 0, epoch), 0, 0)])
+        reading.reader.drop_ownership(Ownership(TOPIC, 0, epoch))
+
+    levels = [record.levelname for record in caplog.records if "trades[0] was claimed by another" in record.message]
+    assert ["WARNING"] * 4 == levels
+
+
+def test_records_that_were_dropped_before_they_were_stored_are_counted(reading, broker):
+    claims = reading.claims()
+    broker.delete_records(TOPIC, 0, 2)
+
+    with pytest.raises(
+        OffsetOutOfRange, match=r"trades\[0\] is 0, but its log reaches from 2 to 3: 2 records were dropped"
+    ):
+        reading.grant(claims)
+
+
+def test_claims_wait_while_the_broker_does_not_report_watermarks(reading, broker):
+    claims = reading.claims()
+    reading.grant(claims)
+    reading.reader.drop_ownership(Ownership(TOPIC, 0, 1))
+    broker.fail_requests(LIST_OFFSETS, *[KafkaError.REQUEST_TIMED_OUT] * 20)
+
+    eventually(lambda: reading.reader.pending_claims() or reading.reader.waits_for_kafka)
+
+    assert reading.reader.waits_for_kafka
+    assert [] == reading.reader.pending_claims()
+
+
+def test_the_first_record_of_a_batch_has_its_timestamp(reading):
+    reading.grant(reading.claims())
+    reading.read(held=5)
+
+    assert reading.reader.first_timestamp is not None
