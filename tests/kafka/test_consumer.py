@@ -46,6 +46,30 @@ def join_with(join, kafka, services):
     return join_with
 
 
+def test_a_member_counts_its_rebalances_and_knows_when_it_has_joined(join):
+    member = join()
+    before = (member.consumer.has_joined, dict(member.consumer.rebalances))
+
+    member.assigned(0, 1, 2, 3)
+
+    assert (False, {"assign": 0, "revoke": 0}) == before
+    assert (True, {"assign": 1, "revoke": 0}) == (member.consumer.has_joined, member.consumer.rebalances)
+
+
+@pytest.mark.embedded
+def test_an_outage_is_counted_at_each_error_and_logged_once(services, join, caplog):
+    member = join()
+    member.assigned(0, 1, 2, 3)
+
+    services.broker.down()
+    try:
+        member.until(lambda: member.consumer.errors >= 3)
+    finally:
+        services.broker.up()
+
+    assert 1 == sum("Kafka reported an error, retrying" in record.message for record in caplog.records)
+
+
 def test_nothing_is_delivered_before_start(join, produce):
     produce(b"1")
     member = join()

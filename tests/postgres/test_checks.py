@@ -1,4 +1,6 @@
-"""A database whose table does not apply the rules is not left to judge."""
+"""The CHECK constraints that a sink needs if the database validates."""
+
+from contextlib import nullcontext
 
 import pytest
 
@@ -6,6 +8,7 @@ from tests.postgres.batches import connected, execute
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres.revision import check_constraints
 from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.sink_store import SinkStore
 from tradepipe.postgres.tables import CHECK_NAMES
 
 
@@ -42,3 +45,21 @@ def test_an_empty_database_is_behind(database):
         pytest.raises(DatabaseOutdated),
     ):
         check_constraints(connection)
+
+
+@pytest.mark.parametrize("needs_constraints", [False, True], ids=["Python validates", "the database validates"])
+def test_a_sink_needs_the_constraints_only_if_the_database_validates(migrated, needs_constraints):
+    with connected(migrated) as connection:
+        execute(connection, 'ALTER TABLE trades DROP CONSTRAINT "VERSION"')
+    store = SinkStore(
+        migrated,
+        group="g",
+        owner="o",
+        needs_constraints=needs_constraints,
+        on_outage=lambda _reason: None,
+        on_recovery=lambda _seconds: None,
+    )
+
+    with pytest.raises(ConfigurationError, match="VERSION") if needs_constraints else nullcontext():
+        store.connect()
+    store.close()

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from tests.eventually import eventually
 from tests.postgres.batches import GROUP, TOPIC, batch, claim, connected, log, next_offset, trade, trades
-from tradepipe.errors import TopicUnusable
+from tradepipe.errors import DatabaseOutdated, TopicUnusable
 from tradepipe.postgres import offsets
 from tradepipe.postgres.batch import store
 from tradepipe.postgres.offsets import CommitOutcome, Fenced, OffsetRange, Ownership
@@ -291,3 +291,8 @@ def test_two_who_claim_at_once_get_two_epochs(connections):
         wait_for_a_lock(watcher)
 
     assert {1, 2} == {first.ownership.epoch, racer.finished().ownership.epoch}
+
+
+def test_offsets_of_a_database_without_tables_are_not_touched(database):
+    with pytest.raises(DatabaseOutdated), offsets.offsets_connection(database, seconds=10.0):
+        pass
