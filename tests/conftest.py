@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.services import Services
+from tests.services import CANARY, Services
 from tradepipe.postgres import migrate
 
 pytest_plugins = ["tests.wheel", "tests.properties"]
-
-CANARY = "canary-27k"
-"""The password in every database URL of these tests; a test that prints or logs it fails."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -81,7 +78,7 @@ def migrated_template(services: Services) -> str:
 @pytest.fixture
 def database(request: pytest.FixtureRequest, services: Services) -> Iterator[str]:
     """
-    URL of a new database for this test, with the canary as its password; the server requires none.
+    URL of a new database for this test, with the canary as its password.
 
     It is empty, unless the test uses `migrated` too.
     """
@@ -89,7 +86,7 @@ def database(request: pytest.FixtureRequest, services: Services) -> Iterator[str
     template = request.getfixturevalue("migrated_template") if is_migrated else "template1"
     name = f"test_{uuid.uuid4().hex}"
     url = services.postgres.start().create_database(name, template=template)
-    yield url.replace("postgres@", f"postgres:{CANARY}@")
+    yield url
     services.postgres.start().drop_database(name)
 
 

@@ -46,7 +46,7 @@ def test_what_cannot_be_meant_is_a_usage_error(env, arguments, told):
     ("arguments", "told"),
     [
         ("--database={database}x", "does not exist"),
-        ("--database=postgresql://nobody@{server}/postgres", "nobody"),
+        ("--database=postgresql://nobody:x@{server}/postgres", "nobody"),
         ("--database={database}?nonsense=1", "nonsense"),
         ("-X group.protocol=nonsense", "group.protocol"),
         ("-X auto.offset.reset=latest", "auto.offset.reset"),

@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -42,6 +43,29 @@ def test_a_database_may_be_a_copy_of_another():
         url = postgres.create_database("two", template="one")
 
         assert [(7,)] == ask(url, "SELECT number FROM held")
+
+
+@pytest.mark.parametrize("password", ["wrong", ""], ids=["a wrong one", "none"])
+def test_nobody_connects_without_the_password(password):
+    """Other users of the machine reach the port too."""
+    with Postgres() as postgres:
+        url = urlsplit(postgres.url)
+        other = url._replace(netloc=f"postgres:{password}@127.0.0.1:{url.port}").geturl()
+
+        with pytest.raises(psycopg2.OperationalError, match="password"):
+            psycopg2.connect(other)
+
+
+def test_two_servers_have_different_passwords():
+    assert urlsplit(Postgres().url).password != urlsplit(Postgres().url).password
+
+
+def test_no_other_user_can_read_the_logs_and_the_password_is_not_kept():
+    with Postgres() as postgres:
+        folder = postgres.server.log.parent
+
+        assert {0o600} == {file.stat().st_mode & 0o777 for file in folder.glob("*.log")}
+        assert not (folder / "password").exists()
 
 
 def test_a_stopped_server_keeps_its_data_and_its_address():

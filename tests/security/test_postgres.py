@@ -1,7 +1,7 @@
 """Sink and migrations on a PostgreSQL with TLS and passwords."""
 
 import uuid
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -61,7 +61,8 @@ def test_migrations_and_sink_work_by_verified_tls(verified, sink, trades, seen):
 def test_a_user_may_be_known_by_a_certificate(server, authority, database):
     own = authority.client("certified")
     name = database.rpartition("/")[2]
-    url = server.url.replace("postgres@", "certified@").replace("/postgres", f"/{name}")
+    address = urlsplit(server.url).netloc.rpartition("@")[2]
+    url = f"postgresql://certified@{address}/{name}"
     tls = f"?sslmode=verify-full&sslrootcert={authority.file}&sslcert={own.certificate}&sslkey={own.key}"
     assert migrate.current(f"{url}{tls}") is None
 

@@ -1,6 +1,9 @@
 """Services for tests and benchmarks, embedded or real."""
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+CANARY: Final = "canary-27k"
+"""The password in every database URL of these tests; a test that prints or logs it fails."""
 
 
 class Services(Protocol):

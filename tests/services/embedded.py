@@ -2,8 +2,9 @@
 
 import confluent_kafka
 
+from tests.services import CANARY
 from tradepipe.embedded.broker import QUICK_CONSUMER
-from tradepipe.embedded.postgres import Binaries
+from tradepipe.embedded.postgres import Binaries, Postgres
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.kafka.admin import TopicAdmin
 
@@ -13,6 +14,10 @@ class EmbeddedServices(LocalStack):
 
     is_real = False
     client_settings = QUICK_CONSUMER
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.postgres = Postgres(password=CANARY)
 
     @property
     def postgres_url(self) -> str:

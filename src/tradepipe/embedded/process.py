@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, temporary folders and free ports."""
+"""Child processes that end with their parent, temporary folders, and free ports."""
 
 import contextlib
 import fcntl
@@ -26,23 +26,23 @@ class TempFolder:
     """
     A new temporary folder, locked for as long as its owner lives.
 
-    Others may pass through it but not list it. The lock falls with the process,
-    so a folder whose lock is free has lost its owner, and goes when the next
-    folder is made by the same user.
+    Other users may pass through it but not list it. The system releases the lock
+    when the process ends, so a folder with a free lock is abandoned; the next
+    folder that the same user creates removes it.
     """
 
     def __init__(self, name: str) -> None:
         sweep()
         self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{name}-"))
         self.path.chmod(0o711)
-        # Locked before it bears its name: a sweeper that locked it first would take us for dead.
+        # Locked before it gets its name: another process that locked it first would take this one for dead.
         unnamed = self.path / f"{_LOCK}.new"
         self._lock = unnamed.open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         unnamed.rename(self.path / _LOCK)
 
     def close(self) -> None:
-        """Remove the folder and all in it; processes that were killed a moment ago may still be writing."""
+        """Remove the folder with its content; processes that were just killed may still be writing."""
         deadline = time.monotonic() + _WRITERS_END_WITHIN
         shutil.rmtree(self.path, ignore_errors=True)
         while self.path.exists() and time.monotonic() < deadline:
@@ -52,7 +52,7 @@ class TempFolder:
 
 
 def sweep() -> None:
-    """Remove the folders whose owners have died."""
+    """Remove the folders whose owners have ended."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         if _is_ours(path) and _is_abandoned(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -77,7 +77,7 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def _is_still_served(path: Path) -> bool:
-    """Whether a server works in the folder that has not yet noticed its owner's death."""
+    """Return True if a server still runs in the folder because it has not yet noticed that its owner ended."""
     return any(
         os.readlink(process / "cwd").startswith(f"{path}/")
         for process in (
@@ -95,19 +95,19 @@ def _age(path: Path) -> float:
 
 
 _BELOW_OUTGOING: Final = range(15_000, 32_000)
-"""Linux gives outgoing connections ports from 32768 on: one of those may be gone when a stopped server comes back."""
+"""Linux gives outgoing connections ports from 32768 on: one of those may be taken when a stopped server restarts."""
 
 
 def free_port() -> int:
-    """A port nobody listens on, and that no outgoing connection will take."""
+    """Return a port on which nothing listens and which no outgoing connection takes."""
     return next(port for port in _candidates() if _is_free(port))
 
 
 def _candidates() -> Iterator[int]:
-    # Not the seeded generator of `random`: a program that seeds it would get the same ports in all its processes.
-    chance = random.SystemRandom()
+    # Not the module's own generator: a program that seeds it would get the same ports in all its processes.
+    generator = random.SystemRandom()
     while True:
-        yield chance.choice(_BELOW_OUTGOING)
+        yield generator.choice(_BELOW_OUTGOING)
 
 
 def _is_free(port: int) -> bool:
@@ -141,7 +141,7 @@ _PASSED_VARIABLES: Final = ("PATH", "LD_LIBRARY_PATH")
 
 
 class User(NamedTuple):
-    """A user of the system, by number."""
+    """A user and a group of the system, by number."""
 
     uid: int
     gid: int
@@ -151,13 +151,13 @@ class ChildProcess:
     """
     A running process.
 
-    When the process that made it dies, even by SIGKILL, the system sends it the
-    `death` signal (on Linux). The system counts the death of the *thread* that
-    started the child, so each child has a thread of its own for as long as it
-    lives, and may be started from any thread.
+    When the process that started it ends, even by SIGKILL, Linux sends it the
+    `death` signal. Linux does so when the *thread* that started the child ends, so
+    each child has its own thread as long as it runs, and can be started from any
+    thread. Its output goes to `log`, which only this user can read.
 
     Raises:
-        OSError: the command cannot be started at all.
+        OSError: the command cannot be started.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class ChildProcess:
         try:
             self._started.wait()
         except BaseException:
-            # Interrupted by a signal: nobody will hold what is being started.
+            # Interrupted by a signal: the caller gets no object with which it could stop the process.
             self._started.wait()
             self.stop(SIGKILL)
             raise
@@ -193,31 +193,31 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         return self._running.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs."""
+        """True while the process runs."""
         return self._keeper.is_alive() and self._running.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit code, negative for a signal; nothing while it runs."""
+        """The exit code, negative for a signal; None while the process runs."""
         return self._running.poll()
 
     @property
     def output(self) -> str:
-        """The end of what it printed, for an error message."""
+        """The end of the output, for an error message."""
         return self.log.read_text(errors="replace")[-2000:].strip()
 
     def send(self, number: Signals) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.is_alive:
             self._running.send_signal(number)
 
     def send_all(self, number: Signals) -> None:
-        """Send a signal to the process and to its own children, those included that it makes meanwhile."""
+        """Send a signal to the process and its children, including those that it starts meanwhile."""
         if not self.is_alive:
             return
         before = _children_of(self.pid)
@@ -227,12 +227,12 @@ class ChildProcess:
                 os.kill(pid, number)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, at most `timeout` seconds; tells whether it has."""
+        """Wait until the process has ended, at most `timeout` seconds; return True if it has."""
         self._keeper.join(timeout)
         return not self._keeper.is_alive()
 
     def stop(self, number: Signals = SIGTERM, *, timeout: float = 10.0) -> None:
-        """Ask it to end by a signal, and kill it if it has not ended after `timeout` seconds."""
+        """Send a signal, and SIGKILL if the process has not ended after `timeout` seconds."""
         self.send(number)
         if not self.wait(timeout):
             self.send(SIGKILL)
@@ -249,7 +249,8 @@ class ChildProcess:
 
     def _keep(self) -> None:
         try:
-            with self.log.open("ab") as log:
+            # Logs quote statements and values, and the folder is open to other users.
+            with open(self.log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
                 self._process = subprocess.Popen(
                     self._command,
                     stdin=subprocess.DEVNULL,
@@ -257,7 +258,7 @@ class ChildProcess:
                     stderr=subprocess.STDOUT,
                     cwd=self._folder,
                     env=self._environment,
-                    # Its own group: Ctrl-C at a terminal ends our program, and our program ends the child.
+                    # Its own process group: Ctrl-C at a terminal ends this program, which then ends the child.
                     start_new_session=True,
                 )
         except OSError as error:
