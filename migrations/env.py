@@ -1,4 +1,4 @@
-"""What Alembic runs around the revisions: by `alembic` in the repository, by `tradepipe.postgres.migrate` elsewhere."""
+"""Environment of the revisions, for `alembic` in the repository and `tradepipe.postgres.migrate` elsewhere."""
 
 import os
 from typing import Any
@@ -17,7 +17,7 @@ from tradepipe.postgres.tables import METADATA
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Without this, autogenerate proposes to drop every table of the host's."""
+    """Return True for our tables: autogenerate would propose to drop every other table of the database."""
     return kind != "table" or name in METADATA.tables
 
 
@@ -25,16 +25,16 @@ def note_last_post(*, ctx: Any, heads: set[str], **_kwargs: object) -> None:
     """
     Keep the latest `post_` revision as the version table's comment.
 
-    The version table holds the latest revision only; an older build has to
-    know of a `post_` one before it (see `tradepipe.postgres.revision`).
+    The version table holds the latest revision only; an older build must also see
+    an earlier `post_` revision (see `tradepipe.postgres.revision`).
     """
     applied = context.script.iterate_revisions(tuple(heads), "base") if heads else ()
     last = next((script.revision for script in applied if is_post(script.revision)), None)
     ctx.impl.execute(SetTableComment(Table(VERSION_TABLE, MetaData(), comment=last)))
 
 
-def tell(*, step: Any, **_kwargs: object) -> None:
-    """Print each step: whoever runs `alembic` has no log set up to hear of it from."""
+def print_step(*, step: Any, **_kwargs: object) -> None:
+    """Print each step: `alembic` configures no logging here."""
     before, after = (
         ", ".join(revisions) or "none" for revisions in (step.source_revision_ids, step.destination_revision_ids)
     )
@@ -42,7 +42,7 @@ def tell(*, step: Any, **_kwargs: object) -> None:
 
 
 def configure(*notes: Any, **where: Any) -> None:
-    """Tell Alembic where to run, and what is the same wherever it does."""
+    """Configure Alembic for a connection or for SQL output."""
     context.configure(
         target_metadata=METADATA,
         version_table=VERSION_TABLE,
@@ -53,27 +53,27 @@ def configure(*notes: Any, **where: Any) -> None:
 
 
 def run(connection: Connection, *notes: Any) -> None:
-    """Run the revisions over a connection, in one transaction; each of `notes` is called for each of them."""
+    """Run the revisions over a connection, in one transaction; call each of `notes` for each revision."""
     configure(*notes, connection=connection)
     with context.begin_transaction():
         context.run_migrations()
 
 
-def run_over_own_connection() -> None:
+def run_on_database_url() -> None:
     """Run the revisions on the database that DATABASE_URL names."""
     database = os.environ.get("DATABASE_URL")
     if not database:
         raise CommandError("set DATABASE_URL to the database to migrate, as postgresql://user:password@host/database")
     try:
-        own = create_engine_for(database, application_name=APPLICATION_NAME)
-        with translate_errors(), own.connect() as connection, migration_lock(connection):
-            run(connection, tell)
+        engine = create_engine_for(database, application_name=APPLICATION_NAME)
+        with translate_errors(), engine.connect() as connection, migration_lock(connection):
+            run(connection, print_step)
     except TradepipeError as error:
         raise CommandError(str(error)) from error
 
 
 def run_as_script() -> None:
-    """Print the SQL instead of running it, as `--sql` asks."""
+    """Print the SQL instead of running it, for `--sql`."""
     configure(dialect_name="postgresql", literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
@@ -84,4 +84,4 @@ if context.is_offline_mode():
 elif (given := context.config.attributes.get("connection")) is not None:
     run(given)
 else:
-    run_over_own_connection()
+    run_on_database_url()

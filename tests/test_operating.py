@@ -18,10 +18,12 @@ from tests.postgres import batches
 from tradepipe import SchemaRegistry, Sink
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.postgres import migrate
+from tradepipe.postgres.replay import RefusalReplayer
 from tradepipe.registry.registration import register
+from tradepipe.trade.dead_letter import DeadLetterFilter
 
 PAGE = Document(Path(__file__).parents[1] / "docs" / "operating.md")
-ROLES = ("migrator", "writer", "reader")
+ROLES = ("migrator", "writer", "replayer", "reader")
 
 
 def execute(database: str, script: str) -> None:
@@ -51,7 +53,7 @@ def here(database) -> Iterator[Callable[[str], str]]:
 def urls(database, here) -> dict[str, str]:
     """URLs of the database for each role; roles and tables were created as the page says."""
     (roles,) = PAGE.blocks("sql", "CREATE ROLE")
-    (grants,) = PAGE.blocks("sql", "GRANT SELECT, INSERT ON trades")
+    (grants,) = PAGE.blocks("sql", "ON trades, trade_refusals TO tradepipe_writer")
     url = urlsplit(database)
     urls = {
         role: url._replace(netloc=f"{here(f'tradepipe_{role}')}:change-me@{url.netloc.rpartition('@')[2]}").geturl()
@@ -79,11 +81,28 @@ def test_the_roles_have_the_rights_they_need_and_no_more(services, kafka, topic,
         ("writer", "DELETE FROM trades"),
         ("writer", "UPDATE trades SET version = 1"),
         ("writer", "CREATE TABLE more (a integer)"),
+        ("writer", "UPDATE trade_refusals SET value = ''"),
+        ("replayer", "UPDATE trade_refusals SET value = ''"),
+        ("replayer", "UPDATE sink_offsets SET next_offset = 0"),
+        ("replayer", "DELETE FROM trade_refusals"),
         ("reader", "INSERT INTO trades SELECT * FROM trades"),
         ("reader", "CREATE TEMPORARY TABLE more (a integer)"),
     ):
         with pytest.raises(InsufficientPrivilege):
             execute(urls[role], forbidden)
+
+
+def test_the_replayer_can_replay(urls):
+    """A refusal that is refused again, and one whose trade is valid now."""
+    with batches.connected(urls["writer"]) as connection:
+        batches.store(connection, *batches.log(None, None))
+    everything = DeadLetterFilter()
+
+    with RefusalReplayer(urls["replayer"]) as replayer:
+        bad, good = replayer.next_page(everything, None, 10)
+        result = replayer.replay([(bad, batches.refusal(0)), (good, batches.accepted(1, batches.trade()))])
+
+    assert (1, 1) == (len(result.stored), len(result.refused))
 
 
 def test_the_reader_can_run_the_queries(urls):

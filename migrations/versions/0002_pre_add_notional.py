@@ -1,8 +1,8 @@
 """
 Side, notional and currency of a trade.
 
-A table of any size goes on being written: the columns have constant defaults,
-so no row is rewritten, and the CHECKs are validated while rows come in.
+Sinks keep writing to a table of any size: the columns have constant defaults, so
+no row is rewritten, and the CHECKs are validated while rows are inserted.
 
 Revises: 0001_trades
 """
@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # A view cannot lose columns; the new one has lost its grants.
+    # A view cannot lose columns, so it is re-created, without its grants.
     op.execute("DROP VIEW current_trades")
     op.execute("ALTER TABLE trades DROP COLUMN side, DROP COLUMN notional, DROP COLUMN currency")
     op.execute(
@@ -40,7 +40,7 @@ def downgrade() -> None:
 
 
 def add_columns() -> None:
-    """Only what is not there yet: `validate_checks` commits, and what follows it may fail."""
+    """Add what is missing only: `validate_checks` commits, so a failed upgrade is run again after this step."""
     op.execute(
         """
         ALTER TABLE trades
@@ -52,7 +52,7 @@ def add_columns() -> None:
 
 
 def add_checks() -> None:
-    """A CHECK for each rule, by the exact name of its code; rows of earlier are not looked at yet."""
+    """Add a CHECK for each rule, named after its code, without reading the existing rows yet."""
     op.execute(
         """
         ALTER TABLE trades
@@ -60,7 +60,7 @@ def add_checks() -> None:
           DROP CONSTRAINT IF EXISTS "CURRENCY",
           ADD CONSTRAINT "NOTIONAL" CHECK (
             (notional IS NULL) = (currency IS NULL)
-            AND (notional IS NULL OR notional > 0 AND notional < 100000000000000)
+            AND (notional IS NULL OR notional > 0::numeric AND notional < 100000000000000::numeric)
           ) NOT VALID,
           ADD CONSTRAINT "CURRENCY" CHECK (currency ~ '^[A-Z]{3}$') NOT VALID
         """
@@ -68,7 +68,7 @@ def add_checks() -> None:
 
 
 def add_to_current_trades() -> None:
-    """Replaced, not made anew, so that it keeps its grants; new columns stand last, where alone they may."""
+    """Replace the view, so that it keeps its grants; this allows new columns at the end only."""
     op.execute(
         """
         CREATE OR REPLACE VIEW current_trades AS
@@ -84,7 +84,7 @@ def add_to_current_trades() -> None:
 
 
 def validate_checks() -> None:
-    """Outside the transaction, which locks the table: it is read whole, and meanwhile written to."""
+    """Validate outside the transaction, which locks the table: sinks write while the whole table is read."""
     with op.get_context().autocommit_block():
         op.execute('ALTER TABLE trades VALIDATE CONSTRAINT "NOTIONAL"')
         op.execute('ALTER TABLE trades VALIDATE CONSTRAINT "CURRENCY"')

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from tradepipe.postgres.session import Deadline, create_engine_for
+from tradepipe.postgres.deadline import AnswerTimeout, Deadline
+from tradepipe.postgres.session import create_engine_for
 
 
 @pytest.fixture
 def frozen(connection):
-    """A connection whose backend stands still."""
+    """A connection whose backend is stopped."""
     pid = connection.scalar(text("SELECT pg_backend_pid()"))
     os.kill(pid, signal.SIGSTOP)
     yield connection
@@ -25,10 +26,10 @@ def sleep(connection, seconds):
     connection.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
 
 
-def test_what_takes_longer_is_cut(connection):
+def test_a_longer_wait_is_cut(connection):
     began = time.monotonic()
 
-    with pytest.raises(DBAPIError), Deadline(connection, 0.2) as deadline:
+    with pytest.raises(AnswerTimeout, match=r"no answer within 0\.2 s"), Deadline(connection, 0.2) as deadline:
         sleep(connection, 30)
 
     assert deadline.expired
@@ -36,17 +37,17 @@ def test_what_takes_longer_is_cut(connection):
 
 
 def test_a_frozen_server_is_cut(frozen):
-    """None of its own timeouts would fire, and its kernel answers all keepalives."""
+    """The server's own timeouts do not fire, and its kernel answers keepalives."""
     began = time.monotonic()
 
-    with pytest.raises(DBAPIError), Deadline(frozen, 0.2) as deadline:
+    with pytest.raises(AnswerTimeout), Deadline(frozen, 0.2) as deadline:
         sleep(frozen, 0)
 
     assert deadline.expired
     assert time.monotonic() - began < 5
 
 
-def test_what_is_done_in_time_is_left_alone(connection):
+def test_a_connection_survives_work_that_ends_in_time(connection):
     with Deadline(connection, 30) as deadline:
         sleep(connection, 0)
 
@@ -54,7 +55,7 @@ def test_what_is_done_in_time_is_left_alone(connection):
     assert not deadline.expired
 
 
-def test_another_thread_may_cut_before_the_time_is_over(connection):
+def test_another_thread_can_cut_the_connection_earlier(connection):
     deadline = Deadline(connection, 30)
     threading.Timer(0.2, deadline.abort).start()
 
@@ -64,8 +65,8 @@ def test_another_thread_may_cut_before_the_time_is_over(connection):
     assert not deadline.expired
 
 
-def test_behind_the_block_nothing_is_cut(migrated, connection):
-    """The descriptor may be that of another connection by then."""
+def test_nothing_is_cut_after_the_block(migrated, connection):
+    """The descriptor may belong to another connection by then."""
     with Deadline(connection, 30) as deadline:
         descriptor = connection.connection.dbapi_connection.fileno()
     connection.close()

@@ -4,17 +4,18 @@ import pytest
 from sqlalchemy import NullPool, text
 
 from tradepipe.errors import ConfigurationError
+from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.session import create_engine_for
 
 
 def session(database: str, statement: str) -> object:
-    """What a new session answers."""
+    """Return the answer of a new session."""
     with create_engine_for(database, application_name="tradepipe-test").connect() as connection:
         return connection.scalar(text(statement))
 
 
 def parameters(database: str, **knobs: float) -> dict[str, str]:
-    """What libpq connected with."""
+    """Return the parameters that libpq used."""
     with create_engine_for(database, application_name="tradepipe-test", **knobs).connect() as connection:
         return connection.connection.dbapi_connection.info.dsn_parameters
 
@@ -24,7 +25,7 @@ def with_option(database: str, option: str) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
-def test_every_name_of_postgresql_means_psycopg2(database, scheme):
+def test_every_scheme_of_postgresql_selects_psycopg2(database, scheme):
     """SQLAlchemy 2.1 alone would look for psycopg 3."""
     assert 1 == session(database.replace("postgresql", scheme, 1), "SELECT 1")
 
@@ -40,7 +41,7 @@ def test_every_name_of_postgresql_means_psycopg2(database, scheme):
         ("transaction_read_only", "off"),
     ],
 )
-def test_a_session_is_what_the_pipeline_needs(database, name, expected):
+def test_a_session_has_the_settings_of_the_pipeline(database, name, expected):
     assert expected == session(database, f"SHOW {name}")
 
 
@@ -69,7 +70,7 @@ def test_a_vanished_peer_is_noticed(database):
     ],
     ids=["a parameter", "a setting of ours", "our settings remain", "a setting of its own"],
 )
-def test_what_the_url_sets_wins(database, option, setting, expected):
+def test_a_setting_of_the_url_wins(database, option, setting, expected):
     assert expected == session(with_option(database, option), f"SHOW {setting}")
 
 
@@ -93,7 +94,7 @@ def test_several_hosts_are_tried_in_turn(database):
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("", "cannot be read"),
         ("nonsense", "cannot be read"),
@@ -104,14 +105,61 @@ def test_several_hosts_are_tried_in_turn(database):
         ("postgresql://u:s3cret@h/db?sslmod=require", 'invalid connection option "sslmod"'),
         ("postgresql://u@h/db?password=s3cret&sslmod=require", 'invalid connection option "sslmod"'),
         ("postgresql://u:s3cret@h/db?host=a:x&host=b:y", "cannot be used"),
+        ("postgresql://u:p@s3cret#w/rd@h/db", "special characters in the password as %XX"),
+        ("postgresql://u:p@s3cret@h/db", "special characters in the password as %XX"),
+        ("postgresql://u:p@s3cret/rd@h/db", "special characters in the password as %XX"),
+        ("postgresql://u:p@s3cret?rd@h/db", "special characters in the password as %XX"),
+        ("postgresql://u:p@s3cret#rd", "special characters in the password as %XX"),
+        ("postgresql://u:p@s3cret:rd@h/db", "special characters in the password as %XX"),
     ],
 )
-def test_a_wrong_url_is_told_without_its_password(url, told):
+def test_an_invalid_url_is_reported_without_its_password(url, message):
     with pytest.raises(ConfigurationError) as raised:
         create_engine_for(url, application_name="tradepipe-test")
 
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("password", ["a#b", "a/b", "a%b", "a:b", "a b"])
+def test_other_special_characters_need_no_escape(password):
+    """SQLAlchemy's parser reads them as they are; they worked before."""
+    url = f"postgresql://u:{password}@h/db"
+
+    assert "h" == create_engine_for(url, application_name="tradepipe-test").url.host
+
+
+@pytest.mark.parametrize(
+    ("variables", "option", "message"),
+    [
+        ({"PGSERVICE": "nope"}, "", 'definition of service "nope" not found; check PGSERVICE'),
+        ({"PGSERVICEFILE": "/nowhere", "PGSERVICE": "x"}, "", "check PGSERVICE, PGSERVICEFILE"),
+        ({"PGSSLMODE": "maybe"}, "", 'invalid sslmode value: "maybe"; check the database URL and the PG'),
+        ({"PGPORT": "99999"}, "host=127.0.0.1", 'invalid port number: "99999"; check the database URL'),
+        ({}, "connect_timeout=soon", 'invalid integer value "soon" for connection option "connect_timeout"; check'),
+        ({}, "target_session_attrs=any-thing", "invalid target_session_attrs value"),
+        ({}, "host=127.0.0.1&host=127.0.0.1&port=1,2,3", "could not match 3 port numbers to 2 hosts"),
+        ({}, "sslmode=require&sslrootcert=system", "weak sslmode"),
+    ],
+)
+def test_a_wrong_parameter_of_libpq_is_configuration(monkeypatch, variables, option, message):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    server = "" if "host" in option else "127.0.0.1:1"
+
+    with pytest.raises(ConfigurationError) as raised, translate_errors():
+        session(f"postgresql://u:s3cret@{server}/db?{option}", "SELECT 1")
+
+    assert message in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_settings_of_pgoptions_hold(database, monkeypatch):
+    monkeypatch.setenv("PGOPTIONS", "-c search_path=apart -c TimeZone=Japan")
+
+    assert ("apart", "Japan", "10s") == tuple(
+        session(database, f"SHOW {name}") for name in ("search_path", "TimeZone", "idle_in_transaction_session_timeout")
+    )
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:s3cret@h/db", "postgresql://u@h/db?password=s3cret"])

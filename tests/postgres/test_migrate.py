@@ -8,6 +8,7 @@ import sys
 import threading
 import uuid
 from contextlib import closing
+from decimal import Decimal
 from importlib import resources
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event, inspect, text
 
+from tests.postgres import batches
 from tradepipe.errors import ConfigurationError, DatabaseUnavailable
-from tradepipe.postgres import migrate
+from tradepipe.postgres import migrate, refusals
 from tradepipe.postgres.migrate import Migration
-from tradepipe.postgres.revision import check_revision, required_revision, revisions
+from tradepipe.postgres.revision import check_constraints, check_revision, required_revision, revisions
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import METADATA
+from tradepipe.trade.dead_letter import DeadLetterFilter
 
 OURS = {"trades", "trade_refusals", "sink_offsets", "tradepipe_revision"}
 
@@ -245,6 +248,72 @@ def test_two_that_upgrade_at_once_do_not_race(database):
     )
 
 
+def test_an_upgrade_names_the_session_that_locks_a_table(migrated):
+    """It gives up after 3 s, so that sinks, which queue behind it, get their locks."""
+    migrate.downgrade(migrated, "0001_trades")
+    reader = create_engine_for(migrated, application_name="a-report")
+    with reader.connect() as reading:
+        reading.execute(text("SELECT FROM trades"))
+
+        with pytest.raises(DatabaseUnavailable) as raised:
+            migrate.upgrade(migrated)
+
+    assert re.search(
+        r"the tables are locked: process \d+ of user postgres, a-report, in a transaction since \d{4}-",
+        str(raised.value),
+    )
+    assert required_revision() == migrate.upgrade(migrated).after
+
+
+def test_an_upgrade_names_the_session_that_holds_the_lock_of_migrations(migrated, caplog):
+    """Any role may take that lock."""
+    with create_engine_for(migrated, application_name="an-intruder").connect() as holding:
+        holding.execute(text("SELECT pg_advisory_lock(hashtext('tradepipe_revision'))"))
+
+        with pytest.raises(DatabaseUnavailable, match=r"has not finished: process \d+ of user postgres, an-intruder"):
+            migrate.upgrade(migrated, lock_seconds=0.1)
+
+    assert 1 == caplog.text.count("waiting for another migration of this database: process")
+
+
+PLANTED = """
+    CREATE TABLE public.ran_as (who text, what text);
+    GRANT INSERT ON public.ran_as TO PUBLIC;
+    CREATE FUNCTION public.planted_equal(oid, regclass) RETURNS boolean LANGUAGE sql AS
+      $$ INSERT INTO public.ran_as VALUES (current_user, 'operator'); SELECT $1 OPERATOR(pg_catalog.=) $2::oid $$;
+    CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = public.planted_equal);
+    CREATE FUNCTION public.obj_description(regclass, name) RETURNS text LANGUAGE sql AS
+      $$ INSERT INTO public.ran_as VALUES (current_user, 'obj_description'); SELECT NULL::text $$;
+    CREATE FUNCTION public.pg_try_advisory_lock(integer) RETURNS boolean LANGUAGE sql AS
+      $$ INSERT INTO public.ran_as VALUES (current_user, 'pg_try_advisory_lock'); SELECT true $$;
+    CREATE FUNCTION public.pg_advisory_unlock(integer) RETURNS boolean LANGUAGE sql AS
+      $$ INSERT INTO public.ran_as VALUES (current_user, 'pg_advisory_unlock'); SELECT true $$;
+    CREATE FUNCTION public.planted_more(numeric, integer) RETURNS boolean LANGUAGE sql AS
+      $$ INSERT INTO public.ran_as VALUES (current_user, 'more'); SELECT $1 OPERATOR(pg_catalog.>) $2::numeric $$;
+    CREATE OPERATOR public.> (LEFTARG = numeric, RIGHTARG = integer, FUNCTION = public.planted_more);
+    CREATE FUNCTION public.planted_overlap(text[], text[]) RETURNS boolean LANGUAGE sql AS
+      $$ INSERT INTO public.ran_as VALUES (current_user, 'overlap'); SELECT $1 OPERATOR(pg_catalog.&&) $2 $$;
+    CREATE OPERATOR public.&& (LEFTARG = text[], RIGHTARG = text[], FUNCTION = public.planted_overlap);
+"""
+"""Functions and operators whose types match our statements better than PostgreSQL's do (CVE-2018-1058)."""
+
+
+def test_no_function_or_operator_that_others_planted_in_public_runs_as_us(database):
+    run(database, PLANTED)
+
+    migrate.upgrade(database)
+    with connect(database) as connection:
+        check_constraints(connection)
+        refusals.count(connection, DeadLetterFilter(codes=("FRAMING",)))
+    run(database, "UPDATE tradepipe_revision SET version_num = '9001_pre_add_venue'")
+    migrate.upgrade(database)
+    with batches.connected(database) as connection:
+        notional = {"notional": Decimal(5), "currency": "EUR"}
+        batches.store(connection, *batches.log(batches.trade(**notional), batches.trade(), None))
+
+    assert 0 == psycopg2_scalar(database, "SELECT count(*) FROM ran_as")
+
+
 def test_what_the_host_keeps_in_its_database_is_left_alone(database):
     """Its own tables, and its own Alembic's version table."""
     run(
@@ -335,7 +404,7 @@ def test_alembics_own_command_prints_sql_without_a_database(database):
     [
         (None, "FAILED: set DATABASE_URL"),
         ("mysql://u:s3cret@h/db", "FAILED: the database URL begins with mysql://"),
-        ("postgresql://u:s3cret@127.0.0.1:1/db", "FAILED: PostgreSQL cannot serve now"),
+        ("postgresql://u:s3cret@127.0.0.1:1/db", "FAILED: PostgreSQL is unavailable"),
     ],
     ids=["none", "not PostgreSQL", "away"],
 )

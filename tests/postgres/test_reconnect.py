@@ -16,6 +16,7 @@ from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres import reconnect as module
 from tradepipe.postgres import session
+from tradepipe.postgres.deadline import AnswerTimeout
 from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.reconnect import ReconnectingConnection, StopRequested, TransactionTooSlow
 from tradepipe.postgres.session import create_engine_for
@@ -180,7 +181,7 @@ def test_a_commit_that_is_not_answered_in_time_is_no_matter_of_size(heard, monke
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
     pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
 
-    with pytest.raises(DBAPIError):
+    with pytest.raises(AnswerTimeout, match=r"no answer to COMMIT within 0\.5 s"):
         heard.link.run_in_transaction(insert, before_commit=lambda done: os.kill(pid, signal.SIGSTOP))
 
     os.kill(pid, signal.SIGCONT)
@@ -195,7 +196,10 @@ def test_a_lost_race_is_run_again_at_once_and_then_less_often(heard):
     heard.do(*[lost] * (module.IMMEDIATE_RETRIES + 2), run("SELECT 1"))
 
     assert (0, []) == at_once
-    assert (["lost"], 1) == (heard.away, len(heard.healed))
+    assert (["PostgreSQL is available, but another transaction is in the way: lost"], 1) == (
+        heard.away,
+        len(heard.healed),
+    )
 
 
 def test_a_lock_somebody_holds_is_waited_for(heard, other):

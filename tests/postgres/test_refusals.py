@@ -1,13 +1,15 @@
-"""Records that were not stored, kept."""
+"""The table of refusals."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
 
-from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, count, refusal
+from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, count, execute, refusal
 from tradepipe.errors import DatabaseOutdated
 from tradepipe.postgres import refusals
+from tradepipe.postgres.failures import FailureClass, classify
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
 from tradepipe.trade.dead_letter import DeadLetterFilter
@@ -55,6 +57,51 @@ def test_no_bytes_and_empty_bytes_stay_apart(connection):
     row = connection.execute(select(TRADE_REFUSALS.columns.key, TRADE_REFUSALS.columns.value)).one()
 
     assert (None, b"") == (row.key, bytes(row.value))
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "message"),
+    [("XX000", "invalid memory alloc request size 1073741824"), ("54000", "out of memory")],
+)
+def test_a_refusal_that_is_too_large_is_stored_without_its_bytes(connection, sqlstate, message):
+    """And the refusals before and after it with theirs. A trigger stands in for a value of a gigabyte."""
+    execute(
+        connection,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE SQLSTATE '{sqlstate}' USING MESSAGE = '{message}'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON trade_refusals "
+        "FOR EACH ROW WHEN (octet_length(new.value) > 10) EXECUTE FUNCTION refuse()",
+    )
+    large = refusal(4)._replace(record=refusal(4).record._replace(value=bytes(11)))
+
+    record(connection, refusal(3), large, refusal(5))
+
+    columns = TRADE_REFUSALS.columns
+    rows = connection.execute(select(columns.key, columns.value, columns.details).order_by(columns.offset)).all()
+    note = "it is bad; key and value are not stored: their 14 bytes are too many for PostgreSQL"
+    assert [(b"key", b"value"), (None, None), (b"key", b"value")] == [(row.key, row.value) for row in rows]
+    assert [["it is bad"], [note], ["it is bad"]] == [row.details for row in rows]
+
+
+def test_an_internal_error_of_another_kind_is_a_bug(connection):
+    execute(
+        connection,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE 'XX000'; END $$",
+        "CREATE TRIGGER refuse BEFORE INSERT ON trade_refusals FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+
+    with pytest.raises(DBAPIError) as raised:
+        record(connection, refusal(3))
+
+    assert FailureClass.BUG == classify(raised.value, connected_before=True)
+
+
+def test_no_error_quotes_the_bytes_of_a_record(connection):
+    with pytest.raises(DBAPIError) as raised:
+        record(connection, refusal(2**63))
+
+    assert b"value".hex() not in str(raised.value)
+    assert "SQL parameters hidden" in str(raised.value)
 
 
 def test_the_same_record_refused_again_is_kept_once(connection):

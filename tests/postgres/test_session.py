@@ -1,28 +1,28 @@
-"""The connection on which batches are stored: what is set up on it."""
+"""The session in which batches are stored."""
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from tests.postgres.batches import connected, count, execute
 from tradepipe.errors import DatabaseOutdated
 from tradepipe.postgres import session
 from tradepipe.postgres.copy import STAGING
+from tradepipe.postgres.deadline import AnswerTimeout
 from tradepipe.postgres.session import create_engine_for
 
 APPLICATION = "test-session"
 
 
 def connections(database):
-    """How many sessions of ours the server has."""
+    """Count the sessions of this test on the server."""
     with create_engine_for(database, application_name="watch").connect() as watching:
         return watching.scalar(
             text("SELECT count(*) FROM pg_stat_activity WHERE application_name = :name"), {"name": APPLICATION}
         )
 
 
-def test_every_wait_has_an_end_and_each_its_own(migrated):
-    """A lock, a statement, an idle transaction, a frozen server: each ends before the next could be meant."""
+def test_the_timeouts_of_lock_statement_and_client_increase(migrated):
+    """So that a held lock, a large statement and a stopped server can be told apart."""
     with connected(migrated) as connection:
         limits = [
             connection.scalar(text("SELECT extract(epoch FROM current_setting(:name)::interval)"), {"name": name})
@@ -33,36 +33,34 @@ def test_every_wait_has_an_end_and_each_its_own(migrated):
     assert limits[-1] < session.CLIENT_DEADLINE
 
 
-def test_the_staging_table_is_there_and_empty(migrated):
+def test_the_staging_table_exists_and_is_empty(migrated):
     with connected(migrated) as connection:
         assert 0 == count(connection, STAGING)
 
 
-def test_two_sessions_stage_apart(migrated):
+def test_two_sessions_have_their_own_staging_tables(migrated):
     with connected(migrated) as one, connected(migrated) as other:
         assert [0, 0] == [count(connection, STAGING) for connection in (one, other)]
 
 
-def test_a_database_without_tables_is_told_and_left(database):
+def test_a_database_without_tables_is_reported_and_the_connection_closed(database):
     with pytest.raises(DatabaseOutdated, match="tradepipe migrate upgrade"):
         session.open_session(create_engine_for(database, application_name=APPLICATION))
 
     assert 0 == connections(database)
 
 
-def test_setting_up_has_a_deadline_too(migrated, monkeypatch):
-    """A server may freeze at any moment; here the version table is locked."""
+def test_opening_a_session_has_a_deadline(migrated, monkeypatch):
+    """Here the version table is locked, and the server would wait."""
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.3)
     with create_engine_for(migrated, application_name="watch").connect() as locking:
         locking.execute(text("LOCK TABLE tradepipe_revision"))
 
-        with pytest.raises(DBAPIError) as raised:
+        with pytest.raises(AnswerTimeout):
             session.open_session(create_engine_for(migrated, application_name=APPLICATION))
 
-    assert raised.value.orig.pgcode is None
 
-
-def test_a_table_of_that_name_in_the_database_is_not_in_the_way(migrated):
+def test_a_table_with_the_name_of_the_staging_table_does_not_matter(migrated):
     with connected(migrated) as connection:
         execute(connection, "CREATE TABLE public.tradepipe_staging (kept int)")
     with connected(migrated) as connection:

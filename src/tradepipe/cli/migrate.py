@@ -15,7 +15,8 @@ app = command_line("Upgrade the database to the revision this build needs.")
 def upgrade(*, database: Database, deadline: DeadlineSeconds = DEADLINE, logs: Logs) -> None:
     """Create or change the tables up to this build's revision."""
     logs.configure()
-    done = RetryUntil(deadline)(lambda: migrate.upgrade(database))
+    retry = RetryUntil(deadline)
+    done = retry(lambda: migrate.upgrade(database, lock_seconds=retry.remaining))
     if done.before == done.after:
         typer.echo(f"the database is already at revision {done.after}")
     else:

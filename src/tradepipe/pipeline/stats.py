@@ -221,8 +221,8 @@ class SinkStats(StageStats):
             self._on_stored(stored)
 
     def record_outage(self, reason: str) -> None:
-        """Record that PostgreSQL became unavailable."""
-        logger.warning("PostgreSQL is unavailable, retrying: %s", reason)
+        """Record that PostgreSQL became unavailable, or that another transaction is in the way."""
+        logger.warning("cannot store, retrying: %s", reason)
         self.set_waiting(DATABASE, waiting=True)
         self.meter.set(UNAVAILABLE, 1)
         self.meter.count(OUTAGES)

@@ -39,22 +39,24 @@ class Batch:
         """Return the batch without the records and the range of an ownership that has ended."""
         return replace(
             self,
-            ranges=tuple(span for span in self.ranges if span.ownership != ownership),
-            records=[entry for entry in self.records if entry.record.partition != ownership.partition],
+            ranges=tuple(each for each in self.ranges if each.ownership != ownership),
+            records=[each for each in self.records if each.record.partition != ownership.partition],
         )
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """Split the batch into two that are stored one after the other."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        reached = {entry.record.partition: entry.record.offset + 1 for entry in first}
+        ends = {each.record.partition: each.record.offset + 1 for each in first}
         left, right = [], []
-        for span in self.ranges:
-            cut = reached.get(span.ownership.partition, span.start)
-            if cut > span.start:
-                left.append(span._replace(end=cut))
-            if cut < span.end:
-                right.append(span._replace(start=cut))
+        for whole in self.ranges:
+            # The first half ends right after its last record; offsets without a record follow in the second half, which
+            # must start exactly where the first ended: its compare-and-set expects that offset.
+            cut = ends.get(whole.ownership.partition, whole.start)
+            if cut > whole.start:
+                left.append(whole._replace(end=cut))
+            if cut < whole.end:
+                right.append(whole._replace(start=cut))
         return replace(self, ranges=tuple(left), records=first), replace(self, ranges=tuple(right), records=second)
 
 
@@ -76,9 +78,9 @@ class BatchResult:
     @property
     def trades(self) -> Iterator[Trade]:
         """Inserted trades in the order in which they were read."""
-        for ordinal, entry in enumerate(self.batch.records):
-            if ordinal not in self.skipped and isinstance(entry, ValidRecord):
-                yield entry.trade
+        for ordinal, validated in enumerate(self.batch.records):
+            if ordinal not in self.skipped and isinstance(validated, ValidRecord):
+                yield validated.trade
 
 
 def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: Stale = "accept") -> BatchResult:
@@ -101,25 +103,26 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: St
 
         RowsVanished: rows were deleted during the transaction.
 
-        sqlalchemy.exc.DBAPIError, psycopg2.Error: an error of the whole batch;
-            an error of a single trade becomes a refusal.
+        sqlalchemy.exc.DBAPIError, psycopg2.Error: an error that no single trade
+            causes; a trade that the database refuses becomes a refusal.
     """
     # Offsets first: their row locks make a fenced sink fail before it writes anything.
     offsets.advance(connection, batch.group, batch.ranges, topic_id=batch.topic_id)
-    rows = [(ordinal, entry) for ordinal, entry in enumerate(batch.records) if isinstance(entry, ValidRecord)]
+    rows = [(ordinal, each) for ordinal, each in enumerate(batch.records) if isinstance(each, ValidRecord)]
     if not defer:
         connection.execute(_CHECK_CONSTRAINTS_AT_ONCE)
-    piece = insert.insert(connection, rows, stale)
-    refused = [entry for entry in batch.records if isinstance(entry, Refusal)]
-    refused += [refusal for _, refusal in piece.refused]
+    result = insert.insert(connection, rows, stale)
+    refused = [each for each in batch.records if isinstance(each, Refusal)]
+    refused += [refusal for _, refusal in result.refused]
     refusals.store(connection, refused, group=batch.group, topic_id=batch.topic_id)
-    if piece.inserted + len(piece.duplicates) + len(refused) != len(batch.records):
+    if result.inserted + len(result.duplicates) + len(refused) != len(batch.records):
         raise RowsVanished(
-            f"a batch of {len(batch.records)} records resulted in {piece.inserted} inserted, "
-            f"{len(piece.duplicates)} duplicates and {len(refused)} refused"
+            f"a batch of {len(batch.records)} records resulted in {result.inserted} inserted, "
+            f"{len(result.duplicates)} duplicates and {len(refused)} refused"
         )
-    skipped = frozenset(piece.duplicates) | {ordinal for ordinal, _ in piece.refused}
-    return BatchResult(batch, piece.inserted, len(piece.duplicates), tuple(refused), skipped)
+    # The trades of a batch are those of its records that are not skipped: a BatchResult holds no second copy of them.
+    skipped = frozenset(result.duplicates) | {ordinal for ordinal, _ in result.refused}
+    return BatchResult(batch, result.inserted, len(result.duplicates), tuple(refused), skipped)
 
 
 _CHECK_CONSTRAINTS_AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")

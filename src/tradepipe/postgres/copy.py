@@ -42,8 +42,8 @@ COPY_COLUMNS: Final = (
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER: Final = struct.pack(">h", -1)
-_begin = struct.Struct(">hi").pack
-_numbers = struct.Struct(">ii iq ii ii".replace(" ", "")).pack
+_pack_start = struct.Struct(">hi").pack
+_pack_numbers = struct.Struct(">ii iq ii ii".replace(" ", "")).pack
 
 # psycopg2 sends COPY in chunks of 8 KiB by default, and takes the interpreter lock for each of them.
 _CHUNK_BYTES: Final = 1 << 20
@@ -67,19 +67,19 @@ def copy_rows(connection: Connection, rows: Iterable[tuple[int, ValidRecord]]) -
 
 def encode_rows(rows: Iterable[tuple[int, ValidRecord]]) -> bytes:
     """Encode rows in the binary COPY format, with header and trailer."""
-    pieces, begins, topic = [_HEADER], b"", None
-    for ordinal, accepted in rows:
-        record = accepted.record
+    chunks, row_start, topic = [_HEADER], b"", None
+    for ordinal, valid in rows:
+        record = valid.record
         if record.topic != topic:
             topic = record.topic
-            begins = _row_starts(topic)
-        numbers = _numbers(4, record.partition, 8, record.offset, 4, accepted.schema_id, 4, ordinal)
-        pieces += (begins, accepted.row, numbers)
-    pieces.append(_TRAILER)
-    return b"".join(pieces)
+            row_start = _row_start(topic)
+        numbers = _pack_numbers(4, record.partition, 8, record.offset, 4, valid.schema_id, 4, ordinal)
+        chunks += (row_start, valid.row, numbers)
+    chunks.append(_TRAILER)
+    return b"".join(chunks)
 
 
-def _row_starts(topic: str) -> bytes:
+def _row_start(topic: str) -> bytes:
     """Encode the beginning of each row: the number of its fields, and the topic."""
     encoded = topic.encode()
-    return _begin(len(COPY_COLUMNS), len(encoded)) + encoded
+    return _pack_start(len(COPY_COLUMNS), len(encoded)) + encoded

@@ -18,6 +18,8 @@ import psycopg2
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from tradepipe.errors import ConfigurationError, DatabaseUnavailable
+from tradepipe.postgres import pooler
+from tradepipe.postgres.copy import STAGING
 
 
 class FailureClass(Enum):
@@ -93,7 +95,6 @@ PERMANENT_REFUSALS: Final = (
     "invalid connection option",
     "authentication method",
     "invalid dsn",
-    "invalid port number",
 )
 """Messages of libpq, without a `FATAL`, that no retry repairs."""
 
@@ -106,6 +107,9 @@ _ADVICE: Final = {
 }
 
 _ADVICE_ON_CONNECTING: Final = {
+    "startup parameter": "a connection pooler refuses it: set it by ALTER ROLE instead of in the URL or PGOPTIONS",
+    "service": "check PGSERVICE, PGSERVICEFILE, and service in the database URL",
+    "invalid ": "check the database URL and the PG… environment variables",
     "no encryption": "ask for TLS by sslmode in the database URL, or let this host and user in by pg_hba.conf",
     "password": "check user and password in the database URL",
     "role": "check the user in the database URL",
@@ -147,11 +151,35 @@ def translate(error: BaseException, *, connected_before: bool) -> DatabaseUnavai
     """
     match classify(error, connected_before=connected_before):
         case FailureClass.UNAVAILABLE | FailureClass.CONTENTION | FailureClass.TIMEOUT:
-            return DatabaseUnavailable(f"PostgreSQL cannot serve now: {_first_line(error)}")
+            return DatabaseUnavailable(describe(error))
+        case FailureClass.CONFIGURATION if _INVALID_PARAMETER.search(str(_cause(error))):
+            return ConfigurationError(
+                f"PostgreSQL's connection parameters are wrong: {_first_line(error)}{_advice(error)}"
+            )
         case FailureClass.CONFIGURATION:
-            return ConfigurationError(f"PostgreSQL refuses us: {_first_line(error)}{_advice(error)}")
+            return ConfigurationError(f"PostgreSQL rejected the request: {_first_line(error)}{_advice(error)}")
         case _:
             return None
+
+
+def describe(error: BaseException) -> str:
+    """Say why a retry is needed: the server is unavailable, another transaction is in the way, or it takes too long."""
+    match classify(error, connected_before=True):
+        case FailureClass.CONTENTION:
+            return f"PostgreSQL is available, but another transaction is in the way: {_first_line(error)}"
+        case FailureClass.TIMEOUT:
+            return f"PostgreSQL took too long: {_first_line(error)}"
+        case _:
+            return f"PostgreSQL is unavailable: {_first_line(error)}"
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Return True if PostgreSQL ran into a limit of size: a value, a row or a statement of a gigabyte."""
+    cause = _cause(error)
+    if not isinstance(cause, psycopg2.Error):
+        return False
+    # palloc() reports the gigabyte as an internal error, and the buffers of messages as a limit.
+    return cause.pgcode == "54000" or (cause.pgcode == "XX000" and "invalid memory alloc request size" in str(cause))
 
 
 @contextmanager
@@ -199,8 +227,12 @@ def _without_sqlstate(cause: psycopg2.Error, connected_before: bool) -> FailureC
     return FailureClass.BUG
 
 
-_INVALID_OPTION: Final = re.compile(r"invalid \w+ value: ")
-"""Message of libpq for an invalid option value, such as `sslmode=maybe`."""
+_INVALID_PARAMETER: Final = re.compile(
+    r"invalid \w+ value: |invalid integer value |invalid port number: |could not match \d+ |definition of service |"
+    r"service (file|specifications) |in service file|to locate service definition|weak sslmode |"
+    r"invalid when \w+ support is not compiled in|invalid SSL protocol version|negative require_auth"
+)
+"""Messages of libpq for parameters of the URL, of variables such as PGSERVICE, or of a service file."""
 
 
 def _is_permanent(message: str) -> bool:
@@ -208,7 +240,7 @@ def _is_permanent(message: str) -> bool:
     fatal = (line for line in message.splitlines() if "FATAL:" in line)
     if any(not _contains_any(line, TRANSIENT_FATALS) for line in fatal):
         return True
-    return _contains_any(message, PERMANENT_REFUSALS) or _INVALID_OPTION.search(message) is not None
+    return _contains_any(message, PERMANENT_REFUSALS) or _INVALID_PARAMETER.search(message) is not None
 
 
 def _contains_any(text: str, parts: tuple[str, ...]) -> bool:
@@ -227,7 +259,11 @@ def _advice(error: BaseException) -> str:
     cause = _cause(error)
     if not isinstance(cause, psycopg2.Error):
         return ""
-    if cause.pgcode is not None:
+    advice: str | None
+    if cause.pgcode in ("42P01", "42P07") and STAGING.name in str(cause):
+        # The session's own table is missing, or was left by another session: a pooler has exchanged the backend.
+        advice = pooler.ADVICE
+    elif cause.pgcode is not None:
         advice = _ADVICE.get(cause.pgcode)
     else:
         refusal = _first_line(error).rpartition("failed:")[2]

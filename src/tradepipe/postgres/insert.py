@@ -2,7 +2,7 @@
 Insertion of trades: each is inserted, found to be a duplicate, or refused.
 
 A whole batch is inserted through the staging table. If the database refuses
-one of its rows, the batch is halved down to that row, and the pieces are
+one of its rows, the batch is halved down to that row, and the halves are
 inserted without staging.
 """
 
@@ -75,24 +75,27 @@ def insert(connection: Connection, rows: Rows, stale: Stale) -> InsertResult:
 
         sqlalchemy.exc.DBAPIError, psycopg2.Error: an error that is not of a single trade.
     """
-    whole, part = _STRATEGIES[stale]
-    return _insert_bisecting(connection, rows, whole, part) if rows else InsertResult()
+    insert_whole, insert_part = _STRATEGIES[stale]
+    return _insert_bisecting(connection, rows, insert_whole, insert_part) if rows else InsertResult()
 
 
-def _insert_bisecting(connection: Connection, rows: Rows, whole: _Insert, part: _Insert) -> InsertResult:
+def _insert_bisecting(connection: Connection, rows: Rows, insert_rows: _Insert, insert_part: _Insert) -> InsertResult:
     """Insert trades; if the database refuses one, halve down to it, the earlier half first."""
     try:
+        # A failed statement aborts the whole transaction, offsets included; a savepoint limits that to these rows.
         with connection.begin_nested():
-            return whole(connection, rows)
+            return insert_rows(connection, rows)
     except (DBAPIError, psycopg2.Error) as error:
         if classify(error, connected_before=True) is not FailureClass.DATA:
             raise
         if len(rows) == 1:
-            ordinal, accepted = rows[0]
-            return InsertResult(refused=((ordinal, _database_refusal(accepted, error)),))
+            ordinal, valid = rows[0]
+            return InsertResult(refused=((ordinal, _database_refusal(valid, error)),))
+    # The earlier half first: of two records with one key, the one that was read first must be stored, and the later one
+    # be the duplicate or the collision.
     middle = len(rows) // 2
-    earlier = _insert_bisecting(connection, rows[:middle], part, part)
-    return earlier.plus(_insert_bisecting(connection, rows[middle:], part, part))
+    earlier = _insert_bisecting(connection, rows[:middle], insert_part, insert_part)
+    return earlier.plus(_insert_bisecting(connection, rows[middle:], insert_part, insert_part))
 
 
 def _insert(connection: Connection, rows: Rows) -> InsertResult:
@@ -103,21 +106,21 @@ def _insert(connection: Connection, rows: Rows) -> InsertResult:
 def _insert_rejecting_stale(connection: Connection, rows: Rows) -> InsertResult:
     """Insert trades through the staging table, and refuse stale versions."""
     copy.copy_rows(connection, rows)
-    older = stale.find_stale_staged(connection)
-    if older:
-        _trial_insert(connection, _INSERT_SOME, {"ordinals": list(older)})
-        stale.remove_staged(connection, list(older))
-    return _insert_staged(connection, _without(rows, older)).plus(_stale(rows, older))
+    stale_rows = stale.find_stale_staged(connection)
+    if stale_rows:
+        _trial_insert(connection, _INSERT_SOME, {"ordinals": list(stale_rows)})
+        stale.remove_staged(connection, list(stale_rows))
+    return _insert_staged(connection, _without(rows, stale_rows)).plus(_stale(rows, stale_rows))
 
 
 def _insert_rejecting_stale_unstaged(connection: Connection, rows: Rows) -> InsertResult:
     """Insert trades without the staging table, and refuse stale versions."""
-    older = stale.find_stale(connection, rows)
-    if older:
-        _trial_insert(connection, _INSERT_ROWS, _rows_by_key([row for row in rows if row[0] in older]))
-    newer = _without(rows, older)
-    piece = _insert_unstaged(connection, newer) if newer else InsertResult()
-    return piece.plus(_stale(rows, older))
+    stale_rows = stale.find_stale(connection, rows)
+    if stale_rows:
+        _trial_insert(connection, _INSERT_ROWS, _rows_by_key([row for row in rows if row[0] in stale_rows]))
+    newer = _without(rows, stale_rows)
+    result = _insert_unstaged(connection, newer) if newer else InsertResult()
+    return result.plus(_stale(rows, stale_rows))
 
 
 def _trial_insert(
@@ -137,11 +140,11 @@ def _without(rows: Rows, ordinals: Container[int]) -> Rows:
     return [row for row in rows if row[0] not in ordinals] if ordinals else rows
 
 
-def _stale(rows: Rows, older: Mapping[int, int]) -> InsertResult:
-    if not older:
+def _stale(rows: Rows, stale_rows: Mapping[int, int]) -> InsertResult:
+    if not stale_rows:
         return InsertResult()
     refused = (
-        (ordinal, stale.stale_refusal(accepted, older[ordinal])) for ordinal, accepted in rows if ordinal in older
+        (ordinal, stale.stale_refusal(valid, stale_rows[ordinal])) for ordinal, valid in rows if ordinal in stale_rows
     )
     return InsertResult(refused=tuple(refused))
 
@@ -150,13 +153,13 @@ def _insert_staged(connection: Connection, rows: Rows) -> InsertResult:
     inserted = connection.execute(_INSERT).rowcount
     if inserted == len(rows):
         return InsertResult(inserted)
-    accepted = dict(rows)
+    valid = dict(rows)
     duplicates, refused = [], []
     for row in connection.execute(_NOT_INSERTED):
         if row.missing:
-            raise _row_vanished(accepted[row.ordinal])
+            raise _row_vanished(valid[row.ordinal])
         if row.collides:
-            refused.append((row.ordinal, _collision(accepted[row.ordinal], row)))
+            refused.append((row.ordinal, _collision(valid[row.ordinal], row)))
         else:
             duplicates.append(row.ordinal)
     return InsertResult(inserted, tuple(duplicates), tuple(refused))
@@ -164,30 +167,30 @@ def _insert_staged(connection: Connection, rows: Rows) -> InsertResult:
 
 def _insert_unstaged(connection: Connection, rows: Rows) -> InsertResult:
     """
-    Insert a piece of a batch without the staging table.
+    Insert a part of a batch without the staging table.
 
-    Within one transaction the staging table only grows, and each piece would
+    Within one transaction the staging table only grows, and each part would
     read every row copied before (measured with 5,000 trades, 100 of them
     refused: 16 s instead of 2).
     """
     inserted = connection.execute(_INSERT_ROWS, _rows_by_key(rows))
-    places = {(row.source_partition, row.source_offset) for row in inserted}
-    left = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in places]
-    stored_trades = _stored_by_key(connection, left) if left else {}
+    coordinates = {(row.source_partition, row.source_offset) for row in inserted}
+    remaining = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in coordinates]
+    stored_trades = _stored_by_key(connection, remaining) if remaining else {}
     duplicates, refused = [], []
-    for ordinal, accepted in left:
-        if (stored := stored_trades.get(_key(accepted.trade))) is None:
-            raise _row_vanished(accepted)
-        if any(getattr(accepted.trade, field) != getattr(stored, field) for field in CONTENT_FIELDS):
-            refused.append((ordinal, _collision(accepted, stored)))
+    for ordinal, valid in remaining:
+        if (stored := stored_trades.get(_key(valid.trade))) is None:
+            raise _row_vanished(valid)
+        if any(getattr(valid.trade, field) != getattr(stored, field) for field in CONTENT_FIELDS):
+            refused.append((ordinal, _collision(valid, stored)))
         else:
             duplicates.append(ordinal)
-    return InsertResult(len(places), tuple(duplicates), tuple(refused))
+    return InsertResult(len(coordinates), tuple(duplicates), tuple(refused))
 
 
 def _stored_by_key(connection: Connection, rows: Rows) -> dict[tuple[object, ...], Any]:
     """Return the stored trades with the primary keys of these rows."""
-    keys = list({_key(accepted.trade) for _, accepted in rows})
+    keys = list({_key(valid.trade) for _, valid in rows})
     return {
         tuple(getattr(row, field) for field in PRIMARY_KEY): row for row in connection.execute(_OF_KEYS, {"keys": keys})
     }
@@ -199,49 +202,49 @@ def _key(trade: Trade) -> tuple[object, ...]:
 
 def _rows_by_key(rows: Rows) -> list[dict[str, object]]:
     """Sort rows by primary key, so that concurrent sinks lock in one order; rows of one key keep their order."""
-    return [_row(accepted) for _, accepted in sorted(rows, key=lambda row: _key(row[1].trade))]
+    return [_row(valid) for _, valid in sorted(rows, key=lambda row: _key(row[1].trade))]
 
 
-def _row(accepted: ValidRecord) -> dict[str, object]:
+def _row(valid: ValidRecord) -> dict[str, object]:
     """Return the columns of a trade that a sink writes."""
-    record = accepted.record
+    record = valid.record
     source = {
         "source_topic": record.topic,
         "source_partition": record.partition,
         "source_offset": record.offset,
-        "schema_id": accepted.schema_id,
+        "schema_id": valid.schema_id,
     }
-    return {**accepted.trade._asdict(), **source}
+    return {**valid.trade._asdict(), **source}
 
 
-def _row_vanished(accepted: ValidRecord) -> RowsVanished:
-    return RowsVanished(f"trade {_key(accepted.trade)} vanished from the table while it was stored")
+def _row_vanished(valid: ValidRecord) -> RowsVanished:
+    return RowsVanished(f"trade {_key(valid.trade)} vanished from the table while it was stored")
 
 
-def _collision(accepted: ValidRecord, stored: Any) -> Refusal:
+def _collision(valid: ValidRecord, stored: Any) -> Refusal:
     """Refuse a trade, naming each field that differs from the stored trade."""
     differing = "; ".join(
-        f"{field} is {_format_value(given)}, not {_format_value(getattr(stored, field))}"
+        f"{field} is {_format_value(ours)}, not {_format_value(getattr(stored, field))}"
         for field in CONTENT_FIELDS
-        if (given := getattr(accepted.trade, field)) != getattr(stored, field)
+        if (ours := getattr(valid.trade, field)) != getattr(stored, field)
     )
-    key = " ".join(f"{field} {getattr(accepted.trade, field)}" for field in PRIMARY_KEY)
-    place = f"{stored.source_topic}[{stored.source_partition}]@{stored.source_offset}"
-    detail = f"{key} is already stored, from {place}: {differing}"
-    return Refusal(accepted.record, (Violation(Code.VERSION_COLLISION, detail),), accepted.schema_id)
+    key = " ".join(f"{field} {getattr(valid.trade, field)}" for field in PRIMARY_KEY)
+    coordinates = f"{stored.source_topic}[{stored.source_partition}]@{stored.source_offset}"
+    detail = f"{key} is already stored, from {coordinates}: {differing}"
+    return Refusal(valid.record, (Violation(Code.VERSION_COLLISION, detail),), valid.schema_id)
 
 
-def _database_refusal(accepted: ValidRecord, error: DBAPIError | psycopg2.Error) -> Refusal:
+def _database_refusal(valid: ValidRecord, error: DBAPIError | psycopg2.Error) -> Refusal:
     """Refuse a record with all violations of our rules; if it has none, with the reason of the database."""
-    if found := violations(accepted.trade):
-        return Refusal(accepted.record, found, accepted.schema_id)
+    if found := violations(valid.trade):
+        return Refusal(valid.record, found, valid.schema_id)
     original = error.orig if isinstance(error, DBAPIError) else error
     code: str = Code.DATABASE_REFUSED
     detail = str(original).strip()
     if isinstance(original, psycopg2.Error) and original.diag.message_primary:
         code = code_of_constraint(original.diag.constraint_name)
         detail = f"{original.pgcode}: {original.diag.message_primary}"
-    return Refusal(accepted.record, (Violation(code, detail),), accepted.schema_id)
+    return Refusal(valid.record, (Violation(code, detail),), valid.schema_id)
 
 
 def _format_value(value: object) -> str:
@@ -309,4 +312,4 @@ _STRATEGIES: Final[Mapping[Stale, tuple[_Insert, _Insert]]] = {
     "accept": (_insert, _insert_unstaged),
     "refuse": (_insert_rejecting_stale, _insert_rejecting_stale_unstaged),
 }
-"""How to insert a whole batch, and a piece of one that the database has refused."""
+"""How to insert a whole batch, and how to insert a part of one that the database has refused."""

@@ -1,5 +1,6 @@
 """Migrations of an installed package; the only module that imports Alembic."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +10,46 @@ from typing import Final, NamedTuple
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from psycopg2.errors import LockNotAvailable
+from sqlalchemy import Connection, TextClause, text
+from sqlalchemy.exc import DBAPIError
 
-from tradepipe.errors import ConfigurationError
+from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import revision
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.tables import METADATA
 
 APPLICATION_NAME: Final = "tradepipe-migrate"
 
-_TRY_LOCK: Final = text("SELECT pg_try_advisory_lock(hashtext('tradepipe_revision'))")
-_UNLOCK: Final = text("SELECT pg_advisory_unlock(hashtext('tradepipe_revision'))")
+LOCK_SECONDS: Final = 60.0
+"""How long a migration waits by default for one that is running."""
+
+logger = logging.getLogger(__name__)
+
+_KEY: Final = "pg_catalog.hashtext('tradepipe_revision')"
+_TRY_LOCK: Final = text(f"SELECT pg_catalog.pg_try_advisory_lock({_KEY})")
+_UNLOCK: Final = text(f"SELECT pg_catalog.pg_advisory_unlock({_KEY})")
+
+# A revision waits for an ACCESS EXCLUSIVE lock, and every sink waits behind it: give up before the sinks' lock_timeout.
+_LOCK_TIMEOUT: Final = "SET lock_timeout = '3s'"
+
+_HOLDERS: Final = """
+    SELECT DISTINCT session.pid, session.usename, session.application_name, session.xact_start
+      FROM pg_catalog.pg_locks AS held JOIN pg_catalog.pg_stat_activity AS session ON session.pid = held.pid
+     WHERE held.granted AND held.pid <> pg_catalog.pg_backend_pid() AND {}
+     ORDER BY session.xact_start, session.pid
+     LIMIT 3
+"""
+_TABLE_HOLDERS: Final = text(_HOLDERS.format("held.relation = ANY (CAST(:tables AS pg_catalog.oid[]))"))
+_MIGRATION_HOLDERS: Final = text(
+    # A lock by a bigint key is listed with the halves of the key.
+    _HOLDERS.format(
+        "held.locktype = 'advisory' AND held.objsubid = 1::smallint AND held.database = "
+        "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND "
+        f"(held.classid::bigint << 32) | held.objid::bigint = {_KEY}::bigint"
+    )
+)
 
 
 class Migration(NamedTuple):
@@ -29,19 +59,23 @@ class Migration(NamedTuple):
     after: str | None
 
 
-def upgrade(database: str) -> Migration:
+def upgrade(database: str, *, lock_seconds: float = LOCK_SECONDS) -> Migration:
     """
     Upgrade a database to the newest revision of this build; concurrent calls wait for each other.
 
     A database that is ahead of this build stays unchanged.
 
+    Args:
+        lock_seconds: how long to wait for a migration that is running.
+
     Raises:
-        DatabaseUnavailable: PostgreSQL is unavailable.
+        DatabaseUnavailable: PostgreSQL is unavailable, or a session holds a lock that
+            the migration needs; the message names the session. Retry the call.
 
         ConfigurationError: the URL, the credentials or the privileges are wrong, or
             this build cannot use the database's revision.
     """
-    with _connection(database) as connection, migration_lock(connection):
+    with _connection(database) as connection, migration_lock(connection, lock_seconds):
         before = revision.current(connection)
         if before is not None and before not in revision.revisions():
             revision.check_revision(connection)
@@ -56,7 +90,7 @@ def downgrade(database: str, target: str) -> Migration:
     Downgrade a database to an earlier revision, or to `base`, dropping what the later revisions created.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL is unavailable.
+        DatabaseUnavailable: as for `upgrade`.
 
         ConfigurationError: this build does not know the target or the database's
             revision, or the URL, the credentials or the privileges are wrong.
@@ -75,23 +109,60 @@ def current(database: str) -> str | None:
 
 
 @contextmanager
-def migration_lock(connection: Connection) -> Iterator[None]:
+def migration_lock(connection: Connection, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """
     Hold the advisory lock of migrations, for the session, since a revision may commit in between.
 
     Polls instead of waiting: a waiting statement holds a snapshot, and `CREATE
     INDEX CONCURRENTLY` in the holder of the lock would wait for it.
+
+    Within the block a statement that waits for a lock is cancelled after 3 s.
+
+    Raises:
+        DatabaseUnavailable: another session holds this lock for longer than
+            `seconds`, or one that a statement in the block needs.
     """
+    until = time.monotonic() + seconds
+    is_reported = False
     while not connection.scalar(_TRY_LOCK):
+        holders = _describe(connection, _MIGRATION_HOLDERS)
         connection.rollback()
+        if not is_reported:
+            logger.warning("waiting for another migration of this database: %s", holders)
+            is_reported = True
+        if time.monotonic() > until:
+            raise DatabaseUnavailable(f"another migration of this database has not finished: {holders}")
         time.sleep(0.1)
+    connection.exec_driver_sql(_LOCK_TIMEOUT)
     connection.commit()
     try:
         yield
+    except DBAPIError as error:
+        if not isinstance(error.orig, LockNotAvailable):
+            raise
+        connection.rollback()
+        raise DatabaseUnavailable(f"the tables are locked: {_describe_table_holders(connection)}") from error
     finally:
         connection.rollback()
         connection.execute(_UNLOCK)
         connection.commit()
+
+
+def _describe_table_holders(connection: Connection) -> str:
+    names = (*METADATA.tables, revision.VERSION_TABLE, "current_trades")
+    oids = [connection.scalar(text("SELECT pg_catalog.to_regclass(:name)::oid"), {"name": name}) for name in names]
+    return _describe(connection, _TABLE_HOLDERS, tables=[oid for oid in oids if oid is not None])
+
+
+def _describe(connection: Connection, holders: TextClause, **values: object) -> str:
+    """Name the sessions that hold a lock, the one with the oldest transaction first."""
+    sessions = [
+        f"process {row.pid} of user {row.usename}, {row.application_name or 'without application_name'}"
+        # Only members of pg_read_all_stats see the transactions of other users.
+        + (f", in a transaction since {row.xact_start:%Y-%m-%d %H:%M:%S%z}" if row.xact_start else "")
+        for row in connection.execute(holders, values)
+    ]
+    return "; ".join(sessions) or "by a session that has ended meanwhile"
 
 
 @contextmanager

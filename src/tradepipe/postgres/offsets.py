@@ -9,9 +9,10 @@ from sqlalchemy import Connection, Double, bindparam, cast, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
+from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.revision import check_revision
-from tradepipe.postgres.session import Deadline, create_engine_for
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS
 
 
@@ -67,18 +68,18 @@ def claim(
     Raises:
         TopicUnusable: the offset was stored for another topic of this name.
     """
-    given = {"topic_id": topic_id, "start": start, "owner": owner}
-    row = connection.execute(_CLAIM, {"group": group, "topic": topic, "partition": partition, **given}).one()
+    values = {"topic_id": topic_id, "start": start, "owner": owner}
+    row = connection.execute(_CLAIM, {"group": group, "topic": topic, "partition": partition, **values}).one()
     if topic_id is not None and row.topic_id != topic_id:
         raise TopicUnusable(
-            f"topic {topic} was created anew: the group {group} stored its offsets for topic id {row.topic_id}, "
+            f"topic {topic} was re-created: the group {group} stored its offsets for topic id {row.topic_id}, "
             f"and the topic's id is now {topic_id}; choose where to resume: tradepipe sink offsets reset "
             f"--topic {topic} --group {group} --to earliest|latest|TIME|NUMBER"
         )
     return ClaimResult(Ownership(topic, partition, row.epoch), row.next_offset)
 
 
-def advance(connection: Connection, group: str, spans: Iterable[OffsetRange], *, topic_id: str | None = None) -> None:
+def advance(connection: Connection, group: str, ranges: Iterable[OffsetRange], *, topic_id: str | None = None) -> None:
     """
     Move each offset of a batch, if the stored epoch and offset are still the expected ones.
 
@@ -87,22 +88,25 @@ def advance(connection: Connection, group: str, spans: Iterable[OffsetRange], *,
     Raises:
         Fenced: an ownership has ended; roll the transaction back.
     """
-    # Sorted, as every statement that locks these rows, so that two sinks wait for each other instead of deadlocking.
-    for span in sorted(spans):
+    # Sorted, as every statement that locks these rows: if one sink locked partition 0 before 1 and another 1 before 0,
+    # PostgreSQL would abort one of them as a deadlock.
+    for each in sorted(ranges):
         moved = connection.execute(
             _ADVANCE,
             {
                 "group": group,
-                "of_topic": span.ownership.topic,
-                "of_partition": span.ownership.partition,
-                "of_epoch": span.ownership.epoch,
-                "before": span.start,
-                "after": span.end,
+                "of_topic": each.ownership.topic,
+                "of_partition": each.ownership.partition,
+                "of_epoch": each.ownership.epoch,
+                "before": each.start,
+                "after": each.end,
                 "topic_id": topic_id,
             },
         )
+        # Compare-and-set: the row matches only under our epoch and at the offset we read from. A sink that lost the
+        # partition while it was frozen or cut off matches no row, whatever it still believes.
         if moved.rowcount != 1:
-            raise Fenced(span.ownership)
+            raise Fenced(each.ownership)
 
 
 class CommitOutcome(NamedTuple):
@@ -112,24 +116,26 @@ class CommitOutcome(NamedTuple):
     lost: tuple[Ownership, ...]
 
 
-def resolve_unknown_commit(connection: Connection, group: str, spans: Iterable[OffsetRange]) -> CommitOutcome:
+def resolve_unknown_commit(connection: Connection, group: str, ranges: Iterable[OffsetRange]) -> CommitOutcome:
     """
     Find out whether a batch was committed after its COMMIT got no answer.
 
     Locks the rows, and so waits for a COMMIT that is still running. A batch is
     one transaction: one partition that moved under our epoch proves that all did.
     """
-    stored = {
-        row[:2]: row[2:] for row in connection.execute(_LOCK_OFFSETS, {"group": group, "places": _partitions_of(spans)})
-    }
-    committed, ended = False, []
-    for span in spans:
-        found = stored.get((span.ownership.topic, span.ownership.partition))
-        if found == (span.ownership.epoch, span.end) and span.end != span.start:
+    ranges = list(ranges)
+    partitions = [(each.ownership.topic, each.ownership.partition) for each in ranges]
+    rows = connection.execute(_LOCK_OFFSETS, {"group": group, "partitions": partitions})
+    stored = {(row.topic, row.partition): (row.epoch, row.next_offset) for row in rows}
+    committed, lost = False, []
+    for each in ranges:
+        found = stored.get((each.ownership.topic, each.ownership.partition))
+        # An empty range ends where it starts, so it says nothing about the COMMIT.
+        if found == (each.ownership.epoch, each.end) and each.end != each.start:
             committed = True
-        elif found != (span.ownership.epoch, span.start):
-            ended.append(span.ownership)
-    return CommitOutcome(committed, tuple(ended))
+        elif found != (each.ownership.epoch, each.start):
+            lost.append(each.ownership)
+    return CommitOutcome(committed, tuple(lost))
 
 
 def stored_offsets(connection: Connection, group: str, topic: str) -> dict[int, int]:
@@ -164,8 +170,8 @@ def offsets_connection(database: str, *, seconds: float) -> Iterator[Connection]
 
         ConfigurationError: the URL, the credentials or the revision are wrong.
     """
-    chosen = create_engine_for(database, application_name="tradepipe-offsets", connect_timeout=seconds)
-    with translate_errors(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
+    engine = create_engine_for(database, application_name="tradepipe-offsets", connect_timeout=seconds)
+    with translate_errors(), engine.connect() as connection, Deadline(connection, seconds), connection.begin():
         connection.exec_driver_sql(_LOCK_TIMEOUT)
         check_revision(connection)
         yield connection
@@ -194,12 +200,8 @@ def reset(
     Creates the row of a partition that was never stored.
     """
     for partition, next_offset in sorted(next_offsets.items()):
-        given = {"topic_id": topic_id, "start": next_offset, "owner": owner}
-        connection.execute(_RESET, {"group": group, "topic": topic, "partition": partition, **given})
-
-
-def _partitions_of(spans: Iterable[OffsetRange]) -> list[tuple[str, int]]:
-    return [(span.ownership.topic, span.ownership.partition) for span in spans]
+        values = {"topic_id": topic_id, "start": next_offset, "owner": owner}
+        connection.execute(_RESET, {"group": group, "topic": topic, "partition": partition, **values})
 
 
 _columns = SINK_OFFSETS.columns
@@ -247,7 +249,7 @@ _ADVANCE = (
 _LOCK_OFFSETS = (
     select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)
     .where(_columns.group_id == bindparam("group"))
-    .where(tuple_(_columns.topic, _columns.partition).in_(bindparam("places", expanding=True)))
+    .where(tuple_(_columns.topic, _columns.partition).in_(bindparam("partitions", expanding=True)))
     .order_by(_columns.topic, _columns.partition)
     .with_for_update()
 )

@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import session
-from tradepipe.postgres.failures import FailureClass, classify, translate
+from tradepipe.postgres.deadline import AnswerTimeout, Deadline
+from tradepipe.postgres.failures import FailureClass, classify, describe, translate
 from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.revision import check_revision
-from tradepipe.postgres.session import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -116,19 +116,22 @@ class ReconnectingConnection:
         committing = False
         try:
             with deadline, connection.begin():
-                done = work(connection)
+                result = work(connection)
                 if before_commit is not None:
-                    before_commit(done)
+                    before_commit(result)
                 committing = True
         except (DBAPIError, psycopg2.Error) as error:
-            # Once COMMIT was sent, the work may be done although the deadline has passed: the caller must find out.
-            if deadline.expired and not committing:
-                self.close()
-                raise TransactionTooSlow from error
+            if deadline.expired:
+                if not committing:
+                    self.close()
+                    raise TransactionTooSlow from error
+                # The server may have committed although its answer did not arrive in time: this is no matter of size,
+                # and the caller must find out what is stored before it stores again.
+                raise AnswerTimeout(f"no answer to COMMIT within {session.CLIENT_DEADLINE:g} s") from error
             if committing and self._kind(error) is FailureClass.DATA:
                 raise CommitRefused from error
             raise
-        return done
+        return result
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """
@@ -143,12 +146,12 @@ class ReconnectingConnection:
         """
         while True:
             try:
-                done = attempt()
+                result = attempt()
             except (DBAPIError, psycopg2.Error, RowsVanished) as error:
                 self._recover(error)
             else:
                 self._record_success()
-                return done
+                return result
 
     def retry_forever(self, attempt: Callable[[], T]) -> T:
         """Retry until the attempt succeeds; one that took too long counts as an outage. Raises like `retry`."""
@@ -168,7 +171,8 @@ class ReconnectingConnection:
         if self._unavailable_since is None:
             self._unavailable_since = time.monotonic()
             self._on_outage(reason)
-        self._wait()
+        if self._stopping.wait(self._backoff.next_delay()):
+            raise StopRequested
 
     def _recover(self, error: DBAPIError | psycopg2.Error | RowsVanished) -> None:
         """Wait until another try is due; raise if another try would not help."""
@@ -180,12 +184,13 @@ class ReconnectingConnection:
             if isinstance(error, RowsVanished) and self._conflicts > IMMEDIATE_RETRIES:
                 # Nobody deletes every trade right after it was stored, but a trigger that returns NULL does.
                 raise ConfigurationError(f"{error}; does a trigger on the table discard rows?") from error
-            logger.info("conflict with another transaction, retrying: %s", _first_line(error))
+            reason = str(error) if isinstance(error, RowsVanished) else describe(error)
+            logger.info("retrying: %s", reason)
             if self._conflicts > IMMEDIATE_RETRIES:
-                self.report_outage(_first_line(error))
+                self.report_outage(reason)
         elif kind is FailureClass.UNAVAILABLE:
             self.close()
-            self.report_outage(_first_line(error))
+            self.report_outage(describe(error))
         else:
             raise translate(error, connected_before=self._connected_before) or error
 
@@ -194,18 +199,9 @@ class ReconnectingConnection:
             return FailureClass.CONTENTION
         return classify(error, connected_before=self._connected_before)
 
-    def _wait(self) -> None:
-        if self._stopping.wait(self._backoff.next_delay()):
-            raise StopRequested
-
     def _record_success(self) -> None:
         self._backoff.reset()
         self._conflicts = 0
         if self._unavailable_since is not None:
             self._on_recovery(time.monotonic() - self._unavailable_since)
             self._unavailable_since = None
-
-
-def _first_line(error: BaseException) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)

@@ -21,27 +21,60 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
-from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.deadline import Deadline
+from tradepipe.postgres.failures import is_too_large, translate_errors
 from tradepipe.postgres.revision import check_revision
-from tradepipe.postgres.session import Deadline, create_engine_for
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 from tradepipe.trade.record import Record, Refusal, Violation
 
 
 def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
-    """Insert refusals; one that an earlier group has inserted stays unchanged."""
-    if refusals:
-        connection.execute(_INSERT, [_row(refusal, group, topic_id) for refusal in refusals])
+    """
+    Insert refusals; one that an earlier group has inserted stays unchanged.
+
+    A refusal whose key and value are too large for PostgreSQL is stored without
+    them, so that it does not stop the records after it.
+    """
+    _insert_bisecting(connection, [_row(refusal, group, topic_id) for refusal in refusals])
+
+
+def _insert_bisecting(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Insert refusals; if they are too large, halve down to the one that is, and insert it without its bytes."""
+    if not rows:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(_INSERT, rows)
+    except DBAPIError as error:
+        if not is_too_large(error):
+            raise
+    else:
+        return
+    if len(rows) > 1:
+        middle = len(rows) // 2
+        _insert_bisecting(connection, rows[:middle])
+        _insert_bisecting(connection, rows[middle:])
+    else:
+        connection.execute(_INSERT, [_without_bytes(rows[0])])
+
+
+def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
+    size = sum(len(row[name] or b"") for name in ("key", "value"))
+    *details, last = row["details"]
+    note = f"{last}; key and value are not stored: their {size} bytes are too many for PostgreSQL"
+    return {**row, "key": None, "value": None, "details": [*details, note]}
 
 
 def offsets_between(
     connection: Connection, first: int, end: int, *, topic: str, topic_id: str | None, partition: int
 ) -> list[int]:
     """Return the offsets of stored refusals of a partition from `first` up to but not including `end`, in order."""
-    place = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
-    return list(connection.scalars(_BETWEEN, {**place, "first": first, "end": end}))
+    partition_key = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
+    return list(connection.scalars(_BETWEEN, {**partition_key, "first": first, "end": end}))
 
 
 @contextmanager
@@ -54,8 +87,8 @@ def refusals_connection(database: str, *, seconds: float) -> Iterator[Connection
 
         ConfigurationError: the URL, the credentials or the revision are wrong.
     """
-    chosen = create_engine_for(database, application_name="tradepipe-dlq", connect_timeout=seconds)
-    with translate_errors(), chosen.connect() as connection, Deadline(connection, seconds), connection.begin():
+    engine = create_engine_for(database, application_name="tradepipe-dlq", connect_timeout=seconds)
+    with translate_errors(), engine.connect() as connection, Deadline(connection, seconds), connection.begin():
         check_revision(connection)
         yield connection
 
@@ -82,23 +115,23 @@ def list_page(
     return [_read(row) for row in connection.execute(query)]
 
 
-def lock_unchanged(connection: Connection, kept: Sequence[DeadLetter]) -> set[RecordIdentity]:
+def lock_unchanged(connection: Connection, dead_letters: Sequence[DeadLetter]) -> set[RecordIdentity]:
     """
     Lock the refusals that have not changed since they were read, until the transaction ends; return them.
 
     A refusal that another transaction has locked is skipped.
     """
-    places = [(*each.identity, each.replay_count + 1) for each in kept]
-    return {tuple(row) for row in connection.execute(_LOCK, {"places": places})}
+    identities = [(*each.identity, each.replay_count + 1) for each in dead_letters]
+    return {tuple(row) for row in connection.execute(_LOCK, {"identities": identities})}
 
 
 def mark_replayed(connection: Connection, identities: Sequence[RecordIdentity]) -> None:
     """Mark refusals as replayed."""
     if identities:
-        connection.execute(_REPLAYED, {"places": identities})
+        connection.execute(_REPLAYED, {"identities": identities})
 
 
-def mark_refused_again(connection: Connection, kept: Sequence[tuple[DeadLetter, Refusal]]) -> None:
+def mark_refused_again(connection: Connection, dead_letters: Sequence[tuple[DeadLetter, Refusal]]) -> None:
     """Replace the violations of refusals and count one more attempt."""
     rows = [
         {
@@ -107,7 +140,7 @@ def mark_refused_again(connection: Connection, kept: Sequence[tuple[DeadLetter, 
             "new_details": [_sanitize(detail) for detail in refusal.details],
             "new_schema_id": _sanitize_id(refusal.schema_id),
         }
-        for each, refusal in kept
+        for each, refusal in dead_letters
     ]
     if rows:
         connection.execute(_REFUSED_AGAIN, rows)
@@ -118,7 +151,8 @@ def _conditions(selection: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
     if not selection.replayed:
         yield _dead_letter_columns.replayed_at.is_(None)
     if selection.codes:
-        yield _dead_letter_columns.codes.op("&&")(cast(list(selection.codes), ARRAY(Text)))
+        # Qualified: an operator for text[] in another schema of search_path would match better than that of any array.
+        yield _dead_letter_columns.codes.op("OPERATOR(pg_catalog.&&)")(cast(list(selection.codes), ARRAY(Text)))
     if selection.since is not None:
         yield _dead_letter_columns.refused_at >= selection.since
     if selection.until is not None:
@@ -158,7 +192,7 @@ def _read(row: Row[Any]) -> DeadLetter:
     )
 
 
-def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, object]:
+def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, Any]:
     record = refusal.record
     return {
         "topic": record.topic,
@@ -205,13 +239,13 @@ _BETWEEN = (
 )
 _LOCK = (
     select(*_IDENTITY)
-    .where(tuple_(*_IDENTITY, _dead_letter_columns.attempts).in_(bindparam("places", expanding=True)))
+    .where(tuple_(*_IDENTITY, _dead_letter_columns.attempts).in_(bindparam("identities", expanding=True)))
     .where(_dead_letter_columns.replayed_at.is_(None))
     .with_for_update(skip_locked=True)
 )
 _REPLAYED = (
     update(TRADE_REFUSALS)
-    .where(tuple_(*_IDENTITY).in_(bindparam("places", expanding=True)))
+    .where(tuple_(*_IDENTITY).in_(bindparam("identities", expanding=True)))
     .values(replayed_at=func.now())
 )
 _REFUSED_AGAIN = (

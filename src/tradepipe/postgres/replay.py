@@ -5,14 +5,15 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, Connection, cast, func, select
 
 from tradepipe.errors import DatabaseUnavailable
 from tradepipe.postgres import batch, refusals, session
 from tradepipe.postgres.batch import Batch
+from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.insert import RowsVanished
-from tradepipe.postgres.session import Deadline, create_engine_for
+from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 from tradepipe.trade.record import Refusal, ValidRecord
@@ -56,7 +57,7 @@ class RefusalReplayer:
         self._engine = create_engine_for(database, application_name="tradepipe-dlq")
         self._connection: Connection | None = None
         self._connected_before = False
-        self._unanswered: tuple[int, ReplayResult] | None = None
+        self._unconfirmed: tuple[int, ReplayResult] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +72,7 @@ class RefusalReplayer:
         with self._transaction() as connection:
             return refusals.list_page(connection, selection, after, size)
 
-    def replay(self, judged: Sequence[ValidatedRefusal], *, keep: bool = True) -> ReplayResult:
+    def replay(self, validated: Sequence[ValidatedRefusal], *, keep: bool = True) -> ReplayResult:
         """
         Store trades and mark their refusals as replayed, or as refused again, in one transaction.
 
@@ -83,18 +84,18 @@ class RefusalReplayer:
             keep: COMMIT; False rolls back.
         """
         with self._transaction() as connection:
-            if self._unanswered is not None:
-                number, done = self._unanswered
+            if self._unconfirmed is not None:
+                number, result = self._unconfirmed
                 if self._was_committed(connection, number):
-                    self._unanswered = None
-                    return done
-            done = _replay_page(connection, judged, self._stale)
+                    self._unconfirmed = None
+                    return result
+            result = _replay_page(connection, validated, self._stale)
             if keep:
-                self._unanswered = (connection.scalar(select(func.txid_current())) or 0, done)
+                self._unconfirmed = (connection.scalar(select(func.pg_catalog.txid_current())) or 0, result)
             else:
                 connection.get_transaction().rollback()  # type: ignore[union-attr]  # `_transaction` has begun one
-        self._unanswered = None
-        return done
+        self._unconfirmed = None
+        return result
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -111,7 +112,7 @@ class RefusalReplayer:
             raise
 
     def _was_committed(self, connection: Connection, number: int) -> bool:
-        status = connection.scalar(select(func.txid_status(number)))
+        status = connection.scalar(select(func.pg_catalog.txid_status(cast(number, BigInteger))))
         if status not in (COMMITTED, ABORTED):
             raise DatabaseUnavailable("PostgreSQL has not yet finished a transaction whose COMMIT got no answer")
         return bool(status == COMMITTED)
@@ -129,28 +130,28 @@ class RefusalReplayer:
             connection.close()
 
 
-def _replay_page(connection: Connection, judged: Sequence[ValidatedRefusal], stale: Stale) -> ReplayResult:
-    ours = refusals.lock_unchanged(connection, [kept for kept, _ in judged])
-    mine = [(kept, verdict) for kept, verdict in judged if kept.identity in ours]
-    refused = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, Refusal)]
-    accepted = [(kept, verdict) for kept, verdict in mine if isinstance(verdict, ValidRecord)]
+def _replay_page(connection: Connection, validated: Sequence[ValidatedRefusal], stale: Stale) -> ReplayResult:
+    unchanged = refusals.lock_unchanged(connection, [dead_letter for dead_letter, _ in validated])
+    locked = [(dead_letter, result) for dead_letter, result in validated if dead_letter.identity in unchanged]
+    refused = [(dead_letter, result) for dead_letter, result in locked if isinstance(result, Refusal)]
+    valid = [(dead_letter, result) for dead_letter, result in locked if isinstance(result, ValidRecord)]
     stored: list[DeadLetter] = []
-    present: list[DeadLetter] = []
-    if accepted:
-        done = batch.store(connection, _batch(accepted), defer=False, stale=stale)
-        against = {refusal.record.coordinates: refusal for refusal in done.refusals}
-        for ordinal, (kept, _) in enumerate(accepted):
-            if (refusal := against.get(kept.record.coordinates)) is not None:
-                refused.append((kept, refusal))
+    already_stored: list[DeadLetter] = []
+    if valid:
+        result = batch.store(connection, _batch(valid), defer=False, stale=stale)
+        refused_again = {refusal.record.coordinates: refusal for refusal in result.refusals}
+        for ordinal, (dead_letter, _) in enumerate(valid):
+            if (refusal := refused_again.get(dead_letter.record.coordinates)) is not None:
+                refused.append((dead_letter, refusal))
             else:
-                (present if ordinal in done.skipped else stored).append(kept)
-    refusals.mark_replayed(connection, [kept.identity for kept in (*stored, *present)])
+                (already_stored if ordinal in result.skipped else stored).append(dead_letter)
+    refusals.mark_replayed(connection, [dead_letter.identity for dead_letter in (*stored, *already_stored)])
     refusals.mark_refused_again(connection, refused)
-    elsewhere = [kept for kept, _ in judged if kept.identity not in ours]
-    return ReplayResult(tuple(stored), tuple(present), tuple(refused), tuple(elsewhere))
+    taken = [dead_letter for dead_letter, _ in validated if dead_letter.identity not in unchanged]
+    return ReplayResult(tuple(stored), tuple(already_stored), tuple(refused), tuple(taken))
 
 
-def _batch(accepted: Sequence[tuple[DeadLetter, ValidRecord]]) -> Batch:
+def _batch(valid: Sequence[tuple[DeadLetter, ValidRecord]]) -> Batch:
     """Build a batch without offset ranges: a replay moves no offset."""
-    first = accepted[0][0]
-    return Batch(first.group, first.topic_id, (), [each for _, each in accepted])
+    first = valid[0][0]
+    return Batch(first.group, first.topic_id, (), [each for _, each in valid])

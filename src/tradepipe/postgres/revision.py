@@ -13,7 +13,13 @@ from tradepipe.postgres.tables import CHECK_NAMES, TRADES
 _CAN_BE_OFF: Final = (18,)
 """First server version with constraints that exist but are not enforced."""
 
-_THERE: Final = "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass(:trades) AND contype = 'c'"
+# Every function is qualified, and the types on both sides of each operator are the same. Where others may create
+# objects in a schema of search_path (public, up to PostgreSQL 14), PostgreSQL would otherwise prefer a function or
+# operator of theirs whose types match better, and run it as our role (CVE-2018-1058).
+_CHECKS: Final = (
+    "SELECT conname FROM pg_catalog.pg_constraint "
+    "WHERE conrelid = pg_catalog.to_regclass(:trades)::oid AND contype = 'c'"
+)
 
 
 def check_constraints(connection: Connection) -> None:
@@ -28,12 +34,12 @@ def check_constraints(connection: Connection) -> None:
     """
     check_revision(connection)
     can_be_off = (connection.dialect.server_version_info or ()) >= _CAN_BE_OFF
-    query = text(f"{_THERE} AND conenforced" if can_be_off else _THERE)
+    query = text(f"{_CHECKS} AND conenforced" if can_be_off else _CHECKS)
     missing = sorted(CHECK_NAMES - set(connection.scalars(query, {"trades": TRADES.name})))
     if missing:
         raise ConfigurationError(
-            f"the table {TRADES.name} does not check {', '.join(missing)}: with --validate-in database nobody would; "
-            f"make the CHECK constraint again as the revisions make it, or use --validate-in python"
+            f"the table {TRADES.name} does not check {', '.join(missing)}: --validate-in database needs it; "
+            f"create the CHECK constraint as the revisions do, or use --validate-in python"
         )
 
 
@@ -46,8 +52,8 @@ UPGRADE: Final = "tradepipe migrate upgrade"
 _ID: Final = re.compile(r"(\d{4})_\w+")
 
 _CURRENT: Final[Select[Any]] = select(column("version_num")).select_from(table(VERSION_TABLE))
-_HAS_TABLE: Final = text("SELECT to_regclass(:table) IS NOT NULL")
-_LAST_POST: Final = text("SELECT obj_description(to_regclass(:table), 'pg_class')")
+_HAS_TABLE: Final = text("SELECT pg_catalog.to_regclass(:table) IS NOT NULL")
+_LAST_POST: Final = text("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(:table)::oid, 'pg_class'::name)")
 
 _log = logging.getLogger(__name__)
 
@@ -123,5 +129,5 @@ def _check_ahead(connection: Connection, found: str, needed: str) -> None:
 def _number(revision: str) -> int:
     match = _ID.fullmatch(revision)
     if match is None:
-        raise ConfigurationError(f"{VERSION_TABLE} holds {revision!r}, which is no revision of tradepipe")
+        raise ConfigurationError(f"{VERSION_TABLE} holds {revision!r}, which is not a revision of tradepipe")
     return int(match[1])

@@ -1,30 +1,45 @@
 """Connections to PostgreSQL: URLs, sessions, and deadlines of statements."""
 
-import os
-import socket
-import threading
+import re
 from collections.abc import Callable
-from contextlib import suppress
 from math import ceil
-from types import TracebackType
 from typing import Any, Final
 
 import psycopg2
+from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import make_dsn
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.postgres import copy
+from tradepipe.postgres import copy, pooler
+from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.revision import check_revision
 from tradepipe.redaction import redact
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg2")
 
 _EXAMPLE: Final = "postgresql://user:password@host:5432/database"
+_HOW_TO_WRITE: Final = (
+    f"write it as {_EXAMPLE}, special characters in the password as %XX (%40 for @, %23 for #, %2F for /, %3F for ?), "
+    "several hosts as ?host=a:5432&host=b:5432"
+)
 
-_SESSION: Final = "-c TimeZone=UTC -c idle_in_transaction_session_timeout=10000"
-"""The timeout is in milliseconds: a frozen process loses its transaction, and its locks, after ten seconds."""
+_SETTINGS: Final = """
+    SELECT pg_catalog.set_config(wanted.name, wanted.value, false)
+      FROM (
+        VALUES ('TimeZone'::text, 'UTC'::text), ('idle_in_transaction_session_timeout', '10s')
+      ) AS wanted (name, value)
+     WHERE NOT EXISTS (
+       SELECT FROM pg_catalog.pg_settings AS chosen WHERE chosen.name = wanted.name AND chosen.source = 'client'
+     )
+"""
+"""
+Settings of every session, unless the URL or PGOPTIONS sets them.
+
+By SQL and not in the startup packet: connection poolers refuse its `options`. A
+frozen process loses its transaction, and its locks, after ten seconds.
+"""
 
 _KEEPALIVE: Final = {
     "keepalives_idle": "15",
@@ -37,11 +52,14 @@ _KEEPALIVE: Final = {
 
 def create_engine_for(database: str, *, application_name: str, connect_timeout: float = 5.0) -> Engine:
     """
-    Create an engine without a pool, for writable connections in UTC that notice a vanished peer.
+    Create an engine without a pool, for writable sessions in UTC that notice a vanished peer.
 
     Settings in the URL (`?sslmode=verify-full`, `?connect_timeout=30`,
     `?options=-c search_path=…`) take precedence. Nothing connects yet. Neither the
-    engine's repr nor any message contains the password.
+    engine's repr nor any message contains the password or the values of a row.
+
+    A connection pooler between client and server must pool sessions: with any
+    other, the first connection raises ConfigurationError.
 
     Args:
         database: `postgresql://` or `postgres://`, both by psycopg2; several
@@ -55,18 +73,16 @@ def create_engine_for(database: str, *, application_name: str, connect_timeout: 
         ConfigurationError: the URL is invalid, or names another driver or an unknown option.
     """
     url = _url(database)
-    given = _parameters(url)
+    from_url = _parameters(url)
     parameters = {
         "application_name": application_name,
         "connect_timeout": str(ceil(connect_timeout)),
         "client_encoding": "utf8",
         "target_session_attrs": "read-write",
         **_KEEPALIVE,
-        **given,
-        # PostgreSQL uses the last setting of a name: options of the URL come after ours.
-        "options": f"{_SESSION} {given.get('options', '')}".rstrip(),
+        **from_url,
     }
-    return create_engine(
+    engine = create_engine(
         # Without password and query: they are in the parameters only, which no repr shows.
         URL.create(url.drivername, url.username, host=url.host, port=url.port, database=url.database),
         connect_args=parameters,
@@ -74,7 +90,30 @@ def create_engine_for(database: str, *, application_name: str, connect_timeout: 
         isolation_level="READ COMMITTED",
         # A lookup of the hstore type would cost a round trip per connection.
         use_native_hstore=False,
+        # SQLAlchemy's errors would quote the parameters of the statement: keys and values of records.
+        hide_parameters=True,
     )
+
+    def set_up(driver: DriverConnection, _record: object) -> None:
+        try:
+            with Deadline(driver, CLIENT_DEADLINE):
+                _set_up(driver, lambda **changed: psycopg2.connect(**{**parameters, **changed}))
+        except BaseException:
+            driver.close()
+            raise
+
+    # First, so that the session is checked before SQLAlchemy's own first queries.
+    event.listen(engine, "connect", set_up, insert=True)
+    return engine
+
+
+def _set_up(driver: DriverConnection, connect: Callable[..., DriverConnection]) -> None:
+    """Check that a new connection is a session, and set what every session needs."""
+    driver.autocommit = True
+    pooler.require_session(driver, connect)
+    with driver.cursor() as cursor:
+        cursor.execute(_SETTINGS)
+    driver.autocommit = False
 
 
 def _url(database: str) -> URL:
@@ -83,15 +122,17 @@ def _url(database: str) -> URL:
         url = make_url(database)
     except (ArgumentError, ValueError):
         # The message of the parser may quote the URL, and so the password.
-        raise ConfigurationError(
-            f"the database URL cannot be read: write it as {_EXAMPLE}, special characters in the password as %XX, "
-            "several hosts as ?host=a:5432&host=b:5432"
-        ) from None
+        raise ConfigurationError(f"the database URL cannot be read: {_HOW_TO_WRITE}") from None
     if url.drivername not in _SCHEMES:
         raise ConfigurationError(
             f"the database URL begins with {url.drivername}://, but tradepipe speaks to PostgreSQL by psycopg2: "
             f"write it as {_EXAMPLE}"
         )
+    _, _, after_password = database.partition("@")
+    path, _, query = after_password.partition("?")
+    # An unescaped @ ends a password early: the parser would take the rest for a host, and an error would print it.
+    if re.search("[@#]", path) or any(option and "=" not in option for option in query.split("&")):
+        raise ConfigurationError(f"the database URL has an @, # or ? that is not escaped: {_HOW_TO_WRITE}")
     return url.set(drivername="postgresql+psycopg2")
 
 
@@ -109,57 +150,6 @@ def _redact(url: URL, message: str) -> str:
     """Mask the URL's passwords in a message that quotes them."""
     secrets = (url.password, url.query.get("password"), url.query.get("sslpassword"))
     return redact(message, [secret for secret in secrets if isinstance(secret, str)])
-
-
-class Deadline:
-    """
-    Cut the connection if the work inside the `with` block takes longer than `seconds`.
-
-    A call that waits for the server then raises the error of a lost connection.
-    Nothing else ends such a wait when the server process is stopped: the server
-    itself checks `statement_timeout`, and its kernel still answers keepalives.
-
-    Attributes:
-        expired: True once the deadline has cut the connection.
-    """
-
-    def __init__(self, connection: Connection, seconds: float) -> None:
-        driver = connection.connection.dbapi_connection
-        assert driver is not None, "a deadline needs a live connection"
-        self._fileno: int = driver.fileno()
-        self._lock = threading.Lock()
-        self._over = False
-        self.expired = False
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
-
-    def __enter__(self) -> "Deadline":
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with self._lock:
-            self._over = True
-        self._timer.cancel()
-
-    def abort(self) -> None:
-        """Cut the connection now, from any thread."""
-        with self._lock:
-            self._shut_down()
-
-    def _expire(self) -> None:
-        with self._lock:
-            self.expired = not self._over
-            self._shut_down()
-
-    def _shut_down(self) -> None:
-        if self._over:  # the descriptor may belong to another connection by now
-            return
-        self._over = True
-        with suppress(OSError), socket.socket(fileno=os.dup(self._fileno)) as wire:
-            wire.shutdown(socket.SHUT_RDWR)
 
 
 CLIENT_DEADLINE: Final = 20.0

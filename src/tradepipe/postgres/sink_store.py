@@ -144,26 +144,26 @@ class SinkStore:
         """
         batches = deque([pending])
         while batches:
-            piece = batches.popleft()
-            if not piece.ranges:
+            part = batches.popleft()
+            if not part.ranges:
                 continue
-            attempt = _BatchAttempt(self._connection, piece, self._stale, before_commit)
+            attempt = _BatchAttempt(self._connection, part, self._stale, before_commit)
             try:
                 result = self._connection.retry(attempt.run)
             except Fenced as fenced:
                 yield OwnershipLost(fenced.ownership)
                 # The other halves were read under the same ownership: none of them could be stored either.
-                batches.appendleft(piece)
+                batches.appendleft(part)
                 batches = deque(each.without_partition(fenced.ownership) for each in batches)
             except TransactionTooSlow:
-                if len(piece.records) > 1:
+                if len(part.records) > 1:
                     logger.warning(
-                        "storing %d records took PostgreSQL too long, retrying with half as many", len(piece.records)
+                        "storing %d records took PostgreSQL too long, retrying with half as many", len(part.records)
                     )
-                    batches.extendleft(reversed(piece.halves()))
+                    batches.extendleft(reversed(part.halves()))
                 else:
                     self._connection.report_outage("PostgreSQL takes too long for a single record")
-                    batches.appendleft(piece)
+                    batches.appendleft(part)
             else:
                 yield result
 

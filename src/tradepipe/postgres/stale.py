@@ -1,15 +1,15 @@
 """
 Stale versions: older than a version of the same trade that was stored before them.
 
-One query finds the stale rows of a piece of a batch before it is inserted. For
+One query finds the stale rows of a batch, or of a part of one, before it is inserted. For
 a row, let *newest before* be the highest version of its trade in the table and
-among the earlier rows of the piece. Every row above it is stored, so the
+among its earlier rows. Every row above it is stored, so the
 highest version so far is always the highest one stored, and the result for one
 row does not depend on the result for another. The first row of a PRIMARY_KEY
 decides for all of them: if it is stored, the others are duplicates or
 collisions.
 
-This holds for a piece that the database accepts as a whole. If it refuses a
+This holds for rows that the database accepts as a whole. If it refuses a
 row, each half runs the query again.
 """
 
@@ -51,9 +51,7 @@ def find_stale_staged(connection: Connection) -> dict[int, int]:
 
 def find_stale(connection: Connection, rows: Sequence[tuple[int, ValidRecord]]) -> dict[int, int]:
     """Return the ordinals of stale trades among rows that are not staged, each with the newest version before it."""
-    given: dict[str, list[Any]] = {
-        field: [getattr(accepted.trade, field) for _, accepted in rows] for field in PRIMARY_KEY
-    }
+    given: dict[str, list[Any]] = {field: [getattr(valid.trade, field) for _, valid in rows] for field in PRIMARY_KEY}
     found = connection.execute(_GIVEN, {"ordinal": [ordinal for ordinal, _ in rows], **given})
     return {row.ordinal: row.newest for row in found}
 
@@ -63,11 +61,11 @@ def remove_staged(connection: Connection, ordinals: Sequence[int]) -> None:
     connection.execute(_UNSTAGE, {"ordinals": ordinals})
 
 
-def stale_refusal(accepted: ValidRecord, newest: int) -> Refusal:
+def stale_refusal(valid: ValidRecord, newest: int) -> Refusal:
     """Refuse a stale trade, naming the newest version before it."""
-    key = " ".join(f"{field} {getattr(accepted.trade, field)}" for field in PRIMARY_KEY)
+    key = " ".join(f"{field} {getattr(valid.trade, field)}" for field in PRIMARY_KEY)
     violation = Violation(Code.STALE_VERSION, f"{key} came after version {newest}, which is already stored")
-    return Refusal(accepted.record, (violation,), accepted.schema_id)
+    return Refusal(valid.record, (violation,), valid.schema_id)
 
 
 def _select_stale(rows: FromClause) -> Select[Any]:
