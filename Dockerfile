@@ -1,15 +1,26 @@
-# The commands of tradepipe: docker run --rm tradepipe sink --help
+# The commands of tradepipe. `docker compose build tradepipe` builds it as tradepipe:local:
+# docker run --rm tradepipe:local sink --help
+#
+# To pin the base image by digest, append the Digest that `docker buildx imagetools inspect python:3.13-slim-bookworm`
+# prints: python:3.13-slim-bookworm@sha256:…, in both places.
 
 FROM python:3.13-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
 
-RUN python -m venv /opt/tradepipe
 WORKDIR /build
-COPY . .
+
+# The dependencies first: this layer is built again only if the lock files change. `make lock` writes them. pip stays outside
+# the environment, so that the final image has none.
+COPY requirements requirements
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip wheel --no-deps --wheel-dir /wheel . \
-    && /opt/tradepipe/bin/pip install /wheel/*.whl
+    python -m venv --without-pip /opt/tradepipe \
+    && pip --python /opt/tradepipe/bin/python install --require-hashes --requirement requirements/image.txt \
+    && pip install --require-hashes --requirement requirements/build.txt
+
+COPY . .
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && pip --python /opt/tradepipe/bin/python install --no-deps --no-index /wheel/*.whl
 
 
 FROM python:3.13-slim-bookworm
@@ -20,12 +31,12 @@ LABEL org.opencontainers.image.title="tradepipe" \
 
 COPY --from=build /opt/tradepipe /opt/tradepipe
 
-# PYTHONUNBUFFERED: a pipe's buffer would hold back lines that somebody waits for in `docker logs`.
+# PYTHONUNBUFFERED: otherwise a pipe's buffer would hold back lines of `docker logs`.
 ENV PATH=/opt/tradepipe/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 
-# A number, so that Kubernetes can see that it is not root; nobody's home, and nothing the user may write to.
+# By number, so that Kubernetes can see that it is not root; a user without a home, who can write nowhere.
 USER 10001:10001
 WORKDIR /tmp
 

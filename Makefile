@@ -6,12 +6,13 @@ ARGS ?=
 VENV := .venv
 python := $(VENV)/bin/python
 install := $(python) -m pip install --quiet
+lock = $(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-real check lint bench mutants fuzz services clean
+.PHONY: help demo test test-real check lint bench mutants fuzz services lock clean
 
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +49,11 @@ fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memo
 services: $(VENV)/.java  ## start real services and print their addresses; Ctrl-C ends them
 	@$(python) -m tests.services $(ARGS)
 
+lock: $(VENV)/.dev  ## pin the newest dependencies of the image, with hashes, in requirements/
+	@$(install) --group lock
+	@$(lock) --output-file requirements/image.txt pyproject.toml
+	@echo 'setuptools>=77' | $(lock) --output-file requirements/build.txt -
+
 clean:  ## remove what was made, but not the downloads in .cache
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -58,6 +64,7 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tradepipe needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V); use another: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
+	@$(install) --upgrade pip setuptools
 
 # Stamps: installed again when pyproject.toml changes. Editable, so that what is edited is what runs.
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip

@@ -1,6 +1,7 @@
-"""The services as docker-compose.yml has them, without Docker: the same environment on the same programs."""
+"""The services of docker-compose.yml without Docker: the same environment for the same programs."""
 
 import http.client
+import re
 import socket
 from collections.abc import Mapping
 from functools import cache
@@ -18,8 +19,9 @@ FILE: Final = Path(__file__).parents[1] / "docker-compose.yml"
 
 @cache
 def compose_services() -> dict[str, Any]:
-    """The file's services, with anchors and merges resolved."""
-    return YAML(typ="safe").load(FILE)["services"]
+    """The file's services, with anchors, merges and the defaults of variables resolved."""
+    text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", FILE.read_text())
+    return YAML(typ="safe").load(text)["services"]
 
 
 def environment(service: str) -> dict[str, str]:
@@ -28,7 +30,7 @@ def environment(service: str) -> dict[str, str]:
 
 
 class StandIns:
-    """What stands on this machine for the file's addresses and folders; replaced in the order given."""
+    """Replaces the file's addresses and folders by those of this machine, in the order given."""
 
     def __init__(self, shown: Mapping[str, object]) -> None:
         self._shown = shown

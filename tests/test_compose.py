@@ -1,4 +1,4 @@
-"""docker-compose.yml: what it says of each service, and that its services and its commands make a pipeline."""
+"""docker-compose.yml: the settings of each service, and a pipeline of its services and commands."""
 
 import os
 import re
@@ -16,16 +16,21 @@ from confluent_kafka.admin import AdminClient
 from tests.cli.commands import ask
 from tests.compose_stack import FILE, ComposedKafka, ComposedRegistry, StandIns, compose_services, environment
 from tests.eventually import eventually
+from tests.markdown import Document
 from tests.services import downloads
+from tests.test_operating import execute
 from tradepipe.cli import options
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.process import free_port
 from tradepipe.kafka.admin import TopicAdmin
 
 PROGRAMS = Path(sys.executable).parent
-VENDOR_SERVICES = [name for name, service in compose_services().items() if "image" in service]
+VENDOR_SERVICES = [name for name, service in compose_services().items() if service["restart"] == "unless-stopped"]
 SET_UPS = [name for name, service in compose_services().items() if service["restart"] == "no"]
 STAGES = [name for name in compose_services() if name not in VENDOR_SERVICES + SET_UPS]
+BUILDER = "tradepipe"
+ROLES, GRANTS = ((FILE.parent / "docker" / name).read_text() for name in ("roles.sql", "grants.sql"))
+OURS = [name for name, service in compose_services().items() if service["image"] == "tradepipe:local"]
 
 
 def test_the_file_is_what_the_compose_specification_says():
@@ -41,7 +46,7 @@ def test_the_file_is_what_the_compose_specification_says():
 
 def test_it_defines_services_setup_commands_and_stages():
     assert ["kafka", "registry", "postgres"] == VENDOR_SERVICES
-    assert ["topics", "clean", "dead-letters", "migrate", "register"] == SET_UPS
+    assert [BUILDER, "topics", "clean", "dead-letters", "migrate", "grants", "register"] == SET_UPS
     assert ["producer", "validator", "sink"] == STAGES
 
 
@@ -58,14 +63,49 @@ def test_the_stages_or_the_sink_alone_can_be_left_out_and_all_run_by_default():
 
 
 def test_the_default_addresses_of_the_sink_are_those_of_the_published_ports():
-    credentials = environment("postgres")
     ports = {name: compose_services()[name]["ports"][0].split(":")[1] for name in VENDOR_SERVICES}
     path = urlsplit(environment("sink")["SCHEMA_REGISTRY_URL"]).path
 
     assert f"localhost:{ports['kafka']}" == options.LOCAL_KAFKA
     assert f"http://localhost:{ports['registry']}{path}" == options.LOCAL_REGISTRY
-    user, password, database = (credentials[f"POSTGRES_{name}"] for name in ("USER", "PASSWORD", "DB"))
-    assert f"postgresql://{user}:{password}@localhost:{ports['postgres']}/{database}" == options.LOCAL_DATABASE
+    assert "CREATE ROLE gorm LOGIN PASSWORD 'gorm' IN ROLE tradepipe_writer" in ROLES
+    database = environment("postgres")["POSTGRES_DB"]
+    assert f"postgresql://gorm:gorm@localhost:{ports['postgres']}/{database}" == options.LOCAL_DATABASE
+
+
+def test_one_service_builds_the_image_and_the_others_wait_for_it():
+    assert [BUILDER] == [name for name, service in compose_services().items() if "build" in service]
+    for name in OURS:
+        assert "never" == compose_services()[name]["pull_policy"]
+        assert name == BUILDER or BUILDER in _awaited(name)
+
+
+def test_every_published_port_can_be_changed():
+    """And Kafka advertises the port that is published."""
+    text = FILE.read_text()
+
+    for variable, port in (("KAFKA_PORT", 9092), ("REGISTRY_PORT", 8081), ("POSTGRES_PORT", 5432)):
+        assert f'"127.0.0.1:${{{variable}:-{port}}}:' in text
+    assert "MACHINE://localhost:${KAFKA_PORT:-9092}" in text
+
+
+def test_no_service_connects_as_a_superuser():
+    users = {name: urlsplit(environment(name).get("DATABASE_URL", "")).username for name in SET_UPS + STAGES}
+
+    assert {"migrate": "tradepipe_migrator", "sink": "tradepipe_writer"} == {
+        name: user for name, user in users.items() if user
+    }
+    assert environment("migrate")["DATABASE_URL"] == compose_services()["grants"]["command"][-1]
+
+
+def test_the_roles_have_the_rights_of_the_operating_page():
+    page = Document(FILE.parent / "docs" / "operating.md")
+    (roles,) = page.blocks("sql", "CREATE ROLE")
+    (grants,) = page.blocks("sql", "ON trades, trade_refusals TO tradepipe_writer")
+
+    in_compose = re.sub(r"(tradepipe_\w+ LOGIN PASSWORD) '\w+'", r"\1 'change-me'", ROLES)
+    assert [] == [line for line in roles.splitlines() if line not in in_compose.splitlines()]
+    assert grants.splitlines() == [line for line in GRANTS.splitlines() if not line.startswith("--")]
 
 
 def test_the_images_are_those_the_tests_run_on():
@@ -74,9 +114,10 @@ def test_the_images_are_those_the_tests_run_on():
     assert re.fullmatch(r"postgres:17\.\d+", compose_services()["postgres"]["image"])
 
 
-@pytest.mark.parametrize("name", SET_UPS + STAGES)
-def test_whatever_a_service_connects_to_is_healthy_before_it_starts(name):
-    hosts = set(re.findall(r"\b(kafka|registry|postgres):\d", " ".join(environment(name).values())))
+@pytest.mark.parametrize("name", [name for name in SET_UPS + STAGES if name != BUILDER])
+def test_the_services_a_command_connects_to_are_healthy_before_it_starts(name):
+    words = [*environment(name).values(), *compose_services()[name]["command"]]
+    hosts = set(re.findall(r"\b(kafka|registry|postgres):\d", " ".join(words)))
 
     assert hosts
     assert hosts <= _awaited(name)
@@ -92,13 +133,14 @@ def _awaited(name: str) -> set[str]:
     return awaited
 
 
-def test_stages_start_when_all_is_set_up_that_they_use():
-    assert {"topics", "register"} == _awaited("producer") & set(SET_UPS)
-    assert {"topics", "clean", "dead-letters", "register"} == _awaited("validator") & set(SET_UPS)
-    assert {"topics", "clean", "register", "migrate"} == _awaited("sink") & set(SET_UPS)
+def test_stages_start_after_the_commands_that_set_them_up():
+    set_ups = set(SET_UPS) - {BUILDER}
+    assert {"topics", "register"} == _awaited("producer") & set_ups
+    assert {"topics", "clean", "dead-letters", "register"} == _awaited("validator") & set_ups
+    assert {"topics", "clean", "register", "migrate", "grants"} == _awaited("sink") & set_ups
 
 
-def test_behind_the_validator_the_database_judges():
+def test_after_the_validator_the_database_validates():
     command = compose_services()["sink"]["command"]
 
     assert ("trades.clean", "database") == tuple(
@@ -112,13 +154,20 @@ def test_a_stage_that_needs_an_operator_is_not_restarted_for_ever(name):
 
 
 @pytest.mark.parametrize("name", SET_UPS + STAGES)
-def test_our_containers_have_a_read_only_disk_no_rights_and_time_to_end(name):
+def test_the_containers_of_tradepipe_have_a_read_only_disk_and_time_to_end(name):
     service = compose_services()[name]
 
     assert service["read_only"] is True
-    assert ["ALL"] == service["cap_drop"]
     assert "30s" == service["stop_grace_period"]
     assert all(isinstance(word, str) for word in service["command"]), "a list, so that signals reach the command"
+
+
+@pytest.mark.parametrize("name", list(compose_services()))
+def test_no_container_has_capabilities_or_can_gain_privileges(name):
+    service = compose_services()[name]
+
+    assert ["ALL"] == service["cap_drop"]
+    assert ["no-new-privileges:true"] == service["security_opt"]
 
 
 @pytest.mark.parametrize("name", VENDOR_SERVICES)
@@ -134,13 +183,16 @@ def composed() -> Iterator[tuple[ComposedKafka, ComposedRegistry]]:
 
 
 @pytest.fixture
-def here(composed, database) -> StandIns:
-    """The file's texts, with its addresses replaced by those of this run."""
+def here(composed, database) -> Iterator[StandIns]:
+    """The file's texts, with its addresses replaced by those of this run; its roles exist as long as the test."""
     kafka, registry = composed
-    shown = "postgresql://gorm:gorm@postgres:5432/trades"
-    assert shown == environment("migrate")["DATABASE_URL"]
+    url = urlsplit(database)
+    execute(database, ROLES.replace("DATABASE trades", f"DATABASE {url.path[1:]}"))
     ports = {"9100": free_port(), "9101": free_port()}
-    return StandIns({**ports, **kafka.stand_ins, **registry.stand_ins, shown: database})
+    address = {"postgres:5432/trades": f"127.0.0.1:{url.port}{url.path}"}
+    yield StandIns({**ports, **kafka.stand_ins, **registry.stand_ins, **address})
+    for role in re.findall(r"CREATE ROLE (\w+)", ROLES):
+        execute(database, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
 def command(name: str, here: StandIns) -> dict:
@@ -174,6 +226,9 @@ def running(name: str, here: StandIns, log: Path) -> Iterator[subprocess.Popen]:
 def test_the_services_make_a_pipeline(composed, here, database, tmp_path):
     """Set-up to its end; then the stages, which store what is valid, and end with 0 when they are asked to."""
     for name in SET_UPS:
+        if name == "grants":  # by psql, which this machine need not have
+            execute(here(environment("migrate")["DATABASE_URL"]), GRANTS)
+            continue
         done = subprocess.run(**command(name, here), capture_output=True, timeout=60, check=False)
         assert 0 == done.returncode, done.stderr
 

@@ -1,10 +1,15 @@
-"""The Dockerfile: by the linter's rules and by ours; and what reaches the image's build is enough for it."""
+"""The Dockerfile and the lock files: rules of the linter, and rules of this project."""
 
 import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.wheel import SOURCES
 
@@ -14,7 +19,7 @@ INSTRUCTIONS = re.findall(r"^([A-Z]+) (.*)$", (ROOT / "Dockerfile").read_text(),
 
 
 def instruction(name: str) -> str:
-    """The last one of a name: the one that holds for the image."""
+    """Return the last instruction of a name, which is the one of the final image."""
     return [text for found, text in INSTRUCTIONS if found == name][-1]
 
 
@@ -53,9 +58,39 @@ def test_the_version_of_python_is_one_the_package_supports(pytestconfig):
     assert int(re.search(r"python:3\.(\d+)", instruction("FROM"))[1]) >= int(wanted[1])
 
 
-def test_what_reaches_the_build_is_what_the_wheel_is_built_from():
-    """The wheel's own tests build it from these, and from nothing else."""
+def test_the_build_gets_the_sources_of_the_wheel_and_the_lock_files_only():
+    """The tests of the wheel build it from these sources alone."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
 
     assert "*" in lines
-    assert set(SOURCES) == {line[1:] for line in lines if line.startswith("!")}
+    assert {*SOURCES, "requirements"} == {line[1:] for line in lines if line.startswith("!")}
+
+
+def test_dependencies_are_installed_before_the_sources_are_copied():
+    """So that a change of the sources does not install them again."""
+    text = (ROOT / "Dockerfile").read_text()
+
+    assert text.index("--require-hashes --requirement requirements/image.txt") < text.index("COPY . .")
+
+
+def test_the_final_image_has_no_pip_in_its_environment():
+    assert "venv --without-pip" in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("name", ["image", "build"])
+def test_every_pinned_package_has_hashes(name):
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements" / f"{name}.txt").read_text().strip())
+
+    assert [] == [entry for entry in entries if not re.match(r"[\w.-]+==\S+( ;.*)? \\\n", entry)]
+    assert [] == [entry for entry in entries if "--hash=sha256:" not in entry]
+
+
+def test_the_pinned_packages_are_those_that_the_package_needs():
+    """`make lock` writes them; a new dependency, or a higher bound, needs it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements" / "image.txt").read_text(), re.MULTILINE))
+    pins |= dict(re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements" / "build.txt").read_text(), re.MULTILINE))
+    needed = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+
+    for requirement in map(Requirement, needed):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
