@@ -1,4 +1,4 @@
-"""What a stage that runs notices of what others do meanwhile: offsets reset, a log cut, a topic created anew."""
+"""Changes made by others while a stage runs: offsets reset, a log truncated, a topic re-created."""
 
 import pytest
 
