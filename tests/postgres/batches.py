@@ -1,4 +1,4 @@
-"""Batches as tests make them."""
+"""Batches for tests."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
 
 @contextmanager
 def connected(database: str) -> Iterator[Connection]:
-    """A connection on which batches can be stored."""
+    """Open a session that can store batches."""
     connection = session.open_session(create_engine_for(database, application_name="test"))
     try:
         yield connection
@@ -39,17 +39,17 @@ def trade(trade_id: str = "T1", version: int = 1, **fields: Any) -> Trade:
 
 
 def record(offset: int, partition: int = 0) -> Record:
-    """What lies in the log at an offset."""
+    """Build the record at an offset."""
     return Record(TOPIC, partition, offset, b"key", b"value")
 
 
 def accepted(offset: int, of: Trade, partition: int = 0) -> ValidRecord:
-    """A trade that lies at an offset."""
+    """Build the valid record of a trade at an offset."""
     return ValidRecord(record(offset, partition), 1, row(of), of)
 
 
 def row(of: Trade) -> bytes:
-    """A trade as a row for COPY."""
+    """Encode a trade as a row for COPY."""
     return _decoder().copy_row(Encoder().encode(of))
 
 
@@ -59,12 +59,12 @@ def _decoder() -> Decoder:
 
 
 def refusal(offset: int, partition: int = 0, code: str = "BAD", detail: str = "it is bad") -> Refusal:
-    """A record that was refused before it came to the database."""
+    """Build the refusal of a record at an offset."""
     return Refusal(record(offset, partition), (Violation(code, detail),), 1)
 
 
 def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[ValidatedRecord]:
-    """Entries at offsets in a row; None is a refused one."""
+    """Build validated records at consecutive offsets; None is a refused one."""
     return [
         accepted(offset, each, partition) if each is not None else refusal(offset, partition)
         for offset, each in enumerate(trades, first)
@@ -74,7 +74,7 @@ def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[Valid
 def claim(
     connection: Connection, partition: int = 0, *, group: str = GROUP, start: int = 0, **given: Any
 ) -> ClaimResult:
-    """A claim, not committed."""
+    """Claim a partition, without COMMIT."""
     given = {"topic": TOPIC, "topic_id": TOPIC_ID, "owner": "test", **given}
     return offsets.claim(connection, group, partition=partition, start=start, **given)
 
@@ -82,7 +82,7 @@ def claim(
 def batch(
     *claims: ClaimResult, entries: Iterable[ValidatedRecord], after: int | None = None, group: str = GROUP
 ) -> Batch:
-    """A batch from where each claim stands to behind its last entry, or to `after`."""
+    """Build a batch from the next offset of each claim to the end of its last record, or to `after`."""
     entries = list(entries)
     spans = []
     for ownership, next_offset in claims:
@@ -92,7 +92,7 @@ def batch(
 
 
 def store(connection: Connection, *entries: ValidatedRecord, group: str = GROUP, **options: Any) -> BatchResult:
-    """Claim the partitions of some entries, store them as one batch and commit."""
+    """Claim the partitions of some records, store them as one batch, and commit."""
     with connection.begin():
         begins: dict[int, int] = {}
         for entry in entries:
@@ -105,12 +105,12 @@ def store(connection: Connection, *entries: ValidatedRecord, group: str = GROUP,
 
 
 def counts(stored: BatchResult) -> tuple[int, int, int]:
-    """Inserted, replayed, refused."""
+    """Return the numbers of inserted, duplicate and refused records."""
     return stored.inserted, stored.duplicates, len(stored.refusals)
 
 
 def places(connection: Connection) -> dict[tuple[str, int], int]:
-    """The offset from which each stored trade came."""
+    """Return the source offset of each stored trade."""
     columns = TRADES.columns
     rows = connection.execute(select(columns.trade_id, columns.version, columns.source_offset)).all()
     connection.rollback()
@@ -118,14 +118,14 @@ def places(connection: Connection) -> dict[tuple[str, int], int]:
 
 
 def trades(connection: Connection) -> list[Trade]:
-    """The trades in the table, in the order of the key."""
+    """Return the trades of the table in the order of the key."""
     rows = connection.execute(select(*(TRADES.columns[field] for field in Trade._fields))).all()
     connection.rollback()
     return sorted(Trade(*row) for row in rows)
 
 
 def refused(connection: Connection) -> dict[int, list[str]]:
-    """The codes stored for each offset."""
+    """Return the codes of the refusal at each offset."""
     columns = TRADE_REFUSALS.columns
     rows = connection.execute(select(columns.offset, columns.codes).order_by(columns.offset)).all()
     connection.rollback()
@@ -133,7 +133,7 @@ def refused(connection: Connection) -> dict[int, list[str]]:
 
 
 def next_offset(connection: Connection, partition: int = 0) -> int | None:
-    """Where the group goes on."""
+    """Return the next offset of the group."""
     columns = SINK_OFFSETS.columns
     found: int | None = connection.scalar(
         select(columns.next_offset).where(columns.partition == partition, columns.group_id == GROUP)
@@ -143,7 +143,7 @@ def next_offset(connection: Connection, partition: int = 0) -> int | None:
 
 
 def count(connection: Connection, table: Any) -> int:
-    """The rows of a table."""
+    """Count the rows of a table."""
     found: int = connection.scalar(select(func.count()).select_from(table))
     connection.rollback()
     return found

@@ -1,4 +1,4 @@
-"""One batch, one transaction: what goes in, what is a replay, what is refused, and that nothing is uncounted."""
+"""A batch in one transaction: inserted, duplicate and refused records, and a count that includes every record."""
 
 import uuid
 from collections import Counter
@@ -39,7 +39,7 @@ from tradepipe.postgres.tables import TRADE_REFUSALS, TRADES
 from tradepipe.trade.record import Code
 
 OTHER = {"book_id": "B2"}
-"""What makes a trade differ from another one of its key."""
+"""Changes of a trade that make it collide with another of its key."""
 
 CHECKED = "ALTER TABLE trades ADD CONSTRAINT their_check CHECK (book_id <> 'BAD')"
 RAISING = """
@@ -310,7 +310,7 @@ def test_a_batch_of_an_owner_that_was_fenced_stores_nothing(connection):
 
 
 def test_a_trade_that_vanishes_while_it_is_stored_is_not_lost_unseen(connection):
-    """As when somebody deletes it between the insert and the count; here a trigger swallows it."""
+    """As if another session deleted it between INSERT and count; here a trigger discards it."""
     execute(connection, SWALLOWING)
     with connection.begin():
         claimed = claim(connection)
@@ -322,7 +322,7 @@ def test_a_trade_that_vanishes_while_it_is_stored_is_not_lost_unseen(connection)
 
 
 def test_a_batch_without_entries_moves_the_offset(connection):
-    """Over transaction markers, behind the last record."""
+    """Over transaction markers, after the last record."""
     with connection.begin():
         stored = store(connection, batch(claim(connection), entries=[], after=5))
 
@@ -337,7 +337,7 @@ def test_staging_is_empty_behind_every_batch(connection):
 
 
 def test_a_refusal_without_key_and_value_and_with_any_text_is_stored(connection):
-    """A detail may quote what made a record unfit; a schema id in a frame has 32 bits, the column one less."""
+    """A detail may quote any byte of a record; a schema id in a frame has 32 bits, the column 31."""
     unfit = "NUL \0, a surrogate \ud800, a plain é"
     entry = refusal(0, detail=unfit)._replace(record=record(0)._replace(key=None, value=None), schema_id=2**32 - 1)
 
@@ -378,7 +378,7 @@ def test_a_batch_without_an_earlier_ownership_is_the_same():
 
 @st.composite
 def whole_batches(draw):
-    """Batches of some partitions, interleaved, with gaps before, between and behind their records."""
+    """Batches of some partitions, interleaved, with gaps before, between and after their records."""
     spans, entries = [], []
     for partition in draw(st.sets(st.integers(0, 3), min_size=1)):
         before = draw(st.integers(0, 5))
@@ -430,7 +430,7 @@ def lasting(services):
 
 
 def fates(stored, mix):
-    """What storing a batch comes to, by a model; `stored` has the book of each trade, and is brought up to date."""
+    """Compute the result of a batch by a model; `stored` has the book of each trade, and is updated."""
     for trade_id, book in mix:
         if trade_id is None:
             yield "refused"

@@ -33,7 +33,7 @@ def connection(services):
 
 
 def staged(connection, *rows):
-    """What the staging table holds after a COPY, read back: place, trade and schema id of each row."""
+    """Return the rows of the staging table after a COPY: coordinates, trade and schema id."""
     with connection.begin() as transaction:
         copy.copy_rows(connection, enumerate(rows))
         columns = [STAGING.columns[name] for name in READ]
@@ -104,7 +104,7 @@ TRADES_OF_ANY_KIND = st.builds(
 @examples(100)
 @given(trades=st.lists(TRADES_OF_ANY_KIND, max_size=5), offset=st.integers(0, 2**63 - 1))
 def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset):
-    """Nothing is escaped, so nothing can be escaped wrongly; what is valid is for others to say."""
+    """The binary format escapes nothing. Validation is tested elsewhere."""
     rows = [accepted(record(offset), each) for each in trades]
 
     assert [expected(row) for row in rows] == staged(connection, *rows)
@@ -118,7 +118,7 @@ def test_rows_of_several_topics_keep_their_topic(connection):
 
 
 def test_a_row_is_copied_without_its_trade(connection):
-    """A trade that nobody needs is never decoded."""
+    """A trade is decoded only when it is needed."""
     decoded = []
     undecoded = ValidRecord(record(0), 1, row(trade("T7")), decoded.append)
 
@@ -137,7 +137,7 @@ def test_staging_is_empty_behind_a_commit(connection):
 
 
 def test_staging_is_the_connections_own(connection):
-    """Nobody else sees it, and it is gone with the connection."""
+    """No other session sees it, and it ends with the connection."""
     found = connection.exec_driver_sql(
         "SELECT relnamespace = pg_my_temp_schema() FROM pg_class WHERE relname = 'tradepipe_staging'"
     ).all()

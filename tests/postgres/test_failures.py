@@ -1,4 +1,4 @@
-"""What PostgreSQL's errors mean, told by a real one wherever it can be made to fail."""
+"""Classification of PostgreSQL's errors, by a server that raises them wherever possible."""
 
 import threading
 
@@ -20,7 +20,7 @@ SQLSTATES = sorted(
 
 
 def error_of(action, *arguments) -> Exception:
-    """What an action raises."""
+    """Return the error that an action raises."""
     with pytest.raises(Exception) as raised:  # noqa: PT011 - which one is what the tests tell
         action(*arguments)
     return raised.value
@@ -48,7 +48,7 @@ def with_option(database: str, option: str) -> str:
 
 
 def refused(message: str) -> psycopg2.OperationalError:
-    """An error as psycopg2 raises it when a server turns a connection away."""
+    """Build psycopg2's error for a server that refuses the connection."""
     return psycopg2.OperationalError(f'connection to server at "h", port 5432 failed: {message}\n')
 
 

@@ -1,4 +1,4 @@
-"""Migrations: they add up to the tables, and share a database with others."""
+"""Migrations: their sum is the tables, and other applications use the same database."""
 
 import os
 import re
@@ -50,7 +50,7 @@ DEFINITIONS = text(
     SELECT viewname, 'view', definition FROM pg_views WHERE schemaname = 'public'
     """
 )
-"""All that makes up our tables and views, as PostgreSQL itself writes it."""
+"""The definitions of our tables and views, as PostgreSQL prints them."""
 
 
 def connect(database: str) -> Connection:
@@ -218,7 +218,7 @@ def test_an_upgrade_that_was_cut_off_is_taken_up_again(before):
 
 @pytest.mark.parametrize("before", [V2], indirect=True)
 def test_sinks_go_on_writing_while_the_checks_are_validated(before):
-    """The lock that lets nobody write is given back before the whole table is read."""
+    """The lock that excludes writers is released before the whole table is read."""
     seen = []
 
     @event.listens_for(Engine, "before_cursor_execute")

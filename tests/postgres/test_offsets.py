@@ -130,7 +130,7 @@ def test_a_topic_that_was_created_anew_is_not_claimed(connection):
 
 
 def test_behind_a_reset_the_topic_that_was_created_anew_is_claimed(connection):
-    """What a sink that stopped for it was told to do lets it go on."""
+    """The command that the message recommends lets the sink resume."""
     claimed(connection, topic_id="old", start=7)
     with connection.begin():
         offsets.reset(connection, GROUP, topic=TOPIC, topic_id="new", next_offsets={0: 3}, owner="a person")
@@ -174,7 +174,7 @@ def test_what_a_group_has_stored_is_told_by_partition(connection):
 
 
 A, B = (OffsetRange(Ownership(TOPIC, partition, 1), 0, 10) for partition in (0, 1))
-"""What a batch covers whose COMMIT was never answered."""
+"""The range of a batch whose COMMIT got no answer."""
 
 SETTLEMENTS = {
     "committed": ({0: (1, 10)}, [A], CommitOutcome(True, ())),
@@ -206,14 +206,14 @@ def test_an_unanswered_commit_is_settled_by_what_is_stored(connection, rows, spa
 
 
 def test_a_partition_that_was_not_to_move_proves_no_commit(connection):
-    """As one whose topic id alone was to be stored: it looks the same before and behind the COMMIT."""
+    """For example a batch that only stores the topic id: its range is the same before and after COMMIT."""
     still, moving = claimed(connection, 0, start=7), claimed(connection, 1)
 
     assert CommitOutcome(False, ()) == settle(connection, OffsetRange(*still, 7), OffsetRange(*moving, 10))
 
 
 class Racer(threading.Thread):
-    """Does something in a thread of its own, and keeps what comes of it."""
+    """A thread that runs a function and keeps its result."""
 
     def __init__(self, action):
         super().__init__(daemon=True)
@@ -230,7 +230,7 @@ class Racer(threading.Thread):
 
 
 def wait_for_a_lock(connection):
-    """Until somebody waits for a lock of this database."""
+    """Wait until a session waits for a lock of this database."""
     waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
     def is_waiting():
@@ -242,7 +242,7 @@ def wait_for_a_lock(connection):
 
 
 def test_a_claim_waits_for_a_batch_that_is_being_committed(connections):
-    """And goes on behind it: nothing is stored twice, nothing left out."""
+    """And resumes after it: nothing is stored twice or skipped."""
     owner, rival, watcher = connections(), connections(), connections()
     first = claimed(owner)
     with owner.begin():
@@ -272,7 +272,7 @@ def test_a_batch_waits_for_a_claim_and_is_fenced_by_it(connections):
 
 
 def test_settling_waits_for_a_commit_that_is_still_under_way(connections):
-    """The server may be about to commit what its client has given up."""
+    """The server may still commit a transaction that its client has abandoned."""
     owner, again, watcher = connections(), connections(), connections()
     first = claimed(owner)
     with owner.begin():

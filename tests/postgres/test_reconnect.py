@@ -1,4 +1,4 @@
-"""A connection that heals: what is tried again, what waits, what stops."""
+"""Reconnection: errors that are retried at once, wait, or stop the caller."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ PID = text("SELECT pg_backend_pid()")
 
 
 class Heard:
-    """A link, and what was heard of it."""
+    """A ReconnectingConnection, with its reported outages and recoveries."""
 
     def __init__(self, database, *, wait=0.01, **options):
         self.away, self.healed = [], []
@@ -136,7 +136,7 @@ def test_the_waits_of_an_outage_begin_as_short_as_those_of_the_one_before(heard)
 
 
 def test_each_connection_is_looked_at_before_it_is_used(migrated):
-    """While a database was away, it may have become one in which nothing can be stored."""
+    """A database may have changed during an outage so that nothing can be stored in it."""
     looks = []
 
     def require(connection):
@@ -162,7 +162,7 @@ def test_a_new_connection_is_set_up_as_the_first_was(heard):
 
 
 def test_a_backend_that_freezes_is_given_up_at_the_deadline(heard, monkeypatch, other):
-    """What it had in hand is undone as it wakes; on a new connection the work is done."""
+    """Its transaction is rolled back when it resumes; the work is repeated on a new connection."""
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
     pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
     began = time.monotonic()
@@ -244,7 +244,7 @@ def test_what_cannot_be_made_smaller_waits(heard):
 
 
 def test_a_refusal_of_the_data_is_the_callers(heard):
-    """Batches refuse single records; what is left is no failure of theirs."""
+    """A batch refuses single records itself; any other data error is raised."""
     with pytest.raises(DBAPIError, match="TRADE_ID"):
         heard.do(lambda connection: insert(connection, trade("a b")))
 

@@ -64,7 +64,7 @@ def test_no_bytes_and_empty_bytes_stay_apart(connection):
     [("XX000", "invalid memory alloc request size 1073741824"), ("54000", "out of memory")],
 )
 def test_a_refusal_that_is_too_large_is_stored_without_its_bytes(connection, sqlstate, message):
-    """And the refusals before and after it with theirs. A trigger stands in for a value of a gigabyte."""
+    """The others keep their bytes. A trigger raises the error of a value of a gigabyte."""
     execute(
         connection,
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "

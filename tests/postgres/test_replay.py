@@ -1,4 +1,4 @@
-"""Refusals that are judged again."""
+"""Replay of stored refusals."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -51,7 +51,7 @@ def shelf(migrated):
 
 @pytest.fixture
 def keep(connection):
-    """Keep refusals at some offsets; returns them as they are kept."""
+    """Store refusals at some offsets, and return them as they are stored."""
 
     def keep(*offsets):
         with connection.begin():
@@ -152,7 +152,7 @@ def test_without_keep_everything_is_told_and_nothing_done(shelf, keep, connectio
 
 
 def test_a_commit_whose_answer_was_lost_counts_once(migrated, keep, connection):
-    """The first one is told to have failed, the second one finds out that it has not."""
+    """The first call fails, and the second one finds out that its COMMIT took place."""
     (one,) = keep(7)
     server, _, name = migrated.rpartition("/")
     with (
@@ -183,7 +183,7 @@ def test_a_transaction_that_was_lost_before_its_commit_is_done_again(shelf, keep
 
 
 def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, keep, connection, monkeypatch):
-    """Whoever asks too early is told to ask again; nothing counts twice, nothing is left to another replay."""
+    """A call before the outcome is known fails; nothing counts twice, and nothing is left to another replay."""
     monkeypatch.setattr(session, "_CHECK", "SELECT 1")  # else the server ends, after a second, what has lost its client
     execute(connection, HELD_UP)
     (one,) = keep(7)
@@ -218,7 +218,7 @@ def waits_for_the_holder(connection):
 
 
 def settled(shelf, judged):
-    """What became of refusals; None while it is not known."""
+    """Return the outcome of refusals; None while it is unknown."""
     with suppress(DatabaseUnavailable):
         return shelf.replay(judged)
 

@@ -188,7 +188,7 @@ def test_every_edge_of_an_amount_is_the_same(table, notional, currency, is_valid
 
 @pytest.mark.parametrize("notional", ["0.00004", "1.00005", "99999999999999.99994"])
 def test_an_amount_that_postgresql_would_round_is_refused_by_python(notional):
-    """Rounded, it would be another trade than the one that lies in the log."""
+    """Rounded, it would differ from the trade in the log."""
     amount = Decimal(notional)
 
     assert rounded(amount)
@@ -263,7 +263,7 @@ def test_every_edge_of_a_version_is_the_same(table, version, is_valid):
     ids=str,
 )
 def test_every_edge_of_the_dates_is_the_same(table, created_at, maturity_date, is_valid):
-    """The day is that of UTC, whatever zone the trade came in."""
+    """The day is that of UTC, whatever the time zone of the trade."""
     trade = VALID._replace(created_at=created_at, maturity_date=maturity_date)
 
     assert is_valid is (violations(trade) == ())

@@ -1,4 +1,4 @@
-"""Stale versions: refused in the order replay, collision, stale, by offset, whatever batches they come in."""
+"""Stale versions: duplicate before collision before stale, by offset, however the records are split into batches."""
 
 import uuid
 from itertools import pairwise
@@ -166,7 +166,7 @@ def lasting(services):
 
 
 def fate(stored, of: Trade | None):
-    """What becomes of one record by a model; `stored` is brought up to date."""
+    """Compute the result of one record by a model; `stored` is updated."""
     if of is None:
         return "BAD"
     if of.book_id == "BAD":
@@ -180,7 +180,7 @@ def fate(stored, of: Trade | None):
 
 
 def fates(stored):
-    """What became of each entry of a batch; what is neither told of as stored nor refused counts as replayed."""
+    """Return the result of each record of a batch; one that is neither stored nor refused is a duplicate."""
     refused = {each.record.offset: each.codes[0] for each in stored.refusals}
     inserted = {each.record.offset for at, each in enumerate(stored.batch.records) if at not in stored.skipped}
     offsets = [each.record.offset for each in stored.batch.records]

@@ -1,4 +1,4 @@
-"""The tables, and what the view shows; that they say what a trade is, tests/test_schema_sync.py proves."""
+"""The tables and the view; tests/test_schema_sync.py compares them with the trade."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -34,7 +34,7 @@ def test_fields_that_were_added_later_stand_behind_all_others():
 
 
 def test_a_check_is_named_after_its_code(connection):
-    """And every rule that has a code of its own has a CHECK."""
+    """And every rule with its own code has a CHECK."""
     names = connection.scalars(
         text("SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = 'trades'::regclass")
     )
@@ -88,7 +88,7 @@ def test_a_trade_that_matures_today_has_not_expired(connection):
 
 
 def test_one_trade_is_looked_up_by_the_primary_key(connection):
-    """An empty table would be read whole; what counts is that the index can serve the order."""
+    """The planner would scan an empty table; the test is whether the index can provide the order."""
     for other in ("seqscan", "bitmapscan", "sort"):
         connection.execute(text(f"SET enable_{other} = off"))
 

@@ -23,7 +23,7 @@ def connection(migrated):
 
 @pytest.mark.parametrize("others", [0, 3], ids=["alone", "among others"])
 def test_a_trade_that_is_stored_by_another_way_is_told(connection, others):
-    """Else `inserted`, `replayed` and the refusals would not add up to what was read, and nobody would know why."""
+    """Otherwise inserted, duplicate and refused records would not add up to those read."""
     execute(connection, ROUTING)
     with connection.begin():
         claimed = claim(connection)
