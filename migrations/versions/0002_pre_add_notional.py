@@ -23,7 +23,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # A view cannot lose columns, so it is re-created, without its grants.
+    # A view cannot lose columns, so it is recreated, without its grants.
     op.execute("DROP VIEW current_trades")
     op.execute("ALTER TABLE trades DROP COLUMN side, DROP COLUMN notional, DROP COLUMN currency")
     op.execute(

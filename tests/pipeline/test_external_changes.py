@@ -1,4 +1,4 @@
-"""Changes made by others while a stage runs: offsets reset, a log truncated, a topic re-created."""
+"""Changes made by others while a stage runs: offsets reset, a log truncated, a topic recreated."""
 
 import pytest
 

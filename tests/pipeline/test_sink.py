@@ -333,7 +333,7 @@ def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_
     services.create_topic(pipeline.topic)
     pipeline.publish(some_trades(50))
 
-    with pytest.raises(TopicUnusable, match="re-created"):
+    with pytest.raises(TopicUnusable, match="recreated"):
         pipeline.store()
 
     assert 10 == len(pipeline.stored())

@@ -72,7 +72,7 @@ def claim(
     row = connection.execute(_CLAIM, {"group": group, "topic": topic, "partition": partition, **values}).one()
     if topic_id is not None and row.topic_id != topic_id:
         raise TopicUnusable(
-            f"topic {topic} was re-created: the group {group} stored its offsets for topic id {row.topic_id}, "
+            f"topic {topic} was recreated: the group {group} stored its offsets for topic id {row.topic_id}, "
             f"and the topic's id is now {topic_id}; choose where to resume: tradepipe sink offsets reset "
             f"--topic {topic} --group {group} --to earliest|latest|TIME|NUMBER"
         )
