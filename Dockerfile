@@ -20,7 +20,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 COPY . .
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
-    && pip --python /opt/tradepipe/bin/python install --no-deps --no-index /wheel/*.whl
+    && pip --python /opt/tradepipe/bin/python install --no-cache-dir --no-deps --no-index /wheel/*.whl
 
 
 FROM python:3.13-slim-bookworm
