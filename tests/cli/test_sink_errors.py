@@ -97,7 +97,7 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
     [
         (f"--bootstrap-servers={NOWHERE}", " unavailable, retrying in "),
         (f"--registry=http://{NOWHERE}", " unavailable, retrying in "),
-        (f"--database=postgresql://me@{NOWHERE}/trades", "PostgreSQL is unavailable, retrying: "),
+        (f"--database=postgresql://me@{NOWHERE}/trades", "cannot store, retrying: PostgreSQL is unavailable: "),
     ],
     ids=["broker", "registry", "database"],
 )
