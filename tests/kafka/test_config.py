@@ -18,6 +18,7 @@ from tradepipe.kafka.config import (
     without_consumer_keys,
     without_producer_keys,
 )
+from tradepipe.kafka.librdkafka import ClientLog
 
 BROKERS = {"bootstrap.servers": "localhost:9092"}
 
@@ -137,6 +138,12 @@ def test_dangerous_properties_are_forbidden_for_every_client(complete, key, valu
 def test_a_configuration_names_its_brokers(complete):
     with pytest.raises(ConfigurationError, match=r"no bootstrap\.servers: name at least one broker, host:port"):
         complete({"client.id": "me"})
+
+
+@EVERY
+def test_librdkafka_logs_through_logging(complete):
+    """Its default is stderr, about 20 lines a second during an outage."""
+    assert isinstance(complete(BROKERS)["logger"], ClientLog)
 
 
 @EVERY

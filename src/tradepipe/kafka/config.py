@@ -69,7 +69,6 @@ _ALIASES: Final = {
     "request.required.acks": "acks",
     "delivery.timeout.ms": "message.timeout.ms",
     "auto.commit.enable": "enable.auto.commit",
-    "metadata.broker.list": "bootstrap.servers",
 }
 _FORBIDDEN: Final = {
     "plugin.library.paths": "it loads code into this process",
