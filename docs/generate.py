@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+import trade_page
 import typer.main  # noqa: TID251 - asks the command line for its options, and adds none
 
 from tradepipe import metrics
@@ -42,7 +43,11 @@ trade's id or a Kafka key. {NOTE}
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
-    return {"configuration.md": configuration(), "metrics.md": metrics_page()}
+    return {
+        "configuration.md": configuration(),
+        "metrics.md": metrics_page(),
+        "trade.md": trade_page.trade_page(NOTE, _table),
+    }
 
 
 def configuration() -> str:

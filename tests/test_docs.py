@@ -15,6 +15,9 @@ from tradepipe.cli.options import TOPIC
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.evolution.history import current
 from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.tables import METADATA
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import MEANINGS, Code
 
 ROOT = Path(__file__).parents[1]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -78,11 +81,22 @@ def test_every_block_of_code_in_a_page_runs_or_is_marked_as_text(page):
     assert set() == {block.language for block in page.code} - TESTED_BLOCKS.get(str(page), set()) - {"text"}
 
 
-def test_the_generated_pages_are_up_to_date():
+def test_the_generated_pages_are_up_to_date(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
     expected = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
     actual = {page: (ROOT / "docs" / page).read_text() for page in expected}
 
     assert expected == actual, "out of date; run: python docs/generate.py"
+
+
+def test_every_column_of_every_table_has_a_meaning():
+    columns = [column for table in METADATA.sorted_tables for column in table.columns]
+
+    assert [] == [str(column) for column in columns if not column.doc and column.name not in Trade._fields]
+
+
+def test_every_code_has_a_meaning():
+    assert list(MEANINGS) == list(Code)
 
 
 def test_every_test_that_a_guarantee_names_exists():

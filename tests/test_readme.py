@@ -16,7 +16,6 @@ from tradepipe.registry.registration import register
 DOCUMENT = Document(Path("README.md"))
 README = DOCUMENT.text
 COMMAND_LINE = Document(Path("docs/command-line.md"))
-LIBRARY = Document(Path("docs/library.md"))
 
 
 def normalize(text: str) -> str:
@@ -47,36 +46,6 @@ def test_the_demo_prints_what_the_readme_shows():
 
 
 @pytest.fixture
-def here(services, database, topic):
-    """Replaces the README's addresses by those of this run."""
-    addresses = {
-        "localhost:9092": services.bootstrap_servers,
-        "http://localhost:8081": services.registry_url,
-        "postgresql://localhost/trades": database,
-        'topic="trades"': f'topic="{topic}"',
-    }
-
-    def replace(text: str) -> str:
-        for shown, real in addresses.items():
-            assert shown in README
-            text = text.replace(shown, real)
-        return text
-
-    return replace
-
-
-def test_the_python_examples_run(services, here, database, capsys):
-    migrate.upgrade(database)
-    with SchemaRegistry(services.registry_url) as registry:
-        register(registry, "trades-value")
-
-    for example in LIBRARY.blocks("python") + DOCUMENT.blocks("python"):
-        exec(compile(here(example), "example", "exec"), {})
-
-    assert "stored=3," in capsys.readouterr().out, "the README's sink stores one trade of each example"
-
-
-@pytest.fixture
 def shell(tmp_path):
     """Runs a script in an empty directory, with the program `tradepipe` on the path."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -93,18 +62,6 @@ def shell(tmp_path):
         )
 
     return run
-
-
-@pytest.mark.real
-def test_the_commands_run(here, topic, subject, shell):
-    """On real services only: the embedded broker has no topics to administer."""
-    (script,) = DOCUMENT.blocks("sh", "tradepipe migrate")
-
-    run = shell(re.sub(r"\btrades(?=[ .\n])", f"{topic}-new", here(script)), TRADEPIPE_SUBJECT=subject)
-
-    assert 0 == run.returncode, run.stderr
-    assert "970 stored, 10 duplicates" in run.stderr + run.stdout
-    assert re.search(r"^VERSION +\d", run.stdout, re.MULTILINE)
 
 
 def test_a_file_with_other_headers_is_stored_and_its_bad_line_is_reported(services, database, topic, subject, shell):

@@ -1,10 +1,13 @@
 """The wheel, built from what is checked out, and an environment that has nothing of ours but the wheel."""
 
+import fcntl
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,24 +40,41 @@ def wheel(sources, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def elsewhere(wheel, tmp_path_factory) -> Path:
+def elsewhere(request, tmp_path_factory, worker_id) -> Path:
     """
     The Python of an environment that has the wheel and, of this one, only the dependencies.
 
     A `.pth` adds this environment's packages; the `.pth` files among them,
-    and so the editable install, are not read from there.
+    and so the editable install, are not read from there. All processes of a run
+    share it: the first one that needs it makes it.
     """
-    folder = tmp_path_factory.mktemp("elsewhere")
-    venv.create(folder, with_pip=False)
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "elsewhere"
     python = folder / "bin" / "python"
-    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=folder)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    with exclusively(python):
+        if not (folder / "complete").exists():
+            _install(request.getfixturevalue("wheel"), folder, python)
     return python
 
 
+@contextmanager
+def exclusively(python: Path) -> Iterator[None]:
+    """Let one process of the run at a time change the environment of a Python."""
+    with python.parents[1].with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(wheel: Path, folder: Path, python: Path) -> None:
+    venv.create(folder, with_pip=False)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    (folder / "complete").touch()
+
+
 def run(*command: object, cwd: Path) -> str:
-    """What a command prints; fails with all it said."""
+    """Return what a command prints; fail with all its output."""
     done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command} said: {done.stdout}{done.stderr}"
     return done.stdout.strip()

@@ -1,6 +1,7 @@
 """Tests of `tradepipe demo`."""
 
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def test_every_record_is_stored_counted_as_a_duplicate_or_refused(elsewhere):
     assert {*CODES} - {"SIDE", Code.STALE_VERSION, Code.DATABASE_REFUSED} <= counts.keys()
     assert 4 == len(re.findall(r"^ +Stored trade with ID \w+ and version \d+$", done.out, re.M))
     assert "validated 1 record: 1 to trades.clean, 0 to trades.dlq" in done.out
-    assert [] == [line for line in done.out.splitlines() if len(line) > 80]
+    assert [] == [line for line in done.out.splitlines() if len(line) > 80 or line.endswith("…")]
+    assert re.search(r"^T\d+ +\d+ .* [\d,]+,\d{3}\.\d\d  [A-Z]{3}$", done.out, re.M)
+    assert "`tradepipe demo --keep` leaves them running" in done.out
     assert [] == list(elsewhere.iterdir())
 
 
@@ -41,7 +44,7 @@ def test_services_that_are_kept_can_be_used_until_a_signal(elsewhere):
     with running("demo", "--keep", env={"TMPDIR": str(elsewhere)}) as process:
         env = exported(process.stdout)
         assert 0 == door("produce", "--count", "5", "--topic", "trades", env=env).code
-        assert 0 == door("validate", "--until-end", "--delivery", "at_least_once", env=env).code
+        assert 0 == door("validate", "--until-end", env=env).code
         sink = door("sink", "--until-end", "-v", "--topic", "trades.clean", env=env)
         assert (0, 5) == (sink.code, len(sink.out.splitlines())), sink.err
 
@@ -53,13 +56,20 @@ def test_services_that_are_kept_can_be_used_until_a_signal(elsewhere):
     assert [] == list(elsewhere.iterdir())
 
 
+def test_under_make_the_demo_says_how_to_pass_keep_through_make(elsewhere):
+    make = ["make", "--keep", "--no-print-directory", "--assume-old=.venv/.demo", "demo", "ARGS=--help"]
+    done = subprocess.run(make, capture_output=True, text=True, check=True)
+
+    assert "make took --keep as its own --keep-going; say: make demo ARGS=--keep" in done.stderr
+
+
 def exported(lines: Iterable[str]) -> dict[str, str]:
     """Read the variables that the demo prints for export, until its last line of commands."""
     exports = {}
     for line in lines:
         if line.startswith("  export "):
             variable, _, value = line.strip().removeprefix("export ").partition("=")
-            exports[variable] = value
+            exports[variable] = " ".join(shlex.split(value))
         if "tradepipe dlq ls" in line:
             break
     return exports

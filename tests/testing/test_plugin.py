@@ -69,8 +69,7 @@ def test_without_pytest_it_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert (
-        'ModuleNotFoundError: tradepipe.testing needs pytest: pip install "tradepipe[testing]"'
-        == done.stderr.splitlines()[-1]
+        "ModuleNotFoundError: tradepipe.testing needs pytest: pip install 'pytest>=8.4'" == done.stderr.splitlines()[-1]
     )
     assert 1 == done.stderr.count("Error:")
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Any, Final
 
 import typer
@@ -72,12 +73,17 @@ _VERSIONS: Final = """
 SELECT count(DISTINCT trade_id), count(*) FROM trades
 """
 _NEWEST: Final = """
-SELECT trade_id, version, book_id, maturity_date, CASE WHEN expired THEN 'yes' ELSE 'no' END, side,
-       to_char(notional, 'FM999999999990.00'), currency
+SELECT trade_id, version, maturity_date, CASE WHEN expired THEN 'yes' ELSE 'no' END, side,
+       to_char(notional, 'FM999,999,999,999,990.00'), currency
 FROM current_trades WHERE notional IS NOT NULL ORDER BY version DESC, trade_id LIMIT 3
 """
-_NEWEST_COLUMNS: Final = ("trade_id", "version", "book_id", "maturity_date", "expired", "side", "notional", "currency")
-_LEFT_ALIGNED: Final = {0, 2, 3, 4, 5, 7}
+_NEWEST_COLUMNS: Final = ("trade_id", "version", "maturity_date", "expired", "side", "notional", "currency")
+_LEFT_ALIGNED: Final = {0, 2, 3, 4, 6}
+
+_KEEP_VARIABLE: Final = "TRADEPIPE_DEMO_KEEP_COMMAND"
+"""Variable by which the Makefile says how to pass --keep through make."""
+
+_KEEP: Final = "tradepipe demo --keep"
 
 app = command_line()
 
@@ -272,10 +278,11 @@ class _Run:
 
     def _refused_table(self) -> str:
         refused = sorted(self._refused.items(), key=lambda item: (-item[1], item[0]))
-        rows = [(code, f"{number:,}", self._examples[code].details[0]) for code, number in refused]
+        rows = [(code, f"{number:,}", _shorten_values(self._examples[code].details[0])) for code, number in refused]
         table = format_table(("Refused as", "", "For example"), rows, left={0, 2})
+        indent = " " * table.index("For example")
         width = shutil.get_terminal_size().columns
-        return "\n".join(_cut_at_word(line, width) for line in table.splitlines())
+        return "\n".join(fill(line, width, subsequent_indent=indent) for line in table.splitlines())
 
 
 def _read_dead_letters(stack: LocalStack) -> Iterator[Refusal]:
@@ -292,12 +299,9 @@ def _format_counts(passed: int, clean: str, refused: int, dead_letters: str) -> 
     return f"{records}: {passed:,} to {clean}, {refused:,} to {dead_letters}"
 
 
-def _cut_at_word(line: str, width: int) -> str:
-    """Shorten a line to a width: first its very long words, then the line, after a whole word."""
-    if len(line) <= width:
-        return line
-    line = re.sub(r"(\w{12})\w{20,}", r"\1…", line)
-    return line if len(line) <= width else f"{line[: width - 1].rpartition(' ')[0]} …"
+def _shorten_values(detail: str) -> str:
+    """Shorten very long words, which are values of bad records."""
+    return re.sub(r"(\w{12})\w{20,}", r"\1…", detail)
 
 
 def _query(database: str, query: str) -> list[tuple[Any, ...]]:
@@ -307,7 +311,7 @@ def _query(database: str, query: str) -> list[tuple[Any, ...]]:
 
 def _print_next_steps(stack: LocalStack, *, keep: bool) -> None:
     if not keep:
-        typer.echo("\nThe services are stopped; `make demo ARGS=--keep` leaves them running.")
+        typer.echo(f"\nThe services are stopped; `{os.environ.get(_KEEP_VARIABLE, _KEEP)}` leaves them running.")
         return
     python, psql = _format_program("python", Path(sys.executable)), _find_psql()
     typer.echo(f"""

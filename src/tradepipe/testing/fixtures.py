@@ -15,9 +15,7 @@ from tradepipe.testing.trades import TradeFactory
 try:
     import pytest
 except ModuleNotFoundError:
-    raise ModuleNotFoundError(
-        'tradepipe.testing needs pytest: pip install "tradepipe[testing]"', name="pytest"
-    ) from None
+    raise ModuleNotFoundError("tradepipe.testing needs pytest: pip install 'pytest>=8.4'", name="pytest") from None
 
 if TYPE_CHECKING:
     from tradepipe.embedded.broker import Broker

@@ -1,6 +1,6 @@
 """Kafka records: valid ones with their trades, and refusals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -43,6 +43,18 @@ class Code(StrEnum):
     STALE_VERSION = "STALE_VERSION"
     DATABASE_REFUSED = "DATABASE_REFUSED"
 
+
+MEANINGS: Final[Mapping[Code, str]] = {
+    Code.EMPTY: "the record has no value (a tombstone)",
+    Code.FRAMING: "the value does not begin with the magic byte 00 and a schema id",
+    Code.UNKNOWN_SCHEMA: "the registry does not know the schema id, or the schema is not a version of the subject",
+    Code.UNDECODABLE: "the bytes do not fit the writer schema, or continue after the trade",
+    Code.RECORD_KEY: "the Kafka key is not the trade's, so its versions may be out of order",
+    Code.VERSION_COLLISION: "another trade with the same primary key but other content is stored already",
+    Code.STALE_VERSION: "a newer version of the trade is stored already; only with `--stale refuse`",
+    Code.DATABASE_REFUSED: "PostgreSQL refused the row, for example by a constraint that was added to the table",
+}
+"""The meaning of each code, for the documentation."""
 
 CODES: Final[tuple[str, ...]] = (*(field.code for field in DECLARATION.fields), *(code.value for code in Code))
 """All codes of tradepipe; the codes of custom rules must differ from them."""
