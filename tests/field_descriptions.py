@@ -98,7 +98,7 @@ def revision_of(connection: Connection, name: str, other_columns: frozenset[str]
         for row in connection.execute(_COLUMNS)
         if row.name not in other_columns
     }
-    return Revision(name, columns, frozenset(connection.scalars(_CHECKS)))
+    return Revision(name, columns, frozenset(connection.scalars(_CHECKS)), tuple(connection.scalars(_VIEW)))
 
 
 _COLUMNS: Final = text(
@@ -110,3 +110,6 @@ _COLUMNS: Final = text(
     """
 )
 _CHECKS: Final = text("SELECT conname FROM pg_constraint WHERE conrelid = 'trades'::regclass AND contype = 'c'")
+_VIEW: Final = text(
+    "SELECT attname FROM pg_attribute WHERE attrelid = 'current_trades'::regclass AND attnum > 0 ORDER BY attnum"
+)

@@ -24,20 +24,30 @@ class Field(NamedTuple):
 
 
 class Revision(NamedTuple):
-    """Table trades after the revision that the current schema version requires."""
+    """
+    Table trades after the revision that the current schema version requires.
+
+    `view` has the columns of the view current_trades.
+    """
 
     name: str
     columns: Mapping[str, Field]
     checks: frozenset[str]
+    view: tuple[str, ...]
 
 
 class Places(NamedTuple):
-    """The descriptions of a trade."""
+    """
+    The descriptions of a trade.
+
+    `view` has the columns that the view current_trades should have.
+    """
 
     schema: Mapping[str, Field]
     trade: Mapping[str, Field]
     table: Mapping[str, Field]
     checks: frozenset[str]
+    view: tuple[str, ...]
     revision: Revision
 
 
@@ -47,6 +57,7 @@ def mismatches(places: Places) -> list[str]:
         *_of_schema_and_trade(places.schema, places.trade),
         *_of_table_and_revision(places.table, places.revision),
         *_of_checks_and_revision(places.checks, places.revision),
+        *_of_view_and_revision(places.view, places.revision),
     ]
 
 
@@ -99,6 +110,23 @@ def _of_checks_and_revision(checks: frozenset[str], revision: Revision) -> Itera
         )
     for code in sorted(revision.checks - checks):
         yield f"the revisions up to {revision.name} add a CHECK {code}, which no constraint in trade/model.py needs"
+
+
+def _of_view_and_revision(view: tuple[str, ...], revision: Revision) -> Iterator[str]:
+    for name in view:
+        if name not in revision.view:
+            yield (
+                f"the view current_trades lacks the column {name} after {revision.name}: replace the view in the "
+                "revision, with the new column last (CREATE OR REPLACE VIEW)"
+            )
+    for name in revision.view:
+        if name not in view:
+            yield f"the view current_trades has a column {name} after {revision.name} that postgres/tables.py lacks"
+    if set(view) == set(revision.view) and view != revision.view:
+        yield (
+            f"the view current_trades has the columns {', '.join(revision.view)} after {revision.name}, but "
+            f"{', '.join(view)} in postgres/tables.py: use one order"
+        )
 
 
 def _show(field: Field) -> str:

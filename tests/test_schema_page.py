@@ -37,6 +37,8 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "schemas" / "trade").mkdir(parents=True)
+    (tmp_path / "migrations" / "versions").mkdir(parents=True)
+    (tmp_path / "migrations" / "versions" / "0003_pre_add_venue.py").touch()
     first_two = History(*(each[:2] for each in History.packaged()))
     write(tmp_path / "schemas" / "trade", first_two)
     second = first_two.versions[-1]

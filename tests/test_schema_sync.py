@@ -15,7 +15,7 @@ from tradepipe.evolution.history import History, current
 from tradepipe.postgres import migrate
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.postgres.tables import CHECK_NAMES, TRADES
+from tradepipe.postgres.tables import CHECK_NAMES, TRADES, current_trades
 from tradepipe.trade.model import Trade
 
 BESIDE = frozenset({"source_topic", "source_partition", "source_offset", "schema_id", "stored_at"})
@@ -46,6 +46,7 @@ def places(revision) -> Places:
         of_record(Trade),
         of_table(TRADES, Trade._fields),
         checks_of(TRADES),
+        tuple(column.name for column in current_trades().selected_columns),
         revision,
     )
 
@@ -126,6 +127,18 @@ ONE_FORGOTTEN = {
         lambda it: it._replace(revision=it.revision._replace(checks=it.revision.checks | {"VENUE"})),
         "the revisions up to REVISION add a CHECK VENUE, which no constraint in trade/model.py needs",
     ),
+    "a view without a new column": (
+        lambda it: it._replace(revision=it.revision._replace(view=it.revision.view[:-1])),
+        "the view current_trades lacks the column currency after REVISION: replace the view in the revision",
+    ),
+    "a column of the view alone": (
+        lambda it: it._replace(view=it.view[:-1]),
+        "the view current_trades has a column currency after REVISION that postgres/tables.py lacks",
+    ),
+    "a view in another order": (
+        lambda it: it._replace(view=it.view[::-1]),
+        "but currency, notional, side, expired",
+    ),
 }
 
 
@@ -143,7 +156,10 @@ def test_a_new_field_missing_from_one_description_is_one_message(places):
         places.trade | {"venue": VENUE},
         places.table | {"venue": COLUMN},
         places.checks | {"VENUE"},
-        places.revision._replace(columns=places.revision.columns | {"venue": COLUMN}),
+        (*places.view, "venue"),
+        places.revision._replace(
+            columns=places.revision.columns | {"venue": COLUMN}, view=(*places.revision.view, "venue")
+        ),
     )
 
     assert [f"no revision up to {places.revision.name} adds the CHECK VENUE"] == [

@@ -98,7 +98,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("2 trade.avsc --format github", "Annotate each change in a GitHub workflow."),
     ),
     "schema freeze": (
-        ("trade.avsc --alembic-revision 0002_venue", "Release the next version; its records need this revision."),
+        (
+            "trade.avsc --alembic-revision 0003_pre_add_venue",
+            "Release the next version; its records need this revision.",
+        ),
         ("trade.avsc --dry-run", "Run all checks without writing anything."),
     ),
     "schema show": (

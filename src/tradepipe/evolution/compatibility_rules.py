@@ -128,6 +128,11 @@ RULES: Final[Mapping[str, EvolutionRule]] = {
         "{readers} read {written} of {records} as {read}; Redpanda refuses the schema, and Python's fastavro fails.",
         _NEW_FIELD,
     ),
+    "symbol-dropped": EvolutionRule(
+        _WARNING,
+        "{readers} read {read} for every {written} of {records}: the value is lost without an error.",
+        "Keep the symbol.",
+    ),
     "resolution": EvolutionRule(_ERROR, "{readers} fail on {records}: {written}.", _NEW_FIELD),
 }
 """Rules of mismatches between two versions, by id."""
@@ -152,11 +157,15 @@ def check_evolution(new: str, history: Sequence[VersionedSchema], level: Level) 
         ValueError: `new` or a version of the history is not an Avro schema.
     """
     root = parse_schema_tree(new)
+    newest = history[-1:]
     return tuple(
         found
         for version in versions_to_check(history, level)
         for direction in level.directions
         for found in _compare_pair(new, root, version, direction)
+        # A new symbol is read as the default by old readers, as every enum intends. A removed one is reported once:
+        # the versions after its removal lack it too.
+        if found.rule != "symbol-dropped" or (direction is Direction.BACKWARD and version in newest)
     )
 
 

@@ -185,7 +185,7 @@ def _compare_enums(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]
     if unknown and reader.default not in reader.symbols:
         yield _mismatch("enum-symbol", reader, writer, unknown, f"{reader} without a default")
     elif unknown:
-        yield _mismatch("symbol-dropped", reader, writer, unknown, dropped=f"symbol {unknown}")
+        yield _mismatch("symbol-dropped", reader, writer, unknown, str(reader.default), dropped=f"symbol {unknown}")
 
 
 def _compare_logical_types(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:

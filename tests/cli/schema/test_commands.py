@@ -13,6 +13,7 @@ from tests.evolution.test_freeze import history, write
 from tradepipe.cli.schema.commands import app
 from tradepipe.evolution.freeze import append_version
 from tradepipe.evolution.history import HISTORY_FILE, History
+from tradepipe.postgres.revision import required_revision
 
 ID = field("trade_id", doc="Identifies it.")
 AMOUNT = field("amount", ["null", decimal(18, 2)], default=None)
@@ -407,8 +408,19 @@ def test_freeze_asks_for_the_revision_where_the_fields_change(run, file, linked)
     assert 2 == code
     assert "--alembic-revision" in out
 
-    assert 0 == run("freeze", third, "--alembic-revision", "0003_note")[0]
-    assert ("FULL", "0003_note") == History.load(linked).entry(3)[4:]
+    revision = required_revision()
+    assert 0 == run("freeze", third, "--alembic-revision", revision)[0]
+    assert ("FULL", revision) == History.load(linked).entry(3)[4:]
+
+
+def test_freeze_refuses_a_revision_that_does_not_exist(run, file, linked):
+    third = file(record(ID, AMOUNT, SIDE, VENUE, field("note", default="")))
+
+    code, out = run("freeze", third, "--alembic-revision", "0003_note")
+
+    assert 2 == code
+    assert f"whose newest is {required_revision()}; write it first" in " ".join(out.split())
+    assert 2 == len(History.load(linked).entries)
 
 
 def test_freeze_takes_the_last_revision_where_they_do_not(run, file, linked):

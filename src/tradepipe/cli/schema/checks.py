@@ -49,6 +49,26 @@ def folder_of(history: Path | None) -> Path:
     return folder
 
 
+def require_revision(folder: Path, name: str) -> None:
+    """
+    Check that a database revision exists: in `migrations/versions` of the history's repository, or in this build.
+
+    Raises:
+        BadParameter: it does not; a released version would name it for good.
+    """
+    from tradepipe.postgres.revision import revisions  # noqa: PLC0415 - loaded where it is used
+
+    beside = folder.resolve().parents[1] / "migrations" / "versions"
+    found = {path.stem for path in beside.glob("[0-9]*.py")} if beside.is_dir() else set(revisions())
+    if name not in found:
+        newest = max(found, default="none")
+        raise typer.BadParameter(
+            f"there is no revision {name} in migrations/versions, whose newest is {newest}; write it first: "
+            f"alembic revision --rev-id {name} -m ...",
+            param_hint="'--alembic-revision'",
+        )
+
+
 def history_in(folder: Path) -> History:
     """
     Load the history in a directory.

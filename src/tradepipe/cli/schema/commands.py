@@ -26,6 +26,7 @@ from tradepipe.cli.schema.checks import (
     no_version,
     read_schema_file,
     refuse_installed_package,
+    require_revision,
     unchanged,
     versions_in,
     write,
@@ -195,6 +196,8 @@ def freeze(
         print_and_exit(report, format_, strict=strict)
     _require_new(past, new)
     at = level or _next_level(past)
+    if alembic_revision is not None:
+        require_revision(folder, alembic_revision)
     revision = alembic_revision or _same_revision(past, new)
     released = append_version(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
     version = released.versions[-1]
