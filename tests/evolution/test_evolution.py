@@ -92,7 +92,7 @@ CHANGES = {
     "a symbol removed from an enum with a default": (
         of(enum("BUY", "SELL", default="BUY")),
         of(enum("BUY", default="BUY")),
-        ["symbol-dropped"],
+        ["~symbol-dropped"],
         [],
     ),
     "an enum added with a default, as a field without one": (
