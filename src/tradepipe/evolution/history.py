@@ -222,19 +222,21 @@ def golden_records() -> tuple[GoldenRecord, ...]:
     Raises:
         FileNotFoundError: a version has no golden record.
     """
-    folder = resources.files(PACKAGE) / "golden"
     return tuple(
-        GoldenRecord(
-            version.number,
-            (folder / f"v{version.number:03}.bin").read_bytes(),
-            _trade(json.loads((folder / f"v{version.number:03}.json").read_text("utf-8"))),
-        )
+        GoldenRecord(version.number, golden_file(version.number, "bin").read_bytes(), golden_trade(version.number))
         for version in versions()
     )
 
 
-def _trade(values: Mapping[str, Any]) -> Trade:
+def golden_trade(number: int) -> Trade:
+    """Return the trade of a version's golden record, as its JSON file describes it."""
+    values = json.loads(golden_file(number, "json").read_text("utf-8"))
     return Trade(**{name: _value(name, value) for name, value in values.items()})
+
+
+def golden_file(number: int, suffix: str) -> Traversable:
+    """Return a file of a version's golden record: "bin" is its body, "json" its trade."""
+    return resources.files(PACKAGE) / "golden" / f"v{number:03}.{suffix}"
 
 
 def _value(name: str, value: Any) -> Any:
