@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import confluent_kafka
 
 DEFAULT_PARTITIONS: Final = 4
-"""What librdkafka gives a topic that is created by its first use."""
+"""Partitions of a topic that its first use creates."""
 
 QUICK_CONSUMER: Final = {"fetch.wait.max.ms": 10, "group.protocol": "consumer"}
 """
@@ -29,23 +29,23 @@ class Broker:
     """
     One broker, or several, that speak Kafka's protocol on 127.0.0.1, for demos and tests.
 
-    Clients of any process can use it. It is librdkafka's own test double and
-    not Kafka:
+    Clients of any process can use it. It is librdkafka's mock cluster, not Kafka:
 
-    - All records live in the memory of the process that holds it, and end with it.
-    - A partition keeps at most 5 MiB (as compressed) or 100,000 batches; beyond
-      that its oldest records vanish without a word. No retention setting changes
-      this: publish no faster than the consumers follow.
-    - Idempotent and transactional producers are accepted, but nothing is
-      de-duplicated, rolled back, hidden or fenced.
-    - It administers nothing: topics are made by `create_topic` or by their first
-      use, with 4 partitions. No group can be listed, no offset found by time.
-    - A quiet fetch takes all of `fetch.wait.max.ms`, even when records arrive:
-      set it to about 10.
+    - All records are in the memory of this process.
+    - A partition keeps at most 5 MiB (compressed) or 100,000 batches, and drops its
+      oldest records beyond that without reporting it. No setting changes this.
+    - It accepts idempotent and transactional producers, but removes no duplicates,
+      rolls nothing back, hides no uncommitted records and fences no producer. It
+      loses the offsets of transactions, and consumers with `check.crcs` cannot read
+      past the markers at their ends.
+    - It has no topic administration: `create_topic` creates a topic, or its first
+      use does, with 4 partitions. Groups cannot be listed, nor offsets found by time.
+    - A fetch waits for all of `fetch.wait.max.ms` if there is nothing to fetch at its
+      start, even when records arrive: set it to about 10.
 
-    Where librdkafka cannot be loaded a second time (its wheel's layout is not
-    known), the same mock runs inside a producer: each topic then has 4 partitions,
-    and faults cannot be injected.
+    If librdkafka cannot be loaded by ctypes (the layout of the wheel differs), the
+    mock runs inside a producer: each topic then has 4 partitions, and faults cannot
+    be injected.
     """
 
     def __init__(self, *, brokers: int = 1) -> None:
@@ -54,11 +54,11 @@ class Broker:
 
     @property
     def bootstrap_servers(self) -> str:
-        """What clients take as `bootstrap.servers`; the broker is started if need be."""
+        """Value of `bootstrap.servers` for clients; starts the broker if necessary."""
         return self._require_started().bootstrap_servers
 
     def start(self) -> Self:
-        """Start the broker, unless it runs."""
+        """Start the broker unless it is running."""
         self._require_started()
         return self
 
@@ -67,16 +67,16 @@ class Broker:
         Create a topic.
 
         Raises:
-            ValueError: the topic exists, or the partitions cannot be had.
+            ValueError: the topic exists, or the broker cannot give it that many partitions.
         """
         self._require_started().create_topic(name, partitions)
 
     def fail_requests(self, api_key: int, *errors: int) -> None:
         """
-        Answer the next requests of one kind with these errors, one each, and the following ones as usual.
+        Answer the next requests of one kind with these errors, one error per request.
 
         Args:
-            api_key: the kind, as Kafka's protocol numbers it: 0 is Produce, 1 is Fetch.
+            api_key: the kind, by its number in Kafka's protocol: 0 is Produce, 1 is Fetch.
 
             errors: Kafka's error codes; `KafkaError._TRANSPORT` cuts the connection instead.
         """
@@ -84,7 +84,7 @@ class Broker:
 
     def delete_topic(self, name: str) -> None:
         """
-        Delete a topic with its records; one that is created by the same name has another id.
+        Delete a topic with its records; a new topic of this name has another id.
 
         Raises:
             ValueError: the topic does not exist.
@@ -96,12 +96,12 @@ class Broker:
         Delete the records of a partition whose offsets are below `before`, as retention would.
 
         Raises:
-            ValueError: the partition does not exist, or `before` lies behind its end.
+            ValueError: the partition does not exist, or `before` is after its end.
         """
         self._faults().delete_records(name, partition, before)
 
     def down(self) -> None:
-        """Cut all connections and accept none until `up`; topics and records stay."""
+        """Close all connections and accept none until `up`; topics and records are kept."""
         self._faults().set_up(False)
 
     def up(self) -> None:
@@ -109,7 +109,7 @@ class Broker:
         self._faults().set_up(True)
 
     def close(self) -> None:
-        """Stop the broker; topics and records are gone."""
+        """Stop the broker and delete its topics and records."""
         if self._mock is not None:
             self._mock.close()
             self._mock = None
@@ -130,18 +130,18 @@ class Broker:
         mock = self._require_started()
         if not isinstance(mock, _Mock):
             raise NotImplementedError(
-                "faults need librdkafka's own library, which was not found beside confluent_kafka"
+                "fault injection needs librdkafka's shared library, which was not found next to confluent_kafka"
             )
         return mock
 
 
 class _Mock:
-    """The mock cluster through librdkafka's C functions."""
+    """The mock cluster, called through librdkafka's C functions."""
 
     def __init__(self, library: ctypes.CDLL, brokers: int) -> None:
         self._library = library
         configuration = library.rd_kafka_conf_new()
-        # 2 is "critical": the holder of the mock connects nowhere and would say so.
+        # 2 is "critical": this client has no brokers and would log that.
         reason = ctypes.create_string_buffer(512)
         library.rd_kafka_conf_set(configuration, b"log_level", b"2", reason, len(reason))
         self._client = library.rd_kafka_new(0, configuration, reason, len(reason))
@@ -152,7 +152,7 @@ class _Mock:
         library.rd_kafka_mock_set_controller_id(self._cluster, 1)
         # Kafka waits 3 s for further members before the first assignment of a group.
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
-        # A member hears of a rebalance in the answer to its heartbeat: by default after up to 3 s.
+        # The answer to a heartbeat tells a member of a rebalance; the default interval is 3 s.
         library.rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self._cluster, HEARTBEAT_MS)
         self.bootstrap_servers: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
@@ -194,7 +194,9 @@ class _ProducerMock:
 
     def create_topic(self, name: str, partitions: int) -> None:
         if partitions != DEFAULT_PARTITIONS:
-            raise ValueError(f"topic {name!r} with {partitions} partitions: here a topic has {DEFAULT_PARTITIONS}")
+            raise ValueError(
+                f"topic {name!r} with {partitions} partitions: this broker gives every topic {DEFAULT_PARTITIONS}"
+            )
         if self._holder is not None:
             self._holder.list_topics(name, timeout=10)
 
@@ -233,11 +235,11 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "rd_kafka_mock_broker_set_down": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
     "rd_kafka_mock_broker_set_up": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
 }
-"""Result and arguments of the functions used, after rdkafka.h and rdkafka_mock.h of librdkafka 2.16."""
+"""Result and argument types of the functions, from rdkafka.h and rdkafka_mock.h of librdkafka 2.16."""
 
 
 def _load_librdkafka() -> ctypes.CDLL | None:
-    """The library confluent_kafka itself uses, or nothing where its wheel is laid out otherwise."""
+    """Load the library that confluent_kafka uses; return None if the layout of its wheel is unknown."""
     package = Path(confluent_kafka.__file__).parent
     folders = (package.parent / "confluent_kafka.libs", package / ".dylibs")
     for path in (path for folder in folders for path in sorted(folder.glob("librdkafka*"))):
@@ -248,7 +250,7 @@ def _load_librdkafka() -> ctypes.CDLL | None:
 
 
 def _bind_function(library: ctypes.CDLL, name: str) -> bool:
-    """Whether the library has the function, whose types are then set: left to ctypes, pointers are cut to 32 bits."""
+    """Declare a function's types, without which ctypes truncates pointers to 32 bits; return False if it is missing."""
     function: Callable[..., Any] | None = getattr(library, name, None)
     if function is None:
         return False

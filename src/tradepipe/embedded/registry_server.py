@@ -19,9 +19,9 @@ class RegistryServer:
     """
     A registry that speaks Confluent's API on 127.0.0.1, for demos and tests.
 
-    It knows Avro and keeps all in memory. Compatibility is enforced at the
-    subject's level, else at everybody's, BACKWARD at first. It has no references,
-    modes, contexts or tags, and a deleted subject is gone at once.
+    It supports Avro and keeps everything in memory. It enforces compatibility at
+    the subject's level, or else at the global one, BACKWARD by default. It has no
+    references, modes, contexts or tags, and deletes a subject permanently.
     """
 
     def __init__(self) -> None:
@@ -30,16 +30,16 @@ class RegistryServer:
 
     @property
     def url(self) -> str:
-        """The URL of the API; the registry is started if need be."""
+        """The URL of the API; starts the registry if necessary."""
         return f"http://127.0.0.1:{self._require_started().server_port}"
 
     def start(self) -> Self:
-        """Start the registry, unless it runs."""
+        """Start the registry unless it is running."""
         self._require_started()
         return self
 
     def close(self) -> None:
-        """Stop answering, also on connections that are open."""
+        """Stop the registry and close its connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -57,7 +57,7 @@ class RegistryServer:
 
 
 class _Request(NamedTuple):
-    """What an answer may depend on."""
+    """A request: the store, the path's parameters, the query and the body."""
 
     subjects: RegistryStore
     path: dict[str, str]
@@ -71,7 +71,7 @@ class _Request(NamedTuple):
     @property
     def schema(self) -> str:
         if self.body.get("schemaType", "AVRO") != "AVRO" or self.body.get("references"):
-            raise RegistryError(422, 42201, "this registry knows Avro without references only")
+            raise RegistryError(422, 42201, "this registry supports only Avro, without references")
         return str(self.body.get("schema", ""))
 
     def asks_for(self, flag: str) -> bool:
@@ -112,7 +112,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    # An answer is one small packet: Nagle's algorithm would hold it back for the client's acknowledgement.
+    # Nagle's algorithm would delay the last packet of an answer until the client acknowledges the first one.
     disable_nagle_algorithm = True
     wbufsize = -1
 
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_POST = do_PUT = do_DELETE = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the standard library would write each request to stderr."""
+        """Log nothing; the standard library would write each request to stderr."""
 
     def _answer(self) -> None:
         try:
@@ -243,4 +243,4 @@ _ROUTES: Final = [
     _route("POST", "/compatibility/subjects/{subject}/versions", _check),
     _route("POST", "/compatibility/subjects/{subject}/versions/{version}", _check),
 ]
-"""The API: all that is answered, one line each."""
+"""The routes of the API."""

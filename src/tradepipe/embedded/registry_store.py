@@ -1,4 +1,4 @@
-"""What a schema registry knows: subjects, their versions, ids and compatibility levels."""
+"""The store of a schema registry: subjects, their versions, ids and compatibility levels."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ MAX_VERSION: Final = 2**31 - 1
 
 
 class RegistryError(Exception):
-    """A request that is answered with an error, as Confluent numbers them."""
+    """An error answer, with Confluent's error code."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         self.status = status
@@ -31,10 +31,10 @@ class StoredVersion(NamedTuple):
 
 class RegistryStore:
     """
-    The registry's memory; each call is atomic.
+    The subjects and schemas of a registry; each call is atomic.
 
-    Ids count from 1 and belong to the content: the same schema has one id under
-    every subject, whatever its white space and the order of its keys.
+    Ids count from 1. A schema has the same id under every subject, regardless of
+    white space and the order of its keys.
     """
 
     def __init__(self) -> None:
@@ -47,11 +47,11 @@ class RegistryStore:
         self.level = Level.BACKWARD
 
     def names(self) -> list[str]:
-        """The subjects, sorted."""
+        """Return the subjects, sorted."""
         return sorted(self._versions)
 
     def register(self, subject: str, text: str) -> StoredVersion:
-        """The schema's version under the subject: the one it has, or a new one if it is compatible."""
+        """Return the schema's version under the subject; register it, if it is new and compatible."""
         schema = _parse(text)
         with self._lock:
             known = self._find(subject, schema)
@@ -65,7 +65,7 @@ class RegistryStore:
             return version
 
     def look_up(self, subject: str, text: str) -> StoredVersion:
-        """The schema's version under the subject, if it is registered."""
+        """Return the schema's version under the subject, if it is registered."""
         schema = _parse(text)
         with self._lock:
             self.versions(subject)
@@ -75,14 +75,14 @@ class RegistryStore:
         return known
 
     def versions(self, subject: str) -> Sequence[StoredVersion]:
-        """The versions of a subject, oldest first."""
+        """Return the versions of a subject, oldest first."""
         try:
             return self._versions[subject]
         except KeyError:
             raise RegistryError(404, 40401, f"Subject '{subject}' not found.") from None
 
     def version(self, subject: str, number: str) -> StoredVersion:
-        """One version, by its number or as `latest`."""
+        """Return a version, by its number or as `latest`."""
         versions = self.versions(subject)
         if number == "latest":
             return versions[-1]
@@ -94,10 +94,10 @@ class RegistryStore:
 
     def delete(self, subject: str) -> list[int]:
         """
-        Forget a subject's versions, and tell their numbers.
+        Delete a subject's versions and return their numbers.
 
-        Its schemas keep their ids and it keeps its level; if it comes back, its
-        versions are counted on.
+        The schemas keep their ids and the subject keeps its level; if it is
+        registered again, its version numbers continue.
         """
         with self._lock:
             numbers = [version.number for version in self.versions(subject)]
@@ -105,24 +105,24 @@ class RegistryStore:
             return numbers
 
     def schema(self, schema_id: str) -> str:
-        """The schema of an id."""
+        """Return the schema of an id."""
         try:
             return self._schemas[int(schema_id)]
         except (KeyError, ValueError):
             raise RegistryError(404, 40403, f"Schema {schema_id} not found") from None
 
     def uses(self, schema_id: str) -> list[StoredVersion]:
-        """The versions that have the id, by subject."""
+        """Return the versions that have the id, by subject."""
         wanted = self.schema(schema_id)
         with self._lock:
             return [version for name in self.names() for version in self._versions[name] if version.schema == wanted]
 
     def level_of(self, subject: str) -> Level | None:
-        """The subject's own level, if it has one."""
+        """Return the subject's level, if it has one."""
         return self._levels.get(subject)
 
     def set_level(self, subject: str | None, name: object) -> Level:
-        """Set a subject's level, or everybody's."""
+        """Set a subject's level, or the global one."""
         try:
             level = Level(str(name))
         except ValueError:
@@ -134,7 +134,7 @@ class RegistryStore:
         return level
 
     def forget_level(self, subject: str) -> Level:
-        """Take a subject's own level away; the level it was."""
+        """Remove a subject's level and return it."""
         level = self._levels.pop(subject, None)
         if level is None:
             raise invalid_level(subject)
@@ -142,10 +142,10 @@ class RegistryStore:
 
     def findings(self, subject: str, text: str, number: str | None) -> tuple[Incompatibility, ...]:
         """
-        What breaks if the schema follows the given version.
+        Return what breaks if the schema follows the given version.
 
-        As Confluent does, one version is checked at the subject's level without
-        looking further back; `None` checks as registering would.
+        As in Confluent's registry, only that version is checked, at the subject's
+        level; None checks as registering would.
         """
         schema = _parse(text)
         with self._lock:
@@ -158,12 +158,12 @@ class RegistryStore:
         level = self._effective_level(subject)
         findings = structural_incompatibilities(schema, [version.schema for version in history], level)
         if findings:
-            told = "; ".join(
+            reasons = "; ".join(
                 f"version {history[finding.against].number}, {finding.direction}: {finding.message}"
                 for finding in findings
             )
             raise RegistryError(
-                409, 409, f"Schema being registered is incompatible with an earlier schema ({level}): {told}"
+                409, 409, f"Schema being registered is incompatible with an earlier schema ({level}): {reasons}"
             )
 
     def _effective_level(self, subject: str) -> Level:
@@ -183,12 +183,12 @@ class RegistryStore:
 
 
 def invalid_level(subject: str) -> RegistryError:
-    """The answer to a question for a subject's own level, where it has none."""
+    """Return the error for a subject that has no level."""
     return RegistryError(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
 
 
 def _parse(text: str) -> str:
-    """The schema without white space, if it is one."""
+    """Return the schema without white space, if it is valid."""
     try:
         parse(text)
     except ValueError as error:
