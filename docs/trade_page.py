@@ -9,7 +9,7 @@ from sqlalchemy import Column, Table  # noqa: TID251 - reads the declared tables
 from sqlalchemy.dialects import postgresql  # noqa: TID251 - the same
 
 from tradepipe.evolution.history import current
-from tradepipe.postgres.tables import CHECK_NAMES, SINK_OFFSETS, TRADE_REFUSALS, TRADES, current_trades
+from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES, current_trades
 from tradepipe.trade.constraints import Digits, Identifier, NotBefore, Pattern, Together, limit_of, operator_of
 from tradepipe.trade.declaration import Field
 from tradepipe.trade.model import DECLARATION, KAFKA_KEY, PRIMARY_KEY
@@ -36,7 +36,7 @@ CODES = """\
 
 A refused record has one or more codes, each with a sentence that contains the wrong value. The code of a field is its
 name in capitals, such as `VERSION`: its value does not have the field's type, or breaks one of the limits above. The
-table `trades` has a `CHECK` constraint of the same name for {checked}. Other codes concern the record:
+table `trades` has `CHECK` constraints of the same names, one for each field with limits. Other codes concern the record:
 """
 
 RULES = """\
@@ -58,12 +58,11 @@ def trade_page(note: str, table: Any) -> str:
     )
     written = {field["name"]: field for field in schema["fields"]}
     fields = [_field(field, written[field.name]) for field in DECLARATION.fields]
-    checked = ", ".join(f"`{field.code}`" for field in DECLARATION.fields if field.code in CHECK_NAMES)
     return "\n".join(
         [
             introduction,
             table(("field", "in Avro", "in Python", "in PostgreSQL", "default", "limits", "meaning"), fields),
-            CODES.format(checked=checked),
+            CODES,
             table(("code", "meaning"), [(f"`{code}`", text) for code, text in MEANINGS.items()]),
             RULES,
             TABLES,

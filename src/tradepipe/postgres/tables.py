@@ -116,8 +116,16 @@ TRADES: Final = Table(
     Column("source_topic", ORDERED_TEXT, nullable=False, doc="topic of the record that was stored"),
     Column("source_partition", Integer, nullable=False, doc="its partition"),
     Column("source_offset", BigInteger, nullable=False, doc="its offset"),
-    Column("schema_id", Integer, nullable=False, doc="the registry's id of the schema with which the record was written"),
-    Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now(), doc="time of the transaction that stored the row"),
+    Column(
+        "schema_id", Integer, nullable=False, doc="the registry's id of the schema with which the record was written"
+    ),
+    Column(
+        "stored_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        doc="time of the transaction that stored the row",
+    ),
     *(_column_of(field) for field in DECLARATION.fields if field.name in ADDED_FIELDS),
     PrimaryKeyConstraint(*PRIMARY_KEY),
     *(CheckConstraint(condition, name=code) for code, condition in _CHECKS.items()),
@@ -128,7 +136,13 @@ TRADE_REFUSALS: Final = Table(
     "trade_refusals",
     METADATA,
     Column("topic", Text, nullable=False, doc="topic of the refused record"),
-    Column("topic_id", Text, nullable=False, server_default=text("''"), doc="id of that topic, which changes when the topic is recreated; empty if the broker has none"),
+    Column(
+        "topic_id",
+        Text,
+        nullable=False,
+        server_default=text("''"),
+        doc="id of that topic, which changes when the topic is recreated; empty if the broker has none",
+    ),
     Column("partition", Integer, nullable=False, doc="partition of the record"),
     Column("offset", BigInteger, nullable=False, doc="offset of the record"),
     Column("key", LargeBinary, doc="Kafka key of the record, unchanged"),
@@ -137,9 +151,25 @@ TRADE_REFUSALS: Final = Table(
     Column("details", ARRAY(Text), nullable=False, doc="a sentence for each code"),
     Column("schema_id", Integer, doc="the registry's id of the writer schema, if it was read"),
     Column("group_id", Text, nullable=False, doc="consumer group of the sink that refused the record"),
-    Column("refused_at", DateTime(timezone=True), nullable=False, server_default=func.now(), doc="time of the first refusal"),
-    Column("attempts", Integer, nullable=False, server_default=text("1"), doc="1, and one more for each replay that refused it again"),
-    Column("replayed_at", DateTime(timezone=True), doc="time at which a replay stored the trade; null for an open dead letter"),
+    Column(
+        "refused_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        doc="time of the first refusal",
+    ),
+    Column(
+        "attempts",
+        Integer,
+        nullable=False,
+        server_default=text("1"),
+        doc="1, and one more for each replay that refused it again",
+    ),
+    Column(
+        "replayed_at",
+        DateTime(timezone=True),
+        doc="time at which a replay stored the trade; null for an open dead letter",
+    ),
     PrimaryKeyConstraint("topic", "topic_id", "partition", "offset"),
 )
 """Every record that was not stored, with its bytes and violations."""
@@ -150,11 +180,25 @@ SINK_OFFSETS: Final = Table(
     Column("group_id", Text, nullable=False, doc="consumer group of the sink"),
     Column("topic", Text, nullable=False, doc="topic that the sink reads"),
     Column("partition", Integer, nullable=False, doc="partition of the topic"),
-    Column("topic_id", Text, doc="id of the topic, by which a recreated topic is detected; null if the broker has none"),
-    Column("epoch", BigInteger, nullable=False, doc="number of the claim that may move the offset; each claim and each reset increases it"),
-    Column("next_offset", BigInteger, nullable=False, doc="offset of the next record to store; everything before it is stored or refused"),
+    Column(
+        "topic_id", Text, doc="id of the topic, by which a recreated topic is detected; null if the broker has none"
+    ),
+    Column(
+        "epoch",
+        BigInteger,
+        nullable=False,
+        doc="number of the claim that may move the offset; each claim and each reset increases it",
+    ),
+    Column(
+        "next_offset",
+        BigInteger,
+        nullable=False,
+        doc="offset of the next record to store; everything before it is stored or refused",
+    ),
     Column("owner", Text, nullable=False, doc="process that made the claim"),
-    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now(), doc="time of the last change"),
+    Column(
+        "updated_at", DateTime(timezone=True), nullable=False, server_default=func.now(), doc="time of the last change"
+    ),
     PrimaryKeyConstraint("group_id", "topic", "partition"),
     # Each batch updates these few rows: free space on the page allows HOT updates, which skip the index.
     postgresql_with={"fillfactor": 50},
