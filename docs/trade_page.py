@@ -36,7 +36,8 @@ CODES = """\
 
 A refused record has one or more codes, each with a sentence that contains the wrong value. The code of a field is its
 name in capitals, such as `VERSION`: its value does not have the field's type, or breaks one of the limits above. The
-table `trades` has `CHECK` constraints of the same names, one for each field with limits. Other codes concern the record:
+table `trades` has `CHECK` constraints of the same names, one for each field with limits. Other codes concern
+the record:
 """
 
 RULES = """\
