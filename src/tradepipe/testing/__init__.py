@@ -1,31 +1,31 @@
 """
 A kit for the tests of services that publish or consume trades.
 
-A pytest plugin, which is named where it is wanted: in the topmost conftest.py
+A pytest plugin. Name it in the topmost conftest.py
 
     pytest_plugins = ["tradepipe.testing"]
 
-or by `-p tradepipe.testing`. It is not loaded by being installed: that would
-cost every run of pytest in the environment the import of tradepipe. The parts
-are loaded by the fixtures that use them.
+or pass `-p tradepipe.testing`. Installing tradepipe does not load it, because every
+run of pytest in the environment would then import tradepipe. Each service is
+loaded by the fixtures that use it.
 
 Fixtures:
-    make_trade             makes valid trades
-    publish, produced      trades into the test's topic, and out of it
+    make_trade             creates valid trades
+    publish, produced      send trades to the test's topic, read them from it
     producer_settings      the arguments of a `Producer`
     sink_settings          the arguments of a `Sink`
-    broker_unavailable            takes the broker away for a block
+    broker_unavailable     makes the broker unavailable within a block
     assert_every_version_decodes, frozen_record
-                           records of every schema version, for your own reader
+                           records of every schema version, to test a reader
     tradepipe_topic, tradepipe_subject, tradepipe_database
-                           the test's own
+                           a topic, a subject and a database for one test
     tradepipe_broker, tradepipe_registry, tradepipe_databases
-                           the parts, one of each for the whole run
+                           the services, one of each for the whole run
 
-Beside them `assert_compatible`, for your own schemas.
+The function `assert_compatible` checks the schemas of another service.
 
-PYTEST_DONT_REWRITE: there is no assert statement here, and pytest would warn where a
-conftest.py imports from here and names the plugin.
+PYTEST_DONT_REWRITE: there is no assert statement here, and pytest would warn if a
+conftest.py both imports from here and names the plugin.
 """
 
 from tradepipe.testing.fixtures import (

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def make_trade() -> TradeFactory:
-    """Makes valid trades, each with a KEY of its own, and the same ones in every run."""
+    """Creates valid trades, each with another key, and the same ones in every run."""
     return TradeFactory()
 
 
@@ -48,7 +48,7 @@ def tradepipe_registry() -> "Iterator[RegistryServer]":
 
 @pytest.fixture(scope="session")
 def tradepipe_databases() -> Iterator[Databases]:
-    """A PostgreSQL of this run's own, with `create` and `drop` for databases; needs `tradepipe[embedded]`."""
+    """A PostgreSQL for this run, with `create` and `drop` for databases; needs `tradepipe[embedded]`."""
     from tradepipe.embedded.postgres import Postgres  # noqa: PLC0415 - loaded where it is used
 
     try:
@@ -61,7 +61,7 @@ def tradepipe_databases() -> Iterator[Databases]:
 
 @pytest.fixture
 def tradepipe_topic(tradepipe_broker: "Broker") -> str:
-    """The name of an empty topic of the test's own."""
+    """The name of an empty topic that only this test uses."""
     name = f"trades-{uuid4().hex}"
     tradepipe_broker.create_topic(name)
     return name
@@ -69,7 +69,7 @@ def tradepipe_topic(tradepipe_broker: "Broker") -> str:
 
 @pytest.fixture
 def tradepipe_subject(tradepipe_registry: "RegistryServer") -> str:
-    """A subject of the test's own, with every version of the trade schema, at FULL_TRANSITIVE."""
+    """A subject that only this test uses, with every version of the trade schema, at FULL_TRANSITIVE."""
     name = f"trades-{uuid4().hex}-value"
     with SchemaRegistry(tradepipe_registry.url) as registry:
         for version in versions():
@@ -80,7 +80,7 @@ def tradepipe_subject(tradepipe_registry: "RegistryServer") -> str:
 
 @pytest.fixture
 def tradepipe_database(tradepipe_databases: Databases) -> Iterator[str]:
-    """The URL of a database of the test's own, with tradepipe's tables; needs `tradepipe[embedded]`."""
+    """The URL of a database that only this test uses, with tradepipe's tables; needs `tradepipe[embedded]`."""
     url = tradepipe_databases.create()
     yield url
     tradepipe_databases.drop(url)
@@ -90,7 +90,7 @@ def tradepipe_database(tradepipe_databases: Databases) -> Iterator[str]:
 def producer_settings(
     tradepipe_broker: "Broker", tradepipe_registry: "RegistryServer", tradepipe_topic: str, tradepipe_subject: str
 ) -> dict[str, Any]:
-    """The arguments of a `Producer` into the test's topic: `Producer(**producer_settings)`."""
+    """The arguments of a `Producer` for the test's topic: `Producer(**producer_settings)`."""
     return _stage(tradepipe_broker, tradepipe_registry, tradepipe_topic, tradepipe_subject)
 
 
@@ -119,7 +119,7 @@ def _stage(broker: "Broker", registry: "RegistryServer", topic: str, subject: st
 def publish(
     tradepipe_broker: "Broker", tradepipe_registry: "RegistryServer", tradepipe_topic: str, tradepipe_subject: str
 ) -> Callable[..., None]:
-    """Puts trades into the test's topic, for services that consume: `publish(trade, other)`."""
+    """Sends trades to the test's topic, for services that consume: `publish(trade, other)`."""
     settings = _stage(tradepipe_broker, tradepipe_registry, tradepipe_topic, tradepipe_subject)
 
     def publish(*trades: Trade) -> None:
@@ -134,7 +134,7 @@ def publish(
 def produced(
     tradepipe_broker: "Broker", tradepipe_registry: "RegistryServer", tradepipe_topic: str, tradepipe_subject: str
 ) -> ProducedTrades:
-    """Reads back what a service produced, as trades: `produced()`, `produced(at_least=2)`."""
+    """Reads the trades that a service produced: `produced()`, `produced(at_least=2)`."""
     return ProducedTrades(
         tradepipe_broker.bootstrap_servers, tradepipe_registry.url, topic=tradepipe_topic, subject=tradepipe_subject
     )
@@ -142,7 +142,7 @@ def produced(
 
 @pytest.fixture
 def assert_every_version_decodes(tradepipe_registry: "RegistryServer", tradepipe_subject: str) -> DecodesEveryVersion:
-    """Asserts that a reader takes a record of every schema version: `assert_every_version_decodes(reader)`."""
+    """Asserts that a reader reads a record of every schema version: `assert_every_version_decodes(reader)`."""
     return DecodesEveryVersion(tradepipe_registry.url, tradepipe_subject)
 
 
@@ -150,21 +150,21 @@ def assert_every_version_decodes(tradepipe_registry: "RegistryServer", tradepipe
 def frozen_record(
     request: pytest.FixtureRequest, tradepipe_registry: "RegistryServer", tradepipe_subject: str
 ) -> FrozenRecord:
-    """A record that an earlier build wrote; a test that takes it runs once for each schema version."""
+    """A record of a schema version; a test with this fixture runs once for each version."""
     records = frozen_records(tradepipe_registry.url, tradepipe_subject)
     return next(record for record in records if record.version == request.param)
 
 
 @pytest.fixture
 def broker_unavailable(tradepipe_broker: "Broker") -> Callable[[], AbstractContextManager[None]]:
-    """Takes the broker away for a block, and brings it back with all it held: `with broker_unavailable(): ...`."""
+    """Makes the broker unavailable within a block; records are kept: `with broker_unavailable(): ...`."""
 
     @contextmanager
-    def away() -> Iterator[None]:
+    def unavailable() -> Iterator[None]:
         tradepipe_broker.down()
         try:
             yield
         finally:
             tradepipe_broker.up()
 
-    return away
+    return unavailable

@@ -1,4 +1,4 @@
-"""What a service produced, read back as trades."""
+"""Reader of the trades that a service produced."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -17,7 +17,7 @@ from tradepipe.trade.model import KAFKA_KEY
 from tradepipe.trade.record import Code, Record
 
 READ_TIMEOUT: Final = 10.0
-"""Seconds a test waits for what its service produces."""
+"""Seconds that a test waits for records of its service."""
 
 _LEAP: Final = 60.0
 """More than the seconds between the two answers after which an id is believed to be unknown."""
@@ -25,10 +25,10 @@ _LEAP: Final = 60.0
 
 class ProducedTrades:
     """
-    Reads trades back: `produced()` is what lies in the test's topic, `produced("other")` what lies in another one.
+    Reads trades: `produced()` from the test's topic, `produced("other")` from another one.
 
-    They come ordered by trade_id, the versions of each trade in the order of the
-    log, which is the only order Kafka promises.
+    They are ordered by trade_id, and the versions of a trade as in the log, which is
+    the only order that Kafka guarantees.
     """
 
     def __init__(self, bootstrap_servers: str, registry_url: str, *, topic: str, subject: str) -> None:
@@ -39,19 +39,19 @@ class ProducedTrades:
 
     def __call__(self, topic: str | None = None, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Trade]:
         """
-        The trades that lie in a topic now.
+        Return the trades in a topic.
 
         Args:
-            topic: by default the test's own.
+            topic: by default the test's topic.
 
-            at_least: how many to wait for: what a service still has in its
-                hands does not lie in the topic yet.
+            at_least: number of trades to wait for, if the service sends in the
+                background.
 
             within: seconds to wait.
 
         Raises:
             AssertionError: there are fewer, or a sink would refuse some of the
-                records; the message names each with what speaks against it.
+                records; the message names each of them with the reason.
 
             LookupError: there is no such topic.
         """
@@ -68,13 +68,13 @@ class ProducedTrades:
         return sorted(trades, key=lambda trade: trade.trade_id)
 
     def records(self, topic: str | None = None, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Record]:
-        """The records as they lie in the topic, with keys, headers and timestamps, partition after partition."""
+        """Return the records in a topic, with keys, headers and timestamps, ordered by partition and offset."""
         from tradepipe.embedded import topic_log  # noqa: PLC0415 - loaded where it is used
 
         return topic_log.records(self._bootstrap_servers, topic or self._topic, at_least=at_least, within=within)
 
     def _validate(self, records: Sequence[Record]) -> tuple[list[Trade], list[str]]:
-        """The trades, and what is to be said of each record that is none a sink would store."""
+        """Return the trades, and a sentence for each record that a sink would refuse."""
         trades: list[Trade] = []
         refused: list[str] = []
         with SchemaRegistry(self._registry_url) as registry:

@@ -1,4 +1,4 @@
-"""Assertions on schemas: compatible with the released versions, and readable in every one of them."""
+"""Assertions: a schema is compatible with the released versions, and a reader reads all of them."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,33 +14,32 @@ if TYPE_CHECKING:
     from tradepipe.evolution.findings import Finding
 
 Schema = Mapping[str, object] | str | Traversable
-"""A schema as JSON, as text, or as a file: a `Path`, or what `importlib.resources` gives."""
+"""A schema as JSON, as text, or as a file: a `Path` or a resource of `importlib.resources`."""
 
 _WIDTH: Final = 100
 
 
 def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str = "FULL_TRANSITIVE") -> None:
     """
-    Assert that a schema may follow one or more others.
+    Assert that a schema is compatible with one or more earlier ones.
 
-    It says what `tradepipe schema check` would, logical types included, which
-    no registry looks at. What some registry alone would refuse does not fail.
+    Applies the checks of `tradepipe schema check`, which include logical types, as
+    no registry does. Warnings do not fail the assertion.
 
     Args:
-        old: the schema that is there already, or several of them, the oldest
-            first. A path may be a file, or a folder with `v001.avsc`,
-            `v002.avsc` and so on, which stands for all of them.
+        old: the earlier schema, or several of them, oldest first. A path is a file,
+            or a folder with `v001.avsc`, `v002.avsc` and so on: all of them.
 
-        new: the schema to follow; a folder stands for its newest.
+        new: the schema to check; of a folder, its newest version.
 
-        level: one of the registry's compatibility levels. BACKWARD: who knows
-            the new one can read what the old one wrote; FORWARD: the other way
-            round; FULL: both; with `_TRANSITIVE`: not only beside the last of `old`.
+        level: a compatibility level of the registry. BACKWARD: readers on the new
+            schema can read records of the old one; FORWARD: the reverse; FULL: both;
+            with `_TRANSITIVE`: for all of `old`, not just the last one.
 
     Raises:
-        AssertionError: it may not; the message says what breaks, and where.
+        AssertionError: it is not compatible; the message says what breaks, and where.
 
-        ValueError: something is no Avro schema, or `level` is no level.
+        ValueError: a text is not an Avro schema, or `level` is not a level.
     """
     __tracebackhide__ = True
     # Loaded here: they bring in avro.
@@ -71,7 +70,7 @@ def _several(old: Schema | Sequence[Schema]) -> Sequence[Schema]:
 
 
 def _texts(schema: Schema) -> list[str]:
-    """The text of a schema; of a folder all its versions, the oldest first."""
+    """Return the text of a schema, or of all versions in a folder, oldest first."""
     if isinstance(schema, Mapping):
         return [json.dumps(schema)]
     if isinstance(schema, str):
@@ -86,14 +85,14 @@ def _texts(schema: Schema) -> list[str]:
 
 class FrozenRecord(NamedTuple):
     """
-    A record as a producer of one schema version wrote it, when that version was new.
+    A record of a schema version, as a producer of that version wrote it.
 
     Attributes:
         version: the number of the schema version.
 
         value: the record's value, framed with the id that the test's registry gave the version.
 
-        trade: what it says, as today's `Trade`.
+        trade: its content, as the current `Trade`.
     """
 
     version: int
@@ -102,7 +101,7 @@ class FrozenRecord(NamedTuple):
 
 
 def frozen_records(registry_url: str, subject: str) -> tuple[FrozenRecord, ...]:
-    """The records of every version, framed with the ids that a registry has for them under a subject."""
+    """Return a record of every version, framed with the ids of a subject in a registry."""
     with SchemaRegistry(registry_url) as registry:
         return tuple(
             FrozenRecord(version.number, _frame(registry, subject, version, golden.body), golden.trade)
@@ -119,10 +118,9 @@ def _frame(registry: SchemaRegistry, subject: str, version: SchemaVersion, body:
 
 class DecodesEveryVersion:
     """
-    Asserts that a reader takes the records of every schema version: `assert_every_version_decodes(reader)`.
+    Asserts that a reader reads a record of every schema version: `assert_every_version_decodes(reader)`.
 
-    No compatibility check sees what frozen bytes see: that the reader itself
-    is right.
+    It tests the reader itself, which no compatibility check of schemas does.
     """
 
     def __init__(self, registry_url: str, subject: str) -> None:
@@ -136,7 +134,7 @@ class DecodesEveryVersion:
         expected: Callable[[Trade], object] = lambda trade: trade,
     ) -> None:
         """
-        Give the reader a record of every version.
+        Pass a record of every version to the reader.
 
         Args:
             deserialize: takes the framed value of a record, whose schema id the
@@ -179,7 +177,7 @@ def _problem(deserialize: Callable[[bytes], object], value: bytes, expected: obj
 
 
 def _difference(actual: object, expected: object) -> str:
-    """By field where both are of one kind of record, else as a whole."""
+    """Describe a difference by field, if both are of one kind of record, or as a whole."""
     fields: tuple[str, ...] = getattr(expected, "_fields", ())
     if type(actual) is not type(expected) or not fields:
         return f"{actual!r}, not {expected!r}"

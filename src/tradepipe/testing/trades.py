@@ -1,4 +1,4 @@
-"""Valid trades for tests, each with a KEY of its own."""
+"""Valid trades for tests, each with another key."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +8,7 @@ from typing import Any, Final
 from tradepipe.trade.model import Trade
 
 FIRST_CREATED_AT: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
-"""When the first trade is made, the next one a second later: tests know no clock."""
+"""Creation time of the first trade; each further one is a second later. Tests use no clock."""
 
 MATURITY_DATE: Final = date(2035, 1, 2)
 
@@ -17,16 +17,16 @@ _ALIKE: Final[dict[str, Any]] = {
     "counterparty_id": "CP-1",
     "book_id": "B1",
 }
-"""What all trades have unless they are given something else; what is in neither has the trade's own default."""
+"""Values of all trades, unless others are passed; other fields have the defaults of `Trade`."""
 
 
 class TradeFactory:
     """
-    Makes valid trades: `make_trade()`, `make_trade(book_id="RATES")`.
+    Creates valid trades: `make_trade()`, `make_trade(book_id="RATES")`.
 
-    The first has the id T0001, the next one T0002: each has a KEY of its own,
-    and the same calls make the same trades. Any field can be given, also a value
-    that breaks a rule; where none is given, `maturity_date` follows `created_at`.
+    The first has the id T0001, the next one T0002, and the same calls create the
+    same trades. Any field can be set, even to a value that violates a rule;
+    `maturity_date` is by default not before `created_at`.
 
     >>> make_trade = TradeFactory()
     >>> make_trade().trade_id, make_trade(version=3).trade_id
@@ -40,17 +40,17 @@ class TradeFactory:
         self._numbers = count(1)
 
     def __call__(self, **fields: Any) -> Trade:
-        """A trade with these fields, and valid ones in all others."""
+        """Return a trade with these fields, and valid values in all others."""
         _check_fields(fields)
         number = next(self._numbers)
-        made = {
+        values = {
             "trade_id": f"T{number:04}",
             "created_at": FIRST_CREATED_AT + timedelta(seconds=number - 1),
             **_ALIKE,
             **fields,
         }
-        made.setdefault("maturity_date", _maturity_date(made["created_at"]))
-        return Trade(**made)
+        values.setdefault("maturity_date", _maturity_date(values["created_at"]))
+        return Trade(**values)
 
 
 def _check_fields(fields: Mapping[str, object]) -> None:
@@ -59,7 +59,7 @@ def _check_fields(fields: Mapping[str, object]) -> None:
 
 
 def _maturity_date(created_at: object) -> date:
-    """Never before the UTC day the trade is made, if that is one."""
+    """Return a maturity date that is not before the UTC date of `created_at`."""
     if not isinstance(created_at, datetime):
         return MATURITY_DATE
     try:
