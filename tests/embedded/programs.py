@@ -40,7 +40,7 @@ def ask(url: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def _interpreter(user: str | None) -> str:
-    """A Python of this version that the user may run: ours may stand in root's home."""
+    """Return a Python of this version that the user may run: the current one may be in root's home."""
     system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     for path in (sys.executable, system):
         resolved = Path(path).resolve()
@@ -50,7 +50,7 @@ def _interpreter(user: str | None) -> str:
 
 
 def _import_path() -> list[str]:
-    """Ours, and the sources, which an editable installation finds by a hook of its own."""
+    """Return the import path, with the sources, which an editable installation finds by a hook."""
     import tradepipe  # noqa: PLC0415 - only its place is of interest
 
     return [str(Path(tradepipe.__file__).parents[1]), *filter(None, sys.path)]

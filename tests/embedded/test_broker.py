@@ -35,7 +35,7 @@ def producer(broker):
 
 
 def test_a_topic_has_the_partitions_it_was_given(broker, producer):
-    """Also one that is made after the broker has been used."""
+    """Also a topic that is created after the broker was used."""
     broker.create_topic("first", partitions=1)
     producer.list_topics(timeout=10)
 
@@ -62,8 +62,8 @@ def test_another_process_reads_what_this_one_wrote(broker, producer):
     assert "a trade\n" == read.stdout
 
 
-def test_a_request_fails_as_often_as_it_was_told_to(broker, producer):
-    """Twice here, which the producer retries; the third time it works."""
+def test_the_next_requests_fail_once_for_each_error(broker, producer):
+    """Two errors here, after which the producer retries; the third request succeeds."""
     broker.create_topic("trades")
     broker.fail_requests(PRODUCE, KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS)
     reports = []
@@ -74,7 +74,7 @@ def test_a_request_fails_as_often_as_it_was_told_to(broker, producer):
     assert [None] == reports
 
 
-def test_a_broker_that_was_down_comes_back_with_its_records(broker, producer):
+def test_a_broker_that_was_down_keeps_its_records(broker, producer):
     broker.create_topic("trades", partitions=1)
     producer.produce("trades", b"a trade")
     producer.flush(10)
@@ -100,7 +100,7 @@ def test_records_that_are_deleted_leave_their_offsets(broker, producer):
         broker.delete_records("trades", 0, before=4)
 
 
-def test_a_topic_that_is_created_anew_is_another_one(broker):
+def test_a_recreated_topic_has_another_id(broker):
     broker.create_topic("trades")
     first = _topic_id(broker, "trades")
     broker.delete_topic("trades")
@@ -112,8 +112,8 @@ def test_a_topic_that_is_created_anew_is_another_one(broker):
     assert first != _topic_id(broker, "trades")
 
 
-def test_what_it_cannot_administer_it_refuses_at_once(broker):
-    """An answer that never comes could not be told from an outage."""
+def test_an_unsupported_admin_request_fails_at_once(broker):
+    """A request that timed out would look like an outage."""
     admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
     topic = ConfigResource(ResourceType.TOPIC, "trades")
 
@@ -123,7 +123,7 @@ def test_what_it_cannot_administer_it_refuses_at_once(broker):
     assert KafkaError._UNSUPPORTED_FEATURE == raised.value.args[0].code()
 
 
-def test_without_librdkafkas_own_library_it_is_a_plain_mock(monkeypatch):
+def test_without_librdkafkas_shared_library_the_mock_runs_in_a_producer(monkeypatch):
     monkeypatch.setattr(module, "_load_librdkafka", lambda: None)
     with Broker() as broker:
         broker.create_topic("trades")
@@ -133,7 +133,7 @@ def test_without_librdkafkas_own_library_it_is_a_plain_mock(monkeypatch):
             broker.down()
 
 
-def test_closing_twice_is_closing_once():
+def test_a_broker_can_be_closed_twice():
     broker = Broker().start()
 
     broker.close()

@@ -33,7 +33,7 @@ def test_an_empty_topic_has_no_records(broker, topic):
     assert [] == records(broker.bootstrap_servers, topic)
 
 
-def test_records_come_with_all_that_the_log_has_of_them(broker, topic, producer):
+def test_records_have_their_key_value_timestamp_and_headers(broker, topic, producer):
     headers = [("h", b"1"), ("h", b"2"), ("n", None)]
     producer.produce(topic, b"value", b"key", partition=3, timestamp=1_700_000_000_000, headers=headers)
     producer.produce(topic, None, None, partition=3)
@@ -45,7 +45,7 @@ def test_records_come_with_all_that_the_log_has_of_them(broker, topic, producer)
     assert (topic, 3, 1, None, None, ()) == (*second[:5], second.headers)
 
 
-def test_records_come_partition_after_partition_in_the_order_of_their_offsets(broker, topic, producer):
+def test_records_are_ordered_by_partition_and_offset(broker, topic, producer):
     for number in range(40):
         producer.produce(topic, str(number).encode(), partition=number % 4)
     producer.flush(10)
@@ -54,7 +54,7 @@ def test_records_come_partition_after_partition_in_the_order_of_their_offsets(br
     assert expected == [record.value for record in records(broker.bootstrap_servers, topic)]
 
 
-def test_further_records_are_waited_for(broker, topic, producer):
+def test_the_reader_waits_for_further_records(broker, topic, producer):
     found = []
     reader = threading.Thread(target=lambda: found.extend(records(broker.bootstrap_servers, topic, at_least=2)))
     reader.start()
@@ -69,20 +69,20 @@ def test_further_records_are_waited_for(broker, topic, producer):
     assert {b"one", b"two"} == {record.value for record in found}
 
 
-def test_what_has_come_is_returned_when_the_time_is_over(broker, topic, producer):
+def test_records_are_returned_when_the_time_is_over(broker, topic, producer):
     producer.produce(topic, b"one")
     producer.flush(10)
 
     assert 1 == len(records(broker.bootstrap_servers, topic, at_least=2, within=0.5))
 
 
-def test_a_topic_that_is_not_there_is_told_and_not_created(broker):
+def test_a_missing_topic_is_an_error_and_is_not_created(broker):
     for _ in range(2):
         with pytest.raises(LookupError, match="the broker has no topic 'elsewhere'"):
             records(broker.bootstrap_servers, "elsewhere")
 
 
-def test_a_broker_that_does_not_answer_is_told(broker, topic):
+def test_a_broker_that_does_not_answer_is_an_error(broker, topic):
     broker.down()
     try:
         with pytest.raises(TimeoutError, match="the broker does not answer"):

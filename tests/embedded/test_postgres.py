@@ -93,15 +93,15 @@ def test_settings_can_be_chosen():
         assert [("on",)] == ask(postgres.url, "SHOW fsync")
 
 
-def test_a_setting_it_refuses_is_told_and_leaves_nothing(temporary):
+def test_a_refused_setting_is_an_error_and_leaves_nothing(temporary):
     with pytest.raises(RuntimeError, match='"fsync" requires a Boolean value'):
         Postgres(settings={"fsync": "perhaps"}).start()
 
     assert [] == list(temporary.iterdir())
 
 
-def test_it_outlives_the_thread_that_started_it():
-    """Linux would end it with the thread: the server has a thread of its own."""
+def test_the_server_outlives_the_thread_that_started_it():
+    """Linux would end the server with that thread, so a separate thread starts it."""
     postgres = Postgres()
     starter = threading.Thread(target=postgres.start)
     starter.start()
@@ -111,7 +111,7 @@ def test_it_outlives_the_thread_that_started_it():
         assert [(1,)] == ask(postgres.url, "SELECT 1")
 
 
-def test_without_binaries_it_names_what_to_install(monkeypatch):
+def test_the_error_for_missing_programs_names_what_to_install(monkeypatch):
     monkeypatch.setattr(module, "_WHEELS", {})
     monkeypatch.setattr(module, "_DEBIAN", Path("/nowhere"))
     monkeypatch.setenv("PG_BIN", "/nowhere")
@@ -120,7 +120,7 @@ def test_without_binaries_it_names_what_to_install(monkeypatch):
         Postgres().start()
 
 
-def test_binaries_can_be_chosen_by_the_environment(monkeypatch):
+def test_the_programs_can_be_chosen_by_the_environment(monkeypatch):
     folder = Binaries.find().folder
     monkeypatch.setattr(module, "_WHEELS", {})
     monkeypatch.setenv("PG_BIN", str(folder))
@@ -129,8 +129,8 @@ def test_binaries_can_be_chosen_by_the_environment(monkeypatch):
 
 
 @only_root
-def test_binaries_another_user_may_not_read_are_copied(tmp_path):
-    """A virtual environment under /root, say."""
+def test_programs_that_another_user_may_not_read_are_copied(tmp_path):
+    """For example, those of a virtual environment under /root."""
     tmp_path.chmod(0o700)
     private = Binaries.find().copied_to(tmp_path / "private")
 
@@ -149,7 +149,7 @@ def test_a_killed_program_leaves_no_server_and_the_next_start_removes_its_folder
     eventually(lambda: start_and_close() or not Path(folder).exists())
 
 
-def test_the_folder_of_a_living_owner_is_left_alone():
+def test_the_folder_of_a_running_owner_is_kept():
     with program(SERVE) as (_, said):
         url, _ = said[0].split()
 
@@ -158,7 +158,7 @@ def test_the_folder_of_a_living_owner_is_left_alone():
         assert [(1,)] == ask(url, "SELECT 1")
 
 
-def test_an_ordinary_user_can_run_it():
+def test_an_ordinary_user_can_run_the_server():
     with program(SERVE, user="nobody" if os.geteuid() == 0 else None) as (owner, said):
         url, folder = said[0].split()
 

@@ -1,4 +1,4 @@
-"""What both the embedded and a real registry answer, as far as we rely on it."""
+"""Answers on which tradepipe relies, of the embedded and of a real registry."""
 
 import json
 import uuid
@@ -54,7 +54,7 @@ def body(schema):
 
 
 def unique():
-    """A schema nobody else registers."""
+    """A schema that no other test registers."""
     return {**V1, "doc": uuid.uuid4().hex}
 
 
@@ -82,7 +82,7 @@ def test_a_schema_has_one_id_under_all_subjects(register, subject):
     assert register(V1).json()["id"] == register(V1, f"{subject}-other").json()["id"]
 
 
-def test_the_uses_of_an_id_are_told(api, register, subject):
+def test_the_versions_that_use_an_id_are_listed(api, register, subject):
     schema_id = register(unique()).json()["id"]
 
     assert [{"subject": subject, "version": 1}] == api.get(f"/schemas/ids/{schema_id}/versions").json()
@@ -110,7 +110,7 @@ def test_a_version_is_found_by_its_number(api, register, subject):
     assert V1 == json.loads(api.get(f"/subjects/{subject}/versions/1").json()["schema"])
 
 
-def test_a_look_up_tells_id_and_version_and_registers_nothing(api, register, subject):
+def test_a_look_up_returns_id_and_version_and_registers_nothing(api, register, subject):
     schema_id = register(V1).json()["id"]
 
     found = api.post(f"/subjects/{subject}", json=body(V1)).json()
@@ -137,7 +137,7 @@ def test_a_registered_subject_is_listed(api, register, subject):
     ],
 )
 @pytest.mark.usefixtures("backward")
-def test_what_is_not_there_has_a_code(api, subject, method, path, code):
+def test_something_missing_has_an_error_code(api, subject, method, path, code):
     path = path.format(subject=subject, absent=f"{subject}-absent")
 
     answer = api.request(method, path, json=body(V2) if method == "POST" else None)
@@ -150,7 +150,7 @@ def test_what_is_not_there_has_a_code(api, subject, method, path, code):
     ["{", '{"type": "recrd"}', '{"type": "record", "name": "T"}', '"nothing"'],
     ids=["not JSON", "unknown type", "record without fields", "unknown name"],
 )
-def test_what_is_not_a_schema_is_unprocessable(api, subject, text):
+def test_an_invalid_schema_is_unprocessable(api, subject, text):
     answer = api.post(f"/subjects/{subject}/versions", json={"schema": text})
 
     assert (422, 42201) == (answer.status_code, answer.json()["error_code"])
@@ -187,7 +187,7 @@ def test_only_a_transitive_level_looks_past_the_last_version(level, register, na
     assert status == register(BREAKS_BACKWARD).status_code
 
 
-def test_a_level_that_was_set_is_told(api, level, register, subject):
+def test_a_level_that_was_set_is_returned(api, level, register, subject):
     register(V1)
 
     assert "FULL" == level("FULL").json()["compatibility"]
@@ -201,7 +201,7 @@ def test_an_unknown_level_is_unprocessable(level, register):
     assert (422, 42203) == (answer.status_code, answer.json()["error_code"])
 
 
-def test_a_subject_without_a_level_has_everybodys(api, register, subject):
+def test_a_subject_without_a_level_has_the_global_one(api, register, subject):
     register(V1)
     everybodys = api.get("/config").json()["compatibilityLevel"]
 
@@ -213,7 +213,7 @@ def test_a_subject_without_a_level_has_everybodys(api, register, subject):
 @pytest.mark.parametrize("version", ["latest", "1"])
 @pytest.mark.parametrize(("schema", "verdict"), [(V2, True), (BREAKS_BACKWARD, False)], ids=["follows", "breaks"])
 @pytest.mark.usefixtures("backward")
-def test_compatibility_can_be_asked_without_registering(api, subject, version, schema, verdict):
+def test_compatibility_can_be_checked_without_registering(api, subject, version, schema, verdict):
     answer = api.post(f"/compatibility/subjects/{subject}/versions/{version}", json=body(schema))
 
     assert verdict is answer.json()["is_compatible"]
@@ -228,7 +228,7 @@ def test_a_deleted_subject_is_gone_but_its_schema_keeps_its_id(api, register, su
     assert 200 == api.get(f"/schemas/ids/{schema_id}").status_code
 
 
-def test_a_subject_that_comes_back_goes_on_counting(api, register, subject):
+def test_version_numbers_continue_after_a_deletion(api, register, subject):
     register(V1)
     api.delete(f"/subjects/{subject}")
 
@@ -244,7 +244,7 @@ def test_a_name_may_need_quoting(api, register, subject):
 
 
 def test_the_embedded_registry_enforces_backward_from_the_start():
-    """As Confluent's does; Apicurio enforces nothing until it is told to."""
+    """As Confluent's does; Apicurio enforces nothing until a level is set."""
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.post("/subjects/trades-value/versions", json=body(V1))
 
@@ -254,7 +254,7 @@ def test_the_embedded_registry_enforces_backward_from_the_start():
     assert "version 1, new reads old: reader_field_missing_default_value: book_id" in answer.json()["message"]
 
 
-def test_a_closed_registry_answers_nobody_also_on_open_connections():
+def test_a_closed_registry_closes_its_connections():
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.get("/subjects")
 
@@ -272,8 +272,8 @@ def test_a_closed_registry_answers_nobody_also_on_open_connections():
         ("/nowhere", 404, 404),
     ],
 )
-def test_the_embedded_registry_tells_what_is_missing_as_confluents_does(path, status, code):
-    """Where Apicurio answers otherwise."""
+def test_the_embedded_registry_has_confluents_codes_for_missing_things(path, status, code):
+    """Apicurio answers differently."""
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.post("/subjects/trades-value/versions", json=body(V1))
 
@@ -291,6 +291,6 @@ def test_a_subject_forgets_its_level():
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{"], ids=["array", "cut off"])
-def test_a_body_that_is_no_object_is_a_bad_request(content):
+def test_a_body_that_is_not_an_object_is_a_bad_request(content):
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         assert 400 == api.put("/config", content=content).status_code
