@@ -1,4 +1,4 @@
-"""A topic copied by Kafka transactions and nothing else: what a validator could be at best."""
+"""A transactional copy of a topic without validation: the upper bound of a validator's rate."""
 
 import time
 import uuid
@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from benchmarks.publish_trades import Published
 
 Rate = tuple[float, int]
-"""A moment, and how many records were done by then."""
+"""A time, and the number of records processed by then."""
 
 
 def copy(published: Published, target: str, *, batch: int, whole: bool) -> list[Rate]:
@@ -61,7 +61,7 @@ def _copied(
 
 
 def content(published: Published, topic: str) -> tuple[int, int]:
-    """How many committed records a topic has, and a sum that a lost, doubled or changed one changes."""
+    """Return the number of committed records of a topic, and a checksum of their content."""
     settings = {"group.id": "content", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
     consumer = Consumer({"bootstrap.servers": published.kafka["bootstrap.servers"], **settings})
     count = total = 0

@@ -1,4 +1,4 @@
-"""The reference: what a first script does with a topic of Avro records, one row and one COMMIT at a time."""
+"""The reference: a simple script that inserts and commits the trades of a topic row by row."""
 
 import io
 import json
@@ -20,7 +20,7 @@ ON CONFLICT (trade_id, version) DO NOTHING
 
 
 def store_row_by_row(published: Published, database: str, *, rows: int, group: str) -> float:
-    """Seconds for so many records, counted from the first: joining the group and connecting are a gift."""
+    """Return the seconds for a number of records, from the first one on, without joining and connecting."""
     consumer = Consumer({**published.kafka, "group.id": group, "auto.offset.reset": "earliest"})
     connection = psycopg2.connect(database)
     cursor = connection.cursor()

@@ -35,10 +35,10 @@ from tradepipe.trade.samples import BadRecord, sample_stream
 
 PARTITIONS = 4
 EARLY = 0.3
-"""Share of the kills that hit a process soon after its start: joining, claiming, in its first transaction."""
+"""Share of the kills soon after a start: while joining, claiming, or in the first transaction."""
 
 STALLED = 120.0
-"""Seconds without progress after which a stage has stalled."""
+"""Seconds without progress after which a stage counts as stalled."""
 
 _BRIEF = ("-X", "session.timeout.ms=2000", "-X", "heartbeat.interval.ms=500")
 
@@ -52,7 +52,7 @@ class Topics(NamedTuple):
 
 
 class Kills(NamedTuple):
-    """How often a stage was killed while it ran, and how it was to end."""
+    """The number of kills that hit a running stage, and the seconds of all its processes."""
 
     hit: int
     seconds: float
@@ -109,7 +109,7 @@ def _create(services: RealServices, topic: str, *, like: str) -> None:
 def _publish(
     services: RealServices, topics: Topics, registry: SchemaRegistry, options: argparse.Namespace
 ) -> set[bytes]:
-    """Fill the source; every record is acknowledged, or this fails. The keys of the bad ones."""
+    """Fill the source topic, requiring every acknowledgement; return the keys of the bad records."""
     serialize = TradeSerializer(registry, subject=f"{topics.source}-value")
     client = confluent_kafka.Producer(
         {"bootstrap.servers": services.bootstrap_servers, "enable.idempotence": True, "partitioner": "murmur2_random"}
@@ -137,7 +137,7 @@ def _publish(
 def _let_work_and_kill(
     services: RealServices, database: str, topics: Topics, reader: Reader, options: argparse.Namespace
 ) -> None:
-    """Run both stages to the end of what there is; each is killed at moments that the seed decides."""
+    """Run both stages to the end of the topic, killing each at random times."""
     share = 1.0 - options.bad
     validator = Stage("validate", _validator_options(services, topics))
     sink = Stage("sink", _sink_options(services, database, topics))
@@ -159,7 +159,7 @@ def _let_work_and_kill(
 
 
 def _freeze_registry(services: RealServices, reader: Reader, options: argparse.Namespace) -> None:
-    """Let the registry stand still when a third is done: whoever is started meanwhile knows no schema."""
+    """Suspend the registry after a third of the work: a stage that starts meanwhile knows no schema."""
     if not options.registry_away:
         return
     while reader.seen < options.records * 0.3:
@@ -184,7 +184,7 @@ def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int
             process.kill()
     with stage.running() as process:
         _await(process, stage, lambda: progress() >= total)
-        if stage.name == "sink":  # what the validator still commits is for it too
+        if stage.name == "sink":  # it also stores what the validator still commits
             _await_quiet(progress)
         process.terminate()
         if code := process.wait(60):
@@ -212,7 +212,7 @@ def _await_quiet(progress: Callable[[], int]) -> None:
 
 def _validator_options(services: RealServices, topics: Topics) -> list[str]:
     named = ["--topic", topics.source, "--clean", topics.clean, "--dead-letters", topics.dead, "--group", "validators"]
-    # One name for all of them: what a killed one left open is settled by the next at once, not by a time limit.
+    # One transactional id: the next process ends the transaction that a killed one left open, without a timeout.
     return [
         *_shared(services, topics),
         *named,
@@ -262,7 +262,7 @@ def _branches(
     bad: set[bytes],
     seen: Mapping[str, list[Any]],
 ) -> bool:
-    """Whether each record is in one branch, and a reader at work saw what a later one sees."""
+    """Return whether each record is in one output topic, and a concurrent reader saw the same as a later one."""
     clean, dead = [_content(message) for message in seen[topics.clean]], [_letter(each) for each in seen[topics.dead]]
     found = compare(source, bad, clean, dead)
     line("clean, dead letters", f"{len(clean):,}, {len(dead):,}")
@@ -295,7 +295,7 @@ def _letter(message: Any) -> tuple[Place, Content]:
 
 
 def _table_equals(services: RealServices, database: str, topics: Topics, clean: list[Content]) -> bool:
-    """Whether the table holds the first record of each KEY in the clean topic, and refusals hold the collisions."""
+    """Return whether the table has the first record of each key of the clean topic, and the refusals the collisions."""
     first: dict[tuple[Any, ...], Trade] = {}
     collisions = replays = 0
     with SchemaRegistry(services.registry_url) as registry:

@@ -1,4 +1,4 @@
-"""What a database holds of a topic, against what was acknowledged."""
+"""Comparison of a database with the acknowledged records of a topic."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -27,12 +27,12 @@ class Verdict(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether every acknowledged trade is stored once, nothing is refused, and every offset is at its end."""
+        """Return whether every acknowledged trade is stored once, without refusals, and all offsets are at the end."""
         return (self.missing, self.refusals, self.same_content, self.at_end) == (0, 0, True, True)
 
 
 def verdict(published: Published, database: str, group: str) -> Verdict:
-    """Compare all of a database with all of a topic."""
+    """Compare a database with a topic."""
     connection = psycopg2.connect(database)
     try:
         rows, refusals = _one(connection, "SELECT (SELECT count(*) FROM trades), (SELECT count(*) FROM trade_refusals)")
@@ -50,7 +50,7 @@ def _one(connection, query):
 
 
 def _stored(connection) -> Iterable[Trade]:
-    # Named: the rows stay on the server and come in portions.
+    # A named cursor: the rows stay on the server and are fetched in portions.
     cursor = connection.cursor("stored")
     cursor.itersize = 20_000
     cursor.execute(f"SELECT {', '.join(Trade._fields)} FROM trades")
@@ -58,7 +58,7 @@ def _stored(connection) -> Iterable[Trade]:
 
 
 def _sum(found: Iterable[Trade]) -> int:
-    """A sum that a lost, doubled or changed trade changes, in whatever order they come."""
+    """Return a checksum, independent of the order, that detects lost, duplicate and changed trades."""
     return sum(hash(trade) for trade in found)
 
 

@@ -1,4 +1,4 @@
-"""Two topics against the one they were made from: each record in one of them, once, unchanged, in order."""
+"""Comparison of a validator's outputs with its source: each record once in one of them, unchanged, in order."""
 
 import threading
 import time
@@ -69,7 +69,7 @@ def _by_key(contents: Iterable[Content]) -> dict[bytes | None, list[bytes | None
 
 
 class Reader:
-    """Reads committed records of some topics from their beginning, in a thread, while they are written."""
+    """Reader of the committed records of some topics, in a thread, while they are written."""
 
     def __init__(self, kafka: Mapping[str, Any], topics: Mapping[str, int]) -> None:
         address = {"bootstrap.servers": kafka["bootstrap.servers"], "group.id": "reader", "log_level": 3}
@@ -89,11 +89,11 @@ class Reader:
 
     @property
     def seen(self) -> int:
-        """How many records have come, over all topics."""
+        """Number of records read from all topics."""
         return sum(len(messages) for messages in self.messages.values())
 
     def stop(self, *, quiet_for: float) -> dict[str, list[Any]]:
-        """All that came, when nothing has come for so many seconds."""
+        """Return the records, once none has arrived for a number of seconds."""
         while time.monotonic() - self._seen_at < quiet_for:
             time.sleep(0.1)
         self._stopping = True

@@ -33,7 +33,7 @@ _ID: Final = 1
 
 
 class Way(NamedTuple):
-    """One way to do it: what is called, and with what."""
+    """A measured implementation: a function and its argument."""
 
     name: str
     work: Callable[[Any], Any]
@@ -94,7 +94,7 @@ def _deserializer() -> Callable[[bytes], Any]:
 
 
 def _confluent() -> tuple[Any, SerializationContext, dict[str, Any]]:
-    """Their registry in memory, and settings by which no call asks it for anything."""
+    """Return Confluent's in-memory registry, and settings with which no call queries it."""
     client = SchemaRegistryClient.new_client({"url": "mock://codec"})
     settings = {"subject.name.strategy.type": "TOPIC"}
     return client, SerializationContext("trades", MessageField.VALUE), settings
@@ -114,7 +114,7 @@ def _confluent_reads() -> Callable[[bytes], Trade]:
 
 
 def _compare(name: str, rounds: int, reference: Way, ways: list[Way]) -> None:
-    """Each way in every round, the reference first: what the machine does meanwhile meets all of them."""
+    """Measure all implementations in every round, the reference first, so that other load affects all of them."""
     times = [[_micros(way) for way in (reference, *ways)] for _ in range(rounds)]
     line(f"{name}: {reference.name}, µs", spread([round_[0] for round_ in times], 2))
     for number, way in enumerate(ways, start=1):
@@ -123,7 +123,7 @@ def _compare(name: str, rounds: int, reference: Way, ways: list[Way]) -> None:
 
 
 def _micros(way: Way) -> float:
-    """CPU time of one item; the machine may be busy with other things."""
+    """Return the CPU time of one item, since the machine may be busy."""
     begin = time.process_time()
     for item in way.items:
         way.work(item)

@@ -22,10 +22,10 @@ from tradepipe.trade.dead_letter import DeadLetterFilter
 
 PARTITIONS = 4
 SELECTED = 0.8
-"""Share of the letters that the replay selects, by their code."""
+"""Share of the dead letters that the replay selects, by their code."""
 
 EARLY = 0.3
-"""Share of the kills that hit a replay soon after its start: taking over, reading, in its first transaction."""
+"""Share of the kills soon after a start: while taking over, reading, or in the first transaction."""
 
 STALLED = 120.0
 
@@ -66,12 +66,12 @@ def _address(services: RealServices) -> list[str]:
 
 
 def _marks(moments: random.Random, selected: int, kills: int) -> list[float]:
-    """How much of the work is done before each kill."""
+    """Return the number of replayed records before each kill."""
     return sorted(moments.uniform(0, selected * 0.9) for _ in range(kills))
 
 
 def _killed(replay: Stage, post: Post, moments: random.Random, mark: float) -> bool:
-    """Kill a replay at its mark, or soon after its start; whether it was still running."""
+    """Kill a replay at its mark, or soon after its start; return whether it was still running."""
     with replay.running() as process:
         if moments.random() < EARLY:
             time.sleep(moments.uniform(0.0, 3.0))
@@ -100,7 +100,7 @@ def _finished(replay: Stage) -> int:
 
 
 def _told(post: Post, selected: set[int], letters: int) -> bool:
-    """Say what is where, and whether that is right."""
+    """Print where the records are, and whether that is correct."""
     found = Counter(record.value for record in post.records())
     wanted = {b"v%d" % number for number in selected}
     open_ones = {kept.record.offset for kept in post.kept()}

@@ -1,4 +1,4 @@
-"""A sink that is killed again and again; as a program, the sink itself."""
+"""A sink that is killed repeatedly; run as a program, the sink itself."""
 
 import json
 import random
@@ -12,13 +12,13 @@ from benchmarks.publish_trades import Published
 from tradepipe import Sink
 
 BEFORE_ITS_FIRST_BATCH = 0.3
-"""Share of the kills that hit a sink which is still starting, joining or claiming."""
+"""Share of the kills while a sink starts, joins or claims."""
 
 PATIENCE = 90.0
-"""Seconds without a batch after which a sink has stalled."""
+"""Seconds without a batch after which a sink counts as stalled."""
 
 
-# A killed member keeps its partitions until its session has ended; short, or most of the run would be that wait.
+# A killed member keeps its partitions until its session ends: a short session, or the run would mostly wait.
 _BRIEF = {"session.timeout.ms": 2000, "heartbeat.interval.ms": 500}
 
 
@@ -63,7 +63,7 @@ def kill_and_restart(
 
 
 class _SinkProcess:
-    """A sink in a process of its own, which prints for each batch how much of it was a replay."""
+    """A sink in a separate process, which prints the number of duplicates of each batch."""
 
     def __init__(self, published: Published, database: str, group: str) -> None:
         options = {
@@ -82,7 +82,7 @@ class _SinkProcess:
         self._reader.start()
 
     def kill(self, after: float, *, behind_first_batch: bool) -> bool:
-        """Kill it so many seconds from now, or behind its first batch; tells whether it was still running."""
+        """Kill it after some seconds, or after its first batch; return whether it was still running."""
         if behind_first_batch and not self._first.wait(PATIENCE):
             raise RuntimeError(f"a sink stored nothing within {PATIENCE:g} s of its start")
         time.sleep(after)
@@ -93,13 +93,13 @@ class _SinkProcess:
         return alive
 
     def finish(self, timeout: float) -> int:
-        """Let it reach the end of the topic; what it replayed."""
+        """Wait until it reaches the end of the topic; return the number of duplicates."""
         if self._process.wait(timeout):
             raise RuntimeError(f"the last sink ended with {self._process.returncode}")
         return self.replayed()
 
     def replayed(self) -> int:
-        """What it replayed, as far as it came to say so."""
+        """Return the number of duplicates that it printed."""
         self._reader.join()
         return sum(int(line) for line in self._said if line.endswith("\n"))
 

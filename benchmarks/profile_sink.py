@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _share(services: RealServices, entries: Sequence[ValidRecord], batch_rows: int) -> None:
-    """What is done with records that are accepted."""
+    """The processing of accepted records."""
     batches = [entries[at : at + batch_rows] for at in range(0, len(entries), batch_rows)]
     _timed("pack for COPY", len(entries), lambda: [encode_rows(enumerate(batch)) for batch in batches])
     with fresh_database(services) as database:
@@ -63,7 +63,7 @@ def _timed(step: str, records: int, work: Callable[[], T]) -> T:
 
 
 def _read(published: Published) -> list[Record]:
-    """All of the topic, timed from its first records on: joining a group takes seconds, however many follow."""
+    """Read the whole topic, timed from the first records on: joining a group takes seconds."""
     consumer = Consumer(published.kafka, topic=published.topic, group="shares")
     consumer.open()
     try:
@@ -75,7 +75,7 @@ def _read(published: Published) -> list[Record]:
 
 
 def _first_records(consumer: Consumer, *, partitions: int) -> list[Record]:
-    """What comes until every partition is being read."""
+    """Return the records that arrive until every partition is read."""
     records: list[Record] = []
     started: set[int] = set()
     while not records or len(started) < partitions:

@@ -1,4 +1,4 @@
-"""A topic full of made-up trades, published by our producer."""
+"""A topic with generated trades, published by the producer."""
 
 import time
 import uuid
@@ -33,7 +33,7 @@ class Published(NamedTuple):
 
 
 def publish(services: Services, *, count: int, partitions: int, seed: int) -> Published:
-    """Fill a new topic; every trade is acknowledged, or this fails."""
+    """Fill a new topic, requiring every acknowledgement."""
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     services.create_topic(topic, partitions=partitions)
     kafka = {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}

@@ -1,4 +1,4 @@
-"""Figures as lines that can be read and pasted."""
+"""Output of figures."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from tests.services import Services
 
 
 def machine(services: Services) -> str:
-    """What the figures were measured on; no name of a machine."""
+    """Return a description of the machine, without its name."""
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     client = f"confluent-kafka {confluent_kafka.__version__}, librdkafka {confluent_kafka.libversion()[0]}"
     load = os.getloadavg()[0]
@@ -22,11 +22,11 @@ def machine(services: Services) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:
-    """The median, and behind it the least and the most."""
+    """Format the median, followed by minimum and maximum."""
     middle, least, most = (f"{value:,.{digits}f}" for value in (median(values), min(values), max(values)))
     return middle if len(values) == 1 else f"{middle}  ({least} to {most}, {len(values)} runs)"
 
 
 def line(name: str, value: str) -> None:
-    """Print one figure, at once."""
+    """Print one figure and flush."""
     print(f"{name:<46} {value}", flush=True)

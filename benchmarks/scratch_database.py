@@ -1,4 +1,4 @@
-"""A database for each measurement."""
+"""Databases for measurements, one for each."""
 
 import uuid
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tradepipe.postgres import migrate
 
 @contextmanager
 def fresh_database(services: Services) -> Iterator[str]:
-    """The URL of a database that is empty and at the head of this build, and gone afterwards."""
+    """Create an empty, migrated database; yield its URL and drop it afterwards."""
     name = f"bench_{uuid.uuid4().hex}"
     url = services.postgres.create_database(name)
     try:

@@ -50,18 +50,18 @@ class Run(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """Records a second, from start to end."""
+        """Records per second, from start to end."""
         return self.records / self.seconds
 
     @property
     def steady(self) -> float:
-        """Records a second, from the first COMMIT to the last."""
+        """Records per second, from the first COMMIT to the last."""
         return self.storing_records / self.storing
 
 
 def main() -> int:
     options = _options()
-    # A sink that was killed keeps its partitions until its session has ended; warnings of that kind are no news here.
+    # A killed sink keeps its partitions until its session ends; warnings about that are expected here.
     logging.basicConfig(level=logging.ERROR)
     services = RealServices()
     try:
@@ -101,7 +101,7 @@ def _measure(services: RealServices, options: argparse.Namespace) -> int:
 def _compare(
     services: RealServices, published: Published, modes: Sequence[ValidateIn], options: argparse.Namespace
 ) -> tuple[list[Run], list[bool]]:
-    """The reference and the sink in turn, so that a slow minute of the machine hits both."""
+    """Measure reference and sink in turn, so that other load affects both."""
     rows, verdicts = min(options.row_by_row, published.count), []
     reference: list[float] = []
     runs: dict[str, list[Run]] = {validate_in: [] for validate_in in modes}
@@ -136,7 +136,7 @@ def _tell(runs: Sequence[Run], replays: Sequence[Run], reference: Sequence[float
 
 
 def _print_ratios(python: Sequence[Run], database: Sequence[Run]) -> None:
-    """How many times as fast the second is, and how much less it works."""
+    """Print the ratios of the rates and of the CPU times."""
     pairs = list(zip(python, database, strict=True))
     line("database to python, ratio, start to end", spread([new.rate / old.rate for old, new in pairs], 2))
     line("database to python, ratio, first to last COMMIT", spread([new.steady / old.steady for old, new in pairs], 2))
@@ -164,7 +164,7 @@ def _kill(services: RealServices, published: Published, options: argparse.Namesp
 
 
 def _store(published: Published, database: str, group: str, validate_in: ValidateIn) -> Run:
-    """One sink, in this process."""
+    """Run one sink in this process."""
     commits: list[tuple[float, int]] = []
     begin, cpu = time.perf_counter(), time.process_time()
     with Sink(
@@ -179,7 +179,7 @@ def _store(published: Published, database: str, group: str, validate_in: Validat
     ) as sink:
         counts = sink.run(until_end=True)
     end = time.perf_counter()
-    # The first batch was read before its COMMIT, so it belongs to the start.
+    # The first batch was read before its COMMIT, so it is not counted.
     storing, records = commits[-1][0] - commits[0][0], sum(size for _, size in commits[1:])
     return Run(counts, end - begin, storing, records, time.process_time() - cpu)
 

@@ -1,4 +1,4 @@
-"""Stages as programs, to be killed."""
+"""Stages as processes that can be killed."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Stage:
-    """A door with its options; each `running` is another process, all of which write one log."""
+    """A command with its options; each `running` is another process, and all write one log."""
 
     def __init__(self, name: str, options: Sequence[str]) -> None:
         self.name = name
@@ -17,7 +17,7 @@ class Stage:
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A process of it, killed in the end if need be."""
+        """Start a process; kill it at the end if it still runs."""
         with subprocess.Popen(self._command, stdout=self._log, stderr=self._log) as process:
             try:
                 yield process
@@ -25,6 +25,6 @@ class Stage:
                 process.kill()
 
     def said(self) -> str:
-        """The end of all that its processes wrote."""
+        """The end of the log of its processes."""
         self._log.seek(0)
         return self._log.read()[-4_000:]

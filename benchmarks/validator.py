@@ -87,7 +87,7 @@ def _measure(services: RealServices, options: argparse.Namespace) -> int:
 
 
 def _validate(published: Published, clean: str, dead_letters: str, *, group: str, batch: int) -> Run:
-    """One validator, in this process."""
+    """Run one validator in this process."""
     cpu, rates, memory = time.process_time(), list[Rate](), list[float]()
     with Validator(
         published.kafka,
@@ -111,7 +111,7 @@ def _validate(published: Published, clean: str, dead_letters: str, *, group: str
 
 
 def _rate(rates: list[Rate]) -> float:
-    """Records a second from the first commit to the last: joining a group takes seconds, however many follow."""
+    """Return the records per second from the first commit to the last: joining a group takes seconds."""
     (begin, first), (end, last) = rates[0], rates[-1]
     return (last - first) / (end - begin)
 

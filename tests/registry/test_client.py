@@ -240,7 +240,7 @@ def test_a_knob_out_of_range_is_refused_at_construction(knob):
         SchemaRegistry("http://registry", **knob)
 
 
-def test_a_broker_can_be_closed_twice():
+def test_a_client_can_be_closed_twice():
     client = registry(Script((200, [])))
     client.close()
     client.close()
