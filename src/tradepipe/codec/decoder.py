@@ -13,15 +13,8 @@ from tradepipe.trade.record import Code, Violation
 
 _WIDTHS: Final = {"float": 4, "double": 8}
 
-_NAMES: Final = {
-    "_Malformed": primitives.Malformed,
-    "_read_block": primitives.read_block,
-    "_read_index": primitives.read_index,
-    "_read_int": primitives.read_int,
-    "_read_long": primitives.read_long,
-    "_read_size": primitives.read_size,
-    "_require_end": primitives.require_end,
-}
+_NAMES: Final = {"_read_block": primitives.read_block, "_require_end": primitives.require_end}
+"""Globals of skipping functions that `NAMES` lacks."""
 
 
 class SkipEmitter:
