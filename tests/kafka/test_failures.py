@@ -1,45 +1,141 @@
-"""What Kafka's errors mean."""
+"""What Kafka's errors mean: which stop a stage, and which are waited for."""
+
+from contextlib import suppress
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from tests.eventually import eventually
 from tradepipe.errors import BrokerUnavailable, ConfigurationError
-from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka import failures
+from tradepipe.kafka.failures import FAILURE_CLASSES, Confirmation, FailureClass, classify, translate, unwrap
 
 CODES = {
     name: code for name, code in vars(KafkaError).items() if isinstance(code, int) and name.replace("_", "").isupper()
 }
 
-CONFIGURATION = """
-CLUSTER_AUTHORIZATION_FAILED DELEGATION_TOKEN_AUTHORIZATION_FAILED DELEGATION_TOKEN_AUTH_DISABLED
-DELEGATION_TOKEN_EXPIRED DELEGATION_TOKEN_NOT_FOUND DELEGATION_TOKEN_OWNER_MISMATCH
-DELEGATION_TOKEN_REQUEST_NOT_ALLOWED DUPLICATE_RESOURCE DUPLICATE_VOTER FEATURE_UPDATE_FAILED FENCED_INSTANCE_ID
-FENCED_STATE_EPOCH GROUP_AUTHORIZATION_FAILED GROUP_MAX_SIZE_REACHED GROUP_SUBSCRIBED_TO_TOPIC ILLEGAL_SASL_STATE
-INCONSISTENT_GROUP_PROTOCOL INCONSISTENT_VOTER_SET INVALID_COMMIT_OFFSET_SIZE INVALID_CONFIG INVALID_GROUP_ID
-INVALID_PARTITIONS INVALID_PRINCIPAL_TYPE INVALID_RECORD_STATE INVALID_REGISTRATION INVALID_REGULAR_EXPRESSION
-INVALID_REPLICATION_FACTOR INVALID_REPLICA_ASSIGNMENT INVALID_REQUEST INVALID_REQUIRED_ACKS
-INVALID_SESSION_TIMEOUT INVALID_SHARE_SESSION_EPOCH INVALID_TRANSACTION_TIMEOUT INVALID_UPDATE_VERSION
-INVALID_VOTER_KEY MISMATCHED_ENDPOINT_TYPE NON_EMPTY_GROUP NO_ERROR NO_REASSIGNMENT_IN_PROGRESS
-OFFSET_METADATA_TOO_LARGE OFFSET_OUT_OF_RANGE OPERATION_NOT_ATTEMPTED POLICY_VIOLATION
-PRINCIPAL_DESERIALIZATION_FAILURE RESOURCE_NOT_FOUND SASL_AUTHENTICATION_FAILED SECURITY_DISABLED
-SHARE_SESSION_LIMIT_REACHED SHARE_SESSION_NOT_FOUND STREAMS_INVALID_TOPOLOGY STREAMS_INVALID_TOPOLOGY_EPOCH
-STREAMS_TOPOLOGY_FENCED TELEMETRY_TOO_LARGE TOPIC_ALREADY_EXISTS TOPIC_AUTHORIZATION_FAILED
-TOPIC_DELETION_DISABLED TOPIC_EXCEPTION TRANSACTIONAL_ID_AUTHORIZATION_FAILED TRANSACTION_ABORTABLE
-UNACCEPTABLE_CREDENTIAL UNKNOWN_CONTROLLER_ID UNKNOWN_TOPIC_OR_PART UNRELEASED_INSTANCE_ID UNSUPPORTED_ASSIGNOR
-UNSUPPORTED_COMPRESSION_TYPE UNSUPPORTED_ENDPOINT_TYPE UNSUPPORTED_SASL_MECHANISM UNSUPPORTED_VERSION
-VOTER_NOT_FOUND
-_APPLICATION _AUTHENTICATION _AUTO_OFFSET_RESET _CONFLICT _CRIT_SYS_RESOURCE _DESTROY _EXISTING_SUBSCRIPTION _FAIL
-_FS _INVALID_ARG _INVALID_DIFFERENT_RECORD _INVALID_TYPE _NOENT _NOOP _NOT_CONFIGURED _NOT_IMPLEMENTED _NO_OFFSET
-_PARTITION_EOF _READ_ONLY _UNDERFLOW _UNKNOWN_GROUP _UNKNOWN_PARTITION _UNKNOWN_PROTOCOL _UNKNOWN_TOPIC
-_UNSUPPORTED_FEATURE
+WAIT = FailureClass.UNAVAILABLE
+
+CONNECTION = """
+_TRANSPORT _ALL_BROKERS_DOWN _TIMED_OUT _TIMED_OUT_QUEUE _RESOLVE _SSL _AUTHENTICATION SASL_AUTHENTICATION_FAILED
+ILLEGAL_SASL_STATE REQUEST_TIMED_OUT NETWORK_EXCEPTION BROKER_NOT_AVAILABLE THROTTLING_QUOTA_EXCEEDED UNKNOWN
+_UNKNOWN_BROKER _DESTROY_BROKER _RETRY _OUTDATED _STATE _INTR REBOOTSTRAP_REQUIRED INVALID_REQUEST _CRIT_SYS_RESOURCE
 """
-"""What is in no table, known one by one: a code that is new in librdkafka has to be put somewhere on purpose."""
+ELECTION = """
+LEADER_NOT_AVAILABLE NOT_LEADER_FOR_PARTITION REPLICA_NOT_AVAILABLE LISTENER_NOT_FOUND FENCED_LEADER_EPOCH
+UNKNOWN_LEADER_EPOCH OFFSET_NOT_AVAILABLE KAFKA_STORAGE_ERROR UNKNOWN_TOPIC_ID INCONSISTENT_TOPIC_ID
+PREFERRED_LEADER_NOT_AVAILABLE ELIGIBLE_LEADERS_NOT_AVAILABLE ELECTION_NOT_NEEDED
+"""
+COORDINATOR = "COORDINATOR_NOT_AVAILABLE COORDINATOR_LOAD_IN_PROGRESS NOT_COORDINATOR _WAIT_COORD"
+MEMBERSHIP = """
+REBALANCE_IN_PROGRESS ILLEGAL_GENERATION UNKNOWN_MEMBER_ID MEMBER_ID_REQUIRED FENCED_MEMBER_EPOCH STALE_MEMBER_EPOCH
+_ASSIGNMENT_LOST _MAX_POLL_EXCEEDED GROUP_ID_NOT_FOUND UNKNOWN_SUBSCRIPTION_ID
+"""
+OUTAGES = {
+    "list_offsets": CONNECTION + ELECTION + "_NOENT _PARTIAL _WAIT_CACHE",
+    "describe_topics, describe_configs, list_topics": CONNECTION + ELECTION + "NOT_CONTROLLER STALE_CTRL_EPOCH "
+    "STALE_BROKER_EPOCH OPERATION_NOT_ATTEMPTED INVALID_UPDATE_VERSION UNKNOWN_CONTROLLER_ID",
+    "committed": CONNECTION + COORDINATOR + MEMBERSHIP + "UNSTABLE_OFFSET_COMMIT _NO_OFFSET",
+    "commit": CONNECTION + COORDINATOR + MEMBERSHIP + "_NO_OFFSET",
+    "poll": CONNECTION + ELECTION + COORDINATOR + MEMBERSHIP + "_LOG_TRUNCATION FETCH_SESSION_ID_NOT_FOUND "
+    "INVALID_FETCH_SESSION_EPOCH REASSIGNMENT_IN_PROGRESS _FS OFFSET_OUT_OF_RANGE",
+    "init_transactions, begin, send_offsets, commit and abort of a transaction": CONNECTION
+    + COORDINATOR
+    + MEMBERSHIP
+    + "CONCURRENT_TRANSACTIONS TRANSACTION_ABORTABLE _PREV_IN_PROGRESS _IN_PROGRESS",
+    "delivery reports": CONNECTION + ELECTION + "_MSG_TIMED_OUT _QUEUE_FULL _ISR_INSUFF NOT_ENOUGH_REPLICAS "
+    "NOT_ENOUGH_REPLICAS_AFTER_APPEND LOG_DIR_NOT_FOUND",
+}
+"""The errors of each call while brokers start, elect, or are unavailable."""
+
+DENIALS = {
+    "list_offsets": "TOPIC_AUTHORIZATION_FAILED UNKNOWN_TOPIC_OR_PART _UNKNOWN_TOPIC _UNKNOWN_PARTITION",
+    "describe_topics": "TOPIC_AUTHORIZATION_FAILED UNKNOWN_TOPIC_OR_PART TOPIC_EXCEPTION UNSUPPORTED_VERSION",
+    "committed": "GROUP_AUTHORIZATION_FAILED INVALID_GROUP_ID",
+    "commit": "GROUP_AUTHORIZATION_FAILED TOPIC_AUTHORIZATION_FAILED OFFSET_METADATA_TOO_LARGE",
+    "poll": "GROUP_AUTHORIZATION_FAILED TOPIC_AUTHORIZATION_FAILED UNKNOWN_TOPIC_OR_PART INCONSISTENT_GROUP_PROTOCOL "
+    "FENCED_INSTANCE_ID UNRELEASED_INSTANCE_ID UNSUPPORTED_ASSIGNOR GROUP_MAX_SIZE_REACHED INVALID_SESSION_TIMEOUT",
+    "transactions": "TRANSACTIONAL_ID_AUTHORIZATION_FAILED CLUSTER_AUTHORIZATION_FAILED INVALID_TRANSACTION_TIMEOUT",
+    "delivery reports": "TOPIC_AUTHORIZATION_FAILED UNKNOWN_TOPIC_OR_PART _UNKNOWN_PARTITION INVALID_REQUIRED_ACKS",
+}
+"""The errors of each call that an operator must repair."""
 
 
-def test_every_code_has_its_class_on_purpose():
-    found = {name for name, code in CODES.items() if classify(KafkaError(code)) is FailureClass.CONFIGURATION}
+@pytest.mark.parametrize("call", OUTAGES)
+def test_errors_of_starting_and_electing_brokers_are_outages(call):
+    assert {} == {
+        name: kind for name in OUTAGES[call].split() if (kind := classify(KafkaError(CODES[name]))) is not WAIT
+    }
 
-    assert set(CONFIGURATION.split()) == found
+
+@pytest.mark.parametrize("call", DENIALS)
+def test_errors_that_an_operator_must_repair_are_of_configuration(call):
+    found = {name: classify(KafkaError(CODES[name])) for name in DENIALS[call].split()}
+
+    assert dict.fromkeys(found, FailureClass.CONFIGURATION) == found
+
+
+def test_an_error_that_no_table_lists_is_an_outage():
+    unknown = max(CODES.values()) + 100
+
+    assert (WAIT, BrokerUnavailable) == (
+        classify(KafkaError(unknown)),
+        type(translate(KafkaError(unknown), "it failed")),
+    )
+
+
+def test_only_the_errors_of_the_table_are_no_outages():
+    found = {code for code in CODES.values() if classify(KafkaError(code)) is not WAIT}
+
+    assert set(FAILURE_CLASSES) == found
+
+
+@pytest.fixture
+def confirmed_soon(monkeypatch):
+    """A configuration error counts after a fifth of a second."""
+    monkeypatch.setattr(failures, "CONFIRM_SECONDS", 0.2)
+
+
+def deny():
+    raise ConfigurationError("denied")
+
+
+def test_a_denial_before_the_first_success_counts_at_once():
+    with pytest.raises(ConfigurationError, match="^denied$"):
+        Confirmation()(deny)
+
+
+def test_a_denial_after_a_success_is_an_outage():
+    confirm = Confirmation()
+    assert 7 == confirm(lambda: 7)
+
+    with pytest.raises(BrokerUnavailable, match="^denied; the stage ends if this lasts for a minute$"):
+        confirm(deny)
+
+    assert confirm.is_failing
+
+
+def test_a_denial_that_lasts_is_raised(confirmed_soon):
+    confirm = Confirmation(has_succeeded=True)
+
+    def deny_again() -> None:
+        with suppress(BrokerUnavailable):
+            confirm(deny)
+
+    with pytest.raises(ConfigurationError, match="^denied$"):
+        eventually(deny_again, within=10)
+
+
+@pytest.mark.parametrize(
+    "between", [Confirmation.record_success, Confirmation.record_outage], ids=["success", "outage"]
+)
+def test_a_denial_that_passed_does_not_count_with_a_later_one(between):
+    confirm = Confirmation(has_succeeded=True)
+    assert not confirm.confirm()
+    between(confirm)
+    assert not confirm.is_failing
+
+    assert not confirm.confirm()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +150,7 @@ def test_every_code_has_its_class_on_purpose():
         ("MSG_SIZE_TOO_LARGE", FailureClass.DATA),
         ("INVALID_RECORD", FailureClass.DATA),
         ("TOPIC_AUTHORIZATION_FAILED", FailureClass.CONFIGURATION),
-        ("_AUTHENTICATION", FailureClass.CONFIGURATION),
+        ("_AUTHENTICATION", FailureClass.UNAVAILABLE),
         ("_FATAL", FailureClass.FATAL),
         ("_FENCED", FailureClass.FATAL),
         ("INVALID_PRODUCER_EPOCH", FailureClass.FATAL),
@@ -69,8 +165,8 @@ def test_what_librdkafka_calls_fatal_is_fatal_whatever_its_code():
     assert FailureClass.FATAL is classify(KafkaError(KafkaError._TRANSPORT, "gone", True))
 
 
-def test_what_librdkafka_calls_retriable_is_away_whatever_its_code():
-    assert FailureClass.UNAVAILABLE is classify(KafkaError(KafkaError.INVALID_REQUEST, "again", False, True))
+def test_what_librdkafka_calls_retriable_is_an_outage_whatever_its_code():
+    assert FailureClass.UNAVAILABLE is classify(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "again", False, True))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.config import Config, admin_config
-from tradepipe.kafka.failures import translate, unwrap
+from tradepipe.kafka.failures import invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import FirstContact
 
 logger = logging.getLogger(__name__)
@@ -283,7 +283,7 @@ class TopicAdmin:
             try:
                 self._client = AdminClient(config)
             except KafkaException as error:
-                raise translate(unwrap(error), "invalid Kafka client configuration") from error
+                raise invalid_client(error) from error
         return self._client
 
 

@@ -7,7 +7,7 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka.failures import translate, unwrap
+from tradepipe.kafka.failures import invalid_client, unwrap
 from tradepipe.kafka.librdkafka import ClientLog
 
 Config = Mapping[str, Any]
@@ -218,7 +218,7 @@ def _check_known(config: Config) -> None:
     except KafkaException as error:
         reason = unwrap(error)
         if _PROBE_PROPERTY not in reason.str():
-            raise translate(reason, "invalid Kafka client configuration") from error
+            raise invalid_client(error) from error
 
 
 def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
 
-from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange
+from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
-from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.consumer_errors import ConsumerErrors
+from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import (
-    OUTAGE_LOG_INTERVAL,
+    call_with_timeout,
     to_record,
     to_record_without_headers,
 )
@@ -20,10 +22,11 @@ from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
 
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds for which a client that is replaced may take to leave the group."""
+
 REQUEST_TIMEOUT: Final = 5.0
 """Seconds to wait for a response of the group coordinator."""
-
-_ADVICE_ON_FATAL: Final = "; check group.protocol, and that no two members have the same group.instance.id"
 
 
 class Assignment(NamedTuple):
@@ -54,13 +57,12 @@ class Consumer:
 
     An assigned partition is paused and delivers nothing until `start_delivery`: its
     offset is not known before the partition has been claimed. Rebalances only change
-    `assignments`; they happen inside `poll`, never elsewhere.
+    `assignments`; they happen inside `poll`, never elsewhere. If an offset is not in the
+    log, the consumer joins the group again, with a new client.
 
     Args:
         with_headers: deliver records with their timestamps and headers, which
             takes a tenth longer.
-
-        reset_instructions: returns the remedy for a partition whose offset is not in the log.
     """
 
     def __init__(
@@ -70,10 +72,8 @@ class Consumer:
         topic: str,
         group: str,
         with_headers: bool = False,
-        reset_instructions: Callable[[int], str] | None = None,
     ) -> None:
         self._to_record = to_record if with_headers else to_record_without_headers
-        self._reset_instructions = reset_instructions or self._reset_command
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
@@ -82,12 +82,9 @@ class Consumer:
         self._partitions: dict[int, _PartitionState] = {}
         self._assignment_count = 0
         self._joined = False
-        self._fatal_error: ConfigurationError | None = None
-        self._last_error_at = float("-inf")
+        self._errors = ConsumerErrors(topic)
         self.offset_gaps = 0
         """Offsets without a record, such as transaction markers."""
-        self.errors = 0
-        """Errors from which librdkafka recovers by itself."""
         self.rebalances = {"assign": 0, "revoke": 0}
         """Number of rebalances that assigned or revoked partitions."""
         self.first_timestamp: float | None = None
@@ -100,19 +97,15 @@ class Consumer:
         Raises:
             ConfigurationError: librdkafka rejects the configuration.
         """
-        try:
-            self._client = confluent_kafka.Consumer({**self._config, "error_cb": self._on_error})
-        except KafkaException as error:
-            raise translate(unwrap(error), "invalid Kafka client configuration") from error
-        self._client.subscribe(
-            [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
-        )
+        self._client = self._create_client()
+        self._subscribe(self._client)
 
     def close(self) -> None:
         """Leave the group; its other members take over the partitions."""
         if self._client is not None:
             client, self._client = self._client, None
             client.close()
+            self._partitions.clear()
 
     @property
     def assignments(self) -> dict[int, Assignment]:
@@ -127,6 +120,16 @@ class Consumer:
             for partition, state in self._partitions.items()
             if state.next_offset is not None
         }
+
+    @property
+    def is_denied(self) -> bool:
+        """Return whether the brokers reported a configuration error that is not confirmed yet."""
+        return self._errors.is_denied
+
+    @property
+    def errors(self) -> int:
+        """Errors from which librdkafka recovers by itself."""
+        return self._errors.outages
 
     @property
     def has_joined(self) -> bool:
@@ -151,14 +154,15 @@ class Consumer:
         with a timeout would wait until all `max_records` have arrived.
 
         Raises:
-            ConfigurationError: the brokers reject the consumer.
-
-            OffsetOutOfRange: the next offset of a partition is not in the log.
+            ConfigurationError: the brokers reject the consumer, and have done so for a minute.
         """
+        if self._errors.rejoin_at is not None and time.monotonic() >= self._errors.rejoin_at:
+            self._rejoin()
         client = self._require_client()
         first = client.poll(timeout)
-        if self._fatal_error is not None:
-            raise self._fatal_error
+        # Errors of the last poll, whose records have been delivered by now: their position is behind them.
+        if self._errors.failure is not None:
+            raise self._errors.failure
         if first is None:
             return []
         kind, milliseconds = first.timestamp()
@@ -293,25 +297,26 @@ class Consumer:
             self.offset_gaps += offset - state.next_offset
             state.next_offset = offset + 1
             records.append(to_record(message, topic, partition, offset))
+        if records:
+            self._errors.record_success()
         return records
 
     def _handle_event(self, error: KafkaError, message: confluent_kafka.Message, state: _PartitionState | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
+            self._errors.record_success()
             end = message.offset()
             # Transaction markers at the end of the log are not delivered, so only this event moves past them.
             if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:
                 self.offset_gaps += end - state.next_offset
                 state.next_offset = end
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
+            # owner compares the offset with the log: a broker that has just started may report too short a log.
             if state is not None and state.next_offset is not None:
-                raise OffsetOutOfRange(
-                    f"offset {state.next_offset} of {self._topic}[{state.assignment.partition}] is not in the log: "
-                    f"{error.str()}; choose where to resume: {self._reset_instructions(state.assignment.partition)}"
-                )
-        elif classify(error) is FailureClass.UNAVAILABLE:
-            self._log_outage(error)
+                state.next_offset = None
+                self._errors.request_rejoin(f"{self._topic}[{state.assignment.partition}]: {error.str()}")
         else:
-            raise self._consume_error(error)
+            self._errors.handle(error)
 
     def _seek(self, partition: int, offset: int) -> bool:
         try:
@@ -344,8 +349,9 @@ class Consumer:
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         # Nothing is committed or written here: what is buffered of these partitions is dropped, and the next owner
         # reads it again. A write from a callback could outlast the rebalance and race with that owner.
-        for place in places:
-            self._partitions.pop(place.partition, None)
+        if client is self._client:
+            for place in places:
+                self._partitions.pop(place.partition, None)
         if self._incremental:
             client.incremental_unassign(places)
         else:
@@ -353,31 +359,30 @@ class Consumer:
         self.rebalances["revoke"] += 1
         logger.info("revoked %s of %s", _format_partitions(places), self._topic)
 
-    def _on_error(self, error: KafkaError) -> None:
-        """Handle an error inside poll; librdkafka recovers from an outage by itself, poll raises any other error."""
-        kind = classify(error)
-        if kind is FailureClass.UNAVAILABLE:
-            self._log_outage(error)
-        else:
-            self._fatal_error = self._consume_error(error)
+    def _create_client(self) -> confluent_kafka.Consumer:
+        try:
+            return confluent_kafka.Consumer({**self._config, "error_cb": self._errors.handle})
+        except KafkaException as error:
+            raise invalid_client(error) from error
 
-    def _log_outage(self, error: KafkaError) -> None:
-        """Count an error, and log only the first of an outage: librdkafka reports every connection attempt."""
-        self.errors += 1
-        if time.monotonic() - self._last_error_at > OUTAGE_LOG_INTERVAL:
-            logger.warning("Kafka reported an error, retrying: %s", error.str())
-        self._last_error_at = time.monotonic()
+    def _subscribe(self, client: confluent_kafka.Consumer) -> None:
+        client.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
-    def _consume_error(self, error: KafkaError) -> ConfigurationError:
-        """Return the exception for a permanent error; fatal errors are permanent, as a new client would fail too."""
-        advice = _ADVICE_ON_FATAL if classify(error) is FailureClass.FATAL else ""
-        return ConfigurationError(f"{translate(error, f'cannot consume topic {self._topic}')}{advice}")
-
-    def _reset_command(self, partition: int) -> str:
-        return (
-            f"tradepipe sink offsets reset --topic {self._topic} --group {self.group} "
-            f"--partition {partition} --to earliest|latest|TIME|NUMBER"
-        )
+    def _rejoin(self) -> None:
+        """Join with a new client; nothing changes if it cannot be created now, as while certificates are replaced."""
+        self._errors.record_rejoin()
+        try:
+            client = self._create_client()
+        except ConfigurationError as error:
+            self._errors.deny(KafkaError(KafkaError._INVALID_ARG), error)
+            return
+        # The old one's callbacks find that it is no longer the client, also if it leaves only after the timeout.
+        old, self._client = self._require_client(), client
+        self._partitions.clear()
+        # Before the new one joins: as two members they would share the partitions for a moment.
+        with suppress(TimeoutError, KafkaException):
+            call_with_timeout(old.close, CLOSE_TIMEOUT)
+        self._subscribe(client)
 
     def _require_client(self) -> confluent_kafka.Consumer:
         assert self._client is not None, "the consumer is used before open() or after close()"

@@ -11,10 +11,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.config import Config, producer_config, without_consumer_keys
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.failures import Confirmation, FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.send import DeliveryReports, Interrupted, OutgoingRecords, enqueue, flush, record_rejected
 from tradepipe.kafka.transactions import (
-    AccessDenied,
     Fenced,
     GroupOffsets,
     RecordRejected,
@@ -25,12 +24,6 @@ from tradepipe.kafka.transactions import (
 FENCED_LIMIT: Final = 3
 FENCED_WINDOW_SECONDS: Final = 60.0
 """Fenced this often within the window, the process shares its `transactional.id` with another one."""
-
-DENIED_LIMIT: Final = 3
-"""Consecutive denials of access after which delivery stops."""
-
-DENIED_SECONDS: Final = 5.0
-"""Seconds for which access may be denied after a successful write: permissions may be changing."""
 
 
 class TransactionalDelivery:
@@ -53,9 +46,7 @@ class TransactionalDelivery:
         self._topic = topic
         self._id = transactional_id
         self._fenced_at: deque[float] = deque(maxlen=FENCED_LIMIT)
-        self._denied = 0
-        self._denied_at = 0.0
-        self._has_succeeded = False
+        self._confirmation = Confirmation()
 
     @property
     def is_open(self) -> bool:
@@ -76,8 +67,8 @@ class TransactionalDelivery:
         """
         try:
             self._transactions.open()
-        except (Fenced, AccessDenied) as error:
-            self._check_repeated(error)
+        except (Fenced, ConfigurationError) as error:
+            self._check_permanent(error)
             raise BrokerUnavailable(str(error)) from error
 
     def write(
@@ -100,26 +91,25 @@ class TransactionalDelivery:
             self._transactions.write(outgoing, GroupOffsets(places, group_metadata), while_in_flight)
         except RecordRejected as error:
             raise record_rejected(error.error, error.topic) from error
-        except (Fenced, AccessDenied) as error:
-            self._check_repeated(error)
+        except (Fenced, ConfigurationError) as error:
+            self._check_permanent(error)
             raise Interrupted(str(error)) from error
         except BrokerUnavailable as error:
             raise Interrupted(str(error), rolled_back=isinstance(error, TransactionAborted)) from error
-        self._denied, self._has_succeeded = 0, True
+        # Not after `open`: an id may be taken over without the right to write a single record.
+        self._confirmation.record_success()
 
     def close(self) -> None:
         """Close the client; no transaction is open between two calls of `write`."""
         self._transactions.close()
 
-    def _check_repeated(self, error: Fenced | AccessDenied) -> None:
-        """Raise an error that keeps recurring: denied access, or two processes taking an id from each other."""
-        now = time.monotonic()
-        if isinstance(error, AccessDenied):
-            self._denied_at = self._denied_at if self._denied else now
-            self._denied += 1
-            if self._denied >= DENIED_LIMIT and now - self._denied_at >= DENIED_SECONDS * self._has_succeeded:
+    def _check_permanent(self, error: Fenced | ConfigurationError) -> None:
+        """Raise an error that lasts: denied access, or two processes taking an id from each other."""
+        if isinstance(error, ConfigurationError):
+            if self._confirmation.confirm():
                 raise error
             return
+        now = time.monotonic()
         self._fenced_at.append(now)
         if len(self._fenced_at) == FENCED_LIMIT and now - self._fenced_at[0] < FENCED_WINDOW_SECONDS:
             raise ConfigurationError(
@@ -146,6 +136,7 @@ class AtLeastOnceDelivery:
         self._consumer = consumer
         self._client: confluent_kafka.Producer | None = None
         self._reports = DeliveryReports()
+        self._confirmation = Confirmation()
         self.producers_created = 0
 
     @property
@@ -158,7 +149,9 @@ class AtLeastOnceDelivery:
         try:
             self._client = confluent_kafka.Producer({**self._config, "on_delivery": self._reports})
         except KafkaException as error:
-            raise translate(unwrap(error), "invalid Kafka client configuration") from error
+            if self._confirmation.confirm():
+                raise invalid_client(error) from error
+            raise BrokerUnavailable(str(invalid_client(error))) from error
         self.producers_created += 1
 
     def write(
@@ -182,7 +175,7 @@ class AtLeastOnceDelivery:
         if self._reports.undelivered is not None:
             raise self._discard(*self._reports.undelivered)
         try:
-            self._consumer.commit(offsets)
+            self._confirmation(lambda: self._consumer.commit(offsets))
         except BrokerUnavailable as error:
             raise Interrupted(str(error)) from error
 
@@ -198,6 +191,6 @@ class AtLeastOnceDelivery:
         kind = classify(error)
         if kind is FailureClass.DATA:
             return record_rejected(error, topic)
-        if kind is FailureClass.CONFIGURATION:
+        if kind is FailureClass.CONFIGURATION and self._confirmation.confirm():
             return translate(error, f"cannot write records to {topic}" if topic else "cannot write records")
         return Interrupted(error.str())

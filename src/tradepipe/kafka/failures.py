@@ -1,11 +1,22 @@
-"""Failure classes of Kafka errors: wait, refuse one record, stop, or recreate the client."""
+"""
+Failure classes of Kafka errors: wait, refuse one record, stop, or recreate the client.
 
+`FAILURE_CLASSES` names every error that is not an outage. Whatever it does not name is one: a stage must
+not end because a broker is starting, because partitions elect their leaders, or because a new version of
+Kafka or librdkafka has an error more. What looks like an error of configuration may be passing too, so a
+running stage ends only when it has lasted (`Confirmation`).
+"""
+
+import time
+from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from tradepipe.errors import BrokerUnavailable, ConfigurationError, TradepipeError
+from tradepipe.errors import BrokerUnavailable, ConfigurationError, TradepipeError, Unavailable
+
+T = TypeVar("T")
 
 
 class FailureClass(Enum):
@@ -24,124 +35,183 @@ class FailureClass(Enum):
     """The client is unusable; a new one must replace it."""
 
 
-_DATA: Final = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_MSG,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
-        KafkaError._BAD_MSG,
-        KafkaError._BAD_COMPRESSION,
-        KafkaError._VALUE_SERIALIZATION,
-        KafkaError._KEY_SERIALIZATION,
-        KafkaError._VALUE_DESERIALIZATION,
-        KafkaError._KEY_DESERIALIZATION,
-    }
-)
-_FATAL: Final = frozenset(
-    {
-        KafkaError._FATAL,
-        KafkaError._FENCED,
-        KafkaError._GAPLESS_GUARANTEE,
-        KafkaError._INCONSISTENT,
-        KafkaError._PURGE_INFLIGHT,
-        KafkaError._PURGE_QUEUE,
-        KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
-        KafkaError.DUPLICATE_SEQUENCE_NUMBER,
-        KafkaError.INVALID_PRODUCER_EPOCH,
-        KafkaError.PRODUCER_FENCED,
-        KafkaError.INVALID_PRODUCER_ID_MAPPING,
-        KafkaError.INVALID_TXN_STATE,
-        KafkaError.UNKNOWN_PRODUCER_ID,
-        KafkaError.TRANSACTION_COORDINATOR_FENCED,
-    }
-)
-_UNAVAILABLE: Final = frozenset(
-    {
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TIMED_OUT,
-        KafkaError._TIMED_OUT_QUEUE,
-        KafkaError._MSG_TIMED_OUT,
-        KafkaError._RESOLVE,
-        KafkaError._SSL,
-        KafkaError._WAIT_COORD,
-        KafkaError._WAIT_CACHE,
-        KafkaError._IN_PROGRESS,
-        KafkaError._PREV_IN_PROGRESS,
-        KafkaError._ISR_INSUFF,
-        KafkaError._NODE_UPDATE,
-        KafkaError._RETRY,
-        KafkaError._QUEUE_FULL,
-        KafkaError._OUTDATED,
-        KafkaError._STATE,
-        KafkaError._PARTIAL,
-        KafkaError._MAX_POLL_EXCEEDED,
-        KafkaError._ASSIGNMENT_LOST,
-        KafkaError._REVOKE_PARTITIONS,
-        KafkaError._ASSIGN_PARTITIONS,
-        KafkaError._INTR,
-        KafkaError._LOG_TRUNCATION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.BROKER_NOT_AVAILABLE,
-        KafkaError.REPLICA_NOT_AVAILABLE,
-        KafkaError.NETWORK_EXCEPTION,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.NOT_ENOUGH_REPLICAS,
-        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        KafkaError.NOT_CONTROLLER,
-        KafkaError.KAFKA_STORAGE_ERROR,
-        KafkaError.LOG_DIR_NOT_FOUND,
-        KafkaError.FETCH_SESSION_ID_NOT_FOUND,
-        KafkaError.INVALID_FETCH_SESSION_EPOCH,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.PREFERRED_LEADER_NOT_AVAILABLE,
-        KafkaError.ELIGIBLE_LEADERS_NOT_AVAILABLE,
-        KafkaError.ELECTION_NOT_NEEDED,
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.MEMBER_ID_REQUIRED,
-        KafkaError.REBALANCE_IN_PROGRESS,
-        KafkaError.FENCED_MEMBER_EPOCH,
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError.STALE_CTRL_EPOCH,
-        KafkaError.STALE_BROKER_EPOCH,
-        KafkaError.UNSTABLE_OFFSET_COMMIT,
-        KafkaError.THROTTLING_QUOTA_EXCEEDED,
-        KafkaError.CONCURRENT_TRANSACTIONS,
-        KafkaError.REASSIGNMENT_IN_PROGRESS,
-        KafkaError.REBOOTSTRAP_REQUIRED,
-        KafkaError.LISTENER_NOT_FOUND,
-        KafkaError.GROUP_ID_NOT_FOUND,
-        KafkaError.UNKNOWN_SUBSCRIPTION_ID,
-        KafkaError.UNKNOWN,
-        KafkaError._UNKNOWN_BROKER,
-        KafkaError._DESTROY_BROKER,
-        KafkaError.UNKNOWN_TOPIC_ID,
-        KafkaError.INCONSISTENT_TOPIC_ID,
-    }
-)
+FAILURE_CLASSES: Final[dict[int, FailureClass]] = {
+    **dict.fromkeys(
+        (  # produce: of one record, whatever the others are; consume: bytes that cannot be unpacked
+            KafkaError.MSG_SIZE_TOO_LARGE,
+            KafkaError.RECORD_LIST_TOO_LARGE,
+            KafkaError.INVALID_MSG,
+            KafkaError.INVALID_MSG_SIZE,
+            KafkaError.INVALID_RECORD,
+            KafkaError.INVALID_TIMESTAMP,
+            KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+            KafkaError._BAD_MSG,
+            KafkaError._BAD_COMPRESSION,
+            KafkaError._VALUE_SERIALIZATION,
+            KafkaError._KEY_SERIALIZATION,
+            KafkaError._VALUE_DESERIALIZATION,
+            KafkaError._KEY_DESERIALIZATION,
+        ),
+        FailureClass.DATA,
+    ),
+    **dict.fromkeys(
+        (  # the state of an idempotent or transactional producer: a new producer has a new one
+            KafkaError._FATAL,
+            KafkaError._FENCED,
+            KafkaError._GAPLESS_GUARANTEE,
+            KafkaError._INCONSISTENT,
+            KafkaError._PURGE_INFLIGHT,
+            KafkaError._PURGE_QUEUE,
+            KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+            KafkaError.DUPLICATE_SEQUENCE_NUMBER,
+            KafkaError.INVALID_PRODUCER_EPOCH,
+            KafkaError.PRODUCER_FENCED,
+            KafkaError.INVALID_PRODUCER_ID_MAPPING,
+            KafkaError.INVALID_TXN_STATE,
+            KafkaError.UNKNOWN_PRODUCER_ID,
+            KafkaError.TRANSACTION_COORDINATOR_FENCED,
+        ),
+        FailureClass.FATAL,
+    ),
+    **dict.fromkeys(
+        (
+            # any call: what the principal may not do
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.GROUP_AUTHORIZATION_FAILED,
+            KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+            KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+            KafkaError.DELEGATION_TOKEN_AUTHORIZATION_FAILED,
+            KafkaError.SECURITY_DISABLED,
+            # any call: what the brokers do not have, or are too old for
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+            KafkaError.TOPIC_EXCEPTION,
+            KafkaError._UNKNOWN_TOPIC,
+            KafkaError._UNKNOWN_PARTITION,
+            KafkaError.UNSUPPORTED_VERSION,
+            KafkaError._UNSUPPORTED_FEATURE,
+            # create_topics
+            KafkaError.TOPIC_ALREADY_EXISTS,
+            KafkaError.INVALID_PARTITIONS,
+            KafkaError.INVALID_REPLICATION_FACTOR,
+            KafkaError.INVALID_REPLICA_ASSIGNMENT,
+            KafkaError.INVALID_CONFIG,
+            KafkaError.POLICY_VIOLATION,
+            # subscribe and poll: the group
+            KafkaError.INVALID_GROUP_ID,
+            KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+            KafkaError.INVALID_SESSION_TIMEOUT,
+            KafkaError.GROUP_MAX_SIZE_REACHED,
+            KafkaError.FENCED_INSTANCE_ID,
+            KafkaError.UNRELEASED_INSTANCE_ID,
+            KafkaError.UNSUPPORTED_ASSIGNOR,
+            KafkaError.INVALID_REGULAR_EXPRESSION,
+            KafkaError.GROUP_SUBSCRIBED_TO_TOPIC,
+            KafkaError._AUTO_OFFSET_RESET,
+            # commit
+            KafkaError.OFFSET_METADATA_TOO_LARGE,
+            KafkaError.INVALID_COMMIT_OFFSET_SIZE,
+            # init_transactions and produce
+            KafkaError.INVALID_TRANSACTION_TIMEOUT,
+            KafkaError.INVALID_REQUIRED_ACKS,
+            KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+            # any call: librdkafka's own objections to its arguments or to the order of calls
+            KafkaError._INVALID_ARG,
+            KafkaError._INVALID_TYPE,
+            KafkaError._CONFLICT,
+            KafkaError._EXISTING_SUBSCRIPTION,
+            KafkaError._NOT_CONFIGURED,
+            KafkaError._NOT_IMPLEMENTED,
+            KafkaError._READ_ONLY,
+            KafkaError._UNKNOWN_GROUP,
+            KafkaError._UNKNOWN_PROTOCOL,
+        ),
+        FailureClass.CONFIGURATION,
+    ),
+}
+"""
+The classes of all errors that are no outage, with the calls that report them.
+
+Outages with surprising names: `_NOENT` ("No leaders found": list_offsets after a restart of the
+brokers), `_AUTHENTICATION` and SASL_AUTHENTICATION_FAILED (credentials are being changed; before the first
+answer of a broker, `FirstContact` reports them), INVALID_REQUEST and TRANSACTION_ABORTABLE (transactions,
+while coordinators move), OPERATION_NOT_ATTEMPTED and INVALID_UPDATE_VERSION (controllers that elect).
+"""
 
 
 def classify(error: KafkaError) -> FailureClass:
-    """Return the class of an error; an unlisted error counts as configuration, which stops the stage."""
-    code = error.code()
-    if error.fatal() or code in _FATAL:
+    """Return the class of an error; an error that no table lists is an outage."""
+    if error.fatal():
         return FailureClass.FATAL
-    if code in _DATA:
-        return FailureClass.DATA
-    if code in _UNAVAILABLE or error.retriable():
-        return FailureClass.UNAVAILABLE
-    return FailureClass.CONFIGURATION
+    kind = FAILURE_CLASSES.get(error.code(), FailureClass.UNAVAILABLE)
+    return FailureClass.UNAVAILABLE if kind is FailureClass.CONFIGURATION and error.retriable() else kind
+
+
+CONFIRM_SECONDS: Final = 60.0
+"""Seconds for which an error of configuration must last before it ends a running stage."""
+
+
+class Confirmation:
+    """
+    Tell a configuration error that lasts from one that passes.
+
+    Brokers that start or elect may deny a topic, a group or a right that they know again
+    seconds later. So, once a call has succeeded, its configuration errors count as an
+    outage until they have lasted for `CONFIRM_SECONDS`. Before that, they count at once,
+    so that a mistake is seen at the start of the stage.
+
+    Args:
+        has_succeeded: whether the call has succeeded before.
+    """
+
+    def __init__(self, *, has_succeeded: bool = False) -> None:
+        self._has_succeeded = has_succeeded
+        self._failing_since: float | None = None
+        self._failed_at = float("-inf")
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether an error waits for its confirmation."""
+        return self._failing_since is not None and time.monotonic() - self._failed_at < CONFIRM_SECONDS
+
+    def record_success(self) -> None:
+        """Note a success: an earlier error has passed."""
+        self._has_succeeded, self._failing_since = True, None
+
+    def record_outage(self) -> None:
+        """Note an outage: what was denied before it may be allowed after it."""
+        self._failing_since = None
+
+    def confirm(self) -> bool:
+        """Note a configuration error; return whether it is confirmed."""
+        if not self._has_succeeded:
+            return True
+        now = time.monotonic()
+        # After a longer silence it is another error: a success may have had nothing to show itself by.
+        if self._failing_since is None or now - self._failed_at >= CONFIRM_SECONDS:
+            self._failing_since = now
+        self._failed_at = now
+        return now - self._failing_since >= CONFIRM_SECONDS
+
+    def __call__(self, call: Callable[[], T]) -> T:
+        """
+        Return the result of a call.
+
+        Raises:
+            BrokerUnavailable: Kafka is unavailable, or its configuration error is not confirmed yet.
+
+            ConfigurationError: the error is confirmed.
+        """
+        try:
+            result = call()
+        except Unavailable:
+            self.record_outage()
+            raise
+        except ConfigurationError as error:
+            if self.confirm():
+                raise
+            raise BrokerUnavailable(f"{error}; the stage ends if this lasts for a minute") from error
+        self.record_success()
+        return result
 
 
 _ADVICE: Final = {
@@ -168,6 +238,12 @@ def translate(error: KafkaError | KafkaException, failure: str) -> TradepipeErro
     if classify(cause) is FailureClass.CONFIGURATION:
         return ConfigurationError(message)
     return BrokerUnavailable(message)
+
+
+def invalid_client(error: KafkaException) -> ConfigurationError:
+    """Return tradepipe's exception for a client that librdkafka did not create, whatever the code of its error."""
+    cause = unwrap(error)
+    return ConfigurationError(f"invalid Kafka client configuration: {cause.str()} ({cause.name()})")
 
 
 def unwrap(error: BaseException | KafkaError) -> KafkaError:

@@ -188,7 +188,8 @@ class FirstContact:
         if error is None or self.succeeded:
             return None
         if error.code() == KafkaError._AUTHENTICATION:
-            return translate(error, "Kafka refused the connection")
+            # Of the class of outages once a broker has answered, so not by the class of its code.
+            return ConfigurationError(str(translate(error, "Kafka refused the connection")))
         return ConfigurationError(f"TLS connection to Kafka failed: {error.str()} ({error.name()}){_ADVICE}")
 
 

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config, producer_config
-from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import (
     LOG_LEVEL,
     LOG_SUPPRESSION_SECONDS,
@@ -240,7 +240,7 @@ class IdempotentProducer:
         try:
             return confluent_kafka.Producer({**limits, **self._config, **callbacks})
         except KafkaException as error:
-            raise translate(unwrap(error), "invalid Kafka client configuration") from error
+            raise invalid_client(error) from error
 
     def _read_limits(self, timeout: float) -> dict[str, int]:
         """

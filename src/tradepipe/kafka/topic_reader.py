@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Watermarks
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
-from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
 from tradepipe.kafka.librdkafka import to_record
 from tradepipe.trade.record import Record
 
@@ -54,7 +54,7 @@ class TopicReader:
         try:
             self._client = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
         except KafkaException as error:
-            raise translate(unwrap(error), "invalid Kafka client configuration") from error
+            raise invalid_client(error) from error
         return self
 
     def __exit__(

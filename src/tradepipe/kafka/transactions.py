@@ -17,9 +17,9 @@ from typing import Final, NamedTuple
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from tradepipe.errors import BrokerUnavailable, ConfigurationError
+from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.config import Config, transactions_config
-from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import LOG_LEVEL, ConnectionLog, call_with_timeout
 from tradepipe.kafka.send import DeliveryReports, OutgoingRecords, enqueue, flush
 
@@ -61,10 +61,6 @@ class RecordRejected(Exception):
 
 class TransactionAborted(BrokerUnavailable):
     """The brokers confirmed that the transaction is aborted."""
-
-
-class AccessDenied(ConfigurationError):
-    """The brokers deny access; only a change of permissions helps."""
 
 
 class Transactions:
@@ -175,7 +171,7 @@ class Transactions:
         try:
             client = confluent_kafka.Producer({**self._config, **callbacks})
         except KafkaException as error:
-            raise translate(unwrap(error), "invalid Kafka client configuration") from error
+            raise invalid_client(error) from error
         self.producers_created += 1
         return client
 
@@ -269,11 +265,7 @@ class Transactions:
 def _to_exception(error: KafkaError, failure: str, *, fenced: bool, topic: str | None = None) -> Exception:
     if fenced:
         return Fenced(f"{failure}: {error.str()} ({error.name()})")
-    kind = classify(error)
-    if kind is FailureClass.DATA:
-        return RecordRejected(error, topic)
-    translated = translate(error, failure)
-    return AccessDenied(str(translated)) if kind is FailureClass.CONFIGURATION else translated
+    return RecordRejected(error, topic) if classify(error) is FailureClass.DATA else translate(error, failure)
 
 
 def _fatal_reason(client: confluent_kafka.Producer) -> KafkaError | None:

@@ -1,6 +1,7 @@
 """The reader thread's side of a sink: claimed partitions, and validated records in a buffer for the writer."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,7 @@ from tradepipe.backoff import Backoff
 from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, Unavailable, UnsupportedSchema
 from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.failures import Confirmation
 from tradepipe.pipeline.partitions import (
     MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,
@@ -81,6 +83,9 @@ class SinkReader(PartitionReader[SinkPartition]):
         )
         self._stored_topic_id: str | None = None
         self._claim_backoff = Backoff()
+        # The topic was described successfully before the group is joined.
+        self._confirm_claims = Confirmation(has_succeeded=True)
+        self._confirm_offsets: defaultdict[int, Confirmation] = defaultdict(Confirmation)
         self._buffer: list[ValidatedRecord] = []
         self.buffered_bytes = 0
         """Bytes of the values in the buffer."""
@@ -106,8 +111,9 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     @property
     def waits_for_kafka(self) -> bool:
-        """True if claims are delayed because Kafka does not report the watermarks."""
-        return self._claim_backoff.failures > 0 and not all(each.ownership for each in self._states.values())
+        """True if Kafka denies access for now, or does not report the watermarks without which nothing is claimed."""
+        is_delayed = self._claim_backoff.failures > 0 and not all(each.ownership for each in self._states.values())
+        return is_delayed or self._consumer.is_denied
 
     def open(self, described: Topic) -> None:
         """Join the group."""
@@ -168,7 +174,10 @@ class SinkReader(PartitionReader[SinkPartition]):
         if not waiting or not self._claim_backoff.is_due:
             return []
         try:
-            claims = self._build_claims(waiting)
+            described = self._confirm_claims(lambda: self._topics.describe(self._topic))
+            # Not among the errors to confirm: an id never comes back, and no record of another topic may be read.
+            self._topic_id_watch.check(described.topic_id)
+            claims = self._confirm_claims(lambda: self._build_claims(waiting))
         except Unavailable as error:
             self._claim_backoff.next_delay()
             logger.warning("cannot claim partitions yet, retrying: %s", error)
@@ -193,7 +202,7 @@ class SinkReader(PartitionReader[SinkPartition]):
             return
         ownership, next_offset = granted.result
         try:
-            self._check_in_log(number, next_offset)
+            self._confirm_offsets[number](lambda: self._check_in_log(number, next_offset))
         except Unavailable as error:
             partition.claim_requested = False
             partition.backoff.next_delay()
@@ -280,8 +289,6 @@ class SinkReader(PartitionReader[SinkPartition]):
         self.buffered_bytes = sum(len(entry.record.value or b"") for entry in self._buffer)
 
     def _build_claims(self, waiting: Sequence[SinkPartition]) -> list[Claim]:
-        described = self._topics.describe(self._topic)
-        self._topic_id_watch.check(described.topic_id)
         numbers = [partition.assignment.partition for partition in waiting]
         extents = self._topics.watermarks(self._topic, numbers)
         starts = start_offsets(self._start, self._topics, self._topic, extents)

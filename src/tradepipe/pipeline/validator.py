@@ -13,6 +13,7 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.admin import Topic
 from tradepipe.kafka.config import Config, without_producer_keys
 from tradepipe.kafka.consumer import Consumer
+from tradepipe.kafka.failures import Confirmation
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, StartPosition
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RecentRefusals, RefusalLimit
 from tradepipe.pipeline.retry import RetryForever
@@ -21,7 +22,7 @@ from tradepipe.pipeline.stats import KAFKA, REGISTRY, ValidatorCounts, Validator
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.pipeline.validator_buffer import BATCH_RECORDS, ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics, OutputWriter
-from tradepipe.pipeline.validator_reader import ValidatorReader, reset_instructions
+from tradepipe.pipeline.validator_reader import ValidatorReader
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import TradeDeserializer
 
@@ -133,7 +134,6 @@ class Validator(Stage[ValidatorCounts]):
             topic=topic,
             group=group,
             with_headers=True,
-            reset_instructions=lambda number: reset_instructions(topic, group, number),
         )
         self._needs_transactions = delivery == "exactly_once"
         self._refusal_limit = RefusalLimit(max_refused)
@@ -155,6 +155,8 @@ class Validator(Stage[ValidatorCounts]):
             topic=topic,
             transactional_id=transactional_id if delivery == "exactly_once" else None,
         )
+        # The reader has read the group's offsets before any are committed here.
+        self._confirm_commits = Confirmation(has_succeeded=True)
         self._idle_commit_due = 0.0
 
     @property
@@ -207,7 +209,7 @@ class Validator(Stage[ValidatorCounts]):
         # First: connecting ends a transaction that an earlier process left open under our id, and until it is over the
         # brokers withhold the committed offsets.
         self._outputs.connect()
-        self._stats.set_waiting(KAFKA, waiting=not self._outputs.is_open)
+        self._stats.set_waiting(KAFKA, waiting=not self._outputs.is_open or self._consumer.is_denied)
         if (resolved := self._reader.run_housekeeping()) is not None:
             self._finish_batch(resolved)
         free = 0 if self._reader.unsupported_schema is not None else self._buffer.free
@@ -295,7 +297,7 @@ class Validator(Stage[ValidatorCounts]):
         self._idle_commit_due = now + IDLE_COMMIT_INTERVAL
         if offsets := self._reader.uncommitted_offsets():
             try:
-                self._consumer.commit(offsets)
+                self._confirm_commits(lambda: self._consumer.commit(offsets))
             except BrokerUnavailable as error:
                 logger.debug("could not commit past offsets without records, will retry: %s", error)
                 return
@@ -303,7 +305,7 @@ class Validator(Stage[ValidatorCounts]):
             self._record_progress(offsets)
         if self._end_of_log is not None and self._end_of_log.should_query(self.waiting_for):
             try:
-                self._record_progress(self._reader.committed_offsets())
+                self._record_progress(self._confirm_commits(self._reader.committed_offsets))
             except BrokerUnavailable as error:
                 logger.debug("could not read the group's committed offsets, will retry: %s", error)
 

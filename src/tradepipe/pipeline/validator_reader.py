@@ -8,6 +8,7 @@ from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.failures import Confirmation
 from tradepipe.pipeline.partitions import (
     MAX_POLL_RECORDS,
     PartitionReader,
@@ -67,6 +68,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._start = start
         self._description = Topic(topic, None, ())
         self._backoff = Backoff()
+        self._confirm = Confirmation()
         self._unresolved_batch: ValidatorBatch | None = None
         self._first_timestamp: float | None = None
         self.topic_id_watch = TopicIdWatch(topics, topic, advice=reset_instructions(topic, consumer.group))
@@ -193,9 +195,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         if not waiting:
             return None
         try:
-            committed, extents = self._offsets(waiting)
-            # Before the positions are set: no record may be validated while its refusal window is empty.
-            self._recent_refusals.load(waiting, committed, extents)
+            committed = self._confirm(lambda: self._offsets(waiting))
         except Unavailable as error:
             delay = self._backoff.next_delay()
             logger.warning("cannot determine the start offsets, retrying in %.1f s: %s", delay, error)
@@ -221,8 +221,8 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         assigned = [number for number in batch.offsets if number in self._states]
         return batch if assigned and all(committed[number] >= batch.offsets[number] for number in assigned) else None
 
-    def _offsets(self, waiting: Sequence[int]) -> tuple[dict[int, int], dict[int, Watermarks]]:
-        """Return the committed offsets and the watermarks; commit the start offset of a partition that has none."""
+    def _offsets(self, waiting: Sequence[int]) -> dict[int, int]:
+        """Return the committed offsets; commit the start offset of a partition that has none."""
         committed = self.committed_offsets()
         extents = self._topics.watermarks(self._topic, waiting)
         if new := [number for number in waiting if number not in committed]:
@@ -241,7 +241,9 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             extents |= {number: extent._replace(low=starts[number]) for number, extent in new_extents.items()}
         for number in waiting:
             self._check_in_log(number, committed[number], extents[number])
-        return committed, extents
+        # Before the positions are set: no record may be validated while its refusal window is empty.
+        self._recent_refusals.load(waiting, committed, extents)
+        return committed
 
     def _check_new_group(self) -> None:
         """Tell a group that has never validated a record from one whose offsets Kafka has expired."""

@@ -1,0 +1,81 @@
+"""Errors that librdkafka reports to a consumer."""
+
+import logging
+import time
+from typing import Final
+
+from confluent_kafka import KafkaError
+
+from tradepipe.errors import ConfigurationError
+from tradepipe.kafka.failures import Confirmation, FailureClass, classify, translate
+from tradepipe.kafka.librdkafka import OUTAGE_LOG_INTERVAL
+
+logger = logging.getLogger("tradepipe.kafka.consumer")
+
+REJOIN_SECONDS: Final = 10.0
+"""Seconds between two clients that join after errors."""
+
+_ADVICE_ON_FATAL: Final = "; check group.protocol, and that no two members have the same group.instance.id"
+
+
+class ConsumerErrors:
+    """
+    Decides for each error whether the consumer waits, joins again with a new client, or fails.
+
+    librdkafka recovers from an outage by itself. A configuration error it reports only
+    once, whether it lasts or not; a new client reports it again if it lasts. So the
+    consumer joins again, every `REJOIN_SECONDS`, and fails when the error is confirmed.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._confirmation = Confirmation()
+        self._last_outage_at = float("-inf")
+        self.outages = 0
+        """Errors from which librdkafka recovers by itself."""
+        self.failure: ConfigurationError | None = None
+        """A permanent error, confirmed."""
+        self.rejoin_at: float | None = None
+        """When a new client should join, by `time.monotonic()`."""
+        self._rejoined_at = float("-inf")
+
+    @property
+    def is_denied(self) -> bool:
+        """Whether there is a configuration error that is not confirmed yet."""
+        return self._confirmation.is_failing
+
+    def record_success(self) -> None:
+        """Note that the brokers delivered a record or the end of a log."""
+        self._confirmation.record_success()
+
+    def handle(self, error: KafkaError) -> None:
+        """Handle an error; never raises, because librdkafka calls this inside a poll that has records to return."""
+        # An error of data that names no partition is that of a damaged response, which is requested again.
+        if classify(error) in {FailureClass.UNAVAILABLE, FailureClass.DATA}:
+            self._confirmation.record_outage()
+            self.outages += 1
+            # librdkafka reports every connection attempt; only the first of an outage is logged.
+            if time.monotonic() - self._last_outage_at > OUTAGE_LOG_INTERVAL:
+                logger.warning("Kafka reported an error, retrying: %s", error.str())
+            self._last_outage_at = time.monotonic()
+            return
+        advice = _ADVICE_ON_FATAL if classify(error) is FailureClass.FATAL else ""
+        self.deny(error, ConfigurationError(f"{translate(error, f'cannot consume topic {self._topic}')}{advice}"))
+
+    def deny(self, error: KafkaError, failure: ConfigurationError) -> None:
+        """Handle an error that may be permanent; `failure` is raised if it is."""
+        # A member id that another process uses ends the stage at once: the two would take it from each other for ever.
+        if self._confirmation.confirm() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+            self.failure = failure
+        else:
+            self.request_rejoin(f"{failure} (the stage ends if this lasts)")
+
+    def request_rejoin(self, reason: str) -> None:
+        """Let a new client join: at once, but no sooner than `REJOIN_SECONDS` after the last one."""
+        if self.rejoin_at is None:
+            self.rejoin_at = max(time.monotonic(), self._rejoined_at + REJOIN_SECONDS)
+            logger.warning("joining the group again: %s", reason)
+
+    def record_rejoin(self) -> None:
+        """Note that a new client joins."""
+        self.rejoin_at, self._rejoined_at = None, time.monotonic()
