@@ -1,11 +1,13 @@
 """Stages in threads of the test process."""
 
+import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Generic, TypeVar
 
+from tests.eventually import eventually
 from tests.pipeline.topic_contents import committed_records
 from tradepipe import Sink, Validator
 from tradepipe.trade import samples
@@ -51,6 +53,35 @@ def running(stage: S) -> Iterator[S]:
         thread.end()
     if thread.raised:
         raise thread.raised
+
+
+FAULTS = 5
+"""Of the broker in one test; the seed is printed."""
+
+
+def disturb(kafka, progress: Callable[[], int], publish: Callable[[int], None]) -> None:
+    """
+    Kill, restart or freeze a broker while a stage works, five times, each time after it has made progress.
+
+    Args:
+        publish: publishes a share of the records, given its number.
+    """
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    for number in range(FAULTS):
+        publish(number)
+        before = progress()
+        eventually(lambda before=before: progress() > before, within=120)  # type: ignore[misc]
+        fault = moments.choice(("kill", "stop", "freeze"))
+        print(f"fault {number}: {fault}")
+        getattr(kafka, fault)()
+        # The stage's requests time out, or it finds no broker at all: not a condition, but a length of the outage.
+        threading.Event().wait(moments.uniform(0.1, 8.0))
+        if fault == "freeze":
+            kafka.thaw()
+        else:
+            kafka.start()
 
 
 def mixture(pipeline, count: int, seed: int = 5) -> list[tuple[bytes, bytes | None]]:

@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 
 from tests.eventually import eventually
+from tests.pipeline.running_stages import FAULTS, disturb, running
 from tests.proxy import Proxy, port_of
 from tradepipe.postgres import session
 from tradepipe.trade import samples
@@ -174,20 +175,18 @@ def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipelin
 
 
 @pytest.mark.real
-def test_a_crash_of_the_broker_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, services, journal):
-    trades = some_trades(2_000)
-    pipeline.publish(trades[:1_000])
-    sink = pipeline.sink(batch_rows=100)
-    running = threading.Thread(target=sink.run)
-    running.start()
-    eventually(lambda: sink.counts.stored > 0, within=30)
-    services.kafka.kill()
-    services.kafka.start()
-    pipeline.publish(trades[1_000:])
+def test_broker_crashes_restarts_and_freezes_never_end_the_sink(pipeline, some_trades, services, journal):
+    trades = some_trades(3_000)
+    share = len(trades) // FAULTS
+    with running(pipeline.sink(batch_rows=20)) as sink:
+        disturb(
+            services.kafka,
+            lambda: sink.counts.stored,
+            lambda number: pipeline.publish(trades[number * share : (number + 1) * share]),
+        )
+        eventually(lambda: sink.counts.stored == len(trades), within=120)
 
-    eventually(lambda: sink.counts.stored == 2_000, within=60)
-    sink.stop()
-    running.join(25)
+    assert 0 == sink.counts.duplicates
     assert sorted(trades) == pipeline.stored()
     journal()
 
