@@ -122,7 +122,7 @@ def test_a_claim_granted_after_its_assignment_has_ended_is_not_taken(reading):
     again = reading.claims()
     reading.grant(late)
 
-    assert ({}, {}) == reading.reader.progress()
+    assert ({}, {}) == (reading.reader.stored_offsets, reading.reader.high_watermarks)
     assert [0, 1] == sorted(claim.assignment.partition for claim in again)
     assert {claim.assignment for claim in late}.isdisjoint(claim.assignment for claim in again)
 
@@ -190,8 +190,8 @@ def test_news_of_an_earlier_ownership_changes_nothing_about_the_present_one(read
 
     reading.reader.drop_ownership(Ownership(TOPIC, 0, 1))
 
-    assert {} == reading.reader.confirm_stored(spans)
-    assert {0: 0, 1: 0} == reading.reader.progress()[0]
+    reading.reader.confirm_stored(spans)
+    assert {0: 0, 1: 0} == reading.reader.stored_offsets
 
 
 def test_of_records_put_back_the_first_ones_partition_waits_and_the_others_come_again_at_once(reading):

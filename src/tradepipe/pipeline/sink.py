@@ -47,6 +47,11 @@ PAUSE_AFTER_SECONDS: Final = 5.0
 """Seconds a full batch waits for the writer before fetching is paused; must be below `max.poll.interval.ms`."""
 
 LAG_COMMIT_SECONDS: Final = 1.0
+"""Seconds between two commits of offsets for lag tools: how late they see an offset that was claimed or stored."""
+
+LAG_REPEAT_SECONDS: Final = 5.0
+"""Seconds after which unchanged offsets are committed again: a commit may be lost, or reset by an operator."""
+
 RESET_CHECK_SECONDS: Final = 5.0
 """Seconds between two queries of the stored offsets by an idle sink; a reset is noticed within this time."""
 
@@ -150,7 +155,7 @@ class Sink(Stage[SinkCounts]):
         self._failure: BaseException | None = None
         self._full_since: float | None = None
         self._lag_offsets: dict[int, int] = {}
-        self._lag_commit_due = 0.0
+        self._lag_committed_at = 0.0
         self._reset_checked_at = time.monotonic()
 
     @property
@@ -214,6 +219,7 @@ class Sink(Stage[SinkCounts]):
         self._reader.run_housekeeping()
         self._hand_over_batch()
         self._read()
+        self._commit_for_lag_if_due()
         self._update_stats_if_due()
 
     def _handle_event(self, event: Event) -> None:
@@ -239,16 +245,19 @@ class Sink(Stage[SinkCounts]):
 
     def _on_stored(self, stored: BatchResult) -> None:
         self._record_progress({each.ownership.partition: each.end for each in stored.batch.ranges})
-        self._lag_offsets |= self._reader.confirm_stored(stored.batch.ranges)
-        if time.monotonic() >= self._lag_commit_due:
-            self._commit_for_lag()
+        self._reader.confirm_stored(stored.batch.ranges)
         self._stats.record_stored_batch(stored)
 
     def _commit_for_lag(self) -> None:
-        if self._lag_offsets:
-            self._consumer.commit_for_lag(self._lag_offsets)
-            self._lag_offsets = {}
-            self._lag_commit_due = time.monotonic() + LAG_COMMIT_SECONDS
+        self._lag_offsets, self._lag_committed_at = self._reader.stored_offsets, time.monotonic()
+        self._consumer.commit_for_lag(self._lag_offsets)
+
+    def _commit_for_lag_if_due(self) -> None:
+        elapsed = time.monotonic() - self._lag_committed_at
+        if elapsed >= LAG_COMMIT_SECONDS and (
+            elapsed >= LAG_REPEAT_SECONDS or self._reader.stored_offsets != self._lag_offsets
+        ):
+            self._commit_for_lag()
 
     def _hand_over_batch(self) -> None:
         if self._writer.is_busy:
@@ -287,7 +296,7 @@ class Sink(Stage[SinkCounts]):
 
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
-        stored, fetched = self._reader.progress()
+        stored, fetched = self._reader.stored_offsets, self._reader.high_watermarks
         self._stats.set_partitions(
             len(consumer.assignments),
             stored,

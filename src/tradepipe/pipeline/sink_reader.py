@@ -253,9 +253,8 @@ class SinkReader(PartitionReader[SinkPartition]):
             ):
                 self.drop_ownership(partition.ownership)
 
-    def confirm_stored(self, ranges: Sequence[OffsetRange]) -> dict[int, int]:
-        """Note stored offset ranges; return the next offsets of those whose ownership has not ended, by partition."""
-        next_offsets = {}
+    def confirm_stored(self, ranges: Sequence[OffsetRange]) -> None:
+        """Note stored offset ranges."""
         for stored in ranges:
             partition = self._states.get(stored.ownership.partition)
             # A batch may be committed after its partition was revoked: stored it is, but the position is the next
@@ -263,13 +262,16 @@ class SinkReader(PartitionReader[SinkPartition]):
             if partition is not None and partition.ownership == stored.ownership:
                 partition.backoff.failures = 0
                 partition.stored_offset = stored.end
-                next_offsets[stored.ownership.partition] = stored.end
-        return next_offsets
 
-    def progress(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Return the stored offset and the last fetched high watermark of each claimed partition."""
-        stored = {number: each.stored_offset for number, each in self._states.items() if each.ownership is not None}
-        return stored, self._high_watermarks(stored)
+    @property
+    def stored_offsets(self) -> dict[int, int]:
+        """The stored offset of each claimed partition."""
+        return {number: each.stored_offset for number, each in self._states.items() if each.ownership is not None}
+
+    @property
+    def high_watermarks(self) -> dict[int, int]:
+        """The high watermark of each claimed partition at its last fetch."""
+        return self._high_watermarks(self.stored_offsets)
 
     def run_housekeeping(self) -> None:
         """

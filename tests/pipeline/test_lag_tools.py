@@ -1,0 +1,57 @@
+"""The offsets that lag tools read from Kafka: they reach the end of the log when traffic pauses."""
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import running
+from tradepipe.kafka.admin import TopicAdmin
+
+
+@pytest.fixture(params=["sink", "validator"])
+def stage(request, pipeline, targets, services):
+    """Either stage, running; the embedded broker has no transactions."""
+    options = {} if request.param == "sink" or services.is_real else {"delivery": "at_least_once"}
+    with running(getattr(pipeline, request.param)(**options)):
+        yield f"{pipeline.topic}-{request.param}"
+
+
+@pytest.fixture
+def lag(pipeline, stage):
+    """Returns the lag of each partition that has a committed offset, as a tool computes it."""
+    admin = AdminClient({"bootstrap.servers": pipeline.kafka["bootstrap.servers"]})
+    topics = TopicAdmin(pipeline.kafka)
+    places = [TopicPartition(pipeline.topic, number) for number in range(4)]
+
+    def compute() -> dict[int, int]:
+        query = ConsumerGroupTopicPartitions(stage, places)
+        committed = admin.list_consumer_group_offsets([query])[stage].result(10).topic_partitions
+        ends = topics.watermarks(pipeline.topic, range(4))
+        return {each.partition: ends[each.partition].high - each.offset for each in committed if each.offset >= 0}
+
+    return compute
+
+
+ALL_READ = dict.fromkeys(range(4), 0)
+
+
+def test_the_committed_offsets_reach_the_end_when_traffic_pauses(pipeline, some_trades, lag):
+    trades = some_trades(2_000)
+    for begin in range(0, 2_000, 400):
+        pipeline.publish(trades[begin : begin + 400])
+
+    eventually(lambda: lag() == ALL_READ, within=10)
+
+
+@pytest.mark.real
+def test_the_committed_offsets_reach_the_end_behind_transaction_markers(pipeline, some_trades, lag):
+    records = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in some_trades(100)]
+    for partition in range(4):
+        pipeline.publish_in_transaction(records[partition * 25 : partition * 25 + 25], partition=partition)
+
+    eventually(lambda: lag() == ALL_READ, within=10)
+
+
+def test_a_claimed_offset_is_committed_before_any_record(lag):
+    eventually(lambda: lag() == ALL_READ, within=10)
