@@ -104,3 +104,9 @@ def done(validator: Validator) -> int:
 def how_many_are_sorted(pipeline) -> int:
     """How many records all validators of a pipeline have sorted, as a reader of what is committed sees it."""
     return sum(len(committed_records(pipeline.kafka, name)) for name in (pipeline.clean, pipeline.dead_letters))
+
+
+def undecodable(pipeline, count: int) -> list[tuple[bytes, bytes | None]]:
+    """Return records whose bytes end too early: refused for what may be a mistake of ours, unlike FRAMING."""
+    (trade,) = islice(samples.trades(5), 1)
+    return [(trade.trade_id.encode(), pipeline.serialize(trade)[:-1])] * count

@@ -5,10 +5,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.eventually import eventually
+from tests.pipeline.running_stages import running, undecodable
 from tests.pipeline.test_sink_writer import Desk
 from tests.pipeline.test_validator_buffer import KNOWN, records
 from tests.postgres import batches
-from tests.postgres.batches import TOPIC, TOPIC_ID, connected, log, record, refusal, trade
+from tests.postgres.batches import TOPIC, TOPIC_ID, connected, log, refusal, trade
 from tests.registry.registries import Shelf, registry
 from tradepipe.errors import TooManyRefusals
 from tradepipe.kafka.consumer import Assignment
@@ -108,7 +110,7 @@ def test_a_batch_without_refusals_ends_a_run(desk):
 
 
 def hold_refused(verdicts, count):
-    verdicts.add([record(offset)._replace(value=b"\x01nonsense") for offset in range(count)])
+    verdicts.add([each._replace(value=each.value[:-1]) for each in records(count)])
     verdicts.validate()
 
 
@@ -133,9 +135,51 @@ def test_nothing_is_told_of_a_partition_that_left(verdicts):
 @pytest.mark.usefixtures("targets")
 @pytest.mark.parametrize("delivery", ["at_least_once", pytest.param("exactly_once", marks=pytest.mark.real)])
 def test_the_limit_of_a_validator_counts_from_batch_to_batch(pipeline, delivery):
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * (2 * MIN_SAMPLE), partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 2 * MIN_SAMPLE), partition=0)
 
     with pytest.raises(TooManyRefusals):
         pipeline.validate(delivery=delivery, batch_records=MIN_SAMPLE // 10)
 
     assert MIN_SAMPLE // 2 < len(pipeline.sorted().dead_letters) < MIN_SAMPLE
+
+
+@pytest.fixture(params=["sink", "validator"])
+def stage(request, pipeline, targets):
+    """Either stage, not yet running; the validator works without transactions, as on the embedded broker."""
+    options = {} if request.param == "sink" else {"delivery": "at_least_once"}
+    return getattr(pipeline, request.param)(**options)
+
+
+def accepted(stage) -> int:
+    """How many records the stage has stored or passed."""
+    return stage.counts.stored if hasattr(stage.counts, "stored") else stage.counts.passed
+
+
+def test_a_partition_at_the_limit_stops_and_the_others_flow(pipeline, some_trades, stage, caplog):
+    pipeline.publish_bytes(undecodable(pipeline, 3 * MIN_SAMPLE), partition=0)
+    good = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in some_trades(50)]
+
+    with running(stage):
+        eventually(lambda: stage.stopped)
+        for partition in (1, 2, 3):
+            pipeline.publish_bytes(good[partition::3], partition=partition)
+        eventually(lambda: accepted(stage) == len(good[1::3] + good[2::3] + good[3::3]))
+
+        assert [0] == list(stage.stopped)
+        assert not stage.is_ready
+    assert "stopped reading partition 0, the others continue" in caplog.text
+
+
+def test_the_last_partition_at_the_limit_ends_the_stage(pipeline, stage):
+    for partition in range(4):
+        pipeline.publish_bytes(undecodable(pipeline, 2 * MIN_SAMPLE), partition=partition)
+
+    with pytest.raises(TooManyRefusals):
+        stage.run()
+
+
+def test_records_that_only_a_writer_can_spoil_never_stop_a_stage(pipeline, stage):
+    """No mistake of ours makes bytes that are not Avro; whoever may write could stop the stage with them."""
+    pipeline.publish_bytes([(b"k", b"{}")] * (3 * MIN_SAMPLE), partition=0)
+
+    assert {"FRAMING": 3 * MIN_SAMPLE} == stage.run(until_end=True).refused

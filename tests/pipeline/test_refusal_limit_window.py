@@ -4,7 +4,8 @@ import pytest
 
 from tests.postgres.batches import refusal
 from tradepipe.errors import ConfigurationError, TooManyRefusals
-from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, MIN_SAMPLE, WINDOW, RefusalLimit
+from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, MIN_SAMPLE, WINDOW, RefusalLimit, Window
+from tradepipe.trade.record import Code, Violation
 
 
 class Stage:
@@ -149,7 +150,7 @@ def test_the_message_names_the_record_its_reason_and_the_way_out():
     assert message.startswith(
         "100 of the last 100 records of trades[0] would be refused, the last one, trades[0]@99, as"
     )
-    assert "BAD: it is bad. Nothing of this batch was committed." in message
+    assert "BAD: it is bad. None of them was committed." in message
     assert message.endswith("--max-refused off")
 
 
@@ -159,3 +160,22 @@ def test_a_share_that_cannot_be_is_told(share):
         ConfigurationError, match=f"max_refused is {share}: it must be a share above 0 and below 1, or off"
     ):
         RefusalLimit(share)
+
+
+def spoilt(offset):
+    """A refusal that only the record's writer can have caused."""
+    return refusal(offset)._replace(violations=(Violation(Code.FRAMING, "not framed"),))
+
+
+def test_refusals_that_only_a_writer_can_cause_are_not_counted():
+    limit = RefusalLimit()
+
+    assert Window(0) == limit.check(0, [(offset, spoilt(offset)) for offset in range(5 * WINDOW)])
+
+
+def test_such_a_refusal_does_not_end_a_run_of_others():
+    limit = RefusalLimit(share=0.99)
+    results = [(offset, refusal(offset) if offset % 2 else spoilt(offset)) for offset in range(2 * MAX_CONSECUTIVE)]
+
+    with pytest.raises(TooManyRefusals):
+        limit.check(0, results)

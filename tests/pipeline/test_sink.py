@@ -10,6 +10,7 @@ from itertools import islice
 import pytest
 
 from tests.eventually import eventually
+from tests.pipeline.running_stages import undecodable
 from tradepipe import (
     ConfigurationError,
     DatabaseOutdated,
@@ -165,7 +166,7 @@ def test_an_older_version_behind_a_newer_one_is_stored_or_refused(pipeline, some
 
 def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
     """What came before the first hundred, if it came by itself, says nothing yet, and is stored."""
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 300), partition=0)
 
     with pytest.raises(TooManyRefusals, match=r"--max-refused off"):
         pipeline.store()
@@ -174,19 +175,19 @@ def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
 
 
 def test_the_ceiling_can_be_taken_off_for_a_legitimate_burst(pipeline):
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 300), partition=0)
 
     counts = pipeline.store(max_refused=None)
 
-    assert {"FRAMING": 300} == counts.refused
+    assert {"UNDECODABLE": 300} == counts.refused
     assert 300 == len(pipeline.refused())
 
 
 def test_a_restart_does_not_reset_the_refusal_limit(pipeline):
     """The window is filled from the stored refusals, so the second run goes on counting where the first ended."""
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 90), partition=0)
     pipeline.store()
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 90), partition=0)
 
     with pytest.raises(TooManyRefusals):
         pipeline.store()

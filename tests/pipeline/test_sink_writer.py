@@ -27,7 +27,7 @@ from tradepipe.postgres import session
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import Ownership
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.postgres.sink_store import OwnershipLost
+from tradepipe.postgres.sink_store import OwnershipLost, RangeDropped
 
 DEFERRED = """
     CREATE FUNCTION no_bad() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -76,6 +76,8 @@ class Desk:
         def holds():
             for failed in self.of(WriterFailed):
                 raise failed.error
+            for dropped in self.of(RangeDropped):
+                raise dropped.reason
             return condition()
 
         return eventually(holds, within=within)

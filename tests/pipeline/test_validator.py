@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 
 from tests.eventually import eventually
 from tests.kafka.raw_headers import send_with_header
+from tests.pipeline.running_stages import undecodable
 from tradepipe import (
     ConfigurationError,
     OffsetOutOfRange,
@@ -193,7 +194,7 @@ def test_an_unknown_schema_id_blocks_only_its_partition(pipeline, some_trades, m
 
 @pytest.mark.embedded
 def test_too_many_refusals_stop_the_validator_before_the_commit(pipeline):
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 300, partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 300), partition=0)
 
     with pytest.raises(TooManyRefusals, match=r"--max-refused off"):
         pipeline.validate(delivery="at_least_once")
@@ -201,7 +202,7 @@ def test_too_many_refusals_stop_the_validator_before_the_commit(pipeline):
     # What came before the first hundred, if it came by itself, says nothing yet.
     written = len(pipeline.sorted().dead_letters)
     assert written < MIN_SAMPLE
-    assert {"FRAMING": 300 - written} == pipeline.validate(delivery="at_least_once", max_refused=None).refused
+    assert {"UNDECODABLE": 300 - written} == pipeline.validate(delivery="at_least_once", max_refused=None).refused
 
 
 @DELIVERY
@@ -226,9 +227,9 @@ def test_records_that_were_read_but_not_written_are_not_committed(pipeline, some
 @DELIVERY
 def test_a_restart_does_not_reset_the_refusal_limit(pipeline, delivery):
     """The window is filled from the dead letters."""
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 90), partition=0)
     pipeline.validate(delivery=delivery)
-    pipeline.publish_bytes([(b"k", b"\x01nonsense")] * 90, partition=0)
+    pipeline.publish_bytes(undecodable(pipeline, 90), partition=0)
 
     with pytest.raises(TooManyRefusals):
         pipeline.validate(delivery=delivery)

@@ -92,7 +92,9 @@ class HealthServer:
 
 
 def pending_service(stage: Stage[object]) -> str | None:
-    """Return what a stage waits for: an unavailable service, partitions, or nothing."""
+    """Return what a stage waits for: an unavailable service, an operator, partitions, or nothing."""
+    if stage.waiting_for is None and (stopped := sorted(stage.stopped)):
+        return f"an operator: stopped at the refusal limit: partition {', '.join(map(str, stopped))}"
     return stage.waiting_for or (None if stage.is_ready else "partitions")
 
 

@@ -64,13 +64,15 @@ class PartitionState(ABC):
     Read state of one assigned partition.
 
     `position` is the offset up to which records have been validated; `is_active`
-    is True while records are delivered; `backoff` spaces out the tries to read on.
+    is True while records are delivered; `backoff` spaces out the tries to read on;
+    `stopped` is why nothing more is read before the partition is assigned anew.
     """
 
     assignment: Assignment
     position: int = 0
     is_active: bool = False
     backoff: Backoff = field(default_factory=Backoff)
+    stopped: Exception | None = None
 
     @property
     @abstractmethod
@@ -111,8 +113,15 @@ class PartitionReader(ABC, Generic[P]):
 
     @property
     def is_ready(self) -> bool:
-        """True if the group has answered and every assigned partition has a start offset."""
-        return self._consumer.has_joined and all(partition.has_start_offset for partition in self._states.values())
+        """True if the group has answered, and every assigned partition has a start offset and is not stopped."""
+        return self._consumer.has_joined and all(
+            partition.has_start_offset and partition.stopped is None for partition in self._states.values()
+        )
+
+    @property
+    def stopped(self) -> dict[int, Exception]:
+        """The partitions that are stopped, with the reasons."""
+        return {number: each.stopped for number, each in self._states.items() if each.stopped is not None}
 
     @property
     def waits_for_registry(self) -> bool:
@@ -185,7 +194,8 @@ class PartitionReader(ABC, Generic[P]):
         if self.is_paused or self.unsupported_schema is not None:
             return
         for partition in self._states.values():
-            if partition.has_start_offset and not partition.is_active and partition.backoff.is_due:
+            is_waiting = partition.stopped is not None or not partition.backoff.is_due
+            if partition.has_start_offset and not partition.is_active and not is_waiting:
                 partition.is_active = self._consumer.start_delivery(partition.assignment, partition.position)
 
     def _stop_partition(self, number: int) -> None:
@@ -193,6 +203,23 @@ class PartitionReader(ABC, Generic[P]):
         self._drop(number)
         self._consumer.stop_delivery(number)
         self._states[number].is_active = False
+
+    def _stop_at_limit(self, number: int, reason: Exception) -> None:
+        """
+        Read nothing more of a partition, and go on with the others.
+
+        Raises the reason if no other is left: then the stage is likelier to be wrong than the data.
+        """
+        self._stop_partition(number)
+        self._states[number].stopped = reason
+        logger.error(
+            "stopped reading partition %d, the others continue; it is read again when the stage is started again, or "
+            "when the group moves the partition: %s",
+            number,
+            reason,
+        )
+        if all(each.stopped is not None for each in self._states.values()):
+            raise reason
 
     def _high_watermarks(self, numbers: Iterable[int]) -> dict[int, int]:
         """Return the high watermarks of these partitions that the last fetch reported."""

@@ -9,7 +9,7 @@ from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.dead_letters import DeadLetterRecord, parse
 from tradepipe.kafka.topic_reader import TopicReader
-from tradepipe.trade.record import Refusal
+from tradepipe.trade.record import Code, Refusal
 
 MAX_SHARE: Final = 0.5
 """Share of refusals among the last `WINDOW` offsets of a partition above which the stage stops."""
@@ -20,6 +20,15 @@ MIN_SAMPLE: Final = 100
 
 MAX_CONSECUTIVE: Final = 100
 """Refusals in a row that stop the stage whatever the share is."""
+
+
+WRITER_CODES: Final = frozenset({Code.FRAMING, Code.EMPTY, Code.RECORD_KEY})
+"""Codes of records for which only their writer can be the cause: no registry, build or topic makes them look bad."""
+
+
+def is_counted(codes: Iterable[str]) -> bool:
+    """Return whether a refusal with these codes may be our mistake, so that the limit counts it."""
+    return not WRITER_CODES.issuperset(codes)
 
 
 class Window(NamedTuple):
@@ -40,8 +49,10 @@ class RefusalLimit:
     Stop a stage before it commits a batch with too many refusals.
 
     With a wrong registry, build or topic every record looks bad; the limit keeps
-    the stage from refusing the whole topic. A partition's window is loaded from
-    the stored refusals, so a restart does not reset the limit.
+    the stage from refusing the whole topic. Refusals that only a writer can cause
+    (`WRITER_CODES`) are not counted, or a writer could stop the stage with them. A
+    partition's window is loaded from the stored refusals, so a restart does not
+    reset the limit.
 
     Args:
         share: share of the last `WINDOW` offsets of one partition, above 0 and
@@ -60,7 +71,7 @@ class RefusalLimit:
         return self._share is None
 
     def preload(self, partition: int, *, first: int, next_offset: int, refused: Sequence[int]) -> None:
-        """Load a partition's window: the refused offsets below `next_offset`."""
+        """Load a partition's window: the offsets below `next_offset` of the refusals that are counted."""
         # A run counts only if it reaches up to the next offset; any valid record in between has ended it.
         run = 0
         while run < len(refused) and refused[-1 - run] == next_offset - 1 - run:
@@ -84,6 +95,9 @@ class RefusalLimit:
         for offset, refusal in results:
             if refusal is None:
                 run = 0
+                continue
+            # It ends no run either: one record of a writer among a hundred says nothing of the others.
+            if not is_counted(refusal.codes):
                 continue
             run += 1
             refused.append(offset)
@@ -109,8 +123,8 @@ def _too_many_refusals(refusal: Refusal, recent: int, seen: int) -> TooManyRefus
     record = refusal.record
     return TooManyRefusals(
         f"{recent} of the last {seen} records of {record.topic}[{record.partition}] would be refused, the last one, "
-        f"{record.coordinates}, as {', '.join(refusal.codes)}: {refusal.details[0]}. Nothing of this batch was "
-        f"committed. Check the registry, the topic and this build; if the records are really bad, run with "
+        f"{record.coordinates}, as {', '.join(refusal.codes)}: {refusal.details[0]}. None of them was committed. "
+        f"Check the registry, the topic and this build, and start again; if the records are really bad, start with "
         f"--max-refused off"
     )
 
@@ -181,5 +195,6 @@ class RecentRefusals:
                     isinstance(dead_letter, DeadLetterRecord)
                     and dead_letter.group == self._group
                     and dead_letter.origin.topic == self._topic
+                    and is_counted(dead_letter.refusal.codes)
                 ):
                     yield dead_letter.origin.partition, dead_letter.origin.offset

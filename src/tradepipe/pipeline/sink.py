@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from tradepipe.codec.admission import UnknownFields
@@ -30,7 +30,7 @@ from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
 from tradepipe.pipeline.validation import RecordKey, Rule, ValidateIn, record_validator
 from tradepipe.postgres.batch import Batch, BatchResult
-from tradepipe.postgres.sink_store import OwnershipLost
+from tradepipe.postgres.sink_store import OwnershipLost, RangeDropped
 from tradepipe.postgres.stale import Stale
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import TradeDeserializer
@@ -164,6 +164,11 @@ class Sink(Stage[SinkCounts]):
         return self._stats.counts
 
     @property
+    def stopped(self) -> Mapping[int, Exception]:
+        """Partitions that exceed the refusal limit, of which nothing more is read, with the reasons."""
+        return self._reader.stopped
+
+    @property
     def is_ready(self) -> bool:
         """True if every assigned partition is claimed and no service has been unavailable for a minute."""
         return self._reader.is_ready and self._stats.is_healthy
@@ -179,7 +184,7 @@ class Sink(Stage[SinkCounts]):
         Raises:
             ConfigurationError: an operator is needed; the message says what to do.
 
-            TooManyRefusals: the refusal limit is exceeded.
+            TooManyRefusals: every partition exceeds the refusal limit.
         """
         self._writer.start()
         self._run_loop(until_end)
@@ -233,6 +238,8 @@ class Sink(Stage[SinkCounts]):
             case OwnershipLost():
                 self._stats.record_fence()
                 self._reader.drop_ownership(event.ownership)
+            case RangeDropped():
+                self._reader.stop_rejected(event)
             case GroupProgress():
                 self._record_progress(event.next_offsets)
                 self._reader.detect_reset(event.next_offsets)

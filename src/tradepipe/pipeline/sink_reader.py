@@ -25,6 +25,7 @@ from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validation import DatabaseValidator, RecordValidator
 from tradepipe.postgres.batch import ValidatedRecord
 from tradepipe.postgres.offsets import OffsetRange, Ownership
+from tradepipe.postgres.sink_store import RangeDropped
 
 logger = logging.getLogger(__name__)
 
@@ -239,6 +240,18 @@ class SinkReader(PartitionReader[SinkPartition]):
             ownership.partition,
             partition.backoff.failures,
         )
+
+    def stop_rejected(self, dropped: RangeDropped) -> None:
+        """
+        Stop a partition whose records were rejected.
+
+        Raises:
+            TooManyRefusals: it was the last one.
+        """
+        partition = self._states.get(dropped.ownership.partition)
+        if partition is not None and partition.ownership == dropped.ownership:
+            partition.queued_offset = partition.position = partition.stored_offset
+            self._stop_at_limit(dropped.ownership.partition, dropped.reason)
 
     def detect_reset(self, next_offsets: Mapping[int, int]) -> None:
         """

@@ -6,11 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tradepipe.errors import TooManyRefusals
 from tradepipe.kafka.consumer import Assignment
-from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, Window
+from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, Window, is_counted
 from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult
-from tradepipe.postgres.sink_store import ClaimRequest, OwnershipLost, SinkStore, StopRequested
+from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, PartitionRejected, SinkStore, StopRequested
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.record import Refusal
 
@@ -73,7 +74,7 @@ class WriterFailed(NamedTuple):
     error: BaseException
 
 
-Event = BatchResult | ClaimGranted | OwnershipLost | GroupProgress | DatabaseDown | DatabaseUp | WriterFailed
+Event = BatchOutcome | ClaimGranted | GroupProgress | DatabaseDown | DatabaseUp | WriterFailed
 WriterTask = Batch | ClaimPartitions | ProgressQuery
 
 
@@ -222,8 +223,9 @@ class SinkWriter:
             next_offset = granted.result.next_offset
             # Where a group starts late, it never read the offsets before its start: they count neither way.
             begin = claim.start if next_offset == claim.start else claim.begin
+            refused = [offset for offset, codes in granted.recent_refusals if is_counted(codes)]
             self._refusal_limit.preload(
-                claim.assignment.partition, first=begin, next_offset=next_offset, refused=granted.recent_refusals
+                claim.assignment.partition, first=begin, next_offset=next_offset, refused=refused
             )
             self._publish(ClaimGranted(claim, granted.result))
 
@@ -232,7 +234,7 @@ class SinkWriter:
         Check the refusal limit for each partition of a batch that is about to be committed.
 
         Raises:
-            TooManyRefusals: a partition exceeds the limit.
+            PartitionRejected: a partition exceeds the limit; the others are stored without it.
         """
         refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
         outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
@@ -243,7 +245,12 @@ class SinkWriter:
         else:  # without a refusal the last record of a partition moves its window as far as all of them
             last = {entry.record.partition: entry.record.offset for entry in result.batch.records}
             outcomes = {partition: [(offset, None)] for partition, offset in last.items()}
-        self._windows = {partition: self._refusal_limit.check(partition, each) for partition, each in outcomes.items()}
+        self._windows = {}
+        for partition, each in outcomes.items():
+            try:
+                self._windows[partition] = self._refusal_limit.check(partition, each)
+            except TooManyRefusals as error:
+                raise PartitionRejected(partition, error) from error
 
     def _commit_windows(self) -> None:
         # Only after COMMIT: a batch that is rolled back and retried must not count twice.

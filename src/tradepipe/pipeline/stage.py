@@ -3,7 +3,7 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
@@ -33,9 +33,9 @@ class EndOfLog:
         self._log_due = time.monotonic() + PROGRESS_LOG_INTERVAL
 
     @property
-    def is_reached(self) -> bool:
-        """Whether every partition is processed up to its end."""
-        return not self._ends
+    def missing(self) -> Set[int]:
+        """The partitions that are not processed up to their ends."""
+        return self._ends.keys()
 
     def update(self, next_offsets: Mapping[int, int]) -> None:
         """Record the group's next offsets."""
@@ -127,6 +127,11 @@ class Stage(ABC, Generic[CountsT_co]):
 
     @property
     @abstractmethod
+    def stopped(self) -> Mapping[int, Exception]:
+        """Partitions of which nothing more is read, with the reasons; the others continue."""
+
+    @property
+    @abstractmethod
     def is_ready(self) -> bool:
         """Whether records can be processed: the stage has joined its group, and no outage has lasted a minute."""
 
@@ -204,7 +209,12 @@ class Stage(ABC, Generic[CountsT_co]):
             self._end_of_log.update(next_offsets)
 
     def _has_reached_end(self) -> bool:
-        return self._end_of_log is not None and self._end_of_log.is_reached and self._is_idle()
+        if self._end_of_log is None or not self._is_idle():
+            return False
+        missing = self._end_of_log.missing
+        if missing and missing <= self.stopped.keys():
+            raise self.stopped[min(missing)]
+        return not missing
 
     def _update_stats_if_due(self) -> None:
         now = time.monotonic()

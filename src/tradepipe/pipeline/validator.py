@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
 
 from tradepipe.codec.admission import UnknownFields
@@ -165,6 +165,11 @@ class Validator(Stage[ValidatorCounts]):
         return self._stats.counts
 
     @property
+    def stopped(self) -> Mapping[int, Exception]:
+        """Partitions that exceed the refusal limit, of which nothing more is read, with the reasons."""
+        return self._reader.stopped
+
+    @property
     def is_ready(self) -> bool:
         """Whether records can be validated: the group is joined, and no outage has lasted a minute."""
         return self._reader.is_ready and self._stats.is_healthy
@@ -180,7 +185,7 @@ class Validator(Stage[ValidatorCounts]):
         Raises:
             ConfigurationError: an operator is needed; the message says what to do.
 
-            TooManyRefusals: the refusal limit is exceeded.
+            TooManyRefusals: every partition exceeds the refusal limit.
         """
         self._run_loop(until_end)
         return self.counts

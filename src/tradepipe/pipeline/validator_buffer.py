@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from tradepipe.errors import ConfigurationError, RegistryUnavailable, UnsupportedSchema
+from tradepipe.errors import ConfigurationError, RegistryUnavailable, TooManyRefusals, UnsupportedSchema
 from tradepipe.kafka.dead_letters import strip_replay_header
 from tradepipe.kafka.librdkafka import UNREADABLE
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
@@ -119,6 +119,16 @@ class ValidatorBuffer:
         self._passed_last.pop(partition, None)
         if not self:
             self.started_at = None
+
+    def check_limit(self) -> dict[int, TooManyRefusals]:
+        """Check the refusal limit of each partition; return those that exceed it."""
+        exceeded = {}
+        for number, history in self._history.items():
+            try:
+                self._refusal_limit.check(number, history)
+            except TooManyRefusals as error:
+                exceeded[number] = error
+        return exceeded
 
     def take_batch(self, offsets: Mapping[int, int], first_timestamp: float | None) -> ValidatorBatch:
         """

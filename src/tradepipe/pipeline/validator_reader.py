@@ -136,8 +136,13 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         Remove and return the validated records, with the offsets they cover.
 
         Raises:
-            TooManyRefusals: the refusal limit is exceeded.
+            TooManyRefusals: every partition exceeds the refusal limit.
         """
+        for number, error in self._buffer.check_limit().items():
+            partition = self._states[number]
+            # Its records are dropped: the batch must not cover them.
+            partition.position = partition.committed or 0
+            self._stop_at_limit(number, error)
         # The next batch begins with records that are polled already, if there are any.
         first_timestamp, self._first_timestamp = self._first_timestamp, self._consumer.first_timestamp
         return self._buffer.take_batch(self.uncommitted_offsets(), first_timestamp)

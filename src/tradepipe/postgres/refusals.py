@@ -71,10 +71,11 @@ def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
 
 def offsets_between(
     connection: Connection, first: int, end: int, *, topic: str, topic_id: str | None, partition: int
-) -> list[int]:
-    """Return the offsets of stored refusals of a partition from `first` up to but not including `end`, in order."""
+) -> list[tuple[int, tuple[str, ...]]]:
+    """Return offset and codes of a partition's stored refusals from `first` up to but not including `end`, in order."""
     partition_key = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
-    return list(connection.scalars(_BETWEEN, {**partition_key, "first": first, "end": end}))
+    rows = connection.execute(_BETWEEN, {**partition_key, "first": first, "end": end})
+    return [(offset, tuple(codes)) for offset, codes in rows]
 
 
 @contextmanager
@@ -229,7 +230,7 @@ _INSERT = insert(TRADE_REFUSALS).on_conflict_do_nothing(
     index_elements=[column.name for column in TRADE_REFUSALS.primary_key]
 )
 _BETWEEN = (
-    select(_dead_letter_columns.offset)
+    select(_dead_letter_columns.offset, _dead_letter_columns.codes)
     .where(_dead_letter_columns.topic == bindparam("of_topic"))
     .where(_dead_letter_columns.topic_id == bindparam("of_topic_id"))
     .where(_dead_letter_columns.partition == bindparam("of_partition"))

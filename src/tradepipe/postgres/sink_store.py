@@ -16,7 +16,16 @@ from tradepipe.postgres.revision import check_constraints, check_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
 
-__all__ = ["BatchOutcome", "ClaimRequest", "GrantedClaim", "OwnershipLost", "SinkStore", "StopRequested"]
+__all__ = [
+    "BatchOutcome",
+    "ClaimRequest",
+    "GrantedClaim",
+    "OwnershipLost",
+    "PartitionRejected",
+    "RangeDropped",
+    "SinkStore",
+    "StopRequested",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +42,10 @@ class ClaimRequest(NamedTuple):
 
 
 class GrantedClaim(NamedTuple):
-    """A granted claim, and the offsets of stored refusals among the last ones before its next offset."""
+    """A granted claim, and offset and codes of stored refusals among the last offsets before its next offset."""
 
     result: ClaimResult
-    recent_refusals: Sequence[int]
+    recent_refusals: Sequence[tuple[int, tuple[str, ...]]]
 
 
 class OwnershipLost(NamedTuple):
@@ -45,7 +54,23 @@ class OwnershipLost(NamedTuple):
     ownership: Ownership
 
 
-BatchOutcome = BatchResult | OwnershipLost
+class PartitionRejected(Exception):
+    """Raised by `before_commit`: one partition must not be committed, and the batch is stored without it."""
+
+    def __init__(self, partition: int, reason: Exception) -> None:
+        self.partition = partition
+        self.reason = reason
+        super().__init__(partition, reason)
+
+
+class RangeDropped(NamedTuple):
+    """The records under an ownership were not stored, because `before_commit` rejected them."""
+
+    ownership: Ownership
+    reason: Exception
+
+
+BatchOutcome = BatchResult | OwnershipLost | RangeDropped
 
 
 class SinkStore:
@@ -134,13 +159,14 @@ class SinkStore:
 
     def store(self, pending: Batch, *, before_commit: Callable[[BatchResult], None]) -> Iterator[BatchOutcome]:
         """
-        Store a batch, and yield a result for each transaction and each ownership that was lost.
+        Store a batch, and yield a result for each transaction and each ownership that was lost or rejected.
 
         A batch that takes the server too long is stored in halves. Records read
         under a lost ownership are dropped.
 
         Args:
-            before_commit: called with a result before its COMMIT; if it raises, the transaction is rolled back.
+            before_commit: called with a result before its COMMIT; if it raises, the transaction is rolled back,
+                and after a `PartitionRejected` the batch is stored without that partition.
         """
         batches = deque([pending])
         while batches:
@@ -150,11 +176,16 @@ class SinkStore:
             attempt = _BatchAttempt(self._connection, part, self._stale, before_commit)
             try:
                 result = self._connection.retry(attempt.run)
-            except Fenced as fenced:
-                yield OwnershipLost(fenced.ownership)
+            except (Fenced, PartitionRejected) as dropped:
+                if isinstance(dropped, Fenced):
+                    ownership = dropped.ownership
+                    yield OwnershipLost(ownership)
+                else:
+                    ownership = next(r.ownership for r in part.ranges if r.ownership.partition == dropped.partition)
+                    yield RangeDropped(ownership, dropped.reason)
                 # The other halves were read under the same ownership: none of them could be stored either.
                 batches.appendleft(part)
-                batches = deque(each.without_partition(fenced.ownership) for each in batches)
+                batches = deque(each.without_partition(ownership) for each in batches)
             except TransactionTooSlow:
                 if len(part.records) > 1:
                     logger.warning(
