@@ -55,13 +55,13 @@ def running(stage: S) -> Iterator[S]:
         raise thread.raised
 
 
-FAULTS = 5
+FAULTS = 3
 """Of the broker in one test; the seed is printed."""
 
 
 def disturb(kafka, progress: Callable[[], int], publish: Callable[[int], None]) -> None:
     """
-    Kill, restart or freeze a broker while a stage works, five times, each time after it has made progress.
+    Kill, restart or freeze a broker while a stage works, three times, each time after it has made progress.
 
     Args:
         publish: publishes a share of the records, given its number.

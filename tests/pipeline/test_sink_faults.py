@@ -175,6 +175,7 @@ def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipelin
 
 
 @pytest.mark.real
+@pytest.mark.timeout(400)
 def test_broker_crashes_restarts_and_freezes_never_end_the_sink(pipeline, some_trades, services, journal):
     trades = some_trades(3_000)
     share = len(trades) // FAULTS

@@ -76,6 +76,7 @@ def test_a_frozen_validator_writes_nothing_when_it_wakes_and_rejoins(pipeline, s
 
 
 @pytest.mark.real
+@pytest.mark.timeout(400)
 def test_broker_crashes_restarts_and_freezes_never_end_the_validator(pipeline, services):
     records = mixture(pipeline, 3_000)
     share = -(-len(records) // FAULTS)

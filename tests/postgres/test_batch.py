@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.postgres import batches
@@ -234,6 +234,20 @@ def test_a_constraint_of_ours_is_refused_by_its_code(connection):
     (found,) = batches.store(connection, *log(trade("a b"))).refusals
 
     assert ("TRADE_ID",) == found.codes
+
+
+def test_a_flood_of_bad_trades_takes_no_more_statements_than_a_single_one(connection):
+    """Halving down to each of them would take thousands, of all the good trades between them."""
+    executed = []
+    event.listen(connection, "after_cursor_execute", lambda *arguments: executed.append(arguments[2]))
+    batches.store(connection, *log(trade("a b"), trade("T0")))
+    of_one = len(executed)
+    flood = [trade(f"bad {n}" if n % 2 else f"T{n}") for n in range(1, 501)]
+
+    stored = batches.store(connection, *log(*flood, first=2))
+
+    assert (250, 0, 250) == counts(stored)
+    assert len(executed) == 2 * of_one
 
 
 def test_a_unique_index_of_the_users_own_refuses_the_later_one(connection):

@@ -76,15 +76,32 @@ def insert(connection: Connection, rows: Rows, stale: Stale) -> InsertResult:
         sqlalchemy.exc.DBAPIError, psycopg2.Error: an error that is not of a single trade.
     """
     insert_whole, insert_part = _STRATEGIES[stale]
-    return _insert_bisecting(connection, rows, insert_whole, insert_part) if rows else InsertResult()
-
-
-def _insert_bisecting(connection: Connection, rows: Rows, insert_rows: _Insert, insert_part: _Insert) -> InsertResult:
-    """Insert trades; if the database refuses one, halve down to it, the earlier half first."""
+    if not rows:
+        return InsertResult()
     try:
         # A failed statement aborts the whole transaction, offsets included; a savepoint limits that to these rows.
         with connection.begin_nested():
-            return insert_rows(connection, rows)
+            return insert_whole(connection, rows)
+    except (DBAPIError, psycopg2.Error) as error:
+        if classify(error, connected_before=True) is not FailureClass.DATA:
+            raise
+    # Python finds those that break our rules at once. Halving down to each of them would insert the others again and
+    # again, and a flood of bad records would stop the sink. What is left is refused for reasons of the database.
+    found = {
+        ordinal: Refusal(valid.record, broken, valid.schema_id)
+        for ordinal, valid in rows
+        if (broken := violations(valid.trade))
+    }
+    left = _without(rows, found)
+    inserted = _insert_bisecting(connection, left, insert_part) if left else InsertResult()
+    return inserted.plus(InsertResult(refused=tuple(found.items())))
+
+
+def _insert_bisecting(connection: Connection, rows: Rows, insert_part: _Insert) -> InsertResult:
+    """Insert trades; if the database refuses one, halve down to it, the earlier half first."""
+    try:
+        with connection.begin_nested():
+            return insert_part(connection, rows)
     except (DBAPIError, psycopg2.Error) as error:
         if classify(error, connected_before=True) is not FailureClass.DATA:
             raise
@@ -94,8 +111,8 @@ def _insert_bisecting(connection: Connection, rows: Rows, insert_rows: _Insert, 
     # The earlier half first: of two records with one key, the one that was read first must be stored, and the later one
     # be the duplicate or the collision.
     middle = len(rows) // 2
-    earlier = _insert_bisecting(connection, rows[:middle], insert_part, insert_part)
-    return earlier.plus(_insert_bisecting(connection, rows[middle:], insert_part, insert_part))
+    earlier = _insert_bisecting(connection, rows[:middle], insert_part)
+    return earlier.plus(_insert_bisecting(connection, rows[middle:], insert_part))
 
 
 def _insert(connection: Connection, rows: Rows) -> InsertResult:
@@ -235,9 +252,7 @@ def _collision(valid: ValidRecord, stored: Any) -> Refusal:
 
 
 def _database_refusal(valid: ValidRecord, error: DBAPIError | psycopg2.Error) -> Refusal:
-    """Refuse a record with all violations of our rules; if it has none, with the reason of the database."""
-    if found := violations(valid.trade):
-        return Refusal(valid.record, found, valid.schema_id)
+    """Refuse a record that breaks none of our rules, with the reason of the database."""
     original = error.orig if isinstance(error, DBAPIError) else error
     code: str = Code.DATABASE_REFUSED
     detail = str(original).strip()
