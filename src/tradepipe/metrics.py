@@ -109,6 +109,24 @@ READING: Final = Metric(
 PAUSED: Final = Metric(
     "tradepipe_paused", "gauge", "1 while fetching is paused because earlier records cannot be written yet, else 0."
 )
+WITHHELD: Final = Metric(
+    "tradepipe_open_transaction_seconds",
+    "gauge",
+    "Seconds for which an open transaction has withheld all further records of a partition, from a minute on.",
+    ("topic", "partition"),
+)
+STOPPED: Final = Metric(
+    "tradepipe_partitions_stopped",
+    "gauge",
+    "Assigned partitions of which nothing more is read, because they exceed the refusal limit.",
+    ("topic",),
+)
+MISPLACED: Final = Metric(
+    "tradepipe_records_misplaced_total",
+    "counter",
+    "Records on another partition than the default partitioner chooses for their keys, of the first ones of each poll.",
+    ("topic",),
+)
 STORED_OFFSET: Final = Metric(
     "tradepipe_stored_offset",
     "gauge",
@@ -152,8 +170,11 @@ CATALOGUE: Final = (
     ASSIGNED,
     READING,
     PAUSED,
+    STOPPED,
     STORED_OFFSET,
     LAG,
+    WITHHELD,
+    MISPLACED,
     LAST_POLL,
     LAST_PROGRESS,
     BUILD,

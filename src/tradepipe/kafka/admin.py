@@ -6,7 +6,7 @@ from concurrent.futures import Future, wait
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
@@ -168,10 +168,20 @@ class TopicAdmin:
         ends = self._offsets({place: OffsetSpec.latest() for place in places})
         return {partition: Watermarks(begin, ends[partition]) for partition, begin in begins.items()}
 
-    def high_watermarks_async(self, name: str, partitions: Iterable[int]) -> "Future[dict[int, int]]":
-        """Return a future of the high watermarks of partitions, without those that no broker reported."""
+    def high_watermarks_async(
+        self, name: str, partitions: Iterable[int], *, stable: bool = False
+    ) -> "Future[dict[int, int]]":
+        """
+        Return a future of the high watermarks of partitions, without those that no broker reported.
+
+        Args:
+            stable: return the last stable offsets instead, at which the first open transaction begins.
+        """
         partitions_to_list = {TopicPartition(name, partition): OffsetSpec.latest() for partition in partitions}
-        responses = self._admin().list_offsets(partitions_to_list, request_timeout=self._timeout)
+        isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
+        responses = self._admin().list_offsets(
+            partitions_to_list, isolation_level=isolation, request_timeout=self._timeout
+        )
         watermarks: Future[dict[int, int]] = Future()
         # Callbacks of several partitions may run in different threads; only one of them may set the result.
         lock = Lock()

@@ -11,6 +11,7 @@ from tradepipe.backoff import Backoff
 from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.partitioner import default_partition
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
@@ -93,6 +94,9 @@ class PartitionReader(ABC, Generic[P]):
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._states: dict[int, P] = {}
+        self._partition_count = 0
+        self.misplaced = 0
+        """Records on another partition than their keys say, among the first ones of each poll."""
         self.is_paused = False
         """True if nothing is fetched until `resume`."""
         self.unsupported_schema: UnsupportedSchema | None = None
@@ -157,7 +161,25 @@ class PartitionReader(ABC, Generic[P]):
         for number, assignment in assigned.items():
             if number not in self._states:
                 self._states[number] = self._create_state(assignment)
+        if records:
+            self._check_partition(records[0])
         return records
+
+    def _check_partition(self, record: Record) -> None:
+        """Count a record that does not lie where the default partitioner puts its key; warn of the first one."""
+        # One record of a poll, because the hash of every key would cost a tenth of the throughput.
+        if not record.key or not self._partition_count:
+            return
+        expected = default_partition(record.key, self._partition_count)
+        if expected != record.partition:
+            self.misplaced += 1
+            if self.misplaced == 1:
+                logger.warning(
+                    "%s is not on partition %d, where the default partitioner (murmur2) puts its key: a producer uses "
+                    "another partitioner, or partitions were added. Versions of one trade may be out of order",
+                    record.coordinates,
+                    expected,
+                )
 
     def _update_positions(self) -> None:
         """Note that every polled record was validated or requeued."""

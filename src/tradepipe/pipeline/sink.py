@@ -304,14 +304,14 @@ class Sink(Stage[SinkCounts]):
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
         stored, fetched = self._reader.stored_offsets, self._reader.high_watermarks
-        self._stats.set_partitions(
-            len(consumer.assignments),
-            stored,
-            self._watermarks.get(fetched, paused=paused, errors=consumer.errors),
-            paused=paused,
-        )
+        ends = self._watermarks.get(fetched, paused=paused, errors=consumer.errors)
+        self._stats.set_partitions(len(consumer.assignments), stored, ends, paused=paused, stopped=len(self.stopped))
+        self._stats.set_withheld(self._transactions.update(stored, ends), stored)
         self._stats.record_client_counters(
-            gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
+            gaps=consumer.offset_gaps,
+            errors=consumer.errors,
+            rebalances=consumer.rebalances,
+            misplaced=self._reader.misplaced,
         )
         self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
         self._stats.set_waiting(KAFKA, waiting=self._watermarks.is_unanswered or self._reader.waits_for_kafka)

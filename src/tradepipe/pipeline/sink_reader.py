@@ -120,6 +120,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         """Join the group."""
         self._topic_id_watch.check(described.topic_id)
         self._stored_topic_id = described.topic_id
+        self._partition_count = len(described.partitions)
         self._consumer.open()
 
     def read(self, free: int, timeout: float) -> int:

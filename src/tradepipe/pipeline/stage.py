@@ -13,7 +13,7 @@ from tradepipe.kafka.config import Config
 from tradepipe.metrics import Meter
 from tradepipe.pipeline.retry import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, StageStats
-from tradepipe.pipeline.topic_watch import HighWatermarks
+from tradepipe.pipeline.topic_watch import HighWatermarks, OpenTransactionWatch
 from tradepipe.registry.client import SchemaRegistry
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ class Stage(ABC, Generic[CountsT_co]):
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
         self._admin = TopicAdmin(kafka)
         self._watermarks = HighWatermarks(self._admin, topic)
+        self._transactions = OpenTransactionWatch(self._admin, topic)
         self._end_of_log: EndOfLog | None = None
         self._stopping = self._closed = False
         self._last_stats_at = 0.0

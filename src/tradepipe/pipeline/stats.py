@@ -20,16 +20,19 @@ from tradepipe.metrics import (
     LAG,
     LAST_POLL,
     LAST_PROGRESS,
+    MISPLACED,
     OUTAGES,
     PAUSED,
     PRODUCERS,
     READING,
     REBALANCES,
     REFUSED,
+    STOPPED,
     STORED_OFFSET,
     TRANSACTIONS,
     UNAVAILABLE,
     VALIDATED,
+    WITHHELD,
     WRITTEN,
     Meter,
     Series,
@@ -46,7 +49,10 @@ REGISTRY: Final = "the registry"
 UNHEALTHY_AFTER: Final = 60.0
 """Seconds of an outage after which a stage is no longer ready."""
 
-_ZEROED: Final = (CONSUMED, GAPS, KAFKA_ERRORS)
+TRANSACTION: Final = "the end of an open transaction"
+"""What a stage waits for whose next records are withheld."""
+
+_ZEROED: Final = (CONSUMED, GAPS, KAFKA_ERRORS, MISPLACED)
 _LAST_POLL: Final = Series(LAST_POLL)
 _LAST_PROGRESS: Final = Series(LAST_PROGRESS)
 
@@ -61,6 +67,7 @@ class StageStats:
         # In the order of their outages: the main thread writes, the health server's threads read.
         self._outages: dict[str, float] = {}
         self._counted: Counter[Series] = Counter()
+        self._withheld: set[int] = set()
         self.meter = Meter()
         self.lag: int | None = None
         """Offsets between the stage's progress and the end of the log, summed over its partitions."""
@@ -81,10 +88,28 @@ class StageStats:
         """Whether no outage has lasted longer than `UNHEALTHY_AFTER`."""
         return all(time.monotonic() - since < UNHEALTHY_AFTER for since in list(self._outages.values()))
 
-    def set_waiting(self, service: str, *, waiting: bool) -> None:
-        """Record whether the stage waits for a service."""
+    def set_withheld(self, seconds: Mapping[int, float], positions: Mapping[int, int]) -> None:
+        """Report the partitions in which an open transaction withholds all records behind their positions."""
+        self.meter.replace(WITHHELD, {(self._topic, str(number)): age for number, age in seconds.items()})
+        for number in seconds.keys() - self._withheld:
+            logger.warning(
+                "an open transaction withholds all records of %s[%d] from offset %d on, for %.0f s now; they are read "
+                "when it ends. Find its producer with kafka-transactions.sh find-hanging, or abort it",
+                self._topic,
+                number,
+                positions[number],
+                seconds[number],
+            )
+        for number in self._withheld - seconds.keys():
+            logger.warning("records of %s[%d] are no longer withheld by an open transaction", self._topic, number)
+        self._withheld = set(seconds)
+        # It has lasted a minute already, so the stage is not ready from now on.
+        self.set_waiting(TRANSACTION, waiting=bool(seconds), for_seconds=max(seconds.values(), default=0.0))
+
+    def set_waiting(self, service: str, *, waiting: bool, for_seconds: float = 0.0) -> None:
+        """Record whether the stage waits for a service, and for how long already."""
         if waiting:
-            self._outages.setdefault(service, time.monotonic())
+            self._outages.setdefault(service, time.monotonic() - for_seconds)
         else:
             self._outages.pop(service, None)
 
@@ -94,12 +119,15 @@ class StageStats:
         self._consumed += records
         self._last_poll = time.time()
 
-    def record_client_counters(self, *, gaps: int, errors: int, rebalances: Mapping[str, int]) -> None:
+    def record_client_counters(
+        self, *, gaps: int, errors: int, rebalances: Mapping[str, int], misplaced: int = 0
+    ) -> None:
         """Raise the counters to the totals of the polls and of the Kafka client, which counts from its own start."""
         totals = {
             Series(CONSUMED, (self._topic,)): self._consumed,
             Series(GAPS, (self._topic,)): gaps,
             Series(KAFKA_ERRORS, (self._topic,)): errors,
+            Series(MISPLACED, (self._topic,)): misplaced,
             **{Series(REBALANCES, (self._topic, kind)): number for kind, number in rebalances.items()},
         }
         # The client reports totals, Prometheus counters take increments.
@@ -107,7 +135,9 @@ class StageStats:
         self._counted.update(increments)
         self.meter.record(increments, {} if self._last_poll is None else {_LAST_POLL: self._last_poll})
 
-    def set_partitions(self, assigned: int, done: Mapping[int, int], ends: Mapping[int, int], *, paused: bool) -> None:
+    def set_partitions(
+        self, assigned: int, done: Mapping[int, int], ends: Mapping[int, int], *, paused: bool, stopped: int = 0
+    ) -> None:
         """
         Set the gauges of the assigned partitions.
 
@@ -121,12 +151,15 @@ class StageStats:
             ends: the high watermark of each partition where it is known.
 
             paused: whether fetching is paused.
+
+            stopped: how many partitions exceed the refusal limit.
         """
         lags = {number: max(0, end - done[number]) for number, end in ends.items() if number in done}
         self.lag = sum(lags.values()) if lags and len(lags) == assigned else None
         self.meter.set(ASSIGNED, assigned, self._topic)
         self.meter.set(READING, len(done), self._topic)
         self.meter.set(PAUSED, int(paused))
+        self.meter.set(STOPPED, stopped, self._topic)
         self.meter.replace(STORED_OFFSET, {(self._topic, str(n)): offset for n, offset in done.items()})
         self.meter.replace(LAG, {(self._topic, str(n)): lag for n, lag in lags.items()})
 
@@ -149,6 +182,7 @@ class StageStats:
         # `set_partitions` without partitions would set the lag to unknown.
         lag = self.lag
         self.set_partitions(0, {}, {}, paused=False)
+        self.meter.replace(WITHHELD, {})
         self.lag = lag
         self._outages.clear()
 

@@ -104,3 +104,53 @@ class HighWatermarks:
             self._query = self._topics.high_watermarks_async(self._topic, fetched)
         # Watermarks only grow, so the larger one is the newer one, whichever way it came.
         return {number: max(end, self._answer.get(number, end)) for number, end in fetched.items()}
+
+
+STANDSTILL_SECONDS: Final = 60.0
+"""Seconds for which an open transaction may withhold records unnoticed: a long one is not a fault yet."""
+
+
+class OpenTransactionWatch:
+    """
+    Detect partitions in which an open transaction withholds all further records.
+
+    There the position stands still below the high watermark, and the last stable
+    offset does not move past it: what is behind the first record of an open
+    transaction is delivered to no one who reads committed records. No query blocks.
+    """
+
+    def __init__(self, topics: TopicAdmin, topic: str) -> None:
+        self._topics = topics
+        self._topic = topic
+        self._standing: dict[int, tuple[int, float]] = {}
+        self._query: Future[dict[int, int]] | None = None
+        self._due = 0.0
+        self._stable: dict[int, int] = {}
+
+    def update(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, float]:
+        """
+        Return the seconds for which each withheld partition has stood still.
+
+        Args:
+            positions: the next offset of each partition that is read.
+
+            ends: the high watermarks.
+        """
+        now = time.monotonic()
+        self._standing = {
+            number: self._standing[number] if self._standing.get(number, (-1, 0.0))[0] == offset else (offset, now)
+            for number, offset in positions.items()
+            if offset < ends.get(number, offset)
+        }
+        suspects = [number for number, (_, since) in self._standing.items() if now - since >= STANDSTILL_SECONDS]
+        if self._query is not None and self._query.done():
+            self._stable, self._query = self._query.result(), None
+        if suspects and self._query is None and now >= self._due:
+            self._due = now + WATERMARK_INTERVAL
+            self._query = self._topics.high_watermarks_async(self._topic, suspects, stable=True)
+        # A position below the last stable offset stands still for another reason, such as an outage of the database.
+        return {
+            number: now - since
+            for number, (offset, since) in self._standing.items()
+            if number in suspects and self._stable.get(number, offset + 1) <= offset
+        }

@@ -320,12 +320,15 @@ class Validator(Stage[ValidatorCounts]):
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
         done, fetched = self._reader.watermarks()
-        self._stats.set_partitions(
-            len(consumer.assignments), done, self._watermarks.get(fetched, paused=paused), paused=paused
-        )
+        ends = self._watermarks.get(fetched, paused=paused)
+        self._stats.set_partitions(len(consumer.assignments), done, ends, paused=paused, stopped=len(self.stopped))
+        self._stats.set_withheld(self._transactions.update(done, ends), done)
         self._stats.set_producers(self._outputs.producers_created)
         self._stats.record_client_counters(
-            gaps=consumer.offset_gaps, errors=consumer.errors, rebalances=consumer.rebalances
+            gaps=consumer.offset_gaps,
+            errors=consumer.errors,
+            rebalances=consumer.rebalances,
+            misplaced=self._reader.misplaced,
         )
         self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
 

@@ -78,6 +78,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
     def open(self, description: Topic) -> None:
         """Join the consumer group."""
         self._description = description
+        self._partition_count = len(description.partitions)
         self.topic_id_watch.check(description.topic_id)
         self._consumer.open()
 

@@ -1,0 +1,77 @@
+"""What a stage says of a topic that other producers hold up or put out of order."""
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.eventually import eventually
+from tests.pipeline.running_stages import running
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.partitioner import default_partition
+from tradepipe.metrics import CONSUMED, MISPLACED, WITHHELD
+from tradepipe.pipeline import topic_watch
+from tradepipe.pipeline.topic_watch import OpenTransactionWatch
+
+
+@pytest.fixture(params=["sink", "validator"])
+def stage(request, pipeline, targets, services):
+    """Either stage, running; the embedded broker has no transactions."""
+    options = {} if request.param == "sink" or services.is_real else {"delivery": "at_least_once"}
+    with running(getattr(pipeline, request.param)(**options)) as stage:
+        eventually(lambda: stage.lag == 0)
+        yield stage
+
+
+@pytest.fixture
+def noticed_soon(monkeypatch):
+    """An open transaction is named after half a second."""
+    monkeypatch.setattr(topic_watch, "STANDSTILL_SECONDS", 0.5)
+    monkeypatch.setattr(topic_watch, "WATERMARK_INTERVAL", 0.2)
+
+
+@pytest.mark.real
+def test_an_open_transaction_that_withholds_records_is_named_until_it_ends(
+    pipeline, some_trades, noticed_soon, stage, caplog
+):
+    open_one = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "transactional.id": pipeline.topic})
+    open_one.init_transactions(30)
+    open_one.begin_transaction()
+    open_one.produce(pipeline.topic, b"withheld", b"k", partition=2)
+    assert 0 == open_one.flush(30)
+
+    eventually(lambda: stage.waiting_for == "the end of an open transaction")
+    assert [(pipeline.topic, "2")] == list(stage.meter.values(WITHHELD))
+    assert f"an open transaction withholds all records of {pipeline.topic}[2] from offset 0 on" in caplog.text
+
+    open_one.abort_transaction(30)
+    eventually(lambda: stage.waiting_for is None)
+    assert {} == stage.meter.values(WITHHELD)
+
+
+def test_a_position_that_stands_still_below_stable_records_is_no_open_transaction(pipeline, some_trades, noticed_soon):
+    """As during an outage of the database: the records could be read."""
+    pipeline.publish_bytes([(b"k", b"v")] * 5, partition=0)
+    watch = OpenTransactionWatch(TopicAdmin(pipeline.kafka), pipeline.topic)
+
+    eventually(lambda: watch.update({0: 1}, {0: 5}) or watch._stable)
+
+    assert ({0: 5}, {}) == (watch._stable, watch.update({0: 1}, {0: 5}))
+
+
+def test_records_on_another_partition_than_their_keys_say_are_counted_and_warned_of_once(
+    pipeline, some_trades, stage, caplog
+):
+    (trade,) = some_trades(1)
+    key = trade.trade_id.encode()
+    elsewhere = (default_partition(key, 4) + 1) % 4
+    pipeline.publish_bytes([(key, pipeline.serialize(trade))] * 3, partition=elsewhere)
+
+    eventually(lambda: stage.meter.values(MISPLACED)[pipeline.topic,] > 0)
+
+    assert 1 == caplog.text.count("where the default partitioner (murmur2) puts its key")
+
+
+def test_records_of_a_producer_with_the_default_partitioner_are_not_misplaced(pipeline, some_trades, stage):
+    pipeline.publish(some_trades(200))
+    eventually(lambda: stage.meter.values(CONSUMED)[pipeline.topic,] == 200)
+
+    assert {(pipeline.topic,): 0} == stage.meter.values(MISPLACED)
