@@ -1,4 +1,4 @@
-"""Redaction of secrets in messages, logs and tracebacks."""
+"""Text for people: secrets are masked, and characters that a terminal or a CI server would execute are escaped."""
 
 import re
 from collections.abc import Iterable
@@ -11,6 +11,8 @@ MIN_SECRET_LENGTH: Final = 4
 # Our own messages write `user:password@host` where they explain the syntax of a URL.
 _IN_AUTHORITY = re.compile(r"(://[^:/@\s]*):(?!password@)([^/\s]+)@")
 _IN_QUERY = re.compile(r"(?i)\b((?:ssl)?password|secret)=([^&\s'\"]+)")
+
+_starts_with_command = re.compile(r"^( *):(?=:)", re.MULTILINE)
 
 _registered: set[str] = set()
 
@@ -43,3 +45,34 @@ def redact(text: str, secrets: Iterable[str | None] = ()) -> str:
     for secret in sorted(known, key=len, reverse=True):
         text = text.replace(secret, "***")
     return _IN_QUERY.sub(r"\1=***", _IN_AUTHORITY.sub(r"\1:***@", text))
+
+
+def escape(text: str) -> str:
+    """
+    Escape all characters that are not printable, among them line breaks, terminal escapes and bidirectional marks.
+
+    For names and values that others have written.
+
+    >>> escape("T1\\x1b[2J\\n::error::")
+    'T1\\\\x1b[2J\\\\n::error::'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def escape_lines(text: str) -> str:
+    """
+    Escape a whole text for display, except its line breaks.
+
+    GitHub's runner executes commands in the output of a step: `::command` at
+    the start of a line after blanks, and the older `##[command]` anywhere in it
+    (actions/runner, ActionCommand.cs).
+
+    >>> escape_lines("one\\n  ::error::two")
+    'one\\n  \\\\x3a:error::two'
+    """
+    text = "\n".join(map(escape, text.split("\n")))
+    return _starts_with_command.sub(r"\1\\x3a", text).replace("##[", r"#\x23[")

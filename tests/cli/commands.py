@@ -54,7 +54,7 @@ def _run(entry: Callable[[], object], arguments: tuple[str, ...], env: Mapping[s
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
         with pytest.raises(SystemExit) as ended:
-            contextvars.copy_context().run(entry)
+            contextvars.Context().run(entry)
     return _checked(Done(int(ended.value.code or 0), *(stream.buffer.getvalue().decode() for stream in (out, err))))
 
 
@@ -115,6 +115,7 @@ class Running:
         self._err = err
         self.stdout = process.stdout
         self.send_signal = process.send_signal
+        self.pid = process.pid
 
     @property
     def err(self) -> str:

@@ -1,7 +1,10 @@
 """What a sink serves: metrics, and how it is."""
 
+import resource
 import signal
 import socket
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
@@ -56,12 +59,50 @@ def test_a_sink_that_waits_for_a_part_is_alive_but_not_ready(ready):
         assert 0 == process.end().code
 
 
+def test_the_root_is_a_status_page(filled):
+    with running("sink", "--metrics-port", "0", env=filled) as process:
+        port = port_of(process)
+        eventually(lambda: get(port, "/")[1].startswith("running\n90 records read, "), within=40)
+
+        eventually(lambda: "\nlag 0\n" in get(port, "/")[1])
+        assert "partition  lag\n        0    0\n" in get(port, "/")[1]
+
+
 def test_there_is_nothing_else(ready):
     with running("sink", "--metrics-port", "0", env=ready) as process:
         port = port_of(process)
 
-        assert 404 == get(port, "/")[0]
+        assert 404 == get(port, "/favicon.ico")[0]
         assert 200 == get(port, "/livez?verbose")[0]
+
+
+def test_slow_clients_lock_out_no_probe_and_take_no_descriptor_that_postgresql_needs(filled):
+    """The limit leaves the sink just what it uses; the clients send one byte each and wait."""
+    database = filled["DATABASE_URL"]
+    with running("sink", "--metrics-port", "0", env=filled) as process, ExitStack() as clients:
+        port, folder = port_of(process), Path(f"/proc/{process.pid}/fd")
+        eventually(lambda: total(port, "tradepipe_stored_offset") == 90, within=40)
+        in_use = len(list(folder.iterdir()))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (in_use + 2, in_use + 2))
+        for _ in range(243):
+            clients.enter_context(socket.create_connection(("127.0.0.1", port))).send(b"G")
+
+        assert (200, "alive\n") == get(port, "/livez")
+        assert len(list(folder.iterdir())) <= in_use + 2
+        ask(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tradepipe%'")
+        assert 0 == door("produce", "--count", "10", "--seed", "1", env=filled).code
+        eventually(lambda: [(82,)] == ask(database, "SELECT count(*) FROM trades"), within=40)
+        assert (200, "alive\n") == get(port, "/livez")
+
+
+def test_a_request_without_an_end_is_closed(ready):
+    with (
+        running("sink", "--metrics-port", "0", env=ready) as process,
+        socket.create_connection(("127.0.0.1", port_of(process)), timeout=30) as client,
+    ):
+        client.send(b"GET / HTTP/1.1\r\n")
+
+        assert b"" == client.recv(1)
 
 
 def test_a_client_that_says_nothing_does_not_keep_others_waiting(ready):

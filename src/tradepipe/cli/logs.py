@@ -1,18 +1,14 @@
 """The log: one line per event to stderr, above the status line of a terminal."""
 
-import json
 import logging
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-import typer
-
-from tradepipe.redaction import redact
+from tradepipe.cli.terminal import StatusLine, as_typed, echo, log_format, to_json
+from tradepipe.redaction import escape_lines, redact
 
 logger = logging.getLogger(__name__)
 
@@ -22,58 +18,19 @@ FILE_FORMAT: Final = ("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-
 
 Level = Literal["debug", "info", "warning", "error"]
 
-LogFormat = Literal["text", "json"]
-
-log_format: ContextVar[LogFormat] = ContextVar("tradepipe-log-format", default="text")
-"""Format of everything the command prints to stderr."""
-
 _warnings: ContextVar[tuple[str, ...]] = ContextVar("tradepipe-warnings", default=())
 
 
 def warn_later(message: str) -> None:
     """Log a warning once logging is configured."""
-    _warnings.set((*_warnings.get(), message))
-
-
-_CLEAR_LINE: Final = "\r\x1b[K"
-
-
-class StatusLine:
-    """The last line of stderr, rewritten in place, with log lines above it; not live without a terminal."""
-
-    def __init__(self) -> None:
-        self.is_live = sys.stderr.isatty() and log_format.get() == "text"
-        self._text = ""
-        self._lock = threading.RLock()
-
-    def show(self, text: str) -> None:
-        """Replace the status line."""
-        with self._lock:
-            self._text = text
-            sys.stderr.write(_CLEAR_LINE + text)
-            sys.stderr.flush()
-
-    def write(self, line: str) -> None:
-        """Write a line above the status line."""
-        with self._lock:
-            before = _CLEAR_LINE if self._text else ""
-            sys.stderr.write(f"{before}{line}\n{self._text}")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Remove the status line."""
-        with self._lock:
-            if self._text:
-                self.show("")
+    if message not in _warnings.get():
+        _warnings.set((*_warnings.get(), message))
 
 
 def configure(level: str, status: StatusLine) -> None:
     """Configure tradepipe's loggers for a level and all others for WARNING, in the format of `log_format`."""
     handler = _StatusLineHandler(status)
-    if log_format.get() == "json":
-        handler.setFormatter(_JsonFormatter())
-    else:
-        handler.setFormatter(_TextFormatter(*(TERMINAL_FORMAT if status.is_live else FILE_FORMAT)))
+    handler.setFormatter(JsonFormatter() if log_format.get() == "json" else text_formatter(status))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("tradepipe").setLevel(level.upper())
     # Our own lines report connection failures; librdkafka would add two lines for each attempt to connect.
@@ -85,9 +42,9 @@ def configure(level: str, status: StatusLine) -> None:
 def print_status(text: str) -> None:
     """Print a result to stderr at any log level, as plain text or as a JSON event."""
     if log_format.get() == "json":
-        text = _JsonFormatter().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
+        text = JsonFormatter().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
     with ignore_full_disk():
-        typer.echo(text, err=True)
+        echo(text, err=True)
 
 
 @contextmanager
@@ -101,17 +58,22 @@ def ignore_full_disk() -> Iterator[None]:
         pass
 
 
+def text_formatter(status: StatusLine) -> logging.Formatter:
+    """Return the formatter of text lines, which are shorter on a terminal."""
+    return _TextFormatter(*(TERMINAL_FORMAT if status.is_live else FILE_FORMAT))
+
+
 class _TextFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        return redact(" ".join(super().formatMessage(record).splitlines()))
+        return " ".join(super().formatMessage(record).splitlines())
 
-    def formatException(self, ei: Any) -> str:
-        return redact(super().formatException(ei))
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_lines(redact(as_typed(super().format(record))))
 
 
-class _JsonFormatter(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """Format events as JSON objects: ts, level, logger, message and, for exceptions, exception."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -124,7 +86,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             event["exception"] = redact(self.formatException(record.exc_info))
-        return json.dumps(event)
+        return to_json(event, indent=None)
 
 
 class _StatusLineHandler(logging.Handler):

@@ -10,9 +10,9 @@ from typing import Annotated, Final, NamedTuple, TypeVar
 from tradepipe import metrics
 from tradepipe.cli.exit_codes import StopOnSignal
 from tradepipe.cli.health_server import HealthServer, pending_service
-from tradepipe.cli.logs import StatusLine, print_status
+from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import option
-from tradepipe.cli.terminal import Progress
+from tradepipe.cli.terminal import Progress, StatusLine
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
 from tradepipe.evolution.history import current
@@ -66,7 +66,7 @@ MetricsPort = Annotated[
     int | None,
     option(
         "--metrics-port PORT",
-        "Serve /metrics for Prometheus, /livez and /readyz; 0 picks a free port and prints it.",
+        "Serve a status page, /metrics for Prometheus, /livez and /readyz; 0 picks a free port and prints it.",
         min=0,
         max=65535,
     ),

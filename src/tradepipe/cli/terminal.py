@@ -1,38 +1,153 @@
 """Terminal output: tables, the status line, progress."""
 
+import io
+import json
 import logging
+import os
+import re
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from contextvars import ContextVar
+from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import typer
 
-from tradepipe.cli.logs import StatusLine
+from tradepipe.redaction import escape, escape_lines, redact
 
 logger = logging.getLogger(__name__)
 
 
-def format_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = ()) -> str:
+LogFormat = Literal["text", "json"]
+
+log_format: ContextVar[LogFormat] = ContextVar("tradepipe-log-format", default="text")
+"""Format of everything the command prints to stderr."""
+
+MIN_LAST_WIDTH: Final = 12
+"""Minimum width of a table's last column, however narrow the terminal is."""
+
+LIST_WIDTH: Final = 80
+
+MAX_WIDTH: Final = 100_000
+"""Width of a table without a terminal: each row is a line."""
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text; characters that a terminal or a CI server would execute are escaped."""
+    typer.echo(escape_lines(redact(as_typed(text) if err else text)), err=err)
+
+
+_names_command = re.compile(r"\btradepipe (?=(produce|validate|demo|embedded|sink|migrate|schema|topics|dlq)\b)")
+
+
+def as_typed(text: str) -> str:
     """
-    Format rows below their headings; columns are right-aligned, except those in `left`.
+    Name the commands of a message as this one was typed: `tradepipe sink` or `python -m tradepipe.sink`.
+
+    Messages of all packages name them in the first way.
+    """
+    file = Path(sys.argv[0])
+    if file.suffix != ".py" or "tradepipe" not in (file.parent.name, file.parent.parent.name):
+        return text
+    python = f"{Path(sys.orig_argv[0]).name} -m tradepipe"
+    is_package = file.parts[-2:] == ("tradepipe", "__main__.py")
+    return _names_command.sub(f"{python} " if is_package else f"{python}.", text)
+
+
+def wants_color() -> bool:
+    """Return whether the user wants colors (see no-color.org); typer removes them where there is no terminal."""
+    return not os.environ.get("NO_COLOR")
+
+
+def to_json(value: object, *, indent: int | None = 2) -> str:
+    """Convert to JSON; everything but printable ASCII is escaped, and so is what GitHub's runner would execute."""
+    return json.dumps(value, indent=indent).replace("##[", r"##\u005b")
+
+
+def format_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    left: Collection[int] = (),
+    truncate: bool = False,
+    wrap: bool = False,
+) -> str:
+    """
+    Format rows below their headings, in the width of the terminal; without one, each row is a line.
+
+    Args:
+        left: numbers of the left-aligned columns.
+
+        truncate: cut the last column at 80 characters, instead of wrapping it.
+
+        wrap: wrap the last column without a terminal too.
 
     >>> print(format_table(("partition", "owner"), [("0", "a"), ("10", "bc")], left={1}))
     partition  owner
             0  a
            10  bc
     """
-    table = [headings, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    )
+    # Imported here, because it takes longer than most commands need to start.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    cells = [[Text(escape(cell)) for cell in row] for row in (headings, *rows)]
+    widths = [max(row[column].cell_len for row in cells) for column in range(len(headings))]
+    available = LIST_WIDTH if truncate else typer.get_terminal_size()[0] if wrap or sys.stdout.isatty() else MAX_WIDTH
+    before_last = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    width = max(available, before_last + min(widths[-1], MIN_LAST_WIDTH))
+    # Only the last column may be narrower than its cells; rich would shorten all of them.
+    widths[-1] = min(widths[-1], width - before_last)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for column in range(len(headings)):
+        table.add_column(
+            justify="left" if column in left else "right",
+            width=widths[column],
+            no_wrap=truncate or column < len(headings) - 1,
+            overflow="ellipsis" if truncate else "fold",
+        )
+    for row in cells:
+        table.add_row(*row)
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(table)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]  # the StringIO
+
+
+_CLEAR_LINE: Final = "\r\x1b[K"
+
+
+class StatusLine:
+    """The last line of stderr, rewritten in place, with log lines above it; not live without a terminal."""
+
+    def __init__(self) -> None:
+        self.is_live = sys.stderr.isatty() and log_format.get() == "text"
+        self._text = ""
+        self._lock = threading.RLock()
+
+    def show(self, text: str) -> None:
+        """Replace the status line."""
+        with self._lock:
+            self._text = text
+            sys.stderr.write(_CLEAR_LINE + text)
+            sys.stderr.flush()
+
+    def write(self, line: str) -> None:
+        """Write a line above the status line."""
+        with self._lock:
+            before = _CLEAR_LINE if self._text else ""
+            sys.stderr.write(f"{before}{line}\n{self._text}")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Remove the status line."""
+        with self._lock:
+            if self._text:
+                self.show("")
 
 
 REFRESH_SECONDS: Final = 0.25
@@ -90,7 +205,8 @@ class Progress:
         self._file = file
         self._started_at = time.monotonic()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="tradepipe-progress", daemon=True)
+        watch = self._refresh if status.is_live else self._log
+        self._thread = threading.Thread(target=watch, name="tradepipe-progress", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -103,12 +219,6 @@ class Progress:
         self._thread.join()
         self._status.clear()
 
-    def _watch(self) -> None:
-        if self._status.is_live:
-            self._refresh()
-        else:
-            self._log()
-
     def _refresh(self) -> None:
         samples = deque([(time.monotonic(), self._counts()[0])], maxlen=_RATE_SAMPLES)
         while not self._ended.wait(REFRESH_SECONDS):
@@ -116,7 +226,7 @@ class Progress:
             samples.append((time.monotonic(), number))
             rate = (number - samples[0][1]) / (samples[-1][0] - samples[0][0])
             # A full line would wrap, and the next update would rewrite only its second half.
-            self._status.show(self._line(text, rate)[: typer.get_terminal_size()[0] - 1])
+            self._status.show(escape(self._line(text, rate))[: typer.get_terminal_size()[0] - 1])
 
     def _log(self) -> None:
         last_number, last_text = self._counts()
