@@ -1,9 +1,12 @@
 """`tradepipe`: all commands in one, and what each says of itself."""
 
+import json
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import confluent_kafka
@@ -11,7 +14,7 @@ import pytest
 import typer.main
 
 from tests.cli.commands import Done, console, door, process
-from tradepipe.cli.help_examples import EXAMPLES
+from tradepipe.cli.help_examples import EXAMPLES, examples
 from tradepipe.cli.main import COMMANDS, app
 from tradepipe.evolution.history import current
 from tradepipe.postgres.revision import required_revision
@@ -49,13 +52,38 @@ def test_it_tells_its_versions():
 def test_a_command_in_a_process_of_its_own_says_what_it_says_in_ours(name):
     """Most tests run commands in their own process."""
     env = {"COLUMNS": "80"}
+    apart = process(name, "--nonsense", env=env)
+    typed = f"{Path(sys.executable).name} -m tradepipe."
 
-    assert door(name, "--nonsense", env=env) == process(name, "--nonsense", env=env)
+    assert typed in apart.err
+    assert door(name, "--nonsense", env=env) == apart._replace(err=apart.err.replace(typed, "tradepipe "))
+
+
+@pytest.mark.parametrize(
+    "words", [("version",), ("--version",), ("-V", "--format", "json"), ("version", "--format=json")]
+)
+def test_versions_are_told_in_every_way_one_may_ask(words):
+    done = tradepipe(*words)
+
+    assert (0, "") == (done.code, done.err)
+    assert version("tradepipe") in done.out
+    if len(words) > 1:
+        assert current().number == json.loads(done.out)["schema_version"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_short_help_is_shorter_and_names_the_long_one(name):
+    short, long = tradepipe(*name.split(), "-h"), tradepipe("help", *name.split())
+
+    assert (0, 0, "", "") == (short.code, long.code, short.err, long.err)
+    assert short.out.endswith(f"All options, variables and examples: {f'tradepipe {name}'.strip()} --help\n")
+    assert len(short.out) < len(long.out) or not name
+    assert [] == [line for line in short.out.splitlines() if len(line) > 80]
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_command_has_two_examples(name):
-    assert 2 <= len(EXAMPLES.get(name, ()))
+    assert 2 <= len(examples(name))
 
 
 def test_every_example_is_of_a_command():
@@ -98,6 +126,8 @@ def test_help_goes_by_headings_and_ends_with_examples(monkeypatch):
 
     headings = re.findall(r"^(\w.*):$", done.out, re.MULTILINE)
     assert ["Options", "Input file", "Kafka", "Schema registry", "Timeouts and logging", "Examples"] == headings
+    required = tradepipe("validate", "--help").out.partition("\nRequired:\n")[2].partition("\nOptions:\n")[0]
+    assert ["--bootstrap-servers", "--registry"] == re.findall(r"^  (--\S+)", required, re.MULTILINE)
     assert "  tradepipe produce --input trades.jsonl --dry-run\n" in done.out
 
 

@@ -232,3 +232,15 @@ def test_who_we_are_to_the_registry_is_checked(env, code, message):
 
     assert (code, True) == (done.code, message in done.err.splitlines()[-1]), done.err
     assert CANARY not in done.err
+
+
+@pytest.mark.parametrize("variable", ["--kafka-config", "KAFKA_SASL_PASSWORD_FILE"])
+def test_a_secret_that_all_may_read_is_warned_of(variable, tmp_path):
+    file = tmp_path / "secret"
+    file.write_text("sasl.password=canary-7f3a" if variable.startswith("-") else CANARY)
+    given = ([variable, str(file)], {}) if variable.startswith("-") else ([], {variable: str(file)})
+
+    for mode, warnings in ((0o604, 1), (0o600, 0)):
+        file.chmod(mode)
+        done = door("topics", "check", "--deadline=0.1", f"--bootstrap-servers={NOWHERE}", *given[0], env=given[1])
+        assert warnings == done.err.count(f"all users of this machine can read {file}: run chmod 600"), done.err

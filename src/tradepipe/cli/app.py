@@ -1,7 +1,9 @@
 """Command lines: help layout, values from files, and commands loaded on demand."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from itertools import takewhile
 from textwrap import fill
 from typing import Any, Final
 
@@ -37,7 +39,7 @@ def command_line(about: str | None = None, *, completion: bool = False) -> typer
         # rich's boxes truncate the names of environment variables at 80 columns.
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        context_settings={"help_option_names": ["--help"], "max_content_width": 100},
     )
 
 
@@ -70,16 +72,49 @@ class _HelpFormatter:
 
     # click's types are private to typer, hence Any.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not ctx.resilient_parsing and not {"-h", "--help"} & set(args):
+        commands = getattr(self, "commands", {})
+        before_command = list(takewhile(lambda word: word not in commands, args))
+        if "-h" in before_command and not ctx.resilient_parsing:
+            typer.echo(self._short_help(ctx))
+            ctx.exit()
+        if not ctx.resilient_parsing and "--help" not in args:
             ctx.default_map = {**(ctx.default_map or {}), **_defaults_from_files(self.params)}
         return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
 
+    def _short_help(self, ctx: Any) -> str:
+        """Return the usage, the first sentence, and the required and own options with their first sentences."""
+        formatter = ctx.make_formatter()
+        self.format_usage(ctx, formatter)  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
+        about = self.get_short_help_str(limit=MAX_SUMMARY_LENGTH)  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
+        formatter.write(f"\n{fill(about, formatter.width)}\n")
+        shown = self._visible_options(ctx)
+        rows = [*_option_rows(ctx, self._required(shown), *_HEADINGS), *_option_rows(ctx, self._optional(shown), None)]
+        formatter.write("\nOptions:\n")
+        for names, text in rows:
+            sentence = re.split(r"\. |  \[", text, maxsplit=1)[0].removesuffix(".")
+            formatter.write(_two_columns(f"  {names}", sentence, formatter.width, 32))
+        if hasattr(self, "format_commands"):
+            self.format_commands(ctx, formatter)
+        formatter.write(f"\nAll options, variables and examples: {ctx.command_path} --help")
+        return str(formatter.getvalue())
+
+    def _visible_options(self, ctx: Any) -> list[Any]:
+        return [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
+
+    def _required(self, params: list[Any]) -> list[Any]:
+        return [param for param in params if param.name in self.required]
+
+    def _optional(self, params: list[Any]) -> list[Any]:
+        return [param for param in params if param.name not in self.required]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        shown = [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
+        shown = self._visible_options(ctx)
+        sections = {"Required": list(_option_rows(ctx, self._required(shown), *_HEADINGS))}
         for heading in _HEADINGS:
-            rows = list(_option_rows(ctx, shown, heading))
+            sections[heading or "Options"] = list(_option_rows(ctx, self._optional(shown), heading))
+        for heading, rows in sections.items():
             if rows:
-                formatter.write(f"\n{heading or 'Options'}:\n")
+                formatter.write(f"\n{heading}:\n")
             for names, text in rows:
                 formatter.write(f"  {names}\n{_indent(text, formatter.width)}")
         if any(param.envvar for param in shown):
@@ -88,7 +123,8 @@ class _HelpFormatter:
             self.format_commands(ctx, formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        if found := examples(ctx.command_path):
+        # `tradepipe sink`, or `python -m tradepipe.sink`
+        if found := examples(re.sub(r"^(\S+ -m )?tradepipe[. ]?", "", ctx.command_path)):
             formatter.write("\nExamples:\n")
         for arguments, meaning in found:
             formatter.write(f"  {ctx.command_path} {arguments}".rstrip() + f"\n{_indent(meaning, formatter.width)}")
@@ -119,12 +155,13 @@ def _defaults_from_files(params: list[Any]) -> dict[str, Any]:
     return found
 
 
-def _option_rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[tuple[str, str]]:
-    yield from (param.get_help_record(ctx) for param in params if getattr(param, "rich_help_panel", None) == heading)
-    if heading == KAFKA and any(param.name == "kafka_config" for param in params):
+def _option_rows(ctx: Any, params: list[Any], *headings: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the options under some headings, with their help."""
+    yield from (param.get_help_record(ctx) for param in params if getattr(param, "rich_help_panel", None) in headings)
+    if headings == (KAFKA,) and any(param.name == "kafka_config" for param in params):
         for name, key in KAFKA_SECRETS.items():
             yield name, f"Sets {key}; variable only."
-    if heading == REGISTRY and any(param.name == "registry_user" for param in params):
+    if headings == (REGISTRY,) and any(param.name == "registry_user" for param in params):
         for name, meaning in REGISTRY_SECRETS.items():
             yield name, f"{meaning}; variable only."
 
@@ -132,7 +169,7 @@ def _option_rows(ctx: Any, params: list[Any], heading: str | None) -> Iterator[t
 def _two_columns(name: str, text: str, width: int, column: int) -> str:
     """Format a name followed by an indented paragraph."""
     lines = fill(text, width, initial_indent=" " * column, subsequent_indent=" " * column, break_on_hyphens=False)
-    return f"{name.ljust(column)}{lines[column:]}\n"
+    return f"{name}\n{lines}\n" if len(name) >= column else f"{name.ljust(column)}{lines[column:]}\n"
 
 
 def _indent(text: str, width: int) -> str:

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
-from textwrap import fill
 from typing import Annotated, Any, Final
 
 import typer
@@ -21,12 +20,11 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.embedded import format_exports, start_stack
 from tradepipe.cli.exit_codes import SIGNAL_BASE, StopOnSignal
 from tradepipe.cli.load_generator import LoadGenerator
-from tradepipe.cli.logs import StatusLine
 from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC
 from tradepipe.cli.produce_run import progress_text as produced_text
 from tradepipe.cli.settings import Logs
 from tradepipe.cli.sink import summarize as stored_text
-from tradepipe.cli.terminal import Progress, format_table
+from tradepipe.cli.terminal import Progress, StatusLine, echo, format_table
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.cli.validate import summarize as validated_text
 from tradepipe.embedded.broker import QUICK_CONSUMER
@@ -134,7 +132,7 @@ class _Run:
 
     def run_all(self, stack: LocalStack) -> bool:
         """Run every step and print a summary; return False if a signal ended the run before."""
-        typer.echo(_TITLE)
+        echo(_TITLE)
         self._print("started a broker, a registry and a PostgreSQL for this run")
         steps: tuple[Callable[[LocalStack], None], ...] = (
             self._prepare,
@@ -153,7 +151,7 @@ class _Run:
         return True
 
     def _print(self, text: str) -> None:
-        typer.echo(f"{time.monotonic() - self._started_at:5.1f} s  {text}")
+        echo(f"{time.monotonic() - self._started_at:5.1f} s  {text}")
 
     def _prepare(self, stack: LocalStack) -> None:
         with SchemaRegistry(stack.registry_url) as registry:
@@ -186,7 +184,7 @@ class _Run:
 
     def _validate(self, stack: LocalStack) -> None:
         if not self._refused:
-            typer.echo("         validating; an unknown schema id is looked up again after 5 s")
+            echo("         validating; an unknown schema id is looked up again after 5 s")
         with Validator(
             {"bootstrap.servers": stack.bootstrap_servers, **QUICK_CONSUMER},
             registry=stack.registry_url,
@@ -201,7 +199,9 @@ class _Run:
         if self.stopped.is_set():
             return
         self._refused.update(counts.refused)
-        self._print(f"validated {_format_counts(counts.passed, CLEAN, counts.refused.total(), DEAD_LETTERS)}")
+        passed, refused = counts.passed, counts.refused.total()
+        records = f"{passed + refused:,} record{'s' if passed + refused > 1 else ''}"
+        self._print(f"validated {records}: {passed:,} to {CLEAN}, {refused:,} to {DEAD_LETTERS}")
 
     def _store(self, stack: LocalStack) -> None:
         self._shown = []
@@ -225,7 +225,7 @@ class _Run:
             f"stored {counts.stored:,} {'trades, those with the highest version:' if counts.stored > 1 else 'trade:'}"
         )
         for trade in self._shown:
-            typer.echo(f"         Stored trade with ID {trade.trade_id} and version {trade.version}")
+            echo(f"         Stored trade with ID {trade.trade_id} and version {trade.version}")
 
     def _note_batch(self, stored: BatchResult) -> None:
         # Not the last ones: partitions are stored in no fixed order, and every run prints the same.
@@ -266,23 +266,20 @@ class _Run:
                 f"{collisions:,} in table trade_refusals",
             ),
         )
-        typer.echo()
+        echo("")
         for verb, number, text in lines:
-            typer.echo(f"{verb:<9} {number:>7,} {text}")
-        typer.echo(f"\n{self._refused_table()}\n")
+            echo(f"{verb:<9} {number:>7,} {text}")
+        echo(f"\n{self._refused_table()}\n")
         ((trades, versions),) = _query(stack.database_url, _VERSIONS)
         newest = [tuple(map(str, row)) for row in _query(stack.database_url, _NEWEST)]
-        typer.echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
-        typer.echo(format_table(_NEWEST_COLUMNS, newest, left=_LEFT_ALIGNED))
-        typer.echo(_STAND_INS, nl=False)
+        echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
+        echo(format_table(_NEWEST_COLUMNS, newest, left=_LEFT_ALIGNED))
+        echo(_STAND_INS.rstrip())
 
     def _refused_table(self) -> str:
         refused = sorted(self._refused.items(), key=lambda item: (-item[1], item[0]))
         rows = [(code, f"{number:,}", _shorten_values(self._examples[code].details[0])) for code, number in refused]
-        table = format_table(("Refused as", "", "For example"), rows, left={0, 2})
-        indent = " " * table.index("For example")
-        width = shutil.get_terminal_size().columns
-        return "\n".join(fill(line, width, subsequent_indent=indent) for line in table.splitlines())
+        return format_table(("Refused as", "", "For example"), rows, left={0, 2}, wrap=True)
 
 
 def _read_dead_letters(stack: LocalStack) -> Iterator[Refusal]:
@@ -292,11 +289,6 @@ def _read_dead_letters(stack: LocalStack) -> Iterator[Refusal]:
     with TopicReader(kafka, topic=DEAD_LETTERS, timeout=READ_TIMEOUT_SECONDS) as reader:
         for dead_letter, _ in iter_dead_letters(reader.read(watermarks), {}):
             yield dead_letter.refusal
-
-
-def _format_counts(passed: int, clean: str, refused: int, dead_letters: str) -> str:
-    records = f"{passed + refused:,} record{'s' if passed + refused > 1 else ''}"
-    return f"{records}: {passed:,} to {clean}, {refused:,} to {dead_letters}"
 
 
 def _shorten_values(detail: str) -> str:
@@ -311,10 +303,10 @@ def _query(database: str, query: str) -> list[tuple[Any, ...]]:
 
 def _print_next_steps(stack: LocalStack, *, keep: bool) -> None:
     if not keep:
-        typer.echo(f"\nThe services are stopped; `{os.environ.get(_KEEP_VARIABLE, _KEEP)}` leaves them running.")
+        echo(f"\nThe services are stopped; `{os.environ.get(_KEEP_VARIABLE, _KEEP)}` leaves them running.")
         return
     python, psql = _format_program("python", Path(sys.executable)), _find_psql()
-    typer.echo(f"""
+    echo(f"""
 The services run until Ctrl-C. In another terminal:
 
 {format_exports(stack, indent="  ")}

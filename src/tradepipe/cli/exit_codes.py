@@ -11,14 +11,15 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from textwrap import fill
 from types import FrameType, TracebackType
 from typing import Final, NoReturn, Self
 
 import typer
 
-from tradepipe.cli.logs import log_format
+from tradepipe.cli.terminal import as_typed, echo, log_format, wants_color
 from tradepipe.errors import TradepipeError
-from tradepipe.redaction import redact
+from tradepipe.redaction import escape, redact
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def run(app: typer.Typer, prog_name: str) -> NoReturn:
     _prepare_streams()
     try:
         # Not standalone: typer would print the value of an invalid option itself, and it may be a password.
-        code = app(prog_name=prog_name, standalone_mode=False)
+        code = app(prog_name=as_typed(f"{prog_name} ").rstrip(), standalone_mode=False)
     except SystemExit as ended:
         # typer exits with 1 on a closed pipe, which means findings here.
         sys.exit(CLOSED_PIPE if isinstance(ended.__context__, BrokenPipeError) else ended.code)
@@ -90,7 +91,11 @@ def _show_usage_error(error: Exception) -> int:
     text = io.StringIO()
     error.show(text)  # type: ignore[attr-defined]  # click's errors have it; their class is private to typer
     with suppress(OSError):  # stderr may be closed or full; the exit code still reports the failure
-        typer.echo(redact(text.getvalue().replace(_TYPER_PREFIX, "")), err=True, nl=False)
+        usage, _, message = f"\n{text.getvalue()}".partition("\nError: ")
+        if usage.strip():
+            echo(f"{usage.strip()}\n", err=True)
+        if message:
+            _print_message(message.replace(_TYPER_PREFIX, ""))
     return int(error.exit_code)  # type: ignore[attr-defined]  # click's errors have it; their class is private to typer
 
 
@@ -104,20 +109,24 @@ def _report_error(error: Exception) -> ExitCode:
 
 def _print_error(error: Exception, code: ExitCode) -> None:
     if log_format.get() == "json" and logging.getLogger().handlers:
-        _log_error(error, code)
+        is_bug = code is ExitCode.BUG
+        logger.error("%s", _BUG if is_bug else _error_text(error), exc_info=error if is_bug else None)
     elif code is ExitCode.BUG:
-        typer.echo(redact("".join(traceback.format_exception(error))), err=True, nl=False)
-        typer.secho(_BUG, err=True, fg="red")
+        echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+        _print_message(_BUG)
     else:
-        typer.secho("Error: ", err=True, fg="red", bold=True, nl=False)
-        typer.echo(redact(_error_text(error)), err=True)
+        _print_message(_error_text(error))
 
 
-def _log_error(error: Exception, code: ExitCode) -> None:
-    if code is ExitCode.BUG:
-        logger.error("%s", _BUG, exc_info=error)
-    else:
-        logger.error("%s", _error_text(error))
+def _print_message(message: str) -> None:
+    """Print an error as one line, which on a terminal is wrapped between words, with its first word in red."""
+    text = escape(" ".join(redact(as_typed(message)).split()))
+    if sys.stderr.isatty():
+        width = typer.get_terminal_size()[0]
+        text = fill(text, width, initial_indent=" " * len("Error: "), break_long_words=False, break_on_hyphens=False)
+    start = typer.style("Error: ", fg="red", bold=True) if wants_color() else "Error: "
+    typer.echo(start, err=True, nl=False)
+    echo(text.lstrip(), err=True)
 
 
 def _error_text(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+MAX_OF_GROUP: Final = 2
+
 EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "": (
         ("demo", "Run the whole pipeline on this machine, without any setup."),
@@ -24,10 +26,6 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("-v", "Store trades, and print each one, until Ctrl-C."),
         ("--until-end --start latest", "Let a new group start at the end of the topic, and exit when it is there."),
     ),
-    "sink offsets": (
-        ("show", "Print the stored offsets of the group and its lag."),
-        ("reset --to earliest --dry-run", "Print what a reset would change, to process the whole topic again."),
-    ),
     "sink offsets show": (
         ("", "Print the stored offsets of the group and its lag."),
         ("--format json", "Print them as JSON."),
@@ -35,10 +33,6 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "sink offsets reset": (
         ("--to earliest --dry-run", "Print what a reset would change, to process the whole topic again."),
         ("--to 2025-06-01T08:00:00Z --partition 0", "Resume from a point in time in one partition."),
-    ),
-    "dlq": (
-        ("ls --trade-id T47654", "List the dead letters of a trade, in DATABASE_URL or TRADEPIPE_DEAD_LETTERS."),
-        ("show 'trades[0]@42'", "Show why a record was refused, and everything known about it."),
     ),
     "dlq ls": (
         ("--since 2h --code VERSION_COLLISION", "List the collisions of the last two hours, in DATABASE_URL."),
@@ -68,10 +62,6 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("", "Run the services, with the topics trades, trades.clean and trades.dlq."),
         ("--topic orders:12", "Run them with one topic, of twelve partitions."),
     ),
-    "migrate": (
-        ("upgrade", "Create or change the tables."),
-        ("current", "Print the database's revision."),
-    ),
     "migrate upgrade": (
         ("", "Create or change the tables in DATABASE_URL."),
         ("--deadline 120", "Wait up to two minutes for a database that is starting."),
@@ -79,10 +69,6 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "migrate current": (
         ("", "Print the revision of the database in DATABASE_URL."),
         ("--deadline 1", "Fail after a second if the database is unavailable."),
-    ),
-    "schema": (
-        ("check trade.avsc", "Check whether an edited copy of the newest version may be released."),
-        ("register", "Register all versions of the schema."),
     ),
     "schema validate": (
         ("", "Check each released version."),
@@ -124,10 +110,6 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("", "Check the topic trades."),
         ("--topic trades.clean --like trades", "Check an output topic of a validator."),
     ),
-    "topics": (
-        ("create", "Create the topic trades."),
-        ("create --help", "List all options."),
-    ),
     "topics create": (
         ("--partitions 12", "Create the topic trades, for up to twelve sinks."),
         ("--replication 3 -c retention.ms=604800000", "Create it on three brokers, with a retention of a week."),
@@ -137,6 +119,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 """A command → examples of its arguments, each with an explanation."""
 
 
-def examples(command_path: str) -> tuple[tuple[str, str], ...]:
-    """Return the examples of a command, given its full name such as "tradepipe sink"."""
-    return EXAMPLES.get(command_path.removeprefix("tradepipe").strip(), ())
+def examples(name: str) -> tuple[tuple[str, str], ...]:
+    """Return the examples of a command such as "sink"; those of a group are the first ones of its commands."""
+    if name in EXAMPLES:
+        return EXAMPLES[name]
+    return tuple(
+        (f"{child.removeprefix(name).strip()} {found[0][0]}".strip(), found[0][1])
+        for child, found in EXAMPLES.items()
+        if child.startswith(f"{name} ") and name
+    )[:MAX_OF_GROUP]

@@ -1,13 +1,14 @@
 """Command `tradepipe`: all commands."""
 
 from importlib.metadata import version
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 import typer
 
 from tradepipe.cli import exit_codes
 from tradepipe.cli.app import command_line, lazy_group
 from tradepipe.cli.options import option
+from tradepipe.cli.terminal import echo, to_json
 
 ABOUT = "Trades from Kafka to PostgreSQL as Avro, each version of each trade exactly once."
 
@@ -27,19 +28,28 @@ COMMANDS: Final = {
 app = command_line(ABOUT, completion=True)
 
 
-def _show_version(requested: bool) -> None:
+def _show_version(context: typer.Context, requested: bool) -> None:
     if requested:
         from tradepipe.evolution.history import current  # noqa: PLC0415 - loaded where it is used
         from tradepipe.kafka.config import librdkafka_version  # noqa: PLC0415 - loaded where it is used
         from tradepipe.postgres.revision import required_revision  # noqa: PLC0415 - loaded where it is used
 
-        typer.echo(
-            f"tradepipe {version('tradepipe')}\nlibrdkafka {librdkafka_version()}\n"
-            f"schema version {current().number}\nAlembic head {required_revision()}"
-        )
+        versions = {
+            "tradepipe": version("tradepipe"),
+            "librdkafka": librdkafka_version(),
+            "schema version": current().number,
+            "Alembic head": required_revision(),
+        }
+        if context.params.get("output") == "json":
+            echo(to_json({name.lower().replace(" ", "_"): value for name, value in versions.items()}))
+        else:
+            echo("\n".join(f"{name} {value}" for name, value in versions.items()))
         raise typer.Exit
 
 
+VersionFormat = Annotated[
+    Literal["text", "json"], option("--format text|json", "Format of --version.", variable=None, is_eager=True)
+]
 Version = Annotated[
     bool,
     option(
@@ -52,8 +62,19 @@ Version = Annotated[
 ]
 
 
-@app.callback(help=ABOUT, cls=lazy_group(COMMANDS))
-def tradepipe(*, _version: Version = False) -> None:
+class _Tradepipe(lazy_group(COMMANDS)):  # type: ignore[misc]  # the class is made for these commands
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Accept `tradepipe help COMMAND` and `tradepipe version` as well."""
+        match args:
+            case ["help", *rest]:
+                args = [*rest, "--help"]
+            case ["version", *rest] | ["-V" | "--version", *rest]:
+                args = [*rest, "--version"]  # last, so that it knows the format
+        return super().parse_args(ctx, args)  # type: ignore[no-any-return]  # Group's
+
+
+@app.callback(help=ABOUT, cls=_Tradepipe)
+def tradepipe(*, output: VersionFormat = "text", _version: Version = False) -> None:
     """Handle the options before a command's name."""
 
 

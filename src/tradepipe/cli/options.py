@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Annotated, Any, ClassVar, Final, Protocol, Self, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, Self, get_args
 
 import typer
 from typer.models import OptionInfo
@@ -83,6 +83,9 @@ Subject = Annotated[str, option("--subject NAME", "Subject of the trade schema."
 DeadlineSeconds = Annotated[
     float, option("--deadline SECONDS", "Seconds to wait for an unavailable service.", heading=BEHAVIOUR, min=0.1)
 ]
+
+
+Format = Annotated[Literal["text", "json"], option("--format text|json", "Output format.")]
 
 
 class OptionGroup(Protocol):

@@ -15,12 +15,12 @@ from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
 from tradepipe.cli.input.lines import BadInput
 from tradepipe.cli.input.trade_file import TradeFile
 from tradepipe.cli.load_generator import LoadGenerator, SendCounts
-from tradepipe.cli.logs import StatusLine
 from tradepipe.cli.settings import Registry
-from tradepipe.cli.terminal import Progress
+from tradepipe.cli.terminal import Progress, StatusLine, echo
 from tradepipe.errors import DeadlineExceeded, TradepipeError
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
+from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeSerializer
 from tradepipe.trade.samples import BadRecord, SampleRecord, sample_stream, trades
 
@@ -84,7 +84,7 @@ class ProduceRun:
             f"seed {seed}",
             lambda counts: self._progress(lambda: (counts.sent, progress_text(counts))),
         )
-        typer.echo(summary(self._counts, seed))
+        echo(summary(self._counts, seed))
         self._end(f"--seed {seed}")
 
     def send_file(self, file: TradeFile) -> None:
@@ -109,11 +109,11 @@ class ProduceRun:
                 )
         except TradepipeError as error:
             if file.valid and self._destination is not None:
-                typer.echo(self._summary(file))
+                echo(self._summary(file))
             if isinstance(error, BadInput):
                 error.add_note(_advice(file, is_dry_run=self._destination is None))
             raise
-        typer.echo(self._summary(file))
+        echo(self._summary(file))
         self._end("the same command")
         if file.invalid:
             raise typer.Exit(ExitCode.FINDINGS)
@@ -172,7 +172,7 @@ class ProduceRun:
 
     def _print(self, item: SampleRecord) -> None:
         if self._verbose and not isinstance(item, BadRecord):
-            typer.echo(f"Sent trade with ID {item.trade.trade_id} and version {item.trade.version}")
+            echo(f"Sent trade with ID {escape(item.trade.trade_id)} and version {item.trade.version}")
 
     def _summary(self, file: TradeFile) -> str:
         read = f"{_format_count(file.valid, 'trade')}, {_format_count(file.invalid, 'invalid record')}"
@@ -224,10 +224,9 @@ def summary(counts: SendCounts, seed: int) -> str:
 
 def outcome(counts: SendCounts) -> str:
     """Format the delivery results of a finished run."""
-    return (
-        f"{counts.acknowledged:,} acknowledged, {counts.refused:,} refused, {counts.unknown:,} unknown, "
-        f"in {counts.seconds:.1f} s ({counts.rate:,.0f} records/s)"
-    )
+    others = {"refused": counts.refused, "of unknown fate": counts.unknown}
+    numbers = [f"{counts.acknowledged:,} acknowledged", *(f"{each:,} {name}" for name, each in others.items() if each)]
+    return f"{', '.join(numbers)}, in {counts.seconds:.1f} s ({counts.rate:,.0f} records/s)"
 
 
 def _advice(file: TradeFile, *, is_dry_run: bool) -> str:

@@ -2,14 +2,17 @@
 
 import os
 import re
+import shlex
+import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 import typer
 
-from tradepipe.cli import logs
+from tradepipe.cli import logs, terminal
 from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, hide_passwords, is_on_command_line, option
 from tradepipe.cli.parsing import parse_pairs
 from tradepipe.redaction import register_secret
@@ -84,6 +87,8 @@ class Kafka:
         """Merge all sources; dedicated options override `-X`, which overrides the variables and the file."""
         path, typed = given["kafka_config"], parse_pairs(given["properties"], option="-X")
         merged = read_properties(path) if path else {}
+        if path and any(map(_is_secret, merged)):
+            _warn_if_readable_by_all(path)
         merged |= {key: value for name, key in KAFKA_SECRETS.items() if (value := read_secret(name)) is not None}
         merged |= typed
         for key, value in merged.items():
@@ -232,7 +237,7 @@ class Logs:
     """Level and format of the log."""
 
     level: logs.Level | None = None
-    format: logs.LogFormat = "text"
+    format: terminal.LogFormat = "text"
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
         "log_level": Annotated[
@@ -245,7 +250,7 @@ class Logs:
             ),
         ],
         "log_format": Annotated[
-            logs.LogFormat,
+            terminal.LogFormat,
             option(
                 "--log-format text|json",
                 "Log lines of text, or one JSON object per line.",
@@ -260,10 +265,10 @@ class Logs:
     @classmethod
     def resolve(cls, _context: typer.Context, given: Mapping[str, Any], _default: Self | None) -> Self:
         """Use the format from now on."""
-        logs.log_format.set(given["log_format"])
+        terminal.log_format.set(given["log_format"])
         return cls(given["log_level"], given["log_format"])
 
-    def configure(self, *, usual: str = "info", progress: bool = False) -> logs.StatusLine:
+    def configure(self, *, usual: str = "info", progress: bool = False) -> terminal.StatusLine:
         """
         Configure logging, and return the status line of the terminal, which log lines do not overwrite.
 
@@ -272,7 +277,7 @@ class Logs:
 
             progress: whether the command shows its progress in the status line, and so logs only warnings there.
         """
-        status = logs.StatusLine()
+        status = terminal.StatusLine()
         logs.configure(self.level or ("warning" if progress and status.is_live else usual), status)
         return status
 
@@ -292,6 +297,7 @@ def read_variable(name: str, environment: Mapping[str, str] | None = None) -> st
         return value
     if value is not None:
         raise typer.BadParameter(f"{name} and {name}{FILE} are both set: unset one of them", param_hint=name)
+    _warn_if_readable_by_all(path)
     try:
         return _read_file(path)
     except ValueError as error:
@@ -304,6 +310,19 @@ def read_secret(name: str) -> str | None:
     if value is not None:
         register_secret(value)
     return value
+
+
+def _warn_if_readable_by_all(path: str) -> None:
+    """
+    Warn of a file with secrets that every user of the machine can read.
+
+    Files of other owners are left out: orchestrators mount secrets with such modes, for the users of one container.
+    """
+    with suppress(OSError):  # reported when it is read
+        status = os.stat(path)
+        is_mounted = path.startswith(("/run/secrets/", "/var/run/secrets/"))
+        if status.st_mode & stat.S_IROTH and status.st_uid == os.getuid() and not is_mounted:
+            logs.warn_later(f"all users of this machine can read {path}: run chmod 600 {shlex.quote(path)}")
 
 
 def _read_file(path: str) -> str:

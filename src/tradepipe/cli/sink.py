@@ -1,5 +1,6 @@
 """Command `tradepipe sink`: trades from a topic to PostgreSQL."""
 
+import logging
 import sys
 from signal import SIGPIPE
 from typing import Annotated, Any, Final
@@ -17,6 +18,7 @@ from tradepipe.cli.options import (
     Database,
     Subject,
     Topic,
+    is_default,
     option,
 )
 from tradepipe.cli.parsing import parse_share, parse_start
@@ -42,6 +44,9 @@ from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.stats import SinkCounts
 from tradepipe.pipeline.validation import Rule, ValidateIn
 from tradepipe.postgres.batch import BatchResult
+from tradepipe.redaction import escape
+
+logger = logging.getLogger(__name__)
 
 BATCH_ROWS: Final = 5_000
 
@@ -83,6 +88,7 @@ app.add_typer(offsets, name="offsets")
 
 @app.callback(invoke_without_command=True, cls=_SinkOrCommand, subcommand_metavar="[COMMAND]")
 def sink(
+    context: typer.Context,
     *,
     kafka: Kafka = _LOCAL_KAFKA,
     registry: Registry = _LOCAL_REGISTRY,
@@ -110,6 +116,7 @@ def sink(
     If a service is unavailable the sink waits. On SIGINT or SIGTERM it finishes the current batch and exits.
     """
     status = logs.configure(progress=not verbose)
+    _log_defaults(context, kafka, registry, database)
     printer = _Printer()
     with registry.open() as client:
         printer.sink = storing = Sink(
@@ -136,6 +143,19 @@ def sink(
         raise typer.Exit(SIGNAL_BASE + SIGPIPE)
 
 
+def _log_defaults(context: typer.Context, kafka: Kafka, registry: Registry, database: str) -> None:
+    """Log which addresses are defaults: in production, a variable is missing."""
+    brokers = kafka.config["bootstrap.servers"]
+    is_local = brokers == LOCAL_KAFKA and is_default(context, "bootstrap_servers")
+    addresses = {
+        f"Kafka {brokers} (KAFKA_BOOTSTRAP_SERVERS)": is_local,
+        f"registry {registry.url} (SCHEMA_REGISTRY_URL)": is_default(context, "registry"),
+        f"database {database} (DATABASE_URL)": is_default(context, "database"),
+    }
+    if defaults := ", ".join(text for text, is_used in addresses.items() if is_used):
+        logger.warning("using default addresses, because no variable is set: %s", defaults)
+
+
 def _load_rules(named: list[str] | None, validate_in: ValidateIn) -> tuple[Rule, ...]:
     if named and validate_in == "database":
         raise typer.BadParameter(
@@ -154,11 +174,10 @@ class _Printer:
 
     def __call__(self, stored: BatchResult) -> None:
         try:
-            sys.stdout.write(
-                "".join(
-                    f"Stored trade with ID {trade.trade_id} and version {trade.version}\n" for trade in stored.trades
-                )
+            lines = (
+                f"Stored trade with ID {escape(each.trade_id)} and version {each.version}\n" for each in stored.trades
             )
+            sys.stdout.write("".join(lines))
             sys.stdout.flush()
         except BrokenPipeError:
             self.is_closed = True

@@ -1,7 +1,6 @@
 """Command `tradepipe sink offsets`: show and reset what a group has stored."""
 
 import getpass
-import json
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,17 +17,19 @@ from tradepipe.cli.options import (
     TOPIC,
     Database,
     DeadlineSeconds,
+    Format,
     Topic,
     option,
 )
 from tradepipe.cli.parsing import parse_time
 from tradepipe.cli.settings import Kafka, Logs
-from tradepipe.cli.terminal import format_table
+from tradepipe.cli.terminal import echo, format_table, to_json
 from tradepipe.errors import ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.postgres import offsets
 from tradepipe.postgres.offsets import StoredOffset
+from tradepipe.redaction import escape
 
 app = command_line("Show and reset the offsets stored for a consumer group.")
 
@@ -36,7 +37,6 @@ GROUP: Final = "tradepipe-sink"
 UNKNOWN: Final = "-"
 
 GroupName = Annotated[str, option("--group NAME", "Consumer group; sinks of the same group share the partitions.")]
-Format = Annotated[Literal["text", "json"], option("--format text|json", "Output format.")]
 To = Annotated[
     str,
     option(
@@ -81,11 +81,11 @@ def show(
     report = build_report(group, topic, described, stored, watermarks)
     notes += report.problems
     if output == "json":
-        typer.echo(json.dumps({**report.document(), "notes": notes}, indent=2))
+        echo(to_json({**report.document(), "notes": notes}))
         return
-    typer.echo(report.text())
+    echo(report.text())
     for note in notes:
-        typer.echo(f"Note: {note}", err=True)
+        echo(f"Note: {note}", err=True)
 
 
 @app.command()
@@ -116,12 +116,16 @@ def reset(
     chosen = _select_partitions(described, partitions, target)
     targets = retry(lambda: _resolve_target(admin, topic, chosen, target))
     before = {each.partition: each for each in retry(lambda: _list_offsets(database, group, topic, retry))}
-    typer.echo(_plan(before, targets))
+    rows = [
+        (str(number), str(before[number].next_offset) if number in before else UNKNOWN, str(after))
+        for number, after in sorted(targets.items())
+    ]
+    echo(format_table(("partition", "before", "after"), rows))
     if dry_run or not (yes or _confirm(f"Reset the offsets of group {group} for topic {topic}?")):
-        typer.echo("nothing was changed")
+        echo("nothing was changed")
         return
     retry(lambda: _reset(database, group, described, targets, retry))
-    typer.echo(f"reset the offsets of group {group} for topic {topic}; running sinks resume there within seconds")
+    echo(f"reset the offsets of group {group} for topic {topic}; running sinks resume there within seconds")
 
 
 def _list_offsets(database: str, group: str, topic: str, retry: RetryUntil) -> list[StoredOffset]:
@@ -146,9 +150,9 @@ def _confirm(question: str) -> bool:
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return True
     try:
-        return typer.confirm(question, err=True)
+        return typer.confirm(escape(question), err=True)
     except typer.Abort:  # end of input: Ctrl-D
-        typer.echo(err=True)
+        echo("", err=True)
         return False
 
 
@@ -214,14 +218,6 @@ def _resolve_target(admin: TopicAdmin, topic: str, partitions: list[int], target
                 f"offset {target} is outside {topic}[{number}], whose log is from {marks.low} to {marks.high}"
             )
     return dict.fromkeys(watermarks, target)
-
-
-def _plan(before: Mapping[int, StoredOffset], targets: Mapping[int, int]) -> str:
-    rows = [
-        (str(number), str(before[number].next_offset) if number in before else UNKNOWN, str(after))
-        for number, after in sorted(targets.items())
-    ]
-    return format_table(("partition", "before", "after"), rows)
 
 
 class PartitionRow(NamedTuple):
@@ -312,16 +308,12 @@ def _find_problems(line: PartitionRow, described: Described | None) -> Iterator[
 
 def _row(line: PartitionRow) -> tuple[str, ...]:
     stored, watermarks = line.stored, line.watermarks
-    return (
-        str(line.partition),
-        str(stored.next_offset) if stored else UNKNOWN,
-        str(watermarks.low) if watermarks else UNKNOWN,
-        str(watermarks.high) if watermarks else UNKNOWN,
-        UNKNOWN if line.lag is None else str(line.lag),
-        str(stored.epoch) if stored else UNKNOWN,
-        f"{_age(stored.age)} ago" if stored else UNKNOWN,
-        stored.owner if stored else UNKNOWN,
-    )
+    marks = (str(watermarks.low), str(watermarks.high)) if watermarks else (UNKNOWN, UNKNOWN)
+    lag = UNKNOWN if line.lag is None else str(line.lag)
+    if stored is None:
+        return str(line.partition), UNKNOWN, *marks, lag, UNKNOWN, UNKNOWN, UNKNOWN
+    age = f"{_age(stored.age)} ago"
+    return str(line.partition), str(stored.next_offset), *marks, lag, str(stored.epoch), age, stored.owner
 
 
 def _age(seconds: float) -> str:
@@ -333,15 +325,19 @@ def _age(seconds: float) -> str:
 
 def _json_row(line: PartitionRow) -> dict[str, Any]:
     stored, watermarks = line.stored, line.watermarks
-    return {
+    known = {
         "partition": line.partition,
-        "next_offset": stored.next_offset if stored else None,
         "log_begin": watermarks.low if watermarks else None,
         "log_end": watermarks.high if watermarks else None,
         "lag": line.lag,
-        "epoch": stored.epoch if stored else None,
-        "owner": stored.owner if stored else None,
-        "topic_id": stored.topic_id if stored else None,
-        "updated_at": stored.updated_at.astimezone(UTC).isoformat() if stored else None,
-        "age_seconds": round(stored.age, 3) if stored else None,
+    }
+    if stored is None:
+        return known | dict.fromkeys(("next_offset", "epoch", "owner", "topic_id", "updated_at", "age_seconds"))
+    return known | {
+        "next_offset": stored.next_offset,
+        "epoch": stored.epoch,
+        "owner": stored.owner,
+        "topic_id": stored.topic_id,
+        "updated_at": stored.updated_at.astimezone(UTC).isoformat(),
+        "age_seconds": round(stored.age, 3),
     }

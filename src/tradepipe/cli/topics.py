@@ -11,12 +11,13 @@ from tradepipe.cli.options import (
     DEADLINE,
     TOPIC,
     DeadlineSeconds,
+    Format,
     Topic,
     option,
 )
 from tradepipe.cli.parsing import parse_duration, parse_pairs
 from tradepipe.cli.settings import Kafka, Logs
-from tradepipe.cli.terminal import format_table
+from tradepipe.cli.terminal import echo, format_table, to_json
 from tradepipe.cli.topic_checks import SettingCheck, Severity, check_settings, compare_settings, settings_like
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
@@ -89,7 +90,8 @@ def create(
     """Create a topic without compaction, or leave an existing topic unchanged."""
     logs.configure()
     config = parse_pairs(settings, option="-c")
-    _refuse_compaction(config)
+    if "compact" in (policy := config.get("cleanup.policy", "delete")):
+        raise TopicUnusable(f"-c cleanup.policy={policy} is not allowed: compaction drops versions of trades; omit it")
     if retention is not None:
         _add(config, "retention.ms", str(_parse_retention(retention)), name="--retention")
     if min_insync_replicas is not None:
@@ -108,14 +110,14 @@ def create(
         )
     ):
         existing = retry(lambda: _describe_new(admin, topic))
-        typer.echo(f"created topic {topic} with {len(existing.partitions)} partitions")
+        echo(f"created topic {topic} with {len(existing.partitions)} partitions")
     else:
         existing = existing or retry(lambda: admin.describe(topic))
-        typer.echo(f"topic {topic} already exists with {len(existing.partitions)} partitions")
+        echo(f"topic {topic} already exists with {len(existing.partitions)} partitions")
     retry(lambda: admin.check_not_compacted(topic))
     for each in check_settings(existing, retry(lambda: admin.config(topic))):
         if each.severity is Severity.FINDING:
-            typer.echo(f"Note: {each.setting} is {each.value}: {each.reason}", err=True)
+            echo(f"Note: {each.setting} is {each.value}: {each.reason}", err=True)
 
 
 @app.command()
@@ -124,6 +126,7 @@ def check(
     kafka: Kafka,
     topic: Topic = TOPIC,
     like: Like = None,
+    output: Format = "text",
     strict: Strict = False,
     deadline: DeadlineSeconds = DEADLINE,
     logs: Logs,
@@ -146,7 +149,11 @@ def check(
     found = list(check_settings(described, config))
     if like is not None:
         found += compare_settings(config, retry(lambda: admin.config(like)))
-    typer.echo(_report(topic, found))
+    if output == "json":
+        checks = [{**each._asdict(), "severity": each.severity.value} for each in found]
+        echo(to_json({"topic": topic, "partitions": len(described.partitions), "checks": checks}))
+    else:
+        echo(_report(topic, found))
     if any(each.severity is Severity.FINDING or (strict and each.severity is Severity.ADVICE) for each in found):
         raise typer.Exit(ExitCode.FINDINGS)
 
@@ -179,12 +186,6 @@ def _add(config: dict[str, str], key: str, value: str, *, name: str) -> None:
     if key in config:
         raise typer.BadParameter(f"{name} and -c {key} set the same property: give only one", param_hint=repr(name))
     config[key] = value
-
-
-def _refuse_compaction(config: dict[str, str]) -> None:
-    policy = config.get("cleanup.policy", "delete")
-    if "compact" in policy:
-        raise TopicUnusable(f"-c cleanup.policy={policy} is not allowed: compaction drops versions of trades; omit it")
 
 
 def _find_topic(admin: TopicAdmin, name: str) -> Described | None:

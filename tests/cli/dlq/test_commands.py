@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import signal
+import sys
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -22,6 +24,8 @@ from tradepipe.trade.record import Record, Refusal, Violation
 RULE_OF_YESTERDAY = Violation("STRICT", "a rule that is gone")
 OPEN = "SELECT count(*) FROM trade_refusals WHERE replayed_at IS NULL"
 TRADES = "SELECT count(*) FROM trades"
+TYPED = f"{Path(sys.executable).name} -m tradepipe"
+"""How the commands at a terminal are started, and so named in messages."""
 
 
 @pytest.fixture
@@ -132,8 +136,8 @@ def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
     shown = at_a_terminal("dlq", "show", "trades[3]@0", *typed, env=ready)
 
     place = f"--database {redact(ready['DATABASE_URL'])} --from table"
-    assert f"See why: tradepipe dlq show 'trades[3]@0' {place}" in listed.lines
-    assert f"  tradepipe dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
+    assert f"See why: {TYPED}.dlq show 'trades[3]@0' {place}" in listed.lines
+    assert f"  {TYPED}.dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
 
 
 def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
@@ -143,7 +147,7 @@ def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
         "no matching open dead letters in the table trade_refusals",
         "Already replayed? Add --all",
         "In the other store? Add --dead-letters TOPIC",
-        "Not processed yet? Run tradepipe sink offsets show",
+        f"Not processed yet? Run {TYPED}.sink offsets show",
     ] == seen.lines
 
 

@@ -12,6 +12,7 @@ from tradepipe.evolution.findings import Finding, Severity
 
 TEXT = '{\n  "fields": [\n    {\n      "name": "f"\n    }\n  ]\n}\n'
 NASTY = '100 %, of: all\r\nis <lost> & "gone"\x00'
+SHOWN = '100 %, of: all\\r\\nis <lost> & "gone"\\x00'
 BROKEN = Finding(
     rule="decimal-scale",
     severity=Severity.ERROR,
@@ -66,7 +67,7 @@ def test_github_reads_the_annotations_back():
 
     assert ["error", "error", "warning", "warning"] == [kind for kind, *_ in found]
     assert {"file": "a,b: c.avsc", "line": "4", "title": "Trade.f [decimal-scale]"} == found[0][1]
-    assert f"{NASTY} Old reads new, against v001. Keep the scale." == found[0][2]
+    assert f"{SHOWN} Old reads new, against v001. Keep the scale." == found[0][2]
 
 
 def test_an_annotation_without_a_file_names_none():
@@ -115,7 +116,7 @@ def test_a_note_is_a_notice_and_a_line_of_output():
     report = Report("diff", "x", (ADDED,))
 
     assert [
-        ("notice", {"file": "a,b: c.avsc", "line": "4", "title": "Trade.g [field-added]"}, f"Added.{NASTY}")
+        ("notice", {"file": "a,b: c.avsc", "line": "4", "title": "Trade.g [field-added]"}, f"Added.{SHOWN}")
     ] == list(commands(format_report(report, "github")))
     assert ElementTree.fromstring(format_report(report, "junit")).findtext("*/*/system-out").startswith("Added.100 %")
 

@@ -9,12 +9,12 @@ from typing import Annotated, Final, Literal
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.dlq.export import export
+from tradepipe.cli.dlq.export import document, export
 from tradepipe.cli.dlq.options import All, DlqArguments, DlqStoreArguments, Limit
 from tradepipe.cli.dlq.render import (
     NoSuchDeadLetter,
     RecordDecoder,
-    escape,
+    count_dead_letters,
     format_details,
     format_list,
     format_stats,
@@ -23,7 +23,9 @@ from tradepipe.cli.dlq.render import (
 )
 from tradepipe.cli.dlq.replay import replay
 from tradepipe.cli.dlq.stores import open_store
-from tradepipe.cli.options import option
+from tradepipe.cli.options import Format, option
+from tradepipe.cli.terminal import echo, to_json
+from tradepipe.redaction import escape
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
 app = command_line("List, inspect, replay and export dead letters (refused records).")
@@ -48,7 +50,9 @@ _match_coordinates = re.compile(
 
 
 @app.command()
-def ls(*, arguments: DlqArguments, limit: Limit = LIMIT, include_replayed: All = False) -> None:
+def ls(
+    *, arguments: DlqArguments, limit: Limit = LIMIT, include_replayed: All = False, output: Format = "text"
+) -> None:
     """
     List dead letters, the newest last, without replayed ones.
 
@@ -57,9 +61,13 @@ def ls(*, arguments: DlqArguments, limit: Limit = LIMIT, include_replayed: All =
     with RecordDecoder(arguments.registry, arguments.subject) as decoder:
         store = open_store(arguments, decoder)
         found = store.newest(arguments.selection._replace(replayed=include_replayed), limit)
+        if output == "json":
+            dead_letters = [document(each, decoder) for each in found.dead_letters]
+            echo(to_json({"store": store.name, "total": found.total, "dead_letters": dead_letters}))
+            return _note(found.notes)
         if found.dead_letters:
-            typer.echo(format_list(found.dead_letters, decoder))
-    typer.echo(
+            echo(format_list(found.dead_letters, decoder))
+    echo(
         format_summary(
             len(found.dead_letters),
             found.total,
@@ -80,7 +88,7 @@ def ls(*, arguments: DlqArguments, limit: Limit = LIMIT, include_replayed: All =
 
 
 @app.command()
-def show(coordinates: Coordinates, *, arguments: DlqStoreArguments) -> None:
+def show(coordinates: Coordinates, *, arguments: DlqStoreArguments, output: Format = "text") -> None:
     """
     Show why a record was refused, and everything known about it.
 
@@ -94,13 +102,16 @@ def show(coordinates: Coordinates, *, arguments: DlqStoreArguments) -> None:
             raise NoSuchDeadLetter(
                 f"no dead letter {coordinates} in {store.name}; list them with tradepipe dlq ls --all"
             )
-        typer.echo("\n\n".join(format_details(each, decoder(each.record)) for each in found.dead_letters))
+        if output == "json":
+            echo(to_json([document(each, decoder) for each in found.dead_letters]))
+            return _note(found.notes)
+        echo("\n\n".join(format_details(each, decoder(each.record)) for each in found.dead_letters))
     _note(found.notes)
     _suggest(*replay_suggestion(found.dead_letters[-1], arguments.echo))
 
 
 @app.command()
-def stats(*, arguments: DlqArguments, by: By = "code") -> None:
+def stats(*, arguments: DlqArguments, by: By = "code", output: Format = "text") -> None:
     """
     Count open and replayed dead letters.
 
@@ -109,7 +120,11 @@ def stats(*, arguments: DlqArguments, by: By = "code") -> None:
     with RecordDecoder(arguments.registry, arguments.subject) as decoder:
         store = open_store(arguments, decoder)
         selected = store.each(arguments.selection._replace(replayed=True))
-        typer.echo(format_stats(selected, by, store.name, is_filtered=arguments.is_filtered))
+        counts = count_dead_letters(selected, by)
+        if output == "json":
+            echo(to_json({"store": store.name, **counts.document(by)}))
+        else:
+            echo(format_stats(counts, by, store.name, is_filtered=arguments.is_filtered))
 
 
 app.command()(replay)
@@ -129,7 +144,7 @@ def _suggest(*lines: str) -> None:
     """Print what to do next, if stdout is a terminal."""
     if sys.stdout.isatty():
         for line in lines:
-            typer.echo(line, err=True)
+            echo(line, err=True)
 
 
 def _suggestions(arguments: DlqArguments, *, include_replayed: bool) -> Iterator[str]:
@@ -143,4 +158,4 @@ def _suggestions(arguments: DlqArguments, *, include_replayed: bool) -> Iterator
 
 def _note(notes: object) -> None:
     for note in notes if isinstance(notes, (list, tuple)) else ():
-        typer.echo(f"Note: {note}", err=True)
+        echo(f"Note: {note}", err=True)

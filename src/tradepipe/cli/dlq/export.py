@@ -1,28 +1,25 @@
 """Command `tradepipe dlq export`: dead letters as JSON lines."""
 
 import base64
-import json
-import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
-import typer
-
 from tradepipe.cli.dlq.options import All, DlqArguments, Limit
 from tradepipe.cli.dlq.render import RecordDecoder
 from tradepipe.cli.dlq.stores import open_store
+from tradepipe.cli.files import write_file
 from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import option
+from tradepipe.cli.terminal import to_json
 from tradepipe.trade.dead_letter import DeadLetter
 
 Output = Annotated[
     Path | None,
-    option("--output FILE", "Write to this file atomically, instead of stdout.", variable=None),
+    option("--output FILE", "Write to this file instead of stdout, readable by you alone.", variable=None),
 ]
 Overwrite = Annotated[bool, option("--overwrite", "Replace the file if it exists.", variable=None)]
 
@@ -40,14 +37,13 @@ def export(
 
     Each line has the record's bytes, as base64, and, with a registry, the fields of a decodable value.
     """
-    if output is not None and output.exists() and not overwrite:
-        raise typer.BadParameter(
-            f"{output} already exists: choose another file, or add --overwrite", param_hint="'--output'"
-        )
-    with RecordDecoder(arguments.registry, arguments.subject) as decoder, _open_output(output) as file:
+    with RecordDecoder(arguments.registry, arguments.subject) as decoder, _open_output(output, overwrite) as file:
         store = open_store(arguments, decoder)
         found = islice(store.each(arguments.selection._replace(replayed=include_replayed)), limit)
-        number = _write_all(file, (document(each, decoder) for each in found))
+        number = 0
+        for number, each in enumerate(found, 1):  # noqa: B007 - the last number is the count
+            file.write(f"{to_json(document(each, decoder), indent=None)}\n")
+        file.flush()
     target = f" to {output}" if output else ""
     print_status(f"exported {number:,} dead letter{'' if number == 1 else 's'} from {store.name}{target}")
 
@@ -77,30 +73,10 @@ def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _open_output(path: Path | None) -> Iterator[TextIO]:
-    """Open stdout, or a temporary file that is renamed to `path` when it is complete."""
+def _open_output(path: Path | None, overwrite: bool) -> AbstractContextManager[TextIO]:
     if path is None:
-        yield sys.stdout
-        return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            yield file
-        partial.replace(path)
-    except OSError as error:
-        raise typer.BadParameter(f"{path} is not writable: {error.strerror}", param_hint="'--output'") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-def _write_all(file: TextIO, documents: Iterable[dict[str, Any]]) -> int:
-    number = 0
-    for number, each in enumerate(documents, 1):  # noqa: B007 - the last number is the count
-        file.write(f"{json.dumps(each)}\n")
-    file.flush()
-    return number
+        return nullcontext(sys.stdout)
+    return write_file(path, overwrite=overwrite, private=True, hint="'--output'")
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -92,45 +92,6 @@ StoreKind = Literal["table", "topic"]
 MAX_LIMIT: Final = 2**31 - 1
 """Maximum of `--limit`: PostgreSQL's integer."""
 
-Codes = Annotated[
-    list[str] | None,
-    option("--code CODE", "Refused with this code, such as VERSION. Repeatable.", heading=FILTERS, variable=None),
-]
-Since = Annotated[
-    str | None,
-    option(
-        "--since TIME",
-        "Refused at or after this time: 2025-06-01T08:00:00Z, or an age such as 2h.",
-        heading=FILTERS,
-        variable=None,
-    ),
-]
-Until = Annotated[str | None, option("--until TIME", "Refused before this time.", heading=FILTERS, variable=None)]
-Sources = Annotated[
-    list[str] | None, option("--source TOPIC", "Refused from this topic. Repeatable.", heading=FILTERS, variable=None)
-]
-Partitions = Annotated[
-    list[int] | None,
-    option("--partition N", "Refused from this partition. Repeatable.", heading=FILTERS, min=0, variable=None),
-]
-Offsets = Annotated[
-    str | None,
-    option(
-        "--offsets FIRST-LAST",
-        "Refused at these offsets, both included: 5-9, 5-, or 5 alone.",
-        heading=FILTERS,
-        variable=None,
-    ),
-]
-TradeId = Annotated[
-    str | None,
-    option(
-        "--trade-id ID",
-        "Records of this trade, by the decoded value or the record's key.",
-        heading=FILTERS,
-        variable=None,
-    ),
-]
 Limit = Annotated[
     int | None, option("--limit N", "Maximum number of records.", heading=FILTERS, min=1, max=MAX_LIMIT, variable=None)
 ]
@@ -158,14 +119,24 @@ DeadLetters = Annotated[
     str | None, option("--dead-letters TOPIC", "Dead-letter topic of a validator.", heading=DEAD_LETTERS)
 ]
 
+
+def _filter(kind: Any, form: str, text: str, **settings: Any) -> Any:
+    return Annotated[kind, option(form, text, heading=FILTERS, variable=None, **settings)]
+
+
+_TIME = "2025-06-01T08:00:00Z, or an age such as 2h."
 _FILTERS: Final[Mapping[str, Any]] = {
-    "codes": Codes,
-    "since": Since,
-    "until": Until,
-    "sources": Sources,
-    "partitions": Partitions,
-    "offsets": Offsets,
-    "trade_id": TradeId,
+    "codes": _filter(list[str] | None, "--code CODE", "Refused with this code, such as VERSION. Repeatable."),
+    "since": _filter(str | None, "--since TIME", f"Refused at or after this time: {_TIME}"),
+    "until": _filter(str | None, "--until TIME", "Refused before this time."),
+    "sources": _filter(list[str] | None, "--source TOPIC", "Refused from this topic. Repeatable."),
+    "partitions": _filter(list[int] | None, "--partition N", "Refused from this partition. Repeatable.", min=0),
+    "offsets": _filter(
+        str | None, "--offsets FIRST-LAST", "Refused at these offsets, both included: 5-9, 5-, or 5 alone."
+    ),
+    "trade_id": _filter(
+        str | None, "--trade-id ID", "Records of this trade, by the decoded value or the record's key."
+    ),
 }
 _STORE: Final[Mapping[str, Any]] = {
     "database": Database,

@@ -17,6 +17,7 @@ from tradepipe.errors import (
     UndecodableRecord,
     UnsupportedSchema,
 )
+from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.model import Trade
@@ -95,18 +96,6 @@ class RecordDecoder:
         return trade is not None and trade.trade_id == trade_id
 
 
-def escape(text: str) -> str:
-    """
-    Escape control characters, because records may contain terminal escape sequences.
-
-    >>> escape("T1\\x1b[2J")
-    'T1\\\\x1b[2J'
-    """
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-
-
 def format_value(value: bytes | None) -> str:
     """
     Format bytes as text if they are UTF-8, otherwise as hexadecimal.
@@ -135,9 +124,6 @@ def hex_dump(value: bytes) -> Iterator[str]:
         yield f"{offset:08x}  {line.hex(' '):<{3 * DUMP_BYTES_PER_LINE - 1}}  |{text}|"
 
 
-LINE_WIDTH: Final = 80
-"""Maximum width of a list, in characters."""
-
 BAR_WIDTH: Final = 24
 """Characters of the longest bar."""
 
@@ -154,15 +140,13 @@ def format_list(dead_letters: Sequence[DeadLetter], decoder: RecordDecoder) -> s
     states = any(each.replayed_at is not None for each in dead_letters)
     headings = (*_HEADINGS[:4], *(("replayed",) if states else ()), _HEADINGS[4])
     rows = [_row(each, decoder, states=states) for each in dead_letters]
-    table = format_table(headings, rows, left={0, 1, 2, *range(4, len(headings))})
-    widest = max(len(row) for row in _without_last(headings, rows))
-    return "\n".join(_cut(line, max(LINE_WIDTH, widest)) for line in table.splitlines())
+    return format_table(headings, rows, left={0, 1, 2, *range(4, len(headings))}, truncate=True)
 
 
 def format_details(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
     """Format everything known about a dead letter."""
     lines = [
-        f"{dead_letter.record.coordinates}: {_state(dead_letter)}",
+        f"{escape(dead_letter.record.coordinates)}: {_state(dead_letter)}",
         "",
         *_reasons(dead_letter),
         *_metadata(dead_letter),
@@ -171,23 +155,46 @@ def format_details(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
     return "\n".join([*lines, *_value(dead_letter, decoded)])
 
 
-def format_stats(dead_letters: Iterable[DeadLetter], by: str, store: str, *, is_filtered: bool) -> str:
-    """Format counts with bars; a record counts for each of its codes."""
-    numbers: Counter[str] = Counter()
-    replayed: Counter[str] = Counter()
-    total = Counter[bool]()
+class DeadLetterCounts(NamedTuple):
+    """Open and replayed dead letters by group; a record counts for each of its codes, and once in the totals."""
+
+    open: Counter[str]
+    replayed: Counter[str]
+    total_open: int
+    total_replayed: int
+
+    def names(self, by: str) -> list[str]:
+        """Return the groups: days and partitions in their order, codes by number."""
+        names = sorted({*self.open, *self.replayed}, key=lambda name: (-self.open[name], -self.replayed[name], name))
+        return sorted(names, key=_natural) if by in ("day", "partition") else names
+
+    def document(self, by: str) -> dict[str, object]:
+        """Return the JSON document of `--format json`."""
+        groups = [{by: each, "open": self.open[each], "replayed": self.replayed[each]} for each in self.names(by)]
+        return {"open": self.total_open, "replayed": self.total_replayed, "groups": groups}
+
+
+def count_dead_letters(dead_letters: Iterable[DeadLetter], by: str) -> DeadLetterCounts:
+    """Count dead letters by code, partition or day."""
+    counts: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+    totals = Counter[bool]()
     for each in dead_letters:
-        total[each.replayed_at is not None] += 1
-        for name in _group_names(each, by):
-            (numbers if each.replayed_at is None else replayed)[name] += 1
-    names = sorted({*numbers, *replayed}, key=lambda name: (-numbers[name], -replayed[name], name))
-    if by in ("day", "partition"):
-        names.sort(key=_natural)
-    most = max(numbers.values(), default=0)
-    rows = [(name, f"{numbers[name]:,}", f"{replayed[name]:,}", _bar(numbers[name], most)) for name in names]
+        is_replayed = each.replayed_at is not None
+        totals[is_replayed] += 1
+        counts[is_replayed].update(_group_names(each, by))
+    return DeadLetterCounts(counts[False], counts[True], totals[False], totals[True])
+
+
+def format_stats(counts: DeadLetterCounts, by: str, store: str, *, is_filtered: bool) -> str:
+    """Format counts with bars."""
+    most = max(counts.open.values(), default=0)
+    rows = [
+        (name, f"{counts.open[name]:,}", f"{counts.replayed[name]:,}", _bar(counts.open[name], most))
+        for name in counts.names(by)
+    ]
     table = [format_table((by, "open", "replayed", ""), rows, left={0, 3})] if rows else []
-    what = _plural(total[False], "matching open " if is_filtered else "open ")
-    return "\n".join([*table, f"{what} and {total[True]:,} replayed in {store}"])
+    what = _plural(counts.total_open, "matching open " if is_filtered else "open ")
+    return "\n".join([*table, f"{what} and {counts.total_replayed:,} replayed in {store}"])
 
 
 def format_summary(listed: int, total: int, store: str, *, replayed: bool, is_filtered: bool) -> str:
@@ -217,16 +224,6 @@ def _row(dead_letter: DeadLetter, decoder: RecordDecoder, *, states: bool) -> tu
         *(("yes" if dead_letter.replayed_at else "no",) if states else ()),
         escape(f"{trade.trade_id} v{trade.version}") if trade else format_value(dead_letter.record.key),
     )
-
-
-def _without_last(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines with only a few characters of the last column, which may be truncated."""
-    shorter = [tuple(row[:-1]) for row in (headings, *rows)]
-    return [f"{line}  {'x' * 8}" for line in format_table(shorter[0], shorter[1:]).splitlines()]
-
-
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _state(dead_letter: DeadLetter) -> str:

@@ -11,12 +11,13 @@ import typer
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.dlq.options import DlqArguments, Limit
-from tradepipe.cli.dlq.render import RecordDecoder, escape
+from tradepipe.cli.dlq.render import RecordDecoder
 from tradepipe.cli.dlq.stores import dead_letter_topic, trade_matcher
 from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
 from tradepipe.cli.options import MissingOptions, option
 from tradepipe.cli.settings import Registry
 from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
+from tradepipe.cli.terminal import echo
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
@@ -28,6 +29,7 @@ from tradepipe.pipeline.replay_topic import TopicReplayStep as TopicStep
 from tradepipe.pipeline.stage import check_subject
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.replay import RefusalReplayer
+from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Refusal
@@ -106,7 +108,7 @@ class ReplayCounts:
     def _add_refusal(self, kept: DeadLetter, refusal: Refusal) -> None:
         self.counts["refused"] += 1
         for violation in refusal.violations:
-            typer.echo(
+            echo(
                 f"refused again {escape(kept.record.coordinates)}: {escape(violation.code)}: {escape(violation.detail)}"
             )
 
@@ -118,7 +120,7 @@ class ReplayCounts:
                 if kept.replay_count >= self._max_replays
                 else ""
             )
-            typer.echo(f"skipped {escape(kept.record.coordinates)}: {escape(reason)}{retry}")
+            echo(f"skipped {escape(kept.record.coordinates)}: {escape(reason)}{retry}")
 
 
 def replay(
@@ -164,7 +166,7 @@ def replay(
                 pass
         except TradepipeError:
             if counts.counts.total():
-                typer.echo(counts.summary())
+                echo(counts.summary())
             raise
         except typer.Exit:
             pass  # stopped while a service was unavailable
@@ -172,9 +174,9 @@ def replay(
 
 
 def _finish(counts: ReplayCounts, *, stopped: bool) -> None:
-    typer.echo(counts.summary(stopped=stopped))
+    echo(counts.summary(stopped=stopped))
     if counts.has_replayed:
-        typer.echo(OUT_OF_ORDER, err=True)
+        echo(OUT_OF_ORDER, err=True)
     if not counts.is_clean:
         raise typer.Exit(ExitCode.FINDINGS)
 

@@ -1,6 +1,5 @@
 """Checks of schema files and histories."""
 
-import os
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from tradepipe.cli.files import check_target, write_file
 from tradepipe.cli.input.lines import BadInput
 from tradepipe.cli.options import option
 from tradepipe.cli.schema.report import CheckCase
@@ -136,19 +136,20 @@ def display_path(path: Path) -> str:
 
 def write(folder: Path, texts: dict[str, str], *, hint: str = "'--history'") -> None:
     """
-    Write files into a directory, atomically and in order; the directory is created if necessary.
+    Write new versions into a directory, and history.json last; the directory is created if necessary.
 
     Raises:
-        BadParameter: the directory is not writable.
+        BadParameter: the directory is not writable, or a version's file exists already.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            draft = folder / f".{name}.{os.getpid()}"
-            draft.write_text(text, "utf-8")
-            draft.replace(folder / name)
     except OSError as error:
         raise typer.BadParameter(f"{folder} is not writable: {error.strerror}", param_hint=hint) from None
+    for name in texts:
+        check_target(folder / name, overwrite=name == HISTORY_FILE, hint=hint)
+    for name, text in texts.items():
+        with write_file(folder / name, overwrite=name == HISTORY_FILE, private=False, hint=hint) as file:
+            file.write(text)
 
 
 def refuse_installed_package(folder: Path) -> None:

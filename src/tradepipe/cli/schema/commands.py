@@ -45,8 +45,7 @@ from tradepipe.cli.schema.report import (
     with_summary,
 )
 from tradepipe.evolution.compatibility import Level
-from tradepipe.evolution.diff import Change, Effect, diff_schemas
-from tradepipe.evolution.findings import Severity
+from tradepipe.evolution.diff import Change, diff_schemas
 from tradepipe.evolution.freeze import append_version, level_of, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, current, file_name, fingerprint, versions
 from tradepipe.evolution.schema_tree import parse_schema_tree
@@ -80,17 +79,8 @@ def diff_report(old: str, new: SchemaFile, changes: Sequence[Change]) -> Report:
 
 
 def _block(change: Change) -> str:
-    return "\n".join(
-        [paragraph(change.message), paragraph(f"at {change.path}", "  "), *(_line(each) for each in change.effects)]
-    )
-
-
-def _line(effect: Effect) -> str:
-    text = paragraph(f"{effect.direction}: {effect.severity or 'fine'}: {effect.message}", "  ")
-    if effect.severity is None:
-        return text
-    colour = "red" if effect.severity is Severity.ERROR else "yellow"
-    return text.replace(f" {effect.severity}:", f" {typer.style(f'{effect.severity}:', fg=colour, bold=True)}", 1)
+    effects = (f"{each.direction}: {each.severity or 'fine'}: {each.message}" for each in change.effects)
+    return "\n".join([paragraph(change.message), *(paragraph(each, "  ") for each in (f"at {change.path}", *effects))])
 
 
 def _case(new: SchemaFile, change: Change) -> CheckCase:

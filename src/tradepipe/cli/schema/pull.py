@@ -66,7 +66,8 @@ def pull(
     if not report.is_fine(strict=False):
         print_and_exit(report._replace(cases=tuple(map(_remaining, report.cases))), format_)
     _write(folder, before, after)
-    print_report(report, format_, text_form="\n".join(map(_line, report.cases)))
+    lines = (f"{case.name}{', unchanged' * (case.extra['outcome'] == 'unchanged')}" for case in report.cases)
+    print_report(report, format_, text_form="\n".join(lines))
 
 
 def pull_versions(there: Sequence[RegisteredSchema], level: str | None) -> History:
@@ -154,10 +155,6 @@ def _remaining(case: CheckCase) -> CheckCase:
 
 def _with(case: CheckCase, outcome: str, note: Remark | None = None) -> CheckCase:
     return case._replace(extra={**case.extra, "outcome": outcome}, note=note)
-
-
-def _line(case: CheckCase) -> str:
-    return f"{case.name}, unchanged" if case.extra["outcome"] == "unchanged" else case.name
 
 
 def _finding(rule: str, path: str, message: str, old: str = "", new: str = "") -> Finding:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-import typer
-
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Subject, option
 from tradepipe.cli.schema.checks import (
@@ -28,6 +26,7 @@ from tradepipe.cli.schema.report import (
     print_report,
 )
 from tradepipe.cli.settings import Logs, Registry
+from tradepipe.cli.terminal import echo
 from tradepipe.registry.drift import drift as compare
 from tradepipe.registry.registration import Plan, PlannedVersion, Registration, apply_plan, plan
 
@@ -76,7 +75,7 @@ def register(
                 applied = retry(lambda each=each: apply_plan(client, each))  # type: ignore[misc]
                 cases = tuple(_registered_cases(each, applied))
             if format_ == "text":  # at once, because the next subject may fail
-                typer.echo("\n".join(case.note.message for case in cases if case.note))
+                echo("\n".join(case.note.message for case in cases if case.note))
             done += cases
     if format_ != "text":
         print_report(report._replace(cases=tuple(done)), format_)

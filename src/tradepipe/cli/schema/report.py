@@ -1,7 +1,8 @@
 """Reports of findings as text, JSON, JUnit XML and GitHub annotations."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
 from textwrap import fill
 from typing import Annotated, Final, Literal, NamedTuple
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ import typer
 
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.options import option
+from tradepipe.cli.terminal import to_json, wants_color
 from tradepipe.evolution.findings import (
     Finding,
     FindingText,
@@ -19,6 +21,7 @@ from tradepipe.evolution.findings import (
     format_findings,
 )
 from tradepipe.evolution.json_pointers import locate
+from tradepipe.redaction import escape, escape_lines
 
 
 class Remark(NamedTuple):
@@ -105,7 +108,8 @@ ReportFormat = Annotated[
     ),
 ]
 
-_COLORS: Final = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+_COLORS: Final[Mapping[str, str]] = {"error": "red", "warning": "yellow"}
+_severity = re.compile(r"^( *(?:\w+: )?)(error|warning):(?= )", re.MULTILINE)
 _MAX_WIDTH: Final = 100
 _MIN_WIDTH: Final = 40
 
@@ -120,8 +124,14 @@ def print_and_exit(report: Report, form: Format, *, strict: bool = False) -> Non
 def print_report(report: Report, form: Format, *, text_form: str | None = None) -> None:
     """Print a report; `text_form` replaces the findings in the text format."""
     text = text_form if text_form is not None and form == "text" else format_report(report, form)
+    if form == "text":
+        text = escape_lines(text)
+        if wants_color():
+            text = _severity.sub(
+                lambda found: found[1] + typer.style(f"{found[2]}:", fg=_COLORS[found[2]], bold=True), text
+            )
     if text:
-        typer.echo(text)
+        typer.echo(text)  # escaped above, or by its format
 
 
 def with_summary(report: Report, line: str) -> str:
@@ -138,7 +148,7 @@ def paragraph(text: str, indent: str = "", further: str = "  ") -> str:
     """Wrap a text to the terminal's width, without breaking names."""
     width = max(_MIN_WIDTH, min(typer.get_terminal_size()[0], _MAX_WIDTH))
     return fill(
-        text,
+        escape(text),
         width,
         initial_indent=indent,
         subsequent_indent=indent + further,
@@ -162,10 +172,12 @@ def _text(report: Report) -> str:
 
 
 def _block(text: FindingText) -> str:
-    severity = text.finding.severity
-    _, colon, sentence = paragraph(f"{severity}: {text.finding.message}").partition(":")
-    headed = typer.style(severity + colon, fg=_COLORS[severity], bold=True) + sentence
-    return "\n".join([headed, *(paragraph(each, "  ") for each in text.related)])
+    return "\n".join(
+        [
+            paragraph(f"{text.finding.severity}: {text.finding.message}"),
+            *(paragraph(each, "  ") for each in text.related),
+        ]
+    )
 
 
 def _location(case: CheckCase, finding: Finding) -> str:
@@ -193,7 +205,7 @@ def _json(report: Report) -> str:
         "warnings": report.count(Severity.WARNING),
         "cases": cases,
     }
-    return json.dumps(document, indent=2)
+    return to_json(document)
 
 
 def _junit(report: Report) -> str:
@@ -203,39 +215,30 @@ def _junit(report: Report) -> str:
     root = ElementTree.Element("testsuites", numbers)
     suite = ElementTree.SubElement(root, "testsuite", {"name": f"schema {report.command}", **numbers})
     for case in report.cases:
-        name = {"classname": f"schema.{report.command}", "name": _printable(case.name)}
+        name = {"classname": f"schema.{report.command}", "name": escape(case.name)}
         _add_findings(
-            ElementTree.SubElement(suite, "testcase", name | ({"file": case.file} if case.file else {})), case
+            ElementTree.SubElement(suite, "testcase", name | ({"file": escape(case.file)} if case.file else {})), case
         )
     ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + escape_lines(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _add_findings(element: ElementTree.Element, case: CheckCase) -> None:
     by_severity = {severity: [each for each in case.findings if each.severity is severity] for severity in Severity}
     if errors := by_severity[Severity.ERROR]:
-        about = {"type": errors[0].rule, "message": _printable(errors[0].message)}
-        ElementTree.SubElement(element, "failure", about).text = _lines(case, errors)
+        about = {"type": errors[0].rule, "message": escape(errors[0].message)}
+        ElementTree.SubElement(element, "failure", about).text = "\n".join(_line(case, each) for each in errors)
     output = [_line(case, each) for each in by_severity[Severity.WARNING]]
     if case.note:
-        output.append(case.note.message)
+        output.append(escape(case.note.message))
     if output:
-        ElementTree.SubElement(element, "system-out").text = _printable("\n".join(output))
-
-
-def _lines(case: CheckCase, findings: Sequence[Finding]) -> str:
-    return _printable("\n".join(_line(case, finding) for finding in findings))
+        ElementTree.SubElement(element, "system-out").text = "\n".join(output)
 
 
 def _line(case: CheckCase, finding: Finding) -> str:
     text = f"{finding.severity}: {finding.message} At {_location(case, finding)}{format_change(finding)}"
     compared = f", {format_against([finding])}" if finding.direction else ""
-    return f"{text}{compared} [{finding.rule}]. {finding.fix}".rstrip()
-
-
-def _printable(text: str) -> str:
-    """Replace characters that XML does not allow, not even escaped."""
-    return "".join(each if each in "\n\t" or (each >= " " and each not in "\ufffe\uffff") else "?" for each in text)
+    return escape(f"{text}{compared} [{finding.rule}]. {finding.fix}".rstrip())
 
 
 def _github(report: Report) -> str:
@@ -265,7 +268,7 @@ _PROPERTY: Final = {**_DATA, ":": "%3A", ",": "%2C"}
 
 
 def _escaped(text: str, escapes: Mapping[str, str]) -> str:
-    return "".join(escapes.get(character, character) for character in text)
+    return "".join(escapes.get(character, character) for character in escape(text))
 
 
 _FORMATS: Final[Mapping[Format, Callable[[Report], str]]] = {
