@@ -8,10 +8,9 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from tests.eventually import eventually
 from tradepipe.embedded.broker import QUICK_CONSUMER, Broker
-from tradepipe.errors import BrokerUnavailable
+from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.send import Destination
 from tradepipe.kafka.transactions import (
-    AccessDenied,
     Fenced,
     GroupOffsets,
     RecordRejected,
@@ -48,7 +47,7 @@ class Writing(NamedTuple):
             if not self.transactions.is_open:
                 self.transactions.open()
             self.write()
-        except (BrokerUnavailable, AccessDenied):
+        except (BrokerUnavailable, ConfigurationError):
             return None
         return self.transactions.producers_created
 
@@ -72,8 +71,8 @@ def writing(topic: str) -> Iterator[Writing]:
 @pytest.mark.parametrize(
     ("request_key", "error", "raised", "stays_open"),
     [
-        (ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED, AccessDenied, True),
-        (TXN_OFFSET_COMMIT, KafkaError.GROUP_AUTHORIZATION_FAILED, AccessDenied, True),
+        (ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED, ConfigurationError, True),
+        (TXN_OFFSET_COMMIT, KafkaError.GROUP_AUTHORIZATION_FAILED, ConfigurationError, True),
         (TXN_OFFSET_COMMIT, KafkaError.ILLEGAL_GENERATION, TransactionAborted, True),
         (TXN_OFFSET_COMMIT, KafkaError.UNKNOWN_MEMBER_ID, TransactionAborted, True),
         (END_TXN, KafkaError.INVALID_PRODUCER_EPOCH, Fenced, False),
@@ -110,7 +109,7 @@ def test_a_failure_names_the_topic_that_it_concerns(writing):
     writing.transactions.open()
     writing.broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
-    with pytest.raises(AccessDenied, match="a transaction that writes to clean failed: .*authorization failed"):
+    with pytest.raises(ConfigurationError, match="a transaction that writes to clean failed: .*authorization failed"):
         writing.write_records()
 
     assert writing.transactions.is_open
