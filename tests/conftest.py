@@ -10,6 +10,7 @@ import pytest
 
 from tests.services import CANARY, Services
 from tradepipe.postgres import migrate
+from tradepipe.registry import schema_ids
 
 pytest_plugins = ["tests.wheel", "tests.properties"]
 
@@ -96,6 +97,13 @@ def migrated(database: str) -> str:
     if migrate.current(database) is None:  # a test asked for this one while it ran
         migrate.upgrade(database)
     return database
+
+
+@pytest.fixture(autouse=True)
+def brief_registry_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits for a registry's replicas and for a registry that is starting."""
+    monkeypatch.setattr(schema_ids, "REPLICA_LAG_SECONDS", 0.25)
+    monkeypatch.setattr(schema_ids, "STARTUP_SECONDS", 0.25)
 
 
 @pytest.fixture

@@ -138,18 +138,21 @@ class RegistryUnavailable(Unavailable):
 
 class SchemaIdNotYetKnown(RegistryUnavailable):
     """
-    The registry does not know a schema id, and has been asked only once so far.
+    A schema id is not among the subject's versions, and has been looked up only once so far.
 
     Attributes:
         schema_id: the id.
 
         retry_after: seconds until the next query.
+
+        problem: the answer so far.
     """
 
-    def __init__(self, schema_id: int, retry_after: float) -> None:
+    def __init__(self, schema_id: int, retry_after: float, problem: str | None = None) -> None:
         self.schema_id = schema_id
         self.retry_after = retry_after
-        super().__init__(f"the registry does not know schema id {schema_id}; asking again in {retry_after:.1f} s")
+        self.problem = problem or f"the registry does not know schema id {schema_id}"
+        super().__init__(f"{self.problem}; asking again in {retry_after:.1f} s")
 
 
 class DatabaseUnavailable(Unavailable):

@@ -1,5 +1,6 @@
 """Text for people: secrets are masked, and characters that a terminal or a CI server would execute are escaped."""
 
+import base64
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -17,10 +18,36 @@ _starts_with_command = re.compile(r"^( *):(?=:)", re.MULTILINE)
 _registered: set[str] = set()
 
 
+class Secret(str):
+    """A string whose repr is blank: tools that collect tracebacks show the repr of local variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def encoded_forms(secret: str, user: str | None = None) -> set[str]:
+    """
+    Return the forms in which a secret may appear in a message: plain, in a URL, and in base64 or hex.
+
+    With a user, also the forms of `user:secret`, as in HTTP Basic authentication.
+
+    >>> sorted(encoded_forms("secret"))
+    ['736563726574', 'c2VjcmV0', 'secret']
+    """
+    found = {secret, quote(secret, safe="")}
+    for text in [secret] if user is None else [secret, f"{user}:{secret}"]:
+        content = text.encode(errors="surrogateescape")
+        found |= {content.hex(), content.hex().upper()}
+        found |= {encode(content).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+    # Two or three letters in base64 occur in ordinary words too.
+    return found if len(secret) >= MIN_SECRET_LENGTH else {secret}
+
+
 def register_secret(secret: str) -> None:
-    """Make `redact` mask a secret from now on, both as it is and as a URL encodes it."""
-    plain = unquote(secret)
-    _registered.update((secret, plain, quote(plain, safe="")))
+    """Make `redact` mask a secret from now on, as it is and in its encoded forms."""
+    _registered.update({secret} | encoded_forms(unquote(secret)))
 
 
 def find_passwords(text: str) -> list[str]:

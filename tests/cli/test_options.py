@@ -55,7 +55,12 @@ def test_an_option_of_its_own_wins_over_a_property():
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"), [("sasl.password", "'sasl.password'"), (f"sasl.password:{CANARY}", "'sasl.password'")]
+    ("text", "shown"),
+    [
+        ("sasl.password", "'sasl.password'"),
+        (f"sasl.password:{CANARY}", "'sasl.password'"),
+        (CANARY, "a value without a key"),
+    ],
 )
 def test_of_what_is_no_pair_only_the_key_is_shown(text, shown):
     with pytest.raises(typer.BadParameter) as refused:

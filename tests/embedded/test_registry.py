@@ -1,6 +1,7 @@
-"""Answers on which tradepipe relies, of the embedded and of a real registry."""
+"""Answers of the embedded registry, and of a real one as far as tradepipe relies on them."""
 
 import json
+import socket
 import uuid
 
 import httpx
@@ -54,7 +55,7 @@ def body(schema):
 
 
 def unique():
-    """A schema that no other test registers."""
+    """Return a schema that no other test registers."""
     return {**V1, "doc": uuid.uuid4().hex}
 
 
@@ -64,7 +65,7 @@ def test_a_registered_schema_is_found_by_its_id(api, register):
     assert V1 == json.loads(api.get(f"/schemas/ids/{schema_id}").json()["schema"])
 
 
-def test_registering_again_gives_the_same_id_and_no_new_version(api, register, subject):
+def test_registering_again_returns_the_same_id_and_adds_no_version(api, register, subject):
     first = register(V1).json()["id"]
 
     assert first == register(V1).json()["id"]
@@ -82,13 +83,13 @@ def test_a_schema_has_one_id_under_all_subjects(register, subject):
     assert register(V1).json()["id"] == register(V1, f"{subject}-other").json()["id"]
 
 
-def test_the_versions_that_use_an_id_are_listed(api, register, subject):
+def test_the_versions_of_an_id_are_listed(api, register, subject):
     schema_id = register(unique()).json()["id"]
 
     assert [{"subject": subject, "version": 1}] == api.get(f"/schemas/ids/{schema_id}/versions").json()
 
 
-def test_versions_are_counted_and_the_latest_is_the_last(api, register, subject):
+def test_versions_are_numbered_and_latest_is_the_last(api, register, subject):
     register(V1)
     second = register(V2).json()["id"]
 
@@ -110,7 +111,7 @@ def test_a_version_is_found_by_its_number(api, register, subject):
     assert V1 == json.loads(api.get(f"/subjects/{subject}/versions/1").json()["schema"])
 
 
-def test_a_look_up_returns_id_and_version_and_registers_nothing(api, register, subject):
+def test_a_lookup_returns_id_and_version_and_registers_nothing(api, register, subject):
     schema_id = register(V1).json()["id"]
 
     found = api.post(f"/subjects/{subject}", json=body(V1)).json()
@@ -137,7 +138,7 @@ def test_a_registered_subject_is_listed(api, register, subject):
     ],
 )
 @pytest.mark.usefixtures("backward")
-def test_something_missing_has_an_error_code(api, subject, method, path, code):
+def test_a_missing_object_has_an_error_code(api, subject, method, path, code):
     path = path.format(subject=subject, absent=f"{subject}-absent")
 
     answer = api.request(method, path, json=body(V2) if method == "POST" else None)
@@ -170,7 +171,7 @@ def test_an_invalid_schema_is_unprocessable(api, subject, text):
         ("FULL_TRANSITIVE", BREAKS_BOTH, 409),
     ],
 )
-def test_a_level_is_enforced_on_registering(level, register, name, schema, status):
+def test_a_level_is_enforced_at_registration(level, register, name, schema, status):
     register(V1)
     level(name)
 
@@ -187,7 +188,7 @@ def test_only_a_transitive_level_looks_past_the_last_version(level, register, na
     assert status == register(BREAKS_BACKWARD).status_code
 
 
-def test_a_level_that_was_set_is_returned(api, level, register, subject):
+def test_a_level_can_be_set_and_read(api, level, register, subject):
     register(V1)
 
     assert "FULL" == level("FULL").json()["compatibility"]
@@ -201,26 +202,26 @@ def test_an_unknown_level_is_unprocessable(level, register):
     assert (422, 42203) == (answer.status_code, answer.json()["error_code"])
 
 
-def test_a_subject_without_a_level_has_the_global_one(api, register, subject):
+def test_a_subject_without_a_level_has_the_default_level(api, register, subject):
     register(V1)
-    everybodys = api.get("/config").json()["compatibilityLevel"]
+    default = api.get("/config").json()["compatibilityLevel"]
 
     answer = api.get(f"/config/{subject}", params={"defaultToGlobal": "true"})
 
-    assert everybodys == answer.json()["compatibilityLevel"]
+    assert default == answer.json()["compatibilityLevel"]
 
 
 @pytest.mark.parametrize("version", ["latest", "1"])
-@pytest.mark.parametrize(("schema", "verdict"), [(V2, True), (BREAKS_BACKWARD, False)], ids=["follows", "breaks"])
+@pytest.mark.parametrize(("schema", "compatible"), [(V2, True), (BREAKS_BACKWARD, False)], ids=["follows", "breaks"])
 @pytest.mark.usefixtures("backward")
-def test_compatibility_can_be_checked_without_registering(api, subject, version, schema, verdict):
+def test_compatibility_can_be_checked_without_registering(api, subject, version, schema, compatible):
     answer = api.post(f"/compatibility/subjects/{subject}/versions/{version}", json=body(schema))
 
-    assert verdict is answer.json()["is_compatible"]
+    assert compatible is answer.json()["is_compatible"]
     assert [1] == api.get(f"/subjects/{subject}/versions").json()
 
 
-def test_a_deleted_subject_is_gone_but_its_schema_keeps_its_id(api, register, subject):
+def test_a_deleted_subject_is_hidden_but_its_schema_keeps_its_id(api, register, subject):
     schema_id = register(V1).json()["id"]
 
     assert [1] == api.delete(f"/subjects/{subject}").json()
@@ -228,7 +229,7 @@ def test_a_deleted_subject_is_gone_but_its_schema_keeps_its_id(api, register, su
     assert 200 == api.get(f"/schemas/ids/{schema_id}").status_code
 
 
-def test_version_numbers_continue_after_a_deletion(api, register, subject):
+def test_a_subject_that_is_registered_again_continues_its_numbers(api, register, subject):
     register(V1)
     api.delete(f"/subjects/{subject}")
 
@@ -254,7 +255,7 @@ def test_the_embedded_registry_enforces_backward_from_the_start():
     assert "version 1, new reads old: reader_field_missing_default_value: book_id" in answer.json()["message"]
 
 
-def test_a_closed_registry_closes_its_connections():
+def test_a_closed_registry_does_not_answer_on_open_connections_either():
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.get("/subjects")
 
@@ -272,7 +273,7 @@ def test_a_closed_registry_closes_its_connections():
         ("/nowhere", 404, 404),
     ],
 )
-def test_the_embedded_registry_has_confluents_codes_for_missing_things(path, status, code):
+def test_the_embedded_registry_reports_a_missing_object_as_confluents_does(path, status, code):
     """Apicurio answers differently."""
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.post("/subjects/trades-value/versions", json=body(V1))
@@ -282,7 +283,7 @@ def test_the_embedded_registry_has_confluents_codes_for_missing_things(path, sta
     assert (status, code) == (answer.status_code, answer.json()["error_code"])
 
 
-def test_a_subject_forgets_its_level():
+def test_the_level_of_a_subject_can_be_deleted():
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
         api.put("/config/trades-value", json={"compatibility": "FULL"})
 
@@ -290,7 +291,146 @@ def test_a_subject_forgets_its_level():
         assert 404 == api.get("/config/trades-value").status_code
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{"], ids=["array", "cut off"])
-def test_a_body_that_is_not_an_object_is_a_bad_request(content):
+@pytest.mark.parametrize(("content", "status"), [(b"[]", 422), (b"{", 400)], ids=["array", "truncated"])
+def test_a_body_that_is_not_an_object_is_refused(embedded, content, status):
+    assert status == embedded.put("/config", content=content).status_code
+
+
+@pytest.fixture
+def embedded():
+    """A client of an embedded registry with two versions of one subject."""
     with RegistryServer() as registry, httpx.Client(base_url=registry.url, trust_env=False) as api:
-        assert 400 == api.put("/config", content=content).status_code
+        for schema in (V1, V2):
+            api.post("/subjects/trades-value/versions", json=body(schema))
+        yield api
+
+
+def test_a_version_is_deleted_softly_at_first_and_then_permanently(embedded):
+    path = "/subjects/trades-value/versions"
+
+    assert 40407 == embedded.delete(f"{path}/1?permanent=true").json()["error_code"]
+    assert 1 == embedded.delete(f"{path}/1").json()
+    assert 40406 == embedded.delete(f"{path}/1").json()["error_code"]
+    assert ([2], [1, 2]) == (embedded.get(path).json(), embedded.get(f"{path}?deleted=true").json())
+    assert (404, 200) == (embedded.get(f"{path}/1").status_code, embedded.get(f"{path}/1?deleted=true").status_code)
+    assert [] == embedded.get("/schemas/ids/1/versions").json()
+    assert [{"subject": "trades-value", "version": 1}] == embedded.get("/schemas/ids/1/versions?deleted=true").json()
+    assert 1 == embedded.delete(f"{path}/1?permanent=true").json()
+    assert [2] == embedded.get(f"{path}?deleted=true").json()
+    assert 404 == embedded.get("/schemas/ids/1").status_code
+
+
+def test_a_subject_is_deleted_softly_at_first_and_then_permanently(embedded):
+    path = "/subjects/trades-value"
+
+    assert 40405 == embedded.delete(f"{path}?permanent=true").json()["error_code"]
+    assert [1, 2] == embedded.delete(path).json()
+    assert 40404 == embedded.delete(path).json()["error_code"]
+    assert ([], ["trades-value"]) == (
+        embedded.get("/subjects").json(),
+        embedded.get("/subjects?deleted=true").json(),
+    )
+    assert [1, 2] == embedded.delete(f"{path}?permanent=true").json()
+    assert 40401 == embedded.delete(f"{path}?permanent=true").json()["error_code"]
+    embedded.post(f"{path}/versions", json=body(V2))
+    assert [1] == embedded.get(f"{path}/versions").json()
+
+
+def test_the_latest_version_can_be_deleted(embedded):
+    assert [2, 1] == [embedded.delete("/subjects/trades-value/versions/latest").json() for _ in range(2)]
+    assert 404 == embedded.delete("/subjects/trades-value/versions/latest").status_code
+
+
+def test_a_deleted_version_can_be_looked_up_and_registered_again_with_its_id(embedded):
+    path = "/subjects/trades-value"
+    embedded.delete(f"{path}/versions/2")
+
+    assert 40403 == embedded.post(path, json=body(V2)).json()["error_code"]
+    assert 2 == embedded.post(f"{path}?deleted=true", json=body(V2)).json()["version"]
+    assert {"id": 2} == embedded.post(f"{path}/versions", json=body(V2)).json()
+    assert [1, 3] == embedded.get(f"{path}/versions").json()
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/mode", {"mode": "READWRITE"}),
+        ("/mode/trades-value?defaultToGlobal=true", {"mode": "READWRITE"}),
+        ("/contexts", ["."]),
+        ("/subjects/trades-value/versions/1/referencedby", []),
+        (
+            "/schemas/ids/2?includeSubjects=true",
+            {"schema": json.dumps(V2, separators=(",", ":")), "subjects": ["trades-value"]},
+        ),
+    ],
+)
+def test_the_embedded_registry_answers_questions_of_other_clients(embedded, path, answer):
+    assert answer == embedded.get(path).json()
+
+
+def test_version_minus_one_is_the_latest(embedded):
+    assert 2 == embedded.get("/subjects/trades-value/versions/-1").json()["version"]
+
+
+def test_all_schemas_are_listed_and_can_be_filtered(embedded):
+    embedded.post("/subjects/orders-value/versions", json=body(V1))
+
+    def listed(query):
+        return [(each["subject"], each["version"]) for each in embedded.get(f"/schemas{query}").json()]
+
+    assert [("orders-value", 1), ("trades-value", 1), ("trades-value", 2)] == listed("")
+    assert [("orders-value", 1), ("trades-value", 2)] == listed("?latestOnly=true")
+    assert [("orders-value", 1)] == listed("?subjectPrefix=orders")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "attacker.example"}, 403),
+        ({"Origin": "http://attacker.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "[x"}, 403),
+        ({"Host": "localhost:1"}, 200),
+        ({"Origin": "http://localhost:3000"}, 200),
+    ],
+    ids=[
+        "a domain that resolves to us",
+        "another page",
+        "an opaque page",
+        "an invalid host",
+        "localhost",
+        "a local page",
+    ],
+)
+def test_web_pages_cannot_use_the_embedded_registry(embedded, headers, status):
+    """A page's POST of text/plain needs no permission of the server, and rebinding its domain lets it read answers."""
+    given = {"Content-Type": "text/plain", **headers}
+
+    assert status == embedded.post("/subjects/s/versions", content=json.dumps(body(V1)), headers=given).status_code
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("Content-Length: -1", 400),
+        ("Content-Length: abc", 400),
+        ("Content-Length: 1000000000000", 413),
+        ("Transfer-Encoding: chunked", 411),
+    ],
+)
+def test_a_body_of_invalid_or_excessive_length_is_not_read(embedded, capfd, head, status):
+    url = embedded.base_url
+    with socket.create_connection((url.host, url.port), timeout=20) as connection:
+        connection.sendall(f"POST /subjects/s/versions HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
+        answer = connection.makefile("rb").read()
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert ("", "") == capfd.readouterr()
+
+
+def test_json_that_is_nested_too_deep_is_refused(embedded, capfd):
+    deep = "[" * 100_000
+
+    assert 400 == embedded.post("/subjects/s/versions", content=deep).status_code
+    assert 422 == embedded.post("/subjects/s/versions", json={"schema": deep}).status_code
+    assert ("", "") == capfd.readouterr()

@@ -1,4 +1,4 @@
-"""Apicurio's Java serdes, made to frame values as Confluent's do, and Kafka's own Java clients around them."""
+"""Apicurio's Java serdes with Confluent's frame, and Kafka's Java clients with them."""
 
 from collections import Counter
 
@@ -21,7 +21,7 @@ each_version = pytest.mark.parametrize("version", VERSIONS, ids=lambda version: 
 
 @pytest.fixture
 def written(peer, settings, topic, ids):
-    """The trades as Apicurio's serializer writes them by a version."""
+    """Return the trades as Apicurio's serializer writes them with a version."""
 
     def written(version):
         told = settings | {VERSION: str(version.number)}
@@ -31,21 +31,19 @@ def written(peer, settings, topic, ids):
     return written
 
 
-def test_apicurios_serializer_writes_the_bytes_that_we_write(written, serialize):
+def test_apicurios_serializer_writes_the_same_bytes(written, serialize):
     assert [serialize(trade) for trade in TRADES] == written(current())
 
 
 @each_version
-def test_we_read_what_apicurios_serializer_writes_by_any_version(written, deserialize, ids, version):
+def test_records_that_apicurios_serializer_wrote_with_any_version_are_read(written, deserialize, ids, version):
     read = [deserialize.decode(value) for value in written(version)]
 
     assert [(ids[version.number], held(version, trade)) for trade in TRADES] == read
 
 
-def test_apicurios_serializer_finds_no_schema_with_an_enum_unless_told_its_version(
-    peer, settings, registry, topic, subject
-):
-    """By content it looks for the record and the enum as two artifacts."""
+def test_apicurios_serializer_needs_the_version_of_a_schema_with_an_enum(peer, settings, registry, topic, subject):
+    """By content, it looks the record and the enum up as two artifacts."""
     schema = text(record(field("side", enum("BUY"))))
     registry.register(subject, schema)
     sides = {"topic": topic, "writer": schema, "records": [{"side": "BUY"}]}
@@ -56,13 +54,13 @@ def test_apicurios_serializer_finds_no_schema_with_an_enum_unless_told_its_versi
         peer.ask("apicurio-write", settings=settings, **sides)
 
 
-def test_apicurios_deserializer_reads_what_we_write(peer, settings, serialize, topic, ids):
+def test_apicurios_deserializer_reads_our_records(peer, settings, serialize, topic, ids):
     values = [serialize(trade).hex() for trade in TRADES]
 
     assert records(current(), TRADES) == peer.ask("apicurio-read", settings=settings, topic=topic, values=values)
 
 
-def test_the_sink_stores_what_a_java_producer_sent(peer, settings, pipeline):
+def test_the_sink_stores_records_of_a_java_producer(peer, settings, pipeline):
     trades = some(300)
     sent = {"writer": current().text, "key": "trade_id", "records": records(current(), trades)}
 
@@ -73,7 +71,7 @@ def test_the_sink_stores_what_a_java_producer_sent(peer, settings, pipeline):
     assert sorted(trades) == pipeline.stored()
 
 
-def test_a_java_consumer_reads_what_our_producer_sent(peer, settings, pipeline):
+def test_a_java_consumer_reads_records_of_our_producer(peer, settings, pipeline):
     trades = pipeline.publish(some(300))
 
     read = peer.ask("kafka-consume", settings=settings, topic=pipeline.topic)
@@ -92,10 +90,10 @@ def another_subject(registry, topic):
     ["apicurio.registry.as-confluent", "apicurio.registry.use-id"],
     ids=["eight bytes of id", "ids that are not the content's"],
 )
-def test_what_apicurios_serializer_writes_by_its_defaults_names_no_version(
+def test_records_of_apicurios_serializer_with_its_defaults_are_refused(
     another_subject, written, settings, deserialize, left_out
 ):
-    """The trades of a producer that was not told are refused, and never read by another schema."""
+    """They are never decoded with another schema."""
     del settings[left_out]
 
     for value in written(current())[:3]:
@@ -103,7 +101,7 @@ def test_what_apicurios_serializer_writes_by_its_defaults_names_no_version(
             deserialize.decode(value)
 
 
-def test_a_schema_id_in_a_header_is_not_looked_for(peer, settings, pipeline):
+def test_a_record_with_its_schema_id_in_a_header_is_refused(peer, settings, pipeline):
     told = settings | {"apicurio.registry.headers.enabled": "true"}
     sent = {"writer": current().text, "key": "trade_id", "records": records(current(), some(5))}
     peer.ask("kafka-produce", settings=told, topic=pipeline.topic, **sent)

@@ -1,4 +1,4 @@
-"""Apache Avro's own Java library: the same bytes, the same values, whichever version wrote and whichever reads."""
+"""Apache Avro's Java library: equal bytes and values, for every writer and reader version."""
 
 import pytest
 
@@ -20,16 +20,16 @@ def ours():
 
 
 def written(peer, version):
-    """The trades as Java writes them by a version."""
+    """Return the trades as Java writes them with a version."""
     return peer.ask("avro-write", writer=version.text, id=7, records=records(version, TRADES))
 
 
-def test_java_writes_the_bytes_that_we_write(peer):
+def test_java_writes_the_same_bytes(peer):
     assert ours() == written(peer, current())
 
 
 @each_version
-def test_we_read_what_java_writes_by_any_version(peer, version):
+def test_records_that_java_wrote_with_any_version_are_read(peer, version):
     decode = Decoder(version.text, 7).decode
 
     read = [decode(bytes.fromhex(value)[HEADER_SIZE:]) for value in written(peer, version)]
@@ -38,7 +38,7 @@ def test_we_read_what_java_writes_by_any_version(peer, version):
 
 
 @each_version
-def test_java_reads_what_we_write_by_any_version(peer, version):
+def test_java_reads_our_records_of_any_version(peer, version):
     read = peer.ask("avro-read", writer=current().text, reader=version.text, values=ours())
 
     assert records(version, TRADES) == read

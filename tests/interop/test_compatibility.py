@@ -1,4 +1,4 @@
-"""The structural verdict is the one of Java's library, which the registries of Confluent and Apicurio ask."""
+"""The structural check agrees with Java's library, which the registries of Confluent and Apicurio use."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.real
 
 
 def both(old, new):
-    """Who reads and who writes, in both directions."""
+    """Reader and writer, in both directions."""
     return [(new, old), (old, new)]
 
 
@@ -21,7 +21,7 @@ def ours(asked):
     return [not structural_incompatibilities(reader, [writer], Level.BACKWARD) for reader, writer in asked]
 
 
-def test_every_change_we_know_has_javas_verdict(peer):
+def test_every_known_change_has_the_same_verdict_as_in_java(peer):
     asked = [pair for old, new, *_ in CHANGES.values() for pair in both(text(old), text(new))]
 
     assert peer.ask("avro-can-read", pairs=asked) == ours(asked)
@@ -29,14 +29,14 @@ def test_every_change_we_know_has_javas_verdict(peer):
 
 @settings(examples(150), suppress_health_check=list(HealthCheck))
 @given(pairs())
-def test_any_two_schemas_have_javas_verdict(peer, pair):
+def test_any_two_schemas_have_the_same_verdict_as_in_java(peer, pair):
     asked = both(*pair)
 
     assert peer.ask("avro-can-read", pairs=asked) == ours(asked)
 
 
 def test_java_reads_a_decimal_by_another_scale_as_another_number(peer):
-    """What our rule about the scale of a decimal keeps from happening, and no registry does."""
+    """Our rule about the scale of a decimal prevents this; no registry does."""
     old, new = (text(record(field("notional", decimal(18, scale)))) for scale in (2, 4))
     values = peer.ask("avro-write", writer=old, id=7, records=[{"notional": "123.45"}])
 

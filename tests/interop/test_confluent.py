@@ -1,4 +1,4 @@
-"""Confluent's Python serdes against a real registry and over a real Kafka, in both directions."""
+"""Confluent's Python serdes with a real registry and a real Kafka, in both directions."""
 
 from collections.abc import Iterator
 
@@ -60,7 +60,7 @@ def trade_of(values, ctx):
     ],
     ids=["defaults", "by content", "latest", "by id"],
 )
-def test_confluents_serializer_writes_the_bytes_that_we_write(client, context, serialize, ids, settings):
+def test_confluents_serializer_writes_the_same_bytes(client, context, serialize, ids, settings):
     theirs = AvroSerializer(client, current().text, as_fields, SETTINGS | settings(ids))
 
     assert [serialize(trade, context) for trade in TRADES] == [theirs(trade, context) for trade in TRADES]
@@ -71,7 +71,7 @@ def test_confluents_serializer_writes_the_bytes_that_we_write(client, context, s
     [(record_subject_name_strategy, "tradepipe.Trade"), (topic_record_subject_name_strategy, "{}-tradepipe.Trade")],
     ids=["record name", "topic and record name"],
 )
-def test_another_strategy_of_confluents_is_another_subject_here(client, topic, registry, strategy, named):
+def test_confluents_other_subject_strategies_name_other_subjects(client, topic, registry, strategy, named):
     subject = named.format(topic)
     register(registry, subject)
     theirs = AvroSerializer(client, current().text, as_fields, WRITER | {"subject.name.strategy": strategy})
@@ -81,21 +81,21 @@ def test_another_strategy_of_confluents_is_another_subject_here(client, topic, r
     assert TRADES[0] == TradeDeserializer(registry, subject=subject)(value)
 
 
-def test_confluents_deserializer_reads_what_we_write(client, context, serialize):
+def test_confluents_deserializer_reads_our_records(client, context, serialize):
     theirs = AvroDeserializer(client, from_dict=trade_of, conf=SETTINGS)
 
     assert TRADES == [theirs(serialize(trade), context) for trade in TRADES]
 
 
 @each_version
-def test_we_read_what_confluents_serializer_writes_by_any_version(client, context, deserialize, version):
+def test_records_that_confluents_serializer_wrote_with_any_version_are_read(client, context, deserialize, version):
     theirs = AvroSerializer(client, version.text, lambda trade, ctx: fields(version, trade), WRITER)
 
     assert [held(version, trade) for trade in TRADES] == [deserialize(theirs(trade, context)) for trade in TRADES]
 
 
 @each_version
-def test_confluents_deserializer_reads_what_we_write_by_any_version(client, context, serialize, version):
+def test_confluents_deserializer_reads_our_records_of_any_version(client, context, serialize, version):
     theirs = AvroDeserializer(client, version.text, conf=SETTINGS)
 
     assert [fields(version, trade) for trade in TRADES] == [theirs(serialize(trade), context) for trade in TRADES]
@@ -103,7 +103,7 @@ def test_confluents_deserializer_reads_what_we_write_by_any_version(client, cont
 
 @pytest.fixture
 def produce(kafka, topic):
-    """Send trades by a serializing producer with a value serializer of any make."""
+    """Send trades with a serializing producer and a given value serializer."""
 
     def produce(trades, serializer, **settings):
         client = SerializingProducer(
@@ -124,7 +124,7 @@ def produce(kafka, topic):
 
 @pytest.fixture
 def consume(kafka, topic):
-    """Read so many values from the beginning by a deserializing consumer with a value deserializer of any make."""
+    """Read a number of values from the start with a deserializing consumer and a given value deserializer."""
     consumers = []
 
     def consume(count, deserializer):
@@ -138,7 +138,7 @@ def consume(kafka, topic):
         consumer.close()
 
 
-def test_our_serdes_do_in_confluents_clients(produce, consume, serialize, deserialize, ids):
+def test_our_serdes_work_in_confluents_clients(produce, consume, serialize, deserialize, ids):
     trades = some(200)
 
     produce(trades, serialize)
@@ -146,9 +146,7 @@ def test_our_serdes_do_in_confluents_clients(produce, consume, serialize, deseri
     assert sorted(trades) == consume(200, deserialize)
 
 
-def test_a_record_that_is_no_trade_keeps_its_reason_in_confluents_consumer(
-    produce, consume, serialize, deserialize, ids
-):
+def test_an_undecodable_record_keeps_its_reason_in_confluents_consumer(produce, consume, serialize, deserialize, ids):
     produce(some(1), lambda trade, ctx: serialize(trade, ctx)[:-1])
 
     with pytest.raises(ValueDeserializationError, match="it ends before") as raised:
@@ -157,7 +155,7 @@ def test_a_record_that_is_no_trade_keeps_its_reason_in_confluents_consumer(
     assert isinstance(raised.value.exception, UndecodableRecord)
 
 
-def test_the_sink_stores_what_confluents_serializer_wrote(client, produce, pipeline):
+def test_the_sink_stores_records_of_confluents_serializer(client, produce, pipeline):
     trades = some(300)
 
     produce(trades, AvroSerializer(client, current().text, as_fields, WRITER))
@@ -166,7 +164,7 @@ def test_the_sink_stores_what_confluents_serializer_wrote(client, produce, pipel
     assert sorted(trades) == pipeline.stored()
 
 
-def test_the_sink_stores_what_confluents_serializer_wrote_by_the_first_version(client, produce, pipeline):
+def test_the_sink_stores_records_of_confluents_serializer_with_the_first_version(client, produce, pipeline):
     first, trades = VERSIONS[0], some(100)
 
     produce(trades, AvroSerializer(client, first.text, lambda trade, ctx: fields(first, trade), WRITER))
@@ -175,14 +173,14 @@ def test_the_sink_stores_what_confluents_serializer_wrote_by_the_first_version(c
     assert sorted(held(first, trade) for trade in trades) == pipeline.stored()
 
 
-def test_confluents_consumer_reads_what_our_producer_sent(client, consume, pipeline):
+def test_confluents_consumer_reads_records_of_our_producer(client, consume, pipeline):
     trades = pipeline.publish(some(300))
 
     assert sorted(trades) == consume(300, AvroDeserializer(client, from_dict=trade_of, conf=SETTINGS))
 
 
-def test_every_value_on_the_wire_is_one_frame_and_one_body(serialize, context, ids):
-    """What a client of any make has to do: skip five bytes, four of them the schema id."""
+def test_every_value_is_one_frame_and_one_body(serialize, context, ids):
+    """Any client can decode the body after skipping five bytes, four of which are the schema id."""
     heads = {serialize(trade, context)[:HEADER_SIZE] for trade in TRADES}
 
     assert {b"\x00" + ids[current().number].to_bytes(4, "big")} == heads

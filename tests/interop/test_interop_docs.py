@@ -1,4 +1,4 @@
-"""docs/interop.md: its code is what these tests run."""
+"""The code in docs/interop.md runs."""
 
 from datetime import UTC, date, datetime
 
@@ -11,7 +11,7 @@ from tradepipe import Trade
 
 
 @pytest.mark.real
-def test_the_producer_of_the_page_reaches_the_sink(pipeline):
+def test_records_of_the_pages_producer_are_stored(pipeline):
     (example,) = PAGE.blocks("python")
     stand_ins = {
         "http://localhost:8081": pipeline.registry_url,
@@ -30,7 +30,7 @@ def test_the_producer_of_the_page_reaches_the_sink(pipeline):
     assert [Trade("T1", 1, "CP-1", "B1", date(2030, 1, 1), created_at)] == pipeline.stored()
 
 
-def test_the_java_of_the_page_is_in_the_program_that_was_run():
+def test_the_pages_java_code_is_part_of_the_tested_program():
     (shown,) = PAGE.blocks("java")
     program = {line.strip() for line in (SOURCES / "Values.java").read_text().splitlines()}
 
@@ -38,7 +38,7 @@ def test_the_java_of_the_page_is_in_the_program_that_was_run():
 
 
 @pytest.mark.parametrize(
-    "told",
+    "named",
     [
         f"Apache Kafka {downloads.KAFKA_VERSION}",
         f"Apicurio Registry {downloads.REGISTRY_VERSION}",
@@ -46,5 +46,5 @@ def test_the_java_of_the_page_is_in_the_program_that_was_run():
         f"Avro serdes {downloads.SERDES_VERSION}",
     ],
 )
-def test_the_versions_of_the_page_are_those_that_were_run(told):
-    assert told in " ".join(PAGE.text.split())
+def test_the_page_names_the_tested_versions(named):
+    assert named in " ".join(PAGE.text.split())

@@ -1,4 +1,4 @@
-"""A trade's versions lie on one partition, whether Java's producer sent them or ours."""
+"""A trade's versions are on one partition, whether Java's producer or ours sent them."""
 
 import uuid
 
@@ -25,7 +25,7 @@ def partitions(pipeline):
     return dict(pipeline.query("SELECT trade_id, array_agg(DISTINCT source_partition) FROM trades GROUP BY trade_id"))
 
 
-def test_our_keys_lie_where_a_java_producer_would_put_them(peer, pipeline):
+def test_our_keys_are_on_the_partitions_that_a_java_producer_chooses(peer, pipeline):
     pipeline.publish(some(5000))
     pipeline.store()
 
@@ -36,7 +36,7 @@ def test_our_keys_lie_where_a_java_producer_would_put_them(peer, pipeline):
     assert PARTITIONS == len(set(theirs))
 
 
-def test_versions_sent_by_java_and_by_us_in_turn_lie_on_one_partition(peer, pipeline, settings):
+def test_versions_that_java_and_we_send_in_turn_are_on_one_partition(peer, pipeline, settings):
     trades = some(600)
     javas = [trade for trade in trades if trade.version % 2]
     pipeline.publish(trade for trade in trades if not trade.version % 2)

@@ -7,7 +7,7 @@ from tests.pipeline.running_stages import Running, running
 from tradepipe import OffsetOutOfRange, TopicUnusable
 from tradepipe.pipeline import sink, topic_watch
 from tradepipe.postgres import offsets
-from tradepipe.registry import serde
+from tradepipe.registry import schema_ids
 
 UNKNOWN_ID = b"\x00\x7f\xff\xff\xff rest"
 
@@ -33,7 +33,7 @@ def test_an_offset_that_is_reset_over_a_record_frees_a_sink_that_waits_at_it(
     pipeline, some_trades, compared_often, monkeypatch
 ):
     """The sink has nothing to store, so no transaction of its own tells it."""
-    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 600.0)
+    monkeypatch.setattr(schema_ids, "REPLICA_LAG_SECONDS", 600.0)
     (trade,) = some_trades(1)
     pipeline.publish_bytes([(b"K", UNKNOWN_ID), (trade.trade_id.encode(), pipeline.serialize(trade))], partition=0)
     with running(pipeline.sink()) as waiting:

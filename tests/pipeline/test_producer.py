@@ -22,6 +22,7 @@ from tradepipe import (
     TopicUnusable,
     Trade,
 )
+from tradepipe.registry import schema_ids
 
 PRODUCE = 0
 """Kafka's API key of a produce request."""
@@ -146,7 +147,9 @@ def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown(
     assert "abandoned on close" in caught.value.unknown[0][1]
 
 
-def test_an_unregistered_schema_stops_at_the_first_trade(pipeline, some_trades):
+def test_an_unregistered_schema_stops_at_the_first_trade(pipeline, some_trades, monkeypatch):
+    """At first the registry may be starting; here that time is over."""
+    monkeypatch.setattr(schema_ids, "STARTUP_SECONDS", 0.0)
     pipeline.subject = "nobody-value"
     with pipeline.producer() as producer, pytest.raises(SchemaNotRegistered, match="tradepipe.schema register"):
         producer.produce(some_trades(1)[0])

@@ -15,7 +15,6 @@ from tests.pipeline.running_stages import Running, mixture, running
 from tests.pipeline.tiny_filesystem import SmallDisk
 from tradepipe import Sink
 from tradepipe.metrics import OUTAGES, REBALANCES
-from tradepipe.registry import serde
 from tradepipe.trade import samples
 
 pytestmark = pytest.mark.real
@@ -62,9 +61,8 @@ class Storm(threading.Thread):
 
 
 @pytest.fixture
-def settled(pipeline, journal, monkeypatch) -> Callable[[int], None]:
+def settled(pipeline, journal) -> Callable[[int], None]:
     """Says that of a mixture of so many trades each is a row, each bad record one refusal for what is wrong with it."""
-    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
     def check(trades: int) -> None:
         assert sorted(islice(samples.trades(SEED), trades)) == pipeline.stored()

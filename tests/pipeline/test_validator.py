@@ -24,7 +24,7 @@ from tradepipe.evolution.history import current
 from tradepipe.metrics import TRANSACTIONS
 from tradepipe.pipeline.refusal_limit import MIN_SAMPLE
 from tradepipe.pipeline.validator_buffer import BATCH_RECORDS
-from tradepipe.registry import serde
+from tradepipe.registry import schema_ids
 from tradepipe.registry.serde import HEADER_SIZE, frame
 from tradepipe.trade import samples
 
@@ -33,12 +33,6 @@ pytestmark = pytest.mark.usefixtures("targets")
 EXACTLY_ONCE = pytest.param("exactly_once", marks=pytest.mark.real)
 AT_LEAST_ONCE = pytest.param("at_least_once", marks=pytest.mark.embedded)
 DELIVERY = pytest.mark.parametrize("delivery", [AT_LEAST_ONCE, EXACTLY_ONCE])
-
-
-@pytest.fixture(autouse=True)
-def brief_second_look(monkeypatch):
-    """An unknown schema id is believed after a quarter of a second instead of five."""
-    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
 
 @pytest.fixture
@@ -173,7 +167,7 @@ def test_the_record_key_is_validated(pipeline, some_trades):
 
 @pytest.mark.embedded
 def test_an_unknown_schema_id_blocks_only_its_partition(pipeline, some_trades, monkeypatch):
-    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 600.0)
+    monkeypatch.setattr(schema_ids, "REPLICA_LAG_SECONDS", 600.0)
     trades = pipeline.publish(some_trades(200))
     pipeline.publish_bytes([(b"X", b"\x00\x7f\xff\xff\xff rest")], partition=0)
     pipeline.publish_bytes(

@@ -9,7 +9,6 @@ import pytest
 from tests.eventually import eventually
 from tests.pipeline.running_stages import FAULTS, Running, disturb, done, how_many_are_sorted, mixture, running
 from tests.proxy import Proxy, port_of
-from tradepipe.registry import serde
 
 pytestmark = pytest.mark.usefixtures("targets")
 
@@ -92,8 +91,7 @@ def test_broker_crashes_restarts_and_freezes_never_end_the_validator(pipeline, s
 
 
 @pytest.mark.embedded
-def test_no_record_is_refused_while_the_registry_is_unavailable(pipeline, monkeypatch):
-    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
+def test_no_record_is_refused_while_the_registry_is_unavailable(pipeline):
     records = mixture(pipeline, 200)
     pipeline.publish_bytes(records)
     with Proxy(port_of(pipeline.registry_url)) as proxy:

@@ -10,18 +10,11 @@ from tests.pipeline.running_stages import done, mixture, running
 from tradepipe import UnsupportedSchema
 from tradepipe.evolution.history import current
 from tradepipe.metrics import TRANSACTIONS
-from tradepipe.registry import serde
 from tradepipe.registry.serde import HEADER_SIZE, frame
 
 pytestmark = [pytest.mark.embedded, pytest.mark.usefixtures("targets")]
 
 PRODUCE, OFFSET_COMMIT = 0, 8
-
-
-@pytest.fixture(autouse=True)
-def brief_second_look(monkeypatch):
-    """An unknown schema id is believed after a quarter of a second instead of five."""
-    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
 
 
 def interrupted(pipeline, validator):

@@ -9,7 +9,6 @@ from tests.eventually import eventually
 from tests.pipeline.running_stages import done, mixture, running
 from tradepipe import Trade, Violation
 from tradepipe.metrics import REBALANCES, TRANSACTIONS
-from tradepipe.registry import serde
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("targets")]
 
@@ -30,13 +29,7 @@ class StandingStill:
         return []
 
 
-@pytest.fixture
-def brisk(monkeypatch):
-    """A quarter of a second instead of five until the registry is asked again for an id that it does not know."""
-    monkeypatch.setattr(serde, "CONFIRM_AFTER_SECONDS", 0.25)
-
-
-def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, brisk):
+def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline):
     """Its rule keeps it in the midst of a transaction; another one sorts all that it has read."""
     # Ten are judged and not done: they are being written, and this one is judged meanwhile.
     rule = StandingStill(lambda calls: calls - done(slow) == 10)

@@ -1,4 +1,4 @@
-"""Where a subject is not what the history says."""
+"""Differences between a subject and the history."""
 
 import json
 
@@ -36,7 +36,7 @@ def found(client, subject, versions, level="FULL_TRANSITIVE"):
     return [(each.rule, each.path) for one in drift(client, subject, versions, level=level) for each in one.findings]
 
 
-def test_a_subject_that_agrees_is_fine(client, registered):
+def test_a_subject_that_equals_the_history_has_no_findings(client, registered):
     assert [] == found(client, registered, history(V1, V2))
     assert [
         f"v001 is in {registered}",
@@ -45,26 +45,61 @@ def test_a_subject_that_agrees_is_fine(client, registered):
     ] == [each.subject for each in drift(client, registered, history(V1, V2), level="FULL_TRANSITIVE")]
 
 
-def test_a_subject_that_is_not_there_is_one_finding(client, subject):
+def test_a_missing_subject_is_one_finding(client, subject):
     assert [("drift-subject", subject)] == found(client, subject, history(V1))
 
 
-def test_a_version_that_is_not_registered_is_missing(client, registered):
+def test_an_unregistered_version_is_reported_as_missing(client, registered):
     assert [("drift-missing", "v003")] == found(client, registered, history(V1, V2, V3))
 
 
-def test_a_version_that_is_not_in_the_history_is_told_with_what_it_changed(client, registered):
+def test_an_additional_version_is_reported_with_its_changes(client, registered):
     (extra,) = (each for each in drift(client, registered, history(V1), level="FULL_TRANSITIVE") if each.findings)
 
     assert f"{registered} version 2 is in the history" == extra.subject
     assert "Compared with v001, at Trade.side: the field was added" in extra.findings[0].message
 
 
-def test_another_level_is_found(client, registered):
+def test_an_additional_version_is_compared_with_the_nearest_one():
+    with registry(Keeper(record(ID), V2, V3, record({**ID, "doc": "Other words."}))) as client:
+        (extra,) = (each for each in drift(client, "s", history(V1, V2, V3), level="FULL_TRANSITIVE") if each.findings)
+
+    assert "Compared with v001, at Trade.trade_id: the doc changed." in extra.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "with metadata or rules of its own."),
+        ({"ruleSet": {"domainRules": []}}, "with rules of its own, which make readers change its records."),
+    ],
+    ids=["metadata", "rules"],
+)
+def test_a_version_with_a_known_text_and_rules_is_reported_as_that(fields, reason):
+    keeper = Keeper(V1, V2, V2)
+    keeper.fields["3"] = fields
+    with registry(keeper) as client:
+        (extra,) = (each for each in drift(client, "s", history(V1, V2), level="FULL_TRANSITIVE") if each.findings)
+
+    assert (
+        f"The registry has the text of v002 once more, as version 3 of subject s, {reason}" == extra.findings[0].message
+    )
+
+
+def test_a_version_of_another_schema_type_is_reported_as_that():
+    keeper = Keeper(V1, '{"type": "object"}')
+    keeper.fields["2"] = {"schemaType": "JSON"}
+    with registry(keeper) as client:
+        (extra,) = (each for each in drift(client, "s", history(V1), level="FULL_TRANSITIVE") if each.findings)
+
+    assert extra.findings[0].message.endswith("It is a JSON schema, not an Avro schema.")
+
+
+def test_another_level_is_reported(client, registered):
     assert [("drift-level", registered)] == found(client, registered, history(V1, V2), level="BACKWARD")
 
 
-def test_a_level_that_is_not_set_is_found(client, subject):
+def test_a_level_that_is_not_set_is_reported(client, subject):
     """Apicurio calls it NONE."""
     client.register(subject, text(V1))
 
@@ -72,7 +107,7 @@ def test_a_level_that_is_not_set_is_found(client, subject):
 
 
 @pytest.mark.real
-def test_a_doc_that_the_real_registry_passes_over_is_found(client, registered):
+def test_a_doc_that_the_real_registry_ignores_is_reported(client, registered):
     """Apicurio answers the lookup of the new text with the id of the old one, and keeps that."""
     better = record({**ID, "doc": "Better words."})
 
@@ -85,11 +120,12 @@ def test_a_doc_that_the_real_registry_passes_over_is_found(client, registered):
 
 
 class Keeper:
-    """A registry that takes texts which differ in docs alone for one, and keeps the first of them."""
+    """A registry that treats texts that differ only in docs as equal, and keeps the first of them."""
 
     def __init__(self, *schemas, level=(200, {"compatibilityLevel": "FULL_TRANSITIVE"})):
         self._texts = [each if isinstance(each, str) else text(each) for each in schemas]
         self._level = level
+        self.fields = {}
 
     def __call__(self, request):
         match request.method, request.url.path.split("/")[1:]:
@@ -98,7 +134,8 @@ class Keeper:
             case "GET", ["subjects", _, "versions"]:
                 return httpx.Response(200, json=list(range(1, len(self._texts) + 1)))
             case "GET", ["subjects", _, "versions", number]:
-                return httpx.Response(200, json={"id": int(number), "schema": self._texts[int(number) - 1]})
+                body = {"id": int(number), "schema": self._texts[int(number) - 1], **self.fields.get(number, {})}
+                return httpx.Response(200, json=body)
             case "POST", ["subjects", _]:
                 return self._looked_up(json.loads(request.content)["schema"])
         raise AssertionError(request.url)
@@ -114,7 +151,7 @@ def alike(one, other):
     return fingerprint_without_docs(one) == fingerprint_without_docs(other)
 
 
-def test_a_text_that_the_registry_keeps_instead_of_ours_is_told_by_what_differs():
+def test_a_text_that_the_registry_keeps_instead_is_reported_with_the_differences():
     with registry(Keeper(record({**ID, "doc": "Old words."}))) as client:
         (differing, _) = drift(client, "s", history(V1), level="FULL_TRANSITIVE")
 
@@ -126,8 +163,8 @@ def test_a_text_that_the_registry_keeps_instead_of_ours_is_told_by_what_differs(
     ) == finding.message
 
 
-def test_a_text_that_says_the_same_in_another_way_is_no_drift():
-    """Redpanda puts keys into an order of its own; others write string for {"type": "string"}."""
+def test_an_equivalent_text_is_not_drift():
+    """Redpanda reorders keys; others write string instead of {"type": "string"}."""
     other = json.dumps({**V1, "fields": [{**ID, "type": {"type": "string"}}]}, sort_keys=True, indent=1)
 
     class Wrapped(Keeper):
@@ -138,14 +175,14 @@ def test_a_text_that_says_the_same_in_another_way_is_no_drift():
         assert [] == found(client, "s", history(V1))
 
 
-def test_what_is_no_schema_in_the_registry_is_told_as_such():
+def test_an_invalid_schema_in_the_registry_is_reported():
     with registry(Keeper(V1, '{"type": "nothing"}')) as client:
         (extra,) = (each for each in drift(client, "s", history(V1), level="FULL_TRANSITIVE") if each.findings)
 
     assert "it is not an Avro schema" in extra.findings[0].message
 
 
-def test_what_is_not_even_json_is_told_as_such():
+def test_a_text_in_the_registry_that_is_not_json_is_reported():
     with registry(Keeper(V1, 'syntax = "proto3";')) as client:
         (extra,) = (each for each in drift(client, "s", history(V1), level="FULL_TRANSITIVE") if each.findings)
 
@@ -153,12 +190,12 @@ def test_what_is_not_even_json_is_told_as_such():
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_subject_that_a_vendor_does_not_know_is_one_finding(vendor):
+def test_a_subject_that_is_missing_at_a_vendor_is_one_finding(vendor):
     with registry(Script(NO_SUBJECT[vendor])) as client:
         assert [("drift-subject", "s")] == found(client, "s", history(V1))
 
 
-def test_a_level_that_checks_nothing_is_found_unless_it_is_meant():
+def test_a_level_without_checks_is_reported_unless_it_is_expected():
     nothing = (200, {"compatibilityLevel": "NONE"})
 
     with registry(Keeper(V1, level=nothing)) as client:
@@ -167,6 +204,6 @@ def test_a_level_that_checks_nothing_is_found_unless_it_is_meant():
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_level_that_a_vendor_does_not_have_is_found(vendor):
+def test_a_level_that_is_missing_at_a_vendor_is_reported(vendor):
     with registry(Keeper(V1, level=NO_LEVEL[vendor])) as client:
         assert [("drift-level-unset", "s")] == found(client, "s", history(V1))

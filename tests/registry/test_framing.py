@@ -1,4 +1,4 @@
-"""The frame around a value."""
+"""Confluent's frame of a value."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tradepipe.trade.record import Code
     [(1, "0000000001"), (0x01020304, "0001020304"), (2**32 - 1, "00ffffffff")],
     ids=["1", "big-endian", "unsigned"],
 )
-def test_a_value_is_a_magic_byte_the_id_and_the_body(schema_id, head):
+def test_a_framed_value_is_magic_byte_schema_id_and_body(schema_id, head):
     assert bytes.fromhex(head) + b"body" == frame(schema_id, b"body")
     assert (schema_id, b"body") == unframe(frame(schema_id, b"body"))
 

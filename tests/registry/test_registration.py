@@ -1,4 +1,4 @@
-"""The frozen versions and a subject of the registry."""
+"""Registration of the frozen versions under a subject."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def client(services):
         yield client
 
 
-def test_every_frozen_version_is_registered_oldest_first_and_the_level_set(client, subject):
+def test_all_frozen_versions_are_registered_in_order_and_the_level_is_set(client, subject):
     done = register(client, subject)
 
     assert [(version.number, True) for version in versions()] == [(version, new) for version, _, new in done.versions]
@@ -47,7 +47,7 @@ def test_registering_again_changes_nothing(client, subject):
     assert [version.number for version in versions()] == client.versions(subject)
 
 
-def test_another_level_is_set_on_a_subject_that_is_there(client, subject):
+def test_the_level_of_an_existing_subject_is_changed(client, subject):
     register(client, subject)
 
     assert Registration(subject, "FULL", register(client, subject, level="FULL").versions) == register(
@@ -56,7 +56,7 @@ def test_another_level_is_set_on_a_subject_that_is_there(client, subject):
     assert "FULL" == client.level(subject)
 
 
-def test_a_subject_that_holds_something_else_is_refused_by_name(client, subject):
+def test_an_incompatible_subject_is_refused_by_name(client, subject):
     client.register(subject, UNLIKE_A_TRADE)
     client.set_level(subject, "FULL_TRANSITIVE")
 
@@ -64,12 +64,12 @@ def test_a_subject_that_holds_something_else_is_refused_by_name(client, subject)
         register(client, subject)
 
 
-def test_a_registry_that_is_away_says_so():
+def test_an_unavailable_registry_is_reported():
     with registry(Script((503, b"")), retries=0) as client, pytest.raises(RegistryUnavailable):
         register(client)
 
 
-def test_an_id_that_is_there_is_not_registered_again():
+def test_a_registered_version_is_not_registered_again():
     script = Script(*[(200, {"id": 9})] * len(versions()), (200, {"compatibilityLevel": "FULL_TRANSITIVE"}))
 
     with registry(script) as client:
@@ -109,7 +109,7 @@ def test_a_plan_is_carried_out_in_order(client, subject):
     assert "FULL" == client.level(subject)
 
 
-def test_only_what_a_subject_lacks_is_registered(client, subject):
+def test_only_missing_versions_are_registered(client, subject):
     apply_plan(client, plan(client, subject, history(record(ID))))
 
     planned = plan(client, subject, history(record(ID), record(ID, SIDE)))
@@ -118,7 +118,7 @@ def test_only_what_a_subject_lacks_is_registered(client, subject):
     assert [False, True] == [outcome.is_new for outcome in apply_plan(client, planned).versions]
 
 
-def test_what_no_registry_sees_keeps_a_version_from_being_registered(client, subject):
+def test_a_defect_that_no_registry_detects_prevents_registration(client, subject):
     planned = plan(client, subject, history(record(ID), record(ID, amount(2)), record(ID, amount(4))))
 
     assert {(3, "decimal-scale")} == {(version.number, finding.rule) for version, finding in planned.obstacles}
@@ -127,7 +127,7 @@ def test_what_no_registry_sees_keeps_a_version_from_being_registered(client, sub
     assert [] == client.versions(subject)
 
 
-def test_what_others_registered_is_looked_at_too(client, subject):
+def test_versions_that_others_registered_are_checked_too(client, subject):
     client.register(subject, text(record(ID, amount(2))))
 
     ((version, found), *_) = plan(client, subject, history(record(ID), record(ID, amount(4)))).obstacles
@@ -136,7 +136,7 @@ def test_what_others_registered_is_looked_at_too(client, subject):
     assert f"The other schema is version 1 of subject {subject}." in found.message
 
 
-def test_what_others_registered_is_no_matter_where_nothing_is_missing(client, subject):
+def test_versions_that_others_registered_are_ignored_if_nothing_is_missing(client, subject):
     client.register(subject, text(record(ID)))
     client.register(subject, text(record(ID, amount(2))))
 
@@ -144,7 +144,7 @@ def test_what_others_registered_is_no_matter_where_nothing_is_missing(client, su
 
 
 class Subject:
-    """A subject as a vendor answers for it: empty, but for what it says of compatibility and of new versions."""
+    """An empty subject at a vendor, with its answers about compatibility and new versions."""
 
     def __init__(self, vendor, verdict, registered):
         self.asked = []
@@ -166,7 +166,7 @@ class Subject:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_an_empty_subject_of_each_vendor_gets_its_versions_and_then_its_level(vendor):
+def test_an_empty_subject_gets_its_versions_and_then_its_level_at_each_vendor(vendor):
     answers = Subject(vendor, NOTHING_TO_COMPARE_WITH[vendor], (200, {"id": 7}))
 
     with registry(answers) as client:
@@ -178,7 +178,7 @@ def test_an_empty_subject_of_each_vendor_gets_its_versions_and_then_its_level(ve
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_the_verdict_of_each_vendor_is_heard_before_anything_is_changed(vendor):
+def test_each_vendors_compatibility_check_precedes_any_change(vendor):
     answers = Subject(vendor, (200, {"is_compatible": False}), (200, {"id": 7}))
 
     with registry(answers) as client:
@@ -199,7 +199,7 @@ def test_a_refusal_of_each_vendor_names_version_and_subject(vendor):
         apply_plan(client, plan(client, "s", history(record(ID))))
 
 
-def test_a_subject_that_holds_what_is_no_schema_is_left_alone():
+def test_a_subject_with_an_invalid_schema_is_not_changed():
     """It may be a subject of Protobuf."""
     other = (200, {"id": 3, "schema": 'syntax = "proto3";', "schemaType": "PROTOBUF"})
     answers = Subject("Confluent", (200, {"is_compatible": True}), (200, {"id": 7}))

@@ -1,4 +1,4 @@
-"""Trades to framed values and back, by the ids of a registry."""
+"""Serializer and deserializer: framed values, schema ids, and ids that the registry does not know."""
 
 import json
 
@@ -20,16 +20,28 @@ from tradepipe.errors import (
     UnsupportedSchema,
 )
 from tradepipe.evolution.history import current
+from tradepipe.registry import schema_ids
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.registration import register
-from tradepipe.registry.serde import MAX_UNKNOWN_IDS, TradeDeserializer, TradeSerializer, UnknownIds, frame
+from tradepipe.registry.schema_ids import FAILED_LOOKUP_BURST
+from tradepipe.registry.serde import TradeDeserializer, TradeSerializer, frame
 from tradepipe.trade.record import Code
 
 BODY = Encoder().encode(TRADE)
 
 
+SUBJECT_VERSIONS = "/subjects/trades-value/versions"
+
+
+@pytest.fixture(autouse=True)
+def real_waits(monkeypatch, brief_registry_waits):
+    """Undo the suite's short waits: here a clock of the test passes."""
+    monkeypatch.setattr(schema_ids, "REPLICA_LAG_SECONDS", 5.0)
+    monkeypatch.setattr(schema_ids, "STARTUP_SECONDS", 15.0)
+
+
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that a test moves."""
 
     now = 1_000.0
 
@@ -53,8 +65,8 @@ def deserializer(shelf, clock):
         yield TradeDeserializer(client, clock=clock)
 
 
-def verdict(deserializer, value):
-    """A trade, or the class and code of what is raised instead."""
+def outcome_of(deserializer, value):
+    """Return the trade, the code of the refusal, or the seconds until the next lookup."""
     try:
         return deserializer(value)
     except UndecodableRecord as error:
@@ -63,7 +75,7 @@ def verdict(deserializer, value):
         return error.retry_after
 
 
-def test_a_trade_goes_through_the_registry_of_the_services(services, subject):
+def test_a_trade_survives_a_round_trip_through_the_registry(services, subject):
     with SchemaRegistry(services.registry_url) as client:
         (*_, outcome) = register(client, subject).versions
         value = TradeSerializer(client, subject=subject)(TRADE)
@@ -72,7 +84,7 @@ def test_a_trade_goes_through_the_registry_of_the_services(services, subject):
         assert (outcome.schema_id, TRADE) == TradeDeserializer(client, subject=subject).decode(value)
 
 
-def test_a_row_comes_with_the_id_and_by_the_same_decoder(deserializer, shelf):
+def test_rows_and_trades_share_one_lookup(deserializer, shelf):
     shelf.put(4)
     row = Decoder(current().text, 4).copy_row(BODY)
 
@@ -86,7 +98,7 @@ def test_a_row_comes_with_the_id_and_by_the_same_decoder(deserializer, shelf):
     [(None, Code.EMPTY), (b"\x00", Code.FRAMING), (b"\x01" + bytes(20), Code.FRAMING), (bytes(5), Code.UNDECODABLE)],
     ids=["None", "1 byte", "magic byte 1", "no body"],
 )
-def test_a_row_of_no_trade_is_refused_as_the_trade_is(deserializer, shelf, value, code):
+def test_a_row_is_refused_for_the_same_code_as_a_trade(deserializer, shelf, value, code):
     shelf.put(0)
     for read in (deserializer.copy_row, deserializer.decode):
         with pytest.raises(UndecodableRecord) as refused:
@@ -95,11 +107,11 @@ def test_a_row_of_no_trade_is_refused_as_the_trade_is(deserializer, shelf, value
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x01none"], ids=["None", "empty", "no frame"])
-def test_nobody_is_asked_about_a_value_that_names_no_schema(deserializer, value):
+def test_a_value_without_a_schema_id_needs_no_lookup(deserializer, value):
     assert deserializer.is_known(value)
 
 
-def test_a_schema_is_asked_for_once(deserializer, shelf):
+def test_a_schema_is_known_after_one_lookup(deserializer, shelf):
     shelf.put(4)
 
     assert not deserializer.is_known(frame(4, BODY))
@@ -108,14 +120,14 @@ def test_a_schema_is_asked_for_once(deserializer, shelf):
     assert not deserializer.is_known(frame(5, BODY))
 
 
-def test_both_are_called_as_confluents_serializers_are(deserializer, shelf):
+def test_both_can_be_called_with_a_serialization_context(deserializer, shelf):
     shelf.put(4)
     context = SerializationContext("trades", MessageField.VALUE)
     with registry(Script((200, {"id": 4}))) as client:
         assert TRADE == deserializer(TradeSerializer(client)(TRADE, context), context)
 
 
-def test_the_serializer_asks_once():
+def test_the_serializer_looks_its_schema_up_once():
     script = Script((200, {"id": 4}))
     with registry(script) as client:
         serializer = TradeSerializer(client)
@@ -124,8 +136,8 @@ def test_the_serializer_asks_once():
     assert ["/subjects/trades-value"] == [request.url.path for request in script.asked]
 
 
-def test_a_schema_that_is_not_registered_is_told_with_the_command_that_registers_it():
-    with registry(Script((404, ABSENT), (200, {"id": 4}))) as client:
+def test_a_missing_schema_is_reported_with_the_command_that_registers_it():
+    with registry(Script((404, ABSENT), (200, [1]), (404, ABSENT), (200, {"id": 4}))) as client:
         serializer = TradeSerializer(client)
         with pytest.raises(
             SchemaNotRegistered, match=r"trades-value at http://registry:8081.*tradepipe schema register"
@@ -134,12 +146,22 @@ def test_a_schema_that_is_not_registered_is_told_with_the_command_that_registers
         assert frame(4, BODY) == serializer(TRADE)
 
 
-def test_a_trade_that_avro_cannot_hold_is_invalid():
+def test_a_subject_without_versions_is_an_outage_at_first_for_the_serializer(monkeypatch):
+    with registry(Script((404, ABSENT)), retries=0) as client:
+        serializer = TradeSerializer(client)
+        with pytest.raises(RegistryUnavailable, match="has no subject trades-value.*is it starting"):
+            serializer(TRADE)
+        monkeypatch.setattr(schema_ids, "STARTUP_SECONDS", 0.0)
+        with pytest.raises(SchemaNotRegistered, match="register the schema: tradepipe schema register"):
+            serializer(TRADE)
+
+
+def test_a_trade_that_does_not_fit_its_avro_type_is_invalid():
     with registry(Script((200, {"id": 4}))) as client, pytest.raises(InvalidTrade, match="version is None"):
         TradeSerializer(client)(TRADE._replace(version=None))
 
 
-def test_a_known_id_is_asked_for_once_and_for_ever(deserializer, shelf, clock):
+def test_a_known_id_is_never_looked_up_again(deserializer, shelf, clock):
     shelf.put(4)
     assert (4, TRADE) == deserializer.decode(frame(4, BODY))
     shelf.outage = (500, b"")
@@ -154,12 +176,12 @@ def test_a_known_id_is_asked_for_once_and_for_ever(deserializer, shelf, clock):
     [(None, Code.EMPTY), (b"", Code.EMPTY), (b"\x00\x00\x00\x00", Code.FRAMING), (b"\x01" + bytes(20), Code.FRAMING)],
     ids=["None", "no bytes", "4 bytes", "magic byte 1"],
 )
-def test_a_value_without_a_frame_is_refused_without_asking(deserializer, shelf, value, code):
-    assert code == verdict(deserializer, value)
+def test_a_value_without_a_frame_is_refused_without_a_lookup(deserializer, shelf, value, code):
+    assert code == outcome_of(deserializer, value)
     assert [] == shelf.asked
 
 
-def test_a_body_that_is_no_trade_is_refused_with_its_schema_id(deserializer, shelf):
+def test_an_undecodable_body_is_refused_with_its_schema_id(deserializer, shelf):
     shelf.put(4)
     with pytest.raises(UndecodableRecord) as refused:
         deserializer(frame(4, BODY[:-1]))
@@ -167,77 +189,147 @@ def test_a_body_that_is_no_trade_is_refused_with_its_schema_id(deserializer, she
     assert (Code.UNDECODABLE, 4) == (refused.value.violation.code, refused.value.schema_id)
 
 
-def test_an_unknown_id_is_confirmed_after_two_answers_five_seconds_apart(deserializer, shelf, clock):
+def test_an_unknown_id_is_confirmed_by_a_second_lookup_after_five_seconds(deserializer, shelf, clock):
     value = frame(9, BODY)
-    assert 5.0 == verdict(deserializer, value)
+    assert 5.0 == outcome_of(deserializer, value)
     clock.now += 3
-    assert 2.0 == verdict(deserializer, value)
-    assert 1 == len(shelf.asked)
+    assert 2.0 == outcome_of(deserializer, value)
+    assert ["/schemas/ids/9/versions", SUBJECT_VERSIONS] == shelf.asked
     clock.now += 2
-    assert Code.UNKNOWN_SCHEMA == verdict(deserializer, value)
-    assert 2 == len(shelf.asked)
+    assert Code.UNKNOWN_SCHEMA == outcome_of(deserializer, value)
+    assert 2 * ["/schemas/ids/9/versions", SUBJECT_VERSIONS] == shelf.asked
 
 
 def test_an_id_that_becomes_known_meanwhile_is_decoded(deserializer, shelf, clock):
-    assert 5.0 == verdict(deserializer, frame(9, BODY))
+    assert 5.0 == outcome_of(deserializer, frame(9, BODY))
     shelf.put(9)
     clock.now += 5
 
-    assert TRADE == verdict(deserializer, frame(9, BODY))
+    assert TRADE == outcome_of(deserializer, frame(9, BODY))
 
 
-def test_an_id_of_another_subject_is_unknown(deserializer, shelf, clock):
+def test_an_id_of_another_subject_is_refused_by_that_name(deserializer, shelf, clock):
     """Its schema is not even fetched."""
+    reason = "not a version of subject trades-value, but of orders-value"
     shelf.put(9, subject="orders-value")
-    verdict(deserializer, frame(9, BODY))
+    with pytest.raises(SchemaIdNotYetKnown, match=f"{reason}; asking again in 5.0 s"):
+        deserializer(frame(9, BODY))
     clock.now += 5
-    with pytest.raises(
-        UndecodableRecord, match="not a version of subject trades-value, but of orders-value"
-    ) as refused:
+    with pytest.raises(UndecodableRecord, match=reason) as refused:
         deserializer(frame(9, BODY))
 
     assert (Code.UNKNOWN_SCHEMA, 9) == (refused.value.violation.code, refused.value.schema_id)
-    assert {"/schemas/ids/9/versions"} == set(shelf.asked)
+    assert {"/schemas/ids/9/versions", SUBJECT_VERSIONS} == set(shelf.asked)
 
 
-def test_a_confirmed_id_is_not_asked_for_for_a_minute_and_then_confirmed_at_once(deserializer, shelf, clock):
+def test_a_confirmed_id_is_looked_up_again_after_a_minute(deserializer, shelf, clock):
     value = frame(9, BODY)
-    verdict(deserializer, value)
+    outcome_of(deserializer, value)
     clock.now += 5
-    verdict(deserializer, value)
+    outcome_of(deserializer, value)
     clock.now += 59
-    assert Code.UNKNOWN_SCHEMA == verdict(deserializer, value)
-    assert 2 == len(shelf.asked)
+    assert Code.UNKNOWN_SCHEMA == outcome_of(deserializer, value)
+    assert 2 == shelf.asked.count("/schemas/ids/9/versions")
     clock.now += 1
-    assert Code.UNKNOWN_SCHEMA == verdict(deserializer, value)
-    assert 3 == len(shelf.asked)
+    assert Code.UNKNOWN_SCHEMA == outcome_of(deserializer, value)
+    assert 3 == shelf.asked.count("/schemas/ids/9/versions")
 
 
 def test_a_confirmed_id_that_is_registered_later_is_decoded_a_minute_later(deserializer, shelf, clock):
-    verdict(deserializer, frame(9, BODY))
+    outcome_of(deserializer, frame(9, BODY))
     clock.now += 5
-    verdict(deserializer, frame(9, BODY))
+    outcome_of(deserializer, frame(9, BODY))
     shelf.put(9)
     clock.now += 60
 
-    assert TRADE == verdict(deserializer, frame(9, BODY))
+    assert TRADE == outcome_of(deserializer, frame(9, BODY))
 
 
 def test_more_than_five_new_unknown_ids_a_minute_are_confirmed_at_once(deserializer, clock):
-    assert [5.0] * 5 == [verdict(deserializer, frame(schema_id, BODY)) for schema_id in range(100, 105)]
-    assert [Code.UNKNOWN_SCHEMA] * 20 == [
-        verdict(deserializer, frame(schema_id, BODY)) for schema_id in range(105, 125)
-    ]
+    outcomes = [outcome_of(deserializer, frame(schema_id, BODY)) for schema_id in range(100, 110)]
+    assert [*[5.0] * 5, *[Code.UNKNOWN_SCHEMA] * 5] == outcomes
     clock.now += 60
-    assert 5.0 == verdict(deserializer, frame(999, BODY))
+    assert 5.0 == outcome_of(deserializer, frame(999, BODY))
 
 
-def test_only_so_many_unknown_ids_are_remembered(clock):
-    unknown = UnknownIds()
-    for schema_id in range(10 * MAX_UNKNOWN_IDS):
-        unknown.record_not_found(schema_id, "not known", clock())
+def test_ids_that_are_announced_together_share_their_lookups_and_their_wait(deserializer, shelf, clock):
+    values = [frame(schema_id, BODY) for schema_id in range(100, 105)]
+    deserializer.announce(values)
+    assert 5.0 == outcome_of(deserializer, values[0])
+    requests = len(shelf.asked)
+    clock.now += 2
+    assert [3.0] * 5 == [outcome_of(deserializer, value) for value in values]
+    assert requests == len(shelf.asked)
+    clock.now += 3
+    assert [Code.UNKNOWN_SCHEMA] * 5 == [outcome_of(deserializer, value) for value in values]
+    assert 2 * requests == len(shelf.asked)
 
-    assert MAX_UNKNOWN_IDS + 5 == len(unknown._confirmed) + len(unknown._pending)
+
+def test_a_flood_of_unknown_ids_is_answered_by_one_request_and_without_a_wait(deserializer, shelf):
+    values = [frame(schema_id, BODY) for schema_id in range(100, 1_100)]
+    deserializer.announce(values)
+
+    assert {Code.UNKNOWN_SCHEMA} == {outcome_of(deserializer, value) for value in values}
+    assert [SUBJECT_VERSIONS, f"{SUBJECT_VERSIONS}/1"] == shelf.asked
+    assert TRADE == outcome_of(deserializer, frame(1, BODY))
+
+
+def test_many_known_ids_among_a_flood_are_decoded(deserializer, shelf):
+    for schema_id in range(2, 10):
+        shelf.put(schema_id)
+    values = [frame(schema_id, BODY) for schema_id in range(1, 100)]
+    deserializer.announce(values)
+
+    assert [*[TRADE] * 9, *[Code.UNKNOWN_SCHEMA] * 90] == [outcome_of(deserializer, value) for value in values]
+    assert 1 == shelf.asked.count(SUBJECT_VERSIONS)
+
+
+def test_a_version_that_was_registered_anew_under_its_old_number_is_found_in_a_flood(deserializer, shelf, clock):
+    """Registries count a subject's versions from 1 again after it was deleted for good."""
+    for first, seconds in ((100, 0), (200, 60)):
+        clock.now += seconds
+        values = [frame(schema_id, BODY) for schema_id in range(first, first + 50)]
+        deserializer.announce(values)
+        outcome_of(deserializer, values[0])
+        shelf.schemas = {250: shelf.schemas.popitem()[1]}
+    clock.now += 60
+    deserializer.announce([frame(schema_id, BODY) for schema_id in range(245, 300)])
+
+    assert TRADE == outcome_of(deserializer, frame(250, BODY))
+
+
+def test_failed_lookups_are_limited_to_two_a_second(deserializer, shelf, clock):
+    outcomes = [outcome_of(deserializer, frame(schema_id, BODY)) for schema_id in range(100, 200)]
+    assert FAILED_LOOKUP_BURST == shelf.asked.count(SUBJECT_VERSIONS)
+    assert FAILED_LOOKUP_BURST // 2 == sum(path.startswith("/schemas/ids/") for path in shelf.asked)
+    assert 0.5 == outcomes[-1]
+    clock.now += 0.5
+    assert Code.UNKNOWN_SCHEMA == outcome_of(deserializer, frame(199, BODY))
+    with pytest.raises(SchemaIdNotYetKnown, match="schema id 198 was not looked up yet"):
+        deserializer(frame(198, BODY))
+
+
+def test_a_limited_number_of_unknown_ids_is_remembered(deserializer, monkeypatch):
+    monkeypatch.setattr(schema_ids, "MAX_UNKNOWN_IDS", 50)
+    for first in range(100, 300, 40):
+        values = [frame(schema_id, BODY) for schema_id in range(first, first + 40)]
+        deserializer.announce(values)
+        outcome_of(deserializer, values[0])
+
+    assert 50 == len(deserializer._ids._confirmed)
+
+
+def test_no_id_is_unknown_while_the_registry_knows_no_version_of_the_subject(deserializer, shelf, clock):
+    """A registry may answer before it has read its data: then it knows neither the id nor the subject."""
+    schemas, shelf.schemas = shelf.schemas, {}
+    for schema_id in (1, *range(100, 200)):
+        deserializer.announce([frame(schema_id + offset, BODY) for offset in range(schema_id % 10)])
+        with pytest.raises(RegistryUnavailable, match="knows neither schema id .* nor subject trades-value"):
+            deserializer(frame(schema_id, BODY))
+        clock.now += 10
+    shelf.schemas = schemas
+
+    assert TRADE == deserializer(frame(1, BODY))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +343,7 @@ def test_only_so_many_unknown_ids_are_remembered(clock):
     ],
     ids=["500", "200 with HTML", "404 with HTML", "refused", "401"],
 )
-def test_an_outage_of_the_registry_never_makes_an_id_unknown(deserializer, shelf, clock, outage, raised):
+def test_no_id_becomes_unknown_during_an_outage(deserializer, shelf, clock, outage, raised):
     shelf.outage = outage
     for _ in range(10):
         with pytest.raises(raised) as away:
@@ -261,19 +353,56 @@ def test_an_outage_of_the_registry_never_makes_an_id_unknown(deserializer, shelf
     shelf.outage = None
     shelf.put(4)
 
-    assert TRADE == verdict(deserializer, frame(4, BODY))
+    assert TRADE == outcome_of(deserializer, frame(4, BODY))
 
 
-def test_a_schema_this_build_cannot_hold_stops_every_time(deserializer, shelf):
+def test_an_unsupported_schema_is_reported_every_time(deserializer, shelf):
     shelf.put(4, json.dumps(more(NOTE)))
     for _ in range(2):
         with pytest.raises(UnsupportedSchema, match="schema id 4"):
             deserializer(frame(4, BODY))
 
 
-def test_what_this_build_does_not_know_is_dropped_if_that_was_chosen(shelf):
+def test_unknown_fields_are_dropped_on_request(shelf):
     shelf.put(4, json.dumps(more(NOTE)))
     with registry(shelf) as client:
         deserializer = TradeDeserializer(client, unknown_fields="drop")
 
         assert TRADE == deserializer(frame(4, BODY + b"\x02\x02x"))
+
+
+def rule(**changes):
+    return {"name": "hide", "kind": "TRANSFORM", "type": "ENCRYPT", "mode": "WRITEREAD", **changes}
+
+
+@pytest.mark.parametrize(
+    "rule_set",
+    [
+        {"domainRules": [rule()]},
+        {"domainRules": [rule(mode="WRITE"), rule(type="CEL_FIELD", mode="READ")]},
+        {"domainRules": [rule(type="ENCRYPT_PAYLOAD", mode="WRITE")]},
+        {"encodingRules": [rule(type="CEL")]},
+    ],
+    ids=["encryption", "a read rule", "an encrypted payload", "an encoding rule"],
+)
+def test_a_version_whose_records_only_readers_with_rules_understand_is_unsupported(deserializer, shelf, rule_set):
+    """Its records would decode to a valid trade with ciphertext as its values."""
+    shelf.put(4, ruleSet=rule_set)
+    with pytest.raises(UnsupportedSchema, match=r"schema id 4 has the rule 'hide'.* readers must apply"):
+        deserializer(frame(4, BODY))
+
+
+@pytest.mark.parametrize(
+    "rule_set",
+    [
+        None,
+        {},
+        {"domainRules": [rule(type="CEL", kind="CONDITION", mode="WRITE"), rule(disabled=True)]},
+        {"migrationRules": [rule(type="JSONATA", mode="UPGRADE")], "domainRules": None},
+    ],
+    ids=["null", "none", "write rules", "migration rules"],
+)
+def test_rules_that_leave_records_readable_are_ignored(deserializer, shelf, rule_set):
+    shelf.put(4, ruleSet=rule_set)
+
+    assert TRADE == deserializer(frame(4, BODY))

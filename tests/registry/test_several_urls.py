@@ -1,4 +1,4 @@
-"""Several URLs of one registry: the next one is asked when one is away."""
+"""Several URLs of one registry: the next one is tried when one is unavailable."""
 
 import threading
 import time
@@ -14,12 +14,12 @@ GOOD = httpx.Response(200, json=[1])
 
 @pytest.fixture(autouse=True)
 def no_delay(monkeypatch):
-    """Retries come at once."""
+    """Retry without delay."""
     monkeypatch.setattr("tradepipe.registry.transport._FIRST_DELAY_SECONDS", 0.0)
 
 
 class Cluster:
-    """Registries a, b and c, each with an answer that a test may change; keeps who was asked."""
+    """Registries a, b and c, whose answers a test may change; records which of them were requested."""
 
     def __init__(self, **answers):
         self.answers = answers
@@ -41,7 +41,7 @@ class Cluster:
     [500, 503, 408, 425, 429, httpx.ConnectError("refused"), httpx.ReadTimeout("slow")],
     ids=str,
 )
-def test_the_next_one_is_asked_when_one_is_away(away):
+def test_the_next_url_is_tried_when_one_is_unavailable(away):
     cluster = Cluster(a=away, b=GOOD, c=GOOD)
     with cluster.client(retries=0) as client:
         assert [1] == client.versions("s")
@@ -49,7 +49,7 @@ def test_the_next_one_is_asked_when_one_is_away(away):
     assert "ab" == cluster.asked
 
 
-def test_the_one_that_answered_is_asked_first_the_next_time():
+def test_the_url_that_responded_last_is_tried_first():
     cluster = Cluster(a=503, b=503, c=GOOD)
     with cluster.client(retries=0) as client:
         client.versions("s")
@@ -63,7 +63,7 @@ def test_the_one_that_answered_is_asked_first_the_next_time():
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, ConfigurationError), (409, IncompatibleSchema), (422, ConfigurationError)], ids=str
 )
-def test_a_definite_answer_is_not_asked_for_again(status, kind):
+def test_a_definite_response_is_not_requested_again(status, kind):
     cluster = Cluster(a=status, b=GOOD, c=GOOD)
     with cluster.client() as client, pytest.raises(kind):
         client.versions("s")
@@ -71,7 +71,7 @@ def test_a_definite_answer_is_not_asked_for_again(status, kind):
     assert "a" == cluster.asked
 
 
-def test_each_retry_asks_all_of_them_and_each_problem_is_told():
+def test_each_retry_tries_all_urls_and_reports_each_problem():
     cluster = Cluster(a=503, b=httpx.ConnectError("refused"), c=429)
     with (
         cluster.client(retries=2) as client,
@@ -82,7 +82,7 @@ def test_each_retry_asks_all_of_them_and_each_problem_is_told():
     assert "abc" * 3 == cluster.asked
 
 
-def test_one_that_is_silent_leaves_time_for_the_others():
+def test_a_url_that_does_not_respond_leaves_time_for_the_others():
     released = threading.Event()
     given = []
 
@@ -106,13 +106,13 @@ def test_one_that_is_silent_leaves_time_for_the_others():
     ["http://a, https://b/v7/", ["http://a", "https://b/v7"], ("http://a,https://b/v7",)],
     ids=["commas", "list", "both"],
 )
-def test_several_are_given_with_commas_or_as_a_sequence(url):
+def test_urls_are_separated_by_commas_or_given_as_a_sequence(url):
     with SchemaRegistry(url) as client:
         assert "http://a,https://b/v7" == client.url
         assert "SchemaRegistry('http://a,https://b/v7')" == repr(client)
 
 
-def test_user_and_password_of_one_are_sent_to_all():
+def test_user_and_password_of_one_url_are_sent_to_all():
     sent = []
 
     def answers(request):
@@ -138,7 +138,7 @@ def test_user_and_password_of_one_are_sent_to_all():
     ],
     ids=["none", "two users", "one is none"],
 )
-def test_what_is_no_list_of_urls_is_refused_at_construction(url, told):
+def test_an_invalid_list_of_urls_is_refused_at_construction(url, told):
     with pytest.raises(ConfigurationError, match=told) as refused:
         SchemaRegistry(url)
     assert "canary" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""The registry's client against the answers of four vendors: statuses, codes and shapes; the words are ours."""
+"""Responses of four vendors: statuses, error codes and structures, with messages of these tests."""
 
 import pytest
 
@@ -110,7 +110,7 @@ REFUSALS = {
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("case", ANSWERS)
-def test_what_a_vendor_answers_is_understood(case, vendor):
+def test_a_vendors_response_is_understood(case, vendor):
     method, arguments, answers, expected = ANSWERS[case]
     with registry(Script(answers[vendor])) as client:
         assert expected == getattr(client, method)(*arguments)
@@ -118,7 +118,7 @@ def test_what_a_vendor_answers_is_understood(case, vendor):
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize("case", REFUSALS)
-def test_what_a_vendor_refuses_is_told_as_what_it_is(case, vendor):
+def test_a_vendors_refusal_is_translated(case, vendor):
     arguments, answers, kind = REFUSALS[case]
     with registry(Script(answers[vendor]), retries=0) as client, pytest.raises(kind) as refused:
         client.register(*arguments)

@@ -29,7 +29,8 @@ def parse_pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VA
     for text, key, equals, _ in split:
         if not key or not equals:
             start = _property_key(text[:40])
-            shown = f"{start[0]!r}" if not equals and start and start[0] else "a value without a key"
+            # A text without a dot is more likely a value than a property's name.
+            shown = f"{start[0]!r}" if not equals and start and "." in start[0] else "a value without a key"
             raise typer.BadParameter(f"must be {form}, not {shown}", param_hint=repr(option))
     return {key.strip(): value for _, key, _, value in split}
 

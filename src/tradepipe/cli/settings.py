@@ -15,7 +15,7 @@ import typer
 from tradepipe.cli import logs, terminal
 from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, hide_passwords, is_on_command_line, option
 from tradepipe.cli.parsing import parse_pairs
-from tradepipe.redaction import register_secret
+from tradepipe.redaction import Secret, register_secret
 
 if TYPE_CHECKING:
     from tradepipe.registry.client import SchemaRegistry
@@ -44,6 +44,12 @@ _CONFIG_FILE: Final = "'--kafka-config'"
 _is_secret = re.compile(r"(?i)passw|secret|passphrase|\.pem\b|oauthbearer\.config").search
 
 
+def _check_pairs(texts: list[str] | None) -> list[str] | None:
+    """Refuse invalid pairs before the other arguments are parsed: after a blank, one of those is the value."""
+    parse_pairs(texts, option="-X")
+    return texts
+
+
 @dataclass(frozen=True)
 class Kafka:
     """Kafka's properties from `--bootstrap-servers`, `-X`, `--kafka-config` and the variables of secrets."""
@@ -68,6 +74,7 @@ class Kafka:
                 "Overrides --kafka-config; a dedicated option overrides both.",
                 heading=KAFKA,
                 variable="TRADEPIPE_KAFKA_PROPERTIES",
+                callback=_check_pairs,
             ),
         ],
         "kafka_config": Annotated[
@@ -168,7 +175,7 @@ class Registry:
         ),
         "registry_proxy": _registry_option(
             "--registry-proxy URL",
-            "HTTP proxy; if omitted, HTTPS_PROXY, HTTP_PROXY and NO_PROXY apply.",
+            "HTTP proxy; if omitted, HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY apply.",
             "PROXY",
             callback=hide_passwords("SCHEMA_REGISTRY_PROXY"),
         ),
@@ -229,7 +236,7 @@ def _read_headers() -> Iterator[tuple[str, str]]:
         if not key or not colon or not value:
             raise typer.BadParameter("must be NAME: VALUE, one per line", param_hint=name)
         register_secret(value)
-        yield key, value
+        yield key, Secret(value)
 
 
 @dataclass(frozen=True)
@@ -307,9 +314,10 @@ def read_variable(name: str, environment: Mapping[str, str] | None = None) -> st
 def read_secret(name: str) -> str | None:
     """Return the value of a variable or of its file, and redact it from now on."""
     value = read_variable(name)
-    if value is not None:
-        register_secret(value)
-    return value
+    if value is None:
+        return None
+    register_secret(value)
+    return Secret(value)
 
 
 def _warn_if_readable_by_all(path: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from fastavro import parse_schema
@@ -27,6 +27,9 @@ _MAX_LISTED: Final = 5
 
 _ATTRIBUTES: Final = ("name", "namespace", "symbols", "size", "default", "logicalType", "precision", "scale")
 _NESTED: Final = ("type", "items", "values", "fields")
+
+_READ_MODES: Final = ("READ", "WRITEREAD")
+"""Modes of a rule that readers apply, in the rule sets of Confluent's registry."""
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _is_name = re.compile(_NAME).fullmatch
@@ -61,6 +64,29 @@ def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields = "
     if fingerprint(text) not in {version.sha256 for version in versions()}:
         _check_lossless(writer, schema_id, unknown_fields)
     return writer
+
+
+def check_rules(rule_set: Mapping[str, Any], schema_id: int) -> None:
+    """
+    Refuse a schema whose rules change the records that clients write, since only those clients can read them.
+
+    Rules that change a trade before it is encoded, or that check it, and migration rules leave the records readable.
+
+    Raises:
+        UnsupportedSchema: the records are encrypted, or are changed again when they are read.
+    """
+    for kind in ("domainRules", "encodingRules"):
+        for rule in rule_set.get(kind) or ():
+            if not isinstance(rule, dict) or rule.get("disabled"):
+                continue
+            encrypts = str(rule.get("type", "")).upper().startswith("ENCRYPT")
+            if kind == "encodingRules" or encrypts or rule.get("mode") in _READ_MODES:
+                name, what = (_shorten(str(rule.get(key))) for key in ("name", "type"))
+                raise UnsupportedSchema(
+                    f"schema id {schema_id} has the rule {name!r} ({what}), which readers must apply and tradepipe "
+                    "does not: its records would be stored as they are, for example encrypted; produce with a version "
+                    "without that rule"
+                )
 
 
 def parse_writer_schema(schema: Any) -> SchemaType:

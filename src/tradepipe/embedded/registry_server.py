@@ -10,36 +10,41 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tradepipe.embedded.registry_store import RegistryError, RegistryStore, StoredVersion, invalid_level
+from tradepipe.embedded.registry_store import RegistryError, RegistryStore, StoredVersion, no_own_level
+
+MAX_BODY: Final = 1_048_576
+"""Bytes of a request's body."""
 
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
+_LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class RegistryServer:
     """
-    A registry that speaks Confluent's API on 127.0.0.1, for demos and tests.
+    A registry with Confluent's API on 127.0.0.1, for demos and tests.
 
-    It supports Avro and keeps everything in memory. It enforces compatibility at
-    the subject's level, or else at the global one, BACKWARD by default. It has no
-    references, modes, contexts or tags, and deletes a subject permanently.
+    It knows Avro only and keeps everything in memory. Compatibility is enforced at
+    the subject's level, else at the default level, which is BACKWARD at first. There
+    are no references, rules, metadata, or contexts but the default one, and the mode
+    is always READWRITE.
     """
 
     def __init__(self) -> None:
-        self._subjects = RegistryStore()
+        self._store = RegistryStore()
         self._server: _Server | None = None
 
     @property
     def url(self) -> str:
-        """The URL of the API; starts the registry if necessary."""
+        """The URL of the API; starts the registry if it does not run."""
         return f"http://127.0.0.1:{self._require_started().server_port}"
 
     def start(self) -> Self:
-        """Start the registry unless it is running."""
+        """Start the registry, unless it runs."""
         self._require_started()
         return self
 
     def close(self) -> None:
-        """Stop the registry and close its connections."""
+        """Stop the registry, and close its open connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -52,14 +57,14 @@ class RegistryServer:
 
     def _require_started(self) -> "_Server":
         if self._server is None:
-            self._server = _Server(self._subjects)
+            self._server = _Server(self._store)
         return self._server
 
 
 class _Request(NamedTuple):
-    """A request: the store, the path's parameters, the query and the body."""
+    """A request, as the routes see it."""
 
-    subjects: RegistryStore
+    store: RegistryStore
     path: dict[str, str]
     query: dict[str, list[str]]
     body: dict[str, Any]
@@ -70,22 +75,30 @@ class _Request(NamedTuple):
 
     @property
     def schema(self) -> str:
+        schema = self.body.get("schema")
         if self.body.get("schemaType", "AVRO") != "AVRO" or self.body.get("references"):
-            raise RegistryError(422, 42201, "this registry supports only Avro, without references")
-        return str(self.body.get("schema", ""))
+            raise RegistryError(422, 42201, "this registry supports Avro without references only")
+        if not isinstance(schema, str):
+            raise RegistryError(422, 42201, "the body has no schema")
+        return schema
 
-    def asks_for(self, flag: str) -> bool:
+    @property
+    def version(self) -> StoredVersion:
+        return self.store.version(self.subject, self.path["version"], deleted=self.has("deleted"))
+
+    def has(self, flag: str) -> bool:
+        """Return whether a query parameter is true."""
         return self.query.get(flag, ["false"])[-1] == "true"
 
 
-_Answer = Callable[[_Request], Any]
+_Route = tuple[str, re.Pattern[str], Callable[[_Request], Any]]
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, subjects: RegistryStore) -> None:
-        self.subjects = subjects
+    def __init__(self, store: RegistryStore) -> None:
+        self.store = store
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), name="registry", daemon=True)
@@ -104,7 +117,7 @@ class _Server(ThreadingHTTPServer):
         self._thread.join()
         self.server_close()
         for connection in tuple(self._connections):
-            # Its thread waits for the next request: a shutdown wakes the thread, and it closes the connection.
+            # Its thread waits for the next request: a shutdown wakes the thread, which then closes the connection.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
@@ -112,48 +125,83 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
-    # Nagle's algorithm would delay the last packet of an answer until the client acknowledges the first one.
+    # An answer is one small packet: Nagle's algorithm would hold it back for the client's acknowledgement.
     disable_nagle_algorithm = True
     wbufsize = -1
 
     def do_GET(self) -> None:
-        self._answer()
-
-    do_POST = do_PUT = do_DELETE = do_GET
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing; the standard library would write each request to stderr."""
-
-    def _answer(self) -> None:
         try:
             status, answer = 200, self._route()
-        except RegistryError as refused:
-            status, answer = refused.status, {"error_code": refused.code, "message": refused.message}
+        except RegistryError as error:
+            status, answer = error.status, {"error_code": error.code, "message": error.message}
         content = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", _CONTENT_TYPE)
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
 
+    do_POST = do_PUT = do_DELETE = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Write nothing: the standard library would write each request to stderr."""
+
     def _route(self) -> Any:
-        body = self._body()
+        content = self._read_content()
+        self._check_local()
+        body = _parse_body(content)
         url = urlsplit(self.path)
         for method, pattern, answer in _ROUTES:
             match = pattern.fullmatch(url.path.rstrip("/"))
             if match and method == self.command:
-                return answer(_Request(self.server.subjects, match.groupdict(), parse_qs(url.query), body))
+                return answer(_Request(self.server.store, match.groupdict(), parse_qs(url.query), body))
         raise RegistryError(404, 404, f"HTTP 404 Not Found: {self.command} {url.path}")
 
-    def _body(self) -> dict[str, Any]:
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        try:
-            body = json.loads(content or b"{}")
-        except ValueError as error:
-            raise RegistryError(400, 400, f"the body is not JSON: {error}") from error
-        if not isinstance(body, dict):
-            raise RegistryError(400, 400, "the body is not a JSON object")
-        return body
+    def _check_local(self) -> None:
+        """
+        Refuse requests that a web page makes.
+
+        A page can send requests to this port through its visitor's browser, and read
+        the answers if its own domain resolves to 127.0.0.1 (DNS rebinding).
+        """
+        origin = self.headers.get("Origin")
+        names = [f"//{self.headers.get('Host', '')}"] + ([] if origin is None else [origin])
+        if any(_host_name(name) not in _LOCAL_NAMES for name in names):
+            raise RegistryError(403, 403, "this registry answers local programs only")
+
+    def _read_content(self) -> bytes:
+        length = self.headers.get("Content-Length", "0")
+        problem = None
+        if "Transfer-Encoding" in self.headers:
+            problem = RegistryError(411, 411, "a body needs a Content-Length")
+        elif not (length.isascii() and length.isdigit()):
+            problem = RegistryError(400, 400, "the Content-Length is not a number")
+        elif len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
+            problem = RegistryError(413, 413, f"the body has more than {MAX_BODY} bytes")
+        if problem is not None:
+            # The body stays unread, so that the next request could not be told from it.
+            self.close_connection = True
+            raise problem
+        return self.rfile.read(int(length))
+
+
+def _host_name(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _parse_body(content: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(content or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise RegistryError(400, 400, f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise RegistryError(422, 422, "the body is not a JSON object")
+    return body
 
 
 def _to_json(version: StoredVersion) -> dict[str, Any]:
@@ -165,82 +213,126 @@ def _to_json(version: StoredVersion) -> dict[str, Any]:
     }
 
 
-def _register(request: _Request) -> Any:
-    return {"id": request.subjects.register(request.subject, request.schema).schema_id}
+def _all_schemas(request: _Request) -> Any:
+    prefix = request.query.get("subjectPrefix", [""])[-1]
+    found = [
+        each for each in request.store.all_versions(deleted=request.has("deleted")) if each.subject.startswith(prefix)
+    ]
+    if request.has("latestOnly"):
+        found = list({each.subject: each for each in found}.values())
+    return [_to_json(each) for each in found]
 
 
-def _find_version(request: _Request) -> StoredVersion:
-    return request.subjects.look_up(request.subject, request.schema)
+def _schema_by_id(request: _Request) -> Any:
+    schema_id = request.path["id"]
+    answer: dict[str, Any] = {"schema": request.store.schema(schema_id)}
+    if request.has("includeSubjects"):
+        answer["subjects"] = sorted({each.subject for each in request.store.versions_of(schema_id)})
+    return answer
 
 
-def _version(request: _Request) -> StoredVersion:
-    return request.subjects.version(request.subject, request.path["version"])
+def _versions_by_id(request: _Request) -> list[StoredVersion]:
+    return request.store.versions_of(request.path["id"], deleted=request.has("deleted"))
 
 
-def _schema(request: _Request) -> Any:
-    return json.loads(_version(request).schema)
+def _mode(request: _Request) -> Any:
+    if "subject" in request.path and not request.has("defaultToGlobal"):
+        message = f"Subject '{request.subject}' does not have subject-level mode configured"
+        raise RegistryError(404, 40409, message)
+    return {"mode": "READWRITE"}
 
 
-def _versions(request: _Request) -> Any:
-    return [version.number for version in request.subjects.versions(request.subject)]
+def _referenced_by(request: _Request) -> Any:
+    _ = request.version  # a missing version is an error
+    return []
 
 
-def _referencing_versions(request: _Request) -> Any:
-    return [{"subject": use.subject, "version": use.number} for use in request.subjects.uses(request.path["id"])]
+def _delete_subject(request: _Request) -> Any:
+    return request.store.delete_subject(request.subject, permanent=request.has("permanent"))
+
+
+def _delete_version(request: _Request) -> Any:
+    return request.store.delete_version(request.subject, request.path["version"], permanent=request.has("permanent"))
 
 
 def _level(request: _Request) -> Any:
-    level = request.subjects.level_of(request.subject)
-    if level is None and not request.asks_for("defaultToGlobal"):
-        raise invalid_level(request.subject)
-    return {"compatibilityLevel": level or request.subjects.level}
+    level = request.store.level_of(request.subject)
+    if level is None and not request.has("defaultToGlobal"):
+        raise no_own_level(request.subject)
+    return {"compatibilityLevel": level or request.store.level}
 
 
 def _set_level(request: _Request) -> Any:
     subject = request.subject if "subject" in request.path else None
-    return {"compatibility": request.subjects.set_level(subject, request.body.get("compatibility"))}
+    return {"compatibility": request.store.set_level(subject, request.body.get("compatibility"))}
 
 
-def _forget_level(request: _Request) -> Any:
-    return {"compatibilityLevel": request.subjects.forget_level(request.subject)}
-
-
-def _check(request: _Request) -> Any:
-    findings = request.subjects.findings(request.subject, request.schema, request.path.get("version"))
-    answer: dict[str, Any] = {"is_compatible": not findings}
-    if request.asks_for("verbose"):
-        answer["messages"] = [f"{finding.direction}: {finding.message}" for finding in findings]
+def _check_compatibility(request: _Request) -> Any:
+    found = request.store.incompatibilities(request.subject, request.schema, request.path.get("version"))
+    answer: dict[str, Any] = {"is_compatible": not found}
+    if request.has("verbose"):
+        answer["messages"] = [f"{each.direction}: {each.message}" for each in found]
     return answer
 
 
-def _route(method: str, path: str, answer: _Answer) -> tuple[str, re.Pattern[str], _Answer]:
+def _route(method: str, path: str, answer: Callable[[_Request], Any]) -> _Route:
     return method, re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path)), answer
 
 
 _ROUTES: Final = [
     _route("GET", "", lambda request: {}),
+    _route("GET", "/contexts", lambda request: ["."]),
+    _route("GET", "/mode", _mode),
+    _route("GET", "/mode/{subject}", _mode),
+    _route("GET", "/schemas", _all_schemas),
     _route("GET", "/schemas/types", lambda request: ["AVRO"]),
-    _route("GET", "/schemas/ids/{id}", lambda request: {"schema": request.subjects.schema(request.path["id"])}),
-    _route("GET", "/schemas/ids/{id}/schema", lambda request: json.loads(request.subjects.schema(request.path["id"]))),
-    _route("GET", "/schemas/ids/{id}/versions", _referencing_versions),
+    _route("GET", "/schemas/ids/{id}", _schema_by_id),
+    _route("GET", "/schemas/ids/{id}/schema", lambda request: json.loads(request.store.schema(request.path["id"]))),
     _route(
-        "GET", "/schemas/ids/{id}/subjects", lambda request: [use["subject"] for use in _referencing_versions(request)]
+        "GET",
+        "/schemas/ids/{id}/versions",
+        lambda request: [{"subject": each.subject, "version": each.number} for each in _versions_by_id(request)],
     ),
-    _route("GET", "/subjects", lambda request: request.subjects.names()),
-    _route("POST", "/subjects/{subject}", lambda request: _to_json(_find_version(request))),
-    _route("DELETE", "/subjects/{subject}", lambda request: request.subjects.delete(request.subject)),
-    _route("GET", "/subjects/{subject}/versions", _versions),
-    _route("POST", "/subjects/{subject}/versions", _register),
-    _route("GET", "/subjects/{subject}/versions/{version}", lambda request: _to_json(_version(request))),
     _route(
-        "GET", "/subjects/{subject}/versions/{version}/schema", lambda request: json.loads(_version(request).schema)
+        "GET",
+        "/schemas/ids/{id}/subjects",
+        lambda request: sorted({each.subject for each in _versions_by_id(request)}),
     ),
-    _route("GET", "/config", lambda request: {"compatibilityLevel": request.subjects.level}),
+    _route("GET", "/subjects", lambda request: request.store.subjects(deleted=request.has("deleted"))),
+    _route(
+        "POST",
+        "/subjects/{subject}",
+        lambda request: _to_json(
+            request.store.look_up(request.subject, request.schema, deleted=request.has("deleted"))
+        ),
+    ),
+    _route("DELETE", "/subjects/{subject}", _delete_subject),
+    _route(
+        "GET",
+        "/subjects/{subject}/versions",
+        lambda request: [
+            each.number for each in request.store.versions(request.subject, deleted=request.has("deleted"))
+        ],
+    ),
+    _route(
+        "POST",
+        "/subjects/{subject}/versions",
+        lambda request: {"id": request.store.register(request.subject, request.schema).schema_id},
+    ),
+    _route("GET", "/subjects/{subject}/versions/{version}", lambda request: _to_json(request.version)),
+    _route("DELETE", "/subjects/{subject}/versions/{version}", _delete_version),
+    _route("GET", "/subjects/{subject}/versions/{version}/schema", lambda request: json.loads(request.version.schema)),
+    _route("GET", "/subjects/{subject}/versions/{version}/referencedby", _referenced_by),
+    _route("GET", "/config", lambda request: {"compatibilityLevel": request.store.level}),
     _route("PUT", "/config", _set_level),
     _route("GET", "/config/{subject}", _level),
     _route("PUT", "/config/{subject}", _set_level),
-    _route("DELETE", "/config/{subject}", _forget_level),
-    _route("POST", "/compatibility/subjects/{subject}/versions", _check),
-    _route("POST", "/compatibility/subjects/{subject}/versions/{version}", _check),
+    _route(
+        "DELETE",
+        "/config/{subject}",
+        lambda request: {"compatibilityLevel": request.store.delete_level(request.subject)},
+    ),
+    _route("POST", "/compatibility/subjects/{subject}/versions", _check_compatibility),
+    _route("POST", "/compatibility/subjects/{subject}/versions/{version}", _check_compatibility),
 ]
-"""The routes of the API."""
+"""The API, one line for each request."""

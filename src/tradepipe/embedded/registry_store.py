@@ -1,4 +1,4 @@
-"""The store of a schema registry: subjects, their versions, ids and compatibility levels."""
+"""Contents of the embedded registry: subjects, their versions, schema ids and compatibility levels."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ MAX_VERSION: Final = 2**31 - 1
 
 
 class RegistryError(Exception):
-    """An error answer, with Confluent's error code."""
+    """An error response, with an HTTP status and one of Confluent's error codes."""
 
     def __init__(self, status: int, code: int, message: str) -> None:
         self.status = status
@@ -21,20 +21,23 @@ class RegistryError(Exception):
 
 
 class StoredVersion(NamedTuple):
-    """One version of one subject."""
+    """One version of one subject; `deleted` is True after a soft delete."""
 
     subject: str
     number: int
     schema_id: int
     schema: str
+    deleted: bool = False
 
 
 class RegistryStore:
     """
-    The subjects and schemas of a registry; each call is atomic.
+    The registry's memory; each call is atomic.
 
-    Ids count from 1. A schema has the same id under every subject, regardless of
-    white space and the order of its keys.
+    Ids count from 1 and belong to the content: a schema has one id under all
+    subjects, regardless of white space and the order of its keys. A delete is soft
+    at first, and permanent if it is repeated with `permanent`, as in Confluent's
+    registry.
     """
 
     def __init__(self) -> None:
@@ -42,87 +45,124 @@ class RegistryStore:
         self._schemas: dict[int, str] = {}
         self._ids: dict[str, int] = {}
         self._versions: dict[str, list[StoredVersion]] = {}
-        self._counts: dict[str, int] = {}
         self._levels: dict[str, Level] = {}
         self.level = Level.BACKWARD
 
-    def names(self) -> list[str]:
-        """Return the subjects, sorted."""
-        return sorted(self._versions)
+    def subjects(self, *, deleted: bool = False) -> list[str]:
+        """Return the names of the subjects with versions; with `deleted`, soft-deleted versions count too."""
+        with self._lock:
+            return sorted(name for name in self._versions if self._visible(name, deleted=deleted))
+
+    def all_versions(self, *, deleted: bool = False) -> list[StoredVersion]:
+        """Return the versions of all subjects, by subject and number."""
+        with self._lock:
+            names = self.subjects(deleted=deleted)
+            return [version for name in names for version in self._visible(name, deleted=deleted)]
 
     def register(self, subject: str, text: str) -> StoredVersion:
-        """Return the schema's version under the subject; register it, if it is new and compatible."""
+        """Return the schema's version under the subject; add one if it has none and is compatible."""
         schema = _parse(text)
         with self._lock:
             known = self._find(subject, schema)
             if known is not None:
                 return known
-            history = self._versions.get(subject, [])
-            self._admit(subject, schema, history)
-            self._counts[subject] = number = self._counts.get(subject, 0) + 1
-            version = StoredVersion(subject, number, self._id_of(schema), schema)
-            self._versions[subject] = [*history, version]
+            self._check_compatible(subject, schema)
+            versions = self._versions.setdefault(subject, [])
+            number = versions[-1].number + 1 if versions else 1
+            version = StoredVersion(subject, number, self._assign_id(schema), schema)
+            versions.append(version)
             return version
 
-    def look_up(self, subject: str, text: str) -> StoredVersion:
-        """Return the schema's version under the subject, if it is registered."""
+    def look_up(self, subject: str, text: str, *, deleted: bool = False) -> StoredVersion:
+        """Return the schema's version under the subject."""
         schema = _parse(text)
         with self._lock:
-            self.versions(subject)
-            known = self._find(subject, schema)
+            self.versions(subject, deleted=deleted)
+            known = self._find(subject, schema, deleted=deleted)
         if known is None:
             raise RegistryError(404, 40403, "Schema not found")
         return known
 
-    def versions(self, subject: str) -> Sequence[StoredVersion]:
-        """Return the versions of a subject, oldest first."""
-        try:
-            return self._versions[subject]
-        except KeyError:
-            raise RegistryError(404, 40401, f"Subject '{subject}' not found.") from None
+    def versions(self, subject: str, *, deleted: bool = False) -> Sequence[StoredVersion]:
+        """Return the versions of a subject, oldest first; with `deleted`, including the soft-deleted ones."""
+        with self._lock:
+            found = self._visible(subject, deleted=deleted)
+        if not found:
+            raise RegistryError(404, 40401, f"Subject '{subject}' not found.")
+        return found
 
-    def version(self, subject: str, number: str) -> StoredVersion:
-        """Return a version, by its number or as `latest`."""
-        versions = self.versions(subject)
-        if number == "latest":
+    def version(self, subject: str, number: str, *, deleted: bool = False) -> StoredVersion:
+        """Return one version, by its number, or the last one by `latest` or -1."""
+        wanted = None if number in ("latest", "-1") else _version_number(number)
+        versions = self.versions(subject, deleted=deleted)
+        if wanted is None:
             return versions[-1]
-        wanted = _version_number(number)
         for version in versions:
             if version.number == wanted:
                 return version
         raise RegistryError(404, 40402, f"Version {number} not found.")
 
-    def delete(self, subject: str) -> list[int]:
+    def delete_subject(self, subject: str, *, permanent: bool = False) -> list[int]:
         """
-        Delete a subject's versions and return their numbers.
+        Delete the versions of a subject, and return their numbers.
 
-        The schemas keep their ids and the subject keeps its level; if it is
-        registered again, its version numbers continue.
+        The subject keeps its level. After a soft delete, its schemas keep their ids,
+        and versions that are added later continue the numbers.
         """
         with self._lock:
-            numbers = [version.number for version in self.versions(subject)]
-            del self._versions[subject]
-            return numbers
+            versions = self.versions(subject, deleted=True)
+            remaining = self._visible(subject)
+            if permanent and remaining:
+                raise RegistryError(
+                    404, 40405, f"Subject '{subject}' was not deleted first before being permanently deleted"
+                )
+            if not permanent and not remaining:
+                raise RegistryError(
+                    404, 40404, f"Subject '{subject}' was soft deleted. Set permanent=true to delete permanently"
+                )
+            if permanent:
+                del self._versions[subject]
+                return [version.number for version in versions]
+            self._versions[subject] = [version._replace(deleted=True) for version in versions]
+            return [version.number for version in remaining]
+
+    def delete_version(self, subject: str, number: str, *, permanent: bool = False) -> int:
+        """Delete one version of a subject, and return its number."""
+        with self._lock:
+            version = self.version(subject, number, deleted=permanent or number not in ("latest", "-1"))
+            name = f"Subject '{subject}' Version {version.number}"
+            if permanent and not version.deleted:
+                raise RegistryError(404, 40407, f"{name} was not deleted first before being permanently deleted")
+            if not permanent and version.deleted:
+                raise RegistryError(404, 40406, f"{name} was soft deleted. Set permanent=true to delete permanently")
+            others = [each for each in self._versions[subject] if each is not version]
+            kept = others if permanent else sorted([*others, version._replace(deleted=True)], key=lambda v: v.number)
+            if kept:
+                self._versions[subject] = kept
+            else:
+                del self._versions[subject]
+            return version.number
 
     def schema(self, schema_id: str) -> str:
-        """Return the schema of an id."""
-        try:
-            return self._schemas[int(schema_id)]
-        except (KeyError, ValueError):
-            raise RegistryError(404, 40403, f"Schema {schema_id} not found") from None
-
-    def uses(self, schema_id: str) -> list[StoredVersion]:
-        """Return the versions that have the id, by subject."""
-        wanted = self.schema(schema_id)
+        """Return the schema of an id; permanently deleted schemas have none."""
         with self._lock:
-            return [version for name in self.names() for version in self._versions[name] if version.schema == wanted]
+            schema = self._schemas.get(int(schema_id)) if schema_id.isascii() and schema_id.isdigit() else None
+            if schema is None or not any(each.schema == schema for each in self.all_versions(deleted=True)):
+                raise RegistryError(404, 40403, f"Schema {schema_id} not found")
+            return schema
+
+    def versions_of(self, schema_id: str, *, deleted: bool = False) -> list[StoredVersion]:
+        """Return the versions with an id, by subject."""
+        with self._lock:
+            wanted = self.schema(schema_id)
+            return [version for version in self.all_versions(deleted=deleted) if version.schema == wanted]
 
     def level_of(self, subject: str) -> Level | None:
-        """Return the subject's level, if it has one."""
+        """Return the subject's own level, if it has one."""
         return self._levels.get(subject)
 
     def set_level(self, subject: str | None, name: object) -> Level:
-        """Set a subject's level, or the global one."""
+        """Set the level of a subject, or the default of all subjects."""
         try:
             level = Level(str(name))
         except ValueError:
@@ -133,19 +173,19 @@ class RegistryStore:
             self._levels[subject] = level
         return level
 
-    def forget_level(self, subject: str) -> Level:
-        """Remove a subject's level and return it."""
+    def delete_level(self, subject: str) -> Level:
+        """Remove a subject's own level, and return it."""
         level = self._levels.pop(subject, None)
         if level is None:
-            raise invalid_level(subject)
+            raise no_own_level(subject)
         return level
 
-    def findings(self, subject: str, text: str, number: str | None) -> tuple[Incompatibility, ...]:
+    def incompatibilities(self, subject: str, text: str, number: str | None) -> tuple[Incompatibility, ...]:
         """
         Return what breaks if the schema follows the given version.
 
-        As in Confluent's registry, only that version is checked, at the subject's
-        level; None checks as registering would.
+        As in Confluent's registry, one version is checked at the subject's level
+        without looking further back; None checks as `register` does.
         """
         schema = _parse(text)
         with self._lock:
@@ -154,46 +194,46 @@ class RegistryStore:
                 schema, [version.schema for version in versions], self._effective_level(subject)
             )
 
-    def _admit(self, subject: str, schema: str, history: Sequence[StoredVersion]) -> None:
-        level = self._effective_level(subject)
-        findings = structural_incompatibilities(schema, [version.schema for version in history], level)
-        if findings:
+    def _check_compatible(self, subject: str, schema: str) -> None:
+        level, versions = self._effective_level(subject), self._visible(subject)
+        found = structural_incompatibilities(schema, [version.schema for version in versions], level)
+        if found:
             reasons = "; ".join(
-                f"version {history[finding.against].number}, {finding.direction}: {finding.message}"
-                for finding in findings
+                f"version {versions[each.against].number}, {each.direction}: {each.message}" for each in found
             )
             raise RegistryError(
                 409, 409, f"Schema being registered is incompatible with an earlier schema ({level}): {reasons}"
             )
 
+    def _visible(self, subject: str, *, deleted: bool = False) -> list[StoredVersion]:
+        return [version for version in self._versions.get(subject, ()) if deleted or not version.deleted]
+
     def _effective_level(self, subject: str) -> Level:
         return self._levels.get(subject, self.level)
 
-    def _find(self, subject: str, schema: str) -> StoredVersion | None:
+    def _find(self, subject: str, schema: str, *, deleted: bool = False) -> StoredVersion | None:
         wanted = _identity(schema)
-        for version in self._versions.get(subject, []):
-            if _identity(version.schema) == wanted:
-                return version
-        return None
+        visible = self._visible(subject, deleted=deleted)
+        return next((version for version in visible if _identity(version.schema) == wanted), None)
 
-    def _id_of(self, schema: str) -> int:
+    def _assign_id(self, schema: str) -> int:
         schema_id = self._ids.setdefault(_identity(schema), len(self._ids) + 1)
         self._schemas.setdefault(schema_id, schema)
         return schema_id
 
 
-def invalid_level(subject: str) -> RegistryError:
-    """Return the error for a subject that has no level."""
+def no_own_level(subject: str) -> RegistryError:
+    """Return the error for a subject without a level of its own."""
     return RegistryError(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
 
 
 def _parse(text: str) -> str:
-    """Return the schema without white space, if it is valid."""
+    """Return a schema without white space; refuse what is not a schema."""
     try:
         parse(text)
-    except ValueError as error:
+        return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
         raise RegistryError(422, 42201, f"Invalid schema: {error}") from error
-    return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
 
 
 def _identity(schema: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_right
+from functools import lru_cache
 from json import JSONDecoder
 from typing import Final, NamedTuple
 
@@ -30,6 +31,8 @@ class JsonPositions(NamedTuple):
         return self.lines.get(f"{pointer}/name", self.lines[pointer])
 
 
+# A report locates each of its findings, and a schema can have thousands: one scan for each took minutes.
+@lru_cache(maxsize=16)
 def locate(text: str) -> JsonPositions:
     """Locate the values of a valid JSON text."""
     scan = _Scan(text)

@@ -316,11 +316,14 @@ def _symbols(node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
     symbols = node.get("symbols")
     if node["type"] != "enum" or not isinstance(symbols, list):
         return
+    seen = set()
     for index, symbol in enumerate(symbols):
         if not isinstance(symbol, str) or not _is_name(symbol):
             yield location.at("", "symbols", index).of("name", f"{symbol!r} is not a valid Avro symbol.")
-        elif symbol in symbols[:index]:
+        elif symbol in seen:
             yield location.at("", "symbols", index).of("duplicate", f"The symbol {symbol} occurs twice.")
+        else:
+            seen.add(symbol)
     if "default" not in node:
         message = "The enum has no default symbol: old readers will fail on every symbol that is added later."
         yield location.of("enum-without-default", message)

@@ -1,6 +1,6 @@
 """Replay of the refusals in PostgreSQL: validated again, and stored if they are valid now."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -39,6 +39,8 @@ class TableReplay:
 
         validate: validates a record as a sink does.
 
+        announce: called with the records that are validated next, as `RecordValidator.announce`.
+
         matches: an additional condition on the selected refusals.
 
         max_replays: skip a refusal that was replayed this often and refused again.
@@ -54,6 +56,7 @@ class TableReplay:
         validate: Callable[[Record], ValidRecord | Refusal],
         selection: DeadLetterFilter,
         *,
+        announce: Callable[[Sequence[Record]], None] = lambda records: None,
         matches: Callable[[DeadLetter], bool] = lambda dead_letter: True,
         max_replays: int = 3,
         limit: int | None = None,
@@ -62,6 +65,7 @@ class TableReplay:
         self._replayer = replayer
         self._validate = validate
         self._selection = selection._replace(replayed=False)
+        self._announce = announce
         self._matches = matches
         self._max_replays = max_replays
         self._remaining = limit
@@ -105,7 +109,7 @@ class TableReplay:
         return selected[: self._remaining], exhausted
 
     def _validate_all(
-        self, selected: Iterable[DeadLetter]
+        self, selected: Sequence[DeadLetter]
     ) -> tuple[list[ValidatedRefusal], list[tuple[DeadLetter, str]]]:
         """
         Validate the records; return the results, and the records this build does not support.
@@ -115,6 +119,7 @@ class TableReplay:
         """
         validated: list[ValidatedRefusal] = []
         unsupported: list[tuple[DeadLetter, str]] = []
+        self._announce([dead_letter.record for dead_letter in selected])
         unknown_schema: SchemaIdNotYetKnown | None = None
         for dead_letter in selected:
             try:

@@ -133,6 +133,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         records = self._poll(min(free, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
             self.first_timestamp = self._consumer.first_timestamp
+        self._validate.announce(records)
         for number, record in enumerate(records):
             try:
                 self._buffer.append(self._validate(record))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Set
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
-from tradepipe.errors import SchemaNotRegistered
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.config import Config
 from tradepipe.metrics import Meter
@@ -15,6 +14,7 @@ from tradepipe.pipeline.retry import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, StageStats
 from tradepipe.pipeline.topic_watch import HighWatermarks, OpenTransactionWatch
 from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.schema_ids import SubjectCheck
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Stage(ABC, Generic[CountsT_co]):
     def _open(self, until_end: bool) -> None:
         retry = RetryForever(self._stats, self._should_keep_waiting)
         # Checks before joining: a member that then fails would cause a rebalance for the whole group.
-        retry(REGISTRY, lambda: check_subject(self._registry, self._subject))
+        retry(REGISTRY, SubjectCheck(self._registry, self._subject))
         description = retry(KAFKA, lambda: self._admin.describe(self._topic))
         self._check_topics(retry)
         # The end is noted before the group is joined: what is sent afterwards is not waited for.
@@ -229,19 +229,3 @@ class Stage(ABC, Generic[CountsT_co]):
             self._closed = True
             self._update_stats()
             self._stats.close()
-
-
-def check_subject(registry: SchemaRegistry, subject: str) -> None:
-    """
-    Check that the registry has the subject: without it no record can be decoded.
-
-    Raises:
-        SchemaNotRegistered: the registry has no such subject.
-
-        RegistryUnavailable, ConfigurationError: as the registry's methods.
-    """
-    if not registry.versions(subject):
-        raise SchemaNotRegistered(
-            f"the registry at {registry.url} has no subject {subject}, so no record could be decoded; "
-            f"register the schema: tradepipe schema register --subject {subject}"
-        )

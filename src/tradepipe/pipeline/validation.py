@@ -86,6 +86,10 @@ class RecordValidator:
         decoded = self._decode_and_check(record)
         return decoded if isinstance(decoded, Refusal) else None
 
+    def announce(self, records: Sequence[Record]) -> None:
+        """Announce the records that are validated next: unknown schema ids among them share their lookups."""
+        self._deserializer.announce([record.value for record in records])
+
     def is_schema_known(self, record: Record) -> bool:
         """Return whether the record can be validated without a query to the registry."""
         return self._deserializer.is_known(record.value)
@@ -151,6 +155,10 @@ class DatabaseValidator:
         self._trade = self._validator.trade
         self._copy_row = deserializer.copy_row
         self._refuses_keys = record_key == "refuse"
+
+    def announce(self, records: Sequence[Record]) -> None:
+        """Announce the records that are validated next, as `RecordValidator.announce`."""
+        self._validator.announce(records)
 
     def __call__(self, record: Record) -> ValidRecord | Refusal:
         """Validate a record but for the CHECK constraints; raises as `RecordValidator`."""

@@ -85,6 +85,7 @@ class ValidatorBuffer:
         Raises:
             ConfigurationError: a user's rule is broken; it would fail again.
         """
+        self._validator.announce(self._pending)
         error = self._validate_next(len(self._pending))
         left, self._pending = self._pending, []
         return left, error

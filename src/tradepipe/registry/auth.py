@@ -8,17 +8,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.request import getproxies_environment, proxy_bypass
 
 import httpx
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
-from tradepipe.redaction import redact
+from tradepipe.redaction import encoded_forms, redact
 
 UserInfo = tuple[str, str]
 """User and password."""
 
 _NEXT: Final = re.compile(r",\s*(?=https?://)")
 """The comma between two URLs, as opposed to a comma inside a password."""
+
+_HOST: Final = re.compile(rb"[A-Za-z0-9._:,-]*")
 
 _EXAMPLE: Final = "http://localhost:8081"
 
@@ -54,22 +57,71 @@ def parse_urls(url: str | Sequence[str]) -> RegistryUrls:
     return RegistryUrls(tuple(bare for bare, _ in split), next(iter(users), None))
 
 
-def parse_proxy(url: str) -> httpx.Proxy:
+class Proxy(NamedTuple):
+    """
+    An HTTP proxy.
+
+    Attributes:
+        url: its URL, without user and password.
+
+        source: the option or variable that names it.
+    """
+
+    url: str
+    user_info: UserInfo | None
+    source: str
+
+    @property
+    def secrets(self) -> set[str]:
+        """The password, in the forms in which the proxy may echo it."""
+        return encoded_forms(self.user_info[1], self.user_info[0]) if self.user_info else set()
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.url!r})"
+
+
+def parse_proxy(url: str, source: str = "proxy") -> Proxy:
     """
     Parse the URL of a proxy, with user and password if it contains them.
 
     Raises:
         ConfigurationError: it is not an http or https URL.
     """
-    bare, user_info = _split_url(url, "proxy", "one URL such as http://proxy:3128")
-    return httpx.Proxy(bare, auth=user_info)
+    return Proxy(*_split_url(url, source, "one URL such as http://proxy:3128"), source)
+
+
+def environment_proxies(urls: Sequence[str]) -> dict[str, Proxy]:
+    """
+    Return the proxies that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name for these URLs.
+
+    Raises:
+        ConfigurationError: a variable does not contain an http or https URL.
+    """
+    settings = getproxies_environment()
+    found = {}
+    for url in urls:
+        parsed = httpx.URL(url)
+        if proxy_bypass(parsed.netloc.decode()):
+            continue
+        for scheme in (parsed.scheme, "all"):
+            if settings.get(scheme):
+                found[url] = parse_proxy(settings[scheme], _variable_name(f"{scheme}_proxy"))
+                break
+    return found
+
+
+def _variable_name(lower: str) -> str:
+    """Return the spelling of a variable in the environment; the lower-case one takes precedence."""
+    return lower if os.environ.get(lower) else lower.upper()
 
 
 def _split_url(url: str, option: str, expected: str) -> tuple[str, UserInfo | None]:
     """Split a URL into the URL without credentials, and user and password."""
     try:
         parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
+        if not _HOST.fullmatch(parsed.raw_host):
+            raise ValueError
+    except (httpx.InvalidURL, TypeError, ValueError):
         # Not chained: httpx's message may contain the password.
         raise ConfigurationError(f"{option} is not a valid URL; expected {expected}") from None
     bare = str(parsed.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
@@ -117,7 +169,7 @@ class Credentials:
         if basic_auth is not None:
             encoded = _encode_base64(*_check_basic_auth(basic_auth))
             self._headers["Authorization"] = f"Basic {encoded}"
-            self._secrets |= {basic_auth[1], encoded}
+            self._secrets |= {encoded, *encoded_forms(basic_auth[1], basic_auth[0])}
         if isinstance(bearer_token, str):
             self._headers["Authorization"] = f"Bearer {_check_token(bearer_token)}"
             self._secrets.add(bearer_token)
@@ -141,7 +193,7 @@ class Credentials:
         try:
             token = self._bearer_token()
         except OSError as error:
-            raise RegistryUnavailable(f"bearer_token could not provide a token: {type(error).__name__}") from error
+            raise RegistryUnavailable(f"bearer_token could not provide a token: {type(error).__name__}") from None
         self._tokens.append(_check_token(token))
         return {**self._headers, "Authorization": f"Bearer {token}"}
 
@@ -189,10 +241,11 @@ def _check_token(token: object) -> str:
 
 
 def _check_header(name: str, value: str) -> str:
-    if not _NAME.fullmatch(name) or name.lower() in _RESERVED_HEADERS:
-        raise ConfigurationError(
-            f"headers[{name!r}] is not allowed: {'tradepipe sets it' if name else 'it has no name'}"
-        )
+    if not _NAME.fullmatch(name):
+        # Not shown: what was taken for a name may be a value without one.
+        raise ConfigurationError("headers contains an invalid name; expected one such as X-Api-Key")
+    if name.lower() in _RESERVED_HEADERS:
+        raise ConfigurationError(f"headers[{name!r}] is not allowed: tradepipe sets it")
     if not (isinstance(value, str) and _VALUE.fullmatch(value)):
         raise ConfigurationError(f"headers[{name!r}] has a value that is not one line of ASCII")
     return value

@@ -10,13 +10,28 @@ import httpx
 
 from tradepipe.errors import ConfigurationError, IncompatibleSchema, RegistryUnavailable
 from tradepipe.registry import auth
-from tradepipe.registry.auth import BearerToken, Credentials, parse_proxy, parse_urls
+from tradepipe.registry.auth import BearerToken, Credentials, environment_proxies, parse_proxy, parse_urls
 from tradepipe.registry.transport import MAX_SUMMARY, Transport
 
 T = TypeVar("T")
 
 _CHECK_CREDENTIALS: Final = "; check basic_auth or bearer_token, or the user and password in the registry's URL"
 _ADVICE: Final = {401: _CHECK_CREDENTIALS, 403: _CHECK_CREDENTIALS, 407: "; check the user and password in proxy"}
+
+
+class SchemaDefinition(NamedTuple):
+    """
+    A schema as the registry holds it.
+
+    Attributes:
+        schema_type: AVRO, JSON or PROTOBUF.
+
+        rule_set: rules by which clients change or check records, as in Confluent's API; empty if there are none.
+    """
+
+    schema: str
+    schema_type: str = "AVRO"
+    rule_set: Mapping[str, Any] = {}
 
 
 class RegisteredSchema(NamedTuple):
@@ -26,6 +41,8 @@ class RegisteredSchema(NamedTuple):
     version: int
     schema_id: int
     schema: str
+    schema_type: str = "AVRO"
+    rule_set: Mapping[str, Any] = {}
 
 
 class SchemaRegistry:
@@ -59,13 +76,12 @@ class SchemaRegistry:
         key_password: decrypts an encrypted key.
 
         proxy: URL of an HTTP proxy, with user and password if required; by default
-            HTTP_PROXY, HTTPS_PROXY and NO_PROXY apply.
+            HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY apply.
 
         headers: additional headers of every request.
 
-        timeout: seconds for a whole call, including retries. A response body that
-            arrives too slowly is abandoned at the deadline; only the response's
-            headers may take longer.
+        timeout: seconds for a whole call, including retries. A response that is not
+            complete by then is abandoned; only the name resolution may take longer.
 
         retries: how often a call is repeated after a transport error, 408, 425, 429
             or 5xx, each time with all URLs and after a random delay.
@@ -105,7 +121,7 @@ class SchemaRegistry:
             raise ConfigurationError(f"timeout={timeout}: the registry's timeout must be a positive number of seconds")
         if retries < 0:
             raise ConfigurationError(f"retries={retries}: the registry's retries must be 0 or more")
-        http_proxy = None if proxy is None else parse_proxy(proxy)
+        proxies = environment_proxies(urls) if proxy is None else dict.fromkeys(urls, parse_proxy(proxy))
         self.url = ",".join(urls)
         self._transport = Transport(
             urls,
@@ -113,12 +129,12 @@ class SchemaRegistry:
                 basic_auth=user_info if basic_auth is None else basic_auth,
                 bearer_token=bearer_token,
                 headers=headers,
-                secrets=(key_password, http_proxy.auth[1] if http_proxy and http_proxy.auth else None),
+                secrets=(key_password, *(secret for each in proxies.values() for secret in each.secrets)),
             ),
             context=auth.ssl_context(
                 ca_location=ca_location, client_cert=client_cert, client_key=client_key, key_password=key_password
             ),
-            proxy=http_proxy,
+            proxies=proxies,
             timeout=timeout,
             retries=retries,
             transport=transport,
@@ -141,8 +157,13 @@ class SchemaRegistry:
 
     def schema(self, schema_id: int) -> str | None:
         """Return the text of a schema, or None if the registry does not know the id."""
+        definition = self.definition(schema_id)
+        return None if definition is None else definition.schema
+
+    def definition(self, schema_id: int) -> SchemaDefinition | None:
+        """Return a schema with its type and rules, or None if the registry does not know the id."""
         body = self._request("GET", f"/schemas/ids/{schema_id}")
-        return None if body is None else self._read(body, "schema", str)
+        return None if body is None else self._definition(body)
 
     def versions_of(self, schema_id: int) -> set[tuple[str, int]]:
         """Return the subjects and versions of a schema id, including deleted ones, whose records may still exist."""
@@ -160,21 +181,33 @@ class SchemaRegistry:
 
         Raises:
             IncompatibleSchema: the registry finds it incompatible with the subject's versions.
+
+            ConfigurationError: the user may not write the subject; see also `SchemaRegistry`.
         """
         body = self._request("POST", f"/subjects/{_quote(subject)}/versions", {"schema": schema})
+        if body is None:
+            # Karapace hides a subject from a user without rights; any user may create one that does not exist.
+            raise ConfigurationError(
+                f"cannot register the schema: the registry at {self.url} does not show subject {subject} to this user, "
+                "who lacks the right to write it"
+            )
         return self._read(body, "id", int)
 
-    def versions(self, subject: str) -> list[int]:
-        """Return the version numbers of a subject in ascending order; empty if the subject does not exist."""
-        numbers = self._list(self._request("GET", f"/subjects/{_quote(subject)}/versions"))
+    def versions(self, subject: str, *, deleted: bool = False) -> list[int]:
+        """
+        Return the version numbers of a subject in ascending order; empty if the subject does not exist.
+
+        With `deleted`, deleted versions are included: their records may still exist.
+        """
+        numbers = self._list(self._request("GET", f"/subjects/{_quote(subject)}/versions{_deleted(deleted)}"))
         return sorted(self._expect_type(number, int) for number in numbers)
 
-    def version(self, subject: str, number: int) -> RegisteredSchema | None:
-        """Return one version of a subject, or None if it does not exist."""
-        body = self._request("GET", f"/subjects/{_quote(subject)}/versions/{number}")
+    def version(self, subject: str, number: int, *, deleted: bool = False) -> RegisteredSchema | None:
+        """Return one version of a subject, or None if it does not exist; with `deleted`, also a deleted one."""
+        body = self._request("GET", f"/subjects/{_quote(subject)}/versions/{number}{_deleted(deleted)}")
         if body is None:
             return None
-        return RegisteredSchema(subject, number, self._read(body, "id", int), self._read(body, "schema", str))
+        return RegisteredSchema(subject, number, self._read(body, "id", int), *self._definition(body))
 
     def is_compatible(self, subject: str, schema: str) -> bool:
         """Return whether the registry finds a schema compatible with the latest version; True for a new subject."""
@@ -199,7 +232,9 @@ class SchemaRegistry:
         response = self._transport.request(method, path, None if request is None else json.dumps(request).encode())
         if 200 <= response.status < 300:
             return {} if response.body is None else response.body  # None means that the object does not exist
-        summary = f"the registry at {response.url} answered {method} {path} with {self._transport.summarize(response)}"
+        summary = (
+            f"the registry at {response.origin} answered {method} {path} with {self._transport.summarize(response)}"
+        )
         if response.status == 404:
             if response.is_not_found:
                 return None
@@ -214,6 +249,11 @@ class SchemaRegistry:
             raise ConfigurationError(summary + _ADVICE.get(response.status, ""))
         raise RegistryUnavailable(summary)
 
+    def _definition(self, body: object) -> SchemaDefinition:
+        fields = self._expect_type(body, dict)
+        rule_set = self._expect_type(fields.get("ruleSet") or {}, dict)
+        return SchemaDefinition(self._read(body, "schema", str), fields.get("schemaType") or "AVRO", rule_set)
+
     def _read(self, body: object, key: str, kind: type[T]) -> T:
         return self._expect_type(self._expect_type(body, dict).get(key), kind)
 
@@ -226,6 +266,10 @@ class SchemaRegistry:
             text = self._transport.redact(repr(value)[:MAX_SUMMARY])[:100]
             raise RegistryUnavailable(f"the registry at {self.url} answered {text} where {kind.__name__} was expected")
         return value
+
+
+def _deleted(deleted: bool) -> str:
+    return "?deleted=true" if deleted else ""
 
 
 def _quote(subject: str) -> str:

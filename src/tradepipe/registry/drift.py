@@ -93,11 +93,28 @@ def _compare_version(version: SchemaVersion, match: RegisteredSchema | None) -> 
 
 
 def _find_extra_versions(version: RegisteredSchema, history: Sequence[SchemaVersion]) -> Comparison:
-    summary = f"The history has no version equal to version {version.version} of subject {version.subject}"
-    changes = _format_changes(history[-1].text, version.schema) if history else ""
-    message = f"{summary}. Compared with v{history[-1].number:03}, {changes}." if changes else f"{summary}."
     path = f"{version.subject} version {version.version}"
+    message = _describe_extra_version(version, history)
     return Comparison(f"{path} is in the history", (_finding("drift-extra", path, message, _EXTRA),))
+
+
+def _describe_extra_version(version: RegisteredSchema, history: Sequence[SchemaVersion]) -> str:
+    name = f"version {version.version} of subject {version.subject}"
+    same = next((each for each in history if each.sha256 == content_hash(version.schema)), None)
+    if same is not None:
+        rules = ", which make readers change its records" if version.rule_set else ""
+        added = "rules" if version.rule_set else "metadata or rules"
+        return f"The registry has the text of v{same.number:03} once more, as {name}, with {added} of its own{rules}."
+    message = f"The history has no version equal to {name}."
+    if version.schema_type != "AVRO":
+        return f"{message} It is a {version.schema_type} schema, not an Avro schema."
+    if not history:
+        return message
+    # The nearest one, not the newest: an old version that only differs in a doc would seem to lack later fields.
+    nearest, changes = min(
+        ((each, _list_changes(each.text, version.schema)) for each in reversed(history)), key=lambda pair: len(pair[1])
+    )
+    return f"{message} Compared with v{nearest.number:03}, {'; '.join(changes)}." if changes else message
 
 
 def _compare_level(own: str | None, subject: str, level: str) -> Iterator[Finding]:
@@ -114,11 +131,14 @@ def _compare_level(own: str | None, subject: str, level: str) -> Iterator[Findin
 
 def _format_changes(old: str, new: str) -> str:
     """Return the semantic changes as a clause; empty if only the formatting differs."""
+    return "; ".join(_list_changes(old, new))
+
+
+def _list_changes(old: str, new: str) -> list[str]:
     try:
-        changes = [f"at {each.path}: {each.message[0].lower()}{each.message[1:-1]}" for each in diff_schemas(old, new)]
+        return [f"at {each.path}: {each.message[0].lower()}{each.message[1:-1]}" for each in diff_schemas(old, new)]
     except ValueError:
-        return "it is not an Avro schema"
-    return "; ".join(changes)
+        return ["it is not an Avro schema"]
 
 
 def _finding(rule: str, path: str, message: str, fix: str) -> Finding:

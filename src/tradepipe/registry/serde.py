@@ -1,16 +1,16 @@
 """Trade serializer and deserializer with Confluent's wire format."""
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Final, TypeVar
 
-from tradepipe.codec.admission import UnknownFields
+from tradepipe.codec.admission import UnknownFields, check_rules
 from tradepipe.codec.codec import Decoder, Encoder
-from tradepipe.errors import SchemaIdNotYetKnown, SchemaNotRegistered, UndecodableRecord
+from tradepipe.errors import SchemaNotRegistered, UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.schema_ids import SubjectCheck, SubjectIds
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Violation
 
@@ -47,84 +47,6 @@ def _framing_problem(value: bytes) -> str:
     return f"the value is {start}, {len(value)} bytes, but the magic byte and a schema id take {HEADER_SIZE}"
 
 
-CONFIRM_AFTER_SECONDS: Final = 5.0
-"""Seconds after which an unknown id is looked up again: a registry replica may lag behind the primary."""
-
-UNKNOWN_TTL_SECONDS: Final = 60.0
-"""Seconds for which a confirmed unknown id is not looked up again."""
-
-MAX_NEW_PER_MINUTE: Final = 5
-"""New unknown ids per minute that are confirmed by a second lookup. More are likely random bytes, and each lookup
-blocks its partition."""
-
-MAX_UNKNOWN_IDS: Final = 1_000
-"""Number of ids remembered; the oldest are forgotten first."""
-
-
-T = TypeVar("T")
-
-
-class UnknownIds:
-    """
-    The unknown schema ids of one deserializer; times are seconds of its clock.
-
-    An unknown id is confirmed by a second lookup. After that, one failed lookup is
-    enough each time its entry expires.
-    """
-
-    def __init__(self) -> None:
-        self._pending: dict[int, float] = {}
-        self._confirmed: dict[int, tuple[float, str]] = {}
-        self._newcomers: deque[float] = deque(maxlen=MAX_NEW_PER_MINUTE + 1)
-
-    def check_due(self, schema_id: int, now: float) -> None:
-        """
-        Return if an id is due for a lookup.
-
-        Raises:
-            UndecodableRecord: the id is confirmed to be unknown.
-
-            SchemaIdNotYetKnown: the second lookup is not yet due.
-        """
-        if schema_id in self._confirmed:
-            until, problem = self._confirmed[schema_id]
-            if now < until:
-                raise _undecodable(schema_id, problem)
-        elif schema_id in self._pending:
-            left = self._pending[schema_id] + CONFIRM_AFTER_SECONDS - now
-            if left > 0:
-                raise SchemaIdNotYetKnown(schema_id, left)
-
-    def record_not_found(self, schema_id: int, problem: str, now: float) -> SchemaIdNotYetKnown | UndecodableRecord:
-        """Record that a lookup did not find an id; return the exception to raise."""
-        if schema_id in self._confirmed or schema_id in self._pending or self._has_too_many_new(now):
-            self._pending.pop(schema_id, None)
-            self._confirmed.pop(schema_id, None)
-            _remember(self._confirmed, schema_id, (now + UNKNOWN_TTL_SECONDS, problem))
-            return _undecodable(schema_id, problem)
-        _remember(self._pending, schema_id, now)
-        return SchemaIdNotYetKnown(schema_id, CONFIRM_AFTER_SECONDS)
-
-    def forget(self, schema_id: int) -> None:
-        """Remove an id that has become known."""
-        self._pending.pop(schema_id, None)
-        self._confirmed.pop(schema_id, None)
-
-    def _has_too_many_new(self, now: float) -> bool:
-        self._newcomers.append(now)
-        return len(self._newcomers) > MAX_NEW_PER_MINUTE and now - self._newcomers[0] < 60.0
-
-
-def _remember(memory: dict[int, T], schema_id: int, entry: T) -> None:
-    memory[schema_id] = entry
-    if len(memory) > MAX_UNKNOWN_IDS:
-        del memory[next(iter(memory))]
-
-
-def _undecodable(schema_id: int, problem: str) -> UndecodableRecord:
-    return UndecodableRecord(Violation(Code.UNKNOWN_SCHEMA, problem), schema_id)
-
-
 _Result = TypeVar("_Result")
 _Function = Callable[[bytes], _Result]
 _KnownSchema = tuple[int, _Function[_Result]]
@@ -140,6 +62,7 @@ class TradeSerializer:
     def __init__(self, registry: SchemaRegistry, *, subject: str = "trades-value") -> None:
         self.subject = subject
         self._registry = registry
+        self._check_subject = SubjectCheck(registry, subject)
         self._encode = Encoder().encode
         self._header: bytes | None = None
 
@@ -152,7 +75,10 @@ class TradeSerializer:
 
             SchemaNotRegistered: the subject lacks the schema that this build writes.
 
-            RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
+            RegistryUnavailable: the registry may be starting, as it has no version of the subject; see
+                also `SchemaRegistry`.
+
+            ConfigurationError: see `SchemaRegistry`.
         """
         return (self._header or self.connect()) + self._encode(trade)
 
@@ -171,6 +97,10 @@ class TradeSerializer:
         schema = current()
         schema_id = self._registry.lookup(self.subject, schema.text)
         if schema_id is None:
+            self._check_subject()
+            # Again: between the two requests, a registry that is starting may have read its data.
+            schema_id = self._registry.lookup(self.subject, schema.text)
+        if schema_id is None:
             raise SchemaNotRegistered(
                 f"version {schema.number} of the trade schema is not registered under subject {self.subject} "
                 f"at {self._registry.url}; register it with: "
@@ -185,7 +115,8 @@ class TradeDeserializer:
 
     Only versions of one subject are decoded, since any writer can put any schema id
     into a record. An id that the subject lacks is unknown after two lookups, five
-    seconds apart.
+    seconds apart; if there are many such ids, after one. While the registry knows no
+    version of the subject, no id is unknown: the registry may be starting.
 
     Args:
         unknown_fields: reaction to a version with fields that this build lacks:
@@ -205,13 +136,13 @@ class TradeDeserializer:
         self.subject = subject
         self._registry = registry
         self._unknown_fields = unknown_fields
-        self._clock = clock
+        self._ids = SubjectIds(registry, subject, clock)
+        self._announced: Sequence[bytes | None] = ()
         self._decoders: dict[int, Decoder] = {}
-        # By the frame's head: whoever's is known needs no other look.
+        # By frame header: one dictionary lookup per value, once its schema is known.
         self._decodes: dict[bytes, _KnownSchema[Trade]] = {}
         self._copies: dict[bytes, _KnownSchema[bytes]] = {}
         self._quick_checks: dict[bytes, _KnownSchema[bytes | None]] = {}
-        self._unknown = UnknownIds()
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
         """Return the trade of a framed value; raises the same errors as `decode`."""
@@ -254,6 +185,10 @@ class TradeDeserializer:
         _, quick_check = known or self._function_for(value, self._quick_checks, lambda decoder: decoder.quick_check)
         return quick_check(value[HEADER_SIZE:])  # type: ignore[index]  # None has no known header
 
+    def announce(self, values: Sequence[bytes | None]) -> None:
+        """Announce the values that are decoded next: unknown schema ids among them share their lookups."""
+        self._announced = values
+
     def is_known(self, value: bytes | None) -> bool:
         """Return whether a value can be decoded without a registry lookup."""
         return not value or value[0] != 0 or int.from_bytes(value[1:HEADER_SIZE], "big") in self._decoders
@@ -270,18 +205,16 @@ class TradeDeserializer:
         return known.setdefault(frame(schema_id, b""), (schema_id, function_of(decoder)))
 
     def _admit(self, schema_id: int) -> Decoder:
-        self._unknown.check_due(schema_id, self._clock())
-        subjects = {subject for subject, _ in self._registry.versions_of(schema_id)}
-        schema = self._registry.schema(schema_id) if self.subject in subjects else None
-        if schema is None:
-            raise self._unknown.record_not_found(schema_id, self._problem(schema_id, subjects), self._clock())
-        decoder = Decoder(schema, schema_id, unknown_fields=self._unknown_fields)
-        self._unknown.forget(schema_id)
+        definition = self._ids.find(schema_id, self._announced_ids())
+        check_rules(definition.rule_set, schema_id)
+        decoder = Decoder(definition.schema, schema_id, unknown_fields=self._unknown_fields)
         self._decoders[schema_id] = decoder
         return decoder
 
-    def _problem(self, schema_id: int, subjects: set[str]) -> str:
-        if not subjects:
-            return f"the registry does not know schema id {schema_id}"
-        others = ", ".join(sorted(subjects)[:3])
-        return f"schema id {schema_id} is not a version of subject {self.subject}, but of {others}"
+    def _announced_ids(self) -> Iterator[int]:
+        """Yield the schema ids of the announced values that have no decoder yet."""
+        for value in self._announced:
+            if value is not None and len(value) >= HEADER_SIZE and value[0] == 0:
+                schema_id = int.from_bytes(value[1:HEADER_SIZE], "big")
+                if schema_id not in self._decoders:
+                    yield schema_id

@@ -3,16 +3,15 @@
 import json
 import ssl
 import time
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import httpx
 
 from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
-from tradepipe.registry.auth import Credentials
-
-MAX_RESPONSE: Final = 4_194_304
-"""Maximum size of a response body, in bytes."""
+from tradepipe.registry.auth import Credentials, Proxy
+from tradepipe.registry.bounded_http import DEADLINE, MAX_RESPONSE, BoundedTransport
 
 MAX_SUMMARY: Final = 10_000
 """Characters of a response that are processed for an error message."""
@@ -26,9 +25,9 @@ RequestError = RegistryUnavailable | ConfigurationError
 
 
 class Response(NamedTuple):
-    """A registry's response, and the URL that it came from."""
+    """A registry's response, and the URL that it came from, with the proxy in between."""
 
-    url: str
+    origin: str
     status: int
     body: Any
 
@@ -64,7 +63,7 @@ class Transport:
         *,
         credentials: Credentials,
         context: ssl.SSLContext,
-        proxy: httpx.Proxy | None,
+        proxies: Mapping[str, Proxy],
         timeout: float,
         retries: int,
         transport: httpx.BaseTransport | None,
@@ -75,12 +74,19 @@ class Transport:
         self._credentials = credentials
         self._timeout = timeout
         self._retries = retries
+        self._proxies = proxies if transport is None else {}
         self._client = httpx.Client(
-            verify=context,
-            proxy=proxy,
-            transport=transport,
+            transport=transport or BoundedTransport(context),
+            mounts={_pattern(url): BoundedTransport(context, proxy) for url, proxy in self._proxies.items()},
+            # Proxies are validated as configuration; httpx would read them from the environment unchecked.
+            trust_env=False,
             follow_redirects=False,
-            headers={"Accept": f"{_CONTENT_TYPE}, application/json", "Content-Type": _CONTENT_TYPE},
+            headers={
+                "Accept": f"{_CONTENT_TYPE}, application/json",
+                "Content-Type": _CONTENT_TYPE,
+                # A compressed response of a few kilobytes can become gigabytes.
+                "Accept-Encoding": "identity",
+            },
         )
 
     def close(self) -> None:
@@ -140,41 +146,59 @@ class Transport:
             if response.status == 401 and self._credentials.can_renew:
                 # The token may have expired since it was issued.
                 response = self._send(url, method, path, content, deadline)
-        except httpx.HTTPError as error:
-            translated = self._translate(url, error)
-            translated.__cause__ = error
-            return translated
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Without a cause: httpx's exception holds the request, whose headers hold the credentials.
+            return self._translate(url, error)
         except RegistryUnavailable as error:
             return error
         if response.status < 500 and response.status not in _UNAVAILABLE:
             return response
-        return RegistryUnavailable(f"the registry at {url} answered {method} {path} with {self.summarize(response)}")
+        return RegistryUnavailable(
+            f"the registry at {response.origin} answered {method} {path} with {self.summarize(response)}"
+        )
 
     def _send(self, url: str, method: str, path: str, content: bytes | None, deadline: float) -> Response:
         headers = self._credentials.headers()
         remaining = max(deadline - time.monotonic(), 0.001)
-        with self._client.stream(method, url + path, content=content, headers=headers, timeout=remaining) as response:
+        extensions = {DEADLINE: deadline}
+        with self._client.stream(
+            method, url + path, content=content, headers=headers, timeout=remaining, extensions=extensions
+        ) as response:
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise httpx.RemoteProtocolError("the response is compressed, although the request asked for identity")
             body = bytearray()
-            for chunk in response.iter_bytes():
+            # A custom transport may have read the response already, and not limit it.
+            for chunk in [response.content] if response.is_stream_consumed else response.iter_raw():
                 body += chunk
                 if len(body) > MAX_RESPONSE:
                     raise httpx.ReadError(f"the response has more than {MAX_RESPONSE} bytes")
-                # httpx's timeout applies to each chunk; a body that trickles in would never exceed it.
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("the response arrived too slowly")
-        return Response(url, response.status_code, _parse_json(bytes(body)))
+        return Response(self._origin(url), response.status_code, _parse_json(bytes(body)))
 
-    def _translate(self, url: str, error: httpx.HTTPError) -> RequestError:
+    def _translate(self, url: str, error: httpx.HTTPError | httpx.InvalidURL) -> RequestError:
+        origin = self._origin(url)
         reason = self.redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         if isinstance(error, httpx.ProxyError) and _is_rejection(str(error)):
             return ConfigurationError(
-                f"the proxy rejected the connection to {url}: {reason}; check user and password in proxy"
+                f"the proxy rejected the connection to {origin}: {reason}; check user and password in proxy"
             )
         tls_error = _find_tls_error(error)
         if tls_error is not None and url not in self._responded:
             # Before the first response an untrusted certificate is permanent; afterwards it may be being renewed.
-            return ConfigurationError(f"TLS connection to the registry at {url} failed: {reason}{_advice(tls_error)}")
-        return RegistryUnavailable(f"the registry at {url} is unavailable: {reason}")
+            return ConfigurationError(
+                f"TLS connection to the registry at {origin} failed: {reason}{_advice(tls_error)}"
+            )
+        return RegistryUnavailable(f"the registry at {origin} is unavailable: {reason}")
+
+    def _origin(self, url: str) -> str:
+        """Return a URL, and the proxy in between, for messages."""
+        proxy = self._proxies.get(url)
+        return url if proxy is None else f"{url} (through the proxy {proxy.url} of {proxy.source})"
+
+
+def _pattern(url: str) -> str:
+    """Return httpx's pattern for the server of a URL."""
+    parts = httpx.URL(url)
+    return f"{parts.scheme}://{parts.netloc.decode()}"
 
 
 def _combine(errors: list[RequestError]) -> RequestError:
@@ -182,9 +206,7 @@ def _combine(errors: list[RequestError]) -> RequestError:
     if len(errors) == 1:
         return errors[0]
     kind = RegistryUnavailable if any(error.retriable for error in errors) else ConfigurationError
-    combined = kind("; ".join(str(error) for error in errors))
-    combined.__cause__ = errors[-1]
-    return combined
+    return kind("; ".join(str(error) for error in errors))
 
 
 def _is_rejection(text: str) -> bool:

@@ -159,9 +159,19 @@ def test_pulled_versions_are_numbered_without_gaps_and_indented():
     assert "FULL_TRANSITIVE" == made.level
 
 
-def test_a_subject_that_is_not_avro_is_not_pulled():
+@pytest.mark.parametrize(
+    ("schema", "schema_type"),
+    [
+        ('syntax = "proto3";', "PROTOBUF"),
+        ('{"type": "object"}', "JSON"),
+        ('{"type": "object"}', "AVRO"),
+        ('"int"', "JSON"),
+    ],
+    ids=["Protobuf", "JSON Schema", "JSON Schema without its type", "JSON Schema that Avro could parse"],
+)
+def test_a_subject_that_is_not_avro_is_not_pulled(schema, schema_type):
     with pytest.raises(ConfigurationError, match="version 3 of subject s is not an Avro schema"):
-        pull_versions([RegisteredSchema("s", 3, 9, 'syntax = "proto3";')], None)
+        pull_versions([RegisteredSchema("s", 3, 9, schema, schema_type)], None)
 
 
 @pytest.mark.parametrize("stranger", ["README.md", "v001.avsc", ".gitkeep"])

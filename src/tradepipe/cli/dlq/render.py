@@ -78,8 +78,7 @@ class RecordDecoder:
         except UndecodableRecord as error:
             return DecodedRecord(None, error.schema_id, str(error))
         except SchemaIdNotYetKnown as error:  # a sink asks twice, but for display one answer is enough
-            problem = f"the registry does not know schema id {error.schema_id}"
-            return DecodedRecord(None, error.schema_id, f"{Code.UNKNOWN_SCHEMA}: {problem}")
+            return DecodedRecord(None, error.schema_id, f"{Code.UNKNOWN_SCHEMA}: {error.problem}")
         except UnsupportedSchema as error:
             return DecodedRecord(None, None, str(error))
         except RegistryUnavailable as error:

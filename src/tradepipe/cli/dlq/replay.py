@@ -26,10 +26,10 @@ from tradepipe.pipeline.replay_table import TableReplay
 from tradepipe.pipeline.replay_table import TableReplayStep as TableStep
 from tradepipe.pipeline.replay_topic import TopicReplay
 from tradepipe.pipeline.replay_topic import TopicReplayStep as TopicStep
-from tradepipe.pipeline.stage import check_subject
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.replay import RefusalReplayer
 from tradepipe.redaction import escape
+from tradepipe.registry.schema_ids import SubjectCheck
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Refusal
@@ -209,7 +209,14 @@ def _from_table(
     **chosen: Any,
 ) -> Callable[[], bool]:
     selection, decoder = arguments.selection, opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
-    replay = TableReplay(replayer, validator, selection, matches=trade_matcher(selection, decoder), **chosen)
+    replay = TableReplay(
+        replayer,
+        validator,
+        selection,
+        announce=validator.announce,
+        matches=trade_matcher(selection, decoder),
+        **chosen,
+    )
     return lambda: counts.add_table_step(replay.run_step())
 
 
@@ -226,7 +233,7 @@ def _create_validator(
     if arguments.registry is None:
         raise MissingOptions(Registry)
     registry = opened.enter_context(arguments.registry.open())
-    retry(lambda: check_subject(registry, arguments.subject))
+    retry(SubjectCheck(registry, arguments.subject))
     return RecordValidator(
         TradeDeserializer(registry, subject=arguments.subject, unknown_fields=unknown_fields), rules, record_key
     )

@@ -21,12 +21,14 @@ from tradepipe.cli.schema.report import (
     print_report,
 )
 from tradepipe.cli.settings import Logs, Registry
-from tradepipe.errors import ConfigurationError, SchemaNotRegistered
+from tradepipe.errors import ConfigurationError
+from tradepipe.evolution.compatibility import parse
 from tradepipe.evolution.findings import Finding, Severity
 from tradepipe.evolution.freeze import append_version, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, file_name
 from tradepipe.registry.client import RegisteredSchema
 from tradepipe.registry.registration import subject_versions
+from tradepipe.registry.schema_ids import SubjectCheck
 
 Target = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory, created if missing: empty, or filled by an earlier pull.")
@@ -57,10 +59,9 @@ def pull(
     before = _read_pulled(folder)
     retry = RetryUntil(deadline)
     with registry.open(timeout=retry.call_timeout) as client:
+        retry(SubjectCheck(client, subject))
         there = retry(lambda: subject_versions(client, subject))
         level = retry(lambda: client.level(subject))
-    if not there:
-        raise SchemaNotRegistered(f"the registry has no subject {subject}; check --subject")
     after = pull_versions(there, level)
     report = Report("pull", f"{subject} and {display_path(folder)}", tuple(_cases(folder, before, after, there)))
     if not report.is_fine(strict=False):
@@ -81,6 +82,9 @@ def pull_versions(there: Sequence[RegisteredSchema], level: str | None) -> Histo
     today = datetime.now(UTC).date()
     for each in there:
         try:
+            if each.schema_type != "AVRO":
+                raise ValueError(f"its type is {each.schema_type}")
+            parse(each.schema)
             text = json.dumps(json.loads(each.schema), indent=2, ensure_ascii=False) + "\n"
         except (ValueError, RecursionError) as error:
             raise ConfigurationError(

@@ -1,6 +1,8 @@
 """Commands `tradepipe schema register` and `tradepipe schema drift`."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Annotated
 
 from tradepipe.cli.deadline import RetryUntil
@@ -27,8 +29,11 @@ from tradepipe.cli.schema.report import (
 )
 from tradepipe.cli.settings import Logs, Registry
 from tradepipe.cli.terminal import echo
+from tradepipe.errors import SchemaNotRegistered
+from tradepipe.registry.drift import Comparison
 from tradepipe.registry.drift import drift as compare
 from tradepipe.registry.registration import Plan, PlannedVersion, Registration, apply_plan, plan
+from tradepipe.registry.schema_ids import SubjectCheck
 
 Also = Annotated[
     list[str] | None, option("--also SUBJECT", "Further subject, for consumers of another topic. Repeatable.")
@@ -103,11 +108,11 @@ def drift(
     retry = RetryUntil(deadline)
     names = (subject, *(also or ()))
     with registry.open(timeout=retry.call_timeout) as client:
-        compared = [
-            each
-            for name in names
-            for each in retry(lambda name=name: compare(client, name, past.versions, level=at))  # type: ignore[misc]
-        ]
+        compared: list[Comparison] = []
+        for name in names:
+            with suppress(SchemaNotRegistered):  # a missing subject is a finding, once the registry has started
+                retry(SubjectCheck(client, name))
+            compared += retry(partial(compare, client, name, past.versions, level=at))
     compared_text = f"{', '.join(names)} and {count_findings(len(past.versions), 'version')}"
     report = Report("drift", compared_text, tuple(CheckCase(each.subject, each.findings) for each in compared))
     print_and_exit(report, format_)
