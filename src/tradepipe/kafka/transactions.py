@@ -12,6 +12,7 @@ first.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import confluent_kafka
@@ -224,6 +225,9 @@ class Transactions:
         """Abort the transaction, or discard the client with it; return the exception to raise."""
         if error.code() == KafkaError._FATAL:
             error = _fatal_reason(client) or error
+        # The transaction may have failed elsewhere because of a rejected record, whose report is not yet served.
+        with suppress(KafkaException, SystemError):
+            client.poll(0)
         cause, topic = self._reports.undelivered or (error, None)
         if cause.code() in _PURGED:  # the record was purged because another one failed, of any topic
             cause, topic = error, " or ".join(sorted(destination.topic for destination in outgoing))
