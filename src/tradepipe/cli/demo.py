@@ -306,7 +306,8 @@ def _print_next_steps(stack: LocalStack, *, keep: bool) -> None:
         echo(f"\nThe services are stopped; `{os.environ.get(_KEEP_VARIABLE, _KEEP)}` leaves them running.")
         return
     python, psql = _format_program("python", Path(sys.executable)), _find_psql()
-    echo(f"""
+    # By typer: `echo` would mask the database's password, which belongs to these services alone and is needed here.
+    typer.echo(f"""
 The services run until Ctrl-C. In another terminal:
 
 {format_exports(stack, indent="  ")}
