@@ -58,6 +58,8 @@ def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam,
     """
 
     def hide(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+        if is_default(context, str(parameter.name)):  # a password that everybody knows
+            return value
         for password in (passwords := find_passwords(value or "")):
             register_secret(password)
         if passwords and is_on_command_line(context, str(parameter.name)):
