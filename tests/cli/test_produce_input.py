@@ -1,8 +1,7 @@
 """`tradepipe produce --input`: a file of trades, sent."""
 
-import base64
+import csv
 import gzip
-import json
 import os
 import pty
 import re
@@ -85,39 +84,16 @@ def test_a_bad_line_stops_it_and_what_stands_before_it_is_sent(ready, topic, fil
 def test_bad_lines_are_skipped_and_kept_if_asked_for(ready, topic, file):
     done = door("produce", "--input", str(spoiled(file, 2, 12, 51)), "--on-error", "skip", env=ready)
 
-    rejects = [json.loads(line) for line in Path(f"{file}.rejects.jsonl").read_text().splitlines()]
+    header, *rejects = csv.reader(Path(f"{file}.rejects.csv").read_text().splitlines())
     assert 1 == done.code
     assert 3 == done.err.count("skipped: ")
-    assert f"47 trades, 3 invalid records, written to {file}.rejects.jsonl" in done.out
+    assert f"47 trades, 3 invalid records (VERSION 3)\nwrote the invalid records to {file}.rejects.csv" in done.out
     assert 47 == records_in(ready, topic)
-    assert [2, 12, 51] == [each["line"] for each in rejects]
-    assert file.read_text().splitlines()[11] == rejects[1]["raw"]
-    assert [
-        {"code": "VERSION", "detail": "version: 'one' is not a whole number from 1 to 2147483647 in plain digits"}
-    ] == (rejects[1]["reasons"])
-
-
-def test_a_run_without_bad_lines_leaves_no_rejects_and_empties_older_ones(file, tmp_path):
-    arguments = ("--input", str(file), "--dry-run", "--on-error", "skip")
-    assert 0 == door("produce", *arguments, env={}).code
-    assert [file] == list(tmp_path.iterdir())
-    rejects = Path(f"{file}.rejects.jsonl")
-    rejects.write_text("{}\n")
-
-    assert 0 == door("produce", *arguments, env={}).code
-    assert "" == rejects.read_text()
-
-
-def test_a_raw_line_that_is_no_utf8_is_kept_byte_by_byte(file, tmp_path):
-    file.write_bytes(file.read_bytes().replace(b",1,CP-", b",1,\xfcCP-", 1))
-
-    place = tmp_path / "rejects"
-    done = door("produce", "--input", str(file), "--dry-run", "--on-error", "skip", "--rejects", str(place), env={})
-
-    (kept,) = [json.loads(line) for line in place.read_text().splitlines()]
-    assert 1 == done.code
-    assert b"\xfcCP-" in base64.b64decode(kept["raw_base64"])
-    assert "\N{REPLACEMENT CHARACTER}CP-" in kept["raw"]
+    assert ["reason", *Trade._fields] == header
+    assert [file.read_text().splitlines()[number].split(",") for number in (1, 11, 50)] == [row[1:] for row in rejects]
+    assert {"version: 'one' is not a whole number from 1 to 2147483647 in plain digits (VERSION)"} == {
+        row[0] for row in rejects
+    }
 
 
 def test_a_count_beyond_all_numbers_is_no_limit(file):
@@ -129,7 +105,7 @@ def test_a_count_beyond_all_numbers_is_no_limit(file):
 def test_a_file_is_checked_without_any_part(file):
     done = door("produce", "--input", str(file), "--dry-run", env={})
 
-    assert (0, f"checked {file}: 50 trades, 0 invalid records; nothing was sent\n", "") == done
+    assert (0, f"checked {file}: 50 trades, 0 invalid records\nnothing was sent\n", "") == done
 
 
 def test_a_packed_file_comes_by_a_pipe(ready, topic, file):

@@ -12,7 +12,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from tradepipe.cli.help_examples import examples
-from tradepipe.cli.input.columns import FILE as INPUT
+from tradepipe.cli.input.options import FILE as INPUT
 from tradepipe.cli.options import BEHAVIOUR, DATABASE, DEAD_LETTERS, FILTERS, KAFKA, REGISTRY, with_option_groups
 from tradepipe.cli.settings import FILE, KAFKA_SECRETS, REGISTRY_SECRETS, read_variable
 

@@ -1,14 +1,14 @@
 """Command `tradepipe produce`: trades from a file, or sample trades, to a topic."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.input import columns as input_options
-from tradepipe.cli.input.columns import ColumnMapping, form_of
-from tradepipe.cli.input.trade_file import TradeFile, default_path
+from tradepipe.cli.input import options as input_options
+from tradepipe.cli.input.mapping import read_mapping
+from tradepipe.cli.input.suggest import write_suggestion
+from tradepipe.cli.input.trade_file import TradeFile
 from tradepipe.cli.options import (
     DEADLINE,
     SUBJECT,
@@ -47,10 +47,23 @@ def produce(
     resend: Resend = 0.0,
     path: input_options.Input = None,
     form: input_options.InputFormat = None,
+    mapping_path: input_options.MappingFile = None,
+    suggest_mapping: input_options.SuggestMapping = None,
     columns: input_options.Columns = None,
     defaults: input_options.Defaults = None,
+    values: input_options.Values = None,
+    delimiter: input_options.Delimiter = None,
+    encoding: input_options.Encoding = None,
+    date_format: input_options.DatesAs = None,
+    time_format: input_options.TimesAs = None,
+    timezone: input_options.Timezone = None,
+    decimal: input_options.DecimalSign = None,
+    thousands: input_options.Thousands = None,
+    sheet: input_options.Sheet = None,
+    trim: input_options.Trim = None,
     on_error: input_options.OnError = "stop",
     rejects: input_options.RejectsFile = None,
+    overwrite: input_options.Overwrite = False,
     dry_run: input_options.DryRun = False,
     deadline: DeadlineSeconds = DEADLINE,
     verbose: Verbose = False,
@@ -63,23 +76,50 @@ def produce(
     trades again is safe: each version of a trade is stored once.
     """
     status = logs.configure(progress=True)
+    formats = {
+        "delimiter": delimiter,
+        "encoding": encoding,
+        "date-format": date_format,
+        "time-format": time_format,
+        "timezone": timezone,
+        "decimal": decimal,
+        "thousands": thousands,
+        "sheet": sheet,
+        "trim": trim,
+    }
+    if path is None:
+        tables = {"--column": columns, "--default": defaults, "--value": values, "--mapping": mapping_path}
+        others = {"--format": form, "--suggest-mapping": suggest_mapping, "--rejects": rejects, "--dry-run": dry_run}
+        given = {**tables, **others, "--overwrite": overwrite, **{f"--{key}": text for key, text in formats.items()}}
+        input_options.require_none(given, "only valid with --input FILE")
+        _require_shares(bad, resend)
+    else:
+        input_options.require_none(
+            {"--seed": seed is not None, "--bad": bad, "--resend": resend},
+            "only valid for sample trades, without --input",
+        )
+        mapping = read_mapping(mapping_path, formats, columns or (), defaults or (), values or ())
+        if suggest_mapping is not None:
+            write_suggestion(path, form, mapping, suggest_mapping)
+            return
+        if on_error == "stop":
+            input_options.require_none(
+                {"--rejects": rejects, "--overwrite": overwrite}, "only valid with --on-error skip"
+            )
     destination = None if dry_run else _destination(kafka, registry, topic, subject)
     run = ProduceRun(destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
     if path is None:
-        input_options.require_none(
-            {"--format": form, "--column": columns, "--default": defaults, "--rejects": rejects, "--dry-run": dry_run},
-            "only valid with --input FILE",
-        )
-        _require_shares(bad, resend)
         run.send_samples(random_seed() if seed is None else seed, bad=bad, resend=resend)
         return
-    input_options.require_none(
-        {"--seed": seed is not None, "--bad": bad, "--resend": resend}, "only valid for sample trades, without --input"
-    )
-    mapping = ColumnMapping(columns or (), defaults or ())
-    rejects_path = _rejects_path(path, rejects, on_error)
     with TradeFile(
-        path, form=form or form_of(path), mapping=mapping, rejects=rejects_path, stopped=run.stopped
+        path,
+        form=form,
+        mapping=mapping,
+        mapping_path=mapping_path,
+        skips=on_error == "skip",
+        rejects=rejects,
+        overwrite=overwrite,
+        stopped=run.stopped,
     ) as file:
         run.send_file(file)
 
@@ -93,10 +133,3 @@ def _destination(kafka: Kafka | None, registry: Registry | None, topic: str, sub
 def _require_shares(bad: float, resend: float) -> None:
     if bad + resend > 1:
         raise typer.BadParameter("the two shares must add up to at most 1", param_hint="'--bad', '--resend'")
-
-
-def _rejects_path(path: str, rejects: Path | None, on_error: str) -> Path | None:
-    if on_error == "skip":
-        return rejects or default_path(path)
-    input_options.require_none({"--rejects": rejects}, "only valid with --on-error skip")
-    return None

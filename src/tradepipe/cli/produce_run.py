@@ -82,7 +82,7 @@ class ProduceRun:
         self._send(
             lambda encode: sample_stream(seed, encode, bad=bad, resend=resend),
             f"seed {seed}",
-            lambda counts: self._progress(lambda: (counts.sent, progress_text(counts))),
+            lambda counts: self._progress(lambda: (counts.sent, progress_text(counts, self._count))),
         )
         echo(summary(self._counts, seed))
         self._end(f"--seed {seed}")
@@ -176,12 +176,14 @@ class ProduceRun:
 
     def _summary(self, file: TradeFile) -> str:
         read = f"{_format_count(file.valid, 'trade')}, {_format_count(file.invalid, 'invalid record')}"
-        if file.invalid and file.rejects_path is not None:
-            read += f", written to {file.rejects_path}"
+        if file.codes:
+            read += f" ({', '.join(f'{code} {number:,}' for code, number in file.codes.most_common())})"
         if self.stopped.is_set():
-            read += f"; stopped at line {file.line:,}: run the command again to send all trades"
+            read += f"; stopped at {file.position}: run the command again to send all trades"
+        if file.invalid and file.rejects_path is not None:
+            read += f"\nwrote the invalid records to {file.rejects_path}"
         if self._destination is None:
-            return f"checked {file.name}: {read}; nothing was sent"
+            return f"checked {file.name}: {read}\nnothing was sent"
         return f"read {file.name}: {read}\nsent {self._counts.sent:,} records: {outcome(self._counts)}"
 
     def _end(self, repeat: str) -> None:
@@ -209,9 +211,10 @@ def _warn_of_dropped_records(destination: Destination) -> None:
                 )
 
 
-def progress_text(counts: SendCounts) -> str:
-    """Format the counts of a running `produce`."""
-    return f"{counts.sent:,} sent, {counts.acknowledged:,} acknowledged"
+def progress_text(counts: SendCounts, total: int | None = None) -> str:
+    """Format the counts of a running `produce`, of `total` records if that is known."""
+    of = f" of {total:,}" if total else ""
+    return f"{counts.sent:,}{of} sent, {counts.acknowledged:,} acknowledged"
 
 
 def summary(counts: SendCounts, seed: int) -> str:

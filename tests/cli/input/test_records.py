@@ -2,15 +2,19 @@
 
 import gzip
 import json
+import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 import typer
 
-from tradepipe.cli.input.columns import ColumnMapping, form_of
+from tradepipe.cli.input.csv_file import CsvFile
+from tradepipe.cli.input.file_kinds import form_of
 from tradepipe.cli.input.lines import MAX_LINE_BYTES, BadInput, LineReader
-from tradepipe.cli.input.records import format_error, records
+from tradepipe.cli.input.mapping import FileMapping, read_mapping
+from tradepipe.cli.input.records import format_error
+from tradepipe.cli.input.trade_file import open_reader
 from tradepipe.trade.model import Side, Trade
 
 HEADER = "trade_id,version,counterparty_id,book_id,maturity_date,created_at"
@@ -30,11 +34,12 @@ TRADE = Trade("T1", 1, "CP-1", "B1", date(2030, 1, 1), datetime(2025, 6, 1, 8, t
 def read(tmp_path):
     """The records of a file with this content."""
 
-    def of(content, name="trades.csv", columns=(), defaults=()):
+    def of(content, name="trades.csv", columns=(), defaults=(), values=(), **options):
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with LineReader(str(path)) as source:
-            return list(records(source, form_of(name), ColumnMapping(columns, defaults)))
+        mapping = read_mapping(None, options, columns, defaults, values)
+        with open_reader(str(path), None, mapping, threading.Event()) as reader:
+            return list(reader.records())
 
     return of
 
@@ -153,7 +158,10 @@ def test_what_is_wrong_with_a_line_of_json_is_told(read, line, message):
 def test_bytes_that_are_no_utf8_spoil_their_record_only(read):
     found = read(csv_of("Zürich" + ROW[2:], ROW).encode("latin-1"))
 
-    assert "FILE:2: the record is not UTF-8: byte 0xfc in 'Z?rich,1,CP-' (UNDECODABLE)" == problem(found)
+    assert (
+        "FILE:2: the record is not UTF-8: byte 0xfc in 'Zürich,1,CP-'; if that reads well, "
+        "pass --encoding cp1252 (UNDECODABLE)" == problem(found)
+    )
     assert TRADE == found[-1].trade
 
 
@@ -220,7 +228,7 @@ def test_what_is_wrong_with_an_amount_is_told_by_its_field(read):
     content = csv_of(f"{ROW},LONG,1.5e3,EUR").replace(HEADER, f"{HEADER},side,notional,currency")
 
     assert (
-        "FILE:2: side: 'LONG' is not one of UNKNOWN, BUY, SELL (SIDE); "
+        "FILE:2: side: 'LONG' is not one of UNKNOWN, BUY, SELL; map it with --value, as side:Buy=BUY (SIDE); "
         "notional: '1.5e3' is not a decimal number in plain digits, such as 1250000.50 (NOTIONAL)"
     ) == problem(read(content))
 
@@ -236,31 +244,48 @@ def test_columns_that_no_field_has_are_told_once(read, caplog):
     read(csv_of(ROW, ROW).replace("created_at", "created_at,desk").replace("Z\n", "Z,D1\n"))
 
     (line,) = caplog.messages
-    assert "ignored unknown columns: 'desk'; if one of them is a field, pass --column FIELD=HEADER" in line
+    assert line.endswith("trades.csv: no column for side, notional, currency; unused columns: 'desk'")
 
 
 def test_keys_that_no_field_has_are_told_once(read, caplog):
     read(json_of(desk="D1") + json_of(desk="D2"), "trades.jsonl")
 
     (line,) = caplog.messages
-    assert "ignored unknown keys: 'desk'" in line
+    assert line.endswith("trades.jsonl: no column for side, notional, currency; unused keys: 'desk'")
 
 
 @pytest.mark.parametrize(
     ("content", "name", "settings", "message"),
     [
         (csv_of().replace("book_id", "book"), "t.csv", {}, "has no column for book_id; its headers are 'trade_id', "),
-        (csv_of().replace("book_id", "book"), "t.csv", {}, "--column book_id=HEADER to name the column"),
+        (
+            csv_of().replace("book_id", "book"),
+            "t.csv",
+            {},
+            "did you mean --column book_id=book? (--suggest-mapping FILE",
+        ),
         (json_of().replace("book_id", "book"), "t.jsonl", {}, "has no column for book_id; its first record's keys are"),
         (csv_of(), "t.csv", {"columns": ["book_id=Book"]}, "has no column for book_id ('Book')"),
-        (csv_of().replace(",", ";"), "t.csv", {}, "its headers are 'trade_id;version;"),
-        ("", "t.csv", {}, "its headers are none"),
-        (csv_of().replace("book_id", "trade_id,book_id"), "t.csv", {}, "has 2 columns 'trade_id'"),
-        (csv_of(), "t.csv", {"defaults": ["book_id=B1"]}, "has a column book_id, but --default is only for fields"),
+        (csv_of().replace("book_id", "shelf"), "t.csv", {}, "pass --column book_id=HEADER, or --default book_id=VALUE"),
+        (csv_of(), "t.csv", {"delimiter": ";"}, "its headers are 'trade_id,version,"),
+        ("", "t.csv", {}, "t.csv: the file is empty"),
+        ("", "t.jsonl", {}, "t.jsonl: the file is empty"),
+        (
+            csv_of().replace("book_id", "trade_id,book_id"),
+            "t.csv",
+            {},
+            "has 2 columns for trade_id: 'trade_id', 'trade_id'; rename all but one",
+        ),
+        (
+            csv_of().replace("book_id", "BOOK_ID,Book_Id"),
+            "t.csv",
+            {},
+            "has 2 columns for book_id: 'BOOK_ID', 'Book_Id'; choose one with --column book_id=HEADER",
+        ),
         (csv_of().encode("utf-16"), "t.csv", {}, "the file is UTF-16: save it as UTF-8"),
-        (b"\x00\x01\x02", "t.csv", {}, "the file is binary, not UTF-8 text"),
+        (b"\x00\x01\x02", "t.csv", {}, "the file is binary, not text"),
         (csv_of(), "t.csv.gz", {}, "not a gzip file, despite its name"),
-        (gzip.compress(csv_of(ROW).encode(), mtime=0)[:12], "t.csv.gz", {}, "the gzip file is truncated or damaged"),
+        (gzip.compress(csv_of(ROW).encode(), mtime=0)[:12], "t.csv.gz", {}, "the archive is truncated or damaged"),
         (b"", "t.csv.gz", {}, "not a gzip file, despite its name"),
     ],
 )
@@ -278,17 +303,18 @@ def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, 
         ({"columns": ["book_id=A", "book_id=B"]}, "book_id is given twice"),
         ({"columns": ["book_id"]}, "must be FIELD=HEADER"),
         ({"defaults": ["version=one"]}, "version: 'one' is not a whole number"),
-        ({"defaults": ["book_id=A"], "columns": ["book_id=A"]}, "book_id has both a --column and a --default"),
+        ({"values": ["side:Buy"]}, "must be FIELD:TEXT=VALUE, as side:Buy=BUY, not 'side:Buy'"),
+        ({"values": ["side:Buy=LONG"]}, "side: 'LONG' is not one of UNKNOWN, BUY, SELL"),
     ],
 )
 def test_a_layout_that_cannot_be_is_refused(settings, message):
     with pytest.raises(typer.BadParameter) as refused:
-        ColumnMapping(**settings)
+        read_mapping(None, {}, *(settings.get(name, ()) for name in ("columns", "defaults", "values")))
 
     assert message in refused.value.message
 
 
-@pytest.mark.parametrize("path", ["-", "trades", "trades.txt", "trades.json", "trades.gz"])
+@pytest.mark.parametrize("path", ["-", "trades", "trades.txt", "trades.gz"])
 def test_a_name_that_tells_no_format_is_refused(path):
     with pytest.raises(typer.BadParameter, match="--format csv or --format jsonl"):
         form_of(path)
@@ -315,7 +341,7 @@ def test_a_line_without_an_end_is_not_read_into_memory(read):
 def test_a_packed_file_that_ends_too_early_or_is_damaged_is_told_with_the_line(read, spoil):
     rows = [f"T{number},{number}{ROW[4:]}" for number in range(1, 20_000)]
 
-    with pytest.raises(BadInput, match=r"trades.csv.gz:[0-9]{3,}: (the gzip file is truncated|the gzip file is dam)"):
+    with pytest.raises(BadInput, match=r"trades.csv.gz:[0-9]{3,}: (the archive is truncated|the archive is dam)"):
         read(spoil(gzip.compress(csv_of(*rows).encode(), mtime=0)), "trades.csv.gz")
 
 
@@ -323,8 +349,7 @@ def test_what_was_read_of_a_file_is_counted(tmp_path):
     path = tmp_path / "trades.csv"
     path.write_text(csv_of(*[ROW] * 10_000))
     with LineReader(str(path)) as source:
-        for _ in records(source, "csv", ColumnMapping()):
-            pass
+        assert 10_000 == sum(1 for _ in CsvFile(source, FileMapping()).records())
 
         assert path.stat().st_size == source.size == source.read
         assert 10_001 == source.number

@@ -1,5 +1,6 @@
 """Lines of a file or of stdin, decompressed and decoded, one in memory at a time."""
 
+import codecs
 import gzip
 import io
 import os
@@ -7,13 +8,13 @@ import select
 import stat
 import sys
 import threading
+import zipfile
 import zlib
 from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Final, Self, cast
 
-import typer
-
+from tradepipe.cli.input.file_kinds import ZIP, open_member, unusable
 from tradepipe.errors import TradepipeError
 
 STDIN: Final = "-"
@@ -29,6 +30,7 @@ _GZIP: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _HEAD: Final = 4096
+_READ_ERRORS: Final = (EOFError, zlib.error, zipfile.BadZipFile, OSError)
 
 
 class BadInput(TradepipeError):
@@ -41,11 +43,13 @@ class LineReader:
     """
     Read the lines of a file as text, with their line ends.
 
-    gzip is detected by its first bytes, and a byte order mark is removed. Bytes
-    that are not UTF-8 become lone surrogates, so that errors can quote the line.
+    gzip and zip are detected by their first bytes, and a byte order mark is removed.
+    Bytes that the encoding lacks become lone surrogates, so that errors can quote the line.
 
     Args:
         path: the file, or `-` for stdin.
+
+        encoding: an encoding whose line ends are those of ASCII.
 
         stopped: ends the iteration when set, also while waiting for a pipe.
 
@@ -56,13 +60,18 @@ class LineReader:
 
         number: number of lines read.
 
+        has_mark: whether the first line began with UTF-8's byte order mark.
+
     Raises:
-        BadParameter: the file is unreadable or not UTF-8 text.
+        BadParameter: the file is unreadable or not text.
     """
 
-    def __init__(self, path: str, *, stopped: threading.Event | None = None) -> None:
+    def __init__(self, path: str, *, encoding: str = "utf-8", stopped: threading.Event | None = None) -> None:
         self.name = "stdin" if path == STDIN else path
+        self.encoding = encoding
         self.number = 0
+        self.has_mark = self._is_zip = False
+        self._decoder: codecs.IncrementalDecoder | None = None
         self._file = _open_file(path)
         self._counted = _CountingReader(self._file, stopped or threading.Event())
         status = os.fstat(self._file.fileno())
@@ -85,7 +94,28 @@ class LineReader:
     @property
     def read(self) -> int:
         """Bytes read so far, before decompression."""
-        return self._counted.bytes
+        return self._file.tell() if self._is_zip else self._counted.bytes
+
+    def read_text(self, size: int) -> str:
+        """
+        Read about `size` bytes; an empty text is the end of the file.
+
+        Raises:
+            BadInput: an archive is truncated or damaged, or reading fails.
+        """
+        try:
+            chunk = self._lines.read(size)
+        except _READ_ERRORS as error:
+            raise self._unreadable(error) from error
+        if not self._decoder:
+            chunk = chunk.removeprefix(_BOM)
+            self._decoder = codecs.getincrementaldecoder(self.encoding)("surrogateescape")
+        return self._decoder.decode(chunk, not chunk)
+
+    def begins_with(self, character: bytes) -> bool:
+        """Return whether the first character that is not blank is this one."""
+        head: bytes = self._lines.peek(_HEAD)  # type: ignore[attr-defined]  # all three have it
+        return head.removeprefix(_BOM).lstrip()[:1] == character
 
     def __iter__(self) -> Iterator[str]:
         """
@@ -94,47 +124,59 @@ class LineReader:
         Raises:
             BadInput: a line is too long, the gzip is truncated or damaged, or reading fails.
         """
+        encoding = self.encoding
         while line := self._read_line():
             self.number += 1
-            if self.number == 1:
-                line = line.removeprefix(_BOM)
-            yield line.decode("utf-8", "surrogateescape")
+            if self.number == 1 and line.startswith(_BOM):
+                line, self.has_mark = line.removeprefix(_BOM), True
+            yield line.decode(encoding, "surrogateescape")
 
     def _close(self) -> None:
         if self._file is not sys.stdin.buffer:
             self._file.close()
 
     def _read_line(self) -> bytes:
-        position = f"{self.name}:{self.number + 1}"
         try:
             line = self._lines.readline(MAX_LINE_BYTES + 1)
-        except EOFError:
-            raise BadInput(f"{position}: the gzip file is truncated, copy it again") from None
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise BadInput(f"{position}: the gzip file is damaged: {error}") from None
-        except OSError as error:
-            raise BadInput(f"{position}: reading failed: {error.strerror or error}") from error
+        except _READ_ERRORS as error:
+            raise self._unreadable(error) from error
         if len(line) > MAX_LINE_BYTES:
             raise BadInput(
-                f"{position}: the line is longer than {MAX_LINE_BYTES:,} bytes; the file must have one trade per line"
+                f"{self.name}:{self.number + 1}: the line is longer than {MAX_LINE_BYTES:,} bytes; the file must have "
+                "one trade per line"
             )
         return line
+
+    def _unreadable(self, error: Exception) -> BadInput:
+        match error:
+            case EOFError():
+                text = "the archive is truncated, copy it again"
+            case gzip.BadGzipFile() | zlib.error() | zipfile.BadZipFile():
+                text = f"the archive is damaged: {error}"
+            case OSError():
+                text = f"reading failed: {error.strerror or error}"
+        return BadInput(f"{self.name}:{self.number + 1}: {text}")
 
     def _open_text(self, path: str) -> BinaryIO:
         """Open the decompressed file, after checking that its first bytes are text."""
         raw = io.BufferedReader(self._counted, _BUFFER)
-        lines: gzip.GzipFile | io.BufferedReader[_CountingReader] = raw
+        lines: BinaryIO = cast(BinaryIO, raw)
         try:
-            if raw.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
-                lines = gzip.GzipFile(fileobj=raw)
+            head = raw.peek(len(ZIP))[: len(ZIP)]
+            if head.startswith(_GZIP):
+                lines = cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+            elif head == ZIP and self.size is not None:
+                self._file.seek(0)
+                lines = io.BufferedReader(open_member(self.name, self._file), _BUFFER)  # type: ignore[type-var]  # a member is a raw file to it
+                self._is_zip = True
             elif path.endswith(".gz"):
-                raise _unusable(self.name, "not a gzip file, despite its name")
-            _require_text(self.name, lines.peek(_HEAD)[:_HEAD])
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise _unusable(self.name, f"the gzip file is truncated or damaged: {error}") from None
+                raise unusable(self.name, "not a gzip file, despite its name")
+            _require_text(self.name, lines.peek(_HEAD)[:_HEAD])  # type: ignore[attr-defined]  # all three have it
+        except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
+            raise unusable(self.name, f"the archive is truncated or damaged: {error}") from None
         except OSError as error:
-            raise _unusable(self.name, f"cannot be opened: {error.strerror or error}") from error
-        return cast(BinaryIO, lines)
+            raise unusable(self.name, f"cannot be opened: {error.strerror or error}") from error
+        return lines
 
 
 class _CountingReader(io.RawIOBase):
@@ -160,23 +202,25 @@ class _CountingReader(io.RawIOBase):
 def _open_file(path: str) -> BinaryIO:
     if path == STDIN:
         if sys.stdin is None or sys.stdin.closed:
-            raise _unusable("stdin", "stdin is closed")
+            raise unusable("stdin", "stdin is closed")
         return sys.stdin.buffer
     try:
         # `LineReader` closes it.
         return open(path, "rb", buffering=0)
     except OSError as error:
-        raise _unusable(path, f"cannot be opened: {error.strerror}") from None
+        raise unusable(path, f"cannot be opened: {error.strerror}") from None
     except ValueError as error:  # a NUL in the name
-        raise _unusable(path, f"cannot be opened: {error}") from None
+        raise unusable(path, f"cannot be opened: {error}") from None
 
 
 def _require_text(name: str, head: bytes) -> None:
+    if not head:
+        raise unusable(name, "the file is empty")
     if head[:2] in _UTF_16:
-        raise _unusable(name, "the file is UTF-16: save it as UTF-8")
+        raise unusable(name, "the file is UTF-16: save it as UTF-8")
+    if head.startswith(ZIP):
+        raise unusable(name, "a zip archive or a workbook is not read from a pipe: pass the path of a file")
     if b"\x00" in head:
-        raise _unusable(name, "the file is binary, not UTF-8 text")
-
-
-def _unusable(name: str, why: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{name}: {why}", param_hint="'--input'")
+        raise unusable(name, "the file is binary, not text")
+    if head.lstrip()[:1] == b"<":
+        raise unusable(name, "the file is HTML or XML: save it as CSV UTF-8")

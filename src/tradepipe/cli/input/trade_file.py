@@ -1,121 +1,65 @@
-"""Files of trades as input, and files of rejected records."""
+"""Files of trades as input."""
 
-import base64
-import json
 import logging
-import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TextIO
+from typing import Final, Self
 
 import typer
 
-from tradepipe.cli.input.columns import ColumnMapping, Form
+from tradepipe.cli.input.csv_file import CsvFile
+from tradepipe.cli.input.file_kinds import Form, identify, needs, unusable
+from tradepipe.cli.input.json_file import JsonFile
 from tradepipe.cli.input.lines import STDIN, BadInput, LineReader
-from tradepipe.cli.input.records import InputRecord, format_error, records
+from tradepipe.cli.input.mapping import FileMapping
+from tradepipe.cli.input.records import InputRecord, Reader, format_error
+from tradepipe.cli.input.rejects import RejectsFile
 from tradepipe.cli.terminal import FileProgress
-from tradepipe.errors import ConfigurationError
 from tradepipe.trade.samples import NewTrade
 
 logger = logging.getLogger(__name__)
 
-ENDING: Final = ".rejects.jsonl"
-
-
-def default_path(path: str) -> Path:
-    """
-    Return the default path of the rejects of a file.
-
-    Raises:
-        BadParameter: the input is stdin.
-    """
-    if path == STDIN:
-        raise typer.BadParameter("required with --input -: pass --rejects FILE", param_hint="'--rejects'")
-    return Path(f"{path}{ENDING}")
-
-
-class RejectsFile:
-    """
-    The skipped records of one run.
-
-    Written to a temporary file that is renamed when the block exits, also by an
-    error, so that the file always holds the rejects of exactly one run. A run
-    without rejects creates no file, but truncates that of an earlier run.
-
-    Raises:
-        BadParameter: the file is not writable.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        if path.is_dir():
-            raise _unwritable(path, "is a directory")
-        try:
-            self._file: TextIO = self._temporary.open("x", encoding="ascii", newline="\n")
-        except OSError as error:
-            raise _unwritable(path, error.strerror or str(error)) from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            if self.count or self.path.exists():
-                self._temporary.replace(self.path)
-        except OSError as failure:
-            raise _write_error(self.path, failure) from failure
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    def add(self, name: str, record: InputRecord) -> None:
-        """
-        Write a record of the file `name`.
-
-        Raises:
-            ConfigurationError: writing fails, for example because the disk is full.
-        """
-        self.count += 1
-        try:
-            self._file.write(json.dumps(_document(name, record)) + "\n")
-        except OSError as error:
-            raise _write_error(self.path, error) from error
-
-
-def _document(name: str, record: InputRecord) -> dict[str, Any]:
-    reasons = [{"code": str(violation.code), "detail": violation.detail} for violation in record.violations]
-    document: dict[str, Any] = {"file": name, "line": record.line, "reasons": reasons, "raw": record.raw}
-    raw = record.raw.encode("utf-8", "surrogateescape")
-    text = raw.decode("utf-8", "replace")
-    if text != record.raw:
-        document |= {"raw": text, "raw_base64": base64.b64encode(raw).decode()}
-    return document
-
-
-def _unwritable(path: Path, reason: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{path} is not writable: {reason}", param_hint="'--rejects'")
-
-
-def _write_error(path: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(
-        f"cannot write {path}: {error.strerror or error}; choose another file with --rejects FILE"
-    )
-
-
 MAX_LOGGED_REJECTS: Final = 5
 """Skipped records that are logged one by one."""
 
-_UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+
+def open_reader(path: str, form: Form | None, mapping: FileMapping, stopped: threading.Event) -> Reader:
+    """
+    Open a file of trades, in the format that its content or its name shows.
+
+    Raises:
+        BadParameter: the file does not contain records.
+    """
+    form = identify(path, form)
+    # Their libraries are an extra.
+    if form == "xlsx":
+        try:
+            from tradepipe.cli.input.workbook import WorkbookFile  # noqa: PLC0415
+        except ModuleNotFoundError:
+            raise needs("openpyxl", path) from None
+        return WorkbookFile(path, mapping)
+    if form == "parquet":
+        try:
+            from tradepipe.cli.input.parquet import ParquetFile  # noqa: PLC0415
+        except ModuleNotFoundError:
+            raise needs("pyarrow", path) from None
+        return ParquetFile(path, mapping)
+    source = LineReader(path, encoding=mapping.encoding or "utf-8", stopped=stopped)
+    try:
+        if form == "csv":
+            return CsvFile(source, mapping)
+        is_array = form == "json" and source.begins_with(b"[")
+        if form == "json" and not is_array and not source.begins_with(b"{"):
+            raise unusable(source.name, "the file is neither a JSON array nor JSON lines")
+        return JsonFile(source, mapping, is_array=is_array)
+    except BaseException:
+        source.__exit__(None, None, None)
+        raise
 
 
 class TradeFile:
@@ -127,7 +71,11 @@ class TradeFile:
     Args:
         path: the file, or `-` for stdin.
 
-        rejects: path for skipped records; None stops at the first invalid record.
+        skips: whether invalid records are skipped and kept; otherwise the first one stops the run.
+
+        rejects: path for skipped records; None for the file's name with an ending.
+
+        overwrite: whether a file of rejects may be replaced.
 
         stopped: ends the iteration when set.
 
@@ -136,7 +84,9 @@ class TradeFile:
 
         invalid: number of invalid records.
 
-        line: first line of the last record.
+        codes: number of invalid records by code of violation.
+
+        line: first line, or the row, of the last record.
 
         rejects_path: path for skipped records, or None.
 
@@ -145,24 +95,42 @@ class TradeFile:
     """
 
     def __init__(
-        self, path: str, *, form: Form, mapping: ColumnMapping, rejects: Path | None, stopped: threading.Event
+        self,
+        path: str,
+        *,
+        form: Form | None,
+        mapping: FileMapping,
+        mapping_path: Path | None = None,
+        skips: bool = False,
+        rejects: Path | None = None,
+        overwrite: bool = False,
+        stopped: threading.Event,
     ) -> None:
+        if skips and rejects is None and path == STDIN:
+            raise typer.BadParameter("required with --input -: pass --rejects FILE", param_hint="'--rejects'")
         self._path = path
         self._form = form
         self._mapping = mapping
+        self._inputs = [Path(path), *([mapping_path] if mapping_path else [])]
+        self._skips = skips
         self.rejects_path = rejects
+        self._overwrite = overwrite
         self._stopped = stopped
         self._opened = ExitStack()
         self._rejects: RejectsFile | None = None
         self.valid = self.invalid = self.line = 0
+        self.codes: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            self._source = opened.enter_context(LineReader(self._path, stopped=self._stopped))
-            found = records(self._source, self._form, self._mapping)
+            self._reader = opened.enter_context(open_reader(self._path, self._form, self._mapping, self._stopped))
+            found = self._reader.records()
             first = next(found, None)
-            if self.rejects_path is not None:
-                self._rejects = opened.enter_context(RejectsFile(self.rejects_path))
+            if self._skips:
+                self.rejects_path = self.rejects_path or Path(f"{self._path}{self._reader.ending}")
+                self._rejects = opened.enter_context(
+                    RejectsFile(self.rejects_path, self._reader, inputs=self._inputs, overwrite=self._overwrite)
+                )
             self._records = chain(() if first is None else (first,), found)
             self._opened = opened.pop_all()
         return self
@@ -175,7 +143,12 @@ class TradeFile:
     @property
     def name(self) -> str:
         """The file's name in messages."""
-        return self._source.name
+        return self._reader.name
+
+    @property
+    def position(self) -> str:
+        """The place of the last record."""
+        return f"{self._reader.unit} {self.line:,}"
 
     def __iter__(self) -> Iterator[NewTrade]:
         """
@@ -204,16 +177,19 @@ class TradeFile:
     @property
     def is_sized(self) -> bool:
         """Whether the size is known, as it is for regular files but not for pipes."""
-        return self._source.size is not None
+        progress = self._reader.progress()
+        return progress is not None and progress.total > 0
 
     def progress(self) -> FileProgress:
         """Return the progress through a file whose size is known."""
-        progress = FileProgress(self._source.read, self._source.size or 0, "")
-        return progress._replace(text=f"{progress.share:.0%} of {_format_size(progress.total)}")
+        progress = self._reader.progress()
+        assert progress is not None
+        return progress
 
     def progress_text(self) -> str:
         """Format the bytes read, if the size is unknown, and the number of skipped records."""
-        read = "" if self.is_sized else f", {_format_size(self._source.read)} read"
+        progress = self._reader.progress()
+        read = f", {progress.text}" if progress and not progress.total else ""
         return read + (f", {self.invalid:,} skipped" if self._rejects and self.invalid else "")
 
     def _reject(self, record: InputRecord) -> None:
@@ -221,15 +197,9 @@ class TradeFile:
         message = format_error(self.name, record)
         if self._rejects is None:
             raise BadInput(message)
-        self._rejects.add(self.name, record)
+        self.codes.update({str(violation.code) for violation in record.violations})
+        self._rejects.add(record)
         if self.invalid <= MAX_LOGGED_REJECTS:
             logger.warning("skipped: %s", message)
         elif self.invalid == MAX_LOGGED_REJECTS + 1:
             logger.warning("further skipped records are written to %s but not logged", self._rejects.path)
-
-
-def _format_size(number: int) -> str:
-    for size, unit in _UNITS:
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number} bytes"

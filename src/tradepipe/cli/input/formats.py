@@ -1,0 +1,202 @@
+"""Formats of dates, times and numbers, as spreadsheets write them."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from tradepipe.cli.input.quoting import quote_cell
+
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+_TOKEN = re.compile(r"yyyy|yy|mmm|mm?|dd?|hh?|ss?|f+|am/pm|z|t|[^a-z0-9]", re.IGNORECASE)
+
+_NAMES: Final = {"y": "year", "d": "day", "h": "hour", "s": "second", "f": "fraction", "a": "half", "z": "offset"}
+"""Parts of a date and a time, by the first letter of their code; m is a month or minutes."""
+
+_SPACES: Final = " \u00a0\u202f"
+"""Spaces that group digits: Excel writes the no-break ones."""
+
+_APOSTROPHES: Final = "'\u2019"
+
+
+class DateFormat:
+    """
+    A format of dates, or of dates with times, in the codes of Excel.
+
+    `YYYY`, `YY` (20YY), `MM`, `MMM` (Jan), `DD`, `hh`, `mm`, `ss`, `fff`, `AM/PM` and `Z`, an offset such as +02:00, in
+    capital or small letters; `mm` after hours are minutes. Days, months and hours may lack their leading zero, unless
+    digits follow each other without a separator.
+
+    >>> DateFormat("DD.MM.YYYY").parse("31.1.2030")
+    datetime.datetime(2030, 1, 31, 0, 0)
+
+    Raises:
+        ValueError: the text is not such a format.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        tokens = _TOKEN.findall(pattern)
+        names = _part_names(tokens)
+        if "".join(tokens) != pattern or not {"year", "day"} <= set(names) or not {"month", "month_name"} & set(names):
+            raise ValueError(
+                f"{quote_cell(pattern)} is not a format of dates such as DD/MM/YYYY or DD/MM/YYYY hh:mm:ss"
+            )
+        parts = [name for name in names if name]
+        if twice := next((name for name in parts if parts.count(name) > 1), None):
+            raise ValueError(f"{quote_cell(pattern)} has the {twice.replace('_', ' ')} twice")
+        self.has_time = "hour" in parts
+        self.has_offset = "offset" in parts
+        is_glued = any(first and second for first, second in pairwise(names))
+        self._match = re.compile(
+            "".join(_expression(token, name, is_glued) for token, name in zip(tokens, names, strict=True))
+        ).fullmatch
+
+    def parse(self, text: str) -> datetime:
+        """
+        Parse a text; the result has an offset only if the format has one.
+
+        Raises:
+            ValueError: the text has another form, or there is no such day or time.
+        """
+        found = self._match(text)
+        if found is None:
+            raise ValueError(f"it is not written as {self.pattern}")
+        return _to_datetime(found.groupdict())
+
+
+def _part_names(tokens: list[str]) -> list[str]:
+    """Name the part of each code; a separator has an empty name."""
+    names: list[str] = []
+    for token in tokens:
+        letter = token[0].lower()
+        if letter == "m":
+            is_minute = next((name for name in reversed(names) if name), "") == "hour"
+            names.append("minute" if is_minute else "month_name" if len(token) > 2 else "month")
+        else:
+            names.append(_NAMES.get(letter, ""))
+    return names
+
+
+def _expression(token: str, name: str, is_glued: bool) -> str:
+    usual = "{2}" if is_glued else "{1,2}"
+    digits = {"year": f"{{{len(token)}}}", "fraction": "{1,6}"}.get(name, usual)
+    patterns = {
+        "": re.escape(token),
+        "month_name": "(?P<month_name>[A-Za-z]{3})",
+        "half": "(?P<half>[AaPp])[Mm]",
+        "offset": "(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)",
+    }
+    return patterns.get(name) or f"(?P<{name}>[0-9]{digits})"
+
+
+def _to_datetime(found: dict[str, str | None]) -> datetime:
+    year = found["year"] or ""
+    if name := found.get("month_name"):
+        if name.lower() not in _MONTHS:
+            raise ValueError(f"{name} is not a month such as Jan")
+        month = _MONTHS.index(name.lower()) + 1
+    else:
+        month = int(found["month"] or 0)
+    hour = int(found.get("hour") or 0)
+    if half := found.get("half"):
+        if not 1 <= hour <= 12:
+            raise ValueError(f"hour must be in 1..12 with {half}M")
+        hour = hour % 12 + 12 * (half in "Pp")
+    return datetime(
+        int(year) if len(year) > 2 else 2000 + int(year),
+        month,
+        int(found["day"] or 0),
+        hour,
+        int(found.get("minute") or 0),
+        int(found.get("second") or 0),
+        int((found.get("fraction") or "0").ljust(6, "0")),
+        tzinfo=_to_timezone(found.get("offset")),
+    )
+
+
+def _to_timezone(offset: str | None) -> timezone | None:
+    if offset is None or offset == "Z":
+        return UTC if offset else None
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    distance = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-distance if offset[0] == "-" else distance)
+
+
+def to_instant(local: datetime, zone: ZoneInfo, shown: str) -> datetime:
+    """
+    Convert a local time to UTC.
+
+    Raises:
+        ValueError: clocks in the zone were changed, and show this time twice or never.
+    """
+    try:
+        first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if first == second:
+            return first
+        is_skipped = first.astimezone(zone).replace(tzinfo=None) != local
+    except OverflowError as error:
+        raise ValueError(f"{quote_cell(shown)} is not a timestamp: {error}") from None
+    raise ValueError(
+        f"{quote_cell(shown)} {'never occurred' if is_skipped else 'occurred twice'} in {zone.key}, where clocks were "
+        "changed then: write it as 2025-06-01T10:00:00+02:00"
+    )
+
+
+class NumberFormat:
+    """
+    A format of numbers, by its decimal sign and the sign that groups thousands.
+
+    >>> NumberFormat(",", ".").parse("1.250.000,50")
+    Decimal('1250000.50')
+    """
+
+    def __init__(self, decimal: str = ".", thousands: str = "") -> None:
+        # One grouping sign stands for its look-alikes, which Excel writes.
+        signs = next((alike for alike in (_SPACES, _APOSTROPHES) if thousands and thousands in alike), thousands)
+        grouped = f"[1-9][0-9]{{0,2}}(?:[{re.escape(signs)}][0-9]{{3}})+|" if signs else ""
+        self._match = re.compile(
+            rf"-?(?:{grouped}0|[1-9][0-9]{{0,18}})(?:{re.escape(decimal)}[0-9]{{1,18}})?"
+        ).fullmatch
+        self._plain = str.maketrans({**dict.fromkeys(signs), decimal: "."})
+        self._example = f"1{thousands}250{thousands}000{decimal}50"
+
+    def parse(self, text: str) -> Decimal:
+        """
+        Parse a number, exactly.
+
+        Raises:
+            ValueError: the text has another form.
+        """
+        if not self._match(text):
+            raise ValueError(f"{quote_cell(text)} is not a number such as {self._example}")
+        return Decimal(text.translate(self._plain))
+
+
+class Formats(NamedTuple):
+    """
+    Formats of a file's texts; without a format, a text has the plain form of its field.
+
+    Attributes:
+        timezone: zone of times without an offset.
+
+        number: None for plain digits with a point.
+
+        trim: whether blanks around a text are removed.
+    """
+
+    date: DateFormat | None = None
+    time: DateFormat | None = None
+    timezone: ZoneInfo | None = None
+    number: NumberFormat | None = None
+    trim: bool = False
+
+
+@lru_cache(maxsize=4096)
+def parse_date_cached(format: DateFormat, text: str) -> datetime:
+    """Parse a date; a file has few different ones."""
+    return format.parse(text)

@@ -1,0 +1,218 @@
+"""JSON lines, and JSON arrays."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from itertools import chain
+from typing import Any, BinaryIO
+
+from tradepipe.cli.input.csv_file import find_undecoded, wrong_byte
+from tradepipe.cli.input.headers import Columns, find_columns
+from tradepipe.cli.input.lines import MAX_LINE_BYTES, BadInput, LineReader
+from tradepipe.cli.input.mapping import FileMapping
+from tradepipe.cli.input.quoting import quote_cell
+from tradepipe.cli.input.records import InputRecord, describe_columns, to_record, undecodable
+from tradepipe.cli.input.text_file import TextFile
+from tradepipe.cli.input.values import FIELDS, OPTIONAL, read
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Violation
+
+_CHUNK_BYTES = 1 << 16
+
+_Found = dict[str, object] | ValueError
+"""An object, or why there is none."""
+
+
+class JsonFile(TextFile):
+    """
+    JSON objects, one on each line or, with `is_array`, in one array.
+
+    Records of an array are numbered by their items: an array is often a single line.
+
+    Raises:
+        BadParameter: an array was expected, and the file is a single object.
+    """
+
+    ending = ".rejects.jsonl"
+
+    def __init__(self, source: LineReader, mapping: FileMapping, *, is_array: bool) -> None:
+        super().__init__(source)
+        self.unit = "item" if is_array else "line"
+        self._mapping = mapping
+        self._parsers = mapping.parsers()
+        self._found = self._items() if is_array else self._objects()
+        first = next(self._found, None)
+        if first is not None:
+            self.headers = list(first[2]) if isinstance(first[2], dict) else []
+            self._found = chain([first], self._found)
+
+    def records(self) -> Iterator[InputRecord]:
+        """Yield the records."""
+        is_described = False
+        for line, raw, found in self._found:
+            if wrong := find_undecoded(raw):
+                detail = f"the record is not {wrong_byte(wrong, self._source.encoding)}"
+                yield InputRecord(line, raw, None, undecodable(detail))
+            elif isinstance(found, ValueError):
+                yield InputRecord(line, raw, None, undecodable(str(found)))
+            else:
+                if not is_described:
+                    self._describe(found)
+                    is_described = True
+                yield to_record(line, raw, self._parse(found))
+
+    def rows(self) -> Iterator[Sequence[object]]:
+        """Yield the values of objects, in the order of the first one's keys."""
+        for _, _, found in self._found:
+            if isinstance(found, dict):
+                yield [found.get(key) for key in self.headers]
+
+    def reject_writer(self, file: BinaryIO) -> "JsonRejects":
+        """Return a writer of JSON lines."""
+        return JsonRejects(file, self.name)
+
+    def _objects(self) -> Iterator[tuple[int, str, _Found]]:
+        for line in self._source:
+            if line.strip():
+                yield self._source.number, line.rstrip("\r\n"), _try(_object, line)
+
+    def _items(self) -> Iterator[tuple[int, str, _Found]]:
+        """
+        Yield the items of an array, with one in memory at a time.
+
+        Raises:
+            BadInput: what follows an item is not an array's; the rest cannot be read.
+        """
+        text, number, is_end = self._source.read_text(_CHUNK_BYTES), 0, False
+        text = text.lstrip().removeprefix("[")
+        while True:
+            text = text.lstrip()
+            if number and text.startswith(","):
+                text = text[1:].lstrip()
+            try:
+                if text.startswith("]"):
+                    return
+                value, end = _DECODER.raw_decode(text)
+                # A number at the end of the text may be cut.
+                if end == len(text) and not is_end:
+                    raise ValueError("cut")
+            except (ValueError, RecursionError) as error:
+                if is_end or len(text) > MAX_LINE_BYTES:
+                    what = "ends within this item" if is_end and not text else f"is not JSON here: {error}"
+                    raise BadInput(f"{self.name}:{number + 1}: the array {what}") from None
+                more = self._source.read_text(max(_CHUNK_BYTES, len(text)))
+                is_end = not more
+                text += more
+                continue
+            number += 1
+            yield number, text[:end], value if isinstance(value, dict) else _not_object(text[:end])
+            text = text[end:]
+
+    def _describe(self, found: Mapping[str, object]) -> None:
+        """Warn about unknown keys of the first object, which must have the required ones if it has unknown ones."""
+        mapping = self._mapping
+        unused = [key for key in found if key not in {mapping.header(field) for field in FIELDS}]
+        if unused:
+            find_columns(self.name, [key for key in found], mapping, "first record's keys")
+        lacking = [field for field in FIELDS if mapping.header(field) not in found and field not in mapping.defaults]
+        describe_columns(self.name, Columns({}, {}, unused, lacking), what="keys")
+
+    def _parse(self, found: Mapping[str, object]) -> Trade | tuple[Violation, ...]:
+        values: dict[str, Callable[[], object]] = {}
+        for field in FIELDS:
+            header = self._mapping.header(field)
+            if header in found:
+                values[field] = partial(self._value, field, found[header])
+            else:
+                values[field] = partial(self._missing, field, header)
+        return read(values)
+
+    def _value(self, field: str, value: object) -> object:
+        if value is None and field in self._mapping.defaults:
+            return self._mapping.defaults[field]
+        return self._parsers[field].from_json(value)
+
+    def _missing(self, field: str, header: str) -> object:
+        if field in self._mapping.defaults:
+            return self._mapping.defaults[field]
+        if field in OPTIONAL:
+            return OPTIONAL[field]
+        key = "" if field == header else f"the key {quote_cell(header)} "
+        raise ValueError(f"{key}is missing; if the whole file lacks it, pass --default {field}=VALUE")
+
+
+class JsonRejects:
+    """Rejects as JSON lines: the file, the line, the reasons and the record's text."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def add(self, record: InputRecord) -> None:
+        """Write a record."""
+        reasons = [{"code": str(violation.code), "detail": violation.detail} for violation in record.violations]
+        document: dict[str, Any] = {"file": self._name, "line": record.line, "reasons": reasons, "raw": record.raw}
+        raw = record.raw.encode("utf-8", "surrogateescape")
+        text = raw.decode("utf-8", "replace")
+        if text != record.raw:
+            document |= {"raw": text, "raw_base64": base64.b64encode(raw).decode()}
+        self._file.write(json.dumps(document).encode() + b"\n")
+
+    def close(self) -> None:
+        """Write nothing more."""
+
+
+def _try(parse: Callable[[str], dict[str, object]], text: str) -> _Found:
+    try:
+        return parse(text)
+    except ValueError as error:
+        return error
+
+
+def _not_object(text: str) -> ValueError:
+    return ValueError(f"the item is not a JSON object but {quote_cell(text)}")
+
+
+def _object(line: str) -> dict[str, object]:
+    """
+    Parse the JSON object on a line.
+
+    Raises:
+        ValueError: the line is not a JSON object, or has a duplicate key.
+    """
+    try:
+        found = _DECODER.decode(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the line is not JSON: {error.msg} at character {error.colno}") from None
+    except RecursionError:
+        raise ValueError("the line is not a trade: it is nested too deeply") from None
+    except ValueError as error:  # from the hooks below, or from Python for a number with thousands of digits
+        raise ValueError(f"the line is not a trade: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"the line is not a JSON object but {quote_cell(line.strip())}")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {quote_cell(twice)} is duplicated")
+    return found
+
+
+def _exact(number: str) -> Decimal:
+    """Parse a JSON number with a point or an exponent, exactly."""
+    try:
+        return Decimal(number)
+    except ArithmeticError:
+        raise ValueError(f"the exponent of the number {quote_cell(number)} is too large") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_exact, parse_constant=_no_constant)

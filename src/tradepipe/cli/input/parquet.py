@@ -1,0 +1,125 @@
+"""Parquet files, read by pyarrow."""
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self
+
+import pyarrow
+import pyarrow.parquet
+
+from tradepipe.cli.input.file_kinds import MAX_WORKBOOK_BYTES, unusable
+from tradepipe.cli.input.headers import REASON, find_columns, has_reason
+from tradepipe.cli.input.lines import BadInput
+from tradepipe.cli.input.mapping import FileMapping
+from tradepipe.cli.input.records import InputRecord, RowParser, describe_columns, format_reasons, to_record
+from tradepipe.cli.terminal import FileProgress
+
+_BATCH_ROWS: Final = 10_000
+
+
+class ParquetFile:
+    """
+    A Parquet file.
+
+    Raises:
+        BadParameter: the file is damaged or a bomb.
+    """
+
+    unit = "row"
+    ending = ".rejects.parquet"
+
+    def __init__(self, path: str, mapping: FileMapping) -> None:
+        self.name = path
+        self._mapping = mapping
+        try:
+            self._file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
+            self._schema = self._file.schema_arrow
+            groups = [self._file.metadata.row_group(at) for at in range(self._file.num_row_groups)]
+        except (pyarrow.ArrowException, OSError) as error:
+            raise unusable(path, f"the Parquet file is damaged: {error}") from None
+        if any(group.total_byte_size > MAX_WORKBOOK_BYTES for group in groups):
+            raise unusable(path, f"a row group would expand to more than {MAX_WORKBOOK_BYTES:,} bytes")
+        self._total = self._file.metadata.num_rows
+        self._number = 0
+        self.headers = list(self._schema.names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def records(self) -> Iterator[InputRecord]:
+        """Yield the records."""
+        columns = find_columns(self.name, self.headers, self._mapping)
+        describe_columns(self.name, columns)
+        parse = RowParser(columns, self._mapping, lambda parser: parser.from_cell)
+        for row in self.rows():
+            yield to_record(self._number, "", parse(row), row)
+
+    def rows(self) -> Iterator[Sequence[object]]:
+        """
+        Yield the rows.
+
+        Raises:
+            BadInput: the file is damaged.
+        """
+        try:
+            for batch in self._file.iter_batches(_BATCH_ROWS):
+                for row in zip(*[_values(column) for column in batch.columns], strict=True):
+                    self._number += 1
+                    yield row
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise BadInput(f"{self.name}:{self._number + 1}: the Parquet file cannot be read: {error}") from error
+
+    def progress(self) -> FileProgress | None:
+        """Return the rows read."""
+        progress = FileProgress(self._number, self._total, "")
+        return progress._replace(text=f"{progress.share:.0%} of {self._total:,} rows")
+
+    def reject_writer(self, file: BinaryIO) -> "ParquetRejects":
+        """Return a writer of a Parquet file with the same columns."""
+        return ParquetRejects(file, self._schema, skip=int(has_reason(self.headers, self._mapping)))
+
+
+class ParquetRejects:
+    """
+    Rejects as a Parquet file: the reason, then the columns.
+
+    Args:
+        skip: number of first columns to leave out: 1 if they have the reasons of an earlier run.
+    """
+
+    def __init__(self, file: BinaryIO, schema: Any, *, skip: int) -> None:
+        self._skip = skip
+        fields = [pyarrow.field(REASON, pyarrow.string()), *list(schema)[skip:]]
+        self._schema = pyarrow.schema(fields)
+        self._writer = pyarrow.parquet.ParquetWriter(file, self._schema)
+        self._rows: list[Sequence[object]] = []
+
+    def add(self, record: InputRecord) -> None:
+        """Write a record."""
+        self._rows.append([format_reasons(record), *(record.cells or ())[self._skip :]])
+        if len(self._rows) == _BATCH_ROWS:
+            self._write()
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self._write()
+        self._writer.close()
+
+    def _write(self) -> None:
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(self._schema)
+        arrays = [pyarrow.array(values, type=field.type) for values, field in zip(columns, self._schema, strict=True)]
+        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
+        self._rows.clear()
+
+
+def _values(column: Any) -> list[object]:
+    """Convert a column to Python; times with nanoseconds are an error, unless these are zero."""
+    if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
+        column = column.cast(pyarrow.timestamp("us", column.type.tz))
+    values: list[object] = column.to_pylist()
+    return values

@@ -1,0 +1,239 @@
+"""Suggests a mapping file from the headers and the first rows of a file."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice, product
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import typer
+
+from tradepipe.cli.input.csv_file import CsvFile, find_undecoded
+from tradepipe.cli.input.file_kinds import Form, identify
+from tradepipe.cli.input.formats import DateFormat, NumberFormat
+from tradepipe.cli.input.headers import REASON, suggest_headers
+from tradepipe.cli.input.lines import STDIN, LineReader
+from tradepipe.cli.input.mapping import FileMapping
+from tradepipe.cli.input.trade_file import open_reader
+from tradepipe.cli.input.values import FIELDS, OPTIONAL, calendar_date, instant
+from tradepipe.cli.logs import print_status
+from tradepipe.trade.model import Side
+from tradepipe.trade.rules import IDENTIFIER
+
+SAMPLE_ROWS: Final = 1_000
+_SAMPLE_BYTES: Final = 1 << 20
+_MAX_TEXTS: Final = 12
+"""Maximum number of texts listed for a field."""
+
+_DATES: Final = (
+    "DD.MM.YYYY",
+    "DD/MM/YYYY",
+    "MM/DD/YYYY",
+    "DD-MM-YYYY",
+    "MM-DD-YYYY",
+    "YYYY/MM/DD",
+    "YYYY.MM.DD",
+    "YYYYMMDD",
+    "DD-MMM-YYYY",
+    "DD MMM YYYY",
+    "DD.MM.YY",
+    "DD/MM/YY",
+    "MM/DD/YY",
+    "DD-MMM-YY",
+    "DD MMM YY",
+)
+_TIMES: Final = (
+    "",
+    " hh:mm",
+    " hh:mm:ss",
+    " hh:mm:ss.fff",
+    " hh:mm AM/PM",
+    " hh:mm:ss AM/PM",
+    "Thh:mm",
+    "Thh:mm:ss",
+    "Thh:mm:ss.fff",
+)
+_OFFSETS: Final = ("", "Z", " Z")
+_NUMBERS: Final = ((".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (".", "'"), (",", "'"), (".", " "))
+"""Decimal signs and signs that group thousands."""
+
+_SIDES: Final = {
+    **dict.fromkeys(("buy", "b", "bot", "bought", "long", "kauf", "k"), Side.BUY),
+    **dict.fromkeys(("sell", "s", "sld", "sold", "short", "verkauf", "v"), Side.SELL),
+}
+
+_is_identifier = re.compile(IDENTIFIER).fullmatch
+
+
+def write_suggestion(path: str, form: Form | None, mapping: FileMapping, target: str) -> None:
+    """
+    Write a first mapping file for a file of trades to a new file, or to stdout for `-`.
+
+    Raises:
+        BadParameter: the file is not readable, or the target exists.
+    """
+    if path == STDIN:
+        raise typer.BadParameter("needs a file, not stdin", param_hint="'--suggest-mapping'")
+    if identify(path, form) in {"csv", "json", "jsonl"} and mapping.encoding is None:
+        mapping = mapping._replace(encoding=_find_encoding(path))
+    text = "\n".join(_suggestion(path, form, mapping)) + "\n"
+    text = text.encode("utf-8", "replace").decode()
+    if target == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        with Path(target).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise typer.BadParameter(f"{target}: {error.strerror}", param_hint="'--suggest-mapping'") from None
+    print_status(f"wrote {target}: edit it, then run: tradepipe produce --input {path} --mapping {target} --dry-run")
+
+
+def _find_encoding(path: str) -> str | None:
+    """Return None for UTF-8, else the encoding of Windows in Western Europe."""
+    with LineReader(path) as source:
+        return "cp1252" if find_undecoded(source.read_text(_SAMPLE_BYTES)) else None
+
+
+def _suggestion(path: str, form: Form | None, mapping: FileMapping) -> Iterator[str]:
+    with open_reader(path, form, mapping, threading.Event()) as reader:
+        headers = [header for at, header in enumerate(reader.headers) if not (at == 0 and header == REASON)]
+        rows = list(islice(reader.rows(), SAMPLE_ROWS))
+        found = suggest_headers(list(FIELDS), headers)
+        cells = {field: [row[reader.headers.index(header)] for row in rows] for field, header in found.items()}
+        yield f"# Columns and formats of {Path(path).name}, from its headers and first {len(rows):,} rows."
+        yield "# Check each line; lines that begin with # have no effect."
+        yield ""
+        if isinstance(reader, CsvFile):
+            yield f"delimiter = {_quote('tab' if reader.delimiter == chr(9) else reader.delimiter)}"
+        if mapping.encoding:
+            yield f"encoding = {_quote(mapping.encoding)}  # not UTF-8; a guess for files from Windows"
+        if mapping.sheet:
+            yield f"sheet = {_quote(mapping.sheet)}"
+        yield from _formats(cells)
+    yield ""
+    yield "[columns]"
+    for field in FIELDS:
+        if field in found:
+            yield f"{field} = {_quote(found[field])}"
+        else:
+            optional = ", and it may be missing" if field in OPTIONAL else ""
+            yield f"# {field} = {_quote('')}  # no header looks like it{optional}"
+    if unused := [header for header in headers if header not in found.values()]:
+        yield f"# Other headers: {', '.join(_quote(header) for header in unused)}"
+    yield from _defaults(found, cells)
+    yield from _values(cells)
+
+
+def _formats(cells: dict[str, list[object]]) -> Iterator[str]:
+    dates, times, numbers = (_texts(cells.get(field, ())) for field in ("maturity_date", "created_at", "notional"))
+    yield from _date_lines("date-format", dates, calendar_date, _DATES)
+    patterns = [
+        f"{date}{time}{offset}"
+        for date, time, offset in product(("YYYY-MM-DD", *_DATES), _TIMES, _OFFSETS)
+        if time or not offset
+    ]
+    yield from _date_lines("time-format", times, lambda text: instant(text, ZoneInfo("UTC")), patterns)
+    if any(isinstance(cell, datetime) and not cell.tzinfo for cell in cells.get("created_at", ())) or not all(
+        map(_has_offset, times)
+    ):
+        yield "# The times of created_at have no offset. Name their zone:"
+        yield '# timezone = "Europe/London"'
+    yield from _number_lines(numbers)
+
+
+def _has_offset(text: str) -> bool:
+    return re.search(r"[0-9] ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$", text) is not None and ":" in text
+
+
+def _date_lines(
+    key: str, texts: Sequence[str], plain: Callable[[str], object], patterns: Sequence[str]
+) -> Iterator[str]:
+    if not texts or _count(plain, texts) == len(texts):
+        return
+    counts = {pattern: _count(DateFormat(pattern).parse, texts) for pattern in patterns}
+    best = max(counts.values())
+    fitting = [pattern for pattern, count in counts.items() if count == best]
+    if best <= len(texts) / 2:
+        yield f'# {key} = "DD/MM/YYYY"  # no usual format fits {_quote(texts[0])}'
+    elif len(fitting) == 1:
+        yield f"{key} = {_quote(fitting[0])}"
+    else:
+        yield f"# Choose one: all fit, and {_quote(texts[0])} is another day in each."
+        yield from (f"# {key} = {_quote(pattern)}" for pattern in fitting)
+
+
+def _number_lines(texts: Sequence[str]) -> Iterator[str]:
+    counts = {signs: _count(NumberFormat(*signs).parse, texts) for signs in _NUMBERS}
+    best = max(counts.values())
+    fitting = [signs for signs, count in counts.items() if count == best]
+    # Of formats that read the same, the plainest stays.
+    meanings = {tuple(_parsed(NumberFormat(*signs), texts)): signs for signs in reversed(fitting)}
+    if not texts or best == 0 or list(meanings.values()) == [_NUMBERS[0]]:
+        return
+    if len(meanings) > 1:
+        yield f"# Choose the signs: {_quote(texts[0])} is another number with others."
+    comment = "# " if len(meanings) > 1 else ""
+    for decimal, thousands in sorted(meanings.values(), key=_NUMBERS.index):
+        yield f"{comment}decimal = {_quote(decimal)}"
+        if thousands:
+            yield f"{comment}thousands = {_quote(thousands)}"
+
+
+def _defaults(found: dict[str, str], cells: dict[str, list[object]]) -> Iterator[str]:
+    yield ""
+    yield "[defaults]  # values for fields that the file lacks, and for empty cells"
+    for field in FIELDS:
+        if field in OPTIONAL:
+            continue
+        if field not in found:
+            yield f"# {field} = {_quote('')}"
+        elif empty := sum(cell is None or cell == "" for cell in cells[field]):
+            yield f"# {field} = {_quote('')}  # empty in {empty:,} of these rows"
+
+
+def _values(cells: dict[str, list[object]]) -> Iterator[str]:
+    sides = [text for text in _texts(cells.get("side", ())) if text not in Side.__members__]
+    if sides:
+        yield ""
+        yield "[values.side]"
+    for text in sides[:_MAX_TEXTS]:
+        meant = _SIDES.get(text.strip().lower())
+        yield f"{_quote(text)} = {_quote(meant)}" if meant else f"# {_quote(text)} = {_quote(Side.UNKNOWN)}"
+    for field in ("trade_id", "counterparty_id", "book_id"):
+        wrong = [text for text in _texts(cells.get(field, ())) if not _is_identifier(text)]
+        if wrong:
+            yield ""
+            yield f"[values.{field}]  # refused otherwise: identifiers have no blanks, and no letters beyond ASCII"
+        for text in wrong[:_MAX_TEXTS]:
+            yield f"# {_quote(text)} = {_quote(re.sub('[^!-~]+', '-', text.strip()))}"
+
+
+def _texts(cells: Sequence[object]) -> list[str]:
+    """Return the different texts of cells, without empty ones."""
+    return list(dict.fromkeys(cell for cell in cells if isinstance(cell, str) and cell))
+
+
+def _count(parse: Callable[[str], object], texts: Sequence[str]) -> int:
+    return len(list(_results(parse, texts)))
+
+
+def _parsed(format: NumberFormat, texts: Sequence[str]) -> list[object]:
+    return list(_results(format.parse, texts))
+
+
+def _results(parse: Callable[[str], object], texts: Sequence[str]) -> Iterator[object]:
+    for text in texts:
+        try:
+            yield parse(text)
+        except ValueError:
+            continue
+
+
+def _quote(text: str) -> str:
+    """Quote a text for TOML, whose basic strings are those of JSON, but for one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

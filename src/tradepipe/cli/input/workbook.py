@@ -1,0 +1,202 @@
+"""Excel workbooks, read by openpyxl."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Self
+
+from openpyxl import Workbook, load_workbook
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+from tradepipe.cli.input.file_kinds import MAX_PART_BYTES, MAX_WORKBOOK_BYTES, open_archive, unusable
+from tradepipe.cli.input.headers import REASON, find_columns, has_reason
+from tradepipe.cli.input.lines import BadInput
+from tradepipe.cli.input.mapping import FileMapping
+from tradepipe.cli.input.quoting import format_names
+from tradepipe.cli.input.records import InputRecord, RowParser, describe_columns, format_reasons, to_record, undecodable
+from tradepipe.cli.terminal import FileProgress
+
+MAX_ROWS: Final = 1_048_576
+"""Excel's own limit; a file may claim any number of rows."""
+
+_shows_zeros = re.compile("0{2,}").fullmatch
+
+
+class CellError:
+    """An error that a cell shows instead of a value, such as #N/A."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+class WorkbookFile:
+    """
+    A sheet of a workbook, whose headers are its first row that is not empty.
+
+    Raises:
+        BadParameter: the file is damaged or a bomb, or the sheet is not named.
+    """
+
+    unit = "row"
+    ending = ".rejects.xlsx"
+
+    def __init__(self, path: str, mapping: FileMapping) -> None:
+        self.name = path
+        self._mapping = mapping
+        self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
+        try:
+            self._book = _open_workbook(path, self._file)
+            self._detected: list[str] = []
+            self._sheet = self._find_sheet()
+            # The size that the file claims is for the progress only: it may be missing or wrong.
+            self._total = self._sheet.max_row or 0
+            self._sheet.reset_dimensions()
+            self._number = 0
+            self._cells = self._read()
+            first = next(self._cells, [])
+            while first and first[-1] is None:
+                first.pop()
+            self.headers = ["" if cell is None else str(cell) for cell in first]
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._book.close()
+        self._file.close()
+
+    def records(self) -> Iterator[InputRecord]:
+        """Yield the records."""
+        columns = find_columns(self.name, self.headers, self._mapping)
+        describe_columns(self.name, columns, self._detected)
+        parse = RowParser(columns, self._mapping, lambda parser: parser.from_cell)
+        width = len(self.headers)
+        for cells in self._cells:
+            if any(cell is not None for cell in cells[width:]):
+                detail = f"the row has a value behind the last of {width} headers"
+                yield InputRecord(self._number, "", None, undecodable(detail), cells)
+            else:
+                row = [*cells[:width], *[None] * (width - len(cells))]
+                yield to_record(self._number, "", parse(row), row)
+
+    def rows(self) -> Iterator[Sequence[object]]:
+        """Yield the rows below the headers."""
+        width = len(self.headers)
+        for cells in self._cells:
+            yield [*cells[:width], *[None] * (width - len(cells))]
+
+    def progress(self) -> FileProgress | None:
+        """Return the rows read, if the workbook says how many there are."""
+        if self._total < 2:
+            return None
+        progress = FileProgress(self._number, self._total, "")
+        return progress._replace(text=f"{progress.share:.0%} of {self._total:,} rows")
+
+    def reject_writer(self, file: BinaryIO) -> "WorkbookRejects":
+        """Return a writer of a workbook with the same sheet and headers."""
+        skip = int(has_reason(self.headers, self._mapping))
+        return WorkbookRejects(file, self._sheet.title, self.headers, skip=skip)
+
+    def _find_sheet(self) -> Any:
+        sheets = {sheet.title: sheet for sheet in self._book.worksheets}
+        name = self._mapping.sheet
+        if name is None and len(sheets) == 1:
+            return next(iter(sheets.values()))
+        if name in sheets:
+            return sheets[name]
+        wrong = "has several sheets" if name is None else f"has no sheet {name!r}"
+        raise unusable(
+            self.name, f"the workbook {wrong}; pass --sheet NAME, one of {format_names(list(sheets)) or 'none'}"
+        )
+
+    def _read(self) -> Iterator[list[object]]:
+        """Yield the values of rows that are not empty."""
+        rows = iter(self._sheet.iter_rows())
+        while True:
+            try:
+                row = next(rows, None)
+            except Exception as error:  # openpyxl raises anything on a hostile file
+                raise BadInput(f"{self.name}:{self._number + 1}: the workbook is damaged: {error}") from error
+            if row is None:
+                return
+            self._number += 1
+            if self._number > MAX_ROWS:
+                raise BadInput(f"{self.name}: the sheet claims more than {MAX_ROWS:,} rows")
+            cells = [_value(cell) for cell in row]
+            if any(cell is not None for cell in cells):
+                yield cells
+
+
+class WorkbookRejects:
+    """
+    Rejects as a workbook: the reason, then the cells.
+
+    Args:
+        skip: number of first columns to leave out: 1 if they have the reasons of an earlier run.
+    """
+
+    def __init__(self, file: BinaryIO, sheet: str, headers: Sequence[str], *, skip: int) -> None:
+        self._file = file
+        self._skip = skip
+        self._book = Workbook(write_only=True)
+        self._sheet: Any = self._book.create_sheet(sheet)
+        self._append([REASON, *headers[skip:]])
+
+    def add(self, record: InputRecord) -> None:
+        """Write a record."""
+        self._append([format_reasons(record), *(record.cells or ())[self._skip :]])
+
+    def close(self) -> None:
+        """Write the workbook."""
+        # In memory, because zip files go back to their beginning, which pipes cannot.
+        content = io.BytesIO()
+        self._book.save(content)
+        self._file.write(content.getbuffer())
+
+    def _append(self, cells: Sequence[object]) -> None:
+        row = []
+        for value in cells:
+            content: Any = str(value) if isinstance(value, CellError) else value
+            if isinstance(content, str):
+                content = ILLEGAL_CHARACTERS_RE.sub("?", content)
+            cell = WriteOnlyCell(self._sheet, content)
+            if isinstance(content, str):
+                # A text that begins with = stays a text.
+                cell.data_type = "e" if isinstance(value, CellError) else "s"
+            row.append(cell)
+        self._sheet.append(row)
+
+
+def _open_workbook(path: str, file: BinaryIO) -> Workbook:
+    archive = open_archive(path, file)
+    sizes = {member.filename: member.file_size for member in archive.infolist()}
+    large = [name for name, size in sizes.items() if size > MAX_PART_BYTES and not name.startswith("xl/worksheets/")]
+    if large or sum(sizes.values()) > MAX_WORKBOOK_BYTES:
+        raise unusable(path, "the workbook is too large to be read: save it as CSV UTF-8")
+    # openpyxl warns about what it does not read, such as drawings.
+    warnings.filterwarnings("ignore", module="openpyxl")
+    try:
+        return load_workbook(file, read_only=True, data_only=True, keep_links=False)
+    except Exception as error:  # openpyxl raises anything on a hostile file
+        raise unusable(path, f"the workbook is damaged: {error}; save it again, or as CSV UTF-8") from None
+
+
+def _value(cell: Any) -> object:
+    value: object = cell.value
+    if cell.data_type == "e":
+        return CellError(str(value))
+    # A format such as 00000 shows leading zeros that the number lacks.
+    if type(value) is int and _shows_zeros(cell.number_format or ""):
+        return str(value).zfill(len(cell.number_format))
+    return value
