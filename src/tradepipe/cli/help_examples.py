@@ -12,9 +12,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "produce": (
         ("--count 1000 --bad 0.02 --resend 0.01", "Send 1000 sample records, some invalid and some sent twice."),
         (
-            "--input trades.csv.gz --column trade_id=ID --on-error skip",
-            "Send the trades of a file whose header for trade_id is ID; write invalid records to "
-            "trades.csv.gz.rejects.jsonl.",
+            "--input trades.csv --suggest-mapping trades.toml",
+            "Begin a mapping file for a file with other headers and formats.",
+        ),
+        (
+            "--input trades.csv --mapping trades.toml --on-error skip",
+            "Send the trades of the file; write invalid records to trades.csv.rejects.csv.",
         ),
         ("--input trades.jsonl --dry-run", "Check a file without sending anything."),
     ),

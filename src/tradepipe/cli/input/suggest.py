@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -90,7 +91,8 @@ def write_suggestion(path: str, form: Form | None, mapping: FileMapping, target:
             file.write(text)
     except OSError as error:
         raise typer.BadParameter(f"{target}: {error.strerror}", param_hint="'--suggest-mapping'") from None
-    print_status(f"wrote {target}: edit it, then run: tradepipe produce --input {path} --mapping {target} --dry-run")
+    command = shlex.join(["tradepipe", "produce", "--input", path, "--mapping", target, "--dry-run"])
+    print_status(f"wrote {target}: edit it, then run: {command}")
 
 
 def _find_encoding(path: str) -> str | None:
