@@ -108,8 +108,18 @@ def test_a_file_as_excel_saves_it_in_the_united_states(ready, tmp_path):
 
 def test_a_file_of_a_trade_system_with_thirty_other_columns(ready, tmp_path):
     others = [f"Attribute {number}" for number in range(30)]
-    headers = "Deal Ref|Amendment|Cpty|Portfolio|End Date|Execution Time|Direction|Nominal|Ccy".split("|")
-    values = "D-1|1|CP-1|P1|2031-01-31|2025-06-01T08:00:00Z|BUY|100|EUR".split("|")
+    headers = [
+        "Deal Ref",
+        "Amendment",
+        "Cpty",
+        "Portfolio",
+        "End Date",
+        "Execution Time",
+        "Direction",
+        "Nominal",
+        "Ccy",
+    ]
+    values = ["D-1", "1", "CP-1", "P1", "2031-01-31", "2025-06-01T08:00:00Z", "BUY", "100", "EUR"]
     file = tmp_path / "system.csv"
     content = io.StringIO()
     rows = csv.writer(content, delimiter="|")

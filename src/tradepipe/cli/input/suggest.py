@@ -22,8 +22,8 @@ from tradepipe.cli.input.mapping import FileMapping
 from tradepipe.cli.input.trade_file import open_reader
 from tradepipe.cli.input.values import FIELDS, OPTIONAL, calendar_date, instant
 from tradepipe.cli.logs import print_status
+from tradepipe.trade.constraints import Identifier
 from tradepipe.trade.model import Side
-from tradepipe.trade.rules import IDENTIFIER
 
 SAMPLE_ROWS: Final = 1_000
 _SAMPLE_BYTES: Final = 1 << 20
@@ -67,7 +67,7 @@ _SIDES: Final = {
     **dict.fromkeys(("sell", "s", "sld", "sold", "short", "verkauf", "v"), Side.SELL),
 }
 
-_is_identifier = re.compile(IDENTIFIER).fullmatch
+_is_identifier = re.compile(Identifier().expression).fullmatch
 
 
 def write_suggestion(path: str, form: Form | None, mapping: FileMapping, target: str) -> None:
