@@ -60,7 +60,7 @@ def produce(
     decimal: input_options.DecimalSign = None,
     thousands: input_options.Thousands = None,
     sheet: input_options.Sheet = None,
-    trim: input_options.Trim = None,
+    trim: input_options.Trim = False,
     on_error: input_options.OnError = "stop",
     rejects: input_options.RejectsFile = None,
     overwrite: input_options.Overwrite = False,
@@ -85,7 +85,7 @@ def produce(
         "decimal": decimal,
         "thousands": thousands,
         "sheet": sheet,
-        "trim": trim,
+        "trim": trim or None,
     }
     if path is None:
         tables = {"--column": columns, "--default": defaults, "--value": values, "--mapping": mapping_path}

@@ -177,7 +177,8 @@ class ProduceRun:
     def _summary(self, file: TradeFile) -> str:
         read = f"{_format_count(file.valid, 'trade')}, {_format_count(file.invalid, 'invalid record')}"
         if file.codes:
-            read += f" ({', '.join(f'{code} {number:,}' for code, number in file.codes.most_common())})"
+            codes = sorted(file.codes.items(), key=lambda item: (-item[1], item[0]))
+            read += f" ({', '.join(f'{code} {number:,}' for code, number in codes)})"
         if self.stopped.is_set():
             read += f"; stopped at {file.position}: run the command again to send all trades"
         if file.invalid and file.rejects_path is not None:

@@ -163,7 +163,7 @@ def test_a_typed_cell_is_what_a_spreadsheet_shows(field, value, expected):
         ("trade_id", 1.5, "the number 1.5 is not a text"),
         ("trade_id", True, "true is not a text"),
         ("trade_id", datetime(2030, 1, 31), "2030-01-31 00:00:00 is not a text"),
-        ("trade_id", None, "null is not a text"),
+        ("trade_id", None, "the cell is empty"),
         ("version", 1.5, "the number 1.5 is not a whole number"),
         ("notional", float("nan"), "NaN is not a number"),
         ("notional", True, "true is not a number"),

@@ -154,8 +154,8 @@ def test_what_is_wrong_with_a_row_of_a_workbook_is_reported_with_its_number(read
         "FILE:2: version: 'one' is not a whole number from 1 to 2147483647 in plain digits (VERSION)",
         "FILE:3: version: the number 1.5 is not a whole number (VERSION)",
         "FILE:4: the row has a value behind the last of 6 headers (UNDECODABLE)",
-        "FILE:5: trade_id: null is not a text (TRADE_ID)",
-        "FILE:6: maturity_date: null is not a string (MATURITY_DATE); created_at: null is not a string (CREATED_AT)",
+        "FILE:5: trade_id: the cell is empty (TRADE_ID)",
+        "FILE:6: maturity_date: the cell is empty (MATURITY_DATE); created_at: the cell is empty (CREATED_AT)",
     ] == problems(read(content, "t.xlsx", timezone="UTC"))
 
 
@@ -351,7 +351,7 @@ def test_what_was_detected_is_printed_in_one_line(read, capsys):
     read(CSV.replace(",", ";").replace("trade_id", "Trade_ID").encode(), "trades.csv")
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("trades.csv: delimiter ';', trade_id from 'Trade_ID'")
+    assert line.endswith("trades.csv: delimiter ';', headers matched without case and blanks: 'Trade_ID'")
 
 
 def test_an_encoding_is_used_if_it_is_named(read):

@@ -13,9 +13,9 @@ FILE: Final = "Input file"
 """Heading in `--help`."""
 
 
-def _file_option(form: str, text: str, *, variable: str | None = None, **settings: Any) -> Any:
+def _file_option(form: str, text: str, *, variable: str | None = None) -> Any:
     """Declare an option that has no variable unless it names one: what a file needs is kept in a mapping file."""
-    return option(form, text, heading=FILE, variable=variable, **settings)
+    return option(form, text, heading=FILE, variable=variable)
 
 
 Input = Annotated[
@@ -91,7 +91,7 @@ Thousands = Annotated[
     str | None, _file_option("--thousands CHAR", "Sign that groups digits of numbers, as the commas in 1,250,000.50.")
 ]
 Sheet = Annotated[str | None, _file_option("--sheet NAME", "Sheet of a workbook that has several.")]
-Trim = Annotated[bool | None, _file_option("--trim", "Remove blanks around values.", is_flag=True)]
+Trim = Annotated[bool, _file_option("--trim", "Remove blanks around values.")]
 OnError = Annotated[
     Literal["stop", "skip"],
     _file_option(

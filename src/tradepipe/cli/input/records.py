@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 from tradepipe.cli.input.headers import Columns
 from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.quoting import format_names, quote_cell
+from tradepipe.cli.input.quoting import format_names
 from tradepipe.cli.input.values import FIELDS, OPTIONAL, ValueParser, code_of
 from tradepipe.cli.logs import print_status
 from tradepipe.cli.terminal import FileProgress
@@ -161,7 +161,9 @@ def _format_violation(violation: Violation) -> str:
 
 def describe_columns(name: str, found: Columns, detected: Sequence[str] = (), what: str = "columns") -> None:
     """Print in one line what was detected, and warn if columns are unused that may hold missing fields."""
-    notes = [*detected, *(f"{field} from {quote_cell(header)}" for field, header in found.renamed.items())]
+    notes = list(detected)
+    if found.renamed:
+        notes.append(f"headers matched without case and blanks: {format_names(list(found.renamed.values()), 4)}")
     if notes:
         print_status(f"{name}: {', '.join(notes)}")
     if found.lacking and found.unused:

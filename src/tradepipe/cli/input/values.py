@@ -220,7 +220,9 @@ def field_parsers(formats: Formats) -> dict[str, ValueParser]:
         from_cell: Callable[..., object],
     ) -> ValueParser:
         parse = (lambda value: from_text(value.strip())) if formats.trim else from_text
-        return ValueParser(parse, partial(from_json, from_text=parse), partial(from_cell, from_text=parse))
+        return ValueParser(
+            parse, partial(from_json, from_text=parse), partial(_full_cell, partial(from_cell, from_text=parse))
+        )
 
     return {
         "trade_id": parser(text, _json_string, text_from_cell),
@@ -233,6 +235,12 @@ def field_parsers(formats: Formats) -> dict[str, ValueParser]:
         "notional": parser(formats.number.parse if formats.number else decimal, json_decimal, decimal_from_cell),
         "currency": parser(text, _json_string, _json_string),
     }
+
+
+def _full_cell(parse: Callable[[object], object], value: object) -> object:
+    if value is None:
+        raise ValueError("the cell is empty")
+    return parse(value)
 
 
 def _json_string(value: object, from_text: Callable[[str], object]) -> object:
