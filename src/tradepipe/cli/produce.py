@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.input import options as input_options
-from tradepipe.cli.input.mapping import read_mapping
+from tradepipe.cli.input.options import InputFile
 from tradepipe.cli.input.suggest import write_suggestion
 from tradepipe.cli.input.trade_file import TradeFile
 from tradepipe.cli.options import (
@@ -45,26 +44,7 @@ def produce(
     seed: Seed = None,
     bad: Bad = 0.0,
     resend: Resend = 0.0,
-    path: input_options.Input = None,
-    form: input_options.InputFormat = None,
-    mapping_path: input_options.MappingFile = None,
-    suggest_mapping: input_options.SuggestMapping = None,
-    columns: input_options.Columns = None,
-    defaults: input_options.Defaults = None,
-    values: input_options.Values = None,
-    delimiter: input_options.Delimiter = None,
-    encoding: input_options.Encoding = None,
-    date_format: input_options.DatesAs = None,
-    time_format: input_options.TimesAs = None,
-    timezone: input_options.Timezone = None,
-    decimal: input_options.DecimalSign = None,
-    thousands: input_options.Thousands = None,
-    sheet: input_options.Sheet = None,
-    trim: input_options.Trim = False,
-    on_error: input_options.OnError = "stop",
-    rejects: input_options.RejectsFile = None,
-    overwrite: input_options.Overwrite = False,
-    dry_run: input_options.DryRun = False,
+    file: InputFile | None = None,
     deadline: DeadlineSeconds = DEADLINE,
     verbose: Verbose = False,
     logs: Logs,
@@ -76,52 +56,31 @@ def produce(
     trades again is safe: each version of a trade is stored once.
     """
     status = logs.configure(progress=True)
-    formats = {
-        "delimiter": delimiter,
-        "encoding": encoding,
-        "date-format": date_format,
-        "time-format": time_format,
-        "timezone": timezone,
-        "decimal": decimal,
-        "thousands": thousands,
-        "sheet": sheet,
-        "trim": trim or None,
-    }
-    if path is None:
-        tables = {"--column": columns, "--default": defaults, "--value": values, "--mapping": mapping_path}
-        others = {"--format": form, "--suggest-mapping": suggest_mapping, "--rejects": rejects, "--dry-run": dry_run}
-        given = {**tables, **others, "--overwrite": overwrite, **{f"--{key}": text for key, text in formats.items()}}
-        input_options.require_none(given, "only valid with --input FILE")
+    if file is None:
         _require_shares(bad, resend)
-    else:
-        input_options.require_none(
-            {"--seed": seed is not None, "--bad": bad, "--resend": resend},
-            "only valid for sample trades, without --input",
+    elif seed is not None or bad or resend:
+        raise typer.BadParameter(
+            "only valid for sample trades, without --input", param_hint="'--seed', '--bad', '--resend'"
         )
-        mapping = read_mapping(mapping_path, formats, columns or (), defaults or (), values or ())
-        if suggest_mapping is not None:
-            write_suggestion(path, form, mapping, suggest_mapping)
-            return
-        if on_error == "stop":
-            input_options.require_none(
-                {"--rejects": rejects, "--overwrite": overwrite}, "only valid with --on-error skip"
-            )
-    destination = None if dry_run else _destination(kafka, registry, topic, subject)
+    elif file.suggest_mapping is not None:
+        write_suggestion(file.path, file.form, file.mapping, file.suggest_mapping)
+        return
+    destination = None if file and file.dry_run else _destination(kafka, registry, topic, subject)
     run = ProduceRun(destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
-    if path is None:
+    if file is None:
         run.send_samples(random_seed() if seed is None else seed, bad=bad, resend=resend)
         return
     with TradeFile(
-        path,
-        form=form,
-        mapping=mapping,
-        mapping_path=mapping_path,
-        skips=on_error == "skip",
-        rejects=rejects,
-        overwrite=overwrite,
+        file.path,
+        form=file.form,
+        mapping=file.mapping,
+        mapping_path=file.mapping_path,
+        skips=file.skips,
+        rejects=file.rejects,
+        overwrite=file.overwrite,
         stopped=run.stopped,
-    ) as file:
-        run.send_file(file)
+    ) as trades:
+        run.send_file(trades)
 
 
 def _destination(kafka: Kafka | None, registry: Registry | None, topic: str, subject: str) -> Destination:
