@@ -269,6 +269,12 @@ def test_a_json_array_is_read(read, text):
     assert [1, 2] == [record.line for record in found]
 
 
+def test_keys_are_matched_without_case(read):
+    text = "".join(json.dumps({key.upper(): value for key, value in OBJECT.items()}) + "\n" for _ in range(2))
+
+    assert [TRADE, TRADE] == trades(read(text.encode(), "t.jsonl"))
+
+
 def test_json_lines_may_be_in_a_file_that_ends_in_json(read):
     assert [TRADE] == trades(read(json.dumps(OBJECT).encode(), "t.json"))
 

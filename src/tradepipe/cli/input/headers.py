@@ -132,7 +132,7 @@ def _missing_columns(
     else:
         advice = f"pass --column {missing[0]}=HEADER, or --default {missing[0]}=VALUE for all trades"
     return _bad_input(
-        f"{name} has no column for {needed}; its {what} are {format_names(headers)}; {advice} "
+        f"{name} has no column for {needed}; its {what} are {format_names(headers) or 'none'}; {advice} "
         "(--suggest-mapping FILE begins a mapping file)"
     )
 

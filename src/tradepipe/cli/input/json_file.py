@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from tradepipe.cli.input.csv_file import find_undecoded, wrong_byte
-from tradepipe.cli.input.headers import Columns, find_columns
+from tradepipe.cli.input.headers import find_columns
 from tradepipe.cli.input.lines import MAX_LINE_BYTES, BadInput, LineReader
 from tradepipe.cli.input.mapping import FileMapping
 from tradepipe.cli.input.quoting import quote_cell
@@ -42,6 +42,7 @@ class JsonFile(TextFile):
         self.unit = "item" if is_array else "line"
         self._mapping = mapping
         self._parsers = mapping.parsers()
+        self._keys = {field: mapping.header(field) for field in FIELDS}
         self._found = self._items() if is_array else self._objects()
         first = next(self._found, None)
         if first is not None:
@@ -111,22 +112,19 @@ class JsonFile(TextFile):
             text = text[end:]
 
     def _describe(self, found: Mapping[str, object]) -> None:
-        """Warn about unknown keys of the first object, which must have the required ones if it has unknown ones."""
-        mapping = self._mapping
-        unused = [key for key in found if key not in {mapping.header(field) for field in FIELDS}]
-        if unused:
-            find_columns(self.name, [key for key in found], mapping, "first record's keys")
-        lacking = [field for field in FIELDS if mapping.header(field) not in found and field not in mapping.defaults]
-        describe_columns(self.name, Columns({}, {}, unused, lacking), what="keys")
+        """Match the first object's keys if it has unknown ones; the required fields must be among them then."""
+        if not found.keys() <= set(self._keys.values()):
+            columns = find_columns(self.name, list(found), self._mapping, "first record's keys")
+            describe_columns(self.name, columns, what="keys")
+            self._keys |= columns.renamed
 
     def _parse(self, found: Mapping[str, object]) -> Trade | tuple[Violation, ...]:
         values: dict[str, Callable[[], object]] = {}
-        for field in FIELDS:
-            header = self._mapping.header(field)
-            if header in found:
-                values[field] = partial(self._value, field, found[header])
+        for field, key in self._keys.items():
+            if key in found:
+                values[field] = partial(self._value, field, found[key])
             else:
-                values[field] = partial(self._missing, field, header)
+                values[field] = partial(self._missing, field, key)
         return read(values)
 
     def _value(self, field: str, value: object) -> object:
