@@ -133,13 +133,18 @@ def _suggestion(path: str, form: Form | None, mapping: FileMapping) -> Iterator[
 
 def _formats(cells: dict[str, list[object]]) -> Iterator[str]:
     dates, times, numbers = (_texts(cells.get(field, ())) for field in ("maturity_date", "created_at", "notional"))
-    yield from _date_lines("date-format", dates, calendar_date, _DATES)
+    date_patterns = _fitting_patterns(dates, calendar_date, _DATES)
+    yield from _date_lines("date-format", dates, date_patterns)
     patterns = [
         f"{date}{time}{offset}"
         for date, time, offset in product(("YYYY-MM-DD", *_DATES), _TIMES, _OFFSETS)
         if time or not offset
     ]
-    yield from _date_lines("time-format", times, lambda text: instant(text, ZoneInfo("UTC")), patterns)
+    time_patterns = _fitting_patterns(times, lambda text: instant(text, ZoneInfo("UTC")), patterns)
+    # A file rarely writes its days before the months in one column, and after them in another.
+    known = date_patterns[0] if date_patterns and len(date_patterns) == 1 else "?"
+    alike = [pattern for pattern in time_patterns or () if pattern.startswith(known)]
+    yield from _date_lines("time-format", times, alike or time_patterns)
     if any(isinstance(cell, datetime) and not cell.tzinfo for cell in cells.get("created_at", ())) or not all(
         map(_has_offset, times)
     ):
@@ -152,21 +157,27 @@ def _has_offset(text: str) -> bool:
     return re.search(r"[0-9] ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$", text) is not None and ":" in text
 
 
-def _date_lines(
-    key: str, texts: Sequence[str], plain: Callable[[str], object], patterns: Sequence[str]
-) -> Iterator[str]:
-    if not texts or _count(plain, texts) == len(texts):
-        return
+def _fitting_patterns(
+    texts: Sequence[str], plain: Callable[[str], object], patterns: Sequence[str]
+) -> list[str] | None:
+    """Return the patterns that fit the most texts, at least half of them; None if the plain form fits all."""
+    if _count(plain, texts) == len(texts):
+        return None
     counts = {pattern: _count(DateFormat(pattern).parse, texts) for pattern in patterns}
     best = max(counts.values())
-    fitting = [pattern for pattern, count in counts.items() if count == best]
-    if best <= len(texts) / 2:
+    return [pattern for pattern, count in counts.items() if count == best] if best > len(texts) / 2 else []
+
+
+def _date_lines(key: str, texts: Sequence[str], patterns: list[str] | None) -> Iterator[str]:
+    if patterns is None:
+        return
+    if not patterns:
         yield f'# {key} = "DD/MM/YYYY"  # no usual format fits {_quote(texts[0])}'
-    elif len(fitting) == 1:
-        yield f"{key} = {_quote(fitting[0])}"
+    elif len(patterns) == 1:
+        yield f"{key} = {_quote(patterns[0])}"
     else:
         yield f"# Choose one: all fit, and {_quote(texts[0])} is another day in each."
-        yield from (f"# {key} = {_quote(pattern)}" for pattern in fitting)
+        yield from (f"# {key} = {_quote(pattern)}" for pattern in patterns)
 
 
 def _number_lines(texts: Sequence[str]) -> Iterator[str]:
