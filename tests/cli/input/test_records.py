@@ -299,7 +299,7 @@ def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"columns": ["book=Book"]}, "'book' is not a field of a trade; the fields are trade_id, version,"),
+        ({"columns": ["book=Book"]}, "'book' is not a field of a trade; did you mean book_id?"),
         ({"columns": ["book_id=A", "book_id=B"]}, "book_id is given twice"),
         ({"columns": ["book_id"]}, "must be FIELD=HEADER"),
         ({"defaults": ["version=one"]}, "version: 'one' is not a whole number"),
