@@ -214,10 +214,11 @@ def test_a_suggestion_is_printed_or_written_to_a_new_file_only(tmp_path):
     assert f"'--suggest-mapping': {target}: File exists" in refused.err
 
 
-@pytest.mark.parametrize("mark", ["\x7f", '"', "\\", "\u20ac", "\udc81"])
+@pytest.mark.parametrize("mark", ["\x7f", '""', "\\", "\u20ac"])
 def test_a_suggestion_is_toml_whatever_the_headers_are(tmp_path, mark):
     file = tmp_path / "trades.csv"
-    file.write_text(AMERICAN.replace("B/S", f"x{mark.replace(chr(34), chr(34) * 2)}y").replace(
-        "Rev", '"Rev"'), errors="surrogateescape")  # fmt: skip
+    file.write_text(AMERICAN.replace("B/S", f'"x{mark}y"'))
 
-    produce("--input", file, "--mapping", suggest(file), "--dry-run", env={})
+    done = produce("--input", file, "--mapping", suggest(file), "--dry-run", env={})
+
+    assert f"{file}:2: created_at: '06/02/2025 9:15:00 AM' has no offset" in done.err

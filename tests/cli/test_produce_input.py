@@ -203,8 +203,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
             file.write(HEADER + "\n")
             for _ in range(times):
                 file.write("\n".join(lines) + "\nT1,none,,,,\n")
-        command = [sys.executable, "-c", MEMORY, "--input", str(path), "--dry-run", "--on-error", "skip"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        arguments = ["--input", str(path), "--dry-run", "--on-error", "skip", "--overwrite"]
+        done = subprocess.run([sys.executable, "-c", MEMORY, *arguments], capture_output=True, text=True, check=False)
         assert 1 == done.returncode
         return int(done.stderr.splitlines()[-1])
 
