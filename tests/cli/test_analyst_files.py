@@ -214,7 +214,7 @@ def test_a_suggestion_is_printed_or_written_to_a_new_file_only(tmp_path):
     assert f"'--suggest-mapping': {target}: File exists" in refused.err
 
 
-@pytest.mark.parametrize("mark", ["\x7f", '""', "\\", "\u20ac"])
+@pytest.mark.parametrize("mark", ["\x7f", "\x9b", "\u202e", '""', "\\", "\u20ac"])
 def test_a_suggestion_is_toml_whatever_the_headers_are(tmp_path, mark):
     file = tmp_path / "trades.csv"
     file.write_text(AMERICAN.replace("B/S", f'"x{mark}y"'))

@@ -22,6 +22,7 @@ from tradepipe.cli.input.mapping import FileMapping
 from tradepipe.cli.input.trade_file import open_reader
 from tradepipe.cli.input.values import FIELDS, OPTIONAL, calendar_date, instant
 from tradepipe.cli.logs import print_status
+from tradepipe.cli.terminal import echo
 from tradepipe.trade.constraints import Identifier
 from tradepipe.trade.model import Side
 
@@ -82,9 +83,8 @@ def write_suggestion(path: str, form: Form | None, mapping: FileMapping, target:
     if identify(path, form) in {"csv", "json", "jsonl"} and mapping.encoding is None:
         mapping = mapping._replace(encoding=_find_encoding(path))
     text = "\n".join(_suggestion(path, form, mapping)) + "\n"
-    text = text.encode("utf-8", "replace").decode()
     if target == "-":
-        typer.echo(text, nl=False)
+        echo(text.rstrip())
         return
     try:
         with Path(target).open("x", encoding="utf-8") as file:
@@ -107,7 +107,7 @@ def _suggestion(path: str, form: Form | None, mapping: FileMapping) -> Iterator[
         rows = list(islice(reader.rows(), SAMPLE_ROWS))
         found = suggest_headers(list(FIELDS), headers)
         cells = {field: [row[reader.headers.index(header)] for row in rows] for field, header in found.items()}
-        yield f"# Columns and formats of {Path(path).name}, from its headers and first {len(rows):,} rows."
+        yield f"# Columns and formats of {_quote(Path(path).name)}, from its headers and first {len(rows):,} rows."
         yield "# Check each line; lines that begin with # have no effect."
         yield ""
         if isinstance(reader, CsvFile):
@@ -248,5 +248,6 @@ def _results(parse: Callable[[str], object], texts: Sequence[str]) -> Iterator[o
 
 
 def _quote(text: str) -> str:
-    """Quote a text for TOML, whose basic strings are those of JSON, but for one character."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Quote a text for TOML, whose basic strings are those of JSON; characters that do not print are escaped."""
+    quoted = json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False)
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in quoted)
