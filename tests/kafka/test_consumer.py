@@ -329,6 +329,17 @@ def test_a_hint_for_what_another_member_has_is_not_given(join_with, kafka, topic
     assert committed(kafka, topic, f"{topic}-group", others) < 0
 
 
+def test_offsets_that_a_sink_committed_for_lag_tools_are_not_resumed_from(join, kafka, topic):
+    """A validator with the group of a sink would skip what the sink has stored."""
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.consumer.commit_for_lag({0: 2})
+    member.until(lambda: committed(kafka, topic, f"{topic}-group") == 2)
+
+    with pytest.raises(ConfigurationError, match=r"group trades-\w+-group belongs to a sink of topic .*: use another"):
+        member.consumer.committed(range(4))
+
+
 def test_committed_returns_only_committed_offsets(join):
     """The beginning is a place like any other."""
     member = join()

@@ -29,6 +29,10 @@ REQUEST_TIMEOUT: Final = 5.0
 """Seconds to wait for a response of the group coordinator."""
 
 
+FOR_LAG_TOOLS: Final = "tradepipe sink"
+"""Metadata of offsets that are committed for lag tools only, by which `committed` recognizes them."""
+
+
 class Assignment(NamedTuple):
     """
     One assignment of a partition, from a rebalance until the partition is revoked.
@@ -214,7 +218,7 @@ class Consumer:
         Raises:
             BrokerUnavailable: the coordinator did not respond; the same call may succeed later.
 
-            ConfigurationError: the brokers reject the consumer.
+            ConfigurationError: the brokers reject the consumer, or a sink uses the same group.
         """
         places = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
@@ -223,6 +227,11 @@ class Consumer:
             raise translate(error, f"cannot read the committed offsets of group {self.group}") from error
         if error_of_partition := next((each.error for each in response if each.error is not None), None):
             raise translate(error_of_partition, f"cannot read the committed offsets of group {self.group}")
+        if any(each.metadata == FOR_LAG_TOOLS for each in response):
+            # They say how far the sink is: resuming there would skip every record that the sink has stored.
+            raise ConfigurationError(
+                f"group {self.group} belongs to a sink of topic {self._topic}: use another group, --group NAME"
+            )
         return {each.partition: each.offset for each in response if each.offset >= 0}
 
     def commit(self, offsets: Mapping[int, int]) -> None:
@@ -267,7 +276,7 @@ class Consumer:
         Does not wait for the response; the next commit makes up for a lost one.
         """
         places = [
-            TopicPartition(self._topic, partition, offset)
+            TopicPartition(self._topic, partition, offset, FOR_LAG_TOOLS)
             for partition, offset in offsets.items()
             # A revoked partition's next owner may have committed more: this would move its offset back.
             if partition in self._partitions
