@@ -86,6 +86,7 @@ def test_a_restored_permission_lets_the_validator_resume(pipeline, broker, locke
     pipeline.sorted().check()
 
 
+@pytest.mark.timeout(400)
 def test_a_validator_without_permission_names_it_and_the_next_one_finishes(pipeline, broker, locked, start_validator):
     first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
     validator = start_validator(kafka=locked)
