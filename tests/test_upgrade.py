@@ -97,7 +97,7 @@ def test_the_old_release_is_what_runs_as_old(release):
     )
 
     assert "0.1.0 1 0001_trades" == ended.stdout.strip()
-    assert (2, "0002_pre_add_notional") == (current().number, required_revision())
+    assert (2, "0003_pre_add_refusal_digests") == (current().number, required_revision())
 
 
 def test_old_and_new_producers_side_by_side_have_all_their_trades_stored(old, new):

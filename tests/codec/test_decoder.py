@@ -29,7 +29,7 @@ def test_the_source_of_every_versions_decoder_is_available(version):
 
 @pytest.mark.parametrize("read", [make_decoder(), make_row_decoder()], ids=["decode", "copy_row"])
 def test_a_body_that_is_too_large_is_refused_unread(read):
-    with pytest.raises(UndecodableRecord, match=f"the body has {MAX_BODY + 1} bytes, more than {MAX_BODY}"):
+    with pytest.raises(UndecodableRecord, match=f"the body has more than {MAX_BODY} bytes"):
         read(bytes(MAX_BODY + 1))
 
 

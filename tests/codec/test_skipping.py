@@ -38,6 +38,7 @@ def read(kind, value):
         (INTS, b"\x04\x02\x04\x02\x06\x00"),
         (INTS, b"\x03\x04\x02\x04\x00"),
         (INTS, b"\x00"),
+        ({"type": "fixed", "name": "F", "size": 0}, b""),
         ({"type": "map", "values": INTS}, b"\x02\x02k\x02\x02\x00\x00"),
     ],
     ids=str,
@@ -86,6 +87,17 @@ def nested(depth, kind):
     "kind",
     [
         INTS,
+        {
+            "type": "array",
+            "items": {
+                "type": "record",
+                "name": "Z",
+                "fields": [
+                    *({"name": f"f{n}", "type": {"type": "fixed", "name": f"Z{n}", "size": 0}} for n in range(480)),
+                    {"name": "f", "type": "int"},
+                ],
+            },
+        },
         {"type": "array", "items": ["null", *({"type": "fixed", "name": f"F{n}", "size": 1} for n in range(400))]},
         {"type": "array", "items": nested(13, "int")},
         {"type": "map", "values": nested(13, "int")},
@@ -98,7 +110,7 @@ def nested(depth, kind):
             },
         },
     ],
-    ids=["numbers", "many branches", "arrays in arrays", "arrays in a map", "records of nulls"],
+    ids=["numbers", "fixed of no bytes", "many branches", "arrays in arrays", "arrays in a map", "records of nulls"],
 )
 def test_no_byte_of_the_largest_body_costs_more_than_a_few_steps(kind):
     """Every byte is an item, or an item of an item; the body is refused within a second on a busy machine."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.dead_letters import DeadLetterRecord, ForeignRecord, Marker, RecordOrigin
-from tradepipe.trade.record import Code, Record, Refusal, Violation
+from tradepipe.trade.record import Code, Digest, Omitted, Record, Refusal, Violation
 
 REFUSED = Record("trades", 3, 42, b"T1", b"\x00\x00", 1_750_000_000_000, (("traceparent", b"\xff"), ("empty", None)))
 VIOLATIONS = (Violation("VERSION", "version is 0"), Violation("ODD", "odd, \u201cyes\u201d"))
@@ -100,7 +100,9 @@ def test_a_letter_of_kafka_connect_is_read_as_far_as_its_names_allow():
 
     original = Record("trades", 1, 9, record.key, record.value, None, (("mine", b"1"),))
     violation = Violation("org.apache.kafka.connect.errors.DataException", "Unknown magic byte!")
-    assert DeadLetterRecord(record, Refusal(original, (violation,)), None, "jdbc", "VALUE_CONVERTER", "", 0) == read
+    assert (
+        DeadLetterRecord(record, Refusal(original, (violation,)), None, "jdbc", "VALUE_CONVERTER", "", 0, True) == read
+    )
 
 
 def test_a_marker_names_what_was_replayed():
@@ -108,7 +110,7 @@ def test_a_marker_names_what_was_replayed():
 
     mark = laid(dead_letters.marker_headers(read, 2), value=None, offset=6)
 
-    assert Marker(mark, read.origin, 2) == dead_letters.parse(mark)
+    assert Marker(mark, read.origin, 2, read.digest) == dead_letters.parse(mark)
 
 
 def test_a_record_with_a_value_closes_no_letter():
@@ -197,3 +199,36 @@ def test_any_refusal_survives_the_way(headers, violations):
     refusal = Refusal(record, tuple(Violation(code, detail) for code, detail in violations))
 
     assert refusal == dead_letters.parse(letter(refusal)).refusal
+
+
+@pytest.mark.parametrize("max_bytes", [30_000, 3_000])
+def test_a_dead_letter_that_its_topic_would_not_take_is_written_without_its_value(max_bytes):
+    large = REFUSAL._replace(record=REFUSED._replace(value=b"v" * 50_000))
+
+    record = dead_letters.build_record(large, topic_id="id-1", group="g", max_bytes=max_bytes)
+    read = dead_letters.parse(record)
+
+    assert (None, b"T1") == (record.value, record.key)
+    assert dead_letters.size(record) <= max_bytes
+    assert (REFUSED.headers, VIOLATIONS) == (read.refusal.record.headers, read.refusal.violations)
+    assert Omitted(value=Digest.of(b"v" * 50_000)) == read.refusal.omitted
+
+
+def test_a_dead_letter_without_room_for_its_headers_keeps_their_digest():
+    large = REFUSAL._replace(record=REFUSED._replace(headers=(("x", b"v" * 50_000),)))
+
+    record = dead_letters.build_record(large, topic_id="id-1", group="g", max_bytes=30_000)
+
+    assert dead_letters.size(record) <= 30_000
+    assert 50_003 == dead_letters.parse(record).refusal.omitted.headers.size
+
+
+@given(st.text())
+def test_a_digest_that_is_none_is_no_digest(text):
+    headers = (
+        *letter(REFUSAL).headers,
+        ("tradepipe.dlq.value_bytes", b"5"),
+        ("tradepipe.dlq.value_sha256", text.encode(errors="replace")),
+    )
+
+    assert Omitted() == dead_letters.parse(laid(headers)).refusal.omitted

@@ -35,6 +35,16 @@ def test_a_marker_closes_all_letters_of_its_record_before_it():
     assert {0: False, 1: False, 2: True} == openness(letter(0), letter(1), letter(2, of=8), marker(3))
 
 
+def test_a_marker_by_one_who_has_not_seen_the_record_closes_nothing():
+    """Its origin can be guessed, the record cannot."""
+    seen = dead_letters.parse(letter(0))
+    guess = seen._replace(refusal=seen.refusal._replace(record=seen.refusal.record._replace(value=b"guess")))
+    forged = marker(2)._replace(headers=dead_letters.marker_headers(guess, 1))
+
+    assert {0: True} == openness(letter(0), forged)
+    assert {0: False} == openness(letter(0), marker(1), forged)
+
+
 def test_a_dead_letter_after_the_marker_is_open():
     """The record was read again, and refused again."""
     assert {0: False, 2: True} == openness(letter(0), marker(1), letter(2))

@@ -31,13 +31,19 @@ class Post:
         given = {"topic": self.source, "partition": 0, "offset": offset, "key": text, "value": b"v" + text, **fields}
         return Refusal(Record(timestamp=1_750_000_000_000, headers=headers, **given), (Violation(code, "it is 0"),))
 
-    def lay(self, refusals: Iterable[Refusal], *, partition: int = -1) -> None:
+    def lay(self, refusals: Iterable[Refusal], *, partition: int = -1, topic_id: str | None = "id-1") -> None:
         """Write the letters of these."""
         client = self._producer()
         for refusal in refusals:
-            written = list(dead_letters.build_headers(refusal, topic_id="id-1", group="checkers"))
+            written = list(dead_letters.build_headers(refusal, topic_id=topic_id, group="checkers"))
             record = refusal.record
             client.produce(self.topic, record.value, record.key, partition, headers=written)
+        assert 0 == client.flush(30)
+
+    def send(self, value: bytes, key: bytes | None = None, *, partition: int = 0, headers: Headers = ()) -> None:
+        """Write a record to the topic of trades."""
+        client = self._producer()
+        client.produce(self.source, value, key, partition, headers=list(headers))
         assert 0 == client.flush(30)
 
     def lay_bytes(self, value: bytes, *, partition: int = 0) -> None:
@@ -67,7 +73,8 @@ class Post:
             assert {} == reader.blocked_offsets
 
     def replay(self, selection: DeadLetterFilter | None = None, **options: Any) -> TopicReplay:
-        return TopicReplay(self.kafka, self.topic, selection or DeadLetterFilter(), wait=WAIT, **options)
+        given = {"sources": (self.source,), "unverified": True, "wait": WAIT, **options}
+        return TopicReplay(self.kafka, self.topic, selection or DeadLetterFilter(), **given)
 
     def run(self, selection: DeadLetterFilter | None = None, **options: Any) -> list[Any]:
         """Replay to the end; returns the steps."""

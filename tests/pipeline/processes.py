@@ -1,6 +1,7 @@
 """Stages as commands in separate processes, which tests freeze and kill."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,12 @@ class StageProcess:
     def runs(self) -> bool:
         """Whether it has not ended."""
         return self._process.poll() is None
+
+    @property
+    def peak_memory(self) -> int:
+        """The most memory that it has had so far, in MiB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]  # each process has one
 
     def signal(self, number: int) -> None:
         """Send it a signal."""

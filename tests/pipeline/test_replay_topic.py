@@ -103,17 +103,76 @@ def test_at_most_the_limit_is_replayed_over_several_transactions(post, monkeypat
     assert (5, 4) == (len(post.records()), len(post.dead_letters()))
 
 
-def test_a_dead_letter_of_kafka_connect_is_replayed(post):
+def lay_connect(post):
+    """A dead letter as Kafka Connect writes it, and the record that it names."""
+    post.send(b"v", b"k", partition=2, headers=(("own", b"1"),))
     client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"]})
-    place = {"topic": post.source, "partition": "2", "offset": "5", "exception.class.name": "Oops"}
+    place = {"topic": post.source, "partition": "2", "offset": "0", "exception.class.name": "Oops"}
     headers = [(f"__connect.errors.{name}", text.encode()) for name, text in place.items()]
     client.produce(post.topic, b"v", b"k", headers=[("own", b"1"), *headers])
     assert 0 == client.flush(30)
 
-    post.run()
 
-    (record,) = post.records()
+def test_a_dead_letter_of_kafka_connect_is_replayed_if_asked_for(post):
+    lay_connect(post)
+
+    (step,) = post.run(unverified=False)
+    assert ["Kafka Connect wrote it; --include-connect sends it back"] == [reason for _, reason in step.skipped]
+    post.run(include_connect=True, unverified=False)
+
+    _, record = sorted(post.records(), key=lambda record: len(record.headers))
     assert (b"v", (("own", b"1"), ("tradepipe.replays", b"1"))) == (record.value, record.headers)
+
+
+@pytest.mark.parametrize("forged", [{"key": b"other"}, {"value": b"other"}, {"headers": (("a", b"2"),)}], ids=list)
+def test_a_forged_dead_letter_is_not_sent_back(post, forged):
+    """Who may write dead letters cannot write records with the rights of who replays them."""
+    post.send(b"v0", b"0", headers=(("a", b"1"),))
+    post.lay([post.refusal(0, **{"headers": (("a", b"1"),), **forged})], topic_id=None)
+
+    (step,) = post.run()
+
+    verb = "differ" if "headers" in forged else "differs"
+    assert [f"its {next(iter(forged))} {verb} from that of the record in Kafka"] == [why for _, why in step.skipped]
+    assert 1 == len(post.records())
+
+
+def test_a_true_dead_letter_is_sent_back(post):
+    post.send(b"v0", b"0", headers=(("a", b"1"),))
+    post.lay([post.refusal(0, headers=(("a", b"1"),))], topic_id=None)
+
+    assert [0] == put_back(post.run(unverified=False))
+
+
+def test_a_dead_letter_of_a_record_that_never_was_is_not_sent_back(post):
+    post.send(b"v0", b"0")
+    post.lay([post.refusal(5)], topic_id=None)
+
+    (step,) = post.run()
+
+    assert [f"Kafka has no readable record at {post.source}[0]@5"] == [reason for _, reason in step.skipped]
+
+
+def test_a_copy_of_a_deleted_record_is_sent_back_only_if_asked_for(post, services):
+    post.send(b"v0", b"0")
+    services.kafka.delete_records(post.source)
+    post.lay([post.refusal(0)], topic_id=None)
+
+    (step,) = post.run(unverified=False)
+    assert "Kafka has deleted the record, so the copy cannot be compared with it" in step.skipped[0][1]
+
+    assert [0] == put_back(post.run())
+
+
+def test_nothing_is_sent_to_a_topic_that_is_not_named(post):
+    post.lay([post.refusal(1), post.refusal(2, topic="payments")])
+
+    (step,) = post.run()
+
+    assert [1] == put_back([step])
+    assert ["its record came from topic payments; --source payments sends it back there"] == [
+        reason for _, reason in step.skipped
+    ]
 
 
 def test_a_dead_letter_without_its_coordinates_is_skipped(post):
@@ -139,7 +198,7 @@ def test_a_deleted_source_topic_is_reported_before_anything_is_written(post):
     post.lay([post.refusal(1)._replace(record=Record("gone", 0, 1, b"k", b"v"))])
 
     with pytest.raises(TopicUnusable, match="there is no topic gone; create it"):
-        post.run()
+        post.run(sources=["gone"])
 
     assert 1 == len(post.dead_letters())
 

@@ -13,7 +13,7 @@ from tradepipe.postgres.failures import FailureClass, classify
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
 from tradepipe.trade.dead_letter import DeadLetterFilter
-from tradepipe.trade.record import Record, Violation
+from tradepipe.trade.record import MAX_KEPT_BYTES, Digest, Omitted, Record, Violation
 
 
 def record(connection, *given, group=GROUP, topic_id=TOPIC_ID):
@@ -254,3 +254,22 @@ def test_a_database_without_tables_says_how_to_make_them(database):
         refusals.refusals_connection(database, seconds=5),
     ):
         pass
+
+
+def test_no_more_of_a_record_is_kept_than_a_limit(connection):
+    large = refusal(3)._replace(record=refusal(3).record._replace(key=b"k" * 70, value=b"v" * MAX_KEPT_BYTES))
+    record(connection, large)
+
+    ((kept),) = refusals.list_newest(connection, DeadLetterFilter(), None)
+
+    assert (b"k" * 70, None) == (kept.record.key, kept.record.value)
+    assert Omitted(value=Digest.of(large.record.value)) == kept.refusal.omitted
+
+
+def test_a_key_beyond_the_limit_is_kept_as_its_digest(connection):
+    large = refusal(3)._replace(record=refusal(3).record._replace(key=b"k" * (MAX_KEPT_BYTES + 1), value=None))
+    record(connection, large)
+
+    ((kept),) = refusals.list_newest(connection, DeadLetterFilter(), None)
+
+    assert (None, Omitted(key=Digest.of(large.record.key))) == (kept.record.key, kept.refusal.omitted)

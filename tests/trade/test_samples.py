@@ -20,6 +20,8 @@ NEED_MORE_THAN_A_RECORD = {
     "SIDE",  # of a value that is encoded: every symbol in a record is a Side
     Code.VERSION_COLLISION,
     Code.STALE_VERSION,
+    Code.UNREADABLE,
+    Code.TOO_LARGE,
     Code.DATABASE_REFUSED,
 }
 

@@ -103,7 +103,9 @@ def _skip_lines(schema: SchemaType) -> list[str]:
         return ["_size, _at = _read_size(_body, _at)", "_at += _size"]
     if kind == "enum":
         return [f"_, _at = _read_index(_body, _at, {len(schema.symbols)})"]
-    return [f"_at += {_WIDTHS.get(kind) or schema.size}"]
+    # Nothing for a size of 0: an item of an array may have many of these, and must not cost more than its bytes.
+    width = _WIDTHS.get(kind) or schema.size
+    return [f"_at += {width}"] if width else []
 
 
 MAX_BODY: Final = 1_048_576
@@ -151,7 +153,7 @@ def generate_decoder(
     main.names |= NAMES | target.names
     with main.block(f"def {target.function}(_body):"):
         with main.block(f"if len(_body) > {MAX_BODY}:"):
-            main.line("raise _errors.too_long(len(_body))")
+            main.line("raise _errors.too_long()")
         with main.block("try:"):
             _FieldEmitter(target, skipping, main).emit_fields(writer, codec)
             # A slice beyond the end is short instead of an error: the offset shows whether the body was long enough.
@@ -253,9 +255,9 @@ class _DecodeErrors:
             return self._undecodable("the body is not a trade: it ends before its last field does")
         return self._undecodable(f"{len(body) - at} bytes follow the trade")
 
-    def too_long(self, length: int) -> UndecodableRecord:
+    def too_long(self) -> UndecodableRecord:
         """Return the error for a body that is too long to be decoded."""
-        return self._undecodable(f"the body has {length} bytes, more than {MAX_BODY}")
+        return self._undecodable(f"the body has more than {MAX_BODY} bytes")
 
     def _undecodable(self, detail: str, code: str = Code.UNDECODABLE) -> UndecodableRecord:
         return UndecodableRecord(Violation(code, detail), self._schema_id)

@@ -51,6 +51,14 @@ CONSUMER: Final[Config] = {
 }
 """Properties that the consuming stages require; users cannot override them."""
 
+RESPONSE_OVERHEAD: Final = 4_096
+"""Bytes of a response to a fetch besides its batches, at most."""
+
+_RESPONSE_LIMIT: Final = "receive.message.max.bytes"
+
+FETCH_BYTES: Final = 65_536
+"""Compressed bytes of a response to a fetch, unless its first batch is larger."""
+
 PRODUCER_DEFAULTS: Final[Config] = {"linger.ms": 5, "compression.type": "zstd", "socket.keepalive.enable": True}
 TRANSACTIONS_DEFAULTS: Final[Config] = {
     **PRODUCER_DEFAULTS,
@@ -60,9 +68,18 @@ TRANSACTIONS_DEFAULTS: Final[Config] = {
     "socket.timeout.ms": 6_000,
 }
 CONSUMER_DEFAULTS: Final[Config] = {
+    # Bounds of the memory that a hostile batch can take, see docs/operating.md. librdkafka unpacks each batch of a
+    # response at once: few bytes per response mean few batches, and zstd is not unpacked beyond the first limit.
+    _RESPONSE_LIMIT: 32 << 20,
+    "fetch.max.bytes": FETCH_BYTES,
+    "queued.max.messages.kbytes": 16_384,
+    # Only raises fetch.max.bytes if it is larger.
+    "message.max.bytes": FETCH_BYTES,
     "socket.keepalive.enable": True,
     # librdkafka's default of 1000 ms costs three quarters of the rate (measured: 150,000 instead of 600,000 records/s).
     "fetch.queue.backoff.ms": 5,
+    # Paces the search for the end of an unreadable batch, see kafka/unreadable.py; librdkafka's default is 500 ms.
+    "fetch.error.backoff.ms": 20,
 }
 
 _ALIASES: Final = {
@@ -173,7 +190,17 @@ def consumer_config(config: Config, *, group: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: a property overrides a guarantee, or is forbidden.
     """
-    return _merge(config, owned={**CONSUMER, "group.id": group}, defaults=CONSUMER_DEFAULTS)
+    merged = _merge(config, owned={**CONSUMER, "group.id": group}, defaults=CONSUMER_DEFAULTS)
+    if _RESPONSE_LIMIT not in config:
+        # librdkafka rejects a limit that has no room for a whole fetch.
+        fetched = max(int(merged["fetch.max.bytes"]), int(merged["message.max.bytes"]))
+        merged[_RESPONSE_LIMIT] = max(CONSUMER_DEFAULTS[_RESPONSE_LIMIT], fetched + 512)
+    return merged
+
+
+def max_batch_bytes(config: Config) -> int:
+    """Return the size of the largest batch that a consumer receives."""
+    return int(consumer_config(config, group="tradepipe")[_RESPONSE_LIMIT]) - RESPONSE_OVERHEAD
 
 
 def admin_config(config: Config) -> dict[str, Any]:

@@ -13,11 +13,8 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
-from tradepipe.kafka.librdkafka import (
-    call_with_timeout,
-    to_record,
-    to_record_without_headers,
-)
+from tradepipe.kafka.librdkafka import call_with_timeout, to_record, to_record_without_headers
+from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
@@ -34,11 +31,7 @@ FOR_LAG_TOOLS: Final = "tradepipe sink"
 
 
 class Assignment(NamedTuple):
-    """
-    One assignment of a partition, from a rebalance until the partition is revoked.
-
-    If the same partition is assigned again, that is another assignment.
-    """
+    """An assignment of a partition until it is revoked; if it is assigned again, that is another assignment."""
 
     partition: int
     number: int
@@ -69,14 +62,7 @@ class Consumer:
             takes a tenth longer.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        topic: str,
-        group: str,
-        with_headers: bool = False,
-    ) -> None:
+    def __init__(self, config: Config, *, topic: str, group: str, with_headers: bool = False) -> None:
         self._to_record = to_record if with_headers else to_record_without_headers
         self._config = consumer_config(config, group=group)
         self._topic = topic
@@ -84,6 +70,7 @@ class Consumer:
         self._incremental = is_cooperative(config)
         self._client: confluent_kafka.Consumer | None = None
         self._partitions: dict[int, _PartitionState] = {}
+        self._unreadable = UnreadableBatches(topic, self._seek, self.high_watermark)
         self._assignment_count = 0
         self._joined = False
         self._errors = ConsumerErrors(topic)
@@ -163,24 +150,31 @@ class Consumer:
         if self._errors.rejoin_at is not None and time.monotonic() >= self._errors.rejoin_at:
             self._rejoin()
         client = self._require_client()
+        records: list[Record] = []
+        # Before the poll: a message fetched before the move would be taken for one from the new position.
+        for batch in self._unreadable.step():
+            self._partitions[batch.partition].next_offset = batch.last_offset + 1
+            records.append(batch)
         first = client.poll(timeout)
         # Errors of the last poll, whose records have been delivered by now: their position is behind them.
         if self._errors.failure is not None:
             raise self._errors.failure
         if first is None:
-            return []
+            return records
         kind, milliseconds = first.timestamp()
         self.first_timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
         messages = [first]
         if max_records > 1:
             messages += client.consume(max_records - 1, 0)
-        return self._to_records(messages)
+        self._add_records(messages, records)
+        return records
 
     def start_delivery(self, assignment: Assignment, offset: int) -> bool:
         """Deliver an assigned partition from `offset`; return False if that is not yet, or no longer, possible."""
         state = self._partitions.get(assignment.partition)
         if state is None or state.assignment != assignment:
             return False
+        self._unreadable.drop(assignment.partition)
         if not self._seek(assignment.partition, offset):
             return False
         state.next_offset = offset
@@ -191,20 +185,19 @@ class Consumer:
         """Deliver nothing more of a partition until the next `start_delivery`."""
         if state := self._partitions.get(partition):
             state.next_offset = None
+            self._unreadable.drop(partition)
             self.pause([partition])
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop fetching partitions; librdkafka drops its fetched records and fetches them again later."""
-        running = [each for each in partitions if each in self._partitions and not self._partitions[each].paused]
-        if running:
+        if running := [each for each in partitions if each in self._partitions and not self._partitions[each].paused]:
             self._require_client().pause([TopicPartition(self._topic, partition) for partition in running])
             for partition in running:
                 self._partitions[partition].paused = True
 
     def resume(self, partitions: Iterable[int]) -> None:
         """Fetch paused partitions again."""
-        paused = [each for each in partitions if each in self._partitions and self._partitions[each].paused]
-        if paused:
+        if paused := [each for each in partitions if each in self._partitions and self._partitions[each].paused]:
             self._require_client().resume([TopicPartition(self._topic, partition) for partition in paused])
             for partition in paused:
                 self._partitions[partition].paused = False
@@ -221,12 +214,12 @@ class Consumer:
             ConfigurationError: the brokers reject the consumer, or a sink uses the same group.
         """
         places = [TopicPartition(self._topic, partition) for partition in partitions]
+        failure = f"cannot read the committed offsets of group {self.group}"
         try:
             response = self._require_client().committed(places, timeout=REQUEST_TIMEOUT)
         except KafkaException as error:
-            raise translate(error, f"cannot read the committed offsets of group {self.group}") from error
-        if error_of_partition := next((each.error for each in response if each.error is not None), None):
-            raise translate(error_of_partition, f"cannot read the committed offsets of group {self.group}")
+            raise translate(error, failure) from error
+        _check_partitions(response, failure)
         if any(each.metadata == FOR_LAG_TOOLS for each in response):
             # They say how far the sink is: resuming there would skip every record that the sink has stored.
             raise ConfigurationError(
@@ -244,12 +237,12 @@ class Consumer:
             ConfigurationError: the brokers reject the consumer.
         """
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        failure = f"cannot commit offsets of group {self.group}"
         try:
             response = self._require_client().commit(offsets=places, asynchronous=False) or []
         except KafkaException as error:
-            raise translate(error, f"cannot commit offsets of group {self.group}") from error
-        if error_of_partition := next((each.error for each in response if each.error is not None), None):
-            raise translate(error_of_partition, f"cannot commit offsets of group {self.group}")
+            raise translate(error, failure) from error
+        _check_partitions(response, failure)
 
     def group_metadata(self) -> bytes:
         """
@@ -270,32 +263,37 @@ class Consumer:
         return metadata
 
     def commit_for_lag(self, offsets: Mapping[int, int]) -> None:
-        """
-        Commit offsets to Kafka for lag tools only; nothing reads them back.
-
-        Does not wait for the response; the next commit makes up for a lost one.
-        """
-        places = [
-            TopicPartition(self._topic, partition, offset, FOR_LAG_TOOLS)
-            for partition, offset in offsets.items()
-            # A revoked partition's next owner may have committed more: this would move its offset back.
-            if partition in self._partitions
-        ]
-        if not places:
-            return
+        """Commit offsets to Kafka for lag tools only, without waiting; the next commit makes up for a lost one."""
+        # A revoked partition's next owner may have committed more: this would move its offset back.
+        ours = {partition: offset for partition, offset in offsets.items() if partition in self._partitions}
+        places = [TopicPartition(self._topic, partition, offset, FOR_LAG_TOOLS) for partition, offset in ours.items()]
         try:
-            self._require_client().commit(offsets=places, asynchronous=True)
+            if places:
+                self._require_client().commit(offsets=places, asynchronous=True)
         except KafkaException as error:
             logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
 
-    def _to_records(self, messages: list[confluent_kafka.Message]) -> list[Record]:
-        records: list[Record] = []
-        topic, partitions, to_record = self._topic, self._partitions, self._to_record
+    def _add_records(self, messages: list[confluent_kafka.Message], records: list[Record]) -> None:
+        topic, partitions, to_record, unreadable = self._topic, self._partitions, self._to_record, self._unreadable
+        searching, moved = unreadable.is_searching, set[int]()
         for message in messages:
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
+            if partition in moved:
+                continue
             # A callback inside this very poll may have revoked the partition.
             state = partitions.get(partition)
-            if (error := message.error()) is not None:
+            error = message.error()
+            if (searching or error is not None) and unreadable.concerns(partition, error):
+                if state is None or state.next_offset is None:
+                    continue
+                batch, as_usual = unreadable.handle(partition, state.next_offset, error)
+                if batch is not None:
+                    state.next_offset = batch.last_offset + 1
+                    records.append(batch)
+                if not as_usual:
+                    moved.add(partition)
+                    continue
+            if error is not None:
                 self._handle_event(error, message, state)
                 continue
             offset: int = message.offset()  # type: ignore[assignment]  # a message without an error has one
@@ -308,7 +306,6 @@ class Consumer:
             records.append(to_record(message, topic, partition, offset))
         if records:
             self._errors.record_success()
-        return records
 
     def _handle_event(self, error: KafkaError, message: confluent_kafka.Message, state: _PartitionState | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
@@ -361,6 +358,7 @@ class Consumer:
         if client is self._client:
             for place in places:
                 self._partitions.pop(place.partition, None)
+                self._unreadable.drop(place.partition)
         if self._incremental:
             client.incremental_unassign(places)
         else:
@@ -388,6 +386,7 @@ class Consumer:
         # The old one's callbacks find that it is no longer the client, also if it leaves only after the timeout.
         old, self._client = self._require_client(), client
         self._partitions.clear()
+        self._unreadable.clear()
         # Before the new one joins: as two members they would share the partitions for a moment.
         with suppress(TimeoutError, KafkaException):
             call_with_timeout(old.close, CLOSE_TIMEOUT)
@@ -396,6 +395,11 @@ class Consumer:
     def _require_client(self) -> confluent_kafka.Consumer:
         assert self._client is not None, "the consumer is used before open() or after close()"
         return self._client
+
+
+def _check_partitions(response: Iterable[TopicPartition], failure: str) -> None:
+    if error := next((each.error for each in response if each.error is not None), None):
+        raise translate(error, failure)
 
 
 def _format_partitions(places: Iterable[TopicPartition]) -> str:

@@ -1,6 +1,8 @@
 """Dead letters in a Kafka topic: headers, markers, open and replayed dead letters."""
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -9,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from tradepipe.kafka.librdkafka import UNREADABLE
 from tradepipe.trade.dead_letter import DeadLetter
-from tradepipe.trade.record import Code, Headers, Record, Refusal, Violation
+from tradepipe.trade.record import Code, Digest, Headers, Omitted, Record, Refusal, Violation
 
 REPLAYS: Final = "tradepipe.replays"
 """Header of a replayed record: how often it was replayed, as decimal text. Absent on a record never replayed."""
@@ -25,8 +27,10 @@ _CONNECT_PREFIX: Final = "__connect.errors."
 _HEADER_COUNT: Final = f"{_PREFIX}headers"
 _REPLAYED_ORIGIN: Final = f"{_PREFIX}replayed"
 _MARKER_REPLAYS: Final = f"{_PREFIX}replays"
+_MARKER_DIGEST: Final = f"{_PREFIX}replayed_sha256"
 
 _CONVERTER_CODES: Final = frozenset({Code.EMPTY, Code.FRAMING, Code.UNKNOWN_SCHEMA, Code.UNDECODABLE})
+_is_sha256 = re.compile("[0-9a-f]{64}").fullmatch
 _TEXT_LENGTHS: Final = (10_000, 3_000, 1_000, 300, 100, 30, 10, 0)
 """Characters to which details and message are shortened, tried in order until the dead letter fits."""
 
@@ -55,6 +59,17 @@ class DeadLetterRecord(NamedTuple):
     stage: str
     version: str
     replay_count: int
+    is_connect: bool = False
+    """Whether Kafka Connect wrote it."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the refused record: only those who could read it can write a marker for it."""
+        record, digest = self.refusal.record, hashlib.sha256(_json(self.origin))
+        headers = (part for name, value in record.headers for part in (name.encode(), value))
+        for part in (record.key, record.value, *headers, str(self.refusal.omitted).encode()):
+            digest.update(b"-" if part is None else b"%d:%b" % (len(part), part))
+        return digest.hexdigest()
 
     @property
     def origin(self) -> RecordOrigin:
@@ -64,17 +79,39 @@ class DeadLetterRecord(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """Closes the earlier dead letters of one origin; `replay_count` is the count that the replayed record carries."""
+    """
+    Closes the earlier dead letters of one record, given by its origin and digest.
+
+    `replay_count` is the count that the replayed record carries.
+    """
 
     record: Record
     origin: RecordOrigin
     replay_count: int
+    digest: str
 
 
 class ForeignRecord(NamedTuple):
     """A record of the dead-letter topic that is neither a dead letter nor a marker."""
 
     record: Record
+
+
+def build_record(refusal: Refusal, *, topic_id: str | None, group: str, max_bytes: int | None = None) -> Record:
+    """
+    Return a refusal's dead letter: its record with the headers of `build_headers`.
+
+    A record for which a topic of `max_bytes` has no room, even with shortened texts, is
+    left out in part: length and SHA-256 take the place of its value, then headers, then key.
+    """
+    headers = build_headers(refusal, topic_id=topic_id, group=group, max_bytes=max_bytes)
+    while max_bytes is not None and (excess := size(refusal.record, headers) - max_bytes) > 0:
+        smaller = refusal.within(size(refusal.record) - OVERHEAD - excess)
+        if smaller == refusal:
+            break
+        refusal = smaller
+        headers = build_headers(refusal, topic_id=topic_id, group=group, max_bytes=max_bytes)
+    return refusal.record._replace(headers=headers)
 
 
 def build_headers(refusal: Refusal, *, topic_id: str | None, group: str, max_bytes: int | None = None) -> Headers:
@@ -97,8 +134,9 @@ def build_headers(refusal: Refusal, *, topic_id: str | None, group: str, max_byt
     return headers
 
 
-def size(record: Record, headers: Headers) -> int:
-    """Return an upper bound of a record's size with these headers, uncompressed and alone in a batch."""
+def size(record: Record, headers: Headers | None = None) -> int:
+    """Return an upper bound of a record's size, with other headers if given, uncompressed and alone in a batch."""
+    headers = record.headers if headers is None else headers
     # Each header has two lengths as varints, of up to five bytes each.
     header_bytes = sum(len(name.encode()) + len(value or b"") + 10 for name, value in headers)
     return OVERHEAD + len(record.key or b"") + len(record.value or b"") + header_bytes
@@ -116,7 +154,11 @@ def parse(record: Record) -> DeadLetterRecord | Marker | ForeignRecord:
 
 def marker_headers(dead_letter: DeadLetterRecord, replay_count: int) -> Headers:
     """Return the headers of the marker for a dead letter whose record was replayed with this replay count."""
-    return ((_REPLAYED_ORIGIN, _json(dead_letter.origin)), (_MARKER_REPLAYS, str(replay_count).encode()))
+    return (
+        (_REPLAYED_ORIGIN, _json(dead_letter.origin)),
+        (_MARKER_DIGEST, dead_letter.digest.encode()),
+        (_MARKER_REPLAYS, str(replay_count).encode()),
+    )
 
 
 def replay_count(headers: Headers) -> int:
@@ -145,6 +187,9 @@ def _build_headers(refusal: Refusal, topic_id: str | None, group: str, length: i
         "stage": STAGE,
         "version": _version(),
     }
+    for name, digest in refusal.omitted._asdict().items():
+        if digest is not None:
+            fields |= {f"{name}_bytes": str(digest.size), f"{name}_sha256": digest.sha256.hex()}
     connect_fields = {
         "topic": record.topic,
         "partition": str(record.partition),
@@ -187,13 +232,22 @@ def _parse_dead_letter(record: Record) -> DeadLetterRecord | None:
     violations = tuple(Violation(str(code), str(detail)) for code, detail in zip(codes, details, strict=True))
     return DeadLetterRecord(
         record,
-        Refusal(original, violations, _read_number(fields.get("schema_id"))),
+        Refusal(original, violations, _read_number(fields.get("schema_id")), _read_omitted(fields)),
         fields.get("topic_id") or None,
         fields.get("group", ""),
         fields.get("stage", ""),
         fields.get("version", ""),
         replay_count(original.headers),
     )
+
+
+def _read_omitted(fields: Mapping[str, str]) -> Omitted:
+    digests: dict[str, Digest] = {}
+    for name in Omitted._fields:
+        size, sha256 = _read_number(fields.get(f"{name}_bytes")), fields.get(f"{name}_sha256", "")
+        if size is not None and _is_sha256(sha256):
+            digests[name] = Digest(size, bytes.fromhex(sha256))
+    return Omitted(**digests)
 
 
 def _parse_marker(record: Record) -> Marker | None:
@@ -208,6 +262,7 @@ def _parse_marker(record: Record) -> Marker | None:
         record,
         RecordOrigin(topic, str(topic_id) if topic_id else None, partition, offset),
         _read_number(headers.get(_MARKER_REPLAYS)) or 0,
+        (headers.get(_MARKER_DIGEST) or b"").decode(errors="replace"),
     )
 
 
@@ -221,7 +276,14 @@ def _parse_connect_dead_letter(record: Record) -> DeadLetterRecord | None:
     violation = Violation(fields.get("exception.class.name", ""), fields.get("exception.message", ""))
     refusal = Refusal(Record(*coordinates, record.key, record.value, None, headers), (violation,))
     return DeadLetterRecord(
-        record, refusal, None, fields.get("connector.name", ""), fields.get("stage", ""), "", replay_count(headers)
+        record,
+        refusal,
+        None,
+        fields.get("connector.name", ""),
+        fields.get("stage", ""),
+        "",
+        replay_count(headers),
+        True,
     )
 
 
@@ -278,14 +340,21 @@ def _version() -> str:
 UNKNOWN_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """Replay time of a dead letter whose marker has no timestamp."""
 
-Markers = Mapping[tuple[int, RecordOrigin], Marker]
-"""The last marker by partition of the dead-letter topic and origin."""
+Markers = Mapping[tuple[int, RecordOrigin, str], Marker]
+"""The last marker by partition of the dead-letter topic, origin and digest."""
 
 
 def read_markers(records: Iterable[Record]) -> Markers:
-    """Return the last marker of each origin in a dead-letter topic."""
+    """Return the last marker of each refused record in a dead-letter topic."""
     parsed = (parse(record) for record in records)
-    return {(each.record.partition, each.origin): each for each in parsed if isinstance(each, Marker)}
+    return {(each.record.partition, each.origin, each.digest): each for each in parsed if isinstance(each, Marker)}
+
+
+def find_marker(markers: Markers, dead_letter: DeadLetterRecord) -> Marker | None:
+    """Return the marker that closes a dead letter, or None; after the last one it was refused again."""
+    record = dead_letter.record
+    marker = markers.get((record.partition, dead_letter.origin, dead_letter.digest)) if markers else None
+    return marker if marker is not None and marker.record.offset > record.offset else None
 
 
 def iter_dead_letters(
@@ -294,14 +363,12 @@ def iter_dead_letters(
     """
     Yield the dead letters of a topic, each with its parsed record; None for a foreign record.
 
-    A dead letter is open unless a later marker in its partition names its origin.
+    A dead letter is open unless a later marker in its partition names its record.
     """
     for record in records:
         parsed = parse(record)
         if isinstance(parsed, DeadLetterRecord):
-            marker = markers.get((record.partition, parsed.origin))
-            # A dead letter after the last marker was refused again after its replay.
-            yield _to_dead_letter(parsed, marker if marker and marker.record.offset > record.offset else None), parsed
+            yield _to_dead_letter(parsed, find_marker(markers, parsed)), parsed
         elif not isinstance(parsed, Marker):
             foreign = record if record.headers is not UNREADABLE else record._replace(headers=())
             yield DeadLetter(Refusal(foreign, ()), refused_at=_timestamp(record), topic_record=foreign), None

@@ -13,6 +13,7 @@ from tradepipe.kafka.admin import Watermarks
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
 from tradepipe.kafka.librdkafka import to_record
+from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
 
 GROUP: Final = "tradepipe-reader"
@@ -67,6 +68,8 @@ class TopicReader:
         """
         Yield the records of partitions up to their high watermarks, each partition's in order.
 
+        Batches that librdkafka cannot unpack are skipped.
+
         Args:
             last: read only the last offsets of each partition, this many; None for all.
 
@@ -89,11 +92,30 @@ class TopicReader:
         # A partition that was paused by an earlier read stays paused when it is assigned again.
         self._client.resume(starts)
         self.blocked_offsets = {}
+        unreadable = UnreadableBatches(self._topic, self._seek, lambda partition: watermarks[partition].high)
+        positions = {partition: each.low for partition, each in watermarks.items()}
         last_event_at = time.monotonic()
         while missing and time.monotonic() - last_event_at < self._timeout(missing):
+            for batch in unreadable.step():
+                positions[batch.partition] = batch.last_offset + 1
+                self._mark_read(missing, batch.partition, batch.last_offset + 1)
+            moved = set[int]()
             for message in self._fetch():
                 partition, offset = message.partition() or 0, message.offset() or 0
-                if (error := message.error()) is None:
+                error = message.error()
+                if partition in moved:
+                    continue
+                if unreadable.concerns(partition, error):
+                    found, as_usual = unreadable.handle(partition, positions[partition], error)
+                    if found is not None:
+                        positions[partition] = found.last_offset + 1
+                        self._mark_read(missing, partition, found.last_offset + 1)
+                    if not as_usual:
+                        moved.add(partition)
+                        last_event_at = time.monotonic()
+                        continue
+                if error is None:
+                    positions[partition] = offset + 1
                     if offset < missing.get(partition, 0):
                         yield to_record(message, self._topic, partition, offset)
                     self._mark_read(missing, partition, offset + 1)
@@ -107,6 +129,14 @@ class TopicReader:
 
     def _timeout(self, missing: Mapping[int, int]) -> float:
         return self._open_transaction_timeout if missing.keys() <= self.blocked_offsets.keys() else self._quiet_timeout
+
+    def _seek(self, partition: int, offset: int) -> bool:
+        assert self._client is not None
+        try:
+            self._client.seek(TopicPartition(self._topic, partition, offset))
+        except KafkaException:
+            return False
+        return True
 
     def _fetch(self) -> list[confluent_kafka.Message]:
         assert self._client is not None

@@ -22,7 +22,7 @@ MAX_CONSECUTIVE: Final = 100
 """Refusals in a row that stop the stage whatever the share is."""
 
 
-WRITER_CODES: Final = frozenset({Code.FRAMING, Code.EMPTY, Code.RECORD_KEY})
+WRITER_CODES: Final = frozenset({Code.FRAMING, Code.EMPTY, Code.RECORD_KEY, Code.UNREADABLE, Code.TOO_LARGE})
 """Codes of records for which only their writer can be the cause: no registry, build or topic makes them look bad."""
 
 

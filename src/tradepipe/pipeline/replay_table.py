@@ -98,15 +98,17 @@ class TableReplay:
         return TableReplayStep(replayed, (*exhausted, *unsupported))
 
     def _select(self, chunk: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[tuple[DeadLetter, str]]]:
-        """Return the refusals to replay, and those that were replayed too often."""
-        matching = [dead_letter for dead_letter in chunk if self._matches(dead_letter)]
-        selected = [dead_letter for dead_letter in matching if dead_letter.replay_count < self._max_replays]
-        exhausted = [
-            (dead_letter, exhausted_message(dead_letter))
-            for dead_letter in matching
-            if dead_letter.replay_count >= self._max_replays
-        ]
-        return selected[: self._remaining], exhausted
+        """Return the refusals to replay, and those that were replayed too often or are incomplete."""
+        selected: list[DeadLetter] = []
+        skipped: list[tuple[DeadLetter, str]] = []
+        for dead_letter in filter(self._matches, chunk):
+            if dead_letter.incomplete_reason:
+                skipped.append((dead_letter, dead_letter.incomplete_reason))
+            elif dead_letter.replay_count >= self._max_replays:
+                skipped.append((dead_letter, exhausted_message(dead_letter)))
+            else:
+                selected.append(dead_letter)
+        return selected[: self._remaining], skipped
 
     def _validate_all(
         self, selected: Sequence[DeadLetter]

@@ -1,7 +1,7 @@
 """Replay of a dead-letter topic: each record goes back to its source topic, with a marker next to its dead letter."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from typing import Final, NamedTuple
 
@@ -9,7 +9,16 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
-from tradepipe.kafka.dead_letters import REPLAYS, DeadLetterRecord, Markers, iter_dead_letters, read_markers
+from tradepipe.kafka.dead_letters import (
+    REPLAYS,
+    DeadLetterRecord,
+    Markers,
+    find_marker,
+    iter_dead_letters,
+    read_markers,
+)
+from tradepipe.kafka.foreign import describe_origin
+from tradepipe.kafka.origin import OriginCheck
 from tradepipe.kafka.replay_producer import ReplayProducer
 from tradepipe.kafka.send import Destination, OutgoingRecords
 from tradepipe.kafka.topic_reader import TopicReader
@@ -47,6 +56,13 @@ class TopicReplay:
     sent in between.
 
     Args:
+        sources: the topics to which records may be sent back.
+
+        include_connect: also send back the records of Kafka Connect's dead letters.
+
+        unverified: also send back copies of records that their topic no longer holds.
+            Any other copy must equal the record in Kafka.
+
         matches: an additional condition on the selected dead letters.
 
         max_replays: skip a dead letter that was replayed this often and refused again.
@@ -64,6 +80,9 @@ class TopicReplay:
         dead_letters: str,
         selection: DeadLetterFilter,
         *,
+        sources: Collection[str],
+        include_connect: bool = False,
+        unverified: bool = False,
         matches: Callable[[DeadLetter], bool] = lambda dead_letter: True,
         max_replays: int = 3,
         limit: int | None = None,
@@ -79,7 +98,9 @@ class TopicReplay:
         self._wait = wait
         self._producer = ReplayProducer(kafka, dead_letters=dead_letters) if keep else None
         self._topics = TopicAdmin(kafka, request_timeout=min(wait, 10.0))
-        self._sources: set[str] = set()
+        self._sources = frozenset(sources)
+        self._include_connect = include_connect
+        self._origins = OriginCheck(kafka, self._topics, timeout=wait, unverified=unverified)
         self._reported: set[RecordIdentity] = set()
         self._replayed: set[RecordIdentity] = set()
         self._unconfirmed: list[tuple[DeadLetter, DeadLetterRecord]] = []
@@ -133,6 +154,7 @@ class TopicReplay:
             self._producer.open()
         self._topics.check_not_compacted(self._topic)
         extents = self._topics.watermarks(self._topic, self._topics.describe(self._topic).partitions)
+        self._resources.enter_context(self._origins)
         reader = self._resources.enter_context(TopicReader(self._kafka, topic=self._topic, timeout=self._wait))
         closed = read_markers(reader.read(extents))
         for partition, offset in reader.blocked_offsets.items():
@@ -184,10 +206,8 @@ class TopicReplay:
             if found is None:
                 break
             dead_letter, stored = found
-            if stored is None or (reason := self._skip_reason(dead_letter)):
-                skipped.append(
-                    (dead_letter, "its headers do not say where its record was" if stored is None else reason)
-                )
+            if stored is None or (reason := self._skip_reason(dead_letter, stored)):
+                skipped.append((dead_letter, foreign_reason(dead_letter) if stored is None else reason))
             else:
                 chosen.append((dead_letter, stored))
                 size += len(dead_letter.record.value or b"")
@@ -202,12 +222,20 @@ class TopicReplay:
             and self._matches(dead_letter)
         )
 
-    def _skip_reason(self, dead_letter: DeadLetter) -> str:
+    def _skip_reason(self, dead_letter: DeadLetter, stored: DeadLetterRecord) -> str:
         """Return why a dead letter is skipped, or an empty string."""
         topic = dead_letter.record.topic
         if topic == self._topic or topic.startswith("__"):
             return f"its record came from topic {topic}, to which nothing is replayed"
-        return exhausted_message(dead_letter) if dead_letter.replay_count >= self._max_replays else ""
+        if topic not in self._sources:
+            return f"its record came from topic {topic}; --source {topic} sends it back there"
+        if stored.is_connect and not self._include_connect:
+            return "Kafka Connect wrote it; --include-connect sends it back"
+        if dead_letter.incomplete_reason:
+            return dead_letter.incomplete_reason
+        if dead_letter.replay_count >= self._max_replays:
+            return exhausted_message(dead_letter)
+        return self._origins.find_difference(dead_letter)
 
     def _build_outgoing(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> OutgoingRecords:
         now = int(time.time() * 1000)
@@ -226,18 +254,16 @@ class TopicReplay:
 
     def _build_record(self, dead_letter: DeadLetter, count: int) -> Record:
         record = dead_letter.record
-        # Described first: a missing topic is reported before anything is written, and producing could create it.
-        if record.topic not in self._sources:
-            self._topics.describe(record.topic)
-            self._sources.add(record.topic)
         return record._replace(
             headers=(*dead_letters.strip_replay_header(record.headers), (REPLAYS, str(count).encode()))
         )
 
 
+def foreign_reason(dead_letter: DeadLetter) -> str:
+    """Return why a record that is not a dead letter is skipped."""
+    return describe_origin(dead_letter.record) or "its headers do not say where its record was"
+
+
 def _are_closed(chosen: list[tuple[DeadLetter, DeadLetterRecord]], closed: Markers) -> bool:
     """Return whether the transaction that closes these dead letters was committed; the first one stands for all."""
-    # A marker before the dead letter belongs to an earlier replay of the same record.
-    _, stored = chosen[0]
-    marker = closed.get((stored.record.partition, stored.origin))
-    return marker is not None and marker.record.offset > stored.record.offset
+    return find_marker(closed, chosen[0][1]) is not None

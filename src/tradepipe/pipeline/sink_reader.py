@@ -26,6 +26,7 @@ from tradepipe.pipeline.validation import DatabaseValidator, RecordValidator
 from tradepipe.postgres.batch import ValidatedRecord
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.sink_store import RangeDropped
+from tradepipe.trade.record import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -136,11 +137,14 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._validate.announce(records)
         for number, record in enumerate(records):
             try:
-                self._buffer.append(self._validate(record))
+                validated = self._validate(record)
             except (RegistryUnavailable, UnsupportedSchema) as error:
                 self._requeue(records[number:], error)
                 break
-            self.buffered_bytes += len(record.value or b"")
+            if isinstance(validated, Refusal):
+                validated = validated.within()  # at once: a record can be a thousand times larger than a trade
+            self._buffer.append(validated)
+            self.buffered_bytes += _bytes_of(validated)
         if self.unsupported_schema is not None:
             self.pause()
         self._update_positions()
@@ -303,7 +307,7 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def _drop(self, number: int) -> None:
         self._buffer = [entry for entry in self._buffer if entry.record.partition != number]
-        self.buffered_bytes = sum(len(entry.record.value or b"") for entry in self._buffer)
+        self.buffered_bytes = sum(map(_bytes_of, self._buffer))
 
     def _build_claims(self, waiting: Sequence[SinkPartition]) -> list[Claim]:
         numbers = [partition.assignment.partition for partition in waiting]
@@ -327,3 +331,7 @@ class SinkReader(PartitionReader[SinkPartition]):
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
             f"{end}: {lost}; choose where to resume: {self._reset} --partition {number} --to {_POSITIONS}"
         )
+
+
+def _bytes_of(entry: ValidatedRecord) -> int:
+    return len(entry.record.key or b"") + len(entry.record.value or b"")

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Set
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
+from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
-from tradepipe.kafka.config import Config
+from tradepipe.kafka.config import RESPONSE_OVERHEAD, Config, max_batch_bytes, without_producer_keys
 from tradepipe.metrics import Meter
 from tradepipe.pipeline.retry import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, StageStats
@@ -90,6 +91,7 @@ class Stage(ABC, Generic[CountsT_co]):
         self._subject = subject
         self._owns_registry = isinstance(registry, str)
         self._registry = SchemaRegistry(registry) if isinstance(registry, str) else registry
+        self._max_batch_bytes = max_batch_bytes(without_producer_keys(kafka))
         self._admin = TopicAdmin(kafka)
         self._watermarks = HighWatermarks(self._admin, topic)
         self._transactions = OpenTransactionWatch(self._admin, topic)
@@ -171,6 +173,7 @@ class Stage(ABC, Generic[CountsT_co]):
         # Checks before joining: a member that then fails would cause a rebalance for the whole group.
         retry(REGISTRY, SubjectCheck(self._registry, self._subject))
         description = retry(KAFKA, lambda: self._admin.describe(self._topic))
+        retry(KAFKA, self._check_batch_size)
         self._check_topics(retry)
         # The end is noted before the group is joined: what is sent afterwards is not waited for.
         if until_end:
@@ -178,6 +181,15 @@ class Stage(ABC, Generic[CountsT_co]):
                 retry(KAFKA, lambda: self._admin.watermarks(self._topic, description.partitions))
             )
         self._join_group(description)
+
+    def _check_batch_size(self) -> None:
+        largest = self._admin.max_message_bytes(self._topic)
+        if largest is not None and largest > self._max_batch_bytes:
+            raise ConfigurationError(
+                f"topic {self._topic} takes batches of {largest} bytes, and this consumer receives at most "
+                f"{self._max_batch_bytes}: a larger one would never arrive; add "
+                f"-X receive.message.max.bytes={largest + RESPONSE_OVERHEAD}"
+            )
 
     @abstractmethod
     def _check_topics(self, retry: RetryForever) -> None:

@@ -6,9 +6,9 @@ from struct import Struct
 from typing import Final, Literal, get_args
 
 from tradepipe.errors import ConfigurationError, UndecodableRecord
-from tradepipe.registry.serde import TradeDeserializer
+from tradepipe.registry.serde import HEADER_SIZE, TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
-from tradepipe.trade.record import CODES, Code, Record, Refusal, ValidRecord, Violation
+from tradepipe.trade.record import CODES, Code, Record, Refusal, UnreadableBatch, ValidRecord, Violation
 from tradepipe.trade.rules import passes_quick_check, violations
 
 Rule = Callable[[Trade], Sequence[Violation]]
@@ -24,6 +24,9 @@ MAX_CODE: Final = 64
 """Characters of a user's violation code: it becomes a header and a metric label."""
 
 _BUILTIN_CODES: Final = frozenset(CODES)
+_SCHEMA_ID_HEADER: Final = "__value_schema_id"
+"""Header in which Confluent's serializers put a schema id or GUID if they are told not to frame the value."""
+
 _MAX_SHOWN: Final = 100
 
 _kafka_key_of: Final[Callable[[Trade], str]] = attrgetter(KAFKA_KEY)
@@ -103,7 +106,7 @@ class RecordValidator:
         try:
             schema_id, trade = self._decode(record.value)
         except UndecodableRecord as error:
-            return Refusal(record, (error.violation,), error.schema_id)
+            return Refusal(record, (_undecodable(record, error.violation),), error.schema_id)
         found = self._find_violations(record, trade)
         return Refusal(record, found, schema_id) if found else (schema_id, trade)
 
@@ -215,8 +218,21 @@ def _check_violation(rule: Rule, record: Record, violation: object) -> Violation
     return violation
 
 
+def _undecodable(record: Record, violation: Violation) -> Violation:
+    if isinstance(record, UnreadableBatch):
+        return record.violation
+    if violation.code == Code.FRAMING and any(name == _SCHEMA_ID_HEADER for name, _ in record.headers):
+        detail = f"{violation.detail}; its header {_SCHEMA_ID_HEADER} has the schema id instead, which is not read"
+        return violation._replace(detail=detail)
+    return violation
+
+
 def _key_mismatch(record: Record, trade: Trade) -> Violation:
     key = "the record has no key" if record.key is None else f"the record's key is {_format_value(record.key)}"
+    if record.key and record.key[0] == 0 and len(record.key) > HEADER_SIZE:
+        key += ", which a registry's serializer has framed"
+    elif record.key and record.key[:1] == record.key[-1:] == b'"':
+        key += ", which is a JSON string"
     detail = (
         f"{key}, not its {KAFKA_KEY} {_format_value(_kafka_key_of(trade))}: it may be out of order with other versions"
     )

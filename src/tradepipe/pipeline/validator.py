@@ -20,7 +20,7 @@ from tradepipe.pipeline.retry import RetryForever
 from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, ValidatorCounts, ValidatorStats
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
-from tradepipe.pipeline.validator_buffer import BATCH_RECORDS, ValidatorBatch, ValidatorBuffer
+from tradepipe.pipeline.validator_buffer import BATCH_RECORDS, UNCHECKED_RECORD_BYTES, ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics, OutputWriter
 from tradepipe.pipeline.validator_reader import ValidatorReader
 from tradepipe.registry.client import SchemaRegistry
@@ -204,7 +204,9 @@ class Validator(Stage[ValidatorCounts]):
                 "the embedded broker has no transactions, which delivery exactly_once requires; add "
                 "--delivery at_least_once, in Python delivery='at_least_once'"
             )
-        self._outputs.set_limits(retry(KAFKA, self._output_topics.check))
+        limits = retry(KAFKA, self._output_topics.check)
+        self._outputs.set_limits(limits)
+        self._buffer.max_record_bytes = limits.record or UNCHECKED_RECORD_BYTES
 
     def _join_group(self, description: Topic) -> None:
         self._reader.open(description)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, TooManyRefusals, UnsupportedSchema
-from tradepipe.kafka.dead_letters import strip_replay_header
+from tradepipe.kafka.dead_letters import size, strip_replay_header
 from tradepipe.kafka.librdkafka import UNREADABLE
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
@@ -17,6 +17,9 @@ BATCH_RECORDS: Final = 10_000
 
 CHUNK_RECORDS: Final = 100
 """Records validated between two looks at the clock."""
+
+UNCHECKED_RECORD_BYTES: Final = 1_000_000
+"""Bytes of a record if the brokers do not report their limits: librdkafka's own limit."""
 
 _UNREADABLE_HEADERS: Final = Violation(
     Code.UNDECODABLE, "the record's headers cannot be read: a name among them is not UTF-8"
@@ -54,8 +57,10 @@ class ValidatorBuffer:
         self._pending: list[Record] = []
         self._passed: list[Record] = []
         self._refusals: list[Refusal] = []
+        self.max_record_bytes = UNCHECKED_RECORD_BYTES
+        """Bytes of a record, uncompressed, that the output topics take in any case."""
         self.bytes = 0
-        """Bytes of the values of validated records."""
+        """Bytes of validated records, without what refusals omit."""
         self.started_at: float | None = None
         """When the first validated record was buffered, by `time.monotonic()`; None while there is none."""
         # By partition. The refusal limit needs every refusal, but only the last valid record before each: it ends a run
@@ -113,9 +118,7 @@ class ValidatorBuffer:
         self._pending = [record for record in self._pending if record.partition != partition]
         self._passed = [record for record in self._passed if record.partition != partition]
         self._refusals = [refusal for refusal in self._refusals if refusal.record.partition != partition]
-        self.bytes = sum(len(record.value or b"") for record in self._passed) + sum(
-            len(refusal.record.value or b"") for refusal in self._refusals
-        )
+        self.bytes = sum(map(size, self._passed)) + sum(size(refusal.record) for refusal in self._refusals)
         self._history.pop(partition, None)
         self._passed_last.pop(partition, None)
         if not self:
@@ -158,7 +161,13 @@ class ValidatorBuffer:
                     if record.headers is not UNREADABLE
                     else Refusal(record._replace(headers=()), (_UNREADABLE_HEADERS,))
                 )
+                # Almost no record has headers, or a long value.
+                bytes_of_record = size(record) if record.headers else len(record.value or b"")
+                if refusal is None and bytes_of_record > self.max_record_bytes:
+                    refusal = self._too_large(record)
                 if refusal is not None:
+                    refusal = refusal.within()
+                    bytes_of_record = size(refusal.record)
                     self._add_refusal(refusal)
                 else:
                     # The replay count is ours, not the sender's: consumers of the clean topic get the original headers.
@@ -166,7 +175,7 @@ class ValidatorBuffer:
                         record._replace(headers=strip_replay_header(record.headers)) if record.headers else record
                     )
                     last[record.partition] = record.offset
-                self.bytes += len(record.value or b"")
+                self.bytes += bytes_of_record
                 validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
             return error
@@ -176,6 +185,13 @@ class ValidatorBuffer:
             if validated and self.started_at is None:
                 self.started_at = time.monotonic()
         return None
+
+    def _too_large(self, record: Record) -> Refusal:
+        detail = (
+            f"the record has {size(record):,} bytes uncompressed, headers included, and the output topics take "
+            f"{self.max_record_bytes:,}"
+        )
+        return Refusal(record, (Violation(Code.TOO_LARGE, detail),))
 
     def _add_refusal(self, refusal: Refusal) -> None:
         self._refusals.append(refusal)

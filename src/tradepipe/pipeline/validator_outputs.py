@@ -10,10 +10,10 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusabl
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.dead_letters import build_headers
+from tradepipe.kafka.dead_letters import build_record
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from tradepipe.kafka.send import Delivery, Destination, Interrupted, OutgoingRecords
-from tradepipe.pipeline.validator_buffer import ValidatorBatch
+from tradepipe.pipeline.validator_buffer import UNCHECKED_RECORD_BYTES, ValidatorBatch
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class OutputWriter:
         self._outputs = outputs
         self._topic = topic
         self._transactional_id = transactional_id
-        self._dead_letter_limit: int | None = None
+        self._dead_letter_limit = UNCHECKED_RECORD_BYTES
         self._backoff = Backoff()
         self._delivery = self._create_delivery(NO_LIMITS)  # at construction: reports an invalid configuration at once
 
@@ -169,7 +169,7 @@ class OutputWriter:
     def set_limits(self, limits: SizeLimits) -> None:
         """Recreate the producer with the size limits of the topics."""
         self._delivery = self._create_delivery(limits)
-        self._dead_letter_limit = limits.dead_letter
+        self._dead_letter_limit = limits.dead_letter or UNCHECKED_RECORD_BYTES
 
     def connect(self) -> None:
         """
@@ -231,9 +231,7 @@ class OutputWriter:
         now = int(time.time() * 1000)
         group, limit = self._consumer.group, self._dead_letter_limit
         dead_letters = [
-            refusal.record._replace(
-                timestamp=now, headers=build_headers(refusal, topic_id=topic_id, group=group, max_bytes=limit)
-            )
+            build_record(refusal, topic_id=topic_id, group=group, max_bytes=limit)._replace(timestamp=now)
             for refusal in batch.refusals
         ]
         return {Destination(self._outputs.clean): batch.passed, Destination(self._outputs.dead_letters): dead_letters}

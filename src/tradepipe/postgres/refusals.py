@@ -29,7 +29,7 @@ from tradepipe.postgres.revision import check_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
-from tradepipe.trade.record import Record, Refusal, Violation
+from tradepipe.trade.record import Digest, Omitted, Record, Refusal, Violation
 
 
 def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
@@ -66,7 +66,12 @@ def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
     size = sum(len(row[name] or b"") for name in ("key", "value"))
     *details, last = row["details"]
     note = f"{last}; key and value are not stored: their {size} bytes are too many for PostgreSQL"
-    return {**row, "key": None, "value": None, "details": [*details, note]}
+    digests: dict[str, Any] = {}
+    for name in ("key", "value"):
+        if row[name] is not None:
+            digest = Digest.of(row[name])
+            digests |= {f"{name}_bytes": digest.size, f"{name}_sha256": digest.sha256}
+    return {**row, **digests, "key": None, "value": None, "details": [*details, note]}
 
 
 def offsets_between(
@@ -182,9 +187,10 @@ def _mentions(trade_id: bytes) -> ColumnElement[bool]:
 def _read(row: Row[Any]) -> DeadLetter:
     key, value = (None if each is None else bytes(each) for each in (row.key, row.value))
     refused = Record(row.topic, row.partition, row.offset, key, value)
+    omitted = Omitted(_digest(row.key_bytes, row.key_sha256), _digest(row.value_bytes, row.value_sha256))
     violations = tuple(Violation(code, detail) for code, detail in zip(row.codes, row.details, strict=False))
     return DeadLetter(
-        Refusal(refused, violations, row.schema_id),
+        Refusal(refused, violations, row.schema_id, omitted),
         row.topic_id or None,
         row.group_id,
         row.refused_at,
@@ -193,8 +199,13 @@ def _read(row: Row[Any]) -> DeadLetter:
     )
 
 
+def _digest(size: int | None, sha256: bytes | None) -> Digest | None:
+    return None if size is None or sha256 is None else Digest(size, bytes(sha256))
+
+
 def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, Any]:
-    record = refusal.record
+    refusal = refusal.within()
+    record, omitted = refusal.record, refusal.omitted
     return {
         "topic": record.topic,
         "topic_id": topic_id or "",
@@ -206,6 +217,10 @@ def _row(refusal: Refusal, group: str, topic_id: str | None) -> dict[str, Any]:
         "details": [_sanitize(detail) for detail in refusal.details],
         "schema_id": _sanitize_id(refusal.schema_id),
         "group_id": group,
+        "key_bytes": omitted.key and omitted.key.size,
+        "key_sha256": omitted.key and omitted.key.sha256,
+        "value_bytes": omitted.value and omitted.value.size,
+        "value_sha256": omitted.value and omitted.value.sha256,
     }
 
 

@@ -170,9 +170,13 @@ TRADE_REFUSALS: Final = Table(
         DateTime(timezone=True),
         doc="time at which a replay stored the trade; null for an open dead letter",
     ),
+    Column("key_bytes", BigInteger, doc="length of a key that is not kept because the record is too large"),
+    Column("key_sha256", LargeBinary, doc="SHA-256 of such a key"),
+    Column("value_bytes", BigInteger, doc="length of a value that is not kept because the record is too large"),
+    Column("value_sha256", LargeBinary, doc="SHA-256 of such a value"),
     PrimaryKeyConstraint("topic", "topic_id", "partition", "offset"),
 )
-"""Every record that was not stored, with its bytes and violations."""
+"""Every record that was not stored, with its violations and its bytes, or their length and SHA-256 if they are many."""
 
 SINK_OFFSETS: Final = Table(
     "sink_offsets",

@@ -6,7 +6,7 @@ from struct import Struct
 from typing import Final, TypeVar
 
 from tradepipe.codec.admission import UnknownFields, check_rules
-from tradepipe.codec.codec import Decoder, Encoder
+from tradepipe.codec.codec import MAX_BODY, Decoder, Encoder
 from tradepipe.errors import SchemaNotRegistered, UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.registry.client import SchemaRegistry
@@ -17,7 +17,12 @@ from tradepipe.trade.record import Code, Violation
 HEADER_SIZE: Final = 5
 """Bytes of the magic byte and the schema id."""
 
+SCHEMA_GUID_SIZE: Final = 16
+
 _header = Struct(">BI")
+
+_BODY_END: Final = HEADER_SIZE + MAX_BODY + 1
+"""Where the copy of a body ends: a longer one is refused, and may take hundreds of megabytes."""
 
 
 def frame(schema_id: int, body: bytes) -> bytes:
@@ -43,8 +48,21 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
 def _framing_problem(value: bytes) -> str:
     start = value[:HEADER_SIZE].hex(" ")
     if value[0] != 0:
-        return f"the value begins with {start}, but a framed value begins with the magic byte 00"
+        kind = _recognize(value)
+        looks = f", which looks like {kind}," if kind else ","
+        return f"the value begins with {start}{looks} but a framed value begins with the magic byte 00"
     return f"the value is {start}, {len(value)} bytes, but the magic byte and a schema id take {HEADER_SIZE}"
+
+
+def _recognize(value: bytes) -> str:
+    """Return what a value without a frame seems to be, or an empty string."""
+    if value.startswith(b"Obj\x01"):
+        return "an Avro file"
+    if value.startswith(b"\xc3\x01"):
+        return "Avro's single-object encoding"
+    if value[0] == 1 and len(value) > SCHEMA_GUID_SIZE:
+        return "a frame with a schema GUID"
+    return "JSON" if value.lstrip()[:1] in (b"{", b"[", b'"') else ""
 
 
 _Result = TypeVar("_Result")
@@ -163,7 +181,7 @@ class TradeDeserializer:
         """
         known = self._decodes.get(value[:HEADER_SIZE]) if value else None
         schema_id, decode = known or self._function_for(value, self._decodes, lambda decoder: decoder.decode)
-        return schema_id, decode(value[HEADER_SIZE:])  # type: ignore[index]  # None has no known header
+        return schema_id, decode(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
     def copy_row(self, value: bytes | None) -> tuple[int, bytes]:
         """
@@ -173,7 +191,7 @@ class TradeDeserializer:
         """
         known = self._copies.get(value[:HEADER_SIZE]) if value else None
         schema_id, copy_row = known or self._function_for(value, self._copies, lambda decoder: decoder.copy_row)
-        return schema_id, copy_row(value[HEADER_SIZE:])  # type: ignore[index]  # None has no known header
+        return schema_id, copy_row(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
     def quick_check(self, value: bytes | None) -> bytes | None:
         """
@@ -183,7 +201,7 @@ class TradeDeserializer:
         """
         known = self._quick_checks.get(value[:HEADER_SIZE]) if value else None
         _, quick_check = known or self._function_for(value, self._quick_checks, lambda decoder: decoder.quick_check)
-        return quick_check(value[HEADER_SIZE:])  # type: ignore[index]  # None has no known header
+        return quick_check(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
     def announce(self, values: Sequence[bytes | None]) -> None:
         """Announce the values that are decoded next: unknown schema ids among them share their lookups."""
@@ -200,7 +218,7 @@ class TradeDeserializer:
         function_of: Callable[[Decoder], _Function[_Result]],
     ) -> _KnownSchema[_Result]:
         """Return the schema id of a value with a new header, and the function for it; both are cached."""
-        schema_id, _ = unframe(value)
+        schema_id, _ = unframe(value and value[:_BODY_END])
         decoder = self._decoders.get(schema_id) or self._admit(schema_id)
         return known.setdefault(frame(schema_id, b""), (schema_id, function_of(decoder)))
 

@@ -39,6 +39,13 @@ class DeadLetter(NamedTuple):
         return self.topic_record is not None and self.topic_record.coordinates == self.record.coordinates
 
     @property
+    def incomplete_reason(self) -> str:
+        """Why the record cannot be replayed from its copy, or an empty string."""
+        if self.refusal.is_complete:
+            return ""
+        return f"its copy lacks bytes; read the record itself from Kafka, at {self.record.coordinates}"
+
+    @property
     def identity(self) -> RecordIdentity:
         """Unique key of the refusal."""
         record = self.record

@@ -1,8 +1,9 @@
 """Kafka records: valid ones with their trades, and refusals."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from tradepipe.trade.model import DECLARATION, Trade
 
@@ -42,6 +43,8 @@ class Code(StrEnum):
     VERSION_COLLISION = "VERSION_COLLISION"
     STALE_VERSION = "STALE_VERSION"
     DATABASE_REFUSED = "DATABASE_REFUSED"
+    UNREADABLE = "UNREADABLE"
+    TOO_LARGE = "TOO_LARGE"
 
 
 MEANINGS: Final[Mapping[Code, str]] = {
@@ -53,6 +56,8 @@ MEANINGS: Final[Mapping[Code, str]] = {
     Code.VERSION_COLLISION: "another trade with the same primary key but other content is stored already",
     Code.STALE_VERSION: "a newer version of the trade is stored already; only with `--stale refuse`",
     Code.DATABASE_REFUSED: "PostgreSQL refused the row, for example by a constraint that was added to the table",
+    Code.UNREADABLE: "Kafka's client cannot unpack the batch; only its offsets and the error are kept",
+    Code.TOO_LARGE: "with its headers the record is too large for the output topics; only of a validator",
 }
 """The meaning of each code, for the documentation."""
 
@@ -65,6 +70,32 @@ class Violation(NamedTuple):
 
     code: str
     detail: str
+
+
+class UnreadableBatch(Record):
+    """
+    The records of a batch that Kafka's client cannot unpack: their offsets, and the client's error, without bytes.
+
+    Its own coordinates are those of the first one.
+    """
+
+    last_offset: int
+    error: str
+
+    def __new__(cls, topic: str, partition: int, offset: int, last_offset: int, error: str) -> Self:
+        batch = super().__new__(cls, topic, partition, offset, None, None)
+        batch.last_offset, batch.error = last_offset, error
+        return batch
+
+    @property
+    def violation(self) -> Violation:
+        """The reason of its refusal."""
+        offsets = (
+            f"offset {self.offset}"
+            if self.last_offset == self.offset
+            else (f"offsets {self.offset} to {self.last_offset}")
+        )
+        return Violation(Code.UNREADABLE, f"{offsets} cannot be read, and remain in Kafka: {self.error}")
 
 
 class ValidRecord:
@@ -93,12 +124,44 @@ class ValidRecord:
         return self._trade
 
 
+MAX_KEPT_BYTES: Final = 1_048_576
+"""Bytes of key, value and headers together that a refusal keeps."""
+
+
+class Digest(NamedTuple):
+    """Length and SHA-256 of bytes that a refusal does not keep."""
+
+    size: int
+    sha256: bytes
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Return the digest of bytes."""
+        return cls(len(data), hashlib.sha256(data).digest())
+
+    def __str__(self) -> str:
+        return f"{self.size:,} bytes, SHA-256 {self.sha256.hex()}"
+
+
+class Omitted(NamedTuple):
+    """What a refusal does not keep of its record, None for what it keeps; headers count as `name=value` lines."""
+
+    key: Digest | None = None
+    value: Digest | None = None
+    headers: Digest | None = None
+
+
 class Refusal(NamedTuple):
-    """A record that was not stored, with all its violations."""
+    """
+    A record that was not stored, with all its violations.
+
+    The record lacks what is in `omitted`; all of it is only in Kafka, at the record's coordinates.
+    """
 
     record: Record
     violations: tuple[Violation, ...]
     schema_id: int | None = None
+    omitted: Omitted = Omitted()
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -109,3 +172,26 @@ class Refusal(NamedTuple):
     def details(self) -> tuple[str, ...]:
         """Details of the violations, one for each code."""
         return tuple(violation.detail for violation in self.violations)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole record is kept."""
+        return self.omitted == Omitted() and Code.UNREADABLE not in self.codes
+
+    def within(self, max_bytes: int = MAX_KEPT_BYTES) -> "Refusal":
+        """Return the refusal with at most so many bytes of its record: without its value, then headers, then key."""
+        record, omitted = self.record, self.omitted
+        headers = b"".join(b"%b=%b\n" % (name.encode(), value or b"") for name, value in record.headers)
+        excess = len(record.key or b"") + len(record.value or b"") + len(headers) - max_bytes
+        if excess > 0 and record.value:
+            excess -= len(record.value)
+            omitted = omitted._replace(value=Digest.of(record.value))
+            record = record._replace(value=None)
+        if excess > 0 and headers:
+            excess -= len(headers)
+            omitted = omitted._replace(headers=Digest.of(headers))
+            record = record._replace(headers=())
+        if excess > 0 and record.key:
+            omitted = omitted._replace(key=Digest.of(record.key))
+            record = record._replace(key=None)
+        return self if record is self.record else self._replace(record=record, omitted=omitted)

@@ -30,7 +30,13 @@ def post(services, kafka, topic):
 @pytest.fixture
 def env(addresses, post):
     """Without a registry and a database: neither is needed."""
-    return {**addresses, "DATABASE_URL": "", "SCHEMA_REGISTRY_URL": "", "TRADEPIPE_DEAD_LETTERS": post.topic}
+    return {
+        **addresses,
+        "DATABASE_URL": "",
+        "SCHEMA_REGISTRY_URL": "",
+        "TRADEPIPE_DEAD_LETTERS": post.topic,
+        "TRADEPIPE_TOPIC": post.source,
+    }
 
 
 def dlq(*arguments, env):
@@ -88,9 +94,9 @@ def test_kafka_that_is_away_is_told_in_the_same_words_by_all(post, env):
 def test_what_is_selected_goes_back_and_the_rest_stays(post, env):
     post.lay([post.refusal(7), post.refusal(8, "BOOK_ID")])
 
-    dry = dlq("replay", "--code", "VERSION", "--dry-run", env=env)
+    dry = dlq("replay", "--unverified", "--code", "VERSION", "--dry-run", env=env)
     assert f"1 would be sent back to topic {post.source}; nothing was changed\n" == dry.out
-    done = dlq("replay", "--code", "VERSION", env=env)
+    done = dlq("replay", "--unverified", "--code", "VERSION", env=env)
 
     assert (0, f"1 sent back to topic {post.source}\n") == done[:2]
     assert "out of order" in done.err
@@ -108,7 +114,7 @@ def killed(post, env, *, after):
     """Kill a replay as soon as so much more is written; whether it was still at work."""
     admin = TopicAdmin(post.kafka)  # one for all questions, or the replay is through before the answer
     before = written(post, admin)
-    with running("dlq", "replay", "--code", "VERSION", env=env) as process:
+    with running("dlq", "replay", "--unverified", "--code", "VERSION", env=env) as process:
         eventually(lambda: written(post, admin) >= before + after, within=60, every=0)
         process.send_signal(signal.SIGKILL)
         return -signal.SIGKILL == process.end().code
@@ -121,7 +127,7 @@ def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
         if written(post) < LETTERS * 0.7:  # else the first was nearly through, on a machine that was busy elsewhere
             killed(post, env, after=after)
 
-    done = dlq("replay", "--code", "VERSION", env=env)
+    done = dlq("replay", "--unverified", "--code", "VERSION", env=env)
 
     assert 0 == done.code, done.err
     found = Counter(record.value for record in post.records())
@@ -135,9 +141,9 @@ def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
 
 def test_of_two_at_once_the_first_says_what_happened(post, env):
     post.lay(post.refusal(number) for number in range(20_000))
-    with running("dlq", "replay", env=env) as first:
+    with running("dlq", "replay", "--unverified", env=env) as first:
         eventually(lambda: written(post) > 0, within=60, every=0)
-        second = dlq("replay", env=env)
+        second = dlq("replay", "--unverified", env=env)
         ended = first.end()
 
     assert (0, 75) == (second.code, ended.code)
@@ -147,7 +153,7 @@ def test_of_two_at_once_the_first_says_what_happened(post, env):
 
 def test_a_signal_ends_it_behind_the_transaction_in_hand(post, env):
     post.lay(post.refusal(number) for number in range(20_000))
-    with running("dlq", "replay", env=env) as process:
+    with running("dlq", "replay", "--unverified", env=env) as process:
         eventually(lambda: written(post) > 0, within=60, every=0)
         process.send_signal(signal.SIGINT)
         done = process.end()

@@ -59,6 +59,11 @@ def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:
         "timestamp": record.timestamp,
         "key": _base64(record.key),
         "value": _base64(record.value),
+        "omitted": {
+            name: {"bytes": digest.size, "sha256": digest.sha256.hex()}
+            for name, digest in dead_letter.refusal.omitted._asdict().items()
+            if digest is not None
+        },
         "headers": [[name, _base64(value)] for name, value in record.headers],
         "violations": [violation._asdict() for violation in dead_letter.refusal.violations],
         "schema_id": dead_letter.refusal.schema_id,

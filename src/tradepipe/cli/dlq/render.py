@@ -17,6 +17,7 @@ from tradepipe.errors import (
     UndecodableRecord,
     UnsupportedSchema,
 )
+from tradepipe.kafka.foreign import describe_origin
 from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
@@ -205,7 +206,7 @@ def format_summary(listed: int, total: int, store: str, *, replayed: bool, is_fi
 
 def replay_suggestion(dead_letter: DeadLetter, echo: str) -> Iterator[str]:
     """Yield how to replay an open dead letter."""
-    if dead_letter.replayed_at is None and not dead_letter.is_foreign:
+    if dead_letter.replayed_at is None and not dead_letter.is_foreign and dead_letter.refusal.is_complete:
         topic, partition, offset = dead_letter.record[:3]
         source = shlex.quote(escape(topic))
         yield "Replay it after the cause is fixed, first with --dry-run:"
@@ -227,7 +228,9 @@ def _row(dead_letter: DeadLetter, decoder: RecordDecoder, *, states: bool) -> tu
 
 def _state(dead_letter: DeadLetter) -> str:
     if dead_letter.is_foreign:
-        return "not a dead letter of tradepipe or Kafka Connect; it is never replayed"
+        origin = describe_origin(dead_letter.record)
+        note = f" ({escape(origin)})" if origin else ""
+        return f"not a dead letter of tradepipe or Kafka Connect{note}; it is never replayed"
     if dead_letter.replayed_at is not None:
         return f"replayed at {_time(dead_letter.replayed_at)} UTC"
     times = (
@@ -259,19 +262,27 @@ def _metadata(dead_letter: DeadLetter) -> Iterator[str]:
         yield _field("topic id", escape(dead_letter.topic_id))
     if dead_letter.refusal.schema_id is not None:
         yield _field("schema id", str(dead_letter.refusal.schema_id))
-    yield _field("key", format_value(record.key))
+    omitted = dead_letter.refusal.omitted.key
+    yield _field("key", f"{omitted}, not kept" if omitted else format_value(record.key))
 
 
 def _headers(dead_letter: DeadLetter) -> Iterator[str]:
     if dead_letter.topic_record is None:
         yield _field("headers", "only in Kafka, not in the table")
+    if dead_letter.refusal.omitted.headers:
+        yield _field("headers", f"{dead_letter.refusal.omitted.headers}, not kept")
     for name, value in dead_letter.record.headers:
         yield _field("header", f"{escape(name)} = {format_value(value)}")
 
 
 def _value(dead_letter: DeadLetter, decoded: DecodedRecord) -> Iterator[str]:
-    value = dead_letter.record.value
-    if value is None:
+    value, omitted = dead_letter.record.value, dead_letter.refusal.omitted.value
+    if omitted:
+        yield _field("value", f"{omitted}, not kept")
+    if not dead_letter.refusal.is_complete and not dead_letter.is_foreign:
+        coordinates = escape(dead_letter.record.coordinates)
+        yield f"The record itself is only in Kafka, at {coordinates}, as long as its topic keeps it"
+    elif value is None:
         yield _field("value", "none")
     elif decoded.trade is not None:
         yield _field("value", f"{len(value):,} bytes, decoded with schema id {decoded.schema_id}:")

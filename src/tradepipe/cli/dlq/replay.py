@@ -44,6 +44,16 @@ MaxReplays = Annotated[
 ]
 
 
+IncludeConnect = Annotated[
+    bool,
+    option("--include-connect", "Also send back what Kafka Connect wrote to the dead-letter topic.", variable=None),
+]
+Unverified = Annotated[
+    bool,
+    option("--unverified", "Also send back copies of records that Kafka has deleted, uncompared.", variable=None),
+]
+
+
 class ReplayCounts:
     """Counts of a replay; prints a line for each record that is refused again or skipped."""
 
@@ -127,6 +137,9 @@ def replay(
     *,
     arguments: DlqArguments,
     limit: Limit = None,
+    topic: Annotated[str, option("--topic NAME", "Topic to which dead letters of a topic are sent back.")] = "trades",
+    include_connect: IncludeConnect = False,
+    unverified: Unverified = False,
     dry_run: DryRun = False,
     max_replays: MaxReplays = MAX_REPLAYS,
     unknown_fields: UnknownFieldsOption = "stop",
@@ -138,7 +151,7 @@ def replay(
     Replay dead letters, each exactly once.
 
     Dead letters in the table are validated again and stored, without Kafka. Those in a topic are sent back to their
-    source topic.
+    source topic, if it is --topic or named by --source, and if they equal the record that they name.
 
     Ctrl-C stops after the current transaction; running the command again is always safe. Exits with 1 if records were
     refused again or skipped. Replayed records are out of order: newer versions of a trade may already be stored.
@@ -150,7 +163,16 @@ def replay(
     with ExitStack() as opened, StopOnSignal(stopped.set, "stopping after the current transaction"):
         try:
             if arguments.topic is not None:
-                step = _from_topic(arguments, counts, opened, new_deadline(), **chosen)
+                step = _from_topic(
+                    arguments,
+                    counts,
+                    opened,
+                    new_deadline(),
+                    sources=arguments.selection.topics or (topic,),
+                    include_connect=include_connect,
+                    unverified=unverified,
+                    **chosen,
+                )
             else:
                 validator = _create_validator(
                     arguments,

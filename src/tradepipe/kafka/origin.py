@@ -1,0 +1,119 @@
+"""Comparison of dead letters with the records that they name."""
+
+import time
+from types import TracebackType
+from typing import Final, Self
+
+import confluent_kafka
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
+from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
+from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.librdkafka import UNREADABLE, to_record
+from tradepipe.kafka.unreadable import ERRORS
+from tradepipe.trade.dead_letter import DeadLetter
+from tradepipe.trade.record import Record
+
+GROUP: Final = "tradepipe-reader"
+"""librdkafka requires a group name; nothing joins the group or commits offsets."""
+
+POLL_SECONDS: Final = 0.2
+
+_NOTHING: Final = ERRORS | {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET}
+"""Errors that mean that there is no readable record at an offset."""
+
+
+class OriginCheck:
+    """
+    Compares dead letters with the records at their coordinates, inside a `with` block.
+
+    Whoever may write to a dead-letter topic can write any dead letter. One that equals
+    the record it names sends back only what its source topic has already taken.
+
+    Args:
+        timeout: seconds to wait for a record.
+
+        unverified: accept a dead letter whose record its topic no longer holds.
+    """
+
+    def __init__(self, kafka: Config, topics: TopicAdmin, *, timeout: float, unverified: bool) -> None:
+        # One record is read at a time: no more is fetched, and no fetch at the end of a log delays the next one.
+        one_by_one = {"fetch.wait.max.ms": 10, "max.partition.fetch.bytes": 1_024}
+        self._config = consumer_config(without_producer_keys(kafka), group=GROUP) | one_by_one
+        self._topics = topics
+        self._timeout = timeout
+        self._unverified = unverified
+        self._described: dict[str, Topic] = {}
+        self._watermarks: dict[str, dict[int, Watermarks]] = {}
+        self._client: confluent_kafka.Consumer | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._client = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
+        except KafkaException as error:
+            raise translate(unwrap(error), "invalid Kafka client configuration") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def find_difference(self, dead_letter: DeadLetter) -> str:
+        """
+        Return how a dead letter differs from the record that it names, or an empty string.
+
+        Raises:
+            BrokerUnavailable: Kafka is unavailable.
+
+            TopicUnusable: the topic of the record does not exist.
+        """
+        topic, partition, offset = dead_letter.record[:3]
+        if topic not in self._watermarks:
+            self._described[topic] = self._topics.describe(topic)
+            self._watermarks[topic] = self._topics.watermarks(topic, self._described[topic].partitions)
+        described = self._described[topic]
+        if partition not in described.partitions:
+            return f"topic {topic} has no partition {partition}"
+        begin, end = self._watermarks[topic][partition]
+        is_recreated = None not in (dead_letter.topic_id, described.topic_id) and (
+            dead_letter.topic_id != described.topic_id
+        )
+        if is_recreated or offset < begin:
+            if self._unverified:
+                return ""
+            lost = "the topic was recreated" if is_recreated else "Kafka has deleted the record"
+            return f"{lost}, so the copy cannot be compared with it; --unverified sends the copy back"
+        origin = self._read(topic, partition, offset) if offset < end else None
+        if origin is None:
+            return f"Kafka has no readable record at {dead_letter.record.coordinates}"
+        names = [name for name in ("key", "value", "headers") if not _is_equal(name, dead_letter.record, origin)]
+        verb = "differs" if names in (["key"], ["value"]) else "differ"
+        return f"its {' and '.join(names)} {verb} from that of the record in Kafka" if names else ""
+
+    def _read(self, topic: str, partition: int, offset: int) -> Record | None:
+        """Return the committed record at an offset, or None if there is none."""
+        assert self._client is not None, "a check is used inside a with block"
+        self._client.assign([TopicPartition(topic, partition, offset)])
+        deadline = time.monotonic() + self._timeout
+        while time.monotonic() < deadline:
+            if (message := self._client.poll(POLL_SECONDS)) is None:
+                continue
+            error = message.error()
+            if error is None:
+                return to_record(message, topic, partition, offset) if message.offset() == offset else None
+            if error.code() in _NOTHING:
+                return None
+            if classify(error) is not FailureClass.UNAVAILABLE:
+                raise translate(error, f"cannot read {topic}[{partition}]@{offset}")
+        raise BrokerUnavailable(f"{topic}[{partition}]@{offset} could not be read within {self._timeout:g} s")
+
+
+def _is_equal(name: str, copy: Record, origin: Record) -> bool:
+    # A dead letter has no headers if one of their names is not UTF-8.
+    if name == "headers" and origin.headers is UNREADABLE:
+        return not copy.headers
+    return bool(getattr(copy, name) == getattr(origin, name))

@@ -1,0 +1,192 @@
+"""Batches that librdkafka cannot unpack: search for the end of one."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import KafkaError
+
+from tradepipe.trade.record import UnreadableBatch
+
+logger = logging.getLogger(__name__)
+
+ERRORS: Final = frozenset({KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG})
+"""A batch that does not unpack (or only into more than `receive.message.max.bytes`), or whose checksum is wrong."""
+
+CHECKSUM_FAILURES: Final = 5
+CHECKSUM_SECONDS: Final = 10.0
+"""A wrong checksum is believed after this many equal errors over this time: a damaged connection gives another one."""
+
+STEP_TIMEOUT: Final = 5.0
+"""Seconds without an answer to a step, for instance because an open transaction hides the offset."""
+
+
+class BatchSearch:
+    """
+    Search for the end of the batch at an offset, step by step.
+
+    Brokers return whole batches, and the error's text names the batch. So the same
+    error at a later offset proves that the batch reaches up to there, and anything
+    else that it ends before. Only proven offsets are skipped: a missing answer ends
+    the search early, and the rest of the batch is found as another one.
+
+    Attributes:
+        first: the first offset that cannot be read.
+
+        offset: the offset to read next.
+
+        error: the error's text.
+
+        end: the high watermark. After it, `auto.offset.reset=error` would end the fetching of the partition.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.first = self.offset = first
+        self.end: int | None = None
+        self.error = ""
+        self.asked_at = self._begun_at = time.monotonic()
+        self._failures = 0
+        self._unreadable = first - 1
+        self._readable: int | None = None
+        self._step = 1
+
+    @property
+    def last(self) -> int:
+        """The last offset that is proven to be unreadable; `first - 1` if there is none."""
+        return self._unreadable
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the end is found."""
+        return self._readable == self._unreadable + 1
+
+    def record_error(self, error: KafkaError) -> None:
+        """Record that reading at `offset` failed."""
+        text = error.str()
+        if text != self.error:
+            if self._unreadable >= self.first:
+                self.record_readable()  # another batch
+                return
+            self.error, self._failures, self._begun_at = text, 0, time.monotonic()
+        self._failures += 1
+        # librdkafka verifies the checksum first, so the bytes are as they were written: unpacking fails each time.
+        if error.code() == KafkaError._BAD_COMPRESSION or self._is_confirmed():
+            self._unreadable = self.offset
+            self._choose_offset()
+
+    def record_readable(self) -> None:
+        """Record that reading at `offset` succeeded, or that nothing was there."""
+        self._readable = self.offset
+        self._choose_offset()
+
+    def _is_confirmed(self) -> bool:
+        return self._failures >= CHECKSUM_FAILURES and time.monotonic() - self._begun_at >= CHECKSUM_SECONDS
+
+    def _choose_offset(self) -> None:
+        """Choose the next offset: by doubled steps up to the first readable one, then halving what is left."""
+        if self._readable is None:
+            self.offset = self._unreadable + self._step
+            if self.end is not None and self._unreadable < self.end < self.offset:
+                self.offset = self.end
+            self._step *= 2
+        else:
+            self.offset = (self._unreadable + self._readable + 1) // 2
+
+
+class UnreadableBatches:
+    """
+    The searches of one consumer, at most one per partition.
+
+    Args:
+        seek: moves a partition to an offset; False if that is not possible at the moment.
+
+        high_watermark: returns that of the last fetch of a partition.
+    """
+
+    def __init__(
+        self, topic: str, seek: Callable[[int, int], bool], high_watermark: Callable[[int], int | None]
+    ) -> None:
+        self._topic = topic
+        self._seek = seek
+        self._high_watermark = high_watermark
+        self._searches: dict[int, BatchSearch] = {}
+        self._pending: dict[int, int] = {}
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether messages without an error may be for `handle`."""
+        return bool(self._searches or self._pending)
+
+    def concerns(self, partition: int, error: KafkaError | None) -> bool:
+        """Return whether `handle` takes a message: it reports an unreadable batch, or answers a step of a search."""
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return partition in self._searches or partition in self._pending
+        return error.code() in ERRORS
+
+    def handle(self, partition: int, next_offset: int, error: KafkaError | None) -> tuple[UnreadableBatch | None, bool]:
+        """
+        Take one step.
+
+        Returns:
+            The batch if its end is found, and whether the message is delivered as
+            usual. If it is not, the partition was moved, and whatever else was
+            fetched of it is dropped.
+        """
+        if partition in self._pending:
+            return None, False
+        search = self._searches.setdefault(partition, BatchSearch(next_offset))
+        search.end = self._high_watermark(partition)
+        asked, is_error = search.offset, error is not None and error.code() in ERRORS
+        if is_error:
+            search.record_error(error)  # type: ignore[arg-type]  # checked in the line before
+        else:
+            search.record_readable()
+        batch = self._finish(partition) if search.is_done else None
+        if search.is_done and search.offset == asked and not is_error:
+            return batch, True
+        if search.is_done and search.offset == asked:  # the error is that of the next batch
+            self._searches[partition] = following = BatchSearch(asked)
+            following.end = search.end
+            following.record_error(error)  # type: ignore[arg-type]
+            search = following
+        self._move(partition, search.offset)
+        return batch, False
+
+    def step(self) -> list[UnreadableBatch]:
+        """Repeat moves that failed, and end steps without an answer; return the batches whose end that shows."""
+        batches = []
+        for partition, offset in list(self._pending.items()):
+            self._move(partition, offset)
+        for partition, search in list(self._searches.items()):
+            if time.monotonic() - search.asked_at >= STEP_TIMEOUT:
+                search.record_readable()
+                if search.is_done and (batch := self._finish(partition)) is not None:
+                    batches.append(batch)
+                self._move(partition, search.offset)
+        return batches
+
+    def clear(self) -> None:
+        """Forget all searches."""
+        self._searches.clear()
+        self._pending.clear()
+
+    def drop(self, partition: int) -> None:
+        """Forget the search in a partition that is not read any more, or from elsewhere."""
+        self._searches.pop(partition, None)
+        self._pending.pop(partition, None)
+
+    def _move(self, partition: int, offset: int) -> None:
+        self._pending.pop(partition, None)
+        if not self._seek(partition, offset):
+            self._pending[partition] = offset
+        elif partition in self._searches:
+            self._searches[partition].asked_at = time.monotonic()
+
+    def _finish(self, partition: int) -> UnreadableBatch | None:
+        search = self._searches.pop(partition)
+        if search.last < search.first:  # the next attempt succeeded
+            return None
+        batch = UnreadableBatch(self._topic, partition, search.first, search.last, search.error)
+        logger.warning("skipping what cannot be read of %s[%d]: %s", self._topic, partition, batch.violation.detail)
+        return batch

@@ -1,0 +1,184 @@
+"""Batches that librdkafka cannot unpack: nothing before or after them is lost, and each is delivered as one record."""
+
+import pytest
+from confluent_kafka import KafkaError, Producer
+
+from tradepipe.kafka import unreadable
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.kafka.unreadable import BatchSearch, UnreadableBatches
+from tradepipe.trade.record import UnreadableBatch
+
+LIMITS = {"receive_message_max_bytes": 2_000_000, "fetch_max_bytes": 1_000_000}
+"""Small, so that a small bomb exceeds them."""
+
+TOO_LARGE = b"\0" * 3_000_000
+
+
+@pytest.fixture
+def send_batch(kafka, topic):
+    """Send values to a partition as one compressed batch."""
+
+    def send_batch(*values, partition=0, codec="zstd"):
+        settings = {"compression.type": codec, "linger.ms": 1_000, "batch.size": 2**31 - 1}
+        limits = {"message.max.bytes": 1_000_000_000, "queue.buffering.max.kbytes": 2_000_000}
+        producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], **settings, **limits})
+        for value in values:
+            producer.produce(topic, value, b"key", partition=partition)
+        assert 0 == producer.flush(60)
+
+    return send_batch
+
+
+def offsets(member):
+    return [(record.offset, getattr(record, "last_offset", record.offset)) for record in member.records]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("size", [1, 2, 5, 37])
+def test_an_unreadable_batch_hides_no_record_before_or_after_it(join, produce, send_batch, size):
+    produce(b"a", b"b")
+    send_batch(*[TOO_LARGE[: 2_500_000 // size]] * size)
+    produce(b"c", b"d")
+    member = join(**LIMITS)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    member.until(lambda: len(member.records) == 5)
+
+    assert [(0, 0), (1, 1), (2, 1 + size), (2 + size, 2 + size), (3 + size, 3 + size)] == offsets(member)
+    assert [b"a", b"b", None, b"c", b"d"] == member.values
+    assert isinstance(member.records[2], UnreadableBatch)
+
+
+@pytest.mark.real
+def test_unreadable_batches_in_a_row_are_delivered_one_by_one_up_to_the_end_of_the_log(join, send_batch):
+    for size in (1, 3, 1, 1):
+        send_batch(*[TOO_LARGE] * size)
+    member = join(**LIMITS)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    member.until(lambda: member.consumer.positions.get(0) == 6)
+
+    assert [(0, 0), (1, 3), (4, 4), (5, 5)] == offsets(member)
+
+
+@pytest.mark.real
+def test_an_unreadable_batch_does_not_delay_other_partitions_or_follow_a_partition_to_its_next_start(
+    join, produce, send_batch
+):
+    send_batch(*[TOO_LARGE] * 20)
+    produce(b"a", partition=1)
+    member = join(**LIMITS)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+    member.start(1, 0)
+    member.until(lambda: b"a" in member.values)
+    member.consumer.stop_delivery(0)
+    member.records.clear()
+    member.start(0, 10)
+
+    member.until(lambda: member.consumer.positions.get(0) == 20)
+
+    assert [(10, 19)] == offsets(member)
+
+
+@pytest.mark.real
+def test_an_unreadable_batch_before_an_open_transaction_is_skipped_alone(join, kafka, topic, send_batch, monkeypatch):
+    monkeypatch.setattr(unreadable, "STEP_TIMEOUT", 0.5)
+    send_batch(*[TOO_LARGE] * 3)
+    writer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
+    writer.init_transactions(30)
+    writer.begin_transaction()
+    for _ in range(10):
+        writer.produce(topic, b"open", partition=0)
+    writer.flush(30)
+    member = join(**LIMITS)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    member.until(lambda: member.consumer.positions.get(0) == 3)
+    writer.commit_transaction(30)
+    member.until(lambda: b"open" in member.values)
+
+    assert (0, 3) == (member.records[0].offset, next(each.offset for each in member.records if each.value))
+    assert all(isinstance(each, UnreadableBatch) for each in member.records if each.value is None)
+
+
+@pytest.mark.real
+def test_a_reader_of_a_whole_topic_skips_an_unreadable_batch(kafka, topic, produce, send_batch):
+    """Else one in a dead-letter topic would stop each validator at its start."""
+    produce(b"a")
+    send_batch(*[TOO_LARGE] * 3)
+    produce(b"b")
+    send_batch(TOO_LARGE)
+    limits = {name.replace("_", "."): value for name, value in LIMITS.items()}
+
+    with TopicReader({**kafka, **limits}, topic=topic, timeout=10) as reader:
+        records = list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
+
+    assert [b"a", b"b"] == [record.value for record in records]
+
+
+def failed(text="CRC of batch 7", code=KafkaError._BAD_MSG):
+    return KafkaError(code, text)
+
+
+def test_a_wrong_checksum_is_not_believed_before_it_has_failed_often_and_for_long(monkeypatch):
+    monkeypatch.setattr(unreadable, "CHECKSUM_SECONDS", 0.0)
+    search = BatchSearch(7)
+    for _ in range(unreadable.CHECKSUM_FAILURES - 1):
+        search.record_error(failed())
+
+    assert (7, 6) == (search.offset, search.last)
+    search.record_error(failed())
+
+    assert (8, 7) == (search.offset, search.last)
+
+
+def test_a_checksum_that_fails_differently_each_time_is_never_believed(monkeypatch):
+    """As on a damaged connection, where the calculated checksum changes."""
+    monkeypatch.setattr(unreadable, "CHECKSUM_SECONDS", 0.0)
+    search = BatchSearch(7)
+
+    for number in range(100):
+        search.record_error(failed(f"CRC of batch 7 is {number}"))
+
+    assert (7, 6) == (search.offset, search.last)
+
+
+def test_a_batch_that_can_be_read_after_all_is_delivered_as_usual():
+    moves = []
+    batches = UnreadableBatches("trades", lambda *move: moves.append(move) or True, lambda _: None)
+
+    assert (None, False) == batches.handle(0, 7, failed())
+    assert (None, True) == batches.handle(0, 7, None)
+    assert [(0, 7)] == moves
+    assert not batches.concerns(0, None)
+
+
+def test_nothing_is_delivered_until_a_partition_has_been_moved():
+    moves = []
+    batches = UnreadableBatches("trades", lambda *move: moves.append(move) or len(moves) > 1, lambda _: None)
+
+    assert (None, False) == batches.handle(0, 7, failed())
+    assert batches.concerns(0, None)
+    assert (None, False) == batches.handle(0, 7, None)
+    batches.step()
+
+    assert (None, True) == batches.handle(0, 7, None)
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+def test_a_search_finds_the_end_of_a_batch_in_a_few_steps(size):
+    search, steps = BatchSearch(7), 0
+    while not search.is_done:
+        steps += 1
+        if search.offset < 7 + size:
+            search.record_error(failed(code=KafkaError._BAD_COMPRESSION))
+        else:
+            search.record_readable()
+
+    assert 6 + size == search.last
+    assert steps <= 12

@@ -1,0 +1,154 @@
+"""Records made to stop a stage: it refuses each, and stores what is before and after it."""
+
+import hashlib
+import random
+from collections import Counter
+
+import pytest
+from confluent_kafka import Producer
+
+from tests.eventually import eventually
+from tests.pipeline.topic_contents import committed_records
+from tradepipe.kafka.dead_letters import parse
+from tradepipe.trade.record import Digest, Omitted
+
+pytestmark = pytest.mark.real
+
+SMALL_LIMITS = {"receive.message.max.bytes": 2_000_000, "fetch.max.bytes": 1_000_000}
+"""Small, so that a small bomb exceeds them."""
+
+
+def send_bomb(pipeline, value, *, codec="zstd", level=-1, key=b"bomb", headers=None):
+    """Send one record to partition 0 as one compressed batch, without the limits of an honest client."""
+    settings = {
+        "compression.type": codec,
+        "compression.level": level,
+        "message.max.bytes": 1_000_000_000,
+        "queue.buffering.max.kbytes": 2_000_000,
+    }
+    producer = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], **settings})
+    producer.produce(pipeline.topic, value, key, partition=0, headers=headers)
+    assert 0 == producer.flush(60)
+
+
+def send_between(pipeline, trades, send, *values, **options):
+    """Send a bomb after the first half of the trades, all to one partition."""
+    records = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in trades]
+    pipeline.publish_bytes(records[: len(records) // 2], partition=0)
+    send(pipeline, *values, **options)
+    pipeline.publish_bytes(records[len(records) // 2 :], partition=0)
+
+
+def test_a_batch_that_cannot_be_unpacked_does_not_stop_a_sink(pipeline, some_trades):
+    trades = some_trades(20)
+    send_between(pipeline, trades, send_bomb, b"\0" * 3_000_000)
+
+    pipeline.store(kafka=SMALL_LIMITS)
+    again = pipeline.store(kafka=SMALL_LIMITS)
+
+    assert sorted(trades) == pipeline.stored()
+    ((refusal),) = pipeline.refused()
+    assert (10, ["UNREADABLE"], None) == (refusal.offset, refusal.codes, refusal.value)
+    assert "offset 10 cannot be read, and remain in Kafka: Decompression" in refusal.details[0]
+    assert 0 == again.refused.total()
+
+
+def test_a_batch_that_cannot_be_unpacked_does_not_stop_a_validator(pipeline, targets, some_trades):
+    trades = some_trades(20)
+    send_between(pipeline, trades, send_bomb, b"\0" * 3_000_000)
+
+    counts = pipeline.validate(kafka=SMALL_LIMITS)
+
+    assert (20, Counter(UNREADABLE=1)) == (counts.passed, counts.refused)
+    ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
+    assert b"10" == dict(letter.headers)["tradepipe.dlq.offset"]
+    assert (None, None) == (letter.key, letter.value)
+
+
+LARGE = b"\x01" + b"\0" * 30_000_000
+
+
+def digest_of(value):
+    return len(value), hashlib.sha256(value).digest()
+
+
+@pytest.mark.parametrize("validate_in", ["python", "database"])
+def test_a_refused_record_of_megabytes_is_kept_as_its_digest_by_a_sink(pipeline, some_trades, validate_in):
+    trades = some_trades(20)
+    send_between(pipeline, trades, send_bomb, LARGE, codec="gzip")
+
+    pipeline.store(validate_in=validate_in)
+
+    assert sorted(trades) == pipeline.stored()
+    ((refusal),) = pipeline.refused()
+    assert (["FRAMING"], None, *digest_of(LARGE)) == (
+        refusal.codes,
+        refusal.value,
+        refusal.value_bytes,
+        refusal.value_sha256,
+    )
+
+
+def test_a_refused_record_that_no_topic_takes_is_a_dead_letter_without_its_value(pipeline, targets, some_trades):
+    """Its own compression makes it small, and zstd at its default level does not."""
+    noise = random.Random(1).randbytes(850_000)
+    value = (noise + b"\0" * 2_300_000) * 3
+    trades = some_trades(20)
+    send_between(pipeline, trades, send_bomb, value, level=12)
+
+    counts = pipeline.validate()
+
+    assert (20, Counter(FRAMING=1)) == (counts.passed, counts.refused)
+    ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
+    assert (b"bomb", None) == (letter.key, letter.value)
+    assert Omitted(value=Digest(*digest_of(value))) == parse(letter).refusal.omitted
+
+
+def test_a_valid_record_with_headers_that_no_topic_takes_is_refused(pipeline, targets, some_trades):
+    trade, *trades = some_trades(21)
+    headers = [("large", b"\0" * 5_000_000)]
+    send_between(pipeline, trades, send_bomb, pipeline.serialize(trade), key=trade.trade_id.encode(), headers=headers)
+
+    counts = pipeline.validate()
+
+    assert (20, Counter(TOO_LARGE=1)) == (counts.passed, counts.refused)
+    ((letter),) = committed_records(pipeline.kafka, pipeline.dead_letters)
+    assert 5_000_007 == parse(letter).refusal.omitted.headers.size
+
+
+BOMBS = (("zstd", 45), ("zstd", 90), ("gzip", 75), ("lz4", 75))
+"""Megabytes of zeros, which are kilobytes on the way."""
+
+MEMORY = 512
+"""MiB that a stage may take, as docs/operating.md promises for these."""
+
+
+def send_bombs(pipeline):
+    for codec, megabytes in BOMBS:
+        send_bomb(pipeline, bytes(megabytes * 1_000_000), codec=codec)
+
+
+def test_bombs_neither_stop_a_sink_nor_take_more_memory_than_its_bound(pipeline, some_trades, start_sink):
+    trades = some_trades(20)
+    send_between(pipeline, trades, send_bombs)
+
+    sink = start_sink()
+    eventually(lambda: sorted(trades) == pipeline.stored(), within=120)
+
+    print(f"peak memory of the sink: {sink.peak_memory} MiB")
+    assert sink.peak_memory < MEMORY
+    assert [["UNREADABLE"], ["UNREADABLE"], ["UNKNOWN_SCHEMA"], ["UNKNOWN_SCHEMA"]] == [
+        refusal.codes for refusal in pipeline.refused()
+    ]
+
+
+def test_bombs_neither_stop_a_validator_nor_take_more_memory_than_its_bound(pipeline, some_trades, start_validator):
+    trades = some_trades(20)
+    send_between(pipeline, trades, send_bombs)
+
+    validator = start_validator()
+    eventually(lambda: len(committed_records(pipeline.kafka, pipeline.clean)) == 20, within=120, every=1)
+
+    print(f"peak memory of the validator: {validator.peak_memory} MiB")
+    assert validator.peak_memory < MEMORY
+    assert 4 == len(committed_records(pipeline.kafka, pipeline.dead_letters))
