@@ -10,6 +10,7 @@ import tradepipe
 from tradepipe import errors
 
 PUBLIC = [
+    "BatchResult",
     "BrokerUnavailable",
     "ConfigurationError",
     "DatabaseOutdated",
@@ -27,6 +28,7 @@ PUBLIC = [
     "SchemaRegistry",
     "Side",
     "Sink",
+    "SinkCounts",
     "TooManyRefusals",
     "TopicUnusable",
     "Trade",
@@ -37,6 +39,7 @@ PUBLIC = [
     "UndecodableRecord",
     "UnsupportedSchema",
     "Validator",
+    "ValidatorCounts",
     "Violation",
     "violations",
 ]

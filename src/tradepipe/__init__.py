@@ -26,7 +26,9 @@ if typing.TYPE_CHECKING:
     )
     from tradepipe.pipeline.producer import Producer
     from tradepipe.pipeline.sink import Sink
+    from tradepipe.pipeline.stats import SinkCounts, ValidatorCounts
     from tradepipe.pipeline.validator import Validator
+    from tradepipe.postgres.batch import BatchResult
     from tradepipe.registry.client import SchemaRegistry
     from tradepipe.registry.serde import TradeDeserializer, TradeSerializer
     from tradepipe.trade.model import Side, Trade
@@ -34,6 +36,7 @@ if typing.TYPE_CHECKING:
     from tradepipe.trade.rules import violations
 
 __all__ = [
+    "BatchResult",
     "BrokerUnavailable",
     "ConfigurationError",
     "DatabaseOutdated",
@@ -51,6 +54,7 @@ __all__ = [
     "SchemaRegistry",
     "Side",
     "Sink",
+    "SinkCounts",
     "TooManyRefusals",
     "TopicUnusable",
     "Trade",
@@ -61,11 +65,13 @@ __all__ = [
     "UndecodableRecord",
     "UnsupportedSchema",
     "Validator",
+    "ValidatorCounts",
     "Violation",
     "violations",
 ]
 
 _HOMES = {
+    "BatchResult": "tradepipe.postgres.batch",
     "BrokerUnavailable": "tradepipe.errors",
     "ConfigurationError": "tradepipe.errors",
     "DatabaseOutdated": "tradepipe.errors",
@@ -83,6 +89,7 @@ _HOMES = {
     "SchemaRegistry": "tradepipe.registry.client",
     "Side": "tradepipe.trade.model",
     "Sink": "tradepipe.pipeline.sink",
+    "SinkCounts": "tradepipe.pipeline.stats",
     "TooManyRefusals": "tradepipe.errors",
     "TopicUnusable": "tradepipe.errors",
     "Trade": "tradepipe.trade.model",
@@ -93,6 +100,7 @@ _HOMES = {
     "UndecodableRecord": "tradepipe.errors",
     "UnsupportedSchema": "tradepipe.errors",
     "Validator": "tradepipe.pipeline.validator",
+    "ValidatorCounts": "tradepipe.pipeline.stats",
     "Violation": "tradepipe.trade.record",
     "violations": "tradepipe.trade.rules",
 }

@@ -39,7 +39,14 @@ class TradepipeError(Exception):
 
 
 class InvalidTrade(TradepipeError):
-    """A trade breaks rules; it was not sent."""
+    """
+    A trade breaks rules; it was not sent.
+
+    Attributes:
+        trade: the trade.
+
+        violations: every rule that it breaks, each with a code and a detail.
+    """
 
     exit_code = 1
 

@@ -140,6 +140,11 @@ def test_every_side_is_valid(side):
     assert [] == codes(side=side)
 
 
+@pytest.mark.parametrize("side", ["buy", "BUY", None, 1, "SIDE"], ids=repr)
+def test_anything_else_is_not_a_side(side):
+    assert ["SIDE"] == codes(side=side)
+
+
 def test_all_violations_are_reported_in_the_order_of_the_fields():
     wrong = Trade("", 0, "", "", date(1999, 1, 1), datetime(2025, 6, 1, tzinfo=UTC), notional=Decimal(0), currency="")
 

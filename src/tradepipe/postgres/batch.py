@@ -60,13 +60,21 @@ class Batch:
         return replace(self, ranges=tuple(left), records=first), replace(self, ranges=tuple(right), records=second)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BatchResult:
     """
-    The outcome of a batch.
+    The outcome of a batch that a sink stored; `Sink(on_stored=…)` receives it.
 
-    `inserted`, `duplicates` and the number of refusals add up to the number of
-    records; `skipped` are the ordinals of valid records that were not inserted.
+    Attributes:
+        trades: the trades that were inserted, in the order in which they were read.
+
+        inserted: their number.
+
+        duplicates: number of trades that were stored before, with the same content.
+
+        refusals: the records that were refused; together with the other two, as many as the batch had records.
+
+        skipped: ordinals of valid records that were not inserted.
     """
 
     batch: Batch
@@ -74,6 +82,10 @@ class BatchResult:
     duplicates: int
     refusals: tuple[Refusal, ...]
     skipped: frozenset[int]
+
+    def __repr__(self) -> str:
+        # Not the batch: it is a page of records.
+        return f"BatchResult(inserted={self.inserted}, duplicates={self.duplicates}, refused={len(self.refusals)})"
 
     @property
     def trades(self) -> Iterator[Trade]:

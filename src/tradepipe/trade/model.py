@@ -38,8 +38,25 @@ class Trade(NamedTuple):
     A trade is immutable: a new version of a trade is a new `Trade`. The
     constructor does not validate; `violations` does.
 
-    The notional is an amount of the currency: both are given, or neither.
-    Trailing zeros do not matter: 1.5 and 1.5000 are the same content.
+    Attributes:
+        trade_id: names the trade: 1 to 64 ASCII characters from `!` to `~`, except backslash.
+
+        version: number of the version, from 1 to 2147483647.
+
+        counterparty_id: names the other side of the trade, in the same form as `trade_id`.
+
+        book_id: names the book that the trade belongs to, in the same form.
+
+        maturity_date: the day on which the trade ends; not before the UTC date of `created_at`.
+
+        created_at: when this version was made; a datetime with a time zone.
+
+        side: direction from the book's point of view; UNKNOWN if it was not given.
+
+        notional: an amount of the currency, above zero, with at most 14 digits before the point
+            and 4 after it. Trailing zeros do not matter: 1.5 and 1.5000 are the same content.
+
+        currency: three ASCII letters from A to Z. Notional and currency are both given, or neither.
 
     >>> from datetime import UTC
     >>> now = datetime(2025, 6, 1, tzinfo=UTC)
