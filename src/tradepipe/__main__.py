@@ -1,6 +1,6 @@
 """`python -m tradepipe`: the command line `tradepipe`."""
 
-from tradepipe.cli.main import run
+from tradepipe.entry import run
 
 if __name__ == "__main__":
     run()

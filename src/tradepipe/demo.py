@@ -1,7 +1,6 @@
 """`tradepipe demo`: the whole pipeline on this machine."""
 
-from tradepipe.cli.demo import app
-from tradepipe.cli.exit_codes import run
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe demo")
+    run_command("demo")

@@ -1,7 +1,6 @@
 """`tradepipe dlq`: refused records found, read, and put back."""
 
-from tradepipe.cli.dlq.commands import app
-from tradepipe.cli.exit_codes import run
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe dlq")
+    run_command("dlq")

@@ -1,7 +1,6 @@
 """`tradepipe migrate`: the database to this build's revision."""
 
-from tradepipe.cli.exit_codes import run
-from tradepipe.cli.migrate import app
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe migrate")
+    run_command("migrate")

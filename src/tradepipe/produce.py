@@ -1,7 +1,6 @@
 """`tradepipe produce`: made-up trades into a topic."""
 
-from tradepipe.cli.exit_codes import run
-from tradepipe.cli.produce import app
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe produce")
+    run_command("produce")

@@ -1,7 +1,6 @@
 """`tradepipe schema`: the trade schema and the registry."""
 
-from tradepipe.cli.exit_codes import run
-from tradepipe.cli.schema.commands import app
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe schema")
+    run_command("schema")

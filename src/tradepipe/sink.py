@@ -1,7 +1,6 @@
 """`tradepipe sink`: trades from a topic into PostgreSQL."""
 
-from tradepipe.cli.exit_codes import run
-from tradepipe.cli.sink import app
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe sink")
+    run_command("sink")

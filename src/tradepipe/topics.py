@@ -1,7 +1,6 @@
 """`tradepipe topics`: topics as the pipeline needs them."""
 
-from tradepipe.cli.exit_codes import run
-from tradepipe.cli.topics import app
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe topics")
+    run_command("topics")

@@ -1,7 +1,6 @@
 """`tradepipe validate`: valid trades to one topic, all others as dead letters to another."""
 
-from tradepipe.cli.exit_codes import run
-from tradepipe.cli.validate import app
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe validate")
+    run_command("validate")

@@ -1,7 +1,9 @@
 """Command lines: help layout, values from files, and commands loaded on demand."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from itertools import takewhile
 from textwrap import fill
@@ -13,7 +15,17 @@ from typer.core import TyperCommand, TyperGroup
 
 from tradepipe.cli.help_examples import examples
 from tradepipe.cli.input.options import FILE as INPUT
-from tradepipe.cli.options import BEHAVIOUR, DATABASE, DEAD_LETTERS, FILTERS, KAFKA, REGISTRY, with_option_groups
+from tradepipe.cli.logs import warn_later
+from tradepipe.cli.options import (
+    BEHAVIOUR,
+    DATABASE,
+    DEAD_LETTERS,
+    DERIVED,
+    FILTERS,
+    KAFKA,
+    REGISTRY,
+    with_option_groups,
+)
 from tradepipe.cli.settings import FILE, KAFKA_SECRETS, REGISTRY_SECRETS, read_variable
 
 _HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABASE, BEHAVIOUR)
@@ -21,6 +33,9 @@ _HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABAS
 
 MAX_SUMMARY_LENGTH: Final = 1_000
 """More characters than any command's first sentence, so that click does not truncate it."""
+
+_CHECKED_VARIABLES: Final = "tradepipe.checked_variables"
+"""Key of click's context for whether unknown variables were looked for."""
 
 _FILES: Final = (
     f"Any variable can be read from a file: append {FILE} to its name, as in DATABASE_URL{FILE}=/run/secrets/url."
@@ -78,6 +93,7 @@ class _HelpFormatter:
             typer.echo(self._short_help(ctx))
             ctx.exit()
         if not ctx.resilient_parsing and "--help" not in args:
+            _warn_of_unknown_variables(ctx, self.params)
             ctx.default_map = {**(ctx.default_map or {}), **_defaults_from_files(self.params)}
         return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
 
@@ -153,6 +169,28 @@ def _defaults_from_files(params: list[Any]) -> dict[str, Any]:
         if isinstance(param.envvar, str) and (value := read_variable(param.envvar)) is not None:
             found[param.name] = value.split() if param.multiple else value
     return found
+
+
+def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:
+    """Warn of variables that no command reads: they are most likely misspelt."""
+    own = {param.envvar for param in params}
+    given = {name.removesuffix(FILE) for name in os.environ if name.startswith(DERIVED)}
+    if not given - own or own <= {None} or ctx.meta.setdefault(_CHECKED_VARIABLES, False):
+        return
+    ctx.meta[_CHECKED_VARIABLES] = True
+    # The other commands' modules are imported only in this rare case: it takes half a second.
+    known = set(_variables_of(typer.main.get_command(import_module("tradepipe.cli.main").app)))
+    for name in sorted(given - known):
+        similar = get_close_matches(name, known, n=1)
+        advice = f"; did you mean {similar[0]}?" if similar else ", since no command reads it"
+        warn_later(f"the environment variable {name} is ignored{advice}")
+
+
+def _variables_of(command: Any) -> Iterator[str]:
+    """Yield the environment variables of a command and its subcommands."""
+    yield from (param.envvar for param in command.params if isinstance(param.envvar, str))
+    for subcommand in getattr(command, "commands", {}).values():
+        yield from _variables_of(subcommand)
 
 
 def _option_rows(ctx: Any, params: list[Any], *headings: str | None) -> Iterator[tuple[str, str]]:

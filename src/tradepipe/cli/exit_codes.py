@@ -154,10 +154,10 @@ class StopOnSignal:
     Args:
         stop: makes the block end soon; called in a signal handler.
 
-        message: describes what is finished before the block ends.
+        message: describes what is finished before the block ends, or returns that.
     """
 
-    def __init__(self, stop: Callable[[], None], message: str) -> None:
+    def __init__(self, stop: Callable[[], None], message: str | Callable[[], str]) -> None:
         self._stop = stop
         self._message = message
         self._is_stopping = False
@@ -179,7 +179,8 @@ class StopOnSignal:
         self._is_stopping, self.number = True, number
         # Not through sys.stderr: the handler may run in the middle of a write to it, which is not reentrant.
         start = b"\r\x1b[K" if sys.stderr.isatty() else b""
-        os.write(2, start + f"{_log_line(f'{self._message}; a second signal exits immediately')}\n".encode())
+        message = self._message if isinstance(self._message, str) else self._message()
+        os.write(2, start + f"{_log_line(f'{message}; a second signal exits immediately')}\n".encode())
         self._stop()
 
 

@@ -9,6 +9,7 @@ import typer
 from typer.models import OptionInfo
 
 from tradepipe.cli.logs import warn_later
+from tradepipe.names import find_name_problem, find_topic_problem
 from tradepipe.redaction import find_passwords, register_secret
 
 KAFKA: Final = "Kafka"
@@ -20,6 +21,9 @@ BEHAVIOUR: Final = "Timeouts and logging"
 """Headings of `--help` below a command's own options."""
 
 DEADLINE: Final = 30.0
+MAX_SHOWN: Final = 60
+"""Characters of an invalid value that a message shows."""
+
 TOPIC: Final = "trades"
 SUBJECT: Final = "trades-value"
 LOCAL_KAFKA: Final = "localhost:9092"
@@ -47,6 +51,24 @@ def option(form: str, text: str, *, heading: str | None = None, variable: str | 
         variable += names[-1].lstrip("-").replace("-", "_").upper()
     metavar = form.removeprefix(" ".join(names)).strip() or None
     return typer.Option(*names, envvar=variable, metavar=metavar, help=text, rich_help_panel=heading, **settings)
+
+
+def check_with(find_problem: Callable[[object], str | None]) -> Callable[[Any], Any]:
+    """
+    Return a callback that reports an invalid value before the command connects to any service.
+
+    Args:
+        find_problem: returns what is wrong with a value, or None.
+    """
+
+    def check(value: Any) -> Any:
+        for each in value if isinstance(value, list) else [value]:
+            if each is not None and (problem := find_problem(each)):
+                shown = each if len(each) <= MAX_SHOWN else f"{each[:MAX_SHOWN]}…"
+                raise typer.BadParameter(f"{shown!r} {problem}")
+        return value
+
+    return check
 
 
 def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:
@@ -80,8 +102,11 @@ Database = Annotated[
         callback=hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE"),
     ),
 ]
-Topic = Annotated[str, option("--topic NAME", "Topic of trades.", heading=KAFKA)]
-Subject = Annotated[str, option("--subject NAME", "Subject of the trade schema.", heading=REGISTRY)]
+IS_TOPIC: Final = check_with(find_topic_problem)
+IS_NAME: Final = check_with(find_name_problem)
+
+Topic = Annotated[str, option("--topic NAME", "Topic of trades.", heading=KAFKA, callback=IS_TOPIC)]
+Subject = Annotated[str, option("--subject NAME", "Subject of the trade schema.", heading=REGISTRY, callback=IS_NAME)]
 DeadlineSeconds = Annotated[
     float, option("--deadline SECONDS", "Seconds to wait for an unavailable service.", heading=BEHAVIOUR, min=0.1)
 ]

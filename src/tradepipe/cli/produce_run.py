@@ -11,7 +11,7 @@ from typing import NamedTuple
 import typer
 
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
+from tradepipe.cli.exit_codes import SIGNAL_BASE, ExitCode, StopOnSignal
 from tradepipe.cli.input.lines import BadInput
 from tradepipe.cli.input.trade_file import TradeFile
 from tradepipe.cli.load_generator import LoadGenerator, SendCounts
@@ -126,11 +126,12 @@ class ProduceRun:
     ) -> None:
         destination = self._destination
         assert destination is not None
-        retry = RetryUntil(self._deadline, stopped=self.stopped)
-        with (
-            StopOnSignal(self.stopped.set, "stopping: waiting for the acknowledgements"),
-            destination.registry.open(timeout=retry.call_timeout) as client,
-        ):
+        retry = RetryUntil(self._deadline)
+        stopping = StopOnSignal(
+            self.stopped.set,
+            lambda: "stopping: waiting for the acknowledgements" if self._counts.waiting else "stopping",
+        )
+        with destination.registry.open(timeout=retry.call_timeout) as client:
             encode = TradeSerializer(client, subject=destination.subject)
             generator = LoadGenerator(
                 destination.kafka,
@@ -145,12 +146,16 @@ class ProduceRun:
             retry(lambda: encode(next(trades(0))))
             retry(lambda: TopicAdmin(destination.kafka, request_timeout=retry.call_timeout).describe(destination.topic))
             logger.info("sending to %s, %s", destination.topic, description)
-            try:
-                with progress(generator.counts):
-                    for item in generator.run(islice(items(encode), self._count), rate=self._rate):
-                        self._print(item)
-            finally:
-                self._all_acknowledged = generator.finish()
+            # Only now: while nothing is sent, a signal ends the command at once.
+            with stopping:
+                try:
+                    with progress(generator.counts):
+                        for item in generator.run(islice(items(encode), self._count), rate=self._rate):
+                            self._print(item)
+                finally:
+                    self._all_acknowledged = generator.finish()
+            if stopping.number and not self._counts.sent:
+                raise typer.Exit(SIGNAL_BASE + stopping.number)
             if self._all_acknowledged:
                 _warn_of_dropped_records(destination)
 

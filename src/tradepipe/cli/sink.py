@@ -33,7 +33,6 @@ from tradepipe.cli.stage_runner import (
     RulesOption,
     StageSummary,
     StaleOption,
-    StartOption,
     UnknownFieldsOption,
     UntilEnd,
     run_stage,
@@ -53,6 +52,14 @@ BATCH_ROWS: Final = 5_000
 _LOCAL_KAFKA: Final = Kafka({"bootstrap.servers": LOCAL_KAFKA})
 _LOCAL_REGISTRY: Final = Registry(LOCAL_REGISTRY)
 
+SinkStartOption = Annotated[
+    str | None,
+    option(
+        "--start POSITION",
+        "Start position of a new consumer group: earliest (the default), latest, or a timestamp such as "
+        "2025-06-01T08:00:00Z.",
+    ),
+]
 BatchRows = Annotated[int, option("--batch-rows N", "Maximum records per transaction.", min=1)]
 ValidateInOption = Annotated[
     ValidateIn,
@@ -97,7 +104,7 @@ def sink(
     group: GroupName = GROUP,
     subject: Subject = SUBJECT,
     until_end: UntilEnd = False,
-    start: StartOption = "earliest",
+    start: SinkStartOption = None,
     batch_rows: BatchRows = BATCH_ROWS,
     max_refused: MaxRefused = str(MAX_SHARE),
     unknown_fields: UnknownFieldsOption = "stop",
@@ -126,7 +133,7 @@ def sink(
             topic=topic,
             group=group,
             subject=subject,
-            start=parse_start(start),
+            start=None if start is None else parse_start(start),
             batch_rows=batch_rows,
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,

@@ -14,6 +14,7 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.options import (
     DEADLINE,
+    IS_NAME,
     TOPIC,
     Database,
     DeadlineSeconds,
@@ -36,7 +37,9 @@ app = command_line("Show and reset the offsets stored for a consumer group.")
 GROUP: Final = "tradepipe-sink"
 UNKNOWN: Final = "-"
 
-GroupName = Annotated[str, option("--group NAME", "Consumer group; sinks of the same group share the partitions.")]
+GroupName = Annotated[
+    str, option("--group NAME", "Consumer group; sinks of the same group share the partitions.", callback=IS_NAME)
+]
 To = Annotated[
     str,
     option(

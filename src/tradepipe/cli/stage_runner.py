@@ -24,13 +24,6 @@ from tradepipe.postgres.stale import Stale
 C = TypeVar("C")
 
 UntilEnd = Annotated[bool, option("--until-end", "Exit when everything currently in the topic has been processed.")]
-StartOption = Annotated[
-    str,
-    option(
-        "--start POSITION",
-        "Start position of a new consumer group: earliest, latest, or a timestamp such as 2025-06-01T08:00:00Z.",
-    ),
-]
 MaxRefused = Annotated[
     str,
     option(
@@ -133,7 +126,7 @@ def run_stage(
 
         host, port: address of the metrics endpoint; None as port serves none.
     """
-    stopping = StopOnSignal(stage.stop, "stopping after the current batch")
+    stopping = StopOnSignal(stage.stop, lambda: "stopping after the current batch" if stage.has_batch else "stopping")
     with stage, stopping, _serve_metrics(stage, host, port):
         tune_garbage_collection()
         try:

@@ -9,6 +9,7 @@ from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.options import (
     DEADLINE,
+    IS_TOPIC,
     TOPIC,
     DeadlineSeconds,
     Format,
@@ -60,6 +61,7 @@ Like = Annotated[
     option(
         "--like TOPIC",
         "Copy partition count, retention and record size from this topic (for a validator's output topics).",
+        callback=IS_TOPIC,
     ),
 ]
 Strict = Annotated[bool, option("--strict", "Also exit with 1 on advice.")]

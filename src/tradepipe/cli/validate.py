@@ -4,6 +4,8 @@ from typing import Annotated, Final
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.options import (
+    IS_NAME,
+    IS_TOPIC,
     KAFKA,
     SUBJECT,
     TOPIC,
@@ -35,11 +37,17 @@ CLEAN: Final = "trades.clean"
 DEAD_LETTERS: Final = "trades.dlq"
 
 GroupName = Annotated[
-    str, option("--group NAME", "Consumer group; validators of the same group share the partitions.", heading=KAFKA)
+    str,
+    option(
+        "--group NAME",
+        "Consumer group; validators of the same group share the partitions.",
+        heading=KAFKA,
+        callback=IS_NAME,
+    ),
 ]
-Clean = Annotated[str, option("--clean NAME", "Topic for valid trades.", heading=KAFKA)]
+Clean = Annotated[str, option("--clean NAME", "Topic for valid trades.", heading=KAFKA, callback=IS_TOPIC)]
 DeadLetters = Annotated[
-    str, option("--dead-letters NAME", "Topic for refused records, with the reasons.", heading=KAFKA)
+    str, option("--dead-letters NAME", "Topic for refused records, with the reasons.", heading=KAFKA, callback=IS_TOPIC)
 ]
 TransactionalId = Annotated[
     str | None,
@@ -47,6 +55,7 @@ TransactionalId = Annotated[
         "--transactional-id NAME",
         "Transactional id, unique per process (e.g. the pod name). Generated if omitted.",
         heading=KAFKA,
+        callback=IS_NAME,
     ),
 ]
 DeliveryOption = Annotated[

@@ -1,7 +1,6 @@
 """`python -m tradepipe.embedded`: the command `tradepipe embedded`."""
 
-from tradepipe.cli.embedded import app
-from tradepipe.cli.exit_codes import run
+from tradepipe.entry import run_command
 
 if __name__ == "__main__":
-    run(app, "tradepipe embedded")
+    run_command("embedded")

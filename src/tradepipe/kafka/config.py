@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.failures import invalid_client, unwrap
 from tradepipe.kafka.librdkafka import ClientLog
+from tradepipe.names import check_name
 
 Config = Mapping[str, Any]
 """librdkafka properties under their original names."""
@@ -147,6 +148,12 @@ Prefixes of properties that apply to consumers only, or to producers only.
 librdkafka warns about a property that does not apply to a client; the split is its own.
 """
 
+_NAMES: Final = frozenset({"client.id", "group.instance.id", "transactional.id"})
+"""Properties whose value is a name."""
+
+_LISTENER_SCHEMES: Final = frozenset({"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"})
+"""Schemes that librdkafka accepts before a broker's address."""
+
 _PROBE_PROPERTY: Final = "tradepipe.no.property"
 
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
@@ -255,12 +262,26 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
         raise ConfigurationError(
             "the Kafka configuration has no bootstrap.servers: name at least one broker, host:port"
         )
+    _check_brokers(str(config.get("bootstrap.servers") or config.get("metadata.broker.list")))
     return {"client.id": "tradepipe", **defaults, **config, **owned, "logger": ClientLog()}
+
+
+def _check_brokers(servers: str) -> None:
+    """Check that no broker is a URL: librdkafka would look up its scheme as a host, and retry forever."""
+    for server in servers.split(","):
+        scheme, separator, address = server.strip().partition("://")
+        if separator and scheme.lower() not in _LISTENER_SCHEMES:
+            raise ConfigurationError(
+                f"bootstrap.servers={server.strip()} is a URL with the scheme {scheme}://, but brokers are HOST:PORT: "
+                f"give {address.strip('/') or 'localhost:9092'} (the port of Kafka, not of the registry)"
+            )
 
 
 def _check_properties(key: str, value: object, owned: Config) -> None:
     if key in _CALLBACKS:
         raise ConfigurationError(f"the Kafka property {key} is set by tradepipe and cannot be overridden")
+    if key in _NAMES:
+        check_name(str(value), key)
     if key in _FORBIDDEN:
         raise ConfigurationError(f"the Kafka property {key} is refused: {_FORBIDDEN[key]}")
     if why := _FORBIDDEN_VALUES.get((key, str(value).lower())):

@@ -15,6 +15,7 @@ from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import call_with_timeout, to_record, to_record_without_headers
 from tradepipe.kafka.unreadable import UnreadableBatches
+from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,9 @@ class Consumer:
     """
 
     def __init__(self, config: Config, *, topic: str, group: str, with_headers: bool = False) -> None:
+        check_topic(topic)
+        # librdkafka aborts the process if the group is empty.
+        check_name(group, "group")
         self._to_record = to_record if with_headers else to_record_without_headers
         self._config = consumer_config(config, group=group)
         self._topic = topic

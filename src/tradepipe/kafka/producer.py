@@ -22,6 +22,7 @@ from tradepipe.kafka.librdkafka import (
     may_interrupt_requests,
 )
 from tradepipe.kafka.outage import OutageLog
+from tradepipe.names import check_topic
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class IdempotentProducer:
     """
 
     def __init__(self, config: Config, *, topic: str, request_timeout: float = REQUEST_TIMEOUT) -> None:
+        check_topic(topic)
         self._given = dict(config)
         self._config = producer_config(config)
         self._config["log_level"] = max(LOG_LEVEL, int(self._config.get("log_level", LOG_LEVEL)))

@@ -5,7 +5,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Final, Self
@@ -15,6 +15,7 @@ from tradepipe.errors import BrokerUnavailable, DeliveryFailed, InvalidTrade, Re
 from tradepipe.evolution.history import current
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer, Undelivered
+from tradepipe.pipeline.background import run_in_thread
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import HEADER_SIZE, TradeSerializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
@@ -175,7 +176,7 @@ class Producer:
             # In a thread: an HTTP request or a name lookup may take longer than the caller's timeout. The thread
             # continues after the timeout, and the next call waits for the same attempt.
             if self._connection is None or self._connection.done():
-                self._connection = _run_in_thread(self._open)
+                self._connection = run_in_thread(self._open, "tradepipe-connect")
             connection = self._connection
         try:
             connection.result(timeout)
@@ -199,22 +200,6 @@ class Producer:
                 refused=_trades([each for each in failed if each.refused]),
                 unknown=_trades([each for each in failed if not each.refused]),
             )
-
-
-def _run_in_thread(action: Callable[[], None]) -> Future[None]:
-    """Run an action in a thread that does not keep the process alive; return the future of its end."""
-    end: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            action()
-        except BaseException as error:  # raised again by `result`
-            end.set_exception(error)
-        else:
-            end.set_result(None)
-
-    threading.Thread(target=run, name="tradepipe-connect", daemon=True).start()
-    return end
 
 
 def _stop_unclosed(producer: IdempotentProducer, registry: SchemaRegistry | None, topic: str) -> None:

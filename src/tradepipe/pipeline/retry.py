@@ -3,17 +3,19 @@
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import wait
 from typing import Final, TypeVar
 
 from tradepipe.backoff import Backoff
 from tradepipe.errors import Unavailable
+from tradepipe.pipeline.background import run_in_thread
 from tradepipe.pipeline.stats import StageStats
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STOP_CHECK_SECONDS: Final = 0.5
+STOP_CHECK_SECONDS: Final = 0.2
 """Seconds until a waiting stage notices a stop."""
 
 
@@ -47,7 +49,7 @@ class RetryForever:
             if not self._should_continue():
                 raise StopRequested
             try:
-                answer = call()
+                answer = self._call(call)
             except Unavailable as error:
                 delay = backoff.next_delay()
                 logger.warning("%s is unavailable, retrying in %.1f s: %s", service, delay, error)
@@ -55,6 +57,14 @@ class RetryForever:
             else:
                 self._stats.set_waiting(service, waiting=False)
                 return answer
+
+    def _call(self, call: Callable[[], T]) -> T:
+        """Make a call in a thread: a stop need not wait for the end of a timeout, which may be 10 s."""
+        result = run_in_thread(call, "tradepipe-retry")
+        while not wait([result], STOP_CHECK_SECONDS).done:
+            if not self._should_continue():
+                raise StopRequested
+        return result.result()
 
     def _sleep(self, seconds: float) -> None:
         """Sleep in slices: a stop need not wait for the end of a delay."""

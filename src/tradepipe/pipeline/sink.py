@@ -30,6 +30,7 @@ from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
 from tradepipe.pipeline.validation import RecordKey, Rule, ValidateIn, record_validator
 from tradepipe.postgres.batch import Batch, BatchResult
+from tradepipe.postgres.offsets import FIRST_EPOCH
 from tradepipe.postgres.sink_store import OwnershipLost, RangeDropped
 from tradepipe.postgres.stale import Stale
 from tradepipe.registry.client import SchemaRegistry
@@ -82,7 +83,8 @@ class Sink(Stage[SinkCounts]):
         subject: the registry subject whose schema versions are decoded.
 
         start: start position of partitions that the group never stored:
-            "earliest", "latest", or the first record not older than a datetime.
+            "earliest", "latest", or the first record not older than a datetime;
+            None for "earliest", without a warning if the group has offsets.
 
         batch_rows: maximum number of records in one transaction.
 
@@ -123,7 +125,7 @@ class Sink(Stage[SinkCounts]):
         topic: str = "trades",
         group: str = "tradepipe-sink",
         subject: str = "trades-value",
-        start: StartPosition = "earliest",
+        start: StartPosition | None = None,
         batch_rows: int = 5_000,
         max_refused: float | None = MAX_SHARE,
         unknown_fields: UnknownFields = "stop",
@@ -141,7 +143,7 @@ class Sink(Stage[SinkCounts]):
         self._consumer = Consumer(kafka, topic=topic, group=group)
         validate = record_validator(validate_in, deserializer, rules, record_key)
         self._reader = SinkReader(
-            self._consumer, self._admin, validate, topic=topic, start=start, batch_rows=batch_rows
+            self._consumer, self._admin, validate, topic=topic, start=start or "earliest", batch_rows=batch_rows
         )
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._writer = SinkWriter(
@@ -153,6 +155,7 @@ class Sink(Stage[SinkCounts]):
             needs_constraints=validate_in == "database",
         )
         self._failure: BaseException | None = None
+        self._is_start_unused = start is not None
         self._full_since: float | None = None
         self._lag_offsets: dict[int, int] = {}
         self._lag_committed_at = 0.0
@@ -234,6 +237,7 @@ class Sink(Stage[SinkCounts]):
             case ClaimGranted():
                 self._stats.record_claim()
                 self._record_progress({event.claim.assignment.partition: event.result.next_offset})
+                self._warn_of_unused_start(event)
                 self._reader.accept_claim(event)
             case OwnershipLost():
                 self._stats.record_fence()
@@ -249,6 +253,20 @@ class Sink(Stage[SinkCounts]):
                 self._stats.record_recovery(event.seconds)
             case WriterFailed():
                 raise event.error
+
+    def _warn_of_unused_start(self, granted: ClaimGranted) -> None:
+        """Warn at the first claim if a start position was given, but the group has offsets from earlier runs."""
+        if self._is_start_unused and granted.result.ownership.epoch > FIRST_EPOCH:
+            logger.warning(
+                "the group %s has stored offsets of topic %s, so the start position is not used; to move them: "
+                "tradepipe sink offsets reset --topic %s --group %s --to earliest|latest|TIME|NUMBER",
+                self._group,
+                self._topic,
+                self._topic,
+                self._group,
+            )
+        # Later claims in this run follow rebalances: then the offsets are those of this run.
+        self._is_start_unused = False
 
     def _on_stored(self, stored: BatchResult) -> None:
         self._record_progress({each.ownership.partition: each.end for each in stored.batch.ranges})

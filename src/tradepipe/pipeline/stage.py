@@ -124,6 +124,11 @@ class Stage(ABC, Generic[CountsT_co]):
         return self._stats.waiting_for
 
     @property
+    def has_batch(self) -> bool:
+        """Whether records are held or being written, which `stop` lets finish."""
+        return not self._is_idle()
+
+    @property
     def is_alive(self) -> bool:
         """Whether the main loop is running; an outage of a service does not stop it."""
         return time.monotonic() - self._last_loop_at < LIVENESS_TIMEOUT

@@ -14,6 +14,7 @@ from tradepipe.kafka.admin import Topic
 from tradepipe.kafka.config import Config, without_producer_keys
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
+from tradepipe.names import check_name, check_topic
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, StartPosition
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RecentRefusals, RefusalLimit
 from tradepipe.pipeline.retry import RetryForever
@@ -125,6 +126,10 @@ class Validator(Stage[ValidatorCounts]):
         unknown_fields: UnknownFields = "stop",
     ) -> None:
         _check_arguments(delivery, batch_records, transactional_id)
+        check_topic(clean, "clean")
+        check_topic(dead_letters, "dead_letters")
+        if transactional_id is not None:
+            check_name(transactional_id, "transactional_id")
         super().__init__(kafka, ValidatorStats(topic), registry=registry, topic=topic, subject=subject)
         self._batch_records = batch_records
         self._output_topics = OutputTopics(self._admin, source=topic, clean=clean, dead_letters=dead_letters)

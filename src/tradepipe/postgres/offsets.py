@@ -204,13 +204,16 @@ def reset(
         connection.execute(_RESET, {"group": group, "topic": topic, "partition": partition, **values})
 
 
+FIRST_EPOCH: Final = 1
+"""Epoch of the first claim of a partition by a group."""
+
 _columns = SINK_OFFSETS.columns
 _new_owner = insert(SINK_OFFSETS).values(
     group_id=bindparam("group"),
     topic=bindparam("topic"),
     partition=bindparam("partition"),
     topic_id=bindparam("topic_id"),
-    epoch=1,
+    epoch=FIRST_EPOCH,
     next_offset=bindparam("start"),
     owner=bindparam("owner"),
 )

@@ -18,6 +18,9 @@ from tradepipe.redaction import encoded_forms, redact
 UserInfo = tuple[str, str]
 """User and password."""
 
+_RESOURCE: Final = re.compile(r"/subjects(/.*)?$")
+"""The part of a copied URL that tradepipe appends itself."""
+
 _NEXT: Final = re.compile(r",\s*(?=https?://)")
 """The comma between two URLs, as opposed to a comma inside a password."""
 
@@ -51,6 +54,11 @@ def parse_urls(url: str | Sequence[str]) -> RegistryUrls:
     if not texts:
         raise ConfigurationError(f"url={url!r}: the registry needs at least one URL, such as {_EXAMPLE}")
     split = [_split_url(text.strip(), "url", f"one URL such as {_EXAMPLE}") for text in texts]
+    for bare, _ in split:
+        if (resource := _RESOURCE.search(bare)) is not None:
+            raise ConfigurationError(
+                f"url={bare!r} names a resource of the API: give the URL before it, {bare[: resource.start()]}"
+            )
     users = {user_info for _, user_info in split if user_info is not None}
     if len(users) > 1:
         raise ConfigurationError("the registry's URLs contain different users; use one user, or basic_auth")

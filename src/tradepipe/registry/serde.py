@@ -9,6 +9,7 @@ from tradepipe.codec.admission import UnknownFields, check_rules
 from tradepipe.codec.codec import MAX_BODY, Decoder, Encoder
 from tradepipe.errors import SchemaNotRegistered, UndecodableRecord
 from tradepipe.evolution.history import current
+from tradepipe.names import check_name
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.schema_ids import SubjectCheck, SubjectIds
 from tradepipe.trade.model import Trade
@@ -78,6 +79,7 @@ class TradeSerializer:
     """
 
     def __init__(self, registry: SchemaRegistry, *, subject: str = "trades-value") -> None:
+        check_name(subject, "subject")
         self.subject = subject
         self._registry = registry
         self._check_subject = SubjectCheck(registry, subject)
@@ -151,6 +153,7 @@ class TradeDeserializer:
         unknown_fields: UnknownFields = "stop",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_name(subject, "subject")
         self.subject = subject
         self._registry = registry
         self._unknown_fields = unknown_fields

@@ -13,6 +13,7 @@ from tradepipe.cli import options
 from tradepipe.cli.options import (
     DEAD_LETTERS,
     FILTERS,
+    IS_TOPIC,
     KAFKA,
     REGISTRY,
     MissingOptions,
@@ -116,7 +117,8 @@ Database = Annotated[
     ),
 ]
 DeadLetters = Annotated[
-    str | None, option("--dead-letters TOPIC", "Dead-letter topic of a validator.", heading=DEAD_LETTERS)
+    str | None,
+    option("--dead-letters TOPIC", "Dead-letter topic of a validator.", heading=DEAD_LETTERS, callback=IS_TOPIC),
 ]
 
 

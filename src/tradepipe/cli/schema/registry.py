@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated
 
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.options import DEADLINE, SUBJECT, DeadlineSeconds, Subject, option
+from tradepipe.cli.options import DEADLINE, IS_NAME, SUBJECT, DeadlineSeconds, Subject, option
 from tradepipe.cli.schema.checks import (
     DryRun,
     HistoryFolder,
@@ -36,7 +36,8 @@ from tradepipe.registry.registration import Plan, PlannedVersion, Registration, 
 from tradepipe.registry.schema_ids import SubjectCheck
 
 Also = Annotated[
-    list[str] | None, option("--also SUBJECT", "Further subject, for consumers of another topic. Repeatable.")
+    list[str] | None,
+    option("--also SUBJECT", "Further subject, for consumers of another topic. Repeatable.", callback=IS_NAME),
 ]
 
 

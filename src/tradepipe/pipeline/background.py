@@ -1,0 +1,24 @@
+"""Calls in a thread of their own."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def run_in_thread(call: Callable[[], T], name: str) -> Future[T]:
+    """Make a call in a thread that does not keep the process alive; return the future of its result."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            value = call()
+        except BaseException as error:  # raised again by `result`
+            result.set_exception(error)
+        else:
+            result.set_result(value)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return result

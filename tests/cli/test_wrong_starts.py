@@ -1,0 +1,202 @@
+"""Wrong starts of commands: one message that names the cause and the next step, without waiting or a traceback."""
+
+import time
+
+import pytest
+
+from tests.cli.commands import Done, console
+
+NOWHERE = "127.0.0.1:1"
+"""An address where nobody listens: a command that connects before it checks would wait for its services."""
+
+URL = f"http://{NOWHERE}"
+ADDRESSES = {
+    "KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
+    "SCHEMA_REGISTRY_URL": URL,
+    "DATABASE_URL": f"postgresql://{NOWHERE}/trades",
+}
+CPU_SECONDS = 10.0
+"""A generous bound of the processor time of a command that need not wait: it takes a tenth of it."""
+
+LONG = "n" * 300
+TOPIC_CHARACTERS = "a topic's name has only letters from a to z, digits, '.', '_' and '-'"
+
+USAGE = [
+    # Names, empty, blank, over-long and otherwise unusable
+    (["sink", "--group", ""], "'--group'", "'' is empty"),
+    (["sink", "--group", " "], "'--group'", "' ' is blank"),
+    (["sink", "--group", LONG], "'--group'", "is 300 characters long, at most 255 are allowed"),
+    (["sink", "--group", "a\n"], "'--group'", "has the control character '\\n' at position 2"),
+    (["sink", "--group", "sink "], "'--group'", "begins or ends with a blank"),
+    (["sink", "--topic", ""], "'--topic'", "'' is empty"),
+    (["sink", "--topic", "my topic"], "'--topic'", f"has ' ' at position 3; {TOPIC_CHARACTERS}"),
+    (["sink", "--topic", "träde"], "'--topic'", f"has 'ä' at position 3; {TOPIC_CHARACTERS}"),
+    (["sink", "--topic", "trades,orders"], "'--topic'", f"has ',' at position 7; {TOPIC_CHARACTERS}"),
+    (["sink", "--topic", "."], "'--topic'", "is not allowed as the name of a topic"),
+    (["sink", "--topic", LONG], "'--topic'", "is 300 characters long, at most 249 are allowed"),
+    (["sink", "--subject", ""], "'--subject'", "'' is empty"),
+    (["sink", "--subject", "\t"], "'--subject'", "is blank"),
+    (["sink", "offsets", "show", "--group", ""], "'--group'", "'' is empty"),
+    (["sink", "offsets", "reset", "--topic", "a b", "--to", "earliest"], "'--topic'", "has ' ' at position 2"),
+    (["validate", "--group", ""], "'--group'", "'' is empty"),
+    (["validate", "--topic", ""], "'--topic'", "'' is empty"),
+    (["validate", "--clean", "clean topic"], "'--clean'", "has ' ' at position 6"),
+    (["validate", "--dead-letters", ""], "'--dead-letters'", "'' is empty"),
+    (["validate", "--subject", ""], "'--subject'", "'' is empty"),
+    (["validate", "--transactional-id", ""], "'--transactional-id'", "'' is empty"),
+    (["produce", "--topic", ""], "'--topic'", "'' is empty"),
+    (["produce", "--topic", "a/b"], "'--topic'", "has '/' at position 2"),
+    (["produce", "--subject", ""], "'--subject'", "'' is empty"),
+    (["topics", "create", "--topic", ""], "'--topic'", "'' is empty"),
+    (["topics", "create", "--topic", "my topic"], "'--topic'", "has ' ' at position 3"),
+    (["topics", "create", "--like", ""], "'--like'", "'' is empty"),
+    (["topics", "check", "--topic", LONG], "'--topic'", "is 300 characters long"),
+    (["schema", "register", "--subject", ""], "'--subject'", "'' is empty"),
+    (["schema", "register", "--also", ""], "'--also'", "'' is empty"),
+    (["schema", "drift", "--subject", " "], "'--subject'", "is blank"),
+    (["schema", "pull", "--subject", ""], "'--subject'", "'' is empty"),
+    (["dlq", "ls", "--dead-letters", ""], "'--dead-letters'", "'' is empty"),
+    (["dlq", "ls", "--dead-letters", "a b"], "'--dead-letters'", "has ' ' at position 2"),
+    # Values of options
+    (["sink", "--start", "now"], "'--start'", "must be earliest, latest, or a timestamp"),
+    (["sink", "--start", "2025-13-01"], "'--start'", "must be earliest, latest, or a timestamp"),
+    (["validate", "--start", ""], "'--start'", "must be earliest, latest, or a timestamp"),
+    (["sink", "--max-refused", "0"], "'--max-refused'", "must be a share between 0 and 1, or off"),
+    (["sink", "--max-refused", "1%"], "'--max-refused'", "must be a share between 0 and 1, or off"),
+    (["sink", "--batch-rows", "many"], "'--batch-rows'", "integer"),
+    (["sink", "--metrics-port", "70000"], "'--metrics-port'", "65535"),
+    (["sink", "--stale", "drop"], "'--stale'", "'accept', 'refuse'"),
+    (["sink", "--record-key", "ignore"], "'--record-key'", "'refuse', 'accept'"),
+    (["validate", "--delivery", "once"], "'--delivery'", "'exactly_once', 'at_least_once'"),
+    (["produce", "--count", "0"], "'--count'", "1"),
+    (["produce", "--count", "1,000"], "'--count'", "integer"),
+    (["produce", "--bad", "2%"], "'--bad'", "number"),
+    (["produce", "--bad", "1.5"], "'--bad'", "1"),
+    (["topics", "create", "--retention", "soon"], "'--retention'", "7d, 48h"),
+    (["topics", "create", "--partitions", "four"], "'--partitions'", "integer"),
+    (["dlq", "ls", "--since", "yesterday"], "'--since'", ""),
+    (["dlq", "ls", "--limit", "0"], "'--limit'", "1"),
+    (["dlq", "show", "trades@5"], "trades@5", "TOPIC[PARTITION]@OFFSET"),
+    (["sink", "--rules", "rules"], "--rules", "MODULE:FUNCTION"),
+    # Commands and options that do not exist
+    (["snk"], "No such command 'snk'", "Did you mean 'sink'?"),
+    (["sink", "--topics", "trades"], "No such option: --topics", "--topic"),
+    (["sink", "offset", "show"], "No such command 'offset'", "offsets"),
+    (["sink", "trades"], "No such command 'trades'", ""),
+    (["schema", "checks"], "No such command 'checks'", "check"),
+    (["produce", "trades.csv"], "unexpected extra argument", "trades.csv"),
+]
+
+MISCONFIGURED = [
+    (["sink", "--bootstrap-servers", "http://localhost:9092"], "the scheme http://", "give localhost:9092"),
+    (["validate", "--bootstrap-servers", "a:1,https://b:2"], "the scheme https://", "give b:2"),
+    (["produce", "--bootstrap-servers", "kafka://localhost:9092"], "the scheme kafka://", "give localhost:9092"),
+    (["topics", "check", "--bootstrap-servers", "http://a:1/"], "the scheme http://", "give a:1"),
+    (["sink", "-X", "client.id="], "client.id=''", "is empty"),
+    (["sink", "-X", "group.instance.id= "], "group.instance.id=' '", "is blank"),
+    (["sink", "--registry", f"{URL}/subjects"], "names a resource of the API", f"give the URL before it, {URL}"),
+    (
+        ["sink", "--registry", f"{URL}/apis/ccompat/v7/subjects/trades-value/versions"],
+        "resource",
+        f"{URL}/apis/ccompat/v7",
+    ),
+    (["produce", "--registry", "localhost:8081"], "is not one URL such as", "http://localhost:8081"),
+    (["schema", "drift", "--registry", "htp://localhost:8081"], "is not one URL such as", "http://localhost:8081"),
+    (["schema", "drift", "--registry", "http:/localhost:8081"], "is not one URL such as", "http://localhost:8081"),
+    (["schema", "drift", "--registry", ""], "", "http://localhost:8081"),
+    (["sink", "-X", "linger.ms=abc"], "linger.ms", "abc"),
+    (["sink", "-X", "no.such=1"], "no.such", "No such configuration property"),
+    (
+        ["sink", "-X", "acks=1", "-X", "isolation.level=read_uncommitted"],
+        "isolation.level=read_committed",
+        "not allowed",
+    ),
+    (["sink", "--database", "sqlite:///trades.db"], "sqlite", "postgresql://"),
+    (["sink", "--database", "jdbc:postgresql://localhost/trades"], "jdbc", "postgresql://"),
+    (["sink", "--database", "host=localhost dbname=trades"], "database URL", "postgresql://"),
+    (["migrate", "upgrade", "--database", ""], "database URL", "postgresql://"),
+    (["sink", "--rules", "no_such_module:rule"], "no_such_module", "--rules"),
+]
+
+
+def start(*arguments: str, env: dict[str, str] | None = None) -> Done:
+    """Run a command that cannot succeed; check that it says so once, without a traceback and without waiting."""
+    begin = time.process_time()
+    done = console(*arguments, env={**ADDRESSES, **(env or {})})
+
+    assert time.process_time() - begin < CPU_SECONDS
+    assert "Traceback" not in done.err
+    assert 1 == sum(line.startswith("Error: ") for line in done.err.splitlines()), done.err
+    assert "retrying" not in done.err, "the command connected before it checked"
+    return done
+
+
+def message(done: Done) -> str:
+    """Return the error's text in one line."""
+    return " ".join(done.err[done.err.index("Error: ") :].split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause", "step"), USAGE, ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else ""
+)
+def test_an_invalid_command_line_is_a_usage_error(arguments, cause, step):
+    done = start(*arguments)
+
+    assert 2 == done.code
+    assert cause in message(done)
+    assert step in message(done)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause", "step"),
+    MISCONFIGURED,
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_an_invalid_configuration_is_reported_at_once(arguments, cause, step):
+    done = start(*arguments)
+
+    assert done.code in (2, 78)
+    assert cause in message(done)
+    assert step in message(done)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "cause"),
+    [
+        ("KAFKA_BOOTSTRAP_SERVERS", "http://localhost:9092", "the scheme http://"),
+        ("SCHEMA_REGISTRY_URL", f"{URL}/subjects", "names a resource of the API"),
+        ("ALL_PROXY", "socks5://me:secret@proxy:1080", "ALL_PROXY names no HTTP proxy"),
+        ("https_proxy", "ftp://me:secret@proxy:21", "https_proxy names no HTTP proxy"),
+        ("TRADEPIPE_BATCH_ROWS", "-1", "'--batch-rows' (env var: 'TRADEPIPE_BATCH_ROWS')"),
+        ("TRADEPIPE_KAFKA_PROPERTIES", "acks", "KEY=VALUE"),
+        ("DATABASE_URL_FILE", "/does/not/exist", "DATABASE_URL_FILE"),
+    ],
+)
+def test_an_invalid_variable_is_named(variable, value, cause):
+    done = start("sink", env={variable: value})
+
+    assert done.code in (2, 78)
+    assert cause in message(done)
+    assert "secret" not in done.err
+
+
+def test_a_misspelt_variable_is_warned_of():
+    done = console("sink", "--rules", "no_such_module:rule", env={**ADDRESSES, "TRADEPIPE_GRUOP": "x"})
+
+    assert "the environment variable TRADEPIPE_GRUOP is ignored; did you mean TRADEPIPE_GROUP?" in done.err
+
+
+def test_variables_of_other_commands_are_not_warned_of():
+    done = console("sink", "--rules", "no_such_module:rule", env={**ADDRESSES, "TRADEPIPE_DRY_RUN": "1"})
+
+    assert "is ignored" not in done.err
+
+
+def test_a_proxy_in_effect_is_named_without_its_password():
+    env = {**ADDRESSES, "http_proxy": "http://me:secret@127.0.0.1:9", "no_proxy": ""}
+
+    done = console("schema", "drift", "--deadline", "0.1", env=env)
+
+    assert 75 == done.code
+    assert f"the registry at {URL}, asked through the proxy http://127.0.0.1:9, is unavailable" in message(done)
+    assert "secret" not in done.err
