@@ -114,6 +114,7 @@ class Running:
         self._process = process
         self._err = err
         self.stdout = process.stdout
+        self.pid = process.pid
         self.send_signal = process.send_signal
         self.pid = process.pid
 

@@ -68,7 +68,7 @@ def test_a_signal_while_it_waits_for_a_part_ends_it_too(ready):
 
         process.send_signal(signal.SIGINT)
 
-        assert 0 == process.end().code
+        assert 130 == process.end().code
 
 
 @pytest.fixture

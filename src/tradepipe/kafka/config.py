@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import confluent_kafka
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka.failures import invalid_client, unwrap
+from tradepipe.kafka.failures import unwrap
 from tradepipe.kafka.librdkafka import ClientLog
 from tradepipe.names import check_name
 
@@ -247,12 +247,23 @@ def _check_known(config: Config) -> None:
     the client always fails: there if the others are valid, earlier if one is not.
     """
     known = {key: value for key, value in config.items() if not callable(value)}
+    if _find_rejection(known) is not None:
+        # One by one: librdkafka names a property by its first name, where the user wrote an alias such as linger.ms.
+        for key, value in known.items():
+            if (reason := _find_rejection({key: value})) is not None:
+                raise ConfigurationError(
+                    f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})"
+                )
+
+
+def _find_rejection(config: Config) -> KafkaError | None:
+    """Return why librdkafka does not accept properties, or None if it accepts them."""
     try:
-        confluent_kafka.Producer({**known, _PROBE_PROPERTY: ""})
+        confluent_kafka.Producer({**config, _PROBE_PROPERTY: ""})
     except KafkaException as error:
         reason = unwrap(error)
-        if _PROBE_PROPERTY not in reason.str():
-            raise invalid_client(error) from error
+        return None if _PROBE_PROPERTY in reason.str() else reason
+    return None
 
 
 def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]:
