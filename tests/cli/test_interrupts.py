@@ -2,7 +2,9 @@
 
 import re
 import signal
+import socket
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -90,3 +92,25 @@ def test_interrupted_producers_and_sinks_lose_nothing(ready):
 
 def _acknowledged(done: Done) -> re.Match[str] | None:
     return re.search(r"([\d,]+) acknowledged", done.out)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("name", ["sink", "validate"])
+def test_a_stage_that_waits_for_kafka_has_no_batch_to_finish(ready, unresponsive, name):
+    """A request to a broker that does not answer takes up to ten seconds."""
+    arguments, _ = COMMANDS[name]
+    with running(arguments[0], *arguments[1:], env=ready | {"KAFKA_BOOTSTRAP_SERVERS": unresponsive}) as command:
+        eventually(lambda: _handles_sigterm(command.pid))
+        time.sleep(LONGEST_SECONDS)
+        command.send_signal(signal.SIGINT)
+        done = command.end(within=WITHIN_SECONDS - 1)
+
+    assert done.code in (0, INTERRUPTED)
+    assert "batch" not in done.err
+
+
+@pytest.fixture
+def unresponsive() -> Iterator[str]:
+    """Return the address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"

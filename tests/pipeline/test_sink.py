@@ -294,6 +294,18 @@ def test_stop_ends_a_running_sink_and_the_next_one_goes_on(pipeline, some_trades
     assert sorted(trades) == pipeline.stored()
 
 
+def test_a_start_position_that_a_group_with_offsets_does_not_use_is_warned_of(pipeline, some_trades, caplog):
+    pipeline.publish(some_trades(3))
+    pipeline.store(start="earliest")
+    assert "is not used" not in caplog.text
+
+    pipeline.store()
+    assert "is not used" not in caplog.text
+
+    pipeline.store(start="latest")
+    assert 1 == caplog.text.count("so the start position is not used; to move them: tradepipe sink offsets reset")
+
+
 def test_a_group_may_begin_at_the_end(pipeline, some_trades):
     trades = some_trades(20)
     pipeline.publish(trades[:10])
