@@ -251,9 +251,7 @@ def _check_known(config: Config) -> None:
         # One by one: librdkafka names a property by its first name, where the user wrote an alias such as linger.ms.
         for key, value in known.items():
             if (reason := _find_rejection({key: value})) is not None:
-                raise ConfigurationError(
-                    f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})"
-                )
+                raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
 
 
 def _find_rejection(config: Config) -> KafkaError | None:
