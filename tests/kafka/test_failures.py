@@ -219,3 +219,12 @@ def test_what_is_no_error_of_kafkas_is_not_taken_for_one(other):
         unwrap(other)
 
     assert other is raised.value.__cause__
+
+
+def test_a_fatal_error_has_the_advice_of_its_cause():
+    """As the new group protocol reports it: the code says fatal, and the text why."""
+    cause = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED).str()
+    fatal = KafkaError(KafkaError._FATAL, f"Fatal error: {cause}: ConsumerGroupHeartbeat fatal error: {cause}", True)
+
+    assert KafkaError.GROUP_AUTHORIZATION_FAILED == failures.code_of(fatal)
+    assert str(translate(fatal, "it failed")).endswith("the principal needs READ on the consumer group")

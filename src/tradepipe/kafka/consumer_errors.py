@@ -7,7 +7,7 @@ from typing import Final
 from confluent_kafka import KafkaError
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka.failures import Confirmation, FailureClass, classify, translate
+from tradepipe.kafka.failures import Confirmation, FailureClass, classify, code_of, translate
 from tradepipe.kafka.librdkafka import OUTAGE_LOG_INTERVAL
 
 logger = logging.getLogger("tradepipe.kafka.consumer")
@@ -65,7 +65,7 @@ class ConsumerErrors:
     def deny(self, error: KafkaError, failure: ConfigurationError) -> None:
         """Handle an error that may be permanent; `failure` is raised if it is."""
         # A member id that another process uses ends the stage at once: the two would take it from each other for ever.
-        if self._confirmation.confirm() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        if self._confirmation.confirm() or code_of(error) == KafkaError.FENCED_INSTANCE_ID:
             self.failure = failure
         else:
             self.request_rejoin(f"{failure} (the stage ends if this lasts)")

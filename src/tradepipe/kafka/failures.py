@@ -230,10 +230,17 @@ _ADVICE: Final = {
 }
 
 
+def code_of(error: KafkaError) -> int:
+    """Return the code of an error, of a fatal one that of its cause: only its text names it."""
+    if error.code() != KafkaError._FATAL:
+        return error.code()
+    return next((code for code in _ADVICE if KafkaError(code).str() in error.str()), KafkaError._FATAL)
+
+
 def translate(error: KafkaError | KafkaException, failure: str) -> TradepipeError:
     """Return tradepipe's exception for an error of librdkafka; `failure` names the action that failed."""
     cause = unwrap(error)
-    advice = _ADVICE.get(cause.code())
+    advice = _ADVICE.get(code_of(cause))
     message = f"{failure}: {cause.str()} ({cause.name()})" + (f"; {advice}" if advice else "")
     if classify(cause) is FailureClass.CONFIGURATION:
         return ConfigurationError(message)
