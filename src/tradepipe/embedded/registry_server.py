@@ -88,7 +88,7 @@ class _Request(NamedTuple):
 
     def has(self, flag: str) -> bool:
         """Return whether a query parameter is true."""
-        return self.query.get(flag, ["false"])[-1] == "true"
+        return self.query.get(flag, ["false"])[-1].lower() == "true"
 
 
 _Route = tuple[str, re.Pattern[str], Callable[[_Request], Any]]

@@ -201,9 +201,13 @@ class IdempotentProducer:
             self._retire_client(reason)
 
     def stop(self) -> int:
-        """Close the producer without waiting or locking, as a finalizer must; return the number of lost records."""
+        """Close the producer without locking, as a finalizer must; return the number of lost records."""
         self._is_closed = True
-        return min(len(self._client), self._sent_since_empty) if self._client is not None else 0
+        lost = min(len(self._client), self._sent_since_empty) if self._client is not None else 0
+        # A thread inside librdkafka while the interpreter is torn down may crash the process.
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(10 * POLL_SECONDS)
+        return lost
 
     def _serve(self) -> None:
         """Serve the client's events until the producer is closed."""
