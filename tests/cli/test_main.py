@@ -71,6 +71,20 @@ def test_versions_are_told_in_every_way_one_may_ask(words):
         assert current().number == json.loads(done.out)["schema_version"]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("produce", ["--bootstrap-servers", "--registry", "--topic", "--input", "--mapping"]),
+        ("sink", ["--bootstrap-servers", "--registry", "--topic", "--database"]),
+    ],
+    ids=["produce", "sink"],
+)
+def test_the_short_help_has_the_options_that_a_command_needs(name, options):
+    shown = tradepipe(name, "-h").out
+
+    assert [] == [option for option in options if f"\n  {option} " not in shown]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_short_help_is_shorter_and_names_the_long_one(name):
     short, long = tradepipe(*name.split(), "-h"), tradepipe("help", *name.split())

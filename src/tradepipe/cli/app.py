@@ -34,6 +34,11 @@ _HEADINGS: Final = (None, FILTERS, DEAD_LETTERS, INPUT, KAFKA, REGISTRY, DATABAS
 MAX_SUMMARY_LENGTH: Final = 1_000
 """More characters than any command's first sentence, so that click does not truncate it."""
 
+_ESSENTIAL: Final = frozenset(
+    {"--input", "--mapping", "--suggest-mapping", "--bootstrap-servers", "--topic", "--registry", "--database"}
+)
+"""Options under headings that `-h` shows too: without them few commands can run."""
+
 _CHECKED_VARIABLES: Final = "tradepipe.checked_variables"
 """Key of click's context for whether unknown variables were looked for."""
 
@@ -98,13 +103,19 @@ class _HelpFormatter:
         return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
 
     def _short_help(self, ctx: Any) -> str:
-        """Return the usage, the first sentence, and the required and own options with their first sentences."""
+        """Return the usage, the first sentence, and the most important options with their first sentences."""
         formatter = ctx.make_formatter()
         self.format_usage(ctx, formatter)  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
         about = self.get_short_help_str(limit=MAX_SUMMARY_LENGTH)  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
         formatter.write(f"\n{fill(about, formatter.width)}\n")
         shown = self._visible_options(ctx)
-        rows = [*_option_rows(ctx, self._required(shown), *_HEADINGS), *_option_rows(ctx, self._optional(shown), None)]
+        optional = self._optional(shown)
+        essential = [param for param in optional if not _ESSENTIAL.isdisjoint(param.opts)]
+        rows = [
+            *_option_rows(ctx, self._required(shown), *_HEADINGS),
+            *_option_rows(ctx, essential, *_HEADINGS[1:]),
+            *_option_rows(ctx, optional, None),
+        ]
         formatter.write("\nOptions:\n")
         for names, text in rows:
             sentence = re.split(r"\. |  \[", text, maxsplit=1)[0].removesuffix(".")

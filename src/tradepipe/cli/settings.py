@@ -61,7 +61,7 @@ class Kafka:
             str | None,
             option(
                 "--bootstrap-servers HOST:PORT",
-                "Comma-separated Kafka brokers, here or as bootstrap.servers below.",
+                "Comma-separated Kafka brokers. The property bootstrap.servers may name them instead.",
                 heading=KAFKA,
                 variable="KAFKA_BOOTSTRAP_SERVERS",
             ),
