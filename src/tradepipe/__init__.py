@@ -104,7 +104,7 @@ _HOMES = {
     "Violation": "tradepipe.trade.record",
     "violations": "tradepipe.trade.rules",
 }
-"""Each name's module, loaded when the name is first asked for: whoever wants a `Trade` need not wait for SQLAlchemy."""
+"""Module of each name, imported at the first use of the name: a `Trade` alone does not load SQLAlchemy."""
 
 
 def __getattr__(name: str) -> typing.Any:

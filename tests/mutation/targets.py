@@ -11,6 +11,9 @@ TARGETS: Final = (
     "src/tradepipe/pipeline/sink_writer.py",
     # What is read, from which offset, and what is forgotten when a partition leaves.
     "src/tradepipe/kafka/consumer.py",
+    "src/tradepipe/kafka/consumer_errors.py",
+    "src/tradepipe/kafka/failures.py",
+    "src/tradepipe/kafka/unreadable.py",
     "src/tradepipe/pipeline/sink_reader.py",
     "src/tradepipe/pipeline/partitions.py",
     "src/tradepipe/pipeline/validator_reader.py",
@@ -25,6 +28,7 @@ TARGETS: Final = (
     "src/tradepipe/trade/quick_check.py",
     "src/tradepipe/trade/rules.py",
     "src/tradepipe/codec/admission.py",
+    "src/tradepipe/registry/schema_ids.py",
     "src/tradepipe/codec/decoder.py",
 )
 """The modules that carry the guarantees, as paths in the repository. Rename a module, and rename it here."""

@@ -223,7 +223,7 @@ class RegistryStore:
 
 
 def no_own_level(subject: str) -> RegistryError:
-    """Return the error for a subject without a level of its own."""
+    """Return the error for a subject without a compatibility level."""
     return RegistryError(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
 
 

@@ -199,7 +199,7 @@ def consumer_config(config: Config, *, group: str) -> dict[str, Any]:
     """
     merged = _merge(config, owned={**CONSUMER, "group.id": group}, defaults=CONSUMER_DEFAULTS)
     if _RESPONSE_LIMIT not in config:
-        # librdkafka rejects a limit that has no room for a whole fetch.
+        # librdkafka rejects a limit that is smaller than one fetch.
         fetched = max(int(merged["fetch.max.bytes"]), int(merged["message.max.bytes"]))
         merged[_RESPONSE_LIMIT] = max(CONSUMER_DEFAULTS[_RESPONSE_LIMIT], fetched + 512)
     return merged

@@ -101,8 +101,8 @@ def build_record(refusal: Refusal, *, topic_id: str | None, group: str, max_byte
     """
     Return a refusal's dead letter: its record with the headers of `build_headers`.
 
-    A record for which a topic of `max_bytes` has no room, even with shortened texts, is
-    left out in part: length and SHA-256 take the place of its value, then headers, then key.
+    If it is larger than `max_bytes`, even with shortened texts, length and SHA-256 take the
+    place of the record's value, then of its headers, then of its key.
     """
     headers = build_headers(refusal, topic_id=topic_id, group=group, max_bytes=max_bytes)
     while max_bytes is not None and (excess := size(refusal.record, headers) - max_bytes) > 0:

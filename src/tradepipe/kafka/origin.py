@@ -29,8 +29,8 @@ class OriginCheck:
     """
     Compares dead letters with the records at their coordinates, inside a `with` block.
 
-    Whoever may write to a dead-letter topic can write any dead letter. One that equals
-    the record it names sends back only what its source topic has already taken.
+    A program with WRITE on a dead-letter topic can write any dead letter. One that equals
+    the record it names sends back only what its source topic has already accepted.
 
     Args:
         timeout: seconds to wait for a record.

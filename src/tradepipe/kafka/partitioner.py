@@ -8,7 +8,7 @@ _MASK: Final = 0xFFFFFFFF
 
 def default_partition(key: bytes, partitions: int) -> int:
     """
-    Return the partition of a key in a topic of so many partitions.
+    Return the partition of a key in a topic with `partitions` partitions.
 
     As Java's client and librdkafka's `murmur2` partitioner. A producer with another one
     puts the versions of a trade on two partitions, where they lose their order.

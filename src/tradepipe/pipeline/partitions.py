@@ -228,7 +228,7 @@ class PartitionReader(ABC, Generic[P]):
 
     def _stop_at_limit(self, number: int, reason: Exception) -> None:
         """
-        Read nothing more of a partition, and go on with the others.
+        Stop reading a partition, and continue with the others.
 
         Raises the reason if no other is left: then the stage is likelier to be wrong than the data.
         """

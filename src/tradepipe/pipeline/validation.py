@@ -25,7 +25,7 @@ MAX_CODE: Final = 64
 
 _BUILTIN_CODES: Final = frozenset(CODES)
 _SCHEMA_ID_HEADER: Final = "__value_schema_id"
-"""Header in which Confluent's serializers put a schema id or GUID if they are told not to frame the value."""
+"""Header in which Confluent's serializers put a schema id or GUID if they do not frame the value."""
 
 _MAX_SHOWN: Final = 100
 

@@ -182,7 +182,7 @@ class ReconnectingConnection:
         if kind is FailureClass.CONTENTION:
             self._conflicts += 1
             if isinstance(error, RowsVanished) and self._conflicts > IMMEDIATE_RETRIES:
-                # Nobody deletes every trade right after it was stored, but a trigger that returns NULL does.
+                # A trigger that returns NULL has this effect, and is likelier than a deletion after each insert.
                 raise ConfigurationError(f"{error}; does a trigger on the table discard rows?") from error
             reason = str(error) if isinstance(error, RowsVanished) else describe(error)
             logger.info("retrying: %s", reason)

@@ -171,7 +171,7 @@ def _problems(
 def _problem(deserialize: Callable[[bytes], object], value: bytes, expected: object) -> str | None:
     try:
         actual = deserialize(value)
-    except Exception as error:  # somebody else's code: it may raise anything
+    except Exception as error:  # code of the service under test: it may raise anything
         return f"{type(error).__name__}: {error}"
     return None if actual == expected else _difference(actual, expected)
 

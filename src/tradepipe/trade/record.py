@@ -179,7 +179,7 @@ class Refusal(NamedTuple):
         return self.omitted == Omitted() and Code.UNREADABLE not in self.codes
 
     def within(self, max_bytes: int = MAX_KEPT_BYTES) -> "Refusal":
-        """Return the refusal with at most so many bytes of its record: without its value, then headers, then key."""
+        """Return the refusal with at most `max_bytes` of its record: without its value, then headers, then key."""
         record, omitted = self.record, self.omitted
         headers = b"".join(b"%b=%b\n" % (name.encode(), value or b"") for name, value in record.headers)
         excess = len(record.key or b"") + len(record.value or b"") + len(headers) - max_bytes
