@@ -162,7 +162,8 @@ def acknowledged(process) -> int:
     """What a producer tells of itself as it is stopped."""
     process.send_signal(signal.SIGTERM)
     ended = process.end()
-    (told,) = re.findall(r"([\d,]+) acknowledged, 0 refused, 0 (?:unknown|of unknown fate)", ended.out)
+    assert [] == re.findall(r"[1-9][\d,]* (?:refused|unknown|of unknown fate)", ended.out)
+    (told,) = re.findall(r"([\d,]+) acknowledged", ended.out)
     assert 0 == ended.code, ended.err
     return int(told.replace(",", ""))
 

@@ -26,6 +26,6 @@ def env(addresses, topic, subject) -> dict[str, str]:
 @pytest.fixture
 def ready(env, services, subject, migrated) -> dict[str, str]:
     """The same, with schema and tables."""
-    with SchemaRegistry(services.registry_url) as registry:
+    with SchemaRegistry(services.registry_url, timeout=60.0) as registry:
         register(registry, subject)
     return env

@@ -160,7 +160,6 @@ def test_a_finding_ends_the_check_with_1(addresses, services):
         ("create --topic=new --replication=5", "replication"),
         ("create --topic=new -c no.such.setting=1", "no.such.setting"),
         ("create --topic=new -c retention.ms=soon", "retention.ms"),
-        ("create --topic=new/one", "new/one"),
     ],
 )
 def test_what_kafka_refuses_is_one_message(addresses, arguments, told):

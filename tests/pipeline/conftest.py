@@ -29,7 +29,8 @@ class Pipeline:
         self.database = database
         self.topic = topic
         self.subject = subject
-        self.registry = SchemaRegistry(registry_url)
+        # A registry that has just started answers its first requests slowly.
+        self.registry = SchemaRegistry(registry_url, timeout=60.0)
         self.serialize = TradeSerializer(self.registry, subject=subject)
         self._engine = create_engine_for(database, application_name="tradepipe-tests")
 
