@@ -71,7 +71,6 @@ def writing(topic: str) -> Iterator[Writing]:
 @pytest.mark.parametrize(
     ("request_key", "error", "raised", "stays_open"),
     [
-        (ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED, ConfigurationError, True),
         (TXN_OFFSET_COMMIT, KafkaError.GROUP_AUTHORIZATION_FAILED, ConfigurationError, True),
         (TXN_OFFSET_COMMIT, KafkaError.ILLEGAL_GENERATION, TransactionAborted, True),
         (TXN_OFFSET_COMMIT, KafkaError.UNKNOWN_MEMBER_ID, TransactionAborted, True),
@@ -104,6 +103,17 @@ def test_a_rejected_record_names_its_topic(writing):
         writing.write()
 
     assert ("clean", True) == (rejected.value.topic, writing.transactions.is_open)
+
+
+def test_a_denied_partition_ends_the_transaction(writing):
+    """Without offsets, which may be the first to fail, with an error that names no reason."""
+    writing.transactions.open()
+    writing.broker.fail_requests(ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+    with pytest.raises(ConfigurationError, match="Topic authorization failed"):
+        writing.write_records()
+
+    assert writing.transactions.is_open
 
 
 def test_a_failure_names_the_topic_that_it_concerns(writing):
