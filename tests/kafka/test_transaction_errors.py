@@ -95,12 +95,11 @@ def test_an_error_ends_the_transaction_and_the_next_one_succeeds(writing, reques
 
 
 def test_a_rejected_record_names_its_topic(writing):
-    """Also if the offsets are the first to fail, because the record has been rejected meanwhile."""
     writing.transactions.open()
     writing.broker.fail_requests(PRODUCE, KafkaError.MSG_SIZE_TOO_LARGE)
 
     with pytest.raises(RecordRejected, match="Message size too large") as rejected:
-        writing.write()
+        writing.write_records()
 
     assert ("clean", True) == (rejected.value.topic, writing.transactions.is_open)
 
