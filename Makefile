@@ -5,7 +5,8 @@ ARGS ?=
 
 VENV := .venv
 python := $(VENV)/bin/python
-install := $(python) -m pip install --quiet
+# setuptools warns at length about editable installations.
+install := PYTHONWARNINGS=ignore $(python) -m pip install --quiet
 lock = $(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -16,6 +16,7 @@ ROOT = Path(tradepipe.__file__).parent
 
 ARROWS = {
     "backoff": set(),
+    "background": set(),
     "redaction": set(),
     "errors": {"trade"},
     "names": {"errors"},
@@ -23,11 +24,12 @@ ARROWS = {
     "evolution": {"errors", "trade"},
     "codec": {"errors", "trade", "evolution"},
     "registry": {"backoff", "names", "redaction", "errors", "trade", "evolution", "codec"},
-    "kafka": {"errors", "names", "trade"},
+    "kafka": {"background", "errors", "names", "trade"},
     "postgres": {"backoff", "redaction", "errors", "trade"},
     "metrics": {"errors", "trade"},
     "pipeline": {
         "backoff",
+        "background",
         "names",
         "errors",
         "trade",

@@ -20,14 +20,14 @@ def find_topic_problem(name: object) -> str | None:
     Return why Kafka does not accept the name of a topic, or None if it does.
 
     >>> find_topic_problem("my topic")
-    "has ' ' at position 3; a topic's name has only letters from a to z, digits, '.', '_' and '-'"
+    "has ' ' at position 3; a topic's name has only ASCII letters, digits, '.', '_' and '-'"
     """
     if problem := _find_problem(name, MAX_TOPIC_LENGTH):
         return problem
     if name in (".", ".."):
         return "is not allowed as the name of a topic"
     if wrong := _not_in_topic(str(name)):
-        allowed = "a topic's name has only letters from a to z, digits, '.', '_' and '-'"
+        allowed = "a topic's name has only ASCII letters, digits, '.', '_' and '-'"
         return f"has {wrong[0]!r} at position {wrong.start() + 1}; {allowed}"
     return None
 

@@ -19,7 +19,7 @@ CPU_SECONDS = 10.0
 """A generous bound of the processor time of a command that need not wait: it takes a tenth of it."""
 
 LONG = "n" * 300
-TOPIC_CHARACTERS = "a topic's name has only letters from a to z, digits, '.', '_' and '-'"
+TOPIC_CHARACTERS = "a topic's name has only ASCII letters, digits, '.', '_' and '-'"
 
 USAGE = [
     # Names, empty, blank, over-long and otherwise unusable

@@ -1,7 +1,6 @@
 """Workarounds for librdkafka: calls that may not return, its log, unreadable headers, first contact."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from operator import methodcaller
@@ -10,6 +9,7 @@ from typing import Any, Final
 import confluent_kafka
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError
 
+from tradepipe.background import run_in_thread
 from tradepipe.errors import ConfigurationError, TradepipeError
 from tradepipe.kafka.failures import translate
 from tradepipe.trade.record import Headers, Record
@@ -25,22 +25,7 @@ def call_with_timeout(call: Callable[[], object], seconds: float) -> None:
         TimeoutError: the call has not returned. Its thread keeps running, and keeps
             its objects alive, until the call returns; the process does not wait for it.
     """
-    raised: list[BaseException] = []
-    returned = threading.Event()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:  # raised again below, in the caller's thread
-            raised.append(error)
-        finally:
-            returned.set()
-
-    threading.Thread(target=run, name="tradepipe-bounded", daemon=True).start()
-    if not returned.wait(seconds):
-        raise TimeoutError
-    if raised:
-        raise raised[0]
+    run_in_thread(call, "tradepipe-bounded").result(seconds)
 
 
 LOG_LEVEL: Final = 6

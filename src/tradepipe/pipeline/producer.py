@@ -10,12 +10,12 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Final, Self
 
+from tradepipe.background import run_in_thread
 from tradepipe.codec.codec import Decoder
 from tradepipe.errors import BrokerUnavailable, DeliveryFailed, InvalidTrade, RegistryUnavailable, Unavailable
 from tradepipe.evolution.history import current
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer, Undelivered
-from tradepipe.pipeline.background import run_in_thread
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import HEADER_SIZE, TradeSerializer
 from tradepipe.trade.model import KAFKA_KEY, Trade

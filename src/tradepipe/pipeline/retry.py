@@ -6,9 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import wait
 from typing import Final, TypeVar
 
+from tradepipe.background import run_in_thread
 from tradepipe.backoff import Backoff
 from tradepipe.errors import Unavailable
-from tradepipe.pipeline.background import run_in_thread
 from tradepipe.pipeline.stats import StageStats
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Calls in a thread of their own."""
+"""Calls in a background thread."""
 
 import threading
 from collections.abc import Callable
