@@ -1,4 +1,4 @@
-"""The house: which room may know which, and where each vendor's library lives."""
+"""The house: which package may know which, and where each vendor's library lives."""
 
 import ast
 import subprocess
@@ -60,9 +60,9 @@ ARROWS = {
     },
     "public": {"errors", "trade", "codec", "registry", "postgres", "pipeline"},
     "entry": set(),
-    "door": {"entry"},
+    "command": {"entry"},
 }
-"""Room → the rooms it may import. `public` is the package itself, `door` what `tradepipe X` runs."""
+"""Package → the packages it may import. `public` is the package itself, `command` what `tradepipe X` runs."""
 
 HOMES = {
     "alembic": {"postgres"},
@@ -79,12 +79,12 @@ HOMES = {
     "sqlalchemy": {"postgres"},
     "typer": {"cli"},
 }
-"""Library → the rooms that may import it."""
+"""Library → the packages that may import it."""
 
 COMMAND_LINE = "import typer.main; from tradepipe.cli.main import app; typer.main.get_command(app)"
 
 IMPURE = {"asyncio", "http", "logging", "os", "socket", "subprocess", "threading", "time", "urllib"}
-"""What a room without a clock, a network and a thread has no use for."""
+"""What a package without a clock, a network and a thread has no use for."""
 
 LOADED_ON_DEMAND = ("alembic", "typer", "prometheus_client", "confluent_kafka.schema_registry")
 """What a service that publishes trades should not wait for. (httpx itself loads rich where click is installed.)"""
@@ -106,34 +106,34 @@ class Import(NamedTuple):
     """One import: where it stands, and what it names."""
 
     file: str
-    room: str
+    package: str
     name: str
 
 
 def room_of(parts: tuple[str, ...]) -> str:
-    """The room of a module, by the parts of its name after `tradepipe`."""
+    """The package of a module, by the parts of its name after `tradepipe`."""
     if parts == ():
         return "public"
     if parts[-1] == "__main__":
-        return "door"
+        return "command"
     if parts[0] in ARROWS:
         return parts[0]
-    return "door" if len(parts) == 1 else parts[0]
+    return "command" if len(parts) == 1 else parts[0]
 
 
 def imported(tree: ast.Module) -> Iterator[str]:
-    """The modules a file names, also inside its functions; of `from tradepipe import x` the room x, if it is one."""
+    """The modules a file names, also inside its functions; of `from tradepipe import x` the package x, if it is one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
-            rooms = [
+            packages = [
                 f"tradepipe.{alias.name}"
                 for alias in node.names
                 if node.module == "tradepipe" and is_module(alias.name)
             ]
-            yield from rooms or [node.module or ""]
+            yield from packages or [node.module or ""]
 
 
 def is_module(name: str) -> bool:
@@ -145,21 +145,21 @@ def imports() -> Iterator[Import]:
     for path in sorted(ROOT.rglob("*.py")):
         inside = path.relative_to(ROOT)
         parts = inside.with_suffix("").parts
-        room = room_of(() if parts == ("__init__",) else parts)
-        yield from (Import(str(inside), room, name) for name in imported(ast.parse(path.read_text())))
+        package = room_of(() if parts == ("__init__",) else parts)
+        yield from (Import(str(inside), package, name) for name in imported(ast.parse(path.read_text())))
 
 
 IMPORTS = list(imports())
 
 
 def test_every_room_is_on_the_plan():
-    assert {found.room for found in IMPORTS} <= set(ARROWS)
+    assert {found.package for found in IMPORTS} <= set(ARROWS)
 
 
-@pytest.mark.parametrize("room", ARROWS)
-def test_a_room_knows_only_the_rooms_its_arrows_point_to(room):
-    known = ARROWS[room] | {room}
-    own = [found for found in IMPORTS if found.room == room and found.name.partition(".")[0] == "tradepipe"]
+@pytest.mark.parametrize("package", ARROWS)
+def test_a_room_knows_only_the_rooms_its_arrows_point_to(package):
+    known = ARROWS[package] | {package}
+    own = [found for found in IMPORTS if found.package == package and found.name.partition(".")[0] == "tradepipe"]
 
     assert [] == [found for found in own if room_of(tuple(found.name.split(".")[1:])) not in known]
 
@@ -168,7 +168,7 @@ def test_a_room_knows_only_the_rooms_its_arrows_point_to(room):
 def test_a_library_lives_in_its_room(library):
     found = [found for found in IMPORTS if found.name.partition(".")[0] == library]
 
-    assert [] == [one for one in found if one.room not in HOMES[library]]
+    assert [] == [one for one in found if one.package not in HOMES[library]]
 
 
 def test_no_vendor_name_of_the_database_leaves_postgres():
@@ -176,7 +176,7 @@ def test_no_vendor_name_of_the_database_leaves_postgres():
     borrowed = [
         (found.file, alias)
         for found in IMPORTS
-        if found.room != "postgres" and found.name.startswith("tradepipe.postgres.")
+        if found.package != "postgres" and found.name.startswith("tradepipe.postgres.")
         for alias in names_imported_from(found)
         if getattr(getattr(import_module(found.name), alias), "__module__", "").startswith(("sqlalchemy", "psycopg2"))
     ]
@@ -198,21 +198,21 @@ def test_only_migrations_load_alembic():
 
 def test_trade_and_evolution_are_pure():
     assert [] == [
-        found for found in IMPORTS if found.room in {"trade", "evolution"} and found.name.partition(".")[0] in IMPURE
+        found for found in IMPORTS if found.package in {"trade", "evolution"} and found.name.partition(".")[0] in IMPURE
     ]
 
 
-def test_nobody_imports_a_door():
+def test_nobody_imports_a_command():
     """`python -m` would load it a second time, and every class in it would exist twice."""
-    doors = {f"tradepipe.{Path(found.file).stem}" for found in IMPORTS if found.room == "door"}
+    commands = {f"tradepipe.{Path(found.file).stem}" for found in IMPORTS if found.package == "command"}
 
-    assert [] == [found for found in IMPORTS if found.name in doors]
+    assert [] == [found for found in IMPORTS if found.name in commands]
 
 
-def test_a_door_is_thin():
-    doors = {found.file for found in IMPORTS if found.room == "door"}
+def test_a_command_is_thin():
+    commands = {found.file for found in IMPORTS if found.package == "command"}
 
-    assert [] == [door for door in sorted(doors) if len((ROOT / door).read_text().splitlines()) > 15]
+    assert [] == [command for command in sorted(commands) if len((ROOT / command).read_text().splitlines()) > 15]
 
 
 def loaded_by(statement: str) -> list[str]:
