@@ -1,7 +1,6 @@
 """The page of a valid trade: fields, violation codes, tables, generated from their declarations."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from textwrap import fill
 from typing import Any
 
@@ -78,7 +77,7 @@ def _field(field: Field, written: Mapping[str, Any]) -> Row:
     return (
         f"`{field.name}`",
         _avro_type(written["type"]),
-        field.type.__name__ + (" or None" if field.is_nullable else ""),
+        str(field.type) + (" or None" if field.is_nullable else ""),
         _sql_type(TRADES.columns[field.name]),
         default,
         "; ".join(_limits(field)),
@@ -98,9 +97,9 @@ def _limits(field: Field) -> Iterator[str]:
                 yield f"at most {precision - scale} digits before the decimal point and {scale} after it"
             case _:
                 yield f"{operator_of(constraint)} {limit_of(constraint)}"
-    if field.type is int:
+    if field.type.kind == "int":
         yield "<= 2147483647"
-    if field.type is datetime:
+    if field.type.postgres == "timestamptz":
         yield "with a time zone; in the years 1 to 9999 in UTC"
     for rule in DECLARATION.rules_of(field.name):
         match rule:

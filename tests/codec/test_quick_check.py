@@ -13,10 +13,10 @@ from tradepipe.codec.codec import Decoder, Encoder
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.history import current, golden_records, versions
 from tradepipe.trade import samples
-from tradepipe.trade.declaration import MAX_INT
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import Violation
 from tradepipe.trade.rules import violations
+from tradepipe.trade.type_checks import MAX_INT
 
 DECODER = Decoder(current().text, 7)
 DECODERS = {version.number: Decoder(version.text, version.number) for version in versions()}

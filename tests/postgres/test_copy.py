@@ -17,7 +17,7 @@ from tradepipe.postgres.copy import COPY_COLUMNS, INSERT_COLUMNS, STAGING
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import ValidRecord
-from tradepipe.trade.rules import MAX_INT
+from tradepipe.trade.type_checks import MAX_INT
 
 READ = (*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id")
 

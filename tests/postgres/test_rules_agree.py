@@ -16,10 +16,10 @@ from tests.properties import examples
 from tradepipe.postgres import migrate
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADES, code_of_constraint
-from tradepipe.trade.declaration import MAX_INT
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import Code
 from tradepipe.trade.rules import violations
+from tradepipe.trade.type_checks import MAX_INT
 
 SOURCE = {"source_topic": "trades", "source_partition": 0, "source_offset": 0, "schema_id": 1}
 VALID = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))

@@ -10,11 +10,19 @@ from annotated_types import Ge
 from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, PartitionKey, Pattern, Together
 from tradepipe.trade.declaration import REQUIRED, declare
 from tradepipe.trade.model import DECLARATION, Side, Trade
+from tradepipe.trade.types import Avro
 
 
 def record(**fields):
     """A record with a valid key and these fields."""
     return NamedTuple("Record", [("id", Annotated[str, Key(), PartitionKey()]), *fields.items()])
+
+
+def record_with_default(default, **fields):
+    """A record whose last field has a default."""
+    made = record(**fields)
+    made._field_defaults[made._fields[-1]] = default
+    return made
 
 
 def test_the_fields_of_a_trade_are_declared_once():
@@ -26,9 +34,9 @@ def test_the_fields_of_a_trade_are_declared_once():
 def test_a_field_has_its_type_default_and_constraints():
     fields = {field.name: field for field in DECLARATION.fields}
 
-    assert (str, False, REQUIRED) == fields["book_id"][1:4]
-    assert (Side, False, Side.UNKNOWN) == fields["side"][1:4]
-    assert (Decimal, True, None) == fields["notional"][1:4]
+    assert ("string", False, REQUIRED) == (fields["book_id"].type.kind, *fields["book_id"][2:4])
+    assert (Side, False, Side.UNKNOWN) == (fields["side"].type.python, *fields["side"][2:4])
+    assert ("numeric(18, 4)", True, None) == (fields["notional"].type.postgres, *fields["notional"][2:4])
     assert (Ge(1),) == fields["version"].constraints
     assert "VERSION" == fields["version"].code
 
@@ -76,7 +84,11 @@ WRONG = {
         (),
         "Record.price is annotated with Pattern.*, which does not apply to int",
     ),
-    "a bound of an enum": (record(side=Annotated[Side, Ge(1)]), (), "does not apply to Side: use Key, PartitionKey$"),
+    "a bound of an enum": (
+        record(side=Annotated[Side, Ge(1)]),
+        (),
+        "does not apply to Side: use Key, PartitionKey, Avro$",
+    ),
     "a decimal without a size": (
         record(price=Decimal),
         (),
@@ -92,6 +104,42 @@ WRONG = {
         (NotBefore("due", "made"),),
         "compares made, which is not a date or datetime",
     ),
+    "a comparison of two kinds": (
+        record(due=datetime, made=Annotated[datetime, Avro("local-timestamp-micros")]),
+        (NotBefore("due", "made"),),
+        "NotBefore.* compares due, a timestamp, with a local-timestamp: give both the same type",
+    ),
+    "a limit of another type": (
+        record(due=Annotated[date, Ge(1)]),
+        (),
+        r"Record.due is annotated with Ge\(ge=1\), whose limit is not a date",
+    ),
+    "a default of another type": (
+        record_with_default(1, price=float),
+        (),
+        "Record.price has the default 1, which is not a float",
+    ),
+    "a default that breaks a constraint": (
+        record_with_default(0, lots=Annotated[int, Ge(1)]),
+        (),
+        "Record.lots has the default 0, which is less than 1",
+    ),
+    "None without its type": (
+        record_with_default(None, lots=int),
+        (),
+        "Record.lots has the default None: add None to its type",
+    ),
+    "a key of a list": (
+        record(tags=Annotated[list[str], Key()]),
+        (),
+        r"Record.tags is part of a key, so it cannot be a list\[str\]",
+    ),
+    "a Kafka key that is no text": (
+        NamedTuple("Record", [("id", Annotated[int, Key(), PartitionKey()])]),
+        (),
+        "Record.id is the Kafka key, so it must be a str, not int",
+    ),
+    "a name that is not Avro's": (record(preiß=float), (), "Record.preiß is not a name in Avro"),
     "fields that are never missing": (
         record(due=date | None, made=datetime),
         (Together("due", "made"),),

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.properties import examples
 from tradepipe.trade import rules, samples
-from tradepipe.trade.declaration import MAX_INT
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.rules import find_violations, passes_quick_check, violations
+from tradepipe.trade.type_checks import MAX_INT
 
 TRADE = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
 

@@ -6,19 +6,20 @@ CHECK constraint, derived from the declaration, has the name of its violation co
 `code_of_constraint` finds the code of a violated constraint.
 """
 
-from collections.abc import Iterator
-from datetime import date, datetime
-from enum import Enum
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
+    REAL,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Connection,
     Date,
     DateTime,
+    Double,
     Integer,
     LargeBinary,
     MetaData,
@@ -27,6 +28,8 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    Time,
+    Uuid,
     cast,
     event,
     func,
@@ -36,7 +39,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from tradepipe.trade.constraints import Digits, Together, to_sql
+from tradepipe.trade.constraints import Together, to_sql
 from tradepipe.trade.declaration import REQUIRED, Field
 from tradepipe.trade.model import DECLARATION, PRIMARY_KEY
 from tradepipe.trade.record import Code
@@ -47,18 +50,25 @@ METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 ORDERED_TEXT: Final = Text(collation="C")
 """Text compared by bytes: the index of the primary key needs no locale."""
 
-_COLUMN_TYPES: Final[dict[type, TypeEngine[Any]]] = {
-    Enum: ORDERED_TEXT,
-    str: ORDERED_TEXT,
-    int: Integer(),
-    datetime: DateTime(timezone=True),
-    date: Date(),
+_COLUMN_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
+    "boolean": Boolean(),
+    "integer": Integer(),
+    "bigint": BigInteger(),
+    "real": REAL(),
+    "double precision": Double(),
+    "text": ORDERED_TEXT,
+    "bytea": LargeBinary(),
+    "uuid": Uuid(),
+    "date": Date(),
+    "time": Time(),
+    "timestamp": DateTime(),
+    "timestamptz": DateTime(timezone=True),
 }
-"""Column types by Python type; an enum may be a str too, and a datetime is a date."""
+"""Column types by the type of a declared field; numeric has a size, and jsonb its members."""
 
 _RANGES: Final = {
-    date: "{0} <= DATE '9999-12-31' AND {0} >= DATE '0001-01-01'",
-    datetime: "{0} >= TIMESTAMPTZ '0001-01-01 00:00:00+00' AND {0} < TIMESTAMPTZ '10000-01-01 00:00:00+00'",
+    "date": "{0} <= DATE '9999-12-31' AND {0} >= DATE '0001-01-01'",
+    "timestamptz": "{0} >= TIMESTAMPTZ '0001-01-01 00:00:00+00' AND {0} < TIMESTAMPTZ '10000-01-01 00:00:00+00'",
 }
 """The values that Python has too, for types of which PostgreSQL has more."""
 
@@ -73,22 +83,21 @@ def _column_of(field: Field) -> Column[Any]:
 
 
 def _column_type(field: Field) -> TypeEngine[Any]:
-    for constraint in field.constraints:
-        if isinstance(constraint, Digits):
-            return Numeric(constraint.precision, constraint.scale)
-    return next(column for kind, column in _COLUMN_TYPES.items() if issubclass(field.type, kind))
+    type_ = field.type
+    return Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres]
 
 
 def _conditions() -> Iterator[tuple[str, str]]:
     """Return the code and the SQL of each field that has constraints or rules."""
+    columns = {field.name: field.type.postgres for field in DECLARATION.fields}
     for field in DECLARATION.fields:
         rules = list(DECLARATION.rules_of(field.name))
         # A CHECK that evaluates to NULL passes, so a rule about NULL comes first.
-        first = [rule.to_sql(DECLARATION.types) for rule in rules if isinstance(rule, Together)]
-        last = [rule.to_sql(DECLARATION.types) for rule in rules if not isinstance(rule, Together)]
+        first = [rule.to_sql(columns) for rule in rules if isinstance(rule, Together)]
+        last = [rule.to_sql(columns) for rule in rules if not isinstance(rule, Together)]
         own = [to_sql(constraint, field.name) for constraint in field.constraints]
-        if field.type in _RANGES:
-            own.append(_RANGES[field.type].format(field.name))
+        if field.type.postgres in _RANGES:
+            own.append(_RANGES[field.type.postgres].format(field.name))
         if own and first and field.is_nullable:
             own = [f"({field.name} IS NULL OR {' AND '.join(own)})"]
         if conditions := first + own + last:

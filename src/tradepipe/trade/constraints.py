@@ -180,15 +180,19 @@ class NotBefore:
             return None
         name = self.reference
         if isinstance(reference, datetime) and not isinstance(value, datetime):
-            reference, name = reference.astimezone(UTC).date(), f"the UTC date of {self.reference}"
+            zone = "UTC date" if reference.tzinfo else "date"
+            reference = (reference.astimezone(UTC) if reference.tzinfo else reference).date()
+            name = f"the {zone} of {self.reference}"
         if value >= reference:
             return None
         return f"{self.field} is {format_value(value)}, which is before {name}, {format_value(reference)}"
 
-    def to_sql(self, types: Mapping[str, type]) -> str:
-        """Return the rule in SQL."""
-        is_time = issubclass(types[self.reference], datetime) and not issubclass(types[self.field], datetime)
-        return f"{self.field} >= " + (f"({self.reference} AT TIME ZONE 'UTC')::date" if is_time else self.reference)
+    def to_sql(self, columns: Mapping[str, str]) -> str:
+        """Return the rule in SQL, given the columns' types."""
+        name = self.reference
+        if columns[self.field] == "date" and columns[name] != "date":
+            name = f"({name} AT TIME ZONE 'UTC')::date" if columns[name] == "timestamptz" else f"{name}::date"
+        return f"{self.field} >= {name}"
 
 
 @dataclass(frozen=True, init=False)
@@ -208,7 +212,7 @@ class Together:
         first, *others = (f"{name} is {'missing' if value is None else format_value(value)}" for name, value in found)
         return f"{first}, but {', '.join(others)}: give {'both or neither' if len(others) == 1 else 'all or none'}"
 
-    def to_sql(self, _types: Mapping[str, type]) -> str:
+    def to_sql(self, _columns: Mapping[str, str]) -> str:
         """Return the rule in SQL."""
         first, *others = self.fields
         return " AND ".join(f"({first} IS NULL) = ({other} IS NULL)" for other in others)

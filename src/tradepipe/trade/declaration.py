@@ -1,33 +1,36 @@
 """The declaration of a record: its fields and rules, read from an annotated `NamedTuple`."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, NamedTuple, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from tradepipe.trade.constraints import Constraint, Digits, Key, NotBefore, PartitionKey, Pattern, Rule
+from tradepipe.trade.constraints import (
+    Constraint,
+    Digits,
+    Key,
+    NotBefore,
+    PartitionKey,
+    Pattern,
+    Rule,
+    format_value,
+    limit_of,
+    problem_finder,
+)
+from tradepipe.trade.type_checks import type_problem_finder
+from tradepipe.trade.types import REQUIRED, Avro, Member, Type, check_name, read_annotation
 
-REQUIRED: Final = object()
-"""Default of a field that has none."""
-
-MIN_INT: Final = -(2**31)
-MAX_INT: Final = 2**31 - 1
-"""Bounds of Avro's int and PostgreSQL's integer."""
+__all__ = ["REQUIRED", "Declaration", "Field", "declare"]
 
 _MARKS: Final = (Key, PartitionKey)
-_APPLICABLE: Final[dict[type, tuple[type, ...]]] = {
-    str: (Pattern,),
-    int: (Ge, Gt, Le, Lt),
-    Decimal: (Ge, Gt, Le, Lt, Digits),
-    date: (Ge, Gt, Le, Lt),
-    datetime: (Ge, Gt, Le, Lt),
-    Enum: (),
+_BOUNDS: Final = (Ge, Gt, Le, Lt)
+_APPLICABLE: Final[Mapping[str, tuple[type, ...]]] = {
+    "string": (Pattern,),
+    "decimal": (*_BOUNDS, Digits),
+    **dict.fromkeys(("boolean", "enum", "uuid", "bytes", "fixed", "array", "map", "record"), ()),
 }
-"""Constraints that each type can have."""
+"""Constraints of each kind; bounds apply to all other kinds."""
 
 
 class Field(NamedTuple):
@@ -35,13 +38,13 @@ class Field(NamedTuple):
     One declared field.
 
     Attributes:
-        type: class of its values other than None.
+        type: type of its values other than None.
 
         default: value of a record without the field, or `REQUIRED`.
     """
 
     name: str
-    type: type
+    type: Type
     is_nullable: bool
     default: Any
     constraints: tuple[Constraint, ...]
@@ -52,6 +55,11 @@ class Field(NamedTuple):
     def code(self) -> str:
         """Code of the field's violations."""
         return self.name.upper()
+
+    @property
+    def member(self) -> Member:
+        """The field without its constraints, as in a schema."""
+        return Member(self.name, self.type, self.is_nullable, self.default)
 
 
 class Declaration(NamedTuple):
@@ -72,7 +80,7 @@ class Declaration(NamedTuple):
         return next(field.name for field in self.fields if field.is_partition_key)
 
     @property
-    def types(self) -> Mapping[str, type]:
+    def types(self) -> Mapping[str, Type]:
         """Types of the fields by name."""
         return {field.name: field.type for field in self.fields}
 
@@ -109,37 +117,53 @@ def declare(record: type[tuple[Any, ...]], rules: Iterable[Rule] = ()) -> Declar
 
 
 def _read_field(place: str, name: str, hint: Any, default: Any) -> Field:
-    kind, annotations = (get_args(hint)[0], get_args(hint)[1:]) if get_origin(hint) is Annotated else (hint, ())
-    branches = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    types = [branch for branch in branches if branch is not NoneType]
-    base = next((each for each in _APPLICABLE if isinstance(types[0], type) and issubclass(types[0], each)), None)
-    if len(types) != 1 or base is None:
-        raise TypeError(f"{place} has the type {kind}, which is not supported: use one of {_names(_APPLICABLE)}")
-    # StrEnum is a str too, and a datetime is a date.
-    base = Enum if issubclass(types[0], Enum) else datetime if issubclass(types[0], datetime) else base
+    check_name(place, name)
+    type_, is_nullable, annotations = read_annotation(place, hint)
+    applicable = _APPLICABLE.get(type_.kind, _BOUNDS)
     for annotation in annotations:
-        if isinstance(annotation, type):
-            raise TypeError(f"{place} is annotated with the class {annotation.__name__}: write {annotation.__name__}()")
-        if not isinstance(annotation, (*_MARKS, *_APPLICABLE[base])):
+        if not isinstance(annotation, (*_MARKS, *applicable)):
             raise TypeError(
-                f"{place} is annotated with {annotation!r}, which does not apply to {types[0].__name__}: "
-                f"use {_names((*_MARKS, *_APPLICABLE[base]))}"
+                f"{place} is annotated with {annotation!r}, which does not apply to {type_}: "
+                f"use {_names((*_MARKS, *applicable, Avro))}"
             )
-    is_nullable = len(branches) > 1
+        if isinstance(annotation, _BOUNDS):
+            _check_limit(place, type_, annotation)
     if is_nullable and any(isinstance(each, _MARKS) for each in annotations):
         raise TypeError(f"{place} is part of a key, so it cannot be None: remove None from its type")
-    constraints = tuple(each for each in annotations if not isinstance(each, _MARKS))
-    if base is Decimal and not any(isinstance(each, Digits) for each in constraints):
-        raise TypeError(f"{place} is a decimal without a size: annotate it with Digits(precision, scale)")
-    return Field(
+    if type_.is_nested and any(isinstance(each, _MARKS) for each in annotations):
+        raise TypeError(f"{place} is part of a key, so it cannot be a {type_}: use fields of its values instead")
+    if type_.kind != "string" and any(isinstance(each, PartitionKey) for each in annotations):
+        raise TypeError(f"{place} is the Kafka key, so it must be a str, not {type_}")
+    field = Field(
         name,
-        types[0],
+        type_,
         is_nullable,
         default,
-        constraints,
+        tuple(each for each in annotations if not isinstance(each, _MARKS)),
         any(isinstance(each, Key) for each in annotations),
         any(isinstance(each, PartitionKey) for each in annotations),
     )
+    _check_default(place, field)
+    return field
+
+
+def _check_limit(place: str, type_: Type, bound: Any) -> None:
+    """Require a limit that the type has: another one would be compared differently in Python and in PostgreSQL."""
+    limit = limit_of(bound)
+    if type_.python in (Decimal, float) and type(limit) is int:
+        limit = type_.python(limit)
+    if problem := type_problem_finder(type_)(limit):
+        raise TypeError(f"{place} is annotated with {bound!r}, whose limit {problem}")
+
+
+def _check_default(place: str, field: Field) -> None:
+    if field.default is REQUIRED or (field.default is None and field.is_nullable):
+        return
+    if field.default is None:
+        raise TypeError(f"{place} has the default None: add None to its type")
+    finders = (type_problem_finder(field.type), *map(problem_finder, field.constraints))
+    if problem := next(filter(None, (find_problem(field.default) for find_problem in finders)), None):
+        raise TypeError(f"{place} has the default {format_value(field.default)}, which {problem}")
 
 
 def _check_rule(declaration: Declaration, rule: Rule) -> None:
@@ -148,10 +172,20 @@ def _check_rule(declaration: Declaration, rule: Rule) -> None:
         if name not in fields:
             raise TypeError(f"{rule} names {name}, which is not a field of {declaration.record.__name__}")
     if isinstance(rule, NotBefore):
-        if wrong := [name for name in rule.fields if not issubclass(fields[name].type, date)]:
-            raise TypeError(f"{rule} compares {wrong[0]}, which is not a date or datetime")
+        value, reference = (_moment(fields[name].type) for name in rule.fields)
+        if not value or not reference:
+            wrong = rule.fields[0 if not value else 1]
+            raise TypeError(f"{rule} compares {wrong}, which is not a date or datetime")
+        if value not in ("date", reference):
+            raise TypeError(f"{rule} compares {rule.field}, a {value}, with a {reference}: give both the same type")
     elif required := [name for name in rule.fields if not fields[name].is_nullable]:
         raise TypeError(f"{rule} names {required[0]}, which is never missing: add None to its type")
+
+
+def _moment(type_: Type) -> str:
+    """Return date, timestamp or local-timestamp; an empty text for another type."""
+    name = type_.kind.removesuffix("-millis").removesuffix("-micros").removesuffix("-nanos")
+    return name if name in ("date", "timestamp", "local-timestamp") else ""
 
 
 def _names(types: Iterable[type]) -> str:

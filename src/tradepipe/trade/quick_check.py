@@ -19,11 +19,16 @@ from tradepipe.trade.constraints import (
     limit_of,
     operator_of,
 )
-from tradepipe.trade.declaration import MAX_INT, MIN_INT, Declaration, Field
+from tradepipe.trade.declaration import Declaration, Field
+from tradepipe.trade.type_checks import MAX_INT, MIN_INT, type_problem_finder
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = datetime.resolution
 _MICROS_PER_DAY: Final = 86_400_000_000
+_QUICK_KINDS: Final = ("boolean", "int", "string", "enum", "decimal", "date", "timestamp-micros")
+"""Kinds whose values are checked by conditions in the generated code, the others by a function."""
+
+_may_match_nul = re.compile(r"\[\^|\.|\\[^\w]|\\[DSWB0xuUN]").search
 
 
 def compile_check(declaration: Declaration) -> Callable[[Any], bool]:
@@ -42,7 +47,8 @@ class _Generator:
     def __init__(self, declaration: Declaration) -> None:
         self._fields = {field.name: field for field in declaration.fields}
         self._rules = declaration.rules
-        self._names: dict[str, Any] = {"_UTC": UTC}
+        # A field may have the name of a built-in function.
+        self._names: dict[str, Any] = {"_UTC": UTC, "_type": type, "_str": str}
 
     def compile(self) -> Callable[[Any], bool]:
         """Return the generated function."""
@@ -76,20 +82,28 @@ class _Generator:
         """One expression for all identifiers, one a line: an identifier has no line break, so the match is exact."""
         if fields:
             self._names["_are_identifiers"] = self._matcher("\n".join(Identifier().expression for _ in fields))
-            yield f"{' is '.join(f'type({field.name})' for field in fields)} is str"
+            yield f"{' is '.join(f'_type({field.name})' for field in fields)} is _str"
             lines = "\\n".join(f"{{{field.name}}}" for field in fields)
             yield f'_are_identifiers(f"{lines}") is not None'
 
     def _value(self, field: Field) -> Iterator[str]:
         """Conditions on a value that is not None."""
-        self._names[f"_{field.name}_type"] = field.type
-        yield f"type({field.name}) is _{field.name}_type"
-        if field.type is int:
+        kind, python = field.type.kind, field.type.python
+        self._names[f"_{field.name}_type"] = python
+        if kind in _QUICK_KINDS:
+            yield f"_type({field.name}) is _{field.name}_type"
+        else:
+            self._names[f"_{field.name}_problem"] = type_problem_finder(field.type)
+            yield f"_{field.name}_problem({field.name}) is None"
+        if kind == "int":
             yield f"{MIN_INT} <= {field.name} <= {MAX_INT}"
-        if field.type is datetime:
+        if kind == "string" and not any(map(_excludes_nul, field.constraints)):
+            # Other texts are valid too, but for lone surrogates.
+            yield f'{field.name}.isascii() and "\\0" not in {field.name}'
+        if kind == "timestamp-micros":
             # Identity, not equality: decoded timestamps have this object, and other zones need a conversion.
             yield f"{field.name}.tzinfo is _UTC"
-        if field.type is Decimal:
+        if kind == "decimal":
             yield f"{field.name}.is_finite()"
         yield from self._constraints(field)
 
@@ -116,7 +130,8 @@ class _Generator:
         return value
 
     def _not_before(self, field: Field, reference: Field) -> str:
-        is_time = reference.type is datetime and field.type is not datetime
+        # The tzinfo of a timestamp is UTC, as checked before.
+        is_time = field.type.kind == "date" and reference.type.kind != "date"
         return self._compare(field, reference, f"{reference.name}.date()" if is_time else reference.name)
 
     def _compare(self, field: Field, reference: Field, expression: str) -> str:
@@ -151,12 +166,18 @@ class _EncodedGenerator(_Generator):
             return (value - _EPOCH) // _MICROSECOND
         if isinstance(value, date):
             return value.toordinal() - _EPOCH.toordinal()
-        if field.type is Decimal:
-            (scale,) = (each.scale for each in field.constraints if isinstance(each, Digits))
-            unscaled = Decimal(value).scaleb(scale)
+        if field.type.kind == "decimal":
+            unscaled = Decimal(value).scaleb(field.type.scale)
             return int(unscaled) if unscaled == int(unscaled) else unscaled
         return value
 
     def _not_before(self, field: Field, reference: Field) -> str:
-        is_time = reference.type is datetime and field.type is not datetime
+        is_time = field.type.kind == "date" and reference.type.kind != "date"
         return self._compare(field, reference, f"{reference.name} // {_MICROS_PER_DAY}" if is_time else reference.name)
+
+
+def _excludes_nul(constraint: object) -> bool:
+    """Return whether a text of a pattern has no character that PostgreSQL cannot store; False is inconclusive."""
+    return isinstance(constraint, Pattern) and (
+        isinstance(constraint, Identifier) or not _may_match_nul(constraint.expression)
+    )

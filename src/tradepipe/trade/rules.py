@@ -1,23 +1,21 @@
 """Violations of a trade, found by the constraints and rules of its declaration."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from functools import partial
 from typing import Any, Final
 
 from tradepipe.trade.constraints import NotBefore, format_value, problem_finder
-from tradepipe.trade.declaration import MAX_INT, MIN_INT, Declaration, Field
+from tradepipe.trade.declaration import Declaration, Field
 from tradepipe.trade.model import DECLARATION, Trade
 from tradepipe.trade.quick_check import compile_check, compile_encoded_check
 from tradepipe.trade.record import Violation
+from tradepipe.trade.type_checks import type_problem_finder
 
 
 def violation_finder(declaration: Declaration) -> Callable[[tuple[Any, ...]], tuple[Violation, ...]]:
     """Return a function that finds the violations of a record, at most one for each field, in the fields' order."""
     names = [field.name for field in declaration.fields]
     finders: list[tuple[Field, tuple[Callable[[Any], str | None], ...]]] = [
-        (field, (partial(_find_type_problem, field.type), *map(problem_finder, field.constraints)))
+        (field, (type_problem_finder(field.type), *map(problem_finder, field.constraints)))
         for field in declaration.fields
     ]
     rules = [(rule, [names.index(name) for name in rule.fields]) for rule in declaration.rules]
@@ -41,28 +39,6 @@ def violation_finder(declaration: Declaration) -> Callable[[tuple[Any, ...]], tu
         return tuple(Violation(field.code, found[field.name]) for field in declaration.fields if field.name in found)
 
     return find_violations
-
-
-def _find_type_problem(kind: type, value: object) -> str | None:
-    # Exact types, as a subclass may behave differently; datetimes and dates of libraries are welcome.
-    is_instance = isinstance(value, kind) if kind in (date, datetime) else type(value) is kind
-    if not is_instance or (kind is date and isinstance(value, datetime)):
-        return f"is not a {kind.__name__}"
-    if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
-        return f"is {'less than' if value < 0 else 'greater than'} {MIN_INT if value < 0 else MAX_INT}"
-    if isinstance(value, Decimal) and not value.is_finite():
-        return "is not a finite number"
-    return _find_time_problem(value) if isinstance(value, datetime) else None
-
-
-def _find_time_problem(value: datetime) -> str | None:
-    if value.utcoffset() is None:
-        return "has no time zone"
-    try:
-        value.astimezone(UTC)
-    except OverflowError:
-        return "is outside the years 1 to 9999 in UTC"
-    return None
 
 
 find_violations: Final[Callable[[Trade], tuple[Violation, ...]]] = violation_finder(DECLARATION)
@@ -94,7 +70,7 @@ def violations(trade: Trade) -> tuple[Violation, ...]:
     The result depends on the trade alone, without a clock or a look-up, so a
     record that is read again gets the same result.
 
-    >>> from datetime import UTC
+    >>> from datetime import UTC, date, datetime
     >>> now = datetime(2025, 6, 1, tzinfo=UTC)
     >>> trade = Trade("T1", 0, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=now)
     >>> [violation.detail for violation in violations(trade)]

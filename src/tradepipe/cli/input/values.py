@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 from tradepipe.cli.input.formats import Formats, parse_date_cached, to_instant
 from tradepipe.cli.input.quoting import SHOWN, quote_cell
-from tradepipe.trade.declaration import MAX_INT
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import Code, Violation
+from tradepipe.trade.type_checks import MAX_INT
 
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})")
 _DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(?:\.[0-9]{1,18})?")

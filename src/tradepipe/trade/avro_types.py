@@ -1,0 +1,189 @@
+"""Avro schemas and defaults of declared types: what the draft of a schema writes, and what its defaults mean."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Context, Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from tradepipe.trade.types import REQUIRED, Member, Type
+
+EPOCH: Final = datetime(1970, 1, 1)
+_UNITS: Final = {"millis": 1_000, "micros": 1, "nanos": 1}
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def record_schema(name: str, members: Iterable[Member], defined: set[str] | None = None) -> dict[str, Any]:
+    """Return the schema of a record; a type that occurs again is referred to by its name."""
+    defined = set() if defined is None else defined
+    defined.add(name)
+    return {"type": "record", "name": name, "fields": [field_schema(member, defined) for member in members]}
+
+
+def field_schema(member: Member, defined: set[str]) -> dict[str, Any]:
+    """
+    Return the schema of a record's field, with its default.
+
+    Args:
+        defined: names of the types that are defined before it; those of the field are added.
+    """
+    found = {"name": member.name, "type": member_schema(member, defined)}
+    if member.default is not REQUIRED:
+        found["default"] = None if member.default is None else to_default(member.type, member.default)
+    return found
+
+
+def member_schema(member: Member, defined: set[str]) -> Any:
+    """Return the schema of a member's type; the branch of its default comes first."""
+    schema = type_schema(member.type, defined, member.name)
+    if not member.is_nullable:
+        return schema
+    return ["null", schema] if member.default in (None, REQUIRED) else [schema, "null"]
+
+
+def type_schema(type_: Type, defined: set[str], name: str = "") -> Any:  # noqa: PLR0911 - one case for each kind of type
+    """
+    Return the schema of a type.
+
+    Args:
+        name: of the field, after which a fixed is named.
+    """
+    match type_.kind:
+        case "array":
+            return {"type": "array", "items": member_schema(type_.item, defined)}
+        case "map":
+            return {"type": "map", "values": member_schema(type_.item, defined)}
+        case "record":
+            record = type_.python.__name__
+            return record if record in defined else record_schema(record, type_.members, defined)
+        case "enum":
+            return _enum_schema(type_, defined)
+    base: dict[str, Any] = {"type": type_.base}
+    if type_.base == "fixed":
+        base |= {"name": _unused_name(_camel_case(name) or "Fixed", defined), "size": type_.size}
+    if type_.kind == "decimal":
+        return base | {"logicalType": "decimal", "precision": type_.precision, "scale": type_.scale}
+    if type_.kind != type_.base:
+        return base | {"logicalType": type_.kind}
+    return base if len(base) > 1 else type_.base
+
+
+def _enum_schema(type_: Type, defined: set[str]) -> Any:
+    """Return the schema of an enum: its first member stands for symbols that a reader does not know."""
+    name = type_.python.__name__
+    if name in defined:
+        return name
+    defined.add(name)
+    return {"type": "enum", "name": name, "symbols": list(type_.symbols), "default": type_.symbols[0]}
+
+
+def _camel_case(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def _unused_name(name: str, defined: set[str]) -> str:
+    number, found = 1, name
+    while found in defined:
+        number += 1
+        found = f"{name}{number}"
+    defined.add(found)
+    return found
+
+
+def to_default(type_: Type, value: Any) -> Any:  # noqa: PLR0911 - one case for each kind of type
+    """Return a value in the JSON form of Avro's defaults."""
+    match type_.kind:
+        case "array":
+            return [_to_member_default(type_.item, each) for each in value]
+        case "map":
+            return {key: _to_member_default(type_.item, each) for key, each in value.items()}
+        case "record":
+            return {
+                member.name: _to_member_default(member, each) for member, each in zip(type_.members, value, strict=True)
+            }
+        case "enum":
+            return str(value.value)
+        case "decimal":
+            return _decimal_bytes(type_, value).decode("latin-1")
+        case "uuid":
+            return str(value) if type_.base == "string" else value.bytes.decode("latin-1")
+        case "bytes" | "fixed":
+            return value.decode("latin-1")
+        case _:
+            return to_number(type_, value)
+
+
+def _to_member_default(member: Member, value: Any) -> Any:
+    return None if value is None else to_default(member.type, value)
+
+
+def from_default(type_: Type, default: Any) -> Any:  # noqa: PLR0911 - one case for each kind of type
+    """Return the value of a default, given in JSON."""
+    match type_.kind:
+        case "array":
+            return [from_member_default(type_.item, each) for each in default]
+        case "map":
+            return {key: from_member_default(type_.item, each) for key, each in default.items()}
+        case "record":
+            return type_.python(*(_from_field_default(member, default) for member in type_.members))
+        case "enum":
+            return type_.python(default)
+        case "decimal":
+            unscaled = int.from_bytes(default.encode("latin-1"), "big", signed=True)
+            return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -type_.scale))
+        case "uuid":
+            return UUID(default) if type_.base == "string" else UUID(bytes=default.encode("latin-1"))
+        case "bytes" | "fixed":
+            return default.encode("latin-1")
+        case "float" | "double":
+            return float(default)
+        case _:
+            return from_number(type_, default)
+
+
+def from_member_default(member: Member, default: Any) -> Any:
+    """Return the value of a default of a type that may be null."""
+    return None if default is None else from_default(member.type, default)
+
+
+def _from_field_default(member: Member, default: dict[str, Any]) -> Any:
+    # A default of a record may leave out the fields that have one.
+    if member.name not in default and member.default is not REQUIRED:
+        return member.default
+    return from_member_default(member, default[member.name])
+
+
+def to_number(type_: Type, value: Any) -> Any:
+    """Return the int of a date, time or timestamp; another value unchanged."""
+    if isinstance(value, datetime):
+        return to_unit(type_, (value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value) - EPOCH)
+    if isinstance(value, date):
+        return value.toordinal() - EPOCH.toordinal()
+    if isinstance(value, time):
+        return to_unit(type_, datetime.combine(EPOCH, value) - EPOCH)
+    return value
+
+
+def to_unit(type_: Type, since: timedelta) -> int:
+    """Return a duration in the unit of a time or timestamp."""
+    micros = since // _MICROSECOND
+    return micros * 1_000 if type_.kind.endswith("nanos") else micros // _UNITS[type_.kind.rpartition("-")[2]]
+
+
+def from_number(type_: Type, number: Any) -> Any:
+    """Return the value of a number in the unit of a date, time or timestamp; another value unchanged."""
+    name, _, unit = type_.kind.rpartition("-")
+    if type_.kind == "date":
+        return date.fromordinal(number + EPOCH.toordinal())
+    if not name:
+        return number
+    moment = EPOCH + timedelta(microseconds=number // 1_000 if unit == "nanos" else number * _UNITS[unit])
+    if name == "time":
+        return moment.time()
+    return moment if name == "local-timestamp" else moment.replace(tzinfo=UTC)
+
+
+def _decimal_bytes(type_: Type, value: Decimal) -> bytes:
+    unscaled = int(value.scaleb(type_.scale, Context(prec=2_000)))
+    size = type_.size or ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
+    return unscaled.to_bytes(size, "big", signed=True)

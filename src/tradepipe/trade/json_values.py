@@ -1,0 +1,94 @@
+"""
+JSON of values, as PostgreSQL stores lists, maps and records in jsonb.
+
+Numbers are exact: jsonb holds them as numeric. Bytes have the form of bytea's
+text (`\\x00ff`), dates, times and timestamps that of ISO 8601, timestamps in UTC.
+Casts in SQL give the values back, as in `(legs -> 0 ->> 'rate')::numeric`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from tradepipe.trade.types import Member, Type
+
+
+def to_json(type_: Type, value: Any) -> str:
+    """
+    Return a value as JSON text.
+
+    Raises:
+        ValueError: it holds a number that JSON lacks: infinity or NaN.
+    """
+    return "".join(_pieces(type_, value))
+
+
+def from_json(type_: Type, text: str) -> Any:
+    """Return the value of JSON text."""
+    return _from_value(type_, json.loads(text, parse_float=Decimal))
+
+
+def _pieces(type_: Type, value: Any) -> list[str]:  # noqa: PLR0911 - one case for each kind of type
+    # Not json.dumps: it does not write decimals.
+    match type_.kind:
+        case "array":
+            return ["[", ", ".join(_member(type_.item, each) for each in value), "]"]
+        case "map":
+            found = (f"{json.dumps(key)}: {_member(type_.item, each)}" for key, each in value.items())
+            return ["{", ", ".join(found), "}"]
+        case "record":
+            named = zip(type_.members, value, strict=True)
+            return ["{", ", ".join(f'"{member.name}": {_member(member, each)}' for member, each in named), "}"]
+        case "decimal":
+            return [f"{value:f}"]
+        case "float" | "double":
+            return [json.dumps(value, allow_nan=False)]
+        case "boolean" | "int" | "long" | "string":
+            return [json.dumps(value)]
+        case _:
+            return [json.dumps(_text_of(value))]
+
+
+def _member(member: Member, value: Any) -> str:
+    return "null" if value is None else to_json(member.type, value)
+
+
+def _text_of(value: Any) -> str:
+    match value:
+        case bytes():
+            return f"\\x{value.hex()}"
+        case datetime():
+            return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
+        case date() | time():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def _from_value(type_: Type, value: Any) -> Any:
+    match type_.kind:
+        case "array":
+            return [_from_member(type_.item, each) for each in value]
+        case "map":
+            return {key: _from_member(type_.item, each) for key, each in value.items()}
+        case "record":
+            return type_.python(*(_from_member(member, value.get(member.name)) for member in type_.members))
+    read = _READERS.get(type_.python)
+    return read(value) if read else type_.python(value)
+
+
+def _from_member(member: Member, value: Any) -> Any:
+    return None if value is None else _from_value(member.type, value)
+
+
+_READERS: Final[Mapping[type, Callable[[Any], Any]]] = {
+    bytes: lambda text: bytes.fromhex(text.removeprefix("\\x")),
+    datetime: datetime.fromisoformat,
+    date: date.fromisoformat,
+    time: time.fromisoformat,
+    UUID: UUID,
+}
+"""How the values of a class are read; the others by the class itself."""
