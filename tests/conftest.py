@@ -1,6 +1,8 @@
 """Fixtures for the services, databases and topics of the tests."""
 
 import os
+import threading
+import time
 import uuid
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -14,6 +16,14 @@ from tradepipe.registry import schema_ids
 
 pytest_plugins = ["tests.wheel", "tests.properties"]
 
+ENDING_THREADS = ("tradepipe-producer", "tradepipe-writer", "tradepipe-progress")
+"""Threads that end when what started them is closed."""
+
+LEFT_THREADS_SECONDS = 5
+"""Seconds such a thread has to end after its test."""
+
+_THREADS_BEFORE = pytest.StashKey[set[threading.Thread]]()
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -25,6 +35,28 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             f"{item.nodeid}: the password of a database was printed or logged: search its output for {CANARY}"
         )
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Note which threads run before the test."""
+    item.stash[_THREADS_BEFORE] = set(threading.enumerate())
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Fail a test that leaves a thread of a stage or a producer: what it logs would be output of a later test."""
+    yield
+    deadline = time.monotonic() + LEFT_THREADS_SECONDS
+    while left := [
+        each.name
+        for each in set(threading.enumerate()) - item.stash[_THREADS_BEFORE]
+        if each.name.startswith(ENDING_THREADS)
+    ]:
+        if time.monotonic() > deadline:
+            pytest.fail(f"{item.nodeid} has not closed what runs these threads: {', '.join(left)}")
+        time.sleep(0.01)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

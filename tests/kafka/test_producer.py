@@ -20,12 +20,13 @@ from tradepipe.kafka.topic_reader import TopicReader
 
 @pytest.fixture
 def create_producer(kafka, topic) -> Iterator[Callable[..., IdempotentProducer]]:
-    """Create producers for the test's topic, with further settings; the fixture abandons them."""
+    """Create producers, for the test's topic unless another is given; the fixture abandons them."""
     producers: list[IdempotentProducer] = []
 
-    def create_producer(**settings: Any) -> IdempotentProducer:
-        given = {key.replace("_", "."): value for key, value in settings.items()}
-        producers.append(IdempotentProducer({"bootstrap.servers": kafka["bootstrap.servers"], **given}, topic=topic))
+    def create_producer(*, topic: str = topic, request_timeout: float = 5.0, **settings: Any) -> IdempotentProducer:
+        config = {"bootstrap.servers": kafka["bootstrap.servers"]}
+        config.update({key.replace("_", "."): value for key, value in settings.items()})
+        producers.append(IdempotentProducer(config, topic=topic, request_timeout=request_timeout))
         return producers[-1]
 
     yield create_producer
@@ -46,6 +47,11 @@ def values(kafka, topic) -> list[bytes | None]:
         return [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))]
 
 
+def quick_to_reconnect(broker: Broker) -> dict[str, Any]:
+    """Return settings of a producer that notices soon when a broker of its own is available again."""
+    return {"bootstrap_servers": broker.bootstrap_servers, "reconnect_backoff_max_ms": 100}
+
+
 def undelivered(producer) -> list[tuple[bytes | None, bool]]:
     """Return each undelivered record's value, and whether it was refused."""
     return [(record.value, record.refused) for record in producer.take_undelivered()]
@@ -63,13 +69,12 @@ def test_a_record_that_the_broker_rejects_is_refused(services, create_producer):
 
 
 @pytest.mark.embedded
-def test_a_rejection_after_failed_connection_attempts_is_certain():
+def test_a_rejection_after_failed_connection_attempts_is_certain(create_producer):
     """No request was sent on a connection that was never established."""
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)
         broker.down()
-        config = {"bootstrap.servers": broker.bootstrap_servers, "reconnect.backoff.max.ms": 100}
-        producer = IdempotentProducer(config, topic="trades", request_timeout=0.1)
+        producer = create_producer(topic="trades", request_timeout=0.1, **quick_to_reconnect(broker))
         producer.send(b"k", b"1")
         assert producer.flush(0.5)
         broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
@@ -93,18 +98,17 @@ def test_a_rejection_after_a_broken_connection_is_unknown(services, create_produ
 
 
 @pytest.mark.embedded
-def test_a_rejection_after_a_broken_connection_is_unknown_with_several_brokers():
+def test_a_rejection_after_a_broken_connection_is_unknown_with_several_brokers(create_producer):
     """librdkafka then reports a broken connection only to its log, and a second one within 30 s to nothing."""
     with Broker(brokers=3) as broker:
         broker.create_topic("trades", partitions=1)
-        producer = IdempotentProducer({"bootstrap.servers": broker.bootstrap_servers}, topic="trades")
+        producer = create_producer(topic="trades", bootstrap_servers=broker.bootstrap_servers)
         for value in (b"1", b"2", b"3"):
             broker.fail_requests(PRODUCE, KafkaError._TRANSPORT, KafkaError.POLICY_VIOLATION)
             producer.send(b"k", value)
             assert 0 == producer.flush(20)
 
         assert [(b"1", False), (b"2", False), (b"3", False)] == undelivered(producer)
-        producer.abandon("the test has ended")
 
 
 def test_an_abandoned_record_in_flight_is_unknown(kafka, topic, proxy, create_producer):
@@ -138,14 +142,12 @@ def test_after_a_fatal_error_every_record_is_in_the_log_or_unknown(services, kaf
     assert not any(record.refused for record in failed)
 
 
-def test_large_records_are_accepted_while_the_broker_is_unavailable(topic):
+def test_large_records_are_accepted_while_the_broker_is_unavailable(topic, create_producer):
     """The topic's limit is unknown then; librdkafka's default equals Kafka's."""
-    config = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
-    producer = IdempotentProducer(config, topic=topic, request_timeout=0.1)
+    producer = create_producer(request_timeout=0.1, bootstrap_servers="127.0.0.1:1")
 
     assert producer.send(b"k", bytes(900_000)) is None
     assert 1 == len(producer)
-    producer.abandon("the test has ended")
 
 
 def test_an_idle_producer_hears_of_acknowledgements(create_producer):
@@ -165,22 +167,20 @@ def test_an_idle_producer_hears_of_failures(services, create_producer):
     assert [(b"1", True)] == eventually(lambda: undelivered(producer))
 
 
-def test_only_records_are_counted_during_an_outage(topic):
+def test_only_records_are_counted_during_an_outage(create_producer):
     """librdkafka's own count includes its log messages."""
-    producer = IdempotentProducer({"bootstrap.servers": "127.0.0.1:1"}, topic=topic, request_timeout=0.1)
+    producer = create_producer(request_timeout=0.1, bootstrap_servers="127.0.0.1:1")
     for _ in range(2):
         producer.send(b"k", b"1")
 
     assert {2} == {len(producer) for _ in range(10_000)}
-    producer.abandon("the test has ended")
 
 
 @pytest.mark.embedded
-def test_each_outage_is_logged_when_it_begins_and_when_it_ends(caplog):
+def test_each_outage_is_logged_when_it_begins_and_when_it_ends(caplog, create_producer):
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)
-        config = {"bootstrap.servers": broker.bootstrap_servers, "reconnect.backoff.max.ms": 100}
-        producer = IdempotentProducer(config, topic="trades")
+        producer = create_producer(topic="trades", **quick_to_reconnect(broker))
         producer.send(b"k", b"1")
         assert 0 == producer.flush(20)
         for outages in (1, 2):
@@ -190,7 +190,7 @@ def test_each_outage_is_logged_when_it_begins_and_when_it_ends(caplog):
             broker.up()
             eventually(lambda outages=outages: outages == caplog.text.count("Kafka available again"))
         assert 0 == producer.flush(20)
-        producer.abandon("the test has ended")
+        producer.abandon("the broker ends")
 
     lines = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
     assert 4 == len(lines)
@@ -199,17 +199,16 @@ def test_each_outage_is_logged_when_it_begins_and_when_it_ends(caplog):
 
 
 @pytest.mark.embedded
-def test_an_outage_from_the_beginning_is_logged_once(caplog):
+def test_an_outage_from_the_beginning_is_logged_once(caplog, create_producer):
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)
         broker.down()
-        config = {"bootstrap.servers": broker.bootstrap_servers, "reconnect.backoff.max.ms": 100}
-        producer = IdempotentProducer(config, topic="trades", request_timeout=0.5)
+        producer = create_producer(topic="trades", request_timeout=0.5, **quick_to_reconnect(broker))
         producer.send(b"k", b"1")
         assert producer.flush(2)
         broker.up()
         eventually(lambda: "Kafka available again" in caplog.text)
-        producer.abandon("the test has ended")
+        producer.abandon("the broker ends")
 
     assert 2 == len([record for record in caplog.records if record.levelno > logging.DEBUG])
 
