@@ -204,3 +204,17 @@ def test_an_id_that_cannot_be_asked_for_is_not_known():
 def test_an_unknown_property_is_reported():
     with pytest.raises(ConfigurationError, match=r'invalid Kafka client configuration: .*"ssl\.no\.such\.property"'):
         TopicAdmin({"bootstrap.servers": "localhost:9092", "ssl.no.such.property": "1"})
+
+
+def test_partitions_whose_leader_does_not_answer_have_no_watermarks():
+    """librdkafka reports no error for them, if other leaders answer."""
+    with Broker(brokers=3) as broker:
+        broker.create_topic("trades", partitions=3)
+        topics = TopicAdmin({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0}, request_timeout=2.0)
+        assert dict.fromkeys(range(3), Watermarks(0, 0)) == patiently(topics.watermarks, "trades", range(3))
+
+        broker.down(2)
+
+        with pytest.raises(BrokerUnavailable, match="no leader answers for partitions"):
+            topics.watermarks("trades", range(3))
+        assert len(topics.high_watermarks_async("trades", range(3)).result(10)) < 3

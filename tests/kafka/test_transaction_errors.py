@@ -21,7 +21,7 @@ from tradepipe.trade.record import Record
 
 pytestmark = pytest.mark.embedded
 
-PRODUCE, INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN, TXN_OFFSET_COMMIT = 0, 22, 24, 26, 28
+PRODUCE, FIND_COORDINATOR, INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN, TXN_OFFSET_COMMIT = 0, 10, 22, 24, 26, 28
 """Requests, as Kafka's protocol numbers them."""
 
 
@@ -113,6 +113,16 @@ def test_a_denied_partition_ends_the_transaction(writing):
         writing.write_records()
 
     assert writing.transactions.is_open
+
+
+def test_a_denied_partition_is_the_reason_whatever_fails_first(writing):
+    """The offsets meet a transaction that has failed meanwhile, with an error that names no reason."""
+    writing.transactions.open()
+    writing.broker.fail_requests(ADD_PARTITIONS, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    writing.broker.fail_requests(FIND_COORDINATOR, *[KafkaError.COORDINATOR_NOT_AVAILABLE] * 2)
+
+    with pytest.raises(ConfigurationError, match="Topic authorization failed"):
+        writing.write()
 
 
 def test_a_failure_names_the_topic_that_it_concerns(writing):

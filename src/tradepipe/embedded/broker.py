@@ -22,7 +22,7 @@ the next one before the session times out, after 44 s.
 HEARTBEAT_MS: Final = 100
 """Milliseconds between two heartbeats of a member, by the new group protocol."""
 
-_ALL_BROKERS: Final = -1
+ALL_BROKERS: Final = -1
 
 
 class Broker:
@@ -100,13 +100,13 @@ class Broker:
         """
         self._faults().delete_records(name, partition, before)
 
-    def down(self) -> None:
-        """Close all connections and accept none until `up`; topics and records are kept."""
-        self._faults().set_up(False)
+    def down(self, number: int = ALL_BROKERS) -> None:
+        """Close all connections of one broker or of all, and accept none until `up`; topics and records are kept."""
+        self._faults().set_up(False, number)
 
     def up(self) -> None:
         """Accept connections again."""
-        self._faults().set_up(True)
+        self._faults().set_up(True, ALL_BROKERS)
 
     def close(self) -> None:
         """Stop the broker and delete its topics and records."""
@@ -175,9 +175,9 @@ class _Mock:
         array = (ctypes.c_int * len(errors))(*errors)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(errors), array)
 
-    def set_up(self, up: bool) -> None:
+    def set_up(self, up: bool, number: int) -> None:
         name = "rd_kafka_mock_broker_set_up" if up else "rd_kafka_mock_broker_set_down"
-        getattr(self._library, name)(self._cluster, _ALL_BROKERS)
+        getattr(self._library, name)(self._cluster, number)
 
     def close(self) -> None:
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)

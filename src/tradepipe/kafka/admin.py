@@ -6,7 +6,7 @@ from concurrent.futures import Future, wait
 from threading import Lock
 from typing import Any, Final, NamedTuple, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
@@ -190,7 +190,8 @@ class TopicAdmin:
             with lock:
                 if all(each.done() for each in responses.values()) and not watermarks.done():
                     known = {place.partition: each for place, each in responses.items() if not each.exception()}
-                    watermarks.set_result({partition: each.result().offset for partition, each in known.items()})
+                    offsets = {partition: each.result().offset for partition, each in known.items()}
+                    watermarks.set_result({part: offset for part, offset in offsets.items() if offset >= 0})
 
         for response in responses.values():
             response.add_done_callback(set_watermarks)
@@ -247,11 +248,16 @@ class TopicAdmin:
             return {}
         try:
             responses = self._admin().list_offsets(specs, request_timeout=self._timeout)
-            return {place.partition: self._await(response).offset for place, response in responses.items()}
+            found = {place.partition: self._await(response).offset for place, response in responses.items()}
         except KafkaException as error:
             if unwrap(error).code() in _OUTDATED:
                 self._client = None  # the next call creates a client with new metadata
             raise translate(unwrap(error), "could not read the watermarks") from error
+        # If some leaders answer and others do not in time, librdkafka reports no error for the others.
+        if unknown := sorted(partition for partition, offset in found.items() if offset == OFFSET_INVALID):
+            self._client = None
+            raise BrokerUnavailable(f"could not read the watermarks: no leader answers for partitions {unknown}")
+        return found
 
     def _describe_by_metadata(self, name: str) -> Topic:
         try:

@@ -225,6 +225,8 @@ class Transactions:
         """Abort the transaction, or discard the client with it; return the exception to raise."""
         if error.code() == KafkaError._FATAL:
             error = _fatal_reason(client) or error
+        elif error.code() == KafkaError._STATE:
+            error = _abort_reason(client) or error
         # The transaction may have failed elsewhere because of a rejected record, whose report is not yet served.
         with suppress(KafkaException, SystemError):
             client.poll(0)
@@ -278,6 +280,20 @@ def _fatal_reason(client: confluent_kafka.Producer) -> KafkaError | None:
         client.abort_transaction(POLL_SECONDS)
     except (KafkaException, SystemError) as error:
         return _unwrap_fatal(error)
+    return None
+
+
+def _abort_reason(client: confluent_kafka.Producer) -> KafkaError | None:
+    """
+    Return the cause of a failed transaction; a call that meets the failure halfway names only the state.
+
+    Inside a transaction, beginning another one changes nothing: it is refused, with the cause if there is one.
+    """
+    try:
+        client.begin_transaction()
+    except (KafkaException, SystemError) as error:
+        cause = _unwrap_fatal(error)
+        return None if cause.code() == KafkaError._STATE else cause
     return None
 
 
