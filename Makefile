@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-real check lint bench mutants fuzz services lock clean
+.PHONY: help demo test test-real faults check lint bench mutants fuzz services lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: $(VENV)/.dev  ## run the tests on the embedded services
 test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
 	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile deep \
 		--numprocesses auto --dist worksteal $(ARGS)
+
+faults: $(VENV)/.java  ## cause random faults of brokers, PostgreSQL and stages for five minutes; ARGS="--chaos-seconds 1200" for longer
+	$(python) -m pytest -p tests.no_silent_skips --services real --numprocesses 0 --capture no \
+		tests/pipeline/test_chaos.py --chaos-seconds 300 $(ARGS)
 
 check: lint  ## run the linters, the type checker, and the tests that need no services
 	$(python) -m pytest -q -p tests.without_services

@@ -61,6 +61,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--services", choices=("embedded", "real"), default="embedded", help="what the tests run on")
+    parser.addoption("--chaos-seconds", type=float, default=20.0, help="how long test_chaos.py causes random faults")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""Apache Kafka: one node, as KRaft."""
+"""Apache Kafka: a node, as KRaft."""
 
 import base64
 import os
@@ -70,9 +70,11 @@ class Kafka(JavaServer):
     ) -> None:
         super().__init__()
         self.port = free_port()
-        self._controller = free_port()
+        self.controller_port = free_port()
         self._advertised = advertised_port or self.port
         self._further = "\n".join(f"{name}={value}" for name, value in (properties or {}).items())
+        # A leading "-" would be taken for an option.
+        self.cluster_id = "t" + base64.urlsafe_b64encode(os.urandom(16)).decode()[1:22]
         self._users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in (users or {}).items()]
 
     @property
@@ -80,10 +82,19 @@ class Kafka(JavaServer):
         """What clients take as `bootstrap.servers`."""
         return f"127.0.0.1:{self._advertised}"
 
-    def create_topic(self, name: str, *, partitions: int = 4, config: Mapping[str, str] | None = None) -> None:
+    def join(self, number: int, controllers: Mapping[int, int], cluster_id: str) -> None:
+        """Make it, before its start, node `number` of a cluster with these controllers, node to port."""
+        self.cluster_id = cluster_id
+        quorum = ",".join(f"{node}@127.0.0.1:{port}" for node, port in controllers.items())
+        # The last value of a property counts.
+        self._further += f"\nnode.id={number}\ncontroller.quorum.voters={quorum}"
+
+    def create_topic(
+        self, name: str, *, partitions: int = 4, replicas: int = 1, config: Mapping[str, str] | None = None
+    ) -> None:
         """Create a topic and wait until each partition's leader answers, which is later than that it has one."""
         admin = self._admin()
-        admin.create_topics([NewTopic(name, partitions, 1, config=dict(config or {}))])[name].result(timeout=30)
+        admin.create_topics([NewTopic(name, partitions, replicas, config=dict(config or {}))])[name].result(timeout=30)
         eventually(lambda: self._leaders(admin, name) == partitions, within=30)
         eventually(lambda: self._is_led(admin, name, partitions), within=30)
 
@@ -104,16 +115,14 @@ class Kafka(JavaServer):
     def prepare(self) -> None:
         properties = _PROPERTIES.format(
             port=self.port,
-            controller=self._controller,
+            controller=self.controller_port,
             advertised=self._advertised,
             folder=self.folder,
             further=self._further,
         )
         (self.folder / "server.properties").write_text(properties)
-        # A leading "-" would be taken for an option.
-        cluster = "t" + base64.urlsafe_b64encode(os.urandom(16)).decode()[1:22]
         users = [argument for user in self._users for argument in ("--add-scram", user)]
-        formatted = self._kafka("-Xmx128m", "kafka.tools.StorageTool", "format", "-t", cluster, *users, "-c")
+        formatted = self._kafka("-Xmx128m", "kafka.tools.StorageTool", "format", "-t", self.cluster_id, *users, "-c")
         formatted.wait()
         if formatted.exit_code:
             raise RuntimeError(f"Kafka's folder could not be formatted: {formatted.output}")

@@ -67,7 +67,7 @@ class LockedKafka(Kafka):
     def _doors(self) -> str:
         doors = {"PLAINTEXT": self.port, "SASL_SSL": self._sasl, "SSL": self._tls}
         listeners = ",".join(f"{door}://127.0.0.1:{port}" for door, port in doors.items())
-        return f"listeners={listeners},CONTROLLER://127.0.0.1:{self._controller}\nadvertised.listeners={listeners}"
+        return f"listeners={listeners},CONTROLLER://127.0.0.1:{self.controller_port}\nadvertised.listeners={listeners}"
 
     @staticmethod
     def _locks(authority: Authority) -> dict[str, str]:
