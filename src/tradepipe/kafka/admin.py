@@ -21,6 +21,9 @@ T = TypeVar("T")
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds an admin request may take."""
 
+QUERY_TIMEOUT: Final = 2.0
+"""Seconds a request in the background may take: while a leader is down, librdkafka spins until the timeout."""
+
 POLL_SECONDS: Final = 0.05
 """Seconds between two polls for the client's errors while waiting for a response."""
 
@@ -180,7 +183,7 @@ class TopicAdmin:
         partitions_to_list = {TopicPartition(name, partition): OffsetSpec.latest() for partition in partitions}
         isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         responses = self._admin().list_offsets(
-            partitions_to_list, isolation_level=isolation, request_timeout=self._timeout
+            partitions_to_list, isolation_level=isolation, request_timeout=min(QUERY_TIMEOUT, self._timeout)
         )
         watermarks: Future[dict[int, int]] = Future()
         # Callbacks of several partitions may run in different threads; only one of them may set the result.
