@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -11,6 +12,8 @@ from tests.pipeline.chaos import MEMBERS, RECOVERY_SECONDS, Chaos, Member, Publi
 from tests.pipeline.processes import StageProcess, processes
 from tests.pipeline.topic_contents import committed_records
 from tests.services.cluster import KafkaCluster
+from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka.admin import TopicAdmin
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(0)]
 
@@ -75,6 +78,23 @@ def test_random_faults_lose_nothing_double_nothing_and_end_no_stage(request, pip
     assert sorted(source) == pipeline.stored()
     assert [] == pipeline.refused()
     request.getfixturevalue("journal")()
+
+
+def test_an_admin_client_asks_the_brokers_that_are_left(kafka, topic, cluster):
+    """The one that it takes for the controller is among those that are killed."""
+    topics = TopicAdmin(kafka)
+
+    def described():
+        with suppress(BrokerUnavailable):
+            return topics.describe(topic)
+
+    for broker in cluster.brokers:
+        eventually(described, within=60)
+        broker.kill()
+        try:
+            eventually(described, within=45)
+        finally:
+            broker.start()
 
 
 def count_stored(pipeline) -> int:

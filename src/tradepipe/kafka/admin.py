@@ -83,6 +83,7 @@ class TopicAdmin:
         self._timeout = request_timeout
         self._client: AdminClient | None = None
         self._contact = FirstContact()
+        self._is_outdated = False
 
     def is_mock(self) -> bool:
         """Return whether the broker is librdkafka's mock, which the embedded services use."""
@@ -194,7 +195,9 @@ class TopicAdmin:
                 if all(each.done() for each in responses.values()) and not watermarks.done():
                     known = {place.partition: each for place, each in responses.items() if not each.exception()}
                     offsets = {partition: each.result().offset for partition, each in known.items()}
-                    watermarks.set_result({part: offset for part, offset in offsets.items() if offset >= 0})
+                    current = {part: offset for part, offset in offsets.items() if offset >= 0}
+                    self._is_outdated |= not current
+                    watermarks.set_result(current)
 
         for response in responses.values():
             response.add_done_callback(set_watermarks)
@@ -253,12 +256,11 @@ class TopicAdmin:
             responses = self._admin().list_offsets(specs, request_timeout=self._timeout)
             found = {place.partition: self._await(response).offset for place, response in responses.items()}
         except KafkaException as error:
-            if unwrap(error).code() in _OUTDATED:
-                self._client = None  # the next call creates a client with new metadata
+            self._is_outdated |= unwrap(error).code() in _OUTDATED
             raise translate(unwrap(error), "could not read the watermarks") from error
         # If some leaders answer and others do not in time, librdkafka reports no error for the others.
         if unknown := sorted(partition for partition, offset in found.items() if offset == OFFSET_INVALID):
-            self._client = None
+            self._is_outdated = True
             raise BrokerUnavailable(f"could not read the watermarks: no leader answers for partitions {unknown}")
         return found
 
@@ -279,7 +281,8 @@ class TopicAdmin:
 
     def _await(self, response: "Future[T]") -> T:
         """Wait for a response; raise a permanent error at once, where librdkafka would retry until the timeout."""
-        client = self._admin()
+        client = self._client
+        assert client is not None, "the request was sent"
         while not wait([response], POLL_SECONDS).done:
             client.poll(0)
             if permanent := self._contact.permanent_error():
@@ -291,18 +294,21 @@ class TopicAdmin:
         if permanent := self._contact.permanent_error(final=True):
             raise permanent
         timed_out = isinstance(error, KafkaException) and unwrap(error).code() == KafkaError._TIMED_OUT
+        self._is_outdated |= timed_out
         if timed_out and self._contact.last_error and not self._contact.succeeded:
             # "Timed out" does not help the operator; the connection's last error does.
             raise BrokerUnavailable(f"no broker answers: {self._contact.last_error}") from error
         return response.result()
 
     def _admin(self) -> AdminClient:
-        if self._client is None:
+        # A new client has new metadata: the old one waits for a controller or leader that is gone, for up to minutes.
+        if self._client is None or self._is_outdated:
             config: dict[str, Any] = {**self._config, "error_cb": self._contact.record_error}
             try:
                 self._client = AdminClient(config)
             except KafkaException as error:
                 raise invalid_client(error) from error
+            self._is_outdated = False
         return self._client
 
 
