@@ -359,3 +359,36 @@ def test_no_credentials_can_be_reached_from_an_error():
     ]
     assert ours
     assert "canary" not in repr([frame.f_locals for frame in ours])
+
+
+PLAIN_TEXT = {
+    "a user": ({"url": f"http://u:{CANARY}@registry:80"}, ["the registry's credentials", "http://registry"]),
+    "a token": ({"url": "http://registry", "bearer_token": CANARY}, ["the registry's credentials", "http://registry"]),
+    "a header": ({"url": "http://registry", "headers": {"X": CANARY}}, ["the registry's credentials"]),
+    "a proxy": ({"url": "https://registry", "proxy": f"http://u:{CANARY}@proxy:80"}, ["of proxy are", "http://proxy"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "named"), PLAIN_TEXT.values(), ids=PLAIN_TEXT)
+def test_credentials_in_plain_text_are_warned_of(arguments, named, caplog):
+    SchemaRegistry(**arguments).close()
+
+    (warning,) = caplog.messages
+    assert [] == [each for each in (*named, "unencrypted", "use https://") if each not in warning]
+    assert CANARY not in warning
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"url": "http://registry"},
+        {"url": f"https://u:{CANARY}@registry"},
+        {"url": f"http://u:{CANARY}@127.0.0.1:8081"},
+        {"url": f"http://u:{CANARY}@localhost"},
+        {"url": "http://registry", "proxy": "http://proxy"},
+    ],
+)
+def test_nothing_is_warned_of_without_credentials_on_the_network(arguments, caplog):
+    SchemaRegistry(**arguments).close()
+
+    assert [] == caplog.messages

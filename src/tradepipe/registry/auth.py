@@ -1,6 +1,7 @@
 """Registry URLs, credentials and TLS."""
 
 import base64
+import logging
 import os
 import re
 import ssl
@@ -14,6 +15,8 @@ import httpx
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
 from tradepipe.redaction import encoded_forms, redact
+
+logger = logging.getLogger(__name__)
 
 UserInfo = tuple[str, str]
 """User and password."""
@@ -145,6 +148,21 @@ def _split_url(url: str, option: str, expected: str) -> tuple[str, UserInfo | No
     return bare, (parsed.username, parsed.password) if parsed.userinfo else None
 
 
+def warn_of_plain_text(urls: Iterable[str], proxies: Iterable[Proxy], *, has_credentials: bool) -> None:
+    """Warn of credentials that anyone on the network can read; those for this machine do not leave it."""
+    for url in urls if has_credentials else ():
+        if _is_plain_text(url):
+            logger.warning("the registry's credentials are sent unencrypted to %s; use https://", url)
+    for proxy in dict.fromkeys(proxies):
+        if proxy.user_info is not None and _is_plain_text(proxy.url):
+            logger.warning("the credentials of %s are sent unencrypted to %s; use https://", proxy.source, proxy.url)
+
+
+def _is_plain_text(url: str) -> bool:
+    parsed = httpx.URL(url)
+    return parsed.scheme == "http" and parsed.host != "localhost" and not parsed.host.startswith(("127.", "::1"))
+
+
 BearerToken = str | Callable[[], str]
 """A token, or a function that returns one and is called before each request."""
 
@@ -181,6 +199,11 @@ class Credentials:
         if isinstance(bearer_token, str):
             self._headers["Authorization"] = f"Bearer {_check_token(bearer_token)}"
             self._secrets.add(bearer_token)
+
+    @property
+    def are_given(self) -> bool:
+        """Whether requests carry credentials."""
+        return bool(self._headers) or self._bearer_token is not None
 
     @property
     def can_renew(self) -> bool:

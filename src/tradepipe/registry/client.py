@@ -123,14 +123,16 @@ class SchemaRegistry:
             raise ConfigurationError(f"retries={retries}: the registry's retries must be 0 or more")
         proxies = environment_proxies(urls) if proxy is None else dict.fromkeys(urls, parse_proxy(proxy))
         self.url = ",".join(urls)
+        credentials = Credentials(
+            basic_auth=user_info if basic_auth is None else basic_auth,
+            bearer_token=bearer_token,
+            headers=headers,
+            secrets=(key_password, *(secret for each in proxies.values() for secret in each.secrets)),
+        )
+        auth.warn_of_plain_text(urls, proxies.values(), has_credentials=credentials.are_given)
         self._transport = Transport(
             urls,
-            credentials=Credentials(
-                basic_auth=user_info if basic_auth is None else basic_auth,
-                bearer_token=bearer_token,
-                headers=headers,
-                secrets=(key_password, *(secret for each in proxies.values() for secret in each.secrets)),
-            ),
+            credentials=credentials,
             context=auth.ssl_context(
                 ca_location=ca_location, client_cert=client_cert, client_key=client_key, key_password=key_password
             ),
