@@ -120,7 +120,7 @@ def test_what_carries_a_guarantee_may_be_given_as_it_is(key, name, value, comple
         ("sasl.kerberos.kinit.cmd", "kinit"),
         ("enable.sasl.oauthbearer.unsecure.jwt", "true"),
         ("enable.ssl.certificate.verification", False),
-        ("enable.ssl.certificate.verification", "FALSE"),
+        *[("enable.ssl.certificate.verification", value) for value in ("FALSE", "f", "F", "0", 0)],
         ("ssl.endpoint.identification.algorithm", "none"),
         ("default.topic.config", {"acks": 0}),
         ("error_cb", print),
@@ -132,6 +132,15 @@ def test_what_carries_a_guarantee_may_be_given_as_it_is(key, name, value, comple
 def test_dangerous_properties_are_forbidden_for_every_client(complete, key, value):
     with pytest.raises(ConfigurationError, match=f"the Kafka property {key}"):
         complete({**BROKERS, key: value})
+
+
+@EVERY
+@pytest.mark.parametrize("value", [True, "true", "T", "1", 1])
+def test_every_word_for_true_keeps_certificates_checked(complete, value):
+    assert (
+        value
+        == complete({**BROKERS, "enable.ssl.certificate.verification": value})["enable.ssl.certificate.verification"]
+    )
 
 
 @EVERY

@@ -97,9 +97,10 @@ _FORBIDDEN: Final = {
     # Its properties would override the owned ones.
     "default.topic.config": "set its properties directly",
 }
-_FORBIDDEN_VALUES: Final = {
-    ("enable.ssl.certificate.verification", "false"): "anyone could impersonate the broker",
-    ("ssl.endpoint.identification.algorithm", "none"): "anyone with a certificate could impersonate the broker",
+_ALLOWED_VALUES: Final = {
+    # librdkafka has several words for true and for false.
+    "enable.ssl.certificate.verification": ({"true", "t", "1"}, "anyone could impersonate the broker"),
+    "ssl.endpoint.identification.algorithm": ({"https"}, "anyone with a certificate could impersonate the broker"),
 }
 _CONSUMER_ONLY: Final = (
     "auto.commit.",
@@ -293,7 +294,8 @@ def _check_properties(key: str, value: object, owned: Config) -> None:
         check_name(str(value), key)
     if key in _FORBIDDEN:
         raise ConfigurationError(f"the Kafka property {key} is refused: {_FORBIDDEN[key]}")
-    if why := _FORBIDDEN_VALUES.get((key, str(value).lower())):
+    allowed, why = _ALLOWED_VALUES.get(key, ({str(value).lower()}, ""))
+    if str(value).lower() not in allowed:
         raise ConfigurationError(f"the Kafka property {key}={value} is refused: {why}")
     name = _ALIASES.get(key, key)
     if name in owned and str(value).lower() != str(owned[name]).lower():
