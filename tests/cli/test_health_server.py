@@ -12,7 +12,11 @@ from confluent_kafka import Producer
 from tests.cli.commands import ask, door, running
 from tests.cli.scrape import get, port_of, total
 from tests.eventually import eventually
+from tradepipe import Sink
+from tradepipe.cli import health_server
+from tradepipe.cli.health_server import HealthServer
 from tradepipe.embedded.process import free_port
+from tradepipe.metrics import REBALANCES
 
 
 @pytest.fixture
@@ -93,6 +97,20 @@ def test_slow_clients_lock_out_no_probe_and_take_no_descriptor_that_postgresql_n
         assert 0 == door("produce", "--count", "10", "--seed", "1", env=filled).code
         eventually(lambda: [(82,)] == ask(database, "SELECT count(*) FROM trades"), within=40)
         assert (200, "alive\n") == get(port, "/livez")
+
+
+def test_scraping_often_builds_one_page_a_second(monkeypatch):
+    """Building it takes time from the stage."""
+    sink = Sink({"bootstrap.servers": "localhost:1"}, database="postgresql:///trades", registry="http://localhost:1")
+    with sink, HealthServer(sink, host="127.0.0.1", port=0) as server:
+        monkeypatch.setattr(health_server, "METRICS_SECONDS", 60.0)
+        port = int(server.address.rpartition(":")[2].partition("/")[0])
+        first = get(port, "/metrics")
+        sink.meter.count(REBALANCES, "trades", "assign", by=7)
+
+        assert first == get(port, "/metrics")
+        monkeypatch.setattr(health_server, "METRICS_SECONDS", 0.0)
+        assert first != get(port, "/metrics")
 
 
 def test_a_request_without_an_end_is_closed(ready):
