@@ -9,6 +9,7 @@ from tests.eventually import eventually
 from tests.pipeline.running_stages import running
 from tests.registry.forgetful_registry import ForgetfulRegistry
 from tradepipe import RegistryUnavailable, SchemaNotRegistered
+from tradepipe.errors import UnsupportedSchema
 from tradepipe.registry import schema_ids
 from tradepipe.registry.serde import frame
 from tradepipe.trade import samples
@@ -116,3 +117,29 @@ def test_a_command_waits_for_a_registry_that_has_not_read_its_data(pipeline, reg
     done = door(name, *arguments, *options, env={})
 
     assert (0, 0) == (done.code, registry.forgets), done.err
+
+
+CONFLUENT = {"metadata": {"properties": {"owner": "desk"}}, "guid": "6f5d1bb5-6d26-4a5e-9ba1-8a0ab4d3a5c1"}
+"""What Confluent's server tells of a schema besides its text."""
+
+ENCRYPTED = {"name": "hide", "kind": "TRANSFORM", "type": "ENCRYPT", "mode": "WRITEREAD", "tags": ["PII"]}
+
+
+def test_encrypted_fields_are_never_stored_as_data(pipeline, some_trades, registry, make_stage):
+    pipeline.publish(some_trades(50))
+    registry.fields = {**CONFLUENT, "ruleSet": {"domainRules": [ENCRYPTED]}}
+
+    with make_stage() as stage, pytest.raises(UnsupportedSchema, match=r"has the rule 'hide' \('?ENCRYPT"):
+        stage.run(until_end=True)
+
+    assert (0, {}) == (passed(stage), stage.counts.refused)
+
+
+def test_what_confluents_registry_adds_to_a_schema_does_not_matter(pipeline, some_trades, registry, make_stage):
+    pipeline.publish(some_trades(50))
+    registry.fields = {**CONFLUENT, "ruleSet": {"domainRules": [{**ENCRYPTED, "type": "CEL", "mode": "WRITE"}]}}
+
+    with make_stage() as stage:
+        stage.run(until_end=True)
+
+    assert (50, {}) == (passed(stage), stage.counts.refused)

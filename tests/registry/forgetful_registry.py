@@ -1,4 +1,4 @@
-"""A registry that answers for a while as if it knew nothing, as Karapace does before it has read its data."""
+"""A registry that answers for a while as if it knew nothing, as Karapace does, or with rules, as Confluent's does."""
 
 import http.client
 import json
@@ -26,11 +26,14 @@ class ForgetfulRegistry:
     Attributes:
         forgets: how many of the next requests it answers so; None means all of them.
 
+        fields: what it adds to each schema, as Confluent's server does with `ruleSet`, `metadata` and `guid`.
+
         paths: the paths that were requested.
     """
 
     def __init__(self, url: str, forgets: int | None = 0) -> None:
         self.forgets = forgets
+        self.fields: dict[str, Any] = {}
         self.paths: list[str] = []
         self._lock = threading.Lock()
         self._target = urlsplit(url)
@@ -78,9 +81,12 @@ class ForgetfulRegistry:
             forgets = self.forgets is None or self.forgets > 0
             if self.forgets:
                 self.forgets -= 1
-        if not forgets:
-            return self._pass_on(method, path, body)
         below = urlsplit(path).path.removeprefix(self._target.path)
+        if not forgets:
+            status, content = self._pass_on(method, path, body)
+            if self.fields and status == 200 and re.fullmatch(r"/schemas/ids/\d+", below):
+                content = json.dumps({**json.loads(content), **self.fields}).encode()
+            return status, content
         status, answer = next(given for pattern, given in _NOT_FOUND.items() if re.fullmatch(pattern, below))
         return status, json.dumps(answer).encode()
 
