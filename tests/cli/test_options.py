@@ -186,6 +186,15 @@ def test_a_password_that_ps_shows_is_warned_of():
     assert "or KAFKA_SASL_PASSWORD" in kafka.err
 
 
+def test_a_passphrase_is_a_password():
+    name = "sasl.oauthbearer.assertion.private.key.passphrase"
+    options = ("-X", f"{name}={CANARY}", f"--bootstrap-servers={NOWHERE}")
+    done = door("topics", "create", *options, env={"TRADEPIPE_DEADLINE": "0.2"})
+
+    assert f"-X {name} is visible to other users" in done.err
+    assert CANARY not in done.out + done.err
+
+
 def test_properties_come_from_file_then_variable_then_option(ready, topic, path):
     """Of one property, the last of these wins; each is refused by name where it is wrong."""
     wrong = ("-X", "security.protocol=WRONG")
