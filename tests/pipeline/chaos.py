@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from random import Random
 from typing import Final, NamedTuple
@@ -13,12 +14,16 @@ from confluent_kafka import Producer as KafkaProducer
 
 from tests.eventually import eventually
 from tests.pipeline.processes import StageProcess
+from tests.services.kafka import Kafka
 from tradepipe import Trade
 from tradepipe.errors import Unavailable
 from tradepipe.trade import samples
 
 RECOVERY_SECONDS: Final = 180.0
 """Within which the records flow again once all faults have ended; the brokers of a busy machine start slowly."""
+
+ATTEMPTS: Final = 3
+"""To start a broker."""
 
 MEMBERS: Final = 2
 """Sinks, and validators, that run at the same time."""
@@ -160,7 +165,7 @@ class Chaos:
 
     def _of_broker(self, broker) -> Fault:
         name = self._random.choice(("kill", "kill", "stop", "freeze"))
-        end = broker.thaw if name == "freeze" else broker.start
+        end = broker.thaw if name == "freeze" else partial(_start, broker)
         return Fault(f"{name} broker {self._cluster.brokers.index(broker) + 1}", getattr(broker, name), end)
 
     def _of_postgres(self) -> Fault:
@@ -186,6 +191,15 @@ class Chaos:
                 ),
             )
         )
+
+
+def _start(broker: Kafka) -> None:
+    """Start a broker; on a machine that is too busy it does not answer in time, and is started again."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(RuntimeError):
+            broker.start()
+            return
+    broker.start()
 
 
 def random_sample(random: Random, items: list) -> list:

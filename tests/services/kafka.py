@@ -135,7 +135,7 @@ class Kafka(JavaServer):
             if probe.connect_ex(("127.0.0.1", self.port)):
                 return False
         try:
-            return bool(self._admin(f"127.0.0.1:{self.port}").list_topics(timeout=2).brokers)
+            return bool(self._admin(f"127.0.0.1:{self.port}").list_topics(timeout=5).brokers)
         except KafkaException:
             return False
 
