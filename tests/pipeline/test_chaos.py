@@ -47,8 +47,11 @@ def topic(cluster) -> str:
 def start_stages(pipeline, tmp_path) -> Iterator[list[Callable[[], StageProcess]]]:
     """Starts sinks that read what the validators pass."""
     with processes("validate", pipeline, tmp_path) as validate, processes("sink", pipeline, tmp_path) as sink:
+        # Without a refusal limit: after an outage, the bad records may come behind each other.
         yield [
-            partial(validate, "--batch-records", "200", "--group", f"{pipeline.topic}-validator"),
+            partial(
+                validate, "--batch-records", "200", "--max-refused", "off", "--group", f"{pipeline.topic}-validator"
+            ),
             partial(sink, "--batch-rows", "200", "--topic", pipeline.clean),
         ]
 

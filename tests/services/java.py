@@ -102,7 +102,7 @@ class JavaServer(ABC):
             if not child.is_alive or time.monotonic() > deadline:
                 child.stop(SIGKILL)
                 raise RuntimeError(f"the {self.name} did not start: {child.output}")
-            time.sleep(0.1)
+            time.sleep(0.3)
 
     def __enter__(self) -> Self:
         return self.start()
