@@ -14,7 +14,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from tradepipe.cli.help_examples import examples
-from tradepipe.cli.input.options import FILE as INPUT
+from tradepipe.cli.input_options import FILE as INPUT
 from tradepipe.cli.logs import warn_later
 from tradepipe.cli.options import (
     BEHAVIOUR,

@@ -1,13 +1,14 @@
 """Command `tradepipe produce`: trades from a file, or sample trades, to a topic."""
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.input.options import InputFile
-from tradepipe.cli.input.suggest import write_suggestion
-from tradepipe.cli.input.trade_file import TradeFile
+from tradepipe.cli.input_options import InputFile
+from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import (
     DEADLINE,
     SUBJECT,
@@ -20,6 +21,10 @@ from tradepipe.cli.options import (
 )
 from tradepipe.cli.produce_run import Destination, ProduceRun
 from tradepipe.cli.settings import Kafka, Logs, Registry
+from tradepipe.cli.terminal import echo
+from tradepipe.files.drafts import write_file
+from tradepipe.files.suggest import suggest_mapping
+from tradepipe.files.trade_file import TradeFile
 from tradepipe.trade.samples import random_seed
 
 app = command_line()
@@ -63,7 +68,7 @@ def produce(
             "only valid for sample trades, without --input", param_hint="'--seed', '--bad', '--resend'"
         )
     elif file.suggest_mapping is not None:
-        write_suggestion(file.path, file.form, file.mapping, file.suggest_mapping)
+        _write_suggestion(file, file.suggest_mapping)
         return
     destination = None if file and file.dry_run else _destination(kafka, registry, topic, subject)
     run = ProduceRun(destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
@@ -79,8 +84,20 @@ def produce(
         rejects=file.rejects,
         overwrite=file.overwrite,
         stopped=run.stopped,
+        notify=print_status,
     ) as trades:
         run.send_file(trades)
+
+
+def _write_suggestion(file: InputFile, target: str) -> None:
+    text = suggest_mapping(file.path, file.form, file.mapping)
+    if target == "-":
+        echo(text.rstrip())
+        return
+    with write_file(Path(target), overwrite=False, private=False, option="--suggest-mapping") as output:
+        output.write(text)
+    command = shlex.join(["tradepipe", "produce", "--input", file.path, "--mapping", target, "--dry-run"])
+    print_status(f"wrote {target}: edit it, then run: {command}")
 
 
 def _destination(kafka: Kafka | None, registry: Registry | None, topic: str, subject: str) -> Destination:

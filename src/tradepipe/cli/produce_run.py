@@ -12,12 +12,12 @@ import typer
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import SIGNAL_BASE, ExitCode, StopOnSignal
-from tradepipe.cli.input.lines import BadInput
-from tradepipe.cli.input.trade_file import TradeFile
 from tradepipe.cli.load_generator import LoadGenerator, SendCounts
 from tradepipe.cli.settings import Registry
 from tradepipe.cli.terminal import Progress, StatusLine, echo
 from tradepipe.errors import DeadlineExceeded, TradepipeError
+from tradepipe.files.errors import BadInput
+from tradepipe.files.trade_file import TradeFile
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
 from tradepipe.redaction import escape

@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, Self
 
 import typer
 
+from tradepipe.files.records import FileProgress
 from tradepipe.redaction import escape, escape_lines, redact
 
 logger = logging.getLogger(__name__)
@@ -161,19 +162,6 @@ _RATE_SAMPLES: Final = 8
 
 _BAR_WIDTH: Final = 10
 """Characters between the brackets of a progress bar."""
-
-
-class FileProgress(NamedTuple):
-    """Bytes read of a file, its size, and a description of both."""
-
-    done: int
-    total: int
-    text: str
-
-    @property
-    def share(self) -> float:
-        """The share that was read, from 0 to 1; 1 for an empty file."""
-        return min(1.0, self.done / self.total) if self.total else 1.0
 
 
 class Progress:

@@ -11,10 +11,10 @@ from typing import Annotated, Any, TextIO
 from tradepipe.cli.dlq.options import All, DlqArguments, Limit
 from tradepipe.cli.dlq.render import RecordDecoder
 from tradepipe.cli.dlq.stores import open_store
-from tradepipe.cli.files import write_file
 from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import option
 from tradepipe.cli.terminal import to_json
+from tradepipe.files.drafts import write_file
 from tradepipe.trade.dead_letter import DeadLetter
 
 Output = Annotated[
@@ -81,7 +81,7 @@ def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:
 def _open_output(path: Path | None, overwrite: bool) -> AbstractContextManager[TextIO]:
     if path is None:
         return nullcontext(sys.stdout)
-    return write_file(path, overwrite=overwrite, private=True, hint="'--output'")
+    return write_file(path, overwrite=overwrite, private=True, option="--output")
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -7,8 +7,6 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from tradepipe.cli.files import check_target, write_file
-from tradepipe.cli.input.lines import BadInput
 from tradepipe.cli.options import option
 from tradepipe.cli.schema.report import CheckCase
 from tradepipe.evolution.compatibility import Level
@@ -17,6 +15,8 @@ from tradepipe.evolution.findings import only_errors
 from tradepipe.evolution.freeze import as_versioned, check_frozen, level_of
 from tradepipe.evolution.history import HISTORY_FILE, PACKAGE, History, SchemaVersion, file_name, fingerprint
 from tradepipe.evolution.lint import lint
+from tradepipe.files.drafts import check_target, write_file
+from tradepipe.files.errors import BadInput
 
 HistoryFolder = Annotated[
     Path | None,
@@ -134,7 +134,7 @@ def display_path(path: Path) -> str:
         return str(path)
 
 
-def write(folder: Path, texts: dict[str, str], *, hint: str = "'--history'") -> None:
+def write(folder: Path, texts: dict[str, str], *, option_name: str = "--history") -> None:
     """
     Write new versions into a directory, and history.json last; the directory is created if necessary.
 
@@ -144,11 +144,11 @@ def write(folder: Path, texts: dict[str, str], *, hint: str = "'--history'") -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise typer.BadParameter(f"{folder} is not writable: {error.strerror}", param_hint=hint) from None
+        raise typer.BadParameter(f"{folder} is not writable: {error.strerror}", param_hint=repr(option_name)) from None
     for name in texts:
-        check_target(folder / name, overwrite=name == HISTORY_FILE, hint=hint)
+        check_target(folder / name, overwrite=name == HISTORY_FILE, option=option_name)
     for name, text in texts.items():
-        with write_file(folder / name, overwrite=name == HISTORY_FILE, private=False, hint=hint) as file:
+        with write_file(folder / name, overwrite=name == HISTORY_FILE, private=False, option=option_name) as file:
             file.write(text)
 
 

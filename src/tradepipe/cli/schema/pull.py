@@ -173,5 +173,5 @@ def _write(folder: Path, before: History, after: History) -> None:
         write(
             folder,
             {file_name(each.number): each.text for each in new} | {HISTORY_FILE: to_history_json(made)},
-            hint="'DIR'",
+            option_name="DIR",
         )

@@ -7,12 +7,20 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO, Final
 
-from tradepipe.cli.input.file_kinds import unusable
-from tradepipe.cli.input.headers import REASON, find_columns, has_reason
-from tradepipe.cli.input.lines import BadInput, LineReader
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.records import InputRecord, RowParser, describe_columns, format_reasons, to_record, undecodable
-from tradepipe.cli.input.text_file import TextFile
+from tradepipe.files.errors import BadInput, unusable
+from tradepipe.files.headers import REASON, find_columns, has_reason
+from tradepipe.files.lines import LineReader, TextFile
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.records import (
+    InputRecord,
+    Notify,
+    RowParser,
+    describe_columns,
+    drop,
+    format_reasons,
+    to_record,
+    undecodable,
+)
 
 _DELIMITERS: Final = ",;\t|"
 
@@ -27,14 +35,15 @@ class CsvFile(TextFile):
     A CSV file, whose headers are read at once.
 
     Raises:
-        BadParameter: the header line is not in the encoding, or not CSV.
+        InvalidOption: the header line is not in the encoding, or not CSV.
     """
 
     ending = ".rejects.csv"
 
-    def __init__(self, source: LineReader, mapping: FileMapping) -> None:
+    def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify = drop) -> None:
         super().__init__(source)
         self._mapping = mapping
+        self._notify = notify
         self._lines = _LineRecorder(source)
         first = next((line for line in self._lines if line.strip()), "")
         named = _names_delimiter(first)
@@ -57,7 +66,7 @@ class CsvFile(TextFile):
     def records(self) -> Iterator[InputRecord]:
         """Yield the records."""
         columns = find_columns(self.name, self.headers, self._mapping)
-        describe_columns(self.name, columns, self._detected)
+        describe_columns(self.name, columns, self._notify, self._detected)
         parse = RowParser(columns, self._mapping, lambda parser: parser.from_text)
         lines, width = self._lines, len(self.headers)
         while True:

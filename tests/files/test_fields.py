@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from tradepipe.cli.input import values
+from tradepipe.files import values
 from tradepipe.trade.model import Trade
 
 

@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
-from tradepipe.cli.input.headers import Columns
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.quoting import format_names
-from tradepipe.cli.input.values import FIELDS, OPTIONAL, ValueParser, code_of
-from tradepipe.cli.logs import print_status
-from tradepipe.cli.terminal import FileProgress
+from tradepipe.files.errors import format_names
+from tradepipe.files.headers import Columns
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.values import FIELDS, OPTIONAL, ValueParser, code_of
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Violation
 from tradepipe.trade.rules import violations
@@ -37,6 +35,27 @@ class InputRecord(NamedTuple):
     trade: Trade | None
     violations: tuple[Violation, ...] = ()
     cells: Sequence[object] | None = None
+
+
+class FileProgress(NamedTuple):
+    """Bytes or rows read of a file, their number, and a description of both."""
+
+    done: int
+    total: int
+    text: str
+
+    @property
+    def share(self) -> float:
+        """The share that was read, from 0 to 1; 1 for an empty file."""
+        return min(1.0, self.done / self.total) if self.total else 1.0
+
+
+Notify = Callable[[str], None]
+"""Shows the user a line about a file."""
+
+
+def drop(_text: str) -> None:
+    """Show nothing."""
 
 
 class RejectWriter(Protocol):
@@ -79,7 +98,7 @@ class Reader(Protocol):
         Yield the records, in order; blank ones are skipped.
 
         Raises:
-            BadParameter: a required column is missing; raised before the first record.
+            InvalidOption: a required column is missing; raised before the first record.
 
             BadInput: the rest of the file cannot be split into records.
         """
@@ -159,13 +178,15 @@ def _format_violation(violation: Violation) -> str:
     return f"{detail} ({violation.code})"
 
 
-def describe_columns(name: str, found: Columns, detected: Sequence[str] = (), what: str = "columns") -> None:
-    """Print in one line what was detected, and warn if columns are unused that may hold missing fields."""
+def describe_columns(
+    name: str, found: Columns, notify: Notify, detected: Sequence[str] = (), what: str = "columns"
+) -> None:
+    """Show in one line what was detected, and warn if columns are unused that may hold missing fields."""
     notes = list(detected)
     if found.renamed:
         notes.append(f"headers matched without case and blanks: {format_names(list(found.renamed.values()), 4)}")
     if notes:
-        print_status(f"{name}: {', '.join(notes)}")
+        notify(f"{name}: {', '.join(notes)}")
     if found.lacking and found.unused:
         logger.warning(
             "%s: no column for %s; unused %s: %s", name, ", ".join(found.lacking), what, format_names(found.unused, 4)

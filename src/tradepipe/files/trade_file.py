@@ -10,16 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import typer
-
-from tradepipe.cli.input.csv_file import CsvFile
-from tradepipe.cli.input.file_kinds import Form, identify, needs, unusable
-from tradepipe.cli.input.json_file import JsonFile
-from tradepipe.cli.input.lines import STDIN, BadInput, LineReader
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.records import InputRecord, Reader, format_error
-from tradepipe.cli.input.rejects import RejectsFile
-from tradepipe.cli.terminal import FileProgress
+from tradepipe.files.csv_file import CsvFile
+from tradepipe.files.errors import BadInput, InvalidOption, needs, unusable
+from tradepipe.files.file_kinds import Form, identify
+from tradepipe.files.json_file import JsonFile
+from tradepipe.files.lines import STDIN, LineReader
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.records import FileProgress, InputRecord, Notify, Reader, drop, format_error
+from tradepipe.files.rejects import RejectsFile
 from tradepipe.trade.samples import NewTrade
 
 logger = logging.getLogger(__name__)
@@ -28,35 +26,37 @@ MAX_LOGGED_REJECTS: Final = 5
 """Skipped records that are logged one by one."""
 
 
-def open_reader(path: str, form: Form | None, mapping: FileMapping, stopped: threading.Event) -> Reader:
+def open_reader(
+    path: str, form: Form | None, mapping: FileMapping, stopped: threading.Event, notify: Notify = drop
+) -> Reader:
     """
     Open a file of trades, in the format that its content or its name shows.
 
     Raises:
-        BadParameter: the file does not contain records.
+        InvalidOption: the file does not contain records.
     """
     form = identify(path, form)
     # Their libraries are an extra.
     if form == "xlsx":
         try:
-            from tradepipe.cli.input.workbook import WorkbookFile  # noqa: PLC0415
+            from tradepipe.files.workbook import WorkbookFile  # noqa: PLC0415
         except ModuleNotFoundError:
             raise needs("openpyxl", path) from None
-        return WorkbookFile(path, mapping)
+        return WorkbookFile(path, mapping, notify)
     if form == "parquet":
         try:
-            from tradepipe.cli.input.parquet import ParquetFile  # noqa: PLC0415
+            from tradepipe.files.parquet import ParquetFile  # noqa: PLC0415
         except ModuleNotFoundError:
             raise needs("pyarrow", path) from None
-        return ParquetFile(path, mapping)
+        return ParquetFile(path, mapping, notify)
     source = LineReader(path, encoding=mapping.encoding or "utf-8", stopped=stopped)
     try:
         if form == "csv":
-            return CsvFile(source, mapping)
+            return CsvFile(source, mapping, notify)
         is_array = form == "json" and source.begins_with(b"[")
         if form == "json" and not is_array and not source.begins_with(b"{"):
             raise unusable(source.name, "the file is neither a JSON array nor JSON lines")
-        return JsonFile(source, mapping, is_array=is_array)
+        return JsonFile(source, mapping, notify, is_array=is_array)
     except BaseException:
         source.__exit__(None, None, None)
         raise
@@ -79,6 +79,8 @@ class TradeFile:
 
         stopped: ends the iteration when set.
 
+        notify: shows the user what was detected, such as the delimiter.
+
     Attributes:
         valid: number of trades read.
 
@@ -91,7 +93,7 @@ class TradeFile:
         rejects_path: path for skipped records, or None.
 
     Raises:
-        BadParameter: the file does not contain trades, or the rejects file is not writable.
+        InvalidOption: the file does not contain trades, or the rejects file is not writable.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class TradeFile:
         rejects: Path | None = None,
         overwrite: bool = False,
         stopped: threading.Event,
+        notify: Notify = drop,
     ) -> None:
         if skips and rejects is None and path == STDIN:
-            raise typer.BadParameter("required with --input -: pass --rejects FILE", param_hint="'--rejects'")
+            raise InvalidOption("required with --input -: pass --rejects FILE", "--rejects")
         self._path = path
         self._form = form
         self._mapping = mapping
@@ -116,6 +119,7 @@ class TradeFile:
         self.rejects_path = rejects
         self._overwrite = overwrite
         self._stopped = stopped
+        self._notify = notify
         self._opened = ExitStack()
         self._rejects: RejectsFile | None = None
         self.valid = self.invalid = self.line = 0
@@ -123,7 +127,9 @@ class TradeFile:
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
-            self._reader = opened.enter_context(open_reader(self._path, self._form, self._mapping, self._stopped))
+            self._reader = opened.enter_context(
+                open_reader(self._path, self._form, self._mapping, self._stopped, self._notify)
+            )
             found = self._reader.records()
             first = next(found, None)
             if self._skips:

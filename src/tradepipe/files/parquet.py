@@ -7,12 +7,20 @@ from typing import Any, BinaryIO, Final, Self
 import pyarrow
 import pyarrow.parquet
 
-from tradepipe.cli.input.file_kinds import MAX_WORKBOOK_BYTES, unusable
-from tradepipe.cli.input.headers import REASON, find_columns, has_reason
-from tradepipe.cli.input.lines import BadInput
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.records import InputRecord, RowParser, describe_columns, format_reasons, to_record
-from tradepipe.cli.terminal import FileProgress
+from tradepipe.files.errors import BadInput, unusable
+from tradepipe.files.file_kinds import MAX_WORKBOOK_BYTES
+from tradepipe.files.headers import REASON, find_columns, has_reason
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.records import (
+    FileProgress,
+    InputRecord,
+    Notify,
+    RowParser,
+    describe_columns,
+    drop,
+    format_reasons,
+    to_record,
+)
 
 _BATCH_ROWS: Final = 10_000
 
@@ -22,15 +30,16 @@ class ParquetFile:
     A Parquet file.
 
     Raises:
-        BadParameter: the file is damaged or a bomb.
+        InvalidOption: the file is damaged or a bomb.
     """
 
     unit = "row"
     ending = ".rejects.parquet"
 
-    def __init__(self, path: str, mapping: FileMapping) -> None:
+    def __init__(self, path: str, mapping: FileMapping, notify: Notify = drop) -> None:
         self.name = path
         self._mapping = mapping
+        self._notify = notify
         try:
             self._file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
             self._schema = self._file.schema_arrow
@@ -54,7 +63,7 @@ class ParquetFile:
     def records(self) -> Iterator[InputRecord]:
         """Yield the records."""
         columns = find_columns(self.name, self.headers, self._mapping)
-        describe_columns(self.name, columns)
+        describe_columns(self.name, columns, self._notify)
         parse = RowParser(columns, self._mapping, lambda parser: parser.from_cell)
         for row in self.rows():
             yield to_record(self._number, "", parse(row), row)

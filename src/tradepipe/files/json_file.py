@@ -8,14 +8,13 @@ from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
 
-from tradepipe.cli.input.csv_file import find_undecoded, wrong_byte
-from tradepipe.cli.input.headers import find_columns
-from tradepipe.cli.input.lines import MAX_LINE_BYTES, BadInput, LineReader
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.quoting import quote_cell
-from tradepipe.cli.input.records import InputRecord, describe_columns, to_record, undecodable
-from tradepipe.cli.input.text_file import TextFile
-from tradepipe.cli.input.values import FIELDS, OPTIONAL, read
+from tradepipe.files.csv_file import find_undecoded, wrong_byte
+from tradepipe.files.errors import BadInput, quote_cell
+from tradepipe.files.headers import find_columns
+from tradepipe.files.lines import MAX_LINE_BYTES, LineReader, TextFile
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.records import InputRecord, Notify, describe_columns, drop, to_record, undecodable
+from tradepipe.files.values import FIELDS, OPTIONAL, read
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Violation
 
@@ -32,15 +31,16 @@ class JsonFile(TextFile):
     Records of an array are numbered by their items: an array is often a single line.
 
     Raises:
-        BadParameter: an array was expected, and the file is a single object.
+        InvalidOption: an array was expected, and the file is a single object.
     """
 
     ending = ".rejects.jsonl"
 
-    def __init__(self, source: LineReader, mapping: FileMapping, *, is_array: bool) -> None:
+    def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify = drop, *, is_array: bool) -> None:
         super().__init__(source)
         self.unit = "item" if is_array else "line"
         self._mapping = mapping
+        self._notify = notify
         self._parsers = mapping.parsers()
         self._keys = {field: mapping.header(field) for field in FIELDS}
         self._found = self._items() if is_array else self._objects()
@@ -115,7 +115,7 @@ class JsonFile(TextFile):
         """Match the first object's keys if it has unknown ones; the required fields must be among them then."""
         if not found.keys() <= set(self._keys.values()):
             columns = find_columns(self.name, list(found), self._mapping, "first record's keys")
-            describe_columns(self.name, columns, what="keys")
+            describe_columns(self.name, columns, self._notify, what="keys")
             self._keys |= columns.renamed
 
     def _parse(self, found: Mapping[str, object]) -> Trade | tuple[Violation, ...]:

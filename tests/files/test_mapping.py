@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-import typer
 
-from tradepipe.cli.input.mapping import MAX_MAPPING_BYTES, read_mapping
+from tradepipe.files.errors import InvalidOption
+from tradepipe.files.mapping import MAX_MAPPING_BYTES, read_mapping
 from tradepipe.trade.model import Side
 
 
@@ -99,18 +99,18 @@ def test_options_override_the_file_key_by_key(load):
     ],
 )
 def test_a_mistake_in_a_mapping_file_is_one_sentence_with_its_key(load, content, message):
-    with pytest.raises(typer.BadParameter) as refused:
+    with pytest.raises(InvalidOption) as refused:
         load(content)
 
-    assert f"m.toml: {message}" in refused.value.message
-    assert "\n" not in refused.value.message
+    assert f"m.toml: {message}" in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_one_sign_cannot_be_both_the_decimal_sign_and_the_thousands(load):
-    with pytest.raises(typer.BadParameter, match=r"'\.' is the decimal sign too; name the other with --decimal"):
+    with pytest.raises(InvalidOption, match=r"'\.' is the decimal sign too; name the other with --decimal"):
         load("thousands = '.'")
 
 
 def test_a_mapping_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(typer.BadParameter, match=r"nowhere.toml: cannot be opened: No such file"):
+    with pytest.raises(InvalidOption, match=r"nowhere.toml: cannot be opened: No such file"):
         read_mapping(tmp_path / "nowhere.toml", {}, (), (), ())

@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 
 from tests.cli.commands import door
-from tests.cli.input.test_kinds import CELLS, CSV, HEADER, ROW, workbook_of
 from tests.eventually import eventually
+from tests.files.test_kinds import CELLS, CSV, HEADER, ROW, workbook_of
 
 BAD = f"T2,one{ROW[4:]}"
 
@@ -116,7 +116,7 @@ def test_the_input_is_never_replaced_by_its_rejects(file, tmp_path, link):
     for path in (file, other):
         done = check(file, "--rejects", path, "--overwrite")
         assert 2 == done.code
-        assert f"{path} is not writable: is the input; choose another file" in done.err
+        assert f"{path} is the input: choose another file" in done.err
     assert before == file.read_text()
 
 
@@ -150,14 +150,17 @@ def test_a_pipe_and_a_device_are_written_to(file, tmp_path):
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
-def test_a_link_to_a_file_is_followed_not_replaced(file, tmp_path):
-    target, link = tmp_path / "target", tmp_path / "link"
+def test_a_link_to_a_file_is_refused_and_one_to_a_device_is_followed(file, tmp_path):
+    """A link planted at the default name would lead the rejects into another file."""
+    target, link, device = tmp_path / "target", tmp_path / "link", tmp_path / "device"
     link.symlink_to(target)
+    device.symlink_to("/dev/null")
 
-    check(file, "--rejects", link)
+    done = check(file, "--rejects", link, "--overwrite")
 
-    assert link.is_symlink()
-    assert target.read_text().startswith("reason,")
+    assert (2, False) == (done.code, target.exists())
+    assert f"{link} is a symbolic link: choose another file" in done.err
+    assert 1 == check(file, "--rejects", device).code
 
 
 def test_a_file_that_appears_during_the_run_is_kept_and_so_are_the_rejects(tmp_path):
@@ -182,9 +185,12 @@ def test_a_file_that_appears_during_the_run_is_kept_and_so_are_the_rejects(tmp_p
     assert ("mine", True) == (rejects.read_text(), BAD in draft.read_text())
 
 
-@pytest.mark.parametrize(("path", "message"), [(".", "is a directory"), ("missing/x", "No such file or directory")])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [(".", "is a directory: choose another file"), ("missing/x", "is not writable: No such file or directory")],
+)
 def test_a_path_that_is_not_a_file_is_refused_before_anything_is_read(file, path, message):
     done = check(file, "--rejects", path)
 
     assert 2 == done.code
-    assert f"{path} is not writable: {message}" in done.err
+    assert f"{path} {message}" in done.err

@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-import typer
 
-from tradepipe.cli.input.csv_file import CsvFile
-from tradepipe.cli.input.file_kinds import form_of
-from tradepipe.cli.input.lines import MAX_LINE_BYTES, BadInput, LineReader
-from tradepipe.cli.input.mapping import FileMapping, read_mapping
-from tradepipe.cli.input.records import format_error
-from tradepipe.cli.input.trade_file import open_reader
+from tradepipe.files.csv_file import CsvFile
+from tradepipe.files.errors import BadInput, InvalidOption
+from tradepipe.files.file_kinds import form_of
+from tradepipe.files.lines import MAX_LINE_BYTES, LineReader
+from tradepipe.files.mapping import FileMapping, read_mapping
+from tradepipe.files.records import format_error
+from tradepipe.files.trade_file import open_reader
 from tradepipe.trade.model import Side, Trade
 
 HEADER = "trade_id,version,counterparty_id,book_id,maturity_date,created_at"
@@ -220,7 +220,7 @@ def test_side_and_amount_may_be_empty_or_missing(read, content, name):
 
 
 def test_a_field_that_may_be_missing_must_be_there_if_its_column_is_named(read):
-    with pytest.raises(typer.BadParameter, match=r"has no column for side \('Side'\)"):
+    with pytest.raises(InvalidOption, match=r"has no column for side \('Side'\)"):
         read(csv_of(ROW), columns=["side=Side"])
 
 
@@ -290,10 +290,10 @@ def test_keys_that_no_field_has_are_told_once(read, caplog):
     ],
 )
 def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, content, name, settings, message):
-    with pytest.raises(typer.BadParameter) as refused:
+    with pytest.raises(InvalidOption) as refused:
         read(content, name, **settings)
 
-    assert message in refused.value.message
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -308,21 +308,21 @@ def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, 
     ],
 )
 def test_a_layout_that_cannot_be_is_refused(settings, message):
-    with pytest.raises(typer.BadParameter) as refused:
+    with pytest.raises(InvalidOption) as refused:
         read_mapping(None, {}, *(settings.get(name, ()) for name in ("columns", "defaults", "values")))
 
-    assert message in refused.value.message
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("path", ["-", "trades", "trades.txt", "trades.gz"])
 def test_a_name_that_tells_no_format_is_refused(path):
-    with pytest.raises(typer.BadParameter, match="--format csv or --format jsonl"):
+    with pytest.raises(InvalidOption, match="--format csv or --format jsonl"):
         form_of(path)
 
 
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):
     for path in (tmp_path, tmp_path / "missing.csv"):
-        with pytest.raises(typer.BadParameter, match="cannot be opened: "):
+        with pytest.raises(InvalidOption, match="cannot be opened: "):
             LineReader(str(path))
 
 

@@ -4,13 +4,13 @@ import os
 import stat
 
 import pytest
-import typer
 
-from tradepipe.cli.files import write_file
+from tradepipe.files.drafts import write_file
+from tradepipe.files.errors import InvalidOption
 
 
 def write(path, text="new", *, overwrite=False, private=True):
-    with write_file(path, overwrite=overwrite, private=private, hint="'--output'") as file:
+    with write_file(path, overwrite=overwrite, private=private, option="--output") as file:
         file.write(text)
 
 
@@ -46,7 +46,7 @@ def test_only_a_regular_file_is_replaced(kind, overwrite, tmp_path):
             os.mkfifo(path)
     before = path.lstat()
 
-    with pytest.raises(typer.BadParameter, match="choose another file"):
+    with pytest.raises(InvalidOption, match="choose another file"):
         write(path, overwrite=overwrite)
 
     assert (before.st_ino, "theirs") == (path.lstat().st_ino, other.read_text())
@@ -56,7 +56,7 @@ def test_only_a_regular_file_is_replaced(kind, overwrite, tmp_path):
 def test_an_existing_file_is_replaced_only_where_that_is_meant(tmp_path):
     (tmp_path / "a").write_text("theirs")
 
-    with pytest.raises(typer.BadParameter, match="already exists"):
+    with pytest.raises(InvalidOption, match="already exists"):
         write(tmp_path / "a")
     assert "theirs" == (tmp_path / "a").read_text()
     write(tmp_path / "a", overwrite=True)
@@ -67,11 +67,11 @@ def test_a_file_created_meanwhile_stays(tmp_path):
     path = tmp_path / "a"
 
     def write_while_another_does():
-        with write_file(path, overwrite=False, private=True, hint="'--output'") as file:
+        with write_file(path, overwrite=False, private=True, option="--output") as file:
             path.write_text("theirs")
             file.write("new")
 
-    with pytest.raises(typer.BadParameter, match="already exists"):
+    with pytest.raises(InvalidOption, match="already exists"):
         write_while_another_does()
     assert (["a"], "theirs") == (os.listdir(tmp_path), path.read_text())
 
@@ -80,7 +80,7 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path):
     (tmp_path / "a").write_text("old")
 
     def fail():
-        with write_file(tmp_path / "a", overwrite=True, private=True, hint="'--output'") as file:
+        with write_file(tmp_path / "a", overwrite=True, private=True, option="--output") as file:
             file.write("half")
             raise ZeroDivisionError
 

@@ -4,11 +4,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-import typer
-
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.quoting import format_names, quote_cell
-from tradepipe.cli.input.values import FIELDS, OPTIONAL
+from tradepipe.files.errors import InvalidOption, format_names, quote_cell
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.values import FIELDS, OPTIONAL
 
 REASON: Final = "reason"
 """First header of a file of rejects, which is ignored when the mended file is loaded."""
@@ -55,7 +53,7 @@ def find_columns(name: str, headers: Sequence[str], mapping: FileMapping, what: 
     Find the column of each field: its exact header, else the same without regard to case and surrounding blanks.
 
     Raises:
-        BadParameter: a required column is missing, or several headers match.
+        InvalidOption: a required column is missing, or several headers match.
     """
     positions: dict[str, int] = {}
     for field in FIELDS:
@@ -64,7 +62,7 @@ def find_columns(name: str, headers: Sequence[str], mapping: FileMapping, what: 
             at for at, each in enumerate(headers) if _fold(each) == _fold(header)
         ]
         if len(found) > 1:
-            raise _bad_input(
+            raise InvalidOption(
                 f"{name} has {len(found)} columns for {field}: {format_names([headers[at] for at in found])}; "
                 + (
                     f"choose one with --column {field}=HEADER"
@@ -121,7 +119,7 @@ def _letters(header: str) -> str:
 
 def _missing_columns(
     name: str, missing: list[str], headers: Sequence[str], mapping: FileMapping, what: str
-) -> typer.BadParameter:
+) -> InvalidOption:
     needed = ", ".join(
         f"{field} ({quote_cell(mapping.columns[field])})" if field in mapping.columns else field for field in missing
     )
@@ -131,11 +129,7 @@ def _missing_columns(
         advice = f"did you mean {options}?"
     else:
         advice = f"pass --column {missing[0]}=HEADER, or --default {missing[0]}=VALUE for all trades"
-    return _bad_input(
+    return InvalidOption(
         f"{name} has no column for {needed}; its {what} are {format_names(headers) or 'none'}; {advice} "
         "(--suggest-mapping FILE begins a mapping file)"
     )
-
-
-def _bad_input(text: str) -> typer.BadParameter:
-    return typer.BadParameter(text, param_hint="'--input'")

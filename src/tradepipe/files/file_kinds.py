@@ -6,7 +6,7 @@ import zipfile
 from pathlib import PurePath
 from typing import BinaryIO, Final, Literal, cast
 
-import typer
+from tradepipe.files.errors import InvalidOption, unusable
 
 Form = Literal["csv", "jsonl", "json", "xlsx", "parquet"]
 
@@ -57,14 +57,14 @@ def form_of(path: str) -> Form:
     'csv'
 
     Raises:
-        BadParameter: the name has no known ending.
+        InvalidOption: the name has no known ending.
     """
     name = path.lower().removesuffix(".gz").removesuffix(".zip")
     for ending, form in _ENDINGS.items():
         if name.endswith(ending):
             return form
     subject = "the format of stdin is unknown" if path == "-" else f"the name {path!r} has no known ending"
-    raise typer.BadParameter(f"{subject}: pass --format csv or --format jsonl", param_hint="'--format'")
+    raise InvalidOption(f"{subject}: pass --format csv or --format jsonl", "--format")
 
 
 def identify(path: str, form: Form | None) -> Form:
@@ -72,7 +72,7 @@ def identify(path: str, form: Form | None) -> Form:
     Return a file's format: what its first bytes show, else `form`, else what its name says.
 
     Raises:
-        BadParameter: the file is of a kind that cannot be read; the message says what to do.
+        InvalidOption: the file is of a kind that cannot be read; the message says what to do.
     """
     found, name = _look_into(path)
     form = found or form or form_of(name)
@@ -83,22 +83,12 @@ def identify(path: str, form: Form | None) -> Form:
     return form
 
 
-def unusable(name: str, why: str) -> typer.BadParameter:
-    """Return the error for a file that cannot be read as trades."""
-    return typer.BadParameter(f"{name}: {why}", param_hint="'--input'")
-
-
-def needs(library: str, name: str) -> typer.BadParameter:
-    """Return the error for a library that is not installed."""
-    return unusable(name, f"reading it needs {library}: in a clone of tradepipe, run pip install '.[files]'")
-
-
 def open_member(name: str, file: BinaryIO) -> BinaryIO:
     """
     Open the only file in a zip archive.
 
     Raises:
-        BadParameter: the archive has several, or is damaged, encrypted or a bomb.
+        InvalidOption: the archive has several, or is damaged, encrypted or a bomb.
     """
     archive = open_archive(name, file)
     (member,) = _members(archive)
@@ -115,7 +105,7 @@ def open_archive(name: str, file: BinaryIO) -> zipfile.ZipFile:
     Open a zip archive, after checking its sizes; Python reads no more of a member than the size it declares.
 
     Raises:
-        BadParameter: the archive is damaged or a bomb.
+        InvalidOption: the archive is damaged or a bomb.
     """
     try:
         archive = zipfile.ZipFile(file)

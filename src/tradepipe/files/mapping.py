@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-import typer
-
-from tradepipe.cli.input.formats import DateFormat, Formats, NumberFormat
-from tradepipe.cli.input.quoting import quote_cell
-from tradepipe.cli.input.values import FIELDS, OPTIONAL, ValueParser, field_parsers, from_text
-from tradepipe.cli.parsing import parse_pairs
+from tradepipe.files.errors import InvalidOption, quote_cell
+from tradepipe.files.formats import DateFormat, Formats, NumberFormat
+from tradepipe.files.values import FIELDS, OPTIONAL, ValueParser, field_parsers, from_text
 
 MAX_MAPPING_BYTES: Final = 1 << 20
 
@@ -105,7 +102,7 @@ def read_mapping(
         values: FIELD:TEXT=VALUE for texts to replace.
 
     Raises:
-        BadParameter: a key or a value is invalid.
+        InvalidOption: a key or a value is invalid.
     """
     given = {
         **options,
@@ -197,7 +194,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str], object]]] = {
     "thousands": _parse_sign,
 }
 
-Fail = Callable[[str, str], typer.BadParameter]
+Fail = Callable[[str, str], InvalidOption]
 """Makes the error of a key."""
 
 
@@ -292,26 +289,28 @@ def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _file_error(path: Path, text: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{path}: {text}", param_hint="'--mapping'")
+def _file_error(path: Path, text: str) -> InvalidOption:
+    return InvalidOption(f"{path}: {text}", "--mapping")
 
 
-def _option_error(key: str, text: str) -> typer.BadParameter:
+def _option_error(key: str, text: str) -> InvalidOption:
     """Return the error of an option, whose message names what is in a table."""
     table, _, name = key.partition(".")
     option = {"columns": "--column", "defaults": "--default", "values": "--value"}.get(table, f"--{key}")
     field = name.partition(".")[0]
     is_named = not field or field not in FIELDS
-    return typer.BadParameter(text if is_named else f"{field}: {text}", param_hint=repr(option))
+    return InvalidOption(text if is_named else f"{field}: {text}", option)
 
 
 def _by_field(texts: Sequence[str], option: str, form: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
-        for field, given in parse_pairs([text], option=option, form=form).items():
-            if field in found:
-                raise typer.BadParameter(f"{field} is given twice", param_hint=repr(option))
-            found[field] = given
+        field, equals, given = text.partition("=")
+        if not field or not equals:
+            raise InvalidOption(f"must be {form}, not {quote_cell(text)}", option)
+        if field.strip() in found:
+            raise InvalidOption(f"{field.strip()} is given twice", option)
+        found[field.strip()] = given
     return found
 
 
@@ -321,8 +320,6 @@ def _by_field_and_text(texts: Sequence[str]) -> dict[str, dict[str, str]]:
         field, colon, pair = text.partition(":")
         replaced, equals, value = pair.partition("=")
         if not colon or not equals:
-            raise typer.BadParameter(
-                f"must be FIELD:TEXT=VALUE, as side:Buy=BUY, not {quote_cell(text)}", param_hint="'--value'"
-            )
+            raise InvalidOption(f"must be FIELD:TEXT=VALUE, as side:Buy=BUY, not {quote_cell(text)}", "--value")
         found.setdefault(field.strip(), {})[replaced] = value
     return found

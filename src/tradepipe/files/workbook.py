@@ -11,13 +11,21 @@ from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-from tradepipe.cli.input.file_kinds import MAX_PART_BYTES, MAX_WORKBOOK_BYTES, open_archive, unusable
-from tradepipe.cli.input.headers import REASON, find_columns, has_reason
-from tradepipe.cli.input.lines import BadInput
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.quoting import format_names
-from tradepipe.cli.input.records import InputRecord, RowParser, describe_columns, format_reasons, to_record, undecodable
-from tradepipe.cli.terminal import FileProgress
+from tradepipe.files.errors import BadInput, format_names, unusable
+from tradepipe.files.file_kinds import MAX_PART_BYTES, MAX_WORKBOOK_BYTES, open_archive
+from tradepipe.files.headers import REASON, find_columns, has_reason
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.records import (
+    FileProgress,
+    InputRecord,
+    Notify,
+    RowParser,
+    describe_columns,
+    drop,
+    format_reasons,
+    to_record,
+    undecodable,
+)
 
 MAX_ROWS: Final = 1_048_576
 """Excel's own limit; a file may claim any number of rows."""
@@ -40,15 +48,16 @@ class WorkbookFile:
     A sheet of a workbook, whose headers are its first row that is not empty.
 
     Raises:
-        BadParameter: the file is damaged or a bomb, or the sheet is not named.
+        InvalidOption: the file is damaged or a bomb, or the sheet is not named.
     """
 
     unit = "row"
     ending = ".rejects.xlsx"
 
-    def __init__(self, path: str, mapping: FileMapping) -> None:
+    def __init__(self, path: str, mapping: FileMapping, notify: Notify = drop) -> None:
         self.name = path
         self._mapping = mapping
+        self._notify = notify
         self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
         try:
             self._book = _open_workbook(path, self._file)
@@ -79,7 +88,7 @@ class WorkbookFile:
     def records(self) -> Iterator[InputRecord]:
         """Yield the records."""
         columns = find_columns(self.name, self.headers, self._mapping)
-        describe_columns(self.name, columns, self._detected)
+        describe_columns(self.name, columns, self._notify, self._detected)
         parse = RowParser(columns, self._mapping, lambda parser: parser.from_cell)
         width = len(self.headers)
         for cells in self._cells:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -11,18 +10,15 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import typer
-
-from tradepipe.cli.input.csv_file import CsvFile, find_undecoded
-from tradepipe.cli.input.file_kinds import Form, identify
-from tradepipe.cli.input.formats import DateFormat, NumberFormat
-from tradepipe.cli.input.headers import REASON, suggest_headers
-from tradepipe.cli.input.lines import STDIN, LineReader
-from tradepipe.cli.input.mapping import FileMapping
-from tradepipe.cli.input.trade_file import open_reader
-from tradepipe.cli.input.values import FIELDS, OPTIONAL, calendar_date, instant
-from tradepipe.cli.logs import print_status
-from tradepipe.cli.terminal import echo
+from tradepipe.files.csv_file import CsvFile, find_undecoded
+from tradepipe.files.errors import InvalidOption
+from tradepipe.files.file_kinds import Form, identify
+from tradepipe.files.formats import DateFormat, NumberFormat
+from tradepipe.files.headers import REASON, suggest_headers
+from tradepipe.files.lines import STDIN, LineReader
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.trade_file import open_reader
+from tradepipe.files.values import FIELDS, OPTIONAL, calendar_date, instant
 from tradepipe.trade.constraints import Identifier
 from tradepipe.trade.model import Side
 
@@ -71,28 +67,18 @@ _SIDES: Final = {
 _is_identifier = re.compile(Identifier().expression).fullmatch
 
 
-def write_suggestion(path: str, form: Form | None, mapping: FileMapping, target: str) -> None:
+def suggest_mapping(path: str, form: Form | None, mapping: FileMapping) -> str:
     """
-    Write a first mapping file for a file of trades to a new file, or to stdout for `-`.
+    Return the text of a first mapping file for a file of trades.
 
     Raises:
-        BadParameter: the file is not readable, or the target exists.
+        InvalidOption: the file is not readable.
     """
     if path == STDIN:
-        raise typer.BadParameter("needs a file, not stdin", param_hint="'--suggest-mapping'")
+        raise InvalidOption("needs a file, not stdin", "--suggest-mapping")
     if identify(path, form) in {"csv", "json", "jsonl"} and mapping.encoding is None:
         mapping = mapping._replace(encoding=_find_encoding(path))
-    text = "\n".join(_suggestion(path, form, mapping)) + "\n"
-    if target == "-":
-        echo(text.rstrip())
-        return
-    try:
-        with Path(target).open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise typer.BadParameter(f"{target}: {error.strerror}", param_hint="'--suggest-mapping'") from None
-    command = shlex.join(["tradepipe", "produce", "--input", path, "--mapping", target, "--dry-run"])
-    print_status(f"wrote {target}: edit it, then run: {command}")
+    return "\n".join(_suggestion(path, form, mapping)) + "\n"
 
 
 def _find_encoding(path: str) -> str | None:

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, Final, Self, cast
 
-from tradepipe.cli.input.file_kinds import ZIP, open_member, unusable
-from tradepipe.errors import TradepipeError
+from tradepipe.files.errors import BadInput, unusable
+from tradepipe.files.file_kinds import ZIP, open_member
+from tradepipe.files.records import FileProgress
 
 STDIN: Final = "-"
 
@@ -30,13 +31,8 @@ _GZIP: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _HEAD: Final = 4096
+_UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _READ_ERRORS: Final = (EOFError, zlib.error, zipfile.BadZipFile, OSError)
-
-
-class BadInput(TradepipeError):
-    """A file cannot be read as trades; trades read before the error have been sent."""
-
-    exit_code = 1
 
 
 class LineReader:
@@ -63,7 +59,7 @@ class LineReader:
         has_mark: whether the first line began with UTF-8's byte order mark.
 
     Raises:
-        BadParameter: the file is unreadable or not text.
+        InvalidOption: the file is unreadable or not text.
     """
 
     def __init__(self, path: str, *, encoding: str = "utf-8", stopped: threading.Event | None = None) -> None:
@@ -177,6 +173,42 @@ class LineReader:
         except OSError as error:
             raise unusable(self.name, f"cannot be opened: {error.strerror or error}") from error
         return lines
+
+
+class TextFile:
+    """A file whose progress is measured in bytes."""
+
+    unit = "line"
+
+    def __init__(self, source: LineReader) -> None:
+        self._source = source
+        self.name = source.name
+        self.headers: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._source.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._source.__exit__(kind, error, trace)
+
+    def progress(self) -> FileProgress:
+        """Return the bytes read, and the size if it is known."""
+        read, size = self._source.read, self._source.size
+        progress = FileProgress(read, size or 0, "")
+        if size is None:
+            return progress._replace(text=f"{format_size(read)} read")
+        return progress._replace(text=f"{progress.share:.0%} of {format_size(size)}")
+
+
+def format_size(number: int) -> str:
+    """Format a number of bytes."""
+    for size, unit in _UNITS:
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number} bytes"
 
 
 class _CountingReader(io.RawIOBase):

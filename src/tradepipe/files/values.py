@@ -8,8 +8,8 @@ from functools import partial
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from tradepipe.cli.input.formats import Formats, parse_date_cached, to_instant
-from tradepipe.cli.input.quoting import SHOWN, quote_cell
+from tradepipe.files.errors import SHOWN, quote_cell
+from tradepipe.files.formats import Formats, parse_date_cached, to_instant
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.record import Code, Violation
 from tradepipe.trade.type_checks import MAX_INT

@@ -1,1 +1,0 @@
-"""Trades out of files: their fields, records and rejects."""

@@ -1,0 +1,1 @@
+"""Trades in files: CSV, JSON, workbooks and Parquet."""

@@ -1,0 +1,134 @@
+"""New files: written beside their path, and named when they are complete."""
+
+import io
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from tradepipe.files.errors import InvalidOption
+
+
+class Draft:
+    """
+    A draft of a file, in the same directory.
+
+    Args:
+        overwrite: replace a regular file; anything else is never replaced.
+
+        private: readable by the owner alone, as for a file with records.
+
+        option: the option that names the file, for messages.
+
+    Attributes:
+        file: the open draft.
+
+        name: path of the draft.
+
+    Raises:
+        InvalidOption: the file exists, is not a regular file, or is not writable.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool, private: bool, option: str) -> None:
+        check_target(path, overwrite=overwrite, option=option)
+        self._path = path
+        self._overwrite = overwrite
+        self._private = private
+        try:
+            # Its name is random and it must be new: a link planted at a known name would lead us to another file.
+            handle, self.name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        except OSError as error:
+            raise unwritable(path, error, option) from error
+        self.file = os.fdopen(handle, "wb")
+
+    def rename(self) -> None:
+        """
+        Give the draft the name of the file.
+
+        Raises:
+            FileExistsError: a file appeared meanwhile that may not be replaced.
+        """
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        if not self._private:
+            os.chmod(self.name, 0o666 & ~_umask())
+        if self._overwrite:
+            os.replace(self.name, self._path)
+            return
+        try:
+            # Unlike a rename, this fails if the file was created meanwhile.
+            os.link(self.name, self._path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            os.replace(self.name, self._path)
+
+    def close(self) -> None:
+        """Close the draft and remove it, if it was not renamed."""
+        self.file.close()
+        with suppress(OSError):
+            os.unlink(self.name)
+
+
+@contextmanager
+def write_file(path: Path, *, overwrite: bool, private: bool, option: str) -> Iterator[TextIO]:
+    """
+    Write a text file by way of a draft; an exception leaves the file as it was.
+
+    Args:
+        overwrite: replace a regular file; anything else is never replaced.
+
+        private: readable by the owner alone, as for a file with records.
+
+        option: the option that names the file, for messages.
+
+    Raises:
+        InvalidOption: the file exists, is not a regular file, or is not writable.
+    """
+    draft = Draft(path, overwrite=overwrite, private=private, option=option)
+    try:
+        text = io.TextIOWrapper(draft.file, "utf-8", write_through=True)
+        yield text
+        draft.rename()
+    except FileExistsError:
+        raise _exists(path, option) from None
+    except OSError as error:
+        raise unwritable(path, error, option) from error
+    finally:
+        draft.close()
+
+
+def check_target(path: Path, *, overwrite: bool, option: str) -> None:
+    """
+    Check that a file may be written at a path.
+
+    Raises:
+        InvalidOption: a file exists and may not be replaced, or it is not a regular file.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "not a file"
+        raise InvalidOption(f"{path} is {kind}: choose another file", option)
+    if not overwrite:
+        raise _exists(path, option)
+
+
+def unwritable(path: Path, error: OSError, option: str) -> InvalidOption:
+    """Return the error for a path at which no file can be written."""
+    return InvalidOption(f"{path} is not writable: {error.strerror or error}", option)
+
+
+def _exists(path: Path, option: str) -> InvalidOption:
+    return InvalidOption(f"{path} already exists: choose another file, or add --overwrite", option)
+
+
+def _umask() -> int:
+    # There is no way to read it but to set it.
+    os.umask(mask := os.umask(0o077))
+    return mask

@@ -1,0 +1,51 @@
+"""Errors of input files and of the options that describe them, and values in messages."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tradepipe.errors import TradepipeError
+
+SHOWN: Final = 60
+"""Maximum number of characters of a value in a message."""
+
+
+class BadInput(TradepipeError):
+    """A file cannot be read as trades; trades read before the error have been sent."""
+
+    exit_code = 1
+
+
+class InvalidOption(TradepipeError):
+    """
+    An option is invalid, or the file that it names cannot be used; nothing was read.
+
+    Attributes:
+        option: the option, as `--input`.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, option: str = "--input") -> None:
+        self.option = option
+        super().__init__(f"Invalid value for {option!r}: {message}")
+
+
+def unusable(name: str, why: str) -> InvalidOption:
+    """Return the error for a file that cannot be read as trades."""
+    return InvalidOption(f"{name}: {why}")
+
+
+def needs(library: str, name: str) -> InvalidOption:
+    """Return the error for a library that is not installed."""
+    return unusable(name, f"reading it needs {library}: in a clone of tradepipe, run pip install '.[files]'")
+
+
+def quote_cell(value: str) -> str:
+    """Quote a text for a message, truncated."""
+    return repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}… ({len(value)} characters)"
+
+
+def format_names(names: Sequence[str], limit: int = 8) -> str:
+    """Format names for a message, at most `limit` of them."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(quote_cell(name) for name in names[:limit]) + more
