@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tradepipe.files.fields import field_parsers
 from tradepipe.files.formats import DateFormat, Formats, NumberFormat
-from tradepipe.files.values import field_parsers
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,18 @@ def test_a_csv_file_holds_trades(read, content):
     assert [TRADE] == [record.trade for record in read(content)]
 
 
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"], ids=["little-endian", "big-endian"])
+def test_a_file_of_utf_16_is_read_by_its_byte_order_mark(read, mark):
+    """Excel saves "Unicode text" so, with tabs."""
+    text = csv_of(ROW, ROW.replace("T1", "T\U0001f600"), ROW).replace(",", "\t").replace("\n", "\r\n")
+    encoded = mark + text.encode("utf-16-le" if mark == b"\xff\xfe" else "utf-16-be")
+
+    first, other, last = read(encoded)
+    assert [TRADE, TRADE] == [first.trade, last.trade]
+    assert other.violations[0].detail.startswith("trade_id is 'T\U0001f600', which has the character")
+    assert "is not UTF-8" in problem(read(encoded + b"\x00"))
+
+
 @pytest.mark.parametrize(
     "content",
     [json_of(), json_of().strip(), json_of().replace("\n", "\r\n"), "\ufeff" + json_of(), "\n" + json_of() + " \n"],
@@ -282,7 +294,6 @@ def test_keys_that_no_field_has_are_told_once(read, caplog):
             {},
             "has 2 columns for book_id: 'BOOK_ID', 'Book_Id'; choose one with --column book_id=HEADER",
         ),
-        (csv_of().encode("utf-16"), "t.csv", {}, "the file is UTF-16: save it as UTF-8"),
         (b"\x00\x01\x02", "t.csv", {}, "the file is binary, not text"),
         (csv_of(), "t.csv.gz", {}, "not a gzip file, despite its name"),
         (gzip.compress(csv_of(ROW).encode(), mtime=0)[:12], "t.csv.gz", {}, "the archive is truncated or damaged"),

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 import typer
 
 from tradepipe.cli.options import option
+from tradepipe.files.fields import FIELDS, OPTIONAL
 from tradepipe.files.file_kinds import Form
 from tradepipe.files.mapping import FileMapping, read_mapping
-from tradepipe.files.values import FIELDS, OPTIONAL
 
 FILE: Final = "Input file"
 """Heading in `--help`."""

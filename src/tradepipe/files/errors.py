@@ -1,6 +1,7 @@
 """Errors of input files and of the options that describe them, and values in messages."""
 
 from collections.abc import Sequence
+from datetime import date, time
 from typing import Final
 
 from tradepipe.errors import TradepipeError
@@ -43,6 +44,20 @@ def needs(library: str, name: str) -> InvalidOption:
 def quote_cell(value: str) -> str:
     """Quote a text for a message, truncated."""
     return repr(value) if len(value) <= SHOWN else f"{value[:SHOWN]!r}… ({len(value)} characters)"
+
+
+def quote_json(value: object) -> str:
+    """Describe a JSON value or a typed cell for a message."""
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case dict() | list() | bytes():
+            return {dict: "an object", list: "an array", bytes: "bytes"}[type(value)]
+        case str():
+            return f"the string {quote_cell(value)}"
+        case date() | time():
+            return str(value)
+    return f"the number {str(value)[:SHOWN]}"
 
 
 def format_names(names: Sequence[str], limit: int = 8) -> str:

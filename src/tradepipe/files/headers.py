@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tradepipe.files.errors import InvalidOption, format_names, quote_cell
+from tradepipe.files.fields import FIELDS, OPTIONAL
 from tradepipe.files.mapping import FileMapping
-from tradepipe.files.values import FIELDS, OPTIONAL
 
 REASON: Final = "reason"
 """First header of a file of rejects, which is ignored when the mended file is loaded."""
@@ -25,7 +25,7 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "notional": "notional amount|nominal|amount|face amount|nennwert|nennbetrag|betrag",
     "currency": "ccy|cur|curr|notional currency|notional ccy|währung",
 }
-"""Usual headers of each field, the more exact first."""
+"""Usual headers beyond the names of fields, the more exact first."""
 
 
 class Columns(NamedTuple):
@@ -93,7 +93,7 @@ def suggest_headers(fields: Sequence[str], headers: Sequence[str]) -> dict[str, 
     left = {_letters(header): header for header in reversed(headers)}
     found: dict[str, str] = {}
     for field in fields:
-        for name in (field, *_OTHER_NAMES[field].split("|")):
+        for name in (field, field.removesuffix("_id"), *_OTHER_NAMES.get(field, "").split("|")):
             if header := left.pop(_letters(name), None):
                 found[field] = header
                 break

@@ -3,18 +3,18 @@
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
 
 from tradepipe.files.csv_file import find_undecoded, wrong_byte
 from tradepipe.files.errors import BadInput, quote_cell
+from tradepipe.files.fields import FIELDS, OPTIONAL, read
 from tradepipe.files.headers import find_columns
+from tradepipe.files.json_text import DECODER
 from tradepipe.files.lines import MAX_LINE_BYTES, LineReader, TextFile
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.records import InputRecord, Notify, describe_columns, drop, to_record, undecodable
-from tradepipe.files.values import FIELDS, OPTIONAL, read
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Violation
 
@@ -95,7 +95,7 @@ class JsonFile(TextFile):
             try:
                 if text.startswith("]"):
                     return
-                value, end = _DECODER.raw_decode(text)
+                value, end = DECODER.raw_decode(text)
                 # A number at the end of the text may be cut.
                 if end == len(text) and not is_end:
                     raise ValueError("cut")
@@ -181,7 +181,7 @@ def _object(line: str) -> dict[str, object]:
         ValueError: the line is not a JSON object, or has a duplicate key.
     """
     try:
-        found = _DECODER.decode(line)
+        found = DECODER.decode(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"the line is not JSON: {error.msg} at character {error.colno}") from None
     except RecursionError:
@@ -191,26 +191,3 @@ def _object(line: str) -> dict[str, object]:
     if not isinstance(found, dict):
         raise ValueError(f"the line is not a JSON object but {quote_cell(line.strip())}")
     return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
-        raise ValueError(f"the key {quote_cell(twice)} is duplicated")
-    return found
-
-
-def _exact(number: str) -> Decimal:
-    """Parse a JSON number with a point or an exponent, exactly."""
-    try:
-        return Decimal(number)
-    except ArithmeticError:
-        raise ValueError(f"the exponent of the number {quote_cell(number)} is too large") from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_exact, parse_constant=_no_constant)

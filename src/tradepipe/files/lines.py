@@ -31,6 +31,7 @@ _GZIP: Final = b"\x1f\x8b"
 _BOM: Final = b"\xef\xbb\xbf"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _HEAD: Final = 4096
+_CHUNK: Final = 1 << 16
 _UNITS: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _READ_ERRORS: Final = (EOFError, zlib.error, zipfile.BadZipFile, OSError)
 
@@ -45,7 +46,7 @@ class LineReader:
     Args:
         path: the file, or `-` for stdin.
 
-        encoding: an encoding whose line ends are those of ASCII.
+        encoding: an encoding whose line ends are those of ASCII; UTF-16 is detected by its byte order mark.
 
         stopped: ends the iteration when set, also while waiting for a pipe.
 
@@ -167,6 +168,10 @@ class LineReader:
                 self._is_zip = True
             elif path.endswith(".gz"):
                 raise unusable(self.name, "not a gzip file, despite its name")
+            if lines.peek(2)[:2] in _UTF_16:  # type: ignore[attr-defined]  # all three have it
+                # Excel's "Unicode text"; rejects are written as UTF-8 with a mark, which Excel reads too.
+                lines = io.BufferedReader(_Utf16Reader(lines), _BUFFER)
+                self.encoding, self.has_mark = "utf-8", True
             _require_text(self.name, lines.peek(_HEAD)[:_HEAD])  # type: ignore[attr-defined]  # all three have it
         except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
             raise unusable(self.name, f"the archive is truncated or damaged: {error}") from None
@@ -211,6 +216,34 @@ def format_size(number: int) -> str:
     return f"{number} bytes"
 
 
+class _Utf16Reader(io.RawIOBase):
+    """A file of UTF-16 as UTF-8, whose lines end with the byte of a line feed; what is not UTF-16 becomes invalid."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+        self._decoded = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as in _CountingReader
+        while not self._decoded:
+            chunk = self._file.read(_CHUNK)
+            try:
+                text = self._decoder.decode(chunk, not chunk)
+            except UnicodeDecodeError:  # the file ends within a character
+                self._decoded = b"\xff"
+                self._decoder.reset()
+                break
+            self._decoded = text.encode("utf-8", "surrogatepass")
+            if not chunk:
+                break
+        count = min(len(buffer), len(self._decoded))
+        buffer[:count], self._decoded = self._decoded[:count], self._decoded[count:]
+        return count
+
+
 class _CountingReader(io.RawIOBase):
     """A file that counts the bytes read, including buffered ones, and ends when stopped."""
 
@@ -248,8 +281,6 @@ def _open_file(path: str) -> BinaryIO:
 def _require_text(name: str, head: bytes) -> None:
     if not head:
         raise unusable(name, "the file is empty")
-    if head[:2] in _UTF_16:
-        raise unusable(name, "the file is UTF-16: save it as UTF-8")
     if head.startswith(ZIP):
         raise unusable(name, "a zip archive or a workbook is not read from a pipe: pass the path of a file")
     if b"\x00" in head:

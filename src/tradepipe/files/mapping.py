@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from tradepipe.files.errors import InvalidOption, quote_cell
+from tradepipe.files.fields import FIELDS, OPTIONAL, ValueParser, field_parsers, from_text
 from tradepipe.files.formats import DateFormat, Formats, NumberFormat
-from tradepipe.files.values import FIELDS, OPTIONAL, ValueParser, field_parsers, from_text
 
 MAX_MAPPING_BYTES: Final = 1 << 20
 

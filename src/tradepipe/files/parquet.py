@@ -130,5 +130,5 @@ def _values(column: Any) -> list[object]:
     """Convert a column to Python; times with nanoseconds are an error, unless these are zero."""
     if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
         column = column.cast(pyarrow.timestamp("us", column.type.tz))
-    values: list[object] = column.to_pylist()
+    values: list[object] = column.to_pylist(maps_as_pydicts="strict")
     return values

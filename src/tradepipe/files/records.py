@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 from tradepipe.files.errors import format_names
+from tradepipe.files.fields import FIELDS, OPTIONAL, ValueParser, code_of
 from tradepipe.files.headers import Columns
 from tradepipe.files.mapping import FileMapping
-from tradepipe.files.values import FIELDS, OPTIONAL, ValueParser, code_of
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Violation
 from tradepipe.trade.rules import violations

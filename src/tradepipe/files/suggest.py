@@ -3,24 +3,25 @@
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice, product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from tradepipe.files.csv_file import CsvFile, find_undecoded
 from tradepipe.files.errors import InvalidOption
+from tradepipe.files.fields import FIELDS, OPTIONAL
 from tradepipe.files.file_kinds import Form, identify
 from tradepipe.files.formats import DateFormat, NumberFormat
 from tradepipe.files.headers import REASON, suggest_headers
 from tradepipe.files.lines import STDIN, LineReader
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.trade_file import open_reader
-from tradepipe.files.values import FIELDS, OPTIONAL, calendar_date, instant
+from tradepipe.files.values import calendar_date, instant
 from tradepipe.trade.constraints import Identifier
-from tradepipe.trade.model import Side
+from tradepipe.trade.model import DECLARATION
 
 SAMPLE_ROWS: Final = 1_000
 _SAMPLE_BYTES: Final = 1 << 20
@@ -59,10 +60,13 @@ _OFFSETS: Final = ("", "Z", " Z")
 _NUMBERS: Final = ((".", ""), (".", ","), (",", ""), (",", "."), (",", " "), (".", "'"), (",", "'"), (".", " "))
 """Decimal signs and signs that group thousands."""
 
-_SIDES: Final = {
-    **dict.fromkeys(("buy", "b", "bot", "bought", "long", "kauf", "k"), Side.BUY),
-    **dict.fromkeys(("sell", "s", "sld", "sold", "short", "verkauf", "v"), Side.SELL),
+_OTHER_TEXTS: Final = {
+    **dict.fromkeys(("buy", "b", "bot", "bought", "long", "kauf", "k"), "BUY"),
+    **dict.fromkeys(("sell", "s", "sld", "sold", "short", "verkauf", "v"), "SELL"),
+    **dict.fromkeys(("y", "yes", "1", "x", "ja", "j"), "true"),
+    **dict.fromkeys(("n", "no", "0", "nein"), "false"),
 }
+"""Usual texts for symbols of enums, and for booleans."""
 
 _is_identifier = re.compile(Identifier().expression).fullmatch
 
@@ -118,7 +122,11 @@ def _suggestion(path: str, form: Form | None, mapping: FileMapping) -> Iterator[
 
 
 def _formats(cells: dict[str, list[object]]) -> Iterator[str]:
-    dates, times, numbers = (_texts(cells.get(field, ())) for field in ("maturity_date", "created_at", "notional"))
+    dates, times, numbers = (
+        _texts(chain.from_iterable(cells.get(field, ()) for field in _fields_of(*kinds)))
+        for kinds in (("date",), ("timestamp", "local-timestamp"), ("decimal", "float", "double"))
+    )
+    instants = [(field, cells.get(field, ())) for field in _fields_of("timestamp")]
     date_patterns = _fitting_patterns(dates, calendar_date, _DATES)
     yield from _date_lines("date-format", dates, date_patterns)
     patterns = [
@@ -131,10 +139,14 @@ def _formats(cells: dict[str, list[object]]) -> Iterator[str]:
     known = date_patterns[0] if date_patterns and len(date_patterns) == 1 else "?"
     alike = [pattern for pattern in time_patterns or () if pattern.startswith(known)]
     yield from _date_lines("time-format", times, alike or time_patterns)
-    if any(isinstance(cell, datetime) and not cell.tzinfo for cell in cells.get("created_at", ())) or not all(
-        map(_has_offset, times)
-    ):
-        yield "# The times of created_at have no offset. Name their zone:"
+    without = [
+        field
+        for field, found in instants
+        if any(isinstance(cell, datetime) and not cell.tzinfo for cell in found)
+        or not all(map(_has_offset, _texts(found)))
+    ]
+    if without:
+        yield f"# The times of {' and '.join(without)} have no offset. Name their zone:"
         yield '# timezone = "Europe/London"'
     yield from _number_lines(numbers)
 
@@ -196,23 +208,40 @@ def _defaults(found: dict[str, str], cells: dict[str, list[object]]) -> Iterator
 
 
 def _values(cells: dict[str, list[object]]) -> Iterator[str]:
-    sides = [text for text in _texts(cells.get("side", ())) if text not in Side.__members__]
-    if sides:
+    for field in DECLARATION.fields:
+        texts = _texts(cells.get(field.name, ()))
+        if symbols := field.type.symbols or ("true", "false") * (field.type.kind == "boolean"):
+            yield from _symbol_lines(field.name, symbols, [text for text in texts if text not in symbols])
+        elif any(isinstance(each, Identifier) for each in field.constraints):
+            yield from _identifier_lines(field.name, [text for text in texts if not _is_identifier(text)])
+
+
+def _symbol_lines(field: str, symbols: Sequence[str], texts: Sequence[str]) -> Iterator[str]:
+    if texts:
         yield ""
-        yield "[values.side]"
-    for text in sides[:_MAX_TEXTS]:
-        meant = _SIDES.get(text.strip().lower())
-        yield f"{_quote(text)} = {_quote(meant)}" if meant else f"# {_quote(text)} = {_quote(Side.UNKNOWN)}"
-    for field in ("trade_id", "counterparty_id", "book_id"):
-        wrong = [text for text in _texts(cells.get(field, ())) if not _is_identifier(text)]
-        if wrong:
-            yield ""
-            yield f"[values.{field}]  # refused otherwise: identifiers have no blanks, and no letters beyond ASCII"
-        for text in wrong[:_MAX_TEXTS]:
-            yield f"# {_quote(text)} = {_quote(re.sub('[^!-~]+', '-', text.strip()))}"
+        yield f"[values.{field}]"
+    for text in texts[:_MAX_TEXTS]:
+        word = text.strip().lower()
+        meant = next((each for each in symbols if each.lower() == word), _OTHER_TEXTS.get(word))
+        yield f"{_quote(text)} = {_quote(meant)}" if meant in symbols else f"# {_quote(text)} = {_quote(symbols[0])}"
 
 
-def _texts(cells: Sequence[object]) -> list[str]:
+def _identifier_lines(field: str, texts: Sequence[str]) -> Iterator[str]:
+    if texts:
+        yield ""
+        yield f"[values.{field}]  # refused otherwise: identifiers have no blanks, and no letters beyond ASCII"
+    for text in texts[:_MAX_TEXTS]:
+        yield f"# {_quote(text)} = {_quote(re.sub('[^!-~]+', '-', text.strip()))}"
+
+
+def _fields_of(*kinds: str) -> list[str]:
+    """Return the fields of some kinds, each without the unit of a timestamp."""
+    return [
+        field.name for field in DECLARATION.fields if re.sub("-(millis|micros|nanos)$", "", field.type.kind) in kinds
+    ]
+
+
+def _texts(cells: Iterable[object]) -> list[str]:
     """Return the different texts of cells, without empty ones."""
     return list(dict.fromkeys(cell for cell in cells if isinstance(cell, str) and cell))
 

@@ -1,0 +1,217 @@
+"""Parsers of the fields of a trade, chosen by their declared types."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from tradepipe.files import values
+from tradepipe.files.errors import quote_cell, quote_json
+from tradepipe.files.formats import Formats
+from tradepipe.files.json_text import decode
+from tradepipe.files.values import FromText
+from tradepipe.trade.constraints import limit_of
+from tradepipe.trade.declaration import REQUIRED, Declaration, Field
+from tradepipe.trade.model import DECLARATION, Trade
+from tradepipe.trade.record import Code, Violation
+from tradepipe.trade.type_checks import MAX_INT, MAX_LONG, MIN_INT, MIN_LONG
+from tradepipe.trade.types import Member, Type
+
+_Convert = Callable[..., object]
+"""Converts a JSON value or a typed cell, given the parser of texts."""
+
+
+class ValueParser(NamedTuple):
+    """Parsers of a field for a text, a JSON value and a typed cell; all raise ValueError with a message."""
+
+    from_text: FromText
+    from_json: Callable[[Any], object]
+    from_cell: Callable[[Any], object]
+
+
+def field_parsers(formats: Formats, declaration: Declaration = DECLARATION) -> dict[str, ValueParser]:
+    """Return the parsers of all fields, in their order."""
+    return {field.name: _parser(field.name, field.type, formats, _range(field)) for field in declaration.fields}
+
+
+def _range(field: Field) -> tuple[int, int]:
+    """Return the whole numbers that a field allows, for its messages."""
+    lowest, highest = (MIN_LONG, MAX_LONG) if field.type.kind == "long" else (MIN_INT, MAX_INT)
+    for constraint in field.constraints:
+        match constraint:
+            case Ge() | Gt():
+                lowest = max(lowest, limit_of(constraint) + isinstance(constraint, Gt))
+            case Le() | Lt():
+                highest = min(highest, limit_of(constraint) - isinstance(constraint, Lt))
+    return lowest, highest
+
+
+def _parser(name: str, type_: Type, formats: Formats, whole_range: tuple[int, int]) -> ValueParser:
+    if type_.is_nested:
+        return _nested_parser(name, type_, formats)
+    from_text, from_json, from_cell = _conversions(name, type_, formats, whole_range)
+    parse = (lambda value: from_text(value.strip())) if formats.trim else from_text
+    return ValueParser(
+        parse, partial(from_json, from_text=parse), partial(_full_cell, partial(from_cell, from_text=parse))
+    )
+
+
+def _conversions(  # noqa: PLR0911 - one case for each kind of type
+    name: str, type_: Type, formats: Formats, whole_range: tuple[int, int]
+) -> tuple[FromText, _Convert, _Convert]:
+    """Return the parser of texts of a type, and what converts JSON values and cells."""
+    number = formats.number
+    match type_.kind:
+        case "string":
+            return values.text, values.json_text, values.text_from_cell
+        case "boolean":
+            return partial(values.truth, field=name), values.json_truth, values.truth_from_cell
+        case "int" | "long":
+            whole: FromText = partial(values.whole_number, lowest=whole_range[0], highest=whole_range[1])
+            parse = values.formatted_number(number, whole) if number else whole
+            return parse, values.json_whole_number, values.whole_number_from_cell
+        case "float" | "double":
+            parse = values.formatted_number(number, values.floating) if number else values.floating
+            return parse, values.json_float, values.float_from_cell
+        case "decimal":
+            return number.parse if number else values.decimal, values.json_decimal, values.decimal_from_cell
+        case "enum":
+            parse = partial(values.symbol, field=name, enum=type_.python)  # type: ignore[arg-type]  # a StrEnum
+            return parse, values.json_text, values.json_text
+        case "uuid":
+            return values.unique_id, values.json_text, values.json_text
+        case "bytes" | "fixed":
+            return values.octets, values.json_text, values.bytes_from_cell
+        case "date":
+            return values.formatted_date(formats), values.json_text, values.date_from_cell
+        case "time-micros" | "time-millis":
+            return values.time_of_day, values.json_text, values.time_from_cell
+    return _timestamp_conversions(type_, formats)
+
+
+def _timestamp_conversions(type_: Type, formats: Formats) -> tuple[FromText, _Convert, _Convert]:
+    if type_.kind.startswith("local"):
+        finish, plain = values.without_offset, values.local_time
+    else:
+        zone = formats.timezone
+        plain = partial(values.instant, zone=zone)
+
+        def finish(moment: datetime, shown: str) -> datetime:
+            return moment if moment.tzinfo else values.localize(moment, zone, shown)
+
+    parse = values.formatted_timestamp(formats, plain, finish)
+    return parse, values.json_text, partial(values.timestamp_from_cell, finish=finish)
+
+
+def _full_cell(parse: Callable[[object], object], value: object) -> object:
+    if value is None:
+        raise ValueError("the cell is empty")
+    return parse(value)
+
+
+def _nested_parser(name: str, type_: Type, formats: Formats) -> ValueParser:
+    """Return the parsers of a list, a map or a record: a text is JSON, and so is a cell with a text."""
+    from_json = _nested(name, type_, formats, lambda parser: parser.from_json)
+    from_cell = _nested(name, type_, formats, lambda parser: parser.from_cell)
+
+    def from_text(value: str) -> object:
+        return from_json(decode(value, type_))
+
+    return ValueParser(
+        from_text,
+        from_json,
+        partial(_full_cell, lambda value: from_text(value) if isinstance(value, str) else from_cell(value)),
+    )
+
+
+def _nested(
+    name: str, type_: Type, formats: Formats, form: Callable[[ValueParser], Callable[[Any], object]]
+) -> Callable[[Any], object]:
+    members = [(each, _member(name, each, formats, form)) for each in type_.members]
+
+    def parse(value: Any) -> object:
+        match type_.kind:
+            case "array":
+                if not isinstance(value, list):
+                    raise ValueError(f"{quote_json(value)} is not an array")
+                return [_at(f"[{place}]", members[0][1], each) for place, each in enumerate(value)]
+            case "map":
+                # Parquet gives the pairs of a map.
+                found = (
+                    dict(value) if isinstance(value, list) and all(isinstance(each, tuple) for each in value) else value
+                )
+                if not isinstance(found, dict):
+                    raise ValueError(f"{quote_json(value)} is not an object")
+                return {key: _at(f"[{quote_cell(str(key))}]", members[0][1], each) for key, each in found.items()}
+        return _record(type_, members, value)
+
+    return parse
+
+
+def _record(type_: Type, members: list[tuple[Member, Callable[[Any], object]]], value: Any) -> object:
+    if not isinstance(value, dict):
+        raise ValueError(f"{quote_json(value)} is not an object")
+    known = {member.name for member, _ in members}
+    if unknown := [key for key in value if key not in known]:
+        raise ValueError(f"{quote_cell(str(unknown[0]))} is not a field of {type_}: use {', '.join(sorted(known))}")
+    found = []
+    for member, parse in members:
+        if member.name in value and not (value[member.name] is None and member.default is not REQUIRED):
+            found.append(_at(f".{member.name}", parse, value[member.name]))
+        elif member.default is REQUIRED and not member.is_nullable:
+            raise ValueError(f".{member.name} is missing")
+        else:
+            found.append(None if member.default is REQUIRED else member.default)
+    return type_.python(*found)
+
+
+def _member(
+    name: str, member: Member, formats: Formats, form: Callable[[ValueParser], Callable[[Any], object]]
+) -> Callable[[Any], object]:
+    bounds = (MIN_LONG, MAX_LONG) if member.type.kind == "long" else (MIN_INT, MAX_INT)
+    parse = form(_parser(member.name or name, member.type, formats, bounds))
+    return (lambda value: None if value is None else parse(value)) if member.is_nullable else parse
+
+
+def _at(place: str, parse: Callable[[Any], object], value: object) -> object:
+    try:
+        return parse(value)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(f"{place}{text}" if text.startswith(("[", ".")) else f"{place}: {text}") from None
+
+
+FIELDS: Final[Mapping[str, ValueParser]] = field_parsers(Formats())
+"""Parsers of the plain form of each field."""
+
+OPTIONAL: Final[Mapping[str, object]] = Trade._field_defaults
+"""Fields that may be missing or empty, with their defaults."""
+
+
+def from_text(field: str, value: str) -> object:
+    """Parse the plain form of a value; an empty text is the field's default, if it has one."""
+    return FIELDS[field].from_text(value) if value or field not in OPTIONAL else OPTIONAL[field]
+
+
+def read(fields: Mapping[str, Callable[[], object]]) -> Trade | tuple[Violation, ...]:
+    """
+    Build a trade from its fields, or return the violations, in the order of the fields.
+
+    Args:
+        fields: for each field, a function that returns its value or raises ValueError.
+    """
+    parsed: dict[str, object] = {}
+    violations: list[Violation] = []
+    for field, value in fields.items():
+        try:
+            parsed[field] = value()
+        except ValueError as error:
+            violations.append(Violation(code_of(field), f"{field}: {error}"))
+    return tuple(violations) if violations else Trade(**parsed)  # type: ignore[arg-type]  # FIELDS pairs names and types
+
+
+def code_of(field: str) -> str:
+    """Return the code for an unparsable value: the field's code, or UNDECODABLE if it has none."""
+    return field.upper() if field in Trade._fields else Code.UNDECODABLE

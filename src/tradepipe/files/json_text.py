@@ -1,0 +1,49 @@
+"""JSON text, read strictly: exact numbers, no duplicate keys, no NaN."""
+
+import json
+from decimal import Decimal
+from typing import Any, Final
+
+from tradepipe.files.errors import quote_cell
+from tradepipe.trade.types import Type
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {quote_cell(twice)} is duplicated")
+    return found
+
+
+def _exact(number: str) -> Decimal:
+    """Parse a JSON number with a point or an exponent, exactly."""
+    try:
+        return Decimal(number)
+    except ArithmeticError:
+        raise ValueError(f"the exponent of the number {quote_cell(number)} is too large") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_exact, parse_constant=_no_constant)
+
+
+def decode(text: str, type_: Type) -> Any:
+    """
+    Return the JSON value of a cell's text.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    try:
+        return DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        example = {"array": "[...]", "map": '{"key": ...}'}.get(
+            type_.kind, "{" + ", ".join(f'"{member.name}": ...' for member in type_.members) + "}"
+        )
+        raise ValueError(f"{quote_cell(text)} is not JSON such as {example}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
