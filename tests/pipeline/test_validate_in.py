@@ -90,7 +90,7 @@ def test_a_date_or_timestamp_outside_postgresqls_range_is_refused_alone(pipeline
     good = [trade(f"T{number}") for number in range(3)]
     matures = encode_varint(good[1].maturity_date.toordinal() - EPOCH_ORDINAL)
     days = pipeline.serialize(good[1]).replace(matures, encode_varint(2**31 - 1), 1)
-    late = next(each for each in samples.bad_records(1, pipeline.serialize) if each.kind == "created in year 10000")
+    late = next(each for each in samples.bad_records(1, pipeline.serialize) if each.kind == "created at in year 10000")
     publish(pipeline, good[:1])
     pipeline.publish_bytes([(b"T1", days), (late.key, late.value)])
     publish(pipeline, good[1:])

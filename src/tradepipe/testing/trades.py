@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
+from random import Random
 from typing import Any, Final
 
-from tradepipe.trade.model import Trade
+from tradepipe.trade.declaration import REQUIRED
+from tradepipe.trade.model import DECLARATION, Trade
+from tradepipe.trade.sample_values import given_value
 
 FIRST_CREATED_AT: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
 """Creation time of the first trade; each further one is a second later. Tests use no clock."""
@@ -17,7 +20,7 @@ _ALIKE: Final[dict[str, Any]] = {
     "counterparty_id": "CP-1",
     "book_id": "B1",
 }
-"""Values of all trades, unless others are passed; other fields have the defaults of `Trade`."""
+"""Values of all trades, unless others are passed; others have the default of `Trade`, or a value that fits."""
 
 
 class TradeFactory:
@@ -50,6 +53,9 @@ class TradeFactory:
             **fields,
         }
         values.setdefault("maturity_date", _maturity_date(values["created_at"]))
+        for field in DECLARATION.fields:
+            if field.default is REQUIRED and field.name not in values:
+                values[field.name] = given_value(field, Random(field.name))
         return Trade(**values)
 
 

@@ -1,26 +1,27 @@
 """Seeded streams of sample trades and bad records."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from itertools import count, cycle
 from random import Random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from tradepipe.trade.model import KAFKA_KEY, Side, Trade
+from tradepipe.trade.constraints import Identifier, NotBefore, Together
+from tradepipe.trade.declaration import REQUIRED, Field
+from tradepipe.trade.model import DECLARATION, KAFKA_KEY, Side, Trade
 from tradepipe.trade.record import Code
-
-BEGIN: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
-"""Creation time of the first sample trade; samples do not read the clock."""
+from tradepipe.trade.sample_values import BEGIN, broken_values, given_value
 
 UNKNOWN_SCHEMA_ID: Final = 2_147_483_647
 """Schema id of a bad record that no registry knows."""
 
 _MAX_OPEN_TRADES: Final = 40
 _NEW_TRADE_SHARE: Final = 0.4
-_AMOUNT_SHARE: Final = 0.8
+_COMPLETE_SHARE: Final = 0.8
 _CURRENCIES: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
 _YEAR_10000_MICROS: Final = 253_402_300_800_000_000
 """Microseconds since 1970 of the first instant after Python's last datetime."""
@@ -28,11 +29,33 @@ _YEAR_10000_MICROS: Final = 253_402_300_800_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+Draw = Callable[[Random, datetime], Any]
+"""Draws a value, given the time at which the version is made."""
+
+_USUAL_VALUES: Final[Mapping[str, Draw]] = {
+    "version": lambda _random, _now: 1,
+    "counterparty_id": lambda random, _now: f"CP-{random.randrange(1, 21)}",
+    "book_id": lambda random, _now: f"B{random.randrange(1, 6)}",
+    "maturity_date": lambda random, now: now.date() + timedelta(days=random.randrange(3_650)),
+    "created_at": lambda _random, now: now,
+    "side": lambda random, _now: random.choice((Side.BUY, Side.SELL)),
+    # From a hundredth to ten billion, small ones as often as large ones.
+    "notional": lambda random, _now: Decimal(f"{random.randrange(1, 10 ** random.randrange(4, 13))}00e-4"),
+    "currency": lambda random, _now: random.choice(_CURRENCIES),
+}
+"""Values of fields that should look like those of a trade; the values of other fields follow from their declaration."""
+
+_CHANGING: Final = ("maturity_date", "created_at")
+"""Fields with another value in each version; other values change sometimes."""
+
+_CHANGE_SHARE: Final = 0.2
+
+
 def trades(seed: int) -> Iterator[Trade]:
     """
     Generate valid trades without end, most in several versions, in ascending order.
 
-    Some have no side and amount, as in schema version 1. Primary keys are
+    Some lack optional values, as records of earlier schema versions do. Primary keys are
     unique, also across seeds: an id contains the seed, except for seed 0, whose
     ids are short.
 
@@ -62,34 +85,47 @@ def _ids(initial: str, seed: int, first: int) -> Iterator[str]:
 
 
 def _first_version(random: Random, trade_id: str, created_at: datetime) -> Trade:
-    counterparty_id, book_id = f"CP-{random.randrange(1, 21)}", f"B{random.randrange(1, 6)}"
-    trade = Trade(trade_id, 1, counterparty_id, book_id, _maturity_date(random, created_at), created_at)
-    if random.random() >= _AMOUNT_SHARE:
-        return trade
-    side, currency = random.choice((Side.BUY, Side.SELL)), random.choice(_CURRENCIES)
-    return trade._replace(side=side, notional=_notional(random), currency=currency)
+    """Return a trade with all optional values, or with none."""
+    is_complete = random.random() < _COMPLETE_SHARE
+    values = {KAFKA_KEY: trade_id}
+    for field in DECLARATION.fields:
+        if field.name not in values:
+            is_given = is_complete or field.default is REQUIRED
+            values[field.name] = _draw(field, random, created_at) if is_given else field.default
+    return _keep_rules(Trade(**values))
 
 
 def _next_version(random: Random, trade: Trade, created_at: datetime) -> Trade:
-    """Return the next version: another maturity date, and sometimes another book or notional."""
-    book_id = f"B{random.randrange(1, 6)}" if random.random() < 0.2 else trade.book_id
-    has_new_notional = trade.notional is not None and random.random() < 0.2
-    return trade._replace(
-        version=trade.version + 1,
-        book_id=book_id,
-        maturity_date=_maturity_date(random, created_at),
-        created_at=created_at,
-        notional=_notional(random) if has_new_notional else trade.notional,
-    )
+    """Return the next version: another maturity date, and sometimes other values."""
+    changed = {"version": trade.version + 1}
+    for field in DECLARATION.fields:
+        name = field.name
+        if field.is_key or (name not in _CHANGING and random.random() >= _CHANGE_SHARE):
+            continue
+        # A missing value stays missing: rules may ask for others with it.
+        if name in _CHANGING or getattr(trade, name) not in (None, field.default):
+            changed[name] = _draw(field, random, created_at)
+    return _keep_rules(trade._replace(**changed))
 
 
-def _notional(random: Random) -> Decimal:
-    """Draw an amount from a hundredth to ten billion, small ones as often as large ones."""
-    return Decimal(f"{random.randrange(1, 10 ** random.randrange(4, 13))}00e-4")
+def _draw(field: Field, random: Random, now: datetime) -> Any:
+    draw = _USUAL_VALUES.get(field.name)
+    return draw(random, now) if draw else given_value(field, random)
 
 
-def _maturity_date(random: Random, created_at: datetime) -> date:
-    return created_at.date() + timedelta(days=random.randrange(3_650))
+def _keep_rules(trade: Trade) -> Trade:
+    """Return a trade in which no date is before its reference."""
+    for rule in DECLARATION.rules:
+        if isinstance(rule, NotBefore) and rule.find_problem(*(getattr(trade, name) for name in rule.fields)):
+            trade = trade._replace(**{rule.field: _moment_of(rule, trade)})
+    return trade
+
+
+def _moment_of(rule: NotBefore, trade: Trade) -> date:
+    """Return the earliest value that a rule allows."""
+    reference: date = getattr(trade, rule.reference)
+    is_day = not isinstance(getattr(trade, rule.field), datetime) and isinstance(reference, datetime)
+    return (reference.astimezone(UTC) if reference.tzinfo else reference).date() if is_day else reference  # type: ignore[attr-defined]  # a datetime
 
 
 class BadRecord(NamedTuple):
@@ -102,7 +138,7 @@ class BadRecord(NamedTuple):
     @property
     def code(self) -> str:
         """Violation code that the record is refused with."""
-        return _CODES[self.kind]
+        return next(corruption.code for corruption in _CORRUPTIONS if corruption.kind == self.kind)
 
 
 def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadRecord]:
@@ -114,34 +150,70 @@ def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadReco
             not rules.
     """
     ids = _ids("X", seed, 1)
-    for trade, kind in zip(trades(seed), cycle(_CORRUPTIONS), strict=False):
-        yield BadRecord(kind, *_CORRUPTIONS[kind](trade._replace(trade_id=next(ids)), encode))
+    for trade, corruption in zip(trades(seed), cycle(_CORRUPTIONS), strict=False):
+        yield BadRecord(corruption.kind, *corruption.corrupt(trade._replace(**{KAFKA_KEY: next(ids)}), encode))
 
 
 _CorruptedRecord = tuple[bytes, bytes | None]
 """Kafka key and value."""
 
-_Corruption = Callable[[Trade, Callable[[Trade], bytes]], _CorruptedRecord]
+_Corrupt = Callable[[Trade, Callable[[Trade], bytes]], _CorruptedRecord]
 
 
-def _fields(**values: object) -> _Corruption:
-    """Return a corruption that sets some fields to invalid values."""
+class _Corruption(NamedTuple):
+    """A kind of invalid record, the code that it is refused with, and what makes it of a trade."""
 
-    def corrupt(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
-        trade = trade._replace(**values)  # type: ignore[arg-type]  # the table below gives each field a value of its type
-        return _key(trade), encode(trade)
-
-    return corrupt
+    kind: str
+    code: str
+    corrupt: _Corrupt
 
 
-def _set_past_maturity(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
-    trade = trade._replace(maturity_date=trade.created_at.date() - timedelta(days=1))
+def _constraint_corruptions() -> Iterator[_Corruption]:
+    """Yield a corruption for each constraint and each rule of the declaration."""
+    identifiers = [field for field in DECLARATION.fields if Identifier() in field.constraints]
+    for field in DECLARATION.fields:
+        variant = identifiers.index(field) if field in identifiers else 0
+        for kind, value in broken_values(field, variant):
+            yield _Corruption(kind, field.code, partial(_replace_value, field, value))
+        if field.type.kind == "timestamp-micros" and not field.is_nullable:
+            kind = f"{field.name.replace('_', ' ')} in year 10000"
+            yield _Corruption(kind, field.code, partial(_set_late_timestamp, field.name))
+        for rule in DECLARATION.rules_of(field.name):
+            if isinstance(rule, NotBefore):
+                kind = f"{rule.field} before {rule.reference}".replace("_", " ")
+                yield _Corruption(kind, field.code, partial(_set_before, rule))
+            else:
+                kind = f"{rule.fields[0]} without {rule.fields[1]}".replace("_", " ")
+                yield _Corruption(kind, field.code, partial(_separate, rule))
+
+
+def _replace_value(field: Field, value: object, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+    together = next((rule.fields for rule in DECLARATION.rules if field.name in rule.fields), ())
+    trade = _complete(trade, [name for name in together if name != field.name])._replace(**{field.name: value})
     return _key(trade), encode(trade)
 
 
-def _set_late_timestamp(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+def _separate(rule: Together, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+    first, *others = rule.fields
+    trade = _complete(trade, [first])._replace(**dict.fromkeys(others))
+    return _key(trade), encode(trade)
+
+
+def _complete(trade: Trade, names: Sequence[str]) -> Trade:
+    """Return a trade in which these fields have values."""
+    missing = [field for field in DECLARATION.fields if field.name in names and getattr(trade, field.name) is None]
+    return trade._replace(**{field.name: _draw(field, Random(0), BEGIN) for field in missing})
+
+
+def _set_before(rule: NotBefore, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+    trade = _complete(trade, rule.fields)
+    trade = trade._replace(**{rule.field: _moment_of(rule, trade) - timedelta(days=1)})
+    return _key(trade), encode(trade)
+
+
+def _set_late_timestamp(name: str, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
     # No datetime is after year 9999, so the timestamp is replaced in the encoded value.
-    micros = (trade.created_at - _EPOCH) // timedelta(microseconds=1)
+    micros = (getattr(trade, name) - _EPOCH) // timedelta(microseconds=1)
     return _key(trade), encode(trade).replace(_long(micros), _long(_YEAR_10000_MICROS), 1)
 
 
@@ -149,7 +221,7 @@ def _key(trade: Trade) -> bytes:
     return str(getattr(trade, KAFKA_KEY)).encode()
 
 
-def _bytes(change: Callable[[bytes], bytes | None]) -> _Corruption:
+def _bytes(change: Callable[[bytes], bytes | None]) -> _Corrupt:
     """Return a corruption that changes the framed value."""
     return lambda trade, encode: (_key(trade), change(encode(trade)))
 
@@ -164,41 +236,19 @@ def _long(number: int) -> bytes:
     return bytes(encoded)
 
 
-_CORRUPTIONS: Final[dict[str, _Corruption]] = {
-    "trade id with a space": _fields(trade_id="T 1"),
-    "version zero": _fields(version=0),
-    "empty counterparty id": _fields(counterparty_id=""),
-    "book id of 65 characters": _fields(book_id="B" * 65),
-    "maturity before creation": _set_past_maturity,
-    "created in year 10000": _set_late_timestamp,
-    "notional zero": _fields(notional=Decimal(0), currency="EUR"),
-    "notional without currency": _fields(notional=Decimal(1_000), currency=None),
-    "currency in lower case": _fields(notional=Decimal(1_000), currency="eur"),
-    "truncated": _bytes(lambda value: value[:-3]),
-    "trailing bytes": _bytes(lambda value: value + b"\x00\x00"),
-    "wrong magic byte": _bytes(lambda value: b"\x01" + value[1:]),
-    "unknown schema id": _bytes(lambda value: b"\x00" + UNKNOWN_SCHEMA_ID.to_bytes(4, "big") + value[5:]),
-    "empty": _bytes(lambda value: None),
-    "key of another trade": lambda trade, encode: (b"T-OTHER", encode(trade)),
-}
-
-_CODES: Final = {
-    "trade id with a space": "TRADE_ID",
-    "version zero": "VERSION",
-    "empty counterparty id": "COUNTERPARTY_ID",
-    "book id of 65 characters": "BOOK_ID",
-    "maturity before creation": "MATURITY_DATE",
-    "created in year 10000": "CREATED_AT",
-    "notional zero": "NOTIONAL",
-    "notional without currency": "NOTIONAL",
-    "currency in lower case": "CURRENCY",
-    "truncated": Code.UNDECODABLE,
-    "trailing bytes": Code.UNDECODABLE,
-    "wrong magic byte": Code.FRAMING,
-    "unknown schema id": Code.UNKNOWN_SCHEMA,
-    "empty": Code.EMPTY,
-    "key of another trade": Code.RECORD_KEY,
-}
+_CORRUPTIONS: Final[tuple[_Corruption, ...]] = (
+    *_constraint_corruptions(),
+    _Corruption("truncated", Code.UNDECODABLE, _bytes(lambda value: value[:-3])),
+    _Corruption("trailing bytes", Code.UNDECODABLE, _bytes(lambda value: value + b"\x00\x00")),
+    _Corruption("wrong magic byte", Code.FRAMING, _bytes(lambda value: b"\x01" + value[1:])),
+    _Corruption(
+        "unknown schema id",
+        Code.UNKNOWN_SCHEMA,
+        _bytes(lambda value: b"\x00" + UNKNOWN_SCHEMA_ID.to_bytes(4, "big") + value[5:]),
+    ),
+    _Corruption("empty", Code.EMPTY, _bytes(lambda value: None)),
+    _Corruption("key of another trade", Code.RECORD_KEY, lambda trade, encode: (b"T-OTHER", encode(trade))),
+)
 
 
 RESEND_WINDOW: Final = 10_000
@@ -259,10 +309,21 @@ def sample_stream(
             yield ResentTrade(random.choice(sent))
         elif kind is ChangedTrade and sent:
             trade = random.choice(sent)
-            yield ChangedTrade(trade._replace(book_id=f"{trade.book_id}-other"))
+            yield ChangedTrade(_change(trade, random))
         else:
             sent.append(next(new_trades))
             yield NewTrade(sent[-1])
+
+
+def _change(trade: Trade, random: Random) -> Trade:
+    """Return a trade with the same primary key and other content."""
+    fields = [field for field in DECLARATION.fields if not field.is_key]
+    for field in fields:
+        if field.constraints == (Identifier(),) and not field.is_nullable:
+            return trade._replace(**{field.name: f"{getattr(trade, field.name)}-other"})
+    while (changed := trade._replace(**{field.name: _draw(field, random, BEGIN) for field in fields})) == trade:
+        pass
+    return _keep_rules(changed)
 
 
 def _kinds(shares: Mapping[type, float]) -> Iterator[type]:

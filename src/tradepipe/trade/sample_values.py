@@ -1,0 +1,224 @@
+"""Sample values of declared fields: valid ones, and one that breaks each constraint."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any, Final
+from uuid import UUID
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from tradepipe.trade.constraints import Digits, Identifier, Pattern, limit_of, problem_finder
+from tradepipe.trade.declaration import Field
+from tradepipe.trade.type_checks import type_problem_finder
+from tradepipe.trade.types import Member, Type
+
+BEGIN: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
+"""Time of the first sample; samples do not read the clock."""
+
+_GIVEN_SHARE: Final = 0.8
+_TRIES: Final = 1_000
+
+
+def sample_value(field: Field, random: Random) -> Any:
+    """
+    Return a valid value of a field, which is None sometimes if it may be.
+
+    Raises:
+        ValueError: no value was found that fits the constraints.
+    """
+    if field.is_nullable and random.random() >= _GIVEN_SHARE:
+        return None
+    return given_value(field, random)
+
+
+def given_value(field: Field, random: Random) -> Any:
+    """
+    Return a valid value of a field other than None.
+
+    Raises:
+        ValueError: no value was found that fits the constraints.
+    """
+    is_valid = _validity(field)
+    for _ in range(_TRIES):
+        value = _constrained_value(field, random)
+        if is_valid(value):
+            return value
+    raise ValueError(f"no sample of {field.name} was found that fits {', '.join(map(str, field.constraints))}")
+
+
+def broken_values(field: Field, variant: int = 0) -> Iterator[tuple[str, Any]]:
+    """
+    Yield a description and a value for each constraint that a value of the field's Avro type can break.
+
+    Args:
+        variant: chooses among the mistakes in an identifier.
+    """
+    has_type = type_problem_finder(field.type)
+    for constraint in field.constraints:
+        if isinstance(constraint, Digits):
+            continue  # an Avro decimal of this size has no more digits
+        find_problem = problem_finder(constraint)
+        for label, value in _candidates(field, constraint, variant):
+            if has_type(value) is None and find_problem(value) is not None:
+                yield label, value
+                break
+
+
+def _validity(field: Field) -> Callable[[Any], bool]:
+    finders = [type_problem_finder(field.type), *map(problem_finder, field.constraints)]
+    return lambda value: all(find_problem(value) is None for find_problem in finders)
+
+
+def _constrained_value(field: Field, random: Random) -> Any:
+    for constraint in field.constraints:
+        if isinstance(constraint, Identifier):
+            return f"{_initials(field.name)}-{random.randrange(1, 21)}"
+        if isinstance(constraint, Pattern):
+            return _matching_text(re._parser.parse(constraint.expression), random)  # type: ignore[attr-defined]  # not documented, but it is what re itself uses
+    bounds = [constraint for constraint in field.constraints if isinstance(constraint, Ge | Gt | Le | Lt)]
+    if bounds:
+        return _near(field.type, limit_of(random.choice(bounds)), random)
+    return _value(field.name, field.type, random)
+
+
+def _near(type_: Type, limit: Any, random: Random) -> Any:
+    """Return a value within a thousand steps of a limit, which is valid in half of the cases or more."""
+    steps = random.randrange(-1_000, 1_001)
+    match type_.kind:
+        case "int" | "long":
+            return limit + steps
+        case "float" | "double":
+            return limit + steps / 4
+        case "decimal":
+            return Decimal(limit) + Decimal(steps * 25).scaleb(-min(2, type_.scale)).quantize(_step(type_))
+        case "date":
+            return limit + timedelta(days=steps)
+    return limit + timedelta(minutes=steps)
+
+
+def _step(type_: Type) -> Decimal:
+    return Decimal((0, (1,), -type_.scale))
+
+
+def _value(name: str, type_: Type, random: Random) -> Any:  # noqa: PLR0911, PLR0912 - one case for each kind of type
+    match type_.kind:
+        case "boolean":
+            return random.random() < 0.5
+        case "int" | "long":
+            return random.randrange(1, 1_000)
+        case "float" | "double":
+            return random.randrange(1, 400_000) / 4
+        case "string":
+            return f"{name.replace('_', ' ')} {random.randrange(1, 100)}"
+        case "bytes" | "fixed":
+            return random.randbytes(type_.size or random.randrange(1, 17))
+        case "enum":
+            return random.choice(list(type_.python))  # type: ignore[call-overload]  # a StrEnum
+        case "decimal":
+            return Decimal(random.randrange(1, 10 ** min(type_.precision, 9))).scaleb(-type_.scale)
+        case "uuid":
+            return UUID(int=random.getrandbits(128), version=4)
+        case "date":
+            return BEGIN.date() + timedelta(days=random.randrange(3_650))
+        case "time-micros" | "time-millis":
+            return time(random.randrange(24), random.randrange(60))
+        case "array":
+            return [_member(name, type_.item, random) for _ in range(random.randrange(1, 4))]
+        case "map":
+            return {f"{name} {key}": _member(name, type_.item, random) for key in range(1, random.randrange(2, 4))}
+        case "record":
+            return type_.python(*(_member(member.name, member, random) for member in type_.members))
+    moment = BEGIN + timedelta(seconds=random.randrange(100_000_000))
+    return moment.replace(tzinfo=None) if type_.kind.startswith("local") else moment
+
+
+def _member(name: str, member: Member, random: Random) -> Any:
+    if member.is_nullable and random.random() >= _GIVEN_SHARE:
+        return None
+    return _value(name, member.type, random)
+
+
+def _initials(name: str) -> str:
+    return "".join(part[:1] for part in name.removesuffix("_id").split("_")).upper()
+
+
+def _matching_text(parsed: Any, random: Random) -> str:
+    """Return a text that matches a parsed pattern of ASCII characters, classes, ranges, groups and counts."""
+    return "".join(_matching_part(str(code), given, random) for code, given in parsed)
+
+
+def _matching_part(code: str, given: Any, random: Random) -> str:  # noqa: PLR0911 - one case for each kind of part
+    match code:
+        case "LITERAL":
+            return chr(given)
+        case "IN":
+            allowed = [each for each in map(chr, range(0x21, 0x7F)) if _is_in(given, ord(each))]
+            return random.choice(allowed)
+        case "MAX_REPEAT" | "MIN_REPEAT":
+            fewest, most, parsed = given
+            return "".join(_matching_text(parsed, random) for _ in range(random.randint(fewest, min(most, fewest + 8))))
+        case "SUBPATTERN":
+            return _matching_text(given[-1], random)
+        case "BRANCH":
+            return _matching_text(random.choice(given[1]), random)
+        case "ANY":
+            return random.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    return ""
+
+
+def _is_in(parts: Any, character: int) -> bool:
+    is_negated = str(parts[0][0]) == "NEGATE"
+    classes = {"CATEGORY_DIGIT": str.isdigit, "CATEGORY_WORD": lambda text: text.isalnum() or text == "_"}
+    found = False
+    for code, given in parts:
+        match str(code):
+            case "LITERAL":
+                found |= given == character
+            case "RANGE":
+                found |= given[0] <= character <= given[1]
+            case "CATEGORY":
+                found |= classes.get(str(given), lambda _text: False)(chr(character))
+    return found != is_negated
+
+
+def _candidates(field: Field, constraint: Any, variant: int) -> Iterator[tuple[str, Any]]:
+    """Yield descriptions and values of which one breaks a constraint."""
+    words = field.name.replace("_", " ")
+    if isinstance(constraint, Pattern):
+        mistakes: list[tuple[str, Any]] = [
+            (f"{words} with a space", f"{_initials(field.name)} 1"),
+            (f"empty {words}", ""),
+            (f"{words} of 65 characters", _initials(field.name)[:1] * 65),
+        ]
+        if isinstance(constraint, Identifier):
+            yield mistakes[variant % len(mistakes)]
+            return
+        valid = given_value(field, Random(0))
+        yield f"{words} in lower case", valid.lower()
+        yield f"{words} in upper case", valid.upper()
+        yield from mistakes
+        yield f"{words} with a question mark", f"{valid}?"
+        return
+    limit = limit_of(constraint)
+    if field.type.python in (Decimal, float):
+        limit = field.type.python(limit)
+    if isinstance(constraint, Ge | Le):
+        step = _smallest_step(field.type)
+        limit = limit - step if isinstance(constraint, Ge) else limit + step
+    yield f"{words} {limit}", limit
+
+
+def _smallest_step(type_: Type) -> Any:
+    match type_.kind:
+        case "int" | "long":
+            return 1
+        case "float" | "double":
+            return 1.0
+        case "decimal":
+            return _step(type_)
+        case "date":
+            return timedelta(days=1)
+    return timedelta(milliseconds=1)
