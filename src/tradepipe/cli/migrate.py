@@ -1,13 +1,28 @@
-"""Command `tradepipe migrate`: upgrade the database."""
+"""Commands `tradepipe migrate`: upgrade the database, and draft the next revision."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Format
+from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Format, option
 from tradepipe.cli.settings import Logs
 from tradepipe.cli.terminal import echo, to_json
+from tradepipe.errors import ConfigurationError
+from tradepipe.files.drafts import write_file
+from tradepipe.postgres import draft as drafts
 from tradepipe.postgres import migrate, revision
 
-app = command_line("Upgrade the database to the revision this build needs.")
+app = command_line("Upgrade the database to the revision this build needs, and draft the next revision.")
+
+Directory = Annotated[
+    Path | None,
+    option("--revisions DIR", "Directory of the revisions. Default: that of this build's repository.", variable=None),
+]
+ToStdout = Annotated[bool, option("--print", "Print the revision instead of writing it.", variable=None)]
 
 
 @app.command()
@@ -32,3 +47,47 @@ def current(*, database: Database, output: Format = "text", deadline: DeadlineSe
         echo(to_json({"revision": found, "needed": needed}))
     else:
         echo(f"the database is at revision {found or 'none'}; this build needs {needed}")
+
+
+@app.command()
+def draft(
+    *, database: Database | None = None, directory: Directory = None, to_stdout: ToStdout = False, logs: Logs
+) -> None:
+    """
+    Write the next revision: the columns, CHECKs, key and view that the declaration needs and no revision makes.
+
+    Compares both in a PostgreSQL: the embedded one, or --database, where the role must be allowed to create schemas;
+    two are created and dropped, and nothing else is read or changed. Read the revision before you release it.
+    """
+    logs.configure()
+    folder = directory or Path(str(resources.files("tradepipe.migrations.versions")))
+    if "site-packages" in folder.resolve().parts:
+        raise typer.BadParameter(
+            f"{folder} belongs to the installed package: pass the directory in your repository, as migrations/versions",
+            param_hint="'--revisions'",
+        )
+    difference = drafts.compare(database) if database else _compare_embedded()
+    if difference is None:
+        echo(f"nothing to draft: the revisions up to {revision.required_revision()} make what trade/model.py declares")
+        return
+    down = revision.required_revision()
+    name, text = drafts.draft_revision(difference, int(down[:4]) + 1, down)
+    if to_stdout:
+        typer.echo(text, nl=False)
+        return
+    path = folder / f"{name}.py"
+    with write_file(path, overwrite=False, private=False, option="--revisions") as file:
+        file.write(text)
+    echo(f"wrote {path}: read it, then run: tradepipe schema freeze")
+
+
+def _compare_embedded() -> drafts.Difference | None:
+    try:
+        from tradepipe.embedded.postgres import Postgres  # noqa: PLC0415 - an extra
+
+        with Postgres() as server:
+            return drafts.compare(server.start().create_database("draft"))
+    except (FileNotFoundError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"drafting a revision needs a PostgreSQL: pass --database URL, or install the embedded one ({error})"
+        ) from error

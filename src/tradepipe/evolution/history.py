@@ -3,15 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
-from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any, Final, NamedTuple, Self
 
-from tradepipe.trade.model import Side, Trade
+from tradepipe.trade.json_values import from_json, to_json
+from tradepipe.trade.model import DECLARATION, Trade
 
 PACKAGE: Final = "tradepipe.schemas.trade"
 """Package of the released versions, `v001.avsc`, `v002.avsc` and so on, and of `history.json`."""
@@ -198,15 +197,6 @@ def _entries(text: str) -> tuple[HistoryEntry, ...]:
         ) from error
 
 
-_FROM_JSON: Final[Mapping[str, Callable[[str], Any]]] = {
-    "maturity_date": date.fromisoformat,
-    "created_at": datetime.fromisoformat,
-    "side": Side,
-    "notional": Decimal,
-}
-"""Parsers of the fields whose values JSON does not represent."""
-
-
 class GoldenRecord(NamedTuple):
     """A record of a released version: version number, encoded body, and its value as the current `Trade`."""
 
@@ -231,13 +221,21 @@ def golden_records() -> tuple[GoldenRecord, ...]:
 def golden_trade(number: int) -> Trade:
     """Return the trade of a version's golden record, as its JSON file describes it."""
     values = json.loads(golden_file(number, "json").read_text("utf-8"))
-    return Trade(**{name: _value(name, value) for name, value in values.items()})
+    types = DECLARATION.types
+    return Trade(
+        **{name: None if value is None else from_json(types[name], json.dumps(value)) for name, value in values.items()}
+    )
+
+
+def to_golden_json(trade: Trade) -> str:
+    """Return the text of a golden record's JSON file; decimals are strings, so that no reader rounds them."""
+    lines = []
+    for field, value in zip(DECLARATION.fields, trade, strict=True):
+        text = "null" if value is None else to_json(field.type, value)
+        lines.append(f'  "{field.name}": ' + (f'"{text}"' if isinstance(value, Decimal) else text))
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def golden_file(number: int, suffix: str) -> Traversable:
     """Return a file of a version's golden record: "bin" is its body, "json" its trade."""
     return resources.files(PACKAGE) / "golden" / f"v{number:03}.{suffix}"
-
-
-def _value(name: str, value: Any) -> Any:
-    return _FROM_JSON[name](value) if name in _FROM_JSON and value is not None else value

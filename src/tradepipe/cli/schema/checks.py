@@ -49,22 +49,30 @@ def folder_of(history: Path | None) -> Path:
     return folder
 
 
+def revisions_after(folder: Path, name: str) -> dict[str, str]:
+    """Return the texts of later database revisions, in the history's repository or else in this build."""
+    beside = _revisions_beside(folder) or Path(str(resources.files("tradepipe.migrations.versions")))
+    return {path.stem: path.read_text("utf-8") for path in beside.glob("[0-9]*.py") if path.stem > name}
+
+
+def _revisions_beside(folder: Path) -> Path | None:
+    """Return `migrations/versions` of the history's repository, if it exists."""
+    beside = folder.resolve().parents[1] / "migrations" / "versions"
+    return beside if beside.is_dir() else None
+
+
 def require_revision(folder: Path, name: str) -> None:
     """
-    Check that a database revision exists: in `migrations/versions` of the history's repository, or in this build.
+    Check that a database revision exists.
 
     Raises:
         BadParameter: it does not; a released version would name it for good.
     """
-    from tradepipe.postgres.revision import revisions  # noqa: PLC0415 - loaded where it is used
-
-    beside = folder.resolve().parents[1] / "migrations" / "versions"
-    found = {path.stem for path in beside.glob("[0-9]*.py")} if beside.is_dir() else set(revisions())
+    found = revisions_after(folder, "").keys()
     if name not in found:
-        newest = max(found, default="none")
         raise typer.BadParameter(
-            f"there is no revision {name} in migrations/versions, whose newest is {newest}; write it first: "
-            f"alembic revision --rev-id {name} -m ...",
+            f"there is no revision {name} in migrations/versions, whose newest is {max(found, default='none')}; write "
+            "it first, with: tradepipe migrate draft",
             param_hint="'--alembic-revision'",
         )
 

@@ -1,5 +1,6 @@
 """Commands `tradepipe schema`."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +28,12 @@ from tradepipe.cli.schema.checks import (
     read_schema_file,
     refuse_installed_package,
     require_revision,
+    revisions_after,
     unchanged,
     versions_in,
     write,
 )
+from tradepipe.cli.schema.golden import write_golden_record
 from tradepipe.cli.schema.pull import pull
 from tradepipe.cli.schema.report import (
     CheckCase,
@@ -44,11 +47,15 @@ from tradepipe.cli.schema.report import (
     print_report,
     with_summary,
 )
+from tradepipe.cli.terminal import echo
 from tradepipe.evolution.compatibility import Level
 from tradepipe.evolution.diff import Change, diff_schemas
+from tradepipe.evolution.draft import draft_schema
 from tradepipe.evolution.freeze import append_version, level_of, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, current, file_name, fingerprint, versions
 from tradepipe.evolution.schema_tree import parse_schema_tree
+from tradepipe.files.drafts import write_file
+from tradepipe.trade.model import DECLARATION
 
 Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="Its number; the newest if omitted.")]
 
@@ -113,7 +120,11 @@ File = Annotated[
         metavar="FILE", help="Schema file of the next version; only the released versions are checked if omitted."
     ),
 ]
-Next = Annotated[Path, typer.Argument(metavar="FILE", help="Schema file of the next version.")]
+Next = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="Schema file of the next version; if omitted, what `schema draft` prints."),
+]
+Output = Annotated[Path | None, option("--output FILE", "Write the schema to a new file.", variable=None)]
 Old = Annotated[str, typer.Argument(metavar="OLD", help="Version number or file.")]
 New = Annotated[str, typer.Argument(metavar="NEW", help="Version number or file of the newer schema.")]
 
@@ -167,8 +178,21 @@ def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFo
 
 
 @app.command()
+def draft(*, history: HistoryFolder = None, output: Output = None) -> None:
+    """Print the next version, as src/tradepipe/trade/model.py declares it: the released text, and what differs."""
+    folder = folder_of(history)
+    drafted = _draft(folder, versions_in(folder))
+    if output is None:
+        typer.echo(drafted.text, nl=False)
+        return
+    with write_file(output, overwrite=False, private=False, option="--output") as file:
+        file.write(drafted.text)
+    echo(f"wrote {output}: check it with: tradepipe schema check {output}")
+
+
+@app.command()
 def freeze(
-    file: Next,
+    file: Next = None,
     *,
     history: HistoryFolder = None,
     level: LevelIfOther = None,
@@ -177,10 +201,11 @@ def freeze(
     format_: ReportFormat = "text",
     strict: Strict = False,
 ) -> None:
-    """Release a compatible schema as the next version: write its file and add it to history.json."""
+    """Release a compatible schema as the next version: write its file, golden record and entry in history.json."""
     folder = folder_of(history)
     refuse_installed_package(folder)
-    past, new = history_in(folder), read_schema_file(file)
+    past = history_in(folder)
+    new = read_schema_file(file) if file else _draft(folder, past)
     report = _check(folder, past, new, level)._replace(command="freeze")
     if not report.is_fine(strict=strict):
         print_and_exit(report, format_, strict=strict)
@@ -188,11 +213,13 @@ def freeze(
     at = level or _next_level(past)
     if alembic_revision is not None:
         require_revision(folder, alembic_revision)
-    revision = alembic_revision or _same_revision(past, new)
+    revision = alembic_revision or _revision_for(folder, past, new)
     released = append_version(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
     version = released.versions[-1]
     if not dry_run:
         write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(released)})
+        if folder.samefile(folder_of(None)):
+            write_golden_record(folder, version)
     case = _release_case(folder, version, at, "planned" if dry_run else "frozen")
     print_report(report._replace(cases=(*report.cases, case)), format_, text_form=with_summary(report, case.name))
 
@@ -258,18 +285,45 @@ def _require_new(past: History, new: SchemaFile) -> None:
             raise typer.BadParameter(f"{new.file} is already version {version.number}", param_hint="'FILE'")
 
 
-def _same_revision(past: History, new: SchemaFile) -> str | None:
-    """Return the last version's database revision, if the fields are unchanged."""
+def _draft(folder: Path, past: History) -> SchemaFile:
+    """
+    Return the next version as the declaration has it.
+
+    Raises:
+        BadParameter: the declaration equals the newest version.
+    """
+    if not past.versions:
+        raise no_version(folder)
+    newest = past.versions[-1]
+    text = draft_schema(newest.text, DECLARATION)
+    if fingerprint(text) == newest.sha256:
+        raise typer.BadParameter(
+            f"there is nothing to draft: version {newest.number} is what src/tradepipe/trade/model.py declares",
+            param_hint="'FILE'",
+        )
+    return SchemaFile("the draft", text)
+
+
+def _revision_for(folder: Path, past: History, new: SchemaFile) -> str | None:
+    """Return the newest revision if the fields changed, and the last version's otherwise."""
     before = past.entry(max(past.numbers, default=0))
     if before is None or before.alembic_revision is None:
         return None
-    if _columns(past.versions[-1].text) != _columns(new.text):
-        raise typer.BadParameter(
-            f"the fields differ from version {before.number}: pass the database revision that changes the table",
-            param_hint="'--alembic-revision'",
-        )
-    return before.alembic_revision
+    changed = _columns(new.text) - _columns(past.versions[-1].text)
+    if not changed:
+        return before.alembic_revision
+    made = revisions_after(folder, before.alembic_revision)
+    for name, _ in sorted(changed):
+        if not any(re.search(rf"\b{name}\b", text) for text in made.values()):
+            raise typer.BadParameter(
+                f"no revision after {before.alembic_revision} makes the column {name}: write it first, with: "
+                "tradepipe migrate draft",
+                param_hint="'--alembic-revision'",
+            )
+    return max(name for name, text in made.items() if any(re.search(rf"\b{each}\b", text) for each, _ in changed))
 
 
-def _columns(text: str) -> list[tuple[str, str]]:
-    return [(field.name, str(field.type)) for field in parse_schema_tree(text).fields]
+def _columns(text: str) -> set[tuple[str, str]]:
+    """Return the fields with the types of their columns; every enum is a text."""
+    fields = parse_schema_tree(text).fields
+    return {(field.name, re.sub(r"enum[^|\]]*", "enum", str(field.type))) for field in fields}
