@@ -81,7 +81,7 @@ def _field(field: Field, written: Mapping[str, Any]) -> Row:
         _sql_type(TRADES.columns[field.name]),
         default,
         "; ".join(_limits(field)),
-        written["doc"],
+        written.get("doc", ""),
     )
 
 
@@ -116,8 +116,13 @@ def _avro_type(kind: Any) -> str:
         return kind
     if kind["type"] == "enum":
         return f"enum of {', '.join(kind['symbols'])}"
+    if kind["type"] in ("array", "map"):
+        return f"{kind['type']} of {_avro_type(kind.get('items', kind.get('values')))}"
+    if kind["type"] == "record":
+        return f"record {kind['name']} of {', '.join(field['name'] for field in kind['fields'])}"
     size = f"({kind['precision']}, {kind['scale']})" if "precision" in kind else ""
-    return f"{kind['type']}, {kind['logicalType']}{size}"
+    base = f"fixed({kind['size']})" if kind["type"] == "fixed" else kind["type"]
+    return f"{base}, {kind['logicalType']}{size}" if "logicalType" in kind else base
 
 
 def _sql_type(column: Column[Any]) -> str:

@@ -69,14 +69,14 @@ def _of_schema_and_trade(schema: Mapping[str, Field], trade: Mapping[str, Field]
         )
     for name in sorted(trade.keys() - schema.keys()):
         yield (
-            f"Trade has a field {name}, the current schema has not: put it into a new version under schemas/trade, as "
-            "`tradepipe schema freeze` does; no producer can send it otherwise"
+            f"Trade has a field {name}, the current schema has not: release it with `tradepipe migrate draft`, then "
+            "`tradepipe schema freeze`; no producer can send it otherwise"
         )
     for name in sorted(schema.keys() & trade.keys()):
         if schema[name] != trade[name]:
             yield (
                 f"field {name} is {_show(schema[name])} in the current schema, but {_show(trade[name])} in Trade: "
-                "correct trade/model.py; a released version is never edited"
+                "correct trade/model.py, or release a next version with `tradepipe schema freeze`"
             )
     if list(schema) != list(trade) and schema.keys() == trade.keys():
         yield f"Trade orders its fields {', '.join(trade)}, the schema {', '.join(schema)}: reorder Trade"
@@ -85,39 +85,38 @@ def _of_schema_and_trade(schema: Mapping[str, Field], trade: Mapping[str, Field]
 def _of_table_and_revision(table: Mapping[str, Field], revision: Revision) -> Iterator[str]:
     for name in sorted(table.keys() - revision.columns.keys()):
         yield (
-            f"no revision up to {revision.name} makes the column {name}: write "
-            f"migrations/versions/NNNN_pre_add_{name}.py, and name it as the alembic_revision of the current version "
-            "in schemas/trade/history.json"
+            f"no revision up to {revision.name} makes the column {name}: write it with `tradepipe migrate draft`, "
+            "before `tradepipe schema freeze`"
         )
     for name in sorted(revision.columns.keys() - table.keys()):
         yield (
             f"the revisions up to {revision.name} make a column {name} that Trade lacks: "
-            "declare it in trade/model.py, or drop it by a `post_` revision"
+            "declare it in trade/model.py, or drop it with `tradepipe migrate draft`"
         )
     for name in sorted(table.keys() & revision.columns.keys()):
         if table[name] != revision.columns[name]:
             yield (
                 f"the column {name} is {_show(revision.columns[name])} after {revision.name}, but {_show(table[name])} "
-                "by trade/model.py: write a revision that alters it; a released one is never edited"
+                "by trade/model.py: write a revision that alters it with `tradepipe migrate draft`"
             )
 
 
 def _of_checks_and_revision(checks: frozenset[str], revision: Revision) -> Iterator[str]:
     for code in sorted(checks - revision.checks):
-        yield (
-            f"no revision up to {revision.name} adds the CHECK {code}: add it in a revision, NOT VALID first and "
-            "validated afterwards"
-        )
+        yield (f"no revision up to {revision.name} adds the CHECK {code}: write it with `tradepipe migrate draft`")
     for code in sorted(revision.checks - checks):
-        yield f"the revisions up to {revision.name} add a CHECK {code}, which no constraint in trade/model.py needs"
+        yield (
+            f"the revisions up to {revision.name} add a CHECK {code}, which no constraint in trade/model.py needs: "
+            "restore the constraint, or drop the CHECK with `tradepipe migrate draft`"
+        )
 
 
 def _of_view_and_revision(view: tuple[str, ...], revision: Revision) -> Iterator[str]:
     for name in view:
         if name not in revision.view:
             yield (
-                f"the view current_trades lacks the column {name} after {revision.name}: replace the view in the "
-                "revision, with the new column last (CREATE OR REPLACE VIEW)"
+                f"the view current_trades lacks the column {name} after {revision.name}: write a revision with "
+                "`tradepipe migrate draft`"
             )
     for name in revision.view:
         if name not in view:

@@ -18,6 +18,7 @@ from tradepipe.evolution.compatibility_rules import RULES
 from tradepipe.evolution.diff import Kind
 from tradepipe.evolution.history import History
 from tradepipe.registry import drift, registration
+from tradepipe.trade import types
 
 PAGE = Document(Path(__file__).parents[1] / "docs" / "schema.md")
 SESSIONS = [block.text for block in PAGE.code if block.text.startswith("$ tradepipe schema")]
@@ -38,7 +39,7 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "schemas" / "trade").mkdir(parents=True)
     (tmp_path / "migrations" / "versions").mkdir(parents=True)
-    (tmp_path / "migrations" / "versions" / "0003_pre_add_venue.py").touch()
+    (tmp_path / "migrations" / "versions" / "0004_pre_add_venue.py").write_text("ADD COLUMN venue")
     first_two = History(*(each[:2] for each in History.packaged()))
     write(tmp_path / "schemas" / "trade", first_two)
     second = first_two.versions[-1]
@@ -73,6 +74,11 @@ def test_what_the_page_shows_is_what_is_printed(repository):
             file.write_text(file.read_text().replace("timestamp-micros", "timestamp-millis"))
         assert without_lines(shown) == without_lines(printed(command.removeprefix("$ "), env)), command
     assert len(SESSIONS) > 4
+
+
+def test_the_page_has_the_table_of_types():
+    assert types.__doc__ is not None
+    assert types.__doc__.split("\n\n")[1] in PAGE.text
 
 
 def test_what_the_page_shows_fits_a_terminal():

@@ -13,6 +13,7 @@ from tests.field_descriptions import checks_of, of_record, of_schema, of_table, 
 from tests.schema_sync import Field, Places, Revision, mismatches
 from tradepipe.evolution.history import History, current
 from tradepipe.postgres import migrate
+from tradepipe.postgres.draft import compare
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import CHECK_NAMES, TRADES, current_trades
@@ -55,6 +56,16 @@ def test_all_descriptions_agree(places):
     assert [] == mismatches(places)
 
 
+def test_the_revisions_make_all_that_the_declaration_needs(services):
+    """Conditions of CHECKs, the primary key and the view too, of which the descriptions have the names alone."""
+    server = services.postgres.start()
+    database = f"test_{uuid.uuid4().hex}"
+    difference = compare(server.create_database(database))
+    server.drop_database(database)
+
+    assert difference is None, f"the revisions lack {difference.name}: write it with `tradepipe migrate draft`"
+
+
 def test_no_description_is_empty(places):
     """An empty description would agree with every other one."""
     fields = len(Trade._fields)
@@ -82,7 +93,7 @@ ONE_FORGOTTEN = {
     ),
     "a field of Trade alone": (
         lambda it: it._replace(schema=without(it.schema, "side")),
-        "Trade has a field side, the current schema has not: put it into a new version under schemas/trade",
+        "Trade has a field side, the current schema has not: release it with `tradepipe migrate draft`, then",
     ),
     "another scale": (
         lambda it: it._replace(schema=changed(it.schema, "notional", type="decimal(18,2)")),
@@ -107,7 +118,7 @@ ONE_FORGOTTEN = {
     ),
     "a column without a revision": (
         lambda it: it._replace(table=it.table | {"venue": COLUMN}),
-        "no revision up to REVISION makes the column venue: write migrations/versions/NNNN_pre_add_venue.py",
+        "no revision up to REVISION makes the column venue: write it with `tradepipe migrate draft`",
     ),
     "a column of the revisions alone": (
         lambda it: it._replace(revision=it.revision._replace(columns=it.revision.columns | {"venue": COLUMN})),
@@ -121,7 +132,7 @@ ONE_FORGOTTEN = {
     ),
     "a CHECK without a revision": (
         lambda it: it._replace(revision=it.revision._replace(checks=without(it.revision.checks, "NOTIONAL"))),
-        "no revision up to REVISION adds the CHECK NOTIONAL: add it in a revision, NOT VALID first",
+        "no revision up to REVISION adds the CHECK NOTIONAL: write it with `tradepipe migrate draft`",
     ),
     "a CHECK of the revisions alone": (
         lambda it: it._replace(revision=it.revision._replace(checks=it.revision.checks | {"VENUE"})),
@@ -129,7 +140,7 @@ ONE_FORGOTTEN = {
     ),
     "a view without a new column": (
         lambda it: it._replace(revision=it.revision._replace(view=it.revision.view[:-1])),
-        "the view current_trades lacks the column LAST after REVISION: replace the view in the revision",
+        "the view current_trades lacks the column LAST after REVISION: write a revision with `tradepipe migrate draft`",
     ),
     "a column of the view alone": (
         lambda it: it._replace(view=it.view[:-1]),

@@ -211,7 +211,7 @@ def test_a_suggestion_is_printed_or_written_to_a_new_file_only(tmp_path):
     assert (0, "") == (printed.code, printed.err)
     assert 'trade_id = "Trade ID"\n' in printed.out
     assert (2, "mine") == (refused.code, target.read_text())
-    assert f"'--suggest-mapping': {target}: File exists" in refused.err
+    assert f"'--suggest-mapping': {target} already exists: choose another file\n" in refused.err
 
 
 @pytest.mark.parametrize("mark", ["\x7f", "\x9b", "\u202e", '""', "\\", "\u20ac"])

@@ -26,6 +26,20 @@ def test_migrate_tells_where_a_database_is(ready):
     ]
 
 
+def test_there_is_no_revision_to_draft_while_the_revisions_make_what_is_declared(ready):
+    done = door("migrate", "draft", env=ready)
+
+    nothing = f"nothing to draft: the revisions up to {required_revision()} make what trade/model.py declares\n"
+    assert (0, nothing, "") == done
+
+
+def test_a_revision_is_not_drafted_into_an_installed_package(ready, tmp_path):
+    done = door("migrate", "draft", "--revisions", str(tmp_path / "site-packages" / "x"), env=ready)
+
+    assert 2 == done.code
+    assert "belongs to the installed package: pass the directory in your repository" in done.err
+
+
 def test_schema_register_tells_what_is_new(env, subject, services):
     also = f"{subject}.clean"
     first, second = (door("schema", "register", "--also", also, env=env) for _ in range(2))

@@ -4,10 +4,12 @@ import builtins
 import gzip
 import io
 import json
+import sys
 import threading
 import zipfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 
 import openpyxl
 import pyarrow
@@ -37,7 +39,9 @@ def read(tmp_path):
         path = tmp_path / name
         if content is not None:
             path.write_bytes(content)
-        with open_reader(str(path), form, read_mapping(None, options, (), (), ()), threading.Event()) as reader:
+        mapping = read_mapping(None, options, (), (), ())
+        notify = partial(print, file=sys.stderr)
+        with open_reader(str(path), form, mapping, threading.Event(), notify) as reader:
             return list(reader.records())
 
     return of

@@ -78,13 +78,15 @@ def test_a_csv_file_holds_trades(read, content):
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"], ids=["little-endian", "big-endian"])
 def test_a_file_of_utf_16_is_read_by_its_byte_order_mark(read, mark):
     """Excel saves "Unicode text" so, with tabs."""
-    text = csv_of(ROW, ROW.replace("T1", "T\U0001f600"), ROW).replace(",", "\t").replace("\n", "\r\n")
-    encoded = mark + text.encode("utf-16-le" if mark == b"\xff\xfe" else "utf-16-be")
 
-    first, other, last = read(encoded)
+    def encode(*rows):
+        text = csv_of(*rows).replace(",", "\t").replace("\n", "\r\n")
+        return mark + text.encode("utf-16-le" if mark == b"\xff\xfe" else "utf-16-be")
+
+    first, other, last = read(encode(ROW, ROW.replace("T1", "T\U0001f600"), ROW))
     assert [TRADE, TRADE] == [first.trade, last.trade]
     assert other.violations[0].detail.startswith("trade_id is 'T\U0001f600', which has the character")
-    assert "is not UTF-8" in problem(read(encoded + b"\x00"))
+    assert "FILE:3: the record is not UTF-8" in problem(read(encode(ROW) + b"\x00"))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_all_rules_a_record_breaks_are_told(read):
         (json_of().replace("{", '{"version": 2, '), "the key 'version' is duplicated (UNDECODABLE)"),
         ('{"version": ' + "[" * 100_000 + "\n", "it is nested too deeply (UNDECODABLE)"),
         (json_of().replace(": 1,", ": " + "1" * 5_000 + ","), "Exceeds the limit"),
-        (json_of(trade_id="\ud800"), "FILE:1: trade_id: is '\\ud800', which has the character '\\ud800' at position 1"),
+        (json_of(trade_id="\ud800"), "FILE:1: trade_id: is '\\ud800', which holds a lone surrogate"),
     ],
     ids=["bool", "null", "missing", "array", "cut", "NaN", "twice", "deep", "digits", "surrogate"],
 )

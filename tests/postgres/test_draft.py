@@ -3,7 +3,7 @@
 import pytest
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.postgres.draft import Column, Difference, Shape, compare, draft_revision
+from tradepipe.postgres.draft import Column, Difference, Shape, draft_revision
 
 VENUE = Column("text", True, "'OTC'::text", "C")
 BEFORE = Shape({"trade_id": Column("text", True, None, "C")}, {}, "PRIMARY KEY (trade_id)", ("trade_id",), " SELECT 1")
@@ -17,17 +17,6 @@ AFTER = BEFORE._replace(
 
 def drafted(after, number=4):
     return draft_revision(Difference(BEFORE, after), number, "0003_pre_x")
-
-
-@pytest.fixture
-def database(services):
-    server = services.postgres.start()
-    yield server.create_database("draft")
-    server.drop_database("draft")
-
-
-def test_there_is_nothing_to_draft_for_what_the_revisions_make(database):
-    assert compare(database) is None
 
 
 def test_a_new_column_is_added_with_its_check_and_the_view_before_the_sinks_are_upgraded():

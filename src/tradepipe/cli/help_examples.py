@@ -73,6 +73,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("", "Print the revision of the database in DATABASE_URL."),
         ("--deadline 1", "Fail after a second if the database is unavailable."),
     ),
+    "migrate draft": (
+        ("", "Write what the declaration needs and no revision makes."),
+        ("--print", "Print it instead."),
+    ),
     "schema validate": (
         ("", "Check each released version."),
         ("trade.avsc --strict", "Check a file, and exit with 1 on warnings too."),
@@ -86,9 +90,14 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("1 trade.avsc", "Compare a version with a file."),
         ("2 trade.avsc --format github", "Annotate each change in a GitHub workflow."),
     ),
+    "schema draft": (
+        ("", "Print the next version as the declaration has it."),
+        ("--output trade.avsc", "Write it to a file."),
+    ),
     "schema freeze": (
+        ("", "Release what `schema draft` prints."),
         (
-            "trade.avsc --alembic-revision 0003_pre_add_venue",
+            "trade.avsc --alembic-revision 0004_pre_add_venue",
             "Release the next version; its records need this revision.",
         ),
         ("trade.avsc --dry-run", "Run all checks without writing anything."),

@@ -9,6 +9,7 @@ import typer
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Format, option
+from tradepipe.cli.schema.checks import display_path
 from tradepipe.cli.settings import Logs
 from tradepipe.cli.terminal import echo, to_json
 from tradepipe.errors import ConfigurationError
@@ -76,9 +77,9 @@ def draft(
         typer.echo(text, nl=False)
         return
     path = folder / f"{name}.py"
-    with write_file(path, overwrite=False, private=False, option="--revisions") as file:
+    with write_file(path, overwrite=None, private=False, option="--revisions") as file:
         file.write(text)
-    echo(f"wrote {path}: read it, then run: tradepipe schema freeze")
+    echo(f"wrote {display_path(path)}: read it, then release the schema with: tradepipe schema freeze")
 
 
 def _compare_embedded() -> drafts.Difference | None:

@@ -94,7 +94,7 @@ def _write_suggestion(file: InputFile, target: str) -> None:
     if target == "-":
         echo(text.rstrip())
         return
-    with write_file(Path(target), overwrite=False, private=False, option="--suggest-mapping") as output:
+    with write_file(Path(target), overwrite=None, private=False, option="--suggest-mapping") as output:
         output.write(text)
     command = shlex.join(["tradepipe", "produce", "--input", file.path, "--mapping", target, "--dry-run"])
     print_status(f"wrote {target}: edit it, then run: {command}")

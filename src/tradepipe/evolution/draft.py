@@ -62,7 +62,8 @@ def _field_spans(text: str) -> list[tuple[dict[str, Any], int, int]]:
     begin = _find_fields(text)
     if begin is None:
         raise ValueError("the released schema is not a record")
-    decoder, found, at = json.JSONDecoder(), [], begin.end()
+    found: list[tuple[dict[str, Any], int, int]] = []
+    decoder, at = json.JSONDecoder(), begin.end()
     while True:
         separators = _skip_separators(text, at)
         at = separators.end() if separators else at

@@ -222,9 +222,10 @@ def golden_trade(number: int) -> Trade:
     """Return the trade of a version's golden record, as its JSON file describes it."""
     values = json.loads(golden_file(number, "json").read_text("utf-8"))
     types = DECLARATION.types
-    return Trade(
-        **{name: None if value is None else from_json(types[name], json.dumps(value)) for name, value in values.items()}
-    )
+    fields: dict[str, Any] = {
+        name: None if value is None else from_json(types[name], json.dumps(value)) for name, value in values.items()
+    }
+    return Trade(**fields)
 
 
 def to_golden_json(trade: Trade) -> str:

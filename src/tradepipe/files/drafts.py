@@ -17,7 +17,7 @@ class Draft:
     A draft of a file, in the same directory.
 
     Args:
-        overwrite: replace a regular file; anything else is never replaced.
+        overwrite: replace a regular file, never anything else; None if the command has no option for it.
 
         private: readable by the owner alone, as for a file with records.
 
@@ -32,7 +32,7 @@ class Draft:
         InvalidOption: the file exists, is not a regular file, or is not writable.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool, private: bool, option: str) -> None:
+    def __init__(self, path: Path, *, overwrite: bool | None, private: bool, option: str) -> None:
         check_target(path, overwrite=overwrite, option=option)
         self._path = path
         self._overwrite = overwrite
@@ -74,12 +74,12 @@ class Draft:
 
 
 @contextmanager
-def write_file(path: Path, *, overwrite: bool, private: bool, option: str) -> Iterator[TextIO]:
+def write_file(path: Path, *, overwrite: bool | None, private: bool, option: str) -> Iterator[TextIO]:
     """
     Write a text file by way of a draft; an exception leaves the file as it was.
 
     Args:
-        overwrite: replace a regular file; anything else is never replaced.
+        overwrite: replace a regular file, never anything else; None if the command has no option for it.
 
         private: readable by the owner alone, as for a file with records.
 
@@ -94,14 +94,14 @@ def write_file(path: Path, *, overwrite: bool, private: bool, option: str) -> It
         yield text
         draft.rename()
     except FileExistsError:
-        raise _exists(path, option) from None
+        raise _exists(path, option, overwrite) from None
     except OSError as error:
         raise unwritable(path, error, option) from error
     finally:
         draft.close()
 
 
-def check_target(path: Path, *, overwrite: bool, option: str) -> None:
+def check_target(path: Path, *, overwrite: bool | None, option: str) -> None:
     """
     Check that a file may be written at a path.
 
@@ -116,7 +116,7 @@ def check_target(path: Path, *, overwrite: bool, option: str) -> None:
         kind = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "not a file"
         raise InvalidOption(f"{path} is {kind}: choose another file", option)
     if not overwrite:
-        raise _exists(path, option)
+        raise _exists(path, option, overwrite)
 
 
 def unwritable(path: Path, error: OSError, option: str) -> InvalidOption:
@@ -124,8 +124,9 @@ def unwritable(path: Path, error: OSError, option: str) -> InvalidOption:
     return InvalidOption(f"{path} is not writable: {error.strerror or error}", option)
 
 
-def _exists(path: Path, option: str) -> InvalidOption:
-    return InvalidOption(f"{path} already exists: choose another file, or add --overwrite", option)
+def _exists(path: Path, option: str, overwrite: bool | None) -> InvalidOption:
+    hint = "" if overwrite is None else ", or add --overwrite"
+    return InvalidOption(f"{path} already exists: choose another file{hint}", option)
 
 
 def _umask() -> int:

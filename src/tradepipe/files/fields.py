@@ -78,7 +78,7 @@ def _conversions(  # noqa: PLR0911 - one case for each kind of type
         case "decimal":
             return number.parse if number else values.decimal, values.json_decimal, values.decimal_from_cell
         case "enum":
-            parse = partial(values.symbol, field=name, enum=type_.python)  # type: ignore[arg-type]  # a StrEnum
+            parse = partial(values.symbol, field=name, enum=type_.python)
             return parse, values.json_text, values.json_text
         case "uuid":
             return values.unique_id, values.json_text, values.json_text
@@ -138,13 +138,9 @@ def _nested(
                     raise ValueError(f"{quote_json(value)} is not an array")
                 return [_at(f"[{place}]", members[0][1], each) for place, each in enumerate(value)]
             case "map":
-                # Parquet gives the pairs of a map.
-                found = (
-                    dict(value) if isinstance(value, list) and all(isinstance(each, tuple) for each in value) else value
-                )
-                if not isinstance(found, dict):
+                if not isinstance(value, dict):
                     raise ValueError(f"{quote_json(value)} is not an object")
-                return {key: _at(f"[{quote_cell(str(key))}]", members[0][1], each) for key, each in found.items()}
+                return {key: _at(f"[{quote_cell(str(key))}]", members[0][1], each) for key, each in value.items()}
         return _record(type_, members, value)
 
     return parse

@@ -222,7 +222,7 @@ def _symbol_lines(field: str, symbols: Sequence[str], texts: Sequence[str]) -> I
         yield f"[values.{field}]"
     for text in texts[:_MAX_TEXTS]:
         word = text.strip().lower()
-        meant = next((each for each in symbols if each.lower() == word), _OTHER_TEXTS.get(word))
+        meant = next((each for each in symbols if each.lower() == word), _OTHER_TEXTS.get(word, ""))
         yield f"{_quote(text)} = {_quote(meant)}" if meant in symbols else f"# {_quote(text)} = {_quote(symbols[0])}"
 
 

@@ -108,8 +108,10 @@ def symbol(value: str, field: str, enum: type[StrEnum]) -> StrEnum:
     except ValueError:
         hint = ""
         if value.isalpha() and len(value) < 12:
-            meant = next((each for each in enum if each.startswith(value[0].upper())), list(enum)[-1])
-            hint = f"; map it with --value, as {field}:{value}={meant}"
+            meant = next((each for each in enum if each.startswith(value[0].upper())), None)
+            example = list(enum)[min(1, len(enum) - 1)]
+            pair = f"{value}={meant}" if meant else f"{example.title()}={example}"
+            hint = f"; map it with --value, as {field}:{pair}"
         raise ValueError(f"{quote_cell(value)} is not one of {', '.join(enum)}{hint}") from None
 
 
@@ -298,14 +300,14 @@ def json_text(value: object, from_text: FromText = text) -> object:
     return from_text(value)
 
 
-def json_truth(value: object, _from_text: FromText) -> object:
+def json_truth(value: object, from_text: FromText) -> object:
     """Return a JSON boolean; `"true"` and `1` are errors."""
     if not isinstance(value, bool):
         raise ValueError(f"{quote_json(value)} is not true or false")
     return value
 
 
-def json_whole_number(value: object, _from_text: FromText) -> object:
+def json_whole_number(value: object, from_text: FromText) -> object:
     """Return a JSON integer; `true` and `"1"` are errors."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{quote_json(value)} is not a whole number")
@@ -321,7 +323,7 @@ def json_decimal(value: object, from_text: FromText = decimal) -> object:
     return Decimal(value)
 
 
-def json_float(value: object, _from_text: FromText) -> object:
+def json_float(value: object, from_text: FromText) -> object:
     """Return a JSON number as the nearest float."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"{quote_json(value)} is not a number")

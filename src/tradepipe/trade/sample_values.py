@@ -86,14 +86,14 @@ def _constrained_value(field: Field, random: Random) -> Any:
 
 def _near(type_: Type, limit: Any, random: Random) -> Any:
     """Return a value within a thousand steps of a limit, which is valid in half of the cases or more."""
-    steps = random.randrange(-1_000, 1_001)
+    steps = random.randrange(-1_000, 1_001) // 10 ** random.randrange(3)
     match type_.kind:
         case "int" | "long":
             return limit + steps
         case "float" | "double":
             return limit + steps / 4
         case "decimal":
-            return Decimal(limit) + Decimal(steps * 25).scaleb(-min(2, type_.scale)).quantize(_step(type_))
+            return Decimal(limit) + Decimal(steps).scaleb(-random.randint(0, type_.scale))
         case "date":
             return limit + timedelta(days=steps)
     return limit + timedelta(minutes=steps)
@@ -171,7 +171,10 @@ def _matching_part(code: str, given: Any, random: Random) -> str:  # noqa: PLR09
 
 def _is_in(parts: Any, character: int) -> bool:
     is_negated = str(parts[0][0]) == "NEGATE"
-    classes = {"CATEGORY_DIGIT": str.isdigit, "CATEGORY_WORD": lambda text: text.isalnum() or text == "_"}
+    classes: dict[str, Callable[[str], bool]] = {
+        "CATEGORY_DIGIT": str.isdigit,
+        "CATEGORY_WORD": lambda text: text.isalnum() or text == "_",
+    }
     found = False
     for code, given in parts:
         match str(code):
@@ -180,7 +183,7 @@ def _is_in(parts: Any, character: int) -> bool:
             case "RANGE":
                 found |= given[0] <= character <= given[1]
             case "CATEGORY":
-                found |= classes.get(str(given), lambda _text: False)(chr(character))
+                found |= str(given) in classes and classes[str(given)](chr(character))
     return found != is_negated
 
 

@@ -87,7 +87,7 @@ def _ids(initial: str, seed: int, first: int) -> Iterator[str]:
 def _first_version(random: Random, trade_id: str, created_at: datetime) -> Trade:
     """Return a trade with all optional values, or with none."""
     is_complete = random.random() < _COMPLETE_SHARE
-    values = {KAFKA_KEY: trade_id}
+    values: dict[str, Any] = {KAFKA_KEY: trade_id}
     for field in DECLARATION.fields:
         if field.name not in values:
             is_given = is_complete or field.default is REQUIRED
@@ -97,7 +97,7 @@ def _first_version(random: Random, trade_id: str, created_at: datetime) -> Trade
 
 def _next_version(random: Random, trade: Trade, created_at: datetime) -> Trade:
     """Return the next version: another maturity date, and sometimes other values."""
-    changed = {"version": trade.version + 1}
+    changed: dict[str, Any] = {"version": trade.version + 1}
     for field in DECLARATION.fields:
         name = field.name
         if field.is_key or (name not in _CHANGING and random.random() >= _CHANGE_SHARE):
@@ -117,15 +117,16 @@ def _keep_rules(trade: Trade) -> Trade:
     """Return a trade in which no date is before its reference."""
     for rule in DECLARATION.rules:
         if isinstance(rule, NotBefore) and rule.find_problem(*(getattr(trade, name) for name in rule.fields)):
-            trade = trade._replace(**{rule.field: _moment_of(rule, trade)})
+            trade = _with(trade, {rule.field: _moment_of(rule, trade)})
     return trade
 
 
 def _moment_of(rule: NotBefore, trade: Trade) -> date:
     """Return the earliest value that a rule allows."""
     reference: date = getattr(trade, rule.reference)
-    is_day = not isinstance(getattr(trade, rule.field), datetime) and isinstance(reference, datetime)
-    return (reference.astimezone(UTC) if reference.tzinfo else reference).date() if is_day else reference  # type: ignore[attr-defined]  # a datetime
+    if isinstance(reference, datetime) and not isinstance(getattr(trade, rule.field), datetime):
+        return (reference.astimezone(UTC) if reference.tzinfo else reference).date()
+    return reference
 
 
 class BadRecord(NamedTuple):
@@ -151,7 +152,7 @@ def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadReco
     """
     ids = _ids("X", seed, 1)
     for trade, corruption in zip(trades(seed), cycle(_CORRUPTIONS), strict=False):
-        yield BadRecord(corruption.kind, *corruption.corrupt(trade._replace(**{KAFKA_KEY: next(ids)}), encode))
+        yield BadRecord(corruption.kind, *corruption.corrupt(_with(trade, {KAFKA_KEY: next(ids)}), encode))
 
 
 _CorruptedRecord = tuple[bytes, bytes | None]
@@ -189,25 +190,29 @@ def _constraint_corruptions() -> Iterator[_Corruption]:
 
 def _replace_value(field: Field, value: object, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
     together = next((rule.fields for rule in DECLARATION.rules if field.name in rule.fields), ())
-    trade = _complete(trade, [name for name in together if name != field.name])._replace(**{field.name: value})
+    trade = _complete(trade, [name for name in together if name != field.name], {field.name: value})
     return _key(trade), encode(trade)
 
 
 def _separate(rule: Together, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
     first, *others = rule.fields
-    trade = _complete(trade, [first])._replace(**dict.fromkeys(others))
+    trade = _complete(trade, [first], dict.fromkeys(others))
     return _key(trade), encode(trade)
 
 
-def _complete(trade: Trade, names: Sequence[str]) -> Trade:
-    """Return a trade in which these fields have values."""
+def _complete(trade: Trade, names: Sequence[str], changes: Mapping[str, Any]) -> Trade:
+    """Return a trade in which these fields have values, with changes."""
     missing = [field for field in DECLARATION.fields if field.name in names and getattr(trade, field.name) is None]
-    return trade._replace(**{field.name: _draw(field, Random(0), BEGIN) for field in missing})
+    return _with(trade, {**{field.name: _draw(field, Random(0), BEGIN) for field in missing}, **changes})
+
+
+def _with(trade: Trade, changes: Mapping[str, Any]) -> Trade:
+    return trade._replace(**changes)
 
 
 def _set_before(rule: NotBefore, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
-    trade = _complete(trade, rule.fields)
-    trade = trade._replace(**{rule.field: _moment_of(rule, trade) - timedelta(days=1)})
+    trade = _complete(trade, rule.fields, {})
+    trade = _with(trade, {rule.field: _moment_of(rule, trade) - timedelta(days=1)})
     return _key(trade), encode(trade)
 
 
@@ -320,8 +325,8 @@ def _change(trade: Trade, random: Random) -> Trade:
     fields = [field for field in DECLARATION.fields if not field.is_key]
     for field in fields:
         if field.constraints == (Identifier(),) and not field.is_nullable:
-            return trade._replace(**{field.name: f"{getattr(trade, field.name)}-other"})
-    while (changed := trade._replace(**{field.name: _draw(field, random, BEGIN) for field in fields})) == trade:
+            return _with(trade, {field.name: f"{getattr(trade, field.name)}-other"})
+    while (changed := _with(trade, {field.name: _draw(field, random, BEGIN) for field in fields})) == trade:
         pass
     return _keep_rules(changed)
 

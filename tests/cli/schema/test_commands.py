@@ -200,7 +200,6 @@ def test_a_candidate_that_is_no_schema_is_found(run, file):
         (("diff", "1", "9"), "has no version 9"),
         (("diff", "1", "missing.avsc"), "'NEW': cannot read missing.avsc"),
         (("diff", "1"), "Missing argument 'NEW'"),
-        (("freeze",), "Missing argument"),
         (("freeze", "trade/v002.avsc"), "trade/v002.avsc is already version 2"),
         (("validate", "trade"), ": Is a directory"),
     ],

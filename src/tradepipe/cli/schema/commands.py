@@ -185,7 +185,7 @@ def draft(*, history: HistoryFolder = None, output: Output = None) -> None:
     if output is None:
         typer.echo(drafted.text, nl=False)
         return
-    with write_file(output, overwrite=False, private=False, option="--output") as file:
+    with write_file(output, overwrite=None, private=False, option="--output") as file:
         file.write(drafted.text)
     echo(f"wrote {output}: check it with: tradepipe schema check {output}")
 

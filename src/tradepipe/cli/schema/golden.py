@@ -2,10 +2,11 @@
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tradepipe.codec.codec import Encoder
 from tradepipe.evolution.history import SchemaVersion, golden_trade, to_golden_json, versions
-from tradepipe.trade.model import DECLARATION, Trade
+from tradepipe.trade.model import DECLARATION
 from tradepipe.trade.sample_values import given_value
 
 
@@ -19,10 +20,10 @@ def write_golden_record(folder: Path, version: SchemaVersion) -> None:
     before = golden_trade(version.number - 1)
     known = {field["name"] for field in version.schema["fields"]}
     old = {field["name"] for field in versions()[-2].schema["fields"]}
-    values = {
+    values: dict[str, Any] = {
         field.name: given_value(field, Random(field.name)) for field in DECLARATION.fields if field.name in known - old
     }
-    trade: Trade = before._replace(**values)
+    trade = before._replace(**values)
     stem = folder / "golden" / f"v{version.number:03}"
     stem.with_suffix(".json").write_text(to_golden_json(trade), "utf-8")
     stem.with_suffix(".bin").write_bytes(Encoder().encode(trade))

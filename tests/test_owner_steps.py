@@ -1,0 +1,150 @@
+"""The owner's day: one line in the declaration, the steps of docs/schema.md as written, a demo with the new field."""
+
+import csv
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg2
+import pytest
+
+from tests.markdown import Document
+
+ROOT = Path(__file__).parents[1]
+PAGE = Document(ROOT / "docs" / "schema.md")
+STEPS = re.search(r"## Create a version\n(.*?)\*\*6\. Roll it out", PAGE.path.read_text(), re.DOTALL)
+LAST_LINE = re.compile(r"^    currency: .*\n", re.MULTILINE)
+
+
+class Edit(NamedTuple):
+    """
+    One line of the declaration.
+
+    Attributes:
+        line: the line; it replaces `place`, or follows the last field.
+
+        code: violation code that the demo must show; empty if the type is all that is asked of a value.
+    """
+
+    line: str
+    code: str = ""
+    place: str = ""
+
+
+EDITS = {
+    "str": Edit('    venue: Annotated[str, Identifier()] = "OTC"\n', "VENUE"),
+    "int": Edit("    lots: Annotated[int | None, Ge(1)] = None\n", "LOTS"),
+    "decimal": Edit("    venue: Annotated[Decimal, Digits(9, 2), Ge(0)] = Decimal(0)\n", "VENUE"),
+    "enum": Edit("    other_side: Side = Side.UNKNOWN\n"),
+    "date": Edit("    venue: date | None = None\n"),
+    "datetime": Edit("    venue: datetime | None = None\n"),
+    "key": Edit('    venue: Annotated[str, Key(), Identifier()] = "OTC"\n', "VENUE"),
+    "symbol": Edit('    SELL = "SELL"\n    CROSS = "CROSS"\n', place='    SELL = "SELL"\n'),
+}
+FEW = ("str", "key")
+"""The edits that run on embedded services too."""
+
+
+class Clone:
+    """A copy of what git knows of the repository, in which commands run as in a clone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, listed.split("\0")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+        # As an installation with `pip install -e` maps them.
+        for name in ("schemas", "migrations"):
+            (folder / "src" / "tradepipe" / name).symlink_to(folder / name)
+        path = os.pathsep.join([str(folder / "src"), str(folder)])
+        self.environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "80", "NO_COLOR": "1"}
+
+    def run(self, command: str) -> str:
+        """Run a command of the page, and return its output."""
+        program, *arguments = command.split()
+        python = [sys.executable, "-m", "tradepipe"] if program == "tradepipe" else [sys.executable]
+        done = subprocess.run(
+            [*python, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
+        )
+        assert 0 == done.returncode, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def edit(self, edit: Edit) -> int:
+        """Edit the declaration, and return the number of lines that differ."""
+        model = self.folder / "src" / "tradepipe" / "trade" / "model.py"
+        before = model.read_text()
+        after = before.replace(edit.place, edit.line) if edit.place else LAST_LINE.sub(rf"\g<0>{edit.line}", before)
+        model.write_text(after)
+        return len(after.splitlines()) - len(before.splitlines())
+
+    def demo(self) -> Iterator[tuple[str, "psycopg2.extensions.connection"]]:
+        """Run the demo, and yield its output with a connection to its database."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tradepipe.demo", "--keep"],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        printed = ""
+        try:
+            for line in process.stdout:
+                printed += line
+                if found := re.search(r"DATABASE_URL='?(postgresql://[^'\s]+)", line):
+                    with closing(psycopg2.connect(found[1])) as connection:
+                        yield printed, connection
+                    break
+            else:
+                pytest.fail(f"the demo ended: {printed}")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+
+
+def steps() -> list[str]:
+    """The commands of the page, in order."""
+    assert STEPS is not None
+    blocks = re.findall(r"```text\n(.*?)```", STEPS[1], re.DOTALL)
+    lines = [block.splitlines()[0].removeprefix("$ ") for block in blocks]
+    return [line for line in lines if line.startswith(("tradepipe ", "python "))]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in FEW else pytest.mark.real) for kind in EDITS], ids=EDITS.keys()
+)
+def test_one_line_in_the_declaration_and_the_steps_of_the_page_make_a_field_everywhere(kind, tmp_path, capsys):
+    edit, clone = EDITS[kind], Clone(tmp_path)
+    field = edit.line.strip().partition(":")[0] if not edit.place else "side"
+
+    lines = clone.edit(edit)
+    for command in steps():
+        if kind == "symbol" and command == "tradepipe migrate draft":
+            assert clone.run(command).startswith("nothing to draft")
+        else:
+            clone.run(command)
+
+    for printed, connection in clone.demo():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(DISTINCT {field}), count(*) FROM trades")
+            (values, _), *_ = cursor.fetchall()
+            assert values > 1
+            cursor.execute("SELECT conname FROM pg_constraint WHERE conrelid = 'trades'::regclass")
+            constraints = {name for (name,) in cursor.fetchall()}
+        assert not edit.code or (edit.code in constraints and re.search(rf"\b{edit.code}\b", printed))
+    sample = clone.run("python -m tests.sample_csv trades.csv")
+    assert field in next(csv.reader([sample.splitlines()[0]]))
+    clone.run("tradepipe produce --input trades.csv --dry-run")
+    with capsys.disabled():
+        print(f"\n{kind}: {lines} hand-edited line")
+    assert 1 == lines
