@@ -53,3 +53,15 @@ def test_a_required_field_without_a_default_is_refused_with_what_to_do():
 
     with pytest.raises(ConfigurationError, match="venue has no default, but stored trades need a value: give it one"):
         drafted(after)
+
+
+def test_a_column_of_another_type_is_altered_without_the_view_that_shows_it():
+    wider = BEFORE._replace(columns={"trade_id": Column("numeric(20,4)", True, None, None)})
+
+    name, text = drafted(wider)
+    assert "0004_pre_alter_trade_id" == name
+    upgrade, _, downgrade = text.partition("def downgrade")
+    for each, type_ in ((upgrade, "numeric(20,4)"), (downgrade, "text")):
+        places = [each.find(step) for step in ("DROP VIEW", f"ALTER COLUMN trade_id TYPE {type_}", "current_trades AS")]
+        assert -1 not in places
+        assert sorted(places) == places

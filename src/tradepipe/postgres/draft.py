@@ -218,7 +218,8 @@ def _outside(difference: Difference, validated: list[str]) -> str:
 def _upgrade(difference: Difference) -> Iterator[str]:
     before, after = difference
     # A failed validation leaves what was committed: each step can run again.
-    if difference.dropped or _has_other_columns(before, after):
+    must_recreate = bool(difference.dropped) or _has_other_columns(before, after)
+    if must_recreate:
         yield "DROP VIEW IF EXISTS current_trades"
     steps = [f"ADD COLUMN IF NOT EXISTS {name} {after.columns[name].to_sql()}" for name in difference.added]
     steps += [step for name in difference.altered for step in _alter(name, before.columns[name], after.columns[name])]
@@ -229,13 +230,14 @@ def _upgrade(difference: Difference) -> Iterator[str]:
     steps += [f"ADD CONSTRAINT {_quote(name)} {after.checks[name]} NOT VALID" for name in difference.checks]
     if steps:
         yield _alter_table(steps)
-    if before.view != after.view:
+    if must_recreate or before.view != after.view:
         yield f"CREATE OR REPLACE VIEW current_trades AS\n{after.view}"
 
 
 def _downgrade(difference: Difference) -> Iterator[str]:
     before, after = difference
-    if before.view != after.view:
+    must_recreate = before.view != after.view or _has_other_columns(before, after)
+    if must_recreate:
         yield "DROP VIEW current_trades"
     steps = [f"DROP CONSTRAINT IF EXISTS {_quote(name)}" for name in difference.checks]
     if difference.has_other_key:
@@ -247,7 +249,7 @@ def _downgrade(difference: Difference) -> Iterator[str]:
     steps += [f"ADD CONSTRAINT {_quote(name)} {before.checks[name]} NOT VALID" for name in again]
     if steps:
         yield _alter_table(steps)
-    if before.view != after.view:
+    if must_recreate:
         yield f"CREATE VIEW current_trades AS\n{before.view}"
 
 
