@@ -1,6 +1,7 @@
-"""JSON text, read strictly: exact numbers, no duplicate keys, no NaN."""
+"""JSON of values: read strictly, with exact numbers, without duplicate keys and NaN; and written to be read so."""
 
 import json
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
@@ -47,3 +48,29 @@ def decode(text: str, type_: Type) -> Any:
         raise ValueError(f"{quote_cell(text)} is not JSON such as {example}: {error.msg}") from None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+
+
+def json_value(value: Any) -> Any:  # noqa: PLR0911 - one case for each kind of value
+    """
+    Return a field's value as JSON that is read back exactly: decimals as strings, bytes in hexadecimal, times in UTC.
+
+    >>> from decimal import Decimal
+    >>> json_value({"rate": Decimal("1.50"), "digest": b"\\x00\\xff"})
+    {'rate': '1.50', 'digest': '0x00ff'}
+    """
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case datetime():
+            return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
+        case date() | time():
+            return value.isoformat()
+        case bytes():
+            return f"0x{value.hex()}"
+        case list():
+            return [json_value(each) for each in value]
+        case dict():
+            return {key: json_value(each) for key, each in value.items()}
+        case tuple():
+            return {name: json_value(each) for name, each in zip(value._fields, value, strict=True)}  # type: ignore[attr-defined]  # a NamedTuple
+    return str(value)

@@ -3,7 +3,6 @@
 import base64
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -15,6 +14,7 @@ from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import option
 from tradepipe.cli.terminal import to_json
 from tradepipe.files.drafts import write_file
+from tradepipe.files.json_text import json_value
 from tradepipe.trade.dead_letter import DeadLetter
 
 Output = Annotated[
@@ -68,13 +68,13 @@ def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:
         "violations": [violation._asdict() for violation in dead_letter.refusal.violations],
         "schema_id": dead_letter.refusal.schema_id,
         "group": dead_letter.group,
-        "refused_at": _text(dead_letter.refused_at),
+        "refused_at": json_value(dead_letter.refused_at),
         "replays": dead_letter.replay_count,
-        "replayed_at": _text(dead_letter.replayed_at),
+        "replayed_at": json_value(dead_letter.replayed_at),
         "letter": dead_letter.topic_record
         and [dead_letter.topic_record.topic, dead_letter.topic_record.partition, dead_letter.topic_record.offset],
         "foreign": dead_letter.is_foreign,
-        "trade": trade and {name: _text(value) for name, value in trade._asdict().items()},
+        "trade": trade and {name: json_value(value) for name, value in trade._asdict().items()},
     }
 
 
@@ -86,12 +86,3 @@ def _open_output(path: Path | None, overwrite: bool) -> AbstractContextManager[T
 
 def _base64(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
-
-
-def _text(value: object) -> object:
-    """Convert a value to JSON: times in UTC, integers and null unchanged, anything else as text."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    return value if value is None or type(value) is int else str(value)
