@@ -43,7 +43,7 @@ def test_each_constraint_is_broken_by_one_value(field):
     """Digits alone are not: an Avro decimal has no more of them."""
     constraints = [each for each in field.constraints if not isinstance(each, Digits)]
 
-    broken = list(broken_values(field))
+    broken = list(broken_values(field, given_value(field, Random(0))))
     assert len(constraints) == len(broken)
     for constraint, (label, value) in zip(constraints, broken, strict=True):
         assert problem_finder(constraint)(value) is not None, label

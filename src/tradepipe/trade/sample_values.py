@@ -49,11 +49,13 @@ def given_value(field: Field, random: Random) -> Any:
     raise ValueError(f"no sample of {field.name} was found that fits {', '.join(map(str, field.constraints))}")
 
 
-def broken_values(field: Field, variant: int = 0) -> Iterator[tuple[str, Any]]:
+def broken_values(field: Field, valid: Any, variant: int = 0) -> Iterator[tuple[str, Any]]:
     """
     Yield a description and a value for each constraint that a value of the field's Avro type can break.
 
     Args:
+        valid: a valid value, from which a text that breaks a pattern is made.
+
         variant: chooses among the mistakes in an identifier.
     """
     has_type = type_problem_finder(field.type)
@@ -61,7 +63,7 @@ def broken_values(field: Field, variant: int = 0) -> Iterator[tuple[str, Any]]:
         if isinstance(constraint, Digits):
             continue  # an Avro decimal of this size has no more digits
         find_problem = problem_finder(constraint)
-        for label, value in _candidates(field, constraint, variant):
+        for label, value in _candidates(field, constraint, valid, variant):
             if has_type(value) is None and find_problem(value) is not None:
                 yield label, value
                 break
@@ -187,7 +189,7 @@ def _is_in(parts: Any, character: int) -> bool:
     return found != is_negated
 
 
-def _candidates(field: Field, constraint: Any, variant: int) -> Iterator[tuple[str, Any]]:
+def _candidates(field: Field, constraint: Any, valid: Any, variant: int) -> Iterator[tuple[str, Any]]:
     """Yield descriptions and values of which one breaks a constraint."""
     words = field.name.replace("_", " ")
     if isinstance(constraint, Pattern):
@@ -199,7 +201,6 @@ def _candidates(field: Field, constraint: Any, variant: int) -> Iterator[tuple[s
         if isinstance(constraint, Identifier):
             yield mistakes[variant % len(mistakes)]
             return
-        valid = given_value(field, Random(0))
         yield f"{words} in lower case", valid.lower()
         yield f"{words} in upper case", valid.upper()
         yield from mistakes

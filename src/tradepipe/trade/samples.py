@@ -174,7 +174,7 @@ def _constraint_corruptions() -> Iterator[_Corruption]:
     identifiers = [field for field in DECLARATION.fields if Identifier() in field.constraints]
     for field in DECLARATION.fields:
         variant = identifiers.index(field) if field in identifiers else 0
-        for kind, value in broken_values(field, variant):
+        for kind, value in broken_values(field, _draw(field, Random(2), BEGIN), variant):
             yield _Corruption(kind, field.code, partial(_replace_value, field, value))
         if field.type.kind == "timestamp-micros" and not field.is_nullable:
             kind = f"{field.name.replace('_', ' ')} in year 10000"
