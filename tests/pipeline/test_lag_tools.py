@@ -1,11 +1,15 @@
 """The offsets that lag tools read from Kafka: they reach the end of the log when traffic pauses."""
 
+import subprocess
+
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.eventually import eventually
 from tests.pipeline.running_stages import running
+from tests.services import downloads
+from tests.services.java import java
 from tradepipe.kafka.admin import TopicAdmin
 
 
@@ -55,3 +59,30 @@ def test_the_committed_offsets_reach_the_end_behind_transaction_markers(pipeline
 
 def test_a_claimed_offset_is_committed_before_any_record(lag):
     eventually(lambda: lag() == ALL_READ, within=10)
+
+
+def lag_by_kafka(address: str, group: str) -> dict[int, int]:
+    """Return the lag of each partition, as kafka-consumer-groups.sh prints it."""
+    command = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
+    arguments = ["--bootstrap-server", address, "--describe", "--group", group, "--timeout", "60000"]
+    jars = f"{downloads.kafka_tools()}/*"
+    done = subprocess.run(
+        [java() / "bin" / "java", "-Xmx128m", "-cp", jars, command, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    titles, *rows = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    partition, lag = titles.index("PARTITION"), titles.index("LAG")
+    return {int(row[partition]): int(row[lag]) for row in rows}
+
+
+@pytest.mark.real
+def test_kafkas_own_command_shows_no_lag_when_traffic_pauses(pipeline, some_trades, stage, lag):
+    records = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in some_trades(400)]
+    pipeline.publish_bytes(records)
+    for partition in range(4):
+        pipeline.publish_in_transaction(records[partition * 25 : partition * 25 + 25], partition=partition)
+    eventually(lambda: lag() == ALL_READ, within=10)
+
+    assert ALL_READ == lag_by_kafka(pipeline.kafka["bootstrap.servers"], stage)

@@ -51,6 +51,14 @@ def kafka() -> Path:
     )
 
 
+def kafka_tools() -> Path:
+    """The folder of the jars of Kafka's own commands."""
+    return _kept(
+        f"kafka-tools-{KAFKA_VERSION}",
+        lambda folder: _fetch_jars(folder, f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}"),
+    )
+
+
 def registry() -> Path:
     """The folder of Apicurio Registry, with its `quarkus-run.jar`."""
     return _kept(f"registry-{REGISTRY_VERSION}", _fetch_registry)
