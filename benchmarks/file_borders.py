@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import CodeType, FrameType
@@ -20,11 +20,10 @@ from typing import Any, Final, get_args
 
 import tradepipe
 from benchmarks.report import line
+from benchmarks.scratch_database import fresh_database
+from tests.services.real import RealServices
 from tradepipe import Producer, SchemaRegistry, Sink, Trade, Validator
-from tradepipe.embedded.broker import QUICK_CONSUMER
-from tradepipe.embedded.stack import LocalStack
 from tradepipe.pipeline.validator import DeliveryGuarantee
-from tradepipe.postgres import migrate
 from tradepipe.registry.registration import register
 
 PACKAGE: Final = Path(tradepipe.__file__).parent
@@ -136,16 +135,16 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="print the way, file by file")
     options = parser.parse_args()
     trade = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2026, 1, 1, tzinfo=UTC))
-    with LocalStack() as services:
+    services = RealServices()
+    with closing(services), fresh_database(services) as database:
         kafka = {"bootstrap.servers": services.bootstrap_servers}
         registry = services.registry_url
         for topic in ("trades", "trades.clean", "trades.dlq"):
             services.create_topic(topic, partitions=1)
-        migrate.upgrade(services.database_url)
         with SchemaRegistry(registry) as client:
             register(client, "trades-value")
-        sink = Sink(kafka | QUICK_CONSUMER, registry=registry, database=services.database_url)
-        validator = Validator(kafka | QUICK_CONSUMER, registry=registry, delivery=options.delivery)
+        sink = Sink(kafka, registry=registry, database=database)
+        validator = Validator(kafka, registry=registry, delivery=options.delivery)
         with Producer(kafka, registry=registry, topic="trades") as producer:
             for name, stage in (("sink", sink), (f"validator, {options.delivery}", validator)):
                 before = str(stage.counts)

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Refusal, Violation
+from tradepipe.trade.record import Violation
 
 
 class TradepipeError(Exception):
@@ -121,10 +121,15 @@ class DatabaseOutdated(ConfigurationError):
 
 
 class TooManyRefusals(ConfigurationError):
-    """The refusal limit was exceeded: the configuration is more likely wrong than the records."""
+    """
+    The refusal limit was exceeded: the configuration is more likely wrong than the records.
 
-    def __init__(self, message: str, refusals: Sequence[Refusal] = ()) -> None:
-        self.refusals = tuple(refusals)
+    Attributes:
+        partition: the partition whose records would be refused.
+    """
+
+    def __init__(self, message: str, partition: int) -> None:
+        self.partition = partition
         super().__init__(message)
 
 

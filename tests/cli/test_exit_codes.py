@@ -22,7 +22,7 @@ TRADE = Trade("T1", 1, "CP-1", "B1", None, None)
     ("error", "code"),
     [
         (errors.ConfigurationError("so"), 78),
-        (errors.TooManyRefusals("so"), 78),
+        (errors.TooManyRefusals("so", 0), 78),
         (errors.DatabaseOutdated("so"), 78),
         (errors.RegistryUnavailable("so"), 75),
         (errors.DeadlineExceeded("so"), 75),

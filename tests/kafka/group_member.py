@@ -25,6 +25,11 @@ class Member:
         """What is assigned."""
         return set(self.consumer.assignments)
 
+    def position(self, partition: int) -> int | None:
+        """Return the offset after the last delivered record of a partition; None if it is not delivered."""
+        assignment = self.consumer.assignments.get(partition)
+        return None if assignment is None else assignment.next_offset
+
     def poll(self, max_records: int = 100) -> list[Record]:
         """Poll once."""
         records = self.consumer.poll(max_records, 0.05)

@@ -78,7 +78,7 @@ def test_nothing_is_delivered_before_start(join, produce):
     member.quiet()
 
     assert [] == member.records
-    assert member.consumer.positions.get(0) is None
+    assert member.position(0) is None
 
 
 def test_an_assigned_partition_is_not_fetched_before_start(join, produce):
@@ -107,7 +107,7 @@ def test_an_assigned_partition_is_read_from_the_given_offset(join, produce):
     member.until(lambda: len(member.records) >= 3)
 
     assert [(2, b"2"), (3, b"3"), (4, b"4")] == [(record.offset, record.value) for record in member.records]
-    assert 5 == member.consumer.positions.get(0)
+    assert 5 == member.position(0)
 
 
 def test_a_record_has_its_place_and_its_bytes(join, produce, topic):
@@ -175,7 +175,7 @@ def test_a_stopped_partition_delivers_nothing(join, produce):
     produce(b"0")
     member.quiet()
 
-    assert ([], None) == (member.records, member.consumer.positions.get(0))
+    assert ([], None) == (member.records, member.position(0))
 
 
 def test_a_paused_partition_resumes_at_its_position(join, produce):
@@ -211,8 +211,8 @@ def test_an_assignment_of_the_past_cannot_be_started(join):
     member = join()
     member.assigned(0, 1, 2, 3)
 
-    assert member.consumer.start_delivery(Assignment(0, 99), 0) is False
-    assert member.consumer.start_delivery(Assignment(9, 1), 0) is False
+    assert member.consumer.start_delivery(Assignment(0), 0) is False
+    assert member.consumer.start_delivery(Assignment(9), 0) is False
 
 
 def test_one_poll_brings_no_more_than_it_was_asked_for(join, produce):
@@ -281,7 +281,7 @@ def test_the_position_reaches_the_end_of_a_log_of_transactions(join, kafka, topi
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)
 
-    member.until(lambda: member.consumer.positions.get(0) == 12)
+    member.until(lambda: member.position(0) == 12)
 
     assert (5, 7) == (len(member.records), member.consumer.offset_gaps)
 
@@ -301,7 +301,7 @@ def test_an_open_transaction_is_waited_for(join, kafka, topic, produce):
     member.quiet()
     held_back = list(member.values)
     producer.commit_transaction(20)
-    member.until(lambda: member.consumer.positions.get(0) == 3)
+    member.until(lambda: member.position(0) == 3)
 
     assert ([], [b"open", b"behind it"]) == (held_back, member.values)
 
@@ -384,7 +384,7 @@ def test_a_partition_that_comes_back_is_another_assignment_and_waits_for_its_sta
     """It had been paused before; a client would leave it so."""
     first = join_with(settings)
     first.assigned(0, 1, 2, 3)
-    before = first.consumer.assignments
+    before = dict(first.consumer.assignments)
     for partition in range(4):
         first.start(partition, 0)
     first.consumer.pause(range(4))
@@ -399,7 +399,7 @@ def test_a_partition_that_comes_back_is_another_assignment_and_waits_for_its_sta
     after = first.consumer.assignments
     for partition in lost:
         assert before[partition] != after[partition]
-        assert first.consumer.positions.get(partition) is None
+        assert first.position(partition) is None
         first.start(partition, 0)
     first.until(lambda: len(first.records) >= len(lost))
 

@@ -59,7 +59,7 @@ def test_unreadable_batches_in_a_row_are_delivered_one_by_one_up_to_the_end_of_t
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)
 
-    member.until(lambda: member.consumer.positions.get(0) == 6)
+    member.until(lambda: member.position(0) == 6)
 
     assert [(0, 0), (1, 3), (4, 4), (5, 5)] == offsets(member)
 
@@ -79,7 +79,7 @@ def test_an_unreadable_batch_does_not_delay_other_partitions_or_follow_a_partiti
     member.records.clear()
     member.start(0, 10)
 
-    member.until(lambda: member.consumer.positions.get(0) == 20)
+    member.until(lambda: member.position(0) == 20)
 
     assert [(10, 19)] == offsets(member)
 
@@ -98,7 +98,7 @@ def test_an_unreadable_batch_before_an_open_transaction_is_skipped_alone(join, k
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)
 
-    member.until(lambda: member.consumer.positions.get(0) == 3)
+    member.until(lambda: member.position(0) == 3)
     writer.commit_transaction(30)
     member.until(lambda: b"open" in member.values)
 

@@ -73,7 +73,7 @@ def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
 def test_what_precedes_a_late_start_was_not_seen_by_the_sink(desk):
     """Else a log with a past of good records would hide that nearly all that the group has read is refused."""
     late = desk(0.5)
-    late.writer.claim([Claim(Assignment(0, 1), TOPIC, TOPIC_ID, start=WINDOW, begin=0)])
+    late.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, start=WINDOW, begin=0)])
     late.until(lambda: late.of(ClaimGranted))
     (granted,) = late.of(ClaimGranted)
 

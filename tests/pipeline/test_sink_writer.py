@@ -53,7 +53,7 @@ class Desk:
 
     def claim(self, *partitions, start=0, topic_id=TOPIC_ID):
         """The partitions' claims, granted."""
-        claims = [Claim(Assignment(each, 1), TOPIC, topic_id, start, start) for each in partitions]
+        claims = [Claim(Assignment(each), TOPIC, topic_id, start, start) for each in partitions]
         before = len(self.of(ClaimGranted))
         self.writer.claim(claims)
         self.until(lambda: len(self.of(ClaimGranted)) == before + len(claims))
@@ -302,7 +302,7 @@ def test_a_claim_that_takes_too_long_waits(brief, desks, migrated, connection):
     slow = SLOW_FOR_MANY.replace("> 2", "> 0").replace("ON trades", "ON sink_offsets")
     batches.execute(connection, slow)
     desk = desks(migrated)
-    desk.writer.claim([Claim(Assignment(0, 1), TOPIC, TOPIC_ID, 0, 0)])
+    desk.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
 
     desk.until(lambda: desk.of(DatabaseDown))
     batches.execute(connection, "DROP TRIGGER slow ON sink_offsets")
@@ -473,7 +473,7 @@ def test_a_stopped_writer_leaves_no_session(desk, connection):
 def test_waiting_ends_with_an_event(desk):
     desk.rest()
     began = time.monotonic()
-    desk.writer.claim([Claim(Assignment(0, 1), TOPIC, TOPIC_ID, 0, 0)])
+    desk.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
 
     desk.writer.wait(20.0)
 

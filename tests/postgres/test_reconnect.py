@@ -101,14 +101,6 @@ def test_work_that_fails_leaves_nothing(heard, other):
     assert 0 == count(other, TRADES)
 
 
-def test_the_last_thing_before_a_commit_is_heard(heard, other):
-    """Not yet committed, but nothing else will go wrong: from here on the outcome may be unknown."""
-    found = []
-    heard.link.run_in_transaction(insert, before_commit=lambda done: found.extend([done, count(other, TRADES)]))
-
-    assert ["inserted", 0] == found
-
-
 def test_a_session_that_ends_is_replaced_and_the_work_done_again(heard, other):
     assert "inserted" == heard.do(end_itself, insert)
 
@@ -181,8 +173,12 @@ def test_a_commit_that_is_not_answered_in_time_is_no_matter_of_size(heard, monke
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
     pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
 
+    def insert_and_freeze(connection):
+        insert(connection)
+        os.kill(pid, signal.SIGSTOP)
+
     with pytest.raises(AnswerTimeout, match=r"no answer to COMMIT within 0\.5 s"):
-        heard.link.run_in_transaction(insert, before_commit=lambda done: os.kill(pid, signal.SIGSTOP))
+        heard.link.run_in_transaction(insert_and_freeze)
 
     os.kill(pid, signal.SIGCONT)
 

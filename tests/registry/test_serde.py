@@ -254,7 +254,7 @@ def test_more_than_five_new_unknown_ids_a_minute_are_confirmed_at_once(deseriali
 
 def test_ids_that_are_announced_together_share_their_lookups_and_their_wait(deserializer, shelf, clock):
     values = [frame(schema_id, BODY) for schema_id in range(100, 105)]
-    deserializer.announce(values)
+    deserializer.announced = values
     assert 5.0 == outcome_of(deserializer, values[0])
     requests = len(shelf.asked)
     clock.now += 2
@@ -267,7 +267,7 @@ def test_ids_that_are_announced_together_share_their_lookups_and_their_wait(dese
 
 def test_a_flood_of_unknown_ids_is_answered_by_one_request_and_without_a_wait(deserializer, shelf):
     values = [frame(schema_id, BODY) for schema_id in range(100, 1_100)]
-    deserializer.announce(values)
+    deserializer.announced = values
 
     assert {Code.UNKNOWN_SCHEMA} == {outcome_of(deserializer, value) for value in values}
     assert [SUBJECT_VERSIONS, f"{SUBJECT_VERSIONS}/1"] == shelf.asked
@@ -278,7 +278,7 @@ def test_many_known_ids_among_a_flood_are_decoded(deserializer, shelf):
     for schema_id in range(2, 10):
         shelf.put(schema_id)
     values = [frame(schema_id, BODY) for schema_id in range(1, 100)]
-    deserializer.announce(values)
+    deserializer.announced = values
 
     assert [*[TRADE] * 9, *[Code.UNKNOWN_SCHEMA] * 90] == [outcome_of(deserializer, value) for value in values]
     assert 1 == shelf.asked.count(SUBJECT_VERSIONS)
@@ -289,11 +289,11 @@ def test_a_version_that_was_registered_anew_under_its_old_number_is_found_in_a_f
     for first, seconds in ((100, 0), (200, 60)):
         clock.now += seconds
         values = [frame(schema_id, BODY) for schema_id in range(first, first + 50)]
-        deserializer.announce(values)
+        deserializer.announced = values
         outcome_of(deserializer, values[0])
         shelf.schemas = {250: shelf.schemas.popitem()[1]}
     clock.now += 60
-    deserializer.announce([frame(schema_id, BODY) for schema_id in range(245, 300)])
+    deserializer.announced = [frame(schema_id, BODY) for schema_id in range(245, 300)]
 
     assert TRADE == outcome_of(deserializer, frame(250, BODY))
 
@@ -313,7 +313,7 @@ def test_a_limited_number_of_unknown_ids_is_remembered(deserializer, monkeypatch
     monkeypatch.setattr(schema_ids, "MAX_UNKNOWN_IDS", 50)
     for first in range(100, 300, 40):
         values = [frame(schema_id, BODY) for schema_id in range(first, first + 40)]
-        deserializer.announce(values)
+        deserializer.announced = values
         outcome_of(deserializer, values[0])
 
     assert 50 == len(deserializer._ids._confirmed)
@@ -323,7 +323,7 @@ def test_no_id_is_unknown_while_the_registry_knows_no_version_of_the_subject(des
     """A registry may answer before it has read its data: then it knows neither the id nor the subject."""
     schemas, shelf.schemas = shelf.schemas, {}
     for schema_id in (1, *range(100, 200)):
-        deserializer.announce([frame(schema_id + offset, BODY) for offset in range(schema_id % 10)])
+        deserializer.announced = [frame(schema_id + offset, BODY) for offset in range(schema_id % 10)]
         with pytest.raises(RegistryUnavailable, match="knows neither schema id .* nor subject trades-value"):
             deserializer(frame(schema_id, BODY))
         clock.now += 10

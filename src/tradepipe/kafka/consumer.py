@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
@@ -31,21 +31,20 @@ FOR_LAG_TOOLS: Final = "tradepipe sink"
 """Metadata of offsets that are committed for lag tools only, by which `committed` recognizes them."""
 
 
-class Assignment(NamedTuple):
-    """An assignment of a partition until it is revoked; if it is assigned again, that is another assignment."""
+class Assignment:
+    """
+    An assignment of a partition until it is revoked, and the read position of its consumer.
 
-    partition: int
-    number: int
+    If the partition is assigned again, that is another assignment, and not equal to this one.
+    """
 
+    __slots__ = ("next_offset", "partition", "paused")
 
-class _PartitionState:
-    """Read position of one assignment."""
-
-    __slots__ = ("assignment", "next_offset", "paused")
-
-    def __init__(self, assignment: Assignment) -> None:
-        self.assignment = assignment
-        self.next_offset: int | None = None  # None until start_delivery
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        # Not delivered, so not the consumer's to report, between `stop_delivery` and the next `start_delivery`.
+        self.next_offset: int | None = None
+        """The offset after the last delivered record or transaction marker; None while nothing is delivered."""
         self.paused = True
 
 
@@ -73,9 +72,9 @@ class Consumer:
         self.group = group
         self._incremental = is_cooperative(config)
         self._client: confluent_kafka.Consumer | None = None
-        self._partitions: dict[int, _PartitionState] = {}
+        self.assignments: dict[int, Assignment] = {}
+        """The current assignments by partition; only `poll` and `close` replace or remove one."""
         self._unreadable = UnreadableBatches(topic, self._seek, self.high_watermark)
-        self._assignment_count = 0
         self._joined = False
         self._errors = ConsumerErrors(topic)
         self.offset_gaps = 0
@@ -100,26 +99,12 @@ class Consumer:
         if self._client is not None:
             client, self._client = self._client, None
             client.close()
-            self._partitions.clear()
-
-    @property
-    def assignments(self) -> dict[int, Assignment]:
-        """The current assignments by partition."""
-        return {partition: state.assignment for partition, state in self._partitions.items()}
-
-    @property
-    def positions(self) -> dict[int, int]:
-        """The offset after the last delivered record or transaction marker, of each partition that is delivered."""
-        return {
-            partition: state.next_offset
-            for partition, state in self._partitions.items()
-            if state.next_offset is not None
-        }
+            self.assignments.clear()
 
     @property
     def is_denied(self) -> bool:
         """Return whether the brokers reported a configuration error that is not confirmed yet."""
-        return self._errors.is_denied
+        return self._errors.confirmation.is_failing
 
     @property
     def errors(self) -> int:
@@ -156,9 +141,10 @@ class Consumer:
         client = self._require_client()
         records: list[Record] = []
         # Before the poll: a message fetched before the move would be taken for one from the new position.
-        for batch in self._unreadable.step():
-            self._partitions[batch.partition].next_offset = batch.last_offset + 1
-            records.append(batch)
+        if self._unreadable.is_searching:
+            for batch in self._unreadable.step():
+                self.assignments[batch.partition].next_offset = batch.last_offset + 1
+                records.append(batch)
         first = client.poll(timeout)
         # Errors of the last poll, whose records have been delivered by now: their position is behind them.
         if self._errors.failure is not None:
@@ -175,36 +161,35 @@ class Consumer:
 
     def start_delivery(self, assignment: Assignment, offset: int) -> bool:
         """Deliver an assigned partition from `offset`; return False if that is not yet, or no longer, possible."""
-        state = self._partitions.get(assignment.partition)
-        if state is None or state.assignment != assignment:
+        if self.assignments.get(assignment.partition) is not assignment:
             return False
         self._unreadable.drop(assignment.partition)
         if not self._seek(assignment.partition, offset):
             return False
-        state.next_offset = offset
+        assignment.next_offset = offset
         self.resume([assignment.partition])
         return True
 
     def stop_delivery(self, partition: int) -> None:
         """Deliver nothing more of a partition until the next `start_delivery`."""
-        if state := self._partitions.get(partition):
+        if state := self.assignments.get(partition):
             state.next_offset = None
             self._unreadable.drop(partition)
             self.pause([partition])
 
     def pause(self, partitions: Iterable[int]) -> None:
         """Stop fetching partitions; librdkafka drops its fetched records and fetches them again later."""
-        if running := [each for each in partitions if each in self._partitions and not self._partitions[each].paused]:
+        if running := [each for each in partitions if each in self.assignments and not self.assignments[each].paused]:
             self._require_client().pause([TopicPartition(self._topic, partition) for partition in running])
             for partition in running:
-                self._partitions[partition].paused = True
+                self.assignments[partition].paused = True
 
     def resume(self, partitions: Iterable[int]) -> None:
         """Fetch paused partitions again."""
-        if paused := [each for each in partitions if each in self._partitions and self._partitions[each].paused]:
+        if paused := [each for each in partitions if each in self.assignments and self.assignments[each].paused]:
             self._require_client().resume([TopicPartition(self._topic, partition) for partition in paused])
             for partition in paused:
-                self._partitions[partition].paused = False
+                self.assignments[partition].paused = False
 
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """
@@ -269,7 +254,7 @@ class Consumer:
     def commit_for_lag(self, offsets: Mapping[int, int]) -> None:
         """Commit offsets to Kafka for lag tools only, without waiting; the next commit makes up for a lost one."""
         # A revoked partition's next owner may have committed more: this would move its offset back.
-        ours = {partition: offset for partition, offset in offsets.items() if partition in self._partitions}
+        ours = {partition: offset for partition, offset in offsets.items() if partition in self.assignments}
         places = [TopicPartition(self._topic, partition, offset, FOR_LAG_TOOLS) for partition, offset in ours.items()]
         try:
             if places:
@@ -278,7 +263,7 @@ class Consumer:
             logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
 
     def _add_records(self, messages: list[confluent_kafka.Message], records: list[Record]) -> None:
-        topic, partitions, to_record, unreadable = self._topic, self._partitions, self._to_record, self._unreadable
+        topic, partitions, to_record, unreadable = self._topic, self.assignments, self._to_record, self._unreadable
         searching, moved = unreadable.is_searching, set[int]()
         for message in messages:
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
@@ -309,11 +294,11 @@ class Consumer:
             state.next_offset = offset + 1
             records.append(to_record(message, topic, partition, offset))
         if records:
-            self._errors.record_success()
+            self._record_success()
 
-    def _handle_event(self, error: KafkaError, message: confluent_kafka.Message, state: _PartitionState | None) -> None:
+    def _handle_event(self, error: KafkaError, message: confluent_kafka.Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
-            self._errors.record_success()
+            self._record_success()
             end = message.offset()
             # Transaction markers at the end of the log are not delivered, so only this event moves past them.
             if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:
@@ -324,9 +309,14 @@ class Consumer:
             # owner compares the offset with the log: a broker that has just started may report too short a log.
             if state is not None and state.next_offset is not None:
                 state.next_offset = None
-                self._errors.request_rejoin(f"{self._topic}[{state.assignment.partition}]: {error.str()}")
+                self._errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
         else:
             self._errors.handle(error)
+
+    def _record_success(self) -> None:
+        """Note that the brokers delivered a record or the end of a log."""
+        if not self._errors.confirmation.is_clear:
+            self._errors.confirmation.record_success()
 
     def _seek(self, partition: int, offset: int) -> bool:
         try:
@@ -346,12 +336,11 @@ class Consumer:
             client.incremental_assign(start)
         else:
             client.assign(start)
-            self._partitions.clear()
+            self.assignments.clear()
         # A partition that returns to the same client may still be running, so each one is paused.
         client.pause(start)
         for place in start:
-            self._assignment_count += 1
-            self._partitions[place.partition] = _PartitionState(Assignment(place.partition, self._assignment_count))
+            self.assignments[place.partition] = Assignment(place.partition)
         self._joined = True
         self.rebalances["assign"] += 1
         logger.info("assigned %s of %s", _format_partitions(places), self._topic)
@@ -361,7 +350,7 @@ class Consumer:
         # reads it again. A write from a callback could outlast the rebalance and race with that owner.
         if client is self._client:
             for place in places:
-                self._partitions.pop(place.partition, None)
+                self.assignments.pop(place.partition, None)
                 self._unreadable.drop(place.partition)
         if self._incremental:
             client.incremental_unassign(places)
@@ -389,7 +378,7 @@ class Consumer:
             return
         # The old one's callbacks find that it is no longer the client, also if it leaves only after the timeout.
         old, self._client = self._require_client(), client
-        self._partitions.clear()
+        self.assignments.clear()
         self._unreadable.clear()
         # Before the new one joins: as two members they would share the partitions for a moment.
         with suppress(TimeoutError, KafkaException):

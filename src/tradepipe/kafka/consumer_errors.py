@@ -29,7 +29,8 @@ class ConsumerErrors:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._confirmation = Confirmation()
+        self.confirmation = Confirmation()
+        """Whether the brokers deny access, and for how long."""
         self._last_outage_at = float("-inf")
         self.outages = 0
         """Errors from which librdkafka recovers by itself."""
@@ -39,20 +40,11 @@ class ConsumerErrors:
         """When a new client should join, by `time.monotonic()`."""
         self._rejoined_at = float("-inf")
 
-    @property
-    def is_denied(self) -> bool:
-        """Whether there is a configuration error that is not confirmed yet."""
-        return self._confirmation.is_failing
-
-    def record_success(self) -> None:
-        """Note that the brokers delivered a record or the end of a log."""
-        self._confirmation.record_success()
-
     def handle(self, error: KafkaError) -> None:
         """Handle an error; never raises, because librdkafka calls this inside a poll that has records to return."""
         # An error of data that names no partition is that of a damaged response, which is requested again.
         if classify(error) in {FailureClass.UNAVAILABLE, FailureClass.DATA}:
-            self._confirmation.record_outage()
+            self.confirmation.record_outage()
             self.outages += 1
             # librdkafka reports every connection attempt; only the first of an outage is logged.
             if time.monotonic() - self._last_outage_at > OUTAGE_LOG_INTERVAL:
@@ -65,7 +57,7 @@ class ConsumerErrors:
     def deny(self, error: KafkaError, failure: ConfigurationError) -> None:
         """Handle an error that may be permanent; `failure` is raised if it is."""
         # A member id that another process uses ends the stage at once: the two would take it from each other for ever.
-        if self._confirmation.confirm() or code_of(error) == KafkaError.FENCED_INSTANCE_ID:
+        if self.confirmation.confirm() or code_of(error) == KafkaError.FENCED_INSTANCE_ID:
             self.failure = failure
         else:
             self.request_rejoin(f"{failure} (the stage ends if this lasts)")

@@ -112,11 +112,9 @@ class UnreadableBatches:
         self._high_watermark = high_watermark
         self._searches: dict[int, BatchSearch] = {}
         self._pending: dict[int, int] = {}
-
-    @property
-    def is_searching(self) -> bool:
-        """Whether messages without an error may be for `handle`."""
-        return bool(self._searches or self._pending)
+        # A plain attribute: the consumer reads it in every poll, and almost never is there a search.
+        self.is_searching = False
+        """Whether messages without an error may be for `handle`, and `step` has something to do."""
 
     def concerns(self, partition: int, error: KafkaError | None) -> bool:
         """Return whether `handle` takes a message: it reports an unreadable batch, or answers a step of a search."""
@@ -135,6 +133,7 @@ class UnreadableBatches:
         """
         if partition in self._pending:
             return None, False
+        self.is_searching = True
         search = self._searches.setdefault(partition, BatchSearch(next_offset))
         search.end = self._high_watermark(partition)
         asked, is_error = search.offset, error is not None and error.code() in ERRORS
@@ -164,17 +163,20 @@ class UnreadableBatches:
                 if search.is_done and (batch := self._finish(partition)) is not None:
                     batches.append(batch)
                 self._move(partition, search.offset)
+        self.is_searching = bool(self._searches or self._pending)
         return batches
 
     def clear(self) -> None:
         """Forget all searches."""
         self._searches.clear()
         self._pending.clear()
+        self.is_searching = False
 
     def drop(self, partition: int) -> None:
         """Forget the search in a partition that is not read any more, or from elsewhere."""
         self._searches.pop(partition, None)
         self._pending.pop(partition, None)
+        self.is_searching = bool(self._searches or self._pending)
 
     def _move(self, partition: int, offset: int) -> None:
         self._pending.pop(partition, None)

@@ -155,7 +155,7 @@ class PartitionReader(ABC, Generic[P]):
         records = self._consumer.poll(max_records, timeout if self.is_reading else UNASSIGNED_POLL_SECONDS)
         assigned = self._consumer.assignments
         # An assignment that was revoked and came back is a new one: another member may have had it in between.
-        for number in [n for n, partition in self._states.items() if assigned.get(n) != partition.assignment]:
+        for number in [n for n, partition in self._states.items() if assigned.get(n) is not partition.assignment]:
             del self._states[number]
             self._drop(number)
         for number, assignment in assigned.items():
@@ -184,9 +184,9 @@ class PartitionReader(ABC, Generic[P]):
     def _update_positions(self) -> None:
         """Note that every polled record was validated or requeued."""
         # Not during the poll: until its records are validated, a batch must not cover them.
-        positions = self._consumer.positions
-        for number, partition in self._states.items():
-            partition.position = positions.get(number, partition.position)
+        for partition in self._states.values():
+            if partition.assignment.next_offset is not None:
+                partition.position = partition.assignment.next_offset
 
     def _requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
         """Read these records again: the first one's partition after its back-off, the others at once."""

@@ -9,6 +9,7 @@ from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.dead_letters import DeadLetterRecord, parse
 from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import Code, Refusal
 
 MAX_SHARE: Final = 0.5
@@ -64,6 +65,7 @@ class RefusalLimit:
             raise ConfigurationError(f"max_refused is {share}: it must be a share above 0 and below 1, or off")
         self._share = share
         self._windows: dict[int, Window] = {}
+        self._unconfirmed: dict[int, Window] = {}
 
     @property
     def is_disabled(self) -> bool:
@@ -109,6 +111,28 @@ class RefusalLimit:
                 raise _too_many_refusals(refusal, recent, seen)
         return Window(window.first, tuple(refused[-WINDOW:]), run)
 
+    def check_batch(self, result: BatchResult) -> None:
+        """
+        Check each partition of a sink's batch before its COMMIT.
+
+        Raises:
+            TooManyRefusals: the batch must not be committed with the records of that partition.
+        """
+        self._unconfirmed = {}
+        # Almost every batch: valid records change a window only by ending its run.
+        if not result.refusals and not any(window.run for window in self._windows.values()):
+            return
+        refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
+        outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
+        for entry in result.batch.records:
+            partition, offset = entry.record.partition, entry.record.offset
+            outcomes.setdefault(partition, []).append((offset, refused.get((partition, offset))))
+        self._unconfirmed = {partition: self.check(partition, each) for partition, each in outcomes.items()}
+
+    def confirm_batch(self) -> None:
+        """Store the windows of the last checked batch, after its COMMIT: a batch that is retried must count once."""
+        self._windows |= self._unconfirmed
+
     def commit(self, partition: int, window: Window) -> None:
         """Store the window that `check` returned, after the commit of its batch."""
         self._windows[partition] = window
@@ -125,7 +149,8 @@ def _too_many_refusals(refusal: Refusal, recent: int, seen: int) -> TooManyRefus
         f"{recent} of the last {seen} records of {record.topic}[{record.partition}] would be refused, the last one, "
         f"{record.coordinates}, as {', '.join(refusal.codes)}: {refusal.details[0]}. None of them was committed. "
         f"Check the registry, the topic and this build, and start again; if the records are really bad, start with "
-        f"--max-refused off"
+        f"--max-refused off",
+        record.partition,
     )
 
 

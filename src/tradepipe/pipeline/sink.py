@@ -29,7 +29,7 @@ from tradepipe.pipeline.sink_writer import (
 from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
 from tradepipe.pipeline.validation import RecordKey, Rule, ValidateIn, record_validator
-from tradepipe.postgres.batch import Batch, BatchResult
+from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import FIRST_EPOCH
 from tradepipe.postgres.sink_store import OwnershipLost, RangeDropped
 from tradepipe.postgres.stale import Stale
@@ -225,8 +225,8 @@ class Sink(Stage[SinkCounts]):
         if claims := self._reader.pending_claims():
             self._writer.claim(claims)
         self._reader.run_housekeeping()
-        self._hand_over_batch()
-        self._read()
+        is_writing = self._hand_over_batch()
+        self._read(is_writing=is_writing)
         self._commit_for_lag_if_due()
         self._update_stats_if_due()
 
@@ -284,19 +284,22 @@ class Sink(Stage[SinkCounts]):
         ):
             self._commit_for_lag()
 
-    def _hand_over_batch(self) -> None:
+    def _hand_over_batch(self) -> bool:
+        """Give the writer the next batch if it is idle; return whether it has something to do now."""
         if self._writer.is_busy:
-            return
+            return True
         first_at = self._reader.first_timestamp
-        ranges, records = self._reader.take_batch()
-        if ranges:
+        if (batch := self._reader.take_batch()) is not None:
             self._stats.record_queued_batch(first_at)
-            self._writer.store(Batch(self._group, self._reader.topic_id, ranges, records))
-        elif self._reader.unsupported_schema is not None:
+            self._writer.store(batch)
+            return True
+        if self._reader.unsupported_schema is not None:
             # Only now: the writer has stored every record before the one with that schema.
             raise self._reader.unsupported_schema
-        elif self._should_query_progress():
+        if self._should_query_progress():
             self._writer.request_progress(self._topic)
+            return True
+        return False
 
     def _should_query_progress(self) -> bool:
         """Return True if the stored offsets are due: to find the end of the log, or a reset by an operator."""
@@ -308,7 +311,7 @@ class Sink(Stage[SinkCounts]):
         self._reset_checked_at = now
         return True
 
-    def _read(self) -> None:
+    def _read(self, *, is_writing: bool) -> None:
         free = self._reader.free
         if not free:
             self._wait_for_writer()
@@ -316,7 +319,7 @@ class Sink(Stage[SinkCounts]):
         self._full_since = None
         if self._reader.is_paused:
             self._reader.resume()
-        timeout = BUSY_POLL_SECONDS if self._writer.is_busy else IDLE_POLL_SECONDS
+        timeout = BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS
         self._stats.record_poll(self._reader.read(free, timeout))
 
     def _update_stats(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tradepipe.backoff import Backoff
-from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, Unavailable, UnsupportedSchema
+from tradepipe.errors import OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.kafka.failures import Confirmation
@@ -22,8 +22,8 @@ from tradepipe.pipeline.partitions import (
 )
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.topic_watch import TopicIdWatch
-from tradepipe.pipeline.validation import DatabaseValidator, RecordValidator
-from tradepipe.postgres.batch import ValidatedRecord
+from tradepipe.pipeline.validation import RecordValidator
+from tradepipe.postgres.batch import Batch, ValidatedRecord
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.sink_store import RangeDropped
 from tradepipe.trade.record import Refusal
@@ -67,7 +67,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         self,
         consumer: Consumer,
         topics: TopicAdmin,
-        validate: RecordValidator | DatabaseValidator,
+        validator: RecordValidator,
         *,
         topic: str,
         start: StartPosition,
@@ -75,7 +75,7 @@ class SinkReader(PartitionReader[SinkPartition]):
     ) -> None:
         super().__init__(consumer)
         self._topics = topics
-        self._validate = validate
+        self._validator = validator
         self._topic = topic
         self._reset = f"tradepipe sink offsets reset --topic {topic} --group {consumer.group}"
         self._start = start
@@ -93,11 +93,6 @@ class SinkReader(PartitionReader[SinkPartition]):
         """Bytes of the values in the buffer."""
         self.first_timestamp: float | None = None
         """Unix time at which the first record in the buffer was produced, if known."""
-
-    @property
-    def topic_id(self) -> str | None:
-        """The id of the topic, None until it is known."""
-        return self._topic_id_watch.topic_id
 
     @property
     def buffered(self) -> int:
@@ -134,37 +129,35 @@ class SinkReader(PartitionReader[SinkPartition]):
         records = self._poll(min(free, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
             self.first_timestamp = self._consumer.first_timestamp
-        self._validate.announce(records)
-        for number, record in enumerate(records):
-            try:
-                validated = self._validate(record)
-            except (RegistryUnavailable, UnsupportedSchema) as error:
-                self._requeue(records[number:], error)
-                break
-            if isinstance(validated, Refusal):
-                validated = validated.within()  # at once: a record can be a thousand times larger than a trade
-            self._buffer.append(validated)
-            self.buffered_bytes += _bytes_of(validated)
+        validated, error = self._validator.validate_all(records)
+        for each in validated:
+            # Cut before it is buffered: a record can be a thousand times larger than a trade.
+            entry = each.within() if isinstance(each, Refusal) else each
+            self._buffer.append(entry)
+            self.buffered_bytes += _bytes_of(entry)
+        if error is not None:
+            self._requeue(records[len(validated) :], error)
         if self.unsupported_schema is not None:
             self.pause()
         self._update_positions()
         return len(records)
 
-    def take_batch(self) -> tuple[tuple[OffsetRange, ...], list[ValidatedRecord]]:
+    def take_batch(self) -> Batch | None:
         """
-        Empty the buffer: return the offset ranges and the records of the next batch.
+        Empty the buffer into the next batch; return None if there is nothing to store.
 
         If the topic's id became known since the last batch, every claimed partition
         has a range, which stores the id even without records.
         """
-        id_is_new, self._stored_topic_id = self._stored_topic_id != self.topic_id, self.topic_id
+        topic_id = self._topic_id_watch.topic_id
+        id_is_new, self._stored_topic_id = self._stored_topic_id != topic_id, topic_id
         ranges = []
         for partition in self._states.values():
             if partition.ownership is not None and (id_is_new or partition.position > partition.queued_offset):
                 ranges.append(OffsetRange(partition.ownership, partition.queued_offset, partition.position))
                 partition.queued_offset = partition.position
         records, self._buffer, self.buffered_bytes = self._buffer, [], 0
-        return tuple(ranges), records
+        return Batch(self._consumer.group, topic_id, tuple(ranges), records) if ranges else None
 
     def pending_claims(self) -> list[Claim]:
         """
@@ -313,8 +306,9 @@ class SinkReader(PartitionReader[SinkPartition]):
         numbers = [partition.assignment.partition for partition in waiting]
         extents = self._topics.watermarks(self._topic, numbers)
         starts = start_offsets(self._start, self._topics, self._topic, extents)
+        topic_id = self._topic_id_watch.topic_id
         return [
-            Claim(partition.assignment, self._topic, self.topic_id, starts[number], extents[number].low)
+            Claim(partition.assignment, self._topic, topic_id, starts[number], extents[number].low)
             for number, partition in zip(numbers, waiting, strict=True)
         ]
 

@@ -6,14 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from tradepipe.errors import TooManyRefusals
 from tradepipe.kafka.consumer import Assignment
-from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, Window, is_counted
+from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, is_counted
 from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult
-from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, PartitionRejected, SinkStore, StopRequested
+from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, SinkStore, StopRequested
 from tradepipe.postgres.stale import Stale
-from tradepipe.trade.record import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +103,6 @@ class SinkWriter:
         needs_constraints: bool = False,
     ) -> None:
         self._refusal_limit = refusal_limit
-        self._windows: dict[int, Window] = {}
         self._store = SinkStore(
             database,
             group=group,
@@ -208,9 +205,10 @@ class SinkWriter:
     def _run_task(self, task: WriterTask) -> None:
         match task:
             case Batch():
-                for outcome in self._store.store(task, before_commit=self._check_refusals):
+                for outcome in self._store.store(task, before_commit=self._refusal_limit.check_batch):
+                    # Only after COMMIT: a batch that is rolled back and retried must not count twice.
                     if isinstance(outcome, BatchResult):
-                        self._commit_windows()
+                        self._refusal_limit.confirm_batch()
                     self._publish(outcome)
             case ProgressQuery(topic):
                 self._publish(GroupProgress(self._store.next_offsets(topic)))
@@ -228,31 +226,3 @@ class SinkWriter:
                 claim.assignment.partition, first=begin, next_offset=next_offset, refused=refused
             )
             self._publish(ClaimGranted(claim, granted.result))
-
-    def _check_refusals(self, result: BatchResult) -> None:
-        """
-        Check the refusal limit for each partition of a batch that is about to be committed.
-
-        Raises:
-            PartitionRejected: a partition exceeds the limit; the others are stored without it.
-        """
-        refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
-        outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
-        if refused:
-            for entry in result.batch.records:
-                partition, offset = entry.record.partition, entry.record.offset
-                outcomes.setdefault(partition, []).append((offset, refused.get((partition, offset))))
-        else:  # without a refusal the last record of a partition moves its window as far as all of them
-            last = {entry.record.partition: entry.record.offset for entry in result.batch.records}
-            outcomes = {partition: [(offset, None)] for partition, offset in last.items()}
-        self._windows = {}
-        for partition, each in outcomes.items():
-            try:
-                self._windows[partition] = self._refusal_limit.check(partition, each)
-            except TooManyRefusals as error:
-                raise PartitionRejected(partition, error) from error
-
-    def _commit_windows(self) -> None:
-        # Only after COMMIT: a batch that is rolled back and retried must not count twice.
-        for partition, window in self._windows.items():
-            self._refusal_limit.commit(partition, window)

@@ -5,7 +5,7 @@ from operator import attrgetter
 from struct import Struct
 from typing import Final, Literal, get_args
 
-from tradepipe.errors import ConfigurationError, UndecodableRecord
+from tradepipe.errors import ConfigurationError, RegistryUnavailable, UndecodableRecord, UnsupportedSchema
 from tradepipe.registry.serde import HEADER_SIZE, TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
 from tradepipe.trade.record import CODES, Code, Record, Refusal, UnreadableBatch, ValidRecord, Violation
@@ -81,6 +81,27 @@ class RecordValidator:
         schema_id, trade = decoded
         return ValidRecord(record, schema_id, self._copy_row(record.value)[1], trade)
 
+    def validate_all(
+        self, records: Sequence[Record]
+    ) -> tuple[list[ValidRecord | Refusal], RegistryUnavailable | UnsupportedSchema | None]:
+        """
+        Validate records up to the first one that cannot be validated now.
+
+        Returns:
+            The results, and the error of the record after them, None if there is none.
+
+        Raises:
+            ConfigurationError: a user's rule is broken.
+        """
+        self.announce(records)
+        validated: list[ValidRecord | Refusal] = []
+        try:
+            for record in records:
+                validated.append(self(record))
+        except (RegistryUnavailable, UnsupportedSchema) as error:
+            return validated, error
+        return validated, None
+
     def find_refusal(self, record: Record) -> Refusal | None:
         """Validate a record whose trade is not needed: return its refusal, or None if it is valid; raises as a call."""
         # The quick check knows the built-in rules only, so users' rules always need the decoded trade.
@@ -91,7 +112,7 @@ class RecordValidator:
 
     def announce(self, records: Sequence[Record]) -> None:
         """Announce the records that are validated next: unknown schema ids among them share their lookups."""
-        self._deserializer.announce([record.value for record in records])
+        self._deserializer.announced = [record.value for record in records]
 
     def is_schema_known(self, record: Record) -> bool:
         """Return whether the record can be validated without a query to the registry."""
@@ -145,7 +166,7 @@ class RecordValidator:
         return found
 
 
-class DatabaseValidator:
+class DatabaseValidator(RecordValidator):
     """
     Decode a record into a row without building a trade, and leave the rules to the table's CHECK constraints.
 
@@ -154,26 +175,19 @@ class DatabaseValidator:
     """
 
     def __init__(self, deserializer: TradeDeserializer, record_key: RecordKey = "refuse") -> None:
-        self._validator = RecordValidator(deserializer, record_key=record_key)
-        self._trade = self._validator.trade
-        self._copy_row = deserializer.copy_row
-        self._refuses_keys = record_key == "refuse"
-
-    def announce(self, records: Sequence[Record]) -> None:
-        """Announce the records that are validated next, as `RecordValidator.announce`."""
-        self._validator.announce(records)
+        super().__init__(deserializer, record_key=record_key)
 
     def __call__(self, record: Record) -> ValidRecord | Refusal:
         """Validate a record but for the CHECK constraints; raises as `RecordValidator`."""
         try:
             schema_id, row = self._copy_row(record.value)
         except UndecodableRecord:
-            return self._validator(record)
+            return super().__call__(record)
         key = record.key
         # The row begins with its first column, the Kafka key, as a length and the text.
         if self._refuses_keys and (key is None or not row.startswith(_length(len(key)) + key)):
-            return self._validator(record)
-        return ValidRecord(record, schema_id, row, self._trade)
+            return super().__call__(record)
+        return ValidRecord(record, schema_id, row, self.trade)
 
 
 def record_validator(
@@ -181,7 +195,7 @@ def record_validator(
     deserializer: TradeDeserializer,
     rules: Sequence[Rule] = (),
     record_key: RecordKey = "refuse",
-) -> RecordValidator | DatabaseValidator:
+) -> RecordValidator:
     """
     Return the validator for a place to validate.
 

@@ -6,6 +6,7 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, Literal, get_args
 
 from tradepipe.codec.admission import UnknownFields
@@ -286,7 +287,7 @@ class Validator(Stage[ValidatorCounts]):
         interrupted = self._outputs.write(
             batch,
             self._reader.topic_id_watch.topic_id,
-            while_in_flight=lambda: self._buffer.validate_ahead(PREFETCH_VALIDATE_SECONDS),
+            while_in_flight=partial(self._buffer.validate_ahead, PREFETCH_VALIDATE_SECONDS),
         )
         if interrupted is None:
             self._finish_batch(batch)

@@ -91,6 +91,8 @@ class ValidatorBuffer:
             ConfigurationError: a user's rule is broken; it would fail again.
         """
         self._validator.announce(self._pending)
+        if not self._pending:
+            return [], None
         error = self._validate_next(len(self._pending))
         left, self._pending = self._pending, []
         return left, error

@@ -208,7 +208,8 @@ class OutputWriter:
             logger.warning("transaction interrupted, resuming from the committed offsets: %s", error)
             self._backoff.next_delay()
             return error
-        self._backoff.reset()
+        if self._backoff.failures:
+            self._backoff.reset()
         return None
 
     def close(self) -> None:

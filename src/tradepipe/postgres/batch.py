@@ -1,11 +1,6 @@
-"""
-A batch in one transaction: offsets, trades and refusals.
+"""A batch in one transaction: offsets, trades and refusals."""
 
-The caller of `store` begins and commits the transaction, so that it can tell a
-COMMIT without an answer from every other failure.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +9,7 @@ from sqlalchemy import Connection, text
 from tradepipe.postgres import insert, offsets, refusals
 from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.offsets import OffsetRange, Ownership
+from tradepipe.postgres.reconnect import CommitRefused, ReconnectingConnection
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Refusal, ValidRecord
@@ -97,7 +93,7 @@ class BatchResult:
 
 def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: Stale = "accept") -> BatchResult:
     """
-    Store a batch, without COMMIT.
+    Store a batch, without COMMIT: the caller can so tell a COMMIT without an answer from every other failure.
 
     Of several records with one PRIMARY_KEY the first is kept: the one in the
     table, else the earliest of the batch. A later one with the same content is a
@@ -126,7 +122,8 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: St
     result = insert.insert(connection, rows, stale)
     refused = [each for each in batch.records if isinstance(each, Refusal)]
     refused += [refusal for _, refusal in result.refused]
-    refusals.store(connection, refused, group=batch.group, topic_id=batch.topic_id)
+    if refused:
+        refusals.store(connection, refused, group=batch.group, topic_id=batch.topic_id)
     if result.inserted + len(result.duplicates) + len(refused) != len(batch.records):
         raise RowsVanished(
             f"a batch of {len(batch.records)} records resulted in {result.inserted} inserted, "
@@ -138,3 +135,58 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: St
 
 
 _CHECK_CONSTRAINTS_AT_ONCE: Final = text("SET CONSTRAINTS ALL IMMEDIATE")
+
+
+class BatchAttempt:
+    """One batch on its way into the database; remembers a COMMIT without an answer."""
+
+    def __init__(
+        self,
+        connection: ReconnectingConnection,
+        pending: Batch,
+        stale: Stale,
+        before_commit: Callable[[BatchResult], None],
+    ) -> None:
+        self._connection = connection
+        self._batch = pending
+        self._stale = stale
+        self._check = before_commit
+        self._unconfirmed: BatchResult | None = None
+        self._defer = True
+
+    def run(self) -> BatchResult:
+        """Store the batch, or find that an earlier try has committed it."""
+        try:
+            return self._resolve_commit() or self._transact()
+        except CommitRefused:
+            # Deferred constraints are tried first, since they cost nothing until COMMIT. There they can only refuse
+            # the whole batch; checked at once, they refuse single trades.
+            self._defer = False
+            return self._transact()
+
+    def _transact(self) -> BatchResult:
+        return self._connection.run_in_transaction(self._store)
+
+    def _store(self, connection: Connection) -> BatchResult:
+        result = store(connection, self._batch, defer=self._defer, stale=self._stale)
+        self._check(result)
+        # Before COMMIT: if its answer is lost, this is the result of what may have been committed.
+        self._unconfirmed = result
+        return result
+
+    def _resolve_commit(self) -> BatchResult | None:
+        """Return the result of an earlier try if its unanswered COMMIT took place."""
+        if self._unconfirmed is None:
+            return None
+        # The question has its own retries: until it is answered, storing again could collide with our own rows.
+        outcome = self._connection.retry_forever(
+            lambda: self._connection.run_in_transaction(
+                lambda connection: offsets.resolve_unknown_commit(connection, self._batch.group, self._batch.ranges)
+            )
+        )
+        result, self._unconfirmed = self._unconfirmed, None
+        if outcome.committed:
+            return result
+        for ownership in outcome.lost:
+            raise offsets.Fenced(ownership)
+        return None

@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
 import psycopg2
@@ -16,9 +16,9 @@ class AnswerTimeout(psycopg2.OperationalError):
     """The server did not answer before the client's deadline; an error of an unavailable service."""
 
 
-class Deadline:
+class Deadline(AbstractContextManager["Deadline"]):
     """
-    Cut the connection if the work inside the `with` block takes longer than `seconds`.
+    Cut the connection if the work inside the `with` block takes longer than `seconds`, from the construction on.
 
     Nothing else ends a wait for a server process that is stopped: the server itself
     checks `statement_timeout`, and its kernel still answers keepalives.
@@ -41,10 +41,7 @@ class Deadline:
         self.expired = False
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
-
-    def __enter__(self) -> "Deadline":
         self._timer.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

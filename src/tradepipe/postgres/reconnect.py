@@ -100,11 +100,9 @@ class ReconnectingConnection:
             self._connected_before = True
         return self._connection
 
-    def run_in_transaction(
-        self, work: Callable[[Connection], T], *, before_commit: Callable[[T], None] | None = None
-    ) -> T:
+    def run_in_transaction(self, work: Callable[[Connection], T]) -> T:
         """
-        Do work in one transaction; call `before_commit` with its result right before COMMIT.
+        Do work in one transaction, and COMMIT right after it.
 
         Raises:
             TransactionTooSlow: the work, without its COMMIT, took longer than the client's deadline.
@@ -117,8 +115,6 @@ class ReconnectingConnection:
         try:
             with deadline, connection.begin():
                 result = work(connection)
-                if before_commit is not None:
-                    before_commit(result)
                 committing = True
         except (DBAPIError, psycopg2.Error) as error:
             if deadline.expired:
@@ -200,7 +196,8 @@ class ReconnectingConnection:
         return classify(error, connected_before=self._connected_before)
 
     def _record_success(self) -> None:
-        self._backoff.reset()
+        if self._backoff.failures:
+            self._backoff.reset()
         self._conflicts = 0
         if self._unavailable_since is not None:
             self._on_recovery(time.monotonic() - self._unavailable_since)

@@ -44,8 +44,6 @@ def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, to
 
 def _insert_bisecting(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Insert refusals; if they are too large, halve down to the one that is, and insert it without its bytes."""
-    if not rows:
-        return
     try:
         with connection.begin_nested():
             connection.execute(_INSERT, rows)

@@ -7,11 +7,11 @@ from typing import Final, NamedTuple, get_args
 
 from sqlalchemy import Connection
 
-from tradepipe.errors import ConfigurationError
-from tradepipe.postgres import batch, offsets, refusals
-from tradepipe.postgres.batch import Batch, BatchResult
+from tradepipe.errors import ConfigurationError, TooManyRefusals
+from tradepipe.postgres import offsets, refusals
+from tradepipe.postgres.batch import Batch, BatchAttempt, BatchResult
 from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
-from tradepipe.postgres.reconnect import CommitRefused, ReconnectingConnection, StopRequested, TransactionTooSlow
+from tradepipe.postgres.reconnect import ReconnectingConnection, StopRequested, TransactionTooSlow
 from tradepipe.postgres.revision import check_constraints, check_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
@@ -21,7 +21,6 @@ __all__ = [
     "ClaimRequest",
     "GrantedClaim",
     "OwnershipLost",
-    "PartitionRejected",
     "RangeDropped",
     "SinkStore",
     "StopRequested",
@@ -54,20 +53,11 @@ class OwnershipLost(NamedTuple):
     ownership: Ownership
 
 
-class PartitionRejected(Exception):
-    """Raised by `before_commit`: one partition must not be committed, and the batch is stored without it."""
-
-    def __init__(self, partition: int, reason: Exception) -> None:
-        self.partition = partition
-        self.reason = reason
-        super().__init__(partition, reason)
-
-
 class RangeDropped(NamedTuple):
-    """The records under an ownership were not stored, because `before_commit` rejected them."""
+    """The records under an ownership were not stored, because their partition exceeds the refusal limit."""
 
     ownership: Ownership
-    reason: Exception
+    reason: TooManyRefusals
 
 
 BatchOutcome = BatchResult | OwnershipLost | RangeDropped
@@ -166,23 +156,23 @@ class SinkStore:
 
         Args:
             before_commit: called with a result before its COMMIT; if it raises, the transaction is rolled back,
-                and after a `PartitionRejected` the batch is stored without that partition.
+                and after a `TooManyRefusals` the batch is stored without that partition.
         """
         batches = deque([pending])
         while batches:
             part = batches.popleft()
             if not part.ranges:
                 continue
-            attempt = _BatchAttempt(self._connection, part, self._stale, before_commit)
+            attempt = BatchAttempt(self._connection, part, self._stale, before_commit)
             try:
                 result = self._connection.retry(attempt.run)
-            except (Fenced, PartitionRejected) as dropped:
+            except (Fenced, TooManyRefusals) as dropped:
                 if isinstance(dropped, Fenced):
                     ownership = dropped.ownership
                     yield OwnershipLost(ownership)
                 else:
                     ownership = next(r.ownership for r in part.ranges if r.ownership.partition == dropped.partition)
-                    yield RangeDropped(ownership, dropped.reason)
+                    yield RangeDropped(ownership, dropped)
                 # The other halves were read under the same ownership: none of them could be stored either.
                 batches.appendleft(part)
                 batches = deque(each.without_partition(ownership) for each in batches)
@@ -222,59 +212,3 @@ class SinkStore:
             connection, end - history, end, topic=topic, topic_id=topic_id, partition=partition
         )
         return GrantedClaim(result, recent_refusals)
-
-
-class _BatchAttempt:
-    """One batch on its way into the database; remembers a COMMIT without an answer."""
-
-    def __init__(
-        self,
-        connection: ReconnectingConnection,
-        pending: Batch,
-        stale: Stale,
-        before_commit: Callable[[BatchResult], None],
-    ) -> None:
-        self._connection = connection
-        self._batch = pending
-        self._stale = stale
-        self._check = before_commit
-        self._unconfirmed: BatchResult | None = None
-        self._defer = True
-
-    def run(self) -> BatchResult:
-        """Store the batch, or find that an earlier try has committed it."""
-        try:
-            return self._resolve_commit() or self._transact()
-        except CommitRefused:
-            # Deferred constraints are tried first, since they cost nothing until COMMIT. There they can only refuse
-            # the whole batch; checked at once, they refuse single trades.
-            self._defer = False
-            return self._transact()
-
-    def _transact(self) -> BatchResult:
-        return self._connection.run_in_transaction(self._store, before_commit=self._note_unconfirmed)
-
-    def _store(self, connection: Connection) -> BatchResult:
-        result = batch.store(connection, self._batch, defer=self._defer, stale=self._stale)
-        self._check(result)
-        return result
-
-    def _note_unconfirmed(self, result: BatchResult) -> None:
-        self._unconfirmed = result
-
-    def _resolve_commit(self) -> BatchResult | None:
-        """Return the result of an earlier try if its unanswered COMMIT took place."""
-        if self._unconfirmed is None:
-            return None
-        # The question has its own retries: until it is answered, storing again could collide with our own rows.
-        outcome = self._connection.retry_forever(
-            lambda: self._connection.run_in_transaction(
-                lambda connection: offsets.resolve_unknown_commit(connection, self._batch.group, self._batch.ranges)
-            )
-        )
-        result, self._unconfirmed = self._unconfirmed, None
-        if outcome.committed:
-            return result
-        for ownership in outcome.lost:
-            raise Fenced(ownership)
-        return None

@@ -158,7 +158,8 @@ class TradeDeserializer:
         self._registry = registry
         self._unknown_fields = unknown_fields
         self._ids = SubjectIds(registry, subject, clock)
-        self._announced: Sequence[bytes | None] = ()
+        self.announced: Sequence[bytes | None] = ()
+        """The values that are decoded next: unknown schema ids among them share their lookups."""
         self._decoders: dict[int, Decoder] = {}
         # By frame header: one dictionary lookup per value, once its schema is known.
         self._decodes: dict[bytes, _KnownSchema[Trade]] = {}
@@ -206,10 +207,6 @@ class TradeDeserializer:
         _, quick_check = known or self._function_for(value, self._quick_checks, lambda decoder: decoder.quick_check)
         return quick_check(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
-    def announce(self, values: Sequence[bytes | None]) -> None:
-        """Announce the values that are decoded next: unknown schema ids among them share their lookups."""
-        self._announced = values
-
     def is_known(self, value: bytes | None) -> bool:
         """Return whether a value can be decoded without a registry lookup."""
         return not value or value[0] != 0 or int.from_bytes(value[1:HEADER_SIZE], "big") in self._decoders
@@ -234,7 +231,7 @@ class TradeDeserializer:
 
     def _announced_ids(self) -> Iterator[int]:
         """Yield the schema ids of the announced values that have no decoder yet."""
-        for value in self._announced:
+        for value in self.announced:
             if value is not None and len(value) >= HEADER_SIZE and value[0] == 0:
                 schema_id = int.from_bytes(value[1:HEADER_SIZE], "big")
                 if schema_id not in self._decoders:
