@@ -140,7 +140,9 @@ def main() -> None:
         kafka = {"bootstrap.servers": services.bootstrap_servers}
         registry = services.registry_url
         for topic in ("trades", "trades.clean", "trades.dlq"):
-            services.create_topic(topic, partitions=1)
+            # More than the records of the source: a dead letter has headers with the reasons.
+            config = {"max.message.bytes": "2000000"} if topic == "trades.dlq" else {}
+            services.kafka.create_topic(topic, partitions=1, config=config)
         with SchemaRegistry(registry) as client:
             register(client, "trades-value")
         sink = Sink(kafka, registry=registry, database=database)

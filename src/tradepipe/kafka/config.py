@@ -267,7 +267,20 @@ def _find_rejection(config: Config) -> KafkaError | None:
 
 def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]:
     for key, value in config.items():
-        _check_properties(key, value, owned)
+        if key in _CALLBACKS:
+            raise ConfigurationError(f"the Kafka property {key} is set by tradepipe and cannot be overridden")
+        if key in _NAMES:
+            check_name(str(value), key)
+        if key in _FORBIDDEN:
+            raise ConfigurationError(f"the Kafka property {key} is refused: {_FORBIDDEN[key]}")
+        allowed, why = _ALLOWED_VALUES.get(key, ({str(value).lower()}, ""))
+        if str(value).lower() not in allowed:
+            raise ConfigurationError(f"the Kafka property {key}={value} is refused: {why}")
+        name = _ALIASES.get(key, key)
+        if name in owned and str(value).lower() != str(owned[name]).lower():
+            raise ConfigurationError(
+                f"the Kafka property {key}={value} is not allowed: tradepipe's guarantees require {name}={owned[name]}"
+            )
     if not (config.get("bootstrap.servers") or config.get("metadata.broker.list")):
         raise ConfigurationError(
             "the Kafka configuration has no bootstrap.servers: name at least one broker, host:port"
@@ -285,20 +298,3 @@ def _check_brokers(servers: str) -> None:
                 f"bootstrap.servers={server.strip()} is a URL with the scheme {scheme}://, but brokers are HOST:PORT: "
                 f"give {address.strip('/') or 'localhost:9092'} (the port of Kafka, not of the registry)"
             )
-
-
-def _check_properties(key: str, value: object, owned: Config) -> None:
-    if key in _CALLBACKS:
-        raise ConfigurationError(f"the Kafka property {key} is set by tradepipe and cannot be overridden")
-    if key in _NAMES:
-        check_name(str(value), key)
-    if key in _FORBIDDEN:
-        raise ConfigurationError(f"the Kafka property {key} is refused: {_FORBIDDEN[key]}")
-    allowed, why = _ALLOWED_VALUES.get(key, ({str(value).lower()}, ""))
-    if str(value).lower() not in allowed:
-        raise ConfigurationError(f"the Kafka property {key}={value} is refused: {why}")
-    name = _ALIASES.get(key, key)
-    if name in owned and str(value).lower() != str(owned[name]).lower():
-        raise ConfigurationError(
-            f"the Kafka property {key}={value} is not allowed: tradepipe's guarantees require {name}={owned[name]}"
-        )

@@ -90,7 +90,11 @@ class OriginCheck:
         origin = self._read(topic, partition, offset) if offset < end else None
         if origin is None:
             return f"Kafka has no readable record at {dead_letter.record.coordinates}"
-        names = [name for name in ("key", "value", "headers") if not _is_equal(name, dead_letter.record, origin)]
+        copy = dead_letter.record
+        names = [name for name in ("key", "value") if getattr(copy, name) != getattr(origin, name)]
+        # A dead letter has no headers if one of their names is not UTF-8.
+        if copy.headers != (() if origin.headers is UNREADABLE else origin.headers):
+            names.append("headers")
         verb = "differs" if names in (["key"], ["value"]) else "differ"
         return f"its {' and '.join(names)} {verb} from that of the record in Kafka" if names else ""
 
@@ -110,10 +114,3 @@ class OriginCheck:
             if classify(error) is not FailureClass.UNAVAILABLE:
                 raise translate(error, f"cannot read {topic}[{partition}]@{offset}")
         raise BrokerUnavailable(f"{topic}[{partition}]@{offset} could not be read within {self._timeout:g} s")
-
-
-def _is_equal(name: str, copy: Record, origin: Record) -> bool:
-    # A dead letter has no headers if one of their names is not UTF-8.
-    if name == "headers" and origin.headers is UNREADABLE:
-        return not copy.headers
-    return bool(getattr(copy, name) == getattr(origin, name))

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import confluent_kafka
@@ -171,7 +170,12 @@ class IdempotentProducer:
                         if classify(cause) is not FailureClass.FATAL:
                             return Undelivered(_bytes(key), value, _format_reason(cause), refused=True)
                         self._client_failure = _describe_fatal(cause)
-            self._wait_for_space(deadline)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise BrokerUnavailable(
+                    f"the producer queue for topic {self._topic} is full: "
+                    f"none of its {len(self)} records was acknowledged in time"
+                )
+            time.sleep(WAIT_SECONDS)
 
     def flush(self, timeout: float | None) -> int:
         """Wait until every record is delivered or failed; return the number left after `timeout` seconds."""
@@ -266,18 +270,11 @@ class IdempotentProducer:
             return {}
         return {"message.max.bytes": max(largest, 1_000), "batch.size": min(largest, 1_000_000)}
 
-    def _wait_for_space(self, deadline: float | None) -> None:
-        if deadline is not None and time.monotonic() >= deadline:
-            raise BrokerUnavailable(
-                f"the producer queue for topic {self._topic} is full: "
-                f"none of its {len(self)} records was acknowledged in time"
-            )
-        time.sleep(WAIT_SECONDS)
-
     def _poll(self, client: confluent_kafka.Producer, timeout: float) -> None:
-        error = _catch_fatal(lambda: client.poll(timeout))
-        if error is not None:
-            self._client_failure = _describe_fatal(error)
+        try:
+            client.poll(timeout)
+        except (KafkaException, SystemError) as error:  # confluent_kafka may wrap a fatal error in a SystemError
+            self._client_failure = _describe_fatal(unwrap(error))
 
     def _on_report(self, error: KafkaError | None, message: confluent_kafka.Message) -> None:
         if error is None:
@@ -298,15 +295,6 @@ class IdempotentProducer:
         self._outage_log.suspect(self._contact.last_error or error.str())
         if error.code() != KafkaError._ALL_BROKERS_DOWN and may_interrupt_requests(error.str()):
             self._last_lost_at = time.monotonic()
-
-
-def _catch_fatal(serve: Callable[[], object]) -> KafkaError | None:
-    """Call `serve`; return the fatal error if it raises one, possibly wrapped in a SystemError."""
-    try:
-        serve()
-    except (KafkaException, SystemError) as error:
-        return unwrap(error)
-    return None
 
 
 def _describe_fatal(error: KafkaError) -> str:

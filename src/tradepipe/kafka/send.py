@@ -106,29 +106,23 @@ class DeliveryReports:
 
 def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports: DeliveryReports) -> None:
     """Enqueue records, waiting while the queue is full; raises KafkaException if the client rejects one at once."""
-    for destination, records in outgoing.items():
-        try:
-            _enqueue_to(client, destination, records)
-        except KafkaException as error:
-            reports.record_failure(unwrap(error), destination.topic)
-            raise
-
-
-def _enqueue_to(client: confluent_kafka.Producer, destination: Destination, records: Sequence[Record]) -> None:
-    produce, (topic, partition) = client.produce, destination
-    for _topic, _partition, _offset, key, value, timestamp, headers in records:
-        sent_at = timestamp or NO_TIMESTAMP
-        while True:
-            try:
-                # Positional arguments (None for both names of the callback): keywords take 40 % longer.
-                if headers:
-                    produce(topic, value, key, partition, None, None, sent_at, list(headers))
-                else:
-                    produce(topic, value, key, partition, None, None, sent_at)
-            except BufferError:
-                client.poll(POLL_SECONDS)
-            else:
-                break
+    produce = client.produce
+    for (topic, partition), records in outgoing.items():
+        for _topic, _partition, _offset, key, value, timestamp, headers in records:
+            sent_at = timestamp or NO_TIMESTAMP
+            while True:
+                try:
+                    # Positional arguments (None for both names of the callback): keywords take 40 % longer.
+                    if headers:
+                        produce(topic, value, key, partition, None, None, sent_at, list(headers))
+                    else:
+                        produce(topic, value, key, partition, None, None, sent_at)
+                    break
+                except BufferError:
+                    client.poll(POLL_SECONDS)
+                except KafkaException as error:
+                    reports.record_failure(unwrap(error), topic)
+                    raise
 
 
 def flush(client: confluent_kafka.Producer, reports: DeliveryReports, *, seconds: float) -> None:

@@ -100,7 +100,8 @@ class TopicReader:
                 positions[batch.partition] = batch.last_offset + 1
                 self._mark_read(missing, batch.partition, batch.last_offset + 1)
             moved = set[int]()
-            for message in self._fetch():
+            first = self._client.poll(POLL_SECONDS)
+            for message in [] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)]:
                 partition, offset = message.partition() or 0, message.offset() or 0
                 error = message.error()
                 if partition in moved:
@@ -137,11 +138,6 @@ class TopicReader:
         except KafkaException:
             return False
         return True
-
-    def _fetch(self) -> list[confluent_kafka.Message]:
-        assert self._client is not None
-        first = self._client.poll(POLL_SECONDS)
-        return [] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)]
 
     def _mark_read(self, missing: dict[int, int], partition: int, position: int) -> None:
         """Record how far a partition was read, and pause it at its high watermark."""

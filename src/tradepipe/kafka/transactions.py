@@ -235,8 +235,12 @@ class Transactions:
             cause, topic = error, " or ".join(sorted(destination.topic for destination in outgoing))
         # librdkafka marks errors that it can abort; a record that it rejects on enqueueing is not marked.
         is_abortable = not error.fatal() and (error.txn_requires_abort() or classify(error) is FailureClass.DATA)
-        abort_error = self._abort(client) if is_abortable else error
-        doubt = None
+        abort_error, doubt = None if is_abortable else error, None
+        if is_abortable:
+            try:
+                self._call_until_done(client.abort_transaction)
+            except (KafkaException, SystemError) as failed:
+                abort_error = _unwrap_fatal(failed)
         if abort_error is not None:
             self._discard(abort_error.str())
         else:
@@ -248,14 +252,6 @@ class Transactions:
         raised = _to_exception(cause, failure, fenced=fenced, topic=topic)
         is_certain = abort_error is None and doubt is None and isinstance(raised, BrokerUnavailable)
         return TransactionAborted(str(raised)) if is_certain else raised
-
-    def _abort(self, client: confluent_kafka.Producer) -> KafkaError | None:
-        """Abort the transaction; return the error if that fails."""
-        try:
-            self._call_until_done(client.abort_transaction)
-        except (KafkaException, SystemError) as error:
-            return _unwrap_fatal(error)
-        return None
 
     def _discard(self, why: str, *, level: int = logging.WARNING) -> None:
         """Discard the client, with everything that may still be in flight; the next `open` creates another."""

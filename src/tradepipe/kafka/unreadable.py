@@ -70,8 +70,9 @@ class BatchSearch:
                 return
             self.error, self._failures, self._begun_at = text, 0, time.monotonic()
         self._failures += 1
+        is_confirmed = self._failures >= CHECKSUM_FAILURES and time.monotonic() - self._begun_at >= CHECKSUM_SECONDS
         # librdkafka verifies the checksum first, so the bytes are as they were written: unpacking fails each time.
-        if error.code() == KafkaError._BAD_COMPRESSION or self._is_confirmed():
+        if error.code() == KafkaError._BAD_COMPRESSION or is_confirmed:
             self._unreadable = self.offset
             self._choose_offset()
 
@@ -79,9 +80,6 @@ class BatchSearch:
         """Record that reading at `offset` succeeded, or that nothing was there."""
         self._readable = self.offset
         self._choose_offset()
-
-    def _is_confirmed(self) -> bool:
-        return self._failures >= CHECKSUM_FAILURES and time.monotonic() - self._begun_at >= CHECKSUM_SECONDS
 
     def _choose_offset(self) -> None:
         """Choose the next offset: by doubled steps up to the first readable one, then halving what is left."""

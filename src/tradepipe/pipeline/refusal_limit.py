@@ -107,7 +107,9 @@ class RefusalLimit:
             recent = len(refused) - bisect_right(refused, offset - WINDOW)
             # A new partition has no history: its share is taken of the offsets seen so far.
             seen = min(WINDOW, offset + 1 - window.first)
-            if self._exceeded(recent, seen, run):
+            if self._share is not None and (
+                run >= MAX_CONSECUTIVE or (seen >= MIN_SAMPLE and recent > self._share * seen)
+            ):
                 raise _too_many_refusals(refusal, recent, seen)
         return Window(window.first, tuple(refused[-WINDOW:]), run)
 
@@ -136,11 +138,6 @@ class RefusalLimit:
     def commit(self, partition: int, window: Window) -> None:
         """Store the window that `check` returned, after the commit of its batch."""
         self._windows[partition] = window
-
-    def _exceeded(self, recent: int, seen: int, run: int) -> bool:
-        return self._share is not None and (
-            run >= MAX_CONSECUTIVE or (seen >= MIN_SAMPLE and recent > self._share * seen)
-        )
 
 
 def _too_many_refusals(refusal: Refusal, recent: int, seen: int) -> TooManyRefusals:

@@ -12,7 +12,6 @@ from tradepipe.kafka.config import Config
 from tradepipe.kafka.dead_letters import (
     REPLAYS,
     DeadLetterRecord,
-    Markers,
     find_marker,
     iter_dead_letters,
     read_markers,
@@ -164,11 +163,10 @@ class TopicReplay:
             )
         self._dead_letters = iter_dead_letters(reader.read(extents), closed)
         unconfirmed, self._unconfirmed = self._unconfirmed, []
-        return (
-            self._record_replayed(unconfirmed)
-            if unconfirmed and _are_closed(unconfirmed, closed)
-            else TopicReplayStep()
-        )
+        # A transaction is all or nothing, so the first dead letter stands for all.
+        if unconfirmed and find_marker(closed, unconfirmed[0][1]) is not None:
+            return self._record_replayed(unconfirmed)
+        return TopicReplayStep()
 
     def _next(self) -> TopicReplayStep | None:
         chosen, skipped = self._select_chunk()
@@ -202,25 +200,22 @@ class TopicReplay:
         size = 0
         limit = CHUNK_RECORDS if self._remaining is None else min(CHUNK_RECORDS, self._remaining)
         while len(chosen) < limit and size < CHUNK_BYTES:
-            found = next(self._matching(), None)
+            found = next(self._dead_letters or iter(()), None)
             if found is None:
                 break
             dead_letter, stored = found
+            if (
+                not self._selection.matches(dead_letter)
+                or dead_letter.identity in self._reported
+                or not self._matches(dead_letter)
+            ):
+                continue
             if stored is None or (reason := self._skip_reason(dead_letter, stored)):
                 skipped.append((dead_letter, foreign_reason(dead_letter) if stored is None else reason))
             else:
                 chosen.append((dead_letter, stored))
                 size += len(dead_letter.record.value or b"")
         return chosen, skipped
-
-    def _matching(self) -> Iterator[tuple[DeadLetter, DeadLetterRecord | None]]:
-        return (
-            (dead_letter, stored)
-            for dead_letter, stored in self._dead_letters or ()
-            if self._selection.matches(dead_letter)
-            and dead_letter.identity not in self._reported
-            and self._matches(dead_letter)
-        )
 
     def _skip_reason(self, dead_letter: DeadLetter, stored: DeadLetterRecord) -> str:
         """Return why a dead letter is skipped, or an empty string."""
@@ -246,24 +241,15 @@ class TopicReplay:
             # Every dead letter gets its marker, but a record with several dead letters goes back once.
             if dead_letter.identity not in sent:
                 sent.add(dead_letter.identity)
-                replayed = self._build_record(dead_letter, count)
-                outgoing.setdefault(Destination(replayed.topic), []).append(replayed._replace(timestamp=now))
+                record = dead_letter.record
+                headers = (*dead_letters.strip_replay_header(record.headers), (REPLAYS, str(count).encode()))
+                replayed = record._replace(timestamp=now, headers=headers)
+                outgoing.setdefault(Destination(record.topic), []).append(replayed)
             marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker_headers(stored, count))
             outgoing.setdefault(Destination(own.topic, own.partition), []).append(marker)
         return outgoing
-
-    def _build_record(self, dead_letter: DeadLetter, count: int) -> Record:
-        record = dead_letter.record
-        return record._replace(
-            headers=(*dead_letters.strip_replay_header(record.headers), (REPLAYS, str(count).encode()))
-        )
 
 
 def foreign_reason(dead_letter: DeadLetter) -> str:
     """Return why a record that is not a dead letter is skipped."""
     return describe_origin(dead_letter.record) or "its headers do not say where its record was"
-
-
-def _are_closed(chosen: list[tuple[DeadLetter, DeadLetterRecord]], closed: Markers) -> bool:
-    """Return whether the transaction that closes these dead letters was committed; the first one stands for all."""
-    return find_marker(closed, chosen[0][1]) is not None

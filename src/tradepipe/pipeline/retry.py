@@ -53,7 +53,10 @@ class RetryForever:
             except Unavailable as error:
                 delay = backoff.next_delay()
                 logger.warning("%s is unavailable, retrying in %.1f s: %s", service, delay, error)
-                self._sleep(delay)
+                # In slices: a stop need not wait for the end of a delay.
+                until = time.monotonic() + delay
+                while self._should_continue() and (left := until - time.monotonic()) > 0:
+                    time.sleep(min(left, STOP_CHECK_SECONDS))
             else:
                 self._stats.set_waiting(service, waiting=False)
                 return answer
@@ -65,9 +68,3 @@ class RetryForever:
             if not self._should_continue():
                 raise StopRequested
         return result.result()
-
-    def _sleep(self, seconds: float) -> None:
-        """Sleep in slices: a stop need not wait for the end of a delay."""
-        until = time.monotonic() + seconds
-        while self._should_continue() and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, STOP_CHECK_SECONDS))

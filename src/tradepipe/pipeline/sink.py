@@ -207,7 +207,7 @@ class Sink(Stage[SinkCounts]):
             elif isinstance(event, WriterFailed):
                 self._failure = event.error
         self._close_stats()
-        self._commit_for_lag()
+        self._commit_for_lag(only_if_due=False)
         self._consumer.close()
         super().close()
 
@@ -227,7 +227,7 @@ class Sink(Stage[SinkCounts]):
         self._reader.run_housekeeping()
         is_writing = self._hand_over_batch()
         self._read(is_writing=is_writing)
-        self._commit_for_lag_if_due()
+        self._commit_for_lag(only_if_due=True)
         self._update_stats_if_due()
 
     def _handle_event(self, event: Event) -> None:
@@ -273,16 +273,15 @@ class Sink(Stage[SinkCounts]):
         self._reader.confirm_stored(stored.batch.ranges)
         self._stats.record_stored_batch(stored)
 
-    def _commit_for_lag(self) -> None:
-        self._lag_offsets, self._lag_committed_at = self._reader.stored_offsets, time.monotonic()
-        self._consumer.commit_for_lag(self._lag_offsets)
-
-    def _commit_for_lag_if_due(self) -> None:
+    def _commit_for_lag(self, *, only_if_due: bool) -> None:
         elapsed = time.monotonic() - self._lag_committed_at
-        if elapsed >= LAG_COMMIT_SECONDS and (
-            elapsed >= LAG_REPEAT_SECONDS or self._reader.stored_offsets != self._lag_offsets
-        ):
-            self._commit_for_lag()
+        if only_if_due and elapsed < LAG_COMMIT_SECONDS:
+            return
+        offsets = self._reader.stored_offsets
+        if only_if_due and elapsed < LAG_REPEAT_SECONDS and offsets == self._lag_offsets:
+            return
+        self._lag_offsets, self._lag_committed_at = offsets, time.monotonic()
+        self._consumer.commit_for_lag(offsets)
 
     def _hand_over_batch(self) -> bool:
         """Give the writer the next batch if it is idle; return whether it has something to do now."""

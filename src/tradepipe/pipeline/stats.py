@@ -220,7 +220,14 @@ class SinkStats(StageStats):
         self._queued_at = time.monotonic()
         self._first_at: float | None = None
         self.counts = SinkCounts()
-        self._zero_counters()
+        # As in the base class: every counter starts at zero.
+        for metric in _SINK_ZEROED:
+            self.meter.count(metric, topic, by=0)
+        for result in _SINK_RESULTS:
+            self.meter.count(WRITTEN, topic, result, by=0)
+        self.meter.count(OUTAGES, by=0)
+        self.meter.set(UNAVAILABLE, 0)
+        self.set_partitions(0, {}, {}, paused=False)
 
     def record_queued_batch(self, first_at: float | None) -> None:
         """Note that a batch was passed to the writer; `first_at` is the Unix time of its first record, if known."""
@@ -279,16 +286,6 @@ class SinkStats(StageStats):
         """Clear the gauges, the database's among them."""
         super().close()
         self.meter.set(UNAVAILABLE, 0)
-
-    def _zero_counters(self) -> None:
-        """Start every counter at zero: a series that appears with its first event has no increase to alert on."""
-        for metric in _SINK_ZEROED:
-            self.meter.count(metric, self._topic, by=0)
-        for result in _SINK_RESULTS:
-            self.meter.count(WRITTEN, self._topic, result, by=0)
-        self.meter.count(OUTAGES, by=0)
-        self.meter.set(UNAVAILABLE, 0)
-        self.set_partitions(0, {}, {}, paused=False)
 
 
 _VALIDATOR_RESULTS: Final = ("passed", "refused")

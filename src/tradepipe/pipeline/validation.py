@@ -105,8 +105,13 @@ class RecordValidator:
     def find_refusal(self, record: Record) -> Refusal | None:
         """Validate a record whose trade is not needed: return its refusal, or None if it is valid; raises as a call."""
         # The quick check knows the built-in rules only, so users' rules always need the decoded trade.
-        if not self._rules and self._passes_quick_check(record):
-            return None  # almost every record
+        if not self._rules:
+            try:
+                kafka_key = self._check_quickly(record.value)
+            except UndecodableRecord:
+                kafka_key = None  # undecided: the whole validation finds all violations
+            if kafka_key is not None and kafka_key == record.key:
+                return None  # almost every record
         decoded = self._decode_and_check(record)
         return decoded if isinstance(decoded, Refusal) else None
 
@@ -131,29 +136,13 @@ class RecordValidator:
         found = self._find_violations(record, trade)
         return Refusal(record, found, schema_id) if found else (schema_id, trade)
 
-    def _passes_quick_check(self, record: Record) -> bool:
-        """Return True if the encoded bytes show that the record is valid; False means undecided."""
-        try:
-            kafka_key = self._check_quickly(record.value)
-        except UndecodableRecord:
-            return False
-        return kafka_key is not None and kafka_key == record.key
-
     def _find_violations(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         if not self._rules and record.key == _kafka_key_of(trade).encode() and passes_quick_check(trade):
             return ()  # almost every record
         # Not quick any more: a refusal lists every violation, not only the first.
-        found = self._apply_builtin_rules(record, trade)
-        return found + self._apply_user_rules(record, trade) if self._rules else found
-
-    def _apply_builtin_rules(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         found = violations(trade)
         if self._refuses_keys and record.key != _kafka_key_of(trade).encode():
             found += (_key_mismatch(record, trade),)
-        return found
-
-    def _apply_user_rules(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
-        found: tuple[Violation, ...] = ()
         for rule in self._rules:
             try:
                 answer = rule(trade)

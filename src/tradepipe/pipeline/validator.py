@@ -230,7 +230,10 @@ class Validator(Stage[ValidatorCounts]):
         if free:
             self._read(free, now, can_write=can_write)
         elif not can_write:
-            self._poll_paused()
+            # Poll, paused, while a full batch cannot be written: the group evicts a consumer that does not poll.
+            if not self._reader.is_paused:
+                self._reader.pause()
+            self._reader.read(1, UNASSIGNED_POLL_SECONDS)
         if can_write and self._is_due():
             self._write()
         elif self._buffer.started_at is None and now >= self._idle_commit_due:
@@ -247,12 +250,6 @@ class Validator(Stage[ValidatorCounts]):
         else:
             timeout = UNASSIGNED_POLL_SECONDS
         self._stats.record_poll(self._reader.read(free, timeout))
-
-    def _poll_paused(self) -> None:
-        """Poll, paused, while a full batch cannot be written: the group evicts a consumer that does not poll."""
-        if not self._reader.is_paused:
-            self._reader.pause()
-        self._reader.read(1, UNASSIGNED_POLL_SECONDS)
 
     def _is_due(self) -> bool:
         if self._reader.unsupported_schema is not None:

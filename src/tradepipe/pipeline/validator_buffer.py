@@ -166,7 +166,11 @@ class ValidatorBuffer:
                 # Almost no record has headers, or a long value.
                 bytes_of_record = size(record) if record.headers else len(record.value or b"")
                 if refusal is None and bytes_of_record > self.max_record_bytes:
-                    refusal = self._too_large(record)
+                    detail = (
+                        f"the record has {size(record):,} bytes uncompressed, headers included, and the output topics "
+                        f"take {self.max_record_bytes:,}"
+                    )
+                    refusal = Refusal(record, (Violation(Code.TOO_LARGE, detail),))
                 if refusal is not None:
                     refusal = refusal.within()
                     bytes_of_record = size(refusal.record)
@@ -187,13 +191,6 @@ class ValidatorBuffer:
             if validated and self.started_at is None:
                 self.started_at = time.monotonic()
         return None
-
-    def _too_large(self, record: Record) -> Refusal:
-        detail = (
-            f"the record has {size(record):,} bytes uncompressed, headers included, and the output topics take "
-            f"{self.max_record_bytes:,}"
-        )
-        return Refusal(record, (Violation(Code.TOO_LARGE, detail),))
 
     def _add_refusal(self, refusal: Refusal) -> None:
         self._refusals.append(refusal)

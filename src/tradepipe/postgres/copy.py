@@ -72,14 +72,10 @@ def encode_rows(rows: Iterable[tuple[int, ValidRecord]]) -> bytes:
         record = valid.record
         if record.topic != topic:
             topic = record.topic
-            row_start = _row_start(topic)
+            # Every row begins with the number of its fields, and the topic.
+            encoded = topic.encode()
+            row_start = _pack_start(len(COPY_COLUMNS), len(encoded)) + encoded
         numbers = _pack_numbers(4, record.partition, 8, record.offset, 4, valid.schema_id, 4, ordinal)
         chunks += (row_start, valid.row, numbers)
     chunks.append(_TRAILER)
     return b"".join(chunks)
-
-
-def _row_start(topic: str) -> bytes:
-    """Encode the beginning of each row: the number of its fields, and the topic."""
-    encoded = topic.encode()
-    return _pack_start(len(COPY_COLUMNS), len(encoded)) + encoded

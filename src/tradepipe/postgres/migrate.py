@@ -141,17 +141,14 @@ def migration_lock(connection: Connection, seconds: float = LOCK_SECONDS) -> Ite
         if not isinstance(error.orig, LockNotAvailable):
             raise
         connection.rollback()
-        raise DatabaseUnavailable(f"the tables are locked: {_describe_table_holders(connection)}") from error
+        names = (*METADATA.tables, revision.VERSION_TABLE, "current_trades")
+        oids = [connection.scalar(text("SELECT pg_catalog.to_regclass(:name)::oid"), {"name": name}) for name in names]
+        holders = _describe(connection, _TABLE_HOLDERS, tables=[oid for oid in oids if oid is not None])
+        raise DatabaseUnavailable(f"the tables are locked: {holders}") from error
     finally:
         connection.rollback()
         connection.execute(_UNLOCK)
         connection.commit()
-
-
-def _describe_table_holders(connection: Connection) -> str:
-    names = (*METADATA.tables, revision.VERSION_TABLE, "current_trades")
-    oids = [connection.scalar(text("SELECT pg_catalog.to_regclass(:name)::oid"), {"name": name}) for name in names]
-    return _describe(connection, _TABLE_HOLDERS, tables=[oid for oid in oids if oid is not None])
 
 
 def _describe(connection: Connection, holders: TextClause, **values: object) -> str:

@@ -142,14 +142,11 @@ def _parameters(url: URL) -> dict[str, Any]:
         _, parameters = url.get_dialect()().create_connect_args(url)
         make_dsn(**parameters)
     except (ArgumentError, ValueError, psycopg2.ProgrammingError) as error:
-        raise ConfigurationError(f"the database URL cannot be used: {_redact(url, str(error).strip())}") from None
+        # The message may quote the URL, with its passwords.
+        secrets = (url.password, url.query.get("password"), url.query.get("sslpassword"))
+        reason = redact(str(error).strip(), [secret for secret in secrets if isinstance(secret, str)])
+        raise ConfigurationError(f"the database URL cannot be used: {reason}") from None
     return dict(parameters)
-
-
-def _redact(url: URL, message: str) -> str:
-    """Mask the URL's passwords in a message that quotes them."""
-    secrets = (url.password, url.query.get("password"), url.query.get("sslpassword"))
-    return redact(message, [secret for secret in secrets if isinstance(secret, str)])
 
 
 CLIENT_DEADLINE: Final = 20.0

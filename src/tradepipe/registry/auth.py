@@ -116,14 +116,10 @@ def environment_proxies(urls: Sequence[str]) -> dict[str, Proxy]:
             continue
         for scheme in (parsed.scheme, "all"):
             if settings.get(scheme):
-                found[url] = parse_proxy(settings[scheme], _variable_name(f"{scheme}_proxy"))
+                name = f"{scheme}_proxy"  # the lower-case variable takes precedence
+                found[url] = parse_proxy(settings[scheme], name if os.environ.get(name) else name.upper())
                 break
     return found
-
-
-def _variable_name(lower: str) -> str:
-    """Return the spelling of a variable in the environment; the lower-case one takes precedence."""
-    return lower if os.environ.get(lower) else lower.upper()
 
 
 def _split_url(url: str, option: str, expected: str) -> tuple[str, UserInfo | None]:
@@ -193,7 +189,7 @@ class Credentials:
         self._secrets = {*secrets, *self._headers.values()}
         self._check_exclusive(basic_auth)
         if basic_auth is not None:
-            encoded = _encode_base64(*_check_basic_auth(basic_auth))
+            encoded = base64.b64encode(":".join(_check_basic_auth(basic_auth)).encode()).decode()  # RFC 7617
             self._headers["Authorization"] = f"Basic {encoded}"
             self._secrets |= {encoded, *encoded_forms(basic_auth[1], basic_auth[0])}
         if isinstance(bearer_token, str):
@@ -255,11 +251,6 @@ def _check_basic_auth(basic_auth: UserInfo) -> UserInfo:
             f"basic_auth: the user {basic_auth[0].partition(':')[0]!r}… contains a colon, which ends a user name"
         )
     return basic_auth
-
-
-def _encode_base64(user: str, password: str) -> str:
-    """Encode user and password as RFC 7617 does."""
-    return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def _check_token(token: object) -> str:

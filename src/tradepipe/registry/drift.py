@@ -83,11 +83,11 @@ def _compare_version(version: SchemaVersion, match: RegisteredSchema | None) -> 
     if match is None:
         message = f"The registry lacks version {version.number}; a producer that writes it stops."
         return (_finding("drift-missing", path, message, _REGISTER),)
-    if content_hash(match.schema) == version.sha256 or not (changes := _format_changes(match.schema, version.text)):
+    if content_hash(match.schema) == version.sha256 or not (changes := _list_changes(match.schema, version.text)):
         return ()
     message = (
         f"The registry identifies version {version.number} with its version {match.version} of {match.subject}, but "
-        f"serves a different text to readers. Compared with that text, {changes}."
+        f"serves a different text to readers. Compared with that text, {'; '.join(changes)}."
     )
     return (_finding("drift-differs", path, message, _DIFFERS),)
 
@@ -129,12 +129,8 @@ def _compare_level(own: str | None, subject: str, level: str) -> Iterator[Findin
         yield _finding("drift-level", subject, message, _REGISTER)._replace(old=own, new=level)
 
 
-def _format_changes(old: str, new: str) -> str:
-    """Return the semantic changes as a clause; empty if only the formatting differs."""
-    return "; ".join(_list_changes(old, new))
-
-
 def _list_changes(old: str, new: str) -> list[str]:
+    """Return the semantic changes as clauses; none if only the formatting differs."""
     try:
         return [f"at {each.path}: {each.message[0].lower()}{each.message[1:-1]}" for each in diff_schemas(old, new)]
     except ValueError:

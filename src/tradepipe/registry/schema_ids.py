@@ -195,7 +195,8 @@ class SubjectIds:
             return
         self._budget -= 1
         new = sum(1 for each in missing if each not in self._pending and each not in self._confirmed)
-        too_many = new > 0 and self._has_too_many_new(new, now)
+        self._newcomers.extend([now] * min(new, MAX_NEW_PER_MINUTE + 1))
+        too_many = new > 0 and len(self._newcomers) > MAX_NEW_PER_MINUTE and now - self._newcomers[0] < 60.0
         for schema_id, problem in missing.items():
             if schema_id in self._pending or schema_id in self._confirmed or too_many:
                 self._pending.pop(schema_id, None)
@@ -203,10 +204,6 @@ class SubjectIds:
                 _remember(self._confirmed, schema_id, (now + UNKNOWN_TTL_SECONDS, problem))
             else:
                 _remember(self._pending, schema_id, (now, problem))
-
-    def _has_too_many_new(self, count: int, now: float) -> bool:
-        self._newcomers.extend([now] * min(count, MAX_NEW_PER_MINUTE + 1))
-        return len(self._newcomers) > MAX_NEW_PER_MINUTE and now - self._newcomers[0] < 60.0
 
     def _is_due(self, schema_id: int, now: float) -> bool:
         """Return whether an id is due for a lookup."""
