@@ -9,11 +9,12 @@ from typing import Final
 import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
 
+from tradepipe.background import run_in_thread
 from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
-from tradepipe.kafka.librdkafka import call_with_timeout, to_record, to_record_without_headers
+from tradepipe.kafka.librdkafka import to_record, to_record_without_headers
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import Record
@@ -382,7 +383,7 @@ class Consumer:
         self._unreadable.clear()
         # Before the new one joins: as two members they would share the partitions for a moment.
         with suppress(TimeoutError, KafkaException):
-            call_with_timeout(old.close, CLOSE_TIMEOUT)
+            run_in_thread(old.close, "tradepipe-close").result(CLOSE_TIMEOUT)
         self._subscribe(client)
 
     def _require_client(self) -> confluent_kafka.Consumer:

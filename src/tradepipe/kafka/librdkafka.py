@@ -1,31 +1,18 @@
-"""Workarounds for librdkafka: calls that may not return, its log, unreadable headers, first contact."""
+"""Workarounds for librdkafka: its log, unreadable headers, first contact."""
 
 import logging
 import time
-from collections.abc import Callable
 from operator import methodcaller
 from typing import Any, Final
 
 import confluent_kafka
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError
 
-from tradepipe.background import run_in_thread
 from tradepipe.errors import ConfigurationError, TradepipeError
 from tradepipe.kafka.failures import translate
 from tradepipe.trade.record import Headers, Record
 
 logger = logging.getLogger("tradepipe.kafka.librdkafka")
-
-
-def call_with_timeout(call: Callable[[], object], seconds: float) -> None:
-    """
-    Make a call in a separate thread, and raise the exception that it raises.
-
-    Raises:
-        TimeoutError: the call has not returned. Its thread keeps running, and keeps
-            its objects alive, until the call returns; the process does not wait for it.
-    """
-    run_in_thread(call, "tradepipe-bounded").result(seconds)
 
 
 LOG_LEVEL: Final = 6

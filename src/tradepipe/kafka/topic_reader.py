@@ -49,6 +49,8 @@ class TopicReader:
         self._quiet_timeout = timeout
         self._open_transaction_timeout = timeout if open_transaction_timeout is None else open_transaction_timeout
         self._client: confluent_kafka.Consumer | None = None
+        self._missing: dict[int, int] = {}
+        self._positions: dict[int, int] = {}
         self.blocked_offsets: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -79,57 +81,54 @@ class TopicReader:
             ConfigurationError: the brokers reject the consumer.
         """
         assert self._client is not None, "a reader reads inside a with block"
-        missing = {partition: each.high for partition, each in watermarks.items() if each.low < each.high}
+        self._missing = {partition: each.high for partition, each in watermarks.items() if each.low < each.high}
+        self._positions = {partition: each.low for partition, each in watermarks.items()}
+        self.blocked_offsets = {}
         starts = [
             TopicPartition(
                 self._topic,
                 partition,
                 OFFSET_BEGINNING if last is None else max(watermarks[partition].low, high - last),
             )
-            for partition, high in missing.items()
+            for partition, high in self._missing.items()
         ]
         self._client.assign(starts)
         # A partition that was paused by an earlier read stays paused when it is assigned again.
         self._client.resume(starts)
-        self.blocked_offsets = {}
         unreadable = UnreadableBatches(self._topic, self._seek, lambda partition: watermarks[partition].high)
-        positions = {partition: each.low for partition, each in watermarks.items()}
         last_event_at = time.monotonic()
-        while missing and time.monotonic() - last_event_at < self._timeout(missing):
+        while self._missing and time.monotonic() - last_event_at < self._timeout():
             for batch in unreadable.step():
-                positions[batch.partition] = batch.last_offset + 1
-                self._mark_read(missing, batch.partition, batch.last_offset + 1)
-            moved = set[int]()
+                self._move_to(batch.partition, batch.last_offset + 1)
             first = self._client.poll(POLL_SECONDS)
+            moved = set[int]()
             for message in [] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)]:
-                partition, offset = message.partition() or 0, message.offset() or 0
-                error = message.error()
+                partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
                 if partition in moved:
                     continue
                 if unreadable.concerns(partition, error):
-                    found, as_usual = unreadable.handle(partition, positions[partition], error)
+                    found, as_usual = unreadable.handle(partition, self._positions[partition], error)
                     if found is not None:
-                        positions[partition] = found.last_offset + 1
-                        self._mark_read(missing, partition, found.last_offset + 1)
+                        self._move_to(partition, found.last_offset + 1)
                     if not as_usual:
                         moved.add(partition)
                         last_event_at = time.monotonic()
                         continue
                 if error is None:
-                    positions[partition] = offset + 1
-                    if offset < missing.get(partition, 0):
+                    if offset < self._missing.get(partition, 0):
                         yield to_record(message, self._topic, partition, offset)
-                    self._mark_read(missing, partition, offset + 1)
+                    self._move_to(partition, offset + 1)
                 elif self._is_end(error):
-                    self._mark_read(missing, partition, offset)
-                    if partition in missing:
+                    self._move_to(partition, offset)
+                    if partition in self._missing:
                         self.blocked_offsets[partition] = offset
                 last_event_at = time.monotonic()  # after the yield: the caller may be slow
-        if unread := sorted(missing.keys() - self.blocked_offsets.keys()):
+        if unread := sorted(self._missing.keys() - self.blocked_offsets.keys()):
             raise BrokerUnavailable(f"{self._topic}[{unread[0]}] could not be read within {self._quiet_timeout:g} s")
 
-    def _timeout(self, missing: Mapping[int, int]) -> float:
-        return self._open_transaction_timeout if missing.keys() <= self.blocked_offsets.keys() else self._quiet_timeout
+    def _timeout(self) -> float:
+        is_blocked = self._missing.keys() <= self.blocked_offsets.keys()
+        return self._open_transaction_timeout if is_blocked else self._quiet_timeout
 
     def _seek(self, partition: int, offset: int) -> bool:
         assert self._client is not None
@@ -139,12 +138,13 @@ class TopicReader:
             return False
         return True
 
-    def _mark_read(self, missing: dict[int, int], partition: int, position: int) -> None:
+    def _move_to(self, partition: int, position: int) -> None:
         """Record how far a partition was read, and pause it at its high watermark."""
+        self._positions[partition] = position
         self.blocked_offsets.pop(partition, None)
-        if position >= missing.get(partition, position + 1):
+        if position >= self._missing.get(partition, position + 1):
             assert self._client is not None
-            del missing[partition]
+            del self._missing[partition]
             self._client.pause([TopicPartition(self._topic, partition)])
 
     def _is_end(self, error: KafkaError) -> bool:

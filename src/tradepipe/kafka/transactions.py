@@ -18,10 +18,11 @@ from typing import Final, NamedTuple
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from tradepipe.background import run_in_thread
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.config import Config, transactions_config
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
-from tradepipe.kafka.librdkafka import LOG_LEVEL, ConnectionLog, call_with_timeout
+from tradepipe.kafka.librdkafka import LOG_LEVEL, ConnectionLog
 from tradepipe.kafka.send import DeliveryReports, OutgoingRecords, enqueue, flush
 
 logger = logging.getLogger(__name__)
@@ -193,9 +194,9 @@ class Transactions:
     def _send_offsets(self, client: confluent_kafka.Producer, offsets: GroupOffsets, timeout: float) -> None:
         """Send offsets in a thread: librdkafka may wait forever for a lost coordinator (librdkafka#5456)."""
         try:
-            call_with_timeout(
-                lambda: client.send_offsets_to_transaction(*offsets, timeout),
-                limit := REQUESTS_PER_OFFSET_COMMIT * self._slow_after,
+            limit = REQUESTS_PER_OFFSET_COMMIT * self._slow_after
+            run_in_thread(lambda: client.send_offsets_to_transaction(*offsets, timeout), "tradepipe-offsets").result(
+                limit
             )
         except TimeoutError:
             timed_out = KafkaError(KafkaError._TIMED_OUT, f"the offsets were not acknowledged within {limit:g} s")

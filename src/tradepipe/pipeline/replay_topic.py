@@ -16,8 +16,7 @@ from tradepipe.kafka.dead_letters import (
     iter_dead_letters,
     read_markers,
 )
-from tradepipe.kafka.foreign import describe_origin
-from tradepipe.kafka.origin import OriginCheck
+from tradepipe.kafka.origin import OriginCheck, describe_foreign_origin
 from tradepipe.kafka.replay_producer import ReplayProducer
 from tradepipe.kafka.send import Destination, OutgoingRecords
 from tradepipe.kafka.topic_reader import TopicReader
@@ -252,4 +251,4 @@ class TopicReplay:
 
 def foreign_reason(dead_letter: DeadLetter) -> str:
     """Return why a record that is not a dead letter is skipped."""
-    return describe_origin(dead_letter.record) or "its headers do not say where its record was"
+    return describe_foreign_origin(dead_letter.record) or "its headers do not say where its record was"

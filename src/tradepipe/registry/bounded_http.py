@@ -63,6 +63,7 @@ class BoundedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its stream must be read by the same thread, before the next request."""
+        # Before the pool: it may have to connect first, and that counts as well.
         self._limits.begin(request.extensions.get(DEADLINE, float("inf")))
         url = request.url
         with _httpx_errors():
@@ -146,6 +147,7 @@ class _Backend(httpcore.NetworkBackend):
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         while True:
+            # An equal share for each: a first address that does not answer must leave time for the others.
             address = str(addresses.pop(0))
             share = self._limits.remaining(timeout, httpcore.ConnectTimeout) / (len(addresses) + 1)
             try:
@@ -165,6 +167,7 @@ class _Stream(httpcore.NetworkStream):
         self._limits = limits
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        # The time left, for each read anew: a byte now and then would restart a timeout of the socket.
         data = self._stream.read(max_bytes, self._limits.remaining(timeout, httpcore.ReadTimeout))
         self._limits.bytes_left -= len(data)
         if self._limits.bytes_left < 0:
@@ -172,6 +175,7 @@ class _Stream(httpcore.NetworkStream):
         return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # In pieces: one write of all would return only when a slow server has taken the last byte.
         for start in range(0, len(buffer), _WRITE_BYTES):
             piece = buffer[start : start + _WRITE_BYTES]
             self._stream.write(piece, self._limits.remaining(timeout, httpcore.WriteTimeout))

@@ -89,6 +89,7 @@ def plan(
     Raises:
         RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
+    # By text, not by number: registries number the versions of a subject in the order of their registration.
     known = {version.number: registry.lookup(subject, version.text) for version in history}
     missing = [version for version in history if known[version.number] is None]
     others = _foreign_versions(registry, subject, history, set(known.values())) if missing else ()
@@ -118,6 +119,7 @@ def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
 
         RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
+    # Before the first version is registered: a registry keeps what it has accepted.
     for version, finding in plan.obstacles:
         raise _incompatible(plan.subject, version, f"{finding.message} (at {finding.path})")
     outcomes = []

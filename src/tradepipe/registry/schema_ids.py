@@ -193,6 +193,7 @@ class SubjectIds:
         """Record ids that were looked up and not found."""
         if not missing:
             return
+        # One for all that were looked up together: the budget limits requests, not ids.
         self._budget -= 1
         new = sum(1 for each in missing if each not in self._pending and each not in self._confirmed)
         self._newcomers.extend([now] * min(new, MAX_NEW_PER_MINUTE + 1))

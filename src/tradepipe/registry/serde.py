@@ -117,6 +117,7 @@ class TradeSerializer:
         schema = current()
         schema_id = self._registry.lookup(self.subject, schema.text)
         if schema_id is None:
+            # An outage while the subject has no version at all: then its absence says nothing about the schema.
             self._check_subject()
             # Again: between the two requests, a registry that is starting may have read its data.
             schema_id = self._registry.lookup(self.subject, schema.text)
@@ -226,6 +227,7 @@ class TradeDeserializer:
         definition = self._ids.find(schema_id, self._announced_ids())
         check_rules(definition.rule_set, schema_id)
         decoder = Decoder(definition.schema, schema_id, unknown_fields=self._unknown_fields)
+        # Only now: an id with rules, or with a schema that this build cannot hold, must fail each time it is read.
         self._decoders[schema_id] = decoder
         return decoder
 

@@ -104,6 +104,7 @@ class Transport:
         """
         deadline = time.monotonic() + self._timeout
         backoff = Backoff(first=_FIRST_DELAY_SECONDS, longest=_MAX_DELAY_SECONDS)
+        # One deadline for all attempts: the caller's timeout is that of the whole call.
         for retry in range(self._retries + 1):
             outcome = self._try_all_urls(method, path, content, deadline)
             if isinstance(outcome, Response):
@@ -132,6 +133,7 @@ class Transport:
             url = self._urls[index]
             outcome = self._try_url(url, method, path, content, now + (deadline - now) / (count - attempt))
             if isinstance(outcome, Response):
+                # Threads may race here: any URL that has responded is a good first one.
                 self._first = index
                 self._responded.add(url)
                 return outcome

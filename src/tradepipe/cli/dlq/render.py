@@ -17,7 +17,7 @@ from tradepipe.errors import (
     UndecodableRecord,
     UnsupportedSchema,
 )
-from tradepipe.kafka.foreign import describe_origin
+from tradepipe.kafka.origin import describe_foreign_origin
 from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
@@ -228,7 +228,7 @@ def _row(dead_letter: DeadLetter, decoder: RecordDecoder, *, states: bool) -> tu
 
 def _state(dead_letter: DeadLetter) -> str:
     if dead_letter.is_foreign:
-        origin = describe_origin(dead_letter.record)
+        origin = describe_foreign_origin(dead_letter.record)
         note = f" ({escape(origin)})" if origin else ""
         return f"not a dead letter of tradepipe or Kafka Connect{note}; it is never replayed"
     if dead_letter.replayed_at is not None:

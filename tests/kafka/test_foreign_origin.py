@@ -2,7 +2,7 @@
 
 import pytest
 
-from tradepipe.kafka.foreign import describe_origin
+from tradepipe.kafka.origin import describe_foreign_origin
 from tradepipe.trade.record import Record
 
 SPRING = (
@@ -29,4 +29,4 @@ STREAMS = (
     ids=["Spring", "Kafka Streams", "broken", "none", "no headers"],
 )
 def test_a_dead_letter_of_another_framework_names_its_record(headers, expected):
-    assert expected == describe_origin(Record("trades.dlq", 0, 0, None, b"v", None, headers))
+    assert expected == describe_foreign_origin(Record("trades.dlq", 0, 0, None, b"v", None, headers))
