@@ -1,4 +1,4 @@
-"""The house: which package may know which, and where each vendor's library lives."""
+"""Dependencies between packages, and the packages that may import a vendor's library."""
 
 import ast
 import subprocess
@@ -101,19 +101,19 @@ USED_BY_SOME = (
     "rich",
     "sqlalchemy",
 )
-"""What a command that does without it should not wait for, nor any of its completion."""
+"""Libraries that only some commands need: the others, and completion, must not load them."""
 
 
 class Import(NamedTuple):
-    """One import: where it stands, and what it names."""
+    """One import: its file, the package of that file, and the imported name."""
 
     file: str
     package: str
     name: str
 
 
-def room_of(parts: tuple[str, ...]) -> str:
-    """The package of a module, by the parts of its name after `tradepipe`."""
+def package_of(parts: tuple[str, ...]) -> str:
+    """Return the package of a module from the components of its name after `tradepipe`."""
     if parts == ():
         return "public"
     if parts[-1] == "__main__":
@@ -123,8 +123,8 @@ def room_of(parts: tuple[str, ...]) -> str:
     return "command" if len(parts) == 1 else parts[0]
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
-    """The modules a file names, also inside its functions; of `from tradepipe import x` the package x, if it is one."""
+def imported_modules(tree: ast.Module) -> Iterator[str]:
+    """Yield the modules that a file imports, also inside functions, and x of `from tradepipe import x`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -143,38 +143,38 @@ def is_module(name: str) -> bool:
 
 
 def imports() -> Iterator[Import]:
-    """Every import of the package."""
+    """Yield every import of tradepipe."""
     for path in sorted(ROOT.rglob("*.py")):
         inside = path.relative_to(ROOT)
         parts = inside.with_suffix("").parts
-        package = room_of(() if parts == ("__init__",) else parts)
-        yield from (Import(str(inside), package, name) for name in imported(ast.parse(path.read_text())))
+        package = package_of(() if parts == ("__init__",) else parts)
+        yield from (Import(str(inside), package, name) for name in imported_modules(ast.parse(path.read_text())))
 
 
 IMPORTS = list(imports())
 
 
-def test_every_room_is_on_the_plan():
+def test_every_package_has_its_dependencies_declared():
     assert {found.package for found in IMPORTS} <= set(ARROWS)
 
 
 @pytest.mark.parametrize("package", ARROWS)
-def test_a_room_knows_only_the_rooms_its_arrows_point_to(package):
+def test_a_package_imports_only_declared_packages(package):
     known = ARROWS[package] | {package}
     own = [found for found in IMPORTS if found.package == package and found.name.partition(".")[0] == "tradepipe"]
 
-    assert [] == [found for found in own if room_of(tuple(found.name.split(".")[1:])) not in known]
+    assert [] == [found for found in own if package_of(tuple(found.name.split(".")[1:])) not in known]
 
 
 @pytest.mark.parametrize("library", HOMES)
-def test_a_library_lives_in_its_room(library):
+def test_a_library_is_imported_only_in_its_packages(library):
     found = [found for found in IMPORTS if found.name.partition(".")[0] == library]
 
     assert [] == [one for one in found if one.package not in HOMES[library]]
 
 
 def test_no_vendor_name_of_the_database_leaves_postgres():
-    """A module of `tradepipe.postgres` that imports `Connection` is no way round the rule above."""
+    """Also not through a module of `tradepipe.postgres` that imports it."""
     borrowed = [
         (found.file, alias)
         for found in IMPORTS
@@ -187,7 +187,7 @@ def test_no_vendor_name_of_the_database_leaves_postgres():
 
 
 def names_imported_from(found: Import) -> Iterator[str]:
-    """The names that a file imports from a module."""
+    """Yield the names that a file imports from a module."""
     for node in ast.walk(ast.parse((ROOT / found.file).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == found.name:
             yield from (alias.name for alias in node.names)
@@ -204,7 +204,7 @@ def test_trade_and_evolution_are_pure():
     ]
 
 
-def test_nobody_imports_a_command():
+def test_no_module_imports_a_command():
     """`python -m` would load it a second time, and every class in it would exist twice."""
     commands = {f"tradepipe.{Path(found.file).stem}" for found in IMPORTS if found.package == "command"}
 
@@ -229,5 +229,5 @@ def test_a_service_that_publishes_loads_only_what_it_needs():
 
 
 @pytest.mark.parametrize("statement", ["import tradepipe", "from tradepipe import Trade", COMMAND_LINE])
-def test_what_is_used_by_some_is_loaded_for_none_before(statement):
+def test_optional_libraries_are_loaded_on_demand(statement):
     assert [] == [name for name in loaded_by(statement) if name.partition(".")[0] in USED_BY_SOME]

@@ -173,7 +173,7 @@ def test_options_before_the_command_are_refused_rather_than_ignored(ready):
     assert "put the options after `offsets`" in done.err.splitlines()[-1]
 
 
-def test_a_database_that_is_behind_says_so(env):
+def test_an_outdated_database_is_reported(env):
     done = offsets("show", env=env)
 
     assert 78 == done.code

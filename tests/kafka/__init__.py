@@ -1,1 +1,1 @@
-"""Tests of the Kafka room."""
+"""Tests of tradepipe.kafka."""

@@ -46,7 +46,7 @@ def join(kafka: dict[str, Any], topic: str) -> Iterator[Callable[..., Member]]:
 
 @pytest.fixture
 def create_topic(services: Services, kafka: dict[str, Any]) -> Callable[..., str]:
-    """Create a topic with settings of its own; real Kafka only."""
+    """Create a topic with settings; real Kafka only."""
 
     def create_topic(**config: str) -> str:
         name = f"trades-{uuid.uuid4().hex}"

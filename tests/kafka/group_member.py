@@ -9,7 +9,7 @@ from tradepipe.trade.record import Record
 
 
 class Member:
-    """A consumer that is polled until something has happened; keeps what comes."""
+    """A consumer that is polled until a condition holds, and its records."""
 
     def __init__(self, consumer: Consumer) -> None:
         self.consumer = consumer
@@ -22,7 +22,7 @@ class Member:
 
     @property
     def partitions(self) -> set[int]:
-        """What is assigned."""
+        """The assigned partitions."""
         return set(self.consumer.assignments)
 
     def position(self, partition: int) -> int | None:
@@ -55,6 +55,6 @@ class Member:
 
 
 def shared(first: Member, second: Member) -> bool:
-    """Whether the two have all of four partitions, and each has some."""
+    """Return whether two members share all of four partitions."""
     mine, yours = first.partitions, second.partitions
     return bool(mine and yours) and not mine & yours and mine | yours == {0, 1, 2, 3}

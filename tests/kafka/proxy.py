@@ -1,4 +1,4 @@
-"""A TCP proxy before a Kafka broker that tells requests apart, for tests of what a client does when one is late."""
+"""A TCP proxy for a Kafka broker that recognizes requests, for tests of clients whose requests are late."""
 
 import contextlib
 import socket
@@ -49,7 +49,7 @@ class Late:
         self.over = threading.Event()
 
     def release(self) -> None:
-        """Let the request go on to the broker, and wait for its answer."""
+        """Forward the request to the broker, and wait for its answer."""
         self.released.set()
         assert self.answered.wait(AT_LONGEST)
 
@@ -82,13 +82,13 @@ class KafkaProxy(Proxy):
         super().__init__(target)
 
     def hold_answer(self, request: int, *, seconds: float) -> Late:
-        """Let the broker serve the next request of this kind, and deliver its answer so much later."""
+        """Delay the answer to the next request of a kind."""
         self._late[request] = late = Late(seconds=seconds)
         late.released.set()
         return late
 
     def hold_request(self, request: int, *, behind: int = 0) -> Late:
-        """Hold a request of this kind, behind so many others, and what follows on its connection; until its release."""
+        """Hold a request of a kind, after others of it, and what follows on its connection, until its release."""
         self._late[request] = late = Late(behind=behind)
         return late
 
@@ -137,12 +137,12 @@ class KafkaProxy(Proxy):
         answers.put(None)
 
     def _led_here(self, frame: bytes) -> bytes:
-        """An answer in which the broker's address is the proxy's."""
+        """Replace the broker's address in an answer by the proxy's."""
         return frame.replace(_HOST + _LENGTH.pack(self.target), _HOST + _LENGTH.pack(self.port))
 
 
 def _frame(connection: socket.socket) -> bytes:
-    """The next request or answer, with its length before it; nothing at the end."""
+    """Read the next request or answer with its length; empty at the end."""
     head = _exactly(connection, _LENGTH.size)
     return head and head + _exactly(connection, *_LENGTH.unpack(head))
 

@@ -36,7 +36,7 @@ def _produce(library: ctypes.CDLL, client: ctypes.c_void_p, topic: str, name: by
 
 
 def _library() -> ctypes.CDLL:
-    """The librdkafka that confluent_kafka brings."""
+    """Load the librdkafka of confluent_kafka."""
     found = next(file for file in files("confluent-kafka") or () if "librdkafka" in file.name)
     library = ctypes.CDLL(str(found.locate()))
     for maker in (library.rd_kafka_conf_new, library.rd_kafka_new, library.rd_kafka_headers_new):

@@ -1,4 +1,4 @@
-"""What brokers say of topics, and what they say when they are away."""
+"""Topics as brokers describe them, and errors of unavailable brokers."""
 
 import time
 import uuid
@@ -28,7 +28,7 @@ def missing():
 
 
 def patiently(ask, *arguments):
-    """The answer, also of a leader too new to have one at once."""
+    """Retry until a new leader answers."""
 
     def answer():
         with suppress(BrokerUnavailable):
@@ -87,7 +87,7 @@ def test_the_extent_of_no_partition_is_nothing(topics, topic):
 
 
 def test_the_watermarks_of_a_partition_without_a_leader_are_unavailable(topics, topic):
-    """As while brokers start or elect: "No leaders found" comes for a partition that is missing, too."""
+    """As while brokers start or elect: "No leaders found" is also the error for a missing partition."""
     with pytest.raises(BrokerUnavailable, match="could not read the watermarks"):
         topics.watermarks(topic, [7])
 
@@ -138,13 +138,13 @@ def test_a_compacted_topic_is_refused(topics, create_topic, policy):
         topics.check_not_compacted(name)
 
 
-def test_a_topic_that_is_not_compacted_is_taken(topics, topic):
-    """So is one of a broker that tells nothing of its topics, as the embedded one does."""
+def test_a_topic_that_is_not_compacted_is_accepted(topics, topic):
+    """So is a topic of a broker that does not describe its topics, such as the embedded one."""
     topics.check_not_compacted(topic)
 
 
 @pytest.mark.real
-def test_the_largest_batch_is_what_the_topic_says(topics, create_topic):
+def test_the_largest_batch_is_that_of_the_topics_settings(topics, create_topic):
     assert 2_000_000 == topics.max_message_bytes(create_topic(max_message_bytes="2000000"))
 
 
@@ -165,7 +165,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
-def test_brokers_that_are_not_there_are_away_when_the_time_is_over(ask):
+def test_unreachable_brokers_are_unavailable_after_the_timeout(ask):
     topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{free_port()}", "log_level": 0}, request_timeout=0.5)
     began = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""AtLeastOnce: records first, and their offsets behind the acknowledgements."""
+"""At-least-once delivery: offsets are committed after the records are acknowledged."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +19,7 @@ from tradepipe.trade.record import Record
 
 @pytest.fixture
 def target(services, topic) -> str:
-    """Where the records are written to."""
+    """Create the topic that records are written to."""
     name = f"{topic}-target"
     services.create_topic(name)
     return name
@@ -27,7 +27,7 @@ def target(services, topic) -> str:
 
 @pytest.fixture
 def member(join) -> Member:
-    """The one member of a group, with all partitions."""
+    """Join a group as its only member, with all partitions."""
     member = join()
     member.assigned(0, 1, 2, 3)
     return member
@@ -35,7 +35,7 @@ def member(join) -> Member:
 
 @pytest.fixture
 def at_least_once(kafka, member) -> Callable[..., AtLeastOnceDelivery]:
-    """AtLeastOnce beside the member, with further settings."""
+    """Return a function that creates the delivery of the member, with further settings."""
 
     def at_least_once(**settings: Any) -> AtLeastOnceDelivery:
         given = {key.replace("_", "."): value for key, value in settings.items()}
@@ -48,13 +48,13 @@ def at_least_once(kafka, member) -> Callable[..., AtLeastOnceDelivery]:
 
 @pytest.fixture
 def proxy(kafka) -> Iterator[KafkaProxy]:
-    """Stands between a client and the broker."""
+    """Run a proxy between a client and the broker."""
     with KafkaProxy(port_of(kafka["bootstrap.servers"])) as proxy:
         yield proxy
 
 
 def nothing() -> None:
-    """What is done while the records are on their way."""
+    """Do nothing while the records are in flight."""
 
 
 def records(*values: bytes, timestamp: int | None = 1) -> list[Record]:
@@ -62,7 +62,7 @@ def records(*values: bytes, timestamp: int | None = 1) -> list[Record]:
 
 
 def log(kafka, topic) -> list[Record]:
-    """All records of a topic."""
+    """Return the records of a topic."""
     with TopicReader(kafka, topic=topic, timeout=20) as reader:
         return list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
 
@@ -101,7 +101,7 @@ def test_offsets_stay_where_they_were_if_a_record_was_too_large(target, member, 
 
 
 def test_a_discarded_client_sends_nothing_more(kafka, target, proxy, at_least_once):
-    """Its records are written again by the next client; what is raised may keep the first one alive."""
+    """Its records are written again by the next client; the raised exception may keep the first one alive."""
     late = proxy.hold_request(INIT_PRODUCER_ID)
     writing = at_least_once(message_max_bytes=1_000, bootstrap_servers=f"127.0.0.1:{proxy.port}")
     with pytest.raises(ConfigurationError) as raised:
@@ -114,7 +114,7 @@ def test_a_discarded_client_sends_nothing_more(kafka, target, proxy, at_least_on
     assert [b"1"] == values(kafka, target), raised
 
 
-def test_records_that_do_not_fit_into_the_queue_wait_for_room(kafka, target, at_least_once):
+def test_records_that_do_not_fit_into_the_queue_wait(kafka, target, at_least_once):
     sent = [b"%d" % number for number in range(20)]
 
     at_least_once(queue_buffering_max_messages=3).write({Destination(target, 0): records(*sent)}, {0: 20}, nothing)

@@ -1,4 +1,4 @@
-"""What of librdkafka's configuration is ours, what passes, what is refused."""
+"""Kafka properties that tradepipe sets, accepts or refuses."""
 
 import ctypes
 from pathlib import Path
@@ -24,12 +24,12 @@ BROKERS = {"bootstrap.servers": "localhost:9092"}
 
 
 def consuming(config):
-    """The configuration of a consumer of group "g"."""
+    """Return the configuration of a consumer of group "g"."""
     return consumer_config(config, group="g")
 
 
 def transactional(config):
-    """The configuration of a transactional producer under the id "id"."""
+    """Return the configuration of a transactional producer with the id "id"."""
     return transactions_config(config, transactional_id="id")
 
 
@@ -166,7 +166,7 @@ def test_defaults_can_be_overridden():
     assert given.items() <= producer_config(given).items()
 
 
-def test_what_nobody_gave_has_its_default():
+def test_a_missing_property_has_its_default():
     assert config.PRODUCER_DEFAULTS.items() <= producer_config(BROKERS).items()
     assert config.CONSUMER_DEFAULTS.items() <= consumer_config(BROKERS, group="g").items()
 
@@ -238,7 +238,7 @@ def test_an_admin_client_accepts_them_without_a_warning(caplog):
     ],
     ids=str,
 )
-def test_a_configuration_tells_how_partitions_come_and_go(config, expected):
+def test_a_configuration_shows_whether_rebalances_are_cooperative(config, expected):
     assert expected is is_cooperative(config)
 
 
@@ -250,7 +250,7 @@ def test_a_configuration_tells_how_partitions_come_and_go(config, expected):
     ],
     ids=["name", "value"],
 )
-def test_what_librdkafka_does_not_know_is_told_even_where_it_is_of_no_use(key, value, told):
+def test_a_property_unknown_to_librdkafka_is_reported_even_where_it_is_not_used(key, value, told):
     with pytest.raises(ConfigurationError) as raised:
         admin_config({**BROKERS, "group.id": "g", key: value})
 

@@ -22,7 +22,7 @@ STRATEGIES = pytest.mark.parametrize("settings", [EAGER, COOPERATIVE, NEW], ids=
 
 
 def committed(kafka, topic, group, partition=0):
-    """What Kafka has of a group's offset."""
+    """Return the group's committed offset."""
     asking = KafkaConsumer({"bootstrap.servers": kafka["bootstrap.servers"], "group.id": group})
     try:
         return asking.committed([TopicPartition(topic, partition)], timeout=10)[0].offset
@@ -195,7 +195,7 @@ def test_a_paused_partition_resumes_at_its_position(join, produce):
     assert ([b"0"], [b"0", b"1"]) == (paused_with, member.values)
 
 
-def test_pausing_twice_and_resuming_what_is_not_ours_does_nothing(join):
+def test_pausing_twice_and_resuming_an_unassigned_partition_do_nothing(join):
     member = join()
     member.assigned(0, 1, 2, 3)
 
@@ -268,7 +268,7 @@ def cut(kafka, topic, offset):
 
 @pytest.mark.real
 def test_the_position_reaches_the_end_of_a_log_of_transactions(join, kafka, topic):
-    """Records that were rolled back, and the markers behind both transactions, are gaps."""
+    """Aborted records, and the markers of both transactions, are gaps."""
     producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
     producer.init_transactions(20)
     for end in (producer.commit_transaction, producer.abort_transaction):
@@ -316,8 +316,8 @@ def test_lag_tools_see_the_offsets_committed_for_lag(join, produce, kafka, topic
     member.until(lambda: committed(kafka, topic, f"{topic}-group") == 2)
 
 
-def test_a_hint_for_what_another_member_has_is_not_given(join_with, kafka, topic):
-    """It would say how far we were, not how far the other one is."""
+def test_offsets_of_another_members_partition_are_not_committed_for_lag(join_with, kafka, topic):
+    """It would be our offset, not that of the partition's owner."""
     first, second = join_with(EAGER), join_with(EAGER)
     first.until(lambda: shared(first, second), second)
     mine, others = min(first.partitions), min(second.partitions)
@@ -351,7 +351,7 @@ def test_committed_returns_only_committed_offsets(join):
 
 
 @STRATEGIES
-def test_two_members_share_the_partitions_and_each_record_comes_once(join_with, produce, settings):
+def test_two_members_share_the_partitions_and_each_record_is_delivered_once(join_with, produce, settings):
     first, second = join_with(settings), join_with(settings)
     first.until(lambda: shared(first, second), second)
     for member, other in ((first, second), (second, first)):
@@ -366,7 +366,7 @@ def test_two_members_share_the_partitions_and_each_record_comes_once(join_with, 
 
 
 @STRATEGIES
-def test_what_a_member_held_goes_to_the_other_as_it_leaves(join_with, produce, settings):
+def test_the_partitions_of_a_member_that_leaves_go_to_the_other(join_with, produce, settings):
     produce(b"0")
     first, second = join_with(settings), join_with(settings)
     first.until(lambda: shared(first, second), second)
@@ -380,8 +380,8 @@ def test_what_a_member_held_goes_to_the_other_as_it_leaves(join_with, produce, s
 
 
 @STRATEGIES
-def test_a_partition_that_comes_back_is_another_assignment_and_waits_for_its_start(join_with, produce, settings):
-    """It had been paused before; a client would leave it so."""
+def test_a_partition_that_is_assigned_again_is_another_assignment_and_waits_for_its_start(join_with, produce, settings):
+    """It was paused before, and a client would leave it paused."""
     first = join_with(settings)
     first.assigned(0, 1, 2, 3)
     before = dict(first.consumer.assignments)
@@ -407,8 +407,8 @@ def test_a_partition_that_comes_back_is_another_assignment_and_waits_for_its_sta
 
 
 @STRATEGIES
-def test_records_of_a_partition_that_was_taken_away_are_dropped(join_with, produce, settings):
-    """They lie in the client's queue as the partition goes; its next owner reads them."""
+def test_records_of_a_revoked_partition_are_dropped(join_with, produce, settings):
+    """They are in the client's queue when it is revoked; its next owner reads them."""
     first = join_with(settings)
     first.assigned(0, 1, 2, 3)
     for partition in range(4):
@@ -431,7 +431,7 @@ def test_records_of_a_partition_that_was_taken_away_are_dropped(join_with, produ
 @pytest.mark.real
 @pytest.mark.parametrize("settings", [EAGER, NEW], ids=["classic", "KIP-848"])
 def test_two_members_with_one_instance_id_are_reported(join_with, settings):
-    """Waiting would not help, and a new client would be turned away again."""
+    """Waiting would not help, and a new client would be rejected again."""
     first = join_with({**settings, "group_instance_id": "one"})
     first.assigned(0, 1, 2, 3)
     second = join_with({**settings, "group_instance_id": "one"})
@@ -440,7 +440,7 @@ def test_two_members_with_one_instance_id_are_reported(join_with, settings):
         first.until(lambda: False, second, within=20)
 
 
-def test_a_broker_that_goes_and_comes_back_is_read_on():
+def test_reading_continues_when_a_broker_is_available_again():
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)
         kafka = {"bootstrap.servers": broker.bootstrap_servers, "fetch.wait.max.ms": 10, "log_level": 0}
@@ -463,7 +463,7 @@ def test_a_broker_that_goes_and_comes_back_is_read_on():
 
 @pytest.fixture
 def faulty():
-    """A broker whose fetches fail on demand, with a member that reads its one partition."""
+    """Run a broker whose fetches fail on demand, and a member that reads its only partition."""
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)
         kafka = {"bootstrap.servers": broker.bootstrap_servers, "fetch.wait.max.ms": 10}

@@ -1,4 +1,4 @@
-"""The first contact: refused for good, or only away."""
+"""The first contact with a broker: permanent refusals and outages."""
 
 import pytest
 from confluent_kafka import KafkaError
@@ -32,7 +32,7 @@ def after(*errors, made=False):
     ],
     ids=["password", "their certificate", "our certificate", "after an outage"],
 )
-def test_who_is_refused_for_good_hears_of_it_at_once(errors, told):
+def test_a_permanent_refusal_is_reported_at_once(errors, told):
     refusal = after(*errors).permanent_error()
 
     with pytest.raises(ConfigurationError, match=told):
@@ -49,11 +49,11 @@ def test_a_temporary_error_is_not_permanent(errors):
 
 
 def test_at_last_one_untrusted_broker_is_enough():
-    """librdkafka says only once that all brokers are down."""
+    """librdkafka reports only once that all brokers are down."""
     assert isinstance(after(UNTRUSTED).permanent_error(final=True), ConfigurationError)
 
 
 @pytest.mark.parametrize("error", [WRONG_PASSWORD, UNTRUSTED], ids=["password", "certificate"])
 def test_after_an_answer_every_refusal_is_an_outage(error):
-    """Users and certificates are renewed while we run; the work in hand waits for it."""
+    """Users and certificates may be renewed while a stage runs."""
     assert after(error, ALL_DOWN, made=True).permanent_error(final=True) is None

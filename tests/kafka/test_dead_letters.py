@@ -1,4 +1,4 @@
-"""Letters and markers are read as they were written, whatever the refused record holds."""
+"""Dead letters and markers are parsed as they were written, whatever the refused record contains."""
 
 import json
 
@@ -16,7 +16,7 @@ REFUSAL = Refusal(REFUSED, VIOLATIONS, 7)
 
 
 def laid(headers, *, key=b"T1", value=b"\x00\x00", offset=5):
-    """A record of the dead-letter topic."""
+    """Return a record of the dead-letter topic."""
     return Record("trades.dlq", 1, offset, key, value, 1_750_000_009_000, tuple(headers))
 
 
@@ -25,7 +25,7 @@ def letter(refusal, **options):
     return laid(written, key=refusal.record.key, value=refusal.record.value)
 
 
-def test_a_letter_gives_the_refusal_back():
+def test_a_dead_letter_is_parsed_into_its_refusal():
     read = dead_letters.parse(letter(REFUSAL))
 
     assert isinstance(read, DeadLetterRecord)
@@ -43,7 +43,7 @@ def test_the_headers_of_the_refused_record_come_first_and_unchanged():
     assert REFUSED.headers == letter(REFUSAL).headers[:2]
 
 
-def test_what_is_not_known_stays_unknown():
+def test_unknown_values_stay_unknown():
     refusal = Refusal(Record("trades", 0, 0, None, None), (Violation(Code.EMPTY, "no value"),))
 
     read = dead_letters.parse(letter(refusal, topic_id=None))
@@ -51,8 +51,8 @@ def test_what_is_not_known_stays_unknown():
     assert (refusal, None) == (read.refusal, read.topic_id)
 
 
-def test_a_letter_that_was_put_back_as_it_was_is_a_letter_of_its_own():
-    """Its original headers look like ours; their number tells them apart."""
+def test_a_dead_letter_that_is_refused_itself_is_parsed_with_its_own_headers():
+    """Its original headers have the same names as ours; only their number distinguishes them."""
     first = letter(REFUSAL)
     again = Refusal(first._replace(topic="other"), (Violation(Code.FRAMING, "no frame"),))
 
@@ -78,13 +78,13 @@ def test_the_names_of_kafka_connect_are_there_too():
 
 
 @pytest.mark.parametrize("code", [Code.EMPTY, Code.FRAMING, Code.UNKNOWN_SCHEMA, Code.UNDECODABLE])
-def test_what_could_not_be_decoded_is_told_as_a_matter_of_the_converter(code):
+def test_an_undecodable_record_is_described_as_a_failure_of_the_converter(code):
     told = dict(letter(Refusal(REFUSED, (Violation(code, "bad"),))).headers)
 
     assert b"VALUE_CONVERTER" == told["__connect.errors.stage"]
 
 
-def test_a_letter_of_kafka_connect_is_read_as_far_as_its_names_allow():
+def test_a_dead_letter_of_kafka_connect_is_parsed_as_far_as_its_header_names_allow():
     names = {
         "topic": b"trades",
         "partition": b"1",
@@ -113,27 +113,27 @@ def test_a_marker_names_what_was_replayed():
     assert Marker(mark, read.origin, 2, read.digest) == dead_letters.parse(mark)
 
 
-def test_a_record_with_a_value_closes_no_letter():
-    """A marker has none; a value beside its header is a record of somebody else's."""
+def test_a_record_with_a_value_closes_no_dead_letter():
+    """A marker has no value; a record with the header and a value has another writer."""
     pretended = laid(dead_letters.marker_headers(dead_letters.parse(letter(REFUSAL)), 2), value=b"a value")
 
     assert ForeignRecord(pretended) == dead_letters.parse(pretended)
 
 
-def test_a_refused_record_that_pretends_to_be_a_marker_is_a_letter():
+def test_a_refused_record_with_the_header_of_a_marker_is_a_dead_letter():
     forged = REFUSED._replace(value=None, headers=(("tradepipe.dlq.replayed", b'["trades", "id-1", 3, 41]'),))
 
     assert forged == dead_letters.parse(letter(Refusal(forged, VIOLATIONS))).refusal.record
 
 
-def test_the_count_of_replays_is_kept_in_a_letter_and_taken_off_what_is_forwarded():
+def test_the_replay_count_stays_in_a_dead_letter_and_is_removed_from_a_forwarded_record():
     replayed = REFUSED._replace(headers=(("a", b"1"), ("tradepipe.replays", b"3"), ("b", None)))
 
     assert 3 == dead_letters.parse(letter(Refusal(replayed, VIOLATIONS))).replay_count
     assert (("a", b"1"), ("b", None)) == dead_letters.strip_replay_header(replayed.headers)
 
 
-def test_only_our_texts_are_shortened_for_room():
+def test_only_our_texts_are_shortened_to_fit():
     long = Refusal(REFUSED._replace(value=b"v" * 5_000), (Violation("VERSION", "long " * 50_000),), 7)
 
     tight = letter(long, max_bytes=8_000)
@@ -145,7 +145,7 @@ def test_only_our_texts_are_shortened_for_room():
     assert read.refusal.details[0].endswith("…")
 
 
-def test_without_any_room_a_letter_still_says_where_it_comes_from():
+def test_a_dead_letter_without_space_still_has_its_coordinates():
     read = dead_letters.parse(letter(REFUSAL, max_bytes=0))
 
     assert (REFUSED, ("VERSION", "ODD"), ("…", "…")) == (read.refusal.record, read.refusal.codes, read.refusal.details)
@@ -163,7 +163,7 @@ def test_without_any_room_a_letter_still_says_where_it_comes_from():
         ("details", b'["one"]'),
     ],
 )
-def test_a_letter_of_ours_that_is_broken_is_read_by_the_names_of_connect(name, value):
+def test_a_broken_dead_letter_of_ours_is_parsed_by_the_names_of_connect(name, value):
     record = letter(REFUSAL)
     broken = tuple((n, value if n == f"tradepipe.dlq.{name}" else v) for n, v in record.headers)
 
@@ -202,7 +202,7 @@ def test_any_refusal_survives_the_way(headers, violations):
 
 
 @pytest.mark.parametrize("max_bytes", [30_000, 3_000])
-def test_a_dead_letter_that_its_topic_would_not_take_is_written_without_its_value(max_bytes):
+def test_a_dead_letter_that_is_too_large_for_its_topic_is_written_without_its_value(max_bytes):
     large = REFUSAL._replace(record=REFUSED._replace(value=b"v" * 50_000))
 
     record = dead_letters.build_record(large, topic_id="id-1", group="g", max_bytes=max_bytes)
@@ -214,7 +214,7 @@ def test_a_dead_letter_that_its_topic_would_not_take_is_written_without_its_valu
     assert Omitted(value=Digest.of(b"v" * 50_000)) == read.refusal.omitted
 
 
-def test_a_dead_letter_without_room_for_its_headers_keeps_their_digest():
+def test_a_dead_letter_without_space_for_its_headers_has_their_digest():
     large = REFUSAL._replace(record=REFUSED._replace(headers=(("x", b"v" * 50_000),)))
 
     record = dead_letters.build_record(large, topic_id="id-1", group="g", max_bytes=30_000)

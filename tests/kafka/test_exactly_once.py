@@ -1,4 +1,4 @@
-"""ExactlyOnce whose requests were sent twice, refused or taken away."""
+"""Transactional delivery whose requests are repeated, refused or lost."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def proxied() -> Iterator[Proxy]:
-    """A Kafka of its own, to which every way leads through a proxy."""
+    """Run a Kafka that is reached through a proxy only."""
     with Proxy(0) as proxy, Kafka(advertised_port=proxy.port) as kafka:
         proxy.target = kafka.port
         for name in ("source", "target"):
@@ -35,7 +35,7 @@ def proxied() -> Iterator[Proxy]:
 
 @pytest.fixture
 def target(services, topic) -> str:
-    """Where the transactions write to."""
+    """Create the topic that the transactions write to."""
     name = f"{topic}-target"
     services.create_topic(name)
     return name
@@ -43,7 +43,7 @@ def target(services, topic) -> str:
 
 @pytest.fixture
 def member(join) -> Member:
-    """The one member of a group, with all partitions."""
+    """Join a group as its only member, with all partitions."""
     member = join()
     member.assigned(0, 1, 2, 3)
     return member
@@ -51,7 +51,7 @@ def member(join) -> Member:
 
 @pytest.fixture
 def exactly_once(kafka, topic, member) -> Callable[..., TransactionalDelivery]:
-    """ExactlyOnce beside the member, under one id."""
+    """Return a function that creates transactional deliveries of the member, with one id."""
 
     def exactly_once(**limits: int) -> TransactionalDelivery:
         made = TransactionalDelivery(kafka, member.consumer, topic=topic, transactional_id=topic, limits=limits)
@@ -62,14 +62,14 @@ def exactly_once(kafka, topic, member) -> Callable[..., TransactionalDelivery]:
 
 
 def opened(writing: TransactionalDelivery) -> None:
-    """Open it, however long the coordinator takes to begin."""
+    """Open a delivery, retrying until the coordinator is available."""
     while not writing.is_open:
         with suppress(BrokerUnavailable):
             writing.open()
 
 
 def nothing() -> None:
-    """What is done while the records are on their way."""
+    """Do nothing while the records are in flight."""
 
 
 def records(*values: bytes) -> list[Record]:
@@ -87,8 +87,8 @@ def test_records_and_offsets_are_committed_together(kafka, target, member, exact
     assert {0: 7, 3: 9} == member.consumer.committed(range(4))
 
 
-def test_a_member_that_the_group_gave_up_writes_nothing(kafka, target, topic, join):
-    """It has not polled since, so nothing else tells it; brokers take offsets from nobody's member unchecked."""
+def test_a_member_that_the_group_has_expelled_writes_nothing(kafka, target, topic, join):
+    """It has not polled since; brokers accept offsets without a member id unchecked."""
     member = join(max_poll_interval_ms=6_000)
     member.assigned(0, 1, 2, 3)
     writing = TransactionalDelivery(kafka, member.consumer, topic=topic, transactional_id=topic, limits={})
@@ -120,7 +120,7 @@ def test_a_record_the_topic_does_not_take_stops_with_what_to_change(services, to
         )
 
 
-def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, topic, exactly_once):
+def test_a_fenced_producer_takes_its_id_back_and_fails_in_the_end(target, topic, exactly_once):
     one, other = exactly_once(), exactly_once()
 
     def take_turns() -> None:
@@ -136,7 +136,7 @@ def test_one_whose_id_was_taken_takes_it_back_and_gives_up_in_the_end(target, to
         take_turns()
 
 
-def test_an_end_without_an_answer_puts_the_producer_in_doubt(proxied):
+def test_a_commit_without_an_answer_puts_the_producer_in_doubt(proxied):
     """
     librdkafka asks again over another connection, and no callback tells.
 

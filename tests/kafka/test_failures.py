@@ -92,7 +92,7 @@ def test_only_the_errors_of_the_table_are_no_outages():
 
 @pytest.fixture
 def confirmed_soon(monkeypatch):
-    """A configuration error counts after a fifth of a second."""
+    """Confirm a configuration error after a fifth of a second."""
     monkeypatch.setattr(failures, "CONFIRM_SECONDS", 0.2)
 
 
@@ -157,7 +157,7 @@ def test_a_denial_that_passed_does_not_count_with_a_later_one(between):
     ],
     ids=str,
 )
-def test_an_error_is_of_the_class_that_says_what_to_do(name, expected):
+def test_an_error_has_the_failure_class_that_decides_the_reaction(name, expected):
     assert expected is classify(KafkaError(CODES[name]))
 
 
@@ -196,7 +196,7 @@ def test_a_caller_sees_one_of_our_own_failures(code, kind):
     ],
     ids=lambda value: KafkaError(value).name() if isinstance(value, int) else "",
 )
-def test_a_message_says_what_failed_why_and_what_to_do(code, advice):
+def test_a_message_has_the_action_the_reason_and_advice(code, advice):
     message = str(translate(KafkaError(code), "topic trades cannot be read"))
 
     assert message.startswith("topic trades cannot be read: ")
@@ -204,8 +204,8 @@ def test_a_message_says_what_failed_why_and_what_to_do(code, advice):
     assert message.endswith(advice)
 
 
-def test_the_error_is_found_in_whatever_it_comes_wrapped_in():
-    """librdkafka's fatal errors come as the cause of a SystemError."""
+def test_the_error_is_found_inside_its_wrappers():
+    """A fatal error of librdkafka is the cause of a SystemError."""
     inner = KafkaError(KafkaError._FENCED)
     wrapped = SystemError("returned a result with an exception set")
     wrapped.__cause__ = KafkaException(inner)
@@ -214,7 +214,7 @@ def test_the_error_is_found_in_whatever_it_comes_wrapped_in():
 
 
 @pytest.mark.parametrize("other", [SystemError("another"), KafkaException("text"), ValueError("no")], ids=repr)
-def test_what_is_no_error_of_kafkas_is_not_taken_for_one(other):
+def test_another_exception_is_no_error_of_kafka(other):
     with pytest.raises(TypeError, match="not an error of Kafka's client") as raised:
         unwrap(other)
 
@@ -222,7 +222,7 @@ def test_what_is_no_error_of_kafkas_is_not_taken_for_one(other):
 
 
 def test_a_fatal_error_has_the_advice_of_its_cause():
-    """As the new group protocol reports it: the code says fatal, and the text why."""
+    """As the new group protocol reports it: the code is fatal, and the text has the cause."""
     cause = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED).str()
     fatal = KafkaError(KafkaError._FATAL, f"Fatal error: {cause}: ConsumerGroupHeartbeat fatal error: {cause}", True)
 

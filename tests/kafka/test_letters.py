@@ -1,4 +1,4 @@
-"""Letters, markers, and what is open: of records as they lie in a dead-letter topic."""
+"""Open and closed dead letters of a topic."""
 
 import pytest
 
@@ -11,32 +11,32 @@ AT = 1_750_000_000_000
 
 
 def letter(offset, *, of=7, partition=0, timestamp=AT, topic_id="id"):
-    """A letter at an offset, of the record at another one."""
+    """Return the dead letter at an offset, of the record at another one."""
     refusal = Refusal(Record("trades", 3, of, b"T1", b"v"), (Violation("VERSION", "it is 0"),))
     written = dead_letters.build_headers(refusal, topic_id=topic_id, group="g")
     return Record("trades.dlq", partition, offset, b"T1", b"v", timestamp, written)
 
 
 def marker(offset, *, of=7, partition=0, timestamp=AT + 1):
-    """A marker at an offset, for the letters of a record."""
+    """Return the marker at an offset, for the dead letters of a record."""
     headers = dead_letters.marker_headers(dead_letters.parse(letter(0, of=of)), 1)
     return Record("trades.dlq", partition, offset, b"T1", None, timestamp, headers)
 
 
 def openness(*records):
-    """Which letters are open."""
+    """Return whether each dead letter is open."""
     return {
         kept.topic_record.offset: kept.replayed_at is None
         for kept, _ in iter_dead_letters(records, read_markers(records))
     }
 
 
-def test_a_marker_closes_all_letters_of_its_record_before_it():
+def test_a_marker_closes_all_dead_letters_of_its_record_before_it():
     assert {0: False, 1: False, 2: True} == openness(letter(0), letter(1), letter(2, of=8), marker(3))
 
 
-def test_a_marker_by_one_who_has_not_seen_the_record_closes_nothing():
-    """Its origin can be guessed, the record cannot."""
+def test_a_marker_for_other_content_closes_nothing():
+    """Coordinates can be guessed, the content cannot."""
     seen = dead_letters.parse(letter(0))
     guess = seen._replace(refusal=seen.refusal._replace(record=seen.refusal.record._replace(value=b"guess")))
     forged = marker(2)._replace(headers=dead_letters.marker_headers(guess, 1))
@@ -54,7 +54,7 @@ def test_a_marker_of_another_partition_closes_nothing():
     assert {0: True} == openness(letter(0), marker(1, partition=1))
 
 
-def test_a_letter_of_a_topic_that_was_created_anew_is_another():
+def test_a_dead_letter_of_a_recreated_topic_is_another():
     assert {0: False, 1: True} == openness(letter(0), letter(1, topic_id="new"), marker(2))
 
 
@@ -63,13 +63,13 @@ def test_a_marker_without_a_time_closes_too():
 
 
 @pytest.mark.parametrize("timestamp", [None, 10**18, -(10**18)], ids=str)
-def test_a_letter_whose_time_is_none_is_read(timestamp):
+def test_a_dead_letter_with_an_invalid_time_is_parsed(timestamp):
     ((kept, _),) = iter_dead_letters([letter(0, timestamp=timestamp)], {})
 
     assert kept.refused_at is None
 
 
-def test_a_record_that_is_no_letter_stands_for_itself():
+def test_a_record_that_is_no_dead_letter_has_its_own_coordinates():
     junk = Record("trades.dlq", 0, 5, b"k", b"v", AT)
 
     ((kept, read),) = iter_dead_letters([junk], {})
@@ -77,7 +77,7 @@ def test_a_record_that_is_no_letter_stands_for_itself():
     assert (True, junk, None) == (kept.is_foreign, kept.record, read)
 
 
-def test_one_whose_headers_cannot_be_read_stands_for_itself_without_them():
+def test_a_record_with_unreadable_headers_has_its_own_coordinates_and_no_headers():
     ((kept, read),) = iter_dead_letters([Record("trades.dlq", 0, 5, b"k", b"v", AT, UNREADABLE)], {})
 
     assert (True, (), None) == (kept.is_foreign, kept.record.headers, read)

@@ -10,7 +10,7 @@ from tradepipe.kafka.librdkafka import UNREADABLE
 
 @pytest.fixture
 def whole(kafka, topic):
-    """A member that is given timestamps and headers, and reads partition 0."""
+    """Join as a member that receives timestamps and headers, and reads partition 0."""
     member = Member(Consumer(kafka, topic=topic, group=f"{topic}-group", with_headers=True))
     member.consumer.open()
     member.assigned(0, 1, 2, 3)
@@ -28,7 +28,7 @@ def test_a_record_has_its_timestamp_where_it_is_asked_for(whole, produce):
     assert [1_234_567_890_123, None] == [record.timestamp for record in whole.records]
 
 
-def test_headers_whose_names_are_no_text_do_not_end_the_reading(kafka, topic, whole, produce):
+def test_header_names_that_are_not_utf8_do_not_stop_the_consumer(kafka, topic, whole, produce):
     """Anybody may write them. A hundred: what is called often, Python calls in another way."""
     send_with_header(kafka["bootstrap.servers"], topic, b"bad\xff\xfe", count=100)
     produce(b"behind them")

@@ -36,7 +36,7 @@ def create_producer(kafka, topic) -> Iterator[Callable[..., IdempotentProducer]]
 
 @pytest.fixture
 def proxy(kafka) -> Iterator[KafkaProxy]:
-    """A proxy in front of the broker."""
+    """Run a proxy for the broker."""
     with KafkaProxy(port_of(kafka["bootstrap.servers"])) as proxy:
         yield proxy
 
@@ -150,7 +150,7 @@ def test_large_records_are_accepted_while_the_broker_is_unavailable(topic, creat
     assert 1 == len(producer)
 
 
-def test_an_idle_producer_hears_of_acknowledgements(create_producer):
+def test_an_idle_producer_receives_acknowledgements(create_producer):
     producer = create_producer()
     for number in range(3):
         producer.send(b"k", b"%d" % number)
@@ -159,7 +159,7 @@ def test_an_idle_producer_hears_of_acknowledgements(create_producer):
 
 
 @pytest.mark.embedded
-def test_an_idle_producer_hears_of_failures(services, create_producer):
+def test_an_idle_producer_receives_failures(services, create_producer):
     producer = create_producer()
     services.broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
     producer.send(b"k", b"1")

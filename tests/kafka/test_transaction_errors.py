@@ -42,7 +42,7 @@ class Writing(NamedTuple):
         self.write_records(self.offsets)
 
     def write_again(self) -> int | None:
-        """Write one record, and return the number of clients it took; None if librdkafka is not ready for it yet."""
+        """Write one record, and return how many clients were created; None if librdkafka is not ready yet."""
         try:
             if not self.transactions.is_open:
                 self.transactions.open()
@@ -81,7 +81,7 @@ def writing(topic: str) -> Iterator[Writing]:
     ids=lambda value: value.__name__ if isinstance(value, type) else str(value),
 )
 def test_an_error_ends_the_transaction_and_the_next_one_succeeds(writing, request_key, error, raised, stays_open):
-    """A client keeps its transactional.id after a clean abort; another takes its place in every other case."""
+    """After a clean abort the client is used again; in every other case it is replaced."""
     writing.transactions.open()
     writing.broker.fail_requests(request_key, error)
 

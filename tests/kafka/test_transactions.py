@@ -1,4 +1,4 @@
-"""Transactions whose requests took long or met trouble: the client is in doubt, and another one takes its place."""
+"""Transactions with slow or failed requests: the client is in doubt, and is replaced."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,14 +20,14 @@ PATIENCE = 1.0
 
 @pytest.fixture
 def proxy(kafka) -> Iterator[KafkaProxy]:
-    """Stands between the client and the broker."""
+    """Run a proxy between the client and the broker."""
     with KafkaProxy(port_of(kafka["bootstrap.servers"])) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def transactions(proxy, topic) -> Iterator[Callable[..., Transactions]]:
-    """Transactions behind the proxy, with further settings, ready to write."""
+    """Open transactions through the proxy, with further settings."""
     made: list[Transactions] = []
 
     def transactions(**settings: int) -> Transactions:
@@ -49,8 +49,8 @@ def record(value: bytes) -> list[Record]:
 
 
 @pytest.mark.embedded
-def test_a_request_that_took_long_puts_the_client_in_doubt(proxy, transactions, topic, join):
-    """It is three, each of them in time, so that neither a callback nor librdkafka's log tells of anything."""
+def test_a_slow_request_puts_the_client_in_doubt(proxy, transactions, topic, join):
+    """Three requests, each of them in time: neither a callback nor librdkafka's log reports anything."""
     member = join()
     member.assigned(0, 1, 2, 3)
     writing = transactions(socket_timeout_ms=int(PATIENCE * 1000))
@@ -64,8 +64,8 @@ def test_a_request_that_took_long_puts_the_client_in_doubt(proxy, transactions, 
     assert not writing.is_open
 
 
-def test_a_client_that_met_trouble_while_it_was_idle_begins_nothing(proxy, transactions, topic):
-    """librdkafka may not tell of the next trouble."""
+def test_a_client_with_an_error_while_idle_starts_no_transaction(proxy, transactions, topic):
+    """librdkafka may not report the next error."""
     writing = transactions(topic_metadata_refresh_interval_ms=100)
     writing.write({Destination(topic): record(b"1")})
     made, before = writing.producers_created, proxy.greetings

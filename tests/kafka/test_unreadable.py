@@ -108,7 +108,7 @@ def test_an_unreadable_batch_before_an_open_transaction_is_skipped_alone(join, k
 
 @pytest.mark.real
 def test_a_reader_of_a_whole_topic_skips_an_unreadable_batch(kafka, topic, produce, send_batch):
-    """Else one in a dead-letter topic would stop each validator at its start."""
+    """Otherwise one in a dead-letter topic would stop each validator at its start."""
     produce(b"a")
     send_batch(*[TOO_LARGE] * 3)
     produce(b"b")

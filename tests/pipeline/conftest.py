@@ -1,4 +1,4 @@
-"""A pipeline of the test's own: topic, subject, database, and what lies in them."""
+"""A pipeline for each test: topic, subject and database, and their contents."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -88,7 +88,7 @@ class Pipeline:
     def publish_in_transaction(
         self, records: Iterable[tuple[bytes, bytes]], *, partition: int, commit: bool = True
     ) -> None:
-        """Send keys and values in a transaction of their own, which leaves a marker behind them."""
+        """Send keys and values in a transaction, which leaves a marker after them."""
         address = {"bootstrap.servers": self.kafka["bootstrap.servers"]}
         client = KafkaProducer({**address, "transactional.id": f"{self.topic}-{partition}"})
         client.init_transactions(30)
@@ -105,17 +105,17 @@ class Pipeline:
             return sink.run(until_end=True)
 
     def stored(self) -> list[Trade]:
-        """The trades in the table."""
+        """Return the trades in the table."""
         columns = [TRADES.columns[field] for field in Trade._fields]
         return sorted(Trade(*row) for row in self.query(select(*columns)))
 
     def refused(self) -> list[Any]:
-        """The refusals in the table, in the order of the log."""
+        """Return the refusals in the table, in the order of the log."""
         columns = TRADE_REFUSALS.columns
         return self.query(select(TRADE_REFUSALS).order_by(columns.partition, columns.offset))
 
     def next_offsets(self, group: str | None = None) -> dict[int, int]:
-        """What the group has stored of each partition."""
+        """Return the group's stored offset of each partition."""
         columns = SINK_OFFSETS.columns
         group = group or f"{self.topic}-sink"
         return dict(self.query(select(columns.partition, columns.next_offset).where(columns.group_id == group)))
@@ -136,7 +136,7 @@ class Pipeline:
 
 @pytest.fixture
 def pipeline(services: Services, kafka: dict[str, Any], migrated: str, topic: str, subject: str) -> Iterator[Pipeline]:
-    """A topic, a registered subject and a migrated database of the test's own."""
+    """Create a topic, a registered subject and a migrated database for one test."""
     pipeline = Pipeline(kafka, services.registry_url, migrated, topic, subject)
     register(pipeline.registry, subject)
     yield pipeline

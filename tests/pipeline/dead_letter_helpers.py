@@ -26,13 +26,13 @@ class Post:
         self.topic = topic
 
     def refusal(self, offset: int, code: str = "VERSION", *, headers: Headers = (), **fields: Any) -> Refusal:
-        """A refusal of a record whose key and value tell its offset."""
+        """Return a refusal of a record whose key and value contain its offset."""
         text = b"%d" % offset
         given = {"topic": self.source, "partition": 0, "offset": offset, "key": text, "value": b"v" + text, **fields}
         return Refusal(Record(timestamp=1_750_000_000_000, headers=headers, **given), (Violation(code, "it is 0"),))
 
     def lay(self, refusals: Iterable[Refusal], *, partition: int = -1, topic_id: str | None = "id-1") -> None:
-        """Write the letters of these."""
+        """Write the dead letters of these refusals."""
         client = self._producer()
         for refusal in refusals:
             written = list(dead_letters.build_headers(refusal, topic_id=topic_id, group="checkers"))
@@ -47,18 +47,18 @@ class Post:
         assert 0 == client.flush(30)
 
     def lay_bytes(self, value: bytes, *, partition: int = 0) -> None:
-        """Write a record that is no letter."""
+        """Write a record that is no dead letter."""
         client = self._producer()
         client.produce(self.topic, value, b"k", partition)
         assert 0 == client.flush(30)
 
     def records(self, topic: str | None = None) -> list[Record]:
-        """All that a topic holds, committed alone."""
+        """Return the committed records of a topic."""
         with self.read(topic or self.source) as found:
             return list(found)
 
     def dead_letters(self, selection: DeadLetterFilter | None = None) -> list[DeadLetter]:
-        """The letters that are there, those that are open if nothing else is selected."""
+        """Return the dead letters of a selection, by default the open ones."""
         with self.read(self.topic) as found:
             closed = read_markers(found)
         with self.read(self.topic) as found:

@@ -44,12 +44,12 @@ class StageProcess:
 
     @property
     def runs(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._process.poll() is None
 
     @property
     def peak_memory(self) -> int:
-        """The most memory that it has had so far, in MiB."""
+        """The peak memory of the process so far, in MiB."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]  # each process has one
 
@@ -58,7 +58,7 @@ class StageProcess:
         self._process.send_signal(number)
 
     def says(self, text: str, within: float = 40) -> None:
-        """Wait until it has said this."""
+        """Wait until the process has printed a text."""
         eventually(lambda: text in self.log.read_text(), within=within)
 
     def wait(self, timeout: float = 60) -> int:
@@ -74,7 +74,7 @@ class StageProcess:
 
 @contextmanager
 def processes(stage: Stage, pipeline, folder: Path) -> Iterator[Callable[..., StageProcess]]:
-    """Within the block, call it to start one more with further options; those that still run are killed behind it."""
+    """Yield a function that starts a process with further options; running ones are killed after the block."""
     started: list[StageProcess] = []
 
     def start(*options: str, kafka: Mapping[str, Any] = MappingProxyType({})) -> StageProcess:

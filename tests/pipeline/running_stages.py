@@ -29,7 +29,7 @@ class Running(threading.Thread, Generic[S]):
         self.raised: BaseException | None = None
 
     def run(self) -> None:
-        """What the thread does."""
+        """Run in the thread."""
         try:
             self.stage.run()
         except BaseException as error:  # told to the test
@@ -44,7 +44,7 @@ class Running(threading.Thread, Generic[S]):
 
 @contextmanager
 def running(stage: S) -> Iterator[S]:
-    """Within the block the sink or validator runs; what it raised is raised behind it."""
+    """Run a sink or validator inside the block; its exception is raised after it."""
     thread = Running(stage)
     thread.start()
     try:
@@ -85,7 +85,7 @@ def disturb(kafka, progress: Callable[[], int], publish: Callable[[int], None]) 
 
 
 def mixture(pipeline, count: int, seed: int = 5) -> list[tuple[bytes, bytes | None]]:
-    """Keys and values of trades and of bad records, one behind every twenty."""
+    """Return keys and values of trades, with a bad record after every twenty."""
     bad = samples.bad_records(seed, pipeline.serialize)
     records: list[tuple[bytes, bytes | None]] = []
     for number, trade in enumerate(islice(samples.trades(seed), count)):
@@ -97,7 +97,7 @@ def mixture(pipeline, count: int, seed: int = 5) -> list[tuple[bytes, bytes | No
 
 
 def done(validator: Validator) -> int:
-    """How many records this validator has sorted."""
+    """Return how many records this validator has written."""
     return validator.counts.passed + validator.counts.refused.total()
 
 

@@ -13,7 +13,7 @@ UNKNOWN_ID = b"\x00\x7f\xff\xff\xff rest"
 
 
 def test_a_log_that_is_shorter_than_what_was_stored_of_it_stops_the_sink(pipeline, some_trades):
-    """As behind a topic that was restored from a backup, or a broker that lost what it had acknowledged."""
+    """As after a topic was restored from a backup, or a broker lost acknowledged records."""
     pipeline.publish(some_trades(20))
     pipeline.store()
     pipeline.execute("UPDATE sink_offsets SET next_offset = next_offset + 1000 WHERE partition = 0")
@@ -25,14 +25,14 @@ def test_a_log_that_is_shorter_than_what_was_stored_of_it_stops_the_sink(pipelin
 
 @pytest.fixture
 def compared_often(monkeypatch):
-    """An idle sink looks at what is stored five times a second."""
+    """Let an idle sink query the stored offsets five times a second."""
     monkeypatch.setattr(sink, "RESET_CHECK_SECONDS", 0.2)
 
 
-def test_an_offset_that_is_reset_over_a_record_frees_a_sink_that_waits_at_it(
+def test_a_reset_past_a_record_frees_a_sink_that_waits_for_its_schema(
     pipeline, some_trades, compared_often, monkeypatch
 ):
-    """The sink has nothing to store, so no transaction of its own tells it."""
+    """The sink has nothing to store, so no transaction of it fails."""
     monkeypatch.setattr(schema_ids, "REPLICA_LAG_SECONDS", 600.0)
     (trade,) = some_trades(1)
     pipeline.publish_bytes([(b"K", UNKNOWN_ID), (trade.trade_id.encode(), pipeline.serialize(trade))], partition=0)
@@ -49,7 +49,7 @@ def test_an_offset_that_is_reset_over_a_record_frees_a_sink_that_waits_at_it(
 
 @pytest.fixture
 def looked_at_often(monkeypatch):
-    """A stage asks for the id of its topic ten times a second."""
+    """Let a stage query the id of its topic ten times a second."""
     monkeypatch.setattr(topic_watch, "TOPIC_ID_INTERVAL", 0.1)
 
 
@@ -64,8 +64,8 @@ def stage(request, pipeline, targets, looked_at_often):
     stage.end()
 
 
-def test_a_topic_that_is_created_anew_stops_who_reads_it(pipeline, services, stage):
-    """An empty log has no offset by which it would show."""
+def test_a_recreated_topic_stops_its_readers(pipeline, services, stage):
+    """The offsets of an empty log do not show it."""
     services.delete_topic(pipeline.topic)
     services.create_topic(pipeline.topic)
 

@@ -17,14 +17,14 @@ from tradepipe.trade import samples
 
 @pytest.fixture
 def registry(pipeline):
-    """The registry of the pipeline, which can be made to forget everything."""
+    """Return a registry for the pipeline that can forget everything."""
     with ForgetfulRegistry(pipeline.registry_url) as registry:
         yield registry
 
 
 @pytest.fixture
 def patient(monkeypatch):
-    """Wait for a registry that is starting for as long as a test takes."""
+    """Wait for a starting registry during the whole test."""
     monkeypatch.setattr(schema_ids, "STARTUP_SECONDS", 600.0)
 
 

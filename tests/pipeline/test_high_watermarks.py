@@ -1,4 +1,4 @@
-"""Where logs end as far as anybody has told, and whether there is anybody to tell."""
+"""High watermarks while fetching is paused or brokers do not answer."""
 
 import pytest
 from confluent_kafka import Producer
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.embedded
 
 @pytest.fixture
 def broker():
-    """A broker with a topic of one partition that holds three records."""
+    """Run a broker with a topic of one partition and three records."""
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
@@ -26,12 +26,12 @@ def broker():
 
 @pytest.fixture
 def ends(broker, monkeypatch):
-    """What asks the brokers without waiting long, neither between two questions nor for an answer."""
+    """Return watches with short intervals and timeouts."""
     monkeypatch.setattr(topic_watch, "WATERMARK_INTERVAL", 0.0)
     return HighWatermarks(TopicAdmin({"bootstrap.servers": broker.bootstrap_servers}, request_timeout=0.5), "trades")
 
 
-def test_a_paused_sink_is_told_how_the_log_grows(ends):
+def test_a_paused_sink_sees_how_the_log_grows(ends):
     eventually(lambda: ends.get({0: 1}, paused=True) == {0: 3})
 
 
@@ -41,7 +41,7 @@ def test_an_old_answer_does_not_make_the_log_shorter_than_a_newer_fetch_has_foun
     assert {0: 5} == ends.get({0: 5}, paused=False)
 
 
-def test_brokers_that_do_not_answer_are_told_until_they_do(ends, broker):
+def test_brokers_that_do_not_answer_are_reported_until_they_do(ends, broker):
     broker.down()
     eventually(lambda: ends.get({0: 1}, paused=True) == {0: 1} and ends.is_unanswered)
 

@@ -49,7 +49,7 @@ def test_the_committed_offsets_reach_the_end_when_traffic_pauses(pipeline, some_
 
 
 @pytest.mark.real
-def test_the_committed_offsets_reach_the_end_behind_transaction_markers(pipeline, some_trades, lag):
+def test_the_committed_offsets_reach_the_end_after_transaction_markers(pipeline, some_trades, lag):
     records = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in some_trades(100)]
     for partition in range(4):
         pipeline.publish_in_transaction(records[partition * 25 : partition * 25 + 25], partition=partition)

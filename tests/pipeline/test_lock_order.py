@@ -33,7 +33,7 @@ def connection(database):
 
 @pytest.fixture
 def desk(connection, database) -> Iterator[Desk]:
-    """A writer with claims on four partitions."""
+    """Return a writer that owns four partitions."""
     desk = Desk(database)
     desk.writer.start()
     desk.claim(0, 1, 2, 3)
@@ -48,7 +48,7 @@ def claims(desk) -> list[ClaimResult]:
 
 @pytest.fixture
 def locked(claims, desk, connection) -> Callable[[str], list[str]]:
-    """The rows of a table that are locked from here on, in the order in which they are."""
+    """Record the rows of a table that are locked from now on, in order."""
     batches.execute(connection, JOURNAL)
 
     def locked(table: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Records made to stop a stage: it refuses each, and stores what is before and after it."""
+"""Records made to stop a stage: it refuses each, and stores those before and after it."""
 
 import hashlib
 import random
@@ -73,7 +73,7 @@ def digest_of(value):
 
 
 @pytest.mark.parametrize("validate_in", ["python", "database"])
-def test_a_refused_record_of_megabytes_is_kept_as_its_digest_by_a_sink(pipeline, some_trades, validate_in):
+def test_a_sink_stores_a_refused_record_of_megabytes_as_its_digest(pipeline, some_trades, validate_in):
     trades = some_trades(20)
     send_between(pipeline, trades, send_bomb, LARGE, codec="gzip")
 
@@ -89,8 +89,10 @@ def test_a_refused_record_of_megabytes_is_kept_as_its_digest_by_a_sink(pipeline,
     )
 
 
-def test_a_refused_record_that_no_topic_takes_is_a_dead_letter_without_its_value(pipeline, targets, some_trades):
-    """Its own compression makes it small, and zstd at its default level does not."""
+def test_a_refused_record_that_is_too_large_for_the_topic_is_a_dead_letter_without_its_value(
+    pipeline, targets, some_trades
+):
+    """Its producer's compression makes it small, zstd at its default level does not."""
     noise = random.Random(1).randbytes(850_000)
     value = (noise + b"\0" * 2_300_000) * 3
     trades = some_trades(20)
@@ -104,7 +106,7 @@ def test_a_refused_record_that_no_topic_takes_is_a_dead_letter_without_its_value
     assert Omitted(value=Digest(*digest_of(value))) == parse(letter).refusal.omitted
 
 
-def test_a_valid_record_with_headers_that_no_topic_takes_is_refused(pipeline, targets, some_trades):
+def test_a_valid_record_with_headers_that_are_too_large_is_refused(pipeline, targets, some_trades):
     trade, *trades = some_trades(21)
     headers = [("large", b"\0" * 5_000_000)]
     send_between(pipeline, trades, send_bomb, pipeline.serialize(trade), key=trade.trade_id.encode(), headers=headers)

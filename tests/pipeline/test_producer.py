@@ -29,7 +29,7 @@ PRODUCE = 0
 
 
 def log(pipeline):
-    """All records of the topic as (partition, key, value), in the order of each partition."""
+    """Return the records of the topic as (partition, key, value), in the order of each partition."""
     reader = Consumer(
         {**pipeline.kafka, "group.id": "reader", "enable.partition.eof": True, "auto.offset.reset": "error"}
     )
@@ -361,7 +361,7 @@ def test_a_producer_that_is_lost_unclosed_warns_of_its_trades(pipeline, some_tra
 
 
 def test_threads_share_a_producer_that_is_closed_while_they_produce(pipeline, some_trades):
-    """Every trade is in the log, or its thread got the error that says it was not sent."""
+    """Every trade is in the log, or its thread received an error that it was not sent."""
     producer, sent = pipeline.producer(), []
 
     def produce_until_closed(trades: list[Trade]) -> None:
@@ -391,13 +391,13 @@ def unresponsive() -> Iterator[str]:
 
 @pytest.fixture
 def broker(services):
-    """The embedded broker, which fails requests on demand."""
+    """Run an embedded broker, which fails requests on demand."""
     return services.broker
 
 
 @pytest.fixture
 def outage(services):
-    """The broker, made to answer nothing for a while."""
+    """Return a function that lets the broker answer nothing for a while."""
     begin, end = (
         (services.kafka.freeze, services.kafka.thaw) if services.is_real else (services.broker.down, services.broker.up)
     )

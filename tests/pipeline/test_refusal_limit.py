@@ -1,4 +1,4 @@
-"""What the refusal limit counts: each record once, of what is committed, of what is ours, of what was seen."""
+"""What the refusal limit counts: each committed record of an own partition once."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,7 +34,7 @@ LOSES_TWO_COMMITS = """
 
 @pytest.fixture
 def desk(database) -> Iterator[Callable[[float], Desk]]:
-    """A writer with a refusal limit."""
+    """Return a writer with a refusal limit."""
     migrate.upgrade(database)
     with ExitStack() as writers:
 
@@ -49,7 +49,7 @@ def desk(database) -> Iterator[Callable[[float], Desk]]:
 
 @pytest.fixture
 def verdicts() -> Iterator[ValidatorBuffer]:
-    """What a validator has judged, with a refusal limit."""
+    """Return a validator's buffer with a refusal limit."""
     shelf = Shelf()
     shelf.put(KNOWN)
     with registry(shelf, retries=0) as client:
@@ -57,7 +57,7 @@ def verdicts() -> Iterator[ValidatorBuffer]:
 
 
 def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
-    """Two of three records are refused after many that passed: the last 1000 tell, not the last batch."""
+    """Two of three records are refused after many that passed: the last 1000 decide, not the last batch."""
     ceiling = RefusalLimit(0.5)
     ceiling.preload(0, first=0, next_offset=WINDOW, refused=[])
 
@@ -70,8 +70,8 @@ def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
         refuse_two_of_three(WINDOW)
 
 
-def test_what_precedes_a_late_start_was_not_seen_by_the_sink(desk):
-    """Else a log with a past of good records would hide that nearly all that the group has read is refused."""
+def test_records_before_a_late_start_do_not_count_as_seen(desk):
+    """Otherwise valid records that the group never read would hide that nearly all of those it reads are refused."""
     late = desk(0.5)
     late.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, start=WINDOW, begin=0)])
     late.until(lambda: late.of(ClaimGranted))
@@ -123,7 +123,7 @@ def test_what_was_refused_of_a_partition_that_left_does_not_count(verdicts):
     assert MIN_SAMPLE - 1 == len(verdicts.take_batch({0: MIN_SAMPLE - 1}, None).refusals)
 
 
-def test_nothing_is_told_of_a_partition_that_left(verdicts):
+def test_a_dropped_partition_has_no_window(verdicts):
     hold_refused(verdicts, 10)
     verdicts.add(records(10, first=10))
     verdicts.validate()
@@ -151,7 +151,7 @@ def stage(request, pipeline, targets):
 
 
 def accepted(stage) -> int:
-    """How many records the stage has stored or passed."""
+    """Return how many records the stage has stored or passed."""
     return stage.counts.stored if hasattr(stage.counts, "stored") else stage.counts.passed
 
 
@@ -179,7 +179,7 @@ def test_the_last_partition_at_the_limit_ends_the_stage(pipeline, stage):
 
 
 def test_records_that_only_a_writer_can_spoil_never_stop_a_stage(pipeline, stage):
-    """No mistake of ours makes bytes that are not Avro; whoever may write could stop the stage with them."""
+    """No mistake of ours makes bytes that are not Avro, and any writer could stop the stage with them."""
     pipeline.publish_bytes([(b"k", b"{}")] * (3 * MIN_SAMPLE), partition=0)
 
     assert {"FRAMING": 3 * MIN_SAMPLE} == stage.run(until_end=True).refused

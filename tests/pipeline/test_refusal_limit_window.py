@@ -1,4 +1,4 @@
-"""When so much is refused that we are likelier to be wrong than the data."""
+"""The refusal limit's window of one partition."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tradepipe.trade.record import Code, Violation
 
 
 class Stage:
-    """A stage that keeps what its ceiling lets pass."""
+    """A stage that commits each batch within its refusal limit."""
 
     def __init__(self, share=0.5, begin=0):
         self.ceiling = RefusalLimit(share)
@@ -17,7 +17,7 @@ class Stage:
         self.next = begin
 
     def batch(self, verdicts, *, step=1, keep=True):
-        """Check a batch, one letter a record: r for refused; its offsets are `step` apart."""
+        """Check a batch, one character for each record: r for refused; its offsets are `step` apart."""
         offsets = range(self.next, self.next + len(verdicts) * step, step)
         window = self.ceiling.check(
             0,
@@ -31,23 +31,23 @@ class Stage:
             self.next += len(verdicts) * step
 
 
-def test_a_share_below_the_ceiling_passes():
+def test_a_share_below_the_limit_passes():
     stage = Stage()
     for _ in range(300):
         stage.batch("sr" * 10)
 
 
-def test_a_share_above_the_ceiling_stops():
+def test_a_share_above_the_limit_stops():
     stage = Stage()
     with pytest.raises(TooManyRefusals):
         stage.batch("rrs" * 500)
 
 
-def test_a_few_records_say_nothing_of_a_share():
+def test_a_share_of_few_records_does_not_count():
     Stage().batch("r" * (MIN_SAMPLE - 1))
 
 
-def test_as_soon_as_enough_was_seen_the_share_counts():
+def test_a_share_counts_once_enough_records_were_seen():
     stage = Stage()
     stage.batch("rrrs" * (MIN_SAMPLE // 4 - 1))
 
@@ -63,21 +63,21 @@ def test_an_unbroken_run_stops_whatever_the_share_is():
         stage.batch("r")
 
 
-def test_a_run_is_broken_by_one_that_passes():
+def test_a_valid_record_ends_a_run():
     stage = Stage(share=0.999)
     for _ in range(5):
         stage.batch("r" * (MAX_CONSECUTIVE - 1) + "s")
 
 
 def test_only_the_last_records_count():
-    """A bad hour of long ago does not stop a stage that has been well since."""
+    """Refusals of long ago do not stop a stage."""
     stage = Stage()
     stage.batch("sr" * (WINDOW // 2))
     stage.batch("s" * WINDOW)
     stage.batch("rrs" * 99)
 
 
-def test_what_was_not_committed_is_not_counted():
+def test_a_batch_that_was_not_committed_does_not_count():
     """The same batch is checked again by each try."""
     stage = Stage()
     for _ in range(10):
@@ -105,7 +105,7 @@ def test_a_run_of_refusals_between_transaction_markers_is_a_run():
         stage.batch("r", step=3)
 
 
-def test_partitions_are_judged_apart():
+def test_each_partition_has_its_own_window():
     ceiling = RefusalLimit()
     for partition in (0, 1):
         ceiling.commit(
@@ -113,7 +113,7 @@ def test_partitions_are_judged_apart():
         )
 
 
-def test_a_restart_goes_on_from_what_was_stored():
+def test_a_restart_continues_the_window_of_the_stored_refusals():
     ceiling = RefusalLimit(share=0.99)
     ceiling.preload(0, first=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE + 1, 5_000))
 
@@ -128,15 +128,15 @@ def test_a_run_that_had_ended_before_a_restart_is_over():
     ceiling.check(0, [(5_000, refusal(5_000))])
 
 
-def test_what_lies_before_the_log_was_not_seen():
-    """A log that begins at a million has not had a million good records."""
+def test_offsets_before_the_log_do_not_count_as_seen():
+    """A log that begins at a million does not count as a million valid records."""
     stage = Stage(begin=1_000_000)
 
     with pytest.raises(TooManyRefusals, match="of the last 101 records"):
         stage.batch("rrrs" * 100)
 
 
-def test_without_a_ceiling_everything_passes():
+def test_without_a_limit_everything_passes():
     Stage(share=None).batch("r" * 5_000)
 
 
@@ -155,7 +155,7 @@ def test_the_message_names_the_record_its_reason_and_the_way_out():
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5])
-def test_a_share_that_cannot_be_is_told(share):
+def test_an_invalid_share_is_reported(share):
     with pytest.raises(
         ConfigurationError, match=f"max_refused is {share}: it must be a share above 0 and below 1, or off"
     ):
@@ -163,7 +163,7 @@ def test_a_share_that_cannot_be_is_told(share):
 
 
 def spoilt(offset):
-    """A refusal that only the record's writer can have caused."""
+    """Return a refusal that only the record's writer can have caused."""
     return refusal(offset)._replace(violations=(Violation(Code.FRAMING, "not framed"),))
 
 

@@ -22,7 +22,7 @@ MISTAKE = (Violation("STRICT", "a rule that is gone"),)
 
 @pytest.fixture
 def keep(pipeline):
-    """Keep trades, or bytes, as if a rule had refused them that is gone now."""
+    """Store refusals of trades, or of bytes, as if a former rule had refused them."""
 
     def keep(*given, first=0, topic="trades"):
         records = [
@@ -51,7 +51,7 @@ def replay(pipeline):
 
 
 def numbers(steps):
-    """How many were stored, present, refused again, and left."""
+    """Return the numbers of stored, already stored and refused records, and of those left."""
     done = [step.replayed for step in steps]
     return (
         sum(len(each.stored) for each in done),
@@ -178,7 +178,7 @@ def test_a_failed_step_may_be_run_again(pipeline, keep):
 
 
 def test_two_concurrent_replays_share_the_refusals(pipeline, keep, replay, monkeypatch):
-    """Each trade is stored by one of them; what one of them refused again the other may try as well."""
+    """Each trade is stored by one of them; both may try one that is refused again."""
     monkeypatch.setattr(module, "PAGE", 10)
     keep(*(trade(f"T{number}") if number % 3 else b"{}" for number in range(200)))
     done = []

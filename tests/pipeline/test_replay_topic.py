@@ -40,7 +40,7 @@ def test_a_record_is_sent_back_unchanged_with_one_more_header(post):
 
 
 def test_a_replayed_record_has_the_time_of_the_replay(post):
-    """With its own, retention might drop it before anybody has read it."""
+    """With the original one, retention might delete it before it is read."""
     post.lay([post.refusal(7)])
     post.run()
 
@@ -104,7 +104,7 @@ def test_at_most_the_limit_is_replayed_over_several_transactions(post, monkeypat
 
 
 def lay_connect(post):
-    """A dead letter as Kafka Connect writes it, and the record that it names."""
+    """Write a dead letter as Kafka Connect does, and the record that it names."""
     post.send(b"v", b"k", partition=2, headers=(("own", b"1"),))
     client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"]})
     place = {"topic": post.source, "partition": "2", "offset": "0", "exception.class.name": "Oops"}
@@ -126,7 +126,7 @@ def test_a_dead_letter_of_kafka_connect_is_replayed_if_asked_for(post):
 
 @pytest.mark.parametrize("forged", [{"key": b"other"}, {"value": b"other"}, {"headers": (("a", b"2"),)}], ids=list)
 def test_a_forged_dead_letter_is_not_sent_back(post, forged):
-    """Who may write dead letters cannot write records with the rights of who replays them."""
+    """A writer of dead letters must not write records with the rights of the replay."""
     post.send(b"v0", b"0", headers=(("a", b"1"),))
     post.lay([post.refusal(0, **{"headers": (("a", b"1"),), **forged})], topic_id=None)
 
@@ -211,7 +211,7 @@ def test_a_missing_dead_letter_topic_is_reported(post):
 
 
 def test_a_compacted_dead_letter_topic_is_refused(post, services):
-    """The key is the trade's: letters and markers would be dropped one by one."""
+    """The key is the trade's: compaction would delete dead letters and markers one by one."""
     post.topic = f"{post.topic}-compacted"
     services.kafka.create_topic(post.topic, config={"cleanup.policy": "compact"})
 
@@ -234,7 +234,7 @@ def test_a_second_replay_fences_the_first_and_nothing_is_replayed_twice(post, mo
 
 
 def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(post):
-    """Markers may lie behind it: what they close would be put back twice."""
+    """Markers may follow it: the dead letters they close would be replayed twice."""
     post.lay([post.refusal(1)], partition=0)
     client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"], "transactional.id": post.topic})
     client.init_transactions(30)
@@ -254,7 +254,7 @@ def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(post):
 
 
 def test_a_commit_without_an_answer_counts_once(post, monkeypatch):
-    """What was committed is found in the topic, and told as done."""
+    """The committed markers are found in the topic, and their records are reported as replayed."""
     post.lay([post.refusal(1), post.refusal(2)])
     replaying = post.replay()
     write = replaying._producer.write

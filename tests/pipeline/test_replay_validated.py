@@ -15,7 +15,7 @@ def post(pipeline):
 
 
 def strict(trade):
-    """A rule that will be taken back."""
+    """Return a rule that is removed later."""
     return [Violation("STRICT", "too strict")] if trade.trade_id != "T1" else []
 
 

@@ -28,7 +28,7 @@ from tradepipe.registry.serde import HEADER_SIZE, frame
 from tradepipe.trade import samples
 
 
-def test_every_trade_is_stored_once_with_the_place_it_came_from(pipeline, some_trades):
+def test_every_trade_is_stored_once_with_the_coordinates_of_its_record(pipeline, some_trades):
     sent = pipeline.publish(some_trades(500))
 
     counts = pipeline.store()
@@ -118,7 +118,7 @@ def test_a_record_that_the_database_refuses_does_not_stop_its_neighbours(pipelin
     assert all("no_secret_book" in row.details[0] for row in pipeline.refused())
 
 
-def test_each_stored_trade_is_told_behind_its_commit(pipeline, some_trades):
+def test_each_stored_trade_is_reported_after_its_commit(pipeline, some_trades):
     trades = some_trades(30)
     pipeline.publish(trades + trades[:5])
     told = []
@@ -155,7 +155,7 @@ def test_a_record_whose_key_is_not_its_trade_id_is_refused_or_accepted(pipeline,
     assert 1 == pipeline.store(group="lenient", record_key="accept").stored
 
 
-def test_an_older_version_behind_a_newer_one_is_stored_or_refused(pipeline, some_trades):
+def test_an_older_version_after_a_newer_one_is_stored_or_refused(pipeline, some_trades):
     newer, older = (some_trades(1)[0]._replace(version=number) for number in (2, 1))
     pipeline.publish([newer, older])
 
@@ -164,8 +164,8 @@ def test_an_older_version_behind_a_newer_one_is_stored_or_refused(pipeline, some
     assert 1 == pipeline.store(group="lenient").stored
 
 
-def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
-    """What came before the first hundred, if it came by itself, says nothing yet, and is stored."""
+def test_too_many_refusals_stop_the_sink_before_the_commit(pipeline):
+    """Fewer than a hundred records before them do not exceed the limit, and are stored."""
     pipeline.publish_bytes(undecodable(pipeline, 300), partition=0)
 
     with pytest.raises(TooManyRefusals, match=r"--max-refused off"):
@@ -174,7 +174,7 @@ def test_nearly_nothing_but_refusals_stop_the_sink_before_the_commit(pipeline):
     assert pipeline.next_offsets()[0] == len(pipeline.refused()) < MIN_SAMPLE
 
 
-def test_the_ceiling_can_be_taken_off_for_a_legitimate_burst(pipeline):
+def test_the_refusal_limit_can_be_disabled(pipeline):
     pipeline.publish_bytes(undecodable(pipeline, 300), partition=0)
 
     counts = pipeline.store(max_refused=None)
@@ -184,7 +184,7 @@ def test_the_ceiling_can_be_taken_off_for_a_legitimate_burst(pipeline):
 
 
 def test_a_restart_does_not_reset_the_refusal_limit(pipeline):
-    """The window is filled from the stored refusals, so the second run goes on counting where the first ended."""
+    """The window is loaded from the stored refusals, so the second run continues the count of the first."""
     pipeline.publish_bytes(undecodable(pipeline, 90), partition=0)
     pipeline.store()
     pipeline.publish_bytes(undecodable(pipeline, 90), partition=0)
@@ -203,7 +203,7 @@ def test_a_database_without_tables_stops_with_the_command_to_run(pipeline, some_
         pipeline.store()
 
 
-def test_a_migrated_anew_database_gets_everything_again(pipeline, some_trades):
+def test_a_new_database_gets_everything_again(pipeline, some_trades):
     trades = pipeline.publish(some_trades(120))
     pipeline.store()
     migrate.downgrade(pipeline.database, "base")
@@ -233,7 +233,7 @@ def test_a_missing_database_stops(pipeline):
 
 
 def newer_schema() -> str:
-    """The current schema with a field that this build does not know."""
+    """Return the current schema with a field that this build does not know."""
     field = ', {"name": "venue", "type": ["null", "string"], "default": null}]'
     return current().text.rstrip().removesuffix("}").rstrip().removesuffix("]") + field + "}"
 
@@ -249,7 +249,7 @@ def newer_writer(pipeline, some_trades):
     return trades
 
 
-def test_a_schema_this_build_cannot_hold_stops_the_sink_behind_what_precedes_it(pipeline, newer_writer):
+def test_an_unsupported_schema_stops_the_sink_after_the_records_before_it(pipeline, newer_writer):
     with pytest.raises(UnsupportedSchema, match="venue"):
         pipeline.store()
 
@@ -277,7 +277,7 @@ def test_several_sinks_of_a_group_share_the_partitions(pipeline, some_trades):
     assert (400, 0) == (sum(sink.counts.stored for sink in sinks), sum(sink.counts.duplicates for sink in sinks))
 
 
-def test_stop_ends_a_running_sink_and_the_next_one_goes_on(pipeline, some_trades):
+def test_stop_ends_a_running_sink_and_the_next_one_continues(pipeline, some_trades):
     trades = some_trades(300)
     pipeline.publish(trades[:200])
     sink = pipeline.sink()
@@ -339,7 +339,7 @@ def test_a_new_group_warns_of_records_that_are_no_longer_in_the_log(pipeline, so
     assert 10 == sum(int(number) for _, number in found)
 
 
-def test_a_topic_created_anew_under_the_same_name_stops_the_sink(pipeline, some_trades, services):
+def test_a_recreated_topic_stops_the_sink(pipeline, some_trades, services):
     pipeline.publish(some_trades(10))
     pipeline.store()
     services.delete_topic(pipeline.topic)
@@ -371,7 +371,7 @@ def test_a_compacted_topic_is_refused(pipeline, services):
 
 
 @pytest.mark.real
-def test_aborted_records_are_not_stored_and_lag_reaches_zero_behind_the_markers(pipeline, some_trades):
+def test_aborted_records_are_not_stored_and_lag_reaches_zero_after_the_markers(pipeline, some_trades):
     records = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in some_trades(15)]
     pipeline.publish_in_transaction(records[:10], partition=2)
     pipeline.publish_in_transaction(records[10:], partition=2, commit=False)

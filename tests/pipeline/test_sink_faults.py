@@ -28,7 +28,7 @@ def the_sink_waits_for_a_lock(pipeline) -> bool:
 
 @pytest.fixture
 def locked_table(pipeline) -> Iterator[Callable[[], None]]:
-    """Holds the table of trades, so that a batch stands still in the middle of its transaction; call to let go."""
+    """Lock the table of trades, which blocks a batch in its transaction; return a function that unlocks it."""
     connection = psycopg2.connect(pipeline.database)
     connection.cursor().execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
     yield connection.rollback
@@ -70,7 +70,7 @@ def unanswered(pipeline, services) -> Callable[[], AbstractContextManager[Callab
 
 
 @pytest.mark.real
-def test_killed_behind_its_commit_a_sink_has_stored_the_batch_and_its_offsets(
+def test_a_sink_that_is_killed_after_its_commit_has_stored_the_batch_and_its_offsets(
     pipeline, some_trades, start_sink, unanswered, journal
 ):
     sink = start_sink()
@@ -155,7 +155,7 @@ def test_killed_again_and_again_sinks_store_every_trade_once(pipeline, start_sin
 
 
 @pytest.mark.real
-def test_a_crash_of_the_database_pauses_the_sink_which_goes_on_by_itself(pipeline, some_trades, services, journal):
+def test_a_crash_of_the_database_pauses_the_sink_which_resumes_by_itself(pipeline, some_trades, services, journal):
     trades = some_trades(2_000)
     pipeline.publish(trades[:1_000])
     sink = pipeline.sink(batch_rows=100)
@@ -193,8 +193,8 @@ def test_broker_crashes_restarts_and_freezes_never_end_the_sink(pipeline, some_t
 
 
 @pytest.mark.real
-def test_a_broker_that_is_away_is_what_an_idle_sink_waits_for(pipeline, some_trades, services):
-    """Nothing tells it apart from a log without new records, so it is asked for."""
+def test_an_idle_sink_reports_an_unavailable_broker(pipeline, some_trades, services):
+    """It looks like a log without new records, so the sink queries the brokers."""
     pipeline.publish(some_trades(10))
     sink = pipeline.sink()
     running = threading.Thread(target=sink.run)
@@ -212,7 +212,7 @@ def test_a_broker_that_is_away_is_what_an_idle_sink_waits_for(pipeline, some_tra
     running.join(25)
 
 
-def test_a_topic_id_that_is_learned_late_is_stored_without_waiting_for_a_record(pipeline, some_trades):
+def test_a_topic_id_that_becomes_known_late_is_stored_without_waiting_for_a_record(pipeline, some_trades):
     pipeline.publish(some_trades(10))
     sink = pipeline.sink()
     running = threading.Thread(target=sink.run)
@@ -234,7 +234,7 @@ def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_t
         batches = []
 
         def arm(stored):
-            """Behind the first batch, so that the swallowed answer is one to a later batch."""
+            """Arm the proxy after the first batch, so that it drops the answer to a later one."""
             batches.append(stored)
             if len(batches) == 1:
                 proxy.swallow_reply_after(b"COMMIT\0")  # not BEGIN ISOLATION LEVEL READ COMMITTED
@@ -249,13 +249,13 @@ def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_t
 
 @pytest.fixture
 def short_deadline(monkeypatch):
-    """One second instead of twenty until a transaction is cut off."""
+    """Cut the connection of a transaction after one second instead of twenty."""
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 1.0)
 
 
 @pytest.mark.real
-def test_a_frozen_database_is_cut_off_and_nothing_is_lost(pipeline, some_trades, services, short_deadline, caplog):
-    """Nothing but a deadline of our own ends the wait for a backend that stands still."""
+def test_a_frozen_database_is_disconnected_and_nothing_is_lost(pipeline, some_trades, services, short_deadline, caplog):
+    """Only the client's deadline ends the wait for a frozen backend."""
     trades = some_trades(1_000)
     pipeline.publish(trades[:500])
     sink = pipeline.sink(batch_rows=50)

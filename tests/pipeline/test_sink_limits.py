@@ -16,17 +16,17 @@ from tradepipe.postgres import migrate
 
 @pytest.fixture
 def locked(pipeline):
-    """Holds the table of trades, so that a batch stands still; call to let go."""
+    """Lock the table of trades, which blocks a batch; return a function that unlocks it."""
     connection = psycopg2.connect(pipeline.database)
     connection.cursor().execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
     yield connection.rollback
     connection.close()
 
 
-def test_a_sink_whose_database_stands_still_reads_no_more_than_a_batch_has_bytes(
+def test_a_sink_whose_database_is_blocked_reads_no_more_than_the_bytes_of_a_batch(
     pipeline, some_trades, locked, monkeypatch
 ):
-    """A batch of 5,000 records has room for all, in number."""
+    """A batch of 5,000 records could contain all of them."""
     monkeypatch.setattr(sink_reader, "MAX_BATCH_BYTES", 1_000)
     monkeypatch.setattr(sink, "PAUSE_AFTER_SECONDS", 0.1)
     trades = some_trades(150)
@@ -43,7 +43,7 @@ def test_a_sink_whose_database_stands_still_reads_no_more_than_a_batch_has_bytes
     assert sorted(trades) == pipeline.stored()
 
 
-def test_a_sink_that_finds_nothing_to_store_ends_well_only_behind_an_answer_of_the_database(pipeline):
+def test_a_sink_without_records_to_store_succeeds_only_after_the_database_has_answered(pipeline):
     """It is at the end of an empty topic before the database has said that it could not take a record."""
     migrate.downgrade(pipeline.database, "base")
     with ThreadPoolExecutor(1) as thread, Proxy(port_of(pipeline.database)) as proxy:

@@ -39,7 +39,7 @@ class Storm(threading.Thread):
         self._raised: BaseException | None = None
 
     def run(self) -> None:
-        """What the thread does."""
+        """Run in the thread."""
         try:
             while not self._over.wait(self._every):
                 self._gust()
@@ -62,7 +62,7 @@ class Storm(threading.Thread):
 
 @pytest.fixture
 def settled(pipeline, journal) -> Callable[[int], None]:
-    """Says that of a mixture of so many trades each is a row, each bad record one refusal for what is wrong with it."""
+    """Assert that each trade of a mixture is a row, and each bad record one refusal with its code."""
 
     def check(trades: int) -> None:
         assert sorted(islice(samples.trades(SEED), trades)) == pipeline.stored()
@@ -75,12 +75,12 @@ def settled(pipeline, journal) -> Callable[[int], None]:
 
 
 def done(sink: Sink) -> int:
-    """How many records this sink has stored or refused."""
+    """Return how many records this sink has stored or refused."""
     return sink.counts.stored + sink.counts.duplicates + sink.counts.refused.total()
 
 
 def tries(sink: Sink) -> int:
-    """How often this sink has tried in vain since PostgreSQL went away."""
+    """Return the number of failed tries of this sink since PostgreSQL became unavailable."""
     return sink._writer._store._connection._backoff.failures
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, settled
 
 @pytest.fixture
 def disk(pipeline, services) -> Iterator[SmallDisk]:
-    """What the table of trades lies on."""
+    """Put the table of trades on a small file system."""
     try:
         disk = SmallDisk()
     except OSError as error:
@@ -149,8 +149,8 @@ def test_a_full_disk_of_the_database_is_waited_for_and_refuses_nothing(pipeline,
     settled(2_000)
 
 
-def test_a_sink_that_polls_too_late_loses_its_partitions_and_comes_back(pipeline, settled):
-    """It stands still behind its first batch, with more in hand; another one stores all that it has read."""
+def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, settled):
+    """It stops polling after its first batch, with more records buffered; another sink stores all of them."""
     records = mixture(pipeline, 800)
     stands, goes_on = threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""The database thread: claims, batches, and what becomes of them when PostgreSQL goes."""
+"""The database thread: claims and batches, also when PostgreSQL is unavailable."""
 
 import threading
 import time
@@ -45,14 +45,14 @@ SLOW_FOR_MANY = """
 
 
 class Desk:
-    """A writer, and all that it has told so far."""
+    """A writer, and its events so far."""
 
     def __init__(self, database, *, max_refused=None, owner="test"):
         self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=RefusalLimit(max_refused))
         self.told = []
 
     def claim(self, *partitions, start=0, topic_id=TOPIC_ID):
-        """The partitions' claims, granted."""
+        """Claim partitions, and return the granted claims."""
         claims = [Claim(Assignment(each), TOPIC, topic_id, start, start) for each in partitions]
         before = len(self.of(ClaimGranted))
         self.writer.claim(claims)
@@ -67,11 +67,11 @@ class Desk:
         return self.told
 
     def of(self, kind):
-        """What was told of one kind."""
+        """Return the events of one kind."""
         return [event for event in self.listen() if isinstance(event, kind)]
 
     def until(self, condition, within=30.0):
-        """Wait until something was told; what ended the thread is raised."""
+        """Wait for a condition on the events; the error that ended the thread is raised."""
 
         def holds():
             for failed in self.of(WriterFailed):
@@ -109,7 +109,7 @@ def desk(desks, migrated):
 
 @pytest.fixture
 def connection(migrated):
-    """A connection beside the writer's."""
+    """Open a second connection to the database."""
     with connected(migrated) as connection:
         yield connection
 
@@ -122,7 +122,7 @@ def proxy(migrated):
 
 @pytest.fixture
 def proxied(desks, migrated, proxy):
-    """A writer whose connection goes through the proxy."""
+    """Return a writer that connects through the proxy."""
     server, _, name = migrated.rpartition("/")
     return desks(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
 
@@ -141,13 +141,13 @@ def end_writers(connection):
         return len(ended.all())
 
 
-def test_claims_are_granted_each_with_where_it_goes_on(desk):
+def test_claims_are_granted_with_their_next_offsets(desk):
     first, second = desk.claim(0, 1, start=3)
 
     assert ((Ownership(TOPIC, 0, 1), 3), (Ownership(TOPIC, 1, 1), 3)) == (first, second)
 
 
-def test_a_batch_is_stored_and_told(desk, connection):
+def test_a_batch_is_stored_and_reported(desk, connection):
     claims = desk.claim(0)
     desk.store(*claims, entries=log(trade(), None, trade("T2")))
     desk.rest()
@@ -170,7 +170,7 @@ def test_tasks_are_done_in_the_order_they_were_given(desk):
 
 
 def test_an_ownership_that_was_fenced_ends_and_the_rest_is_stored(desk, desks, migrated, connection):
-    """Only what was read under it is left out; whoever claimed it reads it again."""
+    """Only the records read under it are dropped; the new owner reads them again."""
     first, second = desk.claim(0, 1)
     desks(migrated, owner="rival").claim(0)
 
@@ -195,7 +195,7 @@ def test_a_batch_of_which_nothing_is_ours_any_more_is_dropped(desk, desks, migra
 
 
 def test_a_commit_whose_answer_was_lost_counts_once(proxied, proxy, connection):
-    """The batch is there; found out by its offset, it is told as stored and not stored again."""
+    """The stored offset shows that the batch is committed: it is reported, and not stored again."""
     claims = proxied.claim(0)
     proxy.swallow_reply_after(b"COMMIT\0")
     proxied.store(*claims, entries=log(trade(), trade(), None))
@@ -207,7 +207,7 @@ def test_a_commit_whose_answer_was_lost_counts_once(proxied, proxy, connection):
 
 
 def test_a_commit_whose_answer_was_lost_and_whose_partition_was_claimed_ends(proxied, proxy, desks, migrated):
-    """Who claimed it goes on behind what was committed."""
+    """The new owner continues after the committed batch."""
     claims = proxied.claim(0)
     rival = desks(migrated, owner="rival")
     proxy.swallow_reply_after(b"COMMIT\0")
@@ -236,7 +236,7 @@ def test_a_session_that_ends_in_the_middle_of_a_batch_costs_nothing(desk, connec
 
 
 def is_waiting(connection):
-    """Whether anybody waits for a lock."""
+    """Return whether a session waits for a lock."""
     waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with connection.begin():
         return connection.scalar(text(waits))
@@ -253,7 +253,7 @@ def test_an_idle_session_that_ended_is_replaced_for_the_next_batch(desk, connect
     assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in desk.told[1:]]
 
 
-def test_a_batch_that_takes_the_server_too_long_is_stored_in_parts(brief, desks, migrated, connection):
+def test_a_batch_that_takes_the_server_too_long_is_stored_in_halves(brief, desks, migrated, connection):
     batches.execute(connection, SLOW_FOR_MANY)
     desk = desks(migrated)
     claims = desk.claim(0)
@@ -266,10 +266,10 @@ def test_a_batch_that_takes_the_server_too_long_is_stored_in_parts(brief, desks,
     assert ([], 9) == (desk.of(DatabaseDown), batches.next_offset(connection))
 
 
-def test_a_batch_that_takes_longer_than_the_clients_deadline_is_stored_in_parts(
+def test_a_batch_that_takes_longer_than_the_clients_deadline_is_stored_in_halves(
     desks, migrated, connection, monkeypatch
 ):
-    """As one with many refusals may: it would never be done, and look like an outage."""
+    """As a batch with many refusals may: it would never finish, and look like an outage."""
     monkeypatch.setattr(session, "_LIMITS", "SET lock_timeout = '200ms'; SET statement_timeout = '1s'")
     batches.execute(connection, SLOW_FOR_MANY)
     desk = desks(migrated)
@@ -298,7 +298,7 @@ def test_a_single_record_that_takes_too_long_is_an_outage(brief, desks, migrated
 
 
 def test_a_claim_that_takes_too_long_waits(brief, desks, migrated, connection):
-    """Its rows are few: whatever takes so long is not ours to end for."""
+    """It has few rows, so that they cannot be the reason."""
     slow = SLOW_FOR_MANY.replace("> 2", "> 0").replace("ON trades", "ON sink_offsets")
     batches.execute(connection, slow)
     desk = desks(migrated)
@@ -311,7 +311,7 @@ def test_a_claim_that_takes_too_long_waits(brief, desks, migrated, connection):
     assert 1 == desk.of(ClaimGranted)[0].result.ownership.epoch
 
 
-def test_a_lock_somebody_holds_for_long_is_told_and_waited_for(brief, desks, migrated, connection):
+def test_a_lock_that_is_held_for_long_is_reported_and_waited_for(brief, desks, migrated, connection):
     desk = desks(migrated)
     claims = desk.claim(0)
     with create_engine_for(migrated, application_name="locking").connect() as locking:
@@ -337,7 +337,7 @@ def test_what_a_deferred_constraint_refuses_is_refused_alone(desk, connection):
 
 
 def test_two_writers_with_crossing_keys_both_store_all(desks, migrated, connection):
-    """Neither deadlock nor loss: each key once, whoever came first."""
+    """Neither deadlock nor loss: each key is stored once, by the first of them."""
     one, other = desks(migrated), desks(migrated)
     (left,), (right,) = one.claim(0), other.claim(1)
     many = [trade(f"T{number:04}") for number in range(500)]
@@ -354,7 +354,7 @@ def test_two_writers_with_crossing_keys_both_store_all(desks, migrated, connecti
     assert many == trades(connection)
 
 
-def test_the_ceiling_stops_before_the_commit(desks, migrated, connection):
+def test_the_refusal_limit_stops_before_the_commit(desks, migrated, connection):
     desk = desks(migrated, max_refused=0.5)
     claims = desk.claim(0)
 
@@ -377,8 +377,8 @@ def test_what_was_refused_before_a_restart_counts(desks, migrated):
         second.rest()
 
 
-def test_markers_alone_say_nothing_of_the_data(desks, migrated):
-    """A run of refusals goes on behind the markers of a transaction."""
+def test_markers_do_not_end_a_run_of_refusals(desks, migrated):
+    """A run of refusals continues after the markers of a transaction."""
     desk = desks(migrated, max_refused=0.99)
     (claimed,) = desk.claim(0)
     desk.store(claimed, entries=log(*[None] * 99), after=99)
@@ -390,7 +390,7 @@ def test_markers_alone_say_nothing_of_the_data(desks, migrated):
         desk.rest()
 
 
-def test_a_topic_that_was_created_anew_ends_the_thread(desks, migrated):
+def test_a_recreated_topic_ends_the_thread(desks, migrated):
     desks(migrated).claim(0, topic_id="old")
 
     with pytest.raises(TopicUnusable):
@@ -444,7 +444,7 @@ def test_a_stop_rolls_back_what_does_not_finish_in_time(desk, connection, migrat
     assert 0 == batches.next_offset(connection)
 
 
-def test_a_stop_ends_the_wait_for_a_database_that_is_away(desks, migrated, proxy):
+def test_a_stop_ends_the_wait_for_an_unavailable_database(desks, migrated, proxy):
     proxy.close()
     server, _, name = migrated.rpartition("/")
     desk = desks(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
@@ -481,6 +481,6 @@ def test_waiting_ends_with_an_event(desk):
     assert desk.of(ClaimGranted)
 
 
-def test_what_to_do_with_stale_versions_is_said_at_once(database):
+def test_an_invalid_value_of_stale_is_reported_at_construction(database):
     with pytest.raises(ConfigurationError, match="stale is 'ignore': it is accept or refuse"):
         SinkWriter(database, group="g", owner="o", refusal_limit=RefusalLimit(None), stale="ignore")

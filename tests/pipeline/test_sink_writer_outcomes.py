@@ -1,4 +1,4 @@
-"""What a writer tells of a batch whose COMMIT is not answered, and of one that was taken from it in between."""
+"""Events of a writer whose COMMIT is not answered, or whose partition is claimed in between."""
 
 from collections.abc import Iterator
 
@@ -52,8 +52,8 @@ def desk(connection, database) -> Iterator[Desk]:
     desk.writer.stop(5.0)
 
 
-def test_a_commit_that_takes_too_long_is_not_taken_for_undone(desk, connection, database, monkeypatch):
-    """It was cut off and may yet be done, so the offsets tell, and not the length of the wait."""
+def test_a_commit_that_takes_too_long_does_not_count_as_rolled_back(desk, connection, database, monkeypatch):
+    """The connection was cut and the COMMIT may still take effect, so the stored offsets decide."""
     batches.execute(connection, HELD_UP)
     claims = desk.claim(0)
     with connected(database) as holder:
@@ -69,7 +69,7 @@ def test_a_commit_that_takes_too_long_is_not_taken_for_undone(desk, connection, 
     assert ([trade()], 1) == (trades(connection), batches.next_offset(connection))
 
 
-def test_the_end_of_an_ownership_is_told_once_for_all_parts_of_a_batch(desk, connection):
+def test_the_end_of_an_ownership_is_reported_once_for_all_halves_of_a_batch(desk, connection):
     """Of eight records that are stored by twos the first two go in; nothing else is tried under an ended ownership."""
     batches.execute(connection, TOO_MUCH)
     (first, second) = desk.claim(0, 1)
@@ -88,8 +88,8 @@ def test_the_end_of_an_ownership_is_told_once_for_all_parts_of_a_batch(desk, con
     assert [2, 1] == [batches.next_offset(connection, partition) for partition in (0, 1)]
 
 
-def test_what_commit_refused_and_a_race_undid_is_stored_by_the_next_try(desk, connection):
-    """The refused COMMIT tells nothing of the later tries."""
+def test_a_batch_that_commit_refused_and_a_race_rolled_back_is_stored_by_the_next_try(desk, connection):
+    """The refused COMMIT does not affect the later tries."""
     batches.execute(
         connection,
         """

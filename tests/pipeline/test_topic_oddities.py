@@ -1,4 +1,4 @@
-"""What a stage says of a topic that other producers hold up or put out of order."""
+"""What a stage reports about a topic whose producers leave transactions open or misplace records."""
 
 import pytest
 from confluent_kafka import Producer
@@ -23,7 +23,7 @@ def stage(request, pipeline, targets, services):
 
 @pytest.fixture
 def noticed_soon(monkeypatch):
-    """An open transaction is named after half a second."""
+    """Report an open transaction after half a second."""
     monkeypatch.setattr(topic_watch, "STANDSTILL_SECONDS", 0.5)
     monkeypatch.setattr(topic_watch, "WATERMARK_INTERVAL", 0.2)
 
@@ -47,7 +47,7 @@ def test_an_open_transaction_that_withholds_records_is_named_until_it_ends(
     assert {} == stage.meter.values(WITHHELD)
 
 
-def test_a_position_that_stands_still_below_stable_records_is_no_open_transaction(pipeline, some_trades, noticed_soon):
+def test_a_position_below_stable_records_is_no_open_transaction(pipeline, some_trades, noticed_soon):
     """As during an outage of the database: the records could be read."""
     pipeline.publish_bytes([(b"k", b"v")] * 5, partition=0)
     watch = OpenTransactionWatch(TopicAdmin(pipeline.kafka), pipeline.topic)
@@ -57,9 +57,7 @@ def test_a_position_that_stands_still_below_stable_records_is_no_open_transactio
     assert ({0: 5}, {}) == (watch._stable, watch.update({0: 1}, {0: 5}))
 
 
-def test_records_on_another_partition_than_their_keys_say_are_counted_and_warned_of_once(
-    pipeline, some_trades, stage, caplog
-):
+def test_misplaced_records_are_counted_and_warned_of_once(pipeline, some_trades, stage, caplog):
     (trade,) = some_trades(1)
     key = trade.trade_id.encode()
     elsewhere = (default_partition(key, 4) + 1) % 4

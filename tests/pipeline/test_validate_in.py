@@ -55,7 +55,7 @@ def outcome(pipeline, validate_in, group="", **options):
 
 
 def publish(pipeline, trades):
-    """Send trades as they are, each with its trade_id for a key; nobody looks whether they are valid."""
+    """Send trades without validating them, each with its trade_id as the key."""
     pipeline.publish_bytes([(each.trade_id.encode(), pipeline.serialize(each)) for each in trades])
 
 
@@ -113,7 +113,7 @@ def test_text_that_is_not_utf_8_is_refused_alone(pipeline):
 
 
 def test_a_users_constraint_refuses_with_the_databases_message(pipeline):
-    """But where our rules say something, only that is told, as Python would not have let it come so far."""
+    """If our rules are broken too, only their violations are reported, as by Python."""
     pipeline.execute("ALTER TABLE trades ADD CONSTRAINT no_secret_book CHECK (left(book_id, 6) <> 'SECRET')")
     publish(pipeline, [trade("T1", book_id="SECRET"), trade("T2", book_id="SECRET BOOK"), trade("T3")])
 
@@ -163,7 +163,7 @@ def test_an_unknown_value_of_validate_in_is_refused(pipeline):
 
 @pytest.fixture(scope="module")
 def lasting(services):
-    """One database and one subject for all of a property's examples: nothing is ever committed."""
+    """Create one database and one subject for all examples of a property: nothing is committed."""
     server = services.postgres.start()
     url = server.create_database("test_judged_by")
     migrate.upgrade(url)
@@ -176,7 +176,7 @@ def lasting(services):
 
 @st.composite
 def bodies(draw):
-    """A key, and a trade near the borders of the rules as Avro, now and then with a byte that is another."""
+    """Draw a key and an encoded trade near the limits of the rules, sometimes with a changed byte."""
     of = draw(trades() | st.sampled_from(list(BAD.values())) | st.builds(trade, st.sampled_from(["T1", "T2"])))
     try:
         body = bytearray(Encoder().encode(of))
@@ -189,7 +189,7 @@ def bodies(draw):
 
 
 def fates(connection, validate, records, stale):
-    """What becomes of each record that is not stored, and how many are; taken back."""
+    """Store records and roll back; return the outcome of each refused record, and how many were stored."""
     verdicts = list(enumerate(map(validate, records)))
     refused = {ordinal: verdict for ordinal, verdict in verdicts if isinstance(verdict, Refusal)}
     with connection.begin() as transaction:

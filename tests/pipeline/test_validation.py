@@ -30,7 +30,7 @@ def validator(deserializer):
 
 @pytest.fixture
 def encoded(registry, subject):
-    """A record with a trade in it."""
+    """Return a record that contains a trade."""
     serialize = TradeSerializer(registry, subject=subject)
     return lambda of: record(7)._replace(key=of.trade_id.encode(), value=serialize(of))
 

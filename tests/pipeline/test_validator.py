@@ -37,7 +37,7 @@ DELIVERY = pytest.mark.parametrize("delivery", [AT_LEAST_ONCE, EXACTLY_ONCE])
 
 @pytest.fixture
 def mixture(pipeline) -> Callable[[int], Counter[str]]:
-    """Publishes trades, one bad record behind every ten; returns the codes of those."""
+    """Return a function that publishes trades, with a bad record after every ten, and returns the codes of those."""
 
     def mixture(count: int, seed: int = 5) -> Counter[str]:
         bad = list(islice(samples.bad_records(seed, pipeline.serialize), count // 10))
@@ -93,7 +93,7 @@ def test_timestamp_and_headers_pass_unchanged(pipeline, some_trades):
 
 
 @pytest.mark.real
-def test_the_replay_count_is_removed_from_a_valid_record_and_kept_in_a_dead_letter(pipeline, some_trades):
+def test_the_replay_count_is_removed_from_a_valid_record_and_stays_in_a_dead_letter(pipeline, some_trades):
     (trade,) = some_trades(1)
     send(pipeline, trade, headers=[("a", b"1"), ("tradepipe.replays", b"2")])
     send(pipeline, trade, headers=[("tradepipe.replays", b"2")], value=b"\x01 no frame")
@@ -232,7 +232,7 @@ def test_a_restart_does_not_reset_the_refusal_limit(pipeline, delivery):
 
 
 def newer_schema() -> str:
-    """The current schema with a field that this build does not know."""
+    """Return the current schema with a field that this build does not know."""
     field = ', {"name": "venue", "type": ["null", "string"], "default": null}]'
     return current().text.rstrip().removesuffix("}").rstrip().removesuffix("]") + field + "}"
 
@@ -268,7 +268,7 @@ def test_a_broker_without_transactions_is_refused_before_anything_is_written(pip
 
 @pytest.mark.embedded
 def test_without_a_committed_offset_nothing_is_written_twice(pipeline, mixture):
-    """Kafka forgets the offsets of a group nobody was in for a week."""
+    """Kafka deletes the offsets of a group that was empty for a week."""
     mixture(50)
     pipeline.validate(delivery="at_least_once")
 

@@ -17,26 +17,26 @@ PASSWORD = "of-the-validator"
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory) -> Authority:
-    """Whom the broker and the validators trust."""
+    """Create the certificate authority of the broker and the validators."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
 def broker(authority) -> Iterator[LockedKafka]:
-    """A Kafka that asks who is there; the tests themselves come by its open door."""
+    """Run a Kafka that authenticates clients; the tests use its listener without authentication."""
     with LockedKafka(authority, users={"validator": PASSWORD}) as broker:
         yield broker
 
 
 @pytest.fixture
 def kafka(broker, services) -> dict[str, object]:
-    """Settings of the open door."""
+    """Return the settings of the listener without authentication."""
     return {"bootstrap.servers": broker.bootstrap_servers, **services.client_settings}
 
 
 @pytest.fixture
 def topic(broker, request) -> str:
-    """The topic to read, on this broker."""
+    """Create the topic to read on this broker."""
     name = request.node.name.replace("_", "-")[:40]
     broker.create_topic(name)
     return name
@@ -44,7 +44,7 @@ def topic(broker, request) -> str:
 
 @pytest.fixture
 def targets(broker, pipeline) -> None:
-    """The topics to write to, on this broker, and the rights that docs/operating.md asks for."""
+    """Create the output topics on this broker, and grant the rights that docs/operating.md lists."""
     broker.create_topic(pipeline.clean)
     broker.create_topic(pipeline.dead_letters, config={"max.message.bytes": "2000000"})
     rights = {
@@ -59,7 +59,7 @@ def targets(broker, pipeline) -> None:
 
 @pytest.fixture
 def locked(broker, authority, targets) -> dict[str, object]:
-    """Settings by which a validator comes that has its rights and no more."""
+    """Return the settings of a validator that has these rights only."""
     return {
         "bootstrap.servers": broker.sasl,
         "security.protocol": "SASL_SSL",

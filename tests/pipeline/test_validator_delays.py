@@ -19,14 +19,14 @@ PATIENCE = 1.5
 
 @pytest.fixture
 def proxy(pipeline) -> Iterator[KafkaProxy]:
-    """Stands between the validator and the broker; what the test itself writes and reads goes straight."""
+    """Run a proxy between the validator and the broker; the test itself connects directly."""
     with KafkaProxy(port_of(pipeline.kafka["bootstrap.servers"])) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def impatient(pipeline, proxy) -> Callable[..., Validator]:
-    """A validator behind the proxy that does not wait for long."""
+    """Return a validator with short timeouts that connects through the proxy."""
 
     def impatient(**kafka: int) -> Validator:
         patience = {"socket.timeout.ms": int(PATIENCE * 1000), "transaction.timeout.ms": 10_000}

@@ -108,7 +108,7 @@ def test_no_record_is_refused_while_the_registry_is_unavailable(pipeline):
 
 @pytest.mark.real
 def test_two_validators_with_one_transactional_id_do_not_fence_each_other_forever(pipeline):
-    """Kafka lets each take it from the other; one gives up, and says which id it was."""
+    """Kafka lets each take the id from the other; one of them ends with an error that names it."""
     threads = [Running(pipeline.validator(transactional_id=f"{pipeline.topic}-id")) for _ in range(2)]
     records = iter(mixture(pipeline, 20_000))
     for thread in threads:

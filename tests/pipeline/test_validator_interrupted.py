@@ -22,7 +22,7 @@ def interrupted(pipeline, validator):
 
 
 def newer_schema() -> str:
-    """The current schema with a field that this build does not know."""
+    """Return the current schema with a field that this build does not know."""
     field = ', {"name": "venue", "type": ["null", "string"], "default": null}]'
     return current().text.rstrip().removesuffix("}").rstrip().removesuffix("]") + field + "}"
 
@@ -57,7 +57,7 @@ def test_each_interruption_in_a_row_waits_longer(pipeline, services, some_trades
 def test_an_interrupted_batch_is_written_before_an_unsupported_schema_stops_the_validator(
     pipeline, services, some_trades
 ):
-    """All that precedes the first record of the schema is written, however often it takes."""
+    """The records before the first one of the schema are written, after any number of tries."""
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
     pipeline.publish(trades[:3])

@@ -30,7 +30,7 @@ class StandingStill:
 
 
 def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline):
-    """Its rule keeps it in the midst of a transaction; another one sorts all that it has read."""
+    """Its rule blocks during a transaction; another validator writes all its records."""
     # Ten are judged and not done: they are being written, and this one is judged meanwhile.
     rule = StandingStill(lambda calls: calls - done(slow) == 10)
     records = mixture(pipeline, 500)

@@ -17,7 +17,7 @@ PRODUCE = 0
 
 @pytest.mark.embedded
 def test_an_interrupted_batch_is_read_again_with_the_records_after_it(pipeline, services, some_trades):
-    """Of one trade, so that all goes to one partition, and the failed request has written nothing."""
+    """All records are of one trade, and so in one partition; the failed request has written nothing."""
     (trade,) = some_trades(1)
     sent = pipeline.publish(trade._replace(version=number) for number in range(1, 101))
     services.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
@@ -28,7 +28,7 @@ def test_an_interrupted_batch_is_read_again_with_the_records_after_it(pipeline, 
 
 
 def test_a_new_partition_is_read_from_its_first_record(pipeline, some_trades):
-    """Its group has committed nothing of it, and the targets hold what came from the others."""
+    """Its group has no offset of it, and the outputs hold records of the other partitions."""
     (trade,) = some_trades(1)
     record = (trade.trade_id.encode(), pipeline.serialize(trade))
     pipeline.publish_bytes([record], partition=0)
@@ -61,7 +61,7 @@ def test_a_new_group_warns_of_records_that_are_no_longer_in_the_log(pipeline, so
 
 
 def commit(pipeline, group, offsets):
-    """Commit offsets of a group in which nobody is."""
+    """Commit offsets of a group without members."""
     client = Consumer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "group.id": group})
     places = [TopicPartition(pipeline.topic, number, offset) for number, offset in offsets.items()]
     client.commit(offsets=places, asynchronous=False)

@@ -38,7 +38,7 @@ class SmallDisk:
         self._parent.cleanup()
 
     def fill(self) -> None:
-        """Leave no room."""
+        """Fill the file system."""
         with self._filler.open("wb", buffering=0) as filler:
             try:
                 while True:
@@ -48,7 +48,7 @@ class SmallDisk:
                     raise
 
     def free(self) -> None:
-        """Give the room back."""
+        """Free the file system."""
         self._filler.unlink()
 
     @property

@@ -11,7 +11,7 @@ from tradepipe.trade.record import Record
 
 
 def committed_records(kafka: dict[str, Any], topic: str) -> list[Record]:
-    """All committed records of a topic, of each partition in the order of the log."""
+    """Return the committed records of a topic, each partition's in the order of the log."""
     settings = {"group.id": "tests", "enable.partition.eof": True, "isolation.level": "read_committed"}
     client = Consumer({"bootstrap.servers": kafka["bootstrap.servers"], "auto.offset.reset": "earliest", **settings})
     try:
@@ -45,7 +45,7 @@ class Sorted(NamedTuple):
 
     @property
     def letters(self) -> list[DeadLetterRecord]:
-        """The dead letters, read."""
+        """Return the parsed dead letters."""
         letters = [parse(record) for record in self.dead_letters]
         assert all(isinstance(letter, DeadLetterRecord) for letter in letters)
         return letters

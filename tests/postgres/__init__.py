@@ -1,1 +1,1 @@
-"""Tests of the PostgreSQL room."""
+"""Tests of tradepipe.postgres."""

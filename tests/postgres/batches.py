@@ -33,7 +33,7 @@ def connected(database: str) -> Iterator[Connection]:
 
 
 def trade(trade_id: str = "T1", version: int = 1, **fields: Any) -> Trade:
-    """A valid trade."""
+    """Return a valid trade."""
     given = {"maturity_date": date(2030, 1, 1), "created_at": datetime(2025, 6, 1, tzinfo=UTC), **fields}
     return Trade(trade_id, version, given.pop("counterparty_id", "CP-1"), given.pop("book_id", "B1"), **given)
 

@@ -10,6 +10,6 @@ from tradepipe.postgres.session import create_engine_for
 
 @pytest.fixture
 def connection(migrated: str) -> Iterator[Connection]:
-    """A connection to a database at the head of this build."""
+    """Connect to a database at the revision of this build."""
     with create_engine_for(migrated, application_name="test").connect() as connection:
         yield connection

@@ -29,7 +29,7 @@ default_pool_size = {pool_size}
 
 @contextmanager
 def pooled(database: str, folder: Path, *, pool_mode: str, pool_size: int = 10) -> Iterator[str]:
-    """The URL of a database through a pooler, which runs as long as the block."""
+    """Run a pooler inside the block, and yield the URL of a database through it."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program is not None, "there is no pgbouncer: install Debian's package pgbouncer"
     server, port = urlsplit(database), free_port()

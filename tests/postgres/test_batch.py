@@ -75,7 +75,7 @@ def test_new_trades_are_inserted(connection):
     assert [trade("T1"), trade("T1", 2), trade("T2")] == trades(connection)
 
 
-def test_a_row_tells_where_it_came_from(connection):
+def test_a_row_has_the_coordinates_of_its_record(connection):
     batches.store(connection, accepted(7, trade(), partition=3))
 
     row = connection.execute(TRADES.select()).one()
@@ -153,7 +153,7 @@ def test_a_group_that_reads_the_log_again_counts_replays_alone(connection):
     assert (0, 20, 0) == counts(stored)
 
 
-def test_a_group_that_reads_on_counts_what_is_new_and_what_is_not(connection):
+def test_a_group_that_continues_counts_new_trades_and_duplicates(connection):
     batches.store(connection, *log(trade("T1"), trade("T2")))
 
     stored = batches.store(connection, *log(trade("T1"), trade("T2"), trade("T3")), group="fresh")
@@ -162,7 +162,7 @@ def test_a_group_that_reads_on_counts_what_is_new_and_what_is_not(connection):
     assert [trade("T3")] == list(stored.trades)
 
 
-def test_what_went_in_is_told_in_the_order_it_was_read(connection):
+def test_stored_trades_are_reported_in_the_order_they_were_read(connection):
     batches.store(connection, *log(trade("T2")))
 
     stored = batches.store(connection, *log(trade("T3"), trade("T2"), None, trade("T1"), trade("T3", **OTHER), first=1))
@@ -182,7 +182,7 @@ def test_a_collision_names_every_field_that_differs_and_the_place_of_the_stored_
     ) == found.details
 
 
-def test_refusals_are_kept_with_their_bytes_and_all_that_speaks_against_them(connection):
+def test_refusals_are_stored_with_their_bytes_and_all_violations(connection):
     batches.store(connection, refusal(4, partition=2, code="VERSION", detail="it is 0"))
 
     row = connection.execute(TRADE_REFUSALS.select()).one()
@@ -221,7 +221,7 @@ def test_what_the_database_refuses_is_refused_alone(connection, theirs, bad):
     assert 7 == next_offset(connection)
 
 
-def test_a_refusal_of_the_database_says_what_it_said(connection):
+def test_a_refusal_by_the_database_has_its_message(connection):
     execute(connection, RAISING)
 
     (found,) = batches.store(connection, *log(trade(book_id="BAD"))).refusals
@@ -229,15 +229,15 @@ def test_a_refusal_of_the_database_says_what_it_said(connection):
     assert (("DATABASE_REFUSED",), ("P0001: book BAD is closed",)) == (found.codes, found.details)
 
 
-def test_a_constraint_of_ours_is_refused_by_its_code(connection):
-    """Judging is Python's; where it let something pass, the table does not."""
+def test_a_broken_check_of_ours_is_refused_with_its_code(connection):
+    """Python finds violations first; the table refuses what Python would let pass."""
     (found,) = batches.store(connection, *log(trade("a b"))).refusals
 
     assert ("TRADE_ID",) == found.codes
 
 
-def test_a_flood_of_bad_trades_takes_no_more_statements_than_a_single_one(connection):
-    """Halving down to each of them would take thousands, of all the good trades between them."""
+def test_many_bad_trades_need_no_more_statements_than_one(connection):
+    """Bisecting down to each of them would need thousands of statements."""
     executed = []
     event.listen(connection, "after_cursor_execute", lambda *arguments: executed.append(arguments[2]))
     batches.store(connection, *log(trade("a b"), trade("T0")))
@@ -260,7 +260,7 @@ def test_a_unique_index_of_the_users_own_refuses_the_later_one(connection):
     assert {2: [Code.DATABASE_REFUSED], 4: [Code.DATABASE_REFUSED]} == refused(connection)
 
 
-def test_a_trade_stands_for_its_key_when_the_database_refused_an_earlier_one(connection):
+def test_a_trade_is_stored_if_the_database_refused_an_earlier_one_with_its_key(connection):
     execute(connection, CHECKED)
 
     stored = batches.store(connection, *log(trade(book_id="BAD"), trade(), trade(book_id="B7")))
@@ -280,8 +280,8 @@ def test_replays_and_collisions_are_found_across_the_pieces_of_a_bisected_batch(
     assert {2: [Code.DATABASE_REFUSED], 4: [Code.DATABASE_REFUSED], 5: [Code.VERSION_COLLISION]} == refused(connection)
 
 
-def test_a_refused_row_is_not_counted_as_the_batchs_when_it_was_inserted_and_rolled_back(connection):
-    """Bisection inserts rows, takes them back, and inserts them again: each counts once."""
+def test_a_row_that_was_inserted_and_rolled_back_is_not_counted_as_inserted(connection):
+    """Bisection inserts rows, rolls them back, and inserts them again: each counts once."""
     execute(connection, CHECKED)
     entries = log(trade("T1"), trade("T2"), trade("T3"), trade("X", book_id="BAD"))
 
@@ -343,7 +343,7 @@ def test_a_batch_without_entries_moves_the_offset(connection):
     assert ((0, 0, 0), 5) == (counts(stored), next_offset(connection))
 
 
-def test_staging_is_empty_behind_every_batch(connection):
+def test_staging_is_empty_after_every_batch(connection):
     execute(connection, CHECKED)
     batches.store(connection, *log(trade(), trade("X", book_id="BAD"), trade()))
 
@@ -408,7 +408,7 @@ def whole_batches(draw):
 
 
 def covered(*parts):
-    """The offsets that batches cover, one after the other."""
+    """Return consecutive offset ranges for batches."""
     found = {}
     for part in parts:
         for ownership, before, after in part.ranges:
@@ -432,7 +432,7 @@ def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
 
 @pytest.fixture(scope="module")
 def lasting(services):
-    """One database for all of a property's examples: they differ in their trade ids."""
+    """Create one database for all examples of a property: their trade ids differ."""
     server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
@@ -462,7 +462,7 @@ RECORDS = st.tuples(st.sampled_from([None, "T1", "T2", "T3"]), st.sampled_from([
 
 @examples(150)
 @given(mixes=st.lists(st.lists(RECORDS, min_size=1, max_size=12), min_size=1, max_size=3))
-def test_every_record_of_any_mix_has_exactly_the_fate_the_model_says(lasting, mixes):
+def test_every_record_of_any_mix_has_the_result_of_the_model(lasting, mixes):
     example, stored, offset = uuid.uuid4().hex, {}, 0
     for mix in mixes:
         expected = Counter(fates(stored, mix))
@@ -482,7 +482,7 @@ def test_every_record_of_any_mix_has_exactly_the_fate_the_model_says(lasting, mi
 
 
 def test_a_third_of_a_batch_that_the_database_refuses_is_refused_and_the_rest_is_stored(connection):
-    """Below the ceiling, and each refused one between two that are not."""
+    """Below the refusal limit, each refused trade between two that are stored."""
     execute(connection, CHECKED)
     books = ["BAD" if number % 3 == 0 else "B1" for number in range(300)]
 

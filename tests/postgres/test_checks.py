@@ -37,7 +37,7 @@ def test_a_rule_that_is_not_enforced_counts_as_dropped(migrated):
             check_constraints(connection)
 
 
-def test_an_empty_database_is_behind(database):
+def test_an_empty_database_is_outdated(database):
     with (
         create_engine_for(database, application_name="test").connect() as connection,
         pytest.raises(DatabaseOutdated),

@@ -20,7 +20,7 @@ def connection(migrated):
 
 @pytest.fixture(params=["a whole batch", "a batch that is halved"])
 def rest(request, connection):
-    """Trades beside the one that a test is about: where the database refuses one of them, the batch is halved."""
+    """Return trades besides the tested one: if the database refuses one of them, the batch is bisected."""
     if request.param == "a whole batch":
         return []
     execute(connection, "ALTER TABLE trades ADD CONSTRAINT their_check CHECK (book_id <> 'BAD')")

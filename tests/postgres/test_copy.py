@@ -111,7 +111,7 @@ def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset)
 
 
 def test_rows_of_several_topics_keep_their_topic(connection):
-    """A batch has one; whoever packs rows need not know."""
+    """A batch has only one topic; the encoding does not rely on that."""
     rows = [accepted(record(offset)._replace(topic=topic), trade()) for offset, topic in enumerate("abba")]
 
     assert [expected(each) for each in rows] == staged(connection, *rows)
@@ -130,7 +130,7 @@ def test_nothing_can_be_copied_too(connection):
     assert [] == staged(connection)
 
 
-def test_staging_is_empty_behind_a_commit(connection):
+def test_staging_is_empty_after_a_commit(connection):
     batches.store(connection, *log(trade(), trade("T2"), trade()))
 
     assert 0 == count(connection, STAGING)

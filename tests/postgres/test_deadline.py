@@ -15,7 +15,7 @@ from tradepipe.postgres.session import create_engine_for
 
 @pytest.fixture
 def frozen(connection):
-    """A connection whose backend is stopped."""
+    """Yield a connection whose backend is stopped."""
     pid = connection.scalar(text("SELECT pg_backend_pid()"))
     os.kill(pid, signal.SIGSTOP)
     yield connection

@@ -26,7 +26,7 @@ def with_option(database: str, option: str) -> str:
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
 def test_every_scheme_of_postgresql_selects_psycopg2(database, scheme):
-    """SQLAlchemy 2.1 alone would look for psycopg 3."""
+    """SQLAlchemy 2.1 itself would select psycopg 3."""
     assert 1 == session(database.replace("postgresql", scheme, 1), "SELECT 1")
 
 
@@ -79,7 +79,7 @@ def test_a_fraction_of_a_second_is_rounded_up(database):
     assert "1" == parameters(database, connect_timeout=0.5)["connect_timeout"]
 
 
-def test_no_connection_is_kept_between_uses():
+def test_no_connection_stays_open_between_uses():
     assert isinstance(create_engine_for("postgresql://localhost", application_name="tradepipe-test").pool, NullPool)
 
 

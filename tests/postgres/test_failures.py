@@ -109,7 +109,7 @@ def test_the_plain_error_of_psycopg2_has_the_same_class(database):
     assert DATA == classify(error, connected_before=True)
 
 
-def test_a_transaction_that_goes_on_after_an_error_is_our_bug(database):
+def test_a_transaction_that_continues_after_an_error_is_our_bug(database):
     with connect(database) as connection:
         error_of(connection.execute, text("SELECT 1 / 0"))
 
@@ -124,13 +124,13 @@ def test_text_the_driver_will_not_send_is_data(connection, value):
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), OSError("x")], ids=repr)
-def test_what_is_not_the_databases_is_our_bug(error):
+def test_an_exception_of_another_kind_is_our_bug(error):
     assert BUG == classify(error, connected_before=True)
 
 
 @pytest.mark.parametrize("last", ["execute", "commit"])
-def test_a_session_that_was_terminated_is_away(database, last):
-    """There is no SQLSTATE to tell it by."""
+def test_a_terminated_session_is_an_outage(database, last):
+    """The error has no SQLSTATE."""
     with connect(database) as connection:
         connection.execute(text("SELECT 1"))
         end_every_other_session(database)
@@ -141,7 +141,7 @@ def test_a_session_that_was_terminated_is_away(database, last):
     assert AWAY == classify(error, connected_before=True)
 
 
-def test_the_plain_error_of_a_lost_connection_is_away(database):
+def test_the_bare_error_of_a_lost_connection_is_an_outage(database):
     with connect(database) as connection:
         cursor = connection.connection.cursor()
         end_every_other_session(database)
@@ -149,7 +149,7 @@ def test_the_plain_error_of_a_lost_connection_is_away(database):
         assert AWAY == classify(error_of(cursor.execute, "SELECT 1"), connected_before=True)
 
 
-def test_a_connection_we_closed_ourselves_is_away(database):
+def test_a_connection_that_we_closed_is_an_outage(database):
     """As the client's deadline does to a backend that is frozen."""
     with connect(database) as connection:
         connection.connection.dbapi_connection.close()
@@ -191,7 +191,7 @@ def test_a_deadlock_is_contention(migrated):
 
 
 @pytest.mark.parametrize("connected_before", [False, True], ids=["at first", "later"])
-def test_a_server_that_is_not_there_is_away(connected_before):
+def test_an_unreachable_server_is_an_outage(connected_before):
     error = error_of(connect, "postgresql://u@127.0.0.1:1/db")
 
     assert AWAY == classify(error, connected_before=connected_before)
@@ -207,7 +207,7 @@ def test_a_database_that_does_not_exist_is_configuration_only_at_first(database,
     assert expected == classify(error, connected_before=connected_before)
 
 
-def test_a_server_that_takes_no_writes_now_is_away(database):
+def test_a_read_only_server_is_an_outage(database):
     """The standby of a pair whose primary is down."""
     read_only = with_option(database, "options=-c%20default_transaction_read_only%3Don")
 
@@ -248,7 +248,7 @@ def test_a_first_connection_refused_for_good_is_configuration(message):
         "timeout expired",
     ],
 )
-def test_a_first_connection_refused_for_now_is_away(message):
+def test_a_temporary_refusal_of_the_first_connection_is_an_outage(message):
     assert AWAY == classify(refused(message), connected_before=False)
 
 
@@ -267,7 +267,7 @@ def test_a_first_connection_refused_for_now_is_away(message):
     ],
     ids=["missing table", "missing right", "their table has our name"],
 )
-def test_a_message_says_what_to_do(migrated, statement, advice):
+def test_a_message_has_advice(migrated, statement, advice):
     role = "DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
 
     told = translate(error_of(run, migrated, role, statement), connected_before=True)
@@ -286,7 +286,7 @@ def test_a_message_says_what_to_do(migrated, statement, advice):
         ("server does not support SSL, but SSL was required", "check sslmode"),
     ],
 )
-def test_a_refused_connection_says_what_to_do(message, advice):
+def test_the_message_of_a_refused_connection_has_advice(message, advice):
     assert advice in str(translate(refused(message), connected_before=False))
 
 
@@ -307,7 +307,7 @@ def test_a_bug_is_seen_as_it_is(database):
     assert not isinstance(raised.value, (DatabaseUnavailable, ConfigurationError))
 
 
-def test_no_message_holds_the_values_of_a_row(migrated):
+def test_no_message_contains_the_values_of_a_row(migrated):
     """PostgreSQL quotes them in DETAIL, SQLAlchemy in its own message."""
     statement = "DO $$ BEGIN RAISE SQLSTATE '42501' USING MESSAGE = 'denied', DETAIL = 'row (T-CANARY)'; END $$"
 

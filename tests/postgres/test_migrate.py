@@ -70,7 +70,7 @@ def definitions(database: str) -> set[tuple[str, str, str]]:
 
 
 def psycopg2_scalar(database: str, query: str) -> object:
-    """The one value of a query over a connection that SQLAlchemy does not see."""
+    """Return the value of a query over a connection outside SQLAlchemy."""
     with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchone()[0]
@@ -97,7 +97,7 @@ def alembic(database: str | None, *arguments: str) -> subprocess.CompletedProces
 
 @pytest.fixture
 def created(services):
-    """The URL of a database whose tables were made from the MetaData."""
+    """Return the URL of a database whose tables were created from the MetaData."""
     server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
@@ -110,7 +110,7 @@ def created(services):
 
 @pytest.fixture
 def later(tmp_path, migrated):
-    """A connection to a database that a later build took further, past a removal."""
+    """Connect to a database that a later build has upgraded past a removal."""
     folder = tmp_path / "migrations"
     shutil.copytree(str(resources.files("tradepipe.migrations")), folder)
     previous = required_revision()
@@ -163,7 +163,7 @@ def test_down_and_up_again_leaves_the_same(migrated):
 
 @pytest.fixture
 def before(request, database):
-    """A database at the revision before the one a test is about, with a trade in it."""
+    """Create a database at the revision before the tested one, with a trade in it."""
     revision = request.param
     migrate.upgrade(database)
     migrate.downgrade(database, revisions()[revisions().index(revision) - 1])
@@ -191,7 +191,7 @@ def test_trades_of_earlier_have_an_unknown_side_and_no_amount(before):
 
 
 @pytest.mark.parametrize("before", [V2], indirect=True)
-def test_who_may_read_the_view_may_read_it_afterwards(before):
+def test_grants_on_the_view_survive_an_upgrade(before):
     migrate.upgrade(before)
 
     with connect(before) as connection:
@@ -201,8 +201,8 @@ def test_who_may_read_the_view_may_read_it_afterwards(before):
 
 
 @pytest.mark.parametrize("before", [V2], indirect=True)
-def test_an_upgrade_that_was_cut_off_is_taken_up_again(before):
-    """Its first part is committed before the CHECKs are validated; the version table does not tell of it."""
+def test_an_interrupted_upgrade_is_resumed(before):
+    """The first half is committed before the CHECKs are validated; the version table does not show it."""
     migrate.upgrade(before)
     whole = definitions(before)
     run(
@@ -217,7 +217,7 @@ def test_an_upgrade_that_was_cut_off_is_taken_up_again(before):
 
 
 @pytest.mark.parametrize("before", [V2], indirect=True)
-def test_sinks_go_on_writing_while_the_checks_are_validated(before):
+def test_sinks_write_while_the_checks_are_validated(before):
     """The lock that excludes writers is released before the whole table is read."""
     seen = []
 
@@ -249,7 +249,7 @@ def test_two_that_upgrade_at_once_do_not_race(database):
 
 
 def test_an_upgrade_names_the_session_that_locks_a_table(migrated):
-    """It gives up after 3 s, so that sinks, which queue behind it, get their locks."""
+    """It ends after 3 s, so that the sinks waiting after it get their locks."""
     migrate.downgrade(migrated, "0001_trades")
     reader = create_engine_for(migrated, application_name="a-report")
     with reader.connect() as reading:
@@ -314,8 +314,8 @@ def test_no_function_or_operator_that_others_planted_in_public_runs_as_us(databa
     assert 0 == psycopg2_scalar(database, "SELECT count(*) FROM ran_as")
 
 
-def test_what_the_host_keeps_in_its_database_is_left_alone(database):
-    """Its own tables, and its own Alembic's version table."""
+def test_other_tables_of_the_database_are_unchanged(database):
+    """Other tables, and the version table of another Alembic environment."""
     run(
         database,
         "CREATE TABLE alembic_version (version_num text)",
@@ -338,8 +338,8 @@ def test_autogenerate_does_not_propose_to_drop_the_hosts_tables(migrated):
     assert (0, "No new upgrade operations detected.\n") == (found.returncode, found.stdout)
 
 
-def test_the_tables_live_where_the_url_says(database):
-    """`search_path` decides, so a host may keep them apart."""
+def test_the_url_chooses_the_database_schema_of_the_tables(database):
+    """`search_path` decides, so the tables can be in a database schema of their own."""
     run(database, "CREATE SCHEMA apart")
     apart = f"{database}{'&' if '?' in database else '?'}options=-csearch_path%3Dapart"
 
@@ -358,14 +358,14 @@ def test_a_table_of_our_name_is_not_overwritten(database):
     assert {"trades"} == tables(database)
 
 
-def test_a_target_that_does_not_exist_is_told(migrated):
+def test_a_missing_target_is_reported(migrated):
     with pytest.raises(ConfigurationError, match="cannot downgrade to 'nowhere'"):
         migrate.downgrade(migrated, "nowhere")
 
     assert required_revision() == migrate.current(migrated)
 
 
-def test_a_database_that_is_away_is_told():
+def test_an_unavailable_database_is_reported():
     with pytest.raises(DatabaseUnavailable):
         migrate.upgrade("postgresql://u@127.0.0.1:1/db")
 
@@ -416,8 +416,8 @@ def test_alembics_own_command_fails_in_one_sentence(database, told):
     assert "s3cret" not in failed.stdout + failed.stderr
 
 
-def test_a_removal_is_remembered_when_later_revisions_follow(later):
-    """The version table alone would not tell an older build of it."""
+def test_a_removal_counts_after_later_revisions(later):
+    """The version table alone would not show it to an older build."""
     connection, _ = later
 
     with pytest.raises(ConfigurationError, match=r"at revision 9003_pre_add_trader, past 9002_post_drop_book"):
@@ -441,7 +441,7 @@ def test_an_older_build_leaves_a_database_that_is_ahead_as_it_is(later, migrated
 
 
 def test_an_older_build_does_not_call_a_database_past_a_removal_up_to_date(later, migrated):
-    """Whoever upgrades with it learns at once that none of its sinks will start."""
+    """The upgrade fails at once, instead of each sink at its start."""
     connection, _ = later
     connection.close()
 
@@ -449,7 +449,7 @@ def test_an_older_build_does_not_call_a_database_past_a_removal_up_to_date(later
         migrate.upgrade(migrated)
 
 
-def test_a_build_that_knows_a_removal_works_with_the_database_behind_it(later, monkeypatch):
+def test_a_build_that_knows_a_removal_works_with_the_database_after_it(later, monkeypatch):
     """Also where the removal is the last revision it knows."""
     connection, config = later
     versions = Path(config.get_main_option("script_location")) / "versions"
@@ -469,7 +469,7 @@ def test_every_revision_is_named_after_its_file():
 
 
 def test_revisions_import_nothing_of_ours():
-    """They are history; our modules go on changing."""
+    """They are history, while our modules change."""
     folder = resources.files("tradepipe.migrations.versions")
     imported = {
         module

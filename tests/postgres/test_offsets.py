@@ -1,4 +1,4 @@
-"""Who may move an offset, and from where."""
+"""Claims and compare-and-set of stored offsets."""
 
 import threading
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ from tradepipe.postgres.tables import SINK_OFFSETS
 
 @pytest.fixture
 def connections(migrated):
-    """As many connections as a test wants."""
+    """Return a function that opens connections."""
     with ExitStack() as opened:
         yield lambda: opened.enter_context(connected(migrated))
 
@@ -46,7 +46,7 @@ def test_the_first_claim_begins_at_the_start(connection):
     assert (Ownership(TOPIC, 0, 1), 40) == claimed(connection, start=40)
 
 
-def test_every_claim_is_a_new_epoch_and_goes_on_where_the_group_is(connection):
+def test_every_claim_is_a_new_epoch_and_resumes_at_the_offset_of_the_group(connection):
     first = claimed(connection, start=40)
     advance(connection, OffsetRange(first.ownership, 40, 50))
 
@@ -69,7 +69,7 @@ def test_partitions_and_groups_are_claimed_apart(connection):
     assert [(1, 1), (1, 2), (1, 3)] == [(each.ownership.epoch, each.next_offset) for each in found]
 
 
-def test_a_claim_tells_its_owner(connection):
+def test_a_claim_stores_its_owner(connection):
     claimed(connection, owner="one")
     claimed(connection, owner="two")
 
@@ -115,12 +115,12 @@ def test_an_offset_of_another_group_does_not_move(connection):
         advance(connection, OffsetRange(owner, 0, 10), group="other")
 
 
-def test_what_nobody_claimed_cannot_be_moved(connection):
+def test_the_offset_of_an_unclaimed_partition_is_not_moved(connection):
     with pytest.raises(Fenced):
         advance(connection, OffsetRange(Ownership(TOPIC, 0, 1), 0, 10))
 
 
-def test_a_topic_that_was_created_anew_is_not_claimed(connection):
+def test_a_recreated_topic_is_not_claimed(connection):
     claimed(connection, topic_id="old", start=7)
 
     with pytest.raises(TopicUnusable, match=r"topic id old, and the topic's id is now new; .* offsets reset"):
@@ -129,7 +129,7 @@ def test_a_topic_that_was_created_anew_is_not_claimed(connection):
     assert (Ownership(TOPIC, 0, 2), 7) == claimed(connection, topic_id="old")
 
 
-def test_behind_a_reset_the_topic_that_was_created_anew_is_claimed(connection):
+def test_a_recreated_topic_is_claimed_after_a_reset(connection):
     """The command that the message recommends lets the sink resume."""
     claimed(connection, topic_id="old", start=7)
     with connection.begin():
@@ -146,7 +146,7 @@ def test_a_topic_id_that_was_unknown_is_adopted(connection):
         claimed(connection, topic_id="another")
 
 
-def test_a_topic_id_that_was_learned_behind_the_claim_is_stored_with_the_next_batch(connection):
+def test_a_topic_id_that_becomes_known_after_the_claim_is_stored_with_the_next_batch(connection):
     claims = [claimed(connection, part, topic_id=id) for part, id in enumerate([None, None, "other"])]
     with connection.begin():
         offsets.advance(connection, GROUP, [OffsetRange(*each, 0) for each in claims[1:]], topic_id="an id")
@@ -164,7 +164,7 @@ def test_a_topic_id_that_cannot_be_had_now_is_not_asked_for(connection):
         claimed(connection, topic_id="another")
 
 
-def test_what_a_group_has_stored_is_told_by_partition(connection):
+def test_the_stored_offsets_of_a_group_are_read_by_partition(connection):
     claimed(connection, 0, start=4)
     claimed(connection, 2, start=6)
     claimed(connection, 1, group="other")
@@ -192,7 +192,7 @@ SETTLEMENTS = {
 
 
 @pytest.mark.parametrize(("rows", "spans", "settlement"), SETTLEMENTS.values(), ids=SETTLEMENTS)
-def test_an_unanswered_commit_is_settled_by_what_is_stored(connection, rows, spans, settlement):
+def test_an_unanswered_commit_is_resolved_by_the_stored_offsets(connection, rows, spans, settlement):
     """A batch is one transaction: one partition that moved under our epoch proves all of it."""
     for partition, (epoch, offset) in rows.items():
         with connection.begin():
@@ -283,7 +283,7 @@ def test_settling_waits_for_a_commit_that_is_still_under_way(connections):
     assert CommitOutcome(True, ()) == racer.finished()
 
 
-def test_two_who_claim_at_once_get_two_epochs(connections):
+def test_two_concurrent_claims_get_two_epochs(connections):
     one, other, watcher = connections(), connections(), connections()
     with one.begin():
         first = claim(one)

@@ -27,7 +27,7 @@ PID = text("SELECT pg_backend_pid()")
 
 
 class Heard:
-    """A ReconnectingConnection, with its reported outages and recoveries."""
+    """A ReconnectingConnection that records the outages and recoveries it reports."""
 
     def __init__(self, database, *, wait=0.01, **options):
         self.away, self.healed = [], []
@@ -56,7 +56,7 @@ def heard(migrated):
 
 @pytest.fixture
 def other(migrated):
-    """A connection beside the link's."""
+    """Open a second connection to the database."""
     with create_engine_for(migrated, application_name="other").connect() as connection:
         yield connection
 
@@ -71,7 +71,7 @@ def run(statement):
 
 
 def end_itself(connection):
-    """As when an administrator ends the session."""
+    """Terminate the session, as an administrator may."""
     insert(connection)
     connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
@@ -115,19 +115,19 @@ def test_a_session_that_ended_between_two_transactions_is_replaced(heard, other)
     assert pid != heard.do(*[lambda connection: connection.scalar(PID)] * 2)
 
 
-def test_an_outage_is_told_once_and_its_end_once(heard):
+def test_an_outage_is_reported_once_and_its_end_once(heard):
     heard.do(end_itself, end_itself, end_itself, insert)
 
     assert (1, 1) == (len(heard.away), len(heard.healed))
 
 
-def test_the_waits_of_an_outage_begin_as_short_as_those_of_the_one_before(heard):
+def test_the_delays_of_each_outage_begin_short(heard):
     heard.do(end_itself, end_itself, run("SELECT 1"))
 
     assert 0 == heard.backoff.failures
 
 
-def test_each_connection_is_looked_at_before_it_is_used(migrated):
+def test_each_connection_is_checked_before_it_is_used(migrated):
     """A database may have changed during an outage so that nothing can be stored in it."""
     looks = []
 
@@ -144,7 +144,7 @@ def test_each_connection_is_looked_at_before_it_is_used(migrated):
     assert 2 == len({*looks})
 
 
-def test_a_new_connection_is_set_up_as_the_first_was(heard):
+def test_a_new_connection_is_set_up_like_the_first(heard):
     heard.do(end_itself, insert)
 
     assert "5s" == heard.link.run_in_transaction(lambda connection: connection.scalar(text("SHOW lock_timeout")))
@@ -153,7 +153,7 @@ def test_a_new_connection_is_set_up_as_the_first_was(heard):
     )
 
 
-def test_a_backend_that_freezes_is_given_up_at_the_deadline(heard, monkeypatch, other):
+def test_a_frozen_backend_is_disconnected_at_the_deadline(heard, monkeypatch, other):
     """Its transaction is rolled back when it resumes; the work is repeated on a new connection."""
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
     pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
@@ -168,8 +168,8 @@ def test_a_backend_that_freezes_is_given_up_at_the_deadline(heard, monkeypatch, 
     assert 1 == count(other, TRADES)
 
 
-def test_a_commit_that_is_not_answered_in_time_is_no_matter_of_size(heard, monkeypatch):
-    """It may yet be done: it is for the caller to find out, on another connection."""
+def test_a_commit_without_an_answer_in_time_does_not_count_as_too_slow(heard, monkeypatch):
+    """It may still be committed: the caller finds out, over another connection."""
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
     pid = heard.link.run_in_transaction(lambda connection: connection.scalar(PID))
 
@@ -183,7 +183,7 @@ def test_a_commit_that_is_not_answered_in_time_is_no_matter_of_size(heard, monke
     os.kill(pid, signal.SIGCONT)
 
 
-def test_a_lost_race_is_run_again_at_once_and_then_less_often(heard):
+def test_a_lost_race_is_retried_at_once_and_then_after_delays(heard):
     """No outage to begin with: nothing is paused for it."""
     lost = run("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40P01'; END $$")
 
@@ -198,7 +198,7 @@ def test_a_lost_race_is_run_again_at_once_and_then_less_often(heard):
     )
 
 
-def test_a_lock_somebody_holds_is_waited_for(heard, other):
+def test_a_held_lock_is_waited_for(heard, other):
     other.execute(text("LOCK TABLE trades"))
 
     def impatient(connection):
@@ -245,7 +245,7 @@ def test_a_refusal_of_the_data_is_the_callers(heard):
         heard.do(lambda connection: insert(connection, trade("a b")))
 
 
-def test_a_missing_table_is_told_with_what_to_do(heard, other):
+def test_a_missing_table_is_reported_with_advice(heard, other):
     other.execute(text("ALTER TABLE trades RENAME TO elsewhere"))
     other.commit()
 
@@ -253,21 +253,21 @@ def test_a_missing_table_is_told_with_what_to_do(heard, other):
         heard.do(insert)
 
 
-def test_a_database_without_our_tables_is_told(database):
+def test_a_database_without_our_tables_is_reported(database):
     heard = Heard(database)
 
     with pytest.raises(DatabaseOutdated):
         heard.link.retry(heard.link.connect)
 
 
-def test_a_first_connect_that_is_refused_for_good_is_told(migrated):
+def test_a_permanent_refusal_of_the_first_connection_is_reported(migrated):
     heard = Heard(f"{migrated}_missing")
 
     with pytest.raises(ConfigurationError, match="does not exist; create it, or check the name in the database URL"):
         heard.link.retry(heard.link.connect)
 
 
-def test_a_first_connect_to_a_server_that_is_away_waits(migrated):
+def test_a_first_connection_to_an_unavailable_server_is_retried(migrated):
     server, _, name = migrated.rpartition("/")
     with Proxy(int(server.rpartition(":")[2])) as proxy:
         port = proxy.port
@@ -282,7 +282,7 @@ def test_a_first_connect_to_a_server_that_is_away_waits(migrated):
 
 @pytest.fixture
 def administrator(migrated):
-    """A connection to another database of the server, where every statement is a transaction."""
+    """Connect to another database of the server, with autocommit."""
     with create_engine_for(f"{migrated.rpartition('/')[0]}/postgres", application_name="admin").connect() as connection:
         yield connection.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -42,7 +42,7 @@ def test_a_refusal_has_all_its_codes_with_their_details_in_order(connection):
     assert (["VERSION", "BOOK_ID"], ["it is 0", "it is empty"]) == tuple(row)
 
 
-def test_the_bytes_of_a_record_are_kept_as_they_were(connection):
+def test_the_bytes_of_a_record_are_stored_unchanged(connection):
     every = bytes(range(256))
     record(connection, refusal(3)._replace(record=refusal(3).record._replace(key=every, value=every[::-1])))
 
@@ -104,7 +104,7 @@ def test_no_error_quotes_the_bytes_of_a_record(connection):
     assert "SQL parameters hidden" in str(raised.value)
 
 
-def test_the_same_record_refused_again_is_kept_once(connection):
+def test_a_record_that_is_refused_twice_is_stored_once(connection):
     record(connection, refusal(3, detail="first"), refusal(3, detail="second"))
     record(connection, refusal(3, detail="third"), group="other")
 
@@ -120,7 +120,7 @@ def test_a_record_of_another_topic_of_the_same_name_is_another(connection, topic
     assert 2 == count(connection, TRADE_REFUSALS)
 
 
-def test_the_refused_offsets_of_a_range_are_told_in_order(connection):
+def test_the_refused_offsets_of_a_range_are_read_in_order(connection):
     record(connection, *(refusal(offset) for offset in (9, 4, 7, 3, 10)), refusal(5, partition=1))
 
     assert [4, 7, 9] == between(connection, 4, 10)
@@ -176,7 +176,7 @@ def some(connection):
     ],
     ids=str,
 )
-def test_the_table_finds_what_a_selection_takes(connection, some, selection):
+def test_the_table_finds_the_refusals_of_a_selection(connection, some, selection):
     everything = refusals.list_newest(connection, DeadLetterFilter(replayed=True), None)
 
     found = refusals.list_newest(connection, selection, None)
@@ -186,11 +186,11 @@ def test_the_table_finds_what_a_selection_takes(connection, some, selection):
     assert len(found) == refusals.count(connection, selection)
 
 
-def test_the_newest_are_told_with_the_newest_last(connection, some):
+def test_the_newest_refusals_are_listed_with_the_newest_last(connection, some):
     assert [4, 5] == [kept.record.offset for kept in refusals.list_newest(connection, DeadLetterFilter(), 2)]
 
 
-def test_pages_come_one_behind_the_other(connection, some):
+def test_pages_follow_one_another(connection, some):
     first = refusals.list_page(connection, DeadLetterFilter(), None, 3)
     second = refusals.list_page(connection, DeadLetterFilter(), first[-1].identity, 3)
 
@@ -199,7 +199,7 @@ def test_pages_come_one_behind_the_other(connection, some):
     assert [] == refusals.list_page(connection, DeadLetterFilter(), second[-1].identity, 3)
 
 
-def test_what_was_kept_is_read_as_it_was(connection):
+def test_a_refusal_is_read_as_it_was_stored(connection):
     record(connection, refusal(3))
 
     (kept,) = refusals.list_newest(connection, DeadLetterFilter(), None)
@@ -213,7 +213,7 @@ def test_what_was_kept_is_read_as_it_was(connection):
     )
 
 
-def test_what_is_refused_again_has_one_more_attempt_and_its_new_reasons(connection):
+def test_a_refusal_that_is_refused_again_has_one_more_attempt_and_its_new_reasons(connection):
     record(connection, refusal(3), refusal(4))
     kept = refusals.list_newest(connection, DeadLetterFilter(), None)
     connection.rollback()
@@ -227,7 +227,7 @@ def test_what_is_refused_again_has_one_more_attempt_and_its_new_reasons(connecti
     assert (kept[0].refused_at, kept[1]) == (again[0].refused_at, again[1])
 
 
-def test_only_what_is_still_as_it_was_read_is_locked(connection):
+def test_only_unchanged_refusals_are_locked(connection):
     record(connection, refusal(3), refusal(4), refusal(5))
     kept = refusals.list_newest(connection, DeadLetterFilter(), None)
     connection.rollback()
@@ -248,7 +248,7 @@ def test_what_another_transaction_has_locked_is_left_to_it(connection, migrated)
         assert {kept[1].identity} == refusals.lock_unchanged(connection, kept)
 
 
-def test_a_database_without_tables_says_how_to_make_them(database):
+def test_the_error_of_a_database_without_tables_names_the_command(database):
     with (
         pytest.raises(DatabaseOutdated, match="tradepipe migrate upgrade"),
         refusals.refusals_connection(database, seconds=5),
@@ -256,7 +256,7 @@ def test_a_database_without_tables_says_how_to_make_them(database):
         pass
 
 
-def test_no_more_of_a_record_is_kept_than_a_limit(connection):
+def test_no_more_of_a_record_is_stored_than_a_limit(connection):
     large = refusal(3)._replace(record=refusal(3).record._replace(key=b"k" * 70, value=b"v" * MAX_KEPT_BYTES))
     record(connection, large)
 
@@ -266,7 +266,7 @@ def test_no_more_of_a_record_is_kept_than_a_limit(connection):
     assert Omitted(value=Digest.of(large.record.value)) == kept.refusal.omitted
 
 
-def test_a_key_beyond_the_limit_is_kept_as_its_digest(connection):
+def test_a_key_over_the_limit_is_stored_as_its_digest(connection):
     large = refusal(3)._replace(record=refusal(3).record._replace(key=b"k" * (MAX_KEPT_BYTES + 1), value=None))
     record(connection, large)
 

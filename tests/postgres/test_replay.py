@@ -68,7 +68,7 @@ def there(database, entry):
 
 
 def kept(connection):
-    """Of each refusal: how often it was replayed without success, and whether it was with success."""
+    """Return for each refusal the number of failed replays, and whether it was replayed."""
     with connection.begin():
         found = refusals.list_newest(connection, DeadLetterFilter(replayed=True), None)
     return {each.record.offset: (each.replay_count, each.replayed_at is not None) for each in found}
@@ -84,7 +84,7 @@ def test_a_trade_is_stored_from_where_it_lay_and_its_refusal_marked(shelf, keep,
     assert {7: (0, True)} == kept(connection)
 
 
-def test_what_is_refused_again_stays_with_its_new_reason(shelf, keep, connection):
+def test_a_refusal_that_is_refused_again_stays_with_its_new_reason(shelf, keep, connection):
     (one,) = keep(7)
 
     done = shelf.replay([(one, refusal(7, code="WORSE"))])
@@ -141,7 +141,7 @@ def test_what_another_replay_was_first_to_is_left_to_it(shelf, keep, connection)
     assert ((two,), (one,)) == (done.stored, done.taken_by_other)
 
 
-def test_without_keep_everything_is_told_and_nothing_done(shelf, keep, connection):
+def test_without_keep_everything_is_reported_and_nothing_is_changed(shelf, keep, connection):
     one, two = keep(7, 8)
 
     done = shelf.replay([(one, accepted(7, trade())), (two, refusal(8, code="WORSE"))], keep=False)
@@ -211,7 +211,7 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
 
 
 def waits_for_the_holder(connection):
-    """Whether a COMMIT has got as far as the trigger that holds it up."""
+    """Return whether a COMMIT waits in the trigger that blocks it."""
     waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
     with connection.begin():
         return connection.scalar(text(waits))
@@ -223,8 +223,8 @@ def settled(shelf, judged):
         return shelf.replay(judged)
 
 
-def test_what_a_deferred_constraint_refuses_is_refused_again_alone(shelf, keep, connection):
-    """At COMMIT it would refuse the good trades beside it too."""
+def test_a_deferred_constraint_refuses_single_records_again(shelf, keep, connection):
+    """At COMMIT it would refuse the valid trades as well."""
     execute(connection, DEFERRED)
     one, two = keep(7, 8)
 
@@ -248,6 +248,6 @@ def test_a_trigger_that_discards_rows_is_no_success(shelf, keep, connection):
     assert {7: (0, False)} == kept(connection)
 
 
-def test_a_database_that_is_behind_says_so(database):
+def test_an_outdated_database_is_reported(database):
     with RefusalReplayer(database) as shelf, pytest.raises(DatabaseOutdated):
         shelf.next_page(DeadLetterFilter(), None, 10)

@@ -12,7 +12,7 @@ from tradepipe.postgres.session import create_engine_for
 
 
 def set_revision(connection: Connection, revision: str, last_post: str | None = None) -> None:
-    """Make the database say that it is at a revision of some later build."""
+    """Set the database to a revision of a later build."""
     connection.execute(text("UPDATE tradepipe_revision SET version_num = :revision"), {"revision": revision})
     if last_post is not None:
         connection.execute(text(f"COMMENT ON TABLE tradepipe_revision IS '{last_post}'"))
@@ -34,7 +34,7 @@ def test_a_revision_fits_into_alembics_version_table():
     ("revision", "expected"),
     [("0001_trades", False), ("0003_pre_add_post_code", False), ("0004_post_drop_exchange", True)],
 )
-def test_the_id_tells_whether_a_revision_removes_something(revision, expected):
+def test_the_id_shows_whether_a_revision_removes_something(revision, expected):
     assert expected == is_post(revision)
 
 
@@ -45,7 +45,7 @@ def test_a_database_at_the_head_is_fine(connection):
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["without a version table", "with an empty one"])
-def test_a_database_without_tables_is_behind(database, emptied):
+def test_a_database_without_tables_is_outdated(database, emptied):
     if emptied:
         migrate.upgrade(database)
         migrate.downgrade(database, "base")
@@ -58,7 +58,7 @@ def test_a_database_without_tables_is_behind(database, emptied):
         assert current(connection) is None
 
 
-def test_a_database_behind_names_both_revisions(connection):
+def test_the_error_of_an_outdated_database_names_both_revisions(connection):
     set_revision(connection, "0000_older")
 
     with pytest.raises(DatabaseOutdated, match=f"0000_older, this build needs {required_revision()}"):

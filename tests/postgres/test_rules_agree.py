@@ -1,4 +1,4 @@
-"""Python's verdict on a trade is PostgreSQL's: the rules and the CHECKs are one contract, written twice."""
+"""Python's rules and PostgreSQL's CHECKs agree about every trade."""
 
 import uuid
 from collections.abc import Iterator
@@ -82,7 +82,7 @@ def _shifted(day: date, days: int) -> date:
 
 @pytest.fixture(scope="module")
 def table(services) -> Iterator[Connection]:
-    """A connection to one database for the whole module: nothing is ever committed."""
+    """Connect the whole module to one database, in which nothing is committed."""
     server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
@@ -93,7 +93,7 @@ def table(services) -> Iterator[Connection]:
 
 
 def refused_as(table: Connection, trade: Trade) -> str | None:
-    """The code PostgreSQL refuses a trade by; None if it stores it."""
+    """Return the code with which PostgreSQL refuses a trade; None if it stores it."""
     savepoint = table.begin_nested()
     try:
         table.execute(insert(TRADES), {**trade._asdict(), **SOURCE})
@@ -120,7 +120,7 @@ def agree(table: Connection, trade: Trade) -> None:
 
 
 def rounded(amount: Decimal | None) -> bool:
-    """Whether a numeric(18,4) would hold another amount."""
+    """Return whether a numeric(18,4) would round an amount."""
     return amount is not None and amount.is_finite() and amount != WIDE.quantize(amount, from_unscaled(1))
 
 

@@ -22,7 +22,7 @@ def connections(database):
 
 
 def test_the_timeouts_of_lock_statement_and_client_increase(migrated):
-    """So that a held lock, a large statement and a stopped server can be told apart."""
+    """Their errors distinguish a held lock, a large statement and a stopped server."""
     with connected(migrated) as connection:
         limits = [
             connection.scalar(text("SELECT extract(epoch FROM current_setting(:name)::interval)"), {"name": name})

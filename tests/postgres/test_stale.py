@@ -42,7 +42,7 @@ def test_a_version_older_than_a_stored_one_is_refused(connection):
     assert [trade(version=3)] == trades(connection)
 
 
-def test_it_is_stored_where_nothing_is_said_of_it(connection):
+def test_a_stale_version_is_stored_by_default(connection):
     batches.store(connection, *versions(3))
 
     assert (1, 0, 0) == counts(batches.store(connection, *versions(2, first=1)))
@@ -154,7 +154,7 @@ def test_ten_thousand_versions_of_one_trade_are_stored_within_the_usual_time(con
 
 @pytest.fixture(scope="module")
 def lasting(services):
-    """One database for all of a property's examples: they differ in their trade ids."""
+    """Create one database for all examples of a property: their trade ids differ."""
     server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
@@ -195,7 +195,7 @@ LOGS = st.lists(st.lists(RECORDS, min_size=1, max_size=14), min_size=1, max_size
 
 @examples(200)
 @given(mixes=LOGS, again=st.integers(0, 20))
-def test_every_record_of_any_log_has_exactly_the_fate_the_model_says(lasting, mixes, again):
+def test_every_record_of_any_log_has_the_result_of_the_model(lasting, mixes, again):
     """Also when another group reads it again, from the beginning and in batches of another size."""
     example, stored = uuid.uuid4().hex, {}
 

@@ -28,8 +28,8 @@ def test_every_column_of_trades_is_given_but_those_of_fields_that_may_be_none():
     assert ["notional", "currency"] == [column.name for column in TRADES.columns if column.nullable]
 
 
-def test_fields_that_were_added_later_stand_behind_all_others():
-    """As PostgreSQL adds columns, and as a view may be replaced."""
+def test_fields_that_were_added_later_are_the_last_columns():
+    """PostgreSQL adds columns after the others, and a replaced view must keep its columns."""
     assert ADDED_FIELDS == tuple(column.name for column in TRADES.columns)[-len(ADDED_FIELDS) :]
 
 
@@ -51,7 +51,7 @@ def test_any_other_constraint_is_the_databases_own(name):
 
 
 def test_the_tables_name_no_database_schema():
-    """They live where the connection's search_path says."""
+    """The connection's search_path chooses it."""
     assert {None} == {table.schema for table in METADATA.tables.values()}
 
 

@@ -22,7 +22,7 @@ def connection(migrated):
 
 
 @pytest.mark.parametrize("others", [0, 3], ids=["alone", "among others"])
-def test_a_trade_that_is_stored_by_another_way_is_told(connection, others):
+def test_a_trade_that_a_trigger_stores_elsewhere_is_reported(connection, others):
     """Otherwise inserted, duplicate and refused records would not add up to those read."""
     execute(connection, ROUTING)
     with connection.begin():

@@ -375,7 +375,7 @@ def _refusal(done):
     return done.code, re.findall(r"SCHEMA_REGISTRY_URL|$", done.err)[0]
 
 
-def test_a_database_that_is_behind_says_so(env):
+def test_an_outdated_database_is_reported(env):
     done = dlq("ls", env=env)
 
     assert 78 == done.code
