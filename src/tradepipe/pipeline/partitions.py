@@ -1,6 +1,7 @@
 """Read state of the assigned partitions, and the start position of a new group."""
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,11 @@ class PartitionReader(ABC, Generic[P]):
         self._consumer = consumer
         self._states: dict[int, P] = {}
         self._partition_count = 0
+        # Counted here and published twice a second: a poll of an idle stage should cost next to nothing.
+        self.consumed = 0
+        """Polled records."""
+        self.last_poll: float | None = None
+        """Unix time of the last poll."""
         self.misplaced = 0
         """Records on another partition than their keys say, among the first ones of each poll."""
         self.is_paused = False
@@ -161,7 +167,9 @@ class PartitionReader(ABC, Generic[P]):
         for number, assignment in assigned.items():
             if number not in self._states:
                 self._states[number] = self._create_state(assignment)
+        self.last_poll = time.time()
         if records:
+            self.consumed += len(records)
             self._check_partition(records[0])
         return records
 

@@ -269,7 +269,8 @@ class Sink(Stage[SinkCounts]):
         self._is_start_unused = False
 
     def _on_stored(self, stored: BatchResult) -> None:
-        self._record_progress({each.ownership.partition: each.end for each in stored.batch.ranges})
+        if self._end_of_log is not None:
+            self._end_of_log.update({each.ownership.partition: each.end for each in stored.batch.ranges})
         self._reader.confirm_stored(stored.batch.ranges)
         self._stats.record_stored_batch(stored)
 
@@ -319,7 +320,7 @@ class Sink(Stage[SinkCounts]):
         if self._reader.is_paused:
             self._reader.resume()
         timeout = BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS
-        self._stats.record_poll(self._reader.read(free, timeout))
+        self._reader.read(free, timeout)
 
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
@@ -327,11 +328,13 @@ class Sink(Stage[SinkCounts]):
         ends = self._watermarks.get(fetched, paused=paused, errors=consumer.errors)
         self._stats.set_partitions(len(consumer.assignments), stored, ends, paused=paused, stopped=len(self.stopped))
         self._stats.set_withheld(self._transactions.update(stored, ends), stored)
-        self._stats.record_client_counters(
+        self._stats.record_reader_counters(
+            consumed=self._reader.consumed,
             gaps=consumer.offset_gaps,
             errors=consumer.errors,
             rebalances=consumer.rebalances,
             misplaced=self._reader.misplaced,
+            last_poll=self._reader.last_poll,
         )
         self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
         self._stats.set_waiting(KAFKA, waiting=self._watermarks.is_unanswered or self._reader.waits_for_kafka)
@@ -341,7 +344,7 @@ class Sink(Stage[SinkCounts]):
         now = time.monotonic()
         self._full_since = self._full_since or now
         if self._reader.is_paused:
-            self._stats.record_poll(self._reader.read(1, IDLE_POLL_SECONDS))
+            self._reader.read(1, IDLE_POLL_SECONDS)
         elif now - self._full_since > PAUSE_AFTER_SECONDS:
             # Once, not in each turn: a pause discards what librdkafka has fetched ahead.
             self._reader.pause()

@@ -119,9 +119,9 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._partition_count = len(described.partitions)
         self._consumer.open()
 
-    def read(self, free: int, timeout: float) -> int:
+    def read(self, free: int, timeout: float) -> None:
         """
-        Read and validate at most `free` records; wait up to `timeout` seconds for the first. Return their number.
+        Read and validate at most `free` records; wait up to `timeout` seconds for the first.
 
         Raises:
             ConfigurationError: the brokers refuse the consumer, or the log was truncated.
@@ -140,7 +140,6 @@ class SinkReader(PartitionReader[SinkPartition]):
         if self.unsupported_schema is not None:
             self.pause()
         self._update_positions()
-        return len(records)
 
     def take_batch(self) -> Batch | None:
         """

@@ -62,8 +62,6 @@ class StageStats:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._consumed = 0
-        self._last_poll: float | None = None
         # In the order of their outages: the main thread writes, the health server's threads read.
         self._outages: dict[str, float] = {}
         self._counted: Counter[Series] = Counter()
@@ -113,27 +111,28 @@ class StageStats:
         else:
             self._outages.pop(service, None)
 
-    def record_poll(self, records: int) -> None:
-        """Count a poll and the records it returned."""
-        # Published with the client's counters: a poll of an idle stage should cost next to nothing.
-        self._consumed += records
-        self._last_poll = time.time()
-
-    def record_client_counters(
-        self, *, gaps: int, errors: int, rebalances: Mapping[str, int], misplaced: int = 0
+    def record_reader_counters(
+        self,
+        *,
+        consumed: int,
+        gaps: int,
+        errors: int,
+        rebalances: Mapping[str, int],
+        misplaced: int = 0,
+        last_poll: float | None = None,
     ) -> None:
-        """Raise the counters to the totals of the polls and of the Kafka client, which counts from its own start."""
+        """Raise the counters to the totals of the reader; `last_poll` is the Unix time of its last poll."""
         totals = {
-            Series(CONSUMED, (self._topic,)): self._consumed,
+            Series(CONSUMED, (self._topic,)): consumed,
             Series(GAPS, (self._topic,)): gaps,
             Series(KAFKA_ERRORS, (self._topic,)): errors,
             Series(MISPLACED, (self._topic,)): misplaced,
             **{Series(REBALANCES, (self._topic, kind)): number for kind, number in rebalances.items()},
         }
-        # The client reports totals, Prometheus counters take increments.
+        # The reader counts totals, Prometheus counters take increments.
         increments = {series: total - self._counted[series] for series, total in totals.items()}
         self._counted.update(increments)
-        self.meter.record(increments, {} if self._last_poll is None else {_LAST_POLL: self._last_poll})
+        self.meter.record(increments, {} if last_poll is None else {_LAST_POLL: last_poll})
 
     def set_partitions(
         self, assigned: int, done: Mapping[int, int], ends: Mapping[int, int], *, paused: bool, stopped: int = 0

@@ -249,7 +249,7 @@ class Validator(Stage[ValidatorCounts]):
             timeout = max(0.0, started_at + BATCH_LINGER_SECONDS - now)
         else:
             timeout = UNASSIGNED_POLL_SECONDS
-        self._stats.record_poll(self._reader.read(free, timeout))
+        self._reader.read(free, timeout)
 
     def _is_due(self) -> bool:
         if self._reader.unsupported_schema is not None:
@@ -267,9 +267,9 @@ class Validator(Stage[ValidatorCounts]):
         reject the offsets. The records polled just before are validated while the
         brokers write the batch.
         """
-        unsupported = self._reader.unsupported_schema
+        unsupported, prefetched = self._reader.unsupported_schema, 0
         if unsupported is None and self._buffer.bytes < MAX_BATCH_BYTES:
-            self._stats.record_poll(self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0))
+            prefetched = self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0)
         # From here on no poll until the transaction has ended; the records just polled are not in the batch.
         batch = self._reader.take_batch()
         if (batch.passed or batch.refusals) and not self._write_batch(batch):
@@ -277,7 +277,8 @@ class Validator(Stage[ValidatorCounts]):
         # Only now: the valid records before the unsupported one are committed first.
         if unsupported is not None:
             raise unsupported
-        self._reader.validate()
+        if prefetched:
+            self._reader.validate()
 
     def _write_batch(self, batch: ValidatorBatch) -> bool:
         self._stats.start_batch()
@@ -300,7 +301,8 @@ class Validator(Stage[ValidatorCounts]):
         for number, window in batch.windows.items():
             self._refusal_limit.commit(number, window)
         self._stats.record_committed_batch(len(batch.passed), batch.refusals, batch.first_timestamp)
-        self._record_progress(batch.offsets)
+        if self._end_of_log is not None:
+            self._end_of_log.update(batch.offsets)
 
     def _commit_idle_positions(self, now: float) -> None:
         """Commit past offsets without a record, such as transaction markers, so that the lag reaches zero."""
@@ -329,11 +331,13 @@ class Validator(Stage[ValidatorCounts]):
         self._stats.set_partitions(len(consumer.assignments), done, ends, paused=paused, stopped=len(self.stopped))
         self._stats.set_withheld(self._transactions.update(done, ends), done)
         self._stats.set_producers(self._outputs.producers_created)
-        self._stats.record_client_counters(
+        self._stats.record_reader_counters(
+            consumed=self._reader.consumed,
             gaps=consumer.offset_gaps,
             errors=consumer.errors,
             rebalances=consumer.rebalances,
             misplaced=self._reader.misplaced,
+            last_poll=self._reader.last_poll,
         )
         self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
 

@@ -82,9 +82,9 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self.topic_id_watch.check(description.topic_id)
         self._consumer.open()
 
-    def read(self, limit: int, timeout: float) -> int:
+    def read(self, limit: int, timeout: float) -> None:
         """
-        Poll and validate at most `limit` records; return how many were polled.
+        Poll and validate at most `limit` records.
 
         Args:
             timeout: seconds to wait for the first record.
@@ -92,9 +92,8 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         Raises:
             ConfigurationError: the brokers deny access, an offset is outside the log, or a user's rule is broken.
         """
-        count = self.poll(min(limit, MAX_POLL_RECORDS), timeout)
+        self.poll(min(limit, MAX_POLL_RECORDS), timeout)
         self.validate()
-        return count
 
     def poll(self, limit: int, timeout: float) -> int:
         """
