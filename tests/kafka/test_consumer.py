@@ -462,7 +462,7 @@ def test_reading_continues_when_a_broker_is_available_again():
 
 
 @pytest.fixture
-def faulty():
+def faulty_broker():
     """Run a broker whose fetches fail on demand, and a member that reads its only partition."""
     with Broker() as broker:
         broker.create_topic("trades", partitions=1)
@@ -487,8 +487,8 @@ def test_a_group_without_permission_is_reported():
         consumer.close()
 
 
-def test_what_the_broker_cannot_do_now_it_is_asked_again(faulty):
-    broker, member = faulty
+def test_what_the_broker_cannot_do_now_it_is_asked_again(faulty_broker):
+    broker, member = faulty_broker
     broker.fail_requests(FETCH, *[KafkaError.NOT_LEADER_FOR_PARTITION] * 3, KafkaError.KAFKA_STORAGE_ERROR)
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
     producer.produce("trades", b"a value")

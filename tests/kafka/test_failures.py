@@ -91,7 +91,7 @@ def test_only_the_errors_of_the_table_are_no_outages():
 
 
 @pytest.fixture
-def confirmed_soon(monkeypatch):
+def short_confirmation(monkeypatch):
     """Confirm a configuration error after a fifth of a second."""
     monkeypatch.setattr(failures, "CONFIRM_SECONDS", 0.2)
 
@@ -115,7 +115,7 @@ def test_a_denial_after_a_success_is_an_outage():
     assert confirm.is_failing
 
 
-def test_a_denial_that_lasts_is_raised(confirmed_soon):
+def test_a_denial_that_lasts_is_raised(short_confirmation):
     confirm = Confirmation(has_succeeded=True)
 
     def deny_again() -> None:

@@ -9,7 +9,7 @@ from tradepipe.kafka.librdkafka import UNREADABLE
 
 
 @pytest.fixture
-def whole(kafka, topic):
+def member_with_headers(kafka, topic):
     """Join as a member that receives timestamps and headers, and reads partition 0."""
     member = Member(Consumer(kafka, topic=topic, group=f"{topic}-group", with_headers=True))
     member.consumer.open()
@@ -19,22 +19,22 @@ def whole(kafka, topic):
     member.consumer.close()
 
 
-def test_a_record_has_its_timestamp_where_it_is_asked_for(whole, produce):
+def test_a_record_has_its_timestamp_where_it_is_asked_for(member_with_headers, produce):
     produce(b"1", timestamp=1_234_567_890_123)
     produce(b"2", timestamp=-1)
 
-    whole.until(lambda: len(whole.records) == 2)
+    member_with_headers.until(lambda: len(member_with_headers.records) == 2)
 
-    assert [1_234_567_890_123, None] == [record.timestamp for record in whole.records]
+    assert [1_234_567_890_123, None] == [record.timestamp for record in member_with_headers.records]
 
 
-def test_header_names_that_are_not_utf8_do_not_stop_the_consumer(kafka, topic, whole, produce):
+def test_header_names_that_are_not_utf8_do_not_stop_the_consumer(kafka, topic, member_with_headers, produce):
     """Anybody may write them. A hundred: what is called often, Python calls in another way."""
     send_with_header(kafka["bootstrap.servers"], topic, b"bad\xff\xfe", count=100)
     produce(b"behind them")
 
-    whole.until(lambda: len(whole.records) == 101)
+    member_with_headers.until(lambda: len(member_with_headers.records) == 101)
 
-    assert [b"value"] * 100 + [b"behind them"] == whole.values
-    assert all(record.headers is UNREADABLE for record in whole.records[:100])
-    assert () == whole.records[100].headers
+    assert [b"value"] * 100 + [b"behind them"] == member_with_headers.values
+    assert all(record.headers is UNREADABLE for record in member_with_headers.records[:100])
+    assert () == member_with_headers.records[100].headers

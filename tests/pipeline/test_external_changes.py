@@ -24,13 +24,13 @@ def test_a_log_that_is_shorter_than_what_was_stored_of_it_stops_the_sink(pipelin
 
 
 @pytest.fixture
-def compared_often(monkeypatch):
+def frequent_comparison(monkeypatch):
     """Let an idle sink query the stored offsets five times a second."""
     monkeypatch.setattr(sink, "RESET_CHECK_SECONDS", 0.2)
 
 
 def test_a_reset_past_a_record_frees_a_sink_that_waits_for_its_schema(
-    pipeline, some_trades, compared_often, monkeypatch
+    pipeline, some_trades, frequent_comparison, monkeypatch
 ):
     """The sink has nothing to store, so no transaction of it fails."""
     monkeypatch.setattr(schema_ids, "REPLICA_LAG_SECONDS", 600.0)
@@ -48,13 +48,13 @@ def test_a_reset_past_a_record_frees_a_sink_that_waits_for_its_schema(
 
 
 @pytest.fixture
-def looked_at_often(monkeypatch):
+def frequent_checks(monkeypatch):
     """Let a stage query the id of its topic ten times a second."""
     monkeypatch.setattr(topic_watch, "TOPIC_ID_INTERVAL", 0.1)
 
 
 @pytest.fixture(params=["sink", "validator"])
-def stage(request, pipeline, targets, looked_at_often):
+def stage(request, pipeline, targets, frequent_checks):
     """Either stage, idle: it has read all there is, which is nothing."""
     options = {} if request.param == "sink" else {"delivery": "at_least_once"}
     stage = Running(getattr(pipeline, request.param)(**options))

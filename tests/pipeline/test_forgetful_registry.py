@@ -23,7 +23,7 @@ def registry(pipeline):
 
 
 @pytest.fixture
-def patient(monkeypatch):
+def long_startup(monkeypatch):
     """Wait for a starting registry during the whole test."""
     monkeypatch.setattr(schema_ids, "STARTUP_SECONDS", 600.0)
 
@@ -40,7 +40,7 @@ def passed(stage):
 
 
 def test_a_stage_waits_for_a_registry_that_has_not_read_its_data_when_it_starts(
-    pipeline, some_trades, registry, make_stage, patient
+    pipeline, some_trades, registry, make_stage, long_startup
 ):
     pipeline.publish(some_trades(50))
     registry.forgets = 3
@@ -81,7 +81,7 @@ def test_good_records_pass_a_flood_of_unknown_schema_ids_with_few_requests(pipel
 
 
 def test_a_producer_reports_a_registry_without_the_subject_as_unavailable_at_first(
-    pipeline, registry, patient, monkeypatch
+    pipeline, registry, long_startup, monkeypatch
 ):
     (trade,) = islice(samples.trades(7), 1)
     registry.forgets = None
@@ -107,7 +107,7 @@ def test_a_producer_reports_a_registry_without_the_subject_as_unavailable_at_fir
     ],
     ids=["produce", "pull", "drift"],
 )
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_startup")
 def test_a_command_waits_for_a_registry_that_has_not_read_its_data(pipeline, registry, tmp_path, command):
     registry.forgets = 3
     servers = pipeline.kafka["bootstrap.servers"]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
-from tests.pipeline.test_sink_writer import Desk
+from tests.pipeline.test_sink_writer import WriterWithEvents
 from tests.postgres import batches
 from tests.postgres.batches import connected, log, trade
 from tradepipe.pipeline.sink_writer import ClaimGranted
@@ -32,61 +32,61 @@ def connection(database):
 
 
 @pytest.fixture
-def desk(connection, database) -> Iterator[Desk]:
+def sink_writer(connection, database) -> Iterator[WriterWithEvents]:
     """Return a writer that owns four partitions."""
-    desk = Desk(database)
-    desk.writer.start()
-    desk.claim(0, 1, 2, 3)
-    yield desk
-    desk.writer.stop(5.0)
+    sink_writer = WriterWithEvents(database)
+    sink_writer.writer.start()
+    sink_writer.claim(0, 1, 2, 3)
+    yield sink_writer
+    sink_writer.writer.stop(5.0)
 
 
 @pytest.fixture
-def claims(desk) -> list[ClaimResult]:
-    return [granted.result for granted in desk.of(ClaimGranted)]
+def claims(sink_writer) -> list[ClaimResult]:
+    return [granted.result for granted in sink_writer.of(ClaimGranted)]
 
 
 @pytest.fixture
-def locked(claims, desk, connection) -> Callable[[str], list[str]]:
+def locked_names(claims, sink_writer, connection) -> Callable[[str], list[str]]:
     """Record the rows of a table that are locked from now on, in order."""
     batches.execute(connection, JOURNAL)
 
-    def locked(table: str) -> list[str]:
-        desk.rest()
+    def locked_names(table: str) -> list[str]:
+        sink_writer.rest()
         with connection.begin():
             return list(
                 connection.scalars(text("SELECT name FROM locked WHERE of = :table ORDER BY number"), {"table": table})
             )
 
-    return locked
+    return locked_names
 
 
-def test_partitions_are_claimed_in_order(desk, locked):
-    desk.claim(2, 0, 3, 1)
+def test_partitions_are_claimed_in_order(sink_writer, locked_names):
+    sink_writer.claim(2, 0, 3, 1)
 
-    assert ["0", "1", "2", "3"] == locked("sink_offsets")
-
-
-def test_the_offsets_of_a_batch_move_in_order(desk, claims, locked):
-    desk.store(*(claims[partition] for partition in (2, 0, 3, 1)), entries=[], after=1)
-
-    assert ["0", "1", "2", "3"] == locked("sink_offsets")
+    assert ["0", "1", "2", "3"] == locked_names("sink_offsets")
 
 
-def test_trades_go_in_by_their_keys_whatever_their_order_in_the_log(desk, claims, locked):
+def test_the_offsets_of_a_batch_move_in_order(sink_writer, claims, locked_names):
+    sink_writer.store(*(claims[partition] for partition in (2, 0, 3, 1)), entries=[], after=1)
+
+    assert ["0", "1", "2", "3"] == locked_names("sink_offsets")
+
+
+def test_trades_go_in_by_their_keys_whatever_their_order_in_the_log(sink_writer, claims, locked_names):
     keys = [("T2", 1), ("T3", 1), ("T1", 2), ("T1", 1), ("T2", 1)]
 
-    desk.store(claims[0], entries=log(*(trade(*key) for key in keys)))
+    sink_writer.store(claims[0], entries=log(*(trade(*key) for key in keys)))
 
-    assert ["T1", "T1", "T2", "T2", "T3"] == locked("trades")
+    assert ["T1", "T1", "T2", "T2", "T3"] == locked_names("trades")
 
 
-def test_so_do_the_pieces_of_a_batch_of_which_a_trade_is_refused(desk, claims, locked, connection):
+def test_so_do_the_pieces_of_a_batch_of_which_a_trade_is_refused(sink_writer, claims, locked_names, connection):
     """What stays of the journal are the pieces that went in: of eight trades the first four, then two, then one."""
     batches.execute(connection, REFUSING)
     good = [trade(f"T{number}") for number in (4, 3, 2, 1, 6, 5, 7)]
 
-    desk.store(claims[0], entries=log(*good, trade("T8", book_id="BAD")))
+    sink_writer.store(claims[0], entries=log(*good, trade("T8", book_id="BAD")))
 
-    assert [f"T{number}" for number in range(1, 8)] == locked("trades")
-    assert [(7, 0, 1)] == [batches.counts(stored) for stored in desk.of(BatchResult)]
+    assert [f"T{number}" for number in range(1, 8)] == locked_names("trades")
+    assert [(7, 0, 1)] == [batches.counts(stored) for stored in sink_writer.of(BatchResult)]

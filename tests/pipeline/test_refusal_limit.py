@@ -7,7 +7,7 @@ import pytest
 
 from tests.eventually import eventually
 from tests.pipeline.running_stages import running, undecodable
-from tests.pipeline.test_sink_writer import Desk
+from tests.pipeline.test_sink_writer import WriterWithEvents
 from tests.pipeline.test_validator_buffer import KNOWN, records
 from tests.postgres import batches
 from tests.postgres.batches import TOPIC, TOPIC_ID, connected, log, refusal, trade
@@ -33,22 +33,22 @@ LOSES_TWO_COMMITS = """
 
 
 @pytest.fixture
-def desk(database) -> Iterator[Callable[[float], Desk]]:
+def sink_writer(database) -> Iterator[Callable[[float], WriterWithEvents]]:
     """Return a writer with a refusal limit."""
     migrate.upgrade(database)
     with ExitStack() as writers:
 
-        def desk(share: float) -> Desk:
-            made = Desk(database, max_refused=share)
+        def sink_writer(share: float) -> WriterWithEvents:
+            made = WriterWithEvents(database, max_refused=share)
             made.writer.start()
             writers.callback(made.writer.stop, 5.0)
             return made
 
-        yield desk
+        yield sink_writer
 
 
 @pytest.fixture
-def verdicts() -> Iterator[ValidatorBuffer]:
+def buffer() -> Iterator[ValidatorBuffer]:
     """Return a validator's buffer with a refusal limit."""
     shelf = Shelf()
     shelf.put(KNOWN)
@@ -58,21 +58,21 @@ def verdicts() -> Iterator[ValidatorBuffer]:
 
 def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
     """Two of three records are refused after many that passed: the last 1000 decide, not the last batch."""
-    ceiling = RefusalLimit(0.5)
-    ceiling.preload(0, first=0, next_offset=WINDOW, refused=[])
+    refusal_limit = RefusalLimit(0.5)
+    refusal_limit.preload(0, first=0, next_offset=WINDOW, refused=[])
 
     def refuse_two_of_three(first: int) -> None:
         for offset in range(first, first + WINDOW, 3):
-            verdicts = [(offset, refusal(offset)), (offset + 1, refusal(offset + 1)), (offset + 2, None)]
-            ceiling.commit(0, ceiling.check(0, verdicts))
+            buffer = [(offset, refusal(offset)), (offset + 1, refusal(offset + 1)), (offset + 2, None)]
+            refusal_limit.commit(0, refusal_limit.check(0, buffer))
 
     with pytest.raises(TooManyRefusals, match="of the last 1000 records"):
         refuse_two_of_three(WINDOW)
 
 
-def test_records_before_a_late_start_do_not_count_as_seen(desk):
+def test_records_before_a_late_start_do_not_count_as_seen(sink_writer):
     """Otherwise valid records that the group never read would hide that nearly all of those it reads are refused."""
-    late = desk(0.5)
+    late = sink_writer(0.5)
     late.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, start=WINDOW, begin=0)])
     late.until(lambda: late.of(ClaimGranted))
     (granted,) = late.of(ClaimGranted)
@@ -83,10 +83,10 @@ def test_records_before_a_late_start_do_not_count_as_seen(desk):
         late.rest()
 
 
-def test_a_batch_whose_commit_was_lost_counts_once(desk, database):
+def test_a_batch_whose_commit_was_lost_counts_once(sink_writer, database):
     """A sink that had to store it three times has seen its refusals once."""
     entries = log(*[None] * (MAX_CONSECUTIVE // 2), trade("T1"), *[None] * (MAX_CONSECUTIVE // 2))
-    writer = desk(0.999)
+    writer = sink_writer(0.999)
     with connected(database) as connection:
         batches.execute(connection, LOSES_TWO_COMMITS)
 
@@ -96,8 +96,8 @@ def test_a_batch_whose_commit_was_lost_counts_once(desk, database):
     assert [(1, 0, MAX_CONSECUTIVE)] == [batches.counts(stored) for stored in writer.of(BatchResult)]
 
 
-def test_a_batch_without_refusals_ends_a_run(desk):
-    writer = desk(0.999)
+def test_a_batch_without_refusals_ends_a_run(sink_writer):
+    writer = sink_writer(0.999)
     (claimed,) = writer.claim(0)
     half = [None] * (MAX_CONSECUTIVE // 2 + 1)
 
@@ -109,27 +109,27 @@ def test_a_batch_without_refusals_ends_a_run(desk):
     assert [len(half), 0, len(half)] == [len(stored.refusals) for stored in writer.of(BatchResult)]
 
 
-def hold_refused(verdicts, count):
-    verdicts.add([each._replace(value=each.value[:-1]) for each in records(count)])
-    verdicts.validate()
+def hold_refused(buffer, count):
+    buffer.add([each._replace(value=each.value[:-1]) for each in records(count)])
+    buffer.validate()
 
 
-def test_what_was_refused_of_a_partition_that_left_does_not_count(verdicts):
+def test_what_was_refused_of_a_partition_that_left_does_not_count(buffer):
     """Its records come again, to us or to another member, and are refused then."""
-    hold_refused(verdicts, MIN_SAMPLE - 1)
-    verdicts.drop(0)
-    hold_refused(verdicts, MIN_SAMPLE - 1)
+    hold_refused(buffer, MIN_SAMPLE - 1)
+    buffer.drop(0)
+    hold_refused(buffer, MIN_SAMPLE - 1)
 
-    assert MIN_SAMPLE - 1 == len(verdicts.take_batch({0: MIN_SAMPLE - 1}, None).refusals)
+    assert MIN_SAMPLE - 1 == len(buffer.take_batch({0: MIN_SAMPLE - 1}, None).refusals)
 
 
-def test_a_dropped_partition_has_no_window(verdicts):
-    hold_refused(verdicts, 10)
-    verdicts.add(records(10, first=10))
-    verdicts.validate()
-    verdicts.drop(0)
+def test_a_dropped_partition_has_no_window(buffer):
+    hold_refused(buffer, 10)
+    buffer.add(records(10, first=10))
+    buffer.validate()
+    buffer.drop(0)
 
-    assert {} == verdicts.take_batch({}, None).windows
+    assert {} == buffer.take_batch({}, None).windows
 
 
 @pytest.mark.usefixtures("targets")

@@ -12,23 +12,23 @@ class Stage:
     """A stage that commits each batch within its refusal limit."""
 
     def __init__(self, share=0.5, begin=0):
-        self.ceiling = RefusalLimit(share)
-        self.ceiling.preload(0, first=begin, next_offset=begin, refused=[])
+        self.limit = RefusalLimit(share)
+        self.limit.preload(0, first=begin, next_offset=begin, refused=[])
         self.next = begin
 
-    def batch(self, verdicts, *, step=1, keep=True):
+    def batch(self, outcomes, *, step=1, commit=True):
         """Check a batch, one character for each record: r for refused; its offsets are `step` apart."""
-        offsets = range(self.next, self.next + len(verdicts) * step, step)
-        window = self.ceiling.check(
+        offsets = range(self.next, self.next + len(outcomes) * step, step)
+        window = self.limit.check(
             0,
             [
-                (offset, refusal(offset) if verdict == "r" else None)
-                for offset, verdict in zip(offsets, verdicts, strict=True)
+                (offset, refusal(offset) if outcome == "r" else None)
+                for offset, outcome in zip(offsets, outcomes, strict=True)
             ],
         )
-        if keep:
-            self.ceiling.commit(0, window)
-            self.next += len(verdicts) * step
+        if commit:
+            self.limit.commit(0, window)
+            self.next += len(outcomes) * step
 
 
 def test_a_share_below_the_limit_passes():
@@ -81,7 +81,7 @@ def test_a_batch_that_was_not_committed_does_not_count():
     """The same batch is checked again by each try."""
     stage = Stage()
     for _ in range(10):
-        stage.batch("r" * 60, keep=False)
+        stage.batch("r" * 60, commit=False)
     stage.batch("r" * 60)
 
 
@@ -106,26 +106,26 @@ def test_a_run_of_refusals_between_transaction_markers_is_a_run():
 
 
 def test_each_partition_has_its_own_window():
-    ceiling = RefusalLimit()
+    limit = RefusalLimit()
     for partition in (0, 1):
-        ceiling.commit(
-            partition, ceiling.check(partition, [(offset, refusal(offset)) for offset in range(MAX_CONSECUTIVE - 1)])
+        limit.commit(
+            partition, limit.check(partition, [(offset, refusal(offset)) for offset in range(MAX_CONSECUTIVE - 1)])
         )
 
 
 def test_a_restart_continues_the_window_of_the_stored_refusals():
-    ceiling = RefusalLimit(share=0.99)
-    ceiling.preload(0, first=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE + 1, 5_000))
+    limit = RefusalLimit(share=0.99)
+    limit.preload(0, first=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE + 1, 5_000))
 
     with pytest.raises(TooManyRefusals):
-        ceiling.check(0, [(5_000, refusal(5_000))])
+        limit.check(0, [(5_000, refusal(5_000))])
 
 
 def test_a_run_that_had_ended_before_a_restart_is_over():
-    ceiling = RefusalLimit(share=0.99)
-    ceiling.preload(0, first=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE, 4_999))
+    limit = RefusalLimit(share=0.99)
+    limit.preload(0, first=0, next_offset=5_000, refused=range(5_000 - MAX_CONSECUTIVE, 4_999))
 
-    ceiling.check(0, [(5_000, refusal(5_000))])
+    limit.check(0, [(5_000, refusal(5_000))])
 
 
 def test_offsets_before_the_log_do_not_count_as_seen():
@@ -162,7 +162,7 @@ def test_an_invalid_share_is_reported(share):
         RefusalLimit(share)
 
 
-def spoilt(offset):
+def writers_refusal(offset):
     """Return a refusal that only the record's writer can have caused."""
     return refusal(offset)._replace(violations=(Violation(Code.FRAMING, "not framed"),))
 
@@ -170,12 +170,14 @@ def spoilt(offset):
 def test_refusals_that_only_a_writer_can_cause_are_not_counted():
     limit = RefusalLimit()
 
-    assert Window(0) == limit.check(0, [(offset, spoilt(offset)) for offset in range(5 * WINDOW)])
+    assert Window(0) == limit.check(0, [(offset, writers_refusal(offset)) for offset in range(5 * WINDOW)])
 
 
 def test_such_a_refusal_does_not_end_a_run_of_others():
     limit = RefusalLimit(share=0.99)
-    results = [(offset, refusal(offset) if offset % 2 else spoilt(offset)) for offset in range(2 * MAX_CONSECUTIVE)]
+    results = [
+        (offset, refusal(offset) if offset % 2 else writers_refusal(offset)) for offset in range(2 * MAX_CONSECUTIVE)
+    ]
 
     with pytest.raises(TooManyRefusals):
         limit.check(0, results)

@@ -27,7 +27,7 @@ def the_sink_waits_for_a_lock(pipeline) -> bool:
 
 
 @pytest.fixture
-def locked_table(pipeline) -> Iterator[Callable[[], None]]:
+def lock_trades(pipeline) -> Iterator[Callable[[], None]]:
     """Lock the table of trades, which blocks a batch in its transaction; return a function that unlocks it."""
     connection = psycopg2.connect(pipeline.database)
     connection.cursor().execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
@@ -37,14 +37,14 @@ def locked_table(pipeline) -> Iterator[Callable[[], None]]:
 
 @pytest.mark.real
 def test_killed_before_its_commit_a_sink_leaves_nothing_of_the_batch(
-    pipeline, some_trades, start_sink, locked_table, journal
+    pipeline, some_trades, start_sink, lock_trades, journal
 ):
     trades = pipeline.publish(some_trades(400))
     sink = start_sink()
     eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
 
     sink.kill()
-    locked_table()
+    lock_trades()
 
     assert ([], {0}) == (pipeline.stored(), set(pipeline.next_offsets().values()))
     assert 400 == pipeline.store().stored
@@ -53,7 +53,7 @@ def test_killed_before_its_commit_a_sink_leaves_nothing_of_the_batch(
 
 
 @pytest.fixture
-def unanswered(pipeline, services) -> Callable[[], AbstractContextManager[Callable[[], bool]]]:
+def delay_commits(pipeline, services) -> Callable[[], AbstractContextManager[Callable[[], bool]]]:
     """
     Within the block each COMMIT is done, but answered only behind it: it waits for a standby that does not exist.
 
@@ -71,11 +71,11 @@ def unanswered(pipeline, services) -> Callable[[], AbstractContextManager[Callab
 
 @pytest.mark.real
 def test_a_sink_that_is_killed_after_its_commit_has_stored_the_batch_and_its_offsets(
-    pipeline, some_trades, start_sink, unanswered, journal
+    pipeline, some_trades, start_sink, delay_commits, journal
 ):
     sink = start_sink()
     eventually(lambda: len(pipeline.next_offsets()) == 4, within=30)
-    with unanswered() as waiting:
+    with delay_commits() as waiting:
         trades = pipeline.publish(some_trades(400))
         eventually(waiting, within=30)
         sink.kill()
@@ -90,13 +90,13 @@ def test_a_sink_that_is_killed_after_its_commit_has_stored_the_batch_and_its_off
 
 
 @pytest.mark.real
-def test_a_frozen_sink_wakes_up_and_writes_nothing(pipeline, some_trades, start_sink, locked_table, journal):
+def test_a_frozen_sink_wakes_up_and_writes_nothing(pipeline, some_trades, start_sink, lock_trades, journal):
     """It is frozen in the middle of a transaction; its partitions go to another sink, which stores all."""
     trades = pipeline.publish(some_trades(400))
     frozen = start_sink("--batch-rows", "50")
     eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
     frozen.signal(signal.SIGSTOP)
-    locked_table()
+    lock_trades()
     other = start_sink()
     eventually(lambda: len(pipeline.stored()) == 400, within=60)
     epochs = pipeline.query("SELECT partition, epoch, next_offset FROM sink_offsets ORDER BY 1")
@@ -305,7 +305,7 @@ def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, st
 
 
 @pytest.mark.real
-def test_a_second_signal_ends_the_sink_at_once(pipeline, some_trades, start_sink, locked_table):
+def test_a_second_signal_ends_the_sink_at_once(pipeline, some_trades, start_sink, lock_trades):
     pipeline.publish(some_trades(10))
     sink = start_sink()
     eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)

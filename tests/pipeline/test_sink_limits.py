@@ -15,7 +15,7 @@ from tradepipe.postgres import migrate
 
 
 @pytest.fixture
-def locked(pipeline):
+def lock_trades(pipeline):
     """Lock the table of trades, which blocks a batch; return a function that unlocks it."""
     connection = psycopg2.connect(pipeline.database)
     connection.cursor().execute("LOCK TABLE trades IN ACCESS EXCLUSIVE MODE")
@@ -24,7 +24,7 @@ def locked(pipeline):
 
 
 def test_a_sink_whose_database_is_blocked_reads_no_more_than_the_bytes_of_a_batch(
-    pipeline, some_trades, locked, monkeypatch
+    pipeline, some_trades, lock_trades, monkeypatch
 ):
     """A batch of 5,000 records could contain all of them."""
     monkeypatch.setattr(sink_reader, "MAX_BATCH_BYTES", 1_000)
@@ -36,7 +36,7 @@ def test_a_sink_whose_database_is_blocked_reads_no_more_than_the_bytes_of_a_batc
             eventually(lambda: stage.meter.values(PAUSED)[()] or stage.meter.values(CONSUMED)[(pipeline.topic,)] == 50)
         eventually(lambda: stage.meter.values(PAUSED)[()])
         pipeline.publish(trades[100:])
-        locked()
+        lock_trades()
 
         eventually(lambda: stage.counts.stored == 150)
 

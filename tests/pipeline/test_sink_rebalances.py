@@ -32,7 +32,7 @@ class Storm(threading.Thread):
 
     def __init__(self, gust: Callable[[], object], *, every: float) -> None:
         super().__init__(name="storm", daemon=True)
-        self.gusts = 0
+        self.repetitions = 0
         self._gust = gust
         self._every = every
         self._over = threading.Event()
@@ -43,7 +43,7 @@ class Storm(threading.Thread):
         try:
             while not self._over.wait(self._every):
                 self._gust()
-                self.gusts += 1
+                self.repetitions += 1
         except BaseException as error:  # told to the test
             self._raised = error
 
@@ -61,7 +61,7 @@ class Storm(threading.Thread):
 
 
 @pytest.fixture
-def settled(pipeline, journal) -> Callable[[int], None]:
+def assert_stored(pipeline, journal) -> Callable[[int], None]:
     """Assert that each trade of a mixture is a row, and each bad record one refusal with its code."""
 
     def check(trades: int) -> None:
@@ -74,12 +74,12 @@ def settled(pipeline, journal) -> Callable[[int], None]:
     return check
 
 
-def done(sink: Sink) -> int:
+def count_done(sink: Sink) -> int:
     """Return how many records this sink has stored or refused."""
     return sink.counts.stored + sink.counts.duplicates + sink.counts.refused.total()
 
 
-def tries(sink: Sink) -> int:
+def count_tries(sink: Sink) -> int:
     """Return the number of failed tries of this sink since PostgreSQL became unavailable."""
     return sink._writer._store._connection._backoff.failures
 
@@ -90,7 +90,7 @@ def end_sessions(pipeline) -> None:
     pipeline.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {sinks}")
 
 
-def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pipeline, settled):
+def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pipeline, assert_stored):
     records = mixture(pipeline, 2_000)
     with (
         running(pipeline.sink(batch_rows=20)) as sink,
@@ -98,15 +98,15 @@ def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pip
     ):
         for begin in range(0, len(records), 100):
             pipeline.publish_bytes(records[begin : begin + 100])
-            eventually(lambda begin=begin: storm.gusts > begin // 100)
-        eventually(lambda: done(sink) == len(records), within=30)
+            eventually(lambda begin=begin: storm.repetitions > begin // 100)
+        eventually(lambda: count_done(sink) == len(records), within=30)
 
     assert sink.meter.values(OUTAGES)[()] > 5
     assert 0 == sink.counts.duplicates
-    settled(2_000)
+    assert_stored(2_000)
 
 
-def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, settled, caplog):
+def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, assert_stored, caplog):
     """As a primary that is demoted does: first the session that is open is refused, then each new one."""
     records = mixture(pipeline, 1_000)
     pipeline.publish_bytes(records[:500])
@@ -114,11 +114,11 @@ def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, settled
         eventually(lambda: sink.counts.stored > 0, within=30)
         with services.postgres.setting("default_transaction_read_only", "on"):
             pipeline.publish_bytes(records[500:])
-            eventually(lambda: sink.waiting_for == "PostgreSQL" and tries(sink) > 2, within=30)
-        eventually(lambda: done(sink) == len(records), within=30)
+            eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2, within=30)
+        eventually(lambda: count_done(sink) == len(records), within=30)
 
     assert "in a read-only transaction" in caplog.text
-    settled(1_000)
+    assert_stored(1_000)
 
 
 @pytest.fixture
@@ -134,22 +134,22 @@ def disk(pipeline, services) -> Iterator[SmallDisk]:
         pipeline.execute("ALTER TABLE trades SET TABLESPACE pg_default")
 
 
-def test_a_full_disk_of_the_database_is_waited_for_and_refuses_nothing(pipeline, disk, settled, caplog):
+def test_a_full_disk_of_the_database_is_waited_for_and_refuses_nothing(pipeline, disk, assert_stored, caplog):
     records = mixture(pipeline, 2_000)
     pipeline.publish_bytes(records[:500])
     with running(pipeline.sink(batch_rows=200)) as sink:
         eventually(lambda: sink.counts.stored > 0, within=30)
         disk.fill()
         pipeline.publish_bytes(records[500:])
-        eventually(lambda: sink.waiting_for == "PostgreSQL" and tries(sink) > 2, within=30)
+        eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2, within=30)
         disk.free()
-        eventually(lambda: done(sink) == len(records), within=30)
+        eventually(lambda: count_done(sink) == len(records), within=30)
 
     assert "No space left on device" in caplog.text
-    settled(2_000)
+    assert_stored(2_000)
 
 
-def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, settled):
+def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, assert_stored):
     """It stops polling after its first batch, with more records buffered; another sink stores all of them."""
     records = mixture(pipeline, 800)
     stands, goes_on = threading.Event(), threading.Event()
@@ -163,17 +163,17 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, s
     with running(pipeline.sink(batch_rows=50, on_stored=stand_still)) as slow:
         assert stands.wait(30)
         with running(pipeline.sink()) as other:
-            eventually(lambda: done(slow) + done(other) == 420, within=30)
+            eventually(lambda: count_done(slow) + count_done(other) == 420, within=30)
             goes_on.set()
             eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1, within=30)
             pipeline.publish_bytes(records[420:])
-            eventually(lambda: done(slow) + done(other) == len(records), within=30)
+            eventually(lambda: count_done(slow) + count_done(other) == len(records), within=30)
 
     assert 0 == slow.counts.duplicates + other.counts.duplicates
-    settled(800)
+    assert_stored(800)
 
 
-def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, settled):
+def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, assert_stored):
     print(f"seed {(seed := random.randrange(1_000_000))}")
     chance, records = random.Random(seed), mixture(pipeline, 3_000)
     members: deque[Running[Sink]] = deque()
@@ -187,17 +187,17 @@ def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, settled):
         members[-1].start()
 
     def stored() -> int:
-        return sum(done(member.stage) for member in (*gone, *members))
+        return sum(count_done(member.stage) for member in (*gone, *members))
 
     try:
         with Storm(change, every=1.0) as storm:
             for begin in range(0, len(records), 500):
                 pipeline.publish_bytes(records[begin : begin + 500])
-                eventually(lambda begin=begin: storm.gusts > begin // 500)
+                eventually(lambda begin=begin: storm.repetitions > begin // 500)
         eventually(lambda: stored() == len(records), within=30)
     finally:
         for member in members:
             member.end()
 
     assert {None} == {member.raised for member in (*gone, *members)}
-    settled(3_000)
+    assert_stored(3_000)

@@ -44,12 +44,12 @@ SLOW_FOR_MANY = """
 """
 
 
-class Desk:
+class WriterWithEvents:
     """A writer, and its events so far."""
 
     def __init__(self, database, *, max_refused=None, owner="test"):
         self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=RefusalLimit(max_refused))
-        self.told = []
+        self.events = []
 
     def claim(self, *partitions, start=0, topic_id=TOPIC_ID):
         """Claim partitions, and return the granted claims."""
@@ -63,8 +63,8 @@ class Desk:
         self.writer.store(batches.batch(*claims, entries=entries, **options))
 
     def listen(self):
-        self.told += self.writer.events()
-        return self.told
+        self.events += self.writer.events()
+        return self.events
 
     def of(self, kind):
         """Return the events of one kind."""
@@ -89,22 +89,22 @@ class Desk:
 
 
 @pytest.fixture
-def desks():
-    """Writers, each of which is ended with the test."""
-    with ExitStack() as open_desks:
+def create_writer():
+    """Return a function that starts writers, which are stopped with the test."""
+    with ExitStack() as running:
 
-        def desk(database, **options):
-            made = Desk(database, **options)
-            made.writer.start()
-            open_desks.callback(made.writer.stop, 5.0)
-            return made
+        def create(database, **options):
+            created = WriterWithEvents(database, **options)
+            created.writer.start()
+            running.callback(created.writer.stop, 5.0)
+            return created
 
-        yield desk
+        yield create
 
 
 @pytest.fixture
-def desk(desks, migrated):
-    return desks(migrated)
+def sink_writer(create_writer, migrated):
+    return create_writer(migrated)
 
 
 @pytest.fixture
@@ -121,10 +121,10 @@ def proxy(migrated):
 
 
 @pytest.fixture
-def proxied(desks, migrated, proxy):
+def proxied_writer(create_writer, migrated, proxy):
     """Return a writer that connects through the proxy."""
     server, _, name = migrated.rpartition("/")
-    return desks(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
+    return create_writer(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
 
 
 @pytest.fixture
@@ -141,97 +141,99 @@ def end_writers(connection):
         return len(ended.all())
 
 
-def test_claims_are_granted_with_their_next_offsets(desk):
-    first, second = desk.claim(0, 1, start=3)
+def test_claims_are_granted_with_their_next_offsets(sink_writer):
+    first, second = sink_writer.claim(0, 1, start=3)
 
     assert ((Ownership(TOPIC, 0, 1), 3), (Ownership(TOPIC, 1, 1), 3)) == (first, second)
 
 
-def test_a_batch_is_stored_and_reported(desk, connection):
-    claims = desk.claim(0)
-    desk.store(*claims, entries=log(trade(), None, trade("T2")))
-    desk.rest()
+def test_a_batch_is_stored_and_reported(sink_writer, connection):
+    claims = sink_writer.claim(0)
+    sink_writer.store(*claims, entries=log(trade(), None, trade("T2")))
+    sink_writer.rest()
 
-    (stored,) = desk.of(BatchResult)
+    (stored,) = sink_writer.of(BatchResult)
     assert (2, 0, 1) == batches.counts(stored)
     assert [trade(), trade("T2")] == trades(connection)
     assert 3 == batches.next_offset(connection)
 
 
-def test_tasks_are_done_in_the_order_they_were_given(desk):
-    claims = desk.claim(0)
-    desk.store(*claims, entries=log(trade()))
-    desk.store(*[claim._replace(next_offset=1) for claim in claims], entries=log(trade("T2"), first=1))
-    desk.writer.request_progress(TOPIC)
-    desk.rest()
+def test_tasks_are_done_in_the_order_they_were_given(sink_writer):
+    claims = sink_writer.claim(0)
+    sink_writer.store(*claims, entries=log(trade()))
+    sink_writer.store(*[claim._replace(next_offset=1) for claim in claims], entries=log(trade("T2"), first=1))
+    sink_writer.writer.request_progress(TOPIC)
+    sink_writer.rest()
 
-    assert [ClaimGranted, BatchResult, BatchResult, GroupProgress] == [type(event) for event in desk.told]
-    assert [GroupProgress({0: 2})] == desk.of(GroupProgress)
+    assert [ClaimGranted, BatchResult, BatchResult, GroupProgress] == [type(event) for event in sink_writer.events]
+    assert [GroupProgress({0: 2})] == sink_writer.of(GroupProgress)
 
 
-def test_an_ownership_that_was_fenced_ends_and_the_rest_is_stored(desk, desks, migrated, connection):
+def test_an_ownership_that_was_fenced_ends_and_the_rest_is_stored(sink_writer, create_writer, migrated, connection):
     """Only the records read under it are dropped; the new owner reads them again."""
-    first, second = desk.claim(0, 1)
-    desks(migrated, owner="rival").claim(0)
+    first, second = sink_writer.claim(0, 1)
+    create_writer(migrated, owner="rival").claim(0)
 
-    desk.store(first, second, entries=[*log(trade(), None), *log(trade("T2"), partition=1)])
-    desk.rest()
+    sink_writer.store(first, second, entries=[*log(trade(), None), *log(trade("T2"), partition=1)])
+    sink_writer.rest()
 
-    assert [OwnershipLost, BatchResult] == [type(event) for event in desk.told[2:]]
-    assert [OwnershipLost(first.ownership)] == desk.of(OwnershipLost)
+    assert [OwnershipLost, BatchResult] == [type(event) for event in sink_writer.events[2:]]
+    assert [OwnershipLost(first.ownership)] == sink_writer.of(OwnershipLost)
     assert ([trade("T2")], {}) == (trades(connection), batches.refused(connection))
     assert [0, 1] == [batches.next_offset(connection, partition) for partition in (0, 1)]
 
 
-def test_a_batch_of_which_nothing_is_ours_any_more_is_dropped(desk, desks, migrated, connection):
-    claims = desk.claim(0, 1)
-    desks(migrated, owner="rival").claim(0, 1)
+def test_a_batch_of_which_nothing_is_ours_any_more_is_dropped(sink_writer, create_writer, migrated, connection):
+    claims = sink_writer.claim(0, 1)
+    create_writer(migrated, owner="rival").claim(0, 1)
 
-    desk.store(*claims, entries=[*log(trade()), *log(trade("T2"), partition=1)])
-    desk.rest()
+    sink_writer.store(*claims, entries=[*log(trade()), *log(trade("T2"), partition=1)])
+    sink_writer.rest()
 
-    assert [OwnershipLost(claim.ownership) for claim in claims] == desk.of(OwnershipLost)
-    assert ([], []) == (desk.of(BatchResult), trades(connection))
+    assert [OwnershipLost(claim.ownership) for claim in claims] == sink_writer.of(OwnershipLost)
+    assert ([], []) == (sink_writer.of(BatchResult), trades(connection))
 
 
-def test_a_commit_whose_answer_was_lost_counts_once(proxied, proxy, connection):
+def test_a_commit_whose_answer_was_lost_counts_once(proxied_writer, proxy, connection):
     """The stored offset shows that the batch is committed: it is reported, and not stored again."""
-    claims = proxied.claim(0)
+    claims = proxied_writer.claim(0)
     proxy.swallow_reply_after(b"COMMIT\0")
-    proxied.store(*claims, entries=log(trade(), trade(), None))
-    proxied.until(lambda: proxied.of(DatabaseUp))
-    proxied.rest()
+    proxied_writer.store(*claims, entries=log(trade(), trade(), None))
+    proxied_writer.until(lambda: proxied_writer.of(DatabaseUp))
+    proxied_writer.rest()
 
-    assert [(1, 1, 1)] == [batches.counts(stored) for stored in proxied.of(BatchResult)]
-    assert ([], [trade()], 3) == (proxied.of(OwnershipLost), trades(connection), batches.next_offset(connection))
+    assert [(1, 1, 1)] == [batches.counts(stored) for stored in proxied_writer.of(BatchResult)]
+    assert ([], [trade()], 3) == (proxied_writer.of(OwnershipLost), trades(connection), batches.next_offset(connection))
 
 
-def test_a_commit_whose_answer_was_lost_and_whose_partition_was_claimed_ends(proxied, proxy, desks, migrated):
+def test_a_commit_whose_answer_was_lost_and_whose_partition_was_claimed_ends(
+    proxied_writer, proxy, create_writer, migrated
+):
     """The new owner continues after the committed batch."""
-    claims = proxied.claim(0)
-    rival = desks(migrated, owner="rival")
+    claims = proxied_writer.claim(0)
+    rival = create_writer(migrated, owner="rival")
     proxy.swallow_reply_after(b"COMMIT\0")
-    proxied.store(*claims, entries=log(trade()))
-    proxied.until(lambda: proxied.of(DatabaseDown))
+    proxied_writer.store(*claims, entries=log(trade()))
+    proxied_writer.until(lambda: proxied_writer.of(DatabaseDown))
     claimed = rival.claim(0)
-    proxied.rest()
+    proxied_writer.rest()
 
     assert 1 == claimed[0].next_offset
-    assert 1 == len(proxied.of(BatchResult)) + len(proxied.of(OwnershipLost))
+    assert 1 == len(proxied_writer.of(BatchResult)) + len(proxied_writer.of(OwnershipLost))
 
 
-def test_a_session_that_ends_in_the_middle_of_a_batch_costs_nothing(desk, connection, migrated):
-    claims = desk.claim(0)
+def test_a_session_that_ends_in_the_middle_of_a_batch_costs_nothing(sink_writer, connection, migrated):
+    claims = sink_writer.claim(0)
     with create_engine_for(migrated, application_name="locking").connect() as locking:
         locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
-        desk.store(*claims, entries=log(trade(), None))
+        sink_writer.store(*claims, entries=log(trade(), None))
         eventually(lambda: is_waiting(connection))
         assert 1 == end_writers(connection)
-        desk.until(lambda: desk.of(DatabaseDown))
-    desk.rest()
+        sink_writer.until(lambda: sink_writer.of(DatabaseDown))
+    sink_writer.rest()
 
-    assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in desk.told[1:]]
-    assert [(1, 0, 1)] == [batches.counts(stored) for stored in desk.of(BatchResult)]
+    assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in sink_writer.events[1:]]
+    assert [(1, 0, 1)] == [batches.counts(stored) for stored in sink_writer.of(BatchResult)]
     assert [trade()] == trades(connection)
 
 
@@ -242,103 +244,103 @@ def is_waiting(connection):
         return connection.scalar(text(waits))
 
 
-def test_an_idle_session_that_ended_is_replaced_for_the_next_batch(desk, connection):
-    claims = desk.claim(0)
-    desk.rest()
+def test_an_idle_session_that_ended_is_replaced_for_the_next_batch(sink_writer, connection):
+    claims = sink_writer.claim(0)
+    sink_writer.rest()
     assert 1 == end_writers(connection)
 
-    desk.store(*claims, entries=log(trade()))
-    desk.until(lambda: desk.of(BatchResult))
+    sink_writer.store(*claims, entries=log(trade()))
+    sink_writer.until(lambda: sink_writer.of(BatchResult))
 
-    assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in desk.told[1:]]
+    assert [DatabaseDown, DatabaseUp, BatchResult] == [type(event) for event in sink_writer.events[1:]]
 
 
-def test_a_batch_that_takes_the_server_too_long_is_stored_in_halves(brief, desks, migrated, connection):
+def test_a_batch_that_takes_the_server_too_long_is_stored_in_halves(brief, create_writer, migrated, connection):
     batches.execute(connection, SLOW_FOR_MANY)
-    desk = desks(migrated)
-    claims = desk.claim(0)
+    sink_writer = create_writer(migrated)
+    claims = sink_writer.claim(0)
 
-    desk.store(*claims, entries=log(*(trade(f"T{number}") for number in range(7))), after=9)
-    desk.rest()
+    sink_writer.store(*claims, entries=log(*(trade(f"T{number}") for number in range(7))), after=9)
+    sink_writer.rest()
 
-    assert [1, 2, 2, 2] == sorted(stored.inserted for stored in desk.of(BatchResult))
+    assert [1, 2, 2, 2] == sorted(stored.inserted for stored in sink_writer.of(BatchResult))
     assert [f"T{number}" for number in range(7)] == [each.trade_id for each in trades(connection)]
-    assert ([], 9) == (desk.of(DatabaseDown), batches.next_offset(connection))
+    assert ([], 9) == (sink_writer.of(DatabaseDown), batches.next_offset(connection))
 
 
 def test_a_batch_that_takes_longer_than_the_clients_deadline_is_stored_in_halves(
-    desks, migrated, connection, monkeypatch
+    create_writer, migrated, connection, monkeypatch
 ):
     """As a batch with many refusals may: it would never finish, and look like an outage."""
     monkeypatch.setattr(session, "_LIMITS", "SET lock_timeout = '200ms'; SET statement_timeout = '1s'")
     batches.execute(connection, SLOW_FOR_MANY)
-    desk = desks(migrated)
-    claims = desk.claim(0)
+    sink_writer = create_writer(migrated)
+    claims = sink_writer.claim(0)
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
 
-    desk.store(*claims, entries=log(*(trade(f"T{number}") for number in range(4))))
-    desk.rest()
+    sink_writer.store(*claims, entries=log(*(trade(f"T{number}") for number in range(4))))
+    sink_writer.rest()
 
-    assert [2, 2] == [stored.inserted for stored in desk.of(BatchResult)]
+    assert [2, 2] == [stored.inserted for stored in sink_writer.of(BatchResult)]
     assert 4 == len(trades(connection))
 
 
-def test_a_single_record_that_takes_too_long_is_an_outage(brief, desks, migrated, connection):
+def test_a_single_record_that_takes_too_long_is_an_outage(brief, create_writer, migrated, connection):
     batches.execute(connection, SLOW_FOR_MANY.replace("> 2", "> 0"))
-    desk = desks(migrated)
-    claims = desk.claim(0)
+    sink_writer = create_writer(migrated)
+    claims = sink_writer.claim(0)
 
-    desk.store(*claims, entries=log(trade()))
-    desk.until(lambda: desk.of(DatabaseDown))
+    sink_writer.store(*claims, entries=log(trade()))
+    sink_writer.until(lambda: sink_writer.of(DatabaseDown))
     batches.execute(connection, "DROP TRIGGER slow ON trades")
-    desk.rest()
+    sink_writer.rest()
 
-    assert ["PostgreSQL takes too long for a single record"] == [each.reason for each in desk.of(DatabaseDown)]
-    assert (1, 1) == (len(desk.of(BatchResult)), len(desk.of(DatabaseUp)))
+    assert ["PostgreSQL takes too long for a single record"] == [each.reason for each in sink_writer.of(DatabaseDown)]
+    assert (1, 1) == (len(sink_writer.of(BatchResult)), len(sink_writer.of(DatabaseUp)))
 
 
-def test_a_claim_that_takes_too_long_waits(brief, desks, migrated, connection):
+def test_a_claim_that_takes_too_long_waits(brief, create_writer, migrated, connection):
     """It has few rows, so that they cannot be the reason."""
     slow = SLOW_FOR_MANY.replace("> 2", "> 0").replace("ON trades", "ON sink_offsets")
     batches.execute(connection, slow)
-    desk = desks(migrated)
-    desk.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
+    sink_writer = create_writer(migrated)
+    sink_writer.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
 
-    desk.until(lambda: desk.of(DatabaseDown))
+    sink_writer.until(lambda: sink_writer.of(DatabaseDown))
     batches.execute(connection, "DROP TRIGGER slow ON sink_offsets")
-    desk.until(lambda: desk.of(ClaimGranted))
+    sink_writer.until(lambda: sink_writer.of(ClaimGranted))
 
-    assert 1 == desk.of(ClaimGranted)[0].result.ownership.epoch
+    assert 1 == sink_writer.of(ClaimGranted)[0].result.ownership.epoch
 
 
-def test_a_lock_that_is_held_for_long_is_reported_and_waited_for(brief, desks, migrated, connection):
-    desk = desks(migrated)
-    claims = desk.claim(0)
+def test_a_lock_that_is_held_for_long_is_reported_and_waited_for(brief, create_writer, migrated, connection):
+    sink_writer = create_writer(migrated)
+    claims = sink_writer.claim(0)
     with create_engine_for(migrated, application_name="locking").connect() as locking:
         locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
-        desk.store(*claims, entries=log(trade()))
-        desk.until(lambda: desk.of(DatabaseDown))
-    desk.rest()
+        sink_writer.store(*claims, entries=log(trade()))
+        sink_writer.until(lambda: sink_writer.of(DatabaseDown))
+    sink_writer.rest()
 
-    assert (1, 1) == (len(desk.of(BatchResult)), len(desk.of(DatabaseUp)))
+    assert (1, 1) == (len(sink_writer.of(BatchResult)), len(sink_writer.of(DatabaseUp)))
 
 
-def test_what_a_deferred_constraint_refuses_is_refused_alone(desk, connection):
+def test_what_a_deferred_constraint_refuses_is_refused_alone(sink_writer, connection):
     """It speaks at COMMIT, of the whole batch; so the batch is stored again with all constraints at once."""
     batches.execute(connection, DEFERRED)
-    claims = desk.claim(0)
+    claims = sink_writer.claim(0)
 
-    desk.store(*claims, entries=log(trade(), trade("T2", book_id="BAD"), trade("T3")))
-    desk.rest()
+    sink_writer.store(*claims, entries=log(trade(), trade("T2", book_id="BAD"), trade("T3")))
+    sink_writer.rest()
 
-    assert [(2, 0, 1)] == [batches.counts(stored) for stored in desk.of(BatchResult)]
+    assert [(2, 0, 1)] == [batches.counts(stored) for stored in sink_writer.of(BatchResult)]
     assert [trade(), trade("T3")] == trades(connection)
     assert {1: ["DATABASE_REFUSED"]} == batches.refused(connection)
 
 
-def test_two_writers_with_crossing_keys_both_store_all(desks, migrated, connection):
+def test_two_writers_with_crossing_keys_both_store_all(create_writer, migrated, connection):
     """Neither deadlock nor loss: each key is stored once, by the first of them."""
-    one, other = desks(migrated), desks(migrated)
+    one, other = create_writer(migrated), create_writer(migrated)
     (left,), (right,) = one.claim(0), other.claim(1)
     many = [trade(f"T{number:04}") for number in range(500)]
 
@@ -349,27 +351,27 @@ def test_two_writers_with_crossing_keys_both_store_all(desks, migrated, connecti
     one.rest()
     other.rest()
 
-    found = [stored for desk in (one, other) for stored in desk.of(BatchResult)]
+    found = [stored for sink_writer in (one, other) for stored in sink_writer.of(BatchResult)]
     assert (500, 3_500) == (sum(each.inserted for each in found), sum(each.duplicates for each in found))
     assert many == trades(connection)
 
 
-def test_the_refusal_limit_stops_before_the_commit(desks, migrated, connection):
-    desk = desks(migrated, max_refused=0.5)
-    claims = desk.claim(0)
+def test_the_refusal_limit_stops_before_the_commit(create_writer, migrated, connection):
+    sink_writer = create_writer(migrated, max_refused=0.5)
+    claims = sink_writer.claim(0)
 
-    desk.store(*claims, entries=log(trade(), *[None] * 200))
+    sink_writer.store(*claims, entries=log(trade(), *[None] * 200))
 
     with pytest.raises(TooManyRefusals):
-        desk.rest()
+        sink_writer.rest()
     assert ([], {}, 0) == (trades(connection), batches.refused(connection), batches.next_offset(connection))
 
 
-def test_what_was_refused_before_a_restart_counts(desks, migrated):
-    first = desks(migrated, max_refused=0.5)
+def test_what_was_refused_before_a_restart_counts(create_writer, migrated):
+    first = create_writer(migrated, max_refused=0.5)
     first.store(*first.claim(0), entries=log(*[None] * 99))
     first.rest()
-    second = desks(migrated, max_refused=0.5)
+    second = create_writer(migrated, max_refused=0.5)
 
     second.store(*second.claim(0), entries=log(None, first=99))
 
@@ -377,108 +379,108 @@ def test_what_was_refused_before_a_restart_counts(desks, migrated):
         second.rest()
 
 
-def test_markers_do_not_end_a_run_of_refusals(desks, migrated):
+def test_markers_do_not_end_a_run_of_refusals(create_writer, migrated):
     """A run of refusals continues after the markers of a transaction."""
-    desk = desks(migrated, max_refused=0.99)
-    (claimed,) = desk.claim(0)
-    desk.store(claimed, entries=log(*[None] * 99), after=99)
-    desk.store(claimed._replace(next_offset=99), entries=[], after=101)
+    sink_writer = create_writer(migrated, max_refused=0.99)
+    (claimed,) = sink_writer.claim(0)
+    sink_writer.store(claimed, entries=log(*[None] * 99), after=99)
+    sink_writer.store(claimed._replace(next_offset=99), entries=[], after=101)
 
-    desk.store(claimed._replace(next_offset=101), entries=log(None, first=101))
+    sink_writer.store(claimed._replace(next_offset=101), entries=log(None, first=101))
 
     with pytest.raises(TooManyRefusals):
-        desk.rest()
+        sink_writer.rest()
 
 
-def test_a_recreated_topic_ends_the_thread(desks, migrated):
-    desks(migrated).claim(0, topic_id="old")
+def test_a_recreated_topic_ends_the_thread(create_writer, migrated):
+    create_writer(migrated).claim(0, topic_id="old")
 
     with pytest.raises(TopicUnusable):
-        desks(migrated).claim(0, topic_id="new")
+        create_writer(migrated).claim(0, topic_id="new")
 
 
-def test_a_database_without_our_tables_ends_the_thread(desks, database):
+def test_a_database_without_our_tables_ends_the_thread(create_writer, database):
     with pytest.raises(DatabaseOutdated):
-        desks(database).rest()
+        create_writer(database).rest()
 
 
-def test_a_revision_that_is_taken_back_meanwhile_ends_the_thread(desks, migrated, connection):
-    desk = desks(migrated)
-    claims = desk.claim(0)
+def test_a_revision_that_is_taken_back_meanwhile_ends_the_thread(create_writer, migrated, connection):
+    sink_writer = create_writer(migrated)
+    claims = sink_writer.claim(0)
     batches.execute(connection, "DELETE FROM tradepipe_revision")
     end_writers(connection)
 
-    desk.store(*claims, entries=log(trade()))
+    sink_writer.store(*claims, entries=log(trade()))
 
     with pytest.raises(ConfigurationError):
-        desk.rest()
+        sink_writer.rest()
 
 
-def test_a_stop_lets_a_batch_finish(desk, connection, migrated):
-    claims = desk.claim(0)
+def test_a_stop_lets_a_batch_finish(sink_writer, connection, migrated):
+    claims = sink_writer.claim(0)
     with create_engine_for(migrated, application_name="locking").connect() as locking:
         locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
-        desk.store(*claims, entries=log(trade()))
+        sink_writer.store(*claims, entries=log(trade()))
         eventually(lambda: is_waiting(connection))
-        stopping = threading.Thread(target=desk.writer.stop, args=(20.0,))
+        stopping = threading.Thread(target=sink_writer.writer.stop, args=(20.0,))
         stopping.start()
     stopping.join(20)
 
-    assert 1 == len(desk.of(BatchResult))
+    assert 1 == len(sink_writer.of(BatchResult))
     assert [trade()] == trades(connection)
 
 
-def test_a_stop_rolls_back_what_does_not_finish_in_time(desk, connection, migrated):
-    claims = desk.claim(0)
+def test_a_stop_rolls_back_what_does_not_finish_in_time(sink_writer, connection, migrated):
+    claims = sink_writer.claim(0)
     with create_engine_for(migrated, application_name="locking").connect() as locking:
         locking.execute(text("LOCK TABLE trades IN SHARE MODE"))
-        desk.store(*claims, entries=log(trade()))
+        sink_writer.store(*claims, entries=log(trade()))
         eventually(lambda: is_waiting(connection))
         began = time.monotonic()
-        desk.writer.stop(0.3)
+        sink_writer.writer.stop(0.3)
 
         assert time.monotonic() - began < 3
     eventually(lambda: end_writers(connection) == 0)
 
-    assert ([], []) == (desk.of(BatchResult), trades(connection))
+    assert ([], []) == (sink_writer.of(BatchResult), trades(connection))
     assert 0 == batches.next_offset(connection)
 
 
-def test_a_stop_ends_the_wait_for_an_unavailable_database(desks, migrated, proxy):
+def test_a_stop_ends_the_wait_for_an_unavailable_database(create_writer, migrated, proxy):
     proxy.close()
     server, _, name = migrated.rpartition("/")
-    desk = desks(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
-    desk.until(lambda: desk.of(DatabaseDown))
+    sink_writer = create_writer(f"{server.rpartition(':')[0]}:{proxy.port}/{name}")
+    sink_writer.until(lambda: sink_writer.of(DatabaseDown))
     began = time.monotonic()
 
-    desk.writer.stop(20.0)
+    sink_writer.writer.stop(20.0)
 
     assert time.monotonic() - began < 5
 
 
 def test_a_writer_that_was_never_started_can_be_stopped(migrated):
-    writer = Desk(migrated).writer
+    writer = WriterWithEvents(migrated).writer
 
     writer.stop(1.0)
     writer.stop(1.0)
 
 
-def test_a_stopped_writer_leaves_no_session(desk, connection):
-    desk.claim(0)
-    desk.writer.stop(5.0)
+def test_a_stopped_writer_leaves_no_session(sink_writer, connection):
+    sink_writer.claim(0)
+    sink_writer.writer.stop(5.0)
 
     eventually(lambda: end_writers(connection) == 0)
 
 
-def test_waiting_ends_with_an_event(desk):
-    desk.rest()
+def test_waiting_ends_with_an_event(sink_writer):
+    sink_writer.rest()
     began = time.monotonic()
-    desk.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
+    sink_writer.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
 
-    desk.writer.wait(20.0)
+    sink_writer.writer.wait(20.0)
 
     assert time.monotonic() - began < 5
-    assert desk.of(ClaimGranted)
+    assert sink_writer.of(ClaimGranted)
 
 
 def test_an_invalid_value_of_stale_is_reported_at_construction(database):

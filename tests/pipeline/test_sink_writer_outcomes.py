@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from tests.pipeline.test_sink_writer import Desk
+from tests.pipeline.test_sink_writer import WriterWithEvents
 from tests.postgres import batches
 from tests.postgres.batches import connected, log, trade, trades
 from tradepipe.pipeline.sink_writer import DatabaseDown
@@ -45,34 +45,37 @@ def connection(database):
 
 
 @pytest.fixture
-def desk(connection, database) -> Iterator[Desk]:
-    desk = Desk(database)
-    desk.writer.start()
-    yield desk
-    desk.writer.stop(5.0)
+def sink_writer(connection, database) -> Iterator[WriterWithEvents]:
+    sink_writer = WriterWithEvents(database)
+    sink_writer.writer.start()
+    yield sink_writer
+    sink_writer.writer.stop(5.0)
 
 
-def test_a_commit_that_takes_too_long_does_not_count_as_rolled_back(desk, connection, database, monkeypatch):
+def test_a_commit_that_takes_too_long_does_not_count_as_rolled_back(sink_writer, connection, database, monkeypatch):
     """The connection was cut and the COMMIT may still take effect, so the stored offsets decide."""
     batches.execute(connection, HELD_UP)
-    claims = desk.claim(0)
+    claims = sink_writer.claim(0)
     with connected(database) as holder:
         batches.execute(holder, "SELECT pg_advisory_lock(7)")
         monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
-        desk.store(*claims, entries=log(trade()))
-        desk.until(lambda: desk.of(DatabaseDown))
+        sink_writer.store(*claims, entries=log(trade()))
+        sink_writer.until(lambda: sink_writer.of(DatabaseDown))
         monkeypatch.undo()
         batches.execute(holder, "SELECT pg_advisory_unlock(7)")
-        desk.rest()
+        sink_writer.rest()
 
-    assert ([(1, 0, 0)], []) == ([batches.counts(stored) for stored in desk.of(BatchResult)], desk.of(OwnershipLost))
+    assert ([(1, 0, 0)], []) == (
+        [batches.counts(stored) for stored in sink_writer.of(BatchResult)],
+        sink_writer.of(OwnershipLost),
+    )
     assert ([trade()], 1) == (trades(connection), batches.next_offset(connection))
 
 
-def test_the_end_of_an_ownership_is_reported_once_for_all_halves_of_a_batch(desk, connection):
+def test_the_end_of_an_ownership_is_reported_once_for_all_halves_of_a_batch(sink_writer, connection):
     """Of eight records that are stored by twos the first two go in; nothing else is tried under an ended ownership."""
     batches.execute(connection, TOO_MUCH)
-    (first, second) = desk.claim(0, 1)
+    (first, second) = sink_writer.claim(0, 1)
     batches.execute(connection, TAKEN)
     entries = [
         *log(*(trade(f"T{number}") for number in range(4))),
@@ -80,15 +83,15 @@ def test_the_end_of_an_ownership_is_reported_once_for_all_halves_of_a_batch(desk
         *log(*(trade(f"T{number}") for number in range(5, 8)), first=4),
     ]
 
-    desk.store(first, second, entries=entries)
-    desk.rest()
+    sink_writer.store(first, second, entries=entries)
+    sink_writer.rest()
 
-    assert [OwnershipLost(first.ownership)] == desk.of(OwnershipLost)
+    assert [OwnershipLost(first.ownership)] == sink_writer.of(OwnershipLost)
     assert ["T0", "T1", "T4"] == [each.trade_id for each in trades(connection)]
     assert [2, 1] == [batches.next_offset(connection, partition) for partition in (0, 1)]
 
 
-def test_a_batch_that_commit_refused_and_a_race_rolled_back_is_stored_by_the_next_try(desk, connection):
+def test_a_batch_that_commit_refused_and_a_race_rolled_back_is_stored_by_the_next_try(sink_writer, connection):
     """The refused COMMIT does not affect the later tries."""
     batches.execute(
         connection,
@@ -106,8 +109,8 @@ def test_a_batch_that_commit_refused_and_a_race_rolled_back_is_stored_by_the_nex
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
         """,
     )
-    desk.store(*desk.claim(0), entries=log(trade()))
-    desk.rest()
+    sink_writer.store(*sink_writer.claim(0), entries=log(trade()))
+    sink_writer.rest()
 
-    assert [(1, 0, 0)] == [batches.counts(stored) for stored in desk.of(BatchResult)]
+    assert [(1, 0, 0)] == [batches.counts(stored) for stored in sink_writer.of(BatchResult)]
     assert [3] == [connection.scalar(text("SELECT last_value FROM tries"))]

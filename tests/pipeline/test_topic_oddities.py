@@ -22,7 +22,7 @@ def stage(request, pipeline, targets, services):
 
 
 @pytest.fixture
-def noticed_soon(monkeypatch):
+def short_standstill(monkeypatch):
     """Report an open transaction after half a second."""
     monkeypatch.setattr(topic_watch, "STANDSTILL_SECONDS", 0.5)
     monkeypatch.setattr(topic_watch, "WATERMARK_INTERVAL", 0.2)
@@ -30,7 +30,7 @@ def noticed_soon(monkeypatch):
 
 @pytest.mark.real
 def test_an_open_transaction_that_withholds_records_is_named_until_it_ends(
-    pipeline, some_trades, noticed_soon, stage, caplog
+    pipeline, some_trades, short_standstill, stage, caplog
 ):
     open_one = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "transactional.id": pipeline.topic})
     open_one.init_transactions(30)
@@ -47,7 +47,7 @@ def test_an_open_transaction_that_withholds_records_is_named_until_it_ends(
     assert {} == stage.meter.values(WITHHELD)
 
 
-def test_a_position_below_stable_records_is_no_open_transaction(pipeline, some_trades, noticed_soon):
+def test_a_position_below_stable_records_is_no_open_transaction(pipeline, some_trades, short_standstill):
     """As during an outage of the database: the records could be read."""
     pipeline.publish_bytes([(b"k", b"v")] * 5, partition=0)
     watch = OpenTransactionWatch(TopicAdmin(pipeline.kafka), pipeline.topic)

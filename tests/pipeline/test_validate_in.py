@@ -162,7 +162,7 @@ def test_an_unknown_value_of_validate_in_is_refused(pipeline):
 
 
 @pytest.fixture(scope="module")
-def lasting(services):
+def shared_pipeline(services):
     """Create one database and one subject for all examples of a property: nothing is committed."""
     server = services.postgres.start()
     url = server.create_database("test_judged_by")
@@ -188,7 +188,7 @@ def bodies(draw):
     return draw(st.sampled_from([of.trade_id.encode(errors="replace")] * 5 + [b"T1", None])), bytes(body)
 
 
-def fates(connection, validate, records, stale):
+def outcomes_of(connection, validate, records, stale):
     """Store records and roll back; return the outcome of each refused record, and how many were stored."""
     verdicts = list(enumerate(map(validate, records)))
     refused = {ordinal: verdict for ordinal, verdict in verdicts if isinstance(verdict, Refusal)}
@@ -200,11 +200,11 @@ def fates(connection, validate, records, stale):
 
 @examples(60)
 @given(mix=st.lists(bodies(), min_size=1, max_size=6), stale=st.sampled_from(["accept", "refuse"]))
-def test_both_agree_on_any_records(lasting, mix, stale):
-    connection, deserializer, schema_id = lasting
+def test_both_agree_on_any_records(shared_pipeline, mix, stale):
+    connection, deserializer, schema_id = shared_pipeline
     records = [record(offset)._replace(key=key, value=frame(schema_id, body)) for offset, (key, body) in enumerate(mix)]
 
-    found = [fates(connection, record_validator(by, deserializer), records, stale) for by in VALIDATE_IN]
+    found = [outcomes_of(connection, record_validator(by, deserializer), records, stale) for by in VALIDATE_IN]
 
     assert found[0] == found[1]
 

@@ -58,7 +58,7 @@ def targets(broker, pipeline) -> None:
 
 
 @pytest.fixture
-def locked(broker, authority, targets) -> dict[str, object]:
+def restricted_settings(broker, authority, targets) -> dict[str, object]:
     """Return the settings of a validator that has these rights only."""
     return {
         "bootstrap.servers": broker.sasl,
@@ -70,9 +70,9 @@ def locked(broker, authority, targets) -> dict[str, object]:
     }
 
 
-def test_a_restored_permission_lets_the_validator_resume(pipeline, broker, locked):
+def test_a_restored_permission_lets_the_validator_resume(pipeline, broker, restricted_settings):
     first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
-    validator = pipeline.validator(kafka=locked)
+    validator = pipeline.validator(kafka=restricted_settings)
     with running(validator):
         pipeline.publish_bytes(first)
         eventually(lambda: done(validator) == len(first), within=30)
@@ -87,9 +87,11 @@ def test_a_restored_permission_lets_the_validator_resume(pipeline, broker, locke
 
 
 @pytest.mark.timeout(400)
-def test_a_validator_without_permission_names_it_and_the_next_one_finishes(pipeline, broker, locked, start_validator):
+def test_a_validator_without_permission_names_it_and_the_next_one_finishes(
+    pipeline, broker, restricted_settings, start_validator
+):
     first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
-    validator = start_validator(kafka=locked)
+    validator = start_validator(kafka=restricted_settings)
     pipeline.publish_bytes(first)
     eventually(lambda: how_many_are_sorted(pipeline) == len(first), within=30)
     broker.forbid("validator", "WRITE", "TOPIC", pipeline.clean)
@@ -100,5 +102,5 @@ def test_a_validator_without_permission_names_it_and_the_next_one_finishes(pipel
     assert pipeline.clean in told
     assert "needs READ (to consume) or WRITE (to produce) on the topic" in told
     broker.allow("validator", "WRITE", "TOPIC", pipeline.clean)
-    pipeline.validate(kafka=locked)
+    pipeline.validate(kafka=restricted_settings)
     pipeline.sorted().check()

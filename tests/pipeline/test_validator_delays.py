@@ -25,14 +25,14 @@ def proxy(pipeline) -> Iterator[KafkaProxy]:
 
 
 @pytest.fixture
-def impatient(pipeline, proxy) -> Callable[..., Validator]:
+def create_impatient_validator(pipeline, proxy) -> Callable[..., Validator]:
     """Return a validator with short timeouts that connects through the proxy."""
 
-    def impatient(**kafka: int) -> Validator:
+    def create_impatient_validator(**kafka: int) -> Validator:
         patience = {"socket.timeout.ms": int(PATIENCE * 1000), "transaction.timeout.ms": 10_000}
         return pipeline.validator(kafka={"bootstrap.servers": f"127.0.0.1:{proxy.port}", **patience, **kafka})
 
-    return impatient
+    return create_impatient_validator
 
 
 PUT_IN_DOUBT = [
@@ -42,8 +42,8 @@ PUT_IN_DOUBT = [
 
 
 @pytest.mark.parametrize(("requests", "settings"), PUT_IN_DOUBT)
-def test_a_late_response_loses_and_duplicates_nothing(pipeline, proxy, impatient, requests, settings):
-    validator, sent = impatient(**settings), 0
+def test_a_late_response_loses_and_duplicates_nothing(pipeline, proxy, create_impatient_validator, requests, settings):
+    validator, sent = create_impatient_validator(**settings), 0
     with running(validator):
         for seed, request in enumerate(requests):
             late = proxy.hold_answer(request, seconds=2 * PATIENCE)
@@ -57,14 +57,16 @@ def test_a_late_response_loses_and_duplicates_nothing(pipeline, proxy, impatient
     pipeline.sorted().check()
 
 
-def test_a_late_end_request_does_not_end_a_later_transaction(pipeline, proxy, impatient, some_trades, written):
+def test_a_late_end_request_does_not_end_a_later_transaction(
+    pipeline, proxy, create_impatient_validator, some_trades, written
+):
     """
     The first transaction has ended, as it was asked for again; then comes what was asked first.
 
     By then some of the second one's records are in the log, others are not.
     """
     end = proxy.hold_request(END_TXN)
-    with running(impatient()) as validator:
+    with running(create_impatient_validator()) as validator:
         pipeline.publish(some_trades(100))
         eventually(lambda: done(validator) == 100, within=30)
         rest, before = proxy.hold_request(PRODUCE, behind=1), written()

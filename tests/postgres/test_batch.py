@@ -431,7 +431,7 @@ def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
 
 
 @pytest.fixture(scope="module")
-def lasting(services):
+def shared_connection(services):
     """Create one database for all examples of a property: their trade ids differ."""
     server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
@@ -443,7 +443,7 @@ def lasting(services):
     server.drop_database(name)
 
 
-def fates(stored, mix):
+def model_results(stored, mix):
     """Compute the result of a batch by a model; `stored` has the book of each trade, and is updated."""
     for trade_id, book in mix:
         if trade_id is None:
@@ -462,22 +462,22 @@ RECORDS = st.tuples(st.sampled_from([None, "T1", "T2", "T3"]), st.sampled_from([
 
 @examples(150)
 @given(mixes=st.lists(st.lists(RECORDS, min_size=1, max_size=12), min_size=1, max_size=3))
-def test_every_record_of_any_mix_has_the_result_of_the_model(lasting, mixes):
+def test_every_record_of_any_mix_has_the_result_of_the_model(shared_connection, mixes):
     example, stored, offset = uuid.uuid4().hex, {}, 0
     for mix in mixes:
-        expected = Counter(fates(stored, mix))
+        expected = Counter(model_results(stored, mix))
         entries = log(
             *(trade_id and trade(f"{trade_id}-{example}", book_id=book) for trade_id, book in mix), first=offset
         )
         offset += len(mix)
 
-        found = batches.store(lasting, *entries, group=example)
+        found = batches.store(shared_connection, *entries, group=example)
 
         codes = Counter(code if code != "BAD" else "refused" for each in found.refusals for code in each.codes)
         assert expected == +Counter(inserted=found.inserted, replayed=found.duplicates, **codes)
         assert len(mix) == sum(counts(found))
     assert stored == {
-        each.trade_id.partition("-")[0]: each.book_id for each in trades(lasting) if example in each.trade_id
+        each.trade_id.partition("-")[0]: each.book_id for each in trades(shared_connection) if example in each.trade_id
     }
 
 

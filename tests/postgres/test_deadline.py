@@ -14,7 +14,7 @@ from tradepipe.postgres.session import create_engine_for
 
 
 @pytest.fixture
-def frozen(connection):
+def frozen_connection(connection):
     """Yield a connection whose backend is stopped."""
     pid = connection.scalar(text("SELECT pg_backend_pid()"))
     os.kill(pid, signal.SIGSTOP)
@@ -36,12 +36,12 @@ def test_a_longer_wait_is_cut(connection):
     assert 0.2 <= time.monotonic() - began < 5
 
 
-def test_a_frozen_server_is_cut(frozen):
+def test_a_frozen_server_is_cut(frozen_connection):
     """The server's own timeouts do not fire, and its kernel answers keepalives."""
     began = time.monotonic()
 
-    with pytest.raises(AnswerTimeout), Deadline(frozen, 0.2) as deadline:
-        sleep(frozen, 0)
+    with pytest.raises(AnswerTimeout), Deadline(frozen_connection, 0.2) as deadline:
+        sleep(frozen_connection, 0)
 
     assert deadline.expired
     assert time.monotonic() - began < 5

@@ -96,7 +96,7 @@ def alembic(database: str | None, *arguments: str) -> subprocess.CompletedProces
 
 
 @pytest.fixture
-def created(services):
+def created_database(services):
     """Return the URL of a database whose tables were created from the MetaData."""
     server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
@@ -109,7 +109,7 @@ def created(services):
 
 
 @pytest.fixture
-def later(tmp_path, migrated):
+def newer_database(tmp_path, migrated):
     """Connect to a database that a later build has upgraded past a removal."""
     folder = tmp_path / "migrations"
     shutil.copytree(str(resources.files("tradepipe.migrations")), folder)
@@ -127,9 +127,9 @@ def later(tmp_path, migrated):
         yield connection, config
 
 
-def test_migrations_add_up_to_the_tables(migrated, created):
+def test_migrations_add_up_to_the_tables(migrated, created_database):
     """Columns, collations, defaults, keys, CHECKs, storage options and the view."""
-    assert definitions(created) == definitions(migrated)
+    assert definitions(created_database) == definitions(migrated)
 
 
 def test_alembic_sees_nothing_left_to_do(migrated):
@@ -145,24 +145,24 @@ def test_an_empty_database_is_brought_to_the_head(database):
 
 
 def test_a_second_upgrade_does_nothing(migrated):
-    before = definitions(migrated)
+    older_database = definitions(migrated)
 
     assert Migration(required_revision(), required_revision()) == migrate.upgrade(migrated)
-    assert before == definitions(migrated)
+    assert older_database == definitions(migrated)
 
 
 def test_down_and_up_again_leaves_the_same(migrated):
     """And down to the base leaves nothing but the version table."""
-    before = definitions(migrated)
+    older_database = definitions(migrated)
 
     assert Migration(required_revision(), None) == migrate.downgrade(migrated, "base")
     assert {"tradepipe_revision"} == tables(migrated)
     assert Migration(None, required_revision()) == migrate.upgrade(migrated)
-    assert before == definitions(migrated)
+    assert older_database == definitions(migrated)
 
 
 @pytest.fixture
-def before(request, database):
+def older_database(request, database):
     """Create a database at the revision before the tested one, with a trade in it."""
     revision = request.param
     migrate.upgrade(database)
@@ -181,43 +181,43 @@ def before(request, database):
 V2 = "0002_pre_add_notional"
 
 
-@pytest.mark.parametrize("before", [V2], indirect=True)
-def test_trades_of_earlier_have_an_unknown_side_and_no_amount(before):
-    migrate.upgrade(before)
+@pytest.mark.parametrize("older_database", [V2], indirect=True)
+def test_trades_of_earlier_have_an_unknown_side_and_no_amount(older_database):
+    migrate.upgrade(older_database)
 
-    with connect(before) as connection:
+    with connect(older_database) as connection:
         found = connection.execute(text("SELECT trade_id, side, notional, currency FROM current_trades")).all()
     assert [("T1", "UNKNOWN", None, None)] == found
 
 
-@pytest.mark.parametrize("before", [V2], indirect=True)
-def test_grants_on_the_view_survive_an_upgrade(before):
-    migrate.upgrade(before)
+@pytest.mark.parametrize("older_database", [V2], indirect=True)
+def test_grants_on_the_view_survive_an_upgrade(older_database):
+    migrate.upgrade(older_database)
 
-    with connect(before) as connection:
+    with connect(older_database) as connection:
         assert connection.scalar(
             text("SELECT has_table_privilege('tradepipe_test_reader', 'current_trades', 'SELECT')")
         )
 
 
-@pytest.mark.parametrize("before", [V2], indirect=True)
-def test_an_interrupted_upgrade_is_resumed(before):
+@pytest.mark.parametrize("older_database", [V2], indirect=True)
+def test_an_interrupted_upgrade_is_resumed(older_database):
     """The first half is committed before the CHECKs are validated; the version table does not show it."""
-    migrate.upgrade(before)
-    whole = definitions(before)
+    migrate.upgrade(older_database)
+    whole = definitions(older_database)
     run(
-        before,
+        older_database,
         f"UPDATE tradepipe_revision SET version_num = '{revisions()[revisions().index(V2) - 1]}'",
         'ALTER TABLE trades DROP CONSTRAINT "CURRENCY", ADD CONSTRAINT "CURRENCY" CHECK (true) NOT VALID',
     )
 
-    migrate.upgrade(before)
+    migrate.upgrade(older_database)
 
-    assert whole == definitions(before)
+    assert whole == definitions(older_database)
 
 
-@pytest.mark.parametrize("before", [V2], indirect=True)
-def test_sinks_write_while_the_checks_are_validated(before):
+@pytest.mark.parametrize("older_database", [V2], indirect=True)
+def test_sinks_write_while_the_checks_are_validated(older_database):
     """The lock that excludes writers is released before the whole table is read."""
     seen = []
 
@@ -225,10 +225,10 @@ def test_sinks_write_while_the_checks_are_validated(before):
     def note(connection, _cursor, statement, *_rest):
         if "VALIDATE" in statement:
             held = "SELECT count(*) FROM pg_locks WHERE relation = 'trades'::regclass AND mode = 'AccessExclusiveLock'"
-            seen.append(psycopg2_scalar(before, held))
+            seen.append(psycopg2_scalar(older_database, held))
 
     try:
-        migrate.upgrade(before)
+        migrate.upgrade(older_database)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert [0, 0] == seen
@@ -244,7 +244,7 @@ def test_two_that_upgrade_at_once_do_not_race(database):
         thread.join()
 
     assert [Migration(None, required_revision()), *[Migration(required_revision(), required_revision())] * 3] == sorted(
-        done, key=lambda it: it.before or ""
+        done, key=lambda it: it.older_database or ""
     )
 
 
@@ -416,42 +416,42 @@ def test_alembics_own_command_fails_in_one_sentence(database, told):
     assert "s3cret" not in failed.stdout + failed.stderr
 
 
-def test_a_removal_counts_after_later_revisions(later):
+def test_a_removal_counts_after_later_revisions(newer_database):
     """The version table alone would not show it to an older build."""
-    connection, _ = later
+    connection, _ = newer_database
 
     with pytest.raises(ConfigurationError, match=r"at revision 9003_pre_add_trader, past 9002_post_drop_book"):
         check_revision(connection)
 
 
-def test_a_removal_that_was_taken_back_is_forgotten(later):
-    connection, config = later
+def test_a_removal_that_was_taken_back_is_forgotten(newer_database):
+    connection, config = newer_database
 
     command.downgrade(config, "9001_pre_add_venue")
 
     check_revision(connection)
 
 
-def test_an_older_build_leaves_a_database_that_is_ahead_as_it_is(later, migrated):
-    connection, config = later
+def test_an_older_build_leaves_a_database_that_is_ahead_as_it_is(newer_database, migrated):
+    connection, config = newer_database
     command.downgrade(config, "9001_pre_add_venue")
     connection.close()
 
     assert Migration("9001_pre_add_venue", "9001_pre_add_venue") == migrate.upgrade(migrated)
 
 
-def test_an_older_build_does_not_call_a_database_past_a_removal_up_to_date(later, migrated):
+def test_an_older_build_does_not_call_a_database_past_a_removal_up_to_date(newer_database, migrated):
     """The upgrade fails at once, instead of each sink at its start."""
-    connection, _ = later
+    connection, _ = newer_database
     connection.close()
 
     with pytest.raises(ConfigurationError, match=r"past 9002_post_drop_book.*upgrade this build"):
         migrate.upgrade(migrated)
 
 
-def test_a_build_that_knows_a_removal_works_with_the_database_after_it(later, monkeypatch):
+def test_a_build_that_knows_a_removal_works_with_the_database_after_it(newer_database, monkeypatch):
     """Also where the removal is the last revision it knows."""
-    connection, config = later
+    connection, config = newer_database
     versions = Path(config.get_main_option("script_location")) / "versions"
     (versions / "9003_pre_add_trader.py").unlink()
     monkeypatch.setattr(resources, "files", {"tradepipe.migrations.versions": versions}.get)

@@ -44,9 +44,9 @@ HELD_UP = """
 
 
 @pytest.fixture
-def shelf(migrated):
-    with RefusalReplayer(migrated) as shelf:
-        yield shelf
+def replayer(migrated):
+    with RefusalReplayer(migrated) as replayer:
+        yield replayer
 
 
 @pytest.fixture
@@ -67,88 +67,88 @@ def there(database, entry):
         store(connection, entry)
 
 
-def kept(connection):
+def attempts_of(connection):
     """Return for each refusal the number of failed replays, and whether it was replayed."""
     with connection.begin():
         found = refusals.list_newest(connection, DeadLetterFilter(replayed=True), None)
     return {each.record.offset: (each.replay_count, each.replayed_at is not None) for each in found}
 
 
-def test_a_trade_is_stored_from_where_it_lay_and_its_refusal_marked(shelf, keep, connection):
+def test_a_trade_is_stored_from_where_it_lay_and_its_refusal_marked(replayer, keep, connection):
     (one,) = keep(7)
 
-    done = shelf.replay([(one, accepted(7, trade()))])
+    done = replayer.replay([(one, accepted(7, trade()))])
 
     assert ReplayResult(stored=(one,)) == done
     assert {("T1", 1): 7} == places(connection)
-    assert {7: (0, True)} == kept(connection)
+    assert {7: (0, True)} == attempts_of(connection)
 
 
-def test_a_refusal_that_is_refused_again_stays_with_its_new_reason(shelf, keep, connection):
+def test_a_refusal_that_is_refused_again_stays_with_its_new_reason(replayer, keep, connection):
     (one,) = keep(7)
 
-    done = shelf.replay([(one, refusal(7, code="WORSE"))])
+    done = replayer.replay([(one, refusal(7, code="WORSE"))])
 
     assert ReplayResult(refused=((one, refusal(7, code="WORSE")),)) == done
-    assert {7: (1, False)} == kept(connection)
+    assert {7: (1, False)} == attempts_of(connection)
     assert {7: ["WORSE"]} == refused(connection)
 
 
-def test_a_trade_that_is_there_already_counts_as_replayed(shelf, keep, connection, migrated):
+def test_a_trade_that_is_there_already_counts_as_replayed(replayer, keep, connection, migrated):
     there(migrated, accepted(3, trade()))
     (one,) = keep(7)
 
-    done = shelf.replay([(one, accepted(7, trade()))])
+    done = replayer.replay([(one, accepted(7, trade()))])
 
     assert ReplayResult(already_stored=(one,)) == done
-    assert ({("T1", 1): 3}, {7: (0, True)}) == (places(connection), kept(connection))
+    assert ({("T1", 1): 3}, {7: (0, True)}) == (places(connection), attempts_of(connection))
 
 
-def test_a_collision_is_refused_again_with_what_differs(shelf, keep, connection, migrated):
+def test_a_collision_is_refused_again_with_what_differs(replayer, keep, connection, migrated):
     there(migrated, accepted(3, trade()))
     (one,) = keep(7)
 
-    done = shelf.replay([(one, accepted(7, trade(book_id="B2")))])
+    done = replayer.replay([(one, accepted(7, trade(book_id="B2")))])
 
     ((_, again),) = done.refused
     assert (Code.VERSION_COLLISION,) == again.codes
     assert "book_id is 'B2', not 'B1'" in again.details[0]
-    assert ([trade()], {7: (1, False)}) == (trades(connection), kept(connection))
+    assert ([trade()], {7: (1, False)}) == (trades(connection), attempts_of(connection))
 
 
-def test_of_two_with_one_key_the_first_is_stored(shelf, keep, connection):
+def test_of_two_with_one_key_the_first_is_stored(replayer, keep, connection):
     one, two = keep(7, 8)
 
-    done = shelf.replay([(one, accepted(7, trade())), (two, accepted(8, trade(book_id="B2")))])
+    done = replayer.replay([(one, accepted(7, trade())), (two, accepted(8, trade(book_id="B2")))])
 
     assert ((one,), [two]) == (done.stored, [each for each, _ in done.refused])
 
 
-def test_what_the_database_refuses_is_refused_again_and_the_rest_is_stored(shelf, keep, connection):
+def test_what_the_database_refuses_is_refused_again_and_the_rest_is_stored(replayer, keep, connection):
     one, two = keep(7, 8)
 
-    done = shelf.replay([(one, accepted(7, trade(maturity_date=date(1999, 1, 1)))), (two, accepted(8, trade("T2")))])
+    done = replayer.replay([(one, accepted(7, trade(maturity_date=date(1999, 1, 1)))), (two, accepted(8, trade("T2")))])
 
     assert ((two,), ["MATURITY_DATE"]) == (done.stored, [code for _, each in done.refused for code in each.codes])
 
 
-def test_what_another_replay_was_first_to_is_left_to_it(shelf, keep, connection):
+def test_what_another_replay_was_first_to_is_left_to_it(replayer, keep, connection):
     one, two = keep(7, 8)
-    shelf.replay([(one, accepted(7, trade()))])
+    replayer.replay([(one, accepted(7, trade()))])
 
-    done = shelf.replay([(one, accepted(7, trade())), (two, accepted(8, trade("T2")))])
+    done = replayer.replay([(one, accepted(7, trade())), (two, accepted(8, trade("T2")))])
 
     assert ((two,), (one,)) == (done.stored, done.taken_by_other)
 
 
-def test_without_keep_everything_is_reported_and_nothing_is_changed(shelf, keep, connection):
+def test_without_keep_everything_is_reported_and_nothing_is_changed(replayer, keep, connection):
     one, two = keep(7, 8)
 
-    done = shelf.replay([(one, accepted(7, trade())), (two, refusal(8, code="WORSE"))], keep=False)
+    done = replayer.replay([(one, accepted(7, trade())), (two, refusal(8, code="WORSE"))], keep=False)
 
     assert ((one,), 1) == (done.stored, len(done.refused))
-    assert ([], {7: (0, False), 8: (0, False)}) == (trades(connection), kept(connection))
-    assert (one,) == shelf.replay([(one, accepted(7, trade()))]).stored
+    assert ([], {7: (0, False), 8: (0, False)}) == (trades(connection), attempts_of(connection))
+    assert (one,) == replayer.replay([(one, accepted(7, trade()))]).stored
 
 
 def test_a_commit_whose_answer_was_lost_counts_once(migrated, keep, connection):
@@ -157,29 +157,29 @@ def test_a_commit_whose_answer_was_lost_counts_once(migrated, keep, connection):
     server, _, name = migrated.rpartition("/")
     with (
         Proxy(int(server.rpartition(":")[2])) as proxy,
-        RefusalReplayer(f"{server.rpartition(':')[0]}:{proxy.port}/{name}") as shelf,
+        RefusalReplayer(f"{server.rpartition(':')[0]}:{proxy.port}/{name}") as replayer,
     ):
-        shelf.next_page(DeadLetterFilter(), None, 10)
+        replayer.next_page(DeadLetterFilter(), None, 10)
         proxy.swallow_reply_after(b"COMMIT\0")
         with pytest.raises(DatabaseUnavailable):
-            shelf.replay([(one, refusal(7))])
+            replayer.replay([(one, refusal(7))])
 
-        assert ReplayResult(refused=((one, refusal(7)),)) == shelf.replay([(one, refusal(7))])
-    assert {7: (1, False)} == kept(connection)
+        assert ReplayResult(refused=((one, refusal(7)),)) == replayer.replay([(one, refusal(7))])
+    assert {7: (1, False)} == attempts_of(connection)
 
 
-def test_a_transaction_that_was_lost_before_its_commit_is_done_again(shelf, keep, connection):
+def test_a_transaction_that_was_lost_before_its_commit_is_done_again(replayer, keep, connection):
     (one,) = keep(7)
-    shelf.next_page(DeadLetterFilter(), None, 10)
+    replayer.next_page(DeadLetterFilter(), None, 10)
     with connection.begin():
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE application_name = 'tradepipe-dlq' AND datname = current_database()"
         )
     with pytest.raises(DatabaseUnavailable):
-        shelf.replay([(one, accepted(7, trade()))])
+        replayer.replay([(one, accepted(7, trade()))])
 
-    assert (one,) == shelf.replay([(one, accepted(7, trade()))]).stored
+    assert (one,) == replayer.replay([(one, accepted(7, trade()))]).stored
 
 
 def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, keep, connection, monkeypatch):
@@ -190,12 +190,12 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
     judged = [(one, refusal(7, code="WORSE"))]
     with (
         Proxy(port_of(migrated)) as proxy,
-        RefusalReplayer(proxy.instead_of(migrated)) as shelf,
+        RefusalReplayer(proxy.instead_of(migrated)) as replayer,
         connected(migrated) as holder,
     ):
         execute(holder, "SELECT pg_advisory_lock(7)")
         with ThreadPoolExecutor() as threads:
-            first = threads.submit(shelf.replay, judged)
+            first = threads.submit(replayer.replay, judged)
             eventually(lambda: waits_for_the_holder(connection))
             proxy.reset()
             with pytest.raises(DatabaseUnavailable):
@@ -203,11 +203,11 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
         with pytest.raises(
             DatabaseUnavailable, match="PostgreSQL has not yet finished a transaction whose COMMIT got no answer"
         ):
-            shelf.replay(judged)
+            replayer.replay(judged)
         execute(holder, "SELECT pg_advisory_unlock(7)")
 
-        assert ReplayResult(refused=tuple(judged)) == eventually(lambda: settled(shelf, judged))
-    assert {7: (1, False)} == kept(connection)
+        assert ReplayResult(refused=tuple(judged)) == eventually(lambda: settled(replayer, judged))
+    assert {7: (1, False)} == attempts_of(connection)
 
 
 def waits_for_the_holder(connection):
@@ -217,24 +217,24 @@ def waits_for_the_holder(connection):
         return connection.scalar(text(waits))
 
 
-def settled(shelf, judged):
+def settled(replayer, judged):
     """Return the outcome of refusals; None while it is unknown."""
     with suppress(DatabaseUnavailable):
-        return shelf.replay(judged)
+        return replayer.replay(judged)
 
 
-def test_a_deferred_constraint_refuses_single_records_again(shelf, keep, connection):
+def test_a_deferred_constraint_refuses_single_records_again(replayer, keep, connection):
     """At COMMIT it would refuse the valid trades as well."""
     execute(connection, DEFERRED)
     one, two = keep(7, 8)
 
-    done = shelf.replay([(one, accepted(7, trade(book_id="BAD"))), (two, accepted(8, trade("T2")))])
+    done = replayer.replay([(one, accepted(7, trade(book_id="BAD"))), (two, accepted(8, trade("T2")))])
 
     assert ((two,), [one]) == (done.stored, [each for each, _ in done.refused])
-    assert {7: (1, False), 8: (0, True)} == kept(connection)
+    assert {7: (1, False), 8: (0, True)} == attempts_of(connection)
 
 
-def test_a_trigger_that_discards_rows_is_no_success(shelf, keep, connection):
+def test_a_trigger_that_discards_rows_is_no_success(replayer, keep, connection):
     execute(
         connection,
         "CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
@@ -243,11 +243,11 @@ def test_a_trigger_that_discards_rows_is_no_success(shelf, keep, connection):
     (one,) = keep(7)
 
     with pytest.raises(DatabaseUnavailable, match="does a trigger on the table discard rows"):
-        shelf.replay([(one, accepted(7, trade()))])
+        replayer.replay([(one, accepted(7, trade()))])
 
-    assert {7: (0, False)} == kept(connection)
+    assert {7: (0, False)} == attempts_of(connection)
 
 
 def test_an_outdated_database_is_reported(database):
-    with RefusalReplayer(database) as shelf, pytest.raises(DatabaseOutdated):
-        shelf.next_page(DeadLetterFilter(), None, 10)
+    with RefusalReplayer(database) as replayer, pytest.raises(DatabaseOutdated):
+        replayer.next_page(DeadLetterFilter(), None, 10)

@@ -153,7 +153,7 @@ def test_ten_thousand_versions_of_one_trade_are_stored_within_the_usual_time(con
 
 
 @pytest.fixture(scope="module")
-def lasting(services):
+def shared_connection(services):
     """Create one database for all examples of a property: their trade ids differ."""
     server = services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
@@ -179,7 +179,7 @@ def fate(stored, of: Trade | None):
     return "inserted"
 
 
-def fates(stored):
+def model_results(stored):
     """Return the result of each record of a batch; one that is neither stored nor refused is a duplicate."""
     refused = {each.record.offset: each.codes[0] for each in stored.refusals}
     inserted = {each.record.offset for at, each in enumerate(stored.batch.records) if at not in stored.skipped}
@@ -195,7 +195,7 @@ LOGS = st.lists(st.lists(RECORDS, min_size=1, max_size=14), min_size=1, max_size
 
 @examples(200)
 @given(mixes=LOGS, again=st.integers(0, 20))
-def test_every_record_of_any_log_has_the_result_of_the_model(lasting, mixes, again):
+def test_every_record_of_any_log_has_the_result_of_the_model(shared_connection, mixes, again):
     """Also when another group reads it again, from the beginning and in batches of another size."""
     example, stored = uuid.uuid4().hex, {}
 
@@ -209,8 +209,8 @@ def test_every_record_of_any_log_has_the_result_of_the_model(lasting, mixes, aga
         for part in filter(None, parts):
             expected = [fate(stored, getattr(entry, "trade", None)) for entry in part]
 
-            found = store(lasting, *part, group=group)
+            found = store(shared_connection, *part, group=group)
 
-            assert expected == fates(found)
+            assert expected == model_results(found)
             assert len(part) == sum(counts(found))
-    assert sorted(stored.values()) == [each for each in trades(lasting) if example in each.trade_id]
+    assert sorted(stored.values()) == [each for each in trades(shared_connection) if example in each.trade_id]
