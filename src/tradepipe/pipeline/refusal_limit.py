@@ -110,7 +110,14 @@ class RefusalLimit:
             if self._share is not None and (
                 run >= MAX_CONSECUTIVE or (seen >= MIN_SAMPLE and recent > self._share * seen)
             ):
-                raise _too_many_refusals(refusal, recent, seen)
+                record = refusal.record
+                raise TooManyRefusals(
+                    f"{recent} of the last {seen} records of {record.topic}[{record.partition}] would be refused, the "
+                    f"last one, {record.coordinates}, as {', '.join(refusal.codes)}: {refusal.details[0]}. None of "
+                    f"them was committed. Check the registry, the topic and this build, and start again; if the "
+                    f"records are really bad, start with --max-refused off",
+                    partition,
+                )
         return Window(window.first, tuple(refused[-WINDOW:]), run)
 
     def check_batch(self, result: BatchResult) -> None:
@@ -138,17 +145,6 @@ class RefusalLimit:
     def commit(self, partition: int, window: Window) -> None:
         """Store the window that `check` returned, after the commit of its batch."""
         self._windows[partition] = window
-
-
-def _too_many_refusals(refusal: Refusal, recent: int, seen: int) -> TooManyRefusals:
-    record = refusal.record
-    return TooManyRefusals(
-        f"{recent} of the last {seen} records of {record.topic}[{record.partition}] would be refused, the last one, "
-        f"{record.coordinates}, as {', '.join(refusal.codes)}: {refusal.details[0]}. None of them was committed. "
-        f"Check the registry, the topic and this build, and start again; if the records are really bad, start with "
-        f"--max-refused off",
-        record.partition,
-    )
 
 
 PRELOADED_OFFSETS: Final = 2 * WINDOW

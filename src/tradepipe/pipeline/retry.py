@@ -49,7 +49,12 @@ class RetryForever:
             if not self._should_continue():
                 raise StopRequested
             try:
-                answer = self._call(call)
+                # In a thread: a stop need not wait for the end of a timeout, which may be 10 s.
+                result = run_in_thread(call, "tradepipe-retry")
+                while not wait([result], STOP_CHECK_SECONDS).done:
+                    if not self._should_continue():
+                        raise StopRequested
+                answer = result.result()
             except Unavailable as error:
                 delay = backoff.next_delay()
                 logger.warning("%s is unavailable, retrying in %.1f s: %s", service, delay, error)
@@ -60,11 +65,3 @@ class RetryForever:
             else:
                 self._stats.set_waiting(service, waiting=False)
                 return answer
-
-    def _call(self, call: Callable[[], T]) -> T:
-        """Make a call in a thread: a stop need not wait for the end of a timeout, which may be 10 s."""
-        result = run_in_thread(call, "tradepipe-retry")
-        while not wait([result], STOP_CHECK_SECONDS).done:
-            if not self._should_continue():
-                raise StopRequested
-        return result.result()

@@ -193,7 +193,9 @@ def _insert_unstaged(connection: Connection, rows: Rows) -> InsertResult:
     inserted = connection.execute(_INSERT_ROWS, _rows_by_key(rows))
     coordinates = {(row.source_partition, row.source_offset) for row in inserted}
     remaining = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in coordinates]
-    stored_trades = _stored_by_key(connection, remaining) if remaining else {}
+    keys = list({_key(valid.trade) for _, valid in remaining})
+    stored_rows = connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
+    stored_trades = {tuple(getattr(row, field) for field in PRIMARY_KEY): row for row in stored_rows}
     duplicates, refused = [], []
     for ordinal, valid in remaining:
         if (stored := stored_trades.get(_key(valid.trade))) is None:
@@ -203,14 +205,6 @@ def _insert_unstaged(connection: Connection, rows: Rows) -> InsertResult:
         else:
             duplicates.append(ordinal)
     return InsertResult(len(coordinates), tuple(duplicates), tuple(refused))
-
-
-def _stored_by_key(connection: Connection, rows: Rows) -> dict[tuple[object, ...], Any]:
-    """Return the stored trades with the primary keys of these rows."""
-    keys = list({_key(valid.trade) for _, valid in rows})
-    return {
-        tuple(getattr(row, field) for field in PRIMARY_KEY): row for row in connection.execute(_OF_KEYS, {"keys": keys})
-    }
 
 
 def _key(trade: Trade) -> tuple[object, ...]:

@@ -86,11 +86,17 @@ class RefusalReplayer:
         with self._transaction() as connection:
             if self._unconfirmed is not None:
                 number, result = self._unconfirmed
-                if self._was_committed(connection, number):
+                status = connection.scalar(select(func.pg_catalog.txid_status(cast(number, BigInteger))))
+                if status not in (COMMITTED, ABORTED):
+                    raise DatabaseUnavailable(
+                        "PostgreSQL has not yet finished a transaction whose COMMIT got no answer"
+                    )
+                if status == COMMITTED:
                     self._unconfirmed = None
                     return result
             result = _replay_page(connection, validated, self._stale)
             if keep:
+                # Before COMMIT: the number tells later whether a COMMIT without an answer took effect.
                 self._unconfirmed = (connection.scalar(select(func.pg_catalog.txid_current())) or 0, result)
             else:
                 connection.get_transaction().rollback()  # type: ignore[union-attr]  # `_transaction` has begun one
@@ -110,12 +116,6 @@ class RefusalReplayer:
         except BaseException:
             self._disconnect()
             raise
-
-    def _was_committed(self, connection: Connection, number: int) -> bool:
-        status = connection.scalar(select(func.pg_catalog.txid_status(cast(number, BigInteger))))
-        if status not in (COMMITTED, ABORTED):
-            raise DatabaseUnavailable("PostgreSQL has not yet finished a transaction whose COMMIT got no answer")
-        return bool(status == COMMITTED)
 
     def _connect(self) -> Connection:
         if self._connection is None:

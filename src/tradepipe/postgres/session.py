@@ -97,7 +97,11 @@ def create_engine_for(database: str, *, application_name: str, connect_timeout: 
     def set_up(driver: DriverConnection, _record: object) -> None:
         try:
             with Deadline(driver, CLIENT_DEADLINE):
-                _set_up(driver, lambda **changed: psycopg2.connect(**{**parameters, **changed}))
+                driver.autocommit = True
+                pooler.require_session(driver, lambda **changed: psycopg2.connect(**{**parameters, **changed}))
+                with driver.cursor() as cursor:
+                    cursor.execute(_SETTINGS)
+                driver.autocommit = False
         except BaseException:
             driver.close()
             raise
@@ -105,15 +109,6 @@ def create_engine_for(database: str, *, application_name: str, connect_timeout: 
     # First, so that the session is checked before SQLAlchemy's own first queries.
     event.listen(engine, "connect", set_up, insert=True)
     return engine
-
-
-def _set_up(driver: DriverConnection, connect: Callable[..., DriverConnection]) -> None:
-    """Check that a new connection is a session, and set what every session needs."""
-    driver.autocommit = True
-    pooler.require_session(driver, connect)
-    with driver.cursor() as cursor:
-        cursor.execute(_SETTINGS)
-    driver.autocommit = False
 
 
 def _url(database: str) -> URL:

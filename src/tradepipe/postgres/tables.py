@@ -74,17 +74,13 @@ _RANGES: Final = {
 
 
 def _column_of(field: Field) -> Column[Any]:
+    type_ = field.type
     return Column(
         field.name,
-        _column_type(field),
+        Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres],
         nullable=field.is_nullable,
         server_default=None if field.default in (REQUIRED, None) else text(f"'{field.default}'"),
     )
-
-
-def _column_type(field: Field) -> TypeEngine[Any]:
-    type_ = field.type
-    return Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres]
 
 
 def _conditions() -> Iterator[tuple[str, str]]:

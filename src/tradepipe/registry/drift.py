@@ -62,7 +62,15 @@ def drift(
             Comparison(f"v{each.number:03} is in {subject}", _compare_version(each, matches[each.number]))
             for each in history
         ),
-        *(_find_extra_versions(each, history) for each in registered if each.version not in matched),
+        *(
+            Comparison(
+                f"{each.subject} version {each.version} is in the history",
+                (_finding("drift-extra", f"{each.subject} version {each.version}", message, _EXTRA),),
+            )
+            for each in registered
+            if each.version not in matched
+            for message in [_describe_extra_version(each, history)]
+        ),
         Comparison(f"{subject} has level {level}", tuple(_compare_level(registry.level(subject), subject, level))),
     )
 
@@ -90,12 +98,6 @@ def _compare_version(version: SchemaVersion, match: RegisteredSchema | None) -> 
         f"serves a different text to readers. Compared with that text, {'; '.join(changes)}."
     )
     return (_finding("drift-differs", path, message, _DIFFERS),)
-
-
-def _find_extra_versions(version: RegisteredSchema, history: Sequence[SchemaVersion]) -> Comparison:
-    path = f"{version.subject} version {version.version}"
-    message = _describe_extra_version(version, history)
-    return Comparison(f"{path} is in the history", (_finding("drift-extra", path, message, _EXTRA),))
 
 
 def _describe_extra_version(version: RegisteredSchema, history: Sequence[SchemaVersion]) -> str:

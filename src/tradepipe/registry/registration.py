@@ -101,7 +101,17 @@ def plan(
             findings = (*preceding, *_check_against(version, others, level))
         # The registry compares with its latest version only, so it can judge no version but the next one.
         if missing and version is missing[0] and not registry.is_compatible(subject, version.text):
-            findings += (_refusal_finding(registry, subject, version),)
+            findings += (
+                Finding(
+                    REFUSED_RULE,
+                    Severity.ERROR,
+                    f"v{version.number:03}",
+                    f"The registry at {registry.url} finds it incompatible with the latest version of subject "
+                    f"{subject}.",
+                    "Inspect the subject with `schema drift`; `schema check` warns about changes that only some "
+                    "registries reject.",
+                ),
+            )
         planned.append(PlannedVersion(version, known[version.number], findings))
     return Plan(subject, level, registry.level(subject), tuple(planned))
 
@@ -169,16 +179,6 @@ def _check_against(version: SchemaVersion, others: Sequence[RegisteredSchema], l
             yield from (
                 each._replace(against=None, message=f"{each.message} The other schema is {name}.") for each in findings
             )
-
-
-def _refusal_finding(registry: SchemaRegistry, subject: str, version: SchemaVersion) -> Finding:
-    return Finding(
-        REFUSED_RULE,
-        Severity.ERROR,
-        f"v{version.number:03}",
-        f"The registry at {registry.url} finds it incompatible with the latest version of subject {subject}.",
-        "Inspect the subject with `schema drift`; `schema check` warns about changes that only some registries reject.",
-    )
 
 
 def _register(registry: SchemaRegistry, subject: str, planned: PlannedVersion) -> RegisteredVersion:

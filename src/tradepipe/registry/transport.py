@@ -138,7 +138,11 @@ class Transport:
                 self._responded.add(url)
                 return outcome
             errors.append(outcome)
-        return _combine(errors)
+        if len(errors) == 1:
+            return errors[0]
+        # Retriable if any of them is: one URL may be available again while another one stays misconfigured.
+        kind = RegistryUnavailable if any(error.retriable for error in errors) else ConfigurationError
+        return kind("; ".join(str(error) for error in errors))
 
     def _try_url(
         self, url: str, method: str, path: str, content: bytes | None, deadline: float
@@ -201,14 +205,6 @@ def _pattern(url: str) -> str:
     """Return httpx's pattern for the server of a URL."""
     parts = httpx.URL(url)
     return f"{parts.scheme}://{parts.netloc.decode()}"
-
-
-def _combine(errors: list[RequestError]) -> RequestError:
-    """Combine the errors of all URLs into one, which is retriable if any of them is."""
-    if len(errors) == 1:
-        return errors[0]
-    kind = RegistryUnavailable if any(error.retriable for error in errors) else ConfigurationError
-    return kind("; ".join(str(error) for error in errors))
 
 
 def _is_rejection(text: str) -> bool:
