@@ -363,3 +363,22 @@ def test_a_change_of_scale_is_explained_with_an_example():
 def test_an_invalid_schema_is_a_value_error(schema):
     with pytest.raises(ValueError, match=r"."):
         check_evolution(schema, [VersionedSchema(1, text(V1))], Level.BACKWARD)
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "example"),
+    [
+        ("timestamp-millis", "timestamp-micros", "a day of 2024 for one of January 1970"),
+        ("timestamp-micros", "timestamp-nanos", "a day of 2024 for one of January 1970"),
+        ("timestamp-millis", "local-timestamp-nanos", "a day of 2024 for the first hour of 1970"),
+        ("local-timestamp-nanos", "timestamp-micros", "a day of 2024 for one of the year 56000"),
+        ("timestamp-nanos", "timestamp-millis", "a day of 2024 for one of the year 54,000,000"),
+    ],
+)
+def test_a_misread_timestamp_has_an_example(written, read, example):
+    old, new = (text(of(logical("long", name))) for name in (written, read))
+    found = check_evolution(new, [VersionedSchema(1, old)], Level.BACKWARD)
+
+    assert [f"the same bytes, but another value, such as {example}. "] == [
+        each.message[each.message.index("the same bytes") : each.message.index("Registries")] for each in found
+    ]

@@ -63,7 +63,7 @@ DEFECTS = {
     "a logical type on the field": (of("long", logicalType="timestamp-micros"), "logical-type-misplaced", "Trade.f"),
     "a date on a long": (of(logical("long", "date")), "logical-type-ignored", "Trade.f"),
     "a decimal on a double": (of(logical("double", "decimal")), "logical-type-ignored", "Trade.f"),
-    "nanoseconds": (of(logical("long", "timestamp-nanos")), "logical-type-unknown", "Trade.f"),
+    "a logical type that Avro lacks": (of(logical("long", "nanoseconds")), "logical-type-unknown", "Trade.f"),
     "null by default, as the second branch": (
         of(["string", "null"], default=None),
         "default-of-later-branch",
@@ -93,6 +93,11 @@ def test_each_defect_is_an_error_with_its_location(defect):
 
 RISKS = {
     "an enum without a default symbol": (of(enum("BUY")), "enum-without-default"),
+    "nanoseconds": (of(logical("long", "timestamp-nanos")), "logical-type-rare"),
+    "a UUID in 16 bytes": (
+        of({"type": "fixed", "name": "F", "size": 16, "logicalType": "uuid"}),
+        "logical-type-rare",
+    ),
     "what may be null, without a default": (of(["null", "string"]), "nullable-without-default"),
     "what may be null at last, without a default": (of(["string", "null"]), "nullable-without-default"),
 }

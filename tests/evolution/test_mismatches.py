@@ -35,6 +35,8 @@ FIXED_UUID = {"type": "fixed", "name": "F", "size": 16, "logicalType": "uuid"}
         (logical("int", "timestamp-nanos"), "int", []),
         (logical("string", "uuid"), "string", [("uuid-dropped", "logical type uuid")]),
         (FIXED_UUID, FIXED_UUID | {"logicalType": "x"}, [("logical-type", "")]),
+        ({"type": "fixed", "name": "F", "size": 16}, FIXED_UUID, []),
+        ("string", logical("string", "uuid"), [("uuid", "")]),
         (FIXED_UUID | {"size": 2}, {"type": "fixed", "name": "F", "size": 2}, []),
         ({"type": "array", "items": "int"}, {"type": "array", "items": "long"}, []),
         ({"type": "fixed", "name": "F", "size": 2}, {"type": "fixed", "name": "F", "size": 3}, [("fixed-size", "")]),

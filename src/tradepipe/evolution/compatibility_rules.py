@@ -219,13 +219,25 @@ def _example(found: Mismatch) -> dict[str, str]:
         number = Decimal(12345).scaleb(-2).quantize(Decimal(1).scaleb(-written)) if written >= 2 else Decimal(123)
         unscaled = int(number.scaleb(written))
         return {"example": f"{number:f}", "example_read": f"{Decimal(unscaled).scaleb(-read):f}"}
-    if found.rule == "logical-type" and "timestamp" in found.writer and "timestamp" in found.reader:
-        return {"example": _EPOCHS.get((found.writer.count("millis"), found.reader.count("millis")), "")}
+    if found.rule == "logical-type":
+        return {"example": _EXAMPLES.get(_units_finer(found), "")}
     return {}
 
 
-_EPOCHS: Final = {
-    (1, 0): ", such as a day of 2024 for one of January 1970",
-    (0, 1): ", such as a day of 2024 for one of the year 56000",
+def _units_finer(found: Mismatch) -> int:
+    """Return how many steps of a thousand finer the reader's unit is, of two timestamps."""
+    units = [shown.rpartition("-")[2] for shown in (found.writer, found.reader)]
+    if "timestamp" not in found.writer or "timestamp" not in found.reader or not _UNITS.keys() >= set(units):
+        return 0
+    return _UNITS[units[1]] - _UNITS[units[0]]
+
+
+_UNITS: Final = {"millis": 0, "micros": 1, "nanos": 2}
+
+_EXAMPLES: Final = {
+    2: ", such as a day of 2024 for the first hour of 1970",
+    1: ", such as a day of 2024 for one of January 1970",
+    -1: ", such as a day of 2024 for one of the year 56000",
+    -2: ", such as a day of 2024 for one of the year 54,000,000",
 }
-"""Example of a misread timestamp, by whether it is written and read in milliseconds."""
+"""Example of a misread timestamp, by the steps of a thousand that the reader's unit is finer."""

@@ -10,8 +10,8 @@ from tradepipe.evolution.findings import Finding, Severity, only_errors
 from tradepipe.evolution.json_pointers import locate
 from tradepipe.evolution.schema_tree import (
     BASE_TYPES,
-    PORTABLE_LOGICAL_TYPES,
     PRIMITIVES,
+    RARE_LOGICAL_TYPES,
     full_name,
     ignored_reason,
     qualify,
@@ -96,7 +96,7 @@ _is_name = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII).fullmatch
 
 _NAMED_KINDS: Final = ("record", "error", "enum", "fixed")
 
-_WARNINGS: Final = frozenset({"enum-without-default", "nullable-without-default"})
+_WARNINGS: Final = frozenset({"enum-without-default", "logical-type-rare", "nullable-without-default"})
 
 FIXES: Final = {
     "decimal-impossible": "Choose a precision and a scale that fit the type.",
@@ -109,7 +109,8 @@ FIXES: Final = {
     "error-type": "Use the type record.",
     "logical-type-ignored": "Use it on a type that it annotates.",
     "logical-type-misplaced": 'Move it into the type: {"type": {"type": …, "logicalType": …}}.',
-    "logical-type-unknown": f"Use one of {', '.join(sorted(PORTABLE_LOGICAL_TYPES))}.",
+    "logical-type-rare": "Check that the libraries of every consumer support it.",
+    "logical-type-unknown": f"Use one of {', '.join(sorted(BASE_TYPES))}.",
     "name": "Use letters, digits and _ only, and do not begin with a digit.",
     "nested-union": "Merge the branches into one union.",
     "not-a-record": "Wrap it in a record.",
@@ -335,7 +336,7 @@ def _logical(node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
     name = node.get("logicalType")
     if name is None:
         return
-    if name not in PORTABLE_LOGICAL_TYPES:
+    if name not in BASE_TYPES:
         yield location.of(
             "logical-type-unknown", f"The logical type {name} is ignored by readers that do not support it."
         )
@@ -346,3 +347,6 @@ def _logical(node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
             else "logical-type-ignored"
         )
         yield location.of(rule, f"Readers ignore the logical type without an error: {reason}.")
+    elif (node.get("type"), name) in RARE_LOGICAL_TYPES:
+        message = f"Not every reader supports {name} on {node['type']}: some read the plain {node['type']}."
+        yield location.of("logical-type-rare", message)

@@ -202,8 +202,11 @@ def _compare_logical_types(reader: SchemaType, writer: SchemaType) -> Iterator[M
         # A UUID keeps its meaning without the annotation; a number of days or a decimal does not.
         rule = "uuid-dropped" if written == Logical("uuid") else "logical-type"
         yield _mismatch(rule, reader, writer, dropped=f"logical type {written}")
-    else:
-        yield _mismatch("uuid" if read == Logical("uuid") else "logical-type", reader, writer)
+    elif read != Logical("uuid"):
+        yield _mismatch("logical-type", reader, writer)
+    elif written or reader.kind != "fixed":
+        # Any 16 bytes are a UUID; of texts only some.
+        yield _mismatch("uuid", reader, writer)
 
 
 def _is_same_type(reader: SchemaType, writer: SchemaType) -> bool:

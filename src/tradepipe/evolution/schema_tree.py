@@ -21,8 +21,10 @@ BASE_TYPES: Final[Mapping[str, frozenset[str]]] = {
 }
 """The logical types of the Avro 1.12 specification and the types they annotate; on other types readers ignore them."""
 
-PORTABLE_LOGICAL_TYPES: Final = frozenset(BASE_TYPES) - {"duration", "local-timestamp-nanos", "timestamp-nanos"}
-"""The logical types that readers in every language support."""
+RARE_LOGICAL_TYPES: Final = frozenset(
+    {("long", "timestamp-nanos"), ("long", "local-timestamp-nanos"), ("fixed", "uuid"), ("fixed", "duration")}
+)
+"""The types and their logical types that some languages read as the plain type: those of Avro 1.12, and duration."""
 
 _FIXED_SIZES: Final = {"duration": 12, "uuid": 16}
 """The size in bytes of a fixed that one of these logical types annotates."""
