@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from io import BytesIO
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import fastavro
 from hypothesis import strategies as st
@@ -14,6 +14,8 @@ from tradepipe.codec import decoder, encoder, fields
 from tradepipe.codec.admission import parse_writer_schema
 from tradepipe.codec.copy_target import CopyRowTarget
 from tradepipe.codec.trade_target import TradeTarget
+from tradepipe.trade.constraints import Digits, Key, PartitionKey
+from tradepipe.trade.declaration import declare
 
 
 class Side(StrEnum):
@@ -23,12 +25,12 @@ class Side(StrEnum):
 
 
 class Sample(NamedTuple):
-    trade_id: str
+    trade_id: Annotated[str, Key(), PartitionKey()]
     version: int
     maturity_date: date
     created_at: datetime
     side: Side
-    notional: Decimal | None
+    notional: Annotated[Decimal | None, Digits(18, 4)]
     currency: str | None
 
 
@@ -51,7 +53,7 @@ SCHEMA = {
     ],
 }
 
-CODEC = fields.record_codec(SCHEMA, Sample)
+CODEC = fields.record_codec(SCHEMA, declare(Sample))
 
 SAMPLE = Sample(
     "T1", 1, date(2030, 1, 1), datetime(2025, 6, 1, 12, tzinfo=UTC), Side.BUY, Decimal("1234567.2500"), "EUR"

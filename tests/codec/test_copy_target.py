@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.codec.sample_schema import SAMPLE, SAMPLES, SCHEMA, Side, encode, make_decoder, make_row_decoder, written
 from tests.properties import examples
 from tradepipe.codec.codec import Decoder, Encoder
-from tradepipe.codec.copy_target import numeric
+from tradepipe.codec.copy_fields import numeric
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.trade.model import Trade

@@ -116,3 +116,36 @@ def member_values(member: Member) -> st.SearchStrategy[Any]:
 
 
 EVERYTHING = st.tuples(*(member_values(field.member) for field in EVERY.fields)).map(lambda found: Every(*found))
+
+NOON = datetime(2025, 6, 1, 12)
+SAMPLE = Every(
+    id="T1",
+    flag=True,
+    number=1,
+    quantity=2**40,
+    price=0.1,
+    single=0.25,
+    text="é",
+    content=b"\0\xff",
+    digest=b"abcd",
+    colour=Colour.RED,
+    amount=Decimal("1234567.2500"),
+    fixed_amount=Decimal("-0.01"),
+    uuid=UUID(int=1),
+    fixed_uuid=UUID(int=2**128 - 1),
+    day=date(2025, 6, 1),
+    hour=time(23, 59, 59, 999_999),
+    coarse_hour=time(1, 2, 3, 4_000),
+    instant=NOON.replace(tzinfo=UTC),
+    coarse_instant=NOON.replace(tzinfo=UTC),
+    fine_instant=NOON.replace(tzinfo=UTC),
+    local=NOON,
+    coarse_local=NOON,
+    fine_local=NOON,
+    tags=["a", ""],
+    rates={"EUR": Decimal("1.000001")},
+    leg=Leg(Decimal("-1"), date(2030, 1, 1)),
+    legs=[Leg(Decimal("0"), date(2030, 1, 1), Colour.GREEN), None],
+    maybe=-1,
+    maybe_legs={"a": []},
+)

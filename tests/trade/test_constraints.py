@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
-from tradepipe.trade.constraints import Digits, Identifier, NotBefore, Pattern, Together, problem_finder, to_sql
+from tradepipe.trade.constraints import Column, Digits, Identifier, NotBefore, Pattern, Together, problem_finder, to_sql
 
 AMOUNT = Digits(18, 4)
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -96,7 +96,8 @@ def test_a_date_is_not_before_the_day_of_a_time_in_utc():
     assert "due is 2025-05-30, which is before the UTC date of made, 2025-05-31" == rule.find_problem(
         date(2025, 5, 30), berlin
     )
-    assert "due >= (made AT TIME ZONE 'UTC')::date" == rule.to_sql({"due": "date", "made": "timestamptz"})
+    columns = {"due": Column("due", "date"), "made": Column("made", "timestamptz")}
+    assert "due >= (made AT TIME ZONE 'UTC')::date" == rule.to_sql(columns)
 
 
 def test_values_of_one_type_are_compared_as_they_are():
@@ -107,7 +108,7 @@ def test_values_of_one_type_are_compared_as_they_are():
     assert f"sent is {NOON.isoformat()}, which is before made, 2025-06-01T12:00:01+00:00" == rule.find_problem(
         NOON, NOON + timedelta(seconds=1)
     )
-    assert "sent >= made" == rule.to_sql({"sent": datetime, "made": datetime})
+    assert "sent >= made" == rule.to_sql({name: Column(name, "timestamptz") for name in ("sent", "made")})
 
 
 def test_fields_that_belong_together_are_all_given_or_all_missing():
@@ -117,4 +118,6 @@ def test_fields_that_belong_together_are_all_given_or_all_missing():
     assert "price is missing, but unit is 'KG', venue is missing: give all or none" == rule.find_problem(
         None, "KG", None
     )
-    assert "(price IS NULL) = (unit IS NULL) AND (price IS NULL) = (venue IS NULL)" == rule.to_sql({})
+    assert "(price IS NULL) = (unit IS NULL) AND (price IS NULL) = (venue IS NULL)" == rule.to_sql(
+        {name: Column(name, "text") for name in ("price", "unit", "venue")}
+    )

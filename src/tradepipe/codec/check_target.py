@@ -5,14 +5,16 @@ A body that passes can be decoded and satisfies every rule. One that does not
 pass may still be valid; a full decode decides.
 """
 
+from functools import partial
 from typing import Any, Final
 
-from tradepipe.codec import codegen, primitives
+from tradepipe.codec import codegen
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.fields import FieldCodec, RecordCodec
 from tradepipe.codec.primitives import EPOCH_ORDINAL, BoundedCache, read_date
-from tradepipe.evolution.schema_tree import SchemaType
+from tradepipe.codec.steps import Step
 from tradepipe.trade.model import KAFKA_KEY
+from tradepipe.trade.quick_check import encode_value
 from tradepipe.trade.rules import encoded_passes_quick_check
 
 _DAYS: Final[BoundedCache[bytes, int]] = BoundedCache()
@@ -29,13 +31,20 @@ class QuickCheckTarget:
         """Globals of the generated code."""
         return _NAMES
 
-    def emit_value(self, out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+    def emit_value(self, out: CodeBuilder, field: FieldCodec, step: Step) -> None:
         """Emit a read of the value at `_at` into the field's name."""
-        _VALUES[field.kind](out, field, schema)
+        if field.kind in _VALUES and codegen.is_direct(field, step):
+            _VALUES[field.kind](out, field, step)
+        else:
+            codegen.emit_read(out, field, step)
+            if field.kind in _VALUES:
+                encode = out.bind(f"encode_{field.name}", partial(encode_value, field.type))
+                out.line(f"{field.name} = {encode}({field.name})")
 
     def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
         """Emit an assignment of a value that is not in the body."""
-        out.names[f"_{field.name}_default"] = _encoded_value(field, value)
+        encoded = None if value is None else encode_value(field.type, value)
+        out.names[f"_{field.name}_default"] = encoded
         out.line(f"{field.name} = _{field.name}_default")
 
     def emit_result(self, out: CodeBuilder, codec: RecordCodec) -> None:
@@ -44,32 +53,23 @@ class QuickCheckTarget:
         out.line(f"return {KAFKA_KEY} if _passes(({names},)) else None")
 
 
-def _emit_string(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_string(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_length(out)
     out.line(f"{field.name} = _body[_at : (_at := _at + _size)]")
 
 
-def _emit_date(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_date(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_date(out, field, "_cached_days", "_read_days")
 
 
-def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_micros(out)
     out.line(f"{field.name} = _number")
 
 
-def _emit_decimal(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_decimal(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_unscaled(out, field)
     out.line(f"{field.name} = _number")
-
-
-def _encoded_value(field: FieldCodec, value: Any) -> Any:
-    """Return a constant in its encoded form."""
-    if field.kind == "string" and value is not None:
-        return value.encode()
-    if field.kind == "decimal" and value is not None:
-        return int(primitives.EXACT_CONTEXT.scaleb(value, field.scale))
-    return value
 
 
 def _read_days(body: bytes, at: int) -> tuple[int, int]:
@@ -85,7 +85,7 @@ _VALUES: Final = {
     "string": _emit_string,
     "int": codegen.emit_int,
     "date": _emit_date,
-    "timestamp": _emit_timestamp,
+    "timestamp-micros": _emit_timestamp,
     "decimal": _emit_decimal,
     "enum": codegen.emit_enum_member,
 }

@@ -16,9 +16,9 @@ from tradepipe.codec.check_target import QuickCheckTarget
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.copy_target import CopyRowTarget
 from tradepipe.codec.decoder import MAX_BODY, DecodeTarget
-from tradepipe.codec.primitives import MAX_INT, MIN_INT
 from tradepipe.codec.trade_target import TradeTarget
 from tradepipe.trade.model import Trade
+from tradepipe.trade.type_checks import MAX_INT, MIN_INT
 
 __all__ = ["MAX_BODY", "MAX_INT", "MIN_INT", "Decoder", "Encoder", "decoder_source", "encoder_source", "row_source"]
 

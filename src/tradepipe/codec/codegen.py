@@ -9,7 +9,8 @@ from typing import Any, Final
 from tradepipe.codec import primitives
 from tradepipe.codec.fields import FieldCodec
 from tradepipe.codec.primitives import MAX_MICROS, MIN_MICROS, decimal_error, out_of_range_error
-from tradepipe.evolution.schema_tree import SchemaType
+from tradepipe.codec.readers import WIDTHS, reader_of, skipper_of
+from tradepipe.codec.steps import Null, Scalar, Step, Symbol
 
 _INDENT: Final = "    "
 
@@ -51,12 +52,11 @@ class CodeBuilder:
         yield
         self._depth -= 1
 
-    def append(self, other: "CodeBuilder") -> None:
-        """Append another source, separated by an empty line."""
-        if self._lines and other._lines:
-            self._lines.append(("", ""))
-        self._lines += other._lines
-        self.names |= other.names
+    def bind(self, stem: str, value: Any) -> str:
+        """Add a global of an unused name; return the name."""
+        name = f"_{stem}_{len(self.names)}"
+        self.names[name] = value
+        return name
 
     def field_of_line(self, number: int) -> str:
         """Return the field that a line belongs to, by the line's number from 1."""
@@ -78,6 +78,9 @@ class CodeBuilder:
 
 
 NAMES: Final = {
+    # A field may have the name of a built-in function.
+    "_len": len,
+    "_min": min,
     "_DECODE_ERRORS": primitives.DECODE_ERRORS,
     "_Malformed": primitives.Malformed,
     "_ONE_BYTE_LENGTHS": primitives.ONE_BYTE_LENGTHS,
@@ -102,14 +105,48 @@ def emit_varint(out: CodeBuilder, name: str, slow_read: str, table: str = "_ONE_
         out.line("_at += 1")
 
 
-def emit_int(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def is_direct(field: FieldCodec, step: Step) -> bool:
+    """Return whether the bytes are those of the declared type, so that no conversion or mapping can fail."""
+    if isinstance(step, Symbol):
+        return None not in step.symbols
+    # A text and bytes have the same encoding.
+    texts = ("string", "bytes") if field.kind == "string" else ()
+    return isinstance(step, Scalar) and step.written != "fixed" and step.written in (field.type.base, *texts)
+
+
+def emit_read(out: CodeBuilder, field: FieldCodec, step: Step) -> None:
+    """Emit a call that reads a value of any type into the field's name."""
+    read = out.bind(f"read_{field.name}", reader_of(step, field.type))
+    out.line(f"{field.name}, _at = {read}(_body, _at)")
+
+
+def emit_skip(out: CodeBuilder, step: Step) -> None:
+    """Emit lines that move `_at` past a value."""
+    match step:
+        case Null():
+            pass
+        case Scalar("int" | "long" as written):
+            with out.block("if _body[_at] < 128:"):
+                out.line("_at += 1")
+            with out.block("else:"):
+                out.line(f"_, _at = _read_{written}(_body, _at)")
+        case Scalar("bytes" | "string"):
+            out.line("_size, _at = _read_size(_body, _at)")
+            out.line("_at += _size")
+        case Scalar(written, size) if written != "boolean":
+            out.line(f"_at += {WIDTHS.get(written, size)}")
+        case _:
+            out.line(f"_, _at = {out.bind('skip', skipper_of(step))}(_body, _at)")
+
+
+def emit_int(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     """Emit a read of an int into the field's name."""
     emit_varint(out, field.name, "_read_int(_body, _at)")
 
 
-def emit_enum_member(out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+def emit_enum_member(out: CodeBuilder, field: FieldCodec, step: Step) -> None:
     """Emit a read of an enum member into the field's name."""
-    emit_symbol(out, field, symbol_members(field, schema))
+    emit_symbol(out, field, symbol_members(field, step))
 
 
 def emit_length(out: CodeBuilder) -> None:
@@ -152,27 +189,28 @@ def emit_unscaled(out: CodeBuilder, field: FieldCodec) -> None:
     emit_length(out)
     out.line('_number = _from_bytes(_body[_at : (_at := _at + _size)], "big", signed=True)')
     # A number of fewer bytes is always in range, so that most decimals cost one comparison.
+    limit = 10**field.type.precision
     with (
-        out.block(f"if not 0 < _size < {field.limit.bit_length() // 8 + 1}:"),
-        out.block(f"if not (_size and {-field.limit} < _number < {field.limit}):"),
+        out.block(f"if not 0 < _size < {limit.bit_length() // 8 + 1}:"),
+        out.block(f"if not (_size and {-limit} < _number < {limit}):"),
     ):
-        out.line(f"raise _decimal_error(_size, {field.precision}, {field.scale})")
+        out.line(f"raise _decimal_error(_size, {field.type.precision}, {field.type.scale})")
 
 
 def emit_symbol(out: CodeBuilder, field: FieldCodec, symbols: Sequence[Any]) -> None:
     """Emit a look-up of the value for the writer's symbol, by its index."""
-    out.names[f"_{field.name}_symbols"] = tuple(symbols)
     # An index below 64 takes one byte, which is twice the index.
     by_byte = dict(zip(range(0, 128, 2), symbols, strict=False))
-    out.names[f"_{field.name}_by_byte"] = tuple(by_byte.get(byte) for byte in range(256))
-    out.line(f"{field.name} = _{field.name}_by_byte[_body[_at]]")
+    one_byte = out.bind(f"{field.name}_by_byte", tuple(by_byte.get(byte) for byte in range(256)))
+    out.line(f"{field.name} = {one_byte}[_body[_at]]")
     with out.block(f"if {field.name} is None:"):
         out.line(f"_index, _at = _read_index(_body, _at, {len(symbols)})")
-        out.line(f"{field.name} = _{field.name}_symbols[_index]")
+        out.line(f"{field.name} = {out.bind(f'{field.name}_symbols', tuple(symbols))}[_index]")
     with out.block("else:"):
         out.line("_at += 1")
 
 
-def symbol_members(field: FieldCodec, schema: SchemaType) -> list[Enum | None]:
+def symbol_members(field: FieldCodec, step: Step) -> list[Enum]:
     """Return the members for the writer's symbols, in their order."""
-    return [field.members.get(symbol, field.fallback) for symbol in schema.symbols]
+    assert isinstance(step, Symbol)
+    return [field.type.python(symbol) for symbol in step.symbols]

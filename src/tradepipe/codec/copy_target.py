@@ -1,43 +1,28 @@
-"""
-Decode target of rows: a trade's columns in PostgreSQL's binary COPY format, without building values.
-
-Each column is an int32 length, or -1 for NULL, followed by its bytes. Days and
-microseconds count from 2000-01-01. A numeric has the format of `numeric_send`
-in PostgreSQL's numeric.c: the number of digits, the weight of the first, the
-sign and the scale, all int16, then the digits in base 10,000.
-"""
+"""Decode target of rows: a trade's columns in PostgreSQL's binary COPY format, without building the values."""
 
 from collections.abc import Sequence
 from datetime import date
-from enum import Enum
-from struct import Struct, pack
+from struct import Struct
 from typing import Any, Final
 
-from tradepipe.codec import codegen, primitives
+from tradepipe.codec import codegen
 from tradepipe.codec.codegen import CodeBuilder
+from tradepipe.codec.copy_fields import DIGITS, NULL, int4, int8, length, numeric, packer, text_field
 from tradepipe.codec.fields import FieldCodec, RecordCodec
 from tradepipe.codec.primitives import EPOCH_ORDINAL, ONE_BYTE_INTS, BoundedCache, Malformed, OutOfRange, read_date
-from tradepipe.evolution.schema_tree import SchemaType
+from tradepipe.codec.steps import Step
 
 _DAYS_TO_2000: Final = date(2000, 1, 1).toordinal() - EPOCH_ORDINAL
 _MICROS_TO_2000: Final = _DAYS_TO_2000 * 86_400_000_000
 
-_NULL: Final = b"\xff\xff\xff\xff"
-_NEGATIVE: Final = 0x4000
 _BASE: Final = 10_000
-_DIGITS: Final = 4
-_PADDING: Final = tuple(10**missing for missing in range(_DIGITS))
-_length = Struct(">i").pack
-_int4 = Struct(">ii").pack
-_int8 = Struct(">iq").pack
-
 _numeric_head = Struct(">iHhHH").pack
 _three = Struct(">12s3H").pack
 
-_LENGTH_PREFIXES: Final = tuple(_length(size) for size in range(64))
+_LENGTH_PREFIXES: Final = tuple(length(size) for size in range(64))
 """COPY length prefixes for the lengths that take one byte in Avro."""
 
-_ONE_BYTE_INT_FIELDS: Final = tuple(None if number is None else _int4(4, number) for number in ONE_BYTE_INTS)
+_ONE_BYTE_INT_FIELDS: Final = tuple(None if number is None else int4(4, number) for number in ONE_BYTE_INTS)
 """COPY fields of the integers that take one byte, by that byte."""
 
 _DATE_FIELDS: Final[BoundedCache[bytes, bytes]] = BoundedCache()
@@ -54,18 +39,22 @@ class CopyRowTarget:
         """Globals of the generated code."""
         return _NAMES
 
-    def emit_value(self, out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+    def emit_value(self, out: CodeBuilder, field: FieldCodec, step: Step) -> None:
         """Emit a read of the value at `_at` into the field's name."""
-        _VALUES[field.kind](out, field, schema)
+        if field.kind in _VALUES and codegen.is_direct(field, step):
+            _VALUES[field.kind](out, field, step)
+        else:
+            codegen.emit_read(out, field, step)
+            out.line(f"{field.name} = {out.bind(f'pack_{field.name}', packer(field.type))}({field.name})")
 
     def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
         """Emit an assignment of a value that is not in the body."""
         if field.kind == "string":
             encoded = b"" if value is None else value.encode()
-            head = _NULL if value is None else _length(len(encoded))
-            out.line(f"{field.name}, {field.name}_length = {encoded!r}, {head!r}")
+            head = NULL if value is None else length(len(encoded))
+            out.line(f"{field.name}, _{field.name}_length = {encoded!r}, {head!r}")
         else:
-            out.line(f"{field.name} = {_copy_field(field, value)!r}")
+            out.line(f"{field.name} = {NULL if value is None else packer(field.type)(value)!r}")
 
     def emit_result(self, out: CodeBuilder, codec: RecordCodec) -> None:
         """Emit a check of the strings, and the return of the row."""
@@ -78,21 +67,21 @@ class CopyRowTarget:
 
 
 def _row_names(field: FieldCodec) -> Sequence[str]:
-    return (f"{field.name}_length", field.name) if field.kind == "string" else (field.name,)
+    return (f"_{field.name}_length", field.name) if field.kind == "string" else (field.name,)
 
 
-def _emit_string(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_string(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     out.line("_size = _ONE_BYTE_LENGTHS[_body[_at]]")
     with out.block("if _size is None:"):
         out.line("_size, _at = _read_size(_body, _at)")
-        out.line(f"{field.name}_length = _length(min(_size, len(_body)))")
+        out.line(f"_{field.name}_length = _length(_min(_size, _len(_body)))")
     with out.block("else:"):
         out.line("_at += 1")
-        out.line(f"{field.name}_length = _LENGTH_PREFIXES[_size]")
+        out.line(f"_{field.name}_length = _LENGTH_PREFIXES[_size]")
     out.line(f"{field.name} = _body[_at : (_at := _at + _size)]")
 
 
-def _emit_int(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_int(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     out.line(f"{field.name} = _ONE_BYTE_INT_FIELDS[_body[_at]]")
     with out.block(f"if {field.name} is None:"):
         out.line("_number, _at = _read_int(_body, _at)")
@@ -101,69 +90,37 @@ def _emit_int(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
         out.line("_at += 1")
 
 
-def _emit_date(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_date(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_date(out, field, "_cached_date_field", "_read_date_field")
 
 
-def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_micros(out)
     out.line(f"{field.name} = _int8(8, _number - {_MICROS_TO_2000})")
 
 
-def _emit_decimal(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_decimal(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_unscaled(out, field)
     # Numbers of up to three base-10,000 digits are packed in one call; PostgreSQL strips leading zeros.
-    if field.scale % _DIGITS == 0:
+    if field.type.scale % DIGITS == 0:
         with out.block(f"if 0 <= _number < {_BASE**3}:"):
             out.line(f"_high = _number // {_BASE}")
-            head = _numeric_head(14, 3, 2 - field.scale // _DIGITS, 0, field.scale)
+            head = _numeric_head(14, 3, 2 - field.type.scale // DIGITS, 0, field.type.scale)
             out.line(f"{field.name} = _three({head!r}, _high // {_BASE}, _high % {_BASE}, _number % {_BASE})")
         with out.block("else:"):
-            out.line(f"{field.name} = _numeric(_number, {field.scale})")
+            out.line(f"{field.name} = _numeric(_number, {field.type.scale})")
     else:
-        out.line(f"{field.name} = _numeric(_number, {field.scale})")
+        out.line(f"{field.name} = _numeric(_number, {field.type.scale})")
 
 
-def _emit_enum(out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
-    codegen.emit_symbol(out, field, [_text_field(member) for member in codegen.symbol_members(field, schema)])
-
-
-def _copy_field(field: FieldCodec, value: Any) -> bytes:
-    """Encode a constant as a COPY field."""
-    if value is None:
-        return _NULL
-    if field.kind == "enum":
-        return _text_field(value)
-    if field.kind == "decimal":
-        return numeric(int(primitives.EXACT_CONTEXT.scaleb(value, field.scale)), field.scale)
-    return _int4(4, value)
-
-
-def _text_field(member: Enum | None) -> bytes:
-    assert member is not None
-    encoded = str(member.value).encode()
-    return _length(len(encoded)) + encoded
-
-
-def numeric(unscaled: int, scale: int) -> bytes:
-    """Encode an unscaled integer and its scale as a numeric with its length."""
-    sign, rest = (0, unscaled) if unscaled >= 0 else (_NEGATIVE, -unscaled)
-    # The point is between two base-10,000 digits, so the fraction is padded to whole digits.
-    decimals = -(-scale // _DIGITS)
-    rest *= _PADDING[-scale % _DIGITS]
-    digits = []
-    while rest:
-        rest, digit = divmod(rest, _BASE)
-        digits.append(digit)
-    digits.reverse()
-    count = len(digits)
-    return pack(f">iHhHH{count}H", 8 + 2 * count, count, count - decimals - 1, sign, scale, *digits)
+def _emit_enum(out: CodeBuilder, field: FieldCodec, step: Step) -> None:
+    codegen.emit_symbol(out, field, [text_field(member.value) for member in codegen.symbol_members(field, step)])
 
 
 def _read_date_field(body: bytes, at: int) -> tuple[bytes, int]:
     """Read the date at an offset; return its COPY field and the offset after it."""
     day, end = read_date(body, at)
-    row = _int4(4, day.toordinal() - EPOCH_ORDINAL - _DAYS_TO_2000)
+    row = int4(4, day.toordinal() - EPOCH_ORDINAL - _DAYS_TO_2000)
     if end - at == 3:
         _DATE_FIELDS.remember(body[at:end], row)
     return row, end
@@ -184,7 +141,7 @@ _VALUES: Final = {
     "string": _emit_string,
     "int": _emit_int,
     "date": _emit_date,
-    "timestamp": _emit_timestamp,
+    "timestamp-micros": _emit_timestamp,
     "decimal": _emit_decimal,
     "enum": _emit_enum,
 }
@@ -192,11 +149,11 @@ _VALUES: Final = {
 _NAMES: Final = {
     "_LENGTH_PREFIXES": _LENGTH_PREFIXES,
     "_ONE_BYTE_INT_FIELDS": _ONE_BYTE_INT_FIELDS,
-    "_int4": _int4,
-    "_int8": _int8,
+    "_int4": int4,
+    "_int8": int8,
     "_join": b"".join,
     "_cached_date_field": _DATE_FIELDS.get,
-    "_length": _length,
+    "_length": length,
     "_numeric": numeric,
     "_read_date_field": _read_date_field,
     "_check_texts": _check_texts,

@@ -1,27 +1,15 @@
-"""Codec description of a trade's fields: the source of the generated decoders and encoder."""
+"""Codec description of a record's fields: the declaration joined with the schema that readers use."""
 
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
-from enum import Enum
 from functools import cache
-from typing import Any, Final, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
-from tradepipe.codec.primitives import EXACT_CONTEXT
+from tradepipe.codec.steps import value_branch
 from tradepipe.evolution.history import current
-from tradepipe.evolution.schema_tree import SchemaType, build_schema_tree
-from tradepipe.trade.model import Trade
-
-NO_DEFAULT: Final = object()
-"""Default of a field without one."""
-
-_KINDS: Final = {
-    ("string", None): "string",
-    ("int", None): "int",
-    ("int", "date"): "date",
-    ("long", "timestamp-micros"): "timestamp",
-    ("enum", None): "enum",
-    ("bytes", "decimal"): "decimal",
-}
+from tradepipe.evolution.schema_tree import SchemaField, SchemaType, build_schema_tree
+from tradepipe.trade.avro_types import from_member_default
+from tradepipe.trade.declaration import Declaration
+from tradepipe.trade.model import DECLARATION
+from tradepipe.trade.types import REQUIRED, Member, Type
 
 
 class FieldCodec(NamedTuple):
@@ -29,27 +17,20 @@ class FieldCodec(NamedTuple):
     Codec of one field.
 
     Attributes:
-        kind: string, int, date, timestamp, enum or decimal.
+        schema: the type in the reader schema.
 
-        branches: "value" and "null" in the order of the schema's union, or "value" alone.
-
-        default: value for a record without the field; `NO_DEFAULT` if there is none.
-
-        members: an enum's members by symbol.
-
-        fallback: an enum's member for unknown symbols.
-
-        precision, scale: a decimal's.
+        default: value for a record without the field; `REQUIRED` if there is none.
     """
 
     name: str
-    kind: str
-    branches: tuple[str, ...] = ("value",)
-    default: Any = NO_DEFAULT
-    members: Mapping[str, Enum] = {}
-    fallback: Enum | None = None
-    precision: int = 0
-    scale: int = 0
+    type: Type
+    schema: SchemaType
+    default: Any = REQUIRED
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """ "value" and "null" in the order of the schema's union, or "value" alone."""
+        return tuple("null" if each.kind == "null" else "value" for each in self.schema.branches) or ("value",)
 
     @property
     def code(self) -> str:
@@ -57,73 +38,91 @@ class FieldCodec(NamedTuple):
         return self.name.upper()
 
     @property
-    def limit(self) -> int:
-        """Exclusive upper bound of the absolute value of a decimal's unscaled integer."""
-        return int(10**self.precision)
+    def kind(self) -> str:
+        """Kind of the field's type."""
+        return self.type.kind
+
+    @property
+    def member(self) -> Member:
+        """The field as a member of the record."""
+        return Member(self.name, self.type, "null" in self.branches)
 
 
 class RecordCodec(NamedTuple):
-    """Codec of a record type: its fields in declared order, and their names in schema order."""
+    """Codec of a declared record: the reader schema, and the fields in declared order and in the schema's."""
 
-    record: type[tuple[Any, ...]]
+    declaration: Declaration
+    reader: SchemaType
     fields: tuple[FieldCodec, ...]
-    schema_order: tuple[str, ...]
+    in_schema: tuple[FieldCodec, ...]
+
+    @property
+    def record(self) -> type[tuple[Any, ...]]:
+        """Class of the records."""
+        return self.declaration.record
 
 
 @cache
 def trade_codec() -> RecordCodec:
     """Return the codec of `Trade` with the current schema."""
-    return record_codec(current().schema, Trade)
+    return record_codec(current().schema, DECLARATION)
 
 
-def record_codec(schema: dict[str, Any], record: type[tuple[Any, ...]]) -> RecordCodec:
+def record_codec(schema: dict[str, Any], declaration: Declaration) -> RecordCodec:
     """
-    Build the codec of a schema whose fields are those of a `NamedTuple`.
+    Build the codec of a declared record with a schema.
 
     Raises:
-        TypeError: the codec does not support the type of a field.
+        TypeError: the schema has other fields or types than the declaration.
     """
-    codecs = {field.name: field for field in _field_codecs(schema, get_type_hints(record))}
-    names: tuple[str, ...] = record._fields  # type: ignore[attr-defined]  # a NamedTuple
-    return RecordCodec(record, tuple(codecs[name] for name in names), tuple(codecs))
+    reader = build_schema_tree(schema)
+    declared = {field.name: field.member for field in declaration.fields}
+    written = {field.name for field in reader.fields}
+    if differing := [*(declared.keys() - written), *(written - declared.keys())]:
+        where = "declaration" if differing[0] in written else "schema"
+        raise TypeError(f"field {differing[0]} is missing from the {where} of {declaration.record.__name__}")
+    codecs = {field.name: _field_codec(field, declared[field.name]) for field in reader.fields}
+    return RecordCodec(declaration, reader, tuple(codecs[name] for name in declared), tuple(codecs.values()))
 
 
-def _field_codecs(schema: dict[str, Any], hints: dict[str, Any]) -> Iterator[FieldCodec]:
-    for field in build_schema_tree(schema).fields:
-        union = field.type.branches or (field.type,)
-        values = [branch for branch in union if branch.kind != "null"]
-        if len(values) != 1:
-            raise TypeError(f"the codec does not support field {field.name}: a union of more than null and one type")
-        branches = tuple("null" if branch.kind == "null" else "value" for branch in union)
-        codec = _field_codec(field.name, values[0], branches, hints[field.name])
-        yield codec._replace(default=_parse_default(codec, field.default)) if field.has_default else codec
+def _field_codec(field: SchemaField, member: Member) -> FieldCodec:
+    _check_type(f"field {field.name}", field.type, member)
+    default = from_member_default(member, field.default) if field.has_default else REQUIRED
+    return FieldCodec(field.name, member.type, field.type, default)
 
 
-def _field_codec(name: str, schema: SchemaType, branches: tuple[str, ...], hint: Any) -> FieldCodec:
-    logical = schema.logical
-    kind = _KINDS.get((schema.kind, logical.name if logical else None))
-    if kind is None:
-        raise TypeError(f"the codec does not support field {name} of type {schema}")
-    if kind == "enum":
-        return _enum_codec(FieldCodec(name, kind, branches), schema, hint)
-    if logical and kind == "decimal":
-        return FieldCodec(name, kind, branches, precision=logical.precision, scale=logical.scale)
-    return FieldCodec(name, kind, branches)
+def _check_type(place: str, schema: SchemaType, member: Member) -> None:
+    """Require the declared type: the codec reads and writes no other."""
+    type_ = member.type
+    try:
+        found = value_branch(schema)
+    except TypeError as error:
+        raise TypeError(f"{place} is {error} in the schema, which the codec does not support") from None
+    logical = found.logical
+    shape = (logical.name if logical else found.kind, found.kind, found.size)
+    digits = (logical.precision, logical.scale) if logical else (0, 0)
+    is_nullable = any(branch.kind == "null" for branch in schema.branches)
+    if shape != (type_.kind, type_.base, type_.size) or digits != (type_.precision, type_.scale):
+        raise TypeError(f"{place} is {found} in the schema, but {type_.kind} by its declaration as {type_}")
+    if is_nullable != member.is_nullable:
+        raise TypeError(f"{place} is {schema} in the schema, but by its declaration it may {_never(member)}be null")
+    _check_inner(place, found, type_)
 
 
-def _enum_codec(field: FieldCodec, schema: SchemaType, hint: Any) -> FieldCodec:
-    """Add an enum's members; its class is the one that the field's annotation names."""
-    (members,) = (found for found in get_args(hint) or (hint,) if issubclass(found, Enum))
-    known = {symbol: members(symbol) for symbol in schema.symbols}
-    return field._replace(members=known, fallback=known[schema.default] if schema.default is not None else None)
+def _never(member: Member) -> str:
+    return "" if member.is_nullable else "not "
 
 
-def _parse_default(field: FieldCodec, default: Any) -> Any:
-    if field.kind == "enum" and default is not None:
-        return field.members[default]
-    if default is None or field.kind in ("string", "int"):
-        return default
-    if field.kind == "decimal":
-        unscaled = int.from_bytes(default.encode("latin-1"), "big", signed=True)
-        return EXACT_CONTEXT.scaleb(Decimal(unscaled), -field.scale)
-    raise TypeError(f"the codec does not support the default of field {field.name}")
+def _check_inner(place: str, schema: SchemaType, type_: Type) -> None:
+    if schema.kind == "enum" and (unknown := set(schema.symbols) - set(type_.symbols)):
+        raise TypeError(f"{place} has the symbol {min(unknown)} in the schema, which {type_} lacks")
+    if schema.inner:
+        _check_type(f"{place}[]", schema.inner[0], type_.item)
+    if schema.kind == "record":
+        names = [field.name for field in schema.fields]
+        if names != [member.name for member in type_.members]:
+            raise TypeError(
+                f"{place} has the fields {', '.join(names)} in the schema: {type_} has others, or reordered"
+            )
+        for field, member in zip(schema.fields, type_.members, strict=True):
+            _check_type(f"{place}.{field.name}", field.type, member)

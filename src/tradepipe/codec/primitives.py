@@ -1,12 +1,8 @@
 """Avro's primitive encodings, and conversions of dates, times and decimals."""
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import Context, Decimal, Inexact, InvalidOperation
+from decimal import Decimal
 from typing import Final, Generic, TypeVar
-
-MAX_INT: Final = 2**31 - 1
-MIN_INT: Final = -(2**31)
-"""Bounds of Avro's int."""
 
 TABLE_SIZE: Final = 1_024
 """Number of encoded integers in the table, from 0: it covers nearly all lengths and versions."""
@@ -140,9 +136,6 @@ MIN_MICROS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(micr
 MAX_MICROS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 """Bounds of a datetime, the years 1 to 9999 in UTC, in microseconds since 1970."""
 
-EXACT_CONTEXT: Final = Context(prec=1_000, traps=[Inexact, InvalidOperation])
-"""Decimal context that raises instead of rounding, independent of the thread's context."""
-
 CACHE_SIZE: Final = 10_000
 """Entries of a cache at most; a full cache is cleared, so hostile input does not exhaust the memory."""
 
@@ -168,13 +161,18 @@ DATES: Final[BoundedCache[bytes, date]] = BoundedCache()
 def read_date(body: bytes, at: int) -> tuple[date, int]:
     """Read the date at an offset; return it and the offset after it."""
     days, end = read_int(body, at)
-    try:
-        day = date.fromordinal(days + EPOCH_ORDINAL)
-    except (ValueError, OverflowError):
-        raise OutOfRange(f"is {days} days after 1970-01-01, which is outside the years 1 to 9999") from None
+    day = to_date(days)
     if end - at == 3:
         DATES.remember(body[at:end], day)
     return day, end
+
+
+def to_date(days: int) -> date:
+    """Return the date of a number of days since 1970."""
+    try:
+        return date.fromordinal(days + EPOCH_ORDINAL)
+    except (ValueError, OverflowError):
+        raise OutOfRange(f"is {days} days after 1970-01-01, which is outside the years 1 to 9999") from None
 
 
 def out_of_range_error(micros: int) -> OutOfRange:

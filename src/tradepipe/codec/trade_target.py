@@ -1,12 +1,14 @@
 """Decode target of trades: the current `Trade` as an object."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from tradepipe.codec import codegen, primitives
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.fields import FieldCodec, RecordCodec
-from tradepipe.evolution.schema_tree import SchemaType
+from tradepipe.codec.steps import Step
+from tradepipe.trade.avro_types import EXACT, from_member_default, to_member_default
 
 _NAMES: Final[dict[str, Any]] = {
     "_EPOCH": primitives.EPOCH,
@@ -14,7 +16,7 @@ _NAMES: Final[dict[str, Any]] = {
     "_new": tuple.__new__,
     "_read_date": primitives.read_date,
     "_timedelta": timedelta,
-    "_multiply": primitives.EXACT_CONTEXT.multiply,
+    "_multiply": EXACT.multiply,
 }
 
 
@@ -24,14 +26,19 @@ class TradeTarget:
     function: Final = "decode"
     names: Final[dict[str, Any]] = _NAMES
 
-    def emit_value(self, out: CodeBuilder, field: FieldCodec, schema: SchemaType) -> None:
+    def emit_value(self, out: CodeBuilder, field: FieldCodec, step: Step) -> None:
         """Emit a read of the value at `_at` into the field's name."""
-        _VALUES[field.kind](out, field, schema)
+        emit = _VALUES.get(field.kind) if codegen.is_direct(field, step) else None
+        (emit or codegen.emit_read)(out, field, step)
 
     def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
         """Emit an assignment of a value that is not in the body."""
         if value is None:
             out.line(f"{field.name} = None")
+        elif field.type.is_nested:
+            # Made for each record: a list that two records share could be changed in one of them.
+            make = partial(from_member_default, field.member, to_member_default(field.member, value))
+            out.line(f"{field.name} = {out.bind(f'make_{field.name}', make)}()")
         else:
             out.names[f"_{field.name}_default"] = value
             out.line(f"{field.name} = _{field.name}_default")
@@ -43,24 +50,24 @@ class TradeTarget:
         out.line(f"return _new(_record, ({', '.join(field.name for field in codec.fields)},))")
 
 
-def _emit_string(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_string(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_length(out)
     out.line(f"{field.name} = _body[_at : (_at := _at + _size)].decode()")
 
 
-def _emit_date(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_date(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_date(out, field, "_cached_date", "_read_date")
 
 
-def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_timestamp(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_micros(out)
     # Positional arguments: keywords take twice as long.
     out.line(f"{field.name} = _EPOCH + _timedelta(0, 0, _number)")
 
 
-def _emit_decimal(out: CodeBuilder, field: FieldCodec, _schema: SchemaType) -> None:
+def _emit_decimal(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_unscaled(out, field)
-    out.names[f"_{field.name}_quantum"] = primitives.quantum(field.scale)
+    out.names[f"_{field.name}_quantum"] = primitives.quantum(field.type.scale)
     out.line(f"{field.name} = _multiply(_number, _{field.name}_quantum)")
 
 
@@ -68,7 +75,7 @@ _VALUES: Final = {
     "string": _emit_string,
     "int": codegen.emit_int,
     "date": _emit_date,
-    "timestamp": _emit_timestamp,
+    "timestamp-micros": _emit_timestamp,
     "decimal": _emit_decimal,
     "enum": codegen.emit_enum_member,
 }

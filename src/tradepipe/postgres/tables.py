@@ -6,30 +6,23 @@ CHECK constraint, derived from the declaration, has the name of its violation co
 `code_of_constraint` finds the code of a violated constraint.
 """
 
-from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
-    REAL,
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Connection,
     Date,
     DateTime,
-    Double,
     Integer,
     LargeBinary,
     MetaData,
-    Numeric,
     PrimaryKeyConstraint,
     Select,
     Table,
     Text,
-    Time,
-    Uuid,
     cast,
     event,
     func,
@@ -37,70 +30,16 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.types import TypeEngine
 
-from tradepipe.trade.constraints import Together, to_sql
-from tradepipe.trade.declaration import REQUIRED, Field
+from tradepipe.postgres.columns import ORDERED_TEXT, checks_of, column_of, quote
+from tradepipe.trade.declaration import REQUIRED
 from tradepipe.trade.model import DECLARATION, PRIMARY_KEY
 from tradepipe.trade.record import Code
 
 METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 """The tables of tradepipe."""
 
-ORDERED_TEXT: Final = Text(collation="C")
-"""Text compared by bytes: the index of the primary key needs no locale."""
-
-_COLUMN_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
-    "boolean": Boolean(),
-    "integer": Integer(),
-    "bigint": BigInteger(),
-    "real": REAL(),
-    "double precision": Double(),
-    "text": ORDERED_TEXT,
-    "bytea": LargeBinary(),
-    "uuid": Uuid(),
-    "date": Date(),
-    "time": Time(),
-    "timestamp": DateTime(),
-    "timestamptz": DateTime(timezone=True),
-}
-"""Column types by the type of a declared field; numeric has a size, and jsonb its members."""
-
-_RANGES: Final = {
-    "date": "{0} <= DATE '9999-12-31' AND {0} >= DATE '0001-01-01'",
-    "timestamptz": "{0} >= TIMESTAMPTZ '0001-01-01 00:00:00+00' AND {0} < TIMESTAMPTZ '10000-01-01 00:00:00+00'",
-}
-"""The values that Python has too, for types of which PostgreSQL has more."""
-
-
-def _column_of(field: Field) -> Column[Any]:
-    type_ = field.type
-    return Column(
-        field.name,
-        Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres],
-        nullable=field.is_nullable,
-        server_default=None if field.default in (REQUIRED, None) else text(f"'{field.default}'"),
-    )
-
-
-def _conditions() -> Iterator[tuple[str, str]]:
-    """Return the code and the SQL of each field that has constraints or rules."""
-    columns = {field.name: field.type.postgres for field in DECLARATION.fields}
-    for field in DECLARATION.fields:
-        rules = list(DECLARATION.rules_of(field.name))
-        # A CHECK that evaluates to NULL passes, so a rule about NULL comes first.
-        first = [rule.to_sql(columns) for rule in rules if isinstance(rule, Together)]
-        last = [rule.to_sql(columns) for rule in rules if not isinstance(rule, Together)]
-        own = [to_sql(constraint, field.name) for constraint in field.constraints]
-        if field.type.postgres in _RANGES:
-            own.append(_RANGES[field.type.postgres].format(field.name))
-        if own and first and field.is_nullable:
-            own = [f"({field.name} IS NULL OR {' AND '.join(own)})"]
-        if conditions := first + own + last:
-            yield field.code, " AND ".join(conditions)
-
-
-_CHECKS: Final = dict(_conditions())
+_CHECKS: Final = checks_of(DECLARATION)
 
 CHECK_NAMES: Final = frozenset(_CHECKS)
 """Names of the CHECK constraints of the declaration."""
@@ -117,7 +56,7 @@ adds columns only after the last one.
 TRADES: Final = Table(
     "trades",
     METADATA,
-    *(_column_of(field) for field in DECLARATION.fields if field.name not in ADDED_FIELDS),
+    *(column_of(field) for field in DECLARATION.fields if field.name not in ADDED_FIELDS),
     Column("source_topic", ORDERED_TEXT, nullable=False, doc="topic of the record that was stored"),
     Column("source_partition", Integer, nullable=False, doc="its partition"),
     Column("source_offset", BigInteger, nullable=False, doc="its offset"),
@@ -131,7 +70,7 @@ TRADES: Final = Table(
         server_default=func.now(),
         doc="time of the transaction that stored the row",
     ),
-    *(_column_of(field) for field in DECLARATION.fields if field.name in ADDED_FIELDS),
+    *(column_of(field) for field in DECLARATION.fields if field.name in ADDED_FIELDS),
     PrimaryKeyConstraint(*PRIMARY_KEY),
     *(CheckConstraint(condition, name=code) for code, condition in _CHECKS.items()),
 )
@@ -231,7 +170,7 @@ def current_trades() -> Select[Any]:
     return (
         select(*first, expired, *(TRADES.columns[field] for field in ADDED_FIELDS))
         # distinct() with columns is deprecated in SQLAlchemy 2.1, and what replaces it is not in 2.0.
-        .prefix_with(f"DISTINCT ON ({', '.join(identity)})")
+        .prefix_with(f"DISTINCT ON ({', '.join(map(quote, identity))})")
         .order_by(*(TRADES.columns[field].desc() for field in (*identity, "version")))
     )
 

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Context, Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
 from tradepipe.trade.types import REQUIRED, Member, Type
 
 EPOCH: Final = datetime(1970, 1, 1)
+
+EXACT: Final = Context(prec=2_000, traps=[Inexact, InvalidOperation])
+"""Decimal context that raises instead of rounding, independent of the thread's context."""
+
 _UNITS: Final = {"millis": 1_000, "micros": 1, "nanos": 1}
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -94,17 +98,17 @@ def to_default(type_: Type, value: Any) -> Any:  # noqa: PLR0911 - one case for 
     """Return a value in the JSON form of Avro's defaults."""
     match type_.kind:
         case "array":
-            return [_to_member_default(type_.item, each) for each in value]
+            return [to_member_default(type_.item, each) for each in value]
         case "map":
-            return {key: _to_member_default(type_.item, each) for key, each in value.items()}
+            return {key: to_member_default(type_.item, each) for key, each in value.items()}
         case "record":
             return {
-                member.name: _to_member_default(member, each) for member, each in zip(type_.members, value, strict=True)
+                member.name: to_member_default(member, each) for member, each in zip(type_.members, value, strict=True)
             }
         case "enum":
             return str(value.value)
         case "decimal":
-            return _decimal_bytes(type_, value).decode("latin-1")
+            return decimal_bytes(type_, value).decode("latin-1")
         case "uuid":
             return str(value) if type_.base == "string" else value.bytes.decode("latin-1")
         case "bytes" | "fixed":
@@ -113,7 +117,8 @@ def to_default(type_: Type, value: Any) -> Any:  # noqa: PLR0911 - one case for 
             return to_number(type_, value)
 
 
-def _to_member_default(member: Member, value: Any) -> Any:
+def to_member_default(member: Member, value: Any) -> Any:
+    """Return a value of a type that may be null in the JSON form of Avro's defaults."""
     return None if value is None else to_default(member.type, value)
 
 
@@ -183,7 +188,9 @@ def from_number(type_: Type, number: Any) -> Any:
     return moment if name == "local-timestamp" else moment.replace(tzinfo=UTC)
 
 
-def _decimal_bytes(type_: Type, value: Decimal) -> bytes:
-    unscaled = int(value.scaleb(type_.scale, Context(prec=2_000)))
+def decimal_bytes(type_: Type, value: Decimal) -> bytes:
+    """Return the bytes of a decimal's unscaled integer."""
+    unscaled = int(EXACT.scaleb(value, type_.scale))
+    # The fewest bytes of two's complement, as Java's BigInteger: one bit is for the sign.
     size = type_.size or ((unscaled if unscaled >= 0 else ~unscaled).bit_length() >> 3) + 1
     return unscaled.to_bytes(size, "big", signed=True)

@@ -13,10 +13,10 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -56,7 +56,8 @@ class Pattern:
 
     def to_sql(self, column: str) -> str:
         """Return the condition in SQL."""
-        return f"{column} ~ '^{self.expression}$'"
+        expression = f"(?:{self.expression})" if "|" in self.expression else self.expression
+        return "{} ~ '^{}$'".format(column, expression.replace("'", "''"))
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,30 @@ class Digits:
         return f"{column} < {10 ** (self.precision - self.scale)}"
 
 
+_CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]")
+_DIFFERING: Final = re.compile(r"\\[A-Za-z0-9]|\(\?|[.^$]|[*+?}][+?]|\{(?!\d+(,\d*)?\})")
+_MAX_COUNT: Final = 255
+
+
+def find_pattern_problem(expression: str) -> str | None:
+    """Return what keeps a regular expression from meaning the same in Python and in PostgreSQL, or None."""
+    if not expression.isascii() or not expression.isprintable():
+        return "has characters outside ASCII"
+    classes = _CLASS.findall(expression)
+    if wrong := [each for each in classes if "[" in each[1:].replace("\\[", "") or re.search(r"\\[A-Za-z0-9]", each)]:
+        return f"has the class {wrong[0]}, which PostgreSQL reads differently: use characters and ranges"
+    try:
+        re.compile(expression)
+    except re.error as error:
+        return f"is not a regular expression: {error}"
+    rest = re.sub(r"\\[^A-Za-z0-9]", "", _CLASS.sub("", expression))
+    if found := _DIFFERING.search(rest):
+        return f"has {found[0]}, which PostgreSQL reads differently: use characters, classes, ranges and counts"
+    if any(int(count) > _MAX_COUNT for count in re.findall(r"\d+", "".join(re.findall(r"\{[\d,]*\}", rest)))):
+        return f"has a count above {_MAX_COUNT}, the largest of PostgreSQL"
+    return None
+
+
 Bound = Ge | Gt | Le | Lt
 Constraint = Bound | Pattern | Digits
 """A condition on a value that has the type of its field and is not None."""
@@ -146,7 +171,7 @@ def to_sql(constraint: Constraint, column: str) -> str:
     if isinstance(constraint, (Pattern, Digits)):
         return constraint.to_sql(column)
     limit = limit_of(constraint)
-    literal = f"'{limit.isoformat()}'" if isinstance(limit, date) else str(limit)
+    literal = f"'{limit.isoformat()}'" if isinstance(limit, (date, time)) else str(limit)
     return f"{column} {operator_of(constraint)} {literal}"
 
 
@@ -160,6 +185,13 @@ def limit_of(bound: Bound) -> Any:
     match bound:
         case Ge(limit) | Gt(limit) | Le(limit) | Lt(limit):
             return limit
+
+
+class Column(NamedTuple):
+    """A field's column in SQL: its name, in quotes if need be, and its type."""
+
+    name: str
+    type: str
 
 
 @dataclass(frozen=True)
@@ -187,12 +219,12 @@ class NotBefore:
             return None
         return f"{self.field} is {format_value(value)}, which is before {name}, {format_value(reference)}"
 
-    def to_sql(self, columns: Mapping[str, str]) -> str:
-        """Return the rule in SQL, given the columns' types."""
-        name = self.reference
-        if columns[self.field] == "date" and columns[name] != "date":
-            name = f"({name} AT TIME ZONE 'UTC')::date" if columns[name] == "timestamptz" else f"{name}::date"
-        return f"{self.field} >= {name}"
+    def to_sql(self, columns: Mapping[str, Column]) -> str:
+        """Return the rule in SQL."""
+        field, (name, kind) = columns[self.field], columns[self.reference]
+        if field.type == "date" and kind != "date":
+            name = f"({name} AT TIME ZONE 'UTC')::date" if kind == "timestamptz" else f"{name}::date"
+        return f"{field.name} >= {name}"
 
 
 @dataclass(frozen=True, init=False)
@@ -212,9 +244,9 @@ class Together:
         first, *others = (f"{name} is {'missing' if value is None else format_value(value)}" for name, value in found)
         return f"{first}, but {', '.join(others)}: give {'both or neither' if len(others) == 1 else 'all or none'}"
 
-    def to_sql(self, _columns: Mapping[str, str]) -> str:
+    def to_sql(self, columns: Mapping[str, Column]) -> str:
         """Return the rule in SQL."""
-        first, *others = self.fields
+        first, *others = (columns[name].name for name in self.fields)
         return " AND ".join(f"({first} IS NULL) = ({other} IS NULL)" for other in others)
 
 
@@ -227,7 +259,7 @@ def format_value(value: object) -> str:
     match value:
         case Decimal():
             text = str(value)
-        case date():
+        case date() | time():
             text = value.isoformat()
         case _:
             text = repr(value)

@@ -14,6 +14,7 @@ from tradepipe.trade.constraints import (
     PartitionKey,
     Pattern,
     Rule,
+    find_pattern_problem,
     format_value,
     limit_of,
     problem_finder,
@@ -128,6 +129,8 @@ def _read_field(place: str, name: str, hint: Any, default: Any) -> Field:
             )
         if isinstance(annotation, _BOUNDS):
             _check_limit(place, type_, annotation)
+        if isinstance(annotation, Pattern) and (problem := find_pattern_problem(annotation.expression)):
+            raise TypeError(f"{place} is annotated with {annotation!r}, whose expression {problem}")
     if is_nullable and any(isinstance(each, _MARKS) for each in annotations):
         raise TypeError(f"{place} is part of a key, so it cannot be None: remove None from its type")
     if type_.is_nested and any(isinstance(each, _MARKS) for each in annotations):

@@ -6,10 +6,11 @@ They take half the time of a search for violations, which decides about the rest
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final, cast
 
+from tradepipe.trade.avro_types import EXACT, to_number
 from tradepipe.trade.constraints import (
     Digits,
     Identifier,
@@ -21,12 +22,17 @@ from tradepipe.trade.constraints import (
 )
 from tradepipe.trade.declaration import Declaration, Field
 from tradepipe.trade.type_checks import MAX_INT, MIN_INT, type_problem_finder
+from tradepipe.trade.types import Type
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LOCAL_EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = datetime.resolution
 _MICROS_PER_DAY: Final = 86_400_000_000
 _QUICK_KINDS: Final = ("boolean", "int", "string", "enum", "decimal", "date", "timestamp-micros")
 """Kinds whose values are checked by conditions in the generated code, the others by a function."""
+
+ENCODED_KINDS: Final = ("int", "string", "enum", "decimal", "date", "timestamp-micros")
+"""Kinds whose values are checked in Avro's encoding, without building them."""
 
 _may_match_nul = re.compile(r"\[\^|\.|\\[^\w]|\\[DSWB0xuUN]").search
 
@@ -132,11 +138,12 @@ class _Generator:
     def _not_before(self, field: Field, reference: Field) -> str:
         # The tzinfo of a timestamp is UTC, as checked before.
         is_time = field.type.kind == "date" and reference.type.kind != "date"
-        return self._compare(field, reference, f"{reference.name}.date()" if is_time else reference.name)
+        expression = f"{reference.name}.date()" if is_time else reference.name
+        return self._compare(field, reference, expression, field.name)
 
-    def _compare(self, field: Field, reference: Field, expression: str) -> str:
+    def _compare(self, field: Field, reference: Field, expression: str, value: str) -> str:
         missing = [f"{each.name} is None or " for each in (field, reference) if each.is_nullable]
-        return f"({''.join(missing)}{field.name} >= {expression})"
+        return f"({''.join(missing)}{value} >= {expression})"
 
 
 class _EncodedGenerator(_Generator):
@@ -153,7 +160,12 @@ class _EncodedGenerator(_Generator):
             yield f'_are_identifiers(b"{lines}" % ({", ".join(field.name for field in fields)},)) is not None'
 
     def _value(self, field: Field) -> Iterator[str]:
-        return self._constraints(field)
+        if field.type.kind not in ENCODED_KINDS:
+            yield from super()._value(field)
+            return
+        if field.type.kind == "string" and not any(map(_excludes_nul, field.constraints)):
+            yield f"{field.name}.isascii() and 0 not in {field.name}"
+        yield from self._constraints(field)
 
     def _digits(self, field: str, name: str, constraint: Digits) -> Iterator[str]:
         return iter(())
@@ -162,18 +174,44 @@ class _EncodedGenerator(_Generator):
         return re.compile(expression.encode()).fullmatch
 
     def _constant(self, field: Field, value: Any) -> Any:
-        if isinstance(value, datetime):
-            return (value - _EPOCH) // _MICROSECOND
-        if isinstance(value, date):
-            return value.toordinal() - _EPOCH.toordinal()
-        if field.type.kind == "decimal":
-            unscaled = Decimal(value).scaleb(field.type.scale)
-            return int(unscaled) if unscaled == int(unscaled) else unscaled
-        return value
+        if field.type.kind != "decimal":
+            return encode_value(field.type, value)
+        # A limit may have more decimals than the values that are compared with it.
+        unscaled = Decimal(value).scaleb(field.type.scale)
+        return int(unscaled) if unscaled == int(unscaled) else unscaled
 
     def _not_before(self, field: Field, reference: Field) -> str:
-        is_time = field.type.kind == "date" and reference.type.kind != "date"
-        return self._compare(field, reference, f"{reference.name} // {_MICROS_PER_DAY}" if is_time else reference.name)
+        is_date = field.type.kind == "date"
+        expression = self._moment(reference, is_date=is_date)
+        return self._compare(field, reference, expression, self._moment(field, is_date=is_date))
+
+    def _moment(self, field: Field, *, is_date: bool) -> str:
+        """Return the expression of a field's days or microseconds since 1970."""
+        match field.type.kind:
+            case "date":
+                return field.name
+            case "timestamp-micros":
+                return f"{field.name} // {_MICROS_PER_DAY}" if is_date else field.name
+            case _:
+                self._names["_micros"] = _micros
+                return f"_micros({field.name})" + (f" // {_MICROS_PER_DAY}" if is_date else "")
+
+
+def encode_value(type_: Type, value: Any) -> Any:
+    """Return a value in Avro's encoding, as a check of encoded values takes it; of another kind unchanged."""
+    match type_.kind:
+        case "string":
+            return value.encode()
+        case "decimal":
+            return int(EXACT.scaleb(value, type_.scale))
+        case "date" | "timestamp-micros":
+            return to_number(type_, value)
+        case _:
+            return value
+
+
+def _micros(value: datetime) -> int:
+    return (value - (_EPOCH if value.tzinfo else _LOCAL_EPOCH)) // _MICROSECOND
 
 
 def _excludes_nul(constraint: object) -> bool:

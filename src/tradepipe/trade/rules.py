@@ -51,9 +51,9 @@ Return whether a quick check shows that a trade is valid; False is inconclusive.
 Nearly all trades of a stream pass, in half the time of `find_violations`.
 """
 
-EncodedTrade = tuple[bytes, int, bytes, bytes, int, int, object, int | None, bytes | None]
+EncodedTrade = tuple[Any, ...]
 """
-A trade's values in Avro's encoding, in the order of its fields.
+A trade's values in the order of its fields, those of `ENCODED_KINDS` in Avro's encoding.
 
 Strings are UTF-8, a date is days and a timestamp microseconds since 1970, an
 amount is its unscaled integer. Enums are not checked.

@@ -21,30 +21,42 @@ MAX_LONG: Final = 2**63 - 1
 
 _EPOCH: Final = datetime(1970, 1, 1)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_MAX_NANOS: Final = MAX_LONG // 1_000
-_MIN_NANOS: Final = -_MAX_NANOS - 1
+MAX_NANOS: Final = MAX_LONG // 1_000
+MIN_NANOS: Final = -MAX_NANOS
 """Microseconds since 1970 that a long of nanoseconds can hold: the years 1677 to 2262."""
 
 Finder = Callable[[Any], str | None]
 """Returns what is wrong with a value, to follow "which", or None if it is valid."""
 
 
-def type_problem_finder(type_: Type) -> Finder:
-    """Return a function that finds what keeps a value from being of a type."""
+def type_problem_finder(type_: Type, *, allow_nul: bool = False) -> Finder:
+    """
+    Return a function that finds what keeps a value from being of a type.
+
+    Args:
+        allow_nul: whether a text may hold the character NUL, which Avro has and PostgreSQL does not store.
+    """
     match type_.kind:
         case "array":
-            return partial(_find_list_problem, _member_finder(type_.item), f"is not a {type_}")
+            return partial(
+                _find_list_problem, member_problem_finder(type_.item, allow_nul=allow_nul), f"is not a {type_}"
+            )
         case "map":
-            return partial(_find_dict_problem, _member_finder(type_.item), f"is not a {type_}")
+            find_problem = member_problem_finder(type_.item, allow_nul=allow_nul)
+            return partial(_find_dict_problem, find_problem, _text_finder(allow_nul), f"is not a {type_}")
         case "record":
-            finders = tuple((f".{member.name}", _member_finder(member)) for member in type_.members)
-            return partial(_find_record_problem, type_.python, finders)
+            finders = (member_problem_finder(member, allow_nul=allow_nul) for member in type_.members)
+            names = (f".{member.name}" for member in type_.members)
+            return partial(_find_record_problem, type_.python, tuple(zip(names, finders, strict=True)))
+        case "string":
+            return partial(_find_scalar_problem, type_, _text_finder(allow_nul), _nothing)
         case _:
             return partial(_find_scalar_problem, type_, _FINDERS.get(type_.python) or _nothing, _details(type_))
 
 
-def _member_finder(member: Member) -> Finder:
-    find_problem = type_problem_finder(member.type)
+def member_problem_finder(member: Member, *, allow_nul: bool = False) -> Finder:
+    """Return a function that finds what keeps a value, or None, from being of a member's type."""
+    find_problem = type_problem_finder(member.type, allow_nul=allow_nul)
     digits = Digits(member.type.precision, member.type.scale).find_problem if member.type.kind == "decimal" else None
 
     def find_member_problem(value: Any) -> str | None:
@@ -70,13 +82,13 @@ def _find_list_problem(find_problem: Finder, wrong: str, value: Any) -> str | No
     return _first((f"[{place}]", find_problem, each) for place, each in enumerate(value))
 
 
-def _find_dict_problem(find_problem: Finder, wrong: str, value: Any) -> str | None:
+def _find_dict_problem(find_problem: Finder, find_text_problem: Finder, wrong: str, value: Any) -> str | None:
     if type(value) is not dict:
         return wrong
     for key in value:
         if type(key) is not str:
             return f"has the key {format_value(key)}, which is not a str"
-        if problem := _find_text_problem(key):
+        if problem := find_text_problem(key):
             return f"has the key {format_value(key)}, which {problem}"
     return _first((f"[{key!r}]", find_problem, each) for key, each in value.items())
 
@@ -106,20 +118,25 @@ def _find_decimal_problem(value: Decimal) -> str | None:
     return None if value.is_finite() else "is not a finite number"
 
 
+def _text_finder(allow_nul: bool) -> Finder:
+    return _find_surrogate if allow_nul else _find_text_problem
+
+
 def _find_text_problem(value: str) -> str | None:
-    if value.isascii():
-        return "holds the character NUL, which PostgreSQL does not store" if "\0" in value else None
+    return "holds the character NUL, which PostgreSQL does not store" if "\0" in value else _find_surrogate(value)
+
+
+def _find_surrogate(value: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
         return "holds a lone surrogate"
-    return "holds the character NUL, which PostgreSQL does not store" if "\0" in value else None
+    return None
 
 
 _FINDERS: Final[Mapping[type, Finder]] = {
     float: _find_float_problem,
     Decimal: _find_decimal_problem,
-    str: _find_text_problem,
 }
 
 _MOMENTS: Final = (date, datetime, time)
@@ -193,6 +210,6 @@ def _find_unit_problem(unit: str, value: time | datetime) -> str | None:
 
 
 def _find_nanos_problem(unit: str, value: datetime) -> str | None:
-    if unit == "nanos" and not _MIN_NANOS <= (value - _EPOCH) // _MICROSECOND <= _MAX_NANOS:
+    if unit == "nanos" and not MIN_NANOS <= (value - _EPOCH) // _MICROSECOND <= MAX_NANOS:
         return "is outside the years 1677 to 2262, which 64 bits of nanoseconds hold"
     return None

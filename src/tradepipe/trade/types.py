@@ -58,10 +58,10 @@ class Member(NamedTuple):
     default: Any = REQUIRED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Type:
     """
-    Type of a field's values other than None.
+    Type of a field's values other than None; two types are equal if they are the same object.
 
     Attributes:
         kind: the logical type, or the Avro type if there is none, such as `timestamp-micros` or `enum`.

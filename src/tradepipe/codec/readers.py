@@ -1,0 +1,337 @@
+"""Readers of values of any type, built from the steps of a plan: the executor of what has no generated code."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from struct import Struct
+from typing import Any, Final
+from uuid import UUID
+
+from tradepipe.codec import primitives
+from tradepipe.codec.primitives import Malformed, OutOfRange, read_block, read_index, read_int, read_long, read_size
+from tradepipe.codec.steps import SKIPPED, Array, Map, Mismatch, Null, Record, Scalar, Step, Symbol, Union
+from tradepipe.trade.avro_types import EXACT, from_member_default
+from tradepipe.trade.types import Type
+
+Reader = Callable[[bytes, int], tuple[Any, int]]
+"""Reads the value at an offset; returns it and the offset after it."""
+
+_EPOCH: Final = datetime(1970, 1, 1)
+_UTC_EPOCH: Final = _EPOCH.replace(tzinfo=UTC)
+_DOUBLE_BITS: Final = 53
+_MICROS_PER_DAY: Final = 86_400_000_000
+_pack_float = Struct("<f").pack
+_unpack_float = Struct("<f").unpack
+_unpack_double = Struct("<d").unpack
+_is_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+
+
+def reader_of(step: Step, type_: Type) -> Reader:  # noqa: PLR0911 - one case for each kind of step
+    """Return the reader of a step's values as values of a declared type."""
+    match step:
+        case Null():
+            return _read_null
+        case Mismatch(problem):
+            return partial(_refuse, problem)
+        case Union(branches):
+            return partial(_read_union, tuple(reader_of(branch, type_) for branch in branches))
+        case Array(item):
+            return partial(_read_array, reader_of(item, type_.item.type))
+        case Map(value):
+            return partial(_read_map, reader_of(value, type_.item.type))
+        case Symbol(symbols):
+            members = tuple(None if symbol is None else type_.python(symbol) for symbol in symbols)
+            return partial(_read_symbol, members)
+        case Record():
+            return _record_reader(step, type_)
+        case Scalar():
+            return _scalar_reader(step)
+
+
+def _read_null(_body: bytes, at: int) -> tuple[None, int]:
+    return None, at
+
+
+def _refuse(problem: str, _body: bytes, _at: int) -> tuple[Any, int]:
+    raise Malformed(problem)
+
+
+def _read_union(readers: tuple[Reader, ...], body: bytes, at: int) -> tuple[Any, int]:
+    branch, at = read_index(body, at, len(readers))
+    return readers[branch](body, at)
+
+
+def _read_array(read_item: Reader, body: bytes, at: int) -> tuple[list[Any], int]:
+    items: list[Any] = []
+    while True:
+        count, end, at = read_block(body, at)
+        if not count:
+            return items, at
+        for _ in range(count):
+            item, at = read_item(body, at)
+            items.append(item)
+        primitives.require_end(at, end)
+
+
+def _read_map(read_value: Reader, body: bytes, at: int) -> tuple[dict[str, Any], int]:
+    items: dict[str, Any] = {}
+    while True:
+        count, end, at = read_block(body, at)
+        if not count:
+            return items, at
+        for _ in range(count):
+            key, at = _read_bytes(body, at)
+            items[key.decode()], at = read_value(body, at)
+        primitives.require_end(at, end)
+
+
+def _read_symbol(members: tuple[Any, ...], body: bytes, at: int) -> tuple[Any, int]:
+    index, at = read_index(body, at, len(members))
+    if members[index] is None:
+        raise Malformed(f"holds symbol {index}, which the reader lacks")
+    return members[index], at
+
+
+def _record_reader(record: Record, type_: Type) -> Reader:
+    members = type_.members
+    steps = tuple(
+        (read.slot, skipper_of(read.step) if read.slot == SKIPPED else reader_of(read.step, members[read.slot].type))
+        for read in record.reads
+        if read.slot != SKIPPED or _takes_bytes(read.step)
+    )
+    defaults = tuple(
+        (missing.slot, partial(from_member_default, members[missing.slot], missing.default))
+        for missing in record.missing
+    )
+    return partial(_read_record, (type_.python, len(members)), steps, defaults)
+
+
+def _read_record(
+    record: tuple[Any, int],
+    steps: tuple[tuple[int, Reader], ...],
+    defaults: tuple[tuple[int, Callable[[], Any]], ...],
+    body: bytes,
+    at: int,
+) -> tuple[Any, int]:
+    made, size = record
+    # The last place takes what is skipped.
+    values: list[Any] = [None] * (size + 1)
+    for slot, read in steps:
+        values[slot], at = read(body, at)
+    for slot, make in defaults:
+        # Made for each record: a list that two records share could be changed in one of them.
+        values[slot] = make()
+    return made._make(values[:-1]), at
+
+
+def skipper_of(step: Step) -> Reader:  # noqa: PLR0911 - one case for each kind of step
+    """Return a reader that passes over a value; its result is None."""
+    match step:
+        case Array(item):
+            return partial(_skip_blocks, (skipper_of(item),))
+        case Map(value):
+            return partial(_skip_blocks, (_skip_bytes, skipper_of(value)))
+        case Union(branches):
+            return partial(_read_union, tuple(map(skipper_of, branches)))
+        case Record(reads):
+            return partial(_skip_all, tuple(skipper_of(read.step) for read in reads if _takes_bytes(read.step)))
+        case Symbol(symbols):
+            return partial(_skip_symbol, len(symbols))
+        case Scalar(written, size):
+            return _SKIPPERS.get(written) or partial(_skip_fixed, WIDTHS.get(written, size))
+        case _:
+            return _read_null
+
+
+def _takes_bytes(step: Step) -> bool:
+    """Return whether a skipped value takes any: a step for each of many that do not would make a byte expensive."""
+    match step:
+        case Record(reads):
+            return any(_takes_bytes(read.step) for read in reads)
+        case Scalar("fixed", size):
+            return size > 0
+        case _:
+            return not isinstance(step, Null)
+
+
+def _skip_blocks(readers: tuple[Reader, ...], body: bytes, at: int) -> tuple[None, int]:
+    while True:
+        count, end, at = read_block(body, at)
+        if not count:
+            return None, at
+        for _ in range(count):
+            for read in readers:
+                _, at = read(body, at)
+        primitives.require_end(at, end)
+
+
+def _skip_all(readers: tuple[Reader, ...], body: bytes, at: int) -> tuple[None, int]:
+    for read in readers:
+        _, at = read(body, at)
+    return None, at
+
+
+def _skip_symbol(choices: int, body: bytes, at: int) -> tuple[None, int]:
+    _, at = read_index(body, at, choices)
+    return None, at
+
+
+def _skip_int(body: bytes, at: int) -> tuple[None, int]:
+    return (None, at + 1) if body[at] < 128 else (None, read_int(body, at)[1])
+
+
+def _skip_long(body: bytes, at: int) -> tuple[None, int]:
+    return (None, at + 1) if body[at] < 128 else (None, read_long(body, at)[1])
+
+
+def _skip_bytes(body: bytes, at: int) -> tuple[None, int]:
+    size, at = read_size(body, at)
+    return None, at + size
+
+
+def _skip_fixed(size: int, _body: bytes, at: int) -> tuple[None, int]:
+    return None, at + size
+
+
+WIDTHS: Final = {"float": 4, "double": 8}
+"""Bytes of the types that have a fixed number of them."""
+
+
+def _scalar_reader(step: Scalar) -> Reader:
+    read = _BASE_READERS.get(step.written) or partial(_take, step.size)
+    convert = _converter(step)
+    return read if convert is None else partial(_read_converted, read, convert)
+
+
+def _read_converted(read: Reader, convert: Callable[[Any], Any], body: bytes, at: int) -> tuple[Any, int]:
+    value, at = read(body, at)
+    return convert(value), at
+
+
+def _read_boolean(body: bytes, at: int) -> tuple[bool, int]:
+    if body[at] > 1:
+        raise Malformed("holds a boolean that is neither 0 nor 1")
+    return body[at] == 1, at + 1
+
+
+def _read_float(body: bytes, at: int) -> tuple[float, int]:
+    found, at = _take(4, body, at)
+    return _unpack_float(found)[0], at
+
+
+def _read_double(body: bytes, at: int) -> tuple[float, int]:
+    found, at = _take(8, body, at)
+    return _unpack_double(found)[0], at
+
+
+def _read_bytes(body: bytes, at: int) -> tuple[bytes, int]:
+    size, at = read_size(body, at)
+    return _take(size, body, at)
+
+
+def _take(size: int, body: bytes, at: int) -> tuple[bytes, int]:
+    found = body[at : at + size]
+    if len(found) < size:
+        raise IndexError
+    return found, at + size
+
+
+_BASE_READERS: Final[Mapping[str, Reader]] = {
+    "boolean": _read_boolean,
+    "int": read_int,
+    "long": read_long,
+    "float": _read_float,
+    "double": _read_double,
+    "bytes": _read_bytes,
+    "string": _read_bytes,
+}
+
+_SKIPPERS: Final[Mapping[str, Reader]] = {
+    "boolean": _read_boolean,
+    "int": _skip_int,
+    "long": _skip_long,
+    "bytes": _skip_bytes,
+    "string": _skip_bytes,
+}
+
+
+def _converter(step: Scalar) -> Callable[[Any], Any] | None:  # noqa: PLR0911 - one case for each kind
+    """Return the function from what is written to the declared kind; None if there is nothing to convert."""
+    match step.kind:
+        case "string":
+            return bytes.decode
+        case "float":
+            return _to_single if step.written in ("int", "long") else None
+        case "double":
+            return float if step.written in ("int", "long") else None
+        case "decimal":
+            return partial(_to_decimal, step.precision, step.scale)
+        case "uuid":
+            return _to_uuid if step.written == "fixed" else _parse_uuid
+        case "date":
+            return primitives.to_date
+    name, _, unit = step.kind.rpartition("-")
+    return partial(_MOMENTS[name], unit) if name else None
+
+
+def _to_single(number: int) -> float:
+    # The nearest float, as Java's cast. A double holds 53 bits: a last bit for what is lost prevents rounding twice.
+    size = abs(number)
+    lost = max(0, size.bit_length() - _DOUBLE_BITS)
+    kept = size >> lost | bool(size & (1 << lost) - 1)
+    found: float = _unpack_float(_pack_float(float(kept << lost)))[0]
+    return -found if number < 0 else found
+
+
+def _to_decimal(precision: int, scale: int, found: bytes) -> Decimal:
+    unscaled = int.from_bytes(found, "big", signed=True)
+    if not found or abs(unscaled) >= 10**precision:
+        raise primitives.decimal_error(len(found), precision, scale)
+    return EXACT.multiply(Decimal(unscaled), primitives.quantum(scale))
+
+
+def _to_uuid(found: bytes) -> UUID:
+    return UUID(bytes=found)
+
+
+def _parse_uuid(found: bytes) -> UUID:
+    text = found.decode()
+    if not _is_uuid(text):
+        raise Malformed("is not a UUID")
+    return UUID(text)
+
+
+def _to_time(unit: str, number: int) -> Any:
+    micros = number * 1_000 if unit == "millis" else number
+    if not 0 <= micros < _MICROS_PER_DAY:
+        raise OutOfRange(f"is {micros} microseconds after midnight, which is not within a day")
+    return (_EPOCH + timedelta(0, 0, micros)).time()
+
+
+def _to_timestamp(unit: str, number: int) -> datetime:
+    return _UTC_EPOCH + timedelta(0, 0, _to_micros(unit, number))
+
+
+def _to_local(unit: str, number: int) -> datetime:
+    return _EPOCH + timedelta(0, 0, _to_micros(unit, number))
+
+
+def _to_micros(unit: str, number: int) -> int:
+    if unit == "nanos":
+        if number % 1_000:
+            raise OutOfRange(f"is {number} nanoseconds after 1970, of which a datetime holds whole microseconds only")
+        number //= 1_000
+    elif unit == "millis":
+        number *= 1_000
+    if not primitives.MIN_MICROS <= number <= primitives.MAX_MICROS:
+        raise primitives.out_of_range_error(number)
+    return number
+
+
+_MOMENTS: Final[Mapping[str, Callable[[str, int], Any]]] = {
+    "time": _to_time,
+    "timestamp": _to_timestamp,
+    "local-timestamp": _to_local,
+}
