@@ -121,8 +121,6 @@ def _check_inner(place: str, schema: SchemaType, type_: Type) -> None:
     if schema.kind == "record":
         names = [field.name for field in schema.fields]
         if names != [member.name for member in type_.members]:
-            raise TypeError(
-                f"{place} has the fields {', '.join(names)} in the schema: {type_} has others, or reordered"
-            )
+            raise TypeError(f"{place} has the fields {', '.join(names)} in the schema, not those of {type_}")
         for field, member in zip(schema.fields, type_.members, strict=True):
             _check_type(f"{place}.{field.name}", field.type, member)
