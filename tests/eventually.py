@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(condition: Callable[[], T], *, within: float = 60.0, every: float = 0.02) -> T:
+def eventually(condition: Callable[[], T], *, within: float = 120.0, every: float = 0.02) -> T:
     """The first true value of a condition, asked until it has one; fails after `within` seconds with the last value."""
     deadline = time.monotonic() + within
     while not (value := condition()):

@@ -235,8 +235,8 @@ def test_the_services_make_a_pipeline(composed, here, database, tmp_path):
     logs = {name: tmp_path / name for name in STAGES}
     with ExitStack() as started:
         processes = [started.enter_context(running(name, here, log)) for name, log in logs.items()]
-        eventually(lambda: ask(database, "SELECT count(*) FROM trades")[0][0] >= 50, within=60)
-        eventually(lambda: letters(composed[0]), within=60)
+        eventually(lambda: ask(database, "SELECT count(*) FROM trades")[0][0] >= 50)
+        eventually(lambda: letters(composed[0]))
         assert [0, 0] == [health(name, here) for name in ("validator", "sink")]
         for process in processes:
             process.send_signal(SIGTERM)

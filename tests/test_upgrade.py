@@ -177,16 +177,14 @@ def test_a_roll_out_under_load_loses_and_doubles_nothing(old, new):
     """Migrate, then sinks, then producers, while trades come in all the time; 0.1.0 had no validators."""
     load = ("produce", "--rate", "200", "--seed")
     with running(*load, "1", env=old) as old_producer, running("sink", env=old) as old_sink:
-        eventually(lambda: state(old)[0] > 100, within=60)
+        eventually(lambda: state(old)[0] > 100)
         roll_out_what_comes_first(new)
         with running("sink", env=new) as new_sink:
             stopped(old_sink)
             with running(*load, "2", env=new) as new_producer:
-                eventually(
-                    lambda: ask(new["DATABASE_URL"], "SELECT FROM trades WHERE notional IS NOT NULL LIMIT 1"), within=60
-                )
+                eventually(lambda: ask(new["DATABASE_URL"], "SELECT FROM trades WHERE notional IS NOT NULL LIMIT 1"))
                 sent = acknowledged(old_producer) + acknowledged(new_producer)
-            eventually(lambda: state(new) == (sent, 0, sent), within=60)
+            eventually(lambda: state(new) == (sent, 0, sent))
             stopped(new_sink)
 
 
@@ -207,8 +205,8 @@ def test_producers_of_both_releases_stand_beside_a_validator_and_a_sink(old, new
     ):
         for producer in ("T1-%", "T2-%"):
             stored = f"SELECT FROM trades WHERE trade_id LIKE '{producer}' LIMIT 1"
-            eventually(lambda stored=stored: ask(database, stored), within=60)
+            eventually(lambda stored=stored: ask(database, stored))
         sent = acknowledged(old_producer) + acknowledged(new_producer)
-        eventually(lambda: state(new)[:2] == (sent, 0), within=60)
+        eventually(lambda: state(new)[:2] == (sent, 0))
         stopped(validator)
         stopped(sink)

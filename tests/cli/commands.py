@@ -127,7 +127,7 @@ class Running:
         """Wait until it has said this on stderr."""
         eventually(lambda: text in self.err)
 
-    def end(self, within: float = 25) -> Done:
+    def end(self, within: float = 60) -> Done:
         """Wait until it has ended; what is read of `stdout` before may be missing."""
         if self.stdout.closed:
             return _checked(Done(self._process.wait(within), "", self.err))

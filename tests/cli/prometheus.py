@@ -57,7 +57,7 @@ def scraping(port: int, folder: Path) -> Iterator[Prometheus]:
     ]
     with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            eventually(lambda: _is_ready(own), within=40)
+            eventually(lambda: _is_ready(own))
             yield Prometheus(own)
         finally:
             process.kill()

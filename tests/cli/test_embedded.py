@@ -29,7 +29,7 @@ def topics(env):
 
 
 def test_the_pipeline_runs_twice_on_the_services_with_the_printed_variables(embedded):
-    """Each second start of a consumer would take 44 s without them."""
+    """Without them the second start of each of the two consumers would take 44 s."""
     for command in ("migrate upgrade", "schema register", "topics create"):
         assert 0 == console(*command.split(), env=embedded.env).code
     started = time.monotonic()
@@ -38,7 +38,7 @@ def test_the_pipeline_runs_twice_on_the_services_with_the_printed_variables(embe
         assert "20 passed, 0 refused" in console("validate", "--until-end", env=embedded.env).err
         assert "20 stored, 0 duplicates" in console("sink", "--topic=trades.clean", "--until-end", env=embedded.env).err
 
-    assert time.monotonic() - started < 40
+    assert time.monotonic() - started < 80
 
 
 def test_the_services_have_all_topics_and_end_with_a_signal(embedded):

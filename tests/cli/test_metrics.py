@@ -18,7 +18,7 @@ def port(ready):
     assert 0 == door("produce", "--count", "100", "--bad", "0.09", "--seed", "0", env=ready).code
     with running("sink", "--metrics-port", "0", env=ready) as process:
         port = port_of(process)
-        eventually(lambda: total(port, "tradepipe_records_written_total") == 100, within=60)
+        eventually(lambda: total(port, "tradepipe_records_written_total") == 100)
         yield port
 
 

@@ -120,7 +120,7 @@ def test_of_two_sinks_with_one_group_instance_id_one_says_so(ready):
     with running("sink", env=env) as first:
         first.says("claimed")
         with running("sink", env=env) as second:
-            loser = eventually(lambda: _refused(first) or _refused(second), within=60)
+            loser = eventually(lambda: _refused(first) or _refused(second))
 
             done = loser.end()
 

@@ -143,7 +143,7 @@ def test_a_pipe_and_a_device_are_written_to(file, tmp_path):
 
     check(file, "--rejects", pipe)
 
-    reader.join(20)
+    reader.join(60)
     assert read[0].startswith("reason,")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert 1 == check(file, "--rejects", "/dev/null").code

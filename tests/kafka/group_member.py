@@ -36,7 +36,7 @@ class Member:
         self.records += records
         return records
 
-    def until(self, condition: Callable[[], Any], *others: "Member", within: float = 30.0) -> None:
+    def until(self, condition: Callable[[], Any], *others: "Member", within: float = 120.0) -> None:
         """Poll, the others too, until a condition holds."""
         eventually(lambda: [member.poll() for member in (self, *others)] and condition(), within=within, every=0)
 

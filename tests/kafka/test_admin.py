@@ -11,7 +11,7 @@ from tests.proxy import Proxy
 from tradepipe.embedded.broker import Broker
 from tradepipe.embedded.process import free_port
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
-from tradepipe.kafka.admin import TopicAdmin, Watermarks
+from tradepipe.kafka.admin import REQUEST_TIMEOUT, TopicAdmin, Watermarks
 
 NOON = 1_750_000_000_000
 """Some moment, in milliseconds."""
@@ -171,7 +171,7 @@ def test_unreachable_brokers_are_unavailable_after_the_timeout(ask):
 
     with pytest.raises(BrokerUnavailable, match=r"no broker answers: 127\.0\.0\.1:.* Connection refused"):
         ask(topics)
-    assert 0.4 < time.monotonic() - began < 2.0
+    assert 0.4 < time.monotonic() - began < REQUEST_TIMEOUT
 
 
 def test_brokers_that_do_not_respond_are_unavailable_after_the_timeout():
@@ -198,7 +198,7 @@ def test_a_broker_that_is_back_answers_again():
 def test_an_id_that_cannot_be_asked_for_is_not_known():
     topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{free_port()}", "log_level": 0}, request_timeout=0.5)
 
-    assert topics.topic_id("trades").result(5) is None
+    assert topics.topic_id("trades").result(60) is None
 
 
 def test_an_unknown_property_is_reported():

@@ -437,7 +437,7 @@ def test_two_members_with_one_instance_id_are_reported(join_with, settings):
     second = join_with({**settings, "group_instance_id": "one"})
 
     with pytest.raises(ConfigurationError, match=r"no two members have the same group\.instance\.id"):
-        first.until(lambda: False, second, within=20)
+        first.until(lambda: False, second)
 
 
 def test_reading_continues_when_a_broker_is_available_again():
@@ -483,7 +483,7 @@ def test_a_group_without_permission_is_reported():
         consumer.open()
 
         with pytest.raises(ConfigurationError, match="cannot consume topic trades: .*needs READ on the consumer group"):
-            Member(consumer).until(lambda: False, within=10)
+            Member(consumer).until(lambda: False)
         consumer.close()
 
 

@@ -38,7 +38,7 @@ class Running(threading.Thread, Generic[S]):
     def end(self) -> None:
         """Stop it, and wait until it has."""
         self.stage.stop()
-        self.join(40)
+        self.join(60)
         assert not self.is_alive()
 
 
@@ -72,7 +72,7 @@ def disturb(kafka, progress: Callable[[], int], publish: Callable[[int], None]) 
     for number in range(FAULTS):
         publish(number)
         before = progress()
-        eventually(lambda before=before: progress() > before, within=120)  # type: ignore[misc]
+        eventually(lambda before=before: progress() > before)  # type: ignore[misc]
         fault = moments.choice(("kill", "stop", "freeze"))
         print(f"fault {number}: {fault}")
         getattr(kafka, fault)()

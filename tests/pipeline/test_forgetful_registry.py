@@ -55,15 +55,15 @@ def test_no_record_is_refused_while_a_registry_that_restarted_has_not_read_its_d
 ):
     """The stage has seen the subject; the schema of these records it has not met yet."""
     with running(make_stage()) as stage:
-        eventually(lambda: stage.is_ready, within=30)
+        eventually(lambda: stage.is_ready)
         registry.forgets = None
         pipeline.publish(some_trades(50))
         # Two lookups of one id are enough to refuse a record of a registry that knows the subject.
-        eventually(lambda: sum("/schemas/ids/" in path for path in registry.paths) >= 3, within=60)
+        eventually(lambda: sum("/schemas/ids/" in path for path in registry.paths) >= 3)
         assert "the registry" == eventually(lambda: stage.waiting_for)
         assert (0, {}) == (passed(stage), stage.counts.refused)
         registry.forgets = 0
-        eventually(lambda: passed(stage) == 50, within=60)
+        eventually(lambda: passed(stage) == 50)
 
     assert {} == stage.counts.refused
 

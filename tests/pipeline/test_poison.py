@@ -135,7 +135,7 @@ def test_bombs_neither_stop_a_sink_nor_take_more_memory_than_its_bound(pipeline,
     send_between(pipeline, trades, send_bombs)
 
     sink = start_sink()
-    eventually(lambda: sorted(trades) == pipeline.stored(), within=120)
+    eventually(lambda: sorted(trades) == pipeline.stored())
 
     print(f"peak memory of the sink: {sink.peak_memory} MiB")
     assert sink.peak_memory < MEMORY
@@ -149,7 +149,7 @@ def test_bombs_neither_stop_a_validator_nor_take_more_memory_than_its_bound(pipe
     send_between(pipeline, trades, send_bombs)
 
     validator = start_validator()
-    eventually(lambda: len(committed_records(pipeline.kafka, pipeline.clean)) == 20, within=120, every=1)
+    eventually(lambda: len(committed_records(pipeline.kafka, pipeline.clean)) == 20, every=1)
 
     print(f"peak memory of the validator: {validator.peak_memory} MiB")
     assert validator.peak_memory < MEMORY

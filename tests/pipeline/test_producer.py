@@ -309,7 +309,7 @@ def test_the_first_trade_waits_no_longer_than_its_timeout_for_kafka(pipeline, so
     with pytest.raises(BrokerUnavailable, match=r"Kafka did not answer within 0.2 s; the trade is not sent"):
         producer.produce(some_trades(1)[0], timeout=0.2)
 
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 5
     producer.close()
 
 
@@ -321,7 +321,7 @@ def test_the_first_trade_waits_no_longer_than_its_timeout_for_the_registry(pipel
     with pytest.raises(RegistryUnavailable, match=r"registry at .* did not answer within 0.2 s; the trade is not sent"):
         producer.produce(some_trades(1)[0], timeout=0.2)
 
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 10
     producer.close()
 
 

@@ -283,10 +283,10 @@ def test_stop_ends_a_running_sink_and_the_next_one_continues(pipeline, some_trad
     sink = pipeline.sink()
     thread = threading.Thread(target=sink.run)
     thread.start()
-    eventually(lambda: sink.counts.stored == 200, within=30)
+    eventually(lambda: sink.counts.stored == 200)
 
     sink.stop()
-    thread.join(25)
+    thread.join(60)
 
     assert not thread.is_alive()
     pipeline.publish(trades[200:])

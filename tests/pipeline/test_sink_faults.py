@@ -41,7 +41,7 @@ def test_killed_before_its_commit_a_sink_leaves_nothing_of_the_batch(
 ):
     trades = pipeline.publish(some_trades(400))
     sink = start_sink()
-    eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
+    eventually(lambda: the_sink_waits_for_a_lock(pipeline))
 
     sink.kill()
     lock_trades()
@@ -77,9 +77,9 @@ def test_a_sink_that_is_killed_after_its_commit_has_stored_the_batch_and_its_off
     eventually(lambda: len(pipeline.next_offsets()) == 4, within=30)
     with delay_commits() as waiting:
         trades = pipeline.publish(some_trades(400))
-        eventually(waiting, within=30)
+        eventually(waiting)
         sink.kill()
-    eventually(pipeline.stored, within=30)
+    eventually(pipeline.stored)
     before = len(pipeline.stored())
 
     counts = pipeline.store()
@@ -94,26 +94,24 @@ def test_a_frozen_sink_wakes_up_and_writes_nothing(pipeline, some_trades, start_
     """It is frozen in the middle of a transaction; its partitions go to another sink, which stores all."""
     trades = pipeline.publish(some_trades(400))
     frozen = start_sink("--batch-rows", "50")
-    eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
+    eventually(lambda: the_sink_waits_for_a_lock(pipeline))
     frozen.signal(signal.SIGSTOP)
     lock_trades()
     other = start_sink()
-    eventually(lambda: len(pipeline.stored()) == 400, within=60)
+    eventually(lambda: len(pipeline.stored()) == 400)
     epochs = pipeline.query("SELECT partition, epoch, next_offset FROM sink_offsets ORDER BY 1")
 
     frozen.signal(signal.SIGCONT)
-    eventually(
-        lambda: "claimed by another sink" in frozen.log.read_text() or "revoked" in frozen.log.read_text(), within=60
-    )
+    eventually(lambda: "claimed by another sink" in frozen.log.read_text() or "revoked" in frozen.log.read_text())
     more = pipeline.publish([trade._replace(book_id="LATER", version=trade.version + 500) for trade in trades[:50]])
-    eventually(lambda: len(pipeline.stored()) == 450, within=60)
+    eventually(lambda: len(pipeline.stored()) == 450)
 
     assert {2} == {epoch for _, epoch, _ in epochs}
     assert sorted(trades + more) == pipeline.stored()
     assert [] == pipeline.refused()
     for sink in (frozen, other):
         sink.signal(signal.SIGTERM)
-        assert 0 == sink.wait(25)
+        assert 0 == sink.wait(60)
     journal()
 
 
@@ -124,14 +122,14 @@ def test_a_rebalance_under_load_loses_and_doubles_nothing(pipeline, start_sink, 
     publishing.start()
     sinks = [start_sink()]
     for share in (1_000, 2_000, 3_000):
-        eventually(lambda share=share: len(pipeline.stored()) >= share, within=60)
+        eventually(lambda share=share: len(pipeline.stored()) >= share)
         sinks.append(start_sink())
     sinks[0].signal(signal.SIGTERM)
     sinks[1].kill()
     publishing.join()
 
-    eventually(lambda: len(pipeline.stored()) == 6_000, within=60)
-    assert 0 == sinks[0].wait(25)
+    eventually(lambda: len(pipeline.stored()) == 6_000)
+    assert 0 == sinks[0].wait(60)
     assert sorted(trades) == pipeline.stored()
     journal()
 
@@ -144,7 +142,7 @@ def test_killed_again_and_again_sinks_store_every_trade_once(pipeline, start_sin
     trades = pipeline.publish(islice(samples.trades(12), 20_000))
     for _ in range(3):
         sink, share = start_sink("--batch-rows", "200"), len(pipeline.stored()) + moments.randrange(1, 5_000)
-        eventually(lambda share=share: len(pipeline.stored()) >= share, within=60, every=moments.uniform(0.005, 0.05))
+        eventually(lambda share=share: len(pipeline.stored()) >= share, every=moments.uniform(0.005, 0.05))
         sink.kill()
 
     pipeline.store()
@@ -161,14 +159,14 @@ def test_a_crash_of_the_database_pauses_the_sink_which_resumes_by_itself(pipelin
     sink = pipeline.sink(batch_rows=100)
     running = threading.Thread(target=sink.run)
     running.start()
-    eventually(lambda: sink.counts.stored > 0, within=30)
+    eventually(lambda: sink.counts.stored > 0)
     services.postgres.stop("immediate")
     pipeline.publish(trades[1_000:])
     services.postgres.start()
 
-    eventually(lambda: sink.counts.stored == 2_000, within=60)
+    eventually(lambda: sink.counts.stored == 2_000)
     sink.stop()
-    running.join(25)
+    running.join(60)
     assert 0 == sink.counts.duplicates
     assert sorted(trades) == pipeline.stored()
     journal()
@@ -185,7 +183,7 @@ def test_broker_crashes_restarts_and_freezes_never_end_the_sink(pipeline, some_t
             lambda: sink.counts.stored,
             lambda number: pipeline.publish(trades[number * share : (number + 1) * share]),
         )
-        eventually(lambda: sink.counts.stored == len(trades), within=120)
+        eventually(lambda: sink.counts.stored == len(trades))
 
     assert 0 == sink.counts.duplicates
     assert sorted(trades) == pipeline.stored()
@@ -199,17 +197,17 @@ def test_an_idle_sink_reports_an_unavailable_broker(pipeline, some_trades, servi
     sink = pipeline.sink()
     running = threading.Thread(target=sink.run)
     running.start()
-    eventually(lambda: sink.lag == 0, within=30)
+    eventually(lambda: sink.lag == 0)
     assert sink.waiting_for is None
     services.kafka.kill()
     try:
-        eventually(lambda: sink.waiting_for == "Kafka", within=40)
+        eventually(lambda: sink.waiting_for == "Kafka")
     finally:
         services.kafka.start()
 
-    eventually(lambda: sink.waiting_for is None, within=60)
+    eventually(lambda: sink.waiting_for is None)
     sink.stop()
-    running.join(25)
+    running.join(60)
 
 
 def test_a_topic_id_that_becomes_known_late_is_stored_without_waiting_for_a_record(pipeline, some_trades):
@@ -217,14 +215,14 @@ def test_a_topic_id_that_becomes_known_late_is_stored_without_waiting_for_a_reco
     sink = pipeline.sink()
     running = threading.Thread(target=sink.run)
     running.start()
-    eventually(lambda: sink.lag == 0, within=30)
+    eventually(lambda: sink.lag == 0)
     pipeline.execute("UPDATE sink_offsets SET topic_id = NULL")
 
     sink._reader._topic_id_watch.topic_id = "learned"
 
-    eventually(lambda: {("learned",)} == set(pipeline.query("SELECT topic_id FROM sink_offsets")), within=10)
+    eventually(lambda: {("learned",)} == set(pipeline.query("SELECT topic_id FROM sink_offsets")))
     sink.stop()
-    running.join(25)
+    running.join(60)
     assert 10 == sink.counts.stored
 
 
@@ -261,15 +259,15 @@ def test_a_frozen_database_is_disconnected_and_nothing_is_lost(pipeline, some_tr
     sink = pipeline.sink(batch_rows=50)
     running = threading.Thread(target=sink.run)
     running.start()
-    eventually(lambda: sink.counts.stored > 0, within=30)
+    eventually(lambda: sink.counts.stored > 0)
     services.postgres.freeze()
     pipeline.publish(trades[500:])
-    eventually(lambda: "PostgreSQL is unavailable" in caplog.text, within=30)
+    eventually(lambda: "PostgreSQL is unavailable" in caplog.text)
     services.postgres.thaw()
 
-    eventually(lambda: sink.counts.stored == 1_000, within=60)
+    eventually(lambda: sink.counts.stored == 1_000)
     sink.stop()
-    running.join(25)
+    running.join(60)
     assert 0 == sink.counts.duplicates
     assert sorted(trades) == pipeline.stored()
 
@@ -292,14 +290,14 @@ def test_no_record_is_refused_while_the_registry_is_unavailable(pipeline, some_t
 def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, start_sink, services):
     pipeline.publish(some_trades(10))
     sink = start_sink()
-    eventually(lambda: len(pipeline.stored()) == 10, within=30)
+    eventually(lambda: len(pipeline.stored()) == 10)
     services.postgres.stop("immediate")
     try:
         pipeline.publish(some_trades(20)[10:])
-        eventually(lambda: "PostgreSQL is unavailable" in sink.log.read_text(), within=30)
+        eventually(lambda: "PostgreSQL is unavailable" in sink.log.read_text())
         sink.signal(signal.SIGTERM)
 
-        assert 0 == sink.wait(25)
+        assert 0 == sink.wait(60)
     finally:
         services.postgres.start()
 
@@ -308,10 +306,10 @@ def test_a_stop_during_an_outage_ends_the_sink_in_time(pipeline, some_trades, st
 def test_a_second_signal_ends_the_sink_at_once(pipeline, some_trades, start_sink, lock_trades):
     pipeline.publish(some_trades(10))
     sink = start_sink()
-    eventually(lambda: the_sink_waits_for_a_lock(pipeline), within=30)
+    eventually(lambda: the_sink_waits_for_a_lock(pipeline))
 
     sink.signal(signal.SIGTERM)
-    eventually(lambda: "second" in sink.log.read_text(), within=10)
+    eventually(lambda: "second" in sink.log.read_text())
     sink.signal(signal.SIGTERM)
 
-    assert 128 + signal.SIGTERM == sink.wait(2)
+    assert 128 + signal.SIGTERM == sink.wait(5)

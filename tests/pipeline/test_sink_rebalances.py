@@ -55,7 +55,7 @@ class Storm(threading.Thread):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self.join(40)
+        self.join(60)
         if self._raised is not None:
             raise self._raised
 
@@ -111,7 +111,7 @@ def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, assert_
     records = mixture(pipeline, 1_000)
     pipeline.publish_bytes(records[:500])
     with running(pipeline.sink(batch_rows=50)) as sink:
-        eventually(lambda: sink.counts.stored > 0, within=30)
+        eventually(lambda: sink.counts.stored > 0)
         with services.postgres.setting("default_transaction_read_only", "on"):
             pipeline.publish_bytes(records[500:])
             eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2, within=30)
@@ -138,7 +138,7 @@ def test_a_full_disk_of_the_database_is_waited_for_and_refuses_nothing(pipeline,
     records = mixture(pipeline, 2_000)
     pipeline.publish_bytes(records[:500])
     with running(pipeline.sink(batch_rows=200)) as sink:
-        eventually(lambda: sink.counts.stored > 0, within=30)
+        eventually(lambda: sink.counts.stored > 0)
         disk.fill()
         pipeline.publish_bytes(records[500:])
         eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2, within=30)
@@ -165,7 +165,7 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, a
         with running(pipeline.sink()) as other:
             eventually(lambda: count_done(slow) + count_done(other) == 420, within=30)
             goes_on.set()
-            eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1, within=30)
+            eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1)
             pipeline.publish_bytes(records[420:])
             eventually(lambda: count_done(slow) + count_done(other) == len(records), within=30)
 

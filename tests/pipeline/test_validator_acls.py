@@ -75,13 +75,13 @@ def test_a_restored_permission_lets_the_validator_resume(pipeline, broker, restr
     validator = pipeline.validator(kafka=restricted_settings)
     with running(validator):
         pipeline.publish_bytes(first)
-        eventually(lambda: done(validator) == len(first), within=30)
+        eventually(lambda: done(validator) == len(first))
         broker.forbid("validator", "WRITE", "TOPIC", pipeline.clean)
         pipeline.publish_bytes(second)
         eventually(lambda: validator.meter.values(TRANSACTIONS)[pipeline.topic, "interrupted"] > 1)
         assert done(validator) == len(first)
         broker.allow("validator", "WRITE", "TOPIC", pipeline.clean)
-        eventually(lambda: done(validator) == len(first + second), within=30)
+        eventually(lambda: done(validator) == len(first + second))
 
     pipeline.sorted().check()
 
@@ -93,7 +93,7 @@ def test_a_validator_without_permission_names_it_and_the_next_one_finishes(
     first, second = mixture(pipeline, 100), mixture(pipeline, 100, seed=6)
     validator = start_validator(kafka=restricted_settings)
     pipeline.publish_bytes(first)
-    eventually(lambda: how_many_are_sorted(pipeline) == len(first), within=30)
+    eventually(lambda: how_many_are_sorted(pipeline) == len(first))
     broker.forbid("validator", "WRITE", "TOPIC", pipeline.clean)
     pipeline.publish_bytes(second)
 

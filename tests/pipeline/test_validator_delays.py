@@ -51,7 +51,7 @@ def test_a_late_response_loses_and_duplicates_nothing(pipeline, proxy, create_im
             pipeline.publish_bytes(records)
             sent += len(records)
             assert late.over.wait(20)
-            eventually(lambda sent=sent: done(validator) == sent, within=30)
+            eventually(lambda sent=sent: done(validator) == sent)
         eventually(lambda: validator.meter.values(PRODUCERS)[pipeline.topic,] > len(requests))
 
     pipeline.sorted().check()
@@ -68,14 +68,14 @@ def test_a_late_end_request_does_not_end_a_later_transaction(
     end = proxy.hold_request(END_TXN)
     with running(create_impatient_validator()) as validator:
         pipeline.publish(some_trades(100))
-        eventually(lambda: done(validator) == 100, within=30)
+        eventually(lambda: done(validator) == 100)
         rest, before = proxy.hold_request(PRODUCE, behind=1), written()
         pipeline.publish(some_trades(200)[100:])
         assert rest.begun.wait(20)
         eventually(lambda: written() > before)
         end.release()
         rest.release()
-        eventually(lambda: done(validator) == 200, within=30)
+        eventually(lambda: done(validator) == 200)
 
     pipeline.sorted().check()
 
@@ -85,10 +85,10 @@ def test_a_validator_with_high_latency_keeps_working(pipeline, proxy):
     records = mixture(pipeline, 100)
     validator = pipeline.validator(kafka={"bootstrap.servers": f"127.0.0.1:{proxy.port}"})
     with running(validator):
-        eventually(lambda: validator.is_ready and validator.lag == 0, within=30)
+        eventually(lambda: validator.is_ready and validator.lag == 0)
         proxy.answers_after = 1.0
         pipeline.publish_bytes(records)
-        eventually(lambda: done(validator) == len(records), within=60)
+        eventually(lambda: done(validator) == len(records))
         proxy.answers_after = 0.0
 
     pipeline.sorted().check()

@@ -34,7 +34,7 @@ def test_a_batch_that_was_not_written_is_read_again(pipeline, services):
     services.broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
 
     with running(pipeline.validator(delivery="at_least_once")) as validator:
-        eventually(lambda: interrupted(pipeline, validator) and done(validator) == len(records), within=60)
+        eventually(lambda: interrupted(pipeline, validator) and done(validator) == len(records))
 
     found = pipeline.sorted()
     assert {value for _, value in records} == {each.value for each in (*found.clean, *found.dead_letters)}
@@ -44,11 +44,11 @@ def test_each_interruption_in_a_row_waits_longer(pipeline, services, some_trades
     """A broker in trouble is not asked again as fast as the processor allows."""
     longest = []
     with running(pipeline.validator(delivery="at_least_once")) as validator:
-        eventually(lambda: validator.is_ready and validator.lag == 0, within=60)
+        eventually(lambda: validator.is_ready and validator.lag == 0)
         monkeypatch.setattr(random, "uniform", lambda _least, most: longest.append(most) or 0.0)
         services.broker.fail_requests(OFFSET_COMMIT, *[KafkaError.REBALANCE_IN_PROGRESS] * 3)
         pipeline.publish(some_trades(10))
-        eventually(lambda: done(validator) == 10, within=60)
+        eventually(lambda: done(validator) == 10)
 
         assert 3 == interrupted(pipeline, validator)
     assert sorted({*longest}) == longest == [0.2, 0.4, 0.8]

@@ -40,11 +40,11 @@ def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeli
     with running(slow):
         assert rule.stands.wait(30)
         with running(pipeline.validator()) as other:
-            eventually(lambda: done(slow) + done(other) == 420, within=30)
+            eventually(lambda: done(slow) + done(other) == 420)
             rule.goes_on.set()
-            eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1, within=30)
+            eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1)
             pipeline.publish_bytes(records[420:])
-            eventually(lambda: done(slow) + done(other) == len(records), within=30)
+            eventually(lambda: done(slow) + done(other) == len(records))
 
     assert len(records) == done(slow) + done(other)
     assert 1 == slow.meter.values(TRANSACTIONS)[pipeline.topic, "interrupted"]

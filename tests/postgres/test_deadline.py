@@ -30,10 +30,10 @@ def test_a_longer_wait_is_cut(connection):
     began = time.monotonic()
 
     with pytest.raises(AnswerTimeout, match=r"no answer within 0\.2 s"), Deadline(connection, 0.2) as deadline:
-        sleep(connection, 30)
+        sleep(connection, 120)
 
     assert deadline.expired
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 0.2 <= time.monotonic() - began < 60
 
 
 def test_a_frozen_server_is_cut(frozen_connection):
@@ -44,7 +44,7 @@ def test_a_frozen_server_is_cut(frozen_connection):
         sleep(frozen_connection, 0)
 
     assert deadline.expired
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_a_connection_survives_work_that_ends_in_time(connection):
@@ -60,7 +60,7 @@ def test_another_thread_can_cut_the_connection_earlier(connection):
     threading.Timer(0.2, deadline.abort).start()
 
     with pytest.raises(DBAPIError), deadline:
-        sleep(connection, 30)
+        sleep(connection, 120)
 
     assert not deadline.expired
 

@@ -225,7 +225,7 @@ class Racer(threading.Thread):
         self.result = self._action()
 
     def finished(self):
-        self.join(20)
+        self.join(60)
         return self.result
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-TOO_LATE = 30.0
+TOO_LATE = 60.0
 """Seconds until a hostile server gives up: a client without a deadline waits at least this long."""
 
 

@@ -254,7 +254,7 @@ def test_a_registry_that_never_responds_is_abandoned_at_the_deadline():
     ):
         client.schema(1)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # the timeout by default
 
 
 def test_a_refused_connection_is_an_outage():

@@ -101,7 +101,7 @@ def soon(kind, told, seen):
     with pytest.raises(kind, match=told) as raised:
         yield
     seen.append(raised.value)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("door", ["sasl", "tls"])

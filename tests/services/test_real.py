@@ -135,6 +135,6 @@ def watermarks(kafka, topic):
             return None
 
     try:
-        return eventually(answered, within=30)
+        return eventually(answered)
     finally:
         consumer.close()
