@@ -109,6 +109,15 @@ def test_an_unreadable_ssl_cert_file_is_reported_by_name(monkeypatch, files):
         SchemaRegistry("https://registry")
 
 
+def test_certificates_are_not_loaded_for_a_url_without_tls(monkeypatch, files):
+    """It takes longer than a request."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(files["missing"]))
+    SchemaRegistry("http://registry").close()
+
+    with pytest.raises(ConfigurationError, match="cannot load the certificates"):
+        SchemaRegistry("http://registry", proxy="https://proxy")
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -279,6 +279,7 @@ Location = str | os.PathLike[str]
 
 def ssl_context(
     *,
+    uses_tls: bool,
     ca_location: Location | None = None,
     client_cert: Location | None = None,
     client_key: Location | None = None,
@@ -287,6 +288,8 @@ def ssl_context(
     """
     Create a TLS context; files are read once, now.
 
+    Without TLS the default certificates are not read, which takes longer than a request.
+
     Raises:
         ConfigurationError: a file is unreadable or has the wrong content, or `client_key` or
             `key_password` is given without `client_cert`.
@@ -294,14 +297,16 @@ def ssl_context(
     for option, given in (("client_key", client_key), ("key_password", key_password)):
         if given is not None and client_cert is None:
             raise ConfigurationError(f"{option} requires client_cert")
-    context = _load_trusted(ca_location)
+    context = _load_trusted(ca_location, uses_tls=uses_tls)
     if client_cert is not None:
         _load_client_certificate(context, client_cert, client_key, key_password)
     return context
 
 
-def _load_trusted(ca_location: Location | None) -> ssl.SSLContext:
+def _load_trusted(ca_location: Location | None, *, uses_tls: bool) -> ssl.SSLContext:
     if ca_location is None:
+        if not uses_tls:
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
         try:
             return httpx.create_ssl_context()
         except OSError as error:  # includes ssl.SSLError

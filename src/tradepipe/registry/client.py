@@ -134,7 +134,11 @@ class SchemaRegistry:
             urls,
             credentials=credentials,
             context=auth.ssl_context(
-                ca_location=ca_location, client_cert=client_cert, client_key=client_key, key_password=key_password
+                uses_tls=any(map(_is_tls, (*urls, *(each.url for each in proxies.values())))),
+                ca_location=ca_location,
+                client_cert=client_cert,
+                client_key=client_key,
+                key_password=key_password,
             ),
             proxies=proxies,
             timeout=timeout,
@@ -276,3 +280,7 @@ def _deleted(deleted: bool) -> str:
 
 def _quote(subject: str) -> str:
     return quote(subject, safe="")
+
+
+def _is_tls(url: str) -> bool:
+    return url.lower().startswith("https:")
