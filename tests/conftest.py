@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.services import CANARY, Services
+from tests.services.databases import EMPTY, MIGRATED, Databases
 from tradepipe.postgres import migrate
 from tradepipe.registry import schema_ids
 
@@ -19,7 +20,7 @@ pytest_plugins = ["tests.wheel", "tests.properties"]
 ENDING_THREADS = ("tradepipe-producer", "tradepipe-writer", "tradepipe-progress")
 """Threads that end when what started them is closed."""
 
-LEFT_THREADS_SECONDS = 5
+LEFT_THREADS_SECONDS = 60
 """Seconds such a thread has to end after its test."""
 
 _THREADS_BEFORE = pytest.StashKey[set[threading.Thread]]()
@@ -64,11 +65,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seconds", type=float, default=20.0, help="how long test_chaos.py causes random faults")
 
 
+@pytest.hookimpl(trylast=True)  # hypothesis has marked its tests by then
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests that need the other services; a skip would count as a test that should have run."""
-    other = "real" if config.getoption("services") == "embedded" else "embedded"
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(other)])
-    items[:] = [item for item in items if not item.get_closest_marker(other)]
+    """Deselect tests that these services do not concern; a skip would count as a test that should have run."""
+    concerns = _concerns_embedded if config.getoption("services") == "embedded" else _concerns_real
+    selected, deselected = [], []
+    for item in items:
+        (selected if concerns(item, config) else deselected).append(item)
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = selected
+
+
+def _concerns_embedded(item: pytest.Item, _config: pytest.Config) -> bool:
+    return item.get_closest_marker("real") is None
+
+
+def _concerns_real(item: pytest.Item, config: pytest.Config) -> bool:
+    """Return whether a test is to run on real services: it uses them, it is a property, or its file was named."""
+    if item.get_closest_marker("embedded"):
+        return False
+    if item.get_closest_marker("real") or item.get_closest_marker("hypothesis"):
+        return True
+    return "services" in getattr(item, "fixturenames", ()) or any(".py" in argument for argument in config.args)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -102,32 +120,27 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
 
 
 @pytest.fixture(scope="session")
-def migrated_template(services: Services) -> str:
-    """Name of a migrated template database; copying it takes a fifth of the time of the migrations."""
-    name = "tradepipe_template"
-    migrate.upgrade(services.postgres.start().create_database(name))
-    return name
+def databases(services: Services) -> Databases:
+    """The databases of all tests, which are used again."""
+    return Databases(services.postgres)
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, services: Services) -> Iterator[str]:
+def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
     """
-    URL of a new database for this test, with the canary as its password.
+    URL of a database that only this test uses, with the canary as its password.
 
     It is empty, unless the test uses `migrated` too.
     """
-    is_migrated = "migrated" in request.fixturenames
-    template = request.getfixturevalue("migrated_template") if is_migrated else "template1"
-    name = f"test_{uuid.uuid4().hex}"
-    url = services.postgres.start().create_database(name, template=template)
+    url = databases.create(MIGRATED if "migrated" in request.fixturenames else EMPTY)
     yield url
-    services.postgres.start().drop_database(name)
+    databases.take_back(url)
 
 
 @pytest.fixture
-def migrated(database: str) -> str:
+def migrated(database: str, databases: Databases) -> str:
     """URL of the test's database, migrated to the head of this build."""
-    if migrate.current(database) is None:  # a test asked for this one while it ran
+    if not databases.is_migrated(database):  # a test asked for this one while it ran
         migrate.upgrade(database)
     return database
 
