@@ -10,6 +10,8 @@ install := PYTHONWARNINGS=ignore $(python) -m pip install --quiet
 lock = $(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Empty is unset: without bytecode each worker and each started command compiles everything again.
+export PYTHONDONTWRITEBYTECODE :=
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
@@ -26,7 +28,7 @@ demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; 
 test: $(VENV)/.dev  ## run the tests on the embedded services
 	$(python) -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
-test-real: $(VENV)/.java  ## run all tests on Kafka, a registry and PostgreSQL
+test-real: $(VENV)/.java  ## run the tests that use services on Kafka, a registry and PostgreSQL, and the properties
 	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile deep \
 		--numprocesses auto --dist worksteal $(ARGS)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.cli.commands import Done, running
 from tests.eventually import eventually
 
-MOMENTS = 20
+MOMENTS = 6
 LONGEST_SECONDS = 1.5
 """A command has begun its work by then, unless the machine is busy."""
 
@@ -52,10 +52,10 @@ def _handles_sigterm(pid: int) -> bool:
 
 
 def interrupt_often(name: str, env: dict[str, str]) -> list[Done]:
-    """Interrupt a command at random moments."""
+    """Interrupt a command at random moments, one in each part of the time."""
     arguments, _ = COMMANDS[name]
     random = Random(name)
-    moments = [random.uniform(0, LONGEST_SECONDS) for _ in range(MOMENTS)]
+    moments = [(part + random.random()) * LONGEST_SECONDS / MOMENTS for part in range(MOMENTS)]
     with ThreadPoolExecutor(3) as threads:
         return list(threads.map(lambda after: interrupt(arguments, env, after), moments))
 
