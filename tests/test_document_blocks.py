@@ -64,7 +64,7 @@ class Installed(NamedTuple):
             env={**os.environ, **self.env, "PATH": f"{self.python.parent}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
-            timeout=150,
+            timeout=350,
             check=False,
         )
         said = done.stdout + done.stderr
@@ -105,7 +105,7 @@ def started(python: Path) -> Iterator[dict[str, str]]:
             yield dict(export[1].split("=", 1) for export in exports)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 @pytest.mark.timeout(400)

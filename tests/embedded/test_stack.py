@@ -33,7 +33,7 @@ def test_the_command_prints_addresses_and_leaves_nothing_when_stopped(number):
 
         command.send_signal(number)
 
-        assert 0 == command.wait(20)
+        assert 0 == command.wait(60)
     assert not Path(folder).parent.exists()
 
 
@@ -47,7 +47,7 @@ def test_a_command_stopped_while_it_starts_leaves_nothing(temporary, sign):
 
         command.terminate()
 
-        assert 0 == command.wait(20)
+        assert 0 == command.wait(60)
     assert [] == list(temporary.iterdir())
 
 

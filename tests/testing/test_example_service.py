@@ -29,7 +29,7 @@ class Service(NamedTuple):
     def pytest(self, *options: str) -> tuple[int, str]:
         """The exit code of the service's own tests, and what they said."""
         command = [self.python, "-m", "pytest", "-p", "no:cacheprovider", *options]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=150)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=280)
         return done.returncode, done.stdout + done.stderr
 
 
