@@ -4,7 +4,6 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -162,7 +161,7 @@ def test_every_package_has_its_dependencies_declared():
 @pytest.mark.parametrize("package", ARROWS)
 def test_a_package_imports_only_declared_packages(package):
     known = ARROWS[package] | {package}
-    own = [found for found in imports() if found.package == package and found.name.partition(".")[0] == "tradepipe"]
+    own = [found for found in IMPORTS if found.package == package and found.name.partition(".")[0] == "tradepipe"]
 
     assert [] == [found for found in own if package_of(tuple(found.name.split(".")[1:])) not in known]
 
@@ -178,7 +177,7 @@ def test_no_vendor_name_of_the_database_leaves_postgres():
     """Also not through a module of `tradepipe.postgres` that imports it."""
     borrowed = [
         (found.file, alias)
-        for found in imports()
+        for found in IMPORTS
         if found.package != "postgres" and found.name.startswith("tradepipe.postgres.")
         for alias in names_imported_from(found)
         if getattr(getattr(import_module(found.name), alias), "__module__", "").startswith(("sqlalchemy", "psycopg2"))
@@ -196,26 +195,24 @@ def names_imported_from(found: Import) -> Iterator[str]:
 
 def test_only_migrations_load_alembic():
     """The sink checks the revision without it."""
-    assert {"postgres/migrate.py"} == {found.file for found in imports() if found.name.partition(".")[0] == "alembic"}
+    assert {"postgres/migrate.py"} == {found.file for found in IMPORTS if found.name.partition(".")[0] == "alembic"}
 
 
 def test_trade_and_evolution_are_pure():
     assert [] == [
-        found
-        for found in imports()
-        if found.package in {"trade", "evolution"} and found.name.partition(".")[0] in IMPURE
+        found for found in IMPORTS if found.package in {"trade", "evolution"} and found.name.partition(".")[0] in IMPURE
     ]
 
 
 def test_no_module_imports_a_command():
     """`python -m` would load it a second time, and every class in it would exist twice."""
-    commands = {f"tradepipe.{Path(found.file).stem}" for found in imports() if found.package == "command"}
+    commands = {f"tradepipe.{Path(found.file).stem}" for found in IMPORTS if found.package == "command"}
 
-    assert [] == [found for found in imports() if found.name in commands]
+    assert [] == [found for found in IMPORTS if found.name in commands]
 
 
 def test_a_command_is_thin():
-    commands = {found.file for found in imports() if found.package == "command"}
+    commands = {found.file for found in IMPORTS if found.package == "command"}
 
     assert [] == [command for command in sorted(commands) if len((ROOT / command).read_text().splitlines()) > 15]
 

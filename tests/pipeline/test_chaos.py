@@ -92,7 +92,7 @@ def test_an_admin_client_asks_the_brokers_that_are_left(kafka, topic, cluster):
             return topics.describe(topic)
 
     for broker in cluster.brokers:
-        eventually(described, within=60)
+        eventually(described)
         broker.kill()
         try:
             eventually(described, within=45)

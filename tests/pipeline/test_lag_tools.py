@@ -58,7 +58,7 @@ def test_the_committed_offsets_reach_the_end_after_transaction_markers(pipeline,
 
 
 def test_a_claimed_offset_is_committed_before_any_record(lag):
-    eventually(lambda: lag() == ALL_READ, within=10)
+    eventually(lambda: lag() == ALL_READ)
 
 
 def lag_by_kafka(address: str, group: str) -> dict[int, int]:
@@ -83,6 +83,6 @@ def test_kafkas_own_command_shows_no_lag_when_traffic_pauses(pipeline, some_trad
     pipeline.publish_bytes(records)
     for partition in range(4):
         pipeline.publish_in_transaction(records[partition * 25 : partition * 25 + 25], partition=partition)
-    eventually(lambda: lag() == ALL_READ, within=10)
+    eventually(lambda: lag() == ALL_READ)
 
     assert ALL_READ == lag_by_kafka(pipeline.kafka["bootstrap.servers"], stage)

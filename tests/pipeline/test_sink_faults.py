@@ -74,7 +74,7 @@ def test_a_sink_that_is_killed_after_its_commit_has_stored_the_batch_and_its_off
     pipeline, some_trades, start_sink, delay_commits, journal
 ):
     sink = start_sink()
-    eventually(lambda: len(pipeline.next_offsets()) == 4, within=30)
+    eventually(lambda: len(pipeline.next_offsets()) == 4)
     with delay_commits() as waiting:
         trades = pipeline.publish(some_trades(400))
         eventually(waiting)

@@ -99,7 +99,7 @@ def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pip
         for begin in range(0, len(records), 100):
             pipeline.publish_bytes(records[begin : begin + 100])
             eventually(lambda begin=begin: storm.repetitions > begin // 100)
-        eventually(lambda: count_done(sink) == len(records), within=30)
+        eventually(lambda: count_done(sink) == len(records))
 
     assert sink.meter.values(OUTAGES)[()] > 5
     assert 0 == sink.counts.duplicates
@@ -114,8 +114,8 @@ def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, assert_
         eventually(lambda: sink.counts.stored > 0)
         with services.postgres.setting("default_transaction_read_only", "on"):
             pipeline.publish_bytes(records[500:])
-            eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2, within=30)
-        eventually(lambda: count_done(sink) == len(records), within=30)
+            eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2)
+        eventually(lambda: count_done(sink) == len(records))
 
     assert "in a read-only transaction" in caplog.text
     assert_stored(1_000)
@@ -141,9 +141,9 @@ def test_a_full_disk_of_the_database_is_waited_for_and_refuses_nothing(pipeline,
         eventually(lambda: sink.counts.stored > 0)
         disk.fill()
         pipeline.publish_bytes(records[500:])
-        eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2, within=30)
+        eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2)
         disk.free()
-        eventually(lambda: count_done(sink) == len(records), within=30)
+        eventually(lambda: count_done(sink) == len(records))
 
     assert "No space left on device" in caplog.text
     assert_stored(2_000)
@@ -163,11 +163,11 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, a
     with running(pipeline.sink(batch_rows=50, on_stored=stand_still)) as slow:
         assert stands.wait(30)
         with running(pipeline.sink()) as other:
-            eventually(lambda: count_done(slow) + count_done(other) == 420, within=30)
+            eventually(lambda: count_done(slow) + count_done(other) == 420)
             goes_on.set()
             eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1)
             pipeline.publish_bytes(records[420:])
-            eventually(lambda: count_done(slow) + count_done(other) == len(records), within=30)
+            eventually(lambda: count_done(slow) + count_done(other) == len(records))
 
     assert 0 == slow.counts.duplicates + other.counts.duplicates
     assert_stored(800)
@@ -194,7 +194,7 @@ def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, assert_sto
             for begin in range(0, len(records), 500):
                 pipeline.publish_bytes(records[begin : begin + 500])
                 eventually(lambda begin=begin: storm.repetitions > begin // 500)
-        eventually(lambda: stored() == len(records), within=30)
+        eventually(lambda: stored() == len(records))
     finally:
         for member in members:
             member.end()

@@ -70,7 +70,7 @@ class WriterWithEvents:
         """Return the events of one kind."""
         return [event for event in self.listen() if isinstance(event, kind)]
 
-    def until(self, condition, within=30.0):
+    def until(self, condition):
         """Wait for a condition on the events; the error that ended the thread is raised."""
 
         def holds():

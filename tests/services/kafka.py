@@ -95,14 +95,14 @@ class Kafka(JavaServer):
         """Create a topic and wait until each partition's leader answers, which is later than that it has one."""
         admin = self._admin()
         admin.create_topics([NewTopic(name, partitions, replicas, config=dict(config or {}))])[name].result(timeout=30)
-        eventually(lambda: self._leaders(admin, name) == partitions, within=30)
-        eventually(lambda: self._is_led(admin, name, partitions), within=30)
+        eventually(lambda: self._leaders(admin, name) == partitions)
+        eventually(lambda: self._is_led(admin, name, partitions))
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until it is gone."""
         admin = self._admin()
         admin.delete_topics([name])[name].result(timeout=30)
-        eventually(lambda: name not in admin.list_topics(timeout=10).topics, within=30)
+        eventually(lambda: name not in admin.list_topics(timeout=10).topics)
 
     def delete_records(self, name: str) -> None:
         """Drop all records of a topic, as retention would; its log begins where it ended."""
