@@ -91,6 +91,7 @@ def installed(request, services, elsewhere, tmp_path) -> Iterator[Installed]:
         "DATABASE_URL": request.getfixturevalue("database"),
         "TRADEPIPE_KAFKA_PROPERTIES": "",
         "TRADEPIPE_TOPIC": topic,
+        "TRADEPIPE_SINK_TOPIC": topic,
     }
     yield Installed(elsewhere, tmp_path, env, topic)
 

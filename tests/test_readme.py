@@ -77,6 +77,7 @@ def test_a_file_with_other_headers_is_stored_and_its_bad_line_is_reported(servic
         SCHEMA_REGISTRY_URL=services.registry_url,
         DATABASE_URL=database,
         TRADEPIPE_TOPIC=topic,
+        TRADEPIPE_SINK_TOPIC=topic,
         TRADEPIPE_SUBJECT=subject,
     )
 

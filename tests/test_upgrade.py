@@ -50,14 +50,15 @@ def new(services, database, topic, subject) -> dict[str, str]:
         "TRADEPIPE_KAFKA_PROPERTIES": " ".join(f"{key}={value}" for key, value in services.client_settings.items()),
         "TRADEPIPE_TOPIC": topic,
         "TRADEPIPE_SUBJECT": subject,
-        "TRADEPIPE_GROUP": topic,
+        "TRADEPIPE_SINK_TOPIC": topic,
+        "TRADEPIPE_SINK_GROUP": topic,
     }
 
 
 @pytest.fixture
 def old(new, release) -> dict[str, str]:
     """The same for the commands of 0.1.0, which has set up schema and tables."""
-    old = new | {"PYTHONPATH": release}
+    old = new | {"PYTHONPATH": release, "TRADEPIPE_GROUP": new["TRADEPIPE_SINK_GROUP"]}
     for command in ("migrate", "upgrade"), ("schema", "register"):
         done(*command, env=old)
     return old
@@ -153,7 +154,7 @@ def test_an_old_sink_stores_again_what_a_new_one_stored(old, new):
     roll_out_what_comes_first(new)
     done("sink", "--until-end", env=new)
 
-    again = done("sink", "--until-end", "--group", f"{new['TRADEPIPE_GROUP']}-again", env=old)
+    again = done("sink", "--until-end", "--group", f"{new['TRADEPIPE_SINK_GROUP']}-again", env=old)
 
     assert "0 stored, 30 replayed, 0 refused" in again  # as 0.1.0 calls duplicates
 
@@ -162,8 +163,8 @@ def acknowledged(process) -> int:
     """What a producer tells of itself as it is stopped."""
     process.send_signal(signal.SIGTERM)
     ended = process.end()
-    assert [] == re.findall(r"[1-9][\d,]* (?:refused|unknown|of unknown fate)", ended.out)
-    (told,) = re.findall(r"([\d,]+) acknowledged", ended.out)
+    assert [] == re.findall(r"[1-9][\d,]* (?:refused|unknown|of unknown fate)", ended.out + ended.err)
+    (told,) = re.findall(r"([\d,]+) acknowledged", ended.out + ended.err)
     assert 0 == ended.code, ended.err
     return int(told.replace(",", ""))
 

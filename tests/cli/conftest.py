@@ -20,7 +20,13 @@ def addresses(services, database) -> dict[str, str]:
 @pytest.fixture
 def env(addresses, topic, subject) -> dict[str, str]:
     """A topic, a subject and a group of the test's own; schema and tables are still missing."""
-    return addresses | {"TRADEPIPE_TOPIC": topic, "TRADEPIPE_SUBJECT": subject, "TRADEPIPE_GROUP": topic}
+    return addresses | {
+        "TRADEPIPE_TOPIC": topic,
+        "TRADEPIPE_SINK_TOPIC": topic,
+        "TRADEPIPE_SUBJECT": subject,
+        "TRADEPIPE_SINK_GROUP": topic,
+        "TRADEPIPE_VALIDATE_GROUP": topic,
+    }
 
 
 @pytest.fixture

@@ -76,11 +76,11 @@ def test_a_file_as_excel_saves_it_in_germany(ready, tmp_path, encoding):
 
     done = load(file, mapping, ready)
 
-    assert "3 trades, 2 invalid records (" in done.out
+    assert "3 trades, 2 invalid records (" in done.err
     assert f"{file}:5: version: 'eins' is not a whole number" in done.err
     assert f"{file}:6: maturity_date: '31.02.2031' is not a date as DD.MM.YYYY" in done.err
     mended = mend(file, ("eins", "1"), ("-3,5", "3,5"), ("31.02.2031", "28.02.2031"), encoding=encoding)
-    assert "2 trades, 0 invalid records" in load(mended, mapping, ready).out
+    assert "2 trades, 0 invalid records" in load(mended, mapping, ready).err
     assert [
         ("A-17", 1, "BUY", "1250000.5", "2025-06-02 07:15:00"),
         ("A-17", 2, "BUY", "1250000.5", "2025-06-02 09:40:00"),
@@ -97,8 +97,8 @@ def test_a_file_as_excel_saves_it_in_the_united_states(ready, tmp_path):
 
     done = load(file, mapping, ready)
 
-    assert "2 trades, 1 invalid record (MATURITY_DATE 1)" in done.out
-    assert "1 trade, 0 invalid records" in load(mend(file, ("02/30/2031", "02/28/2031")), mapping, ready).out
+    assert "2 trades, 1 invalid record (MATURITY_DATE 1)" in done.err
+    assert "1 trade, 0 invalid records" in load(mend(file, ("02/30/2031", "02/28/2031")), mapping, ready).err
     assert [
         ("A-17", "2031-03-20", "2025-06-02 13:15:00"),
         ("A-18", "2031-12-31", "2025-06-02 17:20:00"),
@@ -147,12 +147,12 @@ def test_a_workbook(ready, tmp_path):
 
     done = load(file, mapping, ready)
 
-    assert "1 trade, 1 invalid record (VERSION 1)" in done.out
+    assert "1 trade, 1 invalid record (VERSION 1)" in done.err
     assert f"{file}:3: version: is 0, which is less than 1 (VERSION)" in done.err
     rejects = openpyxl.load_workbook(f"{file}.rejects.xlsx")
     rejects.active["C2"] = 1
     rejects.save(f"{file}.rejects.xlsx")
-    assert "1 trade, 0 invalid records" in load(Path(f"{file}.rejects.xlsx"), mapping, ready).out
+    assert "1 trade, 0 invalid records" in load(Path(f"{file}.rejects.xlsx"), mapping, ready).err
     assert [("10045", "BUY"), ("10046", "SELL")] == stored(ready, "trade_id, side")
 
 
@@ -182,7 +182,7 @@ def test_a_file_of_a_back_office_loads_with_a_mapping_alone_and_its_refusals_are
 
     done = load(file, mapping, ready)
 
-    assert "2 trades, 3 invalid records (" in done.out
+    assert "2 trades, 3 invalid records (" in done.err
     assert f"{file}:4: notional: is -2000000, which is " in done.err
     assert f"{file}:5: counterparty_id: is ''" in done.err
     assert f"{file}:6: maturity_date: is 2016-12-06, which is before the UTC date of created_at" in done.err

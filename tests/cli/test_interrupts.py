@@ -1,98 +1,251 @@
-"""SIGINT at random moments of every command: it ends soon, with the right code and no traceback."""
+"""SIGINT at any moment: the command ends soon and with the right code, nothing is lost, and nothing is stored twice."""
 
+import csv
 import re
 import signal
 import socket
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from random import Random
 
+import psycopg2
 import pytest
 
-from tests.cli.commands import Done, running
+from tests.cli.commands import Done, Running, ask, process, running
 from tests.eventually import eventually
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.trade.model import Trade
+from tradepipe.trade.samples import trades
 
-MOMENTS = 6
-LONGEST_SECONDS = 1.5
-"""A command has begun its work by then, unless the machine is busy."""
+HANG_SECONDS = 20.0
+"""A bound for a busy machine; a command takes a tenth of a second, and up to two if a service does not answer."""
 
-WITHIN_SECONDS = 10.0
-"""A generous bound of what takes a fraction of a second."""
+INTERRUPTED = 128 + signal.SIGINT
+LINES = 3_000
 
-INTERRUPTED = 130
-
-COMMANDS = {
-    # For how long a signal lets it finish: the exit code says whether it did.
-    "produce": (["produce", "--rate=200"], {0, INTERRUPTED}),
-    "sink": (["sink"], {0, INTERRUPTED}),
-    "validate": (["validate", "--delivery=at_least_once", "--start=earliest"], {0, INTERRUPTED}),
-    # These end by themselves: with findings, without, or because another command has not written anything yet.
-    "dlq ls": (["dlq", "ls", "--from=table"], {0, 1, INTERRUPTED}),
-    "topics check": (["topics", "check"], {0, 1, INTERRUPTED}),
-    "schema drift": (["schema", "drift"], {0, 1, INTERRUPTED}),
-}
+STORED = "SELECT count(*), count(DISTINCT (trade_id, version)) FROM trades"
 
 
-def interrupt(arguments: list[str], env: dict[str, str], after: float) -> Done:
-    """Start a command, send it SIGINT some time after its first line has run, and wait for its end."""
-    with running(arguments[0], *arguments[1:], env=env) as command:
-        eventually(lambda: _handles_sigterm(command.pid))
-        time.sleep(after)  # the moment is random, nothing is waited for
-        command.send_signal(signal.SIGINT)
-        return command.end(within=WITHIN_SECONDS)
+def interrupt(command: Running) -> Done:
+    """Send SIGINT and wait for the end."""
+    command.send_signal(signal.SIGINT)
+    done = command.end(within=HANG_SECONDS)
+    assert "Traceback" not in done.err
+    return done
 
 
-def _handles_sigterm(pid: int) -> bool:
-    """Return whether a process catches SIGTERM, as commands do from their first line on and Python itself does not."""
-    status = Path(f"/proc/{pid}/status")
-    caught = re.search(r"^SigCgt:\s*(\w+)", status.read_text(), re.MULTILINE)
-    return caught is None or bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+def read_lines(command: Running, number: int) -> list[str]:
+    """Wait until a command has printed some lines."""
+    return [command.stdout.readline() for _ in range(number)]
 
 
-def interrupt_often(name: str, env: dict[str, str]) -> list[Done]:
-    """Interrupt a command at random moments, one in each part of the time."""
-    arguments, _ = COMMANDS[name]
-    random = Random(name)
-    moments = [(part + random.random()) * LONGEST_SECONDS / MOMENTS for part in range(MOMENTS)]
-    with ThreadPoolExecutor(3) as threads:
-        return list(threads.map(lambda after: interrupt(arguments, env, after), moments))
+def count_records(kafka: dict[str, object], topic: str) -> int:
+    """Return the number of records in a topic, if nothing was deleted."""
+    admin = TopicAdmin(kafka)
+    watermarks = admin.watermarks(topic, admin.describe(topic).partitions)
+    return sum(each.high for each in watermarks.values())
 
 
-@pytest.mark.embedded
-@pytest.mark.parametrize("name", COMMANDS)
-def test_an_interrupted_command_ends_soon_with_its_code(ready, services, topic, name):
-    for suffix in (".clean", ".dlq"):
-        services.create_topic(topic + suffix)
-    env = ready | {"TRADEPIPE_CLEAN": f"{topic}.clean"}
-    if name == "validate":
-        env |= {"TRADEPIPE_DEAD_LETTERS": f"{topic}.dlq"}
-
-    ended = interrupt_often(name, env)
-
-    _, codes = COMMANDS[name]
-    assert [] == [done for done in ended if "Traceback" in done.err or done.code not in codes]
-    assert [] == [done for done in ended if done.code == INTERRUPTED and "acknowledged" in done.out]
+def store_all(env: dict[str, str]) -> tuple[int, int]:
+    """Run a sink to the end of the topic; return the number of rows, and of different versions of trades."""
+    assert 0 == process("sink", "--until-end", env=env).code
+    ((rows, versions),) = ask(env["DATABASE_URL"], STORED)
+    return rows, versions
 
 
-@pytest.mark.embedded
-@pytest.mark.parametrize("name", ["sink", "validate"])
-def test_a_stage_that_waits_for_kafka_has_no_batch_to_finish(ready, unresponsive, name):
-    """A request to a broker that does not answer takes up to ten seconds."""
-    arguments, _ = COMMANDS[name]
-    with running(arguments[0], *arguments[1:], env=ready | {"KAFKA_BOOTSTRAP_SERVERS": unresponsive}) as command:
-        eventually(lambda: _handles_sigterm(command.pid))
-        time.sleep(LONGEST_SECONDS)
-        command.send_signal(signal.SIGINT)
-        done = command.end(within=WITHIN_SECONDS - 1)
+def sent_lines(lines: list[str]) -> int:
+    return len({line for line in lines if line.startswith("Sent trade")})
 
-    assert done.code in (0, INTERRUPTED)
-    assert "batch" not in done.err
+
+@pytest.mark.parametrize("number", [1, 3, 40, 250])
+def test_an_interrupted_producer_has_sent_exactly_what_it_says(ready, kafka, topic, number):
+    with running("produce", "--rate=400", "-v", env=ready) as command:
+        before = read_lines(command, number)
+        done = interrupt(command)
+
+    sent = sent_lines([*before, *done.out.splitlines(keepends=True)])
+    assert 0 == done.code, done.err
+    assert f"{sent:,} acknowledged" in done.out + done.err
+    assert sent == count_records(kafka, topic)
+    assert (sent, sent) == store_all(ready)
+
+
+def test_a_producer_that_is_interrupted_before_its_count_was_not_done(ready):
+    with running("produce", "--rate=100", "--count=100000", "-v", env=ready) as command:
+        read_lines(command, 5)
+        done = interrupt(command)
+
+    assert INTERRUPTED == done.code
 
 
 @pytest.fixture
-def unresponsive() -> Iterator[str]:
-    """Return the address of a server that accepts connections and never answers."""
+def file(tmp_path) -> Path:
+    """A file of trades."""
+    path = tmp_path / "trades.csv"
+    with path.open("w", newline="") as output:
+        writer = csv.writer(output)
+        writer.writerow(Trade._fields)
+        for _, trade in zip(range(LINES), trades(1), strict=False):
+            writer.writerow([getattr(value, "value", value) for value in trade])
+    return path
+
+
+@pytest.mark.parametrize("number", [1, 700])
+def test_a_file_that_is_sent_again_after_an_interruption_is_stored_once(ready, file, number):
+    with running("produce", f"--input={file}", "--rate=2000", "-v", env=ready) as command:
+        read_lines(command, number)
+        done = interrupt(command)
+
+    assert INTERRUPTED == done.code, done.err
+    assert re.search(r"stopped at line \d+: run the command again to send all trades", done.out + done.err)
+    assert 0 == process("produce", f"--input={file}", env=ready).code
+    assert (LINES, LINES) == store_all(ready)
+
+
+@pytest.fixture
+def filled(ready) -> dict[str, str]:
+    """A topic with trades."""
+    assert 0 == process("produce", f"--count={LINES}", "--seed=1", env=ready).code
+    return ready
+
+
+@pytest.mark.parametrize("number", [1, 500, 1500])
+def test_a_sink_that_continues_after_an_interruption_stores_each_trade_once(filled, number):
+    with running("sink", "--batch-rows=20", "-v", env=filled) as command:
+        lines = read_lines(command, number)
+        done = interrupt(command)
+
+    assert 0 == done.code, done.err
+    stored = len([*lines, *done.out.splitlines()])
+    assert f"{stored:,} stored, 0 duplicates, 0 refused" == done.err.splitlines()[-1]
+    assert (LINES, LINES) == store_all(filled)
+
+
+@pytest.mark.parametrize("number", [1, 900])
+def test_a_validator_that_continues_after_an_interruption_passes_each_record_once(
+    filled, services, kafka, topic, number
+):
+    for suffix in (".clean", ".dlq"):
+        services.create_topic(topic + suffix)
+    arguments = [f"--clean={topic}.clean", f"--dead-letters={topic}.dlq", "--delivery=at_least_once"]
+    with running("validate", "--batch-records=20", *arguments, env=filled) as command:
+        eventually(lambda: count_records(kafka, f"{topic}.clean") >= number)
+        done = interrupt(command)
+
+    assert 0 == done.code, done.err
+    passed = count_records(kafka, f"{topic}.clean")
+    assert f"{passed:,} passed, 0 refused" == done.err.splitlines()[-1]
+    assert 0 == process("validate", "--until-end", *arguments, env=filled).code
+    assert LINES == count_records(kafka, f"{topic}.clean")
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("number", [2, 4, 6, 9])
+def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
+    with running("demo", env={"TMPDIR": str(tmp_path)}) as command:
+        read_lines(command, number)
+        done = interrupt(command)
+
+    assert INTERRUPTED == done.code
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("text", ["", "are running", "Ctrl-C stops the services"])
+def test_interrupted_embedded_services_leave_nothing(tmp_path, text):
+    """Before it starts anything a command exits with the signal's code; afterwards the services were all it had."""
+    with running("embedded", env={"TMPDIR": str(tmp_path)}) as command:
+        command.says(text) if text else eventually(lambda: any(tmp_path.iterdir()))
+        done = interrupt(command)
+
+    assert 0 == done.code
+    assert [] == list(tmp_path.iterdir())
+
+
+class SilentServer:
+    """A server that accepts connections and never answers."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        self._connections: list[socket.socket] = []
+        server.settimeout(60.0)
+        self.address = f"127.0.0.1:{server.getsockname()[1]}"
+
+    def await_connection(self) -> None:
+        """Wait until a client has connected."""
+        self._connections.append(self._server.accept()[0])
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+
+@pytest.fixture
+def silent() -> Iterator[SilentServer]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+        silent = SilentServer(server)
+        yield silent
+        silent.close()
+
+
+KAFKA = ("KAFKA_BOOTSTRAP_SERVERS", "{}")
+REGISTRY = ("SCHEMA_REGISTRY_URL", "http://{}")
+DATABASE = ("DATABASE_URL", "postgresql://user@{}/trades")
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize(
+    ("command", "service"),
+    [
+        (command, service)
+        for command, services in {
+            "produce": [KAFKA, REGISTRY],
+            "sink": [KAFKA, REGISTRY, DATABASE],
+            "validate --delivery=at_least_once": [KAFKA, REGISTRY],
+            "sink offsets show": [KAFKA, DATABASE],
+            "sink offsets reset --to=earliest": [KAFKA],
+            "topics create": [KAFKA],
+            "topics check": [KAFKA],
+            "migrate upgrade": [DATABASE],
+            "migrate current": [DATABASE],
+            "schema drift": [REGISTRY],
+            "schema register": [REGISTRY],
+            "dlq ls --from=table": [DATABASE],
+            "dlq ls --from=topic --dead-letters=trades.dlq": [KAFKA],
+            "dlq stats --from=table": [DATABASE],
+            "dlq replay --from=table": [REGISTRY, DATABASE],
+            "dlq replay --from=topic --dead-letters=trades.dlq": [KAFKA],
+        }.items()
+        for service in services
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_a_command_is_interrupted_while_a_service_does_not_answer(ready, silent, command, service):
+    """The main thread waits inside librdkafka or libpq, where it cannot handle a signal."""
+    variable, form = service
+    name, *arguments = command.split()
+    with running(name, *arguments, env=ready | {variable: form.format(silent.address)}) as started:
+        silent.await_connection()
+        done = interrupt(started)
+
+    is_stage = name == "validate" or command == "sink"
+    assert (0 if is_stage else INTERRUPTED) == done.code
+    assert "batch" not in done.err
+
+
+def test_a_migration_is_interrupted_while_it_waits_for_a_lock(ready):
+    with psycopg2.connect(ready["DATABASE_URL"]) as blocker:
+        blocker.cursor().execute("LOCK TABLE tradepipe_revision IN ACCESS EXCLUSIVE MODE")
+        with running("migrate", "upgrade", env=ready) as command:
+            eventually(lambda: _count_waiting_for_locks(ready["DATABASE_URL"]))
+            done = interrupt(command)
+    blocker.close()
+
+    assert INTERRUPTED == done.code
+
+
+def _count_waiting_for_locks(database: str) -> int:
+    ((number,),) = ask(
+        database,
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
+    return number

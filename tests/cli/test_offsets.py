@@ -84,7 +84,7 @@ def test_while_kafka_is_away_it_shows_what_the_database_knows(stored):
 def test_a_topic_that_is_gone_is_told_beside_what_the_database_knows(ready):
     done = offsets("show", "--topic", "missing", env=ready)
 
-    assert (0, f"group {ready['TRADEPIPE_GROUP']}, topic missing: lag unknown, nothing stored yet\n") == done[:2]
+    assert (0, f"group {ready['TRADEPIPE_SINK_GROUP']}, topic missing: lag unknown, nothing stored yet\n") == done[:2]
     assert "tradepipe topics create --topic missing" in done.err
 
 

@@ -1,5 +1,9 @@
 """The options all commands share: where values come from, which one wins, and that no password is shown."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import typer
 import typer.main
@@ -16,6 +20,26 @@ CANARY = "canary-7f3a"
 NOWHERE = "127.0.0.1:1"
 
 COMMAND = typer.main.get_command(app)
+
+
+ONE_TOPIC = {"TRADEPIPE_TOPIC", "TRADEPIPE_DEAD_LETTERS", "TRADEPIPE_LIKE"}
+"""Variables that name one topic to commands that do different things with it."""
+
+
+def all_parameters(command: Any) -> Iterator[Any]:
+    """Yield the options and arguments of a command and its subcommands."""
+    yield from command.params
+    for subcommand in getattr(command, "commands", {}).values():
+        yield from all_parameters(subcommand)
+
+
+def test_a_variable_has_one_meaning_in_all_commands():
+    meanings = defaultdict(set)
+    for parameter in all_parameters(COMMAND):
+        if isinstance(parameter.envvar, str) and parameter.envvar.startswith("TRADEPIPE_"):
+            meanings[parameter.envvar].add((parameter.opts[-1], parameter.help))
+
+    assert ONE_TOPIC == {variable for variable, found in meanings.items() if len(found) > 1}
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_it_sends_and_counts(ready, topic):
     assert re.fullmatch(
         r"sent 100 records of seed \d+: 69 new trades, 20 sent again, 11 invalid\n"
         r"100 acknowledged, in [\d.]+ s \([\d,]+ records/s\)\n",
-        done.out,
+        done.err,
     )
     assert 100 == records_in(ready, topic)
 
@@ -56,8 +56,8 @@ def test_a_signal_ends_it_when_all_is_acknowledged(ready, topic):
         done = process.end()
     assert 0 == done.code, done.err
     assert "a second signal exits immediately" in done.err
-    sent = int(re.search(r"sent (\d+) records", done.out)[1])
-    assert f"{sent} acknowledged, in " in done.out
+    sent = int(re.search(r"sent (\d+) records", done.err)[1])
+    assert f"{sent} acknowledged, in " in done.err
     assert sent == records_in(ready, topic)
 
 
@@ -90,7 +90,7 @@ def test_trades_that_were_never_acknowledged_are_told(breakable):
 
         done = process.end()
     assert 75 == done.code, done.err
-    assert re.search(r" [1-9]\d* of unknown fate", done.out)
+    assert re.search(r" [1-9]\d* of unknown fate", done.err)
     assert "send all again with --seed" in done.err.splitlines()[-1]
 
 
@@ -116,5 +116,5 @@ def test_what_the_broker_refuses_is_a_finding(breakable):
     done = door("produce", "--count", "3", env=env)
 
     assert 1 == done.code, done.err
-    assert "0 acknowledged, 3 refused, in " in done.out
+    assert "0 acknowledged, 3 refused, in " in done.err
     assert 3 == done.err.count("was refused: ")

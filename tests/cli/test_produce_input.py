@@ -49,7 +49,7 @@ def test_the_trades_of_a_file_are_stored(ready, file):
     done = door("produce", "--input", str(file), env=ready)
 
     assert 0 == done.code, done.err
-    assert f"read {file}: 50 trades, 0 invalid records\nsent 50 records: 50 acknowledged, " in done.out
+    assert f"read {file}: 50 trades, 0 invalid records\nsent 50 records: 50 acknowledged, " in done.err
     assert 0 == door("sink", "--until-end", env=ready).code
     stored = ask(ready["DATABASE_URL"], f"SELECT {HEADER} FROM trades ORDER BY trade_id, version")
     assert sorted(islice(trades(5), 50)) == [Trade(*each) for each in stored]
@@ -64,9 +64,9 @@ def test_a_run_that_is_interrupted_and_repeated_stores_nothing_twice(ready, file
     again = door("produce", "--input", str(file), env=ready)
     sink = door("sink", "--until-end", env=ready)
 
-    sent = int(re.search(r"sent (\d+) records", interrupted.out)[1])
+    sent = int(re.search(r"sent (\d+) records", interrupted.err)[1])
     assert 10 <= sent < 50
-    assert re.search(r"stopped at line \d+: run the command again to send all trades", interrupted.out)
+    assert re.search(r"stopped at line \d+: run the command again to send all trades", interrupted.err)
     assert (0, 0, 0) == (interrupted.code, again.code, sink.code)
     assert f"50 stored, {sent} duplicates, 0 refused" == sink.err.splitlines()[-1]
 
@@ -77,7 +77,7 @@ def test_a_bad_line_stops_it_and_what_stands_before_it_is_sent(ready, topic, fil
     assert 1 == done.code
     assert f"Error: {file}:12: version: 'one' is not a whole number" in done.err.splitlines()[-1]
     assert "(VERSION); the 10 trades before it were sent; fix it" in done.err.splitlines()[-1]
-    assert "sent 10 records: 10 acknowledged" in done.out
+    assert "sent 10 records: 10 acknowledged" in done.err
     assert 10 == records_in(ready, topic)
 
 
@@ -87,7 +87,7 @@ def test_bad_lines_are_skipped_and_kept_if_asked_for(ready, topic, file):
     header, *rejects = csv.reader(Path(f"{file}.rejects.csv").read_text().splitlines())
     assert 1 == done.code
     assert 3 == done.err.count("skipped: ")
-    assert f"47 trades, 3 invalid records (VERSION 3)\nwrote the invalid records to {file}.rejects.csv" in done.out
+    assert f"47 trades, 3 invalid records (VERSION 3)\nwrote the invalid records to {file}.rejects.csv" in done.err
     assert 47 == records_in(ready, topic)
     assert ["reason", *Trade._fields] == header
     assert [file.read_text().splitlines()[number].split(",") for number in (1, 11, 50)] == [row[1:] for row in rejects]
@@ -111,7 +111,7 @@ def test_a_file_is_checked_without_any_part(file):
 def test_a_packed_file_comes_by_a_pipe(ready, topic, file):
     packed = gzip.compress(file.read_bytes())
     done = subprocess.run(
-        [sys.executable, "-m", "tradepipe.produce", "--input", "-", "--format", "csv"],
+        [sys.executable, "-m", "tradepipe.produce", "--input", "-", "--input-format", "csv"],
         input=packed,
         env={**os.environ, **ready},
         capture_output=True,
@@ -125,7 +125,7 @@ def test_a_packed_file_comes_by_a_pipe(ready, topic, file):
 def test_a_signal_ends_it_while_it_waits_for_a_pipe(ready, file, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    arguments = ("--input", str(fifo), "--format", "csv", "-v")
+    arguments = ("--input", str(fifo), "--input-format", "csv", "-v")
     with running("produce", *arguments, env=ready) as process, fifo.open("w") as writer:
         writer.write("\n".join(file.read_text().splitlines()[:11]) + "\nT1,1,")
         writer.flush()
@@ -135,7 +135,7 @@ def test_a_signal_ends_it_while_it_waits_for_a_pipe(ready, file, tmp_path):
         done = process.end()
 
     assert 0 == done.code, done.err
-    assert "sent 10 records: 10 acknowledged" in done.out
+    assert "sent 10 records: 10 acknowledged" in done.err
 
 
 def test_it_ends_behind_as_many_as_asked_for(ready, topic, file):

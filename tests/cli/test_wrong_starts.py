@@ -19,6 +19,7 @@ CPU_SECONDS = 10.0
 """A generous bound of the processor time of a command that need not wait: it takes a tenth of it."""
 
 LONG = "n" * 300
+DATABASE = ADDRESSES["DATABASE_URL"]
 TOPIC_CHARACTERS = "a topic's name has only ASCII letters, digits, '.', '_' and '-'"
 
 USAGE = [
@@ -57,6 +58,15 @@ USAGE = [
     (["schema", "pull", "--subject", ""], "'--subject'", "'' is empty"),
     (["dlq", "ls", "--dead-letters", ""], "'--dead-letters'", "'' is empty"),
     (["dlq", "ls", "--dead-letters", "a b"], "'--dead-letters'", "has ' ' at position 2"),
+    (["sink", "--database", f"{DATABASE}?options=-csearch_path="], "'--database'", "schema that is empty"),
+    (["migrate", "upgrade", "--database", f"{DATABASE}?options=-csearch_path%3D"], "'--database'", "is empty"),
+    (["migrate", "current", "--database", f"{DATABASE}?options=-c%20search_path%3D%22%20%22"], "'--database'", ""),
+    (["dlq", "ls", "--database", f"{DATABASE}?options=--search_path%3Dfeed,%5C%20"], "'--database'", "is empty"),
+    (
+        ["sink", "offsets", "show", "--database", f"{DATABASE}?options=-csearch_path%3D{LONG}"],
+        "'--database'",
+        "schema that is 300 bytes long, at most 63 are allowed",
+    ),
     # Values of options
     (["sink", "--start", "now"], "'--start'", "must be earliest, latest, or a timestamp"),
     (["sink", "--start", "2025-13-01"], "'--start'", "must be earliest, latest, or a timestamp"),
@@ -181,9 +191,9 @@ def test_an_invalid_variable_is_named(variable, value, cause):
 
 
 def test_a_misspelt_variable_is_warned_of():
-    done = console("sink", "--rules", "no_such_module:rule", env={**ADDRESSES, "TRADEPIPE_GRUOP": "x"})
+    done = console("sink", "--rules", "no_such_module:rule", env={**ADDRESSES, "TRADEPIPE_SINK_GRUOP": "x"})
 
-    assert "the environment variable TRADEPIPE_GRUOP is ignored; did you mean TRADEPIPE_GROUP?" in done.err
+    assert "the environment variable TRADEPIPE_SINK_GRUOP is ignored; did you mean TRADEPIPE_SINK_GROUP?" in done.err
 
 
 def test_variables_of_other_commands_are_not_warned_of():

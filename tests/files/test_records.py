@@ -329,7 +329,7 @@ def test_a_layout_that_cannot_be_is_refused(settings, message):
 
 @pytest.mark.parametrize("path", ["-", "trades", "trades.txt", "trades.gz"])
 def test_a_name_that_tells_no_format_is_refused(path):
-    with pytest.raises(InvalidOption, match="--format csv or --format jsonl"):
+    with pytest.raises(InvalidOption, match="--input-format csv or --input-format jsonl"):
         form_of(path)
 
 

@@ -176,7 +176,7 @@ def test_a_file_that_appears_during_the_run_is_kept_and_so_are_the_rejects(tmp_p
 
     writer = threading.Thread(target=write)
     writer.start()
-    done = check(pipe, "--format", "csv", "--rejects", rejects)
+    done = check(pipe, "--input-format", "csv", "--rejects", rejects)
     writer.join()
 
     (draft,) = tmp_path.glob(".rejects.*")

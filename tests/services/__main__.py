@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from tests.services.kafka import Kafka
 from tests.services.postgres import Postgres
 from tests.services.registry import Registry
-from tradepipe.cli.exit_codes import StopOnSignal
+from tradepipe.cli.signals import StopOnSignal
 
 SERVICES = {
     "kafka": (Kafka, "KAFKA_BOOTSTRAP_SERVERS", "bootstrap_servers"),
@@ -19,7 +19,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.services", description=__doc__)
     parser.add_argument("service", nargs="*", choices=[*SERVICES, []], help="which to start; all by default")
     stopped = threading.Event()
-    with StopOnSignal(stopped.set, "stopping the services"), ExitStack() as running:
+    with StopOnSignal(stopped.set, "stopping the services", grace=30.0), ExitStack() as running:
         for name in parser.parse_args().service or SERVICES:
             service, variable, address = SERVICES[name]
             server = running.enter_context(service())

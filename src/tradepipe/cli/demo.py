@@ -17,14 +17,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.embedded import format_exports, start_stack
-from tradepipe.cli.exit_codes import SIGNAL_BASE, StopOnSignal
+from tradepipe.cli.embedded import STOP_GRACE_SECONDS, format_exports, start_stack
 from tradepipe.cli.load_generator import LoadGenerator
-from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC
+from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, Format
 from tradepipe.cli.produce_run import progress_text as produced_text
 from tradepipe.cli.settings import Logs
+from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
 from tradepipe.cli.sink import summarize as stored_text
-from tradepipe.cli.terminal import Progress, StatusLine, echo, format_table
+from tradepipe.cli.terminal import OutputFormat, Progress, StatusLine, echo, format_table, to_json
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.cli.validate import summarize as validated_text
 from tradepipe.embedded.broker import QUICK_CONSUMER
@@ -91,20 +91,20 @@ Keep = Annotated[
 
 
 @app.command()
-def demo(*, keep: Keep = False, logs: Logs) -> None:
+def demo(*, keep: Keep = False, output: Format = "text", logs: Logs) -> None:
     """
     Run the whole pipeline on an embedded broker, registry and PostgreSQL, and summarize the result.
 
     A signal before the end of the run exits with 128 plus its number.
     """
     status = logs.configure(usual="error")
-    run = _Run(status)
-    signals = StopOnSignal(run.stop, "stopping: shutting down the services")
+    run = _Run(status, output)
+    signals = StopOnSignal(run.stop, "stopping: shutting down the services", grace=STOP_GRACE_SECONDS)
     with signals, ExitStack() as services:
         stack = start_stack(services)
         is_complete = run.run_all(stack)
         if is_complete:
-            _print_next_steps(stack, keep=keep)
+            _print_next_steps(stack, keep=keep, err=output == "json")
             if keep:
                 run.stopped.wait()
     if not is_complete:
@@ -114,8 +114,9 @@ def demo(*, keep: Keep = False, logs: Logs) -> None:
 class _Run:
     """One run of the demo; `stop` ends it after the current batch."""
 
-    def __init__(self, status: StatusLine) -> None:
+    def __init__(self, status: StatusLine, output: OutputFormat) -> None:
         self.stopped = threading.Event()
+        self._output = output
         self._status = status
         self._stage: Validator | Sink | None = None
         self._started_at = time.monotonic()
@@ -125,14 +126,20 @@ class _Run:
         self._shown: list[Trade] = []
 
     def stop(self) -> None:
-        """Request the end of the run; called from a signal handler."""
+        """Request the end of the run; called in another thread."""
         self.stopped.set()
         if self._stage is not None:
             self._stage.stop()
 
+    def _enter(self, stage: Validator | Sink) -> None:
+        """Let `stop` stop this stage."""
+        self._stage = stage
+        if self.stopped.is_set():  # the signal came after the step began and before its stage existed
+            stage.stop()
+
     def run_all(self, stack: LocalStack) -> bool:
         """Run every step and print a summary; return False if a signal ended the run before."""
-        echo(_TITLE)
+        self._echo(_TITLE)
         self._print("started a broker, a registry and a PostgreSQL for this run")
         steps: tuple[Callable[[LocalStack], None], ...] = (
             self._prepare,
@@ -150,8 +157,11 @@ class _Run:
             step(stack)
         return True
 
+    def _echo(self, text: str) -> None:
+        echo(text, err=self._output == "json")
+
     def _print(self, text: str) -> None:
-        echo(f"{time.monotonic() - self._started_at:5.1f} s  {text}")
+        self._echo(f"{time.monotonic() - self._started_at:5.1f} s  {text}")
 
     def _prepare(self, stack: LocalStack) -> None:
         with SchemaRegistry(stack.registry_url) as registry:
@@ -184,7 +194,7 @@ class _Run:
 
     def _validate(self, stack: LocalStack) -> None:
         if not self._refused:
-            echo("         validating; an unknown schema id is looked up again after 5 s")
+            self._echo("         validating; an unknown schema id is looked up again after 5 s")
         with Validator(
             {"bootstrap.servers": stack.bootstrap_servers, **QUICK_CONSUMER},
             registry=stack.registry_url,
@@ -193,7 +203,8 @@ class _Run:
             dead_letters=DEAD_LETTERS,
             delivery="at_least_once",
         ) as validator:
-            self._stage, counts = validator, validator.counts
+            self._enter(validator)
+            counts = validator.counts
             with Progress(self._status, lambda: ((done := validated_text(counts)).records, str(done)), "records"):
                 validator.run(until_end=True)
         if self.stopped.is_set():
@@ -213,7 +224,8 @@ class _Run:
             validate_in="database",
             on_stored=self._note_batch,
         ) as sink:
-            self._stage, counts = sink, sink.counts
+            self._enter(sink)
+            counts = sink.counts
             with Progress(self._status, lambda: ((done := stored_text(counts)).records, str(done)), "records"):
                 sink.run(until_end=True)
         if self.stopped.is_set():
@@ -225,7 +237,7 @@ class _Run:
             f"stored {counts.stored:,} {'trades, those with the highest version:' if counts.stored > 1 else 'trade:'}"
         )
         for trade in self._shown:
-            echo(f"         Stored trade with ID {trade.trade_id} and version {trade.version}")
+            self._echo(f"         Stored trade with ID {trade.trade_id} and version {trade.version}")
 
     def _note_batch(self, stored: BatchResult) -> None:
         # Not the last ones: partitions are stored in no fixed order, and every run prints the same.
@@ -254,6 +266,18 @@ class _Run:
         )
 
     def _print_summary(self, stack: LocalStack) -> None:
+        ((trades, versions),) = _query(stack.database_url, _VERSIONS)
+        if self._output == "json":
+            document = {
+                "produced": self._produced,
+                "stored": self._stored,
+                "duplicates": self._duplicates,
+                "refused": self._refused.total(),
+                "refused_by_code": dict(self._refused.most_common()),
+                "trades": trades,
+            }
+            echo(to_json(document))
+            return
         collisions = self._refused[Code.VERSION_COLLISION]
         lines = (
             ("Produced", self._produced, f"records to topic {TOPIC}, one of them a corrected dead letter"),
@@ -270,7 +294,6 @@ class _Run:
         for verb, number, text in lines:
             echo(f"{verb:<9} {number:>7,} {text}")
         echo(f"\n{self._refused_table()}\n")
-        ((trades, versions),) = _query(stack.database_url, _VERSIONS)
         newest = [tuple(map(str, row)) for row in _query(stack.database_url, _NEWEST)]
         echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
         echo(format_table(_NEWEST_COLUMNS, newest, left=_LEFT_ALIGNED))
@@ -301,13 +324,15 @@ def _query(database: str, query: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
-def _print_next_steps(stack: LocalStack, *, keep: bool) -> None:
+def _print_next_steps(stack: LocalStack, *, keep: bool, err: bool) -> None:
     if not keep:
-        echo(f"\nThe services are stopped; `{os.environ.get(_KEEP_VARIABLE, _KEEP)}` leaves them running.")
+        command = os.environ.get(_KEEP_VARIABLE, _KEEP)
+        echo(f"\nThe services are stopped; `{command}` leaves them running.", err=err)
         return
     python, psql = _format_program("python", Path(sys.executable)), _find_psql()
     # By typer: `echo` would mask the database's password, which belongs to these services alone and is needed here.
-    typer.echo(f"""
+    typer.echo(
+        f"""
 The services run until Ctrl-C. In another terminal:
 
 {format_exports(stack, indent="  ")}
@@ -317,7 +342,9 @@ The services run until Ctrl-C. In another terminal:
 
   {psql} $DATABASE_URL -c 'SELECT * FROM current_trades LIMIT 5'
   {python} -m tradepipe dlq ls --limit 5 --dead-letters {DEAD_LETTERS}
-""")
+""",
+        err=err,
+    )
 
 
 def _find_psql() -> str:

@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import typer
 
 from tradepipe.cli.app import command_line
-from tradepipe.cli.exit_codes import StopOnSignal
 from tradepipe.cli.options import TOPIC, option
+from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.embedded.broker import DEFAULT_PARTITIONS
 from tradepipe.embedded.log_starts import LogStarts
@@ -24,6 +24,9 @@ WATCH_SECONDS: Final = 0.5
 
 REPORT_SECONDS: Final = 10.0
 """Seconds between two reports of dropped records."""
+
+STOP_GRACE_SECONDS: Final = 10.0
+"""Seconds after a signal in which the services must end; whatever then runs ends with this process."""
 
 _topic = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,249})(:(?P<partitions>[1-9][0-9]{0,2}))?").fullmatch
 
@@ -50,7 +53,8 @@ def embedded(*, topics: Topics = None) -> None:
     """
     wanted = [_parse_topic(text) for text in topics or (TOPIC, CLEAN, DEAD_LETTERS)]
     stopped = threading.Event()
-    with StopOnSignal(stopped.set, "stopping the services"), ExitStack() as services:
+    stopping = StopOnSignal(stopped.set, "stopping the services", grace=STOP_GRACE_SECONDS)
+    with stopping, ExitStack() as services:
         stack = start_stack(services)
         for name, partitions in wanted:
             _create_topic(stack, name, partitions)

@@ -1,22 +1,20 @@
-"""Exit codes, error messages and signals."""
+"""Exit codes and error messages."""
 
 import errno
 import io
-import json
 import logging
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from textwrap import fill
-from types import FrameType, TracebackType
-from typing import Final, NoReturn, Self
+from typing import Final, NoReturn
 
 import typer
 
+from tradepipe.cli.signals import SIGNAL_BASE, SignalWatch
 from tradepipe.cli.terminal import as_typed, echo, log_format, wants_color
 from tradepipe.errors import TradepipeError
 from tradepipe.redaction import escape, redact
@@ -37,9 +35,6 @@ class ExitCode(IntEnum):
     MISCONFIGURED = 78
     """The configuration must be changed first; the message says how."""
 
-
-SIGNAL_BASE = 128
-"""Added to the number of a signal that ended the command before it was done."""
 
 CLOSED_PIPE: Final = SIGNAL_BASE + signal.SIGPIPE
 """The reader of stdout has closed the pipe."""
@@ -62,12 +57,11 @@ def exit_code_for(error: BaseException) -> ExitCode:
 
 def run(app: typer.Typer, prog_name: str) -> NoReturn:
     """Run a command line and exit the process with its code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _exit_on_signal)
     _prepare_streams()
     try:
-        # Not standalone: typer would print the value of an invalid option itself, and it may be a password.
-        code = app(prog_name=as_typed(f"{prog_name} ").rstrip(), standalone_mode=False)
+        with SignalWatch():
+            # Not standalone: typer would print the value of an invalid option itself, and it may be a password.
+            code = app(prog_name=as_typed(f"{prog_name} ").rstrip(), standalone_mode=False)
     except SystemExit as ended:
         # typer exits with 1 on a closed pipe, which means findings here.
         sys.exit(CLOSED_PIPE if isinstance(ended.__context__, BrokenPipeError) else ended.code)
@@ -137,53 +131,3 @@ def _error_text(error: Exception) -> str:
 
 def _is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None
-
-
-def _exit_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
-    """Exit at the first signal: a command that is not a stage has nothing to finish."""
-    sys.exit(SIGNAL_BASE + number)
-
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-
-
-class StopOnSignal:
-    """
-    Call `stop` at the first SIGINT or SIGTERM within the block, and exit the process at the second.
-
-    Args:
-        stop: makes the block end soon; called in a signal handler.
-
-        message: describes what is finished before the block ends, or returns that.
-    """
-
-    def __init__(self, stop: Callable[[], None], message: str | Callable[[], str]) -> None:
-        self._stop = stop
-        self._message = message
-        self._is_stopping = False
-        self.number = 0
-
-    def __enter__(self) -> Self:
-        self._former = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._is_stopping:
-            os._exit(SIGNAL_BASE + number)
-        self._is_stopping, self.number = True, number
-        # Not through sys.stderr: the handler may run in the middle of a write to it, which is not reentrant.
-        start = b"\r\x1b[K" if sys.stderr.isatty() else b""
-        message = self._message if isinstance(self._message, str) else self._message()
-        os.write(2, start + f"{_log_line(f'{message}; a second signal exits immediately')}\n".encode())
-        self._stop()
-
-
-def _log_line(text: str) -> str:
-    """Format a line without the logger, whose lock the interrupted code may hold."""
-    return json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text

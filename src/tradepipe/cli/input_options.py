@@ -62,7 +62,7 @@ class InputFile:
         "form": Annotated[
             Form | None,
             _file_option(
-                "--format csv|jsonl|json|xlsx|parquet",
+                "--input-format csv|jsonl|json|xlsx|parquet",
                 "Format of the file, if its name does not tell.",
                 variable="TRADEPIPE_INPUT_FORMAT",
             ),
@@ -190,5 +190,5 @@ class InputFile:
 def _require_defaults(given: Mapping[str, Any], names: Iterable[str], defaults: Mapping[str, Any], why: str) -> None:
     for name in names:
         if given[name] not in (defaults.get(name), []):
-            option_name = {"form": "format"}.get(name, name).replace("_", "-")
+            option_name = {"form": "input-format"}.get(name, name).replace("_", "-")
             raise typer.BadParameter(why, param_hint=f"'--{option_name}'")

@@ -23,6 +23,12 @@ RATE_STEP_SECONDS: Final = 0.5
 MAX_CATCH_UP_SECONDS: Final = 1.0
 """With --rate: seconds of an outage whose records are sent at full speed afterwards."""
 
+STOP_SECONDS: Final = 1.0
+"""Seconds to wait for the acknowledgements after a stop: brokers that work answer in a tenth of it."""
+
+POLL_SECONDS: Final = 0.01
+"""Seconds between two looks at the queues."""
+
 MAX_QUEUED_TRADES: Final = 200
 """Unacknowledged trades allowed when an invalid record is sent."""
 
@@ -59,6 +65,19 @@ class SendCounts:
     def rate(self) -> float:
         """Records per second."""
         return self.sent / self.seconds if self.seconds else 0.0
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON document of `--format json`."""
+        return {
+            "sent": self.sent,
+            "new": self.new,
+            "resent": self.resent,
+            "invalid": self.bad,
+            "acknowledged": self.acknowledged,
+            "refused": self.refused,
+            "unknown": self.unknown,
+            "seconds": round(self.seconds, 3),
+        }
 
 
 class LoadGenerator:
@@ -98,23 +117,35 @@ class LoadGenerator:
                 due = max(due, time.monotonic() - MAX_CATCH_UP_SECONDS) + 1 / rate
             if not self._send(item):
                 break
-            self.counts.waiting = len(self._producer) + len(self._invalid_producer)
+            self._count_waiting()
             yield item
 
     def finish(self) -> bool:
-        """Wait for the acknowledgements; return whether all arrived in time."""
-        until = time.monotonic() + self._flush_timeout
+        """Wait for the acknowledgements, after a stop only briefly; return whether all arrived in time."""
+        left = self._await_acknowledgements(self._flush_timeout, is_over=self._stopped.is_set)
+        if left and self._stopped.is_set():
+            left = self._await_acknowledgements(min(STOP_SECONDS, self._flush_timeout))
         try:
-            self._producer.close()
+            self._producer.close(timeout=0)
         except DeliveryFailed as failed:
             self._count(failed)
-        left = self._invalid_producer.flush(max(0.0, until - time.monotonic()))
         self._invalid_producer.abandon("not acknowledged in time")
         for failure in self._invalid_producer.take_undelivered():
             self._log_failures(f"invalid record with key {failure.key!r}", failure.reason, refused=failure.refused)
         self.counts.waiting = 0
         self.counts.seconds = time.monotonic() - self._started_at
-        return not left and not (self.counts.unknown and time.monotonic() >= until)
+        return not left
+
+    def _await_acknowledgements(self, seconds: float, is_over: Callable[[], bool] = lambda: False) -> int:
+        """Wait until every record is acknowledged or has failed; return the number left."""
+        until = time.monotonic() + seconds
+        while (left := self._count_waiting()) and time.monotonic() < until and not is_over():
+            time.sleep(POLL_SECONDS)
+        return left
+
+    def _count_waiting(self) -> int:
+        self.counts.waiting = len(self._producer) + len(self._invalid_producer)
+        return self.counts.waiting
 
     def _send(self, item: SampleRecord) -> bool:
         """Send one item as soon as there is space in the queue; return False if the run was stopped."""

@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, Literal
 
-from tradepipe.cli.terminal import StatusLine, as_typed, echo, log_format, to_json
+from tradepipe.cli.terminal import OutputFormat, StatusLine, as_typed, echo, log_format, to_json
 from tradepipe.redaction import escape_lines, redact
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,14 @@ def print_status(text: str) -> None:
         text = JsonFormatter().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
     with ignore_full_disk():
         echo(text, err=True)
+
+
+def print_summary(text: str, document: Mapping[str, object], output: OutputFormat) -> None:
+    """Print the summary of a stage: text to stderr, as stdout may have a line for each trade, or JSON to stdout."""
+    if output == "json":
+        echo(to_json(document))
+    else:
+        print_status(text)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Format, option
 from tradepipe.cli.schema.checks import display_path
 from tradepipe.cli.settings import Logs
-from tradepipe.cli.terminal import echo, to_json
+from tradepipe.cli.terminal import echo, print_result
 from tradepipe.errors import ConfigurationError
 from tradepipe.files.drafts import write_file
 from tradepipe.postgres import draft as drafts
@@ -27,15 +27,16 @@ ToStdout = Annotated[bool, option("--print", "Print the revision instead of writ
 
 
 @app.command()
-def upgrade(*, database: Database, deadline: DeadlineSeconds = DEADLINE, logs: Logs) -> None:
+def upgrade(*, database: Database, output: Format = "text", deadline: DeadlineSeconds = DEADLINE, logs: Logs) -> None:
     """Create or change the tables up to this build's revision."""
     logs.configure()
     retry = RetryUntil(deadline)
     done = retry(lambda: migrate.upgrade(database, lock_seconds=retry.remaining))
     if done.before == done.after:
-        echo(f"the database is already at revision {done.after}")
+        text = f"the database is already at revision {done.after}"
     else:
-        echo(f"upgraded the database from revision {done.before or 'none'} to {done.after}")
+        text = f"upgraded the database from revision {done.before or 'none'} to {done.after}"
+    print_result(text, done._asdict(), output)
 
 
 @app.command()
@@ -44,10 +45,8 @@ def current(*, database: Database, output: Format = "text", deadline: DeadlineSe
     logs.configure()
     found = RetryUntil(deadline)(lambda: migrate.current(database))
     needed = revision.required_revision()
-    if output == "json":
-        echo(to_json({"revision": found, "needed": needed}))
-    else:
-        echo(f"the database is at revision {found or 'none'}; this build needs {needed}")
+    text = f"the database is at revision {found or 'none'}; this build needs {needed}"
+    print_result(text, {"revision": found, "needed": needed}, output)
 
 
 @app.command()

@@ -1,14 +1,17 @@
 """Declaration of options, those that several commands share, and groups of them."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Annotated, Any, ClassVar, Final, Literal, Protocol, Self, get_args
+from typing import Annotated, Any, ClassVar, Final, Protocol, Self, get_args
+from urllib.parse import parse_qs
 
 import typer
 from typer.models import OptionInfo
 
 from tradepipe.cli.logs import warn_later
+from tradepipe.cli.terminal import OutputFormat
 from tradepipe.names import find_name_problem, find_topic_problem
 from tradepipe.redaction import find_passwords, register_secret
 
@@ -92,6 +95,33 @@ def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam,
     return hide
 
 
+_search_path = re.compile(r"(?:-c\s*|--)search_path=((?:\\.|[^\s\\])*)").finditer
+
+MAX_SCHEMA_NAME_BYTES: Final = 63
+"""PostgreSQL truncates longer names."""
+
+
+def check_database_url(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Redact the password of a database URL from now on, and check the database schemas that the URL names."""
+    hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE")(context, parameter, value)
+    query = (value or "").partition("?")[2]
+    for options in parse_qs(query, keep_blank_values=True).get("options", ()):
+        for found in _search_path(options):
+            for name in re.sub(r"\\(.)", r"\1", found[1]).split(","):
+                if problem := _find_schema_problem(name.strip().strip('"')):
+                    raise typer.BadParameter(f"its search_path names a database schema that {problem}")
+    return value
+
+
+def _find_schema_problem(name: str) -> str | None:
+    if not name.strip():
+        return "is blank" if name else "is empty"
+    length = len(name.encode())
+    if length > MAX_SCHEMA_NAME_BYTES:
+        return f"is {length} bytes long, at most {MAX_SCHEMA_NAME_BYTES} are allowed"
+    return None
+
+
 Database = Annotated[
     str,
     option(
@@ -99,7 +129,7 @@ Database = Annotated[
         "PostgreSQL, as postgresql://user:password@host:5432/name. Pass a password by the variable, not here.",
         heading=DATABASE,
         variable="DATABASE_URL",
-        callback=hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE"),
+        callback=check_database_url,
     ),
 ]
 IS_TOPIC: Final = check_with(find_topic_problem)
@@ -112,7 +142,20 @@ DeadlineSeconds = Annotated[
 ]
 
 
-Format = Annotated[Literal["text", "json"], option("--format text|json", "Output format.")]
+Format = Annotated[
+    OutputFormat, option("--format text|json", "Format of the table or summary; json is one document on stdout.")
+]
+
+
+def refuse_lines_in_json(output: OutputFormat, *, verbose: bool) -> None:
+    """
+    Check that the stdout of a command with `--format json` is one document.
+
+    Raises:
+        BadParameter: `--verbose` would print a line for each trade.
+    """
+    if verbose and output == "json":
+        raise typer.BadParameter("only valid with --format text", param_hint="'--verbose'")
 
 
 class OptionGroup(Protocol):

@@ -14,10 +14,12 @@ from tradepipe.cli.options import (
     SUBJECT,
     TOPIC,
     DeadlineSeconds,
+    Format,
     MissingOptions,
     Subject,
     Topic,
     option,
+    refuse_lines_in_json,
 )
 from tradepipe.cli.produce_run import Destination, ProduceRun
 from tradepipe.cli.settings import Kafka, Logs, Registry
@@ -34,7 +36,9 @@ Rate = Annotated[float | None, option("--rate N", "Maximum records per second; u
 Seed = Annotated[int | None, option("--seed N", "Seed of the sample trades; random if omitted.", min=0)]
 Bad = Annotated[float, option("--bad SHARE", "Share of invalid records, of each kind in turn.", min=0, max=1)]
 Resend = Annotated[float, option("--resend SHARE", "Share of trades to send again, as exact copies.", min=0, max=1)]
-Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is sent.")]
+Verbose = Annotated[
+    bool, option("-v --verbose", "Print each trade that is sent.", variable="TRADEPIPE_PRODUCE_VERBOSE")
+]
 
 
 @app.command()
@@ -52,6 +56,7 @@ def produce(
     file: InputFile | None = None,
     deadline: DeadlineSeconds = DEADLINE,
     verbose: Verbose = False,
+    output: Format = "text",
     logs: Logs,
 ) -> None:
     """
@@ -60,6 +65,7 @@ def produce(
     If Kafka is unavailable the command waits; at the end it waits up to --deadline for the acknowledgements. Sending
     trades again is safe: each version of a trade is stored once.
     """
+    refuse_lines_in_json(output, verbose=verbose)
     status = logs.configure(progress=True)
     if file is None:
         _require_shares(bad, resend)
@@ -71,7 +77,9 @@ def produce(
         _write_suggestion(file, file.suggest_mapping)
         return
     destination = None if file and file.dry_run else _destination(kafka, registry, topic, subject)
-    run = ProduceRun(destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose)
+    run = ProduceRun(
+        destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose, output=output
+    )
     if file is None:
         run.send_samples(random_seed() if seed is None else seed, bad=bad, resend=resend)
         return

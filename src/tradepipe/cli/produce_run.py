@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import typer
 
 from tradepipe.cli.deadline import RetryUntil
-from tradepipe.cli.exit_codes import SIGNAL_BASE, ExitCode, StopOnSignal
+from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.load_generator import LoadGenerator, SendCounts
+from tradepipe.cli.logs import print_summary
 from tradepipe.cli.settings import Registry
-from tradepipe.cli.terminal import Progress, StatusLine, echo
+from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
+from tradepipe.cli.terminal import OutputFormat, Progress, StatusLine, echo
 from tradepipe.errors import DeadlineExceeded, TradepipeError
 from tradepipe.files.errors import BadInput
 from tradepipe.files.trade_file import TradeFile
@@ -25,6 +27,10 @@ from tradepipe.registry.serde import TradeSerializer
 from tradepipe.trade.samples import BadRecord, SampleRecord, sample_stream, trades
 
 logger = logging.getLogger(__name__)
+
+
+STOP_GRACE_SECONDS: Final = 5.0
+"""Seconds after a signal in which the command must end: it waits for the acknowledgements for a second."""
 
 
 class Destination(NamedTuple):
@@ -50,6 +56,8 @@ class ProduceRun:
         deadline: seconds to wait for an unavailable service, and at the end for the acknowledgements.
 
         verbose: print each trade instead of the progress.
+
+        output: format of the summary.
     """
 
     def __init__(
@@ -61,6 +69,7 @@ class ProduceRun:
         rate: float | None,
         deadline: float,
         verbose: bool,
+        output: OutputFormat,
     ) -> None:
         self.stopped = threading.Event()
         self._destination = destination
@@ -69,8 +78,14 @@ class ProduceRun:
         self._rate = rate
         self._deadline = deadline
         self._verbose = verbose
+        self._output = output
         self._counts = SendCounts()
         self._all_acknowledged = True
+        self._stopping = StopOnSignal(
+            self.stopped.set,
+            lambda: "stopping: waiting for the acknowledgements" if self._counts.waiting else "stopping",
+            grace=STOP_GRACE_SECONDS,
+        )
 
     def send_samples(self, seed: int, *, bad: float, resend: float) -> None:
         """
@@ -84,8 +99,8 @@ class ProduceRun:
             f"seed {seed}",
             lambda counts: self._progress(lambda: (counts.sent, progress_text(counts, self._count))),
         )
-        echo(summary(self._counts, seed))
-        self._end(f"--seed {seed}")
+        print_summary(summary(self._counts, seed), {"seed": seed, **self._counts.document()}, self._output)
+        self._end(f"--seed {seed}", is_complete=self._count in (None, self._counts.sent))
 
     def send_file(self, file: TradeFile) -> None:
         """
@@ -109,12 +124,12 @@ class ProduceRun:
                 )
         except TradepipeError as error:
             if file.valid and self._destination is not None:
-                echo(self._summary(file))
+                self._print_summary(file)
             if isinstance(error, BadInput):
                 error.add_note(_advice(file, is_dry_run=self._destination is None))
             raise
-        echo(self._summary(file))
-        self._end("the same command")
+        self._print_summary(file)
+        self._end("the same command", is_complete=not self.stopped.is_set())
         if file.invalid:
             raise typer.Exit(ExitCode.FINDINGS)
 
@@ -127,10 +142,6 @@ class ProduceRun:
         destination = self._destination
         assert destination is not None
         retry = RetryUntil(self._deadline)
-        stopping = StopOnSignal(
-            self.stopped.set,
-            lambda: "stopping: waiting for the acknowledgements" if self._counts.waiting else "stopping",
-        )
         with destination.registry.open(timeout=retry.call_timeout) as client:
             encode = TradeSerializer(client, subject=destination.subject)
             generator = LoadGenerator(
@@ -147,21 +158,21 @@ class ProduceRun:
             retry(lambda: TopicAdmin(destination.kafka, request_timeout=retry.call_timeout).describe(destination.topic))
             logger.info("sending to %s, %s", destination.topic, description)
             # Only now: while nothing is sent, a signal ends the command at once.
-            with stopping:
+            with self._stopping:
                 try:
                     with progress(generator.counts):
                         for item in generator.run(islice(items(encode), self._count), rate=self._rate):
                             self._print(item)
                 finally:
                     self._all_acknowledged = generator.finish()
-            if stopping.number and not self._counts.sent:
-                raise typer.Exit(SIGNAL_BASE + stopping.number)
-            if self._all_acknowledged:
+            if self._stopping.number and not self._counts.sent:
+                raise typer.Exit(SIGNAL_BASE + self._stopping.number)
+            if self._all_acknowledged and not self._stopping.number:
                 _warn_of_dropped_records(destination)
 
     def _check(self, file: TradeFile) -> None:
         with (
-            StopOnSignal(self.stopped.set, "stopping"),
+            self._stopping,
             self._progress(lambda: (file.valid, f"{file.valid:,} valid{file.progress_text()}"), file),
         ):
             for _ in islice(file, self._count):
@@ -179,6 +190,19 @@ class ProduceRun:
         if self._verbose and not isinstance(item, BadRecord):
             echo(f"Sent trade with ID {escape(item.trade.trade_id)} and version {item.trade.version}")
 
+    def _print_summary(self, file: TradeFile) -> None:
+        rejects = str(file.rejects_path) if file.invalid and file.rejects_path is not None else None
+        document = {
+            "file": file.name,
+            "valid": file.valid,
+            "invalid": file.invalid,
+            "invalid_by_code": dict(file.codes),
+            "rejects": rejects,
+            "stopped_at": file.position if self.stopped.is_set() else None,
+            **({} if self._destination is None else self._counts.document()),
+        }
+        print_summary(self._summary(file), document, self._output)
+
     def _summary(self, file: TradeFile) -> str:
         read = f"{_format_count(file.valid, 'trade')}, {_format_count(file.invalid, 'invalid record')}"
         if file.codes:
@@ -192,8 +216,18 @@ class ProduceRun:
             return f"checked {file.name}: {read}\nnothing was sent"
         return f"read {file.name}: {read}\nsent {self._counts.sent:,} records: {outcome(self._counts)}"
 
-    def _end(self, repeat: str) -> None:
+    def _end(self, repeat: str, *, is_complete: bool) -> None:
         counts = self._counts
+        if self._stopping.number:
+            if counts.unknown:
+                logger.warning(
+                    "%d records were not acknowledged and may or may not be in the log: send all again with %s; "
+                    "each version of a trade is stored once",
+                    counts.unknown,
+                    repeat,
+                )
+            if counts.unknown or not is_complete:
+                raise typer.Exit(SIGNAL_BASE + self._stopping.number)
         if not self._all_acknowledged:
             raise DeadlineExceeded(
                 f"{counts.unknown} records were not acknowledged within {self._deadline:g} s and may or may not be in "

@@ -2,13 +2,12 @@
 
 import logging
 import sys
-from signal import SIGPIPE
 from typing import Annotated, Any, Final
 
 import typer
 
 from tradepipe.cli.app import Group, command_line
-from tradepipe.cli.exit_codes import SIGNAL_BASE
+from tradepipe.cli.exit_codes import CLOSED_PIPE
 from tradepipe.cli.options import (
     LOCAL_DATABASE,
     LOCAL_KAFKA,
@@ -16,14 +15,15 @@ from tradepipe.cli.options import (
     SUBJECT,
     TOPIC,
     Database,
+    Format,
     Subject,
-    Topic,
     is_default,
     option,
+    refuse_lines_in_json,
 )
 from tradepipe.cli.parsing import parse_share, parse_start
 from tradepipe.cli.settings import Kafka, Logs, Registry
-from tradepipe.cli.sink_offsets import GROUP, GroupName
+from tradepipe.cli.sink_offsets import GROUP, GroupName, SinkTopic
 from tradepipe.cli.sink_offsets import app as offsets
 from tradepipe.cli.stage_runner import (
     MaxRefused,
@@ -58,6 +58,7 @@ SinkStartOption = Annotated[
         "--start POSITION",
         "Start position of a new consumer group: earliest (the default), latest, or a timestamp such as "
         "2025-06-01T08:00:00Z.",
+        variable="TRADEPIPE_SINK_START",
     ),
 ]
 BatchRows = Annotated[int, option("--batch-rows N", "Maximum records per transaction.", min=1)]
@@ -69,7 +70,7 @@ ValidateInOption = Annotated[
         "for a topic that was already validated.",
     ),
 ]
-Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is stored.")]
+Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is stored.", variable="TRADEPIPE_SINK_VERBOSE")]
 
 
 class _SinkOrCommand(Group):
@@ -100,7 +101,7 @@ def sink(
     kafka: Kafka = _LOCAL_KAFKA,
     registry: Registry = _LOCAL_REGISTRY,
     database: Database = LOCAL_DATABASE,
-    topic: Topic = TOPIC,
+    topic: SinkTopic = TOPIC,
     group: GroupName = GROUP,
     subject: Subject = SUBJECT,
     until_end: UntilEnd = False,
@@ -115,6 +116,7 @@ def sink(
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
     verbose: Verbose = False,
+    output: Format = "text",
     logs: Logs,
 ) -> None:
     """
@@ -122,6 +124,7 @@ def sink(
 
     If a service is unavailable the sink waits. On SIGINT or SIGTERM it finishes the current batch and exits.
     """
+    refuse_lines_in_json(output, verbose=verbose)
     status = logs.configure(progress=not verbose)
     _log_defaults(context, kafka, registry, database)
     printer = _Printer()
@@ -144,10 +147,16 @@ def sink(
             on_stored=printer if verbose else None,
         )
         run_stage(
-            storing, summarize, None if verbose else status, until_end=until_end, host=metrics_host, port=metrics_port
+            storing,
+            summarize,
+            None if verbose else status,
+            until_end=until_end,
+            host=metrics_host,
+            port=metrics_port,
+            output=output,
         )
     if printer.is_closed:
-        raise typer.Exit(SIGNAL_BASE + SIGPIPE)
+        raise typer.Exit(CLOSED_PIPE)
 
 
 def _log_defaults(context: typer.Context, kafka: Kafka, registry: Registry, database: str) -> None:

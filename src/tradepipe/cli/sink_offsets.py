@@ -15,16 +15,17 @@ from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.options import (
     DEADLINE,
     IS_NAME,
+    IS_TOPIC,
+    KAFKA,
     TOPIC,
     Database,
     DeadlineSeconds,
     Format,
-    Topic,
     option,
 )
 from tradepipe.cli.parsing import parse_time
 from tradepipe.cli.settings import Kafka, Logs
-from tradepipe.cli.terminal import echo, format_table, to_json
+from tradepipe.cli.terminal import echo, format_table, print_result, to_json
 from tradepipe.errors import ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
@@ -37,8 +38,25 @@ app = command_line("Show and reset the offsets stored for a consumer group.")
 GROUP: Final = "tradepipe-sink"
 UNKNOWN: Final = "-"
 
+SinkTopic = Annotated[
+    str,
+    option(
+        "--topic NAME",
+        "Topic of trades; behind a validator, its topic of valid trades.",
+        heading=KAFKA,
+        variable="TRADEPIPE_SINK_TOPIC",
+        callback=IS_TOPIC,
+    ),
+]
 GroupName = Annotated[
-    str, option("--group NAME", "Consumer group; sinks of the same group share the partitions.", callback=IS_NAME)
+    str,
+    option(
+        "--group NAME",
+        "Consumer group; sinks of the same group share the partitions.",
+        heading=KAFKA,
+        variable="TRADEPIPE_SINK_GROUP",
+        callback=IS_NAME,
+    ),
 ]
 To = Annotated[
     str,
@@ -65,7 +83,7 @@ def show(
     *,
     kafka: Kafka,
     database: Database,
-    topic: Topic = TOPIC,
+    topic: SinkTopic = TOPIC,
     group: GroupName = GROUP,
     output: Format = "text",
     deadline: DeadlineSeconds = DEADLINE,
@@ -98,10 +116,11 @@ def reset(
     database: Database,
     to: To,
     partitions: Partitions = None,
-    topic: Topic = TOPIC,
+    topic: SinkTopic = TOPIC,
     group: GroupName = GROUP,
     dry_run: DryRun = False,
     yes: Yes = False,
+    output: Format = "text",
     deadline: DeadlineSeconds = DEADLINE,
     logs: Logs,
 ) -> None:
@@ -120,15 +139,19 @@ def reset(
     targets = retry(lambda: _resolve_target(admin, topic, chosen, target))
     before = {each.partition: each for each in retry(lambda: _list_offsets(database, group, topic, retry))}
     rows = [
-        (str(number), str(before[number].next_offset) if number in before else UNKNOWN, str(after))
+        {"partition": number, "before": before[number].next_offset if number in before else None, "after": after}
         for number, after in sorted(targets.items())
     ]
-    echo(format_table(("partition", "before", "after"), rows))
-    if dry_run or not (yes or _confirm(f"Reset the offsets of group {group} for topic {topic}?")):
-        echo("nothing was changed")
-        return
-    retry(lambda: _reset(database, group, described, targets, retry))
-    echo(f"reset the offsets of group {group} for topic {topic}; running sinks resume there within seconds")
+    if output == "text":
+        cells = [[UNKNOWN if cell is None else str(cell) for cell in row.values()] for row in rows]
+        echo(format_table(("partition", "before", "after"), cells))
+    is_reset = not dry_run and (yes or _confirm(f"Reset the offsets of group {group} for topic {topic}?"))
+    text = "nothing was changed"
+    if is_reset:
+        retry(lambda: _reset(database, group, described, targets, retry))
+        text = f"reset the offsets of group {group} for topic {topic}; running sinks resume there within seconds"
+    document = {"group": group, "topic": topic, "reset": is_reset, "partitions": rows}
+    print_result(text, document, output)
 
 
 def _list_offsets(database: str, group: str, topic: str, retry: RetryUntil) -> list[StoredOffset]:

@@ -8,11 +8,11 @@ from importlib.metadata import version
 from typing import Annotated, Final, NamedTuple, TypeVar
 
 from tradepipe import metrics
-from tradepipe.cli.exit_codes import StopOnSignal
 from tradepipe.cli.health_server import HealthServer, pending_service
-from tradepipe.cli.logs import print_status
+from tradepipe.cli.logs import print_status, print_summary
 from tradepipe.cli.options import option
-from tradepipe.cli.terminal import Progress, StatusLine
+from tradepipe.cli.signals import StopOnSignal
+from tradepipe.cli.terminal import OutputFormat, Progress, StatusLine
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
 from tradepipe.evolution.history import current
@@ -68,6 +68,9 @@ MetricsHost = Annotated[
     str, option("--metrics-host ADDRESS", "Address to serve metrics on; 0.0.0.0 for all interfaces.")
 ]
 
+STOP_GRACE_SECONDS: Final = 25.0
+"""Seconds after a signal in which the current batch must end; orchestrators kill a process after 30."""
+
 MIN_MILLIONS: Final = 10_000_000
 """Smallest number that the status line shows in millions."""
 
@@ -101,6 +104,10 @@ class StageSummary(NamedTuple):
     def __str__(self) -> str:
         return ", ".join(f"{number:,} {word}" for word, number in self.numbers.items())
 
+    def document(self) -> dict[str, object]:
+        """Return the JSON document of `--format json`."""
+        return {**self.numbers, "refused_by_code": dict(self.refused.most_common())}
+
     def summary(self) -> str:
         """Format the counts, with the codes of refused records."""
         codes = ", ".join(f"{code} {number:,}" for code, number in self.refused.most_common())
@@ -115,6 +122,7 @@ def run_stage(
     until_end: bool,
     host: str,
     port: int | None,
+    output: OutputFormat,
 ) -> None:
     """
     Run a stage until it is done or stopped, and print a summary.
@@ -125,18 +133,29 @@ def run_stage(
         status: status line for the progress; None shows none.
 
         host, port: address of the metrics endpoint; None as port serves none.
+
+        output: format of the summary.
     """
-    stopping = StopOnSignal(stage.stop, lambda: "stopping after the current batch" if stage.has_batch else "stopping")
+
+    def show_summary() -> None:
+        done = summarize(stage.counts)
+        print_summary(done.summary(), done.document(), output)
+
+    stopping = StopOnSignal(
+        stage.stop,
+        lambda: "stopping after the current batch" if stage.has_batch else "stopping",
+        grace=STOP_GRACE_SECONDS,
+    )
     with stage, stopping, _serve_metrics(stage, host, port):
         tune_garbage_collection()
         try:
             with _show_progress(stage, summarize, status) if status else nullcontext():
                 stage.run(until_end=until_end)
         except TradepipeError:
-            if (done := summarize(stage.counts)).records:
-                print_status(done.summary())
+            if summarize(stage.counts).records:
+                show_summary()
             raise
-        print_status(summarize(stage.counts).summary())
+        show_summary()
 
 
 def tune_garbage_collection() -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 LogFormat = Literal["text", "json"]
+OutputFormat = Literal["text", "json"]
 
 log_format: ContextVar[LogFormat] = ContextVar("tradepipe-log-format", default="text")
 """Format of everything the command prints to stderr."""
@@ -67,6 +68,11 @@ def wants_color() -> bool:
 def to_json(value: object, *, indent: int | None = 2) -> str:
     """Convert to JSON; everything but printable ASCII is escaped, and so is what GitHub's runner would execute."""
     return json.dumps(value, indent=indent).replace("##[", r"##\u005b")
+
+
+def print_result(text: str, document: Mapping[str, object], output: OutputFormat) -> None:
+    """Print the result of a command to stdout, as text or as a JSON document."""
+    echo(to_json(document) if output == "json" else text)
 
 
 def format_table(

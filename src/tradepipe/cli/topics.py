@@ -7,6 +7,7 @@ import typer
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import ExitCode
+from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import (
     DEADLINE,
     IS_TOPIC,
@@ -18,7 +19,7 @@ from tradepipe.cli.options import (
 )
 from tradepipe.cli.parsing import parse_duration, parse_pairs
 from tradepipe.cli.settings import Kafka, Logs
-from tradepipe.cli.terminal import echo, format_table, to_json
+from tradepipe.cli.terminal import echo, format_table, print_result, to_json
 from tradepipe.cli.topic_checks import SettingCheck, Severity, check_settings, compare_settings, settings_like
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
@@ -64,7 +65,15 @@ Like = Annotated[
         callback=IS_TOPIC,
     ),
 ]
-Strict = Annotated[bool, option("--strict", "Also exit with 1 on advice.")]
+LikeSource = Annotated[
+    str | None,
+    option(
+        "--like TOPIC",
+        "Also compare retention and record size with this topic's (for a validator's output topics).",
+        callback=IS_TOPIC,
+    ),
+]
+Strict = Annotated[bool, option("--strict", "Also exit with 1 on advice.", variable="TRADEPIPE_TOPICS_STRICT")]
 Settings = Annotated[
     list[str] | None,
     option(
@@ -86,6 +95,7 @@ def create(
     min_insync_replicas: InSync = None,
     retention: Retention = None,
     settings: Settings = None,
+    output: Format = "text",
     deadline: DeadlineSeconds = DEADLINE,
     logs: Logs,
 ) -> None:
@@ -111,15 +121,16 @@ def create(
             topic, partitions=partitions or count, replication=replication or BROKER_DEFAULT, config=config
         )
     ):
-        existing = retry(lambda: _describe_new(admin, topic))
-        echo(f"created topic {topic} with {len(existing.partitions)} partitions")
+        existing, created = retry(lambda: _describe_new(admin, topic)), True
     else:
-        existing = existing or retry(lambda: admin.describe(topic))
-        echo(f"topic {topic} already exists with {len(existing.partitions)} partitions")
+        existing, created = existing or retry(lambda: admin.describe(topic)), False
+    number = len(existing.partitions)
+    text = f"created topic {topic}" if created else f"topic {topic} already exists"
+    print_result(f"{text} with {number} partitions", {"topic": topic, "partitions": number, "created": created}, output)
     retry(lambda: admin.check_not_compacted(topic))
     for each in check_settings(existing, retry(lambda: admin.config(topic))):
         if each.severity is Severity.FINDING:
-            echo(f"Note: {each.setting} is {each.value}: {each.reason}", err=True)
+            print_status(f"Note: {each.setting} is {each.value}: {each.reason}")
 
 
 @app.command()
@@ -127,7 +138,7 @@ def check(
     *,
     kafka: Kafka,
     topic: Topic = TOPIC,
-    like: Like = None,
+    like: LikeSource = None,
     output: Format = "text",
     strict: Strict = False,
     deadline: DeadlineSeconds = DEADLINE,

@@ -9,6 +9,7 @@ from tradepipe.cli.options import (
     KAFKA,
     SUBJECT,
     TOPIC,
+    Format,
     Subject,
     Topic,
     option,
@@ -42,6 +43,7 @@ GroupName = Annotated[
         "--group NAME",
         "Consumer group; validators of the same group share the partitions.",
         heading=KAFKA,
+        variable="TRADEPIPE_VALIDATE_GROUP",
         callback=IS_NAME,
     ),
 ]
@@ -71,6 +73,7 @@ ValidatorStartOption = Annotated[
         "--start POSITION",
         "Start position of a new consumer group: earliest, latest, or a timestamp such as 2025-06-01T08:00:00Z. "
         "Required if the output topics are not empty.",
+        variable="TRADEPIPE_VALIDATE_START",
     ),
 ]
 
@@ -98,6 +101,7 @@ def validate(
     record_key: RecordKeyOption = "refuse",
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
+    output: Format = "text",
     logs: Logs,
 ) -> None:
     """
@@ -124,7 +128,15 @@ def validate(
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
         )
-        run_stage(validator, summarize, status, until_end=until_end, host=metrics_host, port=metrics_port)
+        run_stage(
+            validator,
+            summarize,
+            status,
+            until_end=until_end,
+            host=metrics_host,
+            port=metrics_port,
+            output=output,
+        )
 
 
 def summarize(counts: ValidatorCounts) -> StageSummary:

@@ -193,8 +193,8 @@ class Postgres:
         self._administer(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def close(self) -> None:
-        """Stop the server and remove its data."""
-        self.stop()
+        """Stop the server and remove its data, which need not be in order any more."""
+        self.stop("immediate")
         if self._folder is not None:
             self._folder.close()
             self._folder = None

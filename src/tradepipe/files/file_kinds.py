@@ -64,7 +64,7 @@ def form_of(path: str) -> Form:
         if name.endswith(ending):
             return form
     subject = "the format of stdin is unknown" if path == "-" else f"the name {path!r} has no known ending"
-    raise InvalidOption(f"{subject}: pass --format csv or --format jsonl", "--format")
+    raise InvalidOption(f"{subject}: pass --input-format csv or --input-format jsonl", "--input-format")
 
 
 def identify(path: str, form: Form | None) -> Form:
@@ -156,7 +156,7 @@ def _look_into_zip(path: str, file: BinaryIO) -> tuple[Form | None, str]:
         raise unusable(path, "the file is an OpenDocument sheet (.ods): save it as .xlsx or as CSV")
     if len(members) != 1:
         raise unusable(path, f"the zip archive has {len(members)} files: extract the one with the trades")
-    # The archive itself may be named by --format; a workbook in an archive would need a copy in memory.
+    # The archive itself may be named by --input-format; a workbook in an archive would need a copy in memory.
     if PurePath(names[0]).suffix.lower() in {".xlsx", ".xlsm", ".xls", ".parquet", ".zip"}:
         raise unusable(path, f"the zip archive holds {names[0]!r}: extract it first")
     return None, names[0] if PurePath(names[0]).suffix else path

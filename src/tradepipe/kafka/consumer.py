@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds for which a client that is replaced may take to leave the group."""
 
+LEAVE_TIMEOUT: Final = 5.0
+"""Seconds to leave the group at the end."""
+
 REQUEST_TIMEOUT: Final = 5.0
 """Seconds to wait for a response of the group coordinator."""
 
@@ -99,7 +102,9 @@ class Consumer:
         """Leave the group; its other members take over the partitions."""
         if self._client is not None:
             client, self._client = self._client, None
-            client.close()
+            # A coordinator that does not answer would hold the process; the group then waits for the session's end.
+            with suppress(TimeoutError):
+                run_in_thread(client.close, "tradepipe-close").result(LEAVE_TIMEOUT)
             self.assignments.clear()
 
     @property

@@ -152,18 +152,21 @@ class Producer:
                 f"{left} trades are not acknowledged after {timeout} s; delivery is still attempted"
             )
 
-    def close(self) -> None:
+    def close(self, timeout: float | None = None) -> None:
         """
-        Wait up to `close_timeout` seconds for the acknowledgements, then close; idempotent.
+        Wait for the acknowledgements, then close; idempotent.
+
+        Args:
+            timeout: seconds to wait; None for `close_timeout`.
 
         Raises:
             DeliveryFailed: trades that were not acknowledged; those still in
                 flight after the timeout are among the unknown ones.
         """
         try:
-            if left := self._producer.flush(self._close_timeout):
-                logger.warning("abandoned %d trades: not acknowledged within %.0f s", left, self._close_timeout)
-            self._producer.abandon(f"abandoned on close: not acknowledged within {self._close_timeout:g} s")
+            if left := self._producer.flush(self._close_timeout if timeout is None else timeout):
+                logger.warning("abandoned %d trades: not acknowledged in time", left)
+            self._producer.abandon("abandoned on close: not acknowledged in time")
             self._finalizer.detach()
             self._raise_failures()
         finally:

@@ -176,6 +176,11 @@ class Sink(Stage[SinkCounts]):
         """True if every assigned partition is claimed and no service has been unavailable for a minute."""
         return self._reader.is_ready and self._stats.is_healthy
 
+    @property
+    def has_batch(self) -> bool:
+        """Whether records are held or being stored, which `stop` lets finish."""
+        return bool(self._reader.buffered) or self._writer.has_batch
+
     def run(self, *, until_end: bool = False) -> SinkCounts:
         """
         Store the topic's records until `stop` is called.

@@ -115,6 +115,7 @@ class SinkWriter:
         # One condition guards tasks, events and both flags. No database call is made while it is held.
         self._changed = threading.Condition()
         self._tasks: deque[WriterTask] = deque()
+        self._current: WriterTask | None = None
         self._events: deque[Event] = deque()
         self._working = True
         self._stopping = False
@@ -133,8 +134,11 @@ class SinkWriter:
             self._changed.notify_all()
         if self._thread.ident is None:
             return
-        self._thread.join(grace)
-        if self._thread.is_alive():
+        self._thread.join(min(grace, ABORT_WAIT_SECONDS))
+        # Without a transaction there is nothing to finish: the thread waits for a server that does not answer.
+        if self._thread.is_alive() and self._store.is_in_transaction:
+            self._thread.join(grace)
+        if self._thread.is_alive() and self._store.is_in_transaction:
             logger.warning("rolled back the current batch: it did not finish within %.0f s", grace)
             self._store.abort()
             self._thread.join(ABORT_WAIT_SECONDS)
@@ -156,6 +160,12 @@ class SinkWriter:
         """True until every queued task is finished."""
         with self._changed:
             return self._working or bool(self._tasks)
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether a batch is queued or being stored."""
+        with self._changed:
+            return any(isinstance(task, Batch) for task in (self._current, *self._tasks))
 
     def wait(self, timeout: float) -> None:
         """Wait for an event or for the end of the last task, at most `timeout` seconds."""
@@ -193,14 +203,14 @@ class SinkWriter:
 
     def _next_task(self) -> WriterTask | None:
         with self._changed:
-            self._working = False
+            self._working, self._current = False, None
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._tasks or self._stopping)
             if self._stopping:
                 return None
             # In the same lock as popleft: between the two, `is_busy` would be False with a task unfinished.
-            self._working = True
-            return self._tasks.popleft()
+            self._working, self._current = True, self._tasks.popleft()
+            return self._current
 
     def _run_task(self, task: WriterTask) -> None:
         match task:

@@ -72,6 +72,8 @@ class ReconnectingConnection:
         self._connection: Connection | None = None
         self._connected_before = False
         self._deadline: Deadline | None = None
+        self.is_in_transaction = False
+        """Whether a transaction may be running; read by other threads."""
         self._stopping = threading.Event()
         self._conflicts = 0
         self._unavailable_since: float | None = None
@@ -112,6 +114,7 @@ class ReconnectingConnection:
         connection = self.connect()
         deadline = self._deadline = Deadline(connection, session.CLIENT_DEADLINE)
         committing = False
+        self.is_in_transaction = True
         try:
             with deadline, connection.begin():
                 result = work(connection)
@@ -127,6 +130,8 @@ class ReconnectingConnection:
             if committing and self._kind(error) is FailureClass.DATA:
                 raise CommitRefused from error
             raise
+        finally:
+            self.is_in_transaction = False
         return result
 
     def retry(self, attempt: Callable[[], T]) -> T:

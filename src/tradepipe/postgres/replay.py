@@ -67,6 +67,11 @@ class RefusalReplayer:
     ) -> None:
         self._disconnect()
 
+    def connect(self) -> None:
+        """Connect, if there is no connection."""
+        with translate_errors(connected_before=self._connected_before):
+            self._connect()
+
     def next_page(self, selection: DeadLetterFilter, after: RecordIdentity | None, size: int) -> list[DeadLetter]:
         """Return the next refusals of a selection, in the order of their identities."""
         with self._transaction() as connection:

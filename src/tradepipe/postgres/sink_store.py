@@ -68,7 +68,7 @@ class SinkStore:
     Claims, batches and offsets of one consumer group in PostgreSQL.
 
     Every method retries until PostgreSQL has answered: an outage lasts as long as
-    it lasts. All methods but `stop` and `abort` belong to one thread.
+    it lasts. All methods but `stop`, `abort` and `is_in_transaction` belong to one thread.
 
     Args:
         owner: the name of this sink in the table of offsets.
@@ -123,6 +123,11 @@ class SinkStore:
     def abort(self) -> None:
         """Abort the running transaction; the server rolls it back."""
         self._connection.abort()
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a transaction may be running; False while the store waits for PostgreSQL."""
+        return self._connection.is_in_transaction
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,7 +17,7 @@ from tradepipe.cli.options import (
     KAFKA,
     REGISTRY,
     MissingOptions,
-    hide_passwords,
+    check_database_url,
     is_on_command_line,
     option,
 )
@@ -113,7 +113,7 @@ Database = Annotated[
         "PostgreSQL of a sink; its refused records are in the table trade_refusals.",
         heading=DEAD_LETTERS,
         variable="DATABASE_URL",
-        callback=hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE"),
+        callback=check_database_url,
     ),
 ]
 DeadLetters = Annotated[

@@ -13,11 +13,13 @@ from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.dlq.options import DlqArguments, Limit
 from tradepipe.cli.dlq.render import RecordDecoder
 from tradepipe.cli.dlq.stores import dead_letter_topic, trade_matcher
-from tradepipe.cli.exit_codes import ExitCode, StopOnSignal
-from tradepipe.cli.options import MissingOptions, option
+from tradepipe.cli.exit_codes import ExitCode
+from tradepipe.cli.logs import print_status
+from tradepipe.cli.options import Format, MissingOptions, option
 from tradepipe.cli.settings import Registry
+from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
 from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
-from tradepipe.cli.terminal import echo
+from tradepipe.cli.terminal import OutputFormat, echo, print_result
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
@@ -35,6 +37,9 @@ from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Refusal
 
 MAX_REPLAYS: Final = 3
+
+STOP_GRACE_SECONDS: Final = 10.0
+"""Seconds after a signal in which the current transaction must end; then the process exits, which rolls it back."""
 
 OUT_OF_ORDER: Final = "Note: replayed records are out of order; newer versions may already be stored"
 
@@ -55,12 +60,18 @@ Unverified = Annotated[
 
 
 class ReplayCounts:
-    """Counts of a replay; prints a line for each record that is refused again or skipped."""
+    """
+    Counts of a replay.
 
-    def __init__(self, max_replays: int, *, dry_run: bool) -> None:
+    With the output format `text`, prints a line for each record that is refused again or skipped.
+    """
+
+    def __init__(self, max_replays: int, *, dry_run: bool, output: OutputFormat) -> None:
         self.counts: Counter[str] = Counter()
         self.topics: set[str] = set()
         self._dry_run = dry_run
+        self._output = output
+        self._notes: list[dict[str, object]] = []
         self._max_replays = max_replays
 
     @property
@@ -95,6 +106,23 @@ class ReplayCounts:
         self._add_skipped(step.skipped)
         return True
 
+    def print_summary(self, *, stopped: bool = False) -> None:
+        """Print the counts, as JSON with the records that were refused again or skipped."""
+        counts = self.counts
+        document = {
+            "dry_run": self._dry_run,
+            "stored": counts["stored"],
+            "already_stored": counts["present"],
+            "refused": counts["refused"],
+            "sent": counts["sent"],
+            "topics": sorted(self.topics),
+            "taken_by_another_replay": counts["elsewhere"],
+            "skipped": counts["skipped"],
+            "stopped": stopped,
+            "records": self._notes,
+        }
+        print_result(self.summary(stopped=stopped), document, self._output)
+
     def summary(self, *, stopped: bool = False) -> str:
         """Format the counts in a line."""
         counts, would = self.counts, "would be " if self._dry_run else ""
@@ -118,9 +146,13 @@ class ReplayCounts:
     def _add_refusal(self, kept: DeadLetter, refusal: Refusal) -> None:
         self.counts["refused"] += 1
         for violation in refusal.violations:
-            echo(
-                f"refused again {escape(kept.record.coordinates)}: {escape(violation.code)}: {escape(violation.detail)}"
-            )
+            self._note("refused again", kept, f"{violation.code}: {violation.detail}")
+
+    def _note(self, outcome: str, kept: DeadLetter, reason: str) -> None:
+        if self._output == "json":
+            self._notes.append({"record": kept.record.coordinates, "outcome": outcome, "reason": reason})
+        else:
+            echo(f"{outcome} {escape(kept.record.coordinates)}: {escape(reason)}")
 
     def _add_skipped(self, skipped: Iterable[tuple[DeadLetter, str]]) -> None:
         for kept, reason in skipped:
@@ -130,7 +162,7 @@ class ReplayCounts:
                 if kept.replay_count >= self._max_replays
                 else ""
             )
-            echo(f"skipped {escape(kept.record.coordinates)}: {escape(reason)}{retry}")
+            self._note("skipped", kept, f"{reason}{retry}")
 
 
 def replay(
@@ -146,6 +178,7 @@ def replay(
     rules: RulesOption = None,
     record_key: RecordKeyOption = "refuse",
     stale: StaleOption = "accept",
+    output: Format = "text",
 ) -> None:
     """
     Replay dead letters, each exactly once.
@@ -158,47 +191,67 @@ def replay(
     """
     stopped = threading.Event()
     new_deadline = partial(RetryUntil, arguments.deadline, stopped=stopped)
-    counts = ReplayCounts(max_replays, dry_run=dry_run)
+    counts = ReplayCounts(max_replays, dry_run=dry_run, output=output)
     chosen: dict[str, Any] = {"max_replays": max_replays, "limit": limit, "keep": not dry_run}
-    with ExitStack() as opened, StopOnSignal(stopped.set, "stopping after the current transaction"):
+    stopping = StopOnSignal(stopped.set, "stopping after the current transaction", grace=STOP_GRACE_SECONDS)
+    with ExitStack() as opened:
+        decoder = opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
+        matches = _until_stopped(trade_matcher(arguments.selection, decoder), stopped)
+        if arguments.topic is not None:
+            step = _from_topic(
+                arguments,
+                counts,
+                opened,
+                new_deadline(),
+                sources=arguments.selection.topics or (topic,),
+                include_connect=include_connect,
+                unverified=unverified,
+                matches=matches,
+                **chosen,
+            )
+        else:
+            validator = _create_validator(
+                arguments,
+                opened,
+                new_deadline(),
+                unknown_fields=unknown_fields,
+                rules=load_rules(rules),
+                record_key=record_key,
+            )
+            replayer = opened.enter_context(RefusalReplayer(arguments.database or "", stale=stale))
+            new_deadline()(replayer.connect)
+            step = _from_table(arguments, counts, replayer, validator, matches=matches, **chosen)
+        # Only now: until here nothing was replayed, and a signal ends the command at once.
         try:
-            if arguments.topic is not None:
-                step = _from_topic(
-                    arguments,
-                    counts,
-                    opened,
-                    new_deadline(),
-                    sources=arguments.selection.topics or (topic,),
-                    include_connect=include_connect,
-                    unverified=unverified,
-                    **chosen,
-                )
-            else:
-                validator = _create_validator(
-                    arguments,
-                    opened,
-                    new_deadline(),
-                    unknown_fields=unknown_fields,
-                    rules=load_rules(rules),
-                    record_key=record_key,
-                )
-                replayer = opened.enter_context(RefusalReplayer(arguments.database or "", stale=stale))
-                step = _from_table(arguments, counts, opened, replayer, validator, **chosen)
-            while not stopped.is_set() and new_deadline()(step):
-                pass
+            with stopping:
+                while not stopped.is_set() and new_deadline()(step):
+                    pass
         except TradepipeError:
             if counts.counts.total():
-                echo(counts.summary())
+                counts.print_summary()
             raise
         except typer.Exit:
-            pass  # stopped while a service was unavailable
-    _finish(counts, stopped=stopped.is_set())
+            pass  # stopped in the middle of a step, before its transaction
+    _finish(counts, signal=stopping.number)
 
 
-def _finish(counts: ReplayCounts, *, stopped: bool) -> None:
-    echo(counts.summary(stopped=stopped))
+def _until_stopped(matches: Callable[[DeadLetter], bool], stopped: threading.Event) -> Callable[[DeadLetter], bool]:
+    """Return a condition that ends the search for more dead letters once the command is stopped."""
+
+    def matches_until_stopped(dead_letter: DeadLetter) -> bool:
+        if stopped.is_set():
+            raise typer.Exit
+        return matches(dead_letter)
+
+    return matches_until_stopped
+
+
+def _finish(counts: ReplayCounts, *, signal: int) -> None:
+    counts.print_summary(stopped=bool(signal))
     if counts.has_replayed:
-        echo(OUT_OF_ORDER, err=True)
+        print_status(OUT_OF_ORDER)
+    if signal:
+        raise typer.Exit(SIGNAL_BASE + signal)
     if not counts.is_clean:
         raise typer.Exit(ExitCode.FINDINGS)
 
@@ -209,12 +262,10 @@ def _from_topic(
     """Return a function that runs the next transaction and returns whether there was one."""
     admin = TopicAdmin(arguments.kafka, request_timeout=retry.call_timeout)
     retry(lambda: dead_letter_topic(admin, arguments.topic or ""))
-    selection, decoder = arguments.selection, opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
     replay = TopicReplay(
         arguments.kafka,
         arguments.topic or "",
-        selection,
-        matches=trade_matcher(selection, decoder),
+        arguments.selection,
         wait=arguments.deadline,
         **chosen,
     )
@@ -225,18 +276,15 @@ def _from_topic(
 def _from_table(
     arguments: DlqArguments,
     counts: ReplayCounts,
-    opened: ExitStack,
     replayer: RefusalReplayer,
     validator: RecordValidator,
     **chosen: Any,
 ) -> Callable[[], bool]:
-    selection, decoder = arguments.selection, opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
     replay = TableReplay(
         replayer,
         validator,
-        selection,
+        arguments.selection,
         announce=validator.announce,
-        matches=trade_matcher(selection, decoder),
         **chosen,
     )
     return lambda: counts.add_table_step(replay.run_step())

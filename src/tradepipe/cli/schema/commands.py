@@ -104,7 +104,7 @@ def _remark(change: Change) -> Remark | None:
     return Remark(f"{change.path} [{change.kind}]", " ".join([change.message, *fine]), change.pointer)
 
 
-Strict = Annotated[bool, option("--strict", "Also exit with 1 on warnings.")]
+Strict = Annotated[bool, option("--strict", "Also exit with 1 on warnings.", variable="TRADEPIPE_SCHEMA_STRICT")]
 AlembicRevision = Annotated[
     str | None, option("--alembic-revision REVISION", "Database revision that records of the new version need.")
 ]

@@ -1,0 +1,120 @@
+"""Signals that end a command: soon, and whatever the main thread waits for."""
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Final, Self
+
+from tradepipe.cli.terminal import log_format
+
+SIGNAL_BASE: Final = 128
+"""Added to the number of a signal that ended the command before it was done."""
+
+EXIT_SECONDS: Final = 1.0
+"""Seconds that an interrupted command has to close its files and connections."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class SignalWatch:
+    """
+    Exit at the first SIGINT or SIGTERM within the block, as there is nothing to finish.
+
+    Python runs its signal handlers in the main thread, between two instructions.
+    While that thread waits in librdkafka, in libpq or for a name lookup, a handler
+    would run only when the call returns, which may take half a minute. So a thread
+    watches for signals too; it exits the process `grace` seconds after the first
+    signal, and at the second one.
+    """
+
+    def __init__(self, grace: float = EXIT_SECONDS) -> None:
+        self._grace = grace
+        self.number = 0
+        """The signal that was received, 0 for none."""
+
+    def __enter__(self) -> Self:
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        # Before the handlers: a signal between the two finds the old handler, which exits.
+        self._former_descriptor = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        self._thread = threading.Thread(target=self._watch, name="tradepipe-signals", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._former_descriptor)
+        os.close(self._writer)
+        self._thread.join()
+        os.close(self._reader)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        """Handle a signal in the main thread, when Python gets to it."""
+        sys.exit(SIGNAL_BASE + number)
+
+    def _begin(self) -> None:
+        """Handle the first signal in the watching thread, at once."""
+
+    def _watch(self) -> None:
+        number = self._next_signal(None)
+        if number is None:
+            return
+        self.number = number
+        self._begin()
+        # The block may end meanwhile; otherwise this is the second signal, or the grace is over.
+        if self._next_signal(self._grace) is not None:
+            os._exit(SIGNAL_BASE + number)
+
+    def _next_signal(self, timeout: float | None) -> int | None:
+        """Return the next signal, 0 after `timeout` seconds without one, or None at the end of the block."""
+        poll = select.poll()  # unlike `select`, it takes descriptors above 1023
+        poll.register(self._reader, select.POLLIN)
+        while poll.poll(None if timeout is None else timeout * 1000):
+            read = os.read(self._reader, 1)
+            if not read:
+                return None
+            if read[0] in _SIGNALS:
+                return read[0]
+        return 0
+
+
+class StopOnSignal(SignalWatch):
+    """
+    Call `stop` at the first SIGINT or SIGTERM within the block, and exit the process at the second.
+
+    Args:
+        stop: makes the block end soon; called in another thread.
+
+        message: describes what is finished before the block ends, or returns that.
+
+        grace: seconds that the block may then take; afterwards the process exits.
+    """
+
+    def __init__(self, stop: Callable[[], None], message: str | Callable[[], str], *, grace: float) -> None:
+        super().__init__(grace)
+        self._stop = stop
+        self._message = message
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        """Do nothing: the watching thread does it all, also while the main thread is inside a call."""
+
+    def _begin(self) -> None:
+        message = self._message if isinstance(self._message, str) else self._message()
+        _print_now(f"{message}; a second signal exits immediately")
+        self._stop()
+
+
+def _print_now(text: str) -> None:
+    """Print a line without sys.stderr and without the logger, whose locks the main thread may hold."""
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    line = json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text
+    os.write(2, f"{start}{line}\n".encode())
