@@ -27,12 +27,6 @@ def between(connection, first, end, **given):
         return [offset for offset, _ in refusals.offsets_between(connection, first, end, **given)]
 
 
-def test_nothing_to_keep_is_kept_without_a_word_to_the_database(connection):
-    record(connection)
-
-    assert 0 == count(connection, TRADE_REFUSALS)
-
-
 def test_a_refusal_has_all_its_codes_with_their_details_in_order(connection):
     both = (Violation("VERSION", "it is 0"), Violation("BOOK_ID", "it is empty"))
     record(connection, refusal(3)._replace(violations=both))

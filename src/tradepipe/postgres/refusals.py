@@ -34,7 +34,7 @@ from tradepipe.trade.record import Digest, Omitted, Record, Refusal, Violation
 
 def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
     """
-    Insert refusals; one that an earlier group has inserted stays unchanged.
+    Insert one or more refusals; one that an earlier group has inserted stays unchanged.
 
     A refusal whose key and value are too large for PostgreSQL is stored without
     them, so that it does not stop the records after it.
