@@ -4,8 +4,10 @@ import csv
 import re
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg2
 import pytest
@@ -28,7 +30,12 @@ STORED = "SELECT count(*), count(DISTINCT (trade_id, version)) FROM trades"
 def interrupt(command: Running) -> Done:
     """Send SIGINT and wait for the end."""
     command.send_signal(signal.SIGINT)
-    done = command.end(within=HANG_SECONDS)
+    killer = threading.Timer(HANG_SECONDS, command.send_signal, [signal.SIGKILL])
+    killer.start()
+    # Not by `end`, which would lose what `readline` has read ahead.
+    out = command.stdout.read()
+    done = command.end()._replace(out=out)
+    killer.cancel()
     assert "Traceback" not in done.err
     return done
 
@@ -138,27 +145,35 @@ def test_a_validator_that_continues_after_an_interruption_passes_each_record_onc
     assert LINES == count_records(kafka, f"{topic}.clean")
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that PostgreSQL's user can reach: the server does not run as root."""
+    with TemporaryDirectory() as path:
+        Path(path).chmod(0o777)
+        yield Path(path)
+
+
 @pytest.mark.embedded
 @pytest.mark.parametrize("number", [2, 4, 6, 9])
-def test_an_interrupted_demo_leaves_nothing(tmp_path, number):
-    with running("demo", env={"TMPDIR": str(tmp_path)}) as command:
+def test_an_interrupted_demo_leaves_nothing(open_path, number):
+    with running("demo", env={"TMPDIR": str(open_path)}) as command:
         read_lines(command, number)
         done = interrupt(command)
 
     assert INTERRUPTED == done.code
-    assert [] == list(tmp_path.iterdir())
+    assert [] == list(open_path.iterdir())
 
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("text", ["", "are running", "Ctrl-C stops the services"])
-def test_interrupted_embedded_services_leave_nothing(tmp_path, text):
+def test_interrupted_embedded_services_leave_nothing(open_path, text):
     """Before it starts anything a command exits with the signal's code; afterwards the services were all it had."""
-    with running("embedded", env={"TMPDIR": str(tmp_path)}) as command:
-        command.says(text) if text else eventually(lambda: any(tmp_path.iterdir()))
+    with running("embedded", env={"TMPDIR": str(open_path)}) as command:
+        command.says(text) if text else eventually(lambda: any(open_path.iterdir()))
         done = interrupt(command)
 
     assert 0 == done.code
-    assert [] == list(tmp_path.iterdir())
+    assert [] == list(open_path.iterdir())
 
 
 class SilentServer:

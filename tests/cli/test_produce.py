@@ -26,9 +26,9 @@ def test_it_sends_and_counts(ready, topic):
     done = door("produce", "--count", "100", "--bad", "0.11", "--resend", "0.2", env=ready)
 
     assert 0 == done.code, done.err
-    assert re.fullmatch(
-        r"sent 100 records of seed \d+: 69 new trades, 20 sent again, 11 invalid\n"
-        r"100 acknowledged, in [\d.]+ s \([\d,]+ records/s\)\n",
+    assert re.search(
+        r"\nsent 100 records of seed \d+: 69 new trades, 20 sent again, 11 invalid\n"
+        r"100 acknowledged, in [\d.]+ s \([\d,]+ records/s\)\n$",
         done.err,
     )
     assert 100 == records_in(ready, topic)
@@ -89,24 +89,9 @@ def test_trades_that_were_never_acknowledged_are_told(breakable):
         process.send_signal(signal.SIGTERM)
 
         done = process.end()
-    assert 75 == done.code, done.err
+    assert 128 + signal.SIGTERM == done.code, done.err
     assert re.search(r" [1-9]\d* of unknown fate", done.err)
     assert "send all again with --seed" in done.err.splitlines()[-1]
-
-
-def test_a_second_signal_ends_it_at_once(breakable):
-    """Kafka is away, so the acknowledgements that the first signal waits for do not come."""
-    broker, env = breakable
-    with running("produce", "--rate", "50", "-v", env=env) as process:
-        process.stdout.readline()
-        broker.down()
-        process.says("WARNING")
-        process.send_signal(signal.SIGTERM)
-        process.says("second signal")
-
-        process.send_signal(signal.SIGINT)
-
-        assert 128 + signal.SIGINT == process.end().code
 
 
 def test_what_the_broker_refuses_is_a_finding(breakable):

@@ -244,7 +244,7 @@ def test_two_that_upgrade_at_once_do_not_race(database):
         thread.join()
 
     assert [Migration(None, required_revision()), *[Migration(required_revision(), required_revision())] * 3] == sorted(
-        done, key=lambda it: it.older_database or ""
+        done, key=lambda it: it.before or ""
     )
 
 

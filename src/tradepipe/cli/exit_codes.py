@@ -58,14 +58,18 @@ def exit_code_for(error: BaseException) -> ExitCode:
 def run(app: typer.Typer, prog_name: str) -> NoReturn:
     """Run a command line and exit the process with its code."""
     _prepare_streams()
+    watch = SignalWatch()
     try:
-        with SignalWatch():
+        with watch:
             # Not standalone: typer would print the value of an invalid option itself, and it may be a password.
             code = app(prog_name=as_typed(f"{prog_name} ").rstrip(), standalone_mode=False)
     except SystemExit as ended:
         # typer exits with 1 on a closed pipe, which means findings here.
         sys.exit(CLOSED_PIPE if isinstance(ended.__context__, BrokenPipeError) else ended.code)
     except Exception as error:
+        if watch.number and isinstance(error, SystemError):
+            # A signal was handled in a callback of librdkafka, and its call has wrapped the SystemExit.
+            sys.exit(SIGNAL_BASE + watch.number)
         sys.exit(_show_usage_error(error) if hasattr(error, "show") else _report_error(error))
     sys.exit(code if isinstance(code, int) else ExitCode.DONE)
 
