@@ -20,6 +20,7 @@ from tests.markdown import Document
 ROOT = Path(__file__).parents[1]
 PAGE = Document(ROOT / "docs" / "schema.md")
 STEPS = re.search(r"## Create a version\n(.*?)\*\*6\. Roll it out", PAGE.path.read_text(), re.DOTALL)
+LAST_IMPORT = "from tradepipe.trade.declaration import declare\n"
 LAST_LINE = re.compile(r"^    currency: .*\n", re.MULTILINE)
 
 
@@ -31,18 +32,39 @@ class Edit(NamedTuple):
         line: the line; it replaces `place`, or follows the last field.
 
         code: violation code that the demo must show; empty if the type is all that is asked of a value.
+
+        names: imports and a class that the line refers to.
     """
 
     line: str
     code: str = ""
     place: str = ""
+    names: str = ""
 
+
+AVRO = "from tradepipe.trade.types import Avro\n"
+LEG = """
+class Leg(NamedTuple):
+    rate: Annotated[Decimal, Digits(9, 6)]
+    pays_on: date
+    venue: str | None = None
+"""
 
 EDITS = {
     "str": Edit('    venue: Annotated[str, Identifier()] = "OTC"\n', "VENUE"),
     "int": Edit("    lots: Annotated[int | None, Ge(1)] = None\n", "LOTS"),
     "decimal": Edit("    venue: Annotated[Decimal, Digits(9, 2), Ge(0)] = Decimal(0)\n", "VENUE"),
     "enum": Edit("    other_side: Side = Side.UNKNOWN\n"),
+    "bool": Edit("    cleared: bool = False\n"),
+    "long": Edit('    lots: Annotated[int, Avro("long"), Ge(0)] = 0\n', "LOTS", names=AVRO),
+    "double": Edit("    price: Annotated[float | None, Gt(0)] = None\n", "PRICE"),
+    "bytes": Edit('    signature: bytes = b""\n'),
+    "fixed": Edit('    digest: Annotated[bytes | None, Avro("fixed", 4)] = None\n', names=AVRO),
+    "uuid": Edit("    order_id: UUID | None = None\n", names="from uuid import UUID\n"),
+    "time": Edit("    cut_off: time | None = None\n", names="from datetime import time\n"),
+    "list": Edit("    tags: list[str] | None = None\n"),
+    "map": Edit("    limits: dict[str, int] | None = None\n"),
+    "legs": Edit("    legs: list[Leg] | None = None\n", names=LEG),
     "date": Edit("    venue: date | None = None\n"),
     "datetime": Edit("    venue: datetime | None = None\n"),
     "key": Edit('    venue: Annotated[str, Key(), Identifier()] = "OTC"\n', "VENUE"),
@@ -78,11 +100,11 @@ class Clone:
         return done.stdout
 
     def edit(self, edit: Edit) -> int:
-        """Edit the declaration, and return the number of lines that differ."""
+        """Edit the declaration; return the number of its lines that differ, without the names they refer to."""
         model = self.folder / "src" / "tradepipe" / "trade" / "model.py"
         before = model.read_text()
         after = before.replace(edit.place, edit.line) if edit.place else LAST_LINE.sub(rf"\g<0>{edit.line}", before)
-        model.write_text(after)
+        model.write_text(after.replace(LAST_IMPORT, LAST_IMPORT + edit.names))
         return len(after.splitlines()) - len(before.splitlines())
 
     def demo(self) -> Iterator[tuple[str, str]]:
