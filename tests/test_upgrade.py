@@ -164,9 +164,10 @@ def acknowledged(process) -> int:
     process.send_signal(signal.SIGTERM)
     ended = process.end()
     assert [] == re.findall(r"[1-9][\d,]* (?:refused|unknown|of unknown fate)", ended.out + ended.err)
-    (told,) = re.findall(r"([\d,]+) acknowledged", ended.out + ended.err)
+    # The summary: 0.1.0 prints it to stdout; on stderr, lines of progress come before it.
+    *_, counted = re.findall(r"([\d,]+) acknowledged", ended.out or ended.err)
     assert 0 == ended.code, ended.err
-    return int(told.replace(",", ""))
+    return int(counted.replace(",", ""))
 
 
 def stopped(process) -> None:

@@ -30,6 +30,18 @@ def env(addresses, topic, subject) -> dict[str, str]:
 
 
 @pytest.fixture
+def outputs(services, topic) -> dict[str, str]:
+    """The topics of a validator; Kafka's takes dead letters, which have more headers than their records."""
+    targets = {"TRADEPIPE_CLEAN": f"{topic}.clean", "TRADEPIPE_DEAD_LETTERS": f"{topic}.dlq"}
+    services.create_topic(targets["TRADEPIPE_CLEAN"])
+    if services.is_real:
+        services.kafka.create_topic(targets["TRADEPIPE_DEAD_LETTERS"], config={"max.message.bytes": "2000000"})
+    else:
+        services.create_topic(targets["TRADEPIPE_DEAD_LETTERS"])
+    return targets
+
+
+@pytest.fixture
 def ready(env, services, subject, migrated) -> dict[str, str]:
     """The same, with schema and tables."""
     with SchemaRegistry(services.registry_url, timeout=60.0) as registry:

@@ -38,13 +38,12 @@ def test_every_command_that_prints_a_table_or_a_summary_has_the_option():
 
 
 @pytest.fixture
-def filled(ready, services, topic) -> dict[str, str]:
+def filled(ready, outputs) -> dict[str, str]:
     """A topic with trades and bad records, stored and validated."""
-    for suffix in (".clean", ".dlq"):
-        services.create_topic(topic + suffix)
     done = console("produce", "--count=40", "--bad=0.1", "--seed=1", env=ready)
     assert 0 == done.code, done.err
-    return ready | {"TRADEPIPE_CLEAN": f"{topic}.clean", "TRADEPIPE_DELIVERY": "at_least_once"}
+    clean = {"TRADEPIPE_CLEAN": outputs["TRADEPIPE_CLEAN"]}
+    return ready | clean | {"TRADEPIPE_DELIVERY": "at_least_once"}
 
 
 def test_stdout_is_one_document(filled, tmp_path, topic):

@@ -129,19 +129,17 @@ def test_a_sink_that_continues_after_an_interruption_stores_each_trade_once(fill
 
 @pytest.mark.parametrize("number", [1, 900])
 def test_a_validator_that_continues_after_an_interruption_passes_each_record_once(
-    filled, services, kafka, topic, number
+    filled, outputs, kafka, topic, number
 ):
-    for suffix in (".clean", ".dlq"):
-        services.create_topic(topic + suffix)
-    arguments = [f"--clean={topic}.clean", f"--dead-letters={topic}.dlq", "--delivery=at_least_once"]
-    with running("validate", "--batch-records=20", *arguments, env=filled) as command:
+    env = filled | outputs | {"TRADEPIPE_DELIVERY": "at_least_once"}
+    with running("validate", "--batch-records=20", env=env) as command:
         eventually(lambda: count_records(kafka, f"{topic}.clean") >= number)
         done = interrupt(command)
 
     assert 0 == done.code, done.err
     passed = count_records(kafka, f"{topic}.clean")
     assert f"{passed:,} passed, 0 refused" == done.err.splitlines()[-1]
-    assert 0 == process("validate", "--until-end", *arguments, env=filled).code
+    assert 0 == process("validate", "--until-end", env=env).code
     assert LINES == count_records(kafka, f"{topic}.clean")
 
 

@@ -14,17 +14,11 @@ OPTIONS = ("--delivery", "at_least_once")
 
 
 @pytest.fixture
-def filled(ready, services, topic):
+def filled(ready, outputs):
     """A topic with 91 trades and 9 bad records, and the topics they go to."""
-    targets = {"TRADEPIPE_CLEAN": f"{topic}.clean", "TRADEPIPE_DEAD_LETTERS": f"{topic}.dlq"}
-    services.create_topic(targets["TRADEPIPE_CLEAN"])
-    if services.is_real:
-        services.kafka.create_topic(targets["TRADEPIPE_DEAD_LETTERS"], config={"max.message.bytes": "2000000"})
-    else:
-        services.create_topic(targets["TRADEPIPE_DEAD_LETTERS"])
     done = door("produce", "--count", "100", "--bad", "0.09", env=ready)
     assert 0 == done.code, done.err
-    return ready | targets
+    return ready | outputs
 
 
 def test_it_sorts_what_the_topic_holds_and_sums_up(filled):

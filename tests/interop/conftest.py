@@ -25,7 +25,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 
 @pytest.fixture
 def registry(services: Services) -> Iterator[SchemaRegistry]:
-    with SchemaRegistry(services.registry_url) as registry:
+    with SchemaRegistry(services.registry_url, timeout=60.0) as registry:
         yield registry
 
 

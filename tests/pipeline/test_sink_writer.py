@@ -44,6 +44,10 @@ SLOW_FOR_MANY = """
 """
 
 
+UNLIMITED = ("SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0")
+"""For a statement that waits for the writer's locks."""
+
+
 class WriterWithEvents:
     """A writer, and its events so far."""
 
@@ -292,7 +296,7 @@ def test_a_single_record_that_takes_too_long_is_an_outage(brief, create_writer, 
 
     sink_writer.store(*claims, entries=log(trade()))
     sink_writer.until(lambda: sink_writer.of(DatabaseDown))
-    batches.execute(connection, "DROP TRIGGER slow ON trades")
+    batches.execute(connection, *UNLIMITED, "DROP TRIGGER slow ON trades")
     sink_writer.rest()
 
     assert ["PostgreSQL takes too long for a single record"] == [each.reason for each in sink_writer.of(DatabaseDown)]
@@ -307,7 +311,7 @@ def test_a_claim_that_takes_too_long_waits(brief, create_writer, migrated, conne
     sink_writer.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
 
     sink_writer.until(lambda: sink_writer.of(DatabaseDown))
-    batches.execute(connection, "DROP TRIGGER slow ON sink_offsets")
+    batches.execute(connection, *UNLIMITED, "DROP TRIGGER slow ON sink_offsets")
     sink_writer.until(lambda: sink_writer.of(ClaimGranted))
 
     assert 1 == sink_writer.of(ClaimGranted)[0].result.ownership.epoch
