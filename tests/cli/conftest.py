@@ -2,9 +2,8 @@
 
 import pytest
 
-from tradepipe.errors import RegistryUnavailable
+from tests.registration import register_patiently
 from tradepipe.registry.client import SchemaRegistry
-from tradepipe.registry.registration import register
 
 
 @pytest.fixture
@@ -45,12 +44,6 @@ def outputs(services, topic) -> dict[str, str]:
 @pytest.fixture
 def ready(env, services, subject, migrated) -> dict[str, str]:
     """The same, with schema and tables."""
-    for attempt in range(3):
-        try:
-            with SchemaRegistry(services.registry_url, timeout=30.0) as registry:
-                register(registry, subject)
-            break
-        except RegistryUnavailable:  # on a busy machine a real registry has left a request without an answer
-            if attempt == 2:
-                raise
+    with SchemaRegistry(services.registry_url, timeout=30.0) as registry:
+        register_patiently(registry, subject)
     return env

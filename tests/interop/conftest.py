@@ -8,10 +8,10 @@ import pytest
 from tests.interop.java_peer import Peer
 from tests.markdown import Document
 from tests.pipeline.conftest import pipeline  # noqa: F401 - a fixture
+from tests.registration import register_patiently
 from tests.services import Services
 from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.evolution.history import current
-from tradepipe.registry.registration import register
 
 PAGE = Document(Path(__file__).parents[2] / "docs" / "interop.md")
 
@@ -32,7 +32,7 @@ def registry(services: Services) -> Iterator[SchemaRegistry]:
 @pytest.fixture
 def ids(registry: SchemaRegistry, subject: str) -> dict[int, int]:
     """The schema id of each frozen version, all registered under the test's subject."""
-    return {outcome.version: outcome.schema_id for outcome in register(registry, subject).versions}
+    return {outcome.version: outcome.schema_id for outcome in register_patiently(registry, subject).versions}
 
 
 @pytest.fixture

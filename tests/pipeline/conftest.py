@@ -12,11 +12,11 @@ from sqlalchemy import select
 
 from tests.pipeline.processes import StageProcess, processes
 from tests.pipeline.topic_contents import Sorted, committed_records
+from tests.registration import register_patiently
 from tests.services import Services
 from tradepipe import Producer, SchemaRegistry, Sink, Trade, TradeSerializer, Validator
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
-from tradepipe.registry.registration import register
 from tradepipe.trade import samples
 
 
@@ -138,7 +138,7 @@ class Pipeline:
 def pipeline(services: Services, kafka: dict[str, Any], migrated: str, topic: str, subject: str) -> Iterator[Pipeline]:
     """Create a topic, a registered subject and a migrated database for one test."""
     pipeline = Pipeline(kafka, services.registry_url, migrated, topic, subject)
-    register(pipeline.registry, subject)
+    register_patiently(pipeline.registry, subject)
     yield pipeline
     pipeline.close()
 
