@@ -74,6 +74,8 @@ def identify(path: str, form: Form | None) -> Form:
     Raises:
         InvalidOption: the file is of a kind that cannot be read; the message says what to do.
     """
+    if "://" in path:
+        raise unusable(path, "is a URL: download it, or pipe it to --input -")
     found, name = _look_into(path)
     form = found or form or form_of(name)
     if form in {"xlsx", "parquet"} and found is None:
