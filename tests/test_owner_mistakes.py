@@ -174,7 +174,7 @@ RELEASED = {
         lambda it: freeze(it, "trade.avsc", draft=current().text),
         "trade.avsc is already version 2",
     ),
-    "nothing declared": (freeze, "there is nothing to draft: version 2 is what src/tradepipe/trade/model.py declares"),
+    "nothing declared": (freeze, "nothing to draft: version 2 is what trade/model.py declares"),
     "a changed released file": (change_released, "run `schema freeze COPY`"),
     "a removed released file": (remove_released, "Restore v001.avsc from version control"),
     "a file that was not frozen": (add_by_hand, "run `schema freeze` on it"),

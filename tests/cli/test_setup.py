@@ -33,6 +33,12 @@ def test_there_is_no_revision_to_draft_while_the_revisions_make_what_is_declared
     assert (0, nothing, "") == done
 
 
+def test_there_is_no_schema_to_draft_while_the_newest_version_is_what_is_declared():
+    done = door("schema", "draft", env={})
+
+    assert (0, "", "nothing to draft: version 2 is what trade/model.py declares\n") == done
+
+
 def test_a_revision_is_not_drafted_into_an_installed_package(ready, tmp_path):
     done = door("migrate", "draft", "--revisions", str(tmp_path / "site-packages" / "x"), env=ready)
 

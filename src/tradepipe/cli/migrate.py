@@ -68,7 +68,8 @@ def draft(
         )
     difference = drafts.compare(database) if database else _compare_embedded()
     if difference is None:
-        echo(f"nothing to draft: the revisions up to {revision.required_revision()} make what trade/model.py declares")
+        text = f"nothing to draft: the revisions up to {revision.required_revision()} make what trade/model.py declares"
+        echo(text, err=to_stdout)  # stdout is for the revision
         return
     down = revision.required_revision()
     name, text = drafts.draft_revision(difference, int(down[:4]) + 1, down)

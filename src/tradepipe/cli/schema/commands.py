@@ -181,7 +181,11 @@ def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFo
 def draft(*, history: HistoryFolder = None, output: Output = None) -> None:
     """Print the next version, as src/tradepipe/trade/model.py declares it: the released text, and what differs."""
     folder = folder_of(history)
-    drafted = _draft(folder, versions_in(folder))
+    past = versions_in(folder)
+    drafted = _draft(folder, past)
+    if drafted is None:
+        echo(_nothing_to_draft(past), err=output is None)  # stdout is for the schema
+        return
     if output is None:
         typer.echo(drafted.text, nl=False)
         return
@@ -206,6 +210,8 @@ def freeze(
     refuse_installed_package(folder)
     past = history_in(folder)
     new = read_schema_file(file) if file else _draft(folder, past)
+    if new is None:
+        raise typer.BadParameter(_nothing_to_draft(past), param_hint="'FILE'")
     report = _check(folder, past, new, level)._replace(command="freeze")
     if not report.is_fine(strict=strict):
         print_and_exit(report, format_, strict=strict)
@@ -285,23 +291,17 @@ def _require_new(past: History, new: SchemaFile) -> None:
             raise typer.BadParameter(f"{new.file} is already version {version.number}", param_hint="'FILE'")
 
 
-def _draft(folder: Path, past: History) -> SchemaFile:
-    """
-    Return the next version as the declaration has it.
-
-    Raises:
-        BadParameter: the declaration equals the newest version.
-    """
+def _draft(folder: Path, past: History) -> SchemaFile | None:
+    """Return the next version as the declaration has it, or None if it equals the newest version."""
     if not past.versions:
         raise no_version(folder)
     newest = past.versions[-1]
     text = draft_schema(newest.text, DECLARATION)
-    if fingerprint(text) == newest.sha256:
-        raise typer.BadParameter(
-            f"there is nothing to draft: version {newest.number} is what src/tradepipe/trade/model.py declares",
-            param_hint="'FILE'",
-        )
-    return SchemaFile("the draft", text)
+    return None if fingerprint(text) == newest.sha256 else SchemaFile("the draft", text)
+
+
+def _nothing_to_draft(past: History) -> str:
+    return f"nothing to draft: version {past.versions[-1].number} is what trade/model.py declares"
 
 
 def _revision_for(folder: Path, past: History, new: SchemaFile) -> str | None:
