@@ -24,7 +24,10 @@ MAX_CATCH_UP_SECONDS: Final = 1.0
 """With --rate: seconds of an outage whose records are sent at full speed afterwards."""
 
 STOP_SECONDS: Final = 1.0
-"""Seconds to wait for the acknowledgements after a stop: brokers that work answer in a tenth of it."""
+"""Seconds without an acknowledgement after which a stopped run gives up: brokers that work answer in a tenth of it."""
+
+FIRST_SECONDS: Final = 5.0
+"""Seconds for the first acknowledgement of a stopped run, for which the client must connect."""
 
 POLL_SECONDS: Final = 0.01
 """Seconds between two looks at the queues."""
@@ -121,10 +124,9 @@ class LoadGenerator:
             yield item
 
     def finish(self) -> bool:
-        """Wait for the acknowledgements, after a stop only briefly; return whether all arrived in time."""
-        left = self._await_acknowledgements(self._flush_timeout, is_over=self._stopped.is_set)
-        if left and self._stopped.is_set():
-            left = self._await_acknowledgements(min(STOP_SECONDS, self._flush_timeout))
+        """Wait for the acknowledgements, after a stop only while they arrive; return whether all arrived in time."""
+        self._await_acknowledgements()
+        unknown = self.counts.unknown
         try:
             self._producer.close(timeout=0)
         except DeliveryFailed as failed:
@@ -134,14 +136,20 @@ class LoadGenerator:
             self._log_failures(f"invalid record with key {failure.key!r}", failure.reason, refused=failure.refused)
         self.counts.waiting = 0
         self.counts.seconds = time.monotonic() - self._started_at
-        return not left
+        # Not the records that were left before: closing the producer may have served their acknowledgements.
+        return self.counts.unknown == unknown
 
-    def _await_acknowledgements(self, seconds: float, is_over: Callable[[], bool] = lambda: False) -> int:
-        """Wait until every record is acknowledged or has failed; return the number left."""
-        until = time.monotonic() + seconds
-        while (left := self._count_waiting()) and time.monotonic() < until and not is_over():
+    def _await_acknowledgements(self) -> None:
+        until = time.monotonic() + self._flush_timeout
+        while self._count_waiting() and time.monotonic() < until and not self._stopped.is_set():
             time.sleep(POLL_SECONDS)
-        return left
+        left = self._count_waiting()
+        patience = STOP_SECONDS if self.counts.acknowledged else FIRST_SECONDS
+        until = min(until, time.monotonic() + patience)
+        while left and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+            if self._count_waiting() < left:
+                left, until = self.counts.waiting, time.monotonic() + STOP_SECONDS
 
     def _count_waiting(self) -> int:
         self.counts.waiting = len(self._producer) + len(self._invalid_producer)

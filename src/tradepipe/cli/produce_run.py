@@ -29,8 +29,8 @@ from tradepipe.trade.samples import BadRecord, SampleRecord, sample_stream, trad
 logger = logging.getLogger(__name__)
 
 
-STOP_GRACE_SECONDS: Final = 5.0
-"""Seconds after a signal in which the command must end: it waits for the acknowledgements for a second."""
+STOP_GRACE_SECONDS: Final = 10.0
+"""Seconds after a signal in which the command must end: it waits for acknowledgements while they arrive."""
 
 
 class Destination(NamedTuple):
