@@ -1,6 +1,7 @@
 """Workarounds for librdkafka: its log, unreadable headers, first contact."""
 
 import logging
+import re
 import time
 from operator import methodcaller
 from typing import Any, Final
@@ -114,6 +115,9 @@ def to_record_without_headers(message: confluent_kafka.Message, topic: str, part
     return record
 
 
+_AFTER: Final = re.compile(r" \(after \d+ms in state [^)]*\)")
+"""How long a connection lasted and librdkafka's state of it, at the end of an error: of no use to a user."""
+
 _ADVICE: Final = "; check security.protocol, ssl.ca.location, ssl.certificate.location and ssl.key.location"
 
 
@@ -139,7 +143,7 @@ class FirstContact:
     def record_error(self, error: KafkaError) -> None:
         """Record an error that librdkafka reports."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # it does not contain a reason
-            self.last_error = error.str()
+            self.last_error = _AFTER.sub("", error.str())
         if error.code() == KafkaError._AUTHENTICATION:
             self._permanent = error
         elif error.code() != KafkaError._ALL_BROKERS_DOWN:
