@@ -34,7 +34,7 @@ def test_a_scrape_tells_what_was_stored(filled):
 
         assert 72 == total(port, "tradepipe_records_written_total", result="inserted")
         assert 18 == total(port, "tradepipe_records_written_total", result="duplicate")
-        assert 90 == total(port, "tradepipe_records_consumed_total")
+        assert 90 == eventually(lambda: total(port, "tradepipe_records_consumed_total"))
         assert 90 == total(port, "tradepipe_batch_rows_sum")
         assert 90 == eventually(lambda: total(port, "tradepipe_stored_offset"))
         assert 0 == total(port, "tradepipe_records_refused_total", code="VERSION_COLLISION")

@@ -17,8 +17,6 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.pipeline.stage import Stage
 from tradepipe.redaction import escape_lines
 
-OPTION: Final = "--metrics-port"
-
 MAX_CONNECTIONS: Final = 16
 
 BACKLOG: Final = 256
@@ -90,8 +88,13 @@ class HealthServer:
         except (OSError, UnicodeError) as error:
             self._listener.close()
             reason = error.strerror if isinstance(error, OSError) else str(error)
+            # A UnicodeError or a gaierror is an invalid name of a host.
+            if isinstance(error, UnicodeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                step = "an address of this machine with --metrics-host"
+            else:
+                step = "another port with --metrics-port"
             raise ConfigurationError(
-                f"cannot serve metrics at {self._host}:{self._port}: {reason}; choose another port with {OPTION}"
+                f"cannot serve metrics at {self._host}:{self._port}: {reason}; choose {step}"
             ) from error
         self._listener.setblocking(False)
         self._reserve.fill()

@@ -95,15 +95,23 @@ def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam,
     return hide
 
 
+_is_port = re.compile(r"0*[1-9]\d{0,4}", re.ASCII).fullmatch
 _search_path = re.compile(r"(?:-c\s*|--)search_path=((?:\\.|[^\s\\])*)").finditer
+
+MAX_PORT: Final = 65_535
 
 MAX_SCHEMA_NAME_BYTES: Final = 63
 """PostgreSQL truncates longer names."""
 
 
 def check_database_url(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
-    """Redact the password of a database URL from now on, and check the database schemas that the URL names."""
+    """Redact the password of a database URL from now on, and check the ports and database schemas in it."""
     hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE")(context, parameter, value)
+    # Behind the last @: before it a colon may precede a password, and without one too, so the port is not quoted.
+    address = re.split("[/?]", (value or "").rpartition("@")[2].rpartition("//")[2])[0]
+    _, colon, port = address.rpartition(":")
+    if colon and not port.endswith("]") and not (_is_port(port) and int(port) <= MAX_PORT):
+        raise typer.BadParameter(f"its port is not a number from 1 to {MAX_PORT}")
     query = (value or "").partition("?")[2]
     for options in parse_qs(query, keep_blank_values=True).get("options", ()):
         for found in _search_path(options):

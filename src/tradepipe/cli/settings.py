@@ -107,8 +107,13 @@ class Kafka:
                         f"-X {key} is visible to other users in the process list: use a --kafka-config file instead"
                         + others
                     )
-        brokers = given["bootstrap_servers"] or merged.get("bootstrap.servers") or merged.get("metadata.broker.list")
-        if brokers:
+        sources = given["bootstrap_servers"], merged.get("bootstrap.servers"), merged.get("metadata.broker.list")
+        brokers = next((each for each in sources if each is not None), None)
+        if brokers is not None:
+            from tradepipe.kafka.config import check_brokers  # noqa: PLC0415 - not every command uses Kafka
+
+            # Here, because a command may wait for another service before it creates a client of Kafka.
+            check_brokers(brokers)
             merged["bootstrap.servers"] = brokers
         elif default is None:
             return None

@@ -10,7 +10,7 @@ from typing import Annotated, Final, NamedTuple, TypeVar
 from tradepipe import metrics
 from tradepipe.cli.health_server import HealthServer, pending_service
 from tradepipe.cli.logs import print_status, print_summary
-from tradepipe.cli.options import option
+from tradepipe.cli.options import IS_NAME, option
 from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.terminal import OutputFormat, Progress, StatusLine
 from tradepipe.codec.admission import UnknownFields
@@ -65,7 +65,8 @@ MetricsPort = Annotated[
     ),
 ]
 MetricsHost = Annotated[
-    str, option("--metrics-host ADDRESS", "Address to serve metrics on; 0.0.0.0 for all interfaces.")
+    str,
+    option("--metrics-host ADDRESS", "Address to serve metrics on; 0.0.0.0 for all interfaces.", callback=IS_NAME),
 ]
 
 STOP_GRACE_SECONDS: Final = 25.0

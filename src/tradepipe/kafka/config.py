@@ -1,5 +1,6 @@
 """librdkafka configuration: owned, default and forbidden properties."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -155,6 +156,8 @@ _NAMES: Final = frozenset({"client.id", "group.instance.id", "transactional.id"}
 _LISTENER_SCHEMES: Final = frozenset({"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"})
 """Schemes that librdkafka accepts before a broker's address."""
 
+_match_broker = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(?:%\w+)?\]|[^\s:/\[\]@]+)(?::(?P<port>.*))?").fullmatch
+
 _PROBE_PROPERTY: Final = "tradepipe.no.property"
 
 _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", "rebalance_cb", "logger"})
@@ -281,20 +284,44 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
             raise ConfigurationError(
                 f"the Kafka property {key}={value} is not allowed: tradepipe's guarantees require {name}={owned[name]}"
             )
-    if not (config.get("bootstrap.servers") or config.get("metadata.broker.list")):
+    servers = config.get("bootstrap.servers", config.get("metadata.broker.list"))
+    if servers is None:
         raise ConfigurationError(
             "the Kafka configuration has no bootstrap.servers: name at least one broker, host:port"
         )
-    _check_brokers(str(config.get("bootstrap.servers") or config.get("metadata.broker.list")))
+    check_brokers(str(servers))
     return {"client.id": "tradepipe", **defaults, **config, **owned, "logger": ClientLog()}
 
 
-def _check_brokers(servers: str) -> None:
-    """Check that no broker is a URL: librdkafka would look up its scheme as a host, and retry forever."""
-    for server in servers.split(","):
-        scheme, separator, address = server.strip().partition("://")
-        if separator and scheme.lower() not in _LISTENER_SCHEMES:
-            raise ConfigurationError(
-                f"bootstrap.servers={server.strip()} is a URL with the scheme {scheme}://, but brokers are HOST:PORT: "
-                f"give {address.strip('/') or 'localhost:9092'} (the port of Kafka, not of the registry)"
-            )
+def check_brokers(servers: str) -> None:
+    """
+    Check that each of the comma-separated brokers is HOST:PORT.
+
+    librdkafka ignores what it cannot parse, looks a wrong port or scheme up as a name, and retries forever.
+
+    Raises:
+        ConfigurationError: one is not, or there is none.
+    """
+    for server in map(str.strip, servers.split(",")):
+        if problem := _find_broker_problem(server):
+            of_list = f" in {servers!r}" if "," in servers else ""
+            raise ConfigurationError(f"bootstrap.servers: {server!r}{of_list} {problem}")
+
+
+def _find_broker_problem(server: str) -> str | None:
+    scheme, separator, address = server.rpartition("://")
+    if separator and scheme.lower() not in _LISTENER_SCHEMES:
+        return (
+            f"is a URL with the scheme {scheme}://, but brokers are HOST:PORT: "
+            f"give {address.strip('/') or 'localhost:9092'} (the port of Kafka, not of the registry)"
+        )
+    if not address:
+        return "is empty: brokers are HOST:PORT, separated by commas"
+    found = _match_broker(address)
+    if found is None:
+        return "is not a broker: brokers are HOST:PORT, separated by commas, IPv6 addresses in brackets"
+    port = found["port"]
+    # More digits than Python converts are not a port either.
+    if port is not None and not (port.isdecimal() and port.isascii() and len(port) < 6 and 0 < int(port) < 65_536):
+        return f"has the port {port!r}, which is not a number from 1 to 65535"
+    return None

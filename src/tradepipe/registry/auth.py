@@ -128,9 +128,11 @@ def _split_url(url: str, option: str, expected: str) -> tuple[str, UserInfo | No
         parsed = httpx.URL(url)
         if not _HOST.fullmatch(parsed.raw_host):
             raise ValueError
-    except (httpx.InvalidURL, TypeError, ValueError):
-        # Not chained: httpx's message may contain the password.
-        raise ConfigurationError(f"{option} is not a valid URL; expected {expected}") from None
+    except (httpx.InvalidURL, TypeError, ValueError) as error:
+        # Neither chained nor quoted: httpx's message may contain the password.
+        has_wrong_port = str(error).startswith("Invalid port") and "[" not in url
+        reason = "is not a valid URL" + (", its port is not a number" if has_wrong_port else "")
+        raise ConfigurationError(f"{option} {reason}; expected {expected}") from None
     bare = str(parsed.copy_with(username=None, password=None, query=None, fragment=None)).rstrip("/")
     if "@" in f"{bare}{parsed.query.decode()}{parsed.fragment}":
         # The apparent path or scheme is the rest of user and password, so none of it may be shown.
