@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-real faults check lint bench mutants fuzz services lock clean
+.PHONY: help demo test test-slow test-real faults check lint bench mutants fuzz services lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,11 @@ demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; 
 	@$(if $(findstring k,$(filter-out --%,$(firstword $(MAKEFLAGS)))),echo "make took --keep as its own --keep-going; say: make demo ARGS=--keep" >&2)
 	@TRADEPIPE_DEMO_KEEP_COMMAND="make demo ARGS=--keep" $(python) -m tradepipe.demo $(ARGS)
 
-test: $(VENV)/.dev  ## run the tests on the embedded services
-	$(python) -m pytest --numprocesses auto --dist worksteal $(ARGS)
+test: $(VENV)/.dev  ## run the quick tests, which are most, on the embedded services
+	$(python) -m pytest --part quick --numprocesses auto --dist worksteal $(ARGS)
+
+test-slow: $(VENV)/.dev  ## run the tests that start programs or wait, except those that test-real runs
+	$(python) -m pytest --part slow --numprocesses auto --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run the tests that use services on Kafka, a registry and PostgreSQL, and the properties
 	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile deep \
@@ -37,7 +40,7 @@ faults: $(VENV)/.java  ## cause random faults of brokers, PostgreSQL and stages 
 		tests/pipeline/test_chaos.py --chaos-seconds 300 $(ARGS)
 
 check: lint  ## run the linters, the type checker, and the tests that need no services
-	$(python) -m pytest -q -p tests.without_services
+	$(python) -m pytest -q --part quick -p tests.without_services
 
 lint: $(VENV)/.dev  ## run the linters and the type checker
 	$(python) -m ruff check .

@@ -15,7 +15,7 @@ from tests.services.databases import EMPTY, MIGRATED, Databases
 from tradepipe.postgres import migrate
 from tradepipe.registry import schema_ids
 
-pytest_plugins = ["tests.wheel", "tests.properties"]
+pytest_plugins = ["tests.selection", "tests.wheel", "tests.properties"]
 
 ENDING_THREADS = ("tradepipe-producer", "tradepipe-writer", "tradepipe-progress")
 """Threads that end when what started them is closed."""
@@ -58,35 +58,6 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         if time.monotonic() > deadline:
             pytest.fail(f"{item.nodeid} has not closed what runs these threads: {', '.join(left)}")
         time.sleep(0.01)
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--services", choices=("embedded", "real"), default="embedded", help="what the tests run on")
-    parser.addoption("--chaos-seconds", type=float, default=20.0, help="how long test_chaos.py causes random faults")
-
-
-@pytest.hookimpl(trylast=True)  # hypothesis has marked its tests by then
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect tests that these services do not concern; a skip would count as a test that should have run."""
-    concerns = _concerns_embedded if config.getoption("services") == "embedded" else _concerns_real
-    selected, deselected = [], []
-    for item in items:
-        (selected if concerns(item, config) else deselected).append(item)
-    config.hook.pytest_deselected(items=deselected)
-    items[:] = selected
-
-
-def _concerns_embedded(item: pytest.Item, _config: pytest.Config) -> bool:
-    return item.get_closest_marker("real") is None
-
-
-def _concerns_real(item: pytest.Item, config: pytest.Config) -> bool:
-    """Return whether a test is to run on real services: it uses them, it is a property, or its file was named."""
-    if item.get_closest_marker("embedded"):
-        return False
-    if item.get_closest_marker("real") or item.get_closest_marker("hypothesis"):
-        return True
-    return "services" in getattr(item, "fixturenames", ()) or any(".py" in argument for argument in config.args)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

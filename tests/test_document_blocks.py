@@ -109,6 +109,7 @@ def started(python: Path) -> Iterator[dict[str, str]]:
             process.wait(60)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_every_block_runs_in_order_and_twice(installed):
     (commands,) = README.blocks("sh", "tradepipe migrate")

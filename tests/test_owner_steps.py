@@ -17,6 +17,8 @@ import pytest
 
 from tests.markdown import Document
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PAGE = Document(ROOT / "docs" / "schema.md")
 STEPS = re.search(r"## Create a version\n(.*?)\*\*6\. Roll it out", PAGE.path.read_text(), re.DOTALL)

@@ -9,6 +9,8 @@ import pytest
 from tests.wheel import SHIPPED_AS, run
 from tradepipe.postgres.revision import required_revision
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_wheel_holds_every_file_of_the_package(sources, wheel):
     """Packages and data files are listed in pyproject.toml by hand: one that is forgotten shows here."""

@@ -32,6 +32,7 @@ def without_indents(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_demo_prints_what_the_readme_shows():
     """A line … in the README omits some of the output."""
     run = subprocess.run(
@@ -64,6 +65,7 @@ def shell(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_file_with_other_headers_is_stored_and_its_bad_line_is_reported(services, database, topic, subject, shell):
     (script,) = COMMAND_LINE.blocks("sh", "fills.csv")
     (expected,) = COMMAND_LINE.blocks("text", "fills.csv:4")

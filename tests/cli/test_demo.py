@@ -15,6 +15,8 @@ import pytest
 from tests.cli.commands import ask, door, running
 from tradepipe.trade.record import CODES, Code
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def elsewhere():

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.cli.commands import console, running
 
-pytestmark = pytest.mark.embedded
+pytestmark = [pytest.mark.embedded, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -98,6 +98,7 @@ def tradepipe(*arguments, stdout, stderr=subprocess.PIPE):
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["-V"], ["sink", "--help"]], ids=" ".join)
 def test_a_full_disk_is_told_in_one_line(arguments):
     with open("/dev/full", "w") as full:
@@ -109,6 +110,7 @@ def test_a_full_disk_is_told_in_one_line(arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["-V"], ["sink", "--help"]], ids=" ".join)
 def test_a_reader_that_has_gone_ends_a_command_as_a_signal_does(arguments):
     """Not with 1, which says that a check found something."""
@@ -127,6 +129,7 @@ def test_what_a_full_disk_below_the_log_does_not_take_changes_no_code(monkeypatc
         print_status("what a command came to")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("database", "expected"), [("mysql://db", 78), ("postgresql://127.0.0.1:1/x", 75)])
 def test_where_nothing_can_be_told_the_code_still_tells(database, expected):
     """The second is told of in the log before."""
@@ -137,6 +140,7 @@ def test_where_nothing_can_be_told_the_code_still_tells(database, expected):
     assert expected == code
 
 
+@pytest.mark.slow
 def test_a_command_whose_stdout_is_closed_does_its_work():
     program = [sys.executable, "-c", "from tradepipe.cli.main import run; run()", "-V"]
     closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *program], capture_output=True, check=False)

@@ -93,6 +93,7 @@ def test_lines_of_trades_are_not_mixed_with_a_document(ready, command):
     assert "Invalid value for '--verbose': only valid with --format text" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_the_demo_prints_its_result_as_a_document(tmp_path):
     done = console("demo", "--format=json", env={"TMPDIR": str(tmp_path)})

@@ -18,6 +18,8 @@ from tradepipe.cli.health_server import HealthServer
 from tradepipe.embedded.process import free_port
 from tradepipe.metrics import REBALANCES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def filled(ready):

@@ -18,6 +18,8 @@ from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.trade.model import Trade
 from tradepipe.trade.samples import trades
 
+pytestmark = pytest.mark.slow
+
 HANG_SECONDS = 20.0
 """A bound for a busy machine; a command takes a tenth of a second, and up to two if a service does not answer."""
 

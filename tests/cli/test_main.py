@@ -48,6 +48,7 @@ def test_it_tells_its_versions():
     ] == done.out.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_in_a_process_of_its_own_says_what_it_says_in_ours(name):
     """Most tests run commands in their own process."""

@@ -125,6 +125,7 @@ def test_a_dry_run_changes_nothing(stored):
     assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "nothing", "ctrl-d"])
 def test_a_person_is_asked_and_may_say_no(stored, answer):
     seen = at_a_terminal("sink", "offsets", "reset", "--to", "earliest", env=stored, typing=answer)
@@ -133,6 +134,7 @@ def test_a_person_is_asked_and_may_say_no(stored, answer):
     assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
+@pytest.mark.slow
 def test_a_person_who_says_yes_resets(stored):
     seen = at_a_terminal("sink", "offsets", "reset", "--to", "earliest", env=stored, typing="y\n")
 
@@ -180,6 +182,7 @@ def test_an_outdated_database_is_reported(env):
     assert "tradepipe migrate upgrade" in done.err
 
 
+@pytest.mark.slow
 def test_a_sink_that_runs_goes_on_from_a_reset_offset_even_while_it_is_idle(filled):
     """Fenced first: the sink claims again, and nothing is lost from there on."""
     with running("sink", env=filled) as process:

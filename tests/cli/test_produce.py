@@ -47,6 +47,7 @@ def test_other_runs_send_other_trades(ready):
     assert first.out.splitlines()[0] != second.out.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_when_all_is_acknowledged(ready, topic):
     with running("produce", "--rate", "50", "-v", env=ready) as process:
         process.stdout.readline()
@@ -61,6 +62,7 @@ def test_a_signal_ends_it_when_all_is_acknowledged(ready, topic):
     assert sent == records_in(ready, topic)
 
 
+@pytest.mark.slow
 def test_a_signal_while_it_waits_for_a_part_ends_it_too(ready):
     """Nothing was sent, so nothing is left undone."""
     with running("produce", "--registry", f"http://127.0.0.1:{free_port()}", env=ready) as process:
@@ -79,6 +81,7 @@ def breakable(ready, topic):
         yield broker, ready | {"KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers}
 
 
+@pytest.mark.slow
 def test_trades_that_were_never_acknowledged_are_told(breakable):
     broker, env = breakable
     with running("produce", "--rate", "50", "--deadline", "1", "-v", env=env) as process:

@@ -55,6 +55,7 @@ def test_the_trades_of_a_file_are_stored(ready, file):
     assert sorted(islice(trades(5), 50)) == [Trade(*each) for each in stored]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_and_repeated_stores_nothing_twice(ready, file):
     with running("produce", "--input", str(file), "--rate", "40", "-v", env=ready) as process:
         for _ in range(10):
@@ -108,6 +109,7 @@ def test_a_file_is_checked_without_any_part(file):
     assert (0, "", f"checked {file}: 50 trades, 0 invalid records\nnothing was sent\n") == done
 
 
+@pytest.mark.slow
 def test_a_packed_file_comes_by_a_pipe(ready, topic, file):
     packed = gzip.compress(file.read_bytes())
     done = subprocess.run(
@@ -122,6 +124,7 @@ def test_a_packed_file_comes_by_a_pipe(ready, topic, file):
     assert 50 == records_in(ready, topic)
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_while_it_waits_for_a_pipe(ready, file, tmp_path):
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -143,6 +146,7 @@ def test_it_ends_behind_as_many_as_asked_for(ready, topic, file):
     assert 7 == records_in(ready, topic)
 
 
+@pytest.mark.slow
 def test_what_was_not_acknowledged_can_be_sent_again(request, file):
     broker, env = request.getfixturevalue("breakable")
     with running("produce", "--input", str(file), "--rate", "20", "--deadline", "1", "-v", env=env) as process:
@@ -154,6 +158,7 @@ def test_what_was_not_acknowledged_can_be_sent_again(request, file):
     assert "send all again with the same command" in done.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_how_far_it_is(ready, tmp_path):
     """On 80 columns, in one line."""
     path = tmp_path / "trades.csv"
@@ -193,6 +198,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
     """A file of 8 MB within 5 MB of what a small one takes."""
     path = tmp_path / "trades.csv"

@@ -65,6 +65,7 @@ def test_it_begins_where_it_is_told(filled):
     assert (0, "0 stored, 0 duplicates, 0 refused") == (done.code, done.err.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly(filled, number):
     with running("sink", "-v", env=filled) as process:
@@ -78,6 +79,7 @@ def test_a_signal_ends_it_cleanly(filled, number):
     assert f"{stored} stored" in done.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_signal_ends_it_while_it_waits_for_a_part(ready):
     with running("sink", "--registry", "http://127.0.0.1:1", env=ready) as process:
         process.says(" unavailable, retrying in ")
@@ -87,6 +89,7 @@ def test_a_signal_ends_it_while_it_waits_for_a_part(ready):
         assert 0 == process.end().code
 
 
+@pytest.mark.slow
 def test_it_ends_when_nobody_reads_what_it_prints(filled):
     """As in `tradepipe sink -v | head -1`."""
     with running("sink", "-v", "--batch-rows", "5", env=filled) as process:

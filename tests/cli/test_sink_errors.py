@@ -92,6 +92,7 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
     assert "401" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -45,6 +45,7 @@ def test_a_sink_stores_what_passed(filled):
     assert "91 stored, 0 duplicates, 0 refused" == done.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 def test_metrics_and_health_are_served_until_a_signal_ends_it(filled):
     with running("validate", "--metrics-port", "0", *OPTIONS, env=filled) as process:

@@ -13,6 +13,8 @@ from tests.eventually import eventually
 from tradepipe.embedded import postgres as module
 from tradepipe.embedded.postgres import Binaries, Postgres
 
+pytestmark = pytest.mark.slow
+
 SERVE = """
 from tradepipe.embedded.postgres import Postgres
 with Postgres() as postgres:

@@ -12,6 +12,8 @@ from tests.embedded.programs import ask, program
 from tests.eventually import eventually
 from tradepipe.embedded.stack import LocalStack
 
+pytestmark = pytest.mark.slow
+
 RUN = "import runpy; runpy.run_module('tradepipe.embedded', run_name='__main__', alter_sys=True)"
 
 

@@ -73,6 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(tree, done.returncode, done.stdout, {each["key"]: each["verdict"] for each in kept})
 
 
+@pytest.mark.slow
 def test_a_change_that_a_test_notices_is_killed(run):
     assert (
         "killed"
@@ -81,6 +82,7 @@ def test_a_change_that_a_test_notices_is_killed(run):
     assert "killed" == run.verdicts[": LIMIT = 9 -> LIMIT = None #1"]
 
 
+@pytest.mark.slow
 def test_a_change_that_no_test_notices_survives_and_is_told_with_the_tests_that_were_asked(run):
     assert "survived" == run.verdicts["is_allowed: < LIMIT -> <= LIMIT #1"]
     assert "SURVIVED   src/sample/sums.py:11" in run.output
@@ -88,10 +90,12 @@ def test_a_change_that_no_test_notices_survives_and_is_told_with_the_tests_that_
     assert "tests/test_sums.py::test_a_small_number_is_allowed" in run.output
 
 
+@pytest.mark.slow
 def test_too_many_survivors_are_exit_code_1(run):
     assert 1 == run.code
 
 
+@pytest.mark.slow
 def test_the_work_tree_stays_as_it_was(run):
     assert SUMS == (run.tree / "src/sample/sums.py").read_text()
 

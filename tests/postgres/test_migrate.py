@@ -330,6 +330,7 @@ def test_other_tables_of_the_database_are_unchanged(database):
         assert ["theirs"] == connection.scalars(text("SELECT version_num FROM alembic_version")).all()
 
 
+@pytest.mark.slow
 def test_autogenerate_does_not_propose_to_drop_the_hosts_tables(migrated):
     run(migrated, "CREATE TABLE theirs (x int)")
 
@@ -381,6 +382,7 @@ def test_the_migrations_are_found_in_a_folder_with_a_percent_sign(database, tmp_
     assert Migration(None, required_revision()) == migrate.upgrade(database)
 
 
+@pytest.mark.slow
 def test_alembics_own_command_works_in_the_repository(database):
     upgraded = alembic(database, "upgrade", "head")
 
@@ -390,6 +392,7 @@ def test_alembics_own_command_works_in_the_repository(database):
     assert required_revision() == migrate.current(database)
 
 
+@pytest.mark.slow
 def test_alembics_own_command_prints_sql_without_a_database(database):
     printed = alembic(None, "upgrade", "head", "--sql")
     with connect(database) as connection:
@@ -399,6 +402,7 @@ def test_alembics_own_command_prints_sql_without_a_database(database):
     assert required_revision() == migrate.current(database)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("database", "told"),
     [

@@ -8,6 +8,8 @@ import pytest
 from tests.embedded.programs import ask
 from tests.services.databases import EMPTY, MIGRATED, Databases
 
+pytestmark = pytest.mark.slow
+
 INSERT = (
     "INSERT INTO sink_offsets (group_id, topic, partition, epoch, next_offset, owner) VALUES ('g', 't', 0, 1, 7, '')"
 )

@@ -47,6 +47,7 @@ def copy(target: Path) -> Path:
     return Path(shutil.copytree(EXAMPLE, target / "booking", ignore=LEFTOVERS))
 
 
+@pytest.mark.slow
 def test_service_and_library_are_installed_as_a_user_would(service):
     program = "import booking, tradepipe.testing; print(booking.__file__, tradepipe.testing.__file__)"
 
@@ -55,6 +56,7 @@ def test_service_and_library_are_installed_as_a_user_would(service):
     assert [] == [place for place in places if not Path(place).is_relative_to(service.python.parents[1])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["first", "second"])
 def test_the_tests_of_the_service_pass(service, run):
     code, said = service.pytest()
@@ -110,6 +112,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_a_broken_service_is_told_what_is_wrong(service, tmp_path):
     folder = copy(tmp_path)
     for (name, right, wrong), _ in BROKEN.values():

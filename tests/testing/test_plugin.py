@@ -8,7 +8,7 @@ import pytest
 
 from tradepipe import testing
 
-pytestmark = pytest.mark.embedded  # the kit starts services of its own, whatever this run is on
+pytestmark = [pytest.mark.embedded, pytest.mark.slow]  # the kit starts services of its own, whatever this run is on
 
 ON_DEMAND = ("tradepipe.embedded", "avro", "http.server", "alembic", "typer")
 

@@ -127,6 +127,7 @@ def test_where_only_some_were_asked_for_it_says_so(ready, keep):
     assert "no matching open dead letters and 0 replayed in" in dlq("stats", "--code", "OTHER", env=ready).out
 
 
+@pytest.mark.slow
 def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
     """By commands that name the same place, without what is secret in it."""
     keep(trade("T1"))
@@ -140,6 +141,7 @@ def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
     assert f"  {TYPED}.dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
 
 
+@pytest.mark.slow
 def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
     seen = at_a_terminal("dlq", "ls", "--trade-id", "T1", env=ready)
 
@@ -389,6 +391,7 @@ def test_a_database_that_is_away_is_waited_for_until_the_deadline(ready):
     assert "secret" not in done.err
 
 
+@pytest.mark.slow
 def test_a_replay_that_is_killed_and_repeated_stores_each_once(ready, keep):
     keep(*(trade(f"T{number}") if number % 50 else b"{}" for number in range(5_000)))
     database = ready["DATABASE_URL"]
@@ -420,6 +423,7 @@ def slowed(database: str) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_replay_after_the_current_transaction(ready, keep):
     slowed(ready["DATABASE_URL"])
     keep(*(trade(f"T{number}") for number in range(5_000)))
@@ -434,6 +438,7 @@ def test_a_signal_ends_a_replay_after_the_current_transaction(ready, keep):
     assert "stopping after the current transaction" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "away",
     [("--registry", f"http://{NOWHERE}"), ("--database", f"postgresql://{NOWHERE}/x")],

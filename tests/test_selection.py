@@ -1,0 +1,32 @@
+"""Each test runs in CI, on each kind of services about which it proves something."""
+
+from itertools import product
+from pathlib import Path
+
+from tests.selection import Traits, is_quick, is_slow, runs_on_real
+
+ROOT = Path(__file__).parents[1]
+
+ALL = [Traits(*each) for each in product((False, True), repeat=5)]
+TESTS = [test for test in ALL if not (test.real and test.embedded)]
+"""A test that is marked for both kinds of services is an error of collection."""
+
+
+def test_every_test_runs_in_one_of_the_three_runs():
+    assert [] == [test for test in TESTS if not (is_quick(test) or is_slow(test) or runs_on_real(test))]
+
+
+def test_a_test_that_needs_embedded_services_runs_on_them():
+    assert [] == [test for test in TESTS if test.embedded and not (is_quick(test) or is_slow(test))]
+
+
+def test_a_test_that_needs_real_services_runs_on_them_alone():
+    assert [] == [test for test in TESTS if test.real and (not runs_on_real(test) or is_quick(test) or is_slow(test))]
+
+
+def test_only_slow_tests_are_left_out_of_make_test():
+    assert [] == [test for test in TESTS if not (test.slow or test.real or is_quick(test))]
+
+
+def test_ci_runs_all_three():
+    assert "for target in test test-slow test-real; do" in (ROOT / ".ci" / "run").read_text()
