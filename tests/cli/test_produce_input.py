@@ -77,7 +77,7 @@ def test_a_bad_line_stops_it_and_what_stands_before_it_is_sent(ready, topic, fil
 
     assert 1 == done.code
     assert f"Error: {file}:12: version: 'one' is not a whole number" in done.err.splitlines()[-1]
-    assert "(VERSION); the 10 trades before it were sent; fix it" in done.err.splitlines()[-1]
+    assert "(VERSION); 10 trades before it sent; fix it" in done.err.splitlines()[-1]
     assert "sent 10 records: 10 acknowledged" in done.err
     assert 10 == records_in(ready, topic)
 

@@ -127,8 +127,8 @@ def test_a_record_is_counted_where_it_begins(read):
             "FILE:2: maturity_date: is 2025-05-31, which is before the UTC date of created_at, 2025-06-01 "
             "(MATURITY_DATE)",
         ),
-        ("T1,1", "FILE:2: the record has 2 cells but there are 6 headers (UNDECODABLE)"),
-        (ROW + ",", "FILE:2: the record has 7 cells but there are 6 headers (UNDECODABLE)"),
+        ("T1,1", "FILE:2: the record has 2 cells, but the file has 6 headers (UNDECODABLE)"),
+        (ROW + ",", "FILE:2: the record has 7 cells, but the file has 6 headers (UNDECODABLE)"),
         ('"T1"x' + ROW[2:], "FILE:2: the record is not CSV: ',' expected after '\"' (UNDECODABLE)"),
     ],
     ids=["rule", "type", "date", "too short", "too long", "quoting"],

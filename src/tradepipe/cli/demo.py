@@ -36,6 +36,7 @@ from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.pipeline.producer import Producer
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.validator import Validator
+from tradepipe.plural import format_count
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.failures import translate_errors
@@ -211,7 +212,7 @@ class _Run:
             return
         self._refused.update(counts.refused)
         passed, refused = counts.passed, counts.refused.total()
-        records = f"{passed + refused:,} record{'s' if passed + refused > 1 else ''}"
+        records = format_count(passed + refused, "record")
         self._print(f"validated {records}: {passed:,} to {CLEAN}, {refused:,} to {DEAD_LETTERS}")
 
     def _store(self, stack: LocalStack) -> None:
@@ -234,7 +235,8 @@ class _Run:
         self._duplicates += counts.duplicates
         self._refused.update(counts.refused)
         self._print(
-            f"stored {counts.stored:,} {'trades, those with the highest version:' if counts.stored > 1 else 'trade:'}"
+            f"stored {format_count(counts.stored, 'trade')}"
+            f"{', those with the highest version' if counts.stored > 1 else ''}:"
         )
         for trade in self._shown:
             self._echo(f"         Stored trade with ID {trade.trade_id} and version {trade.version}")

@@ -18,6 +18,7 @@ from tradepipe.embedded.broker import DEFAULT_PARTITIONS
 from tradepipe.embedded.log_starts import LogStarts
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError
+from tradepipe.plural import format_count
 
 WATCH_SECONDS: Final = 0.5
 """Seconds between two looks at the log starts."""
@@ -66,8 +67,8 @@ def embedded(*, topics: Topics = None) -> None:
             dropped = log_starts.poll()
             for topic, number in dropped.items():
                 typer.secho(
-                    f"Topic {topic} has lost its oldest {number:,} records: this broker keeps at most 5 MiB of each "
-                    "partition. Consume while you produce, create more partitions, or use Apache Kafka.",
+                    f"Topic {topic} has lost its oldest {format_count(number, 'record')}: this broker keeps at most "
+                    "5 MiB of each partition. Consume while you produce, create more partitions, or use Apache Kafka.",
                     err=True,
                     fg="red",
                 )

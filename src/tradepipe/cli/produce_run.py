@@ -22,6 +22,7 @@ from tradepipe.files.errors import BadInput
 from tradepipe.files.trade_file import TradeFile
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
+from tradepipe.plural import format_count
 from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeSerializer
 from tradepipe.trade.samples import BadRecord, SampleRecord, sample_stream, trades
@@ -204,7 +205,7 @@ class ProduceRun:
         print_summary(self._summary(file), document, self._output)
 
     def _summary(self, file: TradeFile) -> str:
-        read = f"{_format_count(file.valid, 'trade')}, {_format_count(file.invalid, 'invalid record')}"
+        read = f"{format_count(file.valid, 'trade')}, {format_count(file.invalid, 'invalid record')}"
         if file.codes:
             codes = sorted(file.codes.items(), key=lambda item: (-item[1], item[0]))
             read += f" ({', '.join(f'{code} {number:,}' for code, number in codes)})"
@@ -214,24 +215,25 @@ class ProduceRun:
             read += f"\nwrote the invalid records to {file.rejects_path}"
         if self._destination is None:
             return f"checked {file.name}: {read}\nnothing was sent"
-        return f"read {file.name}: {read}\nsent {self._counts.sent:,} records: {outcome(self._counts)}"
+        return f"read {file.name}: {read}\nsent {format_count(self._counts.sent, 'record')}: {outcome(self._counts)}"
 
     def _end(self, repeat: str, *, is_complete: bool) -> None:
         counts = self._counts
         if self._stopping.number:
             if counts.unknown:
                 logger.warning(
-                    "%d records were not acknowledged and may or may not be in the log: send all again with %s; "
+                    "not acknowledged: %s, which may or may not be in the log: send all again with %s; "
                     "each version of a trade is stored once",
-                    counts.unknown,
+                    format_count(counts.unknown, "record"),
                     repeat,
                 )
             if counts.unknown or not is_complete:
                 raise typer.Exit(SIGNAL_BASE + self._stopping.number)
         if not self._all_acknowledged:
             raise DeadlineExceeded(
-                f"{counts.unknown} records were not acknowledged within {self._deadline:g} s and may or may not be in "
-                f"the log: send all again with {repeat} when Kafka is available; each version of a trade is stored once"
+                f"not acknowledged within {self._deadline:g} s: {format_count(counts.unknown, 'record')}, which may or "
+                f"may not be in the log: send all again with {repeat} when Kafka is available; each version of a trade "
+                "is stored once"
             )
         if counts.refused or counts.unknown:
             raise typer.Exit(ExitCode.FINDINGS)
@@ -245,9 +247,9 @@ def _warn_of_dropped_records(destination: Destination) -> None:
             starts = admin.watermarks(destination.topic, admin.describe(destination.topic).partitions)
             if dropped := sum(each.low for each in starts.values()):
                 logger.warning(
-                    "topic %s has lost its oldest %d records: the embedded broker keeps at most 5 MiB of a partition",
+                    "topic %s has lost its oldest %s: the embedded broker keeps at most 5 MiB of a partition",
                     destination.topic,
-                    dropped,
+                    format_count(dropped, "record"),
                 )
 
 
@@ -260,8 +262,8 @@ def progress_text(counts: SendCounts, total: int | None = None) -> str:
 def summary(counts: SendCounts, seed: int) -> str:
     """Format the counts of a finished run with sample trades."""
     return (
-        f"sent {counts.sent:,} records of seed {seed}: {counts.new:,} new trades, {counts.resent:,} sent again, "
-        f"{counts.bad:,} invalid\n{outcome(counts)}"
+        f"sent {format_count(counts.sent, 'record')} of seed {seed}: {format_count(counts.new, 'new trade')}, "
+        f"{counts.resent:,} sent again, {counts.bad:,} invalid\n{outcome(counts)}"
     )
 
 
@@ -276,12 +278,8 @@ def _advice(file: TradeFile, *, is_dry_run: bool) -> str:
     """Return what to do about an invalid record."""
     if is_dry_run:
         return "fix it, or list all invalid records with --on-error skip"
-    before = f"the {file.valid:,} trades before it were sent; " if file.valid else "nothing was sent; "
+    before = f"{format_count(file.valid, 'trade')} before it sent; " if file.valid else "nothing was sent; "
     return (
         f"{before}fix it and run the command again (each version of a trade is stored once), "
         "or skip invalid records with --on-error skip"
     )
-
-
-def _format_count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -24,6 +24,7 @@ from tradepipe.cli.topic_checks import SettingCheck, Severity, check_settings, c
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.plural import format_count
 
 app = command_line("Create and check topics.")
 
@@ -125,8 +126,9 @@ def create(
     else:
         existing, created = existing or retry(lambda: admin.describe(topic)), False
     number = len(existing.partitions)
-    text = f"created topic {topic}" if created else f"topic {topic} already exists"
-    print_result(f"{text} with {number} partitions", {"topic": topic, "partitions": number, "created": created}, output)
+    outcome = f"created topic {topic}" if created else f"topic {topic} already exists"
+    text = f"{outcome} with {format_count(number, 'partition')}"
+    print_result(text, {"topic": topic, "partitions": number, "created": created}, output)
     retry(lambda: admin.check_not_compacted(topic))
     for each in check_settings(existing, retry(lambda: admin.config(topic))):
         if each.severity is Severity.FINDING:
@@ -156,8 +158,9 @@ def check(
     config = retry(lambda: admin.config(topic))
     if not config:
         raise ConfigurationError(
-            f"topic {topic} exists with {len(described.partitions)} partitions, but the broker returned no settings: "
-            "grant DESCRIBE_CONFIGS on the topic; the embedded broker does not support this request"
+            f"topic {topic} exists with {format_count(len(described.partitions), 'partition')}, but the broker "
+            "returned no settings: grant DESCRIBE_CONFIGS on the topic; the embedded broker does not support this "
+            "request"
         )
     found = list(check_settings(described, config))
     if like is not None:

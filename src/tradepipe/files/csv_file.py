@@ -21,6 +21,7 @@ from tradepipe.files.records import (
     to_record,
     undecodable,
 )
+from tradepipe.plural import format_count
 
 _DELIMITERS: Final = ",;\t|"
 
@@ -85,9 +86,9 @@ class CsvFile(TextFile):
                 parsed = undecodable(f"the record is not {wrong_byte(wrong, self._source.encoding)}")
                 yield InputRecord(line, raw, None, parsed, row)
             elif len(row) != width:
-                cells = f"{len(row)} cell{'' if len(row) == 1 else 's'}"
+                found, expected = format_count(len(row), "cell"), format_count(width, "header")
                 yield InputRecord(
-                    line, raw, None, undecodable(f"the record has {cells} but there are {width} headers"), row
+                    line, raw, None, undecodable(f"the record has {found}, but the file has {expected}"), row
                 )
             else:
                 yield to_record(line, raw, parse(row), row)

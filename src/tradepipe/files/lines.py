@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, Self, cast
 from tradepipe.files.errors import BadInput, unusable
 from tradepipe.files.file_kinds import ZIP, open_member
 from tradepipe.files.records import FileProgress
+from tradepipe.plural import format_count
 
 STDIN: Final = "-"
 
@@ -213,7 +214,7 @@ def format_size(number: int) -> str:
     for size, unit in _UNITS:
         if number >= size:
             return f"{number / size:.1f} {unit}"
-    return f"{number} bytes"
+    return format_count(number, "byte")
 
 
 class _Utf16Reader(io.RawIOBase):

@@ -26,6 +26,7 @@ from tradepipe.files.records import (
     to_record,
     undecodable,
 )
+from tradepipe.plural import format_count
 
 MAX_ROWS: Final = 1_048_576
 """Excel's own limit; a file may claim any number of rows."""
@@ -93,7 +94,7 @@ class WorkbookFile:
         width = len(self.headers)
         for cells in self._cells:
             if any(cell is not None for cell in cells[width:]):
-                detail = f"the row has a value behind the last of {width} headers"
+                detail = f"the row has a value behind the last of {format_count(width, 'header')}"
                 yield InputRecord(self._number, "", None, undecodable(detail), cells)
             else:
                 row = [*cells[:width], *[None] * (width - len(cells))]

@@ -10,6 +10,7 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 
 from tradepipe.kafka.failures import unwrap
+from tradepipe.plural import format_count
 
 logger = logging.getLogger(__name__)
 
@@ -98,5 +99,4 @@ class OutageLog:
         return True
 
     def _format_waiting(self) -> str:
-        waiting = self._count_waiting()
-        return f"{waiting} record{'' if waiting == 1 else 's'}"
+        return format_count(self._count_waiting(), "record")

@@ -22,6 +22,7 @@ from tradepipe.kafka.librdkafka import (
 )
 from tradepipe.kafka.outage import OutageLog
 from tradepipe.names import check_topic
+from tradepipe.plural import format_count
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ class IdempotentProducer:
             if deadline is not None and time.monotonic() >= deadline:
                 raise BrokerUnavailable(
                     f"the producer queue for topic {self._topic} is full: "
-                    f"none of its {len(self)} records was acknowledged in time"
+                    f"{format_count(len(self), 'record')} not acknowledged in time"
                 )
             time.sleep(WAIT_SECONDS)
 

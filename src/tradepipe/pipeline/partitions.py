@@ -13,6 +13,7 @@ from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, Unsupport
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.kafka.partitioner import default_partition
+from tradepipe.plural import format_count
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
@@ -40,13 +41,13 @@ def start_offsets(
 def warn_of_dropped_records(group: str, topic: str, partition: int, begin: int) -> None:
     """Warn that the first records of a log were dropped before a new group could process them."""
     logger.warning(
-        "new group %s starts %s[%d] at offset %d: the %d records before it are no longer in the log "
+        "new group %s starts %s[%d] at offset %d: the log no longer has the %s before it "
         "(retention, or the broker's size limit)",
         group,
         topic,
         partition,
         begin,
-        begin,
+        format_count(begin, "record"),
     )
 
 

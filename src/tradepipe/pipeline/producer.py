@@ -16,6 +16,7 @@ from tradepipe.errors import BrokerUnavailable, DeliveryFailed, InvalidTrade, Re
 from tradepipe.evolution.history import current
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer, Undelivered
+from tradepipe.plural import format_count
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import HEADER_SIZE, TradeSerializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
@@ -165,7 +166,7 @@ class Producer:
         """
         try:
             if left := self._producer.flush(self._close_timeout if timeout is None else timeout):
-                logger.warning("abandoned %d trades: not acknowledged in time", left)
+                logger.warning("abandoned %s: not acknowledged in time", format_count(left, "trade"))
             self._producer.abandon("abandoned on close: not acknowledged in time")
             self._finalizer.detach()
             self._raise_failures()

@@ -37,6 +37,7 @@ from tradepipe.metrics import (
     Meter,
     Series,
 )
+from tradepipe.plural import format_count
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import CODES, Code, Refusal
 
@@ -252,8 +253,8 @@ class SinkStats(StageStats):
         if collided:
             first = next(refusal for refusal in stored.refusals if refusal.codes[0] == Code.VERSION_COLLISION)
             logger.warning(
-                "refused %d records as collisions, the first at %s: %s",
-                collided,
+                "refused %s as a collision, the first at %s: %s",
+                format_count(collided, "record"),
                 first.record.coordinates,
                 first.details[0],
             )

@@ -15,6 +15,7 @@ from tradepipe.cli.options import option
 from tradepipe.cli.terminal import to_json
 from tradepipe.files.drafts import write_file
 from tradepipe.files.json_text import json_value
+from tradepipe.plural import format_count
 from tradepipe.trade.dead_letter import DeadLetter
 
 Output = Annotated[
@@ -45,7 +46,7 @@ def export(
             file.write(f"{to_json(document(each, decoder), indent=None)}\n")
         file.flush()
     target = f" to {output}" if output else ""
-    print_status(f"exported {number:,} dead letter{'' if number == 1 else 's'} from {store.name}{target}")
+    print_status(f"exported {format_count(number, 'dead letter')} from {store.name}{target}")
 
 
 def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:

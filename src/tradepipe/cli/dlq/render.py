@@ -18,6 +18,7 @@ from tradepipe.errors import (
     UnsupportedSchema,
 )
 from tradepipe.kafka.origin import describe_foreign_origin
+from tradepipe.plural import format_count
 from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
@@ -193,14 +194,14 @@ def format_stats(counts: DeadLetterCounts, by: str, store: str, *, is_filtered: 
         for name in counts.names(by)
     ]
     table = [format_table((by, "open", "replayed", ""), rows, left={0, 3})] if rows else []
-    what = _plural(counts.total_open, "matching open " if is_filtered else "open ")
+    what = format_count(counts.total_open, f"{'matching ' if is_filtered else ''}open dead letter", zero="no")
     return "\n".join([*table, f"{what} and {counts.total_replayed:,} replayed in {store}"])
 
 
 def format_summary(listed: int, total: int, store: str, *, replayed: bool, is_filtered: bool) -> str:
     """Format the line below a list."""
     kind = ("matching " if is_filtered else "") + ("" if replayed else "open ")
-    text = f"{_plural(total, kind)} in {store}"
+    text = f"{format_count(total, f'{kind}dead letter', zero='no')} in {store}"
     return text if listed == total else f"{text}, newest {listed:,} shown (--limit)"
 
 
@@ -285,14 +286,14 @@ def _value(dead_letter: DeadLetter, decoded: DecodedRecord) -> Iterator[str]:
     elif value is None:
         yield _field("value", "none")
     elif decoded.trade is not None:
-        yield _field("value", f"{len(value):,} bytes, decoded with schema id {decoded.schema_id}:")
+        yield _field("value", f"{format_count(len(value), 'byte')}, decoded with schema id {decoded.schema_id}:")
         for name, field in decoded.trade._asdict().items():
             yield f"    {name:<17} {escape(str(field))}"
     else:
-        yield _field("value", f"{len(value):,} bytes, not decoded{_problem(dead_letter, decoded)}")
+        yield _field("value", f"{format_count(len(value), 'byte')}, not decoded{_problem(dead_letter, decoded)}")
         yield from (f"  {line}" for line in hex_dump(value[:MAX_DUMPED_BYTES]))
         if len(value) > MAX_DUMPED_BYTES:
-            yield f"  and {len(value) - MAX_DUMPED_BYTES:,} more bytes; `dlq export` writes all of them"
+            yield f"  and {format_count(len(value) - MAX_DUMPED_BYTES, 'more byte')}; `dlq export` writes all of them"
 
 
 def _problem(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
@@ -317,10 +318,6 @@ def _natural(name: str) -> tuple[str, int]:
 
 def _bar(number: int, most: int) -> str:
     return "#" * max(1, round(BAR_WIDTH * number / most)) if number else ""
-
-
-def _plural(number: int, kind: str) -> str:
-    return f"{number or 'no'} {kind}dead letter{'' if number == 1 else 's'}"
 
 
 def _field(name: str, value: str) -> str:

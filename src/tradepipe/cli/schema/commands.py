@@ -41,7 +41,6 @@ from tradepipe.cli.schema.report import (
     Remark,
     Report,
     ReportFormat,
-    count_findings,
     paragraph,
     print_and_exit,
     print_report,
@@ -55,6 +54,7 @@ from tradepipe.evolution.freeze import append_version, level_of, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, current, file_name, fingerprint, versions
 from tradepipe.evolution.schema_tree import parse_schema_tree
 from tradepipe.files.drafts import write_file
+from tradepipe.plural import format_count
 from tradepipe.trade.model import DECLARATION
 
 Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="Its number; the newest if omitted.")]
@@ -76,7 +76,7 @@ def _find_version(name: str) -> SchemaVersion:
 def format_changes(old: str, new: str, changes: Sequence[Change]) -> str:
     """Format each change with its effects on readers, below a summary line."""
     return "\n\n".join(
-        [f"{old} -> {new}: {count_findings(len(changes), 'change')}", *(_block(each) for each in changes)]
+        [f"{old} -> {new}: {format_count(len(changes), 'change', zero='no')}", *(_block(each) for each in changes)]
     )
 
 
@@ -256,12 +256,10 @@ def _check(folder: Path, past: History, new: SchemaFile | None, level: Level | N
     cases = [*unchanged(folder, past)]
     if new is None:
         cases += history_cases(folder, past, level)
-        return Report(
-            "check", f"{count_findings(len(past.versions), 'version')} in {display_path(folder)}", tuple(cases)
-        )
+        return Report("check", f"{format_count(len(past.versions), 'version')} in {display_path(folder)}", tuple(cases))
     at = level or _next_level(past)
     cases += candidate_cases(folder, new, past, at)
-    return Report("check", f"{new.file} after {count_findings(len(past.versions), 'version')} at {at}", tuple(cases))
+    return Report("check", f"{new.file} after {format_count(len(past.versions), 'version')} at {at}", tuple(cases))
 
 
 def _next_level(past: History) -> Level:

@@ -16,7 +16,6 @@ from tradepipe.cli.schema.report import (
     Remark,
     Report,
     ReportFormat,
-    count_findings,
     print_and_exit,
     print_report,
 )
@@ -26,6 +25,7 @@ from tradepipe.evolution.compatibility import parse
 from tradepipe.evolution.findings import Finding, Severity
 from tradepipe.evolution.freeze import append_version, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, file_name
+from tradepipe.plural import format_count
 from tradepipe.registry.client import RegisteredSchema
 from tradepipe.registry.registration import subject_versions
 from tradepipe.registry.schema_ids import SubjectCheck
@@ -121,7 +121,7 @@ def _cases(folder: Path, before: History, after: History, there: Sequence[Regist
     for version, each in zip(after.versions, there, strict=True):
         yield _case(folder, before.version(version.number), version, each)
     for version in (each for each in before.versions if after.version(each.number) is None):
-        message = f"The subject now has {count_findings(len(there), 'version')}, and none for this one."
+        message = f"The subject now has {format_count(len(there), 'version', zero='no')}, and none for this one."
         found = _finding("pull-gone", file_name(version.number), message)
         file = frozen_file(folder, version.number)
         yield CheckCase(f"{file} is in the registry", (found,), file, version.text, {"outcome": "gone"})

@@ -23,13 +23,13 @@ from tradepipe.cli.schema.report import (
     Remark,
     Report,
     ReportFormat,
-    count_findings,
     print_and_exit,
     print_report,
 )
 from tradepipe.cli.settings import Logs, Registry
 from tradepipe.cli.terminal import echo
 from tradepipe.errors import SchemaNotRegistered
+from tradepipe.plural import format_count
 from tradepipe.registry.drift import Comparison
 from tradepipe.registry.drift import drift as compare
 from tradepipe.registry.registration import Plan, PlannedVersion, Registration, apply_plan, plan
@@ -114,7 +114,7 @@ def drift(
             with suppress(SchemaNotRegistered):  # a missing subject is a finding, once the registry has started
                 retry(SubjectCheck(client, name))
             compared += retry(partial(compare, client, name, past.versions, level=at))
-    compared_text = f"{', '.join(names)} and {count_findings(len(past.versions), 'version')}"
+    compared_text = f"{', '.join(names)} and {format_count(len(past.versions), 'version')}"
     report = Report("drift", compared_text, tuple(CheckCase(each.subject, each.findings) for each in compared))
     print_and_exit(report, format_)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from textwrap import fill
 from typing import Annotated, Final, Literal, NamedTuple
@@ -21,6 +22,7 @@ from tradepipe.evolution.findings import (
     format_findings,
 )
 from tradepipe.evolution.json_pointers import locate
+from tradepipe.plural import format_count
 from tradepipe.redaction import escape, escape_lines
 
 
@@ -157,16 +159,10 @@ def paragraph(text: str, indent: str = "", further: str = "  ") -> str:
     )
 
 
-def count_findings(number: int, noun: str) -> str:
-    """Format a number and a noun."""
-    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
-
-
 def _text(report: Report) -> str:
     found = list(format_findings((_location(case, finding), finding) for case, finding in report.all()))
-    counts = (
-        count_findings(sum(each.finding.severity is severity for each in found), severity) for severity in Severity
-    )
+    numbers = Counter(each.finding.severity for each in found)
+    counts = (format_count(numbers[severity], severity, zero="no") for severity in Severity)
     found.sort(key=lambda each: each.finding.severity is Severity.WARNING)
     return "\n\n".join([*map(_block, found), paragraph(f"{report.subject}: {', '.join(counts)}")])
 
