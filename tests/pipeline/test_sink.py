@@ -334,7 +334,7 @@ def test_a_new_group_warns_of_records_that_are_no_longer_in_the_log(pipeline, so
     pipeline.store()
     pipeline.store()
 
-    found = re.findall(r"new group (\S+) starts .* the (\d+) records before it are no longer", caplog.text)
+    found = re.findall(r"new group (\S+) starts .* the log no longer has the (\d+) records before it", caplog.text)
     assert {f"{pipeline.topic}-sink"} == {group for group, _ in found}
     assert 10 == sum(int(number) for _, number in found)
 

@@ -56,7 +56,7 @@ def test_a_new_group_warns_of_records_that_are_no_longer_in_the_log(pipeline, so
     for _ in range(2):
         pipeline.validate(delivery="at_least_once")
 
-    numbers = re.findall(r"new group \S+-validator starts .* the (\d+) records before it", caplog.text)
+    numbers = re.findall(r"new group \S+-validator starts .* has the (\d+) records before it", caplog.text)
     assert 10 == sum(map(int, numbers))
 
 
