@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -145,8 +146,13 @@ def is_module(name: str) -> bool:
     return (ROOT / name).is_dir() or (ROOT / f"{name}.py").is_file()
 
 
-def imports() -> Iterator[Import]:
-    """Yield every import of tradepipe."""
+@cache
+def imports() -> list[Import]:
+    """Return every import of tradepipe."""
+    return list(_imports())
+
+
+def _imports() -> Iterator[Import]:
     for path in sorted(ROOT.rglob("*.py")):
         inside = path.relative_to(ROOT)
         parts = inside.with_suffix("").parts
@@ -154,24 +160,21 @@ def imports() -> Iterator[Import]:
         yield from (Import(str(inside), package, name) for name in imported_modules(ast.parse(path.read_text())))
 
 
-IMPORTS = list(imports())
-
-
 def test_every_package_has_its_dependencies_declared():
-    assert {found.package for found in IMPORTS} <= set(ARROWS)
+    assert {found.package for found in imports()} <= set(ARROWS)
 
 
 @pytest.mark.parametrize("package", ARROWS)
 def test_a_package_imports_only_declared_packages(package):
     known = ARROWS[package] | {package}
-    own = [found for found in IMPORTS if found.package == package and found.name.partition(".")[0] == "tradepipe"]
+    own = [found for found in imports() if found.package == package and found.name.partition(".")[0] == "tradepipe"]
 
     assert [] == [found for found in own if package_of(tuple(found.name.split(".")[1:])) not in known]
 
 
 @pytest.mark.parametrize("library", HOMES)
 def test_a_library_is_imported_only_in_its_packages(library):
-    found = [found for found in IMPORTS if found.name.partition(".")[0] == library]
+    found = [found for found in imports() if found.name.partition(".")[0] == library]
 
     assert [] == [one for one in found if one.package not in HOMES[library]]
 
@@ -180,7 +183,7 @@ def test_no_vendor_name_of_the_database_leaves_postgres():
     """Also not through a module of `tradepipe.postgres` that imports it."""
     borrowed = [
         (found.file, alias)
-        for found in IMPORTS
+        for found in imports()
         if found.package != "postgres" and found.name.startswith("tradepipe.postgres.")
         for alias in names_imported_from(found)
         if getattr(getattr(import_module(found.name), alias), "__module__", "").startswith(("sqlalchemy", "psycopg2"))
@@ -198,24 +201,26 @@ def names_imported_from(found: Import) -> Iterator[str]:
 
 def test_only_migrations_load_alembic():
     """The sink checks the revision without it."""
-    assert {"postgres/migrate.py"} == {found.file for found in IMPORTS if found.name.partition(".")[0] == "alembic"}
+    assert {"postgres/migrate.py"} == {found.file for found in imports() if found.name.partition(".")[0] == "alembic"}
 
 
 def test_trade_and_evolution_are_pure():
     assert [] == [
-        found for found in IMPORTS if found.package in {"trade", "evolution"} and found.name.partition(".")[0] in IMPURE
+        found
+        for found in imports()
+        if found.package in {"trade", "evolution"} and found.name.partition(".")[0] in IMPURE
     ]
 
 
 def test_no_module_imports_a_command():
     """`python -m` would load it a second time, and every class in it would exist twice."""
-    commands = {f"tradepipe.{Path(found.file).stem}" for found in IMPORTS if found.package == "command"}
+    commands = {f"tradepipe.{Path(found.file).stem}" for found in imports() if found.package == "command"}
 
-    assert [] == [found for found in IMPORTS if found.name in commands]
+    assert [] == [found for found in imports() if found.name in commands]
 
 
 def test_a_command_is_thin():
-    commands = {found.file for found in IMPORTS if found.package == "command"}
+    commands = {found.file for found in imports() if found.package == "command"}
 
     assert [] == [command for command in sorted(commands) if len((ROOT / command).read_text().splitlines()) > 15]
 

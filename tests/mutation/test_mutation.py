@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from tests.mutation.mutants import changes
 from tests.mutation.targets import NEVER_ASKED, TARGETS
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,13 @@ def test_the_larger_one_is_found():
 def test_a_small_number_is_allowed():
     assert is_allowed(3)
 """
+
+
+def changes(text: str) -> Iterator[Any]:
+    """Yield the changes of a text."""
+    from tests.mutation import mutants  # noqa: PLC0415 - libcst takes half a second to import, in each worker
+
+    return mutants.changes(text)
 
 
 class Run(NamedTuple):
