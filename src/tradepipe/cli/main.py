@@ -30,6 +30,7 @@ app = command_line(ABOUT, completion=True)
 
 def _show_version(context: typer.Context, requested: bool) -> None:
     if requested:
+        from tradepipe.codec.native import executor_name  # noqa: PLC0415 - loaded where it is used
         from tradepipe.evolution.history import current  # noqa: PLC0415 - loaded where it is used
         from tradepipe.kafka.config import librdkafka_version  # noqa: PLC0415 - loaded where it is used
         from tradepipe.postgres.revision import required_revision  # noqa: PLC0415 - loaded where it is used
@@ -39,6 +40,7 @@ def _show_version(context: typer.Context, requested: bool) -> None:
             "librdkafka": librdkafka_version(),
             "schema version": current().number,
             "Alembic head": required_revision(),
+            "executor": executor_name(),
         }
         if context.params.get("output") == "json":
             echo(to_json({name.lower().replace(" ", "_"): value for name, value in versions.items()}))
@@ -54,7 +56,7 @@ Version = Annotated[
     bool,
     option(
         "-V --version",
-        "Print the versions of tradepipe, librdkafka, the schema and the database revision.",
+        "Print the versions of tradepipe, librdkafka, the schema and the database revision, and the executor.",
         variable=None,
         is_eager=True,
         callback=_show_version,

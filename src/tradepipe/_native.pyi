@@ -1,0 +1,34 @@
+"""The compiled executor of codec plans, built from `native/`."""
+
+from tradepipe.codec.plan import Plan
+from tradepipe.trade.record import Record
+
+INTERFACE: int
+
+class Unsupported(ValueError):
+    """The plan has something that only Python does."""
+
+class Executor:
+    """Executes codec plans over lists of records, each by the header of its value."""
+
+    def add(self, header: bytes, plan: Plan) -> None:
+        """
+        Compile a plan for the values that begin with a header: the magic byte 00 and the schema id.
+
+        Raises:
+            Unsupported: the plan has something that only Python does; the header stays unknown.
+        """
+
+    def rows(self, records: list[Record], start: int, refuse_keys: bool) -> list[bytes]:
+        """
+        Return the rows of the records from `start` up to the first one that does not pass.
+
+        A record passes if its header is known, its body is read and all checks and
+        rules of the plan hold, and with `refuse_keys` its key is that of the trade.
+
+        A row is one of PostgreSQL's binary COPY: the number of its fields, then
+        source_topic, the outputs, source_partition, source_offset and schema_id.
+        """
+
+    def check(self, records: list[Record], start: int, refuse_keys: bool) -> int:
+        """Return the place of the first record from `start` that does not pass; the length of the list if all pass."""
