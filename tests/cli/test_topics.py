@@ -20,6 +20,7 @@ GOOD = {
     "retention.ms": "604800000",
     "retention.bytes": "-1",
     "max.message.bytes": "1048588",
+    "compression.type": "zstd",
 }
 
 
@@ -47,6 +48,7 @@ def test_a_production_topic_is_fine():
         ({"retention_ms": "-1"}, {}),
         ({"retention_bytes": "1000000000"}, {"retention.bytes": Severity.ADVICE}),
         ({"max_message_bytes": "10000"}, {"max.message.bytes": Severity.ADVICE}),
+        ({"compression_type": "producer"}, {"compression.type": Severity.ADVICE}),
     ],
     ids=str,
 )
@@ -137,7 +139,7 @@ def test_a_check_tells_each_setting_and_ends_with_0_for_advice(env, topic):
     done = door("topics", "check", env=env)
 
     assert 0 == done.code, done.err
-    assert f"topic {topic}: findings 0, advice 2" == done.out.splitlines()[-1]
+    assert f"topic {topic}: findings 0, advice 3" == done.out.splitlines()[-1]
     assert any(line.startswith("replication factor") and " advice " in line for line in done.out.splitlines())
     assert 1 == door("topics", "check", "--strict", env=env).code
 

@@ -33,9 +33,9 @@ def join(kafka: dict[str, Any], topic: str) -> Iterator[Callable[..., Member]]:
     members: list[Member] = []
     group = f"{topic}-group"
 
-    def join(**settings: Any) -> Member:
+    def join(*, with_headers: bool = False, **settings: Any) -> Member:
         given = {key.replace("_", "."): value for key, value in settings.items()}
-        members.append(Member(Consumer({**kafka, **given}, topic=topic, group=group)))
+        members.append(Member(Consumer({**kafka, **given}, topic=topic, group=group, with_headers=with_headers)))
         members[-1].consumer.open()
         return members[-1]
 

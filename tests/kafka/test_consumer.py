@@ -9,8 +9,9 @@ from tests.eventually import eventually
 from tests.kafka.group_member import Member, shared
 from tradepipe.embedded.broker import Broker
 from tradepipe.errors import ConfigurationError
+from tradepipe.kafka import consumer
 from tradepipe.kafka.consumer import Assignment, Consumer
-from tradepipe.trade.record import Record
+from tradepipe.trade.record import HEADER_BYTES, Record
 
 FETCH, JOIN_GROUP = 1, 11
 """Requests, as Kafka's protocol numbers them."""
@@ -226,6 +227,37 @@ def test_one_poll_brings_no_more_than_it_was_asked_for(join, produce):
 
     assert max(map(len, polled)) <= 3
     assert list(range(20)) == [record.offset for records in polled for record in records]
+
+
+def test_a_poll_ends_when_its_values_reach_a_limit(join, produce, monkeypatch):
+    monkeypatch.setattr(consumer, "POLL_BYTES", 4_000)
+    produce(*[b"x" * 1_000] * 100)
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    sizes = []
+    while len(member.records) < 100:
+        sizes.append(len(member.poll(100)))
+
+    assert max(sizes) <= 1 + consumer.SLICE_RECORDS
+
+
+def test_headers_count_by_the_memory_they_take(join, kafka, topic, monkeypatch):
+    monkeypatch.setattr(consumer, "POLL_BYTES", HEADER_BYTES * 100)
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
+    for _ in range(100):
+        client.produce(topic, b"x", partition=0, headers=[("a", None)] * 100)
+    assert 0 == client.flush(30)
+    member = join(with_headers=True)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    sizes = []
+    while len(member.records) < 100:
+        sizes.append(len(member.poll(100)))
+
+    assert max(sizes) <= consumer.SLICE_RECORDS
 
 
 def test_a_partition_whose_offset_is_after_the_log_is_assigned_again(join, produce):

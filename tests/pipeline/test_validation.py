@@ -1,11 +1,13 @@
 """Validation of single records."""
 
+import sys
+
 import pytest
 
 from tests.postgres.batches import record, trade
 from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.embedded.process import free_port
-from tradepipe.errors import ConfigurationError, RegistryUnavailable
+from tradepipe.errors import ConfigurationError, RegistryUnavailable, SchemaIdNotYetKnown
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.registry.registration import register
 from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
@@ -178,3 +180,14 @@ def test_an_unavailable_registry_does_not_refuse_the_record(encoded, subject):
 
         with pytest.raises(RegistryUnavailable):
             validator(encoded(trade()))
+
+
+def test_an_error_that_is_kept_does_not_keep_the_records(validator):
+    """Their partition is read again, so a large record would be in memory twice."""
+    value = b"\0" * 1_000
+    before = sys.getrefcount(value)
+
+    validated, error = validator.validate_all([record(7)._replace(value=value)])
+
+    assert isinstance(error, SchemaIdNotYetKnown)
+    assert ([], before) == (validated, sys.getrefcount(value))

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from tradepipe.trade.record import Digest, Omitted, Record, Refusal, UnreadableBatch, Violation
+from tradepipe.trade.record import MAX_KEPT_HEADERS, Digest, Omitted, Record, Refusal, UnreadableBatch, Violation
 
 LIMIT = 100
 
@@ -39,6 +39,19 @@ def test_long_headers_are_left_out_next_and_a_long_key_last():
         refusal(key=b"k", value=b"v", headers=headers).within(LIMIT).omitted
     )
     assert Omitted(digest(b"k" * 101)) == refusal(key=b"k" * 101).within(LIMIT).omitted
+
+
+def test_headers_that_are_short_but_many_are_left_out():
+    """In memory each takes far more than its bytes."""
+    headers = (("a", None),) * (MAX_KEPT_HEADERS + 1)
+
+    cut = refusal(value=b"v", headers=headers).within()
+
+    assert (b"v", (), Omitted(headers=digest(b"a=\n" * len(headers)))) == (
+        cut.record.value,
+        cut.record.headers,
+        cut.omitted,
+    )
 
 
 def test_a_refusal_that_is_cut_again_keeps_its_first_digests():

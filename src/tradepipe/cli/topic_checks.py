@@ -139,6 +139,15 @@ def _message_bytes(value: str, _replication: int) -> _Checked:
     return Severity.FINE, "fits the largest batch of a producer"
 
 
+def _compression(value: str, _replication: int) -> _Checked:
+    if value == "zstd":
+        return Severity.FINE, "no batch unpacks to more than a consumer's receive.message.max.bytes"
+    return (
+        Severity.ADVICE,
+        "use zstd if writers are not trusted: consumers unpack batches of other codecs without a limit",
+    )
+
+
 _CHECKS: Final = {
     "min.insync.replicas": _in_sync,
     "unclean.leader.election.enable": _unclean,
@@ -146,4 +155,5 @@ _CHECKS: Final = {
     "retention.ms": _retention,
     "retention.bytes": _retention_bytes,
     "max.message.bytes": _message_bytes,
+    "compression.type": _compression,
 }

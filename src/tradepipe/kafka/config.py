@@ -58,7 +58,7 @@ RESPONSE_OVERHEAD: Final = 4_096
 
 _RESPONSE_LIMIT: Final = "receive.message.max.bytes"
 
-FETCH_BYTES: Final = 65_536
+FETCH_BYTES: Final = 4_096
 """Compressed bytes of a response to a fetch, unless its first batch is larger."""
 
 PRODUCER_DEFAULTS: Final[Config] = {"linger.ms": 5, "compression.type": "zstd", "socket.keepalive.enable": True}
@@ -72,7 +72,7 @@ TRANSACTIONS_DEFAULTS: Final[Config] = {
 CONSUMER_DEFAULTS: Final[Config] = {
     # Bounds of the memory that a hostile batch can take, see docs/operating.md. librdkafka unpacks each batch of a
     # response at once: few bytes per response mean few batches, and zstd is not unpacked beyond the first limit.
-    _RESPONSE_LIMIT: 32 << 20,
+    _RESPONSE_LIMIT: 16 << 20,
     "fetch.max.bytes": FETCH_BYTES,
     "queued.max.messages.kbytes": 16_384,
     # Only raises fetch.max.bytes if it is larger.

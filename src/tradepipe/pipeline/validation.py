@@ -99,7 +99,10 @@ class RecordValidator:
             for record in records:
                 validated.append(self(record))
         except (RegistryUnavailable, UnsupportedSchema) as error:
-            return validated, error
+            # Its traceback would keep the frames, and so the records, for as long as the error is kept.
+            return validated, error.with_traceback(None)
+        finally:
+            self.announce(())  # frees the records' bytes
         return validated, None
 
     def find_refusal(self, record: Record) -> Refusal | None:

@@ -10,7 +10,7 @@ from tradepipe.kafka.librdkafka import UNREADABLE
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
 from tradepipe.pipeline.validation import RecordValidator
-from tradepipe.trade.record import Code, Record, Refusal, Violation
+from tradepipe.trade.record import HEADER_BYTES, Code, Record, Refusal, Violation
 
 BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: a transaction has a fixed cost, which its records share."""
@@ -93,7 +93,10 @@ class ValidatorBuffer:
         self._validator.announce(self._pending)
         if not self._pending:
             return [], None
-        error = self._validate_next(len(self._pending))
+        try:
+            error = self._validate_next(len(self._pending))
+        finally:
+            self._validator.announce(())  # frees the records' bytes
         left, self._pending = self._pending, []
         return left, error
 
@@ -120,7 +123,7 @@ class ValidatorBuffer:
         self._pending = [record for record in self._pending if record.partition != partition]
         self._passed = [record for record in self._passed if record.partition != partition]
         self._refusals = [refusal for refusal in self._refusals if refusal.record.partition != partition]
-        self.bytes = sum(map(size, self._passed)) + sum(size(refusal.record) for refusal in self._refusals)
+        self.bytes = sum(map(_memory, self._passed)) + sum(_memory(refusal.record) for refusal in self._refusals)
         self._history.pop(partition, None)
         self._passed_last.pop(partition, None)
         if not self:
@@ -173,18 +176,21 @@ class ValidatorBuffer:
                     refusal = Refusal(record, (Violation(Code.TOO_LARGE, detail),))
                 if refusal is not None:
                     refusal = refusal.within()
-                    bytes_of_record = size(refusal.record)
+                    bytes_of_record = _memory(refusal.record)
                     self._add_refusal(refusal)
                 else:
-                    # The replay count is ours, not the sender's: consumers of the clean topic get the original headers.
-                    passed.append(
-                        record._replace(headers=strip_replay_header(record.headers)) if record.headers else record
-                    )
+                    if record.headers:
+                        bytes_of_record += HEADER_BYTES * len(record.headers)
+                        # The replay count is ours: consumers of the clean topic get the original headers.
+                        passed.append(record._replace(headers=strip_replay_header(record.headers)))
+                    else:
+                        passed.append(record)
                     last[record.partition] = record.offset
                 self.bytes += bytes_of_record
                 validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
-            return error
+            # Its traceback would keep the frames, and so the records, for as long as the error is kept.
+            return error.with_traceback(None)
         finally:
             # Also after a ConfigurationError: what was validated before the broken rule is kept and can be written.
             self._pending = records[validated:]
@@ -199,3 +205,8 @@ class ValidatorBuffer:
         if (passed := self._passed_last.pop(partition, None)) is not None:
             history.append((passed, None))
         history.append((refusal.record.offset, refusal))
+
+
+def _memory(record: Record) -> int:
+    """Return about how many bytes a record takes in memory."""
+    return size(record) + HEADER_BYTES * len(record.headers)

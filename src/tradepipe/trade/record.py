@@ -127,6 +127,12 @@ class ValidRecord:
 MAX_KEPT_BYTES: Final = 1_048_576
 """Bytes of key, value and headers together that a refusal keeps."""
 
+MAX_KEPT_HEADERS: Final = 1_000
+"""Headers that a refusal keeps, all or none."""
+
+HEADER_BYTES: Final = 150
+"""Memory that a header takes in addition to its name and value."""
+
 
 class Digest(NamedTuple):
     """Length and SHA-256 of bytes that a refusal does not keep."""
@@ -179,7 +185,11 @@ class Refusal(NamedTuple):
         return self.omitted == Omitted() and Code.UNREADABLE not in self.codes
 
     def within(self, max_bytes: int = MAX_KEPT_BYTES) -> "Refusal":
-        """Return the refusal with at most `max_bytes` of its record: without its value, then headers, then key."""
+        """
+        Return the refusal with at most `max_bytes` of its record: without its value, then headers, then key.
+
+        Headers that are more than `MAX_KEPT_HEADERS` are omitted too.
+        """
         record, omitted = self.record, self.omitted
         headers = b"".join(b"%b=%b\n" % (name.encode(), value or b"") for name, value in record.headers)
         excess = len(record.key or b"") + len(record.value or b"") + len(headers) - max_bytes
@@ -187,7 +197,8 @@ class Refusal(NamedTuple):
             excess -= len(record.value)
             omitted = omitted._replace(value=Digest.of(record.value))
             record = record._replace(value=None)
-        if excess > 0 and headers:
+        # A hundred thousand headers of three bytes take 15 MB of memory.
+        if headers and (excess > 0 or len(record.headers) > MAX_KEPT_HEADERS):
             excess -= len(headers)
             omitted = omitted._replace(headers=Digest.of(headers))
             record = record._replace(headers=())
