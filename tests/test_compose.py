@@ -209,7 +209,7 @@ def health(name: str, here: StandIns) -> int:
     """How a service's health check ends, with the programs of this Python before the system's."""
     check = [here(word) for word in compose_services()[name]["healthcheck"]["test"][1:]]
     path = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    return subprocess.run(check, env=path, capture_output=True, check=False, timeout=20).returncode
+    return subprocess.run(check, env=path, capture_output=True, check=False, timeout=100).returncode
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def test_the_services_make_a_pipeline(composed, here, database, tmp_path):
         if name == "grants":  # by psql, which this machine need not have
             execute(here(environment("migrate")["DATABASE_URL"]), GRANTS)
             continue
-        done = subprocess.run(**command(name, here), capture_output=True, timeout=60, check=False)
+        done = subprocess.run(**command(name, here), capture_output=True, timeout=200, check=False)
         assert 0 == done.returncode, done.stderr
 
     logs = {name: tmp_path / name for name in STAGES}
@@ -240,7 +240,7 @@ def test_the_services_make_a_pipeline(composed, here, database, tmp_path):
         assert [0, 0] == [health(name, here) for name in ("validator", "sink")]
         for process in processes:
             process.send_signal(SIGTERM)
-        codes = [process.wait(timeout=30) for process in processes]
+        codes = [process.wait(timeout=200) for process in processes]
 
     assert [0] * len(STAGES) == codes, [log.read_text()[-2000:] for log in logs.values()]
     assert re.search(r"^Stored trade with ID \S+ and version 1$", logs["sink"].read_text(), re.MULTILINE)
@@ -258,7 +258,7 @@ def test_kafka_tells_each_side_an_address_it_can_reach(composed):
     kafka, _ = composed
 
     for port in (kafka.for_containers, kafka.for_machine):
-        brokers = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"}).list_topics(timeout=10).brokers
+        brokers = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}"}).list_topics(timeout=60).brokers
         assert [("127.0.0.1", port)] == [(broker.host, broker.port) for broker in brokers.values()]
 
 
@@ -266,7 +266,7 @@ def test_kafka_tells_each_side_an_address_it_can_reach(composed):
 def test_the_registry_keeps_its_schemas_in_kafka_in_one_order(composed):
     """In one partition: it reads them again at its start, and a version must not overtake another."""
     kafka, _ = composed
-    topics = AdminClient({"bootstrap.servers": f"127.0.0.1:{kafka.for_machine}"}).list_topics(timeout=10).topics
+    topics = AdminClient({"bootstrap.servers": f"127.0.0.1:{kafka.for_machine}"}).list_topics(timeout=60).topics
 
     assert 1 == len(topics["kafkasql-journal"].partitions)
 

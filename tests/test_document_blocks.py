@@ -106,7 +106,7 @@ def started(python: Path) -> Iterator[dict[str, str]]:
             yield dict(export[1].split("=", 1) for export in exports)
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(200)
 
 
 @pytest.mark.slow

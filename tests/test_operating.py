@@ -138,7 +138,7 @@ def test_the_commands_run(services, topic):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     script = script.replace("--replication 3", "--replication 1")
-    run = subprocess.run(["bash", "-euc", script], env=env, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(["bash", "-euc", script], env=env, capture_output=True, text=True, timeout=200, check=False)
 
     assert 0 == run.returncode, run.stderr
     assert "24 partitions" in run.stdout

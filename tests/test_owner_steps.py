@@ -134,7 +134,7 @@ class Clone:
                 pytest.fail(f"the demo ended: {printed}")
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=200)
 
 
 def steps() -> list[str]:

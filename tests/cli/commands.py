@@ -94,7 +94,7 @@ _LOGGERS = ("tradepipe", "tradepipe.kafka.librdkafka")
 """Those whose levels a command sets, beside the root's."""
 
 
-def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 60) -> Done:
+def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 200) -> Done:
     """Run `tradepipe name` to its end, in a process of its own."""
     done = subprocess.run(
         _command(name, arguments), env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False
@@ -114,7 +114,6 @@ class Running:
         self._process = process
         self._err = err
         self.stdout = process.stdout
-        self.pid = process.pid
         self.send_signal = process.send_signal
         self.pid = process.pid
 
@@ -127,7 +126,7 @@ class Running:
         """Wait until it has said this on stderr."""
         eventually(lambda: text in self.err)
 
-    def end(self, within: float = 60) -> Done:
+    def end(self, within: float = 200) -> Done:
         """Wait until it has ended; what is read of `stdout` before may be missing."""
         if self.stdout.closed:
             return _checked(Done(self._process.wait(within), "", self.err))

@@ -44,6 +44,6 @@ def outputs(services, topic) -> dict[str, str]:
 @pytest.fixture
 def ready(env, services, subject, migrated) -> dict[str, str]:
     """The same, with schema and tables."""
-    with SchemaRegistry(services.registry_url, timeout=30.0) as registry:
+    with SchemaRegistry(services.registry_url, timeout=60.0) as registry:
         register_patiently(registry, subject)
     return env

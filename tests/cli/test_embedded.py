@@ -24,7 +24,7 @@ def embedded(request):
 
 
 def topics(env):
-    found = AdminClient({"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]}).list_topics(timeout=10).topics
+    found = AdminClient({"bootstrap.servers": env["KAFKA_BOOTSTRAP_SERVERS"]}).list_topics(timeout=60).topics
     return {name: len(topic.partitions) for name, topic in found.items()}
 
 
@@ -70,7 +70,7 @@ def test_dropped_records_are_reported_at_once_and_by_the_next_command(embedded):
     producer = Producer({"bootstrap.servers": embedded.env["KAFKA_BOOTSTRAP_SERVERS"], "linger.ms": 1})
     for _ in range(8):
         producer.produce("trades", bytes(900_000))
-        producer.flush(20)
+        producer.flush(120)
 
     embedded.says("Topic trades has lost its oldest 3 records")
     assert 0 == console("schema", "register", env=embedded.env).code

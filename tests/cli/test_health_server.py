@@ -15,7 +15,6 @@ from tests.eventually import eventually
 from tradepipe import Sink
 from tradepipe.cli import health_server
 from tradepipe.cli.health_server import HealthServer
-from tradepipe.embedded.process import free_port
 from tradepipe.metrics import REBALANCES
 
 pytestmark = pytest.mark.slow
@@ -56,7 +55,7 @@ def test_a_sink_that_reads_is_alive_and_ready(filled):
 
 def test_a_sink_that_waits_for_a_part_is_alive_but_not_ready(ready):
     """An orchestrator must not restart what waits for the end of an outage."""
-    with running("sink", "--metrics-port", "0", "--registry", f"http://127.0.0.1:{free_port()}", env=ready) as process:
+    with running("sink", "--metrics-port", "0", "--registry", "http://127.0.0.1:1", env=ready) as process:
         port = port_of(process)
 
         eventually(lambda: get(port, "/readyz") == (503, "waiting for the registry\n"))
@@ -205,12 +204,12 @@ def told(port: int) -> set[str]:
 def produce_in_a_transaction(brokers: str, topic: str, *, commit: bool) -> None:
     """One record that is no trade, and the marker behind it."""
     producer = Producer({"bootstrap.servers": brokers, "transactional.id": f"{topic}-writer"})
-    producer.init_transactions(30)
+    producer.init_transactions(120)
     producer.begin_transaction()
     producer.produce(topic, b"\x01no trade", b"key", partition=0)
-    producer.flush(30)
+    producer.flush(120)
     end = producer.commit_transaction if commit else producer.abort_transaction
-    end(30)
+    end(120)
 
 
 def test_what_was_stored_is_in_the_table_when_it_is_counted(filled):

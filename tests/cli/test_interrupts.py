@@ -20,7 +20,7 @@ from tradepipe.trade.samples import trades
 
 pytestmark = pytest.mark.slow
 
-HANG_SECONDS = 20.0
+HANG_SECONDS = 100.0
 """A bound for a busy machine; a command takes a tenth of a second, and up to two if a service does not answer."""
 
 INTERRUPTED = 128 + signal.SIGINT

@@ -10,9 +10,8 @@ import pytest
 from tests.cli.commands import Running, door, running
 from tests.cli.test_usage_errors import refused
 from tests.eventually import eventually
-from tradepipe.embedded.process import free_port
 
-NOWHERE = f"127.0.0.1:{free_port()}"
+NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
 
 

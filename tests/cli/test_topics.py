@@ -7,10 +7,9 @@ import pytest
 from tests.cli.commands import door
 from tests.cli.test_usage_errors import refused
 from tradepipe.cli.topic_checks import Severity, check_settings
-from tradepipe.embedded.process import free_port
 from tradepipe.kafka.admin import Topic, TopicAdmin
 
-NOWHERE = f"127.0.0.1:{free_port()}"
+NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""
 
 GOOD = {

@@ -37,11 +37,11 @@ def producer(broker):
 def test_a_topic_has_the_partitions_it_was_given(broker, producer):
     """Also a topic that is created after the broker was used."""
     broker.create_topic("first", partitions=1)
-    producer.list_topics(timeout=10)
+    producer.list_topics(timeout=60)
 
     broker.create_topic("trades", partitions=6)
 
-    assert 6 == len(producer.list_topics(timeout=10).topics["trades"].partitions)
+    assert 6 == len(producer.list_topics(timeout=60).topics["trades"].partitions)
 
 
 def test_a_topic_is_created_once(broker):
@@ -143,7 +143,7 @@ def test_a_broker_can_be_closed_twice():
 def _watermarks(broker):
     consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": "g"})
     try:
-        return consumer.get_watermark_offsets(TopicPartition("trades", 0), timeout=10)
+        return consumer.get_watermark_offsets(TopicPartition("trades", 0), timeout=60)
     finally:
         consumer.close()
 

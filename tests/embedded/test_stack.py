@@ -21,7 +21,7 @@ def test_the_stack_is_three_services_with_addresses():
     with LocalStack() as stack:
         stack.create_topic("trades", partitions=6)
 
-        topics = AdminClient({"bootstrap.servers": stack.bootstrap_servers}).list_topics(timeout=10).topics
+        topics = AdminClient({"bootstrap.servers": stack.bootstrap_servers}).list_topics(timeout=60).topics
         assert 6 == len(topics["trades"].partitions)
         assert [] == httpx.get(f"{stack.registry_url}/subjects", trust_env=False).json()
         assert [(1,)] == ask(stack.database_url, "SELECT 1")
@@ -35,7 +35,7 @@ def test_the_command_prints_addresses_and_leaves_nothing_when_stopped(number):
 
         command.send_signal(number)
 
-        assert 0 == command.wait(60)
+        assert 0 == command.wait(200)
     assert not Path(folder).parent.exists()
 
 
@@ -49,7 +49,7 @@ def test_a_command_stopped_while_it_starts_leaves_nothing(temporary, sign):
 
         command.terminate()
 
-        assert 0 == command.wait(60)
+        assert 0 == command.wait(200)
     assert [] == list(temporary.iterdir())
 
 

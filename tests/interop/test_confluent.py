@@ -117,7 +117,7 @@ def produce(kafka, topic):
         )
         for trade in trades:
             client.produce(topic, trade.trade_id, trade)
-        assert 0 == client.flush(30)
+        assert 0 == client.flush(120)
 
     return produce
 

@@ -22,7 +22,7 @@ def produce(kafka: dict[str, Any], topic: str) -> Callable[..., None]:
         producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
         for value in values:
             producer.produce(topic, value, b"key", partition=partition, timestamp=timestamp)
-        assert 0 == producer.flush(20)
+        assert 0 == producer.flush(120)
 
     return produce
 
@@ -52,8 +52,8 @@ def create_topic(services: Services, kafka: dict[str, Any]) -> Callable[..., str
         name = f"trades-{uuid.uuid4().hex}"
         given = {key.replace("_", "."): value for key, value in config.items()}
         admin = AdminClient({"bootstrap.servers": kafka["bootstrap.servers"]})
-        admin.create_topics([NewTopic(name, 1, 1, config=given)])[name].result(20)
-        eventually(lambda: name in admin.list_topics(timeout=10).topics)
+        admin.create_topics([NewTopic(name, 1, 1, config=given)])[name].result(120)
+        eventually(lambda: name in admin.list_topics(timeout=60).topics)
         return name
 
     return create_topic

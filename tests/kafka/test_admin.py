@@ -9,7 +9,6 @@ import pytest
 from tests.eventually import eventually
 from tests.proxy import Proxy
 from tradepipe.embedded.broker import Broker
-from tradepipe.embedded.process import free_port
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import REQUEST_TIMEOUT, TopicAdmin, Watermarks
 
@@ -166,7 +165,7 @@ ASKED = {
 
 @pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
 def test_unreachable_brokers_are_unavailable_after_the_timeout(ask):
-    topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{free_port()}", "log_level": 0}, request_timeout=0.5)
+    topics = TopicAdmin({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, request_timeout=0.5)
     began = time.monotonic()
 
     with pytest.raises(BrokerUnavailable, match=r"no broker answers: 127\.0\.0\.1:.* Connection refused"):
@@ -196,7 +195,7 @@ def test_a_broker_that_is_back_answers_again():
 
 
 def test_an_id_that_cannot_be_asked_for_is_not_known():
-    topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{free_port()}", "log_level": 0}, request_timeout=0.5)
+    topics = TopicAdmin({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, request_timeout=0.5)
 
     assert topics.topic_id("trades").result(60) is None
 

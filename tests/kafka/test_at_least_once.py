@@ -63,7 +63,7 @@ def records(*values: bytes, timestamp: int | None = 1) -> list[Record]:
 
 def log(kafka, topic) -> list[Record]:
     """Return the records of a topic."""
-    with TopicReader(kafka, topic=topic, timeout=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=120) as reader:
         return list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
 
 

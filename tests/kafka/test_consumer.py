@@ -295,7 +295,7 @@ def cut(kafka, topic, offset):
     """Delete the records of partition 0 before an offset."""
     admin = AdminClient({"bootstrap.servers": kafka["bootstrap.servers"]})
     for answer in admin.delete_records([TopicPartition(topic, 0, offset)]).values():
-        answer.result(20)
+        answer.result(120)
 
 
 @pytest.mark.real
@@ -307,7 +307,7 @@ def test_the_position_reaches_the_end_of_a_log_of_transactions(join, kafka, topi
         producer.begin_transaction()
         for number in range(5):
             producer.produce(topic, b"%d" % number, partition=0)
-        producer.flush(20)
+        producer.flush(120)
         end(20)
     member = join()
     member.assigned(0, 1, 2, 3)
@@ -324,7 +324,7 @@ def test_an_open_transaction_is_waited_for(join, kafka, topic, produce):
     producer.init_transactions(20)
     producer.begin_transaction()
     producer.produce(topic, b"open", partition=0)
-    producer.flush(20)
+    producer.flush(120)
     produce(b"behind it")
     member = join()
     member.assigned(0, 1, 2, 3)
@@ -485,7 +485,7 @@ def test_reading_continues_when_a_broker_is_available_again():
         broker.up()
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers, "log_level": 0})
         producer.produce("trades", b"after")
-        assert 0 == producer.flush(20)
+        assert 0 == producer.flush(120)
 
         member.until(lambda: member.records)
         member.consumer.close()
@@ -524,7 +524,7 @@ def test_what_the_broker_cannot_do_now_it_is_asked_again(faulty_broker):
     broker.fail_requests(FETCH, *[KafkaError.NOT_LEADER_FOR_PARTITION] * 3, KafkaError.KAFKA_STORAGE_ERROR)
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
     producer.produce("trades", b"a value")
-    assert 0 == producer.flush(20)
+    assert 0 == producer.flush(120)
 
     member.until(lambda: member.records)
 

@@ -16,7 +16,7 @@ def test_a_topic_is_read_to_where_it_ended(kafka, topic, produce):
     extents = TopicAdmin(kafka).watermarks(topic, range(4))
     produce(b"3")
 
-    with TopicReader(kafka, topic=topic, timeout=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=120) as reader:
         first = [record.value for record in reader.read(extents)]
         again = [record.value for record in reader.read(extents)]
 
@@ -27,7 +27,7 @@ def test_the_last_offsets_alone_are_read(kafka, topic, produce):
     produce(b"1", b"2", b"3")
     produce(b"4", partition=2)
 
-    with TopicReader(kafka, topic=topic, timeout=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=120) as reader:
         values = {record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)), last=2)}
 
     assert {b"2", b"3", b"4"} == values
@@ -36,16 +36,16 @@ def test_the_last_offsets_alone_are_read(kafka, topic, produce):
 def test_headers_and_time_come_too(kafka, topic):
     client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
     client.produce(topic, b"v", b"k", partition=1, timestamp=AT, headers=[("a", b"1"), ("a", None)])
-    assert 0 == client.flush(20)
+    assert 0 == client.flush(120)
 
-    with TopicReader(kafka, topic=topic, timeout=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=120) as reader:
         (record,) = reader.read(TopicAdmin(kafka).watermarks(topic, range(4)))
 
     assert Record(topic, 1, 0, b"k", b"v", AT, (("a", b"1"), ("a", None))) == record
 
 
 def test_an_empty_topic_holds_nothing(kafka, topic):
-    with TopicReader(kafka, topic=topic, timeout=20) as reader:
+    with TopicReader(kafka, topic=topic, timeout=120) as reader:
         assert [] == list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
 
 
@@ -61,10 +61,10 @@ def test_brokers_that_do_not_respond_are_unavailable(topic):
 def test_an_open_transaction_hides_what_follows_it(kafka, topic, produce):
     produce(b"1")
     client = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
-    client.init_transactions(30)
+    client.init_transactions(120)
     client.begin_transaction()
     client.produce(topic, b"2", partition=0)
-    client.flush(20)
+    client.flush(120)
     produce(b"3")
     extents = TopicAdmin(kafka).watermarks(topic, range(4))
     with TopicReader(kafka, topic=topic, timeout=2) as reader:
@@ -80,10 +80,10 @@ def test_an_open_transaction_hides_what_follows_it(kafka, topic, produce):
 def test_an_open_transaction_need_not_be_waited_for(kafka, topic, produce):
     produce(b"1")
     client = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
-    client.init_transactions(30)
+    client.init_transactions(120)
     client.begin_transaction()
     client.produce(topic, b"2", partition=0)
-    client.flush(20)
+    client.flush(120)
 
     with TopicReader(kafka, topic=topic, timeout=600, open_transaction_timeout=0) as reader:
         values = [record.value for record in reader.read(TopicAdmin(kafka).watermarks(topic, range(4)), last=10)]

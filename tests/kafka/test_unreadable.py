@@ -89,11 +89,11 @@ def test_an_unreadable_batch_before_an_open_transaction_is_skipped_alone(join, k
     monkeypatch.setattr(unreadable, "STEP_TIMEOUT", 0.5)
     send_batch(*[TOO_LARGE] * 3)
     writer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "transactional.id": topic})
-    writer.init_transactions(30)
+    writer.init_transactions(120)
     writer.begin_transaction()
     for _ in range(10):
         writer.produce(topic, b"open", partition=0)
-    writer.flush(30)
+    writer.flush(120)
     member = join(**LIMITS)
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)

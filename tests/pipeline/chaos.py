@@ -101,7 +101,7 @@ class Member:
     def end(self, number: int = signal.SIGTERM) -> None:
         """End the process by a signal; in order, unless it is killed."""
         self.process.signal(number)
-        code = self.process.wait(60)
+        code = self.process.wait(200)
         assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0), self.process.log.read_text()[-3_000:]
 
 

@@ -83,7 +83,7 @@ class Pipeline:
         client = KafkaProducer({"bootstrap.servers": self.kafka["bootstrap.servers"], "partitioner": "murmur2_random"})
         for key, value in records:
             client.produce(self.topic, value, key, partition=partition)
-        assert 0 == client.flush(30)
+        assert 0 == client.flush(120)
 
     def publish_in_transaction(
         self, records: Iterable[tuple[bytes, bytes]], *, partition: int, commit: bool = True
@@ -91,13 +91,13 @@ class Pipeline:
         """Send keys and values in a transaction, which leaves a marker after them."""
         address = {"bootstrap.servers": self.kafka["bootstrap.servers"]}
         client = KafkaProducer({**address, "transactional.id": f"{self.topic}-{partition}"})
-        client.init_transactions(30)
+        client.init_transactions(120)
         client.begin_transaction()
         for key, value in records:
             client.produce(self.topic, value, key, partition=partition)
-        client.flush(30)
+        client.flush(120)
         end = client.commit_transaction if commit else client.abort_transaction
-        end(30)
+        end(120)
 
     def store(self, **options: Any) -> Any:
         """Run a sink until the end of the log; returns its counts."""
@@ -160,7 +160,7 @@ def written(pipeline: Pipeline) -> Iterator[Callable[[], int]]:
     settings = {"group.id": "tests", "isolation.level": "read_uncommitted"}
     client = Consumer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], **settings})
     places = [TopicPartition(pipeline.clean, partition) for partition in range(4)]
-    yield lambda: sum(client.get_watermark_offsets(place, timeout=20)[1] for place in places)
+    yield lambda: sum(client.get_watermark_offsets(place, timeout=60)[1] for place in places)
     client.close()
 
 

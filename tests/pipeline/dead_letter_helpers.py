@@ -38,19 +38,19 @@ class Post:
             written = list(dead_letters.build_headers(refusal, topic_id=topic_id, group="checkers"))
             record = refusal.record
             client.produce(self.topic, record.value, record.key, partition, headers=written)
-        assert 0 == client.flush(30)
+        assert 0 == client.flush(120)
 
     def send(self, value: bytes, key: bytes | None = None, *, partition: int = 0, headers: Headers = ()) -> None:
         """Write a record to the topic of trades."""
         client = self._producer()
         client.produce(self.source, value, key, partition, headers=list(headers))
-        assert 0 == client.flush(30)
+        assert 0 == client.flush(120)
 
     def lay_bytes(self, value: bytes, *, partition: int = 0) -> None:
         """Write a record that is no dead letter."""
         client = self._producer()
         client.produce(self.topic, value, b"k", partition)
-        assert 0 == client.flush(30)
+        assert 0 == client.flush(120)
 
     def records(self, topic: str | None = None) -> list[Record]:
         """Return the committed records of a topic."""

@@ -57,11 +57,11 @@ class StageProcess:
         """Send it a signal."""
         self._process.send_signal(number)
 
-    def says(self, text: str, within: float = 40) -> None:
+    def says(self, text: str, within: float = 120) -> None:
         """Wait until the process has printed a text."""
         eventually(lambda: text in self.log.read_text(), within=within)
 
-    def wait(self, timeout: float = 60) -> int:
+    def wait(self, timeout: float = 200) -> int:
         """Wait until it has ended; its exit code."""
         return self._process.wait(timeout)
 

@@ -20,7 +20,7 @@ def broker():
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
         for _ in range(3):
             producer.produce("trades", b"a record")
-        assert 0 == producer.flush(20)
+        assert 0 == producer.flush(120)
         yield broker
 
 

@@ -126,7 +126,7 @@ def test_flush_waits_for_all_acknowledgements(pipeline, some_trades):
     with pipeline.producer() as producer:
         for trade in some_trades(50):
             producer.produce(trade)
-        producer.flush(30)
+        producer.flush(120)
 
         assert 0 == len(producer)
 
@@ -135,7 +135,7 @@ def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown(
     trades = some_trades(20)
     producer = pipeline.producer(close_timeout=1.0)
     producer.produce(trades[0])
-    producer.flush(30)
+    producer.flush(120)
     outage()
     for trade in trades[1:]:
         producer.produce(trade)
@@ -169,7 +169,7 @@ def test_an_exception_in_the_block_is_not_hidden_by_failed_deliveries(pipeline, 
     producer = pipeline.producer(close_timeout=0.5)
     with pytest.raises(ZeroDivisionError) as caught, producer:  # noqa: PT012 - the block is what is tested
         producer.produce(some_trades(1)[0])
-        producer.flush(30)
+        producer.flush(120)
         outage()
         producer.produce(some_trades(2)[1])
         raise ZeroDivisionError
@@ -239,12 +239,12 @@ def test_a_rejection_by_the_broker_is_reported_as_refused(pipeline, some_trades,
     trades = some_trades(2)
     producer = pipeline.producer()
     producer.produce(trades[0])
-    producer.flush(30)
+    producer.flush(120)
     broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     producer.produce(trades[1])
 
     with pytest.raises(DeliveryFailed) as caught:
-        producer.flush(30)
+        producer.flush(120)
 
     assert ([trades[1]], ()) == ([trade for trade, _ in caught.value.refused], caught.value.unknown)
     producer.close()
@@ -255,11 +255,11 @@ def test_a_fatal_error_is_reported_as_unknown_and_the_producer_continues(pipelin
     trades = some_trades(3)
     producer = pipeline.producer()
     producer.produce(trades[0])
-    producer.flush(30)
+    producer.flush(120)
     broker.fail_requests(PRODUCE, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER)
     producer.produce(trades[1])
     with pytest.raises(DeliveryFailed) as caught:
-        producer.flush(30)
+        producer.flush(120)
 
     assert ((), [trades[1]]) == (caught.value.refused, [trade for trade, _ in caught.value.unknown])
     producer.produce(trades[2])
@@ -272,7 +272,7 @@ def test_the_very_next_call_reports_a_failure_and_sends_its_own_trade(pipeline, 
     trades = some_trades(3)
     producer = pipeline.producer()
     producer.produce(trades[0])
-    producer.flush(30)
+    producer.flush(120)
     broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
     producer.produce(trades[1])
     eventually(lambda: len(producer) == 0)  # nothing but the background thread serves the producer
@@ -290,7 +290,7 @@ def test_an_invalid_trade_does_not_swallow_an_earlier_failure(pipeline, some_tra
     trades = some_trades(2)
     producer = pipeline.producer()
     producer.produce(trades[0])
-    producer.flush(30)
+    producer.flush(120)
     broker.fail_requests(PRODUCE, KafkaError.POLICY_VIOLATION)
     producer.produce(trades[1])
     eventually(lambda: len(producer) == 0)
@@ -350,7 +350,7 @@ def test_a_producer_that_is_lost_unclosed_warns_of_its_trades(pipeline, some_tra
     trades = some_trades(3)
     producer = pipeline.producer()
     producer.produce(trades[0])
-    producer.flush(30)
+    producer.flush(120)
     outage()
     for trade in trades[1:]:
         producer.produce(trade)

@@ -110,7 +110,7 @@ def lay_connect(post):
     place = {"topic": post.source, "partition": "2", "offset": "0", "exception.class.name": "Oops"}
     headers = [(f"__connect.errors.{name}", text.encode()) for name, text in place.items()]
     client.produce(post.topic, b"v", b"k", headers=[("own", b"1"), *headers])
-    assert 0 == client.flush(30)
+    assert 0 == client.flush(120)
 
 
 def test_a_dead_letter_of_kafka_connect_is_replayed_if_asked_for(post):
@@ -237,10 +237,10 @@ def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(post):
     """Markers may follow it: the dead letters they close would be replayed twice."""
     post.lay([post.refusal(1)], partition=0)
     client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"], "transactional.id": post.topic})
-    client.init_transactions(30)
+    client.init_transactions(120)
     client.begin_transaction()
     client.produce(post.topic, b"open", b"k", 0)
-    client.flush(30)
+    client.flush(120)
     post_back = post.replay()
     monkey = post.replay()
     monkey._wait = 1.0

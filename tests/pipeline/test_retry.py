@@ -26,7 +26,7 @@ def test_a_stop_does_not_wait_for_a_call_that_hangs():
 
     def hang() -> None:
         called.set()
-        answered.wait(60)
+        answered.wait(200)
 
     with pytest.raises(StopRequested):
         RetryForever(StageStats("trades"), lambda: not called.is_set())(KAFKA, hang)

@@ -54,4 +54,4 @@ def test_a_sink_without_records_to_store_succeeds_only_after_the_database_has_an
             proxy.heal()
 
             with pytest.raises(DatabaseOutdated):
-                ended.result(30)
+                ended.result(120)

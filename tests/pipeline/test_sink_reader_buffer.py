@@ -100,7 +100,7 @@ def publish(broker: Broker) -> Callable[[int, int], None]:
         producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
         for _ in range(count):
             producer.produce(TOPIC, NONSENSE, partition=partition)
-        assert 0 == producer.flush(20)
+        assert 0 == producer.flush(120)
 
     return publish
 

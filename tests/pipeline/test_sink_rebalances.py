@@ -156,12 +156,12 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, a
 
     def stand_still(_stored: object) -> None:
         stands.set()
-        assert goes_on.wait(60)
+        assert goes_on.wait(200)
 
     pipeline.publish_bytes(records[:420])
     pipeline.kafka |= {"max.poll.interval.ms": 6_000, "heartbeat.interval.ms": 500}
     with running(pipeline.sink(batch_rows=50, on_stored=stand_still)) as slow:
-        assert stands.wait(30)
+        assert stands.wait(200)
         with running(pipeline.sink()) as other:
             eventually(lambda: count_done(slow) + count_done(other) == 420)
             goes_on.set()

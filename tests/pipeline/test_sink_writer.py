@@ -457,9 +457,9 @@ def test_a_stop_ends_the_wait_for_an_unavailable_database(create_writer, migrate
     sink_writer.until(lambda: sink_writer.of(DatabaseDown))
     began = time.monotonic()
 
-    sink_writer.writer.stop(20.0)
+    sink_writer.writer.stop(120.0)
 
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 100
 
 
 def test_a_writer_that_was_never_started_can_be_stopped(migrated):
@@ -481,9 +481,9 @@ def test_waiting_ends_with_an_event(sink_writer):
     began = time.monotonic()
     sink_writer.writer.claim([Claim(Assignment(0), TOPIC, TOPIC_ID, 0, 0)])
 
-    sink_writer.writer.wait(20.0)
+    sink_writer.writer.wait(120.0)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 100
     assert sink_writer.of(ClaimGranted)
 
 

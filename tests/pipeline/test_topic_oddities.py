@@ -33,10 +33,10 @@ def test_an_open_transaction_that_withholds_records_is_named_until_it_ends(
     pipeline, some_trades, short_standstill, stage, caplog
 ):
     open_one = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "transactional.id": pipeline.topic})
-    open_one.init_transactions(30)
+    open_one.init_transactions(120)
     open_one.begin_transaction()
     open_one.produce(pipeline.topic, b"withheld", b"k", partition=2)
-    assert 0 == open_one.flush(30)
+    assert 0 == open_one.flush(120)
 
     eventually(lambda: stage.waiting_for == "the end of an open transaction")
     assert [(pipeline.topic, "2")] == list(stage.meter.values(WITHHELD))

@@ -57,7 +57,7 @@ def send(pipeline, trade, **given) -> None:
     client = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "partitioner": "murmur2_random"})
     value = given.pop("value", None) or pipeline.serialize(trade)
     client.produce(pipeline.topic, value, trade.trade_id.encode(), **given)
-    assert 0 == client.flush(20)
+    assert 0 == client.flush(120)
 
 
 @pytest.mark.parametrize("batch_records", [BATCH_RECORDS, 40], ids=["one batch", "many"])
@@ -338,7 +338,7 @@ def test_the_largest_record_of_the_source_fits_into_a_dead_letter(pipeline, some
     (trade,) = some_trades(1)
     client = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "message.max.bytes": 2_000_000})
     client.produce(pipeline.topic, b"\x01" * 1_048_500, trade.trade_id)
-    assert 0 == client.flush(20)
+    assert 0 == client.flush(120)
 
     counts = pipeline.validate()
 

@@ -50,7 +50,7 @@ def test_a_late_response_loses_and_duplicates_nothing(pipeline, proxy, create_im
             records = mixture(pipeline, 100, seed)
             pipeline.publish_bytes(records)
             sent += len(records)
-            assert late.over.wait(20)
+            assert late.over.wait(200)
             eventually(lambda sent=sent: done(validator) == sent)
         eventually(lambda: validator.meter.values(PRODUCERS)[pipeline.topic,] > len(requests))
 
@@ -71,7 +71,7 @@ def test_a_late_end_request_does_not_end_a_later_transaction(
         eventually(lambda: done(validator) == 100)
         rest, before = proxy.hold_request(PRODUCE, behind=1), written()
         pipeline.publish(some_trades(200)[100:])
-        assert rest.begun.wait(20)
+        assert rest.begun.wait(200)
         eventually(lambda: written() > before)
         end.release()
         rest.release()

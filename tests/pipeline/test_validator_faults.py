@@ -48,7 +48,7 @@ def test_a_killed_validator_is_replaced_with_the_new_group_protocol(pipeline, st
 
     eventually(lambda: len(records) == how_many_are_sorted(pipeline), every=0.2)
     other.signal(signal.SIGTERM)
-    assert 0 == other.wait(60)
+    assert 0 == other.wait(200)
     pipeline.sorted().check()
 
 
@@ -70,7 +70,7 @@ def test_a_frozen_validator_writes_nothing_when_it_wakes_and_rejoins(pipeline, s
     eventually(lambda: frozen.log.read_text().count("assigned") > 1)
     for validator in (frozen, other):
         validator.signal(signal.SIGTERM)
-        assert 0 == validator.wait(60)
+        assert 0 == validator.wait(200)
     pipeline.sorted().check()
 
 

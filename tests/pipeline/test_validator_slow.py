@@ -24,7 +24,7 @@ class StandingStill:
     def __call__(self, _trade: Trade) -> list[Violation]:
         if not self.stands.is_set() and self._when(self._calls):
             self.stands.set()
-            assert self.goes_on.wait(60)
+            assert self.goes_on.wait(200)
         self._calls += 1
         return []
 
@@ -38,7 +38,7 @@ def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeli
     pipeline.kafka |= {"max.poll.interval.ms": 6_000, "heartbeat.interval.ms": 500}
     slow = pipeline.validator(batch_records=10, rules=[rule])
     with running(slow):
-        assert rule.stands.wait(30)
+        assert rule.stands.wait(200)
         with running(pipeline.validator()) as other:
             eventually(lambda: done(slow) + done(other) == 420)
             rule.goes_on.set()

@@ -15,7 +15,7 @@ def committed_records(kafka: dict[str, Any], topic: str) -> list[Record]:
     settings = {"group.id": "tests", "enable.partition.eof": True, "isolation.level": "read_committed"}
     client = Consumer({"bootstrap.servers": kafka["bootstrap.servers"], "auto.offset.reset": "earliest", **settings})
     try:
-        partitions = list(client.list_topics(topic, timeout=20).topics[topic].partitions)
+        partitions = list(client.list_topics(topic, timeout=60).topics[topic].partitions)
         client.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         return _until_end(client, len(partitions))
     finally:

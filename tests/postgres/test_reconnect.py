@@ -157,6 +157,7 @@ def test_a_new_connection_is_set_up_like_the_first(recorder):
 
 def test_a_frozen_backend_is_disconnected_at_the_deadline(recorder, monkeypatch, other):
     """Its transaction is rolled back when it resumes; the work is repeated on a new connection."""
+    default = session.CLIENT_DEADLINE
     monkeypatch.setattr(session, "CLIENT_DEADLINE", 0.5)
     pid = recorder.connection.run_in_transaction(lambda connection: connection.scalar(PID))
     began = time.monotonic()
@@ -164,7 +165,7 @@ def test_a_frozen_backend_is_disconnected_at_the_deadline(recorder, monkeypatch,
     with frozen(pid):
         with pytest.raises(TransactionTooSlow):
             recorder.run_works(insert)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < default
         assert "inserted" == recorder.run_works(insert)
 
     assert 1 == count(other, TRADES)
@@ -302,14 +303,14 @@ def test_after_a_success_every_refusal_is_an_outage(recorder, migrated, administ
 
 
 def test_a_stop_ends_a_wait(migrated):
-    recorder = OutageRecorder(migrated, wait=60)
+    recorder = OutageRecorder(migrated, wait=120)
     threading.Timer(0.3, recorder.connection.stop).start()
     began = time.monotonic()
 
     with pytest.raises(StopRequested):
         recorder.run_works(end_itself, insert)
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 100
     recorder.connection.close()
 
 

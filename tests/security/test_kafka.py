@@ -89,7 +89,7 @@ def publish(registry, trades):
         with Producer(kafka, registry=registry, topic=topic) as producer:
             for trade in trades:
                 producer.produce(trade)
-            producer.flush(30)
+            producer.flush(120)
 
     return publish
 

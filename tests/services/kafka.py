@@ -94,23 +94,23 @@ class Kafka(JavaServer):
     ) -> None:
         """Create a topic and wait until each partition's leader answers, which is later than that it has one."""
         admin = self._admin()
-        admin.create_topics([NewTopic(name, partitions, replicas, config=dict(config or {}))])[name].result(timeout=30)
+        admin.create_topics([NewTopic(name, partitions, replicas, config=dict(config or {}))])[name].result(timeout=120)
         eventually(lambda: self._leaders(admin, name) == partitions)
         eventually(lambda: self._is_led(admin, name, partitions))
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until it is gone."""
         admin = self._admin()
-        admin.delete_topics([name])[name].result(timeout=30)
-        eventually(lambda: name not in admin.list_topics(timeout=10).topics)
+        admin.delete_topics([name])[name].result(timeout=120)
+        eventually(lambda: name not in admin.list_topics(timeout=60).topics)
 
     def delete_records(self, name: str) -> None:
         """Drop all records of a topic, as retention would; its log begins where it ended."""
         admin = self._admin()
-        partitions = admin.list_topics(name, timeout=10).topics[name].partitions
+        partitions = admin.list_topics(name, timeout=60).topics[name].partitions
         places = [TopicPartition(name, partition, OFFSET_END) for partition in partitions]
         for answer in admin.delete_records(places).values():
-            answer.result(timeout=30)
+            answer.result(timeout=120)
 
     def prepare(self) -> None:
         properties = _PROPERTIES.format(
@@ -149,10 +149,10 @@ class Kafka(JavaServer):
 
     @staticmethod
     def _leaders(admin: AdminClient, name: str) -> int:
-        topic = admin.list_topics(timeout=10).topics.get(name)
+        topic = admin.list_topics(timeout=60).topics.get(name)
         return 0 if topic is None else sum(partition.leader >= 0 for partition in topic.partitions.values())
 
     @staticmethod
     def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
         asked = admin.list_offsets({TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)})
-        return not any(answer.exception(timeout=30) for answer in asked.values())
+        return not any(answer.exception(timeout=60) for answer in asked.values())

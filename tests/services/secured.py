@@ -56,13 +56,13 @@ class LockedKafka(Kafka):
         """Allow a user an operation on a resource, such as "READ" on the "GROUP" named so, or on all by "*"."""
         rule = AclBinding(*_rule(user, operation, kind, name))
         admin = self._admin()
-        admin.create_acls([rule])[rule].result(timeout=30)
+        admin.create_acls([rule])[rule].result(timeout=120)
 
     def forbid(self, user: str, operation: str, kind: str, name: str) -> None:
         """Take back what was allowed in these words."""
         rule = AclBindingFilter(*_rule(user, operation, kind, name))
         admin = self._admin()
-        assert admin.delete_acls([rule])[rule].result(timeout=30), "nothing was allowed so"
+        assert admin.delete_acls([rule])[rule].result(timeout=120), "nothing was allowed so"
 
     def _doors(self) -> str:
         doors = {"PLAINTEXT": self.port, "SASL_SSL": self._sasl, "SSL": self._tls}

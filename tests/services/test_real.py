@@ -65,7 +65,7 @@ def test_a_frozen_kafka_goes_on_where_it_stood(kafka_service, kafka, topic):
 
     kafka_service.thaw()
 
-    assert 0 == producer.flush(30)
+    assert 0 == producer.flush(120)
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
@@ -115,13 +115,13 @@ def test_the_command_starts_the_parts_it_is_asked_for():
         assert [(1,)] == ask(url, "SELECT 1")
         command.terminate()
 
-        assert 0 == command.wait(30)
+        assert 0 == command.wait(200)
 
 
 def produce(kafka, topic):
     producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "acks": "all"})
     producer.produce(topic, b"a trade", partition=0)
-    assert 0 == producer.flush(30)
+    assert 0 == producer.flush(120)
 
 
 def watermarks(kafka, topic):
@@ -130,7 +130,7 @@ def watermarks(kafka, topic):
     def answered():
         """None while the broker that has just come back does not lead the partition yet."""
         try:
-            return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+            return consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=60)
         except KafkaException:
             return None
 
