@@ -20,7 +20,7 @@ import pytest
 
 from tests.conftest import CANARY
 from tests.eventually import eventually
-from tradepipe import redaction
+from tradepipe import entry, redaction
 from tradepipe.cli import main
 
 
@@ -66,6 +66,7 @@ def _as_a_process(arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterato
     with pytest.MonkeyPatch.context() as patch, _loggers():
         patch.setattr(sys, "argv", ["tradepipe", *arguments])
         patch.setattr(redaction, "_registered", set())
+        patch.setattr(entry, "exit_process", sys.exit)
         for variable, value in env.items():
             patch.setenv(variable, value)
         try:

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 from confluent_kafka import KafkaError
@@ -94,6 +96,40 @@ def test_trades_that_were_never_acknowledged_are_told(breakable):
     assert 128 + signal.SIGTERM == done.code, done.err
     assert re.search(r" [1-9]\d* of unknown fate", done.err)
     assert "send all again with --seed" in done.err.splitlines()[-1]
+
+
+BROKER = """
+import sys
+from tradepipe.embedded.broker import Broker
+with Broker() as broker:
+    broker.create_topic(sys.argv[1])
+    print(broker.bootstrap_servers, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def broker_process(topic):
+    """A broker in another process, which can be frozen, and its address."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", BROKER, topic], **pipes) as process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+@pytest.mark.slow
+def test_an_interrupted_producer_reports_what_a_frozen_broker_has_not_acknowledged(ready, broker_process):
+    broker, address = broker_process
+    with running("produce", "--rate", "50", "-v", env=ready | {"KAFKA_BOOTSTRAP_SERVERS": address}) as process:
+        process.stdout.readline()
+        broker.send_signal(signal.SIGSTOP)
+        process.stdout.readline()
+
+        process.send_signal(signal.SIGINT)
+
+        done = process.end()
+    assert 130 == done.code, done.err
+    assert re.search(r"\d+ acknowledged, [1-9]\d* of unknown fate", done.err)
 
 
 def test_what_the_broker_refuses_is_a_finding(breakable):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from tradepipe.errors import BrokerUnavailable, DeliveryFailed, Unavailable
+from tradepipe.errors import BrokerUnavailable, DeliveryFailed, TradepipeError, Unavailable
+from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer
 from tradepipe.pipeline.producer import Producer
@@ -27,7 +28,7 @@ STOP_SECONDS: Final = 1.0
 """Seconds without an acknowledgement after which a stopped run gives up: brokers that work answer in a tenth of it."""
 
 FIRST_SECONDS: Final = 5.0
-"""Seconds for the first acknowledgement of a stopped run, for which the client must connect."""
+"""Seconds for the first acknowledgement of a stopped run while brokers answer: the client must connect to a leader."""
 
 POLL_SECONDS: Final = 0.01
 """Seconds between two looks at the queues."""
@@ -103,6 +104,8 @@ class LoadGenerator:
         stopped: threading.Event,
         flush_timeout: float,
     ) -> None:
+        self._admin = TopicAdmin(kafka, request_timeout=STOP_SECONDS)
+        self._topic = topic
         self._producer = Producer(kafka, registry=registry, topic=topic, subject=subject, close_timeout=flush_timeout)
         self._invalid_producer = IdempotentProducer({**kafka, "linger.ms": 0}, topic=topic)
         self._stopped = stopped
@@ -144,12 +147,22 @@ class LoadGenerator:
         while self._count_waiting() and time.monotonic() < until and not self._stopped.is_set():
             time.sleep(POLL_SECONDS)
         left = self._count_waiting()
-        patience = STOP_SECONDS if self.counts.acknowledged else FIRST_SECONDS
+        patience = STOP_SECONDS
+        if self._stopped.is_set() and left and not self.counts.acknowledged:
+            # The producer may still connect, or Kafka may be unavailable: then the answer takes STOP_SECONDS already.
+            patience = FIRST_SECONDS if self._is_kafka_available() else 0.0
         until = min(until, time.monotonic() + patience)
         while left and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
             if self._count_waiting() < left:
                 left, until = self.counts.waiting, time.monotonic() + STOP_SECONDS
+
+    def _is_kafka_available(self) -> bool:
+        try:
+            self._admin.describe(self._topic)
+        except TradepipeError:
+            return False
+        return True
 
     def _count_waiting(self) -> int:
         self.counts.waiting = len(self._producer) + len(self._invalid_producer)

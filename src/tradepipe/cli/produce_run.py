@@ -166,8 +166,6 @@ class ProduceRun:
                             self._print(item)
                 finally:
                     self._all_acknowledged = generator.finish()
-            if self._stopping.number and not self._counts.sent:
-                raise typer.Exit(SIGNAL_BASE + self._stopping.number)
             if self._all_acknowledged and not self._stopping.number:
                 _warn_of_dropped_records(destination)
 
@@ -227,7 +225,7 @@ class ProduceRun:
                     format_count(counts.unknown, "record"),
                     repeat,
                 )
-            if counts.unknown or not is_complete:
+            if counts.unknown or not counts.sent or not is_complete:
                 raise typer.Exit(SIGNAL_BASE + self._stopping.number)
         if not self._all_acknowledged:
             raise DeadlineExceeded(

@@ -45,6 +45,12 @@ class SignalWatch:
         self._former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         self._thread = threading.Thread(target=self._watch, name="tradepipe-signals", daemon=True)
         self._thread.start()
+        outer = getattr(self._former[signal.SIGINT], "__self__", None)
+        if isinstance(outer, SignalWatch) and outer.number:
+            # Python drops an exception that is raised in a callback of C code, and each import has one, a weak
+            # reference to its lock. So the signal has not ended the enclosing block, but no work may begin in this one.
+            self.__exit__(None, None, None)
+            sys.exit(SIGNAL_BASE + outer.number)
         return self
 
     def __exit__(
@@ -59,6 +65,9 @@ class SignalWatch:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         """Handle a signal in the main thread, when Python gets to it."""
+        self.number = number
+        # Python would print a traceback of the exception if it is raised in such a callback.
+        sys.unraisablehook = lambda lost: None if lost.exc_type is SystemExit else sys.__unraisablehook__(lost)
         sys.exit(SIGNAL_BASE + number)
 
     def _begin(self) -> None:
