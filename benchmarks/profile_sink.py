@@ -8,7 +8,7 @@ CPU time of this process is what competes for the interpreter.
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine
@@ -16,12 +16,12 @@ from benchmarks.scratch_database import fresh_database
 from tests.services.real import RealServices
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.pipeline.validation import ValidateIn, record_validator
+from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres import session
 from tradepipe.postgres.batch import Batch, store
-from tradepipe.postgres.copy import encode_rows
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.trade.record import Record, ValidRecord
+from tradepipe.trade.record import Record
+from tradepipe.trade.validated import ValidatedRecords
 
 T = TypeVar("T")
 
@@ -39,19 +39,16 @@ def main() -> None:
         line("machine", machine(services))
         published = publish(services, count=options.trades, partitions=4, seed=options.seed)
         records = _read(published)
-        for by in get_args(ValidateIn):
-            line("validate in", by)
-            _share(services, _judged(published, records, by), options.batch_rows)
+        _share(services, _validate(published, records), options.batch_rows)
     finally:
         services.close()
 
 
-def _share(services: RealServices, entries: Sequence[ValidRecord], batch_rows: int) -> None:
-    """The processing of accepted records."""
-    batches = [entries[at : at + batch_rows] for at in range(0, len(entries), batch_rows)]
-    _timed("pack for COPY", len(entries), lambda: [encode_rows(enumerate(batch)) for batch in batches])
+def _share(services: RealServices, validated: ValidatedRecords, batch_rows: int) -> None:
+    """The processing of valid records."""
+    batches = [validated[at : at + batch_rows] for at in range(0, len(validated), batch_rows)]
     with fresh_database(services) as database:
-        _timed("pack, COPY, INSERT, COMMIT", len(entries), lambda: _store(database, batches))
+        _timed("COPY, COMMIT", len(validated), lambda: _store(database, batches))
 
 
 def _timed(step: str, records: int, work: Callable[[], T]) -> T:
@@ -93,14 +90,16 @@ def _further_records(consumer: Consumer, count: int) -> list[Record]:
     return records
 
 
-def _judged(published: Published, records: Sequence[Record], by: ValidateIn) -> list[ValidRecord]:
+def _validate(published: Published, records: Sequence[Record]) -> ValidatedRecords:
     with SchemaRegistry(published.registry) as registry:
-        validate = record_validator(by, TradeDeserializer(registry, subject=published.subject))
-        validated = _timed("decode and validate", len(records), lambda: [validate(record) for record in records])
-        return [entry for entry in validated if isinstance(entry, ValidRecord)]
+        validator = RecordValidator(TradeDeserializer(registry, subject=published.subject))
+        validator.validate_all(records[:1], ValidatedRecords(validator.trade))  # the registry is asked once
+        validated = ValidatedRecords(validator.trade)
+        _timed("decode, validate, pack", len(records), lambda: validator.validate_all(records, validated))
+        return validated
 
 
-def _store(database: str, batches: Sequence[Sequence[ValidRecord]]) -> None:
+def _store(database: str, batches: Sequence[ValidatedRecords]) -> None:
     with session.open_session(create_engine_for(database, application_name="shares")) as connection:
         for batch in batches:
             with connection.begin():

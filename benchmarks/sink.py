@@ -1,9 +1,8 @@
 """
 `python -m benchmarks.sink`: the sink on real services, beside a script that commits row by row.
 
-The same trades, the same table, the same run: what counts is the ratio, also
-those of both validators (`--validate-in both`). Then what no speed may cost: a fresh
-group stores nothing twice, and sinks that are killed lose nothing. Ends with 1
+The same trades, the same table, the same run: what counts is the ratio. Then what
+no speed may cost: a fresh group stores nothing twice, and sinks that are killed lose nothing. Ends with 1
 if any of that does not hold.
 """
 
@@ -13,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from statistics import median
-from typing import Final, NamedTuple, get_args
+from typing import NamedTuple
 
 from benchmarks.baseline_row_by_row import store_row_by_row
 from benchmarks.check_table import Verdict, verdict
@@ -24,9 +23,6 @@ from benchmarks.scratch_database import fresh_database
 from tests.services.real import RealServices
 from tradepipe import Sink
 from tradepipe.pipeline.stats import SinkCounts
-from tradepipe.pipeline.validation import ValidateIn
-
-BOTH: Final = "both"
 
 
 class Run(NamedTuple):
@@ -75,9 +71,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--trades", type=int, default=100_000, help="how many are published")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--row-by-row", type=int, default=3_000, help="how many of them the reference stores")
-    parser.add_argument(
-        "--validate-in", choices=[*get_args(ValidateIn), BOTH], default="python", help="where the sink validates"
-    )
     parser.add_argument("--runs", type=int, default=3, help="of the sink and of the reference, in turn")
     parser.add_argument("--kills", type=int, default=10, help="0 leaves them out")
     parser.add_argument("--seed", type=int, default=1)
@@ -89,8 +82,7 @@ def _measure(services: RealServices, options: argparse.Namespace) -> int:
     line("seed", str(options.seed))
     published = publish(services, count=options.trades, partitions=options.partitions, seed=options.seed)
     line("made and published, trades/s", f"{published.count / published.seconds:,.0f}")
-    modes = get_args(ValidateIn) if options.validate_in == BOTH else (options.validate_in,)
-    runs, verdicts = _compare(services, published, modes, options)
+    runs, verdicts = _compare(services, published, options)
     if options.kills:
         verdicts.append(_kill(services, published, options, runs))
     holds = all(verdicts)
@@ -98,49 +90,33 @@ def _measure(services: RealServices, options: argparse.Namespace) -> int:
     return 0 if holds else 1
 
 
-def _compare(
-    services: RealServices, published: Published, modes: Sequence[ValidateIn], options: argparse.Namespace
-) -> tuple[list[Run], list[bool]]:
+def _compare(services: RealServices, published: Published, options: argparse.Namespace) -> tuple[list[Run], list[bool]]:
     """Measure reference and sink in turn, so that other load affects both."""
     rows, verdicts = min(options.row_by_row, published.count), []
     reference: list[float] = []
-    runs: dict[str, list[Run]] = {validate_in: [] for validate_in in modes}
-    replays: dict[str, list[Run]] = {validate_in: [] for validate_in in modes}
+    runs: list[Run] = []
+    repeated: list[Run] = []
     for number in range(options.runs):
         with fresh_database(services) as database:
             reference.append(rows / store_row_by_row(published, database, rows=rows, group=f"rows-{number}"))
-        for validate_in in modes[:: 1 if number % 2 == 0 else -1]:
-            with fresh_database(services) as database:
-                runs[validate_in].append(_store(published, database, f"{validate_in}-{number}", validate_in))
-                verdicts.append(_told(verdict(published, database, f"{validate_in}-{number}")))
-                replays[validate_in].append(_store(published, database, f"{validate_in}-again-{number}", validate_in))
-                verdicts.append(_nothing_new(replays[validate_in][-1], published))
+        with fresh_database(services) as database:
+            runs.append(_store(published, database, f"sink-{number}"))
+            verdicts.append(_report(verdict(published, database, f"sink-{number}")))
+            repeated.append(_store(published, database, f"again-{number}"))
+            verdicts.append(_nothing_new(repeated[-1], published))
     line("row by row, records/s", spread(reference))
-    for validate_in in modes:
-        if len(modes) > 1:
-            line("validate in", validate_in)
-        _tell(runs[validate_in], replays[validate_in], reference)
-    if len(modes) > 1:
-        _print_ratios(*(runs[validate_in] for validate_in in modes))
-    return runs[modes[0]], verdicts
+    _print(runs, repeated, reference)
+    return runs, verdicts
 
 
-def _tell(runs: Sequence[Run], replays: Sequence[Run], reference: Sequence[float]) -> None:
+def _print(runs: Sequence[Run], repeated: Sequence[Run], reference: Sequence[float]) -> None:
     line("sink, start to end, records/s", spread([run.rate for run in runs]))
     line("sink, first to last COMMIT, records/s", spread([run.steady for run in runs]))
     line("sink, CPU µs a record", spread([run.cpu / run.records * 1e6 for run in runs], 1))
     line("ratio, start to end", spread([run.rate / row for run, row in zip(runs, reference, strict=True)], 1))
     line("ratio, first to last COMMIT", spread([run.steady / row for run, row in zip(runs, reference, strict=True)], 1))
-    line("fresh group, start to end, records/s", spread([run.rate for run in replays]))
-    line("fresh group: new rows, replays", f"{replays[0].counts.stored}, {replays[0].counts.duplicates}")
-
-
-def _print_ratios(python: Sequence[Run], database: Sequence[Run]) -> None:
-    """Print the ratios of the rates and of the CPU times."""
-    pairs = list(zip(python, database, strict=True))
-    line("database to python, ratio, start to end", spread([new.rate / old.rate for old, new in pairs], 2))
-    line("database to python, ratio, first to last COMMIT", spread([new.steady / old.steady for old, new in pairs], 2))
-    line("database to python, ratio of CPU", spread([new.cpu / old.cpu for old, new in pairs], 2))
+    line("fresh group, start to end, records/s", spread([run.rate for run in repeated]))
+    line("fresh group: new rows, duplicates", f"{repeated[0].counts.stored}, {repeated[0].counts.duplicates}")
 
 
 def _kill(services: RealServices, published: Published, options: argparse.Namespace, runs: list[Run]) -> bool:
@@ -163,7 +139,7 @@ def _kill(services: RealServices, published: Published, options: argparse.Namesp
     return found.holds and killed.replayed == 0
 
 
-def _store(published: Published, database: str, group: str, validate_in: ValidateIn) -> Run:
+def _store(published: Published, database: str, group: str) -> Run:
     """Run one sink in this process."""
     commits: list[tuple[float, int]] = []
     begin, cpu = time.perf_counter(), time.process_time()
@@ -174,7 +150,6 @@ def _store(published: Published, database: str, group: str, validate_in: Validat
         topic=published.topic,
         subject=published.subject,
         group=group,
-        validate_in=validate_in,
         on_stored=lambda stored: commits.append((time.perf_counter(), len(stored.batch.records))),
     ) as sink:
         counts = sink.run(until_end=True)
@@ -184,7 +159,7 @@ def _store(published: Published, database: str, group: str, validate_in: Validat
     return Run(counts, end - begin, storing, records, time.process_time() - cpu)
 
 
-def _told(found: Verdict) -> bool:
+def _report(found: Verdict) -> bool:
     if not found.holds:
         line("NOT AS ACKNOWLEDGED", str(found))
     return found.holds

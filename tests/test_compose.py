@@ -140,14 +140,6 @@ def test_stages_start_after_the_commands_that_set_them_up():
     assert {"topics", "clean", "register", "migrate", "grants"} == _awaited("sink") & set_ups
 
 
-def test_after_the_validator_the_database_validates():
-    command = compose_services()["sink"]["command"]
-
-    assert ("trades.clean", "database") == tuple(
-        command[command.index(name) + 1] for name in ("--topic", "--validate-in")
-    )
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_that_needs_an_operator_is_not_restarted_for_ever(name):
     assert re.fullmatch(r"on-failure:\d", compose_services()[name]["restart"])

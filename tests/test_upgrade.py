@@ -203,7 +203,7 @@ def test_producers_of_both_releases_stand_beside_a_validator_and_a_sink(old, new
         running(*load, "1", env=old) as old_producer,
         running(*load, "2", env=new) as new_producer,
         running("validate", *targets, env=new) as validator,
-        running("sink", "--topic", clean, "--validate-in", "database", env=new) as sink,
+        running("sink", "--topic", clean, env=new) as sink,
     ):
         for producer in ("T1-%", "T2-%"):
             stored = f"SELECT FROM trades WHERE trade_id LIKE '{producer}' LIMIT 1"

@@ -27,8 +27,6 @@ NOWHERE = "127.0.0.1:1"
         ("--rules=os:name", "is not a function but str"),
         ("--stale=ignore", "'--stale'"),
         ("--record-key=ignore", "'--record-key'"),
-        ("--validate-in=postgres", "'--validate-in'"),
-        ("--validate-in=database --rules=os:getcwd", "not available with --validate-in database"),
         ("--max-refused=all", "a share between 0 and 1, or off"),
         ("offsets", "show"),
         ("offset show", "No such command 'offset'"),

@@ -12,9 +12,7 @@ import fastavro
 
 from tradepipe.codec import decoder, encoder, fields
 from tradepipe.codec.admission import parse_writer_schema
-from tradepipe.codec.copy_target import CopyRowTarget
 from tradepipe.codec.fields import RecordCodec
-from tradepipe.codec.trade_target import TradeTarget
 from tradepipe.trade.avro_types import decimal_bytes, record_schema, to_number
 from tradepipe.trade.declaration import Declaration
 from tradepipe.trade.types import Member, Type
@@ -30,14 +28,8 @@ def codec_of(declaration: Declaration) -> RecordCodec:
 
 
 def make_decoder(codec: RecordCodec, writer: dict[str, Any]) -> Callable[[bytes], Any]:
-    source = decoder.generate_decoder(parse_writer_schema(writer), codec, TradeTarget(), 1)
+    source = decoder.generate_decoder(parse_writer_schema(writer), codec, 1)
     return source.compile("decode", "decode any record")
-
-
-def make_row_decoder(codec: RecordCodec, writer: dict[str, Any]) -> Callable[[bytes], bytes]:
-    decode = make_decoder(codec, writer)
-    source = decoder.generate_decoder(parse_writer_schema(writer), codec, CopyRowTarget(), 1, check_first=decode)
-    return source.compile("copy_row", "copy any record")
 
 
 def make_encoder(codec: RecordCodec) -> Callable[[Any], bytes]:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from tradepipe.codec import decoder, encoder, fields
 from tradepipe.codec.admission import parse_writer_schema
-from tradepipe.codec.copy_target import CopyRowTarget
-from tradepipe.codec.trade_target import TradeTarget
+from tradepipe.codec.copy_rows import fields_packer
 from tradepipe.trade.constraints import Digits, Key, PartitionKey
 from tradepipe.trade.declaration import declare
 
@@ -72,22 +71,14 @@ SAMPLES = st.builds(
     currency=st.none() | TEXTS,
 )
 
+pack_fields = fields_packer(CODEC.declaration)
+
 encode = encoder.generate_encoder(CODEC).compile("encode", "encode a sample")
 
 
 def make_decoder(writer=SCHEMA):
     """Build a decoder of a writer schema into samples."""
-    return decoder.generate_decoder(parse_writer_schema(writer), CODEC, TradeTarget(), 1).compile(
-        "decode", "decode a sample"
-    )
-
-
-def make_row_decoder(writer=SCHEMA):
-    """Build a decoder of a writer schema into rows."""
-    source = decoder.generate_decoder(
-        parse_writer_schema(writer), CODEC, CopyRowTarget(), 1, check_first=make_decoder(writer)
-    )
-    return source.compile("copy_row", "copy a sample")
+    return decoder.generate_decoder(parse_writer_schema(writer), CODEC, 1).compile("decode", "decode a sample")
 
 
 def by_fastavro(writer, body):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.codec.sample_schema import SAMPLE, encode, make_decoder, make_row_decoder
-from tradepipe.codec.codec import MAX_BODY, Decoder, decoder_source, row_source
+from tests.codec.sample_schema import SAMPLE, encode, make_decoder
+from tradepipe.codec.codec import MAX_BODY, Decoder, decoder_source
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.history import current, versions
 from tradepipe.trade.model import Trade
@@ -12,9 +12,8 @@ from tradepipe.trade.model import Trade
 def test_a_decoder_is_generated_at_first_use_and_cached():
     made = Decoder(current().text, 1)
 
-    assert not {"decode", "copy_row"} & set(vars(made))
+    assert "decode" not in vars(made)
     assert made.decode is made.decode
-    assert {"decode"} == {"decode", "copy_row"} & set(vars(made))
 
 
 @pytest.mark.parametrize("version", versions(), ids=lambda version: f"v{version.number}")
@@ -22,19 +21,16 @@ def test_the_source_of_every_versions_decoder_is_available(version):
     shown = decoder_source(version.text)
 
     assert shown.startswith("def decode(_body):\n")
-    assert row_source(version.text).startswith("def copy_row(_body):\n")
     assert [f"# {field}: " in shown for field in Trade._fields] == [True] * len(Trade._fields)
     assert max(map(len, shown.splitlines())) < 400
 
 
-@pytest.mark.parametrize("read", [make_decoder(), make_row_decoder()], ids=["decode", "copy_row"])
-def test_a_body_that_is_too_large_is_refused_unread(read):
+def test_a_body_that_is_too_large_is_refused_unread():
     with pytest.raises(UndecodableRecord, match=f"the body has more than {MAX_BODY} bytes"):
-        read(bytes(MAX_BODY + 1))
+        make_decoder()(bytes(MAX_BODY + 1))
 
 
 def test_a_text_may_be_nearly_as_long_as_a_body():
     long = SAMPLE._replace(trade_id="x" * (MAX_BODY - 100))
 
     assert long == make_decoder()(encode(long))
-    assert make_row_decoder()(encode(long)).startswith((MAX_BODY - 100).to_bytes(4, "big") + b"xxx")

@@ -3,12 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.codec.every_type import codec_of, make_decoder, make_row_decoder, plain_record, schema_of, write
+from tests.codec.every_type import codec_of, make_decoder, plain_record, schema_of, write
 from tests.codec.plan_executor import Refused, execute
 from tests.codec.written_types import written_records
 from tests.properties import examples
 from tests.trade.declarations import declarations, records
 from tradepipe.codec.admission import parse_writer_schema
+from tradepipe.codec.copy_rows import fields_packer
 from tradepipe.codec.fields import trade_codec
 from tradepipe.codec.plan import Check, Output, Relation, make_plan
 from tradepipe.evolution.history import current
@@ -54,12 +55,12 @@ def test_an_executor_of_the_plan_makes_the_rows(data):
     body = write(writer, datum)
     if (found := executed(plan, body)) is None:
         return
-    row = dict(zip(declaration.record._fields, fields_of(make_row_decoder(codec, writer)(body)), strict=True))
+    record = make_decoder(codec, writer)(body)
+    row = dict(zip(declaration.record._fields, fields_of(fields_packer(declaration)(record)), strict=True))
     values = dict(zip(declaration.record._fields, found[0], strict=True))
     compared = [
         output.name for output in plan.outputs if output.column not in ("jsonb",) and "numeric" not in output.column
     ]
-    record = make_decoder(codec, writer)(body)
 
     assert [name for name, value in values.items() if value is None] == [
         name for name, value in record._asdict().items() if value is None

@@ -9,7 +9,8 @@ from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, SchemaIdNotYetKnown
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.registry.registration import register
-from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
+from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.validated import ValidRecord
 
 
 @pytest.fixture

@@ -3,21 +3,20 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
-from tradepipe.codec.codec import Decoder, Encoder
-from tradepipe.evolution.history import current
+from tradepipe.codec.copy_rows import pack_row
 from tradepipe.postgres import batch as module
 from tradepipe.postgres import offsets, session
-from tradepipe.postgres.batch import Batch, BatchResult, ValidatedRecord
+from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult, OffsetRange
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Record, Refusal, ValidRecord, Violation
+from tradepipe.trade.record import Record, Refusal, Violation
+from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
 
@@ -45,17 +44,24 @@ def record(offset: int, partition: int = 0) -> Record:
 
 def accepted(offset: int, of: Trade, partition: int = 0) -> ValidRecord:
     """Build the valid record of a trade at an offset."""
-    return ValidRecord(record(offset, partition), 1, row(of), of)
+    return valid(record(offset, partition), of)
 
 
-def row(of: Trade) -> bytes:
-    """Encode a trade as a row for COPY."""
-    return _decoder().copy_row(Encoder().encode(of))
+def valid(of: Record, trade: Trade, schema_id: int = 1) -> ValidRecord:
+    """Build the valid record of a trade."""
+    return ValidRecord(of, pack_row(of, schema_id, trade), trade)
 
 
-@cache
-def _decoder() -> Decoder:
-    return Decoder(current().text, 1)
+def validated(*entries: ValidRecord | Refusal) -> ValidatedRecords:
+    """Join records as a sink's reader does."""
+    trades = {entry.record: entry.trade for entry in entries if isinstance(entry, ValidRecord)}
+    joined = ValidatedRecords(trades.__getitem__)
+    for entry in entries:
+        if isinstance(entry, Refusal):
+            joined.add_refusal(entry)
+        else:
+            joined.add_valid([entry.record], [entry.row])
+    return joined
 
 
 def refusal(offset: int, partition: int = 0, code: str = "BAD", detail: str = "it is bad") -> Refusal:
@@ -63,7 +69,7 @@ def refusal(offset: int, partition: int = 0, code: str = "BAD", detail: str = "i
     return Refusal(record(offset, partition), (Violation(code, detail),), 1)
 
 
-def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[ValidatedRecord]:
+def log(*trades: Trade | None, first: int = 0, partition: int = 0) -> list[ValidRecord | Refusal]:
     """Build validated records at consecutive offsets; None is a refused one."""
     return [
         accepted(offset, each, partition) if each is not None else refusal(offset, partition)
@@ -80,7 +86,7 @@ def claim(
 
 
 def batch(
-    *claims: ClaimResult, entries: Iterable[ValidatedRecord], after: int | None = None, group: str = GROUP
+    *claims: ClaimResult, entries: Iterable[ValidRecord | Refusal], after: int | None = None, group: str = GROUP
 ) -> Batch:
     """Build a batch from the next offset of each claim to the end of its last record, or to `after`."""
     entries = list(entries)
@@ -88,10 +94,10 @@ def batch(
     for ownership, next_offset in claims:
         ends = [entry.record.offset + 1 for entry in entries if entry.record.partition == ownership.partition]
         spans.append(OffsetRange(ownership, next_offset, max(ends) if after is None else after))
-    return Batch(group, TOPIC_ID, tuple(spans), entries)
+    return Batch(group, TOPIC_ID, tuple(spans), validated(*entries))
 
 
-def store(connection: Connection, *entries: ValidatedRecord, group: str = GROUP, **options: Any) -> BatchResult:
+def store(connection: Connection, *entries: ValidRecord | Refusal, group: str = GROUP, **options: Any) -> BatchResult:
     """Claim the partitions of some records, store them as one batch, and commit."""
     with connection.begin():
         begins: dict[int, int] = {}

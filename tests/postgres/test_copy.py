@@ -10,14 +10,14 @@ from sqlalchemy import select
 
 from tests.amounts import DIGITS, from_unscaled
 from tests.postgres import batches
-from tests.postgres.batches import connected, count, log, record, row, trade
+from tests.postgres.batches import connected, count, log, record, trade, valid
 from tests.properties import examples
 from tradepipe.postgres import copy, migrate
-from tradepipe.postgres.copy import COPY_COLUMNS, INSERT_COLUMNS, STAGING
+from tradepipe.postgres.copy import INSERT_COLUMNS, STAGING
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import Side, Trade
-from tradepipe.trade.record import ValidRecord
 from tradepipe.trade.type_checks import MAX_INT
+from tradepipe.trade.validated import ROW_COLUMNS
 
 READ = (*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id")
 
@@ -35,7 +35,7 @@ def connection(services):
 def staged(connection, *rows):
     """Return the rows of the staging table after a COPY: coordinates, trade and schema id."""
     with connection.begin() as transaction:
-        copy.copy_rows(connection, enumerate(rows))
+        copy.stage(connection, [each.row for each in rows])
         columns = [STAGING.columns[name] for name in READ]
         found = connection.execute(select(*columns).order_by(STAGING.columns.ordinal)).all()
         transaction.rollback()
@@ -45,19 +45,13 @@ def staged(connection, *rows):
     ]
 
 
-def accepted(record, of, schema_id=1):
-    return ValidRecord(record, schema_id, row(of), of)
-
-
-def expected(accepted):
-    return accepted.record[:3], accepted.trade, accepted.schema_id
+def expected(given):
+    return given.record[:3], given.trade, given.schema_id
 
 
 def test_no_column_of_trades_is_forgotten():
     """A field that is new must be packed too; PostgreSQL itself gives `stored_at` alone."""
-    given = {*COPY_COLUMNS} - {"ordinal"}
-
-    assert {*READ} == given == set(INSERT_COLUMNS) == {*TRADES.columns.keys()} - {"stored_at"}
+    assert {*READ} == set(ROW_COLUMNS) == set(INSERT_COLUMNS) == {*TRADES.columns.keys()} - {"stored_at"}
     assert {"ordinal", *INSERT_COLUMNS} == set(STAGING.columns.keys())
 
 
@@ -82,7 +76,7 @@ EXTREMES = {
 
 @pytest.mark.parametrize("extreme", EXTREMES.values(), ids=EXTREMES)
 def test_a_trade_arrives_as_it_was(connection, extreme):
-    given = accepted(record(2**63 - 1, 2**31 - 1), extreme, 2**31 - 1)
+    given = valid(record(2**63 - 1, 2**31 - 1), extreme, 2**31 - 1)
 
     assert [expected(given)] == staged(connection, given)
 
@@ -105,25 +99,16 @@ TRADES_OF_ANY_KIND = st.builds(
 @given(trades=st.lists(TRADES_OF_ANY_KIND, max_size=5), offset=st.integers(0, 2**63 - 1))
 def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset):
     """The binary format escapes nothing. Validation is tested elsewhere."""
-    rows = [accepted(record(offset), each) for each in trades]
+    rows = [valid(record(offset), each) for each in trades]
 
     assert [expected(row) for row in rows] == staged(connection, *rows)
 
 
 def test_rows_of_several_topics_keep_their_topic(connection):
     """A batch has only one topic; the encoding does not rely on that."""
-    rows = [accepted(record(offset)._replace(topic=topic), trade()) for offset, topic in enumerate("abba")]
+    rows = [valid(record(offset)._replace(topic=topic), trade()) for offset, topic in enumerate("abba")]
 
     assert [expected(each) for each in rows] == staged(connection, *rows)
-
-
-def test_a_row_is_copied_without_its_trade(connection):
-    """A trade is decoded only when it is needed."""
-    decoded = []
-    undecoded = ValidRecord(record(0), 1, row(trade("T7")), decoded.append)
-
-    assert [(record(0)[:3], trade("T7"), 1)] == staged(connection, undecoded)
-    assert [] == decoded
 
 
 def test_nothing_can_be_copied_too(connection):

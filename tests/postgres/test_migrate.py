@@ -25,7 +25,7 @@ from tests.postgres import batches
 from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import migrate, refusals
 from tradepipe.postgres.migrate import Migration
-from tradepipe.postgres.revision import check_constraints, check_revision, required_revision, revisions
+from tradepipe.postgres.revision import check_revision, required_revision, revisions
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import METADATA
 from tradepipe.trade.dead_letter import DeadLetterFilter
@@ -303,7 +303,7 @@ def test_no_function_or_operator_that_others_planted_in_public_runs_as_us(databa
 
     migrate.upgrade(database)
     with connect(database) as connection:
-        check_constraints(connection)
+        check_revision(connection)
         refusals.count(connection, DeadLetterFilter(codes=("FRAMING",)))
     run(database, "UPDATE tradepipe_revision SET version_num = '9001_pre_add_venue'")
     migrate.upgrade(database)

@@ -182,8 +182,8 @@ def fate(stored, of: Trade | None):
 def model_results(stored):
     """Return the result of each record of a batch; one that is neither stored nor refused is a duplicate."""
     refused = {each.record.offset: each.codes[0] for each in stored.refusals}
-    inserted = {each.record.offset for at, each in enumerate(stored.batch.records) if at not in stored.skipped}
-    offsets = [each.record.offset for each in stored.batch.records]
+    inserted = {each.offset for at, each in enumerate(stored.batch.records.records) if at not in stored.skipped}
+    offsets = [each.offset for each in stored.batch.records.records]
     return [refused.get(offset, "inserted" if offset in inserted else "replayed") for offset in offsets]
 
 

@@ -9,7 +9,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from tests.codec.test_admission import NOTE, more
 from tests.codec.test_codec import TRADE
 from tests.registry.registries import ABSENT, Script, Shelf, registry
-from tradepipe.codec.codec import Decoder, Encoder
+from tradepipe.codec.codec import Encoder
 from tradepipe.errors import (
     ConfigurationError,
     InvalidTrade,
@@ -19,7 +19,6 @@ from tradepipe.errors import (
     UndecodableRecord,
     UnsupportedSchema,
 )
-from tradepipe.evolution.history import current
 from tradepipe.registry import schema_ids
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.registration import register
@@ -84,12 +83,10 @@ def test_a_trade_survives_a_round_trip_through_the_registry(services, subject):
         assert (outcome.schema_id, TRADE) == TradeDeserializer(client, subject=subject).decode(value)
 
 
-def test_rows_and_trades_share_one_lookup(deserializer, shelf):
+def test_the_records_of_a_schema_share_one_lookup(deserializer, shelf):
     shelf.put(4)
-    row = Decoder(current().text, 4).copy_row(BODY)
 
-    assert [(4, row)] * 2 == [deserializer.copy_row(frame(4, BODY)) for _ in range(2)]
-    assert (4, TRADE) == deserializer.decode(frame(4, BODY))
+    assert [(4, TRADE)] * 2 == [deserializer.decode(frame(4, BODY)) for _ in range(2)]
     assert ["/schemas/ids/4/versions", "/schemas/ids/4"] == shelf.asked
 
 
@@ -98,12 +95,11 @@ def test_rows_and_trades_share_one_lookup(deserializer, shelf):
     [(None, Code.EMPTY), (b"\x00", Code.FRAMING), (b"\x01" + bytes(20), Code.FRAMING), (bytes(5), Code.UNDECODABLE)],
     ids=["None", "1 byte", "magic byte 1", "no body"],
 )
-def test_a_row_is_refused_for_the_same_code_as_a_trade(deserializer, shelf, value, code):
+def test_a_value_that_is_no_trade_is_refused_by_its_code(deserializer, shelf, value, code):
     shelf.put(0)
-    for read in (deserializer.copy_row, deserializer.decode):
-        with pytest.raises(UndecodableRecord) as refused:
-            read(value)
-        assert code == refused.value.violation.code
+    with pytest.raises(UndecodableRecord) as refused:
+        deserializer.decode(value)
+    assert code == refused.value.violation.code
 
 
 @pytest.mark.parametrize("value", [None, b"", b"\x01none"], ids=["None", "empty", "no frame"])
@@ -115,7 +111,7 @@ def test_a_schema_is_known_after_one_lookup(deserializer, shelf):
     shelf.put(4)
 
     assert not deserializer.is_known(frame(4, BODY))
-    deserializer.quick_check(frame(4, BODY))
+    deserializer.decode(frame(4, BODY))
     assert deserializer.is_known(frame(4, BODY))
     assert not deserializer.is_known(frame(5, BODY))
 

@@ -222,7 +222,6 @@ class _Run:
             registry=stack.registry_url,
             database=stack.database_url,
             topic=CLEAN,
-            validate_in="database",
             on_stored=self._note_batch,
         ) as sink:
             self._enter(sink)

@@ -41,7 +41,6 @@ from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.stats import SinkCounts
-from tradepipe.pipeline.validation import Rule, ValidateIn
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.redaction import escape
 
@@ -62,14 +61,6 @@ SinkStartOption = Annotated[
     ),
 ]
 BatchRows = Annotated[int, option("--batch-rows N", "Maximum records per transaction.", min=1)]
-ValidateInOption = Annotated[
-    ValidateIn,
-    option(
-        "--validate-in python|database",
-        "Where the built-in rules are checked: in Python, or by the table's CHECK constraints, which is faster; "
-        "for a topic that was already validated.",
-    ),
-]
 Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is stored.", variable="TRADEPIPE_SINK_VERBOSE")]
 
 
@@ -109,7 +100,6 @@ def sink(
     batch_rows: BatchRows = BATCH_ROWS,
     max_refused: MaxRefused = str(MAX_SHARE),
     unknown_fields: UnknownFieldsOption = "stop",
-    validate_in: ValidateInOption = "python",
     rules: RulesOption = None,
     record_key: RecordKeyOption = "refuse",
     stale: StaleOption = "accept",
@@ -140,8 +130,7 @@ def sink(
             batch_rows=batch_rows,
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
-            validate_in=validate_in,
-            rules=_load_rules(rules, validate_in),
+            rules=load_rules(rules),
             record_key=record_key,
             stale=stale,
             on_stored=printer if verbose else None,
@@ -170,14 +159,6 @@ def _log_defaults(context: typer.Context, kafka: Kafka, registry: Registry, data
     }
     if defaults := ", ".join(text for text, is_used in addresses.items() if is_used):
         logger.warning("using default addresses, because no variable is set: %s", defaults)
-
-
-def _load_rules(named: list[str] | None, validate_in: ValidateIn) -> tuple[Rule, ...]:
-    if named and validate_in == "database":
-        raise typer.BadParameter(
-            "not available with --validate-in database, which decodes no trades", param_hint="'--rules'"
-        )
-    return load_rules(named)
 
 
 class _Printer:

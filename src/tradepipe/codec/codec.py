@@ -8,19 +8,16 @@ schemas; it does not decode or encode here.
 
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from tradepipe.codec import decoder, encoder, fields
 from tradepipe.codec.admission import UnknownFields, admit_schema
-from tradepipe.codec.check_target import QuickCheckTarget
 from tradepipe.codec.codegen import CodeBuilder
-from tradepipe.codec.copy_target import CopyRowTarget
-from tradepipe.codec.decoder import MAX_BODY, DecodeTarget
-from tradepipe.codec.trade_target import TradeTarget
+from tradepipe.codec.decoder import MAX_BODY
 from tradepipe.trade.model import Trade
 from tradepipe.trade.type_checks import MAX_INT, MIN_INT
 
-__all__ = ["MAX_BODY", "MAX_INT", "MIN_INT", "Decoder", "Encoder", "decoder_source", "encoder_source", "row_source"]
+__all__ = ["MAX_BODY", "MAX_INT", "MIN_INT", "Decoder", "Encoder", "decoder_source", "encoder_source"]
 
 _EXAMPLE_ID: Final = 0
 
@@ -68,57 +65,17 @@ class Decoder:
                 a value outside the years 1 to 9999, which Python does not
                 support; with `UNDECODABLE` for everything else.
         """
-        return cast("Callable[[bytes], Trade]", self._compile(TradeTarget()))
+        title = f"decode of schema id {self._schema_id}"
+        return cast("Callable[[bytes], Trade]", self.source().compile("decode", title))
 
-    @cached_property
-    def copy_row(self) -> Callable[[bytes], bytes]:
-        """
-        Decode a body into the fields of a row in PostgreSQL's binary COPY format, in the order of `Trade`.
-
-        The row's leading field count is not included, and no trade is built.
-
-        Raises:
-            UndecodableRecord: for the same reasons as `decode`; also for a text
-                with the character NUL, which PostgreSQL does not store, with
-                its field's code.
-        """
-        return cast("Callable[[bytes], bytes]", self._compile(CopyRowTarget()))
-
-    @cached_property
-    def quick_check(self) -> Callable[[bytes], bytes | None]:
-        """
-        Check a body without decoding it; return the bytes of its `KAFKA_KEY`, or None if only a decode can decide.
-
-        A body that passes can be decoded, and `violations` finds nothing in it.
-
-        Raises:
-            UndecodableRecord: for the same reasons as `decode`.
-        """
-        return cast("Callable[[bytes], bytes | None]", self._compile(QuickCheckTarget()))
-
-    def source(self, target: DecodeTarget) -> CodeBuilder:
-        """Generate the source of a function that decodes into a target."""
-        check_first = None if isinstance(target, TradeTarget) else self._require_decodable
-        codec = fields.trade_codec()
-        return decoder.generate_decoder(self._writer, codec, target, self._schema_id, check_first=check_first)
-
-    def _require_decodable(self, body: bytes) -> None:
-        # A method, so that `decode` is compiled only when the first body is refused.
-        self.decode(body)
-
-    def _compile(self, target: DecodeTarget) -> Any:
-        title = f"{target.function} of schema id {self._schema_id}"
-        return self.source(target).compile(target.function, title)
+    def source(self) -> CodeBuilder:
+        """Generate the source of `decode`."""
+        return decoder.generate_decoder(self._writer, fields.trade_codec(), self._schema_id)
 
 
 def decoder_source(schema: str, *, unknown_fields: UnknownFields = "stop") -> str:
     """Return the Python source that decodes a writer schema into a `Trade`."""
-    return Decoder(schema, _EXAMPLE_ID, unknown_fields=unknown_fields).source(TradeTarget()).text
-
-
-def row_source(schema: str, *, unknown_fields: UnknownFields = "stop") -> str:
-    """Return the Python source that decodes a writer schema into a row for COPY."""
-    return Decoder(schema, _EXAMPLE_ID, unknown_fields=unknown_fields).source(CopyRowTarget()).text
+    return Decoder(schema, _EXAMPLE_ID, unknown_fields=unknown_fields).source().text
 
 
 def encoder_source() -> str:

@@ -8,9 +8,10 @@ and microseconds count from 2000-01-01.
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from functools import partial
 from struct import Struct, pack
-from typing import Any, Final
+from typing import Any, Final, NoReturn, cast
 from uuid import UUID
 
 from tradepipe.codec.primitives import OutOfRange
@@ -27,10 +28,11 @@ DIGITS: Final = 4
 _PADDING: Final = tuple(10**missing for missing in range(DIGITS))
 _JSONB_VERSION: Final = b"\x01"
 _FIRST: Final = datetime(2000, 1, 1)
-_FIRST_DAY: Final = _FIRST.toordinal()
-_UTC_FIRST: Final = _FIRST.replace(tzinfo=UTC)
+FIRST_DAY: Final = _FIRST.toordinal()
+UTC_FIRST: Final = _FIRST.replace(tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+_three = Struct(">iHhHH3H").pack
 length = Struct(">i").pack
 int4 = Struct(">ii").pack
 int8 = Struct(">iq").pack
@@ -60,6 +62,11 @@ def bytes_field(value: bytes) -> bytes:
     return length(len(value)) + value
 
 
+def enum_fields(type_: Type) -> dict[Any, bytes]:
+    """Return the fields of an enum's members, by member."""
+    return {member: text_field(member.value) for member in cast("type[Enum]", type_.python)}
+
+
 def numeric(unscaled: int, scale: int) -> bytes:
     """
     Pack an unscaled integer and its scale as a numeric.
@@ -69,6 +76,10 @@ def numeric(unscaled: int, scale: int) -> bytes:
     the digits in base 10,000.
     """
     sign, rest = (0, unscaled) if unscaled >= 0 else (_NEGATIVE, -unscaled)
+    if sign == 0 and unscaled < _BASE**3 and scale % DIGITS == 0:
+        # Nearly every amount. PostgreSQL strips leading zeros.
+        high, low = divmod(rest, _BASE)
+        return _three(14, 3, 2 - scale // DIGITS, 0, scale, high // _BASE, high % _BASE, low)
     # The point is between two base-10,000 digits, so the fraction is padded to whole digits.
     decimals = -(-scale // DIGITS)
     rest *= _PADDING[-scale % DIGITS]
@@ -82,7 +93,7 @@ def numeric(unscaled: int, scale: int) -> bytes:
 
 
 def _pack_decimal(scale: int, value: Decimal) -> bytes:
-    return numeric(int(EXACT.scaleb(value, scale)), scale)
+    return numeric(int(value.scaleb(scale, EXACT)), scale)
 
 
 def _pack_jsonb(type_: Type, find_problem: Finder, value: Any) -> bytes:
@@ -94,8 +105,13 @@ def _pack_jsonb(type_: Type, find_problem: Finder, value: Any) -> bytes:
 
 def _pack_text(value: str) -> bytes:
     if "\0" in value:
-        raise OutOfRange("holds the character NUL, which PostgreSQL does not store")
+        refuse_nul()
     return text_field(value)
+
+
+def refuse_nul() -> NoReturn:
+    """Refuse a text with the character NUL."""
+    raise OutOfRange("holds the character NUL, which PostgreSQL does not store")
 
 
 def _pack_boolean(value: bool) -> bytes:
@@ -111,7 +127,7 @@ def _pack_uuid(value: UUID) -> bytes:
 
 
 def _pack_date(value: date) -> bytes:
-    return int4(4, value.toordinal() - _FIRST_DAY)
+    return int4(4, value.toordinal() - FIRST_DAY)
 
 
 _PACKERS: Final[Mapping[str, Packer]] = {
@@ -126,5 +142,5 @@ _PACKERS: Final[Mapping[str, Packer]] = {
     "date": _pack_date,
     "time": _pack_time,
     "timestamp": lambda value: int8(8, (value - _FIRST) // _MICROSECOND),
-    "timestamptz": lambda value: int8(8, (value - _UTC_FIRST) // _MICROSECOND),
+    "timestamptz": lambda value: int8(8, (value - UTC_FIRST) // _MICROSECOND),
 }

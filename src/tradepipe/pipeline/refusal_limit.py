@@ -133,8 +133,8 @@ class RefusalLimit:
             return
         refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
         outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
-        for entry in result.batch.records:
-            partition, offset = entry.record.partition, entry.record.offset
+        for record in result.batch.records.records:
+            partition, offset = record.partition, record.offset
             outcomes.setdefault(partition, []).append((offset, refused.get((partition, offset))))
         self._unconfirmed = {partition: self.check(partition, each) for partition, each in outcomes.items()}
 

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 from tradepipe.errors import SchemaIdNotYetKnown, UnsupportedSchema
 from tradepipe.postgres.replay import RefusalReplayer, ReplayResult, ValidatedRefusal
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
-from tradepipe.trade.record import Record, Refusal, ValidRecord
+from tradepipe.trade.record import Record, Refusal
+from tradepipe.trade.validated import ValidRecord
 
 PAGE: Final = 500
 """Refusals in one transaction at most."""

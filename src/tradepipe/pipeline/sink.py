@@ -28,7 +28,7 @@ from tradepipe.pipeline.sink_writer import (
 )
 from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
-from tradepipe.pipeline.validation import RecordKey, Rule, ValidateIn, record_validator
+from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import FIRST_EPOCH
 from tradepipe.postgres.sink_store import OwnershipLost, RangeDropped
@@ -94,10 +94,6 @@ class Sink(Stage[SinkCounts]):
         unknown_fields: "stop" at a schema version with fields that this build
             cannot hold, or "drop" those fields.
 
-        validate_in: "python" applies the rules to every trade; "database" leaves
-            them to the table's CHECK constraints and creates no trades, for a
-            topic that was validated. Refusals are the same.
-
         rules: additional rules: functions from a `Trade` to a list or tuple of
             `Violation`; pure, so that a replay has the same result.
 
@@ -129,7 +125,6 @@ class Sink(Stage[SinkCounts]):
         batch_rows: int = 5_000,
         max_refused: float | None = MAX_SHARE,
         unknown_fields: UnknownFields = "stop",
-        validate_in: ValidateIn = "python",
         rules: Sequence[Rule] = (),
         record_key: RecordKey = "refuse",
         stale: Stale = "accept",
@@ -141,9 +136,9 @@ class Sink(Stage[SinkCounts]):
         self._group = group
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
         self._consumer = Consumer(kafka, topic=topic, group=group)
-        validate = record_validator(validate_in, deserializer, rules, record_key)
+        validator = RecordValidator(deserializer, rules, record_key)
         self._reader = SinkReader(
-            self._consumer, self._admin, validate, topic=topic, start=start or "earliest", batch_rows=batch_rows
+            self._consumer, self._admin, validator, topic=topic, start=start or "earliest", batch_rows=batch_rows
         )
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._writer = SinkWriter(
@@ -152,7 +147,6 @@ class Sink(Stage[SinkCounts]):
             owner=owner,
             refusal_limit=RefusalLimit(max_refused),
             stale=stale,
-            needs_constraints=validate_in == "database",
         )
         self._failure: BaseException | None = None
         self._is_start_unused = start is not None

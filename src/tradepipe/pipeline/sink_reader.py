@@ -23,10 +23,11 @@ from tradepipe.pipeline.partitions import (
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validation import RecordValidator
-from tradepipe.postgres.batch import Batch, ValidatedRecord
+from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.sink_store import RangeDropped
-from tradepipe.trade.record import Refusal
+from tradepipe.trade.record import Record
+from tradepipe.trade.validated import ValidatedRecords
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +89,9 @@ class SinkReader(PartitionReader[SinkPartition]):
         # The topic was described successfully before the group is joined.
         self._confirm_claims = Confirmation(has_succeeded=True)
         self._confirm_offsets: defaultdict[int, Confirmation] = defaultdict(Confirmation)
-        self._buffer: list[ValidatedRecord] = []
+        self._buffer = ValidatedRecords(validator.trade)
         self.buffered_bytes = 0
-        """Bytes of the values in the buffer."""
+        """Bytes of the keys and values in the buffer."""
         self.first_timestamp: float | None = None
         """Unix time at which the first record in the buffer was produced, if known."""
 
@@ -129,14 +130,11 @@ class SinkReader(PartitionReader[SinkPartition]):
         records = self._poll(min(free, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
             self.first_timestamp = self._consumer.first_timestamp
-        validated, error = self._validator.validate_all(records)
-        for each in validated:
-            # Cut before it is buffered: a record can be a thousand times larger than a trade.
-            entry = each.within() if isinstance(each, Refusal) else each
-            self._buffer.append(entry)
-            self.buffered_bytes += _bytes_of(entry)
+        before = len(self._buffer)
+        count, error = self._validator.validate_all(records, self._buffer)
+        self.buffered_bytes += _size(self._buffer.records[before:])
         if error is not None:
-            self._requeue(records[len(validated) :], error)
+            self._requeue(records[count:], error)
         if self.unsupported_schema is not None:
             self.pause()
         self._update_positions()
@@ -155,7 +153,7 @@ class SinkReader(PartitionReader[SinkPartition]):
             if partition.ownership is not None and (id_is_new or partition.position > partition.queued_offset):
                 ranges.append(OffsetRange(partition.ownership, partition.queued_offset, partition.position))
                 partition.queued_offset = partition.position
-        records, self._buffer, self.buffered_bytes = self._buffer, [], 0
+        records, self._buffer, self.buffered_bytes = self._buffer, ValidatedRecords(self._validator.trade), 0
         return Batch(self._consumer.group, topic_id, tuple(ranges), records) if ranges else None
 
     def pending_claims(self) -> list[Claim]:
@@ -298,8 +296,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         return SinkPartition(assignment)
 
     def _drop(self, number: int) -> None:
-        self._buffer = [entry for entry in self._buffer if entry.record.partition != number]
-        self.buffered_bytes = sum(map(_bytes_of, self._buffer))
+        self._buffer = self._buffer.without_partition(number)
+        self.buffered_bytes = _size(self._buffer.records)
 
     def _build_claims(self, waiting: Sequence[SinkPartition]) -> list[Claim]:
         numbers = [partition.assignment.partition for partition in waiting]
@@ -326,5 +324,6 @@ class SinkReader(PartitionReader[SinkPartition]):
         )
 
 
-def _bytes_of(entry: ValidatedRecord) -> int:
-    return len(entry.record.key or b"") + len(entry.record.value or b"")
+def _size(records: Sequence[Record]) -> int:
+    """Return the bytes of the keys and values of records."""
+    return sum(len(record.key or b"") + len(record.value or b"") for record in records)

@@ -84,7 +84,7 @@ class SinkWriter:
     PostgreSQL. Events come in the order in which they happened.
 
     Args:
-        database, group, owner, stale, needs_constraints: as of `SinkStore`.
+        database, group, owner, stale: as of `SinkStore`.
 
         refusal_limit: checked before each COMMIT.
 
@@ -100,7 +100,6 @@ class SinkWriter:
         owner: str,
         refusal_limit: RefusalLimit,
         stale: Stale = "accept",
-        needs_constraints: bool = False,
     ) -> None:
         self._refusal_limit = refusal_limit
         self._store = SinkStore(
@@ -108,7 +107,6 @@ class SinkWriter:
             group=group,
             owner=owner,
             stale=stale,
-            needs_constraints=needs_constraints,
             on_outage=lambda reason: self._publish(DatabaseDown(reason)),
             on_recovery=lambda seconds: self._publish(DatabaseUp(seconds)),
         )

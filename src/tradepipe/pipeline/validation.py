@@ -2,23 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from struct import Struct
 from typing import Final, Literal, get_args
 
+from tradepipe.codec.copy_rows import pack_row
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, UndecodableRecord, UnsupportedSchema
 from tradepipe.registry.serde import HEADER_SIZE, TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
-from tradepipe.trade.record import CODES, Code, Record, Refusal, UnreadableBatch, ValidRecord, Violation
+from tradepipe.trade.record import CODES, Code, Record, Refusal, UnreadableBatch, Violation
 from tradepipe.trade.rules import passes_quick_check, violations
+from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 Rule = Callable[[Trade], Sequence[Violation]]
 """A user's rule: returns the violations of a trade as a list or tuple, and depends on the trade alone."""
 
 RecordKey = Literal["refuse", "accept"]
 """What to do with a record whose Kafka key is not its trade's `KAFKA_KEY`."""
-
-ValidateIn = Literal["python", "database"]
-"""Where the rules are checked: in Python, or by the table's CHECK constraints, and then in Python what they refuse."""
 
 MAX_CODE: Final = 64
 """Characters of a user's violation code: it becomes a header and a metric label."""
@@ -30,7 +28,6 @@ _SCHEMA_ID_HEADER: Final = "__value_schema_id"
 _MAX_SHOWN: Final = 100
 
 _kafka_key_of: Final[Callable[[Trade], str]] = attrgetter(KAFKA_KEY)
-_length = Struct(">i").pack
 
 
 class RecordValidator:
@@ -59,8 +56,6 @@ class RecordValidator:
             )
         self._deserializer = deserializer
         self._decode = deserializer.decode
-        self._copy_row = deserializer.copy_row
-        self._check_quickly = deserializer.quick_check
         self._rules = tuple(rules)
         self._refuses_keys = record_key == "refuse"
 
@@ -79,42 +74,39 @@ class RecordValidator:
         if isinstance(decoded, Refusal):
             return decoded
         schema_id, trade = decoded
-        return ValidRecord(record, schema_id, self._copy_row(record.value)[1], trade)
+        return ValidRecord(record, pack_row(record, schema_id, trade), trade)
 
     def validate_all(
-        self, records: Sequence[Record]
-    ) -> tuple[list[ValidRecord | Refusal], RegistryUnavailable | UnsupportedSchema | None]:
+        self, records: Sequence[Record], validated: ValidatedRecords
+    ) -> tuple[int, RegistryUnavailable | UnsupportedSchema | None]:
         """
-        Validate records up to the first one that cannot be validated now.
+        Validate records up to the first one that cannot be validated now, and add them to `validated`.
 
         Returns:
-            The results, and the error of the record after them, None if there is none.
+            How many were added, and the error of the record after them, None if there is none.
 
         Raises:
             ConfigurationError: a user's rule is broken.
         """
         self.announce(records)
-        validated: list[ValidRecord | Refusal] = []
         try:
-            for record in records:
-                validated.append(self(record))
-        except (RegistryUnavailable, UnsupportedSchema) as error:
-            # Its traceback would keep the frames, and so the records, for as long as the error is kept.
-            return validated, error.with_traceback(None)
+            for count, record in enumerate(records):
+                try:
+                    result = self(record)
+                except (RegistryUnavailable, UnsupportedSchema) as error:
+                    # Its traceback would keep the frames, and so the records, for as long as the error is kept.
+                    return count, error.with_traceback(None)
+                if isinstance(result, Refusal):
+                    # Cut before it is kept: a record can be a thousand times larger than a trade.
+                    validated.add_refusal(result.within())
+                else:
+                    validated.add_valid([record], [result.row])
+            return len(records), None
         finally:
             self.announce(())  # frees the records' bytes
-        return validated, None
 
     def find_refusal(self, record: Record) -> Refusal | None:
         """Validate a record whose trade is not needed: return its refusal, or None if it is valid; raises as a call."""
-        # The quick check knows the built-in rules only, so users' rules always need the decoded trade.
-        if not self._rules:
-            try:
-                kafka_key = self._check_quickly(record.value)
-            except UndecodableRecord:
-                kafka_key = None  # undecided: the whole validation finds all violations
-            if kafka_key is not None and kafka_key == record.key:
-                return None  # almost every record
         decoded = self._decode_and_check(record)
         return decoded if isinstance(decoded, Refusal) else None
 
@@ -156,53 +148,6 @@ class RecordValidator:
             if answer:
                 found += tuple(_check_violation(rule, record, each) for each in answer)
         return found
-
-
-class DatabaseValidator(RecordValidator):
-    """
-    Decode a record into a row without building a trade, and leave the rules to the table's CHECK constraints.
-
-    A record that cannot be a row, or has another key, is validated by
-    `RecordValidator`, so that its refusal lists every violation.
-    """
-
-    def __init__(self, deserializer: TradeDeserializer, record_key: RecordKey = "refuse") -> None:
-        super().__init__(deserializer, record_key=record_key)
-
-    def __call__(self, record: Record) -> ValidRecord | Refusal:
-        """Validate a record but for the CHECK constraints; raises as `RecordValidator`."""
-        try:
-            schema_id, row = self._copy_row(record.value)
-        except UndecodableRecord:
-            return super().__call__(record)
-        key = record.key
-        # The row begins with its first column, the Kafka key, as a length and the text.
-        if self._refuses_keys and (key is None or not row.startswith(_length(len(key)) + key)):
-            return super().__call__(record)
-        return ValidRecord(record, schema_id, row, self.trade)
-
-
-def record_validator(
-    validate_in: ValidateIn,
-    deserializer: TradeDeserializer,
-    rules: Sequence[Rule] = (),
-    record_key: RecordKey = "refuse",
-) -> RecordValidator:
-    """
-    Return the validator for a place to validate.
-
-    Raises:
-        ConfigurationError: an argument is invalid, or users' rules are given, which a database does not know.
-    """
-    if validate_in not in get_args(ValidateIn):
-        raise ConfigurationError(f"validate_in is {validate_in!r}: it must be {' or '.join(get_args(ValidateIn))}")
-    if validate_in == "python":
-        return RecordValidator(deserializer, rules, record_key)
-    if rules:
-        raise ConfigurationError(
-            "additional rules need trades, and validate_in='database' builds none: use validate_in='python'"
-        )
-    return DatabaseValidator(deserializer, record_key)
 
 
 def _check_violation(rule: Rule, record: Record, violation: object) -> Violation:

@@ -1,21 +1,19 @@
 """A batch in one transaction: offsets, trades and refusals."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import Connection, text
 
 from tradepipe.postgres import insert, offsets, refusals
-from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.insert import DirectCopy, RowsVanished
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.reconnect import CommitRefused, ReconnectingConnection
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Refusal, ValidRecord
-
-ValidatedRecord = ValidRecord | Refusal
-"""The result of validating one record."""
+from tradepipe.trade.record import Refusal
+from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +27,21 @@ class Batch:
     group: str
     topic_id: str | None
     ranges: tuple[OffsetRange, ...]
-    records: Sequence[ValidatedRecord]
+    records: ValidatedRecords
 
     def without_partition(self, ownership: Ownership) -> "Batch":
         """Return the batch without the records and the range of an ownership that has ended."""
         return replace(
             self,
             ranges=tuple(each for each in self.ranges if each.ownership != ownership),
-            records=[each for each in self.records if each.record.partition != ownership.partition],
+            records=self.records.without_partition(ownership.partition),
         )
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """Split the batch into two that are stored one after the other."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        ends = {each.record.partition: each.record.offset + 1 for each in first}
+        ends = {record.partition: record.offset + 1 for record in first.records}
         left, right = [], []
         for whole in self.ranges:
             # The first half ends right after its last record; offsets without a record follow in the second half, which
@@ -91,7 +89,14 @@ class BatchResult:
                 yield validated.trade
 
 
-def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: Stale = "accept") -> BatchResult:
+def store(
+    connection: Connection,
+    batch: Batch,
+    *,
+    defer: bool = True,
+    stale: Stale = "accept",
+    direct: DirectCopy | None = None,
+) -> BatchResult:
     """
     Store a batch, without COMMIT: the caller can so tell a COMMIT without an answer from every other failure.
 
@@ -106,6 +111,9 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: St
         stale: "refuse" a version older than one of its trade that was stored
             before it; a version that is itself stored is a duplicate.
 
+        direct: whether to copy straight into the table; it notes the outcome. None
+            for the first batch of a connection.
+
     Raises:
         Fenced: an ownership has ended.
 
@@ -116,12 +124,10 @@ def store(connection: Connection, batch: Batch, *, defer: bool = True, stale: St
     """
     # Offsets first: their row locks make a fenced sink fail before it writes anything.
     offsets.advance(connection, batch.group, batch.ranges, topic_id=batch.topic_id)
-    rows = [(ordinal, each) for ordinal, each in enumerate(batch.records) if isinstance(each, ValidRecord)]
     if not defer:
         connection.execute(_CHECK_CONSTRAINTS_AT_ONCE)
-    result = insert.insert(connection, rows, stale)
-    refused = [each for each in batch.records if isinstance(each, Refusal)]
-    refused += [refusal for _, refusal in result.refused]
+    result = insert.insert(connection, batch.records, stale, direct or DirectCopy())
+    refused = [*batch.records.refusals, *(refusal for _, refusal in result.refused)]
     if refused:
         refusals.store(connection, refused, group=batch.group, topic_id=batch.topic_id)
     if result.inserted + len(result.duplicates) + len(refused) != len(batch.records):
@@ -145,11 +151,13 @@ class BatchAttempt:
         connection: ReconnectingConnection,
         pending: Batch,
         stale: Stale,
+        direct: DirectCopy,
         before_commit: Callable[[BatchResult], None],
     ) -> None:
         self._connection = connection
         self._batch = pending
         self._stale = stale
+        self._direct = direct
         self._check = before_commit
         self._unconfirmed: BatchResult | None = None
         self._defer = True
@@ -168,7 +176,7 @@ class BatchAttempt:
         return self._connection.run_in_transaction(self._store)
 
     def _store(self, connection: Connection) -> BatchResult:
-        result = store(connection, self._batch, defer=self._defer, stale=self._stale)
+        result = store(connection, self._batch, defer=self._defer, stale=self._stale, direct=self._direct)
         self._check(result)
         # Before COMMIT: if its answer is lost, this is the result of what may have been committed.
         self._unconfirmed = result

@@ -1,21 +1,19 @@
 """
-The staging table of a connection, and the COPY that fills it.
+COPY of encoded rows into the table of trades, or into the staging table of a connection.
 
-Rows are sent in PostgreSQL's binary COPY format (documentation of COPY, "Binary
-Format"). The decoder has encoded a trade's columns; the coordinates of its
-record are added here.
+Rows come encoded in PostgreSQL's binary COPY format (documentation of COPY,
+"Binary Format"), the same for both tables.
 """
 
 import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Column, Connection, Integer, MetaData, Table
+from sqlalchemy import Column, Connection, Identity, Integer, MetaData, Table, text
 
 from tradepipe.postgres.tables import TRADES
-from tradepipe.trade.model import Trade
-from tradepipe.trade.record import ValidRecord
+from tradepipe.trade.validated import ROW_COLUMNS
 
 INSERT_COLUMNS: Final = tuple(column.name for column in TRADES.columns if column.name != "stored_at")
 """Columns of trades that a sink writes; PostgreSQL fills the others."""
@@ -24,58 +22,45 @@ STAGING: Final = Table(
     "tradepipe_staging",
     MetaData(),
     *(Column(name, TRADES.columns[name].type, nullable=TRADES.columns[name].nullable) for name in INSERT_COLUMNS),
-    Column("ordinal", Integer, nullable=False),
+    # PostgreSQL numbers the rows, so that an encoded row is the same for both tables.
+    Column("ordinal", Integer, Identity(start=0, minvalue=0), nullable=False),
     prefixes=["TEMPORARY"],
     postgresql_on_commit="DELETE ROWS",
 )
-"""Trades of one batch, numbered in its order; every COMMIT empties the table."""
-
-COPY_COLUMNS: Final = (
-    "source_topic",
-    *Trade._fields,
-    "source_partition",
-    "source_offset",
-    "schema_id",
-    "ordinal",
-)
-"""Columns in the order of an encoded row: first the one that is the same for a whole topic."""
+"""Trades of one batch, numbered from 0 in its order; every COMMIT empties the table."""
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER: Final = struct.pack(">h", -1)
-_pack_start = struct.Struct(">hi").pack
-_pack_numbers = struct.Struct(">ii iq ii ii".replace(" ", "")).pack
-
 # psycopg2 sends COPY in chunks of 8 KiB by default, and takes the interpreter lock for each of them.
 _CHUNK_BYTES: Final = 1 << 20
 
-_COPY: Final = "COPY {} ({}) FROM STDIN (FORMAT binary)".format(STAGING.name, ", ".join(COPY_COLUMNS))
+_COPY: Final = "COPY {} ({}) FROM STDIN (FORMAT binary)"
+_COLUMNS: Final = ", ".join(ROW_COLUMNS)
+_NUMBER_FROM_0: Final = text("SELECT pg_catalog.setval('pg_temp.tradepipe_staging_ordinal_seq', 0, false)")
 
 
-def create(connection: Connection) -> None:
+def create_staging(connection: Connection) -> None:
     """Create the staging table; call once per connection."""
     STAGING.create(connection)
 
 
-def copy_rows(connection: Connection, rows: Iterable[tuple[int, ValidRecord]]) -> None:
-    """Copy trades with their ordinals into the staging table."""
+def stage(connection: Connection, rows: Sequence[bytes]) -> None:
+    """Copy rows into the empty staging table."""
+    connection.execute(_NUMBER_FROM_0)
+    copy_rows(connection, STAGING, rows)
+
+
+def copy_rows(connection: Connection, table: Table, rows: Sequence[bytes]) -> int:
+    """
+    Copy rows into a table in their order, and return how many PostgreSQL has stored.
+
+    Raises:
+        psycopg2.Error: PostgreSQL refused one of them, and with it the statement.
+    """
+    stream = io.BytesIO(b"".join((_HEADER, *rows, _TRAILER)))
     cursor = connection.connection.cursor()
     try:
-        cursor.copy_expert(_COPY, io.BytesIO(encode_rows(rows)), size=_CHUNK_BYTES)
+        cursor.copy_expert(_COPY.format(table.name, _COLUMNS), stream, size=_CHUNK_BYTES)
+        return int(cursor.rowcount)
     finally:
         cursor.close()
-
-
-def encode_rows(rows: Iterable[tuple[int, ValidRecord]]) -> bytes:
-    """Encode rows in the binary COPY format, with header and trailer."""
-    chunks, row_start, topic = [_HEADER], b"", None
-    for ordinal, valid in rows:
-        record = valid.record
-        if record.topic != topic:
-            topic = record.topic
-            # Every row begins with the number of its fields, and the topic.
-            encoded = topic.encode()
-            row_start = _pack_start(len(COPY_COLUMNS), len(encoded)) + encoded
-        numbers = _pack_numbers(4, record.partition, 8, record.offset, 4, valid.schema_id, 4, ordinal)
-        chunks += (row_start, valid.row, numbers)
-    chunks.append(_TRAILER)
-    return b"".join(chunks)

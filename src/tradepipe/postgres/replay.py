@@ -16,7 +16,8 @@ from tradepipe.postgres.insert import RowsVanished
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
-from tradepipe.trade.record import Refusal, ValidRecord
+from tradepipe.trade.record import Refusal
+from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 ValidatedRefusal = tuple[DeadLetter, ValidRecord | Refusal]
 """A stored refusal, and the result of validating its record again."""
@@ -158,5 +159,7 @@ def _replay_page(connection: Connection, validated: Sequence[ValidatedRefusal], 
 
 def _batch(valid: Sequence[tuple[DeadLetter, ValidRecord]]) -> Batch:
     """Build a batch without offset ranges: a replay moves no offset."""
-    first = valid[0][0]
-    return Batch(first.group, first.topic_id, (), [each for _, each in valid])
+    first, _ = valid[0]
+    trades = {each.record: each.trade for _, each in valid}
+    records = ValidatedRecords(trades.__getitem__, list(trades), [each.row for _, each in valid])
+    return Batch(first.group, first.topic_id, (), records)

@@ -1,4 +1,4 @@
-"""Checks of a database's revision and constraints against this build."""
+"""Checks of a database's revision against this build."""
 
 import logging
 import re
@@ -8,40 +8,6 @@ from typing import Any, Final
 from sqlalchemy import Connection, Select, column, select, table, text
 
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
-from tradepipe.postgres.tables import CHECK_NAMES, TRADES
-
-_CAN_BE_OFF: Final = (18,)
-"""First server version with constraints that exist but are not enforced."""
-
-# Every function is qualified, and the types on both sides of each operator are the same. Where others may create
-# objects in a schema of search_path (public, up to PostgreSQL 14), PostgreSQL would otherwise prefer a function or
-# operator of theirs whose types match better, and run it as our role (CVE-2018-1058).
-_CHECKS: Final = (
-    "SELECT conname FROM pg_catalog.pg_constraint "
-    "WHERE conrelid = pg_catalog.to_regclass(:trades)::oid AND contype = 'c'"
-)
-
-
-def check_constraints(connection: Connection) -> None:
-    """
-    Check that this build can use the database, and that it has a CHECK constraint for every rule.
-
-    Raises:
-        DatabaseOutdated: the database lacks a revision.
-
-        ConfigurationError: this build cannot use the database's revision, or a
-            constraint was dropped.
-    """
-    check_revision(connection)
-    can_be_off = (connection.dialect.server_version_info or ()) >= _CAN_BE_OFF
-    query = text(f"{_CHECKS} AND conenforced" if can_be_off else _CHECKS)
-    missing = sorted(CHECK_NAMES - set(connection.scalars(query, {"trades": TRADES.name})))
-    if missing:
-        raise ConfigurationError(
-            f"the table {TRADES.name} does not check {', '.join(missing)}: --validate-in database needs it; "
-            f"create the CHECK constraint as the revisions do, or use --validate-in python"
-        )
-
 
 VERSION_TABLE: Final = "tradepipe_revision"
 """Not Alembic's default name: an application in the same database may use that one."""
@@ -51,6 +17,9 @@ UPGRADE: Final = "tradepipe migrate upgrade"
 
 _ID: Final = re.compile(r"(\d{4})_\w+")
 
+# Every function is qualified, and the types on both sides of each operator are the same. Where others may create
+# objects in a schema of search_path (public, up to PostgreSQL 14), PostgreSQL would otherwise prefer a function or
+# operator of theirs whose types match better, and run it as our role (CVE-2018-1058).
 _CURRENT: Final[Select[Any]] = select(column("version_num")).select_from(table(VERSION_TABLE))
 _HAS_TABLE: Final = text("SELECT pg_catalog.to_regclass(:table) IS NOT NULL")
 _LAST_POST: Final = text("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(:table)::oid, 'pg_class'::name)")

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from tradepipe.errors import ConfigurationError, TooManyRefusals
 from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.batch import Batch, BatchAttempt, BatchResult
+from tradepipe.postgres.insert import DirectCopy
 from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
 from tradepipe.postgres.reconnect import ReconnectingConnection, StopRequested, TransactionTooSlow
-from tradepipe.postgres.revision import check_constraints, check_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
 
@@ -75,8 +75,6 @@ class SinkStore:
 
         stale: "accept" or "refuse" a version older than one of its trade that is stored.
 
-        needs_constraints: also require the CHECK constraints that validate trades.
-
         on_outage: called with the reason at the start of each outage.
 
         on_recovery: called with the seconds it lasted at the end of each outage.
@@ -95,7 +93,6 @@ class SinkStore:
         group: str,
         owner: str,
         stale: Stale = "accept",
-        needs_constraints: bool = False,
         on_outage: Callable[[str], None],
         on_recovery: Callable[[float], None],
     ) -> None:
@@ -104,12 +101,12 @@ class SinkStore:
         self._group = group
         self._owner = owner
         self._stale = stale
+        self._direct = DirectCopy()
         self._engine = create_engine_for(database, application_name=f"{APPLICATION_NAME}/{owner}")
         self._connection = ReconnectingConnection(
             self._engine,
             on_outage=on_outage,
             on_recovery=on_recovery,
-            require=check_constraints if needs_constraints else check_revision,
         )
 
     def connect(self) -> None:
@@ -168,7 +165,7 @@ class SinkStore:
             part = batches.popleft()
             if not part.ranges:
                 continue
-            attempt = BatchAttempt(self._connection, part, self._stale, before_commit)
+            attempt = BatchAttempt(self._connection, part, self._stale, self._direct, before_commit)
             try:
                 result = self._connection.retry(attempt.run)
             except (Fenced, TooManyRefusals) as dropped:

@@ -35,7 +35,8 @@ from sqlalchemy import (
 from tradepipe.postgres.copy import STAGING
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import PRIMARY_KEY
-from tradepipe.trade.record import Code, Refusal, ValidRecord, Violation
+from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.validated import ValidRecord
 
 Stale = Literal["accept", "refuse"]
 """How to treat a version older than one of the same trade that was stored before it."""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
-from typing import Final, TypeVar
+from typing import Final
 
 from tradepipe.codec.admission import UnknownFields, check_rules
 from tradepipe.codec.codec import MAX_BODY, Decoder, Encoder
@@ -64,11 +64,6 @@ def _recognize(value: bytes) -> str:
     if value[0] == 1 and len(value) > SCHEMA_GUID_SIZE:
         return "a frame with a schema GUID"
     return "JSON" if value.lstrip()[:1] in (b"{", b"[", b'"') else ""
-
-
-_Result = TypeVar("_Result")
-_Function = Callable[[bytes], _Result]
-_KnownSchema = tuple[int, _Function[_Result]]
 
 
 class TradeSerializer:
@@ -163,9 +158,7 @@ class TradeDeserializer:
         """The values that are decoded next: unknown schema ids among them share their lookups."""
         self._decoders: dict[int, Decoder] = {}
         # By frame header: one dictionary lookup per value, once its schema is known.
-        self._decodes: dict[bytes, _KnownSchema[Trade]] = {}
-        self._copies: dict[bytes, _KnownSchema[bytes]] = {}
-        self._quick_checks: dict[bytes, _KnownSchema[bytes | None]] = {}
+        self._decodes: dict[bytes, tuple[int, Callable[[bytes], Trade]]] = {}
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
         """Return the trade of a framed value; raises the same errors as `decode`."""
@@ -185,43 +178,18 @@ class TradeDeserializer:
             RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
         """
         known = self._decodes.get(value[:HEADER_SIZE]) if value else None
-        schema_id, decode = known or self._function_for(value, self._decodes, lambda decoder: decoder.decode)
+        schema_id, decode = known or self._decode_of(value)
         return schema_id, decode(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
-
-    def copy_row(self, value: bytes | None) -> tuple[int, bytes]:
-        """
-        Return the schema id of a framed value, and its trade as fields of PostgreSQL's binary COPY.
-
-        See `Decoder.copy_row`; raises the same errors as `decode`.
-        """
-        known = self._copies.get(value[:HEADER_SIZE]) if value else None
-        schema_id, copy_row = known or self._function_for(value, self._copies, lambda decoder: decoder.copy_row)
-        return schema_id, copy_row(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
-
-    def quick_check(self, value: bytes | None) -> bytes | None:
-        """
-        Return the partition key's bytes of a framed value if a quick check shows that it satisfies all rules.
-
-        None means that the record must be decoded. Raises the same errors as `decode`.
-        """
-        known = self._quick_checks.get(value[:HEADER_SIZE]) if value else None
-        _, quick_check = known or self._function_for(value, self._quick_checks, lambda decoder: decoder.quick_check)
-        return quick_check(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
     def is_known(self, value: bytes | None) -> bool:
         """Return whether a value can be decoded without a registry lookup."""
         return not value or value[0] != 0 or int.from_bytes(value[1:HEADER_SIZE], "big") in self._decoders
 
-    def _function_for(
-        self,
-        value: bytes | None,
-        known: dict[bytes, _KnownSchema[_Result]],
-        function_of: Callable[[Decoder], _Function[_Result]],
-    ) -> _KnownSchema[_Result]:
-        """Return the schema id of a value with a new header, and the function for it; both are cached."""
+    def _decode_of(self, value: bytes | None) -> tuple[int, Callable[[bytes], Trade]]:
+        """Return the schema id of a value with a new header, and the function that decodes its body; both are kept."""
         schema_id, _ = unframe(value and value[:_BODY_END])
         decoder = self._decoders.get(schema_id) or self._admit(schema_id)
-        return known.setdefault(frame(schema_id, b""), (schema_id, function_of(decoder)))
+        return self._decodes.setdefault(frame(schema_id, b""), (schema_id, decoder.decode))
 
     def _admit(self, schema_id: int) -> Decoder:
         definition = self._ids.find(schema_id, self._announced_ids())

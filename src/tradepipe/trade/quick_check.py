@@ -6,11 +6,9 @@ They take half the time of a search for violations, which decides about the rest
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC
 from typing import Any, Final, cast
 
-from tradepipe.trade.avro_types import EXACT, to_number
 from tradepipe.trade.constraints import (
     Digits,
     Identifier,
@@ -22,17 +20,9 @@ from tradepipe.trade.constraints import (
 )
 from tradepipe.trade.declaration import Declaration, Field
 from tradepipe.trade.type_checks import MAX_INT, MIN_INT, type_problem_finder
-from tradepipe.trade.types import Type
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LOCAL_EPOCH: Final = datetime(1970, 1, 1)
-_MICROSECOND: Final = datetime.resolution
-_MICROS_PER_DAY: Final = 86_400_000_000
 _QUICK_KINDS: Final = ("boolean", "int", "string", "enum", "decimal", "date", "timestamp-micros")
 """Kinds whose values are checked by conditions in the generated code, the others by a function."""
-
-ENCODED_KINDS: Final = ("int", "string", "enum", "decimal", "date", "timestamp-micros")
-"""Kinds whose values are checked in Avro's encoding, without building them."""
 
 _may_match_nul = re.compile(r"\[\^|\.|\\[^\w]|\\[DSWB0xuUN]").search
 
@@ -40,11 +30,6 @@ _may_match_nul = re.compile(r"\[\^|\.|\\[^\w]|\\[DSWB0xuUN]").search
 def compile_check(declaration: Declaration) -> Callable[[Any], bool]:
     """Compile a check of a record's values."""
     return _Generator(declaration).compile()
-
-
-def compile_encoded_check(declaration: Declaration) -> Callable[[Any], bool]:
-    """Compile a check of a record's values in Avro's encoding: UTF-8, days, microseconds, unscaled integers."""
-    return _EncodedGenerator(declaration).compile()
 
 
 class _Generator:
@@ -87,7 +72,7 @@ class _Generator:
     def _identifiers(self, fields: list[Field]) -> Iterator[str]:
         """One expression for all identifiers, one a line: an identifier has no line break, so the match is exact."""
         if fields:
-            self._names["_are_identifiers"] = self._matcher("\n".join(Identifier().expression for _ in fields))
+            self._names["_are_identifiers"] = re.compile("\n".join(Identifier().expression for _ in fields)).fullmatch
             yield f"{' is '.join(f'_type({field.name})' for field in fields)} is _str"
             lines = "\\n".join(f"{{{field.name}}}" for field in fields)
             yield f'_are_identifiers(f"{lines}") is not None'
@@ -117,101 +102,20 @@ class _Generator:
         for index, constraint in enumerate(field.constraints):
             name = f"_{field.name}_{index}"
             if isinstance(constraint, Pattern):
-                self._names[name] = self._matcher(constraint.expression)
+                self._names[name] = re.compile(constraint.expression).fullmatch
                 yield f"{name}({field.name}) is not None"
             elif isinstance(constraint, Digits):
-                yield from self._digits(field.name, name, constraint)
+                self._names[name] = constraint.allows
+                yield f"{name}({field.name})"
             else:
-                self._names[name] = self._constant(field, limit_of(constraint))
+                self._names[name] = limit_of(constraint)
                 yield f"{field.name} {operator_of(constraint)} {name}"
 
-    def _digits(self, field: str, name: str, constraint: Digits) -> Iterator[str]:
-        self._names[name] = constraint.allows
-        yield f"{name}({field})"
-
-    def _matcher(self, expression: str) -> Callable[[Any], object]:
-        return re.compile(expression).fullmatch
-
-    def _constant(self, _field: Field, value: Any) -> Any:
-        return value
-
     def _not_before(self, field: Field, reference: Field) -> str:
+        missing = [f"{each.name} is None or " for each in (field, reference) if each.is_nullable]
         # The tzinfo of a timestamp is UTC, as checked before.
         is_time = field.type.kind == "date" and reference.type.kind != "date"
-        expression = f"{reference.name}.date()" if is_time else reference.name
-        return self._compare(field, reference, expression, field.name)
-
-    def _compare(self, field: Field, reference: Field, expression: str, value: str) -> str:
-        missing = [f"{each.name} is None or " for each in (field, reference) if each.is_nullable]
-        return f"({''.join(missing)}{value} >= {expression})"
-
-
-class _EncodedGenerator(_Generator):
-    """
-    Generator of a check of encoded values.
-
-    Only what the Avro types allow is checked: an int has its bounds, and a decimal its digits.
-    """
-
-    def _identifiers(self, fields: list[Field]) -> Iterator[str]:
-        if fields:
-            self._names["_are_identifiers"] = self._matcher("\n".join(Identifier().expression for _ in fields))
-            lines = "\\n".join("%b" for _ in fields)
-            yield f'_are_identifiers(b"{lines}" % ({", ".join(field.name for field in fields)},)) is not None'
-
-    def _value(self, field: Field) -> Iterator[str]:
-        if field.type.kind not in ENCODED_KINDS:
-            yield from super()._value(field)
-            return
-        if field.type.kind == "string" and not any(map(_excludes_nul, field.constraints)):
-            yield f"{field.name}.isascii() and 0 not in {field.name}"
-        yield from self._constraints(field)
-
-    def _digits(self, field: str, name: str, constraint: Digits) -> Iterator[str]:
-        return iter(())
-
-    def _matcher(self, expression: str) -> Callable[[Any], object]:
-        return re.compile(expression.encode()).fullmatch
-
-    def _constant(self, field: Field, value: Any) -> Any:
-        if field.type.kind != "decimal":
-            return encode_value(field.type, value)
-        # A limit may have more decimals than the values that are compared with it.
-        unscaled = Decimal(value).scaleb(field.type.scale)
-        return int(unscaled) if unscaled == int(unscaled) else unscaled
-
-    def _not_before(self, field: Field, reference: Field) -> str:
-        is_date = field.type.kind == "date"
-        expression = self._moment(reference, is_date=is_date)
-        return self._compare(field, reference, expression, self._moment(field, is_date=is_date))
-
-    def _moment(self, field: Field, *, is_date: bool) -> str:
-        """Return the expression of a field's days or microseconds since 1970."""
-        match field.type.kind:
-            case "date":
-                return field.name
-            case "timestamp-micros":
-                return f"{field.name} // {_MICROS_PER_DAY}" if is_date else field.name
-            case _:
-                self._names["_micros"] = _micros
-                return f"_micros({field.name})" + (f" // {_MICROS_PER_DAY}" if is_date else "")
-
-
-def encode_value(type_: Type, value: Any) -> Any:
-    """Return a value in Avro's encoding, as a check of encoded values takes it; of another kind unchanged."""
-    match type_.kind:
-        case "string":
-            return value.encode()
-        case "decimal":
-            return int(EXACT.scaleb(value, type_.scale))
-        case "date" | "timestamp-micros":
-            return to_number(type_, value)
-        case _:
-            return value
-
-
-def _micros(value: datetime) -> int:
-    return (value - (_EPOCH if value.tzinfo else _LOCAL_EPOCH)) // _MICROSECOND
+        return f"({''.join(missing)}{field.name} >= {reference.name}{'.date()' if is_time else ''})"
 
 
 def _excludes_nul(constraint: object) -> bool:

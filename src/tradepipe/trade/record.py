@@ -1,11 +1,11 @@
-"""Kafka records: valid ones with their trades, and refusals."""
+"""Kafka records, and the refusals of those that are not stored."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
-from tradepipe.trade.model import DECLARATION, Trade
+from tradepipe.trade.model import DECLARATION
 
 Headers = tuple[tuple[str, bytes | None], ...]
 """A record's headers in order; a name may occur more than once."""
@@ -96,32 +96,6 @@ class UnreadableBatch(Record):
             else (f"offsets {self.offset} to {self.last_offset}")
         )
         return Violation(Code.UNREADABLE, f"{offsets} cannot be read, and remain in Kafka: {self.error}")
-
-
-class ValidRecord:
-    """
-    A record whose trade may be stored, with its row for PostgreSQL.
-
-    `row` holds the trade's columns in the order of `Trade`, each as a field of
-    PostgreSQL's binary COPY. `trade` is given, or read from the record at its
-    first use: most records of a validated topic are stored without it.
-    """
-
-    # One is created per record: with slots it costs 0.4 µs less than a NamedTuple.
-    __slots__ = ("_trade", "record", "row", "schema_id")
-
-    def __init__(self, record: Record, schema_id: int, row: bytes, trade: Trade | Callable[[Record], Trade]) -> None:
-        self.record = record
-        self.schema_id = schema_id
-        self.row = row
-        self._trade = trade
-
-    @property
-    def trade(self) -> Trade:
-        """The trade in the record."""
-        if not isinstance(self._trade, Trade):
-            self._trade = self._trade(self.record)
-        return self._trade
 
 
 MAX_KEPT_BYTES: Final = 1_048_576

@@ -6,7 +6,7 @@ from typing import Any, Final
 from tradepipe.trade.constraints import NotBefore, format_value, problem_finder
 from tradepipe.trade.declaration import Declaration, Field
 from tradepipe.trade.model import DECLARATION, Trade
-from tradepipe.trade.quick_check import compile_check, compile_encoded_check
+from tradepipe.trade.quick_check import compile_check
 from tradepipe.trade.record import Violation
 from tradepipe.trade.type_checks import type_problem_finder
 
@@ -50,17 +50,6 @@ Return whether a quick check shows that a trade is valid; False is inconclusive.
 
 Nearly all trades of a stream pass, in half the time of `find_violations`.
 """
-
-EncodedTrade = tuple[Any, ...]
-"""
-A trade's values in the order of its fields, those of `ENCODED_KINDS` in Avro's encoding.
-
-Strings are UTF-8, a date is days and a timestamp microseconds since 1970, an
-amount is its unscaled integer. Enums are not checked.
-"""
-
-encoded_passes_quick_check: Final[Callable[[EncodedTrade], bool]] = compile_encoded_check(DECLARATION)
-"""Return whether a quick check shows that an encoded trade is valid; False is inconclusive."""
 
 
 def violations(trade: Trade) -> tuple[Violation, ...]:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.codec.sample_schema import SAMPLE, SAMPLES, SCHEMA, Side, encode, make_decoder, make_row_decoder, written
+from tests.codec.sample_schema import SAMPLE, SAMPLES, Side, pack_fields
 from tests.properties import examples
-from tradepipe.codec.codec import Decoder, Encoder
 from tradepipe.codec.copy_fields import numeric
-from tradepipe.errors import UndecodableRecord
-from tradepipe.evolution.history import current
-from tradepipe.trade.model import Trade
+from tradepipe.codec.copy_rows import pack_row
+from tradepipe.codec.primitives import OutOfRange
+from tradepipe.trade.record import Record
 from tradepipe.trade.samples import trades
+from tradepipe.trade.validated import ROW_COLUMNS
 
 COLUMNS = {
     "trade_id": "text",
@@ -31,8 +31,6 @@ COLUMNS = {
 
 FIRST = SAMPLE._replace(maturity_date=date.min, created_at=datetime.min.replace(tzinfo=UTC))
 LAST = SAMPLE._replace(maturity_date=date.max, created_at=datetime.max.replace(tzinfo=UTC))
-
-copy_row = make_row_decoder()
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +75,9 @@ def storable(sample):
     [SAMPLE._replace(notional=Decimal(number).scaleb(-4)) for number in (0, 1, 9_999, 10_000, -1, 10**18 - 1, 10**12)]
 )
 def test_copied_rows_equal_inserted_trades(cursor, sample_trades):
-    bodies = [encode(sample) for sample in sample_trades]
-    decode = make_decoder()
-    copied(cursor, map(copy_row, bodies))
+    copied(cursor, map(pack_fields, sample_trades))
     cursor.executemany(
-        f"INSERT INTO inserted ({', '.join(COLUMNS)}) VALUES (%s, %s, %s, %s, %s, %s, %s)", list(map(decode, bodies))
+        f"INSERT INTO inserted ({', '.join(COLUMNS)}) VALUES (%s, %s, %s, %s, %s, %s, %s)", sample_trades
     )
 
     assert [] == differing(cursor)
@@ -89,7 +85,7 @@ def test_copied_rows_equal_inserted_trades(cursor, sample_trades):
 
 @pytest.mark.parametrize("sample", [FIRST, LAST], ids=["first", "last"])
 def test_the_first_and_the_last_timestamp_are_stored(cursor, sample):
-    copied(cursor, [copy_row(encode(sample))])
+    copied(cursor, [pack_fields(sample)])
     cursor.execute(
         "SELECT maturity_date = %s::date, created_at = %s::timestamptz FROM copied",
         (sample.maturity_date.isoformat(), sample.created_at.isoformat()),
@@ -123,78 +119,25 @@ def test_a_numeric_may_have_any_number_of_decimals(cursor, scale):
     cursor.connection.commit()
 
 
-def test_a_field_the_writer_lacks_has_its_default_in_the_row():
-    old = SCHEMA | {"fields": SCHEMA["fields"][:4]}
-    body = written(old, SAMPLE._asdict())
-    today = SAMPLE._replace(side=Side.UNKNOWN, notional=None, currency=None)
-
-    assert today == make_decoder(old)(body)
-    assert copy_row(encode(today)) == make_row_decoder(old)(body)
+@pytest.mark.parametrize("field", ["trade_id", "currency"])
+def test_a_nul_cannot_be_packed(field):
+    """The rules refuse such a text before."""
+    with pytest.raises(OutOfRange, match="holds the character NUL"):
+        pack_fields(SAMPLE._replace(**{field: "€\0"}))
 
 
-@pytest.mark.parametrize(
-    ("sample", "code", "expected"),
-    [
-        (SAMPLE._replace(trade_id="T\0"), "TRADE_ID", "trade_id holds the character NUL"),
-        (SAMPLE._replace(currency="€\0"), "CURRENCY", "currency holds the character NUL"),
-    ],
-    ids=["ascii", "not ascii"],
-)
-def test_a_nul_is_refused_by_the_code_of_its_field(sample, code, expected):
-    """PostgreSQL does not store it; the rules refuse a decoded sample with the same code."""
-    with pytest.raises(UndecodableRecord) as refused:
-        copy_row(encode(sample))
-
-    assert code == refused.value.violation.code
-    assert expected in refused.value.violation.detail
-
-
-def test_a_character_split_over_two_texts_is_not_utf_8():
-    """The first check joins all texts."""
-    sample = written(SCHEMA, SAMPLE._replace(trade_id="T", currency="C")._asdict())
-    broken = sample.replace(b"\x02T", b"\x02\xc3").replace(b"\x02C", b"\x02\xa9")
-    with pytest.raises(UndecodableRecord, match="trade_id is not UTF-8"):
-        copy_row(broken)
-
-
-def test_the_row_of_a_trade_has_its_fields_in_their_order():
+def test_a_row_has_the_columns_of_a_sink_in_their_order():
     trade = next(trades(1))
-    row = Decoder(current().text, 1).copy_row(Encoder().encode(trade))
-    fields = []
+    row = pack_row(Record("topic", 3, 5, None, b""), 7, trade)
+    (count,) = struct.unpack_from(">h", row)
+    fields, row = [], row[2:]
     while row:
         (length,) = struct.unpack_from(">i", row)
         fields.append(row[4 : 4 + max(0, length)])
         row = row[4 + max(0, length) :]
+    found = dict(zip(ROW_COLUMNS, fields, strict=True))
 
-    assert len(Trade._fields) == len(fields)
-    assert trade.trade_id.encode() == fields[Trade._fields.index("trade_id")]
-    assert trade.version == int.from_bytes(fields[Trade._fields.index("version")], "big")
-
-
-DECODE = make_decoder()
-
-
-def violation_of(read, body):
-    """Return the violation that a body is refused with, or None."""
-    try:
-        read(body)
-    except UndecodableRecord as error:
-        return error.violation
-    return None
-
-
-@given(st.binary(max_size=80))
-@example(b"\x0c\x00\x00\x00\x00\x00\x80\x00\x81\x80X")
-def test_any_bytes_are_refused_as_by_the_decoder(body):
-    refused = violation_of(copy_row, body)
-
-    assert refused == violation_of(DECODE, body) or "NUL" in refused.detail
-
-
-@given(SAMPLES, st.data())
-def test_a_damaged_body_is_refused_as_by_the_decoder(sample, data):
-    damaged = bytearray(encode(sample))
-    for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
-        damaged[place] = data.draw(st.integers(0, 255))
-
-    test_any_bytes_are_refused_as_by_the_decoder.hypothesis.inner_test(bytes(damaged))
+    assert count == len(ROW_COLUMNS)
+    assert (b"topic", trade.trade_id.encode()) == (found["source_topic"], found["trade_id"])
+    numbers = ("version", "source_partition", "source_offset", "schema_id")
+    assert [trade.version, 3, 5, 7] == [int.from_bytes(found[name], "big") for name in numbers]

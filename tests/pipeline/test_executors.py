@@ -1,4 +1,4 @@
-"""Validation in Python and in the database: one log gives the same table and the same refusals."""
+"""Both executors of the codec plan: one log gives the same table and the same refusals."""
 
 from collections import Counter
 from datetime import timedelta
@@ -12,20 +12,21 @@ from hypothesis import strategies as st
 from tests.postgres.batches import connected, record, trade
 from tests.postgres.test_rules_agree import trades
 from tests.properties import examples
-from tradepipe import ConfigurationError, InvalidTrade, SchemaRegistry, Trade, TradeDeserializer
+from tradepipe import InvalidTrade, SchemaRegistry, Trade, TradeDeserializer
 from tradepipe.codec.codec import Encoder
 from tradepipe.codec.primitives import EPOCH_ORDINAL, encode_varint
 from tradepipe.evolution.history import current
-from tradepipe.pipeline.validation import record_validator
+from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres import migrate
-from tradepipe.postgres.insert import insert
+from tradepipe.postgres.insert import DirectCopy, insert
 from tradepipe.registry.registration import register
 from tradepipe.registry.serde import frame
 from tradepipe.trade import samples
-from tradepipe.trade.model import KAFKA_KEY
 from tradepipe.trade.record import Code, Refusal
+from tradepipe.trade.validated import ValidatedRecords
 
-VALIDATE_IN = ("python", "database")
+EXECUTORS = ("python", "compiled")
+"""Without the compiled core both are Python."""
 
 BAD = {
     "a NUL": trade("T\0"),
@@ -40,12 +41,17 @@ BAD = {
 """Trades that break rules, and that a database sees in one way or another, or not at all."""
 
 
-def outcome(pipeline, validate_in, group="", **options):
+def choose(monkeypatch, executor):
+    """Let what is made next use an executor."""
+    monkeypatch.setenv("TRADEPIPE_NATIVE", "0" if executor == "python" else "1")
+
+
+def outcome(pipeline, executor, group="", **options):
     """Store the log with a sink; return its counts, the table, and the refusals with their reasons."""
     pipeline.execute("TRUNCATE trades, trade_refusals")
-    counts = pipeline.store(
-        validate_in=validate_in, group=f"{pipeline.topic}-{validate_in}{group}", max_refused=None, **options
-    )
+    with pytest.MonkeyPatch.context() as environment:
+        choose(environment, executor)
+        counts = pipeline.store(group=f"{pipeline.topic}-{executor}{group}", max_refused=None, **options)
     refusals = [
         (row.partition, row.offset, row.codes, row.details, row.schema_id, row.key, row.value)
         for row in pipeline.refused()
@@ -68,7 +74,7 @@ def test_both_agree_on_bad_records_duplicates_and_collisions(pipeline, some_trad
     pipeline.publish_bytes((each.key, each.value) for each in bad[15:])
     publish(pipeline, [*BAD.values(), trade("S", 2), trade("S", 1), trade("S", 0)])
 
-    found = [outcome(pipeline, validate_in, stale=stale) for validate_in in VALIDATE_IN]
+    found = [outcome(pipeline, executor, stale=stale) for executor in EXECUTORS]
 
     assert found[0] == found[1]
     assert {each.code for each in bad} | {Code.VERSION_COLLISION} <= found[1][2].keys()
@@ -80,10 +86,10 @@ def test_a_bad_trade_is_refused_alone_with_all_its_violations(pipeline, bad):
     others = [trade(f"T{number}") for number in range(7)]
     publish(pipeline, [*others[:3], bad, *others[3:]])
 
-    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
+    by_python, compiled = (outcome(pipeline, executor) for executor in EXECUTORS)
 
-    assert by_python == by_database
-    assert (sorted(others), 1) == (by_database[3], len(by_database[5]))
+    assert by_python == compiled
+    assert (sorted(others), 1) == (compiled[3], len(compiled[5]))
 
 
 def test_a_date_or_timestamp_outside_postgresqls_range_is_refused_alone(pipeline):
@@ -95,10 +101,10 @@ def test_a_date_or_timestamp_outside_postgresqls_range_is_refused_alone(pipeline
     pipeline.publish_bytes([(b"T1", days), (late.key, late.value)])
     publish(pipeline, good[1:])
 
-    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
+    by_python, compiled = (outcome(pipeline, executor) for executor in EXECUTORS)
 
-    assert by_python == by_database
-    assert (Counter(MATURITY_DATE=1, CREATED_AT=1), good) == (by_database[2], by_database[3])
+    assert by_python == compiled
+    assert (Counter(MATURITY_DATE=1, CREATED_AT=1), good) == (compiled[2], compiled[3])
 
 
 def test_text_that_is_not_utf_8_is_refused_alone(pipeline):
@@ -106,10 +112,10 @@ def test_text_that_is_not_utf_8_is_refused_alone(pipeline):
     framed[1] = framed[1].replace(b"\x04T1", b"\x04\xc3\x28", 1)
     pipeline.publish_bytes(zip((b"T0", b"T1", b"T2"), framed, strict=True))
 
-    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
+    by_python, compiled = (outcome(pipeline, executor) for executor in EXECUTORS)
 
-    assert by_python == by_database
-    assert (Counter(UNDECODABLE=1), [trade("T0"), trade("T2")]) == (by_database[2], by_database[3])
+    assert by_python == compiled
+    assert (Counter(UNDECODABLE=1), [trade("T0"), trade("T2")]) == (compiled[2], compiled[3])
 
 
 def test_a_users_constraint_refuses_with_the_databases_message(pipeline):
@@ -117,10 +123,10 @@ def test_a_users_constraint_refuses_with_the_databases_message(pipeline):
     pipeline.execute("ALTER TABLE trades ADD CONSTRAINT no_secret_book CHECK (left(book_id, 6) <> 'SECRET')")
     publish(pipeline, [trade("T1", book_id="SECRET"), trade("T2", book_id="SECRET BOOK"), trade("T3")])
 
-    by_python, by_database = (outcome(pipeline, validate_in) for validate_in in VALIDATE_IN)
+    by_python, compiled = (outcome(pipeline, executor) for executor in EXECUTORS)
 
-    assert by_python == by_database
-    assert Counter(DATABASE_REFUSED=1, BOOK_ID=1) == by_database[2]
+    assert by_python == compiled
+    assert Counter(DATABASE_REFUSED=1, BOOK_ID=1) == compiled[2]
 
 
 @pytest.mark.parametrize(
@@ -129,49 +135,40 @@ def test_a_users_constraint_refuses_with_the_databases_message(pipeline):
 def test_a_record_with_another_key_is_refused_unless_accepted(pipeline, key):
     pipeline.publish_bytes([(key, pipeline.serialize(trade("T1")))])
 
-    refusing = [outcome(pipeline, validate_in) for validate_in in VALIDATE_IN]
+    refusing = [outcome(pipeline, executor) for executor in EXECUTORS]
 
     assert refusing[0] == refusing[1]
     assert {"RECORD_KEY": 1} == refusing[1][2]
-    assert [trade("T1")] == outcome(pipeline, "database", record_key="accept", group="accepting")[3]
+    assert [trade("T1")] == outcome(pipeline, "compiled", record_key="accept", group="accepting")[3]
 
 
-def test_each_stored_trade_is_reported_without_building_it_first(pipeline, some_trades):
+def test_each_stored_trade_is_reported(pipeline, some_trades):
     trades = some_trades(30)
     pipeline.publish(trades + trades[:5])
     publish(pipeline, [trade("T1", 0)])
     told: list[Trade] = []
 
-    pipeline.store(validate_in="database", on_stored=lambda stored: told.extend(stored.trades))
+    pipeline.store(on_stored=lambda stored: told.extend(stored.trades))
 
     assert sorted(trades) == sorted(told) == pipeline.stored()
-
-
-def test_the_first_column_of_a_row_is_the_kafka_key():
-    assert KAFKA_KEY == Trade._fields[0]
-
-
-def test_users_rules_are_refused_with_validation_in_the_database(pipeline):
-    with pytest.raises(ConfigurationError, match="validate_in='database' builds none"):
-        pipeline.sink(validate_in="database", rules=[lambda trade: []])
-
-
-def test_an_unknown_value_of_validate_in_is_refused(pipeline):
-    with pytest.raises(ConfigurationError, match="it must be python or database"):
-        pipeline.sink(validate_in="postgres")
 
 
 @pytest.fixture(scope="module")
 def shared_pipeline(services):
     """Create one database and one subject for all examples of a property: nothing is committed."""
     server = services.postgres.start()
-    url = server.create_database("test_judged_by")
+    url = server.create_database("test_executors")
     migrate.upgrade(url)
     with SchemaRegistry(services.registry_url) as registry, connected(url) as connection:
-        register(registry, "judged-by-value")
-        schema_id = registry.lookup("judged-by-value", current().text)
-        yield connection, TradeDeserializer(registry, subject="judged-by-value"), schema_id
-    server.drop_database("test_judged_by")
+        register(registry, "executors-value")
+        schema_id = registry.lookup("executors-value", current().text)
+        with pytest.MonkeyPatch.context() as environment:
+            deserializers = []
+            for executor in EXECUTORS:
+                choose(environment, executor)
+                deserializers.append(TradeDeserializer(registry, subject="executors-value"))
+        yield connection, deserializers, schema_id
+    server.drop_database("test_executors")
 
 
 @st.composite
@@ -188,32 +185,23 @@ def bodies(draw):
     return draw(st.sampled_from([of.trade_id.encode(errors="replace")] * 5 + [b"T1", None])), bytes(body)
 
 
-def outcomes_of(connection, validate, records, stale):
+def outcomes_of(connection, validator, records, stale):
     """Store records and roll back; return the outcome of each refused record, and how many were stored."""
-    verdicts = list(enumerate(map(validate, records)))
-    refused = {ordinal: verdict for ordinal, verdict in verdicts if isinstance(verdict, Refusal)}
+    found = ValidatedRecords(validator.trade)
+    validator.validate_all(records, found)
+    refused = {at: result for at, result in enumerate(found.results) if isinstance(result, Refusal)}
     with connection.begin() as transaction:
-        piece = insert(connection, [each for each in verdicts if each[0] not in refused], stale)
+        stored = insert(connection, found, stale, DirectCopy())
         transaction.rollback()
-    return piece.inserted, sorted(piece.duplicates), refused | dict(piece.refused)
+    return stored.inserted, sorted(stored.duplicates), refused | dict(stored.refused)
 
 
 @examples(60)
 @given(mix=st.lists(bodies(), min_size=1, max_size=6), stale=st.sampled_from(["accept", "refuse"]))
 def test_both_agree_on_any_records(shared_pipeline, mix, stale):
-    connection, deserializer, schema_id = shared_pipeline
+    connection, deserializers, schema_id = shared_pipeline
     records = [record(offset)._replace(key=key, value=frame(schema_id, body)) for offset, (key, body) in enumerate(mix)]
 
-    found = [outcomes_of(connection, record_validator(by, deserializer), records, stale) for by in VALIDATE_IN]
+    found = [outcomes_of(connection, RecordValidator(each), records, stale) for each in deserializers]
 
     assert found[0] == found[1]
-
-
-def test_a_table_without_a_check_constraint_is_refused(pipeline, some_trades):
-    pipeline.publish(some_trades(3))
-    pipeline.execute('ALTER TABLE trades DROP CONSTRAINT "NOTIONAL"')
-
-    with pytest.raises(ConfigurationError, match="does not check NOTIONAL"):
-        pipeline.store(validate_in="database")
-
-    assert [] == pipeline.stored()

@@ -1,4 +1,4 @@
-"""Decode target of trades: the current `Trade` as an object."""
+"""Emitters of the code that builds a record's values, and the record."""
 
 from datetime import timedelta
 from functools import partial
@@ -20,34 +20,30 @@ _NAMES: Final[dict[str, Any]] = {
 }
 
 
-class TradeTarget:
-    """Code that builds the value of each field, then the record."""
+def emit_value(out: CodeBuilder, field: FieldCodec, step: Step) -> None:
+    """Emit a read of the value at `_at` into the field's name."""
+    emit = _VALUES.get(field.kind) if codegen.is_direct(field, step) else None
+    (emit or codegen.emit_read)(out, field, step)
 
-    function: Final = "decode"
-    names: Final[dict[str, Any]] = _NAMES
 
-    def emit_value(self, out: CodeBuilder, field: FieldCodec, step: Step) -> None:
-        """Emit a read of the value at `_at` into the field's name."""
-        emit = _VALUES.get(field.kind) if codegen.is_direct(field, step) else None
-        (emit or codegen.emit_read)(out, field, step)
+def emit_constant(out: CodeBuilder, field: FieldCodec, value: Any) -> None:
+    """Emit an assignment of a value that is not in the body."""
+    if value is None:
+        out.line(f"{field.name} = None")
+    elif field.type.is_nested:
+        # Made for each record: a list that two records share could be changed in one of them.
+        make = partial(from_member_default, field.member, to_member_default(field.member, value))
+        out.line(f"{field.name} = {out.bind(f'make_{field.name}', make)}()")
+    else:
+        out.names[f"_{field.name}_default"] = value
+        out.line(f"{field.name} = _{field.name}_default")
 
-    def emit_constant(self, out: CodeBuilder, field: FieldCodec, value: Any) -> None:
-        """Emit an assignment of a value that is not in the body."""
-        if value is None:
-            out.line(f"{field.name} = None")
-        elif field.type.is_nested:
-            # Made for each record: a list that two records share could be changed in one of them.
-            make = partial(from_member_default, field.member, to_member_default(field.member, value))
-            out.line(f"{field.name} = {out.bind(f'make_{field.name}', make)}()")
-        else:
-            out.names[f"_{field.name}_default"] = value
-            out.line(f"{field.name} = _{field.name}_default")
 
-    def emit_result(self, out: CodeBuilder, codec: RecordCodec) -> None:
-        """Emit the return of the record."""
-        # tuple.__new__ skips the NamedTuple's own __new__, which is a Python function.
-        out.names["_record"] = codec.record
-        out.line(f"return _new(_record, ({', '.join(field.name for field in codec.fields)},))")
+def emit_record(out: CodeBuilder, codec: RecordCodec) -> None:
+    """Emit the return of the record."""
+    # tuple.__new__ skips the NamedTuple's own __new__, which is a Python function.
+    out.names |= _NAMES | {"_record": codec.record}
+    out.line(f"return _new(_record, ({', '.join(field.name for field in codec.fields)},))")
 
 
 def _emit_string(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:

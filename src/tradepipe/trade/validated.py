@@ -1,0 +1,113 @@
+"""Validated records: each has a row for PostgreSQL, or is refused."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from tradepipe.trade.model import Trade
+from tradepipe.trade.record import Record, Refusal
+
+ROW_COLUMNS: Final = ("source_topic", *Trade._fields, "source_partition", "source_offset", "schema_id")
+"""The columns of a row, in their order."""
+
+_SCHEMA_ID_BYTES: Final = 4
+
+
+class ValidRecord:
+    """
+    A record whose trade may be stored.
+
+    Attributes:
+        row: the columns of `ROW_COLUMNS` as one row of PostgreSQL's binary COPY: the
+            number of fields, then the fields.
+    """
+
+    __slots__ = ("_trade", "record", "row")
+
+    def __init__(self, record: Record, row: bytes, trade: Trade | Callable[[Record], Trade]) -> None:
+        self.record = record
+        self.row = row
+        self._trade = trade
+
+    @property
+    def trade(self) -> Trade:
+        """The trade, given or decoded from the record at the first use."""
+        if not isinstance(self._trade, Trade):
+            self._trade = self._trade(self.record)
+        return self._trade
+
+    @property
+    def schema_id(self) -> int:
+        """The id of the writer schema, which ends the row."""
+        return int.from_bytes(self.row[-_SCHEMA_ID_BYTES:], "big")
+
+
+class ValidatedRecords:
+    """
+    Validated records in the order in which they were read.
+
+    Nearly all are valid, and nearly all of these are stored without another look
+    at them, so there is no object for a record beside itself and its row.
+
+    Args:
+        trade_of: decodes the trade of a valid record.
+
+    Attributes:
+        records: all records; of a refused one, what the refusal keeps.
+
+        results: for each record its row, or its refusal.
+    """
+
+    __slots__ = ("_trade_of", "records", "results")
+
+    def __init__(
+        self,
+        trade_of: Callable[[Record], Trade],
+        records: Sequence[Record] = (),
+        results: Sequence[bytes | Refusal] = (),
+    ) -> None:
+        self._trade_of = trade_of
+        self.records = list(records)
+        self.results = list(results)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[ValidRecord | Refusal]:
+        for record, result in zip(self.records, self.results, strict=True):
+            yield ValidRecord(record, result, self._trade_of) if isinstance(result, bytes) else result
+
+    def __getitem__(self, part: slice) -> "ValidatedRecords":
+        return ValidatedRecords(self._trade_of, self.records[part], self.results[part])
+
+    def add_valid(self, records: Sequence[Record], rows: Sequence[bytes]) -> None:
+        """Add valid records with their rows."""
+        self.records += records
+        self.results += rows
+
+    def add_refusal(self, refusal: Refusal) -> None:
+        """Add a refused record."""
+        self.records.append(refusal.record)
+        self.results.append(refusal)
+
+    def without_partition(self, number: int) -> "ValidatedRecords":
+        """Return the records of the other partitions."""
+        kept = [
+            (record, result)
+            for record, result in zip(self.records, self.results, strict=True)
+            if record.partition != number
+        ]
+        return ValidatedRecords(self._trade_of, [record for record, _ in kept], [result for _, result in kept])
+
+    @property
+    def rows(self) -> list[bytes]:
+        """The rows of the valid records."""
+        return [result for result in self.results if type(result) is bytes]
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """The refusals."""
+        return [result for result in self.results if isinstance(result, Refusal)]
+
+    def valid(self) -> list[tuple[int, ValidRecord]]:
+        """Return the valid records with their ordinals among all records, in the order of `rows`."""
+        return [(ordinal, each) for ordinal, each in enumerate(self) if isinstance(each, ValidRecord)]
