@@ -14,6 +14,7 @@ from tradepipe.codec import decoder, encoder, fields
 from tradepipe.codec.admission import UnknownFields, admit_schema
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.decoder import MAX_BODY
+from tradepipe.codec.plan import Plan, make_plan
 from tradepipe.trade.model import Trade
 from tradepipe.trade.type_checks import MAX_INT, MIN_INT
 
@@ -67,6 +68,11 @@ class Decoder:
         """
         title = f"decode of schema id {self._schema_id}"
         return cast("Callable[[bytes], Trade]", self.source().compile("decode", title))
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the writer schema, for the compiled core."""
+        return make_plan(self._writer, fields.trade_codec())
 
     def source(self) -> CodeBuilder:
         """Generate the source of `decode`."""

@@ -32,7 +32,7 @@ FIRST_DAY: Final = _FIRST.toordinal()
 UTC_FIRST: Final = _FIRST.replace(tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
-_three = Struct(">iHhHH3H").pack
+_three_digits = Struct(">iHhHH3H").pack
 length = Struct(">i").pack
 int4 = Struct(">ii").pack
 int8 = Struct(">iq").pack
@@ -76,10 +76,9 @@ def numeric(unscaled: int, scale: int) -> bytes:
     the digits in base 10,000.
     """
     sign, rest = (0, unscaled) if unscaled >= 0 else (_NEGATIVE, -unscaled)
-    if sign == 0 and unscaled < _BASE**3 and scale % DIGITS == 0:
-        # Nearly every amount. PostgreSQL strips leading zeros.
+    if sign == 0 and _BASE**2 <= unscaled < _BASE**3 and scale % DIGITS == 0:  # nearly every amount
         high, low = divmod(rest, _BASE)
-        return _three(14, 3, 2 - scale // DIGITS, 0, scale, high // _BASE, high % _BASE, low)
+        return _three_digits(14, 3, 2 - scale // DIGITS, 0, scale, high // _BASE, high % _BASE, low)
     # The point is between two base-10,000 digits, so the fraction is padded to whole digits.
     decimals = -(-scale // DIGITS)
     rest *= _PADDING[-scale % DIGITS]

@@ -77,7 +77,7 @@ class RecordValidator:
         return ValidRecord(record, pack_row(record, schema_id, trade), trade)
 
     def validate_all(
-        self, records: Sequence[Record], validated: ValidatedRecords
+        self, records: list[Record], validated: ValidatedRecords
     ) -> tuple[int, RegistryUnavailable | UnsupportedSchema | None]:
         """
         Validate records up to the first one that cannot be validated now, and add them to `validated`.
@@ -89,21 +89,34 @@ class RecordValidator:
             ConfigurationError: a user's rule is broken.
         """
         self.announce(records)
+        count = 0
         try:
-            for count, record in enumerate(records):
-                try:
-                    result = self(record)
-                except (RegistryUnavailable, UnsupportedSchema) as error:
-                    # Its traceback would keep the frames, and so the records, for as long as the error is kept.
-                    return count, error.with_traceback(None)
+            while count < len(records):
+                if not self._rules:
+                    rows = self._deserializer.rows(records, count, refuse_keys=self._refuses_keys)
+                    validated.add_valid(records[count : count + len(rows)], rows)
+                    count += len(rows)
+                    if count == len(records):
+                        break
+                result = self(records[count])
                 if isinstance(result, Refusal):
                     # Cut before it is kept: a record can be a thousand times larger than a trade.
                     validated.add_refusal(result.within())
                 else:
-                    validated.add_valid([record], [result.row])
-            return len(records), None
+                    validated.add_valid([result.record], [result.row])
+                count += 1
+        except (RegistryUnavailable, UnsupportedSchema) as error:
+            # Its traceback would keep the frames, and so the records, for as long as the error is kept.
+            return count, error.with_traceback(None)
         finally:
             self.announce(())  # frees the records' bytes
+        return count, None
+
+    def count_valid(self, records: list[Record], start: int) -> int:
+        """Return how many records from `start` on are valid for certain; the next one may be valid too."""
+        if self._rules:
+            return 0
+        return self._deserializer.count_valid(records, start, refuse_keys=self._refuses_keys)
 
     def find_refusal(self, record: Record) -> Refusal | None:
         """Validate a record whose trade is not needed: return its refusal, or None if it is valid; raises as a call."""

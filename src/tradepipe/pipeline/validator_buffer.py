@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, TooManyRefusals, UnsupportedSchema
@@ -21,9 +22,16 @@ CHUNK_RECORDS: Final = 100
 UNCHECKED_RECORD_BYTES: Final = 1_000_000
 """Bytes of a record if the brokers do not report their limits: librdkafka's own limit."""
 
+_headers_of = attrgetter("headers")
+
 _UNREADABLE_HEADERS: Final = Violation(
     Code.UNDECODABLE, "the record's headers cannot be read: a name among them is not UTF-8"
 )
+
+
+def _size(record: Record) -> int:
+    # Almost no record has headers.
+    return size(record) if record.headers else len(record.value or b"")
 
 
 class ValidatorBatch(NamedTuple):
@@ -157,49 +165,59 @@ class ValidatorBuffer:
 
     def _validate_next(self, count: int) -> RegistryUnavailable | UnsupportedSchema | None:
         """Validate the first `count` pending records; return the error that ended it early."""
-        records, validated = self._pending, 0
-        find_refusal, passed, last = self._validator.find_refusal, self._passed, self._passed_last
+        records, validated = self._pending[:count], 0
         try:
-            for record in records[:count]:
-                refusal = (
-                    find_refusal(record)
-                    if record.headers is not UNREADABLE
-                    else Refusal(record._replace(headers=()), (_UNREADABLE_HEADERS,))
-                )
-                # Almost no record has headers, or a long value.
-                bytes_of_record = size(record) if record.headers else len(record.value or b"")
-                if refusal is None and bytes_of_record > self.max_record_bytes:
-                    detail = (
-                        f"the record has {size(record):,} bytes uncompressed, headers included, and the output topics "
-                        f"take {self.max_record_bytes:,}"
-                    )
-                    refusal = Refusal(record, (Violation(Code.TOO_LARGE, detail),))
-                if refusal is not None:
-                    refusal = refusal.within()
-                    bytes_of_record = _memory(refusal.record)
-                    self._add_refusal(refusal)
-                else:
-                    if record.headers:
-                        bytes_of_record += HEADER_BYTES * len(record.headers)
-                        # The replay count is ours: consumers of the clean topic get the original headers.
-                        passed.append(record._replace(headers=strip_replay_header(record.headers)))
-                    else:
-                        passed.append(record)
-                    last[record.partition] = record.offset
-                self.bytes += bytes_of_record
-                validated += 1
+            while validated < count:
+                valid = self._validator.count_valid(records, validated)
+                self._add_valid(records[validated : validated + valid])
+                validated += valid
+                if validated < count:
+                    self._add(records[validated])
+                    validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
             # Its traceback would keep the frames, and so the records, for as long as the error is kept.
             return error.with_traceback(None)
         finally:
             # Also after a ConfigurationError: what was validated before the broken rule is kept and can be written.
-            self._pending = records[validated:]
+            self._pending = self._pending[validated:]
             if validated and self.started_at is None:
                 self.started_at = time.monotonic()
         return None
 
+    def _add(self, record: Record) -> None:
+        """Validate a record and add it."""
+        if record.headers is UNREADABLE:
+            self._add_refusal(Refusal(record._replace(headers=()), (_UNREADABLE_HEADERS,)))
+        elif (refusal := self._validator.find_refusal(record)) is not None:
+            self._add_refusal(refusal)
+        elif (bytes_of_record := _size(record)) > self.max_record_bytes:
+            detail = (
+                f"the record has {size(record):,} bytes uncompressed, headers included, and the output topics "
+                f"take {self.max_record_bytes:,}"
+            )
+            self._add_refusal(Refusal(record, (Violation(Code.TOO_LARGE, detail),)))
+        else:
+            # The replay count is ours, not the sender's: consumers of the clean topic get the original headers.
+            self._passed.append(record._replace(headers=strip_replay_header(record.headers)))
+            self._passed_last[record.partition] = record.offset
+            self.bytes += bytes_of_record + HEADER_BYTES * len(record.headers)
+
+    def _add_valid(self, records: list[Record]) -> None:
+        """Add valid records."""
+        sizes = [len(record.value or b"") for record in records]
+        # Almost no record has headers, or a long value.
+        if any(map(_headers_of, records)) or max(sizes, default=0) > self.max_record_bytes:
+            for record in records:
+                self._add(record)
+            return
+        self._passed += records
+        self._passed_last |= {record.partition: record.offset for record in records}
+        self.bytes += sum(sizes)
+
     def _add_refusal(self, refusal: Refusal) -> None:
+        refusal = refusal.within()
         self._refusals.append(refusal)
+        self.bytes += _memory(refusal.record)
         partition = refusal.record.partition
         history = self._history.setdefault(partition, [])
         if (passed := self._passed_last.pop(partition, None)) is not None:

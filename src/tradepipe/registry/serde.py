@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from struct import Struct
 from typing import Final
 
 from tradepipe.codec.admission import UnknownFields, check_rules
 from tradepipe.codec.codec import MAX_BODY, Decoder, Encoder
+from tradepipe.codec.native import make_executor
 from tradepipe.errors import SchemaNotRegistered, UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.names import check_name
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.schema_ids import SubjectCheck, SubjectIds
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Code, Violation
+from tradepipe.trade.record import Code, Record, Violation
 
 HEADER_SIZE: Final = 5
 """Bytes of the magic byte and the schema id."""
@@ -158,6 +160,7 @@ class TradeDeserializer:
         """The values that are decoded next: unknown schema ids among them share their lookups."""
         self._decoders: dict[int, Decoder] = {}
         # By frame header: one dictionary lookup per value, once its schema is known.
+        self._executor = make_executor()
         self._decodes: dict[bytes, tuple[int, Callable[[bytes], Trade]]] = {}
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
@@ -181,6 +184,18 @@ class TradeDeserializer:
         schema_id, decode = known or self._decode_of(value)
         return schema_id, decode(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
+    def rows(self, records: list[Record], start: int, *, refuse_keys: bool) -> list[bytes]:
+        """
+        Return the rows of valid records from `start` on, up to one about which the compiled core cannot decide.
+
+        The next record may be valid too. Without the compiled core the list is empty.
+        """
+        return [] if self._executor is None else self._executor.rows(records, start, refuse_keys)
+
+    def count_valid(self, records: list[Record], start: int, *, refuse_keys: bool) -> int:
+        """Return how many records `rows` would return a row for."""
+        return 0 if self._executor is None else self._executor.check(records, start, refuse_keys) - start
+
     def is_known(self, value: bytes | None) -> bool:
         """Return whether a value can be decoded without a registry lookup."""
         return not value or value[0] != 0 or int.from_bytes(value[1:HEADER_SIZE], "big") in self._decoders
@@ -197,6 +212,9 @@ class TradeDeserializer:
         decoder = Decoder(definition.schema, schema_id, unknown_fields=self._unknown_fields)
         # Only now: an id with rules, or with a schema that this build cannot hold, must fail each time it is read.
         self._decoders[schema_id] = decoder
+        if self._executor is not None:
+            with suppress(ValueError):  # a plan that only Python executes
+                self._executor.add(frame(schema_id, b""), decoder.plan)
         return decoder
 
     def _announced_ids(self) -> Iterator[int]:
