@@ -13,6 +13,7 @@ from tradepipe import Producer, SchemaRegistry, Sink
 from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import migrate
 from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.insert import DirectCopy
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.registry.registration import register
@@ -100,13 +101,20 @@ def test_a_pool_of_transactions_is_refused_while_others_use_it(migrated, tmp_pat
                 other.join()
 
 
+def staging():
+    """Return a state in which the next batch is staged."""
+    direct = DirectCopy()
+    direct.turn_off()
+    return direct
+
+
 def test_a_backend_that_a_pooler_exchanges_later_is_named_too(migrated):
     """The other backend has no staging table."""
     with connected(migrated) as connection:
         execute(connection, "DROP TABLE tradepipe_staging")
 
         with pytest.raises(ConfigurationError, match="gives transactions, not sessions"), translate_errors():
-            store(connection, *log(trade()))
+            store(connection, *log(trade()), direct=staging())
 
 
 def test_a_setting_in_the_url_that_a_pooler_refuses_is_named(migrated, tmp_path):

@@ -149,11 +149,14 @@ def _copy_directly(connection: Connection, rows: Sequence[bytes], direct: Direct
     direct.turn_off()
     try:
         with connection.begin_nested() as savepoint:
+            # COPY would wait for the lock as an active statement, and if this process froze meanwhile, the server would
+            # wait for its rows. After a statement of its own, the session is idle, and loses its locks in ten seconds.
+            connection.execute(_LOCK)
             if copy.copy_rows(connection, TRADES, rows) < len(rows):
                 # A trigger discards rows; the staging table tells which ones.
                 savepoint.rollback()
                 return False
-    except psycopg2.Error as error:
+    except psycopg2.Error as error:  # of the COPY, which is not SQLAlchemy's
         if error.pgcode not in _NOT_DIRECTLY:
             raise
         return False
@@ -330,6 +333,7 @@ def _format_value(value: object) -> str:
 
 
 _staged, _stored = STAGING.columns, TRADES.columns
+_LOCK: Final = text(f"LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
 _BEGIN_TRIAL: Final = text("SAVEPOINT trial")
 # Without the RELEASE the statements that follow would run in a subtransaction with another xmin, and `_inserted_by_us`
 # would not recognize their rows.
