@@ -23,7 +23,7 @@ The exceptions of tradepipe.
 `retriable` says whether the same call may succeed later without any change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from tradepipe.trade.model import Trade
@@ -31,11 +31,19 @@ from tradepipe.trade.record import Violation
 
 
 class TradepipeError(Exception):
-    """Base class of all exceptions of tradepipe."""
+    """
+    Base class of all exceptions of tradepipe.
+
+    Attributes:
+        unsent: of an exception of `Producer.produce_many`, the trades that are
+            neither sent nor named by the exception, for another call.
+    """
 
     retriable: ClassVar[bool] = False
     exit_code: ClassVar[int] = 70
     """The code a command exits with: 70 is for bugs, so each kind of failure names another."""
+
+    unsent: Iterator[Trade] = iter(())
 
 
 class InvalidTrade(TradepipeError):

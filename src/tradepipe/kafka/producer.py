@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import confluent_kafka
@@ -150,33 +151,77 @@ class IdempotentProducer:
 
             RuntimeError: the producer is closed; the record is not sent.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        refused: list[Undelivered] = []
+        if not self.send_many([(key, value)], refused, timeout=timeout):
+            raise self.queue_full()
+        return refused[0] if refused else None
+
+    def send_many(
+        self,
+        records: Sequence[tuple[bytes | str, bytes | None]],
+        refused: list[Undelivered],
+        *,
+        timeout: float | None = None,
+    ) -> int:
+        """
+        Enqueue keys and values; while the queue is full, wait.
+
+        Args:
+            refused: takes the records that librdkafka rejects at once.
+
+            timeout: seconds to wait each time; None waits without a limit.
+
+        Returns:
+            How many were enqueued or refused: all, or those before the first one for which the
+            queue was full for `timeout` seconds.
+
+        Raises:
+            RuntimeError: the producer is closed; the records are not sent.
+        """
+        done, deadline = 0, None if timeout is None else time.monotonic() + timeout
         while True:
             if self._client is None:
                 self.open(timeout)
             with self._lock:
                 if self._is_closed:
                     raise RuntimeError("the producer is closed")
-                client = self._client
-                if client is not None and self._client_failure is None:
-                    self._sent_since_empty += 1
-                    try:
-                        client.produce(self._topic, value, key)
-                        return None
-                    except BufferError:
-                        self._sent_since_empty -= 1
-                    except KafkaException as error:
-                        self._sent_since_empty -= 1
-                        cause = unwrap(error)
-                        if classify(cause) is not FailureClass.FATAL:
-                            return Undelivered(_bytes(key), value, _format_reason(cause), refused=True)
-                        self._client_failure = _describe_fatal(cause)
-            if deadline is not None and time.monotonic() >= deadline:
-                raise BrokerUnavailable(
-                    f"the producer queue for topic {self._topic} is full: "
-                    f"{format_count(len(self), 'record')} not acknowledged in time"
-                )
+                if self._client is not None and self._client_failure is None:
+                    done += self._enqueue(self._client, records[done:] if done else records, refused)
+            if done == len(records) or (deadline is not None and time.monotonic() >= deadline):
+                return done
             time.sleep(WAIT_SECONDS)
+
+    def queue_full(self) -> BrokerUnavailable:
+        """Return the error of a record for which the queue was full for too long."""
+        return BrokerUnavailable(
+            f"the producer queue for topic {self._topic} is full: "
+            f"{format_count(len(self), 'record')} not acknowledged in time"
+        )
+
+    def _enqueue(
+        self,
+        client: confluent_kafka.Producer,
+        records: Sequence[tuple[bytes | str, bytes | None]],
+        refused: list[Undelivered],
+    ) -> int:
+        """Enqueue records until the queue is full or the client fails; return how many are enqueued or refused."""
+        topic, produce = self._topic, client.produce
+        self._sent_since_empty += len(records)
+        for done, (key, value) in enumerate(records):
+            try:
+                produce(topic, value, key)
+            except BufferError:
+                self._sent_since_empty -= len(records) - done
+                return done
+            except KafkaException as error:
+                cause = unwrap(error)
+                if classify(cause) is FailureClass.FATAL:
+                    self._client_failure = _describe_fatal(cause)
+                    self._sent_since_empty -= len(records) - done
+                    return done
+                self._sent_since_empty -= 1
+                refused.append(Undelivered(_bytes(key), value, _format_reason(cause), refused=True))
+        return len(records)
 
     def flush(self, timeout: float | None) -> int:
         """Wait until every record is delivered or failed; return the number left after `timeout` seconds."""

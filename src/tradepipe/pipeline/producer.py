@@ -5,14 +5,22 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from itertools import chain, islice
 from types import TracebackType
 from typing import Final, Self
 
 from tradepipe.background import run_in_thread
 from tradepipe.codec.codec import Decoder
-from tradepipe.errors import BrokerUnavailable, DeliveryFailed, InvalidTrade, RegistryUnavailable, Unavailable
+from tradepipe.errors import (
+    BrokerUnavailable,
+    DeliveryFailed,
+    InvalidTrade,
+    RegistryUnavailable,
+    TradepipeError,
+    Unavailable,
+)
 from tradepipe.evolution.history import current
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer, Undelivered
@@ -25,6 +33,9 @@ from tradepipe.trade.rules import violations
 logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT: Final = 30.0
+
+CHUNK_TRADES: Final = 1_000
+"""Trades that `produce_many` sends together."""
 
 
 class Producer:
@@ -137,6 +148,51 @@ class Producer:
         # After sending: a caller that logs the exception and continues must not lose this trade.
         self._raise_failures([] if refused is None else [refused])
 
+    def produce_many(self, trades: Iterable[Trade], *, timeout: float | None = None) -> None:
+        """
+        Send trades, each as `produce` does, in half the time.
+
+        At most 1,000 trades are taken from the iterable before they are sent. An
+        exception's `unsent` has the trades that are neither sent nor named by it,
+        those of the iterable included: `produce_many(error.unsent)` continues.
+
+        Args:
+            trades: versions of trades, which must satisfy all rules.
+
+            timeout: seconds to wait, for the services on the first trade, later each time
+                for free space in a full queue; None waits without a limit.
+
+        Raises:
+            DeliveryFailed: trades failed since the last call, or librdkafka rejected some of these.
+
+            InvalidTrade: a trade breaks rules; those before it are sent.
+
+            BrokerUnavailable: the queue stayed full; the first of `unsent` is the trade that is not sent.
+
+            SchemaNotRegistered, RegistryUnavailable, TopicUnusable, ConfigurationError: on
+                the first trade; none is sent.
+
+            RuntimeError: the producer is closed; of the last 1,000 trades some may be sent.
+        """
+        remaining = iter(trades)
+        while chunk := list(islice(remaining, CHUNK_TRADES)):
+            sent = 0
+            try:
+                if not self._is_connected:
+                    self._connect(timeout)
+                values, invalid = self._serialize_valid(chunk)
+                refused: list[Undelivered] = []
+                sent = self._producer.send_many(values, refused, timeout=timeout)
+                self._raise_failures(refused)
+                if sent < len(values):
+                    raise self._producer.queue_full()
+                if invalid is not None:
+                    sent += 1
+                    raise invalid
+            except TradepipeError as error:
+                error.unsent = chain(chunk[sent:], remaining)
+                raise
+
     def flush(self, timeout: float | None = None) -> None:
         """
         Wait until every trade is acknowledged.
@@ -173,6 +229,18 @@ class Producer:
         finally:
             if self._owns_registry:
                 self._registry.close()
+
+    def _serialize_valid(self, trades: Sequence[Trade]) -> tuple[list[tuple[str, bytes]], InvalidTrade | None]:
+        """Return keys and values of the trades before the first invalid one, and its error."""
+        serialized: list[tuple[str, bytes]] = []
+        try:
+            for trade in trades:
+                if found := violations(trade):
+                    return serialized, InvalidTrade(trade, found)
+                serialized.append((getattr(trade, KAFKA_KEY), self._serialize(trade)))
+        except InvalidTrade as error:
+            return serialized, error
+        return serialized, None
 
     def _connect(self, timeout: float | None) -> None:
         """Look up the schema and the topic: at the first trade, since construction must not touch the network."""
