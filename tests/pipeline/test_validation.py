@@ -10,7 +10,7 @@ from tradepipe.errors import ConfigurationError, RegistryUnavailable, SchemaIdNo
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.registry.registration import register
 from tradepipe.trade.record import Code, Refusal, Violation
-from tradepipe.trade.validated import ValidRecord
+from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_an_error_that_is_kept_does_not_keep_the_records(validator):
     value = b"\0" * 1_000
     before = sys.getrefcount(value)
 
-    validated, error = validator.validate_all([record(7)._replace(value=value)])
+    count, error = validator.validate_all([record(7)._replace(value=value)], ValidatedRecords(validator.trade))
 
     assert isinstance(error, SchemaIdNotYetKnown)
-    assert ([], before) == (validated, sys.getrefcount(value))
+    assert (0, before) == (count, sys.getrefcount(value))
