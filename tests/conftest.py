@@ -91,9 +91,11 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
 
 
 @pytest.fixture(scope="session")
-def databases(services: Services) -> Databases:
+def databases(services: Services) -> Iterator[Databases]:
     """The databases of all tests, which are used again."""
-    return Databases(services.postgres)
+    databases = Databases(services.postgres)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ CHANGES = [
 
 @pytest.fixture(scope="module")
 def own(services):
-    return Databases(services.postgres)
+    databases = Databases(services.postgres)
+    yield databases
+    databases.close()
 
 
 def change(url: str, statement: str) -> None:
