@@ -56,6 +56,11 @@ pub enum Check {
 }
 
 impl Check {
+    /// Return whether no text with the character NUL passes.
+    pub fn excludes_nul(&self) -> bool {
+        matches!(self, Self::Matches(pattern) if pattern.excludes_nul())
+    }
+
     /// Return whether a value passes.
     #[inline]
     pub fn holds(&self, value: Value<'_>) -> bool {

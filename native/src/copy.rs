@@ -51,7 +51,9 @@ impl Column {
             (Self::Numeric(scale), Value::Number(number)) => pack_numeric(number, scale, row)?,
             (Self::Text, Value::Text(text)) => pack_bytes(text.as_bytes(), row)?,
             (Self::Bytes, Value::Bytes(bytes)) => pack_bytes(bytes, row)?,
-            (Self::Uuid, Value::Uuid(uuid)) => pack_bytes(&uuid, row)?,
+            (Self::Uuid, Value::Uuid(first, last)) => {
+                pack_bytes(&(u128::from(first) << 64 | u128::from(last)).to_be_bytes(), row)?;
+            }
             (Self::Real, Value::Real(number)) => pack_bytes(&(number as f32).to_be_bytes(), row)?,
             (Self::Double, Value::Real(number)) => pack_bytes(&number.to_be_bytes(), row)?,
             (_, Value::Number(Number::Small(number))) => self.pack_number(number, row)?,

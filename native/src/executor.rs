@@ -14,6 +14,12 @@ const HEADER_SIZE: usize = 5;
 /// Fields of a row beside the outputs: the topic, the partition, the offset and the schema id.
 const COORDINATES: usize = 4;
 
+const TOPIC: usize = 0;
+const PARTITION: usize = 1;
+const OFFSET: usize = 2;
+const KEY: usize = 3;
+const VALUE: usize = 4;
+
 type Header = [u8; HEADER_SIZE];
 
 /// Executes codec plans over lists of records, each by the header of its value.
@@ -21,20 +27,6 @@ type Header = [u8; HEADER_SIZE];
 #[derive(Default)]
 pub struct Executor {
     plans: HashMap<Header, Plan>,
-}
-
-/// A record of a list, as `tradepipe.trade.record.Record`.
-struct Record<'py> {
-    fields: Bound<'py, PyTuple>,
-    value: Bound<'py, PyBytes>,
-}
-
-impl<'py> Record<'py> {
-    fn at(records: &Bound<'py, PyList>, place: usize) -> Option<Self> {
-        let fields = records.get_item(place).ok()?.cast_into::<PyTuple>().ok()?;
-        let value = fields.get_item(4).ok()?.cast_into::<PyBytes>().ok()?;
-        Some(Self { fields, value })
-    }
 }
 
 #[pymethods]
@@ -73,63 +65,73 @@ impl Executor {
     ) -> PyResult<Bound<'py, PyList>> {
         let mut rows = Vec::new();
         let mut row = Vec::new();
-        for place in start..records.len() {
-            let packed = Record::at(records, place).and_then(|record| {
-                row.clear();
-                self.pack(&record, refuse_keys, &mut row)
-            });
-            if packed.is_none() {
-                break;
-            }
+        self.pass(records, start, refuse_keys, |record, header, values| {
+            row.clear();
+            pack(record, header, values, &mut row)?;
             rows.push(PyBytes::new(py, &row));
-        }
+            Some(())
+        });
         PyList::new(py, rows)
     }
 
     /// Return the place of the first record from `start` that does not pass; the length of the list if all pass.
     fn check(&self, records: &Bound<'_, PyList>, start: usize, refuse_keys: bool) -> usize {
-        let passes = |place: &usize| {
-            Record::at(records, *place).is_some_and(|record| self.read(&record, refuse_keys, |_, _| Some(())).is_some())
-        };
-        (start..records.len()).find(|place| !passes(place)).unwrap_or(records.len().max(start))
+        self.pass(records, start, refuse_keys, |_, _, _| Some(()))
     }
 }
 
 impl Executor {
-    /// Read a record, and pass its values to a function; `None` if it does not pass.
+    /// Read records, each with its values; return the place of the first one that does not pass.
+    ///
+    /// A record is a tuple as `tradepipe.trade.record.Record`. What is unusual about one does not pass.
     #[inline]
-    fn read<T>(
+    fn pass<'py>(
         &self,
-        record: &Record<'_>,
+        records: &Bound<'py, PyList>,
+        start: usize,
         refuse_keys: bool,
-        then: impl FnOnce(Header, Values<'_>) -> Option<T>,
-    ) -> Option<T> {
-        let value = record.value.as_bytes();
-        let header = Header::try_from(value.get(..HEADER_SIZE)?).ok()?;
-        let values = self.plans.get(&header)?.read(&value[HEADER_SIZE..])?;
-        if refuse_keys {
-            let key = record.fields.get_item(3).ok()?.cast_into::<PyBytes>().ok()?;
-            if !values.have_key(key.as_bytes()) {
-                return None;
+        mut take: impl FnMut(&Bound<'py, PyTuple>, Header, &Values<'_>) -> Option<()>,
+    ) -> usize {
+        // Most records of a list have one schema.
+        let mut latest: Option<(Header, &Plan)> = None;
+        let mut pass_one = |place: usize| {
+            let record = records.get_item(place).ok()?.cast_into::<PyTuple>().ok()?;
+            let value = record.get_item(VALUE).ok()?.cast_into::<PyBytes>().ok()?;
+            let (header, body) = value.as_bytes().split_first_chunk::<HEADER_SIZE>()?;
+            let plan = match latest {
+                Some((known, plan)) if known == *header => plan,
+                _ => self.plans.get(header)?,
+            };
+            latest = Some((*header, plan));
+            let values = plan.read(body)?;
+            if refuse_keys {
+                let key = record.get_item(KEY).ok()?.cast_into::<PyBytes>().ok()?;
+                if !values.have_key(key.as_bytes()) {
+                    return None;
+                }
             }
+            take(&record, *header, &values)
+        };
+        let mut place = start;
+        while place < records.len() && pass_one(place).is_some() {
+            place += 1;
         }
-        then(header, values)
+        place
     }
+}
 
-    #[inline]
-    fn pack(&self, record: &Record<'_>, refuse_keys: bool, row: &mut Vec<u8>) -> Option<()> {
-        self.read(record, refuse_keys, |header, values| {
-            let fields = i16::try_from(values.width() + COORDINATES).ok()?;
-            row.extend_from_slice(&fields.to_be_bytes());
-            let topic = record.fields.get_item(0).ok()?.cast_into::<PyString>().ok()?;
-            pack_bytes(topic.to_str().ok()?.as_bytes(), row)?;
-            values.pack(row)?;
-            pack_int4(record.fields.get_item(1).ok()?.extract().ok()?, row);
-            pack_int8(record.fields.get_item(2).ok()?.extract().ok()?, row);
-            pack_int4(schema_id(header)?, row);
-            Some(())
-        })
-    }
+/// Append the row of a record; `None` if a column has no such value.
+#[inline]
+fn pack(record: &Bound<'_, PyTuple>, header: Header, values: &Values<'_>, row: &mut Vec<u8>) -> Option<()> {
+    let fields = i16::try_from(values.width() + COORDINATES).ok()?;
+    row.extend_from_slice(&fields.to_be_bytes());
+    let topic = record.get_item(TOPIC).ok()?.cast_into::<PyString>().ok()?;
+    pack_bytes(topic.to_str().ok()?.as_bytes(), row)?;
+    values.pack(row)?;
+    pack_int4(record.get_item(PARTITION).ok()?.extract().ok()?, row);
+    pack_int8(record.get_item(OFFSET).ok()?.extract().ok()?, row);
+    pack_int4(schema_id(header)?, row);
+    Some(())
 }
 
 fn schema_id(header: Header) -> Option<i32> {

@@ -75,6 +75,14 @@ impl Pattern {
         Automaton::build(&node).map(Self::Automaton)
     }
 
+    /// Return whether no text with the character NUL matches.
+    pub fn excludes_nul(&self) -> bool {
+        match self {
+            Self::Repeated { allowed, .. } => !allowed[0],
+            Self::Automaton(automaton) => !automaton.classes.iter().any(|class| class.contains('\0')),
+        }
+    }
+
     /// Return whether a text matches as a whole.
     #[inline]
     pub fn matches(&self, text: &str) -> bool {

@@ -9,7 +9,7 @@ use crate::copy::Column;
 use crate::number::{Digits, Limit};
 use crate::pattern::Pattern;
 use crate::reader::Reader;
-use crate::steps::{parse_uuid, Bounds, Extent, Load, Skip, Value};
+use crate::steps::{parse_uuid, uuid, Bounds, Extent, Load, Skip, Value};
 
 pyo3::create_exception!(_native, Unsupported, PyValueError, "The plan has something that only Python does.");
 
@@ -55,7 +55,7 @@ impl Default {
             Self::Real(number) => Value::Real(*number),
             Self::Text(text) => Value::Text(text),
             Self::Bytes(bytes) => Value::Bytes(bytes),
-            Self::Uuid(uuid) => Value::Uuid(*uuid),
+            Self::Uuid(bytes) => uuid(*bytes),
         }
     }
 }
@@ -65,6 +65,8 @@ struct Output {
     slot: usize,
     is_nullable: bool,
     is_string: bool,
+    /// Whether a text may hold the character NUL, which PostgreSQL does not store.
+    may_hold_nul: bool,
     column: Column,
     checks: Vec<Check>,
 }
@@ -177,8 +179,7 @@ impl Output {
     fn allows(&self, value: Value<'_>) -> bool {
         match value {
             Value::Null => self.is_nullable,
-            // PostgreSQL does not store the character NUL.
-            Value::Text(text) if self.is_string && text.as_bytes().contains(&0) => false,
+            Value::Text(text) if self.may_hold_nul && text.as_bytes().contains(&0) => false,
             _ => self.checks.iter().all(|check| check.holds(value)),
         }
     }
@@ -211,12 +212,14 @@ fn compile_output(output: &Bound<'_, PyAny>, slots: usize) -> PyResult<Output> {
         return Err(unsupported("a slot without a field"));
     }
     let checks = tuple_of(output, "checks")?;
+    let checks: Vec<Check> = checks.iter().map(|check| compile_check(check, &kind)).collect::<PyResult<_>>()?;
     Ok(Output {
         slot,
         is_nullable: output.getattr("is_nullable")?.extract()?,
         is_string: kind == "string",
+        may_hold_nul: kind == "string" && !checks.iter().any(Check::excludes_nul),
         column: column_of(&kind, &text_of(output, "column")?)?,
-        checks: checks.iter().map(|check| compile_check(check, &kind)).collect::<PyResult<_>>()?,
+        checks,
     })
 }
 

@@ -18,8 +18,8 @@ pub enum Value<'a> {
     Text(&'a str),
     /// Bytes.
     Bytes(&'a [u8]),
-    /// A UUID.
-    Uuid([u8; 16]),
+    /// A UUID, its first and its last eight bytes.
+    Uuid(u64, u64),
 }
 
 /// The written numbers that a kind allows.
@@ -135,8 +135,8 @@ impl Load {
                 }
                 Value::Number(number)
             }
-            Self::UuidText => Value::Uuid(parse_uuid(reader.bytes()?)?),
-            Self::UuidBytes => Value::Uuid(reader.take(16)?.try_into().ok()?),
+            Self::UuidText => uuid(parse_uuid(reader.bytes()?)?),
+            Self::UuidBytes => uuid(reader.take(16)?.try_into().ok()?),
             Self::Symbol(symbols) => Value::Text(symbols[reader.index(symbols.len())?].as_deref()?),
             // The depth is that of the schema, which is limited.
             Self::Union(branches) => return branches[reader.index(branches.len())?].run(reader),
@@ -209,6 +209,12 @@ fn read_integer(reader: &mut Reader<'_>, is_wide: bool) -> Option<i64> {
 
 fn finite<'a>(number: f64) -> Option<Value<'a>> {
     number.is_finite().then_some(Value::Real(number))
+}
+
+/// Return the value of a UUID's bytes.
+pub fn uuid<'a>(bytes: [u8; 16]) -> Value<'a> {
+    let number = u128::from_be_bytes(bytes);
+    Value::Uuid((number >> 64) as u64, number as u64)
 }
 
 /// Parse the 36 characters of a UUID.

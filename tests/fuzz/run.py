@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from tests.fuzz import bodies, schemas
 from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Decoder, Encoder
+from tradepipe.codec.native import executor_name
 from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UndecodableRecord, UnsupportedSchema
 from tradepipe.evolution.history import current, versions
 from tradepipe.registry.serde import TradeDeserializer
@@ -94,11 +95,21 @@ def decoded(decoder: Decoder, body: bytes) -> str:
         trade = decoder.decode(body)
     except UndecodableRecord as error:
         _require(len(str(error)) < 300, f"a long error: {error}")
+        _require(_has_agreed(decoder, body, None), "the compiled core passed an invalid body")
         return error.violation.code
     _require(type(trade) is Trade, "no trade")
+    _require(_has_agreed(decoder, body, trade), "the compiled core and Python differ")
     again = Encoder().encode(trade)
     _require(_today().decode(again) == trade, "another trade when encoded again")
     return "a trade"
+
+
+def _has_agreed(decoder: Decoder, body: bytes, trade: Trade | None) -> bool:
+    if executor_name() != "compiled":
+        return True
+    from tests.fuzz.compiled import has_agreed  # noqa: PLC0415 - where it is built
+
+    return has_agreed(decoder, body, trade)
 
 
 @cache
