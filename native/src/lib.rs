@@ -5,7 +5,9 @@
 
 mod checks;
 mod copy;
+mod encode;
 mod executor;
+mod moments;
 mod number;
 mod pattern;
 mod plan;
@@ -13,13 +15,15 @@ mod reader;
 mod steps;
 
 /// Number of the interface to Python, as in `tradepipe.codec.native`.
-const INTERFACE: u32 = 1;
+const INTERFACE: u32 = 2;
 
 /// The compiled executor of codec plans.
 #[pyo3::pymodule]
 mod _native {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::encode::Encoder;
     #[pymodule_export]
     use super::executor::Executor;
     #[pymodule_export]

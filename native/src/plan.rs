@@ -167,8 +167,14 @@ impl Plan {
         self.is_valid(&slots).then_some(Values { plan: self, slots })
     }
 
+    /// Return the number of outputs.
+    pub fn width(&self) -> usize {
+        self.outputs.len()
+    }
+
+    /// Return whether the values of all slots pass the checks and the rules.
     #[inline]
-    fn is_valid(&self, slots: &[Value<'_>]) -> bool {
+    pub fn is_valid(&self, slots: &[Value<'_>]) -> bool {
         self.outputs.iter().all(|output| output.allows(slots[output.slot]))
             && self.relations.iter().all(|relation| relation.holds(|place| slots[self.outputs[place].slot]))
     }
@@ -185,7 +191,8 @@ impl Output {
     }
 }
 
-fn unsupported(what: impl std::fmt::Display) -> PyErr {
+/// Return the error for something that is not done here.
+pub fn unsupported(what: impl std::fmt::Display) -> PyErr {
     Unsupported::new_err(format!("the compiled core does not do this: {what}"))
 }
 
@@ -355,7 +362,7 @@ fn latin_1(default: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 }
 
 /// Return the written numbers that a kind allows.
-fn bounds_of(kind: &str) -> Option<Bounds> {
+pub fn bounds_of(kind: &str) -> Option<Bounds> {
     let bounds = |least, most| Bounds { least, most, multiple: 1 };
     Some(match kind {
         "int" => bounds(i64::from(i32::MIN), i64::from(i32::MAX)),

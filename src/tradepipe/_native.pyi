@@ -1,5 +1,8 @@
 """The compiled executor of codec plans, built from `native/`."""
 
+from typing import Any
+
+from tradepipe.codec.native import Write
 from tradepipe.codec.plan import Plan
 from tradepipe.trade.record import Record
 
@@ -32,3 +35,24 @@ class Executor:
 
     def check(self, records: list[Record], start: int, refuse_keys: bool) -> int:
         """Return the place of the first record from `start` that does not pass; the length of the list if all pass."""
+
+class Encoder:
+    """Encodes records with one schema."""
+
+    def __init__(self, record: type[tuple[Any, ...]], writes: tuple[Write, ...], plan: Plan) -> None:
+        """
+        Compile a description of the fields, and the plan by which their values are checked.
+
+        Raises:
+            Unsupported: a field has something that only Python does.
+        """
+
+    def encode(self, record: Any, header: bytes, check: bool) -> bytes | None:
+        """
+        Encode a record after a header; None if Python encodes or refuses it.
+
+        With `check`, what is encoded has no violations; without, its values have only their types.
+        """
+
+    def encode_all(self, records: list[Any], start: int, header: bytes, check: bool) -> list[bytes]:
+        """Encode the records from `start` up to the first one that Python encodes or refuses, each after a header."""
