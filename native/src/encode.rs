@@ -107,7 +107,7 @@ impl Encoder {
         check: bool,
     ) -> PyResult<Bound<'py, PyList>> {
         let py = records.py();
-        let mut encoded = Vec::with_capacity(records.len().saturating_sub(start));
+        let mut encoded = Vec::new();
         let mut body = Vec::new();
         for place in start..records.len() {
             body.clear();
