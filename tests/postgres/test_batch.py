@@ -249,7 +249,8 @@ def test_many_bad_trades_need_no_more_statements_than_one(connection):
     stored = batches.store(connection, *log(*flood, first=2))
 
     assert (250, 0, 250) == counts(stored)
-    assert len(executed) == 2 * of_one
+    # Besides, many refusals are inserted through a temporary table, which takes two more.
+    assert len(executed) == 2 * of_one + 2
 
 
 def test_a_unique_index_of_the_users_own_refuses_the_later_one(connection):

@@ -53,11 +53,68 @@ def test_no_bytes_and_empty_bytes_stay_apart(connection):
     assert (None, b"") == (row.key, bytes(row.value))
 
 
+ODD = (
+    'quote " brace { } comma , backslash \\ tab \t line \n return \r',
+    "",
+    "NULL",
+    "\\N",
+    "\N{BELL} \N{SNOWMAN} \N{GRINNING FACE}",
+)
+
+
+def odd_refusals(number):
+    """Return refusals whose bytes and texts have what a format of COPY would have to escape."""
+    every = bytes(range(256))
+    for offset in range(number):
+        bare = refusal(offset)
+        key, value = (None, b"") if offset % 3 == 0 else (every, every[::-1] * offset)
+        given = bare.record._replace(key=key, value=value)
+        yield bare._replace(
+            record=given,
+            violations=tuple(Violation(f"CODE_{each}", text) for each, text in enumerate(ODD[offset % 4 :])),
+            schema_id=offset if offset % 2 else None,
+            omitted=Omitted(value=Digest.of(b"x" * offset)) if offset % 5 == 0 else Omitted(),
+        )
+
+
+def test_many_refusals_are_stored_as_few_are(connection, monkeypatch):
+    """Many are sent by COPY, few by an INSERT of each."""
+    columns = [column for column in TRADE_REFUSALS.columns if column.name not in {"topic_id", "refused_at"}]
+    given = list(odd_refusals(2 * refusals.COPY_ROWS + 1))
+    record(connection, *given, topic_id="many")
+    monkeypatch.setattr(refusals, "COPY_ROWS", 1_000)
+    record(connection, *given, topic_id="few")
+
+    many, few = (
+        connection.execute(
+            select(*columns).where(TRADE_REFUSALS.columns.topic_id == each).order_by(TRADE_REFUSALS.columns.offset)
+        ).all()
+        for each in ("many", "few")
+    )
+
+    assert len(given) == len(few)
+    assert [tuple(map(to_plain, row)) for row in few] == [tuple(map(to_plain, row)) for row in many]
+
+
+def to_plain(value):
+    return bytes(value) if isinstance(value, memoryview) else value
+
+
+def test_of_many_refusals_one_that_is_stored_already_stays_unchanged(connection):
+    record(connection, refusal(3), group="first")
+
+    record(connection, *map(refusal, range(refusals.COPY_ROWS)), group="second")
+
+    groups = connection.execute(select(TRADE_REFUSALS.columns.group_id).order_by(TRADE_REFUSALS.columns.offset))
+    assert ["first" if offset == 3 else "second" for offset in range(refusals.COPY_ROWS)] == list(groups.scalars())
+
+
+@pytest.mark.parametrize("others", [1, 300], ids=["few", "many"])
 @pytest.mark.parametrize(
     ("sqlstate", "message"),
     [("XX000", "invalid memory alloc request size 1073741824"), ("54000", "out of memory")],
 )
-def test_a_refusal_that_is_too_large_is_stored_without_its_bytes(connection, sqlstate, message):
+def test_a_refusal_that_is_too_large_is_stored_without_its_bytes(connection, sqlstate, message, others):
     """The others keep their bytes. A trigger raises the error of a value of a gigabyte."""
     execute(
         connection,
@@ -68,13 +125,14 @@ def test_a_refusal_that_is_too_large_is_stored_without_its_bytes(connection, sql
     )
     large = refusal(4)._replace(record=refusal(4).record._replace(value=bytes(11)))
 
-    record(connection, refusal(3), large, refusal(5))
+    record(connection, refusal(3), large, *map(refusal, range(5, 5 + others)))
 
     columns = TRADE_REFUSALS.columns
     rows = connection.execute(select(columns.key, columns.value, columns.details).order_by(columns.offset)).all()
     note = "it is bad; key and value are not stored: their 14 bytes are too many for PostgreSQL"
-    assert [(b"key", b"value"), (None, None), (b"key", b"value")] == [(row.key, row.value) for row in rows]
-    assert [["it is bad"], [note], ["it is bad"]] == [row.details for row in rows]
+    whole = (b"key", b"value")
+    assert [whole, (None, None), *[whole] * others] == [(row.key, row.value) for row in rows]
+    assert [["it is bad"], [note], *[["it is bad"]] * others] == [row.details for row in rows]
 
 
 def test_an_internal_error_of_another_kind_is_a_bug(connection):

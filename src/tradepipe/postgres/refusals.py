@@ -1,9 +1,11 @@
 """The table of refusals: records that were not stored, with their bytes and violations."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+import psycopg2
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     tuple_,
     update,
 )
@@ -30,6 +33,9 @@ from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 from tradepipe.trade.record import Digest, Omitted, Record, Refusal, Violation
+
+COPY_ROWS: Final = 100
+"""Refusals from which on COPY is used: it inserts them in a sixth of the time, but has a fixed cost of milliseconds."""
 
 
 def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
@@ -46,8 +52,11 @@ def _insert_bisecting(connection: Connection, rows: list[dict[str, Any]]) -> Non
     """Insert refusals; if they are too large, halve down to the one that is, and insert it without its bytes."""
     try:
         with connection.begin_nested():
-            connection.execute(_INSERT, rows)
-    except DBAPIError as error:
+            if len(rows) < COPY_ROWS:
+                connection.execute(_INSERT, rows)
+            else:
+                _copy(connection, rows)
+    except (DBAPIError, psycopg2.Error) as error:
         if not is_too_large(error):
             raise
     else:
@@ -58,6 +67,40 @@ def _insert_bisecting(connection: Connection, rows: list[dict[str, Any]]) -> Non
         _insert_bisecting(connection, rows[middle:])
     else:
         connection.execute(_INSERT, [_without_bytes(rows[0])])
+
+
+def _copy(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Insert many refusals by COPY and one statement."""
+    copied, columns = "pg_temp.tradepipe_refusals", ", ".join(f'"{name}"' for name in rows[0])
+    # A table for each time: an empty one that remains would be truncated at every COMMIT of the sink.
+    connection.execute(
+        text(f"CREATE TEMPORARY TABLE tradepipe_refusals AS SELECT {columns} FROM {TRADE_REFUSALS.name} WITH NO DATA")
+    )
+    cursor = connection.connection.cursor()
+    try:
+        # Some rows at once, because the text of their bytes takes four times the memory.
+        for start in range(0, len(rows), COPY_ROWS):
+            lines = ["\t".join(map(_copy_value, row.values())) for row in rows[start : start + COPY_ROWS]]
+            cursor.copy_expert(f"COPY {copied} ({columns}) FROM STDIN", io.StringIO("\n".join(lines)), size=1 << 20)
+    finally:
+        cursor.close()
+    connection.execute(
+        text(f"INSERT INTO {TRADE_REFUSALS.name} ({columns}) SELECT {columns} FROM {copied} ON CONFLICT DO NOTHING")
+    )
+    connection.execute(text(f"DROP TABLE {copied}"))
+
+
+def _copy_value(value: Any) -> str:
+    """Return a value in PostgreSQL's text format of COPY."""
+    if value is None:
+        return "\\N"
+    if isinstance(value, bytes):
+        return f"\\\\x{value.hex()}"
+    if isinstance(value, list):
+        # An element is quoted for the array, and then, with all of the array, for COPY.
+        elements = (each.replace("\\", "\\\\").replace('"', '\\"') for each in value)
+        value = "{" + ",".join(f'"{element}"' for element in elements) + "}"
+    return str(value).translate(_COPY_ESCAPES)
 
 
 def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
@@ -242,6 +285,7 @@ _IDENTITY: Final = (
 _INSERT = insert(TRADE_REFUSALS).on_conflict_do_nothing(
     index_elements=[column.name for column in TRADE_REFUSALS.primary_key]
 )
+_COPY_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _BETWEEN = (
     select(_dead_letter_columns.offset, _dead_letter_columns.codes)
     .where(_dead_letter_columns.topic == bindparam("of_topic"))
