@@ -6,12 +6,13 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from tests.eventually import eventually
 from tests.pipeline.chaos import MEMBERS, RECOVERY_SECONDS, Chaos, Member, Publisher
 from tests.pipeline.processes import StageProcess, processes
 from tests.pipeline.topic_contents import committed_records
-from tests.services.cluster import KafkaCluster
+from tests.services.cluster import BROKERS, KafkaCluster
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import TopicAdmin
 
@@ -35,11 +36,14 @@ def kafka(services, cluster) -> dict[str, object]:
 
 
 @pytest.fixture
-def topic(cluster) -> str:
+def topic(cluster, request) -> str:
+    """Create a topic and those of a validator, by default with a replica on each broker."""
     name = f"chaos-{random.randrange(1_000_000)}"
+    replicas = getattr(request, "param", BROKERS)
+    config = {"min.insync.replicas": "1"} if replicas == 1 else {}
     for each in (name, f"{name}.clean"):
-        cluster.create_topic(each)
-    cluster.create_topic(f"{name}.dlq", config={"max.message.bytes": "2000000"})
+        cluster.create_topic(each, replicas=replicas, config=config)
+    cluster.create_topic(f"{name}.dlq", replicas=replicas, config={"max.message.bytes": "2000000", **config})
     return name
 
 
@@ -98,6 +102,33 @@ def test_an_admin_client_asks_the_brokers_that_are_left(kafka, topic, cluster):
             eventually(described, within=45)
         finally:
             broker.start()
+
+
+@pytest.mark.parametrize("topic", [1], indirect=True, ids=["one replica"])
+def test_stages_that_start_while_partitions_have_no_leader_wait_and_then_work(
+    pipeline, cluster, start_stages, some_trades
+):
+    trades = some_trades(100)
+    pipeline.publish(trades)
+    broker = cluster.brokers[-1]
+    broker.kill()
+    try:
+        eventually(lambda: has_partition_without_leader(pipeline))
+        stages = [start() for start in start_stages]
+        for stage in stages:
+            stage.says("retrying", within=120)
+        assert all(stage.runs for stage in stages)
+        assert count_stored(pipeline) < len(trades)
+    finally:
+        broker.start()
+
+    eventually(lambda: sorted(trades) == pipeline.stored(), within=RECOVERY_SECONDS, every=0.5)
+    assert all(stage.runs for stage in stages)
+
+
+def has_partition_without_leader(pipeline) -> bool:
+    topics = AdminClient({"bootstrap.servers": pipeline.kafka["bootstrap.servers"]}).list_topics(timeout=10).topics
+    return any(partition.leader < 0 for partition in topics[pipeline.topic].partitions.values())
 
 
 def count_stored(pipeline) -> int:

@@ -42,9 +42,9 @@ class KafkaCluster:
             list(starter.map(Kafka.start, self.brokers))
         return self
 
-    def create_topic(self, name: str, *, config: Mapping[str, str] | None = None) -> None:
-        """Create a topic with a replica on each broker."""
-        self.brokers[0].create_topic(name, replicas=BROKERS, config=config)
+    def create_topic(self, name: str, *, replicas: int = BROKERS, config: Mapping[str, str] | None = None) -> None:
+        """Create a topic, by default with a replica on each broker."""
+        self.brokers[0].create_topic(name, replicas=replicas, config=config)
 
     def close(self) -> None:
         """Stop the brokers and remove their data."""
