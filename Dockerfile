@@ -4,6 +4,19 @@
 # To pin the base image by digest, append the Digest that `docker buildx imagetools inspect python:3.13-slim-bookworm`
 # prints: python:3.13-slim-bookworm@sha256:…, in both places.
 
+# The compiled core, for the stable ABI of Python: it needs no Python to be built.
+FROM rust:1-slim-bookworm AS native
+
+ENV PYO3_BUILD_EXTENSION_MODULE=1 \
+    PYO3_NO_PYTHON=1
+
+WORKDIR /build
+
+COPY native native
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    cargo build --release --locked --manifest-path native/Cargo.toml
+
+
 FROM python:3.13-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -21,6 +34,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY . .
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
     && pip --python /opt/tradepipe/bin/python install --no-cache-dir --no-deps --no-index /wheel/*.whl
+
+COPY --from=native /build/native/target/release/lib_native.so /native/_native.abi3.so
+RUN cp /native/_native.abi3.so "$(/opt/tradepipe/bin/python -c 'import tradepipe; print(tradepipe.__path__[0])')"
 
 
 FROM python:3.13-slim-bookworm

@@ -25,6 +25,8 @@ from tests.registry.registries import Script, Shelf, registry
 from tradepipe import TradeDeserializer, TradeSerializer
 from tradepipe.codec.codec import Decoder, Encoder
 from tradepipe.codec.copy_rows import pack_row
+from tradepipe.codec.fields import trade_codec
+from tradepipe.codec.native import make_encoder, make_executor
 from tradepipe.evolution.history import current
 from tradepipe.registry.serde import frame
 from tradepipe.trade.model import Trade
@@ -36,11 +38,12 @@ _ID: Final = 1
 
 
 class Way(NamedTuple):
-    """A measured implementation: a function and its argument."""
+    """A measured implementation: a function and its arguments, each for one trade or for many."""
 
     name: str
     work: Callable[[Any], Any]
     items: Sequence[Any]
+    trades_an_item: int = 1
 
 
 def main() -> None:
@@ -64,6 +67,11 @@ def _decoding(bodies: list[bytes]) -> Iterable[tuple[str, Way, list[Way]]]:
         Way("decode and rules", lambda body: violations(decoder.decode(body)), bodies),
         Way("decode, rules and row", partial(_row, decoder), bodies),
     ]
+    if executor := make_executor():
+        executor.add(frame(_ID, b""), decoder.plan)
+        records = [_RECORD._replace(value=value) for value in values]
+        ways.append(Way("compiled: rules", lambda _: executor.check(records, 0, False), [None], len(records)))
+        ways.append(Way("compiled: rules and row", lambda _: executor.rows(records, 0, False), [None], len(records)))
     yield "decode, beside fastavro to a dict", Way("fastavro", _read, bodies), ways
     ours = [Way("TradeDeserializer", _deserializer(), values)]
     yield "decode, beside Confluent's with from_dict", Way("AvroDeserializer", _confluent_reads(), values), ours
@@ -71,7 +79,15 @@ def _decoding(bodies: list[bytes]) -> Iterable[tuple[str, Way, list[Way]]]:
 
 def _encoding(made: list[Trade]) -> Iterable[tuple[str, Way, list[Way]]]:
     dicts = [trade._asdict() for trade in made]
-    ours = [Way("Encoder.encode", Encoder().encode, made)]
+    ours = [
+        Way("Encoder.encode", Encoder().encode, made),
+        Way("encode and rules", lambda trade: violations(trade) or Encoder().encode(trade), made),
+    ]
+    if encoder := make_encoder(trade_codec()):
+        header = frame(_ID, b"")
+        ours.append(
+            Way("compiled: encode and rules", lambda _: encoder.encode_all(made, 0, header, True), [None], len(made))
+        )
     yield "encode, beside fastavro from a dict", Way("fastavro", _write, dicts), ours
     ours = [Way("TradeSerializer", TradeSerializer(registry(Script((200, {"id": _ID})))), made)]
     yield "encode, beside Confluent's with to_dict", Way("AvroSerializer", _confluent_writes(), made), ours
@@ -138,7 +154,7 @@ def _micros(way: Way) -> float:
     begin = time.process_time()
     for item in way.items:
         way.work(item)
-    return (time.process_time() - begin) / len(way.items) * 1e6
+    return (time.process_time() - begin) / (len(way.items) * way.trades_an_item) * 1e6
 
 
 if __name__ == "__main__":

@@ -34,12 +34,13 @@ def test_the_linter_finds_nothing():
     assert (0, "") == (linted.returncode, linted.stdout)
 
 
-def test_both_stages_are_from_one_image_of_one_minor_version():
+def test_the_stages_with_python_are_from_one_image_of_one_minor_version():
     """Of one image, since a venv points at the Python it was made with."""
-    images = {text.partition(" ")[0] for name, text in INSTRUCTIONS if name == "FROM"}
+    core, *images = [text.partition(" ")[0] for name, text in INSTRUCTIONS if name == "FROM"]
 
-    assert 1 == len(images)
-    assert re.fullmatch(r"python:3\.\d+-slim-\w+", images.pop())
+    assert 1 == len(set(images))
+    assert (found := re.fullmatch(r"python:3\.\d+-slim-(\w+)", images[0]))
+    assert re.fullmatch(rf"rust:1-slim-{found[1]}", core), "its libc must not be newer than that of the final image"
 
 
 def test_it_runs_as_a_numbered_user_that_is_not_root():
