@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import psycopg2
 import pytest
 
-from tests.cli.commands import Done, Running, ask, process, running
+from tests.cli.commands import Done, Running, ask, door, running
 from tests.eventually import eventually
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.trade.model import Trade
@@ -56,7 +56,7 @@ def count_records(kafka: dict[str, object], topic: str) -> int:
 
 def store_all(env: dict[str, str]) -> tuple[int, int]:
     """Run a sink to the end of the topic; return the number of rows, and of different versions of trades."""
-    assert 0 == process("sink", "--until-end", env=env).code
+    assert 0 == door("sink", "--until-end", env=env).code
     ((rows, versions),) = ask(env["DATABASE_URL"], STORED)
     return rows, versions
 
@@ -106,14 +106,14 @@ def test_a_file_that_is_sent_again_after_an_interruption_is_stored_once(ready, f
 
     assert INTERRUPTED == done.code, done.err
     assert re.search(r"stopped at line \d+: run the command again to send all trades", done.out + done.err)
-    assert 0 == process("produce", f"--input={file}", env=ready).code
+    assert 0 == door("produce", f"--input={file}", env=ready).code
     assert (LINES, LINES) == store_all(ready)
 
 
 @pytest.fixture
 def filled(ready) -> dict[str, str]:
     """A topic with trades."""
-    assert 0 == process("produce", f"--count={LINES}", "--seed=1", env=ready).code
+    assert 0 == door("produce", f"--count={LINES}", "--seed=1", env=ready).code
     return ready
 
 
@@ -141,7 +141,7 @@ def test_a_validator_that_continues_after_an_interruption_passes_each_record_onc
     assert 0 == done.code, done.err
     passed = count_records(kafka, f"{topic}.clean")
     assert f"{passed:,} passed, 0 refused" == done.err.splitlines()[-1]
-    assert 0 == process("validate", "--until-end", env=env).code
+    assert 0 == door("validate", "--until-end", env=env).code
     assert LINES == count_records(kafka, f"{topic}.clean")
 
 
