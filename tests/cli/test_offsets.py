@@ -67,7 +67,7 @@ def test_a_person_sees_a_table(stored):
 
     heading, columns, *rows = done.out.splitlines()
     assert heading.endswith(": lag 0")
-    assert ["partition", "next", "offset", "log", "start", "log", "end", "lag"] == columns.split()[:8]
+    assert ["partition", "next", "log", "start", "log", "end", "lag"] == columns.split()[:7]
     assert all(re.fullmatch(r" +\d +\d+ +0 +\d+ +0 +1 +\d+ s ago +\S+/\d+/\w+", row) for row in rows), rows
 
 

@@ -5,7 +5,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import closing
 from typing import Annotated, Final
 
 import typer
@@ -55,8 +55,9 @@ def embedded(*, topics: Topics = None) -> None:
     wanted = [_parse_topic(text) for text in topics or (TOPIC, CLEAN, DEAD_LETTERS)]
     stopped = threading.Event()
     stopping = StopOnSignal(stopped.set, "stopping the services", grace=STOP_GRACE_SECONDS)
-    with stopping, ExitStack() as services:
-        stack = start_stack(services)
+    # Outside the block: a signal interrupts the start, which then removes what it has begun.
+    stack = start_stack()
+    with stopping, closing(stack):
         for name, partitions in wanted:
             _create_topic(stack, name, partitions)
         if stopped.is_set():
@@ -75,15 +76,15 @@ def embedded(*, topics: Topics = None) -> None:
             pause = REPORT_SECONDS if dropped else WATCH_SECONDS
 
 
-def start_stack(services: ExitStack) -> LocalStack:
+def start_stack() -> LocalStack:
     """
-    Start the embedded services; the exit stack stops them.
+    Start the embedded services, which the caller closes.
 
     Raises:
         ConfigurationError: PostgreSQL is not installed, or does not start.
     """
     try:
-        return services.enter_context(LocalStack())
+        return LocalStack().__enter__()
     except (FileNotFoundError, RuntimeError) as error:
         raise ConfigurationError(str(error)) from error
 
@@ -95,9 +96,10 @@ def format_exports(stack: LocalStack, *, indent: str = "") -> str:
 
 def _print(stack: LocalStack, topics: Iterable[tuple[str, int]]) -> None:
     """Print the exports to stdout, so that they can be redirected, and everything for people to stderr."""
-    created = ", ".join(f"{name} ({partitions} partitions)" for name, partitions in topics)
-    typer.echo(f"A broker, a registry and a PostgreSQL are running. Topics: {created}.", err=True)
-    typer.echo("In another terminal, paste these lines, and then use tradepipe's commands:\n", err=True)
+    typer.echo("A broker, a registry and a PostgreSQL are running, with these topics:\n", err=True)
+    for name, partitions in topics:
+        typer.echo(f"  {name}, {format_count(partitions, 'partition')}", err=True)
+    typer.echo("\nIn another terminal, paste these lines, and then use tradepipe's commands:\n", err=True)
     typer.echo(format_exports(stack), nl=False)
     sys.stdout.flush()
     typer.echo("\nCtrl-C stops the services and deletes their data.", err=True)

@@ -9,15 +9,14 @@ import sys
 import traceback
 from contextlib import suppress
 from enum import IntEnum
-from textwrap import fill
 from typing import Final, NoReturn
 
 import typer
 
 from tradepipe.cli.signals import SIGNAL_BASE, SignalWatch
-from tradepipe.cli.terminal import as_typed, echo, log_format, wants_color
+from tradepipe.cli.terminal import as_typed, echo, log_format, wants_color, wrap
 from tradepipe.errors import TradepipeError
-from tradepipe.redaction import escape, redact
+from tradepipe.redaction import escape, escape_lines, redact
 
 logger = logging.getLogger(__name__)
 
@@ -119,12 +118,9 @@ def _print_error(error: Exception, code: ExitCode) -> None:
 def _print_message(message: str) -> None:
     """Print an error as one line, which on a terminal is wrapped between words, with its first word in red."""
     text = escape(" ".join(redact(as_typed(message)).split()))
-    if sys.stderr.isatty():
-        width = typer.get_terminal_size()[0]
-        text = fill(text, width, initial_indent=" " * len("Error: "), break_long_words=False, break_on_hyphens=False)
     start = typer.style("Error: ", fg="red", bold=True) if wants_color() else "Error: "
     typer.echo(start, err=True, nl=False)
-    echo(text.lstrip(), err=True)
+    typer.echo(escape_lines(wrap(f"Error: {text}").removeprefix("Error: ")), err=True)
 
 
 def _error_text(error: Exception) -> str:

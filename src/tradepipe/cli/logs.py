@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, Literal
 
-from tradepipe.cli.terminal import OutputFormat, StatusLine, as_typed, echo, log_format, to_json
+from tradepipe.cli.terminal import OutputFormat, StatusLine, as_typed, echo, log_format, to_json, wrap
 from tradepipe.redaction import escape_lines, redact
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def print_status(text: str) -> None:
     if log_format.get() == "json":
         text = JsonFormatter().format(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
     with ignore_full_disk():
-        echo(text, err=True)
+        echo(wrap(text), err=True)
 
 
 def print_summary(text: str, document: Mapping[str, object], output: OutputFormat) -> None:
@@ -78,7 +78,7 @@ class _TextFormatter(logging.Formatter):
         return " ".join(super().formatMessage(record).splitlines())
 
     def format(self, record: logging.LogRecord) -> str:
-        return escape_lines(redact(as_typed(super().format(record))))
+        return wrap(escape_lines(redact(as_typed(super().format(record)))), indent="  ")
 
 
 class JsonFormatter(logging.Formatter):

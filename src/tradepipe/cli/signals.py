@@ -15,7 +15,7 @@ from tradepipe.cli.terminal import log_format
 SIGNAL_BASE: Final = 128
 """Added to the number of a signal that ended the command before it was done."""
 
-EXIT_SECONDS: Final = 1.0
+EXIT_SECONDS: Final = 1.5
 """Seconds that an interrupted command has to close its files and connections."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)

@@ -12,6 +12,7 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
+from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import (
     DEADLINE,
     IS_NAME,
@@ -106,7 +107,7 @@ def show(
         return
     echo(report.text())
     for note in notes:
-        echo(f"Note: {note}", err=True)
+        print_status(f"Note: {note}")
 
 
 @app.command()
@@ -289,7 +290,7 @@ class OffsetsReport(NamedTuple):
         """Format a summary line and a table."""
         lag = "lag unknown" if self.lag is None else f"lag {self.lag:,}"
         nothing = "" if any(line.stored for line in self.lines) else ", nothing stored yet"
-        headings = ("partition", "next offset", "log start", "log end", "lag", "epoch", "updated", "owner")
+        headings = ("partition", "next", "log start", "log end", "lag", "epoch", "updated", "owner")
         table = [format_table(headings, [_row(line) for line in self.lines], left={7})] if self.lines else []
         return "\n".join([f"group {self.group}, topic {self.topic}: {lag}{nothing}", *table])
 

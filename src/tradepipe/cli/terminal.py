@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from textwrap import fill
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -41,6 +42,20 @@ MAX_WIDTH: Final = 100_000
 def echo(text: str, *, err: bool = False) -> None:
     """Print text; characters that a terminal or a CI server would execute are escaped."""
     typer.echo(escape_lines(redact(as_typed(text) if err else text)), err=err)
+
+
+def wrap(text: str, *, indent: str = "") -> str:
+    """Wrap each line of a text for stderr between words, if that is a terminal, which would break words itself."""
+    if log_format.get() == "json" or not sys.stderr.isatty():
+        return text
+    width = typer.get_terminal_size()[0]
+    return "\n".join(
+        # Lines with an indentation are tracebacks and examples.
+        line
+        if line.startswith(" ")
+        else fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 _names_command = re.compile(r"\btradepipe (?=(produce|validate|demo|embedded|sink|migrate|schema|topics|dlq)\b)")

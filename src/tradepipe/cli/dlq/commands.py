@@ -23,6 +23,7 @@ from tradepipe.cli.dlq.render import (
 )
 from tradepipe.cli.dlq.replay import replay
 from tradepipe.cli.dlq.stores import open_store
+from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import Format, option
 from tradepipe.cli.terminal import echo, to_json
 from tradepipe.redaction import escape
@@ -100,7 +101,7 @@ def show(coordinates: Coordinates, *, arguments: DlqStoreArguments, output: Form
         found = store.newest(DeadLetterFilter(coordinates=_parse_coordinates(coordinates), replayed=True), None)
         if not found.dead_letters:
             raise NoSuchDeadLetter(
-                f"no dead letter {coordinates} in {store.name}; list them with tradepipe dlq ls --all"
+                f"no dead letter {coordinates} in {store.name}; list them with tradepipe dlq ls --all{arguments.echo}"
             )
         if output == "json":
             echo(to_json([document(each, decoder) for each in found.dead_letters]))
@@ -158,4 +159,4 @@ def _suggestions(arguments: DlqArguments, *, include_replayed: bool) -> Iterator
 
 def _note(notes: object) -> None:
     for note in notes if isinstance(notes, (list, tuple)) else ():
-        echo(f"Note: {note}", err=True)
+        print_status(f"Note: {note}")
