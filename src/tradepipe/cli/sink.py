@@ -46,7 +46,7 @@ from tradepipe.redaction import escape
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS: Final = 5_000
+BATCH_ROWS: Final = 10_000
 
 _LOCAL_KAFKA: Final = Kafka({"bootstrap.servers": LOCAL_KAFKA})
 _LOCAL_REGISTRY: Final = Registry(LOCAL_REGISTRY)

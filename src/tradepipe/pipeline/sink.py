@@ -122,7 +122,7 @@ class Sink(Stage[SinkCounts]):
         group: str = "tradepipe-sink",
         subject: str = "trades-value",
         start: StartPosition | None = None,
-        batch_rows: int = 5_000,
+        batch_rows: int = 10_000,
         max_refused: float | None = MAX_SHARE,
         unknown_fields: UnknownFields = "stop",
         rules: Sequence[Rule] = (),

@@ -147,21 +147,19 @@ def _copy_directly(connection: Connection, rows: Sequence[bytes], direct: Direct
     # Off until it has succeeded: after a deadlock with another sink, which stores the same keys in another order, the
     # batch is tried again through the staging table, which sorts them.
     direct.turn_off()
+    connection.execute(_BEGIN_DIRECT)
     try:
-        with connection.begin_nested() as savepoint:
-            # COPY would wait for the lock as an active statement, and if this process froze meanwhile, the server would
-            # wait for its rows. After a statement of its own, the session is idle, and loses its locks in ten seconds.
-            connection.execute(_LOCK)
-            if copy.copy_rows(connection, TRADES, rows) < len(rows):
-                # A trigger discards rows; the staging table tells which ones.
-                savepoint.rollback()
-                return False
-    except psycopg2.Error as error:  # of the COPY, which is not SQLAlchemy's
+        if copy.copy_rows(connection, TRADES, rows) == len(rows):
+            direct.turn_on()
+            return True
+    except psycopg2.Error as error:  # COPY does not go through SQLAlchemy
         if error.pgcode not in _NOT_DIRECTLY:
+            if classify(error, connected_before=True) is FailureClass.DATA:
+                connection.execute(_END_DIRECT)  # the transaction continues
             raise
-        return False
-    direct.turn_on()
-    return True
+    # A conflict, or a trigger that discards rows: the staging table tells which ones.
+    connection.execute(_END_DIRECT)
+    return False
 
 
 def _insert_bisecting(connection: Connection, rows: Rows, insert_part: _InsertPart) -> InsertResult:
@@ -333,7 +331,11 @@ def _format_value(value: object) -> str:
 
 
 _staged, _stored = STAGING.columns, TRADES.columns
-_LOCK: Final = text(f"LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
+# COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would wait
+# for its rows. After a statement of its own, the session is idle, and loses its locks in ten seconds. COMMIT ends the
+# savepoint of a COPY that succeeded.
+_BEGIN_DIRECT: Final = text(f"SAVEPOINT direct; LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
+_END_DIRECT: Final = text("ROLLBACK TO SAVEPOINT direct; RELEASE SAVEPOINT direct")
 _BEGIN_TRIAL: Final = text("SAVEPOINT trial")
 # Without the RELEASE the statements that follow would run in a subtransaction with another xmin, and `_inserted_by_us`
 # would not recognize their rows.
