@@ -331,9 +331,9 @@ def _format_value(value: object) -> str:
 
 
 _staged, _stored = STAGING.columns, TRADES.columns
-# COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would wait
-# for its rows. After a statement of its own, the session is idle, and loses its locks in ten seconds. COMMIT ends the
-# savepoint of a COPY that succeeded.
+# COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would
+# wait for its rows. After a statement of its own, the session is idle, and loses its locks in ten seconds. COMMIT ends
+# the savepoint of a COPY that succeeded.
 _BEGIN_DIRECT: Final = text(f"SAVEPOINT direct; LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
 _END_DIRECT: Final = text("ROLLBACK TO SAVEPOINT direct; RELEASE SAVEPOINT direct")
 _BEGIN_TRIAL: Final = text("SAVEPOINT trial")
