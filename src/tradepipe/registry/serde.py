@@ -1,8 +1,8 @@
 """Trade serializer and deserializer with Confluent's wire format."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from struct import Struct
 from typing import Final
 
@@ -16,6 +16,8 @@ from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.schema_ids import SubjectCheck, SubjectIds
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code, Record, Violation
+
+logger = logging.getLogger(__name__)
 
 HEADER_SIZE: Final = 5
 """Bytes of the magic byte and the schema id."""
@@ -213,8 +215,10 @@ class TradeDeserializer:
         # Only now: an id with rules, or with a schema that this build cannot hold, must fail each time it is read.
         self._decoders[schema_id] = decoder
         if self._executor is not None:
-            with suppress(ValueError):  # a plan that only Python executes
+            try:
                 self._executor.add(frame(schema_id, b""), decoder.plan)
+            except ValueError as error:
+                logger.warning("records of schema id %d are decoded in Python, which is slower: %s", schema_id, error)
         return decoder
 
     def _announced_ids(self) -> Iterator[int]:
