@@ -18,6 +18,7 @@ from tests.postgres import batches
 from tradepipe import SchemaRegistry, Sink
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.postgres import migrate
+from tradepipe.postgres.refusals import COPY_ROWS
 from tradepipe.postgres.replay import RefusalReplayer
 from tradepipe.registry.registration import register
 from tradepipe.trade.dead_letter import DeadLetterFilter
@@ -90,6 +91,15 @@ def test_the_roles_have_the_rights_they_need_and_no_more(services, kafka, topic,
     ):
         with pytest.raises(InsufficientPrivilege):
             execute(urls[role], forbidden)
+
+
+def test_the_writer_can_store_refusals_whether_few_or_many(urls):
+    """Many are sent through a temporary table."""
+    with batches.connected(urls["writer"]) as connection:
+        few = batches.store(connection, *batches.log(None))
+        many = batches.store(connection, *batches.log(*[None] * COPY_ROWS, first=1))
+
+    assert (1, COPY_ROWS) == (len(few.refusals), len(many.refusals))
 
 
 def test_the_replayer_can_replay(urls):

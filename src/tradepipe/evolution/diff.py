@@ -89,7 +89,9 @@ def diff_schemas(old: str, new: str) -> tuple[Change, ...]:
     Raises:
         ValueError: one of them is not an Avro schema.
     """
+    # At the level FULL: a change is shown with its effect on old and on new readers.
     found = [each._replace(against=None) for each in check_evolution(new, [VersionedSchema(0, old)], Level.FULL)]
+    # Compared as trees, not as texts: names are qualified, and white space and the order of keys do not matter.
     changes = tuple(_diff_types(parse_schema_tree(old), parse_schema_tree(new), parse_schema_tree(new).short))
     return tuple(_change(each, changes, found) for each in changes)
 
@@ -176,10 +178,13 @@ def _diff_fields(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCh
         if earlier is None:
             yield _addition(field, path)
         else:
+            # Removed from `before`, where the fields that nothing has taken are the removed ones.
             yield from _diff_field(before.pop(earlier.name), field, path)
     yield from (_removal(field, path, new.pointer) for field in before.values())
-    if {field.name for field in old.fields} == {field.name for field in new.fields}:
-        yield from _diff_order(old, new, path)
+    before_names, names = [field.name for field in old.fields], [field.name for field in new.fields]
+    # Not reported if there are other fields too: every later one has moved then.
+    if before_names != names and set(before_names) == set(names):
+        yield _RawChange(Kind.FIELD_ORDER, new.pointer, path, "The fields are in another order.")
 
 
 def _previous_field(field: SchemaField, before: dict[str, SchemaField], names: set[str]) -> SchemaField | None:
@@ -207,11 +212,6 @@ def _diff_field(old: SchemaField, new: SchemaField, record: str) -> Iterator[_Ra
         yield _RawChange(Kind.SORT_ORDER, new.pointer, path, f"The sort order changed from {old.order} to {new.order}.")
     if old.doc != new.doc:
         yield _RawChange(Kind.DOC, new.pointer, path, "The doc changed.")
-
-
-def _diff_order(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
-    if [field.name for field in old.fields] != [field.name for field in new.fields]:
-        yield _RawChange(Kind.FIELD_ORDER, new.pointer, path, "The fields are in another order.")
 
 
 def _addition(field: SchemaField, path: str) -> _RawChange:

@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from textwrap import indent
 from typing import Any, Final
 
@@ -27,9 +27,11 @@ def draft_schema(released: str, declaration: Declaration) -> str:
     Raises:
         ValueError: the released text is not a record's schema in JSON.
     """
+    # By place: only the text of fields that differ is replaced, so that a reviewer sees the change and nothing else.
     spans = _field_spans(released)
     old = {each["name"]: (each, released[start:end]) for each, start, end in spans}
     docs = docs_of(declaration.record)
+    # Filled from field to field: a named type is written out at its first use, and by its name after that.
     defined: set[str] = {str(json.loads(released)["name"])}
     texts = []
     for field in declaration.fields:
@@ -99,6 +101,7 @@ def _with_docs(new: Any, old: Any) -> Any:
 
 def _alike(new: Any, candidates: list[Any]) -> Any:
     """Return what has the same name or type among the parts of a released schema."""
+    # Not by position: a branch may have been added before it.
     name = new.get("name", new.get("type")) if isinstance(new, dict) else new
     return next(
         (each for each in candidates if isinstance(each, dict) and each.get("name", each.get("type")) == name), None
@@ -114,9 +117,4 @@ def _format_value(value: Any) -> str:
     line = json.dumps(value, ensure_ascii=False)
     if len(line) <= _MAX_WIDTH or not isinstance(value, (dict, list)):
         return line
-    return "\n".join(_indented(json.dumps(value, indent=2, ensure_ascii=False).splitlines()))
-
-
-def _indented(lines: list[str]) -> Iterator[str]:
-    yield lines[0]
-    yield from (f"      {line}" for line in lines[1:])
+    return indent(json.dumps(value, indent=2, ensure_ascii=False), " " * 6).lstrip()

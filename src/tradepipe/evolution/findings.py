@@ -67,6 +67,7 @@ def format_findings(found: Iterable[tuple[str, Finding]]) -> Iterator[FindingTex
     """Format findings, each given with its location; findings that differ only in the version are merged."""
     groups: dict[tuple[str, Finding], list[Finding]] = {}
     for location, finding in found:
+        # An old mistake is found against each version since; one finding with all their numbers says that better.
         groups.setdefault((location, finding._replace(against=None)), []).append(finding)
     for (location, _), alike in groups.items():
         yield FindingText(alike[0], tuple(_related_lines(location, alike)))

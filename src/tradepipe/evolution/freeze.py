@@ -100,6 +100,7 @@ def _check_version(history: History, number: int) -> Iterator[Finding]:
             f"Version {number} is in {HISTORY_FILE}, but its file is missing: its records are unreadable without it."
         )
         yield _finding(history, number, "frozen-missing", message)
+    # Before the fingerprints: they can only be compared if both are there.
     elif entry is None:
         message = f"Version {number} is not in {HISTORY_FILE}: it may be unchecked, or changed since its release."
         yield _finding(history, number, "frozen-unrecorded", message)
@@ -127,6 +128,7 @@ def _gaps(history: History) -> Iterator[Finding]:
         if version.number != expected:
             message = f"The next version is {version.number} instead of {expected}."
             yield _finding(history, version.number, "frozen-gap", message)
+            # The first one only: every later version would be out of step too.
             return
 
 

@@ -173,6 +173,7 @@ def _without_docs(node: Any) -> Any:
 
 def _versions(folder: Traversable) -> tuple[SchemaVersion, ...]:
     files = {int(match[1]): file for file in folder.iterdir() if (match := _version_of(file.name))}
+    # By number: by name, v1000 would come before v999.
     return tuple(_read(number, files[number]) for number in sorted(files))
 
 

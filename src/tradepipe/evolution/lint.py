@@ -41,6 +41,7 @@ def default_matches(value: Any, schema: Any, named: Named) -> bool:
 
 def _is_number(value: Any, schema: Any, _named: Named) -> bool:
     limit = _RANGES[schema if isinstance(schema, str) else schema["type"]]
+    # bool is an int in Python, but not in Avro.
     return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
 
 
@@ -131,6 +132,7 @@ def lint(text: str) -> tuple[Finding, ...]:
     try:
         root = json.loads(text, parse_constant=_no_constant)
         found = (*_duplicate_key_finding(text), *_walk(root))
+        # The parser last: it stops at the first error, and names no location.
         if not only_errors(found):
             parse(text)
     except json.JSONDecodeError as error:
@@ -226,6 +228,7 @@ class _Lint:
                 yield location.at("", index).of("duplicate", f"The union has {label} twice.")
             else:
                 yield from self._type(branch, location.at("", index))
+            # Two arrays have one label too, since a reader could not tell their branches apart.
             seen.add(label)
 
     def _label(self, branch: Any, namespace: str) -> str:
@@ -254,10 +257,13 @@ class _Lint:
         name = full_name(node, location.namespace)
         names = [name, *(alias for alias in node.get("aliases") or () if isinstance(alias, str))]
         yield from (
-            location.of("name", f"{each} is not a valid Avro name.") for each in names if not _is_full_name(each)
+            location.of("name", f"{each} is not a valid Avro name.")
+            for each in names
+            if not all(map(_is_name, each.split(".")))
         )
         if name in self._named:
             yield location.of("duplicate", f"{name} is defined twice.")
+        # Before its fields: a type may contain itself.
         self._named[name] = node
         within = _Location(location.path, location.pointer, name.rpartition(".")[0])
         yield from self._fields(node, within) if node["type"] in ("record", "error") else _symbols(node, within)
@@ -294,6 +300,7 @@ class _Lint:
         def named(name: str) -> Any:
             return self._find_definition(name, location.namespace)
 
+        # Up to Avro 1.11, a default is of the union's first branch.
         first = kind[0] if isinstance(kind, list) and kind else kind
         definition = named(first) if isinstance(first, str) and first not in PRIMITIVES else first
         if default_matches(default, first, named):
@@ -307,10 +314,6 @@ class _Lint:
             )
         else:
             yield location.of("default-type", f"The default {default_json} is not a value of the field's type.")
-
-
-def _is_full_name(name: str) -> bool:
-    return all(_is_name(part) for part in name.split("."))
 
 
 def _symbols(node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:

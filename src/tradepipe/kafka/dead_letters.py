@@ -220,6 +220,7 @@ def _parse_dead_letter(record: Record) -> DeadLetterRecord | None:
     fields = _read_texts(record.headers[begin:], _PREFIX)
     coordinates = _parse_coordinates(fields)
     codes, details = _read_list(fields.get("codes")), _read_list(fields.get("details"))
+    # Every check, since any program with WRITE on the topic can write these headers.
     if count is None or count > begin or coordinates is None or not codes or len(codes) != len(details):
         return None
     original = Record(
@@ -253,9 +254,11 @@ def _read_omitted(fields: Mapping[str, str]) -> Omitted:
 def _parse_marker(record: Record) -> Marker | None:
     headers = dict(record.headers)
     origin = _read_list((headers.get(_REPLAYED_ORIGIN) or b"").decode(errors="replace"))
+    # A marker has no value, so a record with one is none, whatever its headers say.
     if record.value is not None or len(origin) != 4:
         return None
     topic, topic_id, partition, offset = origin
+    # By type, not isinstance: JSON's true would be the partition 1.
     if not isinstance(topic, str) or type(partition) is not int or type(offset) is not int:
         return None
     return Marker(
@@ -308,6 +311,7 @@ def _read_texts(headers: Headers, prefix: str) -> dict[str, str]:
 def _read_number(text: str | bytes | None) -> int | None:
     """Return a non-negative number in decimal digits, or None for anything else."""
     digits = text.decode("latin-1") if isinstance(text, bytes) else text or ""
+    # ASCII only, since int() also takes other digits; at most 19, since a long number takes quadratic time.
     return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
 
 
@@ -354,6 +358,7 @@ def find_marker(markers: Markers, dead_letter: DeadLetterRecord) -> Marker | Non
     """Return the marker that closes a dead letter, or None; after the last one it was refused again."""
     record = dead_letter.record
     marker = markers.get((record.partition, dead_letter.origin, dead_letter.digest)) if markers else None
+    # Both are in one partition, so their offsets say which came first.
     return marker if marker is not None and marker.record.offset > record.offset else None
 
 

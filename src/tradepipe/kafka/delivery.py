@@ -83,6 +83,7 @@ class TransactionalDelivery:
             ConfigurationError: the transaction is aborted; waiting does not help.
         """
         places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        # Before the transaction begins: without a member id it could only be aborted.
         try:
             group_metadata = self._consumer.group_metadata()
         except BrokerUnavailable as error:
@@ -111,6 +112,7 @@ class TransactionalDelivery:
                 raise error
             return
         now = time.monotonic()
+        # Once or twice is normal: the group gave the partitions to another member while this one was frozen.
         self._fenced_at.append(now)
         if len(self._fenced_at) == FENCED_LIMIT and now - self._fenced_at[0] < FENCED_WINDOW_SECONDS:
             raise ConfigurationError(
@@ -171,10 +173,12 @@ class AtLeastOnceDelivery:
             enqueue(self._client, outgoing, self._reports)
             while_in_flight()
             flush(self._client, self._reports, seconds=ACKNOWLEDGEMENT_TIMEOUT)
+        # SystemError: confluent_kafka wraps a client's fatal error in one.
         except (KafkaException, SystemError) as error:
             raise self._discard(*self._reports.undelivered or (unwrap(error), None)) from error
         if self._reports.undelivered is not None:
             raise self._discard(*self._reports.undelivered)
+        # Last: offsets committed before the acknowledgements would lose the records if the process died in between.
         try:
             self._confirmation(lambda: self._consumer.commit(offsets))
         except BrokerUnavailable as error:
@@ -188,6 +192,7 @@ class AtLeastOnceDelivery:
         """Discard the client, since a new one writes its records again; return the exception to raise."""
         if self._client is not None:
             client, self._client = self._client, None
+            # Otherwise its records could still arrive after those that the next client writes again.
             client.purge()
         kind = classify(error)
         if kind is FailureClass.DATA:

@@ -78,6 +78,7 @@ class OriginCheck:
         described = self._described[topic]
         if partition not in described.partitions:
             return f"topic {topic} has no partition {partition}"
+        # From the start of the replay: what is appended later cannot be the origin of a letter that was read before.
         begin, end = self._watermarks[topic][partition]
         is_recreated = None not in (dead_letter.topic_id, described.topic_id) and (
             dead_letter.topic_id != described.topic_id
@@ -101,6 +102,7 @@ class OriginCheck:
     def _read(self, topic: str, partition: int, offset: int) -> Record | None:
         """Return the committed record at an offset, or None if there is none."""
         assert self._client is not None, "a check is used inside a with block"
+        # A new assignment drops what is still queued of the last one; a seek would need the partition to be fetched.
         self._client.assign([TopicPartition(topic, partition, offset)])
         deadline = time.monotonic() + self._timeout
         while time.monotonic() < deadline:
@@ -108,6 +110,7 @@ class OriginCheck:
                 continue
             error = message.error()
             if error is None:
+                # A later offset: the one asked for is a transaction marker, or aborted.
                 return to_record(message, topic, partition, offset) if message.offset() == offset else None
             if error.code() in _NOTHING:
                 return None

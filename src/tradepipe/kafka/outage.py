@@ -27,6 +27,7 @@ class _Probe:
     def __init__(self, client: confluent_kafka.Producer, topic: str) -> None:
         self.problem: str | None = None
         """Why the topic cannot be written to; None if it can."""
+        # Daemon: the request may outlast the producer's close, and the interpreter must not wait for it.
         self._thread = threading.Thread(target=self._run, args=(client, topic), name="tradepipe-probe", daemon=True)
         self._thread.start()
 
@@ -67,6 +68,7 @@ class OutageLog:
 
     def suspect(self, reason: str) -> None:
         """Have `check` find out whether Kafka is available, because of an error with this reason."""
+        # Only noted: librdkafka reports errors inside `poll`, where a request would delay the delivery reports.
         self._suspicion = reason
 
     def begin(self, reason: str) -> None:

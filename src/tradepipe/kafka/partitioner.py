@@ -16,6 +16,7 @@ def default_partition(key: bytes, partitions: int) -> int:
     >>> default_partition(b"T1", 4)
     0
     """
+    # Java clears the sign bit instead of taking the absolute value, which differs for negative hashes.
     return (_murmur2(key) & 0x7FFFFFFF) % partitions
 
 

@@ -51,6 +51,7 @@ class ReplayProducer:
 
             ConfigurationError: the brokers deny access.
         """
+        # A new client, and so a new epoch: an old one's late request cannot join the next transaction.
         self.close()
         try:
             self._transactions.open()

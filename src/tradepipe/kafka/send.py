@@ -100,6 +100,7 @@ class DeliveryReports:
 
     def record_failure(self, error: KafkaError, topic: str | None) -> None:
         """Record that a record was not delivered."""
+        # The first one is the cause: after it, a transaction aborts or a purge fails the others.
         if self.undelivered is None:
             self.undelivered = (error, topic)
 
@@ -119,6 +120,7 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
                         produce(topic, value, key, partition, None, None, sent_at)
                     break
                 except BufferError:
+                    # The queue is full, and only a poll removes acknowledged records from it.
                     client.poll(POLL_SECONDS)
                 except KafkaException as error:
                     reports.record_failure(unwrap(error), topic)
@@ -133,6 +135,7 @@ def flush(client: confluent_kafka.Producer, reports: DeliveryReports, *, seconds
         KafkaException: records were still unacknowledged after `seconds`.
     """
     deadline = time.monotonic() + seconds
+    # In short steps: one flush until the deadline would not notice that a record has failed meanwhile.
     while (left := client.flush(POLL_SECONDS)) and reports.undelivered is None:
         if time.monotonic() > deadline:
             reason = f"{left} records were not acknowledged within {seconds:g} s"

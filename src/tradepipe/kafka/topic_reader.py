@@ -92,6 +92,7 @@ class TopicReader:
             )
             for partition, high in self._missing.items()
         ]
+        # Assigned, not subscribed: a group could give the partitions to another reader.
         self._client.assign(starts)
         # A partition that was paused by an earlier read stays paused when it is assigned again.
         self._client.resume(starts)
@@ -142,6 +143,7 @@ class TopicReader:
         """Record how far a partition was read, and pause it at its high watermark."""
         self._positions[partition] = position
         self.blocked_offsets.pop(partition, None)
+        # Paused, or a busy partition would fill the queue with records that nobody asked for.
         if position >= self._missing.get(partition, position + 1):
             assert self._client is not None
             del self._missing[partition]

@@ -65,6 +65,7 @@ class BatchSearch:
         """Record that reading at `offset` failed."""
         text = error.str()
         if text != self.error:
+            # A text names the batch and its size, so another one is that of the next batch.
             if self._unreadable >= self.first:
                 self.record_readable()  # another batch
                 return
@@ -129,6 +130,7 @@ class UnreadableBatches:
             usual. If it is not, the partition was moved, and whatever else was
             fetched of it is dropped.
         """
+        # It was to be moved and could not: this message is from the old position, and says nothing about the new one.
         if partition in self._pending:
             return None, False
         self.is_searching = True
@@ -156,6 +158,7 @@ class UnreadableBatches:
         for partition, offset in list(self._pending.items()):
             self._move(partition, offset)
         for partition, search in list(self._searches.items()):
+            # Taken for readable: ending too early costs another search, while skipping too far would lose records.
             if time.monotonic() - search.asked_at >= STEP_TIMEOUT:
                 search.record_readable()
                 if search.is_done and (batch := self._finish(partition)) is not None:

@@ -79,6 +79,7 @@ def _find_match(
     registry: SchemaRegistry, subject: str, version: SchemaVersion, registered: Sequence[RegisteredSchema]
 ) -> RegisteredSchema | None:
     """Return the registered schema with the same content, or else the one that the registry's lookup returns."""
+    # By content first: a lookup may answer with the id of a schema that the registry only takes for equal.
     same = next((each for each in registered if content_hash(each.schema) == version.sha256), None)
     if same is not None:
         return same

@@ -134,6 +134,7 @@ def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
         raise _incompatible(plan.subject, version, f"{finding.message} (at {finding.path})")
     outcomes = []
     for planned in plan.versions:
+        # In the order of the history: each is checked against the versions before it.
         outcomes.append(_register(registry, plan.subject, planned))
         if len(outcomes) == 1 and plan.current_level != plan.level:
             registry.set_level(plan.subject, plan.level)
@@ -143,6 +144,7 @@ def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
 def subject_versions(registry: SchemaRegistry, subject: str) -> tuple[RegisteredSchema, ...]:
     """Return all versions of a subject, oldest first; empty if the subject does not exist."""
     numbers = registry.versions(subject)
+    # A version may be deleted between the two requests.
     return tuple(version for number in numbers if (version := registry.version(subject, number)) is not None)
 
 
@@ -158,6 +160,7 @@ def _foreign_versions(
     registry: SchemaRegistry, subject: str, history: Sequence[SchemaVersion], known: set[int | None]
 ) -> tuple[RegisteredSchema, ...]:
     """Return the subject's schemas that are not in the history."""
+    # By id and by content: a vendor's lookup misses a text that it stores in another form.
     hashes = {version.sha256 for version in history}
     return tuple(
         each
