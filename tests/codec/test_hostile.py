@@ -124,11 +124,12 @@ def with_decimal(digits):
 
 
 def test_a_decimal_of_200_kilobytes_is_refused_at_once():
+    """To convert it takes more than five seconds."""
     begin = time.process_time()
     with pytest.raises(UndecodableRecord, match=r"more digits than decimal\(18,4\) holds"):
         make_decoder()(with_decimal(b"\x7f"))
 
-    assert time.process_time() - begin < 0.1
+    assert time.process_time() - begin < 2
 
 
 @pytest.mark.parametrize(("digits", "value"), [(b"\x00", "0"), (b"\xff", "-0.0001")], ids=["zeros", "ones"])

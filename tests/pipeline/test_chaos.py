@@ -99,7 +99,7 @@ def test_an_admin_client_asks_the_brokers_that_are_left(kafka, topic, cluster):
         eventually(described)
         broker.kill()
         try:
-            eventually(described, within=45)
+            eventually(described)
         finally:
             broker.start()
 
