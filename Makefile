@@ -32,7 +32,7 @@ demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; 
 test: $(VENV)/.dev  ## run the quick tests, which are most, on the embedded services
 	$(python) -m pytest --part quick --numprocesses auto --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.dev  ## run the tests that start programs or wait, except those that test-real runs
+test-slow: $(VENV)/.dev  ## run the tests that start programs, except those that test-real runs
 	$(python) -m pytest --part slow --numprocesses auto --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run the tests that use services on Kafka, a registry and PostgreSQL, and the properties
