@@ -1,4 +1,4 @@
-"""Commands, run in this process or in processes of their own."""
+"""Commands, run in this process or in another."""
 
 import contextvars
 import gc
@@ -25,7 +25,7 @@ from tradepipe.cli import main
 
 
 class Done(NamedTuple):
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -36,8 +36,8 @@ def door(name: str, *arguments: str, env: Mapping[str, str]) -> Done:
     """
     Run `tradepipe name` to its end, in this process: a Python that starts takes half a second.
 
-    The command runs the module's own lines under `__main__`, has streams and an
-    environment of its own, and leaves neither handlers nor settings behind.
+    The command runs the module under `__main__`, with separate streams and a separate
+    environment, and leaves neither handlers nor settings behind.
     """
     return _run(lambda: runpy.run_module(f"tradepipe.{name}", run_name="__main__"), arguments, env)
 
@@ -60,7 +60,7 @@ def _run(entry: Callable[[], object], arguments: tuple[str, ...], env: Mapping[s
 
 @contextmanager
 def _as_a_process(arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterator[pytest.MonkeyPatch]:
-    """Let a command change within the block what a process has only one of."""
+    """Restore after the block what a command changes in the whole process."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     thresholds = gc.get_threshold()
     with pytest.MonkeyPatch.context() as patch, _loggers():
@@ -79,7 +79,7 @@ def _as_a_process(arguments: tuple[str, ...], env: Mapping[str, str]) -> Iterato
 
 @contextmanager
 def _loggers() -> Iterator[None]:
-    """Within the block nothing is set up for logging; behind it all is as it was."""
+    """Remove the configuration of logging within the block, and restore it afterwards."""
     root = logging.getLogger()
     levels = {logger: logger.level for logger in map(logging.getLogger, (None, *_LOGGERS))}
     handlers, root.handlers = root.handlers, []
@@ -96,7 +96,7 @@ _LOGGERS = ("tradepipe", "tradepipe.kafka.librdkafka")
 
 
 def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 200) -> Done:
-    """Run `tradepipe name` to its end, in a process of its own."""
+    """Run `tradepipe name` to its end, in another process."""
     done = subprocess.run(
         _command(name, arguments), env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False
     )
@@ -104,12 +104,12 @@ def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float =
 
 
 def _checked(done: Done) -> Done:
-    assert CANARY not in done.out + done.err, "a command told the password of the database"
+    assert CANARY not in done.out + done.err, "a command printed the password of the database"
     return done
 
 
 class Running:
-    """A running door; what it says on stderr is kept, what it prints can be read as `stdout`."""
+    """A running command; its stderr is kept, its output can be read as `stdout`."""
 
     def __init__(self, process: subprocess.Popen[str], err: Path) -> None:
         self._process = process
@@ -120,15 +120,15 @@ class Running:
 
     @property
     def err(self) -> str:
-        """All it has said on stderr so far."""
+        """All it has written to stderr so far."""
         return self._err.read_text()
 
     def says(self, text: str) -> None:
-        """Wait until it has said this on stderr."""
+        """Wait until it has written this to stderr."""
         eventually(lambda: text in self.err)
 
     def end(self, within: float = 200) -> Done:
-        """Wait until it has ended; what is read of `stdout` before may be missing."""
+        """Wait for its end; output that was read from `stdout` before may be missing."""
         if self.stdout.closed:
             return _checked(Done(self._process.wait(within), "", self.err))
         out, _ = self._process.communicate(timeout=within)
@@ -137,7 +137,7 @@ class Running:
 
 @contextmanager
 def running(name: str, *arguments: str, env: Mapping[str, str]) -> Iterator[Running]:
-    """A running door, killed in the end if need be."""
+    """Run a command within the block; kill it at the end if it still runs."""
     with tempfile.NamedTemporaryFile() as err:
         pipes = {"stdout": subprocess.PIPE, "stderr": err}
         with subprocess.Popen(_command(name, arguments), env=_environment(env), text=True, **pipes) as process:
@@ -156,7 +156,7 @@ def _environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def ask(database: str, query: str) -> list[tuple]:
-    """The rows of a query."""
+    """Return the rows of a query."""
     connection = psycopg2.connect(database)
     try:
         cursor = connection.cursor()

@@ -1,4 +1,4 @@
-"""What the commands find in their environment."""
+"""Environments of the commands."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def addresses(services, database) -> dict[str, str]:
 
 @pytest.fixture
 def env(addresses, topic, subject) -> dict[str, str]:
-    """A topic, a subject and a group of the test's own; schema and tables are still missing."""
+    """A separate topic, subject and group; schema and tables are still missing."""
     return addresses | {
         "TRADEPIPE_TOPIC": topic,
         "TRADEPIPE_SINK_TOPIC": topic,

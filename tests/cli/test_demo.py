@@ -59,7 +59,7 @@ def test_services_that_are_kept_can_be_used_until_a_signal(elsewhere):
     assert [] == list(elsewhere.iterdir())
 
 
-def test_under_make_the_demo_says_how_to_pass_keep_through_make(elsewhere):
+def test_under_make_the_demo_prints_how_to_pass_keep(elsewhere):
     make = ["make", "--keep", "--no-print-directory", "--assume-old=.venv/.demo", "demo", "ARGS=--help"]
     done = subprocess.run(make, capture_output=True, text=True, check=True)
 

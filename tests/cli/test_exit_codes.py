@@ -100,7 +100,7 @@ def tradepipe(*arguments, stdout, stderr=subprocess.PIPE):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["-V"], ["sink", "--help"]], ids=" ".join)
-def test_a_full_disk_is_told_in_one_line(arguments):
+def test_a_full_disk_is_reported_in_one_line(arguments):
     with open("/dev/full", "w") as full:
         code, told = tradepipe(*arguments, stdout=full)
 
@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_in_one_line(arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["-V"], ["sink", "--help"]], ids=" ".join)
 def test_a_reader_that_has_gone_ends_a_command_as_a_signal_does(arguments):
-    """Not with 1, which says that a check found something."""
+    """Not with 1, the code of findings."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -122,7 +122,7 @@ def test_a_reader_that_has_gone_ends_a_command_as_a_signal_does(arguments):
         os.close(writer)
 
 
-def test_what_a_full_disk_below_the_log_does_not_take_changes_no_code(monkeypatch):
+def test_log_lines_lost_to_a_full_disk_do_not_change_the_exit_code(monkeypatch):
     with open("/dev/full", "wb", buffering=0) as full:
         monkeypatch.setattr("sys.stderr", io.TextIOWrapper(full, write_through=True))
 
@@ -131,8 +131,8 @@ def test_what_a_full_disk_below_the_log_does_not_take_changes_no_code(monkeypatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("database", "expected"), [("mysql://db", 78), ("postgresql://127.0.0.1:1/x", 75)])
-def test_where_nothing_can_be_told_the_code_still_tells(database, expected):
-    """The second is told of in the log before."""
+def test_the_exit_code_is_right_even_if_nothing_can_be_printed(database, expected):
+    """The second one was logged before."""
     arguments = "migrate", "current", "--deadline=0.2", f"--database={database}"
     with open("/dev/full", "w") as full:
         code, _ = tradepipe(*arguments, stdout=subprocess.DEVNULL, stderr=full)

@@ -28,7 +28,7 @@ def filled(ready):
     return ready
 
 
-def test_a_scrape_tells_what_was_stored(filled):
+def test_a_scrape_counts_stored_records(filled):
     with running("sink", "--metrics-port", "0", env=filled) as process:
         port = port_of(process)
         eventually(lambda: total(port, "tradepipe_records_written_total") == 90)
@@ -53,7 +53,7 @@ def test_a_sink_that_reads_is_alive_and_ready(filled):
         assert (200, "alive\n") == get(port, "/livez")
 
 
-def test_a_sink_that_waits_for_a_part_is_alive_but_not_ready(ready):
+def test_a_sink_that_waits_for_a_service_is_alive_but_not_ready(ready):
     """An orchestrator must not restart what waits for the end of an outage."""
     with running("sink", "--metrics-port", "0", "--registry", "http://127.0.0.1:1", env=ready) as process:
         port = port_of(process)
@@ -124,7 +124,7 @@ def test_a_request_without_an_end_is_closed(ready):
         assert b"" == client.recv(1)
 
 
-def test_a_client_that_says_nothing_does_not_keep_others_waiting(ready):
+def test_a_silent_client_does_not_delay_others(ready):
     with running("sink", "--metrics-port", "0", env=ready) as process:
         port = port_of(process)
         with socket.create_connection(("127.0.0.1", port)):
@@ -161,7 +161,7 @@ def test_lag_reaches_zero_behind_transactions(filled, services, topic):
 
 
 @pytest.mark.real
-def test_lag_grows_and_is_told_while_the_database_is_away(filled, services):
+def test_lag_is_reported_while_the_database_is_unavailable(filled, services):
     """Nothing is fetched then, so the brokers are asked where the log ends."""
     with running("sink", "--metrics-port", "0", "--batch-rows", "10", env=filled) as process:
         port = port_of(process)
@@ -183,7 +183,7 @@ def test_lag_grows_and_is_told_while_the_database_is_away(filled, services):
 
 
 @pytest.mark.real
-def test_what_was_taken_from_us_is_no_longer_told(filled):
+def test_partitions_that_were_revoked_are_no_longer_reported(filled):
     """Two sinks share four partitions, and no gauge tells of one partition twice."""
     with running("sink", "--metrics-port", "0", env=filled) as first:
         port = port_of(first)
@@ -212,7 +212,7 @@ def produce_in_a_transaction(brokers: str, topic: str, *, commit: bool) -> None:
     end(120)
 
 
-def test_what_was_stored_is_in_the_table_when_it_is_counted(filled):
+def test_a_record_is_counted_only_after_it_is_in_the_table(filled):
     with running("sink", "--metrics-port", "0", env=filled) as process:
         port = port_of(process)
         eventually(lambda: total(port, "tradepipe_records_written_total", result="inserted") == 72)

@@ -55,7 +55,7 @@ def test_an_event_for_a_person_is_a_line(logging_as, capsys):
     assert capsys.readouterr().err.splitlines()[-1].endswith("INFO tradepipe.x: what happened to ***")
 
 
-def test_all_that_a_command_says_on_stderr_is_json_if_asked_for():
+def test_all_lines_on_stderr_are_json_with_the_json_log_format():
     done = door(
         "migrate",
         "current",

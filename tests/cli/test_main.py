@@ -1,4 +1,4 @@
-"""`tradepipe`: all commands in one, and what each says of itself."""
+"""`tradepipe`: all commands in one, and their descriptions."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def tradepipe(*arguments: str) -> Done:
     return console(*arguments, env={})
 
 
-def test_it_tells_its_versions():
+def test_the_versions_are_printed():
     done = tradepipe("-V")
 
     assert 0 == done.code
@@ -52,7 +52,7 @@ def test_it_tells_its_versions():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_in_a_process_of_its_own_says_what_it_says_in_ours(name):
+def test_a_command_prints_the_same_in_this_process_and_in_another(name):
     """Most tests run commands in their own process."""
     env = {"COLUMNS": "80"}
     apart = process(name, "--nonsense", env=env)
@@ -65,7 +65,7 @@ def test_a_command_in_a_process_of_its_own_says_what_it_says_in_ours(name):
 @pytest.mark.parametrize(
     "words", [("version",), ("--version",), ("-V", "--format", "json"), ("version", "--format=json")]
 )
-def test_versions_are_told_in_every_way_one_may_ask(words):
+def test_versions_are_printed_for_every_spelling(words):
     done = tradepipe(*words)
 
     assert (0, "") == (done.code, done.err)
@@ -129,7 +129,7 @@ def test_help_is_readable_on_80_columns(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", [name for name, command in ALL.items() if hasattr(command, "commands")])
-def test_no_command_is_told_of_by_half_a_sentence(name):
+def test_every_command_is_described_by_a_whole_sentence(name):
     context = typer.Context(ALL[name], info_name=f"tradepipe {name}".strip(), terminal_width=80)
     listed = ALL[name].get_help(context).partition("\nCommands:\n")[2].partition("\nExamples:")[0]
 

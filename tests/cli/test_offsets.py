@@ -43,7 +43,7 @@ def shown(env, *arguments):
     return json.loads(done.out)
 
 
-def test_what_is_stored_stands_beside_the_log(stored, topic):
+def test_stored_offsets_are_shown_beside_the_log(stored, topic):
     found = shown(stored)
 
     assert (topic, topic, 0, []) == (found["topic"], found["group"], found["lag"], found["notes"])
@@ -71,7 +71,7 @@ def test_a_person_sees_a_table(stored):
     assert all(re.fullmatch(r" +\d +\d+ +0 +\d+ +0 +1 +\d+ s ago +\S+/\d+/\w+", row) for row in rows), rows
 
 
-def test_while_kafka_is_away_it_shows_what_the_database_knows(stored):
+def test_without_kafka_the_stored_offsets_are_shown(stored):
     done = offsets("show", "--bootstrap-servers", "127.0.0.1:1", "--deadline", "1", env=stored)
 
     assert 0 == done.code, done.err
@@ -80,7 +80,7 @@ def test_while_kafka_is_away_it_shows_what_the_database_knows(stored):
     assert "Note: Kafka is unavailable, only the stored offsets are shown" in done.err
 
 
-def test_a_topic_that_is_gone_is_told_beside_what_the_database_knows(ready):
+def test_a_deleted_topic_is_reported_beside_the_stored_offsets(ready):
     done = offsets("show", "--topic", "missing", env=ready)
 
     assert (0, f"group {ready['TRADEPIPE_SINK_GROUP']}, topic missing: lag unknown, nothing stored yet\n") == done[:2]
@@ -134,7 +134,7 @@ def test_a_person_is_asked_and_may_say_no(stored, answer):
 
 
 @pytest.mark.slow
-def test_a_person_who_says_yes_resets(stored):
+def test_confirming_resets(stored):
     seen = at_a_terminal("sink", "offsets", "reset", "--to", "earliest", env=stored, typing="y\n")
 
     assert 0 == seen.code
@@ -152,7 +152,7 @@ def test_a_person_who_says_yes_resets(stored):
         ("show --format xml", "'text', 'json'"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(ready, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(ready, arguments, told):
     done = offsets(*arguments.split(), env=ready)
 
     assert (2, "") == done[:2]
@@ -182,7 +182,7 @@ def test_an_outdated_database_is_reported(env):
 
 
 @pytest.mark.slow
-def test_a_sink_that_runs_goes_on_from_a_reset_offset_even_while_it_is_idle(filled):
+def test_a_running_sink_continues_at_a_reset_offset_even_while_it_is_idle(filled):
     """Fenced first: the sink claims again, and nothing is lost from there on."""
     with running("sink", env=filled) as process:
         eventually(lambda: ask(filled["DATABASE_URL"], NEXT) == [(90,)])
@@ -250,5 +250,5 @@ def test_an_offset_that_the_log_has_dropped_is_noted_with_the_command(filled, se
     assert f"offsets reset --topic {topic} --group {topic} --partition" in refused.err
 
 
-def test_a_group_of_another_name_has_offsets_of_its_own(stored):
+def test_each_group_has_separate_offsets(stored):
     assert 90 == shown(stored, "--group", f"other-{uuid.uuid4().hex}")["lag"]

@@ -63,7 +63,7 @@ def test_a_file_of_properties_is_read_as_kafkas_own_tools_read_it(path):
         (b"a=\xff\n", " is not UTF-8 text"),
     ],
 )
-def test_a_file_that_is_none_of_properties_is_refused(path, content, message):
+def test_an_invalid_file_of_properties_is_refused(path, content, message):
     path.write_bytes(content)
 
     with pytest.raises(typer.BadParameter) as refused:
@@ -72,7 +72,7 @@ def test_a_file_that_is_none_of_properties_is_refused(path, content, message):
     assert f"{path}{message}" == refused.value.message
 
 
-def test_an_option_of_its_own_wins_over_a_property():
+def test_a_dedicated_option_overrides_a_property():
     given = {"bootstrap_servers": "a:1", "properties": ["bootstrap.servers=b:2", "acks=all"], "kafka_config": None}
 
     assert Kafka({"bootstrap.servers": "a:1", "acks": "all"}) == Kafka.resolve(typer.Context(COMMAND), given, None)
@@ -86,7 +86,7 @@ def test_an_option_of_its_own_wins_over_a_property():
         (CANARY, "a value without a key"),
     ],
 )
-def test_of_what_is_no_pair_only_the_key_is_shown(text, shown):
+def test_only_the_key_of_an_invalid_pair_is_shown(text, shown):
     with pytest.raises(typer.BadParameter) as refused:
         parse_pairs([text], option="-X")
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_value_is_refused(tmp_path, content, message):
         read_variable("DATABASE_URL", {"DATABASE_URL_FILE": str(file)})
 
 
-def test_what_is_hidden_is_masked_as_it_is_and_as_urls_write_it(monkeypatch):
+def test_a_secret_is_masked_literally_and_percent_encoded(monkeypatch):
     monkeypatch.setattr(redaction, "_registered", set())
     redaction.register_secret("pa/ss%wörd")
 
@@ -134,7 +134,7 @@ def test_what_is_hidden_is_masked_as_it_is_and_as_urls_write_it(monkeypatch):
         "current --database=postgresql://me:{canary}@{nowhere}/trades {canary_url}",
     ],
 )
-def test_a_password_in_the_databases_url_is_shown_nowhere(arguments):
+def test_the_password_of_a_database_url_is_never_shown(arguments):
     url = f"postgresql://me:{CANARY}@{NOWHERE}/trades"
     done = door(
         "migrate",
@@ -156,7 +156,7 @@ def test_a_password_in_the_databases_url_is_shown_nowhere(arguments):
         ("sink", "--help"),
     ],
 )
-def test_a_password_out_of_a_file_is_shown_nowhere(tmp_path, name, arguments):
+def test_a_password_from_a_file_is_never_shown(tmp_path, name, arguments):
     file = tmp_path / "url"
     file.write_text(f"postgresql://me:{CANARY}@{NOWHERE}/trades\n")
     env = {
@@ -185,7 +185,7 @@ def test_a_password_out_of_a_file_is_shown_nowhere(tmp_path, name, arguments):
         "-X ssl.key.password={canary} -X no.such={canary}",
     ],
 )
-def test_a_password_of_kafka_is_shown_nowhere(arguments):
+def test_a_password_of_kafka_is_never_shown(arguments):
     done = door(
         "topics",
         "create",
@@ -242,7 +242,7 @@ def test_properties_come_from_file_then_variable_then_option(ready, topic, path)
         ({"DATABASE_URL": "x", "TRADEPIPE_LOG_FORMAT": "xml"}, "'xml' is not one of 'text', 'json'"),
     ],
 )
-def test_a_variable_that_cannot_be_is_a_usage_error(env, message):
+def test_an_invalid_variable_is_a_usage_error(env, message):
     done = door("migrate", "current", env=env)
 
     assert 2 == done.code

@@ -64,7 +64,7 @@ def test_a_signal_ends_it_when_all_is_acknowledged(ready, topic):
 
 
 @pytest.mark.slow
-def test_a_signal_while_it_waits_for_a_part_ends_it_too(ready):
+def test_a_signal_ends_a_producer_that_waits_for_a_service(ready):
     """Nothing was sent, so nothing is left undone."""
     with running("produce", "--registry", "http://127.0.0.1:1", env=ready) as process:
         process.says("retrying for up to")
@@ -83,7 +83,7 @@ def breakable(ready, topic):
 
 
 @pytest.mark.slow
-def test_trades_that_were_never_acknowledged_are_told(breakable):
+def test_trades_that_were_never_acknowledged_are_reported(breakable):
     broker, env = breakable
     with running("produce", "--rate", "50", "--deadline", "1", "-v", env=env) as process:
         process.stdout.readline()
@@ -132,7 +132,7 @@ def test_an_interrupted_producer_reports_what_a_frozen_broker_has_not_acknowledg
     assert re.search(r"\d+ acknowledged, [1-9]\d* of unknown fate", done.err)
 
 
-def test_what_the_broker_refuses_is_a_finding(breakable):
+def test_records_that_the_broker_refuses_are_a_finding(breakable):
     broker, env = breakable
     broker.fail_requests(PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 10)
 

@@ -72,7 +72,7 @@ def test_a_run_that_is_interrupted_and_repeated_stores_nothing_twice(ready, file
     assert f"50 stored, {sent} duplicates, 0 refused" == sink.err.splitlines()[-1]
 
 
-def test_a_bad_line_stops_it_and_what_stands_before_it_is_sent(ready, topic, file):
+def test_an_invalid_line_stops_it_after_the_lines_before_were_sent(ready, topic, file):
     done = door("produce", "--input", str(spoiled(file, 12)), env=ready)
 
     assert 1 == done.code
@@ -103,7 +103,7 @@ def test_a_count_beyond_all_numbers_is_no_limit(file):
     assert (0, f"checked {file}: 50 trades, 0 invalid records\nnothing was sent\n") == (done.code, done.err)
 
 
-def test_a_file_is_checked_without_any_part(file):
+def test_a_dry_run_needs_no_services(file):
     done = door("produce", "--input", str(file), "--dry-run", env={})
 
     assert (0, "", f"checked {file}: 50 trades, 0 invalid records\nnothing was sent\n") == done
@@ -147,7 +147,7 @@ def test_it_ends_behind_as_many_as_asked_for(ready, topic, file):
 
 
 @pytest.mark.slow
-def test_what_was_not_acknowledged_can_be_sent_again(request, file):
+def test_unacknowledged_trades_can_be_sent_again(request, file):
     broker, env = request.getfixturevalue("breakable")
     with running("produce", "--input", str(file), "--rate", "20", "--deadline", "1", "-v", env=env) as process:
         process.stdout.readline()

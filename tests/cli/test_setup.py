@@ -10,7 +10,7 @@ from tradepipe.postgres.revision import required_revision
 from tradepipe.registry.client import SchemaRegistry
 
 
-def test_migrate_tells_from_where_to_where(env):
+def test_migrate_prints_the_revisions_before_and_after(env):
     first, second = (door("migrate", "upgrade", env=env) for _ in range(2))
 
     assert (0, f"upgraded the database from revision none to {required_revision()}\n") == first[:2]
@@ -18,7 +18,7 @@ def test_migrate_tells_from_where_to_where(env):
     assert [(0,)] == ask(env["DATABASE_URL"], "SELECT count(*) FROM trades")
 
 
-def test_migrate_tells_where_a_database_is(ready):
+def test_migrate_prints_the_current_revision(ready):
     done = door("migrate", "current", env=ready)
 
     assert (0, f"the database is at revision {required_revision()}; this build needs {required_revision()}\n") == done[
@@ -46,7 +46,7 @@ def test_a_revision_is_not_drafted_into_an_installed_package(ready, tmp_path):
     assert "belongs to the installed package: pass the directory in your repository" in done.err
 
 
-def test_schema_register_tells_what_is_new(env, subject, services):
+def test_schema_register_prints_which_versions_are_new(env, subject, services):
     also = f"{subject}.clean"
     first, second = (door("schema", "register", "--also", also, env=env) for _ in range(2))
 
@@ -59,7 +59,7 @@ def test_schema_register_tells_what_is_new(env, subject, services):
     assert f"{subject}: version 1 has id {registered.schema_id}, already registered" == second.out.splitlines()[0]
 
 
-def test_schema_register_sets_the_level_it_is_told(env, subject, services):
+def test_schema_register_sets_the_given_level(env, subject, services):
     assert 0 == door("schema", "register", "--level", "BACKWARD", env=env).code
 
     with SchemaRegistry(services.registry_url) as registry:

@@ -33,7 +33,7 @@ def test_verbose_prints_each_stored_trade_and_nothing_else(filled):
     assert sorted(lines) == sorted(done.out.splitlines())
 
 
-def test_what_was_stored_once_is_not_stored_again(filled):
+def test_stored_trades_are_not_stored_again(filled):
     first, second = (door("sink", "--until-end", "-v", env=filled) for _ in range(2))
 
     assert (0, 72) == (first.code, len(first.out.splitlines()))
@@ -49,7 +49,7 @@ def test_the_summary_counts_refusals_by_code(ready):
     assert re.match("91 stored, 0 duplicates, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
 
 
-def test_all_it_says_is_json_if_asked_for(filled):
+def test_all_output_is_json_with_the_json_formats(filled):
     done = door("sink", "--until-end", "--metrics-port", "0", "--log-format", "json", env=filled)
 
     told = [json.loads(line)["message"] for line in done.err.splitlines()]
@@ -58,7 +58,7 @@ def test_all_it_says_is_json_if_asked_for(filled):
     assert "72 stored, 18 duplicates, 0 refused" == told[-1]
 
 
-def test_it_begins_where_it_is_told(filled):
+def test_a_new_group_starts_at_the_given_position(filled):
     done = door("sink", "--until-end", "--start", "latest", env=filled)
 
     assert (0, "0 stored, 0 duplicates, 0 refused") == (done.code, done.err.splitlines()[-1])
@@ -79,7 +79,7 @@ def test_a_signal_ends_it_cleanly(filled, number):
 
 
 @pytest.mark.slow
-def test_a_signal_ends_it_while_it_waits_for_a_part(ready):
+def test_a_signal_ends_it_while_it_waits_for_a_service(ready):
     with running("sink", "--registry", "http://127.0.0.1:1", env=ready) as process:
         process.says(" unavailable, retrying in ")
 
@@ -89,7 +89,7 @@ def test_a_signal_ends_it_while_it_waits_for_a_part(ready):
 
 
 @pytest.mark.slow
-def test_it_ends_when_nobody_reads_what_it_prints(filled):
+def test_it_ends_when_its_output_is_closed(filled):
     """As in `tradepipe sink -v | head -1`."""
     with running("sink", "-v", "--batch-rows", "5", env=filled) as process:
         process.stdout.readline()

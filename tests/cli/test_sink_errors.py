@@ -32,7 +32,7 @@ NOWHERE = "127.0.0.1:1"
         ("offset show", "No such command 'offset'"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(env, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(env, arguments, told):
     done = door("sink", *arguments.split(), env=env)
 
     assert 2 == done.code
@@ -51,7 +51,7 @@ def test_what_cannot_be_meant_is_a_usage_error(env, arguments, told):
         ("--metrics-port=8123 --metrics-host=no.such.host.invalid", "no.such.host.invalid"),
     ],
 )
-def test_what_somebody_must_change_first_stops_the_sink(ready, arguments, told):
+def test_a_wrong_configuration_stops_the_sink(ready, arguments, told):
     server = ready["DATABASE_URL"].partition("@")[2].partition("/")[0]
 
     code, message = refused("sink", arguments.replace("{server}", server), ready)
@@ -99,7 +99,7 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
     ],
     ids=["broker", "registry", "database"],
 )
-def test_a_part_that_is_away_is_waited_for_until_a_signal_ends_it(ready, arguments, told):
+def test_a_sink_waits_for_an_unavailable_service_until_a_signal(ready, arguments, told):
     with running("sink", "--until-end", *arguments.split(), env=ready) as process:
         process.says(told)
 
@@ -112,7 +112,7 @@ def test_a_part_that_is_away_is_waited_for_until_a_signal_ends_it(ready, argumen
 
 
 @pytest.mark.real
-def test_of_two_sinks_with_one_group_instance_id_one_says_so(ready):
+def test_the_second_sink_with_a_group_instance_id_reports_it(ready):
     """Kafka gives the place to the newcomer, or keeps it for the other; either way one of them can do nothing."""
     env = {**ready, "TRADEPIPE_KAFKA_PROPERTIES": "session.timeout.ms=6000 group.instance.id=mine"}
     with running("sink", env=env) as first:

@@ -1,4 +1,4 @@
-"""What a stage says of itself while it runs, and in the end."""
+"""The progress and the summary of a stage."""
 
 from collections import Counter
 
@@ -41,5 +41,5 @@ def test_every_record_counts_once():
     ],
     ids=["in a log", "waiting", "waiting, on a terminal", "on a terminal", "of millions", "of millions, on a terminal"],
 )
-def test_what_is_told_on_the_way(outcome, waiting, lag, briefly, told):
+def test_the_progress_of_a_stage(outcome, waiting, lag, briefly, told):
     assert told == format_progress(outcome, waiting, lag, short=briefly)

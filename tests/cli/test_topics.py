@@ -51,7 +51,7 @@ def test_a_production_topic_is_fine():
     ],
     ids=str,
 )
-def test_what_breaks_a_promise_is_a_finding_and_what_weakens_one_is_advice(settings, found):
+def test_a_broken_guarantee_is_a_finding_and_a_weakened_one_is_advice(settings, found):
     assert found == grades(**settings)
 
 
@@ -73,21 +73,21 @@ def test_of_one_broker_is_spoken_as_of_one():
         ("check --nonsense", "No such option"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(env, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(env, arguments, told):
     code, message = refused("topics", arguments, env)
 
     assert 2 == code
     assert told in message
 
 
-def test_a_topic_that_is_missing_is_told_with_the_command_that_creates_it(env):
+def test_a_missing_topic_is_reported_with_the_command_that_creates_it(env):
     code, message = refused("topics", "check --topic=missing", env)
 
     assert 78 == code
     assert "tradepipe topics create --topic missing" in message
 
 
-def test_a_broker_that_stays_away_ends_the_check_behind_its_deadline(env):
+def test_the_check_ends_at_the_deadline_if_no_broker_answers(env):
     code, message = refused("topics", f"check --bootstrap-servers={NOWHERE} --deadline=1", env)
 
     assert 75 == code
@@ -102,7 +102,7 @@ def test_a_broker_that_stays_away_ends_the_check_behind_its_deadline(env):
         ("create --topic=new --retention=7d", "creates topics with 4 partitions and without settings"),
     ],
 )
-def test_a_broker_that_cannot_be_asked_is_one_sentence(env, arguments, told):
+def test_a_refused_describe_request_is_one_sentence(env, arguments, told):
     code, message = refused("topics", arguments, env)
 
     assert 78 == code
@@ -121,7 +121,7 @@ def test_retention_and_in_sync_replicas_have_options(addresses):
 
 
 @pytest.mark.real
-def test_a_topic_that_can_acknowledge_nothing_is_told_when_it_is_created(addresses):
+def test_creating_a_topic_that_can_acknowledge_nothing_prints_a_note(addresses):
     """By its brokers' own replication, which nobody can know before."""
     name = f"trades-{uuid.uuid4().hex}"
 
@@ -134,7 +134,7 @@ def test_a_topic_that_can_acknowledge_nothing_is_told_when_it_is_created(address
 
 
 @pytest.mark.real
-def test_a_check_tells_each_setting_and_ends_with_0_for_advice(env, topic):
+def test_a_check_prints_each_setting_and_ends_with_0_for_advice(env, topic):
     done = door("topics", "check", env=env)
 
     assert 0 == done.code, done.err
@@ -163,7 +163,7 @@ def test_a_finding_ends_the_check_with_1(addresses, services):
         ("create --topic=new -c retention.ms=soon", "retention.ms"),
     ],
 )
-def test_what_kafka_refuses_is_one_message(addresses, arguments, told):
+def test_a_request_that_kafka_refuses_is_one_message(addresses, arguments, told):
     code, message = refused("topics", arguments, addresses)
 
     assert 78 == code
@@ -192,7 +192,7 @@ def test_a_topic_like_another_takes_what_a_validator_writes_into_it(addresses, w
 
 
 @pytest.mark.real
-def test_a_topic_that_is_less_than_its_source_is_told(addresses, weekly, services):
+def test_a_topic_with_lower_limits_than_its_source_is_reported(addresses, weekly, services):
     name = f"{weekly}.clean"
     services.kafka.create_topic(name, config={"retention.ms": "3600000", "max.message.bytes": "500000"})
 

@@ -121,7 +121,7 @@ def refused(name: str, arguments: str, env: dict[str, str]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("name", "arguments", "told"), USAGE)
-def test_what_cannot_be_meant_is_a_usage_error(env, name, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(env, name, arguments, told):
     code, message = refused(name, arguments, env)
 
     assert 2 == code
@@ -129,7 +129,7 @@ def test_what_cannot_be_meant_is_a_usage_error(env, name, arguments, told):
 
 
 @pytest.mark.parametrize(("name", "arguments", "told"), MISCONFIGURED)
-def test_what_somebody_must_change_first_stops_the_command(ready, name, arguments, told):
+def test_a_wrong_configuration_stops_the_command(ready, name, arguments, told):
     code, message = refused(name, arguments, ready)
 
     assert 78 == code
@@ -137,7 +137,7 @@ def test_what_somebody_must_change_first_stops_the_command(ready, name, argument
 
 
 @pytest.mark.parametrize(("name", "arguments"), AWAY)
-def test_a_part_that_stays_away_is_waited_for_until_the_deadline(ready, name, arguments):
+def test_a_command_waits_for_a_service_until_the_deadline(ready, name, arguments):
     code, message = refused(name, f"{arguments} --deadline=1", ready)
 
     assert 75 == code

@@ -40,7 +40,7 @@ def test_without_the_option_there_is_none():
 
 
 @pytest.mark.parametrize("text", ["desk", "desk:", ":late", "late"])
-def test_what_is_no_module_and_function_is_refused(text):
+def test_a_rule_must_be_named_by_module_and_function(text):
     with pytest.raises(typer.BadParameter, match=f"must be MODULE:FUNCTION, not '{text}'"):
         load_rules([text])
 
@@ -59,7 +59,7 @@ def test_what_is_no_module_and_function_is_refused(text):
         ("..desk:late", "module ..desk cannot be imported: "),
     ],
 )
-def test_what_cannot_be_found_is_named_with_where_it_was_looked_for(here, text, told):
+def test_a_missing_rule_is_named_with_where_it_was_looked_for(here, text, told):
     (here / "our_desk.py").write_text("LIMIT = 7\n")
     (here / "needing.py").write_text("import no_such_library\n")
     (here / "broken.py").write_text("def late(:\n")

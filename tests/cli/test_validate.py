@@ -77,7 +77,7 @@ def test_metrics_and_health_are_served_until_a_signal_ends_it(filled):
         ("--dead-letters nowhere --delivery at_least_once", 78, "--topic nowhere --like"),
     ],
 )
-def test_what_is_wrong_ends_it_at_once_with_what_to_do(filled, options, code, told):
+def test_a_wrong_configuration_ends_the_validator_at_once_with_what_to_do(filled, options, code, told):
     done = door("validate", *options.split(), env=filled)
 
     assert code == done.code, done.err

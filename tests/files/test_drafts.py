@@ -20,7 +20,7 @@ def test_a_file_is_readable_by_its_owner_alone(tmp_path):
     assert (0o600, "new") == (stat.S_IMODE((tmp_path / "a").stat().st_mode), (tmp_path / "a").read_text())
 
 
-def test_a_schema_is_readable_as_the_umask_says(tmp_path):
+def test_a_schema_is_written_with_the_umask(tmp_path):
     before = os.umask(0o022)
     try:
         write(tmp_path / "a", private=False)

@@ -194,7 +194,7 @@ def test_a_side_is_named_in_capitals(text):
 
 
 @pytest.mark.parametrize("field", Trade._field_defaults)
-def test_what_is_empty_is_the_default_of_a_field_that_has_one(field):
+def test_an_empty_cell_is_the_default_of_a_field_that_has_one(field):
     assert Trade._field_defaults[field] == fields.from_text(field, "")
 
 
@@ -203,7 +203,7 @@ def test_a_cell_keeps_its_blanks():
     assert " T1 " == fields.FIELDS["trade_id"].from_text(" T1 ")
 
 
-def test_all_that_cannot_be_read_is_told_in_the_order_of_the_fields():
+def test_unreadable_values_are_reported_in_the_order_of_the_fields():
     cells = dict.fromkeys(Trade._fields, "x")
 
     found = fields.read({name: lambda name=name: fields.FIELDS[name].from_text(cells[name]) for name in cells})
@@ -212,7 +212,7 @@ def test_all_that_cannot_be_read_is_told_in_the_order_of_the_fields():
     assert "version: 'x' is not a whole number from 1 to 2147483647 in plain digits" == found[0].detail
 
 
-def test_every_field_has_a_code_of_its_own():
+def test_every_field_has_a_separate_code():
     assert list(Trade._fields) == [fields.code_of(field).lower() for field in Trade._fields]
 
 

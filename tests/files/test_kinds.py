@@ -325,7 +325,7 @@ def test_a_workbook_is_not_read_from_a_pipe():
 
 
 @pytest.mark.parametrize(("name", "library"), [("workbook", "openpyxl"), ("parquet", "pyarrow")])
-def test_without_the_extra_one_sentence_says_what_to_install(read, tmp_path, monkeypatch, name, library):
+def test_without_the_extra_the_message_names_what_to_install(read, tmp_path, monkeypatch, name, library):
     parquet_of(tmp_path)
     real_import = builtins.__import__
 

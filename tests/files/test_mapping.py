@@ -43,7 +43,7 @@ Kauf = "BUY"
 """
 
 
-def test_a_mapping_file_says_all_that_options_can(load):
+def test_a_mapping_file_can_hold_every_option(load):
     found = load(FULL)
     parsers = {field: parser.from_text for field, parser in found.parsers().items()}
 

@@ -133,14 +133,14 @@ def test_a_record_is_counted_where_it_begins(read):
     ],
     ids=["rule", "type", "date", "too short", "too long", "quoting"],
 )
-def test_what_is_wrong_with_a_row_is_told_with_its_line_and_the_next_is_read(read, row, message):
+def test_an_invalid_row_is_reported_with_its_line_and_the_next_is_read(read, row, message):
     found = read(csv_of(row, ROW))
 
     assert message == problem(found)
     assert TRADE == found[-1].trade
 
 
-def test_all_rules_a_record_breaks_are_told(read):
+def test_all_violations_of_a_record_are_reported(read):
     message = problem(read(csv_of("T 1,0" + ROW[4:])))
 
     assert "(TRADE_ID); version: " in message
@@ -162,7 +162,7 @@ def test_all_rules_a_record_breaks_are_told(read):
     ],
     ids=["bool", "null", "missing", "array", "cut", "NaN", "twice", "deep", "digits", "surrogate"],
 )
-def test_what_is_wrong_with_a_line_of_json_is_told(read, line, message):
+def test_an_invalid_line_of_json_is_reported(read, line, message):
     found = read(line + json_of(), "trades.jsonl")
 
     assert message in problem(found)
@@ -238,7 +238,7 @@ def test_a_field_that_may_be_missing_must_be_there_if_its_column_is_named(read):
         read(csv_of(ROW), columns=["side=Side"])
 
 
-def test_what_is_wrong_with_an_amount_is_told_by_its_field(read):
+def test_an_invalid_amount_is_reported_with_its_field(read):
     content = csv_of(f"{ROW},LONG,1.5e3,EUR").replace(HEADER, f"{HEADER},side,notional,currency")
 
     assert (
@@ -254,14 +254,14 @@ def test_an_exponent_that_nobody_can_hold_spoils_its_line_only(read):
     assert TRADE == found[-1].trade
 
 
-def test_columns_that_no_field_has_are_told_once(read, caplog):
+def test_unknown_columns_are_reported_once(read, caplog):
     read(csv_of(ROW, ROW).replace("created_at", "created_at,desk").replace("Z\n", "Z,D1\n"))
 
     (line,) = caplog.messages
     assert line.endswith("trades.csv: no column for side, notional, currency; unused columns: 'desk'")
 
 
-def test_keys_that_no_field_has_are_told_once(read, caplog):
+def test_unknown_keys_are_reported_once(read, caplog):
     read(json_of(desk="D1") + json_of(desk="D2"), "trades.jsonl")
 
     (line,) = caplog.messages
@@ -302,7 +302,7 @@ def test_keys_that_no_field_has_are_told_once(read, caplog):
         (b"", "t.csv.gz", {}, "not a gzip file, despite its name"),
     ],
 )
-def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, content, name, settings, message):
+def test_a_file_without_trades_is_refused_before_its_first_record(read, content, name, settings, message):
     with pytest.raises(InvalidOption) as refused:
         read(content, name, **settings)
 
@@ -320,7 +320,7 @@ def test_a_file_that_is_none_of_trades_is_refused_before_its_first_record(read, 
         ({"values": ["side:Buy=LONG"]}, "side: 'LONG' is not one of UNKNOWN, BUY, SELL"),
     ],
 )
-def test_a_layout_that_cannot_be_is_refused(settings, message):
+def test_an_impossible_layout_is_refused(settings, message):
     with pytest.raises(InvalidOption) as refused:
         read_mapping(None, {}, *(settings.get(name, ()) for name in ("columns", "defaults", "values")))
 
@@ -328,7 +328,7 @@ def test_a_layout_that_cannot_be_is_refused(settings, message):
 
 
 @pytest.mark.parametrize("path", ["-", "trades", "trades.txt", "trades.gz"])
-def test_a_name_that_tells_no_format_is_refused(path):
+def test_a_file_name_without_a_known_format_is_refused(path):
     with pytest.raises(InvalidOption, match="--input-format csv or --input-format jsonl"):
         form_of(path)
 
@@ -351,14 +351,14 @@ def test_a_line_without_an_end_is_not_read_into_memory(read):
 
 
 @pytest.mark.parametrize("spoil", [lambda packed: packed[:-5000], lambda packed: packed[:-5000] + b"\xff" * 5000])
-def test_a_packed_file_that_ends_too_early_or_is_damaged_is_told_with_the_line(read, spoil):
+def test_a_truncated_or_damaged_archive_is_reported_with_the_line(read, spoil):
     rows = [f"T{number},{number}{ROW[4:]}" for number in range(1, 20_000)]
 
     with pytest.raises(BadInput, match=r"trades.csv.gz:[0-9]{3,}: (the archive is truncated|the archive is dam)"):
         read(spoil(gzip.compress(csv_of(*rows).encode(), mtime=0)), "trades.csv.gz")
 
 
-def test_what_was_read_of_a_file_is_counted(tmp_path):
+def test_the_bytes_read_of_a_file_are_counted(tmp_path):
     path = tmp_path / "trades.csv"
     path.write_text(csv_of(*[ROW] * 10_000))
     with LineReader(str(path)) as source:

@@ -1,4 +1,4 @@
-"""The kit's fixtures, as a service gets them by naming the plugin; it starts services of its own."""
+"""The kit's fixtures, as a service gets them by naming the plugin; it starts its services itself."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ from tradepipe.testing import (  # noqa: F401 - fixtures are found by their name
 WITHOUT = ("-p", "no:randomly", "-p", "no:hypothesispytest", "-p", "no:xdist")
 """Plugins of these tests that a service's tests do without: loading them takes longer than the tests."""
 
-collect_ignore = ["example_service"]  # it is run as a package of its own
+collect_ignore = ["example_service"]  # it is run as a separate package
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_a_schema_may_be_given_in_any_form(form, tmp_path):
         assert_compatible(form(V1, tmp_path), V3)
 
 
-def test_what_breaks_is_told_with_the_version_and_the_direction():
+def test_an_incompatibility_is_reported_with_the_version_and_the_direction():
     with pytest.raises(AssertionError) as raised:
         assert_compatible([V1, V2], V3)
 
@@ -50,7 +50,7 @@ def test_what_breaks_is_told_with_the_version_and_the_direction():
     assert "new reads old, against v001 [missing-default]" in told
 
 
-def test_what_breaks_with_several_versions_is_told_once():
+def test_an_incompatibility_with_several_versions_is_reported_once():
     with pytest.raises(AssertionError) as raised:
         assert_compatible([V1, V1, V2], V3)
 
@@ -58,7 +58,7 @@ def test_what_breaks_with_several_versions_is_told_once():
     assert "against v001 and v002 [" in str(raised.value)
 
 
-def test_a_change_that_no_registry_sees_is_told_as_the_documentation_shows():
+def test_a_change_that_no_registry_detects_is_reported_as_documented():
     (shown,) = Document(Path(tests.__file__).parents[1] / "docs" / "testing.md").blocks("text", "the schema is not")
     first = json.loads(versions()[0].text)
     dateless = [{**field, "type": "int"} if field["name"] == "maturity_date" else field for field in first["fields"]]
@@ -69,14 +69,14 @@ def test_a_change_that_no_registry_sees_is_told_as_the_documentation_shows():
     assert shown.strip() == str(raised.value)
 
 
-def test_the_level_says_what_is_looked_at():
+def test_the_level_selects_the_versions_and_directions():
     assert_compatible([V1, V2], V3, level="FULL")
     assert_compatible(V1, V3, level="FORWARD_TRANSITIVE")
     with pytest.raises(AssertionError, match="BACKWARD compatible"):
         assert_compatible(V1, V3, level="BACKWARD")
 
 
-def test_a_folder_stands_for_all_its_versions_or_for_its_newest(tmp_path):
+def test_a_directory_is_checked_in_all_versions_or_the_newest(tmp_path):
     for number, schema in enumerate([V1, V2], start=1):
         (tmp_path / f"v{number:03}.avsc").write_text(json.dumps(schema))
 
@@ -90,17 +90,17 @@ def test_the_packaged_history_is_a_folder_too():
         assert_compatible(folder, current().text)
 
 
-def test_a_folder_without_versions_is_told(tmp_path):
+def test_a_directory_without_versions_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no v001.avsc"):
         assert_compatible(tmp_path, V1)
 
 
 @pytest.mark.parametrize("level", ["backward", "FULLY"])
-def test_a_level_that_is_none_is_told(level):
+def test_an_unknown_level_is_an_error(level):
     with pytest.raises(ValueError, match=level):
         assert_compatible(V1, V2, level=level)
 
 
-def test_what_is_no_schema_is_told():
+def test_a_file_that_is_not_a_schema_is_an_error():
     with pytest.raises(ValueError, match="not an Avro schema"):
         assert_compatible(V1, "schemas/fill.avsc")

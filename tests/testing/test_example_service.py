@@ -1,4 +1,4 @@
-"""A service of its own, which knows of tradepipe what its wheel holds and nothing else."""
+"""An example service that uses only what the wheel of tradepipe contains."""
 
 import ast
 import shutil
@@ -15,7 +15,7 @@ import tradepipe.testing
 from tests.markdown import Document
 from tests.wheel import LEFTOVERS, exclusively, run
 
-pytestmark = pytest.mark.embedded  # the kit starts services of its own, whatever this run is on
+pytestmark = pytest.mark.embedded  # the kit starts its own services in every run
 
 EXAMPLE = Path(__file__).parent / "example_service"
 
@@ -113,7 +113,7 @@ BROKEN = {
 
 
 @pytest.mark.slow
-def test_a_broken_service_is_told_what_is_wrong(service, tmp_path):
+def test_a_broken_service_gets_a_clear_error(service, tmp_path):
     folder = copy(tmp_path)
     for (name, right, wrong), _ in BROKEN.values():
         source = folder / "src" / "booking" / name

@@ -7,7 +7,7 @@ from confluent_kafka import Producer as KafkaProducer
 from tradepipe import DeliveryFailed, Producer, SchemaRegistry, Sink, TradeSerializer
 from tradepipe.evolution.history import versions
 
-pytestmark = pytest.mark.embedded  # the kit starts services of its own, whatever this run is on
+pytestmark = pytest.mark.embedded  # the kit starts its own services in every run
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_versions_of_a_trade_come_in_the_order_of_the_log(publish, make_trad
     assert [second, first] == produced()
 
 
-def test_a_test_has_a_topic_of_its_own(produced):
+def test_each_test_has_a_separate_topic(produced):
     assert [] == produced()
 
 
@@ -60,16 +60,14 @@ def test_another_topic_can_be_read(tradepipe_broker, producer_settings, make_tra
     assert ([], 1) == (produced(), len(produced(other)))
 
 
-def test_trades_that_do_not_come_are_told_with_those_that_came(publish, make_trade, produced):
+def test_missing_trades_are_reported_with_those_that_arrived(publish, make_trade, produced):
     publish(make_trade())
 
     with pytest.raises(AssertionError, match=r"1 of 2 trades lie in topic trades-\w+ after 4 s: T0001 version 1"):
         produced(at_least=2, within=4)
 
 
-def test_records_that_a_sink_would_refuse_are_told_each_with_its_place_and_reason(
-    send, serialize, make_trade, produced
-):
+def test_records_that_a_sink_would_refuse_are_reported_with_place_and_reason(send, serialize, make_trade, produced):
     value = serialize(make_trade(version=0))
     send((b"T0001", value), (b"T1", serialize(make_trade())), (None, None), (b"X", b"\0" + b"\7" * 4), (b"X", b"{}"))
 
@@ -99,7 +97,7 @@ def test_a_sink_stores_what_was_published(sink_settings, publish, make_trade, tr
     assert [("T0001",), ("T0002",)] == stored(tradepipe_database)
 
 
-def test_a_test_has_a_database_of_its_own(tradepipe_database):
+def test_each_test_has_a_separate_database(tradepipe_database):
     assert [] == stored(tradepipe_database)
 
 
@@ -113,7 +111,7 @@ def stored(database):
         connection.close()
 
 
-def test_a_broker_can_be_away_for_a_while(broker_unavailable, producer_settings, make_trade, produced):
+def test_a_broker_can_be_unavailable_for_a_while(broker_unavailable, producer_settings, make_trade, produced):
     before, during = make_trade(), make_trade()
     producer = Producer(**producer_settings, close_timeout=0.3)
     producer.produce(before)

@@ -1,4 +1,4 @@
-"""The plugin as a whole: named where it is wanted, loaded no further than it is used, told when it cannot be."""
+"""The plugin as a whole: enabled by name, loaded only as far as it is used, with clear errors."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from tradepipe import testing
 
-pytestmark = [pytest.mark.embedded, pytest.mark.slow]  # the kit starts services of its own, whatever this run is on
+pytestmark = [pytest.mark.embedded, pytest.mark.slow]  # the kit starts its own services in every run
 
 ON_DEMAND = ("tradepipe.embedded", "avro", "http.server", "alembic", "typer")
 
@@ -51,7 +51,7 @@ def test_it_is_no_entry_point():
     assert [] == [entry for entry in distribution("tradepipe").entry_points if entry.group == "pytest11"]
 
 
-def test_loading_it_loads_no_part():
+def test_loading_the_plugin_loads_no_service():
     loaded = python("import sys, tradepipe.testing; print(*sys.modules)").split()
 
     assert "tradepipe.testing.fixtures" in loaded
@@ -64,7 +64,7 @@ def test_the_package_itself_does_not_load_it():
     assert [] == [name for name in loaded if name.startswith(("tradepipe.testing", "pytest", "_pytest"))]
 
 
-def test_without_pytest_it_says_what_to_install():
+def test_without_pytest_the_message_names_what_to_install():
     program = "import sys; sys.modules['pytest'] = None\nimport tradepipe.testing"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
@@ -111,7 +111,7 @@ postgres._DEBIAN = Path("/nowhere")
 """
 
 
-def test_without_the_programs_of_postgresql_it_says_what_to_install(suite):
+def test_without_postgresql_the_message_names_what_to_install(suite):
     code, said = suite("def test_a_sink(sink_settings): pass\n", conftest=WITHOUT_POSTGRES)
 
     assert 1 == code

@@ -13,7 +13,7 @@ def test_a_trade_is_valid(make_trade):
     assert () == violations(make_trade())
 
 
-def test_each_trade_has_a_key_of_its_own(make_trade):
+def test_each_trade_has_a_different_key(make_trade):
     made = [make_trade() for _ in range(1_000)]
 
     assert 1_000 == len({tuple(getattr(trade, field) for field in PRIMARY_KEY) for trade in made})

@@ -5,7 +5,7 @@ import pytest
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.evolution.history import versions
 
-pytestmark = pytest.mark.embedded  # the kit starts services of its own, whatever this run is on
+pytestmark = pytest.mark.embedded  # the kit starts its own services in every run
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def test_todays_build_reads_every_version(assert_every_version_decodes):
     assert_every_version_decodes()
 
 
-def test_a_reader_of_ones_own_is_given_every_version(assert_every_version_decodes, reader):
+def test_a_custom_reader_gets_every_version(assert_every_version_decodes, reader):
     read = []
 
     assert_every_version_decodes(lambda value: read.append(reader(value)) or read[-1])
@@ -30,7 +30,7 @@ def test_a_reader_may_give_something_else_than_trades(assert_every_version_decod
     assert_every_version_decodes(lambda value: reader(value).trade_id, expected=lambda trade: trade.trade_id)
 
 
-def test_what_a_reader_gives_instead_is_told_for_each_version(assert_every_version_decodes, reader):
+def test_wrong_results_of_a_reader_are_reported_for_each_version(assert_every_version_decodes, reader):
     with pytest.raises(AssertionError) as raised:
         assert_every_version_decodes(lambda value: reader(value)._replace(book_id="FX"))
 
@@ -39,7 +39,7 @@ def test_what_a_reader_gives_instead_is_told_for_each_version(assert_every_versi
     assert [] == [each.number for each in versions() if f"version {each.number}: book_id is 'FX', not " not in told]
 
 
-def test_what_a_reader_raises_is_told(assert_every_version_decodes):
+def test_an_exception_of_a_reader_is_reported(assert_every_version_decodes):
     with pytest.raises(AssertionError, match=r"version 1: KeyError: 'book'"):
         assert_every_version_decodes(lambda value: {}["book"])
 

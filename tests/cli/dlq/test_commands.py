@@ -112,14 +112,14 @@ def test_options_select(ready, keep, arguments, offsets):
     assert offsets == [int(found) for found in re.findall(r"trades\[3\]@(\d+)", done.out)]
 
 
-def test_nothing_to_list_says_so(ready):
+def test_an_empty_list_is_reported(ready):
     assert (0, "no open dead letters in the table trade_refusals\n", "") == dlq("ls", env=ready)
     assert (0, "no open dead letters and 0 replayed in the table trade_refusals\n", "") == dlq("stats", env=ready)
     assert (0, "nothing to replay\n", "") == dlq("replay", env=ready)
     assert (0, "", "exported 0 dead letters from the table trade_refusals\n") == dlq("export", env=ready)
 
 
-def test_where_only_some_were_asked_for_it_says_so(ready, keep):
+def test_a_filtered_list_is_marked_as_filtered(ready, keep):
     keep(trade("T1"), trade("T2"))
 
     assert "1 matching open dead letter in the table" in dlq("ls", "--trade-id", "T1", env=ready).out
@@ -142,7 +142,7 @@ def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
 
 
 @pytest.mark.slow
-def test_a_person_who_finds_nothing_is_told_where_else_to_look(ready):
+def test_an_empty_list_suggests_where_else_to_look(ready):
     seen = at_a_terminal("dlq", "ls", "--trade-id", "T1", env=ready)
 
     assert [
@@ -161,7 +161,7 @@ def test_without_a_registry_the_key_stands_for_the_trade(ready, keep):
     assert done.out.splitlines()[1].endswith("STRICT      1  T7")
 
 
-def test_while_the_registry_is_away_it_does_the_same_and_says_why(ready, keep):
+def test_without_an_answer_of_the_registry_the_key_is_shown_with_the_reason(ready, keep):
     keep(trade("T7"), trade("T8"))
 
     done = dlq("ls", env={**ready, "SCHEMA_REGISTRY_URL": f"http://{NOWHERE}"})
@@ -184,7 +184,7 @@ def test_one_is_shown_with_its_reasons_and_fields(ready, keep):
     assert {"by group    mine", "topic id    an-id", "key         T7"} <= set(lines)
 
 
-def test_what_cannot_be_decoded_is_shown_byte_by_byte(ready, keep):
+def test_an_undecodable_value_is_shown_byte_by_byte(ready, keep):
     keep(b"{\x00not a trade at all}")
 
     done = dlq("show", "trades[3]@0", env=ready)
@@ -193,7 +193,7 @@ def test_what_cannot_be_decoded_is_shown_byte_by_byte(ready, keep):
     assert "  00000000  7b 00 6e 6f 74 20 61 20 74 72 61 64 65 20 61 74  |{.not a trade at|" in done.out.splitlines()
 
 
-def test_without_a_registry_nothing_is_decoded_and_it_says_so(ready, keep):
+def test_without_a_registry_the_value_is_shown_undecoded_with_the_reason(ready, keep):
     keep(trade("T7"))
 
     done = dlq("show", "trades[3]@0", env={**ready, "SCHEMA_REGISTRY_URL": ""})
@@ -202,7 +202,7 @@ def test_without_a_registry_nothing_is_decoded_and_it_says_so(ready, keep):
     assert "00000000  00 00 00 00" in done.out
 
 
-def test_a_schema_that_nobody_knows_is_told_once_and_not_asked_for_again(ready, keep):
+def test_an_unknown_schema_id_is_reported_once_and_looked_up_once(ready, keep):
     keep(
         b"\x00\x7f\xff\xff\xff\x02",
         violation=Violation("UNKNOWN_SCHEMA", "the registry does not know schema id 2147483647"),
@@ -214,7 +214,7 @@ def test_a_schema_that_nobody_knows_is_told_once_and_not_asked_for_again(ready, 
     assert 1 == done.out.count("the registry does not know")
 
 
-def test_one_that_is_not_there_is_told(ready, keep):
+def test_a_missing_dead_letter_is_reported(ready, keep):
     keep(trade())
 
     done = dlq("show", "trades[3]@9", env=ready)
@@ -238,7 +238,7 @@ def test_they_are_counted_with_bars(ready, keep):
     ]
 
 
-def test_what_is_a_trade_now_is_stored_and_the_rest_told(ready, keep):
+def test_replayed_records_that_are_valid_are_stored_and_the_others_reported(ready, keep):
     keep(trade("T1"), trade("T1", counterparty_id="CP-2"), b"{}", trade("T2"))
 
     done = dlq("replay", env=ready)
@@ -278,7 +278,7 @@ def test_a_dry_run_changes_nothing(ready, keep):
     assert ([(0,)], [(2,)]) == (ask(ready["DATABASE_URL"], TRADES), ask(ready["DATABASE_URL"], OPEN))
 
 
-def test_what_was_replayed_too_often_is_left_with_the_option_that_tries_again(ready, keep):
+def test_a_record_replayed_too_often_is_skipped_with_the_option_that_retries_it(ready, keep):
     keep(b"{}")
     dlq("replay", "--max-replays", "1", env=ready)
 
@@ -309,7 +309,7 @@ def test_an_export_has_every_byte(ready, keep):
     assert (None, b"X1") == (third["value"], base64.b64decode(third["key"]))
 
 
-def test_an_export_overwrites_only_when_told(ready, keep, tmp_path):
+def test_an_export_overwrites_a_file_only_with_the_option(ready, keep, tmp_path):
     keep(trade("T7"))
     file = tmp_path / "letters.jsonl"
     file.write_text("mine")
@@ -342,14 +342,14 @@ def test_an_export_overwrites_only_when_told(ready, keep, tmp_path):
         ("export --output /nowhere/x", "is not writable"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(ready, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(ready, arguments, told):
     done = dlq(*arguments.split(), env=ready)
 
     assert 2 == done.code
     assert told in done.err.splitlines()[-1]
 
 
-def test_no_place_at_all_says_which_there_are(ready):
+def test_without_a_store_the_message_names_both(ready):
     done = dlq("ls", env={**ready, "DATABASE_URL": ""})
 
     assert 2 == done.code
@@ -384,7 +384,7 @@ def test_an_outdated_database_is_reported(env):
     assert "tradepipe migrate upgrade" in done.err
 
 
-def test_a_database_that_is_away_is_waited_for_until_the_deadline(ready):
+def test_a_command_waits_for_the_database_until_the_deadline(ready):
     done = dlq("ls", "--deadline", "1", env={**ready, "DATABASE_URL": f"postgresql://me:secret@{NOWHERE}/trades"})
 
     assert 75 == done.code

@@ -45,7 +45,7 @@ def dlq(*arguments, env):
     return done
 
 
-def test_letters_are_listed_shown_counted_and_taken_along(post, env):
+def test_dead_letters_are_listed_shown_counted_and_exported(post, env):
     post.lay([post.refusal(7, headers=(("trace", b"abc"),)), post.refusal(8, "BOOK_ID")])
     post.lay_bytes(b"junk")
 
@@ -70,12 +70,12 @@ def test_letters_are_listed_shown_counted_and_taken_along(post, env):
     ]
 
 
-def test_an_empty_topic_says_so(post, env):
+def test_an_empty_topic_has_no_dead_letters(post, env):
     assert (0, f"no open dead letters in topic {post.topic}\n") == dlq("ls", env=env)[:2]
     assert (0, "nothing to replay\n") == dlq("replay", env=env)[:2]
 
 
-def test_a_topic_that_is_not_there_is_told(post, env):
+def test_a_missing_topic_is_reported(post, env):
     for command in ("ls", "replay"):
         done = dlq(command, "--dead-letters", "missing", env=env)
 
@@ -83,7 +83,7 @@ def test_a_topic_that_is_not_there_is_told(post, env):
         assert "dead-letter topic missing does not exist: check --dead-letters" in done.err
 
 
-def test_kafka_that_is_away_is_told_in_the_same_words_by_all(post, env):
+def test_all_commands_report_an_unavailable_kafka_in_the_same_words(post, env):
     nowhere = {**env, "KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
     told = {dlq(command, "--deadline", "1", env=nowhere).err.splitlines()[-1] for command in ("ls", "replay")}
 
@@ -91,7 +91,7 @@ def test_kafka_that_is_away_is_told_in_the_same_words_by_all(post, env):
     assert told.pop().startswith("Error: ")
 
 
-def test_what_is_selected_goes_back_and_the_rest_stays(post, env):
+def test_only_selected_dead_letters_are_sent_back(post, env):
     post.lay([post.refusal(7), post.refusal(8, "BOOK_ID")])
 
     dry = dlq("replay", "--unverified", "--code", "VERSION", "--dry-run", env=env)
@@ -139,7 +139,7 @@ def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
     assert LETTERS == len(post.dead_letters(DeadLetterFilter(replayed=True)))
 
 
-def test_of_two_at_once_the_first_says_what_happened(post, env):
+def test_the_first_of_two_concurrent_replays_reports_the_conflict(post, env):
     post.lay(post.refusal(number) for number in range(20_000))
     with running("dlq", "replay", "--unverified", env=env) as first:
         eventually(lambda: written(post) > 0, every=0)

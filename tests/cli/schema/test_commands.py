@@ -112,7 +112,7 @@ def test_the_history_that_is_shipped_is_fine(monkeypatch):
     assert "no errors, no warnings" in done.out
 
 
-def test_who_edits_a_released_version_is_told_the_way(run, folder):
+def test_an_edited_released_version_is_reported_with_what_to_do(run, folder):
     released = folder / "v001.avsc"
     released.write_text(released.read_text().replace("string", "bytes"))
 
@@ -126,7 +126,7 @@ def test_who_edits_a_released_version_is_told_the_way(run, folder):
     )
 
 
-def test_what_is_told_has_the_sentence_first_then_the_place_and_fits_a_terminal(run, file):
+def test_a_finding_has_its_sentence_before_its_place_and_fits_a_terminal(run, file):
     code, out = run("check", file(MISTAKES["the scale widened"][0]))
 
     assert 1 == code
@@ -142,14 +142,14 @@ def test_what_is_told_has_the_sentence_first_then_the_place_and_fits_a_terminal(
     assert out.endswith("trade.avsc after 2 versions at FULL_TRANSITIVE: 2 errors, no warnings\n")
 
 
-def test_one_finding_against_several_versions_is_told_once(run, file):
+def test_one_finding_against_several_versions_is_printed_once(run, file):
     _, out = run("check", file(MISTAKES["a field renamed with an alias"][0]))
 
     assert "old reads new, against v001 and v002 [renamed]" in out
     assert out.endswith("1 error, 1 warning\n")
 
 
-def test_no_colour_reaches_what_is_no_terminal(run, file):
+def test_output_is_coloured_only_on_a_terminal(run, file):
     assert "\x1b" not in run("check", file(MISTAKES["the scale widened"][0]))[1]
 
 
@@ -169,7 +169,7 @@ def test_warnings_end_with_1_only_where_that_is_asked_for(run, file):
     assert 1 == run("check", renamed, "--strict")[0]
 
 
-def test_a_level_of_its_own_is_checked_at(run, file):
+def test_a_given_level_replaces_that_of_the_history(run, file):
     loose = file(record(ID, AMOUNT, SIDE, VENUE, field("note")))
 
     assert 1 == run("check", loose)[0]
@@ -204,7 +204,7 @@ def test_a_candidate_that_is_no_schema_is_found(run, file):
         (("validate", "trade"), ": Is a directory"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(run, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(run, arguments, told):
     code, out = run(*arguments)
 
     assert 2 == code
@@ -228,7 +228,7 @@ def test_a_file_of_the_history_that_is_broken_is_named(folder):
         ("{", "(it is not JSON: Expecting property name"),
     ],
 )
-def test_what_is_wrong_with_the_record_is_told_in_words(folder, text, told):
+def test_a_damaged_history_is_reported_in_words(folder, text, told):
     (folder / HISTORY_FILE).write_text(text)
 
     done = door("schema", "check", "--history", str(folder), env={})
@@ -237,7 +237,7 @@ def test_what_is_wrong_with_the_record_is_told_in_words(folder, text, told):
     assert told in done.err
 
 
-def test_what_is_no_json_is_told_with_its_line(run, tmp_path):
+def test_a_file_that_is_not_json_is_reported_with_its_line(run, tmp_path):
     (tmp_path / "trade.avsc").write_text('{\n  "type": "record",\n  "name" "Trade"\n}\n')
 
     _, out = run("check", "trade.avsc")
@@ -256,7 +256,7 @@ def test_a_frozen_version_that_is_no_schema_is_found_by_each_command(run, folder
         assert (1, True) == (code, "[not-a-schema]" in out), command
 
 
-def test_validate_tells_each_defect_by_its_place(run, file):
+def test_validate_reports_each_defect_with_its_place(run, file):
     stamp = field("amount", "long", logicalType="timestamp-micros")
     flawed = file(record(ID, stamp, field("side", enum("A"), default="B")))
 
@@ -274,7 +274,7 @@ def test_validate_without_a_file_looks_at_all_that_is_frozen(run, folder):
     assert 1 == run("validate")[0]
 
 
-def test_diff_tells_what_changed_and_what_readers_make_of_it(run):
+def test_diff_prints_each_change_and_its_effect_on_readers(run):
     code, out = run("diff", "1", "v002")
 
     assert 0 == code
@@ -288,7 +288,7 @@ def test_diff_tells_what_changed_and_what_readers_make_of_it(run):
     )
 
 
-def test_diff_takes_files_too_and_says_what_breaks(run, file):
+def test_diff_compares_files_and_reports_incompatible_changes(run, file):
     _, out = run("diff", "2", file(MISTAKES["the scale widened"][0]))
 
     assert out.startswith("v002 -> trade.avsc: 1 change\n")
@@ -327,7 +327,7 @@ def test_a_change_that_breaks_nothing_is_a_notice_at_its_line(run):
     assert "title=Trade.amount [field-added]::The field was added: [null, decimal(18,2)]" in out
 
 
-def test_a_frozen_version_that_is_no_schema_is_told_in_the_format_asked_for(run, folder):
+def test_a_released_file_that_is_not_a_schema_is_reported_in_the_chosen_format(run, folder):
     (folder / "v002.avsc").write_text('{"type": "record"}')
 
     code, out = run("diff", "1", "2", "--format", "json")
@@ -346,7 +346,7 @@ def test_freeze_writes_the_next_version_and_records_it(run, file, folder):
     assert 0 == run("check")[0]
 
 
-def test_a_program_is_told_what_was_frozen(run, file):
+def test_json_lists_what_was_frozen(run, file):
     third = file(record(ID, AMOUNT, SIDE, VENUE, field("note", default="")))
 
     planned, done = (json.loads(run("freeze", third, "--format", "json", *dry)[1]) for dry in (["--dry-run"], []))
@@ -357,7 +357,7 @@ def test_a_program_is_told_what_was_frozen(run, file):
     assert ("frozen", "trade/v003.avsc") == (done["cases"][-1]["outcome"], done["cases"][-1]["file"])
 
 
-def test_freeze_tells_warnings_too(run, file):
+def test_freeze_prints_warnings(run, file):
     code, out = run("freeze", file(record(ID, AMOUNT, SIDE, VENUE, namespace="desk")))
 
     assert 0 == code
@@ -365,7 +365,7 @@ def test_freeze_tells_warnings_too(run, file):
     assert out.endswith("6 warnings\n\nversion 3 is frozen: trade/v003.avsc, level FULL_TRANSITIVE\n")
 
 
-def test_freeze_refuses_what_breaks_and_writes_nothing(run, file, folder):
+def test_freeze_refuses_an_incompatible_schema_and_writes_nothing(run, file, folder):
     code, out = run("freeze", file(MISTAKES["the scale widened"][0]))
 
     assert 1 == code

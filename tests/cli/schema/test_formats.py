@@ -128,7 +128,7 @@ def test_further_parts_are_for_programs():
     assert {"name": "g", "file": "a,b: c.avsc", "kind": "field-added", "findings": []} == case
 
 
-def test_a_failure_of_junit_tells_all_errors_of_its_case():
+def test_a_failure_in_junit_has_all_errors_of_its_case():
     failure = ElementTree.fromstring(format_report(REPORT, "junit")).find("*/testcase/failure")
 
     assert "decimal-scale" == failure.get("type")
@@ -149,7 +149,7 @@ def test_json_holds_every_part_of_a_finding():
 
 
 @pytest.mark.parametrize("form", ["text", "json", "junit", "github"])
-def test_what_no_terminal_and_no_xml_can_hold_is_printed_all_the_same(form):
+def test_characters_invalid_in_terminals_and_xml_are_escaped(form):
     assert format_report(Report("check", "x", (CheckCase("x", (BROKEN,), "x", "no JSON"),)), form)
 
 
@@ -157,7 +157,7 @@ def test_what_no_terminal_and_no_xml_can_hold_is_printed_all_the_same(form):
     ("versions", "told"),
     [((1,), "against v001 "), ((2, 1), "against v001 and v002 "), ((1, 2, 3), "against v001, v002 and v003 ")],
 )
-def test_versions_are_listed_as_one_says_them(versions, told):
+def test_versions_are_named_by_number(versions, told):
     findings = tuple(BROKEN._replace(against=number) for number in versions)
 
     assert told in format_report(Report("check", "x", (CheckCase("x", findings),)), "text")

@@ -48,7 +48,7 @@ def test_any_history_can_be_registered(env, folder, client, subject):
     assert done.out.endswith(f"{subject}: compatibility level FULL_TRANSITIVE\n")
 
 
-def test_a_dry_run_tells_what_would_be_done_and_does_nothing(env, folder, client, subject):
+def test_a_dry_run_prints_the_plan_and_changes_nothing(env, folder, client, subject):
     client.register(subject, text(V1))
     level = client.level(subject)
 
@@ -64,7 +64,7 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(env, folder, client
     assert level == client.level(subject)
 
 
-def test_a_program_is_told_what_was_registered(env, folder, client, subject):
+def test_json_lists_the_registered_versions(env, folder, client, subject):
     first = client.register(subject, text(V1))
 
     planned = schema("register", "--history", folder, "--dry-run", "--format", "json", env=env)
@@ -79,7 +79,7 @@ def test_a_program_is_told_what_was_registered(env, folder, client, subject):
     ("form", "told"),
     [("junit", "<system-out>{}: version 1 has id"), ("github", "::notice title={} [registered]::{}: version 1 has id")],
 )
-def test_a_ci_server_is_told_what_was_registered(env, folder, subject, form, told):
+def test_junit_and_annotations_list_the_registered_versions(env, folder, subject, form, told):
     done = schema("register", "--history", folder, "--format", form, env=env)
 
     assert told.format(subject, subject) in done.out
@@ -93,7 +93,7 @@ def test_a_folder_without_a_version_is_a_usage_error(env, tmp_path, command):
     assert "has no versions: v001.avsc does not exist" in " ".join(done.err.split())
 
 
-def test_a_warning_keeps_nothing_from_being_registered_and_is_told(env, tmp_path, subject):
+def test_a_warning_is_printed_and_does_not_prevent_registration(env, tmp_path, subject):
     renamed = history(record(ID, name="Trade", namespace="a"), record(ID, name="Trade", namespace="b"))
 
     done = schema("register", "--history", write(tmp_path, renamed), env=env)
@@ -113,7 +113,7 @@ def test_a_released_version_that_was_changed_is_not_registered(env, folder, clie
     assert [] == client.versions(subject)
 
 
-def test_what_breaks_is_explained_and_nothing_is_registered(env, tmp_path, client, subject):
+def test_an_incompatible_version_is_explained_and_nothing_is_registered(env, tmp_path, client, subject):
     schemas = [record(ID, field("amount", decimal(16, scale))) for scale in (2, 4)]
 
     done = schema("register", "--history", write(tmp_path, history(*schemas)), env=env)
@@ -123,7 +123,7 @@ def test_what_breaks_is_explained_and_nothing_is_registered(env, tmp_path, clien
     assert [] == client.versions(subject)
 
 
-def test_what_breaks_under_one_subject_is_registered_under_none(env, folder, client, subject):
+def test_a_version_incompatible_with_one_subject_is_registered_under_no_subject(env, folder, client, subject):
     also = f"{subject}.clean"
     client.register(also, text(record(field("trade_id", "long"))))
 

@@ -24,7 +24,7 @@ def test_fills_and_their_amendments_are_sent(producer_settings, produced):
     assert [("A-17", 1), ("A-17", 2)] == [(trade.trade_id, trade.version) for trade in produced()]
 
 
-def test_a_fill_that_is_no_valid_trade_is_told_and_the_others_are_sent(producer_settings, produced):
+def test_an_invalid_fill_is_reported_and_the_others_are_sent(producer_settings, produced):
     with Producer(**producer_settings) as producer:
         (problem,) = book([{**FILL, "with": "CP 7"}, FILL], producer)
 
@@ -32,7 +32,7 @@ def test_a_fill_that_is_no_valid_trade_is_told_and_the_others_are_sent(producer_
     assert ["A-17"] == [trade.trade_id for trade in produced()]
 
 
-def test_while_kafka_is_away_nothing_is_lost_silently(producer_settings, broker_unavailable):
+def test_no_trade_is_lost_silently_while_kafka_is_unavailable(producer_settings, broker_unavailable):
     producer = Producer(**producer_settings, close_timeout=0.5)
     book([FILL], producer)
     producer.flush()
