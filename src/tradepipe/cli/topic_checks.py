@@ -1,6 +1,7 @@
 """Checks of a topic's settings against tradepipe's guarantees."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -36,6 +37,19 @@ class SettingCheck(NamedTuple):
 
 
 _Checked = tuple[Severity, str]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """When a setting is not fine, with what effect and advice, and why it is fine otherwise."""
+
+    is_broken: Callable[[str], bool]
+    severity: Severity
+    advice: str
+    fine: str
+
+    def __call__(self, value: str, _replication: int) -> _Checked:
+        return (self.severity, self.advice) if self.is_broken(value) else (Severity.FINE, self.fine)
 
 
 def check_settings(topic: Topic, settings: Mapping[str, str]) -> Iterator[SettingCheck]:
@@ -103,57 +117,42 @@ def _in_sync(value: str, replication: int) -> _Checked:
     return Severity.FINE, "an acknowledged trade is on that many brokers"
 
 
-def _cleanup(value: str, _replication: int) -> _Checked:
-    if "compact" in value:
-        return Severity.FINDING, "set it to delete: compaction drops versions of trades"
-    return Severity.FINE, "records are deleted by age or size only"
-
-
-def _unclean(value: str, _replication: int) -> _Checked:
-    if value == "true":
-        return Severity.FINDING, "set it to false: a replica that lacks acknowledged trades may become the leader"
-    return Severity.FINE, "only a replica with all acknowledged trades becomes the leader"
-
-
-def _retention(value: str, _replication: int) -> _Checked:
-    if 0 <= int(value) < MIN_RETENTION_MS:
-        return (
-            Severity.ADVICE,
-            "use at least 3 days: records that no sink stored by then are lost",
-        )
-    return Severity.FINE, "must exceed the longest outage"
-
-
-def _retention_bytes(value: str, _replication: int) -> _Checked:
-    if int(value) >= 0:
-        return Severity.ADVICE, "use -1: a partition is truncated at this size even during an outage"
-    return Severity.FINE, "no record is deleted by size"
-
-
-def _message_bytes(value: str, _replication: int) -> _Checked:
-    if int(value) < MAX_BATCH_BYTES:
-        return (
-            Severity.ADVICE,
-            f"use at least {MAX_BATCH_BYTES}: brokers would reject the largest batches of a producer",
-        )
-    return Severity.FINE, "fits the largest batch of a producer"
-
-
-def _compression(value: str, _replication: int) -> _Checked:
-    if value == "zstd":
-        return Severity.FINE, "no batch unpacks to more than a consumer's receive.message.max.bytes"
-    return (
+_CHECKS: Final[Mapping[str, Callable[[str, int], _Checked]]] = {
+    "min.insync.replicas": _in_sync,
+    "unclean.leader.election.enable": _Rule(
+        lambda value: value == "true",
+        Severity.FINDING,
+        "set it to false: a replica that lacks acknowledged trades may become the leader",
+        "only a replica with all acknowledged trades becomes the leader",
+    ),
+    "cleanup.policy": _Rule(
+        lambda value: "compact" in value,
+        Severity.FINDING,
+        "set it to delete: compaction drops versions of trades",
+        "records are deleted by age or size only",
+    ),
+    "retention.ms": _Rule(
+        lambda value: 0 <= int(value) < MIN_RETENTION_MS,
+        Severity.ADVICE,
+        "use at least 3 days: records that no sink stored by then are lost",
+        "must exceed the longest outage",
+    ),
+    "retention.bytes": _Rule(
+        lambda value: int(value) >= 0,
+        Severity.ADVICE,
+        "use -1: a partition is truncated at this size even during an outage",
+        "no record is deleted by size",
+    ),
+    "max.message.bytes": _Rule(
+        lambda value: int(value) < MAX_BATCH_BYTES,
+        Severity.ADVICE,
+        f"use at least {MAX_BATCH_BYTES}: brokers would reject the largest batches of a producer",
+        "fits the largest batch of a producer",
+    ),
+    "compression.type": _Rule(
+        lambda value: value != "zstd",
         Severity.ADVICE,
         "use zstd if writers are not trusted: consumers unpack batches of other codecs without a limit",
-    )
-
-
-_CHECKS: Final = {
-    "min.insync.replicas": _in_sync,
-    "unclean.leader.election.enable": _unclean,
-    "cleanup.policy": _cleanup,
-    "retention.ms": _retention,
-    "retention.bytes": _retention_bytes,
-    "max.message.bytes": _message_bytes,
-    "compression.type": _compression,
+        "no batch unpacks to more than a consumer's receive.message.max.bytes",
+    ),
 }
