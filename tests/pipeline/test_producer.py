@@ -257,7 +257,7 @@ def test_a_call_with_many_trades_names_an_earlier_failure_and_can_be_continued(p
     with pipeline.producer() as producer:
         producer.produce(trades[0])
         producer.flush()
-        broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+        broker.fail_requests(PRODUCE, KafkaError.MSG_SIZE_TOO_LARGE)
         producer.produce(trades[1])
         eventually(lambda: not len(producer))
         with pytest.raises(DeliveryFailed) as caught:

@@ -230,6 +230,11 @@ class IdempotentProducer:
             time.sleep(WAIT_SECONDS)
         return left
 
+    @property
+    def has_undelivered(self) -> bool:
+        """Whether a record has failed since the last `take_undelivered`."""
+        return bool(self._undelivered)
+
     def take_undelivered(self) -> list[Undelivered]:
         """Return the records that failed since the last call."""
         failed = []

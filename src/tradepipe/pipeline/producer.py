@@ -5,9 +5,10 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from itertools import chain, islice
+from operator import attrgetter
 from types import TracebackType
 from typing import Final, Self
 
@@ -36,6 +37,9 @@ CLOSE_TIMEOUT: Final = 30.0
 
 CHUNK_TRADES: Final = 1_000
 """Trades that `produce_many` sends together."""
+
+
+_key_of: Final[Callable[[Trade], str]] = attrgetter(KAFKA_KEY)
 
 
 class Producer:
@@ -137,16 +141,19 @@ class Producer:
 
             RuntimeError: the producer is closed; the trade is not sent.
         """
-        if found := violations(trade):
-            raise InvalidTrade(trade, found)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if not self._is_connected:
-            self._connect(timeout)
-        value = self._serialize(trade)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        refused = self._producer.send(getattr(trade, KAFKA_KEY), value, timeout=left)
+        values = self._serialize.serialize_valid([trade]) if self._is_connected else []
+        if not values:
+            if found := violations(trade):
+                raise InvalidTrade(trade, found)
+            if not self._is_connected:
+                began = time.monotonic()
+                self._connect(timeout)
+                timeout = timeout and max(0.0, timeout - (time.monotonic() - began))
+            values = [self._serialize(trade)]
+        refused = self._producer.send(_key_of(trade), values[0], timeout=timeout)
         # After sending: a caller that logs the exception and continues must not lose this trade.
-        self._raise_failures([] if refused is None else [refused])
+        if refused is not None or self._producer.has_undelivered:
+            self._raise_failures([] if refused is None else [refused])
 
     def produce_many(self, trades: Iterable[Trade], *, timeout: float | None = None) -> None:
         """
@@ -230,17 +237,23 @@ class Producer:
             if self._owns_registry:
                 self._registry.close()
 
-    def _serialize_valid(self, trades: Sequence[Trade]) -> tuple[list[tuple[str, bytes]], InvalidTrade | None]:
+    def _serialize_valid(self, trades: list[Trade]) -> tuple[list[tuple[str, bytes]], InvalidTrade | None]:
         """Return keys and values of the trades before the first invalid one, and its error."""
-        serialized: list[tuple[str, bytes]] = []
-        try:
-            for trade in trades:
+        values: list[bytes] = []
+        invalid = None
+        while len(values) < len(trades):
+            values += self._serialize.serialize_valid(trades, len(values))
+            if len(values) == len(trades):
+                break
+            trade = trades[len(values)]
+            try:
                 if found := violations(trade):
-                    return serialized, InvalidTrade(trade, found)
-                serialized.append((getattr(trade, KAFKA_KEY), self._serialize(trade)))
-        except InvalidTrade as error:
-            return serialized, error
-        return serialized, None
+                    raise InvalidTrade(trade, found)
+                values.append(self._serialize(trade))
+            except InvalidTrade as error:
+                invalid = error
+                break
+        return list(zip(map(_key_of, trades), values, strict=False)), invalid
 
     def _connect(self, timeout: float | None) -> None:
         """Look up the schema and the topic: at the first trade, since construction must not touch the network."""

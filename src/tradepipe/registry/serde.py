@@ -8,7 +8,8 @@ from typing import Final
 
 from tradepipe.codec.admission import UnknownFields, check_rules
 from tradepipe.codec.codec import MAX_BODY, Decoder, Encoder
-from tradepipe.codec.native import make_executor
+from tradepipe.codec.fields import trade_codec
+from tradepipe.codec.native import make_encoder, make_executor
 from tradepipe.errors import SchemaNotRegistered, UndecodableRecord
 from tradepipe.evolution.history import current
 from tradepipe.names import check_name
@@ -83,6 +84,7 @@ class TradeSerializer:
         self._registry = registry
         self._check_subject = SubjectCheck(registry, subject)
         self._encode = Encoder().encode
+        self._encoder = make_encoder(trade_codec())
         self._header: bytes | None = None
 
     def __call__(self, trade: Trade, ctx: object = None) -> bytes:
@@ -99,7 +101,20 @@ class TradeSerializer:
 
             ConfigurationError: see `SchemaRegistry`.
         """
-        return (self._header or self.connect()) + self._encode(trade)
+        header = self._header or self.connect()
+        if self._encoder is not None and (value := self._encoder.encode(trade, header, False)) is not None:
+            return value
+        return header + self._encode(trade)
+
+    def serialize_valid(self, trades: list[Trade], start: int = 0) -> list[bytes]:
+        """
+        Return the framed values of valid trades from `start` on, up to one about which the compiled core cannot decide.
+
+        The next trade may be valid too. Before `connect`, or without the compiled core, the list is empty.
+        """
+        if self._encoder is None or self._header is None:
+            return []
+        return self._encoder.encode_all(trades, start, self._header, True)
 
     def connect(self) -> bytes:
         """
