@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from tests.codec.sample_schema import CODEC, SAMPLE, SAMPLES, SCHEMA, Sample, Side, encode, make_decoder, written
 from tradepipe.codec import encoder
 from tradepipe.codec.codec import encoder_source
+from tradepipe.codec.fields import record_codec
 from tradepipe.codec.primitives import TABLE_SIZE
 from tradepipe.errors import InvalidTrade
+from tradepipe.trade.declaration import declare
 
 
 class Text(str):
@@ -54,6 +56,16 @@ def test_a_decimal_takes_as_few_bytes_as_javas(notional, size):
 
     assert len(start) + 1 + size == len(encode(SAMPLE._replace(notional=Decimal(notional))))
     assert len(bare) > len(start)
+
+
+def test_a_union_of_one_type_is_encoded_with_its_index():
+    """Only a schema that is written by hand has one."""
+    fields = [each | {"type": [each["type"]]} if each["name"] == "version" else each for each in SCHEMA["fields"]]
+    schema = SCHEMA | {"fields": fields}
+    codec = record_codec(schema, declare(Sample))
+    encode_in_union = encoder.generate_encoder(codec).compile("encode", "encode a union of one type")
+
+    assert written(schema, SAMPLE._asdict()) == encode_in_union(SAMPLE) == encoder.encode_slow(SAMPLE, codec)
 
 
 def test_encoding_ignores_the_threads_decimal_context():

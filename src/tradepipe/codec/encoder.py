@@ -100,8 +100,8 @@ def generate_encoder(codec: RecordCodec) -> CodeBuilder:
 def _emit_field(out: CodeBuilder, field: FieldCodec) -> None:
     is_fast = field.kind in _EMITTERS and field.type.base != "fixed"
     emit = _EMITTERS[field.kind] if is_fast else _emit_call
-    if len(field.branches) == 1:
-        emit(out, field, "")
+    if "null" not in field.branches:
+        emit(out, field, f"{encode_varint(0)!r} + " if field.schema.branches else "")
         return
     with out.block(f"if {field.name} is None:"):
         out.line(f"{field.name} = {encode_varint(field.branches.index('null'))!r}")
