@@ -65,7 +65,8 @@ def test_a_union_of_one_type_is_encoded_with_its_index():
     codec = record_codec(schema, declare(Sample))
     encode_in_union = encoder.generate_encoder(codec).compile("encode", "encode a union of one type")
 
-    assert written(schema, SAMPLE._asdict()) == encode_in_union(SAMPLE) == encoder.encode_slow(SAMPLE, codec)
+    assert encoder.encode_slow(SAMPLE, codec) == written(schema, SAMPLE._asdict())
+    assert {written(schema, SAMPLE._asdict())} == {encode_in_union(SAMPLE) for _ in range(2)}  # the first one is slow
 
 
 def test_encoding_ignores_the_threads_decimal_context():
