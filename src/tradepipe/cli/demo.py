@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack
 from heapq import nlargest
 from itertools import islice
 from pathlib import Path
@@ -101,8 +101,8 @@ def demo(*, keep: Keep = False, output: Format = "text", logs: Logs) -> None:
     status = logs.configure(usual="error")
     run = _Run(status, output)
     signals = StopOnSignal(run.stop, "stopping: shutting down the services", grace=STOP_GRACE_SECONDS)
-    stack = start_stack()
-    with signals, closing(stack):
+    with signals, ExitStack() as services:
+        stack = start_stack(services)
         is_complete = run.run_all(stack)
         if is_complete:
             _print_next_steps(stack, keep=keep, err=output == "json")

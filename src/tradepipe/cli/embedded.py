@@ -5,7 +5,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import ExitStack
 from typing import Annotated, Final
 
 import typer
@@ -55,9 +55,9 @@ def embedded(*, topics: Topics = None) -> None:
     wanted = [_parse_topic(text) for text in topics or (TOPIC, CLEAN, DEAD_LETTERS)]
     stopped = threading.Event()
     stopping = StopOnSignal(stopped.set, "stopping the services", grace=STOP_GRACE_SECONDS)
-    # Outside the block: a signal interrupts the start, which then removes what it has begun.
-    stack = start_stack()
-    with stopping, closing(stack):
+    # A signal interrupts no start of the services: in between, files would be left behind.
+    with stopping, ExitStack() as services:
+        stack = start_stack(services)
         for name, partitions in wanted:
             _create_topic(stack, name, partitions)
         if stopped.is_set():
@@ -76,15 +76,15 @@ def embedded(*, topics: Topics = None) -> None:
             pause = REPORT_SECONDS if dropped else WATCH_SECONDS
 
 
-def start_stack() -> LocalStack:
+def start_stack(services: ExitStack) -> LocalStack:
     """
-    Start the embedded services, which the caller closes.
+    Start the embedded services; the exit stack stops them.
 
     Raises:
         ConfigurationError: PostgreSQL is not installed, or does not start.
     """
     try:
-        return LocalStack().__enter__()
+        return services.enter_context(LocalStack())
     except (FileNotFoundError, RuntimeError) as error:
         raise ConfigurationError(str(error)) from error
 
