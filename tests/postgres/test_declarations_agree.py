@@ -76,7 +76,13 @@ def test_python_and_postgresql_agree_on_any_record_of_any_declaration(connection
         for record in data.draw(st.lists(records(declaration, wrong_values), min_size=1, max_size=10)):
             codes = [violation.code for violation in find_violations(record)]
 
-            assert (refused_by(connection, table, record) or "none") in (codes or ["none"])
+            # Python compares no invalid value with another field; PostgreSQL names the first CHECK that fails.
+            skipped = [
+                rule.fields[0].upper()
+                for rule in declaration.rules
+                if not {name.upper() for name in rule.fields}.isdisjoint(codes)
+            ]
+            assert (refused_by(connection, table, record) or "none") in ([*codes, *skipped] or ["none"])
             assert not (codes and passes(record))
         transaction.rollback()
 
