@@ -16,7 +16,7 @@ from dataclasses import replace
 from statistics import median
 from typing import Final, NamedTuple
 
-from benchmarks.contender import Result, Task, measure
+from benchmarks.contender import Result, Task, measure, task_of
 from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine, spread
 from benchmarks.scratch_database import fresh_database
@@ -70,17 +70,7 @@ class Bench(NamedTuple):
 
     def task(self) -> Task:
         """Return a task that reads the topic, in a group of its own."""
-        published = self.published
-        return Task(
-            kafka=published.kafka,
-            registry=published.registry,
-            topic=published.topic,
-            subject=published.subject,
-            partitions=len(published.ends),
-            count=published.count,
-            seed=published.seed,
-            group=f"bench-{uuid.uuid4().hex[:8]}",
-        )
+        return task_of(self.published)
 
     def new_topic(self) -> str:
         """Create an empty topic."""

@@ -11,9 +11,12 @@ import resource
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
+
+from benchmarks.publish_trades import Published
 
 
 @dataclass
@@ -35,6 +38,20 @@ class Task:
     """Records a second that are published meanwhile; 0 if all are there before."""
     epoch: float = 0.0
     """Unix time to which the versions of such records are relative, in milliseconds: they say when each was sent."""
+
+
+def task_of(published: Published) -> Task:
+    """Return a task that reads a topic, in a group of its own."""
+    return Task(
+        kafka=published.kafka,
+        registry=published.registry,
+        topic=published.topic,
+        subject=published.subject,
+        partitions=len(published.ends),
+        count=published.count,
+        seed=published.seed,
+        group=f"bench-{uuid.uuid4().hex[:8]}",
+    )
 
 
 class Result(NamedTuple):

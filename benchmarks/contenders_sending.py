@@ -1,37 +1,35 @@
 """The producer, and confluent-kafka's with values that are encoded already."""
 
 import time
+from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final
 
 import confluent_kafka
 
 from benchmarks.contender import Contender, Progress, Task
-from tradepipe import Producer, SchemaRegistry, TradeSerializer
+from tradepipe import Producer, SchemaRegistry, Trade, TradeSerializer
 from tradepipe.trade.samples import trades
 
 
 def produce(task: Task, progress: Progress) -> None:
     """Send trades by tradepipe's producer, one call for each."""
-    made = list(islice(trades(task.seed), task.count))
-    with Producer(task.kafka, registry=task.registry, topic=task.topic, subject=task.subject) as producer:
-        producer.produce(made[0])
-        producer.flush()
-        progress.commit(0)
-        for trade in made:
-            producer.produce(trade)
-        producer.flush()
-        progress.commit(task.count)
+    _send(task, progress, lambda producer, made: deque(map(producer.produce, made), maxlen=0))
 
 
 def produce_many(task: Task, progress: Progress) -> None:
     """Send trades by tradepipe's producer, all by one call."""
+    _send(task, progress, lambda producer, made: producer.produce_many(made))
+
+
+def _send(task: Task, progress: Progress, send: Callable[[Producer, list[Trade]], object]) -> None:
     made = list(islice(trades(task.seed), task.count))
     with Producer(task.kafka, registry=task.registry, topic=task.topic, subject=task.subject) as producer:
         producer.produce(made[0])
         producer.flush()
         progress.commit(0)
-        producer.produce_many(made)
+        send(producer, made)
         producer.flush()
         progress.commit(task.count)
 

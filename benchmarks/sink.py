@@ -11,11 +11,12 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.baseline_row_by_row import store_row_by_row
 from benchmarks.check_table import Verdict, verdict
+from benchmarks.contender import measure, task_of
 from benchmarks.kill_sinks import kill_and_restart
 from benchmarks.publish_trades import Published, publish
 from benchmarks.report import line, machine, spread
@@ -98,7 +99,7 @@ def _compare(services: RealServices, published: Published, options: argparse.Nam
     repeated: list[Run] = []
     for number in range(options.runs):
         with fresh_database(services) as database:
-            reference.append(rows / store_row_by_row(published, database, rows=rows, group=f"rows-{number}"))
+            reference.append(measure("row by row", replace(task_of(published), database=database, count=rows)).rate)
         with fresh_database(services) as database:
             runs.append(_store(published, database, f"sink-{number}"))
             verdicts.append(_report(verdict(published, database, f"sink-{number}")))
