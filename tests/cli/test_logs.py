@@ -19,6 +19,7 @@ def logging_as(monkeypatch):
     monkeypatch.setattr(redaction, "_registered", {"canary-7f3a"})
 
     def chosen(form: str) -> None:
+        logs._warnings.set(())  # of other tests, which never configured logging
         logs.warn_later("a warning")
         logs.log_format.set(form)
         logs.configure("info", logs.StatusLine())
