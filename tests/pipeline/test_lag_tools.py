@@ -23,7 +23,7 @@ def stage(request, pipeline, targets, services):
 @pytest.fixture
 def lag(pipeline, stage):
     """Returns the lag of each partition that has a committed offset, as a tool computes it."""
-    # A consumer that never joins: an AdminClient's list_consumer_group_offsets ends the process when the coordinator moves.
+    # A consumer that never joins: list_consumer_group_offsets of an AdminClient crashes when the coordinator moves.
     client = Consumer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], "group.id": stage})
     topics = TopicAdmin(pipeline.kafka)
     places = [TopicPartition(pipeline.topic, number) for number in range(4)]
