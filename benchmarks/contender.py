@@ -1,22 +1,21 @@
 """
-One measured program in a process: `python -m benchmarks.contender NAME ARGUMENTS`.
+One measured program in a process: `python -m benchmarks.contender MODULE.FUNCTION TASK`.
 
-A program of its own, so that CPU time and memory are those of the contender alone,
-and two of them do not share an interpreter. The arguments and the result are JSON.
+Each contender runs in a separate process, so that CPU time and memory are its own.
+The task and the result are JSON. This module imports nothing but the standard
+library: a contender may run in another virtual environment.
 """
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, NamedTuple
-
-from benchmarks.publish_trades import Published
 
 
 @dataclass
@@ -31,6 +30,8 @@ class Task:
     database: str = ""
     group: str = ""
     target: str = ""
+    rows: str = ""
+    """The file of encoded rows, for PostgreSQL alone."""
     count: int = 0
     seed: int = 1
     batch: int = 10_000
@@ -40,18 +41,19 @@ class Task:
     """Unix time to which the versions of such records are relative, in milliseconds: they say when each was sent."""
 
 
-def task_of(published: Published) -> Task:
-    """Return a task that reads a topic, in a group of its own."""
-    return Task(
-        kafka=published.kafka,
-        registry=published.registry,
-        topic=published.topic,
-        subject=published.subject,
-        partitions=len(published.ends),
-        count=published.count,
-        seed=published.seed,
-        group=f"bench-{uuid.uuid4().hex[:8]}",
-    )
+class Commit(NamedTuple):
+    """
+    Attributes:
+        at: time of the commit on the system's monotonic clock, in seconds.
+
+        cpu: CPU time of the process until then, in seconds.
+
+        records: how many records were committed by then.
+    """
+
+    at: float
+    cpu: float
+    records: int
 
 
 class Result(NamedTuple):
@@ -59,19 +61,37 @@ class Result(NamedTuple):
     One run.
 
     Attributes:
-        rate: records a second from the first commit to the last: joining a group takes seconds.
+        started_at: when the process was started, on the system's monotonic clock.
 
-        cpu: CPU time of the process in that time, in µs a record.
+        mebibytes: peak memory of the process.
 
-        mebibytes: its peak memory.
-
-        latencies: seconds from the record's timestamp to its commit, ascending; only where they are asked for.
+        latencies: seconds from the record's timestamp to its commit, ascending; only where they are measured.
     """
 
-    rate: float
-    cpu: float
+    started_at: float
+    commits: list[Commit]
     mebibytes: float
     latencies: list[float]
+
+    @property
+    def records(self) -> int:
+        """The records from the first commit to the last."""
+        return self.commits[-1].records - self.commits[0].records
+
+    @property
+    def rate(self) -> float:
+        """Records a second from the first commit to the last: joining a group takes seconds."""
+        return self.records / max(self.commits[-1].at - self.commits[0].at, 1e-9)
+
+    @property
+    def rate_from_start(self) -> float:
+        """Records a second from the start of the process to the last commit."""
+        return self.commits[-1].records / (self.commits[-1].at - self.started_at)
+
+    @property
+    def cpu(self) -> float:
+        """CPU time of the process from the first commit to the last, in µs a record."""
+        return (self.commits[-1].cpu - self.commits[0].cpu) / max(self.records, 1) * 1e6
 
     def latency(self, share: float) -> float:
         """Return a quantile of the latencies in milliseconds."""
@@ -79,20 +99,28 @@ class Result(NamedTuple):
 
 
 class Progress:
-    """Takes a contender's commits."""
+    """
+    Takes a contender's commits.
+
+    A contender that has to prepare its input commits no records when it is ready.
+
+    Attributes:
+        mebibytes: peak memory, if the contender is not this process.
+    """
 
     def __init__(self) -> None:
-        self.commits: list[tuple[float, float, int]] = []
+        self.commits: list[Commit] = []
         self.latencies: list[float] = []
+        self.mebibytes: float | None = None
 
     @property
     def records(self) -> int:
         """The records committed so far."""
-        return self.commits[-1][2] if self.commits else 0
+        return self.commits[-1].records if self.commits else 0
 
     def commit(self, records: int) -> None:
         """Note a commit of further records."""
-        self.commits.append((time.perf_counter(), time.process_time(), self.records + records))
+        self.commits.append(Commit(time.monotonic(), time.process_time(), self.records + records))
 
     def note_latencies(self, task: Task, versions: Iterable[int]) -> None:
         """Note trades that are committed now; not the first quarter, in which the group is joined."""
@@ -100,38 +128,39 @@ class Progress:
             now = time.time() - task.epoch
             self.latencies += [now - version / 1_000 for version in versions]
 
-    def result(self) -> Result:
-        (begin, cpu, first), (end, cpu_end, last) = self.commits[0], self.commits[-1]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        done = last - first
-        rate = done / (end - begin) if done else 0.0
-        return Result(rate, (cpu_end - cpu) / max(done, 1) * 1e6, peak, sorted(self.latencies))
+    def result(self) -> tuple[list[Commit], float, list[float]]:
+        """Return what the process reports."""
+        return self.commits, self.mebibytes or peak_mebibytes("self"), sorted(self.latencies)
 
 
-Contender = Callable[[Task, Progress], None]
+def peak_mebibytes(pid: int | str) -> float:
+    """Return the peak memory of a process; unlike `ru_maxrss`, without that of the process that started it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
-TIMEOUT: Final = 900
+
+TIMEOUT: Final = 1_800
 
 
-def measure(name: str, task: Task, environment: Mapping[str, str] | None = None) -> Result:
-    """Run a contender in a process, and return what it measured."""
-    command = [sys.executable, "-m", "benchmarks.contender", name, json.dumps(asdict(task))]
+def measure(
+    contender: str, task: Task, environment: Mapping[str, str] | None = None, python: str = sys.executable
+) -> Result:
+    """Run a contender, MODULE.FUNCTION of this package, in a process, and return what it measured."""
+    command = [python, "-m", "benchmarks.contender", contender, json.dumps(asdict(task))]
+    started_at = time.monotonic()
     done = subprocess.run(  # noqa: PLW1510 - the output says why it failed
         command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, timeout=TIMEOUT
     )
     if done.returncode:
-        raise RuntimeError(f"{name} failed:\n{done.stderr[-4_000:]}")
-    return Result(*json.loads(done.stdout.splitlines()[-1]))
+        raise RuntimeError(f"{contender} failed:\n{done.stderr[-4_000:]}")
+    commits, mebibytes, latencies = json.loads(done.stdout.splitlines()[-1])
+    return Result(started_at, [Commit(*each) for each in commits], mebibytes, latencies)
 
 
 def main() -> None:
-    # They import this module.
-    from benchmarks import contenders_copying, contenders_sending, contenders_storing  # noqa: PLC0415
-
-    contenders = contenders_storing.CONTENDERS | contenders_copying.CONTENDERS | contenders_sending.CONTENDERS
-    name, arguments = sys.argv[1:]
+    module, function = sys.argv[1].split(".")
     progress = Progress()
-    contenders[name](Task(**json.loads(arguments)), progress)
+    getattr(import_module(f"benchmarks.{module}"), function)(Task(**json.loads(sys.argv[2])), progress)
     print(json.dumps(progress.result()))
 
 

@@ -4,9 +4,9 @@ import threading
 import time
 from typing import Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from benchmarks.contender import Contender, Progress, Task
+from benchmarks.contender import Progress, Task
 from tradepipe import Validator
 from tradepipe.cli.stage_runner import tune_garbage_collection
 
@@ -60,4 +60,22 @@ def copy(task: Task, progress: Progress) -> None:
     consumer.close()
 
 
-CONTENDERS: Final[dict[str, Contender]] = {"validator": validator, "copy": copy}
+def content(task: Task, topic: str) -> tuple[int, int]:
+    """Return the number of committed records of a topic, and a checksum of their keys and values."""
+    settings = {"group.id": "content", "enable.partition.eof": True, "fetch.queue.backoff.ms": 5}
+    consumer = Consumer({"bootstrap.servers": task.kafka["bootstrap.servers"], **settings})
+    count = checksum = 0
+    try:
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in range(task.partitions)])
+        ended: set[int] = set()
+        while len(ended) < task.partitions:
+            for message in consumer.consume(10_000, 0.2):
+                if (error := message.error()) is None:
+                    count += 1
+                    checksum += hash((message.key(), message.value()))
+                else:
+                    assert error.code() == KafkaError._PARTITION_EOF, error
+                    ended.add(message.partition())
+        return count, checksum
+    finally:
+        consumer.close()

@@ -4,11 +4,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 import confluent_kafka
 
-from benchmarks.contender import Contender, Progress, Task
+from benchmarks.contender import Progress, Task
 from tradepipe import Producer, SchemaRegistry, Trade, TradeSerializer
 from tradepipe.trade.samples import trades
 
@@ -81,11 +81,3 @@ def pace(task: Task, progress: Progress) -> None:
     producer.flush()
     registry.close()
     progress.commit(task.count)
-
-
-CONTENDERS: Final[dict[str, Contender]] = {
-    "produce": produce,
-    "produce many": produce_many,
-    "produce raw": produce_raw,
-    "pace": pace,
-}

@@ -4,7 +4,9 @@ import io
 import json
 import struct
 import urllib.request
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg2
@@ -12,13 +14,12 @@ from confluent_kafka import Consumer, Message
 from fastavro import parse_schema, schemaless_reader
 from psycopg2.extras import execute_values
 
-from benchmarks.contender import Contender, Progress, Task
-from tradepipe import Sink
+from benchmarks.contender import Progress, Task
+from tradepipe import Sink, Trade
 from tradepipe.cli.stage_runner import tune_garbage_collection
 from tradepipe.codec.copy_rows import pack_row
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import Record
-from tradepipe.trade.samples import trades
 
 _COLUMNS: Final = (
     "source_topic, trade_id, version, counterparty_id, book_id, maturity_date, created_at, side, notional, currency, "
@@ -26,14 +27,16 @@ _COLUMNS: Final = (
 )
 _STREAM: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = struct.pack(">h", -1)
+_BATCH: Final = struct.Struct(">ii")
+"""What precedes each batch in a file of encoded rows: the numbers of its rows and bytes."""
 
 
 def copy_straight(task: Task, progress: Progress) -> None:
     """PostgreSQL's limit: rows that are already encoded, by COPY into the table."""
-    connection, batches = _encoded_batches(task)
+    connection = psycopg2.connect(task.database)
     cursor = connection.cursor()
     progress.commit(0)
-    for rows, stream in batches:
+    for rows, stream in _encoded_batches(task):
         cursor.copy_expert(f"COPY trades ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(stream), size=1 << 20)
         connection.commit()
         progress.commit(rows)
@@ -41,7 +44,7 @@ def copy_straight(task: Task, progress: Progress) -> None:
 
 def copy_through_staging(task: Task, progress: Progress) -> None:
     """PostgreSQL's limit where rows may conflict: COPY into a temporary table, then INSERT in the order of the key."""
-    connection, batches = _encoded_batches(task)
+    connection = psycopg2.connect(task.database)
     cursor = connection.cursor()
     cursor.execute(
         f"CREATE TEMPORARY TABLE staged ON COMMIT DELETE ROWS AS SELECT {_COLUMNS} FROM trades LIMIT 0;"
@@ -49,7 +52,7 @@ def copy_through_staging(task: Task, progress: Progress) -> None:
     )
     connection.commit()
     progress.commit(0)
-    for rows, stream in batches:
+    for rows, stream in _encoded_batches(task):
         cursor.copy_expert(f"COPY staged ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(stream), size=1 << 20)
         cursor.execute(
             f"INSERT INTO trades ({_COLUMNS}) SELECT {_COLUMNS} FROM staged ORDER BY trade_id, version, ordinal "
@@ -59,13 +62,22 @@ def copy_through_staging(task: Task, progress: Progress) -> None:
         progress.commit(rows)
 
 
-def _encoded_batches(task: Task) -> tuple[Any, list[tuple[int, bytes]]]:
-    rows = [
-        pack_row(Record("trades", number % task.partitions, number, None, None), 1, trade)
-        for number, trade in enumerate(islice(trades(task.seed), task.count))
-    ]
-    parts = [rows[at : at + task.batch] for at in range(0, len(rows), task.batch)]
-    return psycopg2.connect(task.database), [(len(part), b"".join((_STREAM, *part, _END))) for part in parts]
+def encode_rows(task: Task, made: Iterable[Trade], path: Path) -> None:
+    """Write a file of COPY streams, one for each batch of a task, for PostgreSQL alone."""
+    remaining = enumerate(islice(made, task.count))
+    with path.open("wb") as file:
+        while batch := list(islice(remaining, task.batch)):
+            records = (Record("trades", number % task.partitions, number, None, None) for number, _ in batch)
+            rows = (pack_row(record, 1, trade) for record, (_, trade) in zip(records, batch, strict=True))
+            stream = b"".join((_STREAM, *rows, _END))
+            file.write(_BATCH.pack(len(batch), len(stream)) + stream)
+
+
+def _encoded_batches(task: Task) -> Iterator[tuple[int, bytes]]:
+    with open(task.rows, "rb") as file:
+        while head := file.read(_BATCH.size):
+            rows, size = _BATCH.unpack(head)
+            yield rows, file.read(size)
 
 
 def sink(task: Task, progress: Progress) -> None:
@@ -152,12 +164,3 @@ class _Decoder:
                 self._schemas[schema_id] = parse_schema(json.loads(json.load(answer)["schema"]))
         trade: Any = schemaless_reader(io.BytesIO(value[5:]), self._schemas[schema_id], None)
         return message.topic(), *trade.values(), message.partition(), message.offset(), schema_id
-
-
-CONTENDERS: Final[dict[str, Contender]] = {
-    "postgres straight": copy_straight,
-    "postgres staging": copy_through_staging,
-    "sink": sink,
-    "script": script,
-    "row by row": row_by_row,
-}

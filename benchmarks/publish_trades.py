@@ -2,14 +2,16 @@
 
 import time
 import uuid
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, NamedTuple
 
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from benchmarks.contender import Task
 from tests.services import Services
-from tradepipe import Producer, SchemaRegistry
+from tradepipe import Producer, SchemaRegistry, Trade
 from tradepipe.registry.registration import register
 from tradepipe.trade.samples import trades
 
@@ -32,8 +34,10 @@ class Published(NamedTuple):
     seconds: float
 
 
-def publish(services: Services, *, count: int, partitions: int, seed: int) -> Published:
-    """Fill a new topic, requiring every acknowledgement."""
+def publish(
+    services: Services, *, count: int, partitions: int, seed: int, made: Iterable[Trade] | None = None
+) -> Published:
+    """Fill a new topic with trades, those of a seed by default, requiring every acknowledgement."""
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     services.create_topic(topic, partitions=partitions)
     kafka = {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}
@@ -43,8 +47,7 @@ def publish(services: Services, *, count: int, partitions: int, seed: int) -> Pu
     begin = time.perf_counter()
     producing = {"bootstrap.servers": services.bootstrap_servers}
     with Producer(producing, registry=services.registry_url, topic=topic, subject=subject) as producer:
-        for trade in islice(trades(seed), count):
-            producer.produce(trade)
+        producer.produce_many(islice(made or trades(seed), count))
         producer.flush()
     seconds = time.perf_counter() - begin
     ends = _ends(services.bootstrap_servers, topic, partitions)
@@ -55,3 +58,17 @@ def _ends(bootstrap_servers: str, topic: str, partitions: int) -> dict[int, int]
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 3})
     asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
     return {place.partition: answer.result(10).offset for place, answer in admin.list_offsets(asked).items()}
+
+
+def task_of(published: Published) -> Task:
+    """Return a task that reads a topic, in a new group."""
+    return Task(
+        kafka=published.kafka,
+        registry=published.registry,
+        topic=published.topic,
+        subject=published.subject,
+        partitions=len(published.ends),
+        count=published.count,
+        seed=published.seed,
+        group=f"bench-{uuid.uuid4().hex[:8]}",
+    )

@@ -16,9 +16,9 @@ from statistics import median
 from typing import NamedTuple
 
 from benchmarks.check_table import Verdict, verdict
-from benchmarks.contender import measure, task_of
+from benchmarks.contender import measure
 from benchmarks.kill_sinks import kill_and_restart
-from benchmarks.publish_trades import Published, publish
+from benchmarks.publish_trades import Published, publish, task_of
 from benchmarks.report import line, machine, spread
 from benchmarks.scratch_database import fresh_database
 from tests.services.real import RealServices
@@ -99,7 +99,11 @@ def _compare(services: RealServices, published: Published, options: argparse.Nam
     repeated: list[Run] = []
     for number in range(options.runs):
         with fresh_database(services) as database:
-            reference.append(measure("row by row", replace(task_of(published), database=database, count=rows)).rate)
+            reference.append(
+                measure(
+                    "contenders_storing.row_by_row", replace(task_of(published), database=database, count=rows)
+                ).rate
+            )
         with fresh_database(services) as database:
             runs.append(_store(published, database, f"sink-{number}"))
             verdicts.append(_report(verdict(published, database, f"sink-{number}")))

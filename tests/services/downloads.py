@@ -24,6 +24,8 @@ PEER: Final = (
 )
 """What other people's Java programs on the same topic are made of."""
 
+DEBEZIUM_VERSION: Final = "3.6.0.Final"
+
 CACHE: Final = Path(__file__).resolve().parents[2] / ".cache" / "parts"
 
 _POM: Final = """
@@ -72,6 +74,11 @@ def peer() -> Path:
     )
 
 
+def connect_plugins() -> Path:
+    """The folder of Kafka Connect's plugins: Debezium's JDBC sink connector and Apicurio's converter."""
+    return _kept(f"connect-{DEBEZIUM_VERSION}-{SERDES_VERSION}", _fetch_connect_plugins)
+
+
 def _kept(name: str, fetch: Callable[[Path], None]) -> Path:
     """A folder of the cache, filled if it is not there; whole or absent, also when two runs want it at once."""
     target = CACHE / name
@@ -94,12 +101,25 @@ def _fetch_jars(folder: Path, *artifacts: str) -> None:
 
 
 def _fetch_registry(folder: Path) -> None:
-    artifact = f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all"
+    _fetch_archive(folder, f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all")
+
+
+def _fetch_archive(folder: Path, artifact: str) -> None:
+    """The content of an archive, without what it depends on."""
     _maven(folder, "dependency:get", f"-Dartifact={artifact}", "-Dtransitive=false")
     _maven(folder, "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         packed.extractall(folder / "whole", filter="data")
+
+
+def _fetch_connect_plugins(folder: Path) -> None:
+    _fetch_jars(folder, f"io.apicurio:apicurio-registry-utils-converter:{SERDES_VERSION}")
+    # Each plugin is a folder of the whole.
+    jars = (folder / "whole").rename(folder / "apicurio-converter")
+    (folder / "whole").mkdir()
+    shutil.move(jars, folder / "whole")
+    _fetch_archive(folder, f"io.debezium:debezium-connector-jdbc:{DEBEZIUM_VERSION}:tar.gz:plugin")
 
 
 def _maven(folder: Path, *arguments: str) -> None:
