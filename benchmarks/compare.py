@@ -33,7 +33,7 @@ COMPARISONS: Final = ("sinks", "validators", "producers", "latencies")
 
 def main() -> None:
     options = _options()
-    services, folder = RealServices(), TempFolder("compare")
+    services, folder = RealServices(is_optimized=True), TempFolder("compare")
     try:
         line("machine", described := machine(services))
         if options.growth:

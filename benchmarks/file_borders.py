@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true", help="print the way, file by file")
     options = parser.parse_args()
     trade = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2026, 1, 1, tzinfo=UTC))
-    services = RealServices()
+    services = RealServices(is_optimized=True)
     with closing(services), fresh_database(services) as database:
         kafka = {"bootstrap.servers": services.bootstrap_servers}
         registry = services.registry_url

@@ -83,7 +83,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="", help="measure only floods whose name contains this text")
     options = parser.parse_args()
-    services = RealServices()
+    services = RealServices(is_optimized=True)
     try:
         line("machine", machine(services))
         _measure(services, _good(0))  # the first one is slower

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--batch-rows", type=int, default=5_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    services = RealServices()
+    services = RealServices(is_optimized=True)
     try:
         line("machine", machine(services))
         published = publish(services, count=options.trades, partitions=4, seed=options.seed)

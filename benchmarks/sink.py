@@ -60,7 +60,7 @@ def main() -> int:
     options = _options()
     # A killed sink keeps its partitions until its session ends; warnings about that are expected here.
     logging.basicConfig(level=logging.ERROR)
-    services = RealServices()
+    services = RealServices(is_optimized=True)
     try:
         return _measure(services, options)
     finally:

@@ -67,8 +67,9 @@ class Kafka(JavaServer):
         properties: Mapping[str, str] | None = None,
         advertised_port: int | None = None,
         users: Mapping[str, str] | None = None,
+        is_optimized: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(is_optimized=is_optimized)
         self.port = free_port()
         self.controller_port = free_port()
         self._advertised = advertised_port or self.port

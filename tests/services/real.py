@@ -11,15 +11,20 @@ from tradepipe.embedded.postgres import Binaries
 
 
 class RealServices:
-    """Apache Kafka, Apicurio Registry and PostgreSQL; the first use of one starts all, and waits only for that one."""
+    """
+    Apache Kafka, Apicurio Registry and PostgreSQL; the first use of one starts all, and waits only for that one.
+
+    Args:
+        is_optimized: let Java optimize, for benchmarks.
+    """
 
     is_real = True
     # The shortest that spares a busy machine a false alarm.
     client_settings = {"session.timeout.ms": 6000}  # noqa: RUF012 - nobody writes it
 
-    def __init__(self) -> None:
-        self._kafka = Kafka()
-        self._registry = Registry()
+    def __init__(self, *, is_optimized: bool = False) -> None:
+        self._kafka = Kafka(is_optimized=is_optimized)
+        self._registry = Registry(is_optimized=is_optimized)
         self._postgres = Postgres()
         self._starts: dict[object, Future[Any]] = {}
 

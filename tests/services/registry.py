@@ -15,8 +15,8 @@ class Registry(JavaServer):
 
     name = "registry"
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, is_optimized: bool = False) -> None:
+        super().__init__(is_optimized=is_optimized)
         self.port = free_port()
 
     @property
