@@ -36,7 +36,7 @@ test-slow: $(VENV)/.dev  ## run the tests that start programs, except those that
 	$(python) -m pytest --part slow --numprocesses auto --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run the tests that use services on Kafka, a registry and PostgreSQL, and the properties
-	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile deep \
+	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile moderate \
 		--numprocesses auto --dist worksteal $(ARGS)
 
 faults: $(VENV)/.java  ## cause random faults of brokers, PostgreSQL and stages for five minutes; ARGS="--chaos-seconds 1200" for longer

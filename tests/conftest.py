@@ -61,9 +61,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return two workers per core, as half of the tests wait for a server; 1.5 on real services, which run on JVMs."""
-    cores = len(os.sched_getaffinity(0))
-    return max(2, cores * 2 if config.getoption("services") == "embedded" else cores * 3 // 2)
+    """Return two workers per core, as half of the tests wait for a server."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

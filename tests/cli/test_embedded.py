@@ -3,13 +3,13 @@
 import re
 import shlex
 import signal
-import time
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from tests.cli.commands import console, running
+from tradepipe.embedded.broker import QUICK_CONSUMER
 
 pytestmark = [pytest.mark.embedded, pytest.mark.slow]
 
@@ -29,16 +29,15 @@ def topics(env):
 
 
 def test_the_pipeline_runs_twice_on_the_services_with_the_printed_variables(embedded):
-    """Without them the second start of each of the two consumers would take 44 s."""
+    """Their group protocol lets the second start of a consumer join at once: with the classic one it takes 44 s."""
+    expected = {key: str(value) for key, value in QUICK_CONSUMER.items()}
+    assert expected == dict(setting.split("=") for setting in embedded.env["TRADEPIPE_KAFKA_PROPERTIES"].split())
     for command in ("migrate upgrade", "schema register", "topics create"):
         assert 0 == console(*command.split(), env=embedded.env).code
-    started = time.monotonic()
     for _ in range(2):
         assert 0 == console("produce", "--count", "20", env=embedded.env).code
         assert "20 passed, 0 refused" in console("validate", "--until-end", env=embedded.env).err
         assert "20 stored, 0 duplicates" in console("sink", "--topic=trades.clean", "--until-end", env=embedded.env).err
-
-    assert time.monotonic() - started < 80
 
 
 def test_the_services_have_all_topics_and_end_with_a_signal(embedded):
