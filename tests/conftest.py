@@ -1,5 +1,6 @@
 """Fixtures for the services, databases and topics of the tests."""
 
+import gc
 import os
 import threading
 import time
@@ -24,6 +25,17 @@ LEFT_THREADS_SECONDS = 60
 """Seconds such a thread has to end after its test."""
 
 _THREADS_BEFORE = pytest.StashKey[set[threading.Thread]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect thousands of tests, which stay until the end, without looking for garbage among them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,7 +26,7 @@ def topic(broker, request):
 def producer(broker):
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
     yield producer
-    assert 0 == producer.flush(10)
+    assert 0 == producer.flush(120)
 
 
 def test_an_empty_topic_has_no_records(broker, topic):
@@ -37,7 +37,7 @@ def test_records_have_their_key_value_timestamp_and_headers(broker, topic, produ
     headers = [("h", b"1"), ("h", b"2"), ("n", None)]
     producer.produce(topic, b"value", b"key", partition=3, timestamp=1_700_000_000_000, headers=headers)
     producer.produce(topic, None, None, partition=3)
-    producer.flush(10)
+    producer.flush(120)
 
     first, second = records(broker.bootstrap_servers, topic)
 
@@ -48,7 +48,7 @@ def test_records_have_their_key_value_timestamp_and_headers(broker, topic, produ
 def test_records_are_ordered_by_partition_and_offset(broker, topic, producer):
     for number in range(40):
         producer.produce(topic, str(number).encode(), partition=number % 4)
-    producer.flush(10)
+    producer.flush(120)
 
     expected = [str(number).encode() for partition in range(4) for number in range(partition, 40, 4)]
     assert expected == [record.value for record in records(broker.bootstrap_servers, topic)]
@@ -60,10 +60,10 @@ def test_the_reader_waits_for_further_records(broker, topic, producer):
     reader.start()
 
     producer.produce(topic, b"one")
-    producer.flush(10)
+    producer.flush(120)
     assert reader.is_alive()
     producer.produce(topic, b"two")
-    producer.flush(10)
+    producer.flush(120)
 
     eventually(lambda: not reader.is_alive())
     assert {b"one", b"two"} == {record.value for record in found}
@@ -71,7 +71,7 @@ def test_the_reader_waits_for_further_records(broker, topic, producer):
 
 def test_records_are_returned_when_the_time_is_over(broker, topic, producer):
     producer.produce(topic, b"one")
-    producer.flush(10)
+    producer.flush(120)
 
     assert 1 == len(records(broker.bootstrap_servers, topic, at_least=2, within=4))
 

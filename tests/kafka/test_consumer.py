@@ -248,7 +248,7 @@ def test_headers_count_by_the_memory_they_take(join, kafka, topic, monkeypatch):
     client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
     for _ in range(100):
         client.produce(topic, b"x", partition=0, headers=[("a", None)] * 100)
-    assert 0 == client.flush(30)
+    assert 0 == client.flush(120)
     member = join(with_headers=True)
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)

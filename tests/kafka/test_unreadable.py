@@ -25,7 +25,7 @@ def send_batch(kafka, topic):
         producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], **settings, **limits})
         for value in values:
             producer.produce(topic, value, b"key", partition=partition)
-        assert 0 == producer.flush(60)
+        assert 0 == producer.flush(120)
 
     return send_batch
 

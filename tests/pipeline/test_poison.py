@@ -29,7 +29,7 @@ def send_bomb(pipeline, value, *, codec="zstd", level=-1, key=b"bomb", headers=N
     }
     producer = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], **settings})
     producer.produce(pipeline.topic, value, key, partition=0, headers=headers)
-    assert 0 == producer.flush(60)
+    assert 0 == producer.flush(200)
 
 
 def send_between(pipeline, trades, send, *values, **options):
@@ -138,7 +138,7 @@ def send_batch(pipeline, records):
     producer = Producer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], **settings, **limits})
     for value, headers in records:
         producer.produce(pipeline.topic, value, b"bomb", partition=0, headers=headers)
-    assert 0 == producer.flush(60)
+    assert 0 == producer.flush(200)
 
 
 def send_bombs(pipeline):
@@ -156,7 +156,7 @@ def recompressed(pipeline):
     to_zstd = ConfigEntry("compression.type", "zstd", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, pipeline.topic, incremental_configs=[to_zstd])
     admin = AdminClient({"bootstrap.servers": pipeline.kafka["bootstrap.servers"]})
-    admin.incremental_alter_configs([resource])[resource].result(timeout=30)
+    admin.incremental_alter_configs([resource])[resource].result(timeout=120)
 
 
 def test_bombs_neither_stop_a_sink_nor_take_more_memory_than_its_bound(pipeline, recompressed, some_trades, start_sink):

@@ -333,4 +333,4 @@ def test_a_second_signal_ends_the_sink_at_once(pipeline, some_trades, start_sink
     eventually(lambda: "second" in sink.log.read_text())
     sink.signal(signal.SIGTERM)
 
-    assert 128 + signal.SIGTERM == sink.wait(15)
+    assert 128 + signal.SIGTERM == sink.wait(200)
