@@ -1,8 +1,25 @@
-"""Which tests a run selects: `make test`, `make test-slow` and `make test-real` together run each of them."""
+"""
+Which tests a run selects, and which of them begin.
 
-from typing import NamedTuple
+`make test`, `make test-slow` and `make test-real` together run each test.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import pytest
+
+LONGEST: Final = (
+    "tests/pipeline/test_chaos.py",
+    "tests/pipeline/test_sink_faults.py",
+    "tests/pipeline/test_poison.py",
+    "tests/pipeline/test_validator_acls.py",
+    "tests/pipeline/test_producer.py",
+    "tests/pipeline/test_validator_faults.py",
+    "tests/test_document_blocks.py",
+    "tests/testing/test_example_service.py",
+)
+"""Files of which single tests take most of a minute or more, the longest first."""
 
 
 class Traits(NamedTuple):
@@ -58,7 +75,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         (selected if _is_selected(traits(item), config) else deselected).append(item)
     config.hook.pytest_deselected(items=deselected)
+    if hasattr(config, "workerinput"):
+        files = [item.nodeid.partition("::")[0] for item in selected]
+        selected = [selected[number] for number in longest_first(files, config.workerinput["workercount"])]
     items[:] = selected
+
+
+def longest_first(files: Sequence[str], workers: int) -> list[int]:
+    """
+    Return an order in which each worker begins with its share of `LONGEST`, so that no long test is left at the end.
+
+    worksteal gives each worker a part of the list, one after the other, and moves tests from the end of a part: so the
+    tests of a file in `LONGEST`, which may share a cluster of brokers, stay on one worker too.
+
+    Args:
+        files: the file of each test.
+    """
+    shares: list[list[int]] = [[] for _ in range(workers)]
+    for number, file in enumerate(LONGEST):
+        shares[number % workers] += [test for test, each in enumerate(files) if each == file]
+    others = [test for test, each in enumerate(files) if each not in LONGEST]
+    ordered: list[int] = []
+    for number, share in enumerate(shares):
+        part = (len(files) - len(ordered)) // (workers - number)
+        rest = max(0, part - len(share))
+        ordered += share + others[:rest]
+        del others[:rest]
+    return ordered
 
 
 def _is_selected(test: Traits, config: pytest.Config) -> bool:

@@ -3,7 +3,9 @@
 from itertools import product
 from pathlib import Path
 
-from tests.selection import Traits, is_quick, is_slow, runs_on_real
+import pytest
+
+from tests.selection import LONGEST, Traits, is_quick, is_slow, longest_first, runs_on_real
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,6 +28,25 @@ def test_a_test_that_needs_real_services_runs_on_them_alone():
 
 def test_only_slow_tests_are_left_out_of_make_test():
     assert [] == [test for test in TESTS if not (test.slow or test.real or is_quick(test))]
+
+
+def test_each_worker_begins_with_its_share_of_the_longest_files():
+    files = ["short"] * 40 + [LONGEST[2], LONGEST[0], LONGEST[1]] + ["short"] * 57
+
+    assert [LONGEST[0], LONGEST[1], LONGEST[2], "short"] == [
+        files[longest_first(files, 4)[part]] for part in (0, 25, 50, 75)
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_an_order_has_each_test_once(workers):
+    files = [*LONGEST * 5, "short", "other", "short"]
+
+    assert list(range(len(files))) == sorted(longest_first(files, workers))
+
+
+def test_the_longest_files_exist():
+    assert [] == [file for file in LONGEST if not (ROOT / file).is_file()]
 
 
 def test_ci_runs_all_three():

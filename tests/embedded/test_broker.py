@@ -18,7 +18,7 @@ import sys
 from confluent_kafka import Consumer
 consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": "g", "auto.offset.reset": "earliest"})
 consumer.subscribe(["trades"])
-print(consumer.poll(20).value().decode())
+print(consumer.poll(120).value().decode())
 consumer.close()
 """
 

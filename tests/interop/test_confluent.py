@@ -131,7 +131,7 @@ def consume(kafka, topic):
         keyed = {"key.deserializer": StringDeserializer(), "value.deserializer": deserializer}
         consumers.append(DeserializingConsumer({**kafka, **keyed, "group.id": topic}))
         consumers[0].assign([TopicPartition(topic, partition, 0) for partition in range(4)])
-        return sorted(consumers[0].poll(20).value() for _ in range(count))
+        return sorted(consumers[0].poll(120).value() for _ in range(count))
 
     yield consume
     for consumer in consumers:

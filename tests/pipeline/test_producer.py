@@ -35,7 +35,7 @@ def log(pipeline):
     reader.assign([TopicPartition(pipeline.topic, partition, 0) for partition in range(4)])
     records, ended = [], 0
     while ended < 4:
-        message = reader.poll(10)
+        message = reader.poll(120)
         assert message is not None, "the log did not end"
         if message.error() and message.error().code() == KafkaError._PARTITION_EOF:
             ended += 1

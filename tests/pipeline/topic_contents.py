@@ -25,7 +25,7 @@ def committed_records(kafka: dict[str, Any], topic: str) -> list[Record]:
 def _until_end(client: Consumer, partitions: int) -> list[Record]:
     records, ended = [], set()
     while len(ended) < partitions:
-        message = client.poll(20)
+        message = client.poll(120)
         assert message is not None, "the end of the log was not reached"
         if message.error() is None:
             place = (message.topic(), message.partition(), message.offset(), message.key(), message.value())
