@@ -1,4 +1,8 @@
-"""Environments of the commands."""
+"""Environments and folders of the commands."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -47,3 +51,11 @@ def ready(env, services, subject, migrated) -> dict[str, str]:
     with SchemaRegistry(services.registry_url, timeout=60.0) as registry:
         register_patiently(registry, subject)
     return env
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that PostgreSQL's user can reach: the server does not run as root."""
+    with TemporaryDirectory() as path:
+        Path(path).chmod(0o777)
+        yield Path(path)

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg2
 import pytest
@@ -143,14 +142,6 @@ def test_a_validator_that_continues_after_an_interruption_passes_each_record_onc
     assert f"{passed:,} passed, 0 refused" == done.err.splitlines()[-1]
     assert 0 == door("validate", "--until-end", env=env).code
     assert LINES == count_records(kafka, f"{topic}.clean")
-
-
-@pytest.fixture
-def open_path() -> Iterator[Path]:
-    """A directory that PostgreSQL's user can reach: the server does not run as root."""
-    with TemporaryDirectory() as path:
-        Path(path).chmod(0o777)
-        yield Path(path)
 
 
 @pytest.mark.embedded

@@ -1,9 +1,11 @@
 """SIGINT at random moments: the command ends soon, and nothing is lost. By default a few moments: see --interrupts."""
 
 import json
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,9 +95,22 @@ def test_a_command_is_interrupted_or_done(ready, moments, command):
 
 @pytest.mark.embedded
 @pytest.mark.parametrize("command", ["demo", "embedded"])
-def test_embedded_services_are_stopped(moments, command):
-    for done in interrupt_endless(moments, command, {}):
+def test_embedded_services_leave_no_file_and_no_process(moments, command, open_path):
+    for done in interrupt_endless(moments, command, {"TMPDIR": str(open_path)}):
         assert done.code in (INTERRUPTED, 0 if command == "embedded" else INTERRUPTED)
+        assert [] == list(open_path.iterdir())
+        assert [] == processes_in(open_path)
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Return the command lines of the processes that run in a folder, or that mention it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in command or os.readlink(path / "cwd").startswith(str(folder)):
+                found.append(command)
+    return found
 
 
 def test_what_a_producer_reports_is_in_the_log(ready, kafka, topic, moments):

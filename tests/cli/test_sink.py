@@ -81,7 +81,7 @@ def test_a_signal_ends_it_cleanly(filled, number):
 @pytest.mark.slow
 def test_a_signal_ends_it_while_it_waits_for_a_service(ready):
     with running("sink", "--registry", "http://127.0.0.1:1", env=ready) as process:
-        process.says(" unavailable, retrying in ")
+        process.says(" unavailable, retrying: ")
 
         process.send_signal(signal.SIGTERM)
 

@@ -93,8 +93,8 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (f"--bootstrap-servers={NOWHERE}", " unavailable, retrying in "),
-        (f"--registry=http://{NOWHERE}", " unavailable, retrying in "),
+        (f"--bootstrap-servers={NOWHERE}", " unavailable, retrying: "),
+        (f"--registry=http://{NOWHERE}", " unavailable, retrying: "),
         (f"--database=postgresql://me@{NOWHERE}/trades", "cannot store, retrying: PostgreSQL is unavailable: "),
     ],
     ids=["broker", "registry", "database"],

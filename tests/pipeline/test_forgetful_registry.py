@@ -1,5 +1,6 @@
 """Stages, producers and commands on a registry that answers at first as if it knew nothing."""
 
+import re
 from itertools import islice
 
 import pytest
@@ -66,6 +67,22 @@ def test_no_record_is_refused_while_a_registry_that_restarted_has_not_read_its_d
         eventually(lambda: passed(stage) == 50)
 
     assert {} == stage.counts.refused
+
+
+def test_an_outage_of_the_registry_is_one_line_when_it_begins_and_one_when_it_ends(
+    pipeline, some_trades, registry, make_stage, caplog
+):
+    with running(make_stage()) as stage:
+        eventually(lambda: stage.is_ready)
+        registry.forgets = None
+        pipeline.publish(some_trades(50))
+        eventually(lambda: sum("/schemas/ids/" in path for path in registry.paths) >= 5)
+        registry.forgets = 0
+        eventually(lambda: passed(stage) == 50)
+
+    begin, end = (each for each in caplog.messages if each.startswith("the registry is "))
+    assert re.match(rf"the registry is unavailable, retrying, paused {pipeline.topic}\[\d\] at offset \d+: ", begin)
+    assert re.fullmatch(r"the registry is available again after \d+\.\d s", end)
 
 
 def test_good_records_pass_a_flood_of_unknown_schema_ids_with_few_requests(pipeline, some_trades, registry, make_stage):

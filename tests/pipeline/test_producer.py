@@ -130,7 +130,9 @@ def test_flush_waits_for_all_acknowledgements(pipeline, some_trades):
         assert 0 == len(producer)
 
 
-def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown(pipeline, some_trades, outage):
+def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown_once(
+    pipeline, some_trades, outage, caplog
+):
     trades = some_trades(20)
     producer = pipeline.producer(close_timeout=1.0)
     producer.produce(trades[0])
@@ -144,6 +146,7 @@ def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown(
 
     assert ((), sorted(trades[1:])) == (caught.value.refused, sorted(trade for trade, _ in caught.value.unknown))
     assert "abandoned on close" in caught.value.unknown[0][1]
+    assert "abandoned" not in caplog.text
 
 
 def test_an_unregistered_schema_stops_at_the_first_trade(pipeline, some_trades, monkeypatch):

@@ -10,6 +10,7 @@ import typer
 
 from tradepipe.backoff import Backoff
 from tradepipe.errors import DeadlineExceeded, Unavailable
+from tradepipe.outage import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ class RetryUntil:
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._stopped = stopped or threading.Event()
+        # One of all calls: which service an error is from, its own text says.
+        self._outage = Outage("the service", logger)
 
     @property
     def call_timeout(self) -> float:
@@ -56,13 +59,15 @@ class RetryUntil:
         backoff = Backoff(longest=MAX_DELAY_SECONDS)
         while True:
             try:
-                return call()
+                answer = call()
             except Unavailable as error:
                 if self.remaining == 0:
                     raise DeadlineExceeded(
                         f"{error}; gave up after {self._seconds:g} s: check the address, or increase --deadline"
                     ) from error
-                if backoff.failures == 0:
-                    logger.warning("service unavailable, retrying for up to %g s: %s", self._seconds, error)
+                self._outage.begin(error, f"retrying for up to {self._seconds:g} s")
+            else:
+                self._outage.end()
+                return answer
             if self._stopped.wait(min(backoff.next_delay(), self.remaining)):
                 raise typer.Exit

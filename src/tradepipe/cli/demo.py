@@ -102,9 +102,9 @@ def demo(*, keep: Keep = False, output: Format = "text", logs: Logs) -> None:
     run = _Run(status, output)
     signals = StopOnSignal(run.stop, "stopping: shutting down the services", grace=STOP_GRACE_SECONDS)
     with signals, ExitStack() as services:
-        stack = start_stack(services)
-        is_complete = run.run_all(stack)
-        if is_complete:
+        stack = start_stack(services, run.stopped)
+        is_complete = stack is not None and run.run_all(stack)
+        if stack is not None and is_complete:
             _print_next_steps(stack, keep=keep, err=output == "json")
             if keep:
                 run.stopped.wait()

@@ -16,6 +16,7 @@ from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.embedded.broker import DEFAULT_PARTITIONS
 from tradepipe.embedded.log_starts import LogStarts
+from tradepipe.embedded.process import StartCancelled
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError
 from tradepipe.plural import format_count
@@ -55,9 +56,10 @@ def embedded(*, topics: Topics = None) -> None:
     wanted = [_parse_topic(text) for text in topics or (TOPIC, CLEAN, DEAD_LETTERS)]
     stopped = threading.Event()
     stopping = StopOnSignal(stopped.set, "stopping the services", grace=STOP_GRACE_SECONDS)
-    # A signal interrupts no start of the services: in between, files would be left behind.
     with stopping, ExitStack() as services:
-        stack = start_stack(services)
+        stack = start_stack(services, stopped)
+        if stack is None:
+            return
         for name, partitions in wanted:
             _create_topic(stack, name, partitions)
         if stopped.is_set():
@@ -76,15 +78,17 @@ def embedded(*, topics: Topics = None) -> None:
             pause = REPORT_SECONDS if dropped else WATCH_SECONDS
 
 
-def start_stack(services: ExitStack) -> LocalStack:
+def start_stack(services: ExitStack, stopped: threading.Event) -> LocalStack | None:
     """
-    Start the embedded services; the exit stack stops them.
+    Start the embedded services, which the exit stack stops; return None if a signal ended the start.
 
     Raises:
         ConfigurationError: PostgreSQL is not installed, or does not start.
     """
     try:
-        return services.enter_context(LocalStack())
+        return services.enter_context(LocalStack(cancelled=stopped))
+    except StartCancelled:
+        return None
     except (FileNotFoundError, RuntimeError) as error:
         raise ConfigurationError(str(error)) from error
 

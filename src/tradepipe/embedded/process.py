@@ -22,6 +22,10 @@ _UNLOCKED_IS_ABANDONED_AFTER: Final = 60.0  # seconds; a folder has its lock wit
 _WRITERS_END_WITHIN: Final = 5.0  # seconds
 
 
+class StartCancelled(Exception):
+    """The start of a service was cancelled; what it had begun is stopped and removed."""
+
+
 class TempFolder:
     """
     A new temporary folder, locked for as long as its owner lives.
@@ -217,11 +221,13 @@ class ChildProcess:
             self._running.send_signal(number)
 
     def send_all(self, number: Signals) -> None:
-        """Send a signal to the process and its children, including those that it starts meanwhile."""
+        """Send a signal to the process, its group and its children, including those that it starts meanwhile."""
         if not self.is_alive:
             return
         before = _children_of(self.pid)
-        self.send(number)
+        # The group has what the children have started, and the children have left it if they lead groups themselves.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
         for pid in {*before, *_children_of(self.pid)}:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

@@ -1,5 +1,6 @@
 """Embedded broker, registry and database of a pipeline."""
 
+import threading
 from contextlib import ExitStack
 from typing import Self
 
@@ -14,12 +15,15 @@ class LocalStack:
 
     Each service starts when its address is first read. Entering the block
     starts all of them; leaving it stops them and deletes their data.
+
+    Args:
+        cancelled: cancels the start of all services when another thread sets it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, cancelled: threading.Event | None = None) -> None:
         self.broker = Broker()
         self.registry = RegistryServer()
-        self.postgres = Postgres()
+        self.postgres = Postgres(cancelled=cancelled)
 
     @property
     def bootstrap_servers(self) -> str:

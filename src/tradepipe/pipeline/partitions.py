@@ -13,6 +13,8 @@ from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, Unsupport
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.kafka.partitioner import default_partition
+from tradepipe.outage import Outage
+from tradepipe.pipeline.stats import REGISTRY
 from tradepipe.plural import format_count
 from tradepipe.trade.record import Record
 
@@ -104,6 +106,9 @@ class PartitionReader(ABC, Generic[P]):
         """Unix time of the last poll."""
         self.misplaced = 0
         """Records on another partition than their keys say, among the first ones of each poll."""
+        self._registry_outage = Outage(REGISTRY, logger)
+        self._waiting_for_registry: dict[int, int] = {}
+        """Offsets of the records that wait for the end of an outage, one of a partition."""
         self.is_paused = False
         """True if nothing is fetched until `resume`."""
         self.unsupported_schema: UnsupportedSchema | None = None
@@ -196,6 +201,8 @@ class PartitionReader(ABC, Generic[P]):
         for partition in self._states.values():
             if partition.assignment.next_offset is not None:
                 partition.position = partition.assignment.next_offset
+        if self._waiting_for_registry:
+            self._find_end_of_outage()
 
     def _requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
         """Read these records again: the first one's partition after its back-off, the others at once."""
@@ -211,12 +218,26 @@ class PartitionReader(ABC, Generic[P]):
             self.unsupported_schema = error
             return
         first = records[0]
+        place = f"{first.topic}[{first.partition}]"
         backoff = self._states[first.partition].backoff
         if isinstance(error, SchemaIdNotYetKnown):
             backoff.postpone(error.retry_after)
+            logger.warning("paused %s at offset %d: %s", place, first.offset, error)
         else:
             backoff.next_delay()
-        logger.warning("paused %s[%d] at offset %d: %s", first.topic, first.partition, first.offset, error)
+            self._waiting_for_registry[first.partition] = first.offset
+            self._registry_outage.begin(error, f"retrying, paused {place} at offset {first.offset}")
+
+    def _find_end_of_outage(self) -> None:
+        """Log the end of the registry's outage once a record that waited for it was validated."""
+        # Records of other partitions are no sign of it: their schemas are known.
+        waiting = {each: offset for each, offset in self._waiting_for_registry.items() if each in self._states}
+        if any(self._states[each].position > offset for each, offset in waiting.items()):
+            self._registry_outage.end()
+            waiting = {}
+        elif not waiting:  # their next owner will know; an outage that follows is another one
+            self._registry_outage = Outage(REGISTRY, logger)
+        self._waiting_for_registry = waiting
 
     def _start_partitions(self) -> None:
         """Start delivery of partitions with a start offset whose back-off has passed."""

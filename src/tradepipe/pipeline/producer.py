@@ -25,7 +25,6 @@ from tradepipe.errors import (
 from tradepipe.evolution.history import current
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer, Undelivered
-from tradepipe.plural import format_count
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import HEADER_SIZE, TradeSerializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
@@ -228,8 +227,7 @@ class Producer:
                 flight after the timeout are among the unknown ones.
         """
         try:
-            if left := self._producer.flush(self._close_timeout if timeout is None else timeout):
-                logger.warning("abandoned %s: not acknowledged in time", format_count(left, "trade"))
+            self._producer.flush(self._close_timeout if timeout is None else timeout)
             self._producer.abandon("abandoned on close: not acknowledged in time")
             self._finalizer.detach()
             self._raise_failures()

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 from tradepipe.background import run_in_thread
 from tradepipe.backoff import Backoff
 from tradepipe.errors import Unavailable
+from tradepipe.outage import Outage
 from tradepipe.pipeline.stats import StageStats
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class RetryForever:
         Raises:
             StopRequested: the stage was stopped first.
         """
-        backoff = Backoff()
+        backoff, outage = Backoff(), Outage(service, logger)
         # Before the first try: a call that hangs is an outage too, and /readyz should name the service.
         self._stats.set_waiting(service, waiting=True)
         while True:
@@ -56,12 +57,12 @@ class RetryForever:
                         raise StopRequested
                 answer = result.result()
             except Unavailable as error:
-                delay = backoff.next_delay()
-                logger.warning("%s is unavailable, retrying in %.1f s: %s", service, delay, error)
+                outage.begin(error)
                 # In slices: a stop need not wait for the end of a delay.
-                until = time.monotonic() + delay
+                until = time.monotonic() + backoff.next_delay()
                 while self._should_continue() and (left := until - time.monotonic()) > 0:
                     time.sleep(min(left, STOP_CHECK_SECONDS))
             else:
+                outage.end()
                 self._stats.set_waiting(service, waiting=False)
                 return answer

@@ -11,6 +11,7 @@ from tradepipe.errors import OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.kafka.failures import Confirmation
+from tradepipe.outage import Outage
 from tradepipe.pipeline.partitions import (
     MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,
@@ -21,6 +22,7 @@ from tradepipe.pipeline.partitions import (
     warn_of_dropped_records,
 )
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
+from tradepipe.pipeline.stats import KAFKA
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres.batch import Batch
@@ -86,6 +88,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         )
         self._stored_topic_id: str | None = None
         self._claim_backoff = Backoff()
+        self._kafka_outage = Outage(KAFKA, logger)
         # The topic was described successfully before the group is joined.
         self._confirm_claims = Confirmation(has_succeeded=True)
         self._confirm_offsets: defaultdict[int, Confirmation] = defaultdict(Confirmation)
@@ -177,8 +180,9 @@ class SinkReader(PartitionReader[SinkPartition]):
             claims = self._confirm_claims(lambda: self._build_claims(waiting))
         except Unavailable as error:
             self._claim_backoff.next_delay()
-            logger.warning("cannot claim partitions yet, retrying: %s", error)
+            self._kafka_outage.begin(error, "retrying to claim partitions")
             return []
+        self._kafka_outage.end()
         self._claim_backoff.reset()
         for partition in waiting:
             partition.claim_requested = True
@@ -203,8 +207,9 @@ class SinkReader(PartitionReader[SinkPartition]):
         except Unavailable as error:
             partition.claim_requested = False
             partition.backoff.next_delay()
-            logger.warning("claiming %s[%d] again: %s", self._topic, number, error)
+            self._kafka_outage.begin(error, f"retrying to claim {self._topic}[{number}]")
             return
+        self._kafka_outage.end()
         # Only the state changes here; `_start_partitions` seeks and resumes. In between nothing can be delivered, so
         # the first record under this epoch is the one at `next_offset`.
         partition.ownership = ownership

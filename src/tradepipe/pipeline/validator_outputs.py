@@ -13,6 +13,8 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import build_record
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from tradepipe.kafka.send import Delivery, Destination, Interrupted, OutgoingRecords
+from tradepipe.outage import Outage
+from tradepipe.pipeline.stats import KAFKA
 from tradepipe.pipeline.validator_buffer import UNCHECKED_RECORD_BYTES, ValidatorBatch
 
 logger = logging.getLogger(__name__)
@@ -149,6 +151,7 @@ class OutputWriter:
         self._transactional_id = transactional_id
         self._dead_letter_limit = UNCHECKED_RECORD_BYTES
         self._backoff = Backoff()
+        self._outage = Outage(KAFKA, logger)
         self._delivery = self._create_delivery(NO_LIMITS)  # at construction: reports an invalid configuration at once
 
     @property
@@ -183,8 +186,10 @@ class OutputWriter:
         try:
             self._delivery.open()
         except BrokerUnavailable as error:
-            delay = self._backoff.next_delay()
-            logger.warning("Kafka is unavailable, retrying in %.1f s: %s", delay, error)
+            self._backoff.next_delay()
+            self._outage.begin(error, "retrying to connect the producer")
+        else:
+            self._outage.end()
 
     def write(
         self, batch: ValidatorBatch, topic_id: str | None, while_in_flight: Callable[[], object]

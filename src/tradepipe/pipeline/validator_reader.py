@@ -9,6 +9,7 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfR
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.consumer import Assignment, Consumer
 from tradepipe.kafka.failures import Confirmation
+from tradepipe.outage import Outage
 from tradepipe.pipeline.partitions import (
     MAX_POLL_RECORDS,
     PartitionReader,
@@ -18,6 +19,7 @@ from tradepipe.pipeline.partitions import (
     warn_of_dropped_records,
 )
 from tradepipe.pipeline.refusal_limit import RecentRefusals
+from tradepipe.pipeline.stats import KAFKA
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics
@@ -68,6 +70,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._start = start
         self._description = Topic(topic, None, ())
         self._backoff = Backoff()
+        self._kafka_outage = Outage(KAFKA, logger)
         self._confirm = Confirmation()
         self._unresolved_batch: ValidatorBatch | None = None
         self._first_timestamp: float | None = None
@@ -202,9 +205,10 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         try:
             committed = self._confirm(lambda: self._offsets(waiting))
         except Unavailable as error:
-            delay = self._backoff.next_delay()
-            logger.warning("cannot determine the start offsets, retrying in %.1f s: %s", delay, error)
+            self._backoff.next_delay()
+            self._kafka_outage.begin(error, "retrying to determine the start offsets")
             return None
+        self._kafka_outage.end()
         self._backoff.reset()
         for number in waiting:
             partition = self._states[number]
