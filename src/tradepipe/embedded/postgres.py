@@ -101,7 +101,9 @@ class Binaries(NamedTuple):
 FAST: Final[Mapping[str, str]] = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Settings of a server whose data need not survive a crash of the machine."""
 
-_START_TIMEOUT: Final = 30.0
+_START_TIMEOUT: Final = 120.0
+"""Seconds; recovery after a crash takes longer than a minute on a machine that is too busy."""
+
 _POLL_SECONDS: Final = 0.02
 _STRATEGIES_SINCE: Final = 15_00_00
 _STOP_SIGNALS: Final = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
