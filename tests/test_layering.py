@@ -17,6 +17,7 @@ ROOT = Path(tradepipe.__file__).parent
 
 ARROWS = {
     "backoff": set(),
+    "outage": set(),
     "background": set(),
     "plural": set(),
     "redaction": set(),
@@ -32,6 +33,7 @@ ARROWS = {
     "metrics": {"errors", "trade"},
     "pipeline": {
         "backoff",
+        "outage",
         "background",
         "names",
         "plural",
@@ -49,6 +51,7 @@ ARROWS = {
     "files": {"errors", "plural", "trade"},
     "cli": {
         "backoff",
+        "outage",
         "names",
         "plural",
         "redaction",

@@ -36,9 +36,9 @@ def encoded_forms(secret: str, user: str | None = None) -> set[str]:
     >>> sorted(encoded_forms("secret"))
     ['736563726574', 'c2VjcmV0', 'secret']
     """
-    found = {secret, quote(secret, safe="")}
+    found = {secret, quote(secret, safe="", errors="backslashreplace")}
     for text in [secret] if user is None else [secret, f"{user}:{secret}"]:
-        content = text.encode(errors="surrogateescape")
+        content = text.encode(errors="backslashreplace")
         found |= {content.hex(), content.hex().upper()}
         found |= {encode(content).decode().rstrip("=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
     # Two or three letters in base64 occur in ordinary words too.

@@ -96,6 +96,19 @@ USAGE = [
     (["dlq", "ls", "--limit", "0"], "'--limit'", "1"),
     (["dlq", "show", "trades@5"], "trades@5", "TOPIC[PARTITION]@OFFSET"),
     (["sink", "--rules", "rules"], "--rules", "MODULE:FUNCTION"),
+    # Bytes that are not UTF-8, as the shell passes them
+    (["sink", "--group", "g\udcff"], "'--group'", "has the control character '\\udcff' at position 2"),
+    (["sink", "--topic", "t\udcff"], "'--topic'", TOPIC_CHARACTERS),
+    (["dlq", "ls", "--trade-id", "T\udcff"], "'--trade-id'", "'T\\udcff' is not valid text in UTF-8"),
+    (["dlq", "stats", "--code", "C\udcff"], "'--code'", "'C\\udcff' is not valid text in UTF-8"),
+    (["dlq", "replay", "--source", "s\udcff"], "'--source'", "'s\\udcff' is not valid text in UTF-8"),
+    (["dlq", "show", "t\udcff[0]@1"], "COORDINATES", "TOPIC[PARTITION]@OFFSET"),
+    (["sink", "--rules", "\udcff:rule"], "--rules", "not found"),
+    (["schema", "validate", "\udcff"], "cannot read \\udcff", "No such file or directory"),
+    # Arguments that are too large for a message
+    (["produce", "--dry-run", "--input", "x" * 100_000], "'--input'", "File name too long"),
+    (["schema", "validate", "x" * 100_000], "'FILE'", "File name too long"),
+    (["sink", "--rules", f"{'x' * 100_000}:rule"], "--rules", "not found"),
     # Commands and options that do not exist
     (["snk"], "No such command 'snk'", "Did you mean 'sink'?"),
     (["sink", "--topics", "trades"], "No such option: --topics", "--topic"),
@@ -139,6 +152,10 @@ MISCONFIGURED = [
     (["sink", "--metrics-port", "0", "--metrics-host", "no.host"], "at no.host:0", "--metrics-host"),
     (["sink", "--metrics-port", "0", "--metrics-host", "192.0.2.1"], "at 192.0.2.1:0", "--metrics-host"),
     (["schema", "drift", "--registry", ""], "missing option: --registry", "SCHEMA_REGISTRY_URL"),
+    (["sink", "-X", "sasl.password=\udcff"], "Kafka property sasl.password", "not valid text in UTF-8"),
+    (["sink", "--bootstrap-servers", "\udcff:1"], "Kafka property bootstrap.servers", "not valid text in UTF-8"),
+    (["sink", "--database", "postgresql://localhost/t\udcff"], "database URL", "not valid text in UTF-8"),
+    (["migrate", "current", "--database", "postgresql://localhost/t\udcff"], "database URL", "postgresql://user:"),
     (["sink", "-X", "linger.ms=abc"], "configuration: linger.ms", "Invalid value"),
     (["sink", "-X", "no.such=1"], "no.such", "No such configuration property"),
     (
@@ -163,6 +180,7 @@ def start(*arguments: str, env: dict[str, str] | None = None) -> Done:
     assert "Traceback" not in done.err
     assert 1 == sum(line.startswith("Error: ") for line in done.err.splitlines()), done.err
     assert "retrying" not in done.err, "the command connected before it checked"
+    assert 10_000 > len(done.err)
     return done
 
 

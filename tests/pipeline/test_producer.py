@@ -130,9 +130,7 @@ def test_flush_waits_for_all_acknowledgements(pipeline, some_trades):
         assert 0 == len(producer)
 
 
-def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown_once(
-    pipeline, some_trades, outage, caplog
-):
+def test_closing_while_the_broker_is_unavailable_reports_every_trade_as_unknown(pipeline, some_trades, outage, caplog):
     trades = some_trades(20)
     producer = pipeline.producer(close_timeout=1.0)
     producer.produce(trades[0])

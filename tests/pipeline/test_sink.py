@@ -137,6 +137,15 @@ def test_a_rule_of_the_users_own_refuses_what_it_finds(pipeline, some_trades):
     assert [(["FIRST"], ["it is"])] == [(row.codes, row.details) for row in pipeline.refused()]
 
 
+def test_a_detail_of_any_characters_is_stored_as_postgresql_can_hold_it(pipeline, some_trades):
+    pipeline.publish(some_trades(1))
+
+    counts = pipeline.store(rules=[lambda trade: [Violation("ODD", "a\0b \ud800 \n\t\\ {,} \U0001f600")]])
+
+    assert {"ODD": 1} == counts.refused
+    assert ["a\\x00b \\ud800 \n\t\\ {,} \U0001f600"] == pipeline.refused()[0].details
+
+
 def test_a_rule_that_raises_stops_the_sink_with_nothing_of_its_batch(pipeline, some_trades):
     pipeline.publish(some_trades(20))
 

@@ -145,6 +145,8 @@ def generating(_trade):
         (lambda trade: [Violation(" ", "x")], "gave the code ' ': a code is a non-empty string"),
         (lambda trade: [Violation(7, "x")], "gave the code 7: a code is a non-empty string"),
         (lambda trade: [Violation("X" * 65, "x")], "a code has at most 64 characters"),
+        (lambda trade: [Violation("A\0B", "x")], r"gave the code 'A\x00B': a code has printable characters only"),
+        (lambda trade: [Violation("A\ud800", "x")], r"gave the code 'A\ud800': a code has printable characters only"),
         (lambda trade: [LATE, Violation("CURRENCY", "x")], "gave the code CURRENCY, which tradepipe uses itself"),
         (lambda trade: [Violation("X", None)], "gave the detail None: a detail is a string"),
     ],

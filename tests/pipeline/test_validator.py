@@ -19,6 +19,7 @@ from tradepipe import (
     TooManyRefusals,
     TopicUnusable,
     UnsupportedSchema,
+    Violation,
 )
 from tradepipe.evolution.history import current
 from tradepipe.metrics import TRANSACTIONS
@@ -216,6 +217,15 @@ def test_records_that_were_read_but_not_written_are_not_committed(pipeline, some
     assert 0 < written <= 150
     assert len(published) - written == pipeline.validate(delivery=delivery).passed
     pipeline.sorted().check()
+
+
+def test_a_detail_of_any_characters_is_in_the_dead_letter(pipeline, some_trades):
+    detail = "a\0b \ud800 \n \U0001f600"
+    pipeline.publish(some_trades(1))
+
+    pipeline.validate(delivery="at_least_once", rules=[lambda trade: [Violation("ODD", detail)]])
+
+    assert [(Violation("ODD", detail),)] == [letter.refusal.violations for letter in pipeline.sorted().letters]
 
 
 @DELIVERY

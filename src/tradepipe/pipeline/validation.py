@@ -175,6 +175,8 @@ def _check_violation(rule: Rule, record: Record, violation: object) -> Violation
         raise _rule_error(
             rule, record, f"gave the code {_format_value(code)}: a code has at most {MAX_CODE} characters"
         )
+    if not code.isprintable():
+        raise _rule_error(rule, record, f"gave the code {code!a}: a code has printable characters only")
     if code in _BUILTIN_CODES:
         raise _rule_error(rule, record, f"gave the code {code}, which tradepipe uses itself: choose another one")
     if not isinstance(detail, str):

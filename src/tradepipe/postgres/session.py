@@ -136,6 +136,8 @@ def _parameters(url: URL) -> dict[str, Any]:
     try:
         _, parameters = url.get_dialect()().create_connect_args(url)
         make_dsn(**parameters)
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"the database URL is not valid text in UTF-8: {_HOW_TO_WRITE}") from None
     except (ArgumentError, ValueError, psycopg2.ProgrammingError) as error:
         # The message may quote the URL, with its passwords.
         secrets = (url.password, url.query.get("password"), url.query.get("sslpassword"))

@@ -39,11 +39,15 @@ def echo_options(context: typer.Context, headings: Collection[str]) -> str:
     return "".join(f" {redact(shlex.quote(word))}" for word in words)
 
 
+_not_text = re.compile(r"[\x00\ud800-\udfff]").search
 _is_range = re.compile(r"(?P<first>\d{1,18})(?P<to>-(?P<last>\d{1,18})?)?", re.ASCII).fullmatch
 
 
 def selection(found: Mapping[str, Any]) -> DeadLetterFilter:
     """Build the filter from the values of the options, by parameter name."""
+    for name, texts in (("code", found.get("codes")), ("source", found.get("sources"))):
+        _check_text(name, *texts or ())
+    _check_text("trade-id", found.get("trade_id") or "")
     first, last = _parse_range(found.get("offsets"))
     since, until = _parse_since(found.get("since"), "--since"), _parse_since(found.get("until"), "--until")
     if since is not None and until is not None and until <= since:
@@ -58,6 +62,13 @@ def selection(found: Mapping[str, Any]) -> DeadLetterFilter:
         last=last,
         trade_id=found.get("trade_id"),
     )
+
+
+def _check_text(name: str, *texts: str) -> None:
+    """Refuse text that no store can be asked for."""
+    for text in texts:
+        if _not_text(text):
+            raise typer.BadParameter(f"{text!r} is not valid text in UTF-8", param_hint=f"'--{name}'")
 
 
 def _parse_since(text: str | None, name: str) -> datetime | None:
