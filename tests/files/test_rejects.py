@@ -1,6 +1,7 @@
 """Files of rejected records: what they hold, and what they never replace."""
 
 import os
+import resource
 import stat
 import threading
 from pathlib import Path
@@ -124,6 +125,20 @@ def test_rejects_are_readable_by_their_owner_alone_and_nothing_else_is_left(file
 
     assert ["trades.csv", "trades.csv.rejects.csv"] == sorted(os.listdir(tmp_path))
     assert 0o600 == stat.S_IMODE(Path(f"{file}.rejects.csv").stat().st_mode)
+
+
+def test_on_a_full_disk_the_file_is_named_and_no_draft_is_left(file, tmp_path):
+    file.write_text(CSV + f"{BAD}\n" * 1_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        done = check(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert 78 == done.code
+    assert f"Error: cannot write {file}.rejects.csv: File too large; choose another file with --rejects" in done.err
+    assert [file] == list(tmp_path.iterdir())
 
 
 def test_a_run_without_rejects_makes_no_file(file, tmp_path):

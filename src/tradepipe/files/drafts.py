@@ -68,9 +68,10 @@ class Draft:
 
     def close(self) -> None:
         """Close the draft and remove it, if it was not renamed."""
-        self.file.close()
-        with suppress(OSError):
-            os.unlink(self.name)
+        # On a full disk closing fails too, because it writes what is buffered.
+        for step in (self.file.close, lambda: os.unlink(self.name)):
+            with suppress(OSError):
+                step()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -33,6 +34,7 @@ class RejectsFile:
     def __init__(self, path: Path, reader: Reader, *, inputs: Sequence[Path], overwrite: bool) -> None:
         self.path = path
         self.count = 0
+        self._has_failed = False
         self._draft: Draft | None = None
         try:
             if any(each.exists() and path.exists() and each.samefile(path) for each in inputs):
@@ -49,6 +51,8 @@ class RejectsFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if self._has_failed:  # a part of the rejects would look like all of them
+                return
             self._writer.close()
             self._file.flush()
             if self._draft is not None and (self.count or os.path.lexists(self.path)):
@@ -60,7 +64,9 @@ class RejectsFile:
         except OSError as failure:
             raise _write_error(self.path, failure) from failure
         finally:
-            self._file.close()
+            # Whatever is still buffered could not be written, which has been raised.
+            with suppress(OSError):
+                self._file.close()
             if self._draft is not None:
                 self._draft.close()
 
@@ -75,6 +81,7 @@ class RejectsFile:
         try:
             self._writer.add(record)
         except OSError as error:
+            self._has_failed = True
             raise _write_error(self.path, error) from error
 
     def _open(self, overwrite: bool) -> BinaryIO:
