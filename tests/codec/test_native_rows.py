@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from tests.codec import sample_schema, writer_schemas
 from tests.codec.every_type import codec_of, plain_record, schema_of, write
 from tests.codec.executors import HEADER, Executors, make_executor, record_of
-from tests.codec.written_types import written_records
+from tests.codec.written_bodies import written_records
 from tests.properties import examples
 from tests.trade.declarations import declarations, records
 from tradepipe._native import Executor
 from tradepipe.codec import steps
 from tradepipe.codec.codec import MAX_BODY
-from tradepipe.codec.fields import trade_codec
+from tradepipe.codec.fields import record_codec, trade_codec
 from tradepipe.codec.plan import Check, Output, Plan
 from tradepipe.evolution.history import current, golden_records, versions
 from tradepipe.trade.record import Record, UnreadableBatch
@@ -42,9 +42,12 @@ def test_records_of_any_declaration_pass_where_python_passes_them(data):
 @given(st.data())
 def test_records_of_any_writer_schema_pass_where_python_passes_them(data):
     declaration = data.draw(declarations(depth=0))
-    writer, datum = data.draw(written_records(declaration))
-
-    Executors(codec_of(declaration), writer).row(write(writer, datum))
+    made = data.draw(written_records(declaration))
+    executors = Executors(record_codec(made.reader, declaration), made.writer)
+    for body in data.draw(st.lists(made.bodies, min_size=1, max_size=5)):
+        executors.row(body)
+    if made.wrong is not None:
+        assert executors.row(data.draw(made.wrong)) is None
 
 
 @examples(300)

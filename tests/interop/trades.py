@@ -1,10 +1,11 @@
 """The trades that go from one client to another, and what each frozen version holds of them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
+from uuid import UUID
 
 from tradepipe import Trade
 from tradepipe.evolution.history import SchemaVersion, current, versions
@@ -66,17 +67,26 @@ def held(version: SchemaVersion, trade: Trade) -> Trade:
 
 def records(version: SchemaVersion, trades: Iterable[Trade]) -> list[dict[str, Any]]:
     """What a version holds of trades, as JSON: dates and instants in ISO 8601, decimals as text."""
-    return [{field: _shown(value) for field, value in fields(version, trade).items()} for trade in trades]
+    return [{field: shown(value) for field, value in fields(version, trade).items()} for trade in trades]
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:  # noqa: PLR0911 - one case for each class
+    """A value of any type as JSON, as Java's side shows it."""
     match value:
-        case datetime():
+        case datetime() | time():
             return value.isoformat(timespec="microseconds")
         case date():
             return value.isoformat()
         case Decimal():
             return f"{value:f}"
-        case str():
+        case bytes():
+            return value.hex()
+        case str() | UUID():
             return str(value)
+        case list():
+            return [shown(each) for each in value]
+        case dict():
+            return {key: shown(each) for key, each in value.items()}
+        case tuple():
+            return shown(value._asdict())  # type: ignore[attr-defined]  # a NamedTuple
     return value

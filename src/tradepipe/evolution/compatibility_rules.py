@@ -119,8 +119,8 @@ RULES: Final[Mapping[str, EvolutionRule]] = {
     ),
     "namespace": EvolutionRule(
         _WARNING,
-        "{readers} resolve {written} to {read}, since Avro ignores namespaces; Redpanda does not, and refuses "
-        "the schema.",
+        "{readers} resolve {written} to {read}, since Avro ignores namespaces. Redpanda does not, and refuses "
+        "the schema; Java's readers do not in a union, and fail.",
         "Keep the namespace.",
     ),
     "string-bytes": EvolutionRule(

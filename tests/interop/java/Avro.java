@@ -38,6 +38,25 @@ final class Avro {
     return read;
   }
 
+  /** The fields of a body, read by a schema with aliases and defaults; or why it is not a record of its writer. */
+  static List<Map<String, Object>> resolve(JsonNode request) {
+    Schema writer = schema(request.get("writer"));
+    Schema reader = schema(request.get("reader"));
+    GenericDatumReader<GenericRecord> datums = new GenericDatumReader<>(writer, reader, Values.model());
+    List<Map<String, Object>> read = new ArrayList<>();
+    for (JsonNode value : request.get("bodies")) {
+      byte[] bytes = HexFormat.of().parseHex(value.asText());
+      try {
+        BinaryDecoder body = DecoderFactory.get().binaryDecoder(bytes, null);
+        GenericRecord record = datums.read(null, body);
+        read.add(body.isEnd() ? Map.of("record", Values.shown(record)) : Map.of("problem", "bytes follow the record"));
+      } catch (IOException | RuntimeException refused) {
+        read.add(Map.of("problem", refused.toString()));
+      }
+    }
+    return read;
+  }
+
   /** Records as framed values. */
   static List<String> write(JsonNode request) throws IOException {
     Schema schema = schema(request.get("writer"));

@@ -16,6 +16,7 @@ public final class Peer {
   private static final Map<String, Task> TASKS =
       Map.of(
           "avro-read", Avro::read,
+          "avro-resolve", Avro::resolve,
           "avro-write", Avro::write,
           "avro-can-read", Avro::canRead,
           "apicurio-read", Apicurio::read,
