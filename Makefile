@@ -19,10 +19,10 @@ export PYTHONDONTWRITEBYTECODE :=
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow test-real faults check lint bench mutants fuzz services native lock clean
+.PHONY: help demo test test-python test-slow test-real faults check lint bench mutants fuzz services native native-test lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; ARGS=--keep leaves them running
 	@# make takes --keep for its own --keep-going, which is a k in MAKEFLAGS.
@@ -31,6 +31,10 @@ demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; 
 
 test: $(VENV)/.dev  ## run the quick tests, which are most, on the embedded services
 	$(python) -m pytest --part quick --numprocesses auto --dist worksteal $(ARGS)
+
+test-python: $(VENV)/.dev  ## run the quick tests of registry and stages without the compiled core, if `make test` had it
+	@if $(python) -m tradepipe --version | grep -q '^executor Python'; then echo "The compiled core is not built: make test runs without it."; else \
+		set -x; TRADEPIPE_NATIVE=0 $(python) -m pytest --part quick --numprocesses auto --dist worksteal tests/registry tests/pipeline $(ARGS); fi
 
 test-slow: $(VENV)/.dev  ## run the tests that start programs, except those that test-real runs
 	$(python) -m pytest --part slow --numprocesses auto --dist worksteal $(ARGS)
@@ -71,6 +75,11 @@ native: $(VENV)/.dev  ## build the compiled core, which needs Rust and its crate
 	cargo fetch --locked --manifest-path native/Cargo.toml
 	$(python) -c 'import setuptools; setuptools.setup()' build_rust --inplace --release
 	@$(python) -m tradepipe --version
+
+native-test: export PYO3_BUILD_EXTENSION_MODULE := 1
+native-test:  ## run the compiled core's own tests, which need Rust and its crates
+	@# They call no Python, so they are linked without it: not every Python has a library to link with.
+	RUSTFLAGS="-C link-arg=-Wl,--unresolved-symbols=ignore-all" cargo test --quiet --locked --manifest-path native/Cargo.toml
 
 lock: $(VENV)/.dev  ## pin the newest dependencies of the image, with hashes, in requirements/
 	@$(install) --group lock

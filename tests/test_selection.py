@@ -49,5 +49,5 @@ def test_the_longest_files_exist():
     assert [] == [file for file in LONGEST if not (ROOT / file).is_file()]
 
 
-def test_ci_runs_all_three():
-    assert "for target in test test-slow test-real; do" in (ROOT / ".ci" / "run").read_text()
+def test_ci_runs_all_three_and_those_without_the_compiled_core():
+    assert "for target in test test-python test-slow test-real; do" in (ROOT / ".ci" / "run").read_text()

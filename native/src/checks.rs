@@ -140,3 +140,70 @@ impl Relation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: fn(i64) -> Value<'static> = |number| Value::Number(Number::Small(number));
+
+    #[test]
+    fn numbers_are_compared_with_limits() {
+        for (operator, expected) in [
+            (">=", [false, true, true]),
+            (">", [false, false, true]),
+            ("<=", [true, true, false]),
+            ("<", [true, false, false]),
+        ] {
+            let parsed = Operator::parse(operator).expect(operator);
+            let (number, real) = (Check::Number(parsed, Limit::Small(5)), Check::Real(parsed, 5.0));
+            assert_eq!(expected, [4, 5, 6].map(|each| number.holds(SMALL(each))), "{operator}");
+            assert_eq!(expected, [4.0, 5.0, 6.0].map(|each| real.holds(Value::Real(each))), "{operator}");
+        }
+        assert!(Operator::parse("==").is_none());
+    }
+
+    #[test]
+    fn a_value_of_another_type_does_not_pass() {
+        let check = Check::Real(Operator::AtMost, 5.0);
+        assert!(!check.holds(SMALL(4)));
+        assert!(!check.holds(Value::Real(f64::NAN)));
+    }
+
+    #[test]
+    fn units_are_converted_to_microseconds() {
+        let found = [Unit::Days, Unit::Millis, Unit::Micros, Unit::Nanos].map(|unit| unit.micros(-2_000));
+        assert_eq!([-2_000 * MICROS_PER_DAY, -2_000_000, -2_000, -2], found);
+    }
+
+    #[test]
+    fn together_means_all_or_none() {
+        let rule = Relation::Together(vec![0, 2]);
+        for (values, expected) in [
+            ([Value::Null, Value::Boolean(true), Value::Null], true),
+            ([SMALL(0), Value::Null, Value::Text("")], true),
+            ([SMALL(0), Value::Boolean(true), Value::Null], false),
+            ([Value::Null, Value::Boolean(true), SMALL(0)], false),
+        ] {
+            assert_eq!(expected, rule.holds(|place| values[place]), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn not_before_compares_dates_with_the_date_of_a_time() {
+        let holds = |unit, other, one: i64, two: i64| {
+            Relation::NotBefore { value: (0, unit), reference: (1, other) }.holds(|place| SMALL([one, two][place]))
+        };
+        assert!(holds(Unit::Days, Unit::Days, 1, 1));
+        assert!(!holds(Unit::Days, Unit::Days, 0, 1));
+        assert!(holds(Unit::Days, Unit::Micros, 1, 2 * MICROS_PER_DAY - 1));
+        assert!(!holds(Unit::Days, Unit::Micros, 1, 2 * MICROS_PER_DAY));
+        assert!(holds(Unit::Days, Unit::Micros, -1, -1));
+        assert!(!holds(Unit::Days, Unit::Micros, -1, 0));
+        assert!(holds(Unit::Millis, Unit::Micros, 1, 1_000));
+        assert!(!holds(Unit::Millis, Unit::Micros, 1, 1_001));
+        let rule = Relation::NotBefore { value: (0, Unit::Micros), reference: (1, Unit::Micros) };
+        assert!(rule.holds(|place| if place == 0 { Value::Null } else { SMALL(5) }));
+        assert!(rule.holds(|place| if place == 1 { Value::Null } else { SMALL(5) }));
+    }
+}

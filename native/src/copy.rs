@@ -119,3 +119,70 @@ fn pack_numeric(number: Number<'_>, scale: usize, row: &mut Vec<u8>) -> Option<(
     header[10..].copy_from_slice(&u16::try_from(scale).ok()?.to_be_bytes());
     Some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(column: Column, value: Value<'_>) -> Option<Vec<u8>> {
+        let mut row = Vec::new();
+        column.pack(value, &mut row).map(|()| row)
+    }
+
+    fn number(number: i64) -> Value<'static> {
+        Value::Number(Number::Small(number))
+    }
+
+    #[test]
+    fn null_has_no_bytes() {
+        assert_eq!(Some(vec![255, 255, 255, 255]), packed(Column::Date, Value::Null));
+    }
+
+    #[test]
+    fn integers_have_their_width() {
+        assert_eq!(Some(vec![0, 0, 0, 4, 255, 255, 255, 254]), packed(Column::Integer, number(-2)));
+        assert_eq!(None, packed(Column::Integer, number(1 << 31)));
+        assert_eq!(Some(vec![0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0]), packed(Column::Bigint, number(1 << 32)));
+    }
+
+    #[test]
+    fn dates_and_times_count_from_2000() {
+        assert_eq!(Some(vec![0, 0, 0, 4, 0, 0, 0, 1]), packed(Column::Date, number(10_958)));
+        let second = |unit, count: i64| packed(Column::Timestamp(unit), number(count));
+        let expected = Some(vec![0, 0, 0, 8, 0, 0, 0, 0, 0, 15, 66, 64]);
+        assert_eq!(expected, second(Unit::Millis, 946_684_801_000));
+        assert_eq!(expected, second(Unit::Micros, 946_684_801_000_000));
+        assert_eq!(expected, second(Unit::Nanos, 946_684_801_000_000_000));
+        assert_eq!(expected, packed(Column::Time(Unit::Millis), number(1_000)));
+    }
+
+    #[test]
+    fn texts_bytes_and_floats_follow_their_length() {
+        assert_eq!(Some(vec![0, 0, 0, 2, 195, 169]), packed(Column::Text, Value::Text("é")));
+        assert_eq!(Some(vec![0, 0, 0, 1, 0]), packed(Column::Bytes, Value::Bytes(&[0])));
+        assert_eq!(Some(vec![0, 0, 0, 1, 1]), packed(Column::Boolean, Value::Boolean(true)));
+        assert_eq!(Some(vec![0, 0, 0, 4, 62, 128, 0, 0]), packed(Column::Real, Value::Real(0.25)));
+        assert_eq!(Some(vec![0, 0, 0, 8, 63, 208, 0, 0, 0, 0, 0, 0]), packed(Column::Double, Value::Real(0.25)));
+        let uuid = Some([&[0, 0, 0, 16][..], &[0, 0, 0, 0, 0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 2]].concat());
+        assert_eq!(uuid, packed(Column::Uuid, Value::Uuid(1, 2)));
+    }
+
+    #[test]
+    fn a_numeric_has_a_weight_a_sign_and_a_scale() {
+        let numeric = |scale, value: i64| packed(Column::Numeric(scale), number(value)).map(|row| row[4..].to_vec());
+        // 1234567.25, -0.0001, 0, and -12 without decimals.
+        assert_eq!(Some(vec![0, 3, 0, 1, 0, 0, 0, 4, 0, 123, 17, 215, 9, 196]), numeric(4, 12_345_672_500));
+        assert_eq!(Some(vec![0, 1, 255, 255, 64, 0, 0, 4, 0, 1]), numeric(4, -1));
+        assert_eq!(Some(vec![0, 0, 255, 254, 0, 0, 0, 4]), numeric(4, 0));
+        assert_eq!(Some(vec![0, 1, 0, 0, 64, 0, 0, 0, 0, 12]), numeric(0, -12));
+        // 0.05 with two decimals: the digit in base 10,000 is 500.
+        assert_eq!(Some(vec![0, 1, 255, 255, 0, 0, 0, 2, 1, 244]), numeric(2, 5));
+    }
+
+    #[test]
+    fn a_value_of_another_type_has_no_field() {
+        assert_eq!(None, packed(Column::Text, number(1)));
+        assert_eq!(None, packed(Column::Date, Value::Text("")));
+        assert_eq!(None, packed(Column::Timestamp(Unit::Micros), number(i64::MIN)));
+    }
+}

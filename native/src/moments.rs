@@ -102,4 +102,11 @@ mod tests {
         assert_eq!(Some(11_017), days(&[7, 208, 3, 1]));
         assert_eq!(None, days(&[7, 208, 13, 1]));
     }
+
+    #[test]
+    fn microseconds_are_counted_from_midnight() {
+        assert_eq!(0, micros_of_day(&[0; 6]));
+        assert_eq!(86_399_999_999, micros_of_day(&[23, 59, 59, 15, 66, 63]));
+        assert_eq!(3_723_065_793, micros_of_day(&[1, 2, 3, 1, 1, 1]));
+    }
 }

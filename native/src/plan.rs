@@ -476,3 +476,35 @@ fn blocks(item: Skip) -> PyResult<Skip> {
         Err(unsupported("items that take no bytes"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_of_a_column_is_within_postgresqls_limit() {
+        assert_eq!(Some(4), scale_of("numeric(18, 4)"));
+        assert_eq!(Some(0), scale_of("numeric(18,0)"));
+        for column in ["numeric", "numeric(18)", "numeric(18, 1001)", "numeric(18, -1)", "text"] {
+            assert_eq!(None, scale_of(column), "{column}");
+        }
+    }
+
+    #[test]
+    fn the_bounds_of_a_moment_are_the_years_1_to_9999() {
+        for (kind, least, most) in [
+            ("int", i64::from(i32::MIN), i64::from(i32::MAX)),
+            ("date", -719_162, 2_932_896),
+            ("time-millis", 0, 86_399_999),
+            ("time-micros", 0, 86_399_999_999),
+            ("timestamp-millis", -62_135_596_800_000, 253_402_300_799_999),
+            ("local-timestamp-micros", -62_135_596_800_000_000, 253_402_300_799_999_999),
+        ] {
+            let bounds = bounds_of(kind).expect(kind);
+            let found = [least - 1, least, most, most + 1].map(|number| bounds.contain(number));
+            assert_eq!([false, true, true, false], found, "{kind}");
+        }
+        assert!(bounds_of("timestamp-nanos").is_some_and(|bounds| bounds.contain(-1_000) && !bounds.contain(1)));
+        assert!(bounds_of("duration").is_none());
+    }
+}

@@ -237,3 +237,213 @@ pub fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
     }
     Some(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load<'a>(load: &'a Load, body: &'a [u8]) -> Option<String> {
+        let mut reader = Reader::new(body);
+        let value = load.run(&mut reader)?;
+        reader.is_at_end().then(|| format!("{value:?}"))
+    }
+
+    fn skips(skip: &Skip, body: &[u8]) -> bool {
+        let mut reader = Reader::new(body);
+        skip.run(&mut reader).is_some() && reader.is_at_end()
+    }
+
+    fn ints() -> Skip {
+        Skip::Blocks(Box::new(Skip::Integer(false)))
+    }
+
+    fn every_load() -> Vec<Load> {
+        vec![
+            Load::Null,
+            Load::Refused,
+            Load::Boolean,
+            Load::Integer(false, Bounds::NONE),
+            Load::Integer(true, Bounds { least: -5, most: 5, multiple: 2 }),
+            Load::ToDouble(true),
+            Load::ToSingle(true),
+            Load::Single,
+            Load::Double,
+            Load::Text,
+            Load::Bytes(Extent::Prefixed),
+            Load::Bytes(Extent::Fixed(3)),
+            Load::Decimal(Extent::Prefixed, Digits::new(18)),
+            Load::Decimal(Extent::Fixed(20), Digits::new(40)),
+            Load::UuidText,
+            Load::UuidBytes,
+            Load::Symbol(vec![Some("A".into()), None]),
+            Load::Union(vec![Load::Null, Load::Text, Load::Refused, Load::Union(vec![Load::Boolean])]),
+        ]
+    }
+
+    fn every_skip() -> Vec<Skip> {
+        let pair = || Skip::All(vec![Skip::Bytes(Extent::Prefixed), Skip::Blocks(Box::new(ints()))]);
+        vec![
+            Skip::Boolean,
+            Skip::Integer(true),
+            Skip::Bytes(Extent::Fixed(4)),
+            Skip::Symbol(2),
+            ints(),
+            pair(),
+            Skip::Blocks(Box::new(pair())),
+            Skip::Union(vec![Skip::All(Vec::new()), Skip::Boolean, pair()]),
+        ]
+    }
+
+    #[test]
+    fn numbers_are_loaded_within_their_bounds_only() {
+        let bounded = Load::Integer(true, Bounds { least: -6, most: 6, multiple: 3 });
+        for (number, is_loaded) in [(-6, true), (-3, true), (0, true), (6, true), (-9, false), (9, false), (1, false)] {
+            let zigzag = ((number << 1) ^ (number >> 31)) as u8;
+            assert_eq!(is_loaded, load(&bounded, &[zigzag]).is_some(), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_boolean_is_zero_or_one() {
+        assert_eq!(Some("Boolean(false)".to_owned()), load(&Load::Boolean, &[0]));
+        assert_eq!(Some("Boolean(true)".to_owned()), load(&Load::Boolean, &[1]));
+        assert_eq!(None, load(&Load::Boolean, &[2]));
+        assert!(!skips(&Skip::Boolean, &[2]));
+    }
+
+    #[test]
+    fn an_index_outside_the_choices_is_refused() {
+        let symbols = Load::Symbol(vec![Some("A".into()), Some("B".into())]);
+        let branches = Load::Union(vec![Load::Null, Load::Boolean]);
+        assert_eq!(Some("Text(\"B\")".to_owned()), load(&symbols, &[2]));
+        for index in [1, 3, 4, 127] {
+            assert_eq!(None, load(&symbols, &[index]));
+            assert_eq!(None, load(&branches, &[index, 0]));
+            assert!(!skips(&Skip::Symbol(2), &[index]));
+            assert!(!skips(&Skip::Union(vec![Skip::Boolean, Skip::Boolean]), &[index, 0]));
+        }
+    }
+
+    #[test]
+    fn a_symbol_that_the_reader_lacks_is_refused() {
+        let symbols = Load::Symbol(vec![Some("A".into()), None]);
+        assert_eq!(Some("Text(\"A\")".to_owned()), load(&symbols, &[0]));
+        assert_eq!(None, load(&symbols, &[2]));
+    }
+
+    #[test]
+    fn a_float_is_finite() {
+        for number in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!(None, load(&Load::Double, &number.to_le_bytes()));
+            assert_eq!(None, load(&Load::Single, &(number as f32).to_le_bytes()));
+        }
+        assert_eq!(Some("Real(0.25)".to_owned()), load(&Load::Single, &0.25_f32.to_le_bytes()));
+        assert_eq!(Some("Real(0.1)".to_owned()), load(&Load::Double, &0.1_f64.to_le_bytes()));
+    }
+
+    #[test]
+    fn a_long_is_loaded_as_the_nearest_float() {
+        // 2^24 + 1 lies between two floats; 2^53 + 1 between two doubles.
+        assert_eq!(Some("Real(16777216.0)".to_owned()), load(&Load::ToSingle(true), &[0x82, 0x80, 0x80, 0x10]));
+        let body = [0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
+        assert_eq!(Some("Real(9007199254740992.0)".to_owned()), load(&Load::ToDouble(true), &body));
+    }
+
+    #[test]
+    fn a_text_is_utf_8() {
+        assert_eq!(Some("Text(\"é\")".to_owned()), load(&Load::Text, &[4, 0xc3, 0xa9]));
+        assert_eq!(None, load(&Load::Text, &[2, 0xff]));
+        assert_eq!(None, load(&Load::Text, &[6, 0xed, 0xa0, 0x80]));
+        assert!(skips(&Skip::Bytes(Extent::Prefixed), &[2, 0xff]));
+    }
+
+    #[test]
+    fn a_decimal_has_a_byte_at_least_and_its_digits_at_most() {
+        let decimal = Load::Decimal(Extent::Prefixed, Digits::new(2));
+        for (body, is_loaded) in [
+            (vec![0], false),
+            (vec![2, 99], true),
+            (vec![2, 100], false),
+            (vec![2, 0x9d], true),
+            (vec![2, 0x9c], false),
+            (vec![6, 0, 0, 99], true),
+            (vec![4, 99], false),
+        ] {
+            assert_eq!(is_loaded, load(&decimal, &body).is_some(), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_has_36_characters() {
+        let text = b"00112233-4455-6677-8899-aAbBcCdDeEfF";
+        let body = |text: &[u8]| [&[text.len() as u8 * 2], text].concat();
+        let expected = Some(format!("Uuid({}, {})", 0x0011_2233_4455_6677_u64, 0x8899_aabb_ccdd_eeff_u64));
+        assert_eq!(expected, load(&Load::UuidText, &body(text)));
+        assert_eq!(None, load(&Load::UuidText, &body(&text[..35])));
+        assert_eq!(None, load(&Load::UuidText, &body(&text.map(|byte| if byte == b'-' { b'0' } else { byte }))));
+        assert_eq!(None, load(&Load::UuidText, &body(&text.map(|byte| if byte == b'a' { b'g' } else { byte }))));
+    }
+
+    #[test]
+    fn blocks_are_as_long_as_they_say() {
+        for (body, is_skipped) in [
+            (vec![0], true),
+            (vec![4, 2, 4, 0], true),
+            (vec![2, 2, 2, 4, 0], true),
+            (vec![3, 4, 2, 4, 0], true),
+            (vec![3, 2, 2, 4, 0], false),
+            (vec![3, 6, 2, 4, 0], false),
+            (vec![3, 1, 2, 4, 0], false),
+            (vec![4, 2, 4], false),
+            (vec![6, 2, 4], false),
+        ] {
+            assert_eq!(is_skipped, skips(&ints(), &body), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_huge_count_is_refused_without_work() {
+        let mut least = vec![0xff; 9];
+        least.extend([1, 2, 0, 0]);
+        assert!(!skips(&ints(), &least));
+        assert!(!skips(&ints(), &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0]));
+    }
+
+    #[test]
+    fn only_what_takes_bytes_may_be_an_item() {
+        assert!(ints().takes_bytes());
+        assert!(!Skip::All(vec![Skip::Bytes(Extent::Fixed(0))]).takes_bytes());
+        assert!(Skip::All(vec![Skip::Bytes(Extent::Fixed(0)), Skip::Boolean]).takes_bytes());
+    }
+
+    #[test]
+    fn every_prefix_of_a_value_is_refused() {
+        let item = Skip::All(vec![Skip::Bytes(Extent::Prefixed), ints()]);
+        let body = [3, 24, 4, b'k', b'l', 3, 6, 2, 0x80, 1, 0, 2, b'm', 0, 0];
+        assert!(skips(&Skip::Blocks(Box::new(item)), &body));
+        for size in 0..body.len() {
+            let item = Skip::All(vec![Skip::Bytes(Extent::Prefixed), ints()]);
+            assert!(!skips(&Skip::Blocks(Box::new(item)), &body[..size]), "{size}");
+        }
+    }
+
+    #[test]
+    fn no_bytes_cause_a_panic() {
+        let (loads, skips) = (every_load(), every_skip());
+        let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+        for _ in 0..20_000 {
+            let mut body = Vec::new();
+            for _ in 0..4 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                body.extend(state.to_le_bytes());
+            }
+            // Small numbers too, which are counts and lengths that fit.
+            body.iter_mut().for_each(|byte| *byte = if state & 1 == 0 { *byte & 7 } else { *byte });
+            body.truncate((state >> 59) as usize);
+            loads.iter().for_each(|each| drop(load(each, &body)));
+            skips.iter().for_each(|each| _ = each.run(&mut Reader::new(&body)));
+        }
+    }
+}
