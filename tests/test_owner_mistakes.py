@@ -2,24 +2,27 @@
 
 import re
 from collections.abc import Callable
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import pytest
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le
 
 from tests.cli.commands import Done, door
 from tradepipe.errors import ConfigurationError
 from tradepipe.evolution.draft import draft_schema
 from tradepipe.evolution.history import current
+from tradepipe.postgres.columns import require_free_names
 from tradepipe.postgres.draft import Column, Difference, Shape, draft_revision
-from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, PartitionKey
+from tradepipe.postgres.tables import TRADES
+from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, PartitionKey, Pattern, Together
 from tradepipe.trade.declaration import Declaration, Field, declare
 from tradepipe.trade.model import DECLARATION
-from tradepipe.trade.types import read_annotation
+from tradepipe.trade.types import Avro, read_annotation
 
 Name = Annotated[str, Key(), PartitionKey()]
 
@@ -29,14 +32,15 @@ class TwoSides(StrEnum):
     BUY = "BUY"
 
 
-def with_field(annotation: Any, default: Any, *, key: Any = Name) -> Callable[[], Declaration]:
+def with_field(
+    annotation: Any, default: Any = ..., *, key: Any = Name, name: str = "other"
+) -> Callable[[], Declaration]:
     """Declare a record with one more field."""
 
     def make() -> Declaration:
-        names = {"id": key, "other": annotation}
-        record = NamedTuple("Trade", names.items())  # type: ignore[misc]  # made of what each case declares
+        record = NamedTuple("Trade", [("id", key), (name, annotation)])  # type: ignore[misc]  # what each case declares
         if default is not ...:
-            record._field_defaults["other"] = default
+            record._field_defaults[name] = default
         return declare(record)
 
     return make
@@ -49,6 +53,29 @@ class NoKey(NamedTuple):
 class Plain(NamedTuple):
     id: Name
     day: date
+    at: datetime | None = None
+    number: int | None = None
+
+
+class Leg(NamedTuple):
+    rate: Annotated[int, Ge(1)]
+
+
+class Node(NamedTuple):
+    next: "Node | None"
+
+
+class Codes(StrEnum):
+    SELL_SHORT = "SELL-SHORT"
+
+
+@dataclass
+class Data:
+    id: Name
+
+
+def with_rules(*rules: Any) -> Callable[[], Declaration]:
+    return lambda: declare(Plain, rules)
 
 
 DECLARED = {
@@ -65,6 +92,57 @@ DECLARED = {
         "names created, which is not a field of Plain",
     ),
     "a rule of other types": (lambda: declare(Plain, [NotBefore("day", "id")]), "which is not a date or datetime"),
+    "another kind of class": (lambda: declare(Data), "is not a NamedTuple: declare the record as one"),
+    "no Kafka key": (with_field(int, key=Annotated[str, Key()]), "annotate exactly one field of the primary key with"),
+    "two Kafka keys": (with_field(Name), "with PartitionKey(), not id and other"),
+    "a Kafka key that is a number": (
+        with_field(str, key=Annotated[int, Key(), PartitionKey()]),
+        "is the Kafka key, so it must be a str, not int",
+    ),
+    "a list as a key": (with_field(Annotated[list[str], Key()]), "use fields of its values instead"),
+    "an annotation that is a text": (with_field(Annotated[int, "positive"]), "which does not apply to int: use Key"),
+    "an expression that PostgreSQL reads differently": (
+        with_field(Annotated[str, Pattern(r"\d{4}")]),
+        "use characters, classes, ranges and counts",
+    ),
+    "an invalid expression": (with_field(Annotated[str, Pattern("[A")]), "is not a regular expression"),
+    "more decimals than digits": (
+        with_field(Annotated[Decimal, Digits(4, 18)]),
+        "a precision is from 1 to 1000, a scale from 0 to the precision",
+    ),
+    "an Avro type of another class": (with_field(Annotated[datetime, Avro("time-millis")]), "use timestamp-micros"),
+    "a fixed without a size": (with_field(Annotated[bytes, Avro("fixed")]), 'write Avro("fixed", 16), with its size'),
+    "one of two types": (with_field(int | str), "which is not supported: use one of"),
+    "a map of numbers": (with_field(dict[int, str]), "the keys of a map are strings: use dict[str, ...]"),
+    "a symbol that Avro lacks": (with_field(Codes), "which Avro does not allow: use letters and digits"),
+    "a constraint within a record": (with_field(list[Leg]), "use a rule in Python instead"),
+    "a record within itself": (with_field(Node), "has the type Node, which holds itself"),
+    "a name that Avro lacks": (with_field(int, name="prix_é"), "use ASCII letters, digits and underscores"),
+    "a name that PostgreSQL cuts": (with_field(int, name="a" * 64), "of 63 characters: choose a shorter name"),
+    "names that differ in capitals": (with_field(int, name="Id"), "has the violation code of id: choose another name"),
+    "the name of another column": (
+        lambda: require_free_names(with_field(int, name="source_offset")(), [each.name for each in TRADES.columns]),
+        "has the name of a column that tradepipe fills: choose another name",
+    ),
+    "a default without a time zone": (with_field(datetime, datetime(2025, 1, 1)), "which has no time zone"),
+    "a default of None": (with_field(int, None), "has the default None: add None to its type"),
+    "limits that contradict each other": (
+        with_field(Annotated[int, Ge(5), Le(1)]),
+        "is annotated with Ge(ge=5) and Le(le=1), which no value satisfies: change one",
+    ),
+    "limits that meet and are excluded": (
+        with_field(Annotated[int, Gt(5), Le(5)]),
+        "which no value satisfies: change one",
+    ),
+    "a limit of another type": (with_field(Annotated[int, Ge("1")]), "whose limit is not an int"),
+    "a rule about a required field": (
+        with_rules(Together("at", "day")),
+        "names day, which is never missing: add None to its type",
+    ),
+    "a rule of a time and a date": (with_rules(NotBefore("at", "day")), "give both the same type"),
+    "a rule of one field": (with_rules(Together("at")), "relates a field to itself: name another one"),
+    "a rule twice": (with_rules(Together("at", "number"), Together("at", "number")), "is declared twice: remove one"),
+    "a rule that is a name": (with_rules("together"), "is not a rule: use NotBefore or Together"),
 }
 """Mistakes in the declaration: errors when it is imported."""
 
@@ -215,5 +293,5 @@ def test_a_change_of_the_table_alone_is_a_revision_too(change, name):
     compile(text, name, "exec")
 
 
-def test_twenty_mistakes_are_tested():
-    assert 20 <= len(DECLARED) + len(DRAFTED) + len(RELEASED) + 3
+def test_fifty_mistakes_are_tested():
+    assert 50 <= len(DECLARED) + len(DRAFTED) + len(RELEASED) + 3

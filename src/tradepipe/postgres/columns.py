@@ -1,6 +1,6 @@
 """Columns and CHECKs of a declaration: the type, the default and the conditions of each field in PostgreSQL."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import Any, Final
@@ -142,6 +142,18 @@ def _default_text(type_: Type, value: Any) -> str:
             return value.isoformat()
         case _:
             return str(value)
+
+
+def require_free_names(declaration: Declaration, taken: Iterable[str]) -> None:
+    """
+    Require that no field has the name of another column.
+
+    Raises:
+        TypeError: with the field, and what to change.
+    """
+    if clash := sorted(set(taken) & declaration.types.keys()):
+        place = f"{declaration.record.__name__}.{clash[0]}"
+        raise TypeError(f"{place} has the name of a column that tradepipe fills: choose another name")
 
 
 def checks_of(declaration: Declaration) -> dict[str, str]:

@@ -31,7 +31,7 @@ from sqlalchemy import (
     text,
 )
 
-from tradepipe.postgres.columns import ORDERED_TEXT, checks_of, column_of, quote
+from tradepipe.postgres.columns import ORDERED_TEXT, checks_of, column_of, quote, require_free_names
 from tradepipe.trade.declaration import REQUIRED
 from tradepipe.trade.model import DECLARATION, PRIMARY_KEY
 from tradepipe.trade.record import Code
@@ -52,11 +52,7 @@ Compatible versions of the schema only add fields with defaults, and PostgreSQL
 adds columns only after the last one.
 """
 
-
-TRADES: Final = Table(
-    "trades",
-    METADATA,
-    *(column_of(field) for field in DECLARATION.fields if field.name not in ADDED_FIELDS),
+_COORDINATES: Final = (
     Column("source_topic", ORDERED_TEXT, nullable=False, doc="topic of the record that was stored"),
     Column("source_partition", Integer, nullable=False, doc="its partition"),
     Column("source_offset", BigInteger, nullable=False, doc="its offset"),
@@ -70,6 +66,15 @@ TRADES: Final = Table(
         server_default=func.now(),
         doc="time of the transaction that stored the row",
     ),
+)
+
+require_free_names(DECLARATION, [*(column.name for column in _COORDINATES), "expired"])
+
+TRADES: Final = Table(
+    "trades",
+    METADATA,
+    *(column_of(field) for field in DECLARATION.fields if field.name not in ADDED_FIELDS),
+    *_COORDINATES,
     *(column_of(field) for field in DECLARATION.fields if field.name in ADDED_FIELDS),
     PrimaryKeyConstraint(*PRIMARY_KEY),
     *(CheckConstraint(condition, name=code) for code, condition in _CHECKS.items()),

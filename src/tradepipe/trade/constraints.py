@@ -21,10 +21,12 @@ from typing import Any, Final, NamedTuple
 from annotated_types import Ge, Gt, Le, Lt
 
 
+@dataclass(frozen=True)
 class Key:
     """Marks a field of the primary key."""
 
 
+@dataclass(frozen=True)
 class PartitionKey:
     """Marks the field that is the Kafka key: records with the same value are in one partition, in order."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from itertools import product
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -32,6 +33,9 @@ _APPLICABLE: Final[Mapping[str, tuple[type, ...]]] = {
     **dict.fromkeys(("boolean", "enum", "uuid", "bytes", "fixed", "array", "map", "record"), ()),
 }
 """Constraints of each kind; bounds apply to all other kinds."""
+
+_MAX_NAME: Final = 63
+"""Characters of a name in PostgreSQL."""
 
 
 class Field(NamedTuple):
@@ -97,7 +101,9 @@ def declare(record: type[tuple[Any, ...]], rules: Iterable[Rule] = ()) -> Declar
     Raises:
         TypeError: the declaration is wrong; the message names the field or rule and what to change.
     """
-    defaults: dict[str, Any] = record._field_defaults  # type: ignore[attr-defined]  # a NamedTuple
+    if not hasattr(record, "_field_defaults"):
+        raise TypeError(f"{record!r} is not a NamedTuple: declare the record as one")
+    defaults: dict[str, Any] = record._field_defaults
     hints = get_type_hints(record, include_extras=True)
     fields = tuple(
         _read_field(f"{record.__name__}.{name}", name, hint, defaults.get(name, REQUIRED))
@@ -112,13 +118,21 @@ def declare(record: type[tuple[Any, ...]], rules: Iterable[Rule] = ()) -> Declar
             f"{record.__name__} needs one Kafka key: annotate exactly one field of the primary key with "
             f"PartitionKey(), not {' and '.join(marked) or 'none'}"
         )
-    for rule in declaration.rules:
+    names: dict[str, str] = {}
+    for field in fields:
+        if (other := names.setdefault(field.code, field.name)) != field.name:
+            raise TypeError(f"{record.__name__}.{field.name} has the violation code of {other}: choose another name")
+    for number, rule in enumerate(declaration.rules):
         _check_rule(declaration, rule)
+        if rule in declaration.rules[:number]:
+            raise TypeError(f"{rule} is declared twice: remove one")
     return declaration
 
 
 def _read_field(place: str, name: str, hint: Any, default: Any) -> Field:
     check_name(place, name)
+    if len(name) > _MAX_NAME:
+        raise TypeError(f"{place} is longer than PostgreSQL's names, of {_MAX_NAME} characters: choose a shorter name")
     type_, is_nullable, annotations = read_annotation(place, hint)
     applicable = _APPLICABLE.get(type_.kind, _BOUNDS)
     for annotation in annotations:
@@ -146,6 +160,7 @@ def _read_field(place: str, name: str, hint: Any, default: Any) -> Field:
         any(isinstance(each, Key) for each in annotations),
         any(isinstance(each, PartitionKey) for each in annotations),
     )
+    _check_bounds(place, field)
     _check_default(place, field)
     return field
 
@@ -159,6 +174,15 @@ def _check_limit(place: str, type_: Type, bound: Any) -> None:
         raise TypeError(f"{place} is annotated with {bound!r}, whose limit {problem}")
 
 
+def _check_bounds(place: str, field: Field) -> None:
+    least = [each for each in field.constraints if isinstance(each, (Ge, Gt))]
+    most = [each for each in field.constraints if isinstance(each, (Le, Lt))]
+    for one, other in product(least, most):
+        is_open = isinstance(one, Gt) or isinstance(other, Lt)
+        if limit_of(one) > limit_of(other) or (is_open and limit_of(one) == limit_of(other)):
+            raise TypeError(f"{place} is annotated with {one!r} and {other!r}, which no value satisfies: change one")
+
+
 def _check_default(place: str, field: Field) -> None:
     if field.default is REQUIRED or (field.default is None and field.is_nullable):
         return
@@ -170,6 +194,10 @@ def _check_default(place: str, field: Field) -> None:
 
 
 def _check_rule(declaration: Declaration, rule: Rule) -> None:
+    if not isinstance(rule, Rule):
+        raise TypeError(f"{rule!r} is not a rule: use NotBefore or Together")
+    if len(set(rule.fields)) < 2:
+        raise TypeError(f"{rule} relates a field to itself: name another one")
     fields = {field.name: field for field in declaration.fields}
     for name in rule.fields:
         if name not in fields:

@@ -22,18 +22,6 @@ _GIVEN_SHARE: Final = 0.8
 _TRIES: Final = 1_000
 
 
-def sample_value(field: Field, random: Random) -> Any:
-    """
-    Return a valid value of a field, which is None sometimes if it may be.
-
-    Raises:
-        ValueError: no value was found that fits the constraints.
-    """
-    if field.is_nullable and random.random() >= _GIVEN_SHARE:
-        return None
-    return given_value(field, random)
-
-
 def given_value(field: Field, random: Random) -> Any:
     """
     Return a valid value of a field other than None.
