@@ -20,6 +20,7 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerialize
 from confluent_kafka.serialization import MessageField, SerializationContext
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
+from benchmarks.codec_kinds import compare_kinds
 from benchmarks.report import line, spread
 from tests.registry.registries import Script, Shelf, registry
 from tradepipe import TradeDeserializer, TradeSerializer
@@ -57,6 +58,8 @@ def main() -> None:
     line("trades, bytes a body", f"{len(made)}, {sum(map(len, bodies)) / len(bodies):.1f}")
     for name, reference, ways in (*_decoding(bodies), *_encoding(made)):
         _compare(name, options.rounds, reference, ways)
+    print("each type, beside fastavro:")
+    compare_kinds(options.rounds)
 
 
 def _decoding(bodies: list[bytes]) -> Iterable[tuple[str, Way, list[Way]]]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from struct import error as StructError
 from typing import Final, Generic, TypeVar
 
 TABLE_SIZE: Final = 1_024
@@ -28,8 +29,8 @@ class OutOfRange(Malformed):
     """A value outside the range of its field; it is refused with the field's violation code."""
 
 
-DECODE_ERRORS: Final = (Malformed, IndexError, UnicodeDecodeError)
-"""Exceptions that an invalid body raises; an IndexError means that it ends too early."""
+DECODE_ERRORS: Final = (Malformed, IndexError, UnicodeDecodeError, StructError)
+"""Exceptions that an invalid body raises; an IndexError or a StructError means that it ends too early."""
 
 
 def _encode_zigzag(number: int) -> int:
@@ -103,16 +104,20 @@ def require_end(at: int, end: int) -> None:
 
 
 def _read(body: bytes, at: int, max_bytes: int, bits: int) -> tuple[int, int]:
-    zigzag = 0
-    for shift, offset in enumerate(range(at, at + max_bytes)):
-        byte = body[offset]
+    byte, end = body[at], at + max_bytes
+    zigzag, shift = byte & 127, 7
+    at += 1
+    while byte > 127:
         # Redundant bytes are accepted as by Java, but only up to the longest valid encoding.
-        zigzag |= (byte & 127) << 7 * shift
-        if byte < 128:
-            if zigzag >> bits:
-                raise Malformed(f"holds a number of more than {bits} bits")
-            return _decode_zigzag(zigzag), offset + 1
-    raise Malformed(f"holds a number of more than {max_bytes} bytes")
+        if at == end:
+            raise Malformed(f"holds a number of more than {max_bytes} bytes")
+        byte = body[at]
+        at += 1
+        zigzag |= (byte & 127) << shift
+        shift += 7
+    if zigzag >> bits:
+        raise Malformed(f"holds a number of more than {bits} bits")
+    return zigzag >> 1 ^ -(zigzag & 1), at
 
 
 def encode_varint(number: int) -> bytes:

@@ -267,7 +267,7 @@ def _converter(step: Scalar) -> Callable[[Any], Any] | None:  # noqa: PLR0911 - 
         case "double":
             return float if step.written in ("int", "long") else None
         case "decimal":
-            return partial(_to_decimal, step.precision, step.scale)
+            return partial(_to_decimal, step, 10**step.precision, primitives.quantum(step.scale))
         case "uuid":
             return _to_uuid if step.written == "fixed" else _parse_uuid
         case "date":
@@ -285,11 +285,11 @@ def _to_single(number: int) -> float:
     return -found if number < 0 else found
 
 
-def _to_decimal(precision: int, scale: int, found: bytes) -> Decimal:
+def _to_decimal(step: Scalar, limit: int, quantum: Decimal, found: bytes) -> Decimal:
     unscaled = int.from_bytes(found, "big", signed=True)
-    if not found or abs(unscaled) >= 10**precision:
-        raise primitives.decimal_error(len(found), precision, scale)
-    return EXACT.multiply(Decimal(unscaled), primitives.quantum(scale))
+    if not found or abs(unscaled) >= limit:
+        raise primitives.decimal_error(len(found), step.precision, step.scale)
+    return EXACT.multiply(Decimal(unscaled), quantum)
 
 
 def _to_uuid(found: bytes) -> UUID:

@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 from functools import partial
+from struct import Struct
 from typing import Any, Final
 
 from tradepipe.codec import codegen, primitives
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.fields import FieldCodec, RecordCodec
+from tradepipe.codec.readers import WIDTHS
 from tradepipe.codec.steps import Step
 from tradepipe.trade.avro_types import EXACT, from_member_default, to_member_default
 
@@ -51,6 +53,20 @@ def _emit_string(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     out.line(f"{field.name} = _body[_at : (_at := _at + _size)].decode()")
 
 
+def _emit_bytes(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
+    codegen.emit_length(out)
+    out.line(f"{field.name} = _body[_at : (_at := _at + _size)]")
+
+
+def _emit_long(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
+    codegen.emit_varint(out, field.name, "_read_long(_body, _at)")
+
+
+def _emit_float(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
+    unpack = out.bind("unpack", Struct("<f" if field.kind == "float" else "<d").unpack)
+    out.line(f"{field.name}, = {unpack}(_body[_at : (_at := _at + {WIDTHS[field.kind]})])")
+
+
 def _emit_date(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
     codegen.emit_date(out, field, "_cached_date", "_read_date")
 
@@ -69,7 +85,11 @@ def _emit_decimal(out: CodeBuilder, field: FieldCodec, _step: Step) -> None:
 
 _VALUES: Final = {
     "string": _emit_string,
+    "bytes": _emit_bytes,
     "int": codegen.emit_int,
+    "long": _emit_long,
+    "float": _emit_float,
+    "double": _emit_float,
     "date": _emit_date,
     "timestamp-micros": _emit_timestamp,
     "decimal": _emit_decimal,
