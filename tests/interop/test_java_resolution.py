@@ -49,7 +49,7 @@ def decoded(decode):
     return decode_or_refuse
 
 
-@examples(200)
+@examples(50)
 @given(data=st.data())
 def test_records_of_any_writer_schema_are_read_as_java_reads_them(peer, data):
     declaration = data.draw(declarations())
@@ -63,7 +63,7 @@ def test_records_of_any_writer_schema_are_read_as_java_reads_them(peer, data):
     assert [None] * len(wrong) == read_by_us(decode, wrong)
 
 
-@examples(200)
+@examples(50)
 @given(data=st.data())
 def test_a_writer_schema_resolves_where_java_says_so(peer, data):
     declaration = data.draw(declarations())
@@ -75,7 +75,7 @@ def test_a_writer_schema_resolves_where_java_says_so(peer, data):
     assert peer.ask("avro-can-read", pairs=[pair]) == [not mismatches]
 
 
-@examples(200)
+@examples(50)
 @given(data=st.data())
 def test_a_damaged_record_is_refused_or_is_what_java_reads(peer, data):
     declaration = data.draw(declarations())
@@ -108,7 +108,7 @@ def test_java_alone_does_not_find_a_type_of_another_namespace_in_a_union(peer):
     assert ["namespace"] == [each.rule for each in mismatches]
 
 
-@examples(200)
+@examples(50)
 @given(records=st.lists(EVERYTHING, min_size=1, max_size=5))
 def test_java_reads_records_of_every_type(peer, records):
     values = [(HEADER + ENCODE(record)).hex() for record in records]
@@ -116,7 +116,7 @@ def test_java_reads_records_of_every_type(peer, records):
     assert [shown(record) for record in records] == peer.ask("avro-read", writer=SCHEMA, reader=SCHEMA, values=values)
 
 
-@examples(200)
+@examples(50)
 @given(records=st.lists(EVERYTHING.map(lambda record: record._replace(**NANOS)), min_size=1, max_size=5))
 def test_java_writes_the_same_bytes_of_every_type(peer, records):
     written = peer.ask("avro-write", writer=SCHEMA, id=7, records=[shown(record) for record in records])
