@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import islice
+from math import isfinite
 from typing import Any, Final
 from uuid import UUID
 
@@ -89,4 +90,6 @@ def shown(value: Any) -> Any:  # noqa: PLR0911 - one case for each class
             return {key: shown(each) for key, each in value.items()}
         case tuple():
             return shown(value._asdict())  # type: ignore[attr-defined]  # a NamedTuple
+        case float() if not isfinite(value):
+            return str(value).replace("inf", "Infinity").replace("nan", "NaN")
     return value
