@@ -177,6 +177,13 @@ def test_any_other_property_passes_unchanged():
     assert given.items() <= consumer_config(given, group="g").items()
 
 
+def test_a_limit_of_responses_that_is_given_is_kept():
+    """It bounds what a compressed batch takes in memory; a missing one is as large as the largest fetch."""
+    given = {**BROKERS, "receive.message.max.bytes": 2_000_000, "fetch.max.bytes": 1_000_000}
+
+    assert given.items() <= consumer_config(given, group="g").items()
+
+
 def test_the_mapping_that_was_given_stays_as_it_was():
     given = dict(BROKERS)
     producer_config(given)

@@ -159,6 +159,7 @@ def recompressed(pipeline):
     admin.incremental_alter_configs([resource])[resource].result(timeout=120)
 
 
+@pytest.mark.timeout(600)  # a busy machine compresses the largest bomb in a minute
 def test_bombs_neither_stop_a_sink_nor_take_more_memory_than_its_bound(pipeline, recompressed, some_trades, start_sink):
     trades = some_trades(20)
     send_between(pipeline, trades, send_bombs)
@@ -170,6 +171,7 @@ def test_bombs_neither_stop_a_sink_nor_take_more_memory_than_its_bound(pipeline,
     assert sink.peak_memory < MEMORY
 
 
+@pytest.mark.timeout(600)
 def test_bombs_neither_stop_a_validator_nor_take_more_memory_than_its_bound(
     pipeline, recompressed, some_trades, start_validator
 ):
