@@ -10,7 +10,8 @@ from tests.kafka.group_member import Member, shared
 from tradepipe.embedded.broker import Broker
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka import consumer
-from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.assignment import Assignment
+from tradepipe.kafka.consumer import Consumer
 from tradepipe.trade.record import HEADER_BYTES, Record
 
 FETCH, JOIN_GROUP = 1, 11

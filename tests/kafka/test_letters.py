@@ -4,7 +4,7 @@ import pytest
 
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.dead_letters import iter_dead_letters, read_markers
-from tradepipe.kafka.librdkafka import UNREADABLE
+from tradepipe.kafka.messages import UNREADABLE
 from tradepipe.trade.record import Record, Refusal, Violation
 
 AT = 1_750_000_000_000

@@ -5,7 +5,7 @@ import pytest
 from tests.kafka.group_member import Member
 from tests.kafka.raw_headers import send_with_header
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.librdkafka import UNREADABLE
+from tradepipe.kafka.messages import UNREADABLE
 
 
 @pytest.fixture

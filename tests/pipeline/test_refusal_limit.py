@@ -13,7 +13,7 @@ from tests.postgres import batches
 from tests.postgres.batches import TOPIC, TOPIC_ID, connected, log, refusal, trade
 from tests.registry.registries import Shelf, registry
 from tradepipe.errors import TooManyRefusals
-from tradepipe.kafka.consumer import Assignment
+from tradepipe.kafka.assignment import Assignment
 from tradepipe.pipeline.refusal_limit import MAX_CONSECUTIVE, MIN_SAMPLE, WINDOW, RefusalLimit
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.validation import RecordValidator

@@ -12,7 +12,7 @@ from tests.postgres import batches
 from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, connected, log, trade, trades
 from tests.proxy import Proxy
 from tradepipe.errors import ConfigurationError, DatabaseOutdated, TooManyRefusals, TopicUnusable
-from tradepipe.kafka.consumer import Assignment
+from tradepipe.kafka.assignment import Assignment
 from tradepipe.pipeline.refusal_limit import RefusalLimit
 from tradepipe.pipeline.sink_writer import (
     Claim,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from tradepipe.kafka.dead_letters import DeadLetterRecord, parse
-from tradepipe.kafka.librdkafka import read_headers
+from tradepipe.kafka.messages import read_headers
 from tradepipe.trade.record import Record
 
 
@@ -29,7 +29,7 @@ def _until_end(client: Consumer, partitions: int) -> list[Record]:
         assert message is not None, "the end of the log was not reached"
         if message.error() is None:
             place = (message.topic(), message.partition(), message.offset(), message.key(), message.value())
-            records.append(Record(*place, message.timestamp()[1], read_headers(message)))
+            records.append(Record(*place, message.timestamp()[1], read_headers([message])[0]))
         else:
             assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
             ended.add(message.partition())

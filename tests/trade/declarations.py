@@ -17,7 +17,19 @@ from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, Part
 from tradepipe.trade.declaration import Declaration, Field, declare
 from tradepipe.trade.types import Avro, Member, read_annotation
 
-PATTERNS = ("[A-Z]{3}", "[^a-f]*", "a|bc", "(ab)*c?", "[0-9]{2}:[0-9]{2}", "x'y", r"\$[a-z ]+", "", r"[!-\[\]-~]+")
+PATTERNS = (
+    "[A-Z]{3}",
+    "[^a-f]*",
+    "a|bc",
+    "a:b|[:z]",
+    r"\:a",
+    "(ab)*c?",
+    "[0-9]{2}:[0-9]{2}",
+    "x'y",
+    r"\$[a-z ]+",
+    "",
+    r"[!-\[\]-~]+",
+)
 
 LEAVES: tuple[Any, ...] = (
     bool,

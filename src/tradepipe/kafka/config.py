@@ -58,7 +58,7 @@ RESPONSE_OVERHEAD: Final = 4_096
 
 _RESPONSE_LIMIT: Final = "receive.message.max.bytes"
 
-FETCH_BYTES: Final = 4_096
+FETCH_BYTES: Final = 16_384
 """Compressed bytes of a response to a fetch, unless its first batch is larger."""
 
 PRODUCER_DEFAULTS: Final[Config] = {"linger.ms": 5, "compression.type": "zstd", "socket.keepalive.enable": True}

@@ -4,18 +4,26 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_NOT_AVAILABLE,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from tradepipe.background import run_in_thread
 from tradepipe.errors import BrokerUnavailable, ConfigurationError
+from tradepipe.kafka.assignment import Assignment, advance
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import FOR_LAG_TOOLS, commit_offsets, committed_offsets
-from tradepipe.kafka.librdkafka import to_record, to_record_without_headers
+from tradepipe.kafka.messages import payload_bytes, to_record, to_records
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import HEADER_BYTES, Record
@@ -38,23 +46,6 @@ POLL_BYTES: Final = 16 << 20
 """Bytes of values and memory of headers after which a poll ends, although there are more records."""
 
 
-class Assignment:
-    """
-    An assignment of a partition until it is revoked, and the read position of its consumer.
-
-    If the partition is assigned again, that is another assignment, and not equal to this one.
-    """
-
-    __slots__ = ("next_offset", "partition", "paused")
-
-    def __init__(self, partition: int) -> None:
-        self.partition = partition
-        # Not delivered, so not the consumer's to report, between `stop_delivery` and the next `start_delivery`.
-        self.next_offset: int | None = None
-        """The offset after the last delivered record or transaction marker; None while nothing is delivered."""
-        self.paused = True
-
-
 class Consumer:
     """
     Read the partitions that the group assigns, each from the offset given to `start_delivery`.
@@ -74,7 +65,6 @@ class Consumer:
         # librdkafka aborts the process if the group is empty.
         check_name(group, "group")
         self._with_headers = with_headers
-        self._to_record = to_record if with_headers else to_record_without_headers
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
@@ -91,6 +81,8 @@ class Consumer:
         """Number of rebalances that assigned or revoked partitions."""
         self.first_timestamp: float | None = None
         """Timestamp of the first record of the last poll, in Unix seconds; None if it has none."""
+        self.polled_bytes = 0
+        """Bytes of the keys and values of the last poll."""
 
     def open(self) -> None:
         """
@@ -150,6 +142,7 @@ class Consumer:
             self._rejoin()
         client = self._require_client()
         records: list[Record] = []
+        self.polled_bytes = 0
         # Before the poll: a message fetched before the move would be taken for one from the new position.
         if self._unreadable.is_searching:
             for batch in self._unreadable.step():
@@ -164,18 +157,19 @@ class Consumer:
             return records
         kind, milliseconds = first.timestamp()
         self.first_timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
-        missing, free_bytes, messages = max_records, POLL_BYTES, [first]
+        missing, header_bytes, messages = max_records, 0, [first]
         slice_records = SLICE_RECORDS_WITH_HEADERS if self._with_headers else SLICE_RECORDS
         while messages:
-            self._add_records(messages, records)
+            received = self._receive(messages)
+            records += received
             missing -= len(messages)
-            free_bytes -= sum(map(len, messages))  # the length of a message is that of its value
+            self.polled_bytes += payload_bytes(received)
             if self._with_headers:
-                free_bytes -= HEADER_BYTES * sum(len(each.headers) for each in records[-len(messages) :])
+                header_bytes += HEADER_BYTES * sum(len(each.headers) for each in received)
             # Each message holds a copy of its bytes, and its headers take a multiple of theirs: with all messages at
             # once, a hostile writer chooses how much memory that is. So those of a slice are freed before the next.
             messages.clear()
-            if missing > 0 and free_bytes > 0:
+            if missing > 0 and self.polled_bytes + header_bytes < POLL_BYTES:
                 messages = client.consume(min(missing, slice_records), 0)
         if self.assignments != before:
             # Revoked between two slices: the next owner reads these records.
@@ -251,15 +245,32 @@ class Consumer:
         except KafkaException as error:
             logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
 
-    def _add_records(self, messages: list[confluent_kafka.Message], records: list[Record]) -> None:
-        topic, partitions, to_record, unreadable = self._topic, self.assignments, self._to_record, self._unreadable
+    def _receive(self, messages: list[Message]) -> list[Record]:
+        """Return the records among messages, and move the positions behind them."""
+        if not self._unreadable.is_searching and not any(map(Message.error, messages)):
+            # A message without an error has a partition and an offset.
+            partitions: Any = list(map(Message.partition, messages))
+            offsets: Any = list(map(Message.offset, messages))
+            if (gaps := advance(self.assignments, partitions, offsets)) is not None:
+                self.offset_gaps += gaps
+                self._record_success()
+                return to_records(messages, self._topic, partitions, offsets, with_headers=self._with_headers)
+        records = self._receive_one_by_one(messages)
+        if records:
+            self._record_success()
+        return records
+
+    def _receive_one_by_one(self, messages: list[Message]) -> list[Record]:
+        """Return the records among messages, of which some may be errors or are to be dropped."""
+        records: list[Record] = []
+        topic, assignments, unreadable = self._topic, self.assignments, self._unreadable
         searching, moved = unreadable.is_searching, set[int]()
         for message in messages:
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
             if partition in moved:
                 continue
             # A callback inside this very poll may have revoked the partition.
-            state = partitions.get(partition)
+            state = assignments.get(partition)
             error = message.error()
             if (searching or error is not None) and unreadable.concerns(partition, error):
                 if state is None or state.next_offset is None:
@@ -281,11 +292,10 @@ class Consumer:
                 continue
             self.offset_gaps += offset - state.next_offset
             state.next_offset = offset + 1
-            records.append(to_record(message, topic, partition, offset))
-        if records:
-            self._record_success()
+            records.append(to_record(message, topic, partition, offset, with_headers=self._with_headers))
+        return records
 
-    def _handle_event(self, error: KafkaError, message: confluent_kafka.Message, state: Assignment | None) -> None:
+    def _handle_event(self, error: KafkaError, message: Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._record_success()
             end = message.offset()

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, NamedTuple
 
-from tradepipe.kafka.librdkafka import UNREADABLE
+from tradepipe.kafka.messages import UNREADABLE
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Code, Digest, Headers, Omitted, Record, Refusal, Violation
 

@@ -1,17 +1,14 @@
-"""Workarounds for librdkafka: its log, unreadable headers, first contact."""
+"""Workarounds for librdkafka: its log, first contact."""
 
 import logging
 import re
 import time
-from operator import methodcaller
-from typing import Any, Final
+from typing import Final
 
-import confluent_kafka
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError
+from confluent_kafka import KafkaError
 
 from tradepipe.errors import ConfigurationError, TradepipeError
 from tradepipe.kafka.failures import translate
-from tradepipe.trade.record import Headers, Record
 
 logger = logging.getLogger("tradepipe.kafka.librdkafka")
 
@@ -72,47 +69,6 @@ class ConnectionLog(ClientLog):
 def may_interrupt_requests(error: str) -> bool:
     """Return whether a connection error may have hit an established connection, where requests may be in flight."""
     return _CONNECT_FAILED not in error
-
-
-UNREADABLE: Final[Headers] = (("", None),)
-"""Stands for headers with a name that is not UTF-8; compare by identity."""
-
-# If a header's name is not UTF-8, confluent_kafka returns headers without a name and leaves its UnicodeDecodeError
-# pending. Python's specialized call of `message.headers()` checks only the returned value: the error then surfaces
-# elsewhere, or the process crashes on the missing name. `methodcaller` detects the error at once, as a SystemError.
-_headers: Final[Any] = methodcaller("headers")
-
-_new: Final[Any] = tuple.__new__
-"""Creates a record without the NamedTuple constructor, which is Python code and runs for every record."""
-
-
-def read_headers(message: confluent_kafka.Message) -> Headers:
-    """Return a message's headers, or `UNREADABLE` if one has a name that is not UTF-8."""
-    try:
-        given = _headers(message)
-    except SystemError:
-        return UNREADABLE
-    return tuple(given) if given else ()
-
-
-def to_record(message: confluent_kafka.Message, topic: str, partition: int, offset: int) -> Record:
-    """Return a message as a record, with timestamp and headers."""
-    # Inlined instead of calling read_headers: this runs for every record.
-    kind, milliseconds = message.timestamp()
-    try:
-        given = _headers(message)
-        headers = tuple(given) if given else ()
-    except SystemError:
-        headers = UNREADABLE
-    sent_at = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
-    record: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), sent_at, headers))
-    return record
-
-
-def to_record_without_headers(message: confluent_kafka.Message, topic: str, partition: int, offset: int) -> Record:
-    """Return a message as a record, without timestamp and headers."""
-    record: Record = _new(Record, (topic, partition, offset, message.key(), message.value(), None, ()))
-    return record
 
 
 _AFTER: Final = re.compile(r" \(after \d+ms in state [^)]*\)")

@@ -11,7 +11,7 @@ from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
 from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
-from tradepipe.kafka.librdkafka import UNREADABLE, to_record
+from tradepipe.kafka.messages import UNREADABLE, to_record
 from tradepipe.kafka.unreadable import ERRORS
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Record

@@ -12,7 +12,7 @@ from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Watermarks
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
-from tradepipe.kafka.librdkafka import to_record
+from tradepipe.kafka.messages import to_record
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
 

@@ -11,7 +11,8 @@ from typing import Final, Generic, Literal, TypeVar
 from tradepipe.backoff import Backoff
 from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
-from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.assignment import Assignment
+from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.partitioner import default_partition
 from tradepipe.outage import Outage
 from tradepipe.pipeline.stats import REGISTRY

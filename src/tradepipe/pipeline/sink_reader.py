@@ -9,8 +9,10 @@ from typing import Final
 from tradepipe.backoff import Backoff
 from tradepipe.errors import OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin
-from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.assignment import Assignment
+from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
+from tradepipe.kafka.messages import payload_bytes
 from tradepipe.outage import Outage
 from tradepipe.pipeline.partitions import (
     MAX_BATCH_BYTES,
@@ -28,7 +30,6 @@ from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.sink_store import RangeDropped
-from tradepipe.trade.record import Record
 from tradepipe.trade.validated import ValidatedRecords
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._confirm_offsets: defaultdict[int, Confirmation] = defaultdict(Confirmation)
         self._buffer = ValidatedRecords(validator.trade)
         self.buffered_bytes = 0
-        """Bytes of the keys and values in the buffer."""
+        """Bytes of the keys and values that were read for the buffer."""
         self.first_timestamp: float | None = None
         """Unix time at which the first record in the buffer was produced, if known."""
 
@@ -133,9 +134,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         records = self._poll(min(free, MAX_POLL_RECORDS), timeout)
         if not self._buffer:
             self.first_timestamp = self._consumer.first_timestamp
-        before = len(self._buffer)
         count, error = self._validator.validate_all(records, self._buffer)
-        self.buffered_bytes += _size(self._buffer.records[before:])
+        self.buffered_bytes += self._consumer.polled_bytes
         if error is not None:
             self._requeue(records[count:], error)
         if self.unsupported_schema is not None:
@@ -302,7 +302,7 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def _drop(self, number: int) -> None:
         self._buffer = self._buffer.without_partition(number)
-        self.buffered_bytes = _size(self._buffer.records)
+        self.buffered_bytes = payload_bytes(self._buffer.records)
 
     def _build_claims(self, waiting: Sequence[SinkPartition]) -> list[Claim]:
         numbers = [partition.assignment.partition for partition in waiting]
@@ -327,8 +327,3 @@ class SinkReader(PartitionReader[SinkPartition]):
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
             f"{end}: {lost}; choose where to resume: {self._reset} --partition {number} --to {_POSITIONS}"
         )
-
-
-def _size(records: Sequence[Record]) -> int:
-    """Return the bytes of the keys and values of records."""
-    return sum(len(record.key or b"") + len(record.value or b"") for record in records)

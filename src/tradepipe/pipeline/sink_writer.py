@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from tradepipe.kafka.consumer import Assignment
+from tradepipe.kafka.assignment import Assignment
 from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, is_counted
 from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult

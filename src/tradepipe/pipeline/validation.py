@@ -88,7 +88,6 @@ class RecordValidator:
         Raises:
             ConfigurationError: a user's rule is broken.
         """
-        self.announce(records)
         count = 0
         try:
             while count < len(records):
@@ -98,6 +97,8 @@ class RecordValidator:
                     count += len(rows)
                     if count == len(records):
                         break
+                if not self._deserializer.announced:
+                    self.announce(records)
                 result = self(records[count])
                 if isinstance(result, Refusal):
                     # Cut before it is kept: a record can be a thousand times larger than a trade.

@@ -1,17 +1,17 @@
 """Buffer of validated records, held until they are written."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, TooManyRefusals, UnsupportedSchema
 from tradepipe.kafka.dead_letters import size, strip_replay_header
-from tradepipe.kafka.librdkafka import UNREADABLE
+from tradepipe.kafka.messages import UNREADABLE
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
 from tradepipe.pipeline.validation import RecordValidator
-from tradepipe.trade.record import HEADER_BYTES, Code, Record, Refusal, Violation
+from tradepipe.trade.record import HEADER_BYTES, Code, Headers, Record, Refusal, Violation
 
 BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: a transaction has a fixed cost, which its records share."""
@@ -22,7 +22,9 @@ CHUNK_RECORDS: Final = 100
 UNCHECKED_RECORD_BYTES: Final = 1_000_000
 """Bytes of a record if the brokers do not report their limits: librdkafka's own limit."""
 
-_headers_of = attrgetter("headers")
+_partition_of: Final[Callable[[Record], int]] = attrgetter("partition")
+_offset_of: Final[Callable[[Record], int]] = attrgetter("offset")
+_headers_of: Final[Callable[[Record], Headers]] = attrgetter("headers")
 
 _UNREADABLE_HEADERS: Final = Violation(
     Code.UNDECODABLE, "the record's headers cannot be read: a name among them is not UTF-8"
@@ -211,7 +213,7 @@ class ValidatorBuffer:
                 self._add(record)
             return
         self._passed += records
-        self._passed_last |= {record.partition: record.offset for record in records}
+        self._passed_last |= zip(map(_partition_of, records), map(_offset_of, records), strict=True)
         self.bytes += sum(sizes)
 
     def _add_refusal(self, refusal: Refusal) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
-from tradepipe.kafka.consumer import Assignment, Consumer
+from tradepipe.kafka.assignment import Assignment
+from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
 from tradepipe.outage import Outage
 from tradepipe.pipeline.partitions import (

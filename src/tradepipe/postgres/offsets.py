@@ -5,7 +5,20 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Double, bindparam, cast, func, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Double,
+    Integer,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
@@ -88,24 +101,21 @@ def advance(connection: Connection, group: str, ranges: Iterable[OffsetRange], *
     Raises:
         Fenced: an ownership has ended; roll the transaction back.
     """
-    # Sorted, as every statement that locks these rows: if one sink locked partition 0 before 1 and another 1 before 0,
-    # PostgreSQL would abort one of them as a deadlock.
-    for each in sorted(ranges):
-        moved = connection.execute(
-            _ADVANCE,
-            {
-                "group": group,
-                "of_topic": each.ownership.topic,
-                "of_partition": each.ownership.partition,
-                "of_epoch": each.ownership.epoch,
-                "before": each.start,
-                "after": each.end,
-                "topic_id": topic_id,
-            },
-        )
-        # Compare-and-set: the row matches only under our epoch and at the offset we read from. A sink that lost the
-        # partition while it was frozen or cut off matches no row, whatever it still believes.
-        if moved.rowcount != 1:
+    ranges = list(ranges)
+    columns = {
+        "topics": [each.ownership.topic for each in ranges],
+        "partitions": [each.ownership.partition for each in ranges],
+        "epochs": [each.ownership.epoch for each in ranges],
+        "starts": [each.start for each in ranges],
+        "ends": [each.end for each in ranges],
+    }
+    # One statement for all partitions: the writer would wait for each, while a batch is not being copied.
+    rows = connection.execute(_ADVANCE, {"group": group, "topic_id": topic_id, **columns})
+    moved = {(row.topic, row.partition) for row in rows}
+    # Compare-and-set: a row matches only under our epoch and at the offset we read from. A sink that lost the
+    # partition while it was frozen or cut off matches no row, whatever it still believes.
+    for each in ranges:
+        if (each.ownership.topic, each.ownership.partition) not in moved:
             raise Fenced(each.ownership)
 
 
@@ -236,18 +246,38 @@ _RESET = _new_owner.on_conflict_do_update(
         "updated_at": func.now(),
     },
 )
+_topics = bindparam("topics", type_=ARRAY(Text))
+_partitions = bindparam("partitions", type_=ARRAY(Integer))
+_wanted = (
+    # With several arrays this is syntax, and no function of the search path.
+    func.unnest(
+        _topics, _partitions, *(bindparam(name, type_=ARRAY(BigInteger)) for name in ("epochs", "starts", "ends"))
+    )
+    .table_valued("topic", "partition", "epoch", "start", "end")
+    .render_derived("wanted")
+)
+# In the order of partitions, as every statement that locks these rows: if one sink locked partition 0 before 1 and
+# another 1 before 0, PostgreSQL would abort one of them as a deadlock. The UPDATE alone would lock in any order.
+_locked = (
+    select(_columns.topic, _columns.partition)
+    .where(_columns.group_id == bindparam("group"))
+    .where(_columns.topic == func.any(_topics), _columns.partition == func.any(_partitions))
+    .order_by(_columns.topic, _columns.partition)
+    .with_for_update(key_share=True)  # the lock that an UPDATE takes
+    .cte("locked")
+)
 _ADVANCE = (
     update(SINK_OFFSETS)
     .where(_columns.group_id == bindparam("group"))
-    .where(_columns.topic == bindparam("of_topic"))
-    .where(_columns.partition == bindparam("of_partition"))
-    .where(_columns.epoch == bindparam("of_epoch"))
-    .where(_columns.next_offset == bindparam("before"))
+    .where(_columns.topic == _locked.columns.topic, _columns.partition == _locked.columns.partition)
+    .where(_columns.topic == _wanted.columns.topic, _columns.partition == _wanted.columns.partition)
+    .where(_columns.epoch == _wanted.columns.epoch, _columns.next_offset == _wanted.columns.start)
     .values(
-        next_offset=bindparam("after"),
-        topic_id=func.coalesce(_columns.topic_id, bindparam("topic_id")),
+        next_offset=_wanted.columns.end,
+        topic_id=func.coalesce(_columns.topic_id, bindparam("topic_id", type_=Text)),
         updated_at=func.now(),
     )
+    .returning(_columns.topic, _columns.partition)
 )
 _LOCK_OFFSETS = (
     select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)

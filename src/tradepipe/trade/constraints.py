@@ -31,6 +31,10 @@ class PartitionKey:
     """Marks the field that is the Kafka key: records with the same value are in one partition, in order."""
 
 
+_COLON: Final = dict.fromkeys((":", r"\:"), r"\u003a")
+"""A colon in PostgreSQL's regular expressions, written as an escape."""
+
+
 @dataclass(frozen=True)
 class Pattern:
     """
@@ -58,7 +62,10 @@ class Pattern:
 
     def to_sql(self, column: str) -> str:
         """Return the condition in SQL."""
-        expression = f"(?:{self.expression})" if "|" in self.expression else self.expression
+        # Without a colon: SQLAlchemy takes `:name` in a condition for a parameter, and makes it NULL.
+        expression = re.sub(r"\\.|:", lambda found: _COLON.get(found[0], found[0]), self.expression)
+        if "|" in expression:
+            expression = f"({expression})"
         return "{} ~ '^{}$'".format(column, expression.replace("'", "''"))
 
 
