@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import text
 
+from tests.eventually import eventually
 from tests.pipeline.test_sink_writer import WriterWithEvents
 from tests.postgres import batches
-from tests.postgres.batches import connected, log, trade
+from tests.postgres.batches import connected, log, next_offset, trade
 from tradepipe.pipeline.sink_writer import ClaimGranted
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import BatchResult
@@ -67,10 +68,21 @@ def test_partitions_are_claimed_in_order(sink_writer, locked_names):
     assert ["0", "1", "2", "3"] == locked_names("sink_offsets")
 
 
-def test_the_offsets_of_a_batch_move_in_order(sink_writer, claims, locked_names):
-    sink_writer.store(*(claims[partition] for partition in (2, 0, 3, 1)), entries=[], after=1)
+def test_the_offsets_of_a_batch_are_locked_in_order(sink_writer, claims, connection, database):
+    """A sink that waits for partition 2 has locked 0 and 1, and not 3."""
 
-    assert ["0", "1", "2", "3"] == locked_names("sink_offsets")
+    def unlocked():
+        with connection.begin():
+            query = "SELECT partition FROM sink_offsets ORDER BY partition FOR UPDATE SKIP LOCKED"
+            return list(connection.scalars(text(query)))
+
+    with connected(database) as other, other.begin():
+        other.execute(text("SELECT FROM sink_offsets WHERE partition = 2 FOR UPDATE"))
+        sink_writer.store(*(claims[partition] for partition in (3, 1, 2, 0)), entries=[], after=1)
+
+        eventually(lambda: unlocked() == [3])
+    sink_writer.rest()
+    assert [1, 1, 1, 1] == [next_offset(connection, partition) for partition in range(4)]
 
 
 def test_trades_go_in_by_their_keys_whatever_their_order_in_the_log(sink_writer, claims, locked_names):

@@ -36,6 +36,17 @@ def test_a_longer_wait_is_cut(connection):
     assert 0.2 <= time.monotonic() - began < 60
 
 
+def test_a_short_deadline_is_kept_beside_a_long_one(connection, migrated):
+    """One thread keeps all of them, and may be waiting for the long one."""
+    engine = create_engine_for(migrated, application_name="test")
+    with engine.connect() as other, Deadline(other, 300) as long:
+        with pytest.raises(AnswerTimeout), Deadline(connection, 0.2):
+            sleep(connection, 120)
+
+        sleep(other, 0)
+    assert not long.expired
+
+
 def test_a_frozen_server_is_cut(frozen_connection):
     """The server's own timeouts do not fire, and its kernel answers keepalives."""
     began = time.monotonic()

@@ -23,10 +23,10 @@ from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import FOR_LAG_TOOLS, commit_offsets, committed_offsets
-from tradepipe.kafka.messages import payload_bytes, to_record, to_records
+from tradepipe.kafka.messages import header_bytes, payload_bytes, to_record, to_records
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
-from tradepipe.trade.record import HEADER_BYTES, Record
+from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,14 @@ CLOSE_TIMEOUT: Final = 10.0
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group at the end."""
 
-SLICE_RECORDS: Final = 64
+SLICE_RECORDS: Final = 32
 """Messages requested from librdkafka at once."""
 
 SLICE_RECORDS_WITH_HEADERS: Final = 16
 """The same where headers are read, which take a multiple of their bytes."""
+
+SLICE_BYTES: Final = 1 << 20
+"""Bytes of messages requested at once, if they are as large as those before."""
 
 POLL_BYTES: Final = 16 << 20
 """Bytes of values and memory of headers after which a poll ends, although there are more records."""
@@ -65,6 +68,7 @@ class Consumer:
         # librdkafka aborts the process if the group is empty.
         check_name(group, "group")
         self._with_headers = with_headers
+        self._slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
@@ -157,20 +161,22 @@ class Consumer:
             return records
         kind, milliseconds = first.timestamp()
         self.first_timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
-        missing, header_bytes, messages = max_records, 0, [first]
-        slice_records = SLICE_RECORDS_WITH_HEADERS if self._with_headers else SLICE_RECORDS
+        missing, taken, messages = max_records, 0, [first]
         while messages:
             received = self._receive(messages)
             records += received
             missing -= len(messages)
-            self.polled_bytes += payload_bytes(received)
-            if self._with_headers:
-                header_bytes += HEADER_BYTES * sum(len(each.headers) for each in received)
+            size = payload_bytes(received)
+            self.polled_bytes += size
+            size += header_bytes(messages, received)
+            taken += size
             # Each message holds a copy of its bytes, and its headers take a multiple of theirs: with all messages at
-            # once, a hostile writer chooses how much memory that is. So those of a slice are freed before the next.
+            # once, a hostile writer chooses how much memory that is. So those of a slice are freed before the next,
+            # and large ones come one by one.
+            next_slice = min(missing, self._slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
             messages.clear()
-            if missing > 0 and self.polled_bytes + header_bytes < POLL_BYTES:
-                messages = client.consume(min(missing, slice_records), 0)
+            if missing > 0 and taken < POLL_BYTES:
+                messages = client.consume(next_slice, 0)
         if self.assignments != before:
             # Revoked between two slices: the next owner reads these records.
             records = [each for each in records if self.assignments.get(each.partition) is before.get(each.partition)]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from tradepipe.trade.record import Headers, Record
+from tradepipe.trade.record import HEADER_BYTES, Headers, Record
 
 UNREADABLE: Final[Headers] = (("", None),)
 """Stands for headers with a name that is not UTF-8; compare by identity."""
@@ -22,6 +22,7 @@ _new: Final[Any] = tuple.__new__
 
 _key_of: Final[Any] = itemgetter(Record._fields.index("key"))
 _value_of: Final[Any] = itemgetter(Record._fields.index("value"))
+_headers_of: Final[Any] = itemgetter(Record._fields.index("headers"))
 
 
 def read_headers(messages: Sequence[Message]) -> list[Headers]:
@@ -65,3 +66,10 @@ def payload_bytes(records: Sequence[Record]) -> int:
     """Return the bytes of the keys and values of records."""
     keys, values = filter(None, map(_key_of, records)), filter(None, map(_value_of, records))
     return sum(map(len, keys)) + sum(map(len, values))
+
+
+def header_bytes(messages: Sequence[Message], records: Sequence[Record]) -> int:
+    """Return about how much memory the headers of messages take, given the records among them."""
+    counted = sum(map(len, map(_headers_of, records)))
+    # Headers take memory although the records are without them; the last message stands for all.
+    return HEADER_BYTES * (counted or len(read_headers(messages[-1:])[0]) * len(messages))
