@@ -23,7 +23,7 @@ PROCESSES: Final = (1, 2, 4)
 TRADES_BY_PROCESSES: Final = 3
 """How many times as many trades the processes of one group store: they join at different times."""
 
-_DISTINCT: Final = 100_000
+_DISTINCT: Final = 400_000
 """Trades that are made one by one; more are the same with other ids, which takes a tenth of the time."""
 
 _EARLIER_ROWS: Final = """
@@ -125,13 +125,14 @@ def _together(services: RealServices, task: Task, processes: int, runs: int) -> 
         rates.append(joint_rate([each.commits for each in results]))
         cpu.append(sum(each.cpu * each.records for each in results) / sum(each.records for each in results))
         mebibytes = max(mebibytes, *(each.mebibytes for each in results))
-    return Growth(f"{processes} processes of one group", rates, {}, cpu, mebibytes)
+    return Growth(f"processes of one group: {processes}", rates, {}, cpu, mebibytes)
 
 
 def joint_rate(commits: Sequence[Sequence[Commit]]) -> float:
     """Return the records a second of all processes while each of them stores."""
-    begin, end = max(each[0].at for each in commits), min(each[-1].at for each in commits)
-    if begin >= end:
+    begin = max((each[0].at for each in commits if each), default=0.0)
+    end = min((each[-1].at for each in commits if each), default=0.0)
+    if begin >= end or not all(commits):
         raise RuntimeError("the processes did not store at the same time; store more trades")
     return sum(_records_at(each, end) - _records_at(each, begin) for each in commits) / (end - begin)
 
