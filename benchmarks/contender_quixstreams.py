@@ -26,11 +26,19 @@ def store(task: Task, progress: Progress) -> None:
     )
 
     class NotingSink(PostgreSQLSink):
-        """Notes each write, which is a transaction of one partition's records."""
+        """Notes each checkpoint, which writes the records of each partition in a transaction."""
+
+        written = 0
 
         def write(self, batch: Any) -> None:
             super().write(batch)
-            progress.commit(batch.size)
+            self.written += batch.size
+
+        def flush(self) -> None:
+            super().flush()
+            if self.written:
+                progress.commit(self.written)
+                self.written = 0
             if progress.records >= task.count:
                 application.stop()
 
