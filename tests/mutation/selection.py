@@ -78,7 +78,11 @@ class Selector:
             yield list(self._uses(mutant.path, tree, statement, owner))
             if owner is not None:
                 yield [(mutant.path, line) for line in _lines(owner)]
-            yield [(mutant.path, line) for line in range(1, len(self._sources[mutant.path].splitlines()) + 1)]
+            yield list(_all_lines(mutant.path, self._sources[mutant.path]))
+        # What runs while modules are imported, such as what generates code, is executed by no test: whoever executes a
+        # module that imports it counts.
+        module = mutant.path.removeprefix("src/").removesuffix(".py").replace("/", ".")
+        yield [place for each, text in self._sources.items() if module in text for place in _all_lines(each, text)]
 
     def _uses(self, path: str, tree: ast.Module, statement: ast.stmt, owner: ast.ClassDef | None) -> Iterator[Place]:
         names = _defined(statement)
@@ -87,6 +91,10 @@ class Selector:
         for each, text in self._sources.items():
             if each == path or any(not name.startswith("_") for name in names):
                 yield from ((each, line) for line in _lines_in_functions(text, frozenset(names)))
+
+
+def _all_lines(path: str, text: str) -> Iterator[Place]:
+    return ((path, line) for line in range(1, len(text.splitlines()) + 1))
 
 
 @lru_cache(maxsize=512)

@@ -107,6 +107,22 @@ def test_the_work_tree_stays_as_it_was(run):
     assert SUMS == (run.tree / "src/sample/sums.py").read_text()
 
 
+def test_of_what_is_executed_by_an_import_alone_the_tests_of_the_importing_module_are_asked():
+    from tests.mutation.mutants import Mutant  # noqa: PLC0415 - libcst takes half a second to import, in each worker
+    from tests.mutation.selection import Selector  # noqa: PLC0415 - the same
+    from tests.mutation.traces import Trace  # noqa: PLC0415 - the same
+
+    sources = {
+        "src/a/generator.py": "def generate():\n    return 7\n",
+        "src/a/user.py": "import a.generator\ndef use():\n    ...\n",
+        "src/a/other.py": "def do():\n    ...\n",
+    }
+    traces = [Trace(path, 0.1, {path: frozenset({3})}) for path in sources if "generator" not in path]
+    mutant = Mutant("src/a/generator.py", "7 -> 8", 2, (2,), "", "")
+
+    assert ["src/a/user.py"] == [trace.test for trace in Selector(sources, traces).select(mutant, 10).tests]
+
+
 def test_texts_types_and_log_lines_are_left_alone():
     text = '''
         import logging
