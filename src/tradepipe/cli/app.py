@@ -100,7 +100,11 @@ class _HelpFormatter:
             ctx.exit()
         if not ctx.resilient_parsing and "--help" not in args:
             _warn_of_unknown_variables(ctx, self.params)
-            ctx.default_map = {**(ctx.default_map or {}), **_defaults_from_files(self.params)}
+            # Only values of `_FILE` variables matter here: typer itself reads the plain ones, and they are the same.
+            ctx.default_map = dict(ctx.default_map or {})
+            for param in self.params:
+                if isinstance(param.envvar, str) and (value := read_variable(param.envvar)) is not None:
+                    ctx.default_map[param.name] = value.split() if param.multiple else value
         return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
 
     def _short_help(self, ctx: Any) -> str:
@@ -172,15 +176,6 @@ class Group(_HelpFormatter, TyperGroup):
         for name, command in self.commands.items():
             about = command.get_short_help_str(limit=MAX_SUMMARY_LENGTH)
             formatter.write(_two_columns(f"  {name}", about, formatter.width, width))
-
-
-def _defaults_from_files(params: list[Any]) -> dict[str, Any]:
-    """Return values from `_FILE` variables as click's default map; typer itself reads the plain variables."""
-    found = {}
-    for param in params:
-        if isinstance(param.envvar, str) and (value := read_variable(param.envvar)) is not None:
-            found[param.name] = value.split() if param.multiple else value
-    return found
 
 
 def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:

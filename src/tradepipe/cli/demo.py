@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from heapq import nlargest
 from itertools import islice
@@ -252,9 +252,13 @@ class _Run:
 
     def _correct(self, stack: LocalStack) -> None:
         """Send the trade of one dead letter again, with its currency in capitals."""
-        dead_letters = tuple(_read_dead_letters(stack))
-        self._add_examples(dead_letters)
-        records = [refusal.record for refusal in dead_letters if "CURRENCY" in refusal.codes]
+        kafka = {"bootstrap.servers": stack.bootstrap_servers, "fetch.wait.max.ms": QUICK_CONSUMER["fetch.wait.max.ms"]}
+        admin = TopicAdmin(kafka)
+        watermarks = admin.watermarks(DEAD_LETTERS, admin.describe(DEAD_LETTERS).partitions)
+        with TopicReader(kafka, topic=DEAD_LETTERS, timeout=READ_TIMEOUT_SECONDS) as reader:
+            refusals = tuple(each.refusal for each, _ in iter_dead_letters(reader.read(watermarks), {}))
+        self._add_examples(refusals)
+        records = [refusal.record for refusal in refusals if "CURRENCY" in refusal.codes]
         record = min(records, key=lambda record: record.key or b"")  # partitions are read in no fixed order
         with SchemaRegistry(stack.registry_url) as registry:
             trade = TradeDeserializer(registry, subject=SUBJECT)(record.value)
@@ -294,30 +298,16 @@ class _Run:
         echo("")
         for verb, number, text in lines:
             echo(f"{verb:<9} {number:>7,} {text}")
-        echo(f"\n{self._refused_table()}\n")
+        rows = [
+            # Very long words are values of bad records.
+            (code, f"{number:,}", re.sub(r"(\w{12})\w{20,}", r"\1…", self._examples[code].details[0]))
+            for code, number in sorted(self._refused.items(), key=lambda item: (-item[1], item[0]))
+        ]
+        echo(f"\n{format_table(('Refused as', '', 'For example'), rows, left={0, 2}, wrap=True)}\n")
         newest = [tuple(map(str, row)) for row in _query(stack.database_url, _NEWEST)]
         echo(f"{trades:,} trades have {versions:,} versions; current_trades shows the newest of each:\n")
         echo(format_table(_NEWEST_COLUMNS, newest, left=_LEFT_ALIGNED))
         echo(_STAND_INS.rstrip())
-
-    def _refused_table(self) -> str:
-        refused = sorted(self._refused.items(), key=lambda item: (-item[1], item[0]))
-        rows = [(code, f"{number:,}", _shorten_values(self._examples[code].details[0])) for code, number in refused]
-        return format_table(("Refused as", "", "For example"), rows, left={0, 2}, wrap=True)
-
-
-def _read_dead_letters(stack: LocalStack) -> Iterator[Refusal]:
-    kafka = {"bootstrap.servers": stack.bootstrap_servers, "fetch.wait.max.ms": QUICK_CONSUMER["fetch.wait.max.ms"]}
-    admin = TopicAdmin(kafka)
-    watermarks = admin.watermarks(DEAD_LETTERS, admin.describe(DEAD_LETTERS).partitions)
-    with TopicReader(kafka, topic=DEAD_LETTERS, timeout=READ_TIMEOUT_SECONDS) as reader:
-        for dead_letter, _ in iter_dead_letters(reader.read(watermarks), {}):
-            yield dead_letter.refusal
-
-
-def _shorten_values(detail: str) -> str:
-    """Shorten very long words, which are values of bad records."""
-    return re.sub(r"(\w{12})\w{20,}", r"\1…", detail)
 
 
 def _query(database: str, query: str) -> list[tuple[Any, ...]]:
@@ -330,7 +320,13 @@ def _print_next_steps(stack: LocalStack, *, keep: bool, err: bool) -> None:
         command = os.environ.get(_KEEP_VARIABLE, _KEEP)
         echo(f"\nThe services are stopped; `{command}` leaves them running.", err=err)
         return
-    python, psql = _format_program("python", Path(sys.executable)), _find_psql()
+    on_path, below = shutil.which("python"), os.path.relpath(sys.executable)
+    python = sys.executable if below.startswith("..") else below
+    if on_path is not None and Path(on_path) == Path(sys.executable):
+        python = "python"
+    psql = Binaries.find().folder / "psql"
+    if shutil.which("psql") or not psql.exists():
+        psql = Path("psql")
     # By typer: `echo` would mask the database's password, which belongs to these services alone and is needed here.
     typer.echo(
         f"""
@@ -346,18 +342,3 @@ The services run until Ctrl-C. In another terminal:
 """,
         err=err,
     )
-
-
-def _find_psql() -> str:
-    """Return psql as found on the path, or the one among the server's programs."""
-    ours = Binaries.find().folder / "psql"
-    return "psql" if shutil.which("psql") or not ours.exists() else str(ours)
-
-
-def _format_program(name: str, path: Path) -> str:
-    """Return the shortest command that starts a program from the current folder."""
-    on_path = shutil.which(name)
-    if on_path is not None and Path(on_path) == path:
-        return name
-    below = Path(os.path.relpath(path))
-    return str(path if below.parts[0] == ".." else below)

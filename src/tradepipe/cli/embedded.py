@@ -61,7 +61,10 @@ def embedded(*, topics: Topics = None) -> None:
         if stack is None:
             return
         for name, partitions in wanted:
-            _create_topic(stack, name, partitions)
+            try:
+                stack.create_topic(name, partitions=partitions)
+            except ValueError as error:
+                raise typer.BadParameter(str(error), param_hint="'--topic'") from error
         if stopped.is_set():
             return
         _print(stack, wanted)
@@ -107,13 +110,6 @@ def _print(stack: LocalStack, topics: Iterable[tuple[str, int]]) -> None:
     typer.echo(format_exports(stack), nl=False)
     sys.stdout.flush()
     typer.echo("\nCtrl-C stops the services and deletes their data.", err=True)
-
-
-def _create_topic(stack: LocalStack, name: str, partitions: int) -> None:
-    try:
-        stack.create_topic(name, partitions=partitions)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--topic'") from error
 
 
 def _parse_topic(text: str) -> tuple[str, int]:

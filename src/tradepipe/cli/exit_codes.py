@@ -102,20 +102,20 @@ def _show_usage_error(error: Exception) -> int:
 def _report_error(error: Exception) -> ExitCode:
     """Print a failure, with a traceback only if it is a bug, and return its exit code."""
     code = exit_code_for(error)
-    with suppress(OSError):  # stderr may be closed or full; the exit code still reports the failure
-        _print_error(error, code)
-    return code
-
-
-def _print_error(error: Exception, code: ExitCode) -> None:
-    if log_format.get() == "json" and logging.getLogger().handlers:
-        is_bug = code is ExitCode.BUG
-        logger.error("%s", _BUG if is_bug else _error_text(error), exc_info=error if is_bug else None)
-    elif code is ExitCode.BUG:
-        echo("".join(traceback.format_exception(error)).rstrip(), err=True)
-        _print_message(_BUG)
+    if code is ExitCode.BUG:
+        text = _BUG
+    elif isinstance(error, OSError) and _is_full(error):
+        text = f"cannot write the output: {error.strerror}; free disk space, or redirect it elsewhere"
     else:
-        _print_message(_error_text(error))
+        text = " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
+    with suppress(OSError):  # stderr may be closed or full; the exit code still reports the failure
+        if log_format.get() == "json" and logging.getLogger().handlers:
+            logger.error("%s", text, exc_info=error if code is ExitCode.BUG else None)
+        else:
+            if code is ExitCode.BUG:
+                echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+            _print_message(text)
+    return code
 
 
 def _print_message(message: str) -> None:
@@ -126,12 +126,6 @@ def _print_message(message: str) -> None:
     start = typer.style("Error: ", fg="red", bold=True) if wants_color() else "Error: "
     typer.echo(start, err=True, nl=False)
     typer.echo(escape_lines(wrap(f"Error: {text}").removeprefix("Error: ")), err=True)
-
-
-def _error_text(error: Exception) -> str:
-    if isinstance(error, OSError) and _is_full(error):
-        return f"cannot write the output: {error.strerror}; free disk space, or redirect it elsewhere"
-    return " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
 
 
 def _is_full(error: BaseException) -> bool:

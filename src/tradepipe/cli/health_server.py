@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from tradepipe import metrics
@@ -104,9 +103,7 @@ class HealthServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopping = True
         if self._thread is not None:
             self._thread.join()

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +13,6 @@ from tradepipe.kafka.config import Config
 from tradepipe.kafka.producer import IdempotentProducer
 from tradepipe.pipeline.producer import Producer
 from tradepipe.registry.client import SchemaRegistry
-from tradepipe.trade.model import Trade
 from tradepipe.trade.samples import BadRecord, ChangedTrade, NewTrade, ResentTrade, SampleRecord
 
 logger = logging.getLogger(__name__)
@@ -150,19 +149,16 @@ class LoadGenerator:
         patience = STOP_SECONDS
         if self._stopped.is_set() and left and not self.counts.acknowledged:
             # The producer may still connect, or Kafka may be unavailable: then the answer takes STOP_SECONDS already.
-            patience = FIRST_SECONDS if self._is_kafka_available() else 0.0
+            try:
+                self._admin.describe(self._topic)
+                patience = FIRST_SECONDS
+            except TradepipeError:
+                patience = 0.0
         until = min(until, time.monotonic() + patience)
         while left and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
             if self._count_waiting() < left:
                 left, until = self.counts.waiting, time.monotonic() + STOP_SECONDS
-
-    def _is_kafka_available(self) -> bool:
-        try:
-            self._admin.describe(self._topic)
-        except TradepipeError:
-            return False
-        return True
 
     def _count_waiting(self) -> int:
         self.counts.waiting = len(self._producer) + len(self._invalid_producer)
@@ -170,47 +166,30 @@ class LoadGenerator:
 
     def _send(self, item: SampleRecord) -> bool:
         """Send one item as soon as there is space in the queue; return False if the run was stopped."""
-        match item:
-            case NewTrade(trade):
-                self.counts.new += (sent := self._retry(lambda: self._send_trade(trade)))
-            case ResentTrade(trade):
-                self.counts.resent += (sent := self._retry(lambda: self._send_trade(trade)))
-            case ChangedTrade(trade):
-                self.counts.bad += (sent := self._retry(lambda: self._send_trade(trade)))
-            case BadRecord():
-                self.counts.bad += (sent := self._retry(lambda: self._send_bad(item)))
-        return sent
-
-    def _retry(self, send: Callable[[], bool]) -> bool:
         while not self._stopped.is_set():
             try:
-                if send():
-                    return True
+                if isinstance(item, BadRecord):
+                    self._send_bad(item)
+                else:
+                    self._producer.produce(item.trade, timeout=RATE_STEP_SECONDS)
+            except DeliveryFailed as failed:  # this trade is sent, or among the refused
+                self._count(failed)
             except Unavailable as error:  # the queue is full while Kafka is unavailable
                 logger.debug("queue full, retrying: %s", error)
+                continue
+            match item:
+                case NewTrade():
+                    self.counts.new += 1
+                case ResentTrade():
+                    self.counts.resent += 1
+                case ChangedTrade() | BadRecord():
+                    self.counts.bad += 1
+            return True
         return False
 
-    def _send_trade(self, trade: Trade) -> bool:
-        try:
-            self._producer.produce(trade, timeout=RATE_STEP_SECONDS)
-        except DeliveryFailed as failed:  # this trade is sent, or among the refused
-            self._count(failed)
-        return True
-
-    def _send_bad(self, record: BadRecord) -> bool:
-        self._balance_queues()
-        refused = self._invalid_producer.send(record.key, record.value, timeout=RATE_STEP_SECONDS)
-        if refused is not None:
-            self._log_failures(f"invalid record with key {record.key!r}", refused.reason, refused=True)
-        return True
-
-    def _balance_queues(self) -> None:
-        """
-        Keep the queues of trades and invalid records in step.
-
-        Otherwise invalid records would be adjacent in the log, and an unbroken run of them reaches a stage's refusal
-        limit.
-        """
+    def _send_bad(self, record: BadRecord) -> None:
+        # Keep both queues short, so that valid trades are between the invalid records in the log: an unbroken run of
+        # them would reach a stage's refusal limit.
         try:
             if len(self._producer) > MAX_QUEUED_TRADES:
                 self._producer.flush(RATE_STEP_SECONDS)
@@ -218,6 +197,9 @@ class LoadGenerator:
             self._count(failed)
         if len(self._invalid_producer) > MAX_QUEUED_INVALID and self._invalid_producer.flush(RATE_STEP_SECONDS):
             raise BrokerUnavailable(f"{len(self._invalid_producer)} invalid records are not acknowledged yet")
+        refused = self._invalid_producer.send(record.key, record.value, timeout=RATE_STEP_SECONDS)
+        if refused is not None:
+            self._log_failures(f"invalid record with key {record.key!r}", refused.reason, refused=True)
 
     def _count(self, failed: DeliveryFailed) -> None:
         for trades, refused in ((failed.refused, True), (failed.unknown, False)):

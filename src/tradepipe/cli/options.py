@@ -115,19 +115,14 @@ def check_database_url(context: typer.Context, parameter: typer.CallbackParam, v
     query = (value or "").partition("?")[2]
     for options in parse_qs(query, keep_blank_values=True).get("options", ()):
         for found in _search_path(options):
-            for name in re.sub(r"\\(.)", r"\1", found[1]).split(","):
-                if problem := _find_schema_problem(name.strip().strip('"')):
+            for quoted in re.sub(r"\\(.)", r"\1", found[1]).split(","):
+                name = quoted.strip().strip('"')
+                problem = "" if name.strip() else "is blank" if name else "is empty"
+                if (length := len(name.encode())) > MAX_SCHEMA_NAME_BYTES:
+                    problem = f"is {length} bytes long, at most {MAX_SCHEMA_NAME_BYTES} are allowed"
+                if problem:
                     raise typer.BadParameter(f"its search_path names a database schema that {problem}")
     return value
-
-
-def _find_schema_problem(name: str) -> str | None:
-    if not name.strip():
-        return "is blank" if name else "is empty"
-    length = len(name.encode())
-    if length > MAX_SCHEMA_NAME_BYTES:
-        return f"is {length} bytes long, at most {MAX_SCHEMA_NAME_BYTES} are allowed"
-    return None
 
 
 Database = Annotated[

@@ -68,13 +68,21 @@ def produce(
     refuse_lines_in_json(output, verbose=verbose)
     status = logs.configure(progress=True)
     if file is None:
-        _require_shares(bad, resend)
+        if bad + resend > 1:
+            raise typer.BadParameter("the two shares must add up to at most 1", param_hint="'--bad', '--resend'")
     elif seed is not None or bad or resend:
         raise typer.BadParameter(
             "only valid for sample trades, without --input", param_hint="'--seed', '--bad', '--resend'"
         )
-    elif file.suggest_mapping is not None:
-        _write_suggestion(file, file.suggest_mapping)
+    elif (target := file.suggest_mapping) is not None:
+        text = suggest_mapping(file.path, file.form, file.mapping)
+        if target == "-":
+            echo(text.rstrip())
+            return
+        with write_file(Path(target), overwrite=None, private=False, option="--suggest-mapping") as suggestion:
+            suggestion.write(text)
+        command = shlex.join(["tradepipe", "produce", "--input", file.path, "--mapping", target, "--dry-run"])
+        print_status(f"wrote {target}: edit it, then run: {command}")
         return
     destination = None if file and file.dry_run else _destination(kafka, registry, topic, subject)
     run = ProduceRun(
@@ -97,23 +105,7 @@ def produce(
         run.send_file(trades)
 
 
-def _write_suggestion(file: InputFile, target: str) -> None:
-    text = suggest_mapping(file.path, file.form, file.mapping)
-    if target == "-":
-        echo(text.rstrip())
-        return
-    with write_file(Path(target), overwrite=None, private=False, option="--suggest-mapping") as output:
-        output.write(text)
-    command = shlex.join(["tradepipe", "produce", "--input", file.path, "--mapping", target, "--dry-run"])
-    print_status(f"wrote {target}: edit it, then run: {command}")
-
-
 def _destination(kafka: Kafka | None, registry: Registry | None, topic: str, subject: str) -> Destination:
     if kafka is None or registry is None:
         raise MissingOptions(*([Kafka] if kafka is None else []), *([Registry] if registry is None else []))
     return Destination(kafka.config, registry, topic, subject)
-
-
-def _require_shares(bad: float, resend: float) -> None:
-    if bad + resend > 1:
-        raise typer.BadParameter("the two shares must add up to at most 1", param_hint="'--bad', '--resend'")

@@ -200,20 +200,20 @@ class ProduceRun:
             "stopped_at": file.position if self.stopped.is_set() else None,
             **({} if self._destination is None else self._counts.document()),
         }
-        print_summary(self._summary(file), document, self._output)
-
-    def _summary(self, file: TradeFile) -> str:
         read = f"{format_count(file.valid, 'trade')}, {format_count(file.invalid, 'invalid record')}"
         if file.codes:
             codes = sorted(file.codes.items(), key=lambda item: (-item[1], item[0]))
             read += f" ({', '.join(f'{code} {number:,}' for code, number in codes)})"
         if self.stopped.is_set():
             read += f"; stopped at {file.position}: run the command again to send all trades"
-        if file.invalid and file.rejects_path is not None:
-            read += f"\nwrote the invalid records to {file.rejects_path}"
+        if rejects:
+            read += f"\nwrote the invalid records to {rejects}"
         if self._destination is None:
-            return f"checked {file.name}: {read}\nnothing was sent"
-        return f"read {file.name}: {read}\nsent {format_count(self._counts.sent, 'record')}: {outcome(self._counts)}"
+            text = f"checked {file.name}: {read}\nnothing was sent"
+        else:
+            sent = format_count(self._counts.sent, "record")
+            text = f"read {file.name}: {read}\nsent {sent}: {outcome(self._counts)}"
+        print_summary(text, document, self._output)
 
     def _end(self, repeat: str, *, is_complete: bool) -> None:
         counts = self._counts

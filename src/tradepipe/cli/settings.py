@@ -197,9 +197,13 @@ class Registry:
                 "set both SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD, or neither",
                 param_hint="'--registry-user'",
             )
+        token: str | Callable[[], str] | None = read_secret("SCHEMA_REGISTRY_TOKEN")
+        if token_file := read_variable(f"SCHEMA_REGISTRY_TOKEN{FILE}"):
+            # Read again for each request, because another program renews it.
+            token = lambda: Path(token_file).read_text("utf-8").strip()  # noqa: E731 - it differs by a condition
         arguments = {
             "basic_auth": None if user is None else (user, password),
-            "bearer_token": _read_token(),
+            "bearer_token": token,
             "ca_location": given["registry_ca"],
             "client_cert": given["registry_cert"],
             "client_key": given["registry_key"],
@@ -223,15 +227,6 @@ class Registry:
         from tradepipe.registry.client import SchemaRegistry  # noqa: PLC0415 - loaded where it is used
 
         return SchemaRegistry(self.url, timeout=timeout, **self.arguments)
-
-
-def _read_token() -> str | Callable[[], str] | None:
-    """Return a token, or a function that reads it from its file, where another program renews it."""
-    name = "SCHEMA_REGISTRY_TOKEN"
-    token, path = read_secret(name), read_variable(name + FILE)
-    if token is None or path is None:
-        return token
-    return lambda: Path(path).read_text("utf-8").strip()
 
 
 def _read_headers() -> Iterator[tuple[str, str]]:
@@ -311,9 +306,20 @@ def read_variable(name: str, environment: Mapping[str, str] | None = None) -> st
         raise typer.BadParameter(f"{name} and {name}{FILE} are both set: unset one of them", param_hint=name)
     _warn_if_readable_by_all(path)
     try:
-        return _read_file(path)
-    except ValueError as error:
-        raise typer.BadParameter(f"the file {path!r} {error}", param_hint=name + FILE) from None
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+        text = content.decode().removesuffix("\n").removesuffix("\r")
+        problem = "" if text else "is empty"
+    except OSError as error:
+        problem = f"is not readable: {error.strerror}"
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text"
+    else:
+        if len(content) > MAX_FILE_BYTES:
+            problem = f"is larger than {MAX_FILE_BYTES:,} bytes"
+    if problem:
+        raise typer.BadParameter(f"the file {path!r} {problem}", param_hint=name + FILE)
+    return text
 
 
 def read_secret(name: str) -> str | None:
@@ -336,19 +342,3 @@ def _warn_if_readable_by_all(path: str) -> None:
         is_mounted = path.startswith(("/run/secrets/", "/var/run/secrets/"))
         if status.st_mode & stat.S_IROTH and status.st_uid == os.getuid() and not is_mounted:
             logs.warn_later(f"all users of this machine can read {path}: run chmod 600 {shlex.quote(path)}")
-
-
-def _read_file(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-        text = content.decode().removesuffix("\n").removesuffix("\r")
-    except OSError as error:
-        raise ValueError(f"is not readable: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
-    if not text:
-        raise ValueError("is empty")
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"is larger than {MAX_FILE_BYTES:,} bytes")
-    return text

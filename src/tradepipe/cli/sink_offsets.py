@@ -3,7 +3,7 @@
 import getpass
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -99,8 +99,20 @@ def show(
     retry = RetryUntil(deadline)
     stored = retry(lambda: _list_offsets(database, group, topic, retry))
     admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
-    described, watermarks, notes = _query_kafka(admin, topic)
-    report = build_report(group, topic, described, stored, watermarks)
+    described: Described | None = None
+    watermarks: dict[int, Watermarks] = {}
+    notes: list[str] = []
+    try:  # once, without retries: the stored offsets are useful without Kafka
+        described = admin.describe(topic)
+        watermarks = admin.watermarks(topic, described.partitions)
+    except Unavailable as error:
+        described, notes = None, [f"Kafka is unavailable, only the stored offsets are shown: {error}"]
+    except ConfigurationError as error:
+        described, notes = None, [f"only the stored offsets are shown: {error}"]
+    by_number = {each.partition: each for each in stored}
+    numbers = sorted(by_number.keys() | watermarks.keys())
+    rows = [PartitionRow(each, by_number.get(each), watermarks.get(each)) for each in numbers]
+    report = OffsetsReport(group, topic, described, rows)
     notes += report.problems
     if output == "json":
         echo(to_json({**report.document(), "notes": notes}))
@@ -161,6 +173,9 @@ def _list_offsets(database: str, group: str, topic: str, retry: RetryUntil) -> l
 
 
 def _reset(database: str, group: str, described: Described, targets: Mapping[int, int], retry: RetryUntil) -> None:
+    name = "someone"
+    with suppress(KeyError, OSError):  # a container's user may be missing from /etc/passwd
+        name = getpass.getuser()
     with offsets.offsets_connection(database, seconds=retry.call_timeout) as connection:
         offsets.reset(
             connection,
@@ -168,7 +183,7 @@ def _reset(database: str, group: str, described: Described, targets: Mapping[int
             topic=described.name,
             topic_id=described.topic_id,
             next_offsets=targets,
-            owner=f"reset by {_operator()}",
+            owner=f"reset by {name}@{socket.gethostname()}",
         )
 
 
@@ -181,24 +196,6 @@ def _confirm(question: str) -> bool:
     except typer.Abort:  # end of input: Ctrl-D
         echo("", err=True)
         return False
-
-
-def _operator() -> str:
-    name = "someone"
-    with suppress(KeyError, OSError):  # a container's user may be missing from /etc/passwd
-        name = getpass.getuser()
-    return f"{name}@{socket.gethostname()}"
-
-
-def _query_kafka(admin: TopicAdmin, topic: str) -> tuple[Described | None, dict[int, Watermarks], list[str]]:
-    """Query the topic and its watermarks once, without retries: the stored offsets are useful without them."""
-    try:
-        described = admin.describe(topic)
-        return described, admin.watermarks(topic, described.partitions), []
-    except Unavailable as error:
-        return None, {}, [f"Kafka is unavailable, only the stored offsets are shown: {error}"]
-    except ConfigurationError as error:
-        return None, {}, [f"only the stored offsets are shown: {error}"]
 
 
 def _parse_target(text: str) -> Target:
@@ -261,6 +258,47 @@ class PartitionRow(NamedTuple):
             return None
         return max(0, self.watermarks.high - (self.stored.next_offset if self.stored else self.watermarks.low))
 
+    def find_problem(self, described: Described | None) -> str | None:
+        """Return what stops a sink at this partition, or None."""
+        stored, watermarks = self.stored, self.watermarks
+        if stored is None or described is None:
+            return None
+        if stored.topic_id and described.topic_id and stored.topic_id != described.topic_id:
+            return "the topic was recreated, and the stored offset belongs to the earlier one"
+        if watermarks is None:
+            return "the topic no longer has this partition"
+        if stored.next_offset < watermarks.low:
+            return f"the log starts at {watermarks.low}, records before that are lost"
+        if stored.next_offset > watermarks.high:
+            return f"the log ends at {watermarks.high}, before the stored offset"
+        return None
+
+    def cells(self) -> tuple[str, ...]:
+        """Return the row of the text report."""
+        stored, marks = self.stored, self.watermarks
+        known = (marks and marks.low, marks and marks.high, self.lag)
+        texts = [UNKNOWN if each is None else str(each) for each in known]
+        if stored is None:
+            return str(self.partition), UNKNOWN, *texts, UNKNOWN, UNKNOWN, UNKNOWN
+        age = f"{_age(stored.age)} ago"
+        return str(self.partition), str(stored.next_offset), *texts, str(stored.epoch), age, stored.owner
+
+    def document(self) -> dict[str, Any]:
+        """Return the row of the JSON report."""
+        stored, marks = self.stored, self.watermarks
+        return {
+            "partition": self.partition,
+            "log_begin": marks and marks.low,
+            "log_end": marks and marks.high,
+            "lag": self.lag,
+            "next_offset": stored and stored.next_offset,
+            "epoch": stored and stored.epoch,
+            "owner": stored and stored.owner,
+            "topic_id": stored and stored.topic_id,
+            "updated_at": stored and stored.updated_at.astimezone(UTC).isoformat(),
+            "age_seconds": stored and round(stored.age, 3),
+        }
+
 
 class OffsetsReport(NamedTuple):
     """Offsets of a group for a topic; `described` is None if Kafka was unavailable."""
@@ -283,7 +321,7 @@ class OffsetsReport(NamedTuple):
             f"partition {line.partition}: {problem}; choose where to resume: tradepipe sink offsets reset "
             f"--topic {self.topic} --group {self.group} --partition {line.partition} --to earliest|latest|TIME|NUMBER"
             for line in self.lines
-            for problem in _find_problems(line, self.described)
+            if (problem := line.find_problem(self.described))
         ]
 
     def text(self) -> str:
@@ -291,7 +329,7 @@ class OffsetsReport(NamedTuple):
         lag = "lag unknown" if self.lag is None else f"lag {self.lag:,}"
         nothing = "" if any(line.stored for line in self.lines) else ", nothing stored yet"
         headings = ("partition", "next", "log start", "log end", "lag", "epoch", "updated", "owner")
-        table = [format_table(headings, [_row(line) for line in self.lines], left={7})] if self.lines else []
+        table = [format_table(headings, [line.cells() for line in self.lines], left={7})] if self.lines else []
         return "\n".join([f"group {self.group}, topic {self.topic}: {lag}{nothing}", *table])
 
     def document(self) -> dict[str, Any]:
@@ -301,46 +339,8 @@ class OffsetsReport(NamedTuple):
             "topic": self.topic,
             "topic_id": self.described.topic_id if self.described else None,
             "lag": self.lag,
-            "partitions": [_json_row(line) for line in self.lines],
+            "partitions": [line.document() for line in self.lines],
         }
-
-
-def build_report(
-    group: str,
-    topic: str,
-    described: Described | None,
-    stored_offsets: Sequence[StoredOffset],
-    watermarks: Mapping[int, Watermarks],
-) -> OffsetsReport:
-    """Join the stored offsets and the watermarks by partition."""
-    stored = {each.partition: each for each in stored_offsets}
-    numbers = sorted(stored.keys() | watermarks.keys())
-    return OffsetsReport(
-        group, topic, described, [PartitionRow(each, stored.get(each), watermarks.get(each)) for each in numbers]
-    )
-
-
-def _find_problems(line: PartitionRow, described: Described | None) -> Iterator[str]:
-    if line.stored is None or described is None:
-        return
-    if line.stored.topic_id and described.topic_id and line.stored.topic_id != described.topic_id:
-        yield "the topic was recreated, and the stored offset belongs to the earlier one"
-    elif line.watermarks is None:
-        yield "the topic no longer has this partition"
-    elif line.stored.next_offset < line.watermarks.low:
-        yield f"the log starts at {line.watermarks.low}, records before that are lost"
-    elif line.stored.next_offset > line.watermarks.high:
-        yield f"the log ends at {line.watermarks.high}, before the stored offset"
-
-
-def _row(line: PartitionRow) -> tuple[str, ...]:
-    stored, watermarks = line.stored, line.watermarks
-    marks = (str(watermarks.low), str(watermarks.high)) if watermarks else (UNKNOWN, UNKNOWN)
-    lag = UNKNOWN if line.lag is None else str(line.lag)
-    if stored is None:
-        return str(line.partition), UNKNOWN, *marks, lag, UNKNOWN, UNKNOWN, UNKNOWN
-    age = f"{_age(stored.age)} ago"
-    return str(line.partition), str(stored.next_offset), *marks, lag, str(stored.epoch), age, stored.owner
 
 
 def _age(seconds: float) -> str:
@@ -348,23 +348,3 @@ def _age(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _json_row(line: PartitionRow) -> dict[str, Any]:
-    stored, watermarks = line.stored, line.watermarks
-    known = {
-        "partition": line.partition,
-        "log_begin": watermarks.low if watermarks else None,
-        "log_end": watermarks.high if watermarks else None,
-        "lag": line.lag,
-    }
-    if stored is None:
-        return known | dict.fromkeys(("next_offset", "epoch", "owner", "topic_id", "updated_at", "age_seconds"))
-    return known | {
-        "next_offset": stored.next_offset,
-        "epoch": stored.epoch,
-        "owner": stored.owner,
-        "topic_id": stored.topic_id,
-        "updated_at": stored.updated_at.astimezone(UTC).isoformat(),
-        "age_seconds": round(stored.age, 3),
-    }

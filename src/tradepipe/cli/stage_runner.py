@@ -138,6 +138,12 @@ def run_stage(
         output: format of the summary.
     """
 
+    is_live = status is not None and status.is_live
+
+    def progress() -> tuple[int, str]:
+        done = summarize(stage.counts)
+        return done.records, format_progress(done, pending_service(stage), stage.lag, short=is_live)
+
     def show_summary() -> None:
         done = summarize(stage.counts)
         print_summary(done.summary(), done.document(), output)
@@ -150,7 +156,7 @@ def run_stage(
     with stage, stopping, _serve_metrics(stage, host, port):
         tune_garbage_collection()
         try:
-            with _show_progress(stage, summarize, status) if status else nullcontext():
+            with Progress(status, progress, "records") if status else nullcontext():
                 stage.run(until_end=until_end)
         except TradepipeError:
             if summarize(stage.counts).records:
@@ -182,24 +188,15 @@ def _serve_metrics(stage: Stage[object], host: str, port: int | None) -> Iterato
         yield
 
 
-def _show_progress(stage: Stage[C], summarize: Callable[[C], StageSummary], status: StatusLine) -> Progress:
-    def counts() -> tuple[int, str]:
-        done = summarize(stage.counts)
-        return done.records, format_progress(done, pending_service(stage), stage.lag, short=status.is_live)
-
-    return Progress(status, counts, "records")
-
-
 def format_progress(done: StageSummary, waiting_for: str | None, lag: int | None, *, short: bool) -> str:
     """Format a stage's counts, the service it waits for, and its lag; `short` fits 80 columns with a rate."""
-    show = _abbreviate if short else "{:,}".format
+
+    def show(number: int) -> str:
+        return f"{number / 1e6:,.1f}M" if short and number >= MIN_MILLIONS else f"{number:,}"
+
     items = [f"{show(number)} {word}" for word, number in done.numbers.items()]
     if short and waiting_for and len(items) > 2:  # three counts and the service exceed 80 columns
         del items[1:]
     if lag is not None:
         items.append(f"lag {show(lag)}")
     return (f"waiting for {waiting_for}: " if waiting_for else "") + ", ".join(items)
-
-
-def _abbreviate(number: int) -> str:
-    return f"{number:,}" if number < MIN_MILLIONS else f"{number / 1e6:,.1f}M"

@@ -20,7 +20,7 @@ from tradepipe.cli.options import (
 from tradepipe.cli.parsing import parse_duration, parse_pairs
 from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json
-from tradepipe.cli.topic_checks import SettingCheck, Severity, check_settings, compare_settings, settings_like
+from tradepipe.cli.topic_checks import Severity, check_settings, compare_settings, settings_like
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin
@@ -106,9 +106,17 @@ def create(
     if "compact" in (policy := config.get("cleanup.policy", "delete")):
         raise TopicUnusable(f"-c cleanup.policy={policy} is not allowed: compaction drops versions of trades; omit it")
     if retention is not None:
-        _add(config, "retention.ms", str(_parse_retention(retention)), name="--retention")
+        if (milliseconds := parse_duration(retention)) is None:
+            raise typer.BadParameter(
+                f"must be a duration such as 7d, 48h, 90m, or forever, not {retention!r}", param_hint="'--retention'"
+            )
+        _add(config, "retention.ms", str(milliseconds), name="--retention")
     if min_insync_replicas is not None:
-        _require_fewer(min_insync_replicas, replication)
+        if replication is not None and min_insync_replicas > replication:
+            raise typer.BadParameter(
+                f"must not exceed --replication {replication}, or no trade could be acknowledged",
+                param_hint="'--min-insync-replicas'",
+            )
         _add(config, "min.insync.replicas", str(min_insync_replicas), name="--min-insync-replicas")
     retry = RetryUntil(deadline)
     admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
@@ -169,33 +177,12 @@ def check(
         checks = [{**each._asdict(), "severity": each.severity.value} for each in found]
         echo(to_json({"topic": topic, "partitions": len(described.partitions), "checks": checks}))
     else:
-        echo(_report(topic, found))
+        rows = [(each.setting, each.value, each.severity.value, each.reason) for each in found]
+        echo(format_table(("setting", "value", "result", ""), rows, left={0, 2, 3}))
+        findings, advice = (sum(each.severity is one for each in found) for one in (Severity.FINDING, Severity.ADVICE))
+        echo(f"topic {topic}: findings {findings}, advice {advice}")
     if any(each.severity is Severity.FINDING or (strict and each.severity is Severity.ADVICE) for each in found):
         raise typer.Exit(ExitCode.FINDINGS)
-
-
-def _report(topic: str, found: list[SettingCheck]) -> str:
-    rows = [(each.setting, each.value, each.severity.value, each.reason) for each in found]
-    numbers = [sum(each.severity is severity for each in found) for severity in (Severity.FINDING, Severity.ADVICE)]
-    table = format_table(("setting", "value", "result", ""), rows, left={0, 2, 3})
-    return f"{table}\ntopic {topic}: findings {numbers[0]}, advice {numbers[1]}"
-
-
-def _parse_retention(text: str) -> int:
-    number = parse_duration(text)
-    if number is None:
-        raise typer.BadParameter(
-            f"must be a duration such as 7d, 48h, 90m, or forever, not {text!r}", param_hint="'--retention'"
-        )
-    return number
-
-
-def _require_fewer(in_sync: int, replication: int | None) -> None:
-    if replication is not None and in_sync > replication:
-        raise typer.BadParameter(
-            f"must not exceed --replication {replication}, or no trade could be acknowledged",
-            param_hint="'--min-insync-replicas'",
-        )
 
 
 def _add(config: dict[str, str], key: str, value: str, *, name: str) -> None:

@@ -20,6 +20,8 @@ def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
     Raises:
         BadParameter: a name does not refer to a function.
     """
+    if texts and not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
     return tuple(_load_rule(text) for text in texts or ())
 
 
@@ -41,7 +43,6 @@ def _load_rule(text: str) -> Rule:
 
 
 def _import_module(name: str) -> ModuleType:
-    _allow_imports_from_working_folder()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -50,11 +51,6 @@ def _import_module(name: str) -> ModuleType:
         raise _usage_error(f"module {name} not found in {', '.join(map(_quote, sys.path))}") from None
     except (Exception, SystemExit) as error:  # importing a module runs arbitrary code
         raise _import_error(name, error) from error
-
-
-def _allow_imports_from_working_folder() -> None:
-    if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
 
 
 def _location(module: ModuleType) -> str:

@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 import typer
@@ -85,7 +85,11 @@ def ls(
             "Replay these: use replay instead of ls, with --dry-run first",
         )
     elif arguments.is_filtered:
-        _suggest(*_suggestions(arguments, include_replayed=include_replayed))
+        _suggest(
+            *(() if include_replayed else ("Already replayed? Add --all",)),
+            f"In the other store? Add {'--database URL' if arguments.topic is not None else '--dead-letters TOPIC'}",
+            "Not processed yet? Run tradepipe sink offsets show",
+        )
 
 
 @app.command()
@@ -148,15 +152,6 @@ def _suggest(*lines: str) -> None:
             echo(line, err=True)
 
 
-def _suggestions(arguments: DlqArguments, *, include_replayed: bool) -> Iterator[str]:
-    """Return where else a missing dead letter may be."""
-    if not include_replayed:
-        yield "Already replayed? Add --all"
-    other = "--database URL" if arguments.topic is not None else "--dead-letters TOPIC"
-    yield f"In the other store? Add {other}"
-    yield "Not processed yet? Run tradepipe sink offsets show"
-
-
-def _note(notes: object) -> None:
-    for note in notes if isinstance(notes, (list, tuple)) else ():
+def _note(notes: Iterable[str]) -> None:
+    for note in notes:
         print_status(f"Note: {note}")

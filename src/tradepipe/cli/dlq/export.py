@@ -38,15 +38,18 @@ def export(
 
     Each line has the record's bytes, as base64, and, with a registry, the fields of a decodable value.
     """
-    with RecordDecoder(arguments.registry, arguments.subject) as decoder, _open_output(output, overwrite) as file:
+    target: AbstractContextManager[TextIO] = nullcontext(sys.stdout)
+    if output is not None:
+        target = write_file(output, overwrite=overwrite, private=True, option="--output")
+    with RecordDecoder(arguments.registry, arguments.subject) as decoder, target as file:
         store = open_store(arguments, decoder)
         found = islice(store.each(arguments.selection._replace(replayed=include_replayed)), limit)
         number = 0
         for number, each in enumerate(found, 1):  # noqa: B007 - the last number is the count
             file.write(f"{to_json(document(each, decoder), indent=None)}\n")
         file.flush()
-    target = f" to {output}" if output else ""
-    print_status(f"exported {format_count(number, 'dead letter')} from {store.name}{target}")
+    place = f" to {output}" if output else ""
+    print_status(f"exported {format_count(number, 'dead letter')} from {store.name}{place}")
 
 
 def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:
@@ -77,12 +80,6 @@ def document(dead_letter: DeadLetter, decoder: RecordDecoder) -> dict[str, Any]:
         "foreign": dead_letter.is_foreign,
         "trade": trade and {name: json_value(value) for name, value in trade._asdict().items()},
     }
-
-
-def _open_output(path: Path | None, overwrite: bool) -> AbstractContextManager[TextIO]:
-    if path is None:
-        return nullcontext(sys.stdout)
-    return write_file(path, overwrite=overwrite, private=True, option="--output")
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -5,7 +5,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from tradepipe.cli.settings import Registry
@@ -65,9 +64,7 @@ class RecordDecoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._registry is not None:
             self._registry.close()
 
@@ -146,14 +143,17 @@ def format_list(dead_letters: Sequence[DeadLetter], decoder: RecordDecoder) -> s
 
 def format_details(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
     """Format everything known about a dead letter."""
-    lines = [
-        f"{escape(dead_letter.record.coordinates)}: {_state(dead_letter)}",
-        "",
-        *_reasons(dead_letter),
-        *_metadata(dead_letter),
-        *_headers(dead_letter),
-    ]
-    return "\n".join([*lines, *_value(dead_letter, decoded)])
+    attempts = dead_letter.replay_count + 1
+    state = f"open, refused {('once', 'twice')[attempts - 1] if attempts < 3 else f'{attempts} times'}"
+    if dead_letter.replayed_at is not None:
+        state = f"replayed at {_time(dead_letter.replayed_at)} UTC"
+    if dead_letter.is_foreign:
+        origin = describe_foreign_origin(dead_letter.record)
+        note = f" ({escape(origin)})" if origin else ""
+        state = f"not a dead letter of tradepipe or Kafka Connect{note}; it is never replayed"
+    reasons = [f"  {escape(each.code)}: {escape(each.detail)}" for each in dead_letter.refusal.violations]
+    lines = [f"{escape(dead_letter.record.coordinates)}: {state}", "", *reasons, ""]
+    return "\n".join([*lines, *_metadata(dead_letter), *_value(dead_letter, decoded)])
 
 
 class DeadLetterCounts(NamedTuple):
@@ -190,7 +190,12 @@ def format_stats(counts: DeadLetterCounts, by: str, store: str, *, is_filtered: 
     """Format counts with bars."""
     most = max(counts.open.values(), default=0)
     rows = [
-        (name, f"{counts.open[name]:,}", f"{counts.replayed[name]:,}", _bar(counts.open[name], most))
+        (
+            name,
+            f"{counts.open[name]:,}",
+            f"{counts.replayed[name]:,}",
+            "#" * max(1, round(BAR_WIDTH * counts.open[name] / most)) if counts.open[name] else "",
+        )
         for name in counts.names(by)
     ]
     table = [format_table((by, "open", "replayed", ""), rows, left={0, 3})] if rows else []
@@ -227,29 +232,6 @@ def _row(dead_letter: DeadLetter, decoder: RecordDecoder, *, states: bool) -> tu
     )
 
 
-def _state(dead_letter: DeadLetter) -> str:
-    if dead_letter.is_foreign:
-        origin = describe_foreign_origin(dead_letter.record)
-        note = f" ({escape(origin)})" if origin else ""
-        return f"not a dead letter of tradepipe or Kafka Connect{note}; it is never replayed"
-    if dead_letter.replayed_at is not None:
-        return f"replayed at {_time(dead_letter.replayed_at)} UTC"
-    times = (
-        "once"
-        if dead_letter.replay_count == 0
-        else "twice"
-        if dead_letter.replay_count == 1
-        else f"{dead_letter.replay_count + 1} times"
-    )
-    return f"open, refused {times}"
-
-
-def _reasons(dead_letter: DeadLetter) -> Iterator[str]:
-    for violation in dead_letter.refusal.violations:
-        yield f"  {escape(violation.code)}: {escape(violation.detail)}"
-    yield ""
-
-
 def _metadata(dead_letter: DeadLetter) -> Iterator[str]:
     record = dead_letter.record
     yield _field("refused at", f"{_time(dead_letter.refused_at)} UTC")
@@ -258,21 +240,22 @@ def _metadata(dead_letter: DeadLetter) -> Iterator[str]:
     if dead_letter.topic_record is not None and not dead_letter.is_foreign:
         yield _field("stored at", escape(dead_letter.topic_record.coordinates))
     if record.timestamp is not None:
-        yield _field("timestamp", _of_milliseconds(record.timestamp))
+        try:
+            time = f"{_time(datetime.fromtimestamp(record.timestamp / 1000, UTC))} UTC"
+        except (OverflowError, ValueError, OSError):  # a producer may send any number
+            time = f"{record.timestamp} ms since 1970"
+        yield _field("timestamp", time)
     if dead_letter.topic_id:
         yield _field("topic id", escape(dead_letter.topic_id))
     if dead_letter.refusal.schema_id is not None:
         yield _field("schema id", str(dead_letter.refusal.schema_id))
     omitted = dead_letter.refusal.omitted.key
     yield _field("key", f"{omitted}, not kept" if omitted else format_value(record.key))
-
-
-def _headers(dead_letter: DeadLetter) -> Iterator[str]:
     if dead_letter.topic_record is None:
         yield _field("headers", "only in Kafka, not in the table")
     if dead_letter.refusal.omitted.headers:
         yield _field("headers", f"{dead_letter.refusal.omitted.headers}, not kept")
-    for name, value in dead_letter.record.headers:
+    for name, value in record.headers:
         yield _field("header", f"{escape(name)} = {format_value(value)}")
 
 
@@ -316,20 +299,9 @@ def _natural(name: str) -> tuple[str, int]:
     return (topic, int(number)) if number.isdecimal() else (name, 0)
 
 
-def _bar(number: int, most: int) -> str:
-    return "#" * max(1, round(BAR_WIDTH * number / most)) if number else ""
-
-
 def _field(name: str, value: str) -> str:
     return f"  {name:<11} {value}"
 
 
 def _time(time: datetime | None) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if time else "unknown"
-
-
-def _of_milliseconds(milliseconds: int) -> str:
-    try:
-        return f"{_time(datetime.fromtimestamp(milliseconds / 1000, UTC))} UTC"
-    except (OverflowError, ValueError, OSError):
-        return f"{milliseconds} ms since 1970"

@@ -30,11 +30,11 @@ from tradepipe.pipeline.replay_topic import TopicReplay
 from tradepipe.pipeline.replay_topic import TopicReplayStep as TopicStep
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.replay import RefusalReplayer
+from tradepipe.postgres.stale import Stale
 from tradepipe.redaction import escape
 from tradepipe.registry.schema_ids import SubjectCheck
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
-from tradepipe.trade.record import Refusal
 
 MAX_REPLAYS: Final = 3
 
@@ -92,8 +92,10 @@ class ReplayCounts:
         self.counts.update(
             stored=len(done.stored), present=len(done.already_stored), elsewhere=len(done.taken_by_other)
         )
+        self.counts["refused"] += len(done.refused)
         for kept, refusal in done.refused:
-            self._add_refusal(kept, refusal)
+            for violation in refusal.violations:
+                self._note("refused again", kept, f"{violation.code}: {violation.detail}")
         self._add_skipped(step.skipped)
         return True
 
@@ -143,11 +145,6 @@ class ReplayCounts:
         )
         return "".join((text or nothing, *ends))
 
-    def _add_refusal(self, kept: DeadLetter, refusal: Refusal) -> None:
-        self.counts["refused"] += 1
-        for violation in refusal.violations:
-            self._note("refused again", kept, f"{violation.code}: {violation.detail}")
-
     def _note(self, outcome: str, kept: DeadLetter, reason: str) -> None:
         if self._output == "json":
             self._notes.append({"record": kept.record.coordinates, "outcome": outcome, "reason": reason})
@@ -190,63 +187,41 @@ def replay(
     refused again or skipped. Replayed records are out of order: newer versions of a trade may already be stored.
     """
     stopped = threading.Event()
-    new_deadline = partial(RetryUntil, arguments.deadline, stopped=stopped)
     counts = ReplayCounts(max_replays, dry_run=dry_run, output=output)
-    chosen: dict[str, Any] = {"max_replays": max_replays, "limit": limit, "keep": not dry_run}
-    stopping = StopOnSignal(stopped.set, "stopping after the current transaction", grace=STOP_GRACE_SECONDS)
+    retry = partial(RetryUntil, arguments.deadline, stopped=stopped)
     with ExitStack() as opened:
-        decoder = opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
-        matches = _until_stopped(trade_matcher(arguments.selection, decoder), stopped)
+        is_selected = trade_matcher(
+            arguments.selection, opened.enter_context(RecordDecoder(arguments.registry, arguments.subject))
+        )
+
+        def matches(dead_letter: DeadLetter) -> bool:
+            if stopped.is_set():
+                raise typer.Exit  # ends the search for more dead letters, before their transaction
+            return is_selected(dead_letter)
+
+        shared = {"matches": matches, "max_replays": max_replays, "limit": limit, "keep": not dry_run}
         if arguments.topic is not None:
-            step = _from_topic(
+            sources = arguments.selection.topics or (topic,)
+            chosen = {"sources": sources, "include_connect": include_connect, "unverified": unverified}
+            step = _open_topic(arguments, counts, opened, retry(), **chosen, **shared)
+        else:
+            step = _open_table(
                 arguments,
                 counts,
                 opened,
-                new_deadline(),
-                sources=arguments.selection.topics or (topic,),
-                include_connect=include_connect,
-                unverified=unverified,
-                matches=matches,
-                **chosen,
-            )
-        else:
-            validator = _create_validator(
-                arguments,
-                opened,
-                new_deadline(),
+                retry,
                 unknown_fields=unknown_fields,
                 rules=load_rules(rules),
                 record_key=record_key,
+                stale=stale,
+                **shared,
             )
-            replayer = opened.enter_context(RefusalReplayer(arguments.database or "", stale=stale))
-            new_deadline()(replayer.connect)
-            step = _from_table(arguments, counts, replayer, validator, matches=matches, **chosen)
-        # Only now: until here nothing was replayed, and a signal ends the command at once.
-        try:
-            with stopping:
-                while not stopped.is_set() and new_deadline()(step):
-                    pass
-        except TradepipeError:
-            if counts.counts.total():
-                counts.print_summary()
-            raise
-        except typer.Exit:
-            pass  # stopped in the middle of a step, before its transaction
-    _finish(counts, signal=stopping.number)
-
-
-def _until_stopped(matches: Callable[[DeadLetter], bool], stopped: threading.Event) -> Callable[[DeadLetter], bool]:
-    """Return a condition that ends the search for more dead letters once the command is stopped."""
-
-    def matches_until_stopped(dead_letter: DeadLetter) -> bool:
-        if stopped.is_set():
-            raise typer.Exit
-        return matches(dead_letter)
-
-    return matches_until_stopped
+        signal = _run_steps(step, counts, stopped, retry)
+    _finish(counts, signal=signal)
 
 
 def _finish(counts: ReplayCounts, *, signal: int) -> None:
+    """Print the counts, and exit with the code they mean."""
     counts.print_summary(stopped=bool(signal))
     if counts.has_replayed:
         print_status(OUT_OF_ORDER)
@@ -256,54 +231,58 @@ def _finish(counts: ReplayCounts, *, signal: int) -> None:
         raise typer.Exit(ExitCode.FINDINGS)
 
 
-def _from_topic(
-    arguments: DlqArguments, counts: ReplayCounts, opened: ExitStack, retry: RetryUntil, **chosen: Any
+def _open_topic(
+    arguments: DlqArguments, counts: ReplayCounts, opened: ExitStack, retry: RetryUntil, **options: Any
 ) -> Callable[[], bool]:
-    """Return a function that runs the next transaction and returns whether there was one."""
+    """Return a function that runs the next transaction of a topic, and returns whether there was one."""
+    name = arguments.topic or ""
     admin = TopicAdmin(arguments.kafka, request_timeout=retry.call_timeout)
-    retry(lambda: dead_letter_topic(admin, arguments.topic or ""))
-    replay = TopicReplay(
-        arguments.kafka,
-        arguments.topic or "",
-        arguments.selection,
-        wait=arguments.deadline,
-        **chosen,
-    )
+    retry(lambda: dead_letter_topic(admin, name))
+    replay = TopicReplay(arguments.kafka, name, arguments.selection, wait=arguments.deadline, **options)
     opened.callback(replay.close)
     return lambda: counts.add_topic_step(replay.run_step())
 
 
-def _from_table(
+def _open_table(
     arguments: DlqArguments,
     counts: ReplayCounts,
-    replayer: RefusalReplayer,
-    validator: RecordValidator,
-    **chosen: Any,
-) -> Callable[[], bool]:
-    replay = TableReplay(
-        replayer,
-        validator,
-        arguments.selection,
-        announce=validator.announce,
-        **chosen,
-    )
-    return lambda: counts.add_table_step(replay.run_step())
-
-
-def _create_validator(
-    arguments: DlqArguments,
     opened: ExitStack,
-    retry: RetryUntil,
+    new_deadline: Callable[[], RetryUntil],
     *,
     unknown_fields: UnknownFields,
     rules: Sequence[Rule],
     record_key: RecordKey,
-) -> RecordValidator:
-    """Create a validator equal to that of a sink with the same options."""
+    stale: Stale,
+    **options: Any,
+) -> Callable[[], bool]:
+    """Return a function that runs the next transaction of the table, and returns whether there was one."""
     if arguments.registry is None:
         raise MissingOptions(Registry)
     registry = opened.enter_context(arguments.registry.open())
-    retry(SubjectCheck(registry, arguments.subject))
-    return RecordValidator(
-        TradeDeserializer(registry, subject=arguments.subject, unknown_fields=unknown_fields), rules, record_key
-    )
+    new_deadline()(SubjectCheck(registry, arguments.subject))
+    # As a sink with the same options validates, which refuses the same records.
+    deserializer = TradeDeserializer(registry, subject=arguments.subject, unknown_fields=unknown_fields)
+    validator = RecordValidator(deserializer, rules, record_key)
+    replayer = opened.enter_context(RefusalReplayer(arguments.database or "", stale=stale))
+    new_deadline()(replayer.connect)
+    replay = TableReplay(replayer, validator, arguments.selection, announce=validator.announce, **options)
+    return lambda: counts.add_table_step(replay.run_step())
+
+
+def _run_steps(
+    step: Callable[[], bool], counts: ReplayCounts, stopped: threading.Event, new_deadline: Callable[[], RetryUntil]
+) -> int:
+    """Run transactions until none is left or a signal stops the command, and return the signal, 0 for none."""
+    # Only now: until here nothing was replayed, and a signal ends the command at once.
+    stopping = StopOnSignal(stopped.set, "stopping after the current transaction", grace=STOP_GRACE_SECONDS)
+    try:
+        with stopping:
+            while not stopped.is_set() and new_deadline()(step):
+                pass
+    except TradepipeError:
+        if counts.counts.total():
+            counts.print_summary()
+        raise
+    except typer.Exit:
+        pass  # stopped in the middle of a step, before its transaction
+    return stopping.number

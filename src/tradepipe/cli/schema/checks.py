@@ -51,14 +51,10 @@ def folder_of(history: Path | None) -> Path:
 
 def revisions_after(folder: Path, name: str) -> dict[str, str]:
     """Return the texts of later database revisions, in the history's repository or else in this build."""
-    beside = _revisions_beside(folder) or Path(str(resources.files("tradepipe.migrations.versions")))
-    return {path.stem: path.read_text("utf-8") for path in beside.glob("[0-9]*.py") if path.stem > name}
-
-
-def _revisions_beside(folder: Path) -> Path | None:
-    """Return `migrations/versions` of the history's repository, if it exists."""
-    beside = folder.resolve().parents[1] / "migrations" / "versions"
-    return beside if beside.is_dir() else None
+    revisions = folder.resolve().parents[1] / "migrations" / "versions"
+    if not revisions.is_dir():
+        revisions = Path(str(resources.files("tradepipe.migrations.versions")))
+    return {path.stem: path.read_text("utf-8") for path in revisions.glob("[0-9]*.py") if path.stem > name}
 
 
 def require_revision(folder: Path, name: str) -> None:

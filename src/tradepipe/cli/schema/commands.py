@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from random import Random
+from typing import Annotated, Any
 
 import typer
 
@@ -33,7 +34,6 @@ from tradepipe.cli.schema.checks import (
     versions_in,
     write,
 )
-from tradepipe.cli.schema.golden import write_golden_record
 from tradepipe.cli.schema.pull import pull
 from tradepipe.cli.schema.report import (
     CheckCase,
@@ -47,30 +47,43 @@ from tradepipe.cli.schema.report import (
     with_summary,
 )
 from tradepipe.cli.terminal import echo
+from tradepipe.codec.codec import Encoder
 from tradepipe.evolution.compatibility import Level
 from tradepipe.evolution.diff import Change, diff_schemas
 from tradepipe.evolution.draft import draft_schema
 from tradepipe.evolution.freeze import append_version, level_of, to_history_json
-from tradepipe.evolution.history import HISTORY_FILE, History, SchemaVersion, current, file_name, fingerprint, versions
+from tradepipe.evolution.history import (
+    HISTORY_FILE,
+    History,
+    SchemaVersion,
+    current,
+    file_name,
+    fingerprint,
+    golden_trade,
+    to_golden_json,
+    versions,
+)
 from tradepipe.evolution.schema_tree import parse_schema_tree
 from tradepipe.files.drafts import write_file
 from tradepipe.plural import format_count
 from tradepipe.trade.model import DECLARATION
+from tradepipe.trade.sample_values import given_value
 
 Version = Annotated[str | None, typer.Argument(metavar="VERSION", help="Its number; the newest if omitted.")]
 
 
 def show(version: Version = None) -> None:
     """Print a version of the trade schema that is part of this build."""
-    typer.echo((_find_version(version) if version else current()).text, nl=False)
-
-
-def _find_version(name: str) -> SchemaVersion:
-    number = name.removeprefix("v").removesuffix(".avsc")
-    found = [each for each in versions() if number.isdecimal() and each.number == int(number)]
-    if not found:
-        raise typer.BadParameter(f"this build has versions 1 to {current().number}, not {name}", param_hint="'VERSION'")
-    return found[0]
+    shown = current()
+    if version:
+        number = version.removeprefix("v").removesuffix(".avsc")
+        found = [each for each in versions() if number.isdecimal() and each.number == int(number)]
+        if not found:
+            raise typer.BadParameter(
+                f"this build has versions 1 to {shown.number}, not {version}", param_hint="'VERSION'"
+            )
+        shown = found[0]
+    typer.echo(shown.text, nl=False)
 
 
 def format_changes(old: str, new: str, changes: Sequence[Change]) -> str:
@@ -138,7 +151,12 @@ def validate(
     strict: Strict = False,
 ) -> None:
     """Check that all Avro parsers accept the schemas, and ignore no part of them."""
-    candidates = [read_schema_file(file) for file in files or _frozen_files(folder_of(history))]
+    if not files:
+        folder = folder_of(history)
+        files = sorted(folder.glob("v*.avsc"))  # not the history's versions: invalid files are checked too
+        if not files:
+            raise no_version(folder)
+    candidates = [read_schema_file(file) for file in files]
     cases = tuple(lint_case(each) for each in candidates)
     print_and_exit(Report("validate", ", ".join(each.file for each in candidates), cases), format_, strict=strict)
 
@@ -215,7 +233,9 @@ def freeze(
     report = _check(folder, past, new, level)._replace(command="freeze")
     if not report.is_fine(strict=strict):
         print_and_exit(report, format_, strict=strict)
-    _require_new(past, new)
+    for known in past.versions:
+        if known.sha256 == fingerprint(new.text):
+            raise typer.BadParameter(f"{new.file} is already version {known.number}", param_hint="'FILE'")
     at = level or _next_level(past)
     if alembic_revision is not None:
         require_revision(folder, alembic_revision)
@@ -225,8 +245,13 @@ def freeze(
     if not dry_run:
         write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(released)})
         if folder.samefile(folder_of(None)):
-            write_golden_record(folder, version)
-    case = _release_case(folder, version, at, "planned" if dry_run else "frozen")
+            _write_golden_record(folder, version)
+    outcome, verb = ("planned", "would be") if dry_run else ("frozen", "is")
+    target = frozen_file(folder, version.number)
+    name = f"version {version.number} {verb} frozen: {target}, level {at}"
+    parts = {"outcome": outcome, "version": version.number, "level": at}
+    note = Remark(f"{target} [{outcome}]", f"{name.capitalize()}.")
+    case = CheckCase(name, (), target, version.text, parts, note)
     print_report(report._replace(cases=(*report.cases, case)), format_, text_form=with_summary(report, case.name))
 
 
@@ -234,22 +259,23 @@ for command in (registry.register, registry.drift, pull, show):
     app.command()(command)
 
 
-def _frozen_files(folder: Path) -> list[Path]:
-    """Return the files of the versions, including invalid ones."""
-    files = sorted(folder.glob("v*.avsc"))
-    if not files:
-        raise no_version(folder)
-    return files
+def _write_golden_record(folder: Path, version: SchemaVersion) -> None:
+    """
+    Write the golden record of a version that was just released: that of the version before, with values of new fields.
 
-
-_FROZEN: Final = {"frozen": "is frozen", "planned": "would be frozen"}
-
-
-def _release_case(folder: Path, version: SchemaVersion, level: Level, outcome: str) -> CheckCase:
-    file = frozen_file(folder, version.number)
-    name = f"version {version.number} {_FROZEN[outcome]}: {file}, level {level}"
-    parts = {"outcome": outcome, "version": version.number, "level": level}
-    return CheckCase(name, (), file, version.text, parts, Remark(f"{file} [{outcome}]", f"{name.capitalize()}."))
+    The record and its bytes are never changed again: later builds must decode the bytes into the same trade.
+    """
+    versions.cache_clear()  # the release is among them from now on
+    before = golden_trade(version.number - 1)
+    known = {field["name"] for field in version.schema["fields"]}
+    old = {field["name"] for field in versions()[-2].schema["fields"]}
+    values: dict[str, Any] = {
+        field.name: given_value(field, Random(field.name)) for field in DECLARATION.fields if field.name in known - old
+    }
+    trade = before._replace(**values)
+    stem = folder / "golden" / f"v{version.number:03}"
+    stem.with_suffix(".json").write_text(to_golden_json(trade), "utf-8")
+    stem.with_suffix(".bin").write_bytes(Encoder().encode(trade))
 
 
 def _check(folder: Path, past: History, new: SchemaFile | None, level: Level | None) -> Report:
@@ -281,12 +307,6 @@ def _read_side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, S
     if not has_no_errors(case):
         print_and_exit(Report("diff", case.file, (case,)), form)
     return name, side
-
-
-def _require_new(past: History, new: SchemaFile) -> None:
-    for version in past.versions:
-        if version.sha256 == fingerprint(new.text):
-            raise typer.BadParameter(f"{new.file} is already version {version.number}", param_hint="'FILE'")
 
 
 def _draft(folder: Path, past: History) -> SchemaFile | None:

@@ -212,23 +212,18 @@ def _junit(report: Report) -> str:
     suite = ElementTree.SubElement(root, "testsuite", {"name": f"schema {report.command}", **numbers})
     for case in report.cases:
         name = {"classname": f"schema.{report.command}", "name": escape(case.name)}
-        _add_findings(
-            ElementTree.SubElement(suite, "testcase", name | ({"file": escape(case.file)} if case.file else {})), case
-        )
+        place = {"file": escape(case.file)} if case.file else {}
+        element = ElementTree.SubElement(suite, "testcase", name | place)
+        if errors := [each for each in case.findings if each.severity is Severity.ERROR]:
+            about = {"type": errors[0].rule, "message": escape(errors[0].message)}
+            ElementTree.SubElement(element, "failure", about).text = "\n".join(_line(case, each) for each in errors)
+        output = [_line(case, each) for each in case.findings if each.severity is Severity.WARNING]
+        if case.note:
+            output.append(escape(case.note.message))
+        if output:
+            ElementTree.SubElement(element, "system-out").text = "\n".join(output)
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + escape_lines(ElementTree.tostring(root, encoding="unicode"))
-
-
-def _add_findings(element: ElementTree.Element, case: CheckCase) -> None:
-    by_severity = {severity: [each for each in case.findings if each.severity is severity] for severity in Severity}
-    if errors := by_severity[Severity.ERROR]:
-        about = {"type": errors[0].rule, "message": escape(errors[0].message)}
-        ElementTree.SubElement(element, "failure", about).text = "\n".join(_line(case, each) for each in errors)
-    output = [_line(case, each) for each in by_severity[Severity.WARNING]]
-    if case.note:
-        output.append(escape(case.note.message))
-    if output:
-        ElementTree.SubElement(element, "system-out").text = "\n".join(output)
 
 
 def _line(case: CheckCase, finding: Finding) -> str:
@@ -239,17 +234,16 @@ def _line(case: CheckCase, finding: Finding) -> str:
 
 def _github(report: Report) -> str:
     """Format workflow commands, which GitHub shows as annotations in the pull request."""
-    return "\n".join(command for case in report.cases for command in _commands(case))
-
-
-def _commands(case: CheckCase) -> Iterator[str]:
-    for finding in case.findings:
-        title = f"{finding.path or case.name} [{finding.rule}]"
-        compared = format_against([finding])
-        sentences = finding.message, compared and f"{compared.capitalize()}.", finding.fix
-        yield _command(str(finding.severity), case, finding, title, " ".join(filter(None, sentences)))
-    if case.note and not case.findings:
-        yield _command("notice", case, case.note, case.note.title, case.note.message)
+    commands: list[str] = []
+    for case in report.cases:
+        for finding in case.findings:
+            title = f"{finding.path or case.name} [{finding.rule}]"
+            compared = format_against([finding])
+            sentences = finding.message, compared and f"{compared.capitalize()}.", finding.fix
+            commands.append(_command(str(finding.severity), case, finding, title, " ".join(filter(None, sentences))))
+        if case.note and not case.findings:
+            commands.append(_command("notice", case, case.note, case.note.title, case.note.message))
+    return "\n".join(commands)
 
 
 def _command(name: str, case: CheckCase, about: Finding | Remark, title: str, message: str) -> str:
