@@ -69,7 +69,7 @@ def test_missing_trades_are_reported_with_those_that_arrived(publish, make_trade
     def reported():
         with pytest.raises(AssertionError) as raised:
             produced(at_least=2, within=1)
-        return re.search(r"1 of 2 trades lie in topic trades-\w+ after 1 s: T0001 version 1", str(raised.value))
+        return re.search(r"1 of 2 trades are in topic trades-\w+ after 1 s: T0001 version 1", str(raised.value))
 
     eventually(reported)  # a busy machine may not return it in a second
 

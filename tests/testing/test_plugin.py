@@ -130,7 +130,7 @@ def test_a_failing_assertion_shows_the_line_of_the_test_and_none_of_the_kit(suit
     assert ">   " in said
     assert "testing/produced.py" not in said
     assert "testing/schema_assertions.py" not in said
-    assert "0 of 1 trades lie in topic" in said
+    assert "0 of 1 trades are in topic" in said
 
 
 def test_fixtures_of_the_service_take_the_place_of_ours_and_disturb_no_other(suite):

@@ -247,14 +247,6 @@ def _referenced_by(request: _Request) -> Any:
     return []
 
 
-def _delete_subject(request: _Request) -> Any:
-    return request.store.delete_subject(request.subject, permanent=request.has("permanent"))
-
-
-def _delete_version(request: _Request) -> Any:
-    return request.store.delete_version(request.subject, request.path["version"], permanent=request.has("permanent"))
-
-
 def _level(request: _Request) -> Any:
     level = request.store.level_of(request.subject)
     if level is None and not request.has("defaultToGlobal"):
@@ -306,7 +298,11 @@ _ROUTES: Final = [
             request.store.look_up(request.subject, request.schema, deleted=request.has("deleted"))
         ),
     ),
-    _route("DELETE", "/subjects/{subject}", _delete_subject),
+    _route(
+        "DELETE",
+        "/subjects/{subject}",
+        lambda request: request.store.delete_subject(request.subject, permanent=request.has("permanent")),
+    ),
     _route(
         "GET",
         "/subjects/{subject}/versions",
@@ -320,7 +316,13 @@ _ROUTES: Final = [
         lambda request: {"id": request.store.register(request.subject, request.schema).schema_id},
     ),
     _route("GET", "/subjects/{subject}/versions/{version}", lambda request: _to_json(request.version)),
-    _route("DELETE", "/subjects/{subject}/versions/{version}", _delete_version),
+    _route(
+        "DELETE",
+        "/subjects/{subject}/versions/{version}",
+        lambda request: request.store.delete_version(
+            request.subject, request.path["version"], permanent=request.has("permanent")
+        ),
+    ),
     _route("GET", "/subjects/{subject}/versions/{version}/schema", lambda request: json.loads(request.version.schema)),
     _route("GET", "/subjects/{subject}/versions/{version}/referencedby", _referenced_by),
     _route("GET", "/config", lambda request: {"compatibilityLevel": request.store.level}),

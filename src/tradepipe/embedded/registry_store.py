@@ -69,7 +69,9 @@ class RegistryStore:
             self._check_compatible(subject, schema)
             versions = self._versions.setdefault(subject, [])
             number = versions[-1].number + 1 if versions else 1
-            version = StoredVersion(subject, number, self._assign_id(schema), schema)
+            schema_id = self._ids.setdefault(_identity(schema), len(self._ids) + 1)
+            self._schemas.setdefault(schema_id, schema)
+            version = StoredVersion(subject, number, schema_id, schema)
             versions.append(version)
             return version
 
@@ -215,11 +217,6 @@ class RegistryStore:
         wanted = _identity(schema)
         visible = self._visible(subject, deleted=deleted)
         return next((version for version in visible if _identity(version.schema) == wanted), None)
-
-    def _assign_id(self, schema: str) -> int:
-        schema_id = self._ids.setdefault(_identity(schema), len(self._ids) + 1)
-        self._schemas.setdefault(schema_id, schema)
-        return schema_id
 
 
 def no_own_level(subject: str) -> RegistryError:

@@ -178,17 +178,9 @@ def _compare_pair(new: str, root: SchemaType, version: VersionedSchema, directio
     yield from found
     # The structural check repeats what the rules explain better, so it runs only if they found no error.
     if not only_errors(found):
-        yield from _structural_fallback(new, root, version, direction)
-
-
-def _structural_fallback(
-    new: str, root: SchemaType, version: VersionedSchema, direction: Direction
-) -> Iterator[Finding]:
-    """Yield findings of the structural check, which decides if the rules found no error."""
-    level = Level[direction.name]
-    for found in structural_incompatibilities(new, [version.text], level):
-        mismatch = Mismatch("resolution", (), found.message, "", "", "")
-        yield _finding(mismatch, root, (root, root), direction, version.number)
+        for each in structural_incompatibilities(new, [version.text], Level[direction.name]):
+            mismatch = Mismatch("resolution", (), each.message, "", "", "")
+            yield _finding(mismatch, root, (root, root), direction, version.number)
 
 
 def _finding(

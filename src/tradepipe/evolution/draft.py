@@ -40,7 +40,10 @@ def draft_schema(released: str, declaration: Declaration) -> str:
         if before is None and field.name in docs:
             new["doc"] = docs[field.name]
         if before is None or _without_docs(before) != new:
-            text = _format_field(_with_docs(new, before))
+            parts = (
+                f"      {json.dumps(key)}: {_format_value(value)}" for key, value in _with_docs(new, before).items()
+            )
+            text = "{\n" + ",\n".join(parts) + "\n    }"
         texts.append(text)
     first, last = spans[0][1], spans[-1][2]
     return released[:first] + ",\n    ".join(texts) + released[last:]
@@ -106,11 +109,6 @@ def _alike(new: Any, candidates: list[Any]) -> Any:
     return next(
         (each for each in candidates if isinstance(each, dict) and each.get("name", each.get("type")) == name), None
     )
-
-
-def _format_field(field: Mapping[str, Any]) -> str:
-    lines = ",\n".join(f"      {json.dumps(key)}: {_format_value(value)}" for key, value in field.items())
-    return f"{{\n{lines}\n    }}"
 
 
 def _format_value(value: Any) -> str:

@@ -54,20 +54,6 @@ def _is_bytes(value: Any, _schema: Any, _named: Named) -> bool:
     return isinstance(value, str) and all(ord(character) < 256 for character in value)
 
 
-def _is_fixed(value: Any, schema: Any, named: Named) -> bool:
-    return _is_bytes(value, schema, named) and len(value) == schema.get("size")
-
-
-def _is_array(value: Any, schema: Any, named: Named) -> bool:
-    return isinstance(value, list) and all(default_matches(each, schema.get("items"), named) for each in value)
-
-
-def _is_map(value: Any, schema: Any, named: Named) -> bool:
-    return isinstance(value, Mapping) and all(
-        default_matches(each, schema.get("values"), named) for each in value.values()
-    )
-
-
 def _is_record(value: Any, schema: Any, named: Named) -> bool:
     return isinstance(value, Mapping) and all(
         default_matches(value[field["name"]], field["type"], named) if field["name"] in value else "default" in field
@@ -84,10 +70,15 @@ _MATCHERS: Final[Mapping[str, Callable[[Any, Any, Named], bool]]] = {
     "double": _is_float,
     "bytes": _is_bytes,
     "string": lambda value, _schema, _named: isinstance(value, str),
-    "fixed": _is_fixed,
+    "fixed": lambda value, schema, named: _is_bytes(value, schema, named) and len(value) == schema.get("size"),
     "enum": lambda value, schema, _named: value in schema.get("symbols", ()),
-    "array": _is_array,
-    "map": _is_map,
+    "array": lambda value, schema, named: (
+        isinstance(value, list) and all(default_matches(each, schema.get("items"), named) for each in value)
+    ),
+    "map": lambda value, schema, named: (
+        isinstance(value, Mapping)
+        and all(default_matches(each, schema.get("values"), named) for each in value.values())
+    ),
     "record": _is_record,
     "error": _is_record,
 }
@@ -213,7 +204,13 @@ class _Lint:
             if node not in PRIMITIVES and self._find_definition(node, location.namespace) is None:
                 yield location.of("unknown-type", f"{node} is neither an Avro type nor defined before its use.")
         elif isinstance(node, dict):
-            yield from self._complex(node, location)
+            kind = node.get("type")
+            if kind in _NAMED_KINDS:
+                yield from self._definition(node, location)
+            elif kind in ("array", "map"):
+                key, piece = ("items", "[]") if kind == "array" else ("values", "{}")
+                yield from self._type(node.get(key), location.at(piece, key))
+            yield from _logical(node, location)
 
     def _find_definition(self, name: str, namespace: str) -> Any:
         return self._named.get(qualify(name, namespace), self._named.get(name))
@@ -237,15 +234,6 @@ class _Lint:
             return full_name(branch, namespace)
         kind = branch.get("type") if isinstance(branch, dict) else branch
         return str(kind) if not isinstance(branch, str) or kind in PRIMITIVES else qualify(str(kind), namespace)
-
-    def _complex(self, node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
-        kind = node.get("type")
-        if kind in _NAMED_KINDS:
-            yield from self._definition(node, location)
-        elif kind in ("array", "map"):
-            key, piece = ("items", "[]") if kind == "array" else ("values", "{}")
-            yield from self._type(node.get(key), location.at(piece, key))
-        yield from _logical(node, location)
 
     def _definition(self, node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
         if node["type"] == "error":

@@ -54,7 +54,8 @@ class Draft:
         self.file.flush()
         os.fsync(self.file.fileno())
         if not self._private:
-            os.chmod(self.name, 0o666 & ~_umask())
+            os.umask(umask := os.umask(0o077))  # there is no way to read it but to set it
+            os.chmod(self.name, 0o666 & ~umask)
         if self._overwrite:
             os.replace(self.name, self._path)
             return
@@ -128,9 +129,3 @@ def unwritable(path: Path, error: OSError, option: str) -> InvalidOption:
 def _exists(path: Path, option: str, overwrite: bool | None) -> InvalidOption:
     hint = "" if overwrite is None else ", or add --overwrite"
     return InvalidOption(f"{path} already exists: choose another file{hint}", option)
-
-
-def _umask() -> int:
-    # There is no way to read it but to set it.
-    os.umask(mask := os.umask(0o077))
-    return mask

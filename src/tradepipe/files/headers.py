@@ -66,7 +66,7 @@ def find_columns(name: str, headers: Sequence[str], mapping: FileMapping, what: 
                 f"{name} has {len(found)} columns for {field}: {format_names([headers[at] for at in found])}; "
                 + (
                     f"choose one with --column {field}=HEADER"
-                    if _are_distinct(headers, found)
+                    if len({headers[at] for at in found}) == len(found)
                     else "rename all but one"
                 )
             )
@@ -103,10 +103,6 @@ def suggest_headers(fields: Sequence[str], headers: Sequence[str]) -> dict[str, 
 def has_reason(headers: Sequence[str], mapping: FileMapping) -> bool:
     """Return whether a file's first column holds the reasons of an earlier run."""
     return headers[:1] == [REASON] and REASON not in mapping.columns.values()
-
-
-def _are_distinct(headers: Sequence[str], found: Sequence[int]) -> bool:
-    return len({headers[at] for at in found}) == len(found)
 
 
 def _fold(header: str) -> str:

@@ -77,7 +77,12 @@ class JsonFile(TextFile):
     def _objects(self) -> Iterator[tuple[int, str, _Found]]:
         for line in self._source:
             if line.strip():
-                yield self._source.number, line.rstrip("\r\n"), _try(_object, line)
+                found: _Found
+                try:
+                    found = _object(line)
+                except ValueError as error:
+                    found = error
+                yield self._source.number, line.rstrip("\r\n"), found
 
     def _items(self) -> Iterator[tuple[int, str, _Found]]:
         """
@@ -108,7 +113,8 @@ class JsonFile(TextFile):
                 text += more
                 continue
             number += 1
-            yield number, text[:end], value if isinstance(value, dict) else _not_object(text[:end])
+            problem = ValueError(f"the item is not a JSON object but {quote_cell(text[:end])}")
+            yield number, text[:end], value if isinstance(value, dict) else problem
             text = text[end:]
 
     def _describe(self, found: Mapping[str, object]) -> None:
@@ -160,17 +166,6 @@ class JsonRejects:
 
     def close(self) -> None:
         """Write nothing more."""
-
-
-def _try(parse: Callable[[str], dict[str, object]], text: str) -> _Found:
-    try:
-        return parse(text)
-    except ValueError as error:
-        return error
-
-
-def _not_object(text: str) -> ValueError:
-    return ValueError(f"the item is not a JSON object but {quote_cell(text)}")
 
 
 def _object(line: str) -> dict[str, object]:

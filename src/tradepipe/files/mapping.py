@@ -166,10 +166,6 @@ def parse_zone(text: str) -> ZoneInfo:
         raise ValueError(f"{quote_cell(text)} is not a time zone such as Europe/London or UTC") from None
 
 
-def _parse_time_format(text: str) -> DateFormat:
-    return DateFormat(text)
-
-
 def _parse_date_format(text: str) -> DateFormat:
     format = DateFormat(text)
     if format.has_time or format.has_offset:
@@ -188,7 +184,7 @@ _SETTINGS: Final[Mapping[str, Callable[[str], object]]] = {
     "encoding": parse_encoding,
     "sheet": str,
     "date-format": _parse_date_format,
-    "time-format": _parse_time_format,
+    "time-format": DateFormat,
     "timezone": parse_zone,
     "decimal": _parse_sign,
     "thousands": _parse_sign,

@@ -85,14 +85,10 @@ class RejectsFile:
             raise _write_error(self.path, error) from error
 
     def _open(self, overwrite: bool) -> BinaryIO:
-        if self.path.exists() and _is_stream(self.path.stat().st_mode):
+        if self.path.exists() and (stat.S_ISCHR(mode := self.path.stat().st_mode) or stat.S_ISFIFO(mode)):
             return os.fdopen(os.open(self.path, os.O_WRONLY | os.O_NOCTTY), "wb")
         self._draft = Draft(self.path, overwrite=overwrite, private=True, option=_OPTION)
         return self._draft.file
-
-
-def _is_stream(mode: int) -> bool:
-    return stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)
 
 
 def _write_error(path: Path, error: OSError) -> ConfigurationError:

@@ -81,14 +81,11 @@ def suggest_mapping(path: str, form: Form | None, mapping: FileMapping) -> str:
     if path == STDIN:
         raise InvalidOption("needs a file, not stdin", "--suggest-mapping")
     if identify(path, form) in {"csv", "json", "jsonl"} and mapping.encoding is None:
-        mapping = mapping._replace(encoding=_find_encoding(path))
+        with LineReader(path) as source:
+            # Not UTF-8: then most likely the encoding of Windows in Western Europe.
+            encoding = "cp1252" if find_undecoded(source.read_text(_SAMPLE_BYTES)) else None
+        mapping = mapping._replace(encoding=encoding)
     return "\n".join(_suggestion(path, form, mapping)) + "\n"
-
-
-def _find_encoding(path: str) -> str | None:
-    """Return None for UTF-8, else the encoding of Windows in Western Europe."""
-    with LineReader(path) as source:
-        return "cp1252" if find_undecoded(source.read_text(_SAMPLE_BYTES)) else None
 
 
 def _suggestion(path: str, form: Form | None, mapping: FileMapping) -> Iterator[str]:

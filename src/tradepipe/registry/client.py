@@ -134,7 +134,9 @@ class SchemaRegistry:
             urls,
             credentials=credentials,
             context=auth.ssl_context(
-                uses_tls=any(map(_is_tls, (*urls, *(each.url for each in proxies.values())))),
+                uses_tls=any(
+                    url.lower().startswith("https:") for url in (*urls, *(each.url for each in proxies.values()))
+                ),
                 ca_location=ca_location,
                 client_cert=client_cert,
                 client_key=client_key,
@@ -280,7 +282,3 @@ def _deleted(deleted: bool) -> str:
 
 def _quote(subject: str) -> str:
     return quote(subject, safe="")
-
-
-def _is_tls(url: str) -> bool:
-    return url.lower().startswith("https:")

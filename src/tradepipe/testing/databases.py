@@ -17,7 +17,12 @@ class Databases:
 
     def __init__(self, postgres: "Postgres") -> None:
         self._postgres = postgres
-        _migrate(postgres.create_database(_TEMPLATE))
+        # In a separate process: the migrations load Alembic, which tests of a service do not need.
+        command = [sys.executable, "-m", "tradepipe.migrate", "upgrade"]
+        environment = {**os.environ, "DATABASE_URL": postgres.create_database(_TEMPLATE)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
 
     def create(self) -> str:
         """Create a database with tradepipe's tables, all empty, and return its URL."""
@@ -26,11 +31,3 @@ class Databases:
     def drop(self, url: str) -> None:
         """Drop a database, even if clients are connected to it."""
         self._postgres.drop_database(url.rpartition("/")[2])
-
-
-def _migrate(url: str) -> None:
-    """Migrate a database in a separate process: the migrations load Alembic, which tests of a service do not need."""
-    command = [sys.executable, "-m", "tradepipe.migrate", "upgrade"]
-    done = subprocess.run(command, env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")

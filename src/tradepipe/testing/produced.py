@@ -59,12 +59,11 @@ class ProducedTrades:
         topic = topic or self._topic
         trades, refused = self._validate(self.records(topic, at_least=at_least, within=within))
         if refused:
-            told = "\n".join(f"  {each}" for each in refused)
-            raise AssertionError(f"a sink would refuse {len(refused)} of the records in topic {topic}:\n{told}")
+            reasons = "\n".join(f"  {each}" for each in refused)
+            raise AssertionError(f"a sink would refuse {len(refused)} of the records in topic {topic}:\n{reasons}")
         if len(trades) < at_least:
-            raise AssertionError(
-                f"{len(trades)} of {at_least} trades lie in topic {topic} after {within:g} s: {_format_list(trades)}"
-            )
+            found = ", ".join(f"{trade.trade_id} version {trade.version}" for trade in trades) or "none"
+            raise AssertionError(f"{len(trades)} of {at_least} trades are in topic {topic} after {within:g} s: {found}")
         return sorted(trades, key=lambda trade: trade.trade_id)
 
     def records(self, topic: str | None = None, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Record]:
@@ -81,19 +80,16 @@ class ProducedTrades:
             clock = count(0, _LEAP).__next__
             deserialize = TradeDeserializer(registry, subject=self._subject, clock=clock)
             for record in records:
-                trade, found = _verdict(record, deserialize)
+                found: tuple[Violation, ...]
+                try:
+                    trade = _decode(record, deserialize)
+                    found = (*violations(trade), *_key_mismatch(record, trade))
+                except UndecodableRecord as error:
+                    found = (error.violation,)
                 refused += [f"{record.coordinates}: {violation.code}: {violation.detail}" for violation in found]
-                if trade is not None and not found:
+                if not found:
                     trades.append(trade)
         return trades, refused
-
-
-def _verdict(record: Record, deserialize: TradeDeserializer) -> tuple[Trade | None, tuple[Violation, ...]]:
-    try:
-        trade = _decode(record, deserialize)
-    except UndecodableRecord as error:
-        return None, (error.violation,)
-    return trade, (*violations(trade), *_key_mismatch(record, trade))
 
 
 def _decode(record: Record, deserialize: TradeDeserializer) -> Trade:
@@ -109,7 +105,3 @@ def _key_mismatch(record: Record, trade: Trade) -> tuple[Violation, ...]:
     if record.key == expected.encode():
         return ()
     return (Violation(Code.RECORD_KEY, f"the key of the record is {record.key!r}, not its {KAFKA_KEY} {expected!r}"),)
-
-
-def _format_list(trades: Sequence[Trade]) -> str:
-    return ", ".join(f"{trade.trade_id} version {trade.version}" for trade in trades) or "none"

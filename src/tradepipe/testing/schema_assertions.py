@@ -47,7 +47,8 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
     from tradepipe.evolution.compatibility_rules import VersionedSchema, check_evolution  # noqa: PLC0415
     from tradepipe.evolution.findings import only_errors  # noqa: PLC0415
 
-    history = [text for each in _several(old) for text in _texts(each)]
+    schemas = old if isinstance(old, Sequence) and not isinstance(old, str) else [old]
+    history = [text for each in schemas for text in _texts(each)]
     newest = _texts(new)[-1]
     for text in (*history, newest):
         parse(text)
@@ -63,10 +64,6 @@ def _format_findings(breaks: "Sequence[Finding]") -> Iterator[str]:
     for finding, below in format_findings((each.path, each) for each in breaks):
         sentence = fill(finding.message, _WIDTH, break_long_words=False, break_on_hyphens=False)
         yield "\n".join([sentence, *(f"  {line}" for line in below)])
-
-
-def _several(old: Schema | Sequence[Schema]) -> Sequence[Schema]:
-    return old if isinstance(old, Sequence) and not isinstance(old, str) else [old]
 
 
 def _texts(schema: Schema) -> list[str]:

@@ -1,6 +1,5 @@
 """Valid trades for tests, each with another key."""
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from random import Random
@@ -44,7 +43,8 @@ class TradeFactory:
 
     def __call__(self, **fields: Any) -> Trade:
         """Return a trade with these fields, and valid values in all others."""
-        _check_fields(fields)
+        if unknown := sorted(set(fields) - set(Trade._fields)):
+            raise TypeError(f"a Trade has no field {', '.join(map(repr, unknown))}; it has {', '.join(Trade._fields)}")
         number = next(self._numbers)
         values = {
             "trade_id": f"T{number:04}",
@@ -57,11 +57,6 @@ class TradeFactory:
             if field.default is REQUIRED and field.name not in values:
                 values[field.name] = given_value(field, Random(field.name))
         return Trade(**values)
-
-
-def _check_fields(fields: Mapping[str, object]) -> None:
-    if unknown := sorted(set(fields) - set(Trade._fields)):
-        raise TypeError(f"a Trade has no field {', '.join(map(repr, unknown))}; it has {', '.join(Trade._fields)}")
 
 
 def _maturity_date(created_at: object) -> date:

@@ -64,7 +64,8 @@ def type_schema(type_: Type, defined: set[str], name: str = "") -> Any:  # noqa:
             return _enum_schema(type_, defined)
     base: dict[str, Any] = {"type": type_.base}
     if type_.base == "fixed":
-        base |= {"name": _unused_name(_camel_case(name) or "Fixed", defined), "size": type_.size}
+        camel_case = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+        base |= {"name": _unused_name(camel_case or "Fixed", defined), "size": type_.size}
     if type_.kind == "decimal":
         return base | {"logicalType": "decimal", "precision": type_.precision, "scale": type_.scale}
     if type_.kind != type_.base:
@@ -79,10 +80,6 @@ def _enum_schema(type_: Type, defined: set[str]) -> Any:
         return name
     defined.add(name)
     return {"type": "enum", "name": name, "symbols": list(type_.symbols), "default": type_.symbols[0]}
-
-
-def _camel_case(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
 def _unused_name(name: str, defined: set[str]) -> str:

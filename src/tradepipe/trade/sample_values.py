@@ -29,10 +29,10 @@ def given_value(field: Field, random: Random) -> Any:
     Raises:
         ValueError: no value was found that fits the constraints.
     """
-    is_valid = _validity(field)
+    finders = [type_problem_finder(field.type), *map(problem_finder, field.constraints)]
     for _ in range(_TRIES):
         value = _constrained_value(field, random)
-        if is_valid(value):
+        if all(find_problem(value) is None for find_problem in finders):
             return value
     raise ValueError(f"no sample of {field.name} was found that fits {', '.join(map(str, field.constraints))}")
 
@@ -55,11 +55,6 @@ def broken_values(field: Field, valid: Any, variant: int = 0) -> Iterator[tuple[
             if has_type(value) is None and find_problem(value) is not None:
                 yield label, value
                 break
-
-
-def _validity(field: Field) -> Callable[[Any], bool]:
-    finders = [type_problem_finder(field.type), *map(problem_finder, field.constraints)]
-    return lambda value: all(find_problem(value) is None for find_problem in finders)
 
 
 def _constrained_value(field: Field, random: Random) -> Any:

@@ -110,14 +110,6 @@ def _nothing(_value: Any) -> None:
     return None
 
 
-def _find_float_problem(value: float) -> str | None:
-    return None if isfinite(value) else "is not a finite number"
-
-
-def _find_decimal_problem(value: Decimal) -> str | None:
-    return None if value.is_finite() else "is not a finite number"
-
-
 def _text_finder(allow_nul: bool) -> Finder:
     return _find_surrogate if allow_nul else _find_text_problem
 
@@ -135,8 +127,9 @@ def _find_surrogate(value: str) -> str | None:
 
 
 _FINDERS: Final[Mapping[type, Finder]] = {
-    float: _find_float_problem,
-    Decimal: _find_decimal_problem,
+    # Not isfinite for both: it converts to a float, and large decimals would become infinite.
+    float: lambda value: None if isfinite(value) else "is not a finite number",
+    Decimal: lambda value: None if value.is_finite() else "is not a finite number",
 }
 
 _MOMENTS: Final = (date, datetime, time)
