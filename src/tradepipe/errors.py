@@ -43,6 +43,7 @@ class TradepipeError(Exception):
     exit_code: ClassVar[int] = 70
     """The code a command exits with: 70 is for bugs, so each kind of failure names another."""
 
+    # An empty iterator, shared by all, is harmless: it has no state that a caller could use up.
     unsent: Iterator[Trade] = iter(())
 
 

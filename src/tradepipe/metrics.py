@@ -192,6 +192,7 @@ class Distribution:
 
     def add(self, value: float) -> None:
         """Count a value."""
+        # Left: Prometheus' buckets include their upper bound.
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
@@ -218,6 +219,7 @@ class Meter:
     """
 
     def __init__(self) -> None:
+        # A scrape runs in the thread of the server, while two threads of a sink count.
         self._lock = threading.Lock()
         self._values: dict[Metric, dict[Labels, float]] = {}
         self._distributions: dict[Metric, dict[Labels, Distribution]] = {}

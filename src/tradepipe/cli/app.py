@@ -94,10 +94,12 @@ class _HelpFormatter:
     # click's types are private to typer, hence Any.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         commands = getattr(self, "commands", {})
+        # After the name of a subcommand, -h is that command's.
         before_command = list(takewhile(lambda word: word not in commands, args))
         if "-h" in before_command and not ctx.resilient_parsing:
             typer.echo(self._short_help(ctx))
             ctx.exit()
+        # Not for the help, which must work while a file is missing, nor for completion, which must not print.
         if not ctx.resilient_parsing and "--help" not in args:
             _warn_of_unknown_variables(ctx, self.params)
             # Only values of `_FILE` variables matter here: typer itself reads the plain ones, and they are the same.
@@ -182,6 +184,8 @@ def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:
     """Warn of variables that no command reads: they are most likely misspelt."""
     own = {param.envvar for param in params}
     given = {name.removesuffix(FILE) for name in os.environ if name.startswith(DERIVED)}
+    # A group without options leaves this to the command that runs. The contexts of both share `meta`, so a group that
+    # has options, as the sink, does it once for both.
     if not given - own or own <= {None} or ctx.meta.setdefault(_CHECKED_VARIABLES, False):
         return
     ctx.meta[_CHECKED_VARIABLES] = True
@@ -241,6 +245,7 @@ class LazyCommands(Mapping[str, Any]):
         self._loaded: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
+        # On demand: only the help of the group needs all modules, whose import takes longer than a short command.
         if name not in self._loaded:
             command = typer.main.get_command(import_module(self._modules[name]).app)
             command.name = name

@@ -79,6 +79,7 @@ def run(app: typer.Typer, prog_name: str) -> NoReturn:
 def _prepare_streams() -> None:
     """Replace closed standard streams, and escape characters that a terminal cannot show."""
     for name in ("stdout", "stderr"):
+        # So Python sets a stream whose descriptor was closed before the start, as by `>&-`; printing would fail.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
         stream = getattr(sys, name)

@@ -106,6 +106,7 @@ class HealthServer:
     def __exit__(self, *_: object) -> None:
         self._stopping = True
         if self._thread is not None:
+            # The thread closes the connections and the listener itself: one that is closed here may be in its selector.
             self._thread.join()
 
     @property
@@ -172,6 +173,7 @@ class HealthServer:
 
     def _close(self, connection: "_Connection", selector: selectors.BaseSelector) -> None:
         self._connections.remove(connection)
+        # Before it is closed: a closed socket has no descriptor by which the selector could find it.
         selector.unregister(connection.client)
         connection.client.close()
         self._reserve.give_back()
@@ -283,6 +285,7 @@ class _Reserve:
 
 def _encode(request: bytes, respond: Callable[[str, str], HttpResponse]) -> bytes:
     """Answer a request; HTTP/1.0 closes the connection after the response, which keeps no descriptor."""
+    # latin-1 decodes every byte, so no request raises an error here.
     lines = request.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     method, _, rest = lines[0].partition(" ")
     headers = dict(line.lower().split(":", 1) for line in lines[1:] if ":" in line)

@@ -130,6 +130,7 @@ class LoadGenerator:
         self._await_acknowledgements()
         unknown = self.counts.unknown
         try:
+            # No more time: the acknowledgements were awaited above, after a stop only while they came.
             self._producer.close(timeout=0)
         except DeliveryFailed as failed:
             self._count(failed)

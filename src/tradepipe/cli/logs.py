@@ -31,6 +31,7 @@ def configure(level: str, status: StatusLine) -> None:
     """Configure tradepipe's loggers for a level and all others for WARNING, in the format of `log_format`."""
     handler = _StatusLineHandler(status)
     handler.setFormatter(JsonFormatter() if log_format.get() == "json" else text_formatter(status))
+    # `force` replaces the handlers of an earlier command in the same process, as in tests.
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("tradepipe").setLevel(level.upper())
     # Our own lines report connection failures; librdkafka would add two lines for each attempt to connect.

@@ -69,6 +69,7 @@ class _Tradepipe(lazy_group(COMMANDS)):  # type: ignore[misc]  # the class is ma
         """Accept `tradepipe help COMMAND` and `tradepipe version` as well."""
         match args:
             case ["help", *rest]:
+                # Also for subcommands: `tradepipe help sink offsets`.
                 args = [*rest, "--help"]
             case ["version", *rest] | ["-V" | "--version", *rest]:
                 args = [*rest, "--version"]  # last, so that it knows the format

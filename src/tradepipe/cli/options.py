@@ -83,6 +83,7 @@ def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam,
     """
 
     def hide(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+        # It is documented, and masking it would mask the user's name too, which is the same word.
         if is_default(context, str(parameter.name)):  # a password that everybody knows
             return value
         for password in (passwords := find_passwords(value or "")):
@@ -107,6 +108,7 @@ MAX_SCHEMA_NAME_BYTES: Final = 63
 def check_database_url(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
     """Redact the password of a database URL from now on, and check the ports and database schemas in it."""
     hide_passwords("DATABASE_URL or a file named by DATABASE_URL_FILE")(context, parameter, value)
+    # Never quoted: without an @, what looks like a port may be a password.
     # Behind the last @: before it a colon may precede a password, and without one too, so the port is not quoted.
     address = re.split("[/?]", (value or "").rpartition("@")[2].rpartition("//")[2])[0]
     _, colon, port = address.rpartition(":")
@@ -232,7 +234,9 @@ def with_option_groups(function: Callable[..., Any]) -> Callable[..., Any]:
         else:
             parameters[name] = each.replace(default=None) if name in required else each
     if own_context is None:
+        # typer passes the context only to a parameter that has its type.
         parameters["context"] = _keyword("context", typer.Context, inspect.Parameter.empty)
+    # typer reads both, the signature and the annotations, which `wraps` has copied from the function.
     command.__signature__ = signature.replace(parameters=[*parameters.values()])  # type: ignore[attr-defined]  # any function takes it
     command.__annotations__ = {name: each.annotation for name, each in parameters.items()}
     command.required = {groups[name].KEY if name in groups else name for name in required}  # type: ignore[attr-defined]  # any function takes it

@@ -53,6 +53,7 @@ def parse_duration(duration: str) -> int | None:
     """
     if duration == "forever":
         return -1
+    # isdigit accepts other scripts' digits too, hence isascii below.
     number, unit = duration[:-1], duration[-1:]
     length = dict(_UNITS).get(unit)
     return int(number) * length if length and number.isascii() and number.isdigit() else None

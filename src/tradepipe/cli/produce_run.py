@@ -75,6 +75,7 @@ class ProduceRun:
         self.stopped = threading.Event()
         self._destination = destination
         self._status = status
+        # islice accepts no larger number.
         self._count = count and min(count, sys.maxsize)
         self._rate = rate
         self._deadline = deadline
@@ -124,6 +125,7 @@ class ProduceRun:
                     ),
                 )
         except TradepipeError as error:
+            # The summary goes before the error: it tells how many trades are in the topic already.
             if file.valid and self._destination is not None:
                 self._print_summary(file)
             if isinstance(error, BadInput):

@@ -98,6 +98,7 @@ class Kafka:
             _warn_if_readable_by_all(path)
         merged |= {key: value for name, key in KAFKA_SECRETS.items() if (value := read_secret(name)) is not None}
         merged |= typed
+        # Before anything that can fail with a message that quotes a property.
         for key, value in merged.items():
             if _is_secret(key):
                 register_secret(value)
@@ -299,6 +300,7 @@ def read_variable(name: str, environment: Mapping[str, str] | None = None) -> st
         BadParameter: both are set, or the file is unreadable or empty.
     """
     environment = os.environ if environment is None else environment
+    # Empty is unset: Compose and CI servers pass variables that are not set as empty ones.
     value, path = environment.get(name) or None, environment.get(name + FILE) or None
     if path is None:
         return value
@@ -307,6 +309,7 @@ def read_variable(name: str, environment: Mapping[str, str] | None = None) -> st
     _warn_if_readable_by_all(path)
     try:
         with Path(path).open("rb") as file:
+            # One byte more shows that the file is too large, without reading all of a device or a disk image.
             content = file.read(MAX_FILE_BYTES + 1)
         text = content.decode().removesuffix("\n").removesuffix("\r")
         problem = "" if text else "is empty"

@@ -39,6 +39,7 @@ class SignalWatch:
 
     def __enter__(self) -> Self:
         self._reader, self._writer = os.pipe()
+        # Python requires it of a wakeup descriptor: a full pipe must not block a signal handler.
         os.set_blocking(self._writer, False)
         # Before the handlers: a signal between the two finds the old handler, which exits.
         self._former_descriptor = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)

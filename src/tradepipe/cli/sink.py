@@ -69,6 +69,7 @@ class _SinkOrCommand(Group):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] in self.commands:
+            # A plain group for this call: click would run the sink itself before its subcommand.
             self.callback = None
             for parameter in self.params:
                 parameter.required = False
@@ -177,6 +178,7 @@ class _Printer:
             sys.stdout.write("".join(lines))
             sys.stdout.flush()
         except BrokenPipeError:
+            # The batch is stored. Stop before the next one, and exit like a program that SIGPIPE has ended.
             self.is_closed = True
             self.sink.stop()
 

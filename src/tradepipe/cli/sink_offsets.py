@@ -150,6 +150,7 @@ def reset(
     described = retry(lambda: admin.describe(topic))
     chosen = _select_partitions(described, partitions, target)
     targets = retry(lambda: _resolve_target(admin, topic, chosen, target))
+    # Read for the table alone: the reset does not depend on it, and fences the owners of its moment.
     before = {each.partition: each for each in retry(lambda: _list_offsets(database, group, topic, retry))}
     rows = [
         {"partition": number, "before": before[number].next_offset if number in before else None, "after": after}
@@ -221,6 +222,7 @@ def _select_partitions(described: Described, partitions: list[int] | None, targe
             f"topic {described.name} has no partition {unknown[0]}, its partitions are {existing[0]} to {existing[-1]}",
             param_hint="'--partition'",
         )
+    # The same number is another place in each partition.
     if isinstance(target, int) and not partitions and len(existing) > 1:
         raise typer.BadParameter(
             f"an offset needs --partition, because topic {described.name} has {len(existing)} partitions",
@@ -263,6 +265,7 @@ class PartitionRow(NamedTuple):
         stored, watermarks = self.stored, self.watermarks
         if stored is None or described is None:
             return None
+        # Either may be missing: old brokers have no ids, and a sink stores an id only when it has learned it.
         if stored.topic_id and described.topic_id and stored.topic_id != described.topic_id:
             return "the topic was recreated, and the stored offset belongs to the earlier one"
         if watermarks is None:

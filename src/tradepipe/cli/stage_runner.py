@@ -153,6 +153,7 @@ def run_stage(
         lambda: "stopping after the current batch" if stage.has_batch else "stopping",
         grace=STOP_GRACE_SECONDS,
     )
+    # The stage is entered first, and so closed last: signals and metrics use it until then.
     with stage, stopping, _serve_metrics(stage, host, port):
         tune_garbage_collection()
         try:

@@ -148,6 +148,7 @@ class StatusLine:
     def __init__(self) -> None:
         self.is_live = sys.stderr.isatty() and log_format.get() == "text"
         self._text = ""
+        # Log lines of all threads and the progress share the line. Reentrant, because `clear` calls `show`.
         self._lock = threading.RLock()
 
     def show(self, text: str) -> None:
@@ -238,6 +239,7 @@ class Progress:
         last_number, last_text = self._counts()
         while not self._ended.wait(LOG_SECONDS):
             number, text = self._counts()
+            # An idle stage would otherwise fill the log with equal lines.
             if text != last_text:
                 rate = f"{(number - last_number) / LOG_SECONDS:,.0f} {self._unit}/s"
                 logger.info("%s", f"{self._file().text}: {text}, {rate}" if self._file else f"{text}, {rate}")

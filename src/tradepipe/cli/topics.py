@@ -125,6 +125,7 @@ def create(
         count = len(retry(lambda: admin.describe(like)).partitions)
         config = settings_like(retry(lambda: admin.config(like))) | config
     existing = retry(lambda: _find_topic(admin, topic))
+    # `create` returns False if another process was faster; its topic may have other partitions, so it is described.
     if existing is None and retry(
         lambda: admin.create(
             topic, partitions=partitions or count, replication=replication or BROKER_DEFAULT, config=config

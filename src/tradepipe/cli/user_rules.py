@@ -20,6 +20,7 @@ def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
     Raises:
         BadParameter: a name does not refer to a function.
     """
+    # As `python -m` does. An installed command has its own directory there instead.
     if texts and not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())
     return tuple(_load_rule(text) for text in texts or ())
@@ -46,6 +47,7 @@ def _import_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        # The module was found, but imports another one that was not.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _import_error(name, error) from error
         raise _usage_error(f"module {name} not found in {', '.join(map(_quote, sys.path))}") from None

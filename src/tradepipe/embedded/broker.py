@@ -180,6 +180,7 @@ class _Mock:
         getattr(self._library, name)(self._cluster, number)
 
     def close(self) -> None:
+        # In this order: the cluster runs in the client's threads.
         self._library.rd_kafka_mock_cluster_destroy(self._cluster)
         self._library.rd_kafka_destroy(self._client)
 
@@ -198,6 +199,7 @@ class _ProducerMock:
                 f"topic {name!r} with {partitions} partitions: this broker gives every topic {DEFAULT_PARTITIONS}"
             )
         if self._holder is not None:
+            # Asking for its metadata creates the topic.
             self._holder.list_topics(name, timeout=10)
 
     def close(self) -> None:

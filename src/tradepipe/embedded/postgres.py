@@ -180,6 +180,7 @@ class Postgres:
             FileNotFoundError: no programs were found; the message says what to install.
         """
         if self._server is None:
+            # A first start that fails leaves nothing; a restart keeps the data.
             discard = self.close if self._folder is None else self.stop
             try:
                 self._launch(self._prepare())
@@ -213,6 +214,7 @@ class Postgres:
 
     def close(self) -> None:
         """Stop the server and remove its data, which need not be in order any more."""
+        # The data is removed next, so a checkpoint would only take time.
         self.stop("immediate")
         if self._folder is not None:
             self._folder.close()
@@ -241,6 +243,7 @@ class Postgres:
                 binaries = binaries.copied_to(self._folder.path / "binaries", self._copy)
             self._binaries = binaries
             self._initialise(self._folder.path, binaries)
+            # After initdb, which takes a second: in it another program may take the port.
             self._port = free_port()
         return self._folder.path
 
@@ -250,6 +253,7 @@ class Postgres:
         if self._user is not None:
             os.chown(data, *self._user)
         password = folder / "password"
+        # A file, not an argument: all users see the arguments of a process.
         with open(password, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(self._password)
         if self._user is not None:
@@ -272,6 +276,7 @@ class Postgres:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self._port),
+            # TCP alone: the path of a socket in a temporary folder may exceed the 107 characters that are allowed.
             "unix_socket_directories": "",
             **self._settings,
         }

@@ -64,6 +64,7 @@ def sweep() -> None:
 
 def _is_ours(path: Path) -> bool:
     try:
+        # In a folder that all users write to, a link may lead anywhere.
         return not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.geteuid()
     except OSError:
         return False
@@ -73,6 +74,7 @@ def _is_abandoned(path: Path) -> bool:
     try:
         with (path / _LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The lock is free as soon as the owner ends; its server notices that a moment later.
             return not _is_still_served(path)
     except FileNotFoundError:
         return _age(path) > _UNLOCKED_IS_ABANDONED_AFTER
@@ -116,6 +118,7 @@ def _candidates() -> Iterator[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As servers do: a port with connections in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -224,6 +227,7 @@ class ChildProcess:
         """Send a signal to the process, its group and its children, including those that it starts meanwhile."""
         if not self.is_alive:
             return
+        # Twice: a child that was started between the two looks is in the second one.
         before = _children_of(self.pid)
         # The group has what the children have started, and the children have left it if they lead groups themselves.
         with contextlib.suppress(ProcessLookupError):

@@ -105,6 +105,7 @@ class _Server(ThreadingHTTPServer):
         self._thread.start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        # Kept for `close`: clients hold connections open, and a thread waits at each.
         self._connections.add(request)
         super().process_request(request, client_address)
 
@@ -149,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Write nothing: the standard library would write each request to stderr."""
 
     def _route(self) -> Any:
+        # Before any refusal: an unread body would be taken for the next request of the connection.
         content = self._read_content()
         self._check_local()
         body = _parse_body(content)

@@ -41,6 +41,7 @@ class RegistryStore:
     """
 
     def __init__(self) -> None:
+        # Reentrant: methods call each other, and each is atomic also alone.
         self._lock = threading.RLock()
         self._schemas: dict[int, str] = {}
         self._ids: dict[str, int] = {}
@@ -149,6 +150,7 @@ class RegistryStore:
         """Return the schema of an id; permanently deleted schemas have none."""
         with self._lock:
             schema = self._schemas.get(int(schema_id)) if schema_id.isascii() and schema_id.isdigit() else None
+            # The id stays with the content, so a schema that is registered again after a permanent delete gets it back.
             if schema is None or not any(each.schema == schema for each in self.all_versions(deleted=True)):
                 raise RegistryError(404, 40403, f"Schema {schema_id} not found")
             return schema
@@ -234,6 +236,7 @@ def _parse(text: str) -> str:
 
 
 def _identity(schema: str) -> str:
+    # White space and the order of keys do not matter; docs and defaults do, unlike in Avro's canonical form.
     return json.dumps(json.loads(schema), sort_keys=True)
 
 

@@ -64,6 +64,7 @@ def _collect(client: Consumer, partitions: set[int], at_least: int, deadline: fl
             continue
         if (error := message.error()) is None:
             found.append(_record(message))
+        # Other errors are transient: the client retries, and the deadline ends it.
         elif error.code() == KafkaError._PARTITION_EOF:
             unread.discard(message.partition() or 0)
     if unread:

@@ -46,6 +46,7 @@ class CsvFile(TextFile):
         self._mapping = mapping
         self._notify = notify
         self._lines = _LineRecorder(source)
+        # Exports begin with blank lines now and then.
         first = next((line for line in self._lines if line.strip()), "")
         named = _names_delimiter(first)
         if named:
@@ -75,6 +76,7 @@ class CsvFile(TextFile):
             try:
                 row = next(self._rows, None)
             except csv.Error as error:
+                # The reader continues at the next line, so the records after it are still checked.
                 yield self._broken(error)
                 continue
             if row is None:
@@ -102,6 +104,7 @@ class CsvFile(TextFile):
 
     def reject_writer(self, file: BinaryIO) -> "CsvRejects":
         """Return a writer with the same delimiter, headers, encoding and line ends."""
+        # As the input, for the program that opened that: without the mark, Excel reads UTF-8 as cp1252.
         encoding = "utf-8-sig" if self._source.has_mark else self._source.encoding
         text = io.TextIOWrapper(file, encoding, "surrogateescape", newline="", write_through=False)
         return CsvRejects(
@@ -152,6 +155,7 @@ class CsvRejects:
     def close(self) -> None:
         """Write what is buffered."""
         self._text.flush()
+        # The file belongs to the caller, who names it when it is complete.
         self._text.detach()
 
 
@@ -178,6 +182,7 @@ class _LineRecorder:
     @property
     def line(self) -> int:
         """Number of the record's first line."""
+        # A quoted cell may span lines, so the record begins before the line that was read last.
         return self._source.number - len(self._recorded) + 1
 
     @property

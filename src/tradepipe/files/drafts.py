@@ -52,6 +52,7 @@ class Draft:
             FileExistsError: a file appeared meanwhile that may not be replaced.
         """
         self.file.flush()
+        # Before the rename: after a crash of the machine the name must not lead to an empty file.
         os.fsync(self.file.fileno())
         if not self._private:
             os.umask(umask := os.umask(0o077))  # there is no way to read it but to set it
@@ -111,6 +112,7 @@ def check_target(path: Path, *, overwrite: bool | None, option: str) -> None:
         InvalidOption: a file exists and may not be replaced, or it is not a regular file.
     """
     try:
+        # Not stat, which follows links: another user who plants one chooses the file that is written.
         mode = os.lstat(path).st_mode
     except OSError:
         return

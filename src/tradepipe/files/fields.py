@@ -154,6 +154,7 @@ def _record(type_: Type, members: list[tuple[Member, Callable[[Any], object]]], 
         raise ValueError(f"{quote_cell(str(unknown[0]))} is not a field of {type_}: use {', '.join(sorted(known))}")
     found = []
     for member, parse in members:
+        # null stands for the default of a member that has one.
         if member.name in value and not (value[member.name] is None and member.default is not REQUIRED):
             found.append(_at(f".{member.name}", parse, value[member.name]))
         elif member.default is REQUIRED and not member.is_nullable:
@@ -176,6 +177,7 @@ def _at(place: str, parse: Callable[[Any], object], value: object) -> object:
         return parse(value)
     except ValueError as error:
         text = str(error)
+        # Places of nested values are joined, as in legs[1].rate.
         raise ValueError(f"{place}{text}" if text.startswith(("[", ".")) else f"{place}: {text}") from None
 
 

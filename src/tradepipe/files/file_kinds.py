@@ -74,6 +74,7 @@ def identify(path: str, form: Form | None) -> Form:
     Raises:
         InvalidOption: the file is of a kind that cannot be read; the message says what to do.
     """
+    # open() would report a missing file, which is no help.
     if "://" in path:
         raise unusable(path, "is a URL: download it, or pipe it to --input -")
     found, name = _look_into(path)
@@ -94,6 +95,7 @@ def open_member(name: str, file: BinaryIO) -> BinaryIO:
     """
     archive = open_archive(name, file)
     (member,) = _members(archive)
+    # zipfile would only say that a password is required.
     if member.flag_bits & 1:
         raise unusable(name, "the zip archive is encrypted: extract it first")
     try:

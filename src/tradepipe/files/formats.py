@@ -51,6 +51,7 @@ class DateFormat:
             raise ValueError(f"{quote_cell(pattern)} has the {twice.replace('_', ' ')} twice")
         self.has_time = "hour" in parts
         self.has_offset = "offset" in parts
+        # In 20250601 only fixed widths tell where the month begins.
         is_glued = any(first and second for first, second in pairwise(names))
         self._match = re.compile(
             "".join(_expression(token, name, is_glued) for token, name in zip(tokens, names, strict=True))
@@ -75,6 +76,7 @@ def _part_names(tokens: list[str]) -> list[str]:
     for token in tokens:
         letter = token[0].lower()
         if letter == "m":
+            # As in Excel, mm is a month unless hours come before it.
             is_minute = next((name for name in reversed(names) if name), "") == "hour"
             names.append("minute" if is_minute else "month_name" if len(token) > 2 else "month")
         else:
@@ -135,6 +137,7 @@ def to_instant(local: datetime, zone: ZoneInfo, shown: str) -> datetime:
         ValueError: clocks in the zone were changed, and show this time twice or never.
     """
     try:
+        # fold is which of the two occurrences is meant. Where both are one instant, the time is unambiguous.
         first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
         if first == second:
             return first
@@ -160,6 +163,8 @@ class NumberFormat:
         signs = next((alike for alike in (_SPACES, _APOSTROPHES) if thousands and thousands in alike), thousands)
         grouped = f"[1-9][0-9]{{0,2}}(?:[{re.escape(signs)}][0-9]{{3}})+|" if signs else ""
         self._match = re.compile(
+            # At most 19 digits before the sign and 18 after it: hostile texts stay cheap. A number with leading zeros
+            # is more likely an id.
             rf"-?(?:{grouped}0|[1-9][0-9]{{0,18}})(?:{re.escape(decimal)}[0-9]{{1,18}})?"
         ).fullmatch
         self._plain = str.maketrans({**dict.fromkeys(signs), decimal: "."})

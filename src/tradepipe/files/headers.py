@@ -90,6 +90,7 @@ def find_columns(name: str, headers: Sequence[str], mapping: FileMapping, what: 
 
 def suggest_headers(fields: Sequence[str], headers: Sequence[str]) -> dict[str, str]:
     """Find headers that usually mean one of these fields; each is suggested once."""
+    # Reversed, so that of two similar headers the first one remains.
     left = {_letters(header): header for header in reversed(headers)}
     found: dict[str, str] = {}
     for field in fields:

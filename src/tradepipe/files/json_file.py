@@ -108,6 +108,8 @@ class JsonFile(TextFile):
                 if is_end or len(text) > MAX_LINE_BYTES:
                     what = "ends within this item" if is_end and not text else f"is not JSON here: {error}"
                     raise BadInput(f"{self.name}:{number + 1}: the array {what}") from None
+                # Twice as much each time: the item is parsed anew after each chunk, and doubling keeps the total time
+                # linear.
                 more = self._source.read_text(max(_CHUNK_BYTES, len(text)))
                 is_end = not more
                 text += more
@@ -159,6 +161,7 @@ class JsonRejects:
         reasons = [{"code": str(violation.code), "detail": violation.detail} for violation in record.violations]
         document: dict[str, Any] = {"file": self._name, "line": record.line, "reasons": reasons, "raw": record.raw}
         raw = record.raw.encode("utf-8", "surrogateescape")
+        # JSON has no lone surrogates, so bytes that were not text are kept beside it.
         text = raw.decode("utf-8", "replace")
         if text != record.raw:
             document |= {"raw": text, "raw_base64": base64.b64encode(raw).decode()}

@@ -92,6 +92,7 @@ class LineReader:
     @property
     def read(self) -> int:
         """Bytes read so far, before decompression."""
+        # zipfile seeks in the file itself, past the counting reader.
         return self._file.tell() if self._is_zip else self._counted.bytes
 
     def read_text(self, size: int) -> str:
@@ -130,11 +131,13 @@ class LineReader:
             yield line.decode(encoding, "surrogateescape")
 
     def _close(self) -> None:
+        # stdin belongs to the process.
         if self._file is not sys.stdin.buffer:
             self._file.close()
 
     def _read_line(self) -> bytes:
         try:
+            # A limit, or a file of one endless line would fill the memory.
             line = self._lines.readline(MAX_LINE_BYTES + 1)
         except _READ_ERRORS as error:
             raise self._unreadable(error) from error
@@ -163,6 +166,7 @@ class LineReader:
             head = raw.peek(len(ZIP))[: len(ZIP)]
             if head.startswith(_GZIP):
                 lines = cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+            # A zip's directory is at its end, so a pipe cannot be read as one.
             elif head == ZIP and self.size is not None:
                 self._file.seek(0)
                 lines = io.BufferedReader(open_member(self.name, self._file), _BUFFER)  # type: ignore[type-var]  # a member is a raw file to it
@@ -257,6 +261,7 @@ class _CountingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # memoryview is the buffer type that BufferedReader passes
+        # A read of a pipe would block until its writer sends, even after a stop. A regular file is always ready.
         while not select.select([self._file], [], [], PIPE_POLL_SECONDS)[0]:
             if self._stopped.is_set():
                 return 0

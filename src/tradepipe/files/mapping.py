@@ -121,6 +121,7 @@ def read_mapping(
         for field in part["values"]
     }
     decimal, thousands = merged.get("decimal"), merged.get("thousands")
+    # After the merge: the file may name one sign and the options the other.
     if (decimal or thousands) and (decimal or ".") == thousands:
         raise _option_error("thousands", f"{thousands!r} is the decimal sign too; name the other with --decimal")
     return FileMapping(
@@ -151,6 +152,7 @@ def parse_delimiter(text: str) -> str:
 def parse_encoding(text: str) -> str:
     """Return an encoding's name in Python, if its lines end as in ASCII."""
     try:
+        # Lines are split before they are decoded.
         if "\n;A".encode(text) == b"\n;A":
             return codecs.lookup(text).name
     except (LookupError, ValueError):
@@ -200,6 +202,7 @@ def _load(path: Path) -> Document:
             content = file.read(MAX_MAPPING_BYTES + 1)
         if len(content) > MAX_MAPPING_BYTES:
             raise _file_error(path, f"is longer than {MAX_MAPPING_BYTES:,} bytes")
+        # A byte order mark and CRLF come from editors on Windows. Floats stay texts, for exact decimals.
         return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"), parse_float=str)
     except OSError as error:
         raise _file_error(path, f"cannot be opened: {error.strerror}") from None

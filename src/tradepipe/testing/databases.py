@@ -26,6 +26,7 @@ class Databases:
 
     def create(self) -> str:
         """Create a database with tradepipe's tables, all empty, and return its URL."""
+        # No test sees rows of another one, and no test needs to remove its own.
         return self._postgres.create_database(f"test_{uuid4().hex}", template=_TEMPLATE)
 
     def drop(self, url: str) -> None:

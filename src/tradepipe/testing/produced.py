@@ -64,6 +64,7 @@ class ProducedTrades:
         if len(trades) < at_least:
             found = ", ".join(f"{trade.trade_id} version {trade.version}" for trade in trades) or "none"
             raise AssertionError(f"{len(trades)} of {at_least} trades are in topic {topic} after {within:g} s: {found}")
+        # A stable sort: the versions of a trade stay in the order of the log.
         return sorted(trades, key=lambda trade: trade.trade_id)
 
     def records(self, topic: str | None = None, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Record]:
@@ -77,6 +78,7 @@ class ProducedTrades:
         trades: list[Trade] = []
         refused: list[str] = []
         with SchemaRegistry(self._registry_url) as registry:
+            # A clock that leaps: an unknown id is believed only after a second answer some seconds later.
             clock = count(0, _LEAP).__next__
             deserialize = TradeDeserializer(registry, subject=self._subject, clock=clock)
             for record in records:

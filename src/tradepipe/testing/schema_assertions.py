@@ -107,6 +107,7 @@ def frozen_records(registry_url: str, subject: str) -> tuple[FrozenRecord, ...]:
 
 
 def _frame(registry: SchemaRegistry, subject: str, version: SchemaVersion, body: bytes) -> bytes:
+    # By content: the registry of a test assigns other ids in each run.
     schema_id = registry.lookup(subject, version.text)
     if schema_id is None:
         raise LookupError(f"version {version.number} of the trade schema is not registered under {subject}")

@@ -55,6 +55,7 @@ class TradeFactory:
         values.setdefault("maturity_date", _maturity_date(values["created_at"]))
         for field in DECLARATION.fields:
             if field.default is REQUIRED and field.name not in values:
+                # Seeded by the name: the same value in each run, whatever other fields there are.
                 values[field.name] = given_value(field, Random(field.name))
         return Trade(**values)
 

@@ -42,6 +42,7 @@ def member_schema(member: Member, defined: set[str]) -> Any:
     schema = type_schema(member.type, defined, member.name)
     if not member.is_nullable:
         return schema
+    # A default belongs to the first branch of a union, and older parsers refuse any other.
     return ["null", schema] if member.default in (None, REQUIRED) else [schema, "null"]
 
 
@@ -65,6 +66,7 @@ def type_schema(type_: Type, defined: set[str], name: str = "") -> Any:  # noqa:
     base: dict[str, Any] = {"type": type_.base}
     if type_.base == "fixed":
         camel_case = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+        # Named after its field: the names of types are unique within a schema.
         base |= {"name": _unused_name(camel_case or "Fixed", defined), "size": type_.size}
     if type_.kind == "decimal":
         return base | {"logicalType": "decimal", "precision": type_.precision, "scale": type_.scale}
@@ -105,6 +107,7 @@ def to_default(type_: Type, value: Any) -> Any:  # noqa: PLR0911 - one case for 
         case "enum":
             return str(value.value)
         case "decimal":
+            # In Avro's JSON, a byte is the character with its number.
             return decimal_bytes(type_, value).decode("latin-1")
         case "uuid":
             return str(value) if type_.base == "string" else value.bytes.decode("latin-1")
@@ -131,6 +134,7 @@ def from_default(type_: Type, default: Any) -> Any:  # noqa: PLR0911 - one case 
         case "enum":
             return type_.python(default)
         case "decimal":
+            # From sign, digits and exponent: arithmetic would round to the precision of the thread's context.
             unscaled = int.from_bytes(default.encode("latin-1"), "big", signed=True)
             return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -type_.scale))
         case "uuid":
@@ -160,6 +164,7 @@ def to_number(type_: Type, value: Any) -> Any:
     if isinstance(value, datetime):
         return to_unit(type_, value - (_UTC_EPOCH if value.tzinfo else EPOCH))
     if isinstance(value, date):
+        # After datetime, which is a subclass of date.
         return value.toordinal() - EPOCH.toordinal()
     if isinstance(value, time):
         return to_unit(type_, datetime.combine(EPOCH, value) - EPOCH)

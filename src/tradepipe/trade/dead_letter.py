@@ -94,6 +94,7 @@ class DeadLetterFilter(NamedTuple):
         )
 
     def _matches_time(self, time: datetime | None) -> bool:
+        # A foreign record may have no time. An interval excludes it, since it cannot show that it is inside.
         if time is None:
             return self.since is None and self.until is None
         return (self.since is None or self.since <= time) and (self.until is None or time < self.until)

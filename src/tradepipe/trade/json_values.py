@@ -43,8 +43,10 @@ def _pieces(type_: Type, value: Any) -> list[str]:  # noqa: PLR0911 - one case f
             named = zip(type_.members, value, strict=True)
             return ["{", ", ".join(f'"{member.name}": {_member(member, each)}' for member, each in named), "}"]
         case "decimal":
+            # Without an exponent, so that all digits are there; jsonb keeps them, trailing zeros too.
             return [f"{value:f}"]
         case "float" | "double":
+            # Python would write NaN and Infinity, which are no JSON, and PostgreSQL would refuse the row.
             return [json.dumps(value, allow_nan=False)]
         case "boolean" | "int" | "long" | "string":
             return [json.dumps(value)]

@@ -61,6 +61,7 @@ class _Generator:
             if not field.is_nullable and field not in identifiers:
                 yield from self._value(field)
         for names in groups:
+            # One condition for the group: two that are both missing pass it, one alone does not.
             missing = " and ".join(f"{name} is None" for name in names)
             given = [f"{name} is not None" for name in names]
             given += [condition for name in names for condition in self._value(self._fields[name])]
@@ -94,6 +95,7 @@ class _Generator:
         if kind == "timestamp-micros":
             # Identity, not equality: decoded timestamps have this object, and other zones need a conversion.
             yield f"{field.name}.tzinfo is _UTC"
+        # Before the bounds: a comparison with NaN raises.
         if kind == "decimal":
             yield f"{field.name}.is_finite()"
         yield from self._constraints(field)

@@ -83,6 +83,7 @@ class UnreadableBatch(Record):
     error: str
 
     def __new__(cls, topic: str, partition: int, offset: int, last_offset: int, error: str) -> Self:
+        # A subclass of a NamedTuple cannot add fields, only attributes.
         batch = super().__new__(cls, topic, partition, offset, None, None)
         batch.last_offset, batch.error = last_offset, error
         return batch

@@ -71,6 +71,7 @@ def _constrained_value(field: Field, random: Random) -> Any:
 
 def _near(type_: Type, limit: Any, random: Random) -> Any:
     """Return a value within a thousand steps of a limit, which is valid in half of the cases or more."""
+    # Steps of three sizes: near the limit as well as far from it.
     steps = random.randrange(-1_000, 1_001) // 10 ** random.randrange(3)
     match type_.kind:
         case "int" | "long":
@@ -140,6 +141,7 @@ def _matching_part(code: str, given: Any, random: Random) -> str:  # noqa: PLR09
         case "LITERAL":
             return chr(given)
         case "IN":
+            # Printable ASCII without the blank, which identifiers refuse.
             allowed = [each for each in map(chr, range(0x21, 0x7F)) if _is_in(given, ord(each))]
             return random.choice(allowed)
         case "MAX_REPEAT" | "MIN_REPEAT":

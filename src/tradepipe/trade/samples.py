@@ -150,6 +150,7 @@ def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadReco
         encode: returns the framed value of a trade; it must check types, but
             not rules.
     """
+    # Other ids than those of `trades`, so that no invalid record has the key of a valid one.
     ids = _ids("X", seed, 1)
     for trade, corruption in zip(trades(seed), cycle(_CORRUPTIONS), strict=False):
         yield BadRecord(corruption.kind, *corruption.corrupt(_with(trade, {KAFKA_KEY: next(ids)}), encode))
@@ -310,6 +311,7 @@ def sample_stream(
     for kind in _kinds({BadRecord: bad, ResentTrade: resend, ChangedTrade: change}):
         if kind is BadRecord:
             yield next(invalid)
+        # The first records have nothing to resend, and are new trades instead.
         elif kind is ResentTrade and sent:
             yield ResentTrade(random.choice(sent))
         elif kind is ChangedTrade and sent:
@@ -326,6 +328,7 @@ def _change(trade: Trade, random: Random) -> Trade:
     for field in fields:
         if field.constraints == (Identifier(),) and not field.is_nullable:
             return _with(trade, {field.name: f"{getattr(trade, field.name)}-other"})
+    # A drawn value may be the same by chance, and equal content is a duplicate, not a collision.
     while (changed := _with(trade, {field.name: _draw(field, random, BEGIN) for field in fields})) == trade:
         pass
     return _keep_rules(changed)
@@ -335,6 +338,7 @@ def _kinds(shares: Mapping[type, float]) -> Iterator[type]:
     """Spread the kinds evenly, so that every prefix of the stream has their shares as nearly as possible."""
     # Fractions, because a sum of floats drifts over an endless stream.
     exact = {kind: Fraction(str(share)) for kind, share in shares.items()}
+    # From a half on: the first of each kind comes in the middle of its interval, not at its end.
     due = dict.fromkeys(exact, Fraction(1, 2))
     while True:
         for kind, share in exact.items():

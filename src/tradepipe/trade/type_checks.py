@@ -94,6 +94,7 @@ def _find_dict_problem(find_problem: Finder, find_text_problem: Finder, wrong: s
 
 
 def _find_record_problem(record: Any, finders: tuple[tuple[str, Finder], ...], value: Any) -> str | None:
+    # Not any tuple: the order of its values would be unchecked.
     if type(value) is not record:
         return f"is not a {record.__name__}"
     return _first((name, find_problem, each) for (name, find_problem), each in zip(finders, value, strict=True))
@@ -120,6 +121,7 @@ def _find_text_problem(value: str) -> str | None:
 
 def _find_surrogate(value: str) -> str | None:
     try:
+        # A lone surrogate is a str in Python, and no text in UTF-8, Avro or PostgreSQL.
         value.encode()
     except UnicodeEncodeError:
         return "holds a lone surrogate"
@@ -166,6 +168,7 @@ def _find_range_problem(lowest: int, highest: int, value: int) -> str | None:
 def _find_single_problem(value: float) -> str | None:
     """Single precision must hold the number exactly: what is stored is what was sent."""
     try:
+        # As the encoder does, which rounds to single precision.
         (nearest,) = struct.unpack("<f", struct.pack("<f", value))
     except OverflowError:
         return "is too large for a float"

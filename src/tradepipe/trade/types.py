@@ -205,6 +205,7 @@ def _type_of(place: str, kind: Any, avro: Avro | None, digits: list[Digits], wit
         raise _unsupported(place, kind)
     choice = _choose(place, _CHOICES[python], avro, kind)
     size = avro.size if avro else 0
+    # The size of a UUID need not be written.
     if choice.base == "fixed" and choice.kind == "uuid" and size in (0, _UUID_BYTES):
         size = _UUID_BYTES
     elif choice.base == "fixed" and (choice.kind == "uuid" or size < 1):
@@ -226,6 +227,7 @@ def _decimal_type(place: str, digits: Digits, choice: _Choice, size: int) -> Typ
         raise TypeError(
             f"{place} has {digits!r}: a precision is from 1 to {_MAX_PRECISION}, a scale from 0 to the precision"
         )
+    # One bit is for the sign.
     if choice.base == "fixed" and 10**precision > 1 << 8 * size - 1:
         raise TypeError(f"{place} has {digits!r}, of which a fixed of {size} bytes does not hold all numbers")
     return Type("decimal", choice.base, Decimal, f"numeric({precision}, {scale})", size, precision, scale)
@@ -233,6 +235,7 @@ def _decimal_type(place: str, digits: Digits, choice: _Choice, size: int) -> Typ
 
 def _nested_type(place: str, kind: Any, within: tuple[type, ...]) -> Type:
     if is_record(kind):
+        # The types are built at once, and would never end.
         if kind in within:
             raise TypeError(f"{place} has the type {kind.__name__}, which holds itself")
         hints = get_type_hints(kind, include_extras=True)
@@ -290,6 +293,7 @@ def _choose(place: str, choices: tuple[_Choice, ...], avro: Avro | None, kind: t
     if avro is None:
         return choices[0]
     for choice in choices:
+        # "fixed" names a choice by its base. "long" does not: it holds all times and timestamps.
         if avro.name in (choice.kind, choice.base) and (choice.base != "long" or avro.name == choice.kind):
             return choice
     names = dict.fromkeys(each.base if each.kind in ("decimal", "uuid") else each.kind for each in choices)

@@ -32,6 +32,7 @@ class ValidRecord:
     def trade(self) -> Trade:
         """The trade, given or decoded from the record at the first use."""
         if not isinstance(self._trade, Trade):
+            # Kept: a collision and the line of --verbose use it again.
             self._trade = self._trade(self.record)
         return self._trade
 

@@ -32,6 +32,7 @@ def echo_options(context: typer.Context, headings: Collection[str]) -> str:
     words: list[str] = []
     for parameter in context.command.params:
         name = str(parameter.name)
+        # What a variable sets holds for the next command too.
         if getattr(parameter, "rich_help_panel", None) in headings and is_on_command_line(context, name):
             value = context.params[name]
             for each in value if getattr(parameter, "multiple", False) else [value]:
@@ -77,6 +78,7 @@ def _parse_since(text: str | None, name: str) -> datetime | None:
     if (age := parse_duration(text)) is not None and age >= 0:
         try:
             return datetime.now(UTC) - timedelta(milliseconds=age)
+        # An age of more than two thousand years.
         except OverflowError:
             return datetime.min.replace(tzinfo=UTC)
     if (time := parse_time(text)) is None:
@@ -222,6 +224,7 @@ def _choose_store(context: typer.Context, database: str | None, topic: str | Non
     given = {"table": ("database", database), "topic": ("dead_letters", topic)}
     stores = [store for store, (_, value) in given.items() if value is not None]
     if len(stores) > 1:
+        # One of the two variables is usually there for other commands.
         stores = [store for store in stores if is_on_command_line(context, given[store][0])]
     match stores:
         case ["table"]:

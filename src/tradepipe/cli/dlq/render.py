@@ -82,6 +82,7 @@ class RecordDecoder:
             return DecodedRecord(None, None, str(error))
         except RegistryUnavailable as error:
             logger.warning("registry unavailable, showing records without decoding them: %s", error)
+            # For good: each further record would wait for the timeout again.
             self._decode, self._problem = None, str(error)
             return DecodedRecord(None, None, self._problem)
         return DecodedRecord(trade, schema_id)

@@ -89,6 +89,7 @@ class ReplayCounts:
         if step is None:
             return False
         done = step.replayed
+        # `elsewhere`: another replay, which runs at the same time, has taken the refusal.
         self.counts.update(
             stored=len(done.stored), present=len(done.already_stored), elsewhere=len(done.taken_by_other)
         )

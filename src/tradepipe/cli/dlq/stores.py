@@ -86,6 +86,7 @@ class TableStore:
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
         after: RecordIdentity | None = None
+        # A connection for each page: between two pages the caller may take as long as it likes.
         while page := RetryUntil(self._deadline)(lambda: self._page(selection, after)):  # noqa: B023 - called at once
             yield from filter(trade_matcher(selection, self._decoder), page)
             after = page[-1].identity
@@ -96,6 +97,7 @@ class TableStore:
                 return SearchResult(
                     refusals.list_newest(connection, selection, limit), refusals.count(connection, selection)
                 )
+            # Without a limit: which of them belong to the trade is known only after they were decoded.
             candidates = refusals.list_newest(connection, selection, None)
         found = list(filter(trade_matcher(selection, self._decoder), candidates))
         return SearchResult(found if limit is None else found[-limit:], len(found))
@@ -118,6 +120,7 @@ class TopicStore:
         newest: list[tuple[datetime, RecordIdentity, int, DeadLetter]] = []
         total = 0
         for total, each in enumerate(self.each(selection), 1):
+            # At most `limit` of them are in memory, however long the topic is.
             heapq.heappush(newest, (each.refused_at or _EPOCH, each.identity, total, each))
             if limit is not None and len(newest) > limit:
                 heapq.heappop(newest)
@@ -130,6 +133,8 @@ class TopicStore:
         extents = retry(lambda: admin.watermarks(self._topic, described.partitions))
         is_meant = trade_matcher(selection, self._decoder)
         with TopicReader(self._kafka, topic=self._topic, timeout=OPEN_TRANSACTION_SECONDS) as reader:
+            # The topic is read twice, since a marker comes after the dead letter that it closes; up to the same
+            # offsets, so that what arrives meanwhile is in neither pass.
             closed = retry(lambda: read_markers(reader.read(extents)))
             for kept, _ in iter_dead_letters(reader.read(extents), closed):
                 if selection.matches(kept) and is_meant(kept):

@@ -150,6 +150,7 @@ def write(folder: Path, texts: dict[str, str], *, option_name: str = "--history"
     except OSError as error:
         raise typer.BadParameter(f"{folder} is not writable: {error.strerror}", param_hint=repr(option_name)) from None
     for name in texts:
+        # All targets are checked before the first one is written.
         check_target(folder / name, overwrite=name == HISTORY_FILE, option=option_name)
     for name, text in texts.items():
         with write_file(folder / name, overwrite=name == HISTORY_FILE, private=False, option=option_name) as file:
@@ -210,8 +211,10 @@ def candidate_cases(folder: Path, candidate: SchemaFile, history: History, level
     case = lint_case(candidate)
     yield case
     if has_no_errors(case):
+        # A file that is released already would be compared with itself.
         own = [each.number for each in history.versions if each.sha256 == fingerprint(candidate.text)]
         before = [each for each in history.versions if not own or each.number < own[0]]
+        # Only versions with errors: they are not compared, and without a finding they would seem compatible.
         yield from (each for each in version_cases(folder, before) if not has_no_errors(each))
         yield from against(candidate, candidate.file, _without_errors(before), level)
 

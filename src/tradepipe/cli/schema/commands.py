@@ -244,6 +244,7 @@ def freeze(
     version = released.versions[-1]
     if not dry_run:
         write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(released)})
+        # Another history holds other schemas, of which this build knows no records.
         if folder.samefile(folder_of(None)):
             _write_golden_record(folder, version)
     outcome, verb = ("planned", "would be") if dry_run else ("frozen", "is")
@@ -295,6 +296,7 @@ def _next_level(past: History) -> Level:
 def _read_side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, SchemaFile]:
     """Read a schema to compare, given by a version such as 2 or v002, or by a file, and return its name too."""
     number = name.removeprefix("v").removesuffix(".avsc")
+    # A file may have a number as its name.
     if number.isdecimal() and not Path(name).is_file():
         version = history_in(folder).version(int(number))
         if version is None:
@@ -332,6 +334,7 @@ def _revision_for(folder: Path, past: History, new: SchemaFile) -> str | None:
         return before.alembic_revision
     made = revisions_after(folder, before.alembic_revision)
     for name, _ in sorted(changed):
+        # A revision is a Python file; a column that it makes is named in it.
         if not any(re.search(rf"\b{name}\b", text) for text in made.values()):
             raise typer.BadParameter(
                 f"no revision after {before.alembic_revision} makes the column {name}: write it first, with: "

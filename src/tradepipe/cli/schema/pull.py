@@ -85,6 +85,7 @@ def pull_versions(there: Sequence[RegisteredSchema], level: str | None) -> Histo
             if each.schema_type != "AVRO":
                 raise ValueError(f"its type is {each.schema_type}")
             parse(each.schema)
+            # Registries keep one line; on several lines a change can be reviewed.
             text = json.dumps(json.loads(each.schema), indent=2, ensure_ascii=False) + "\n"
         except (ValueError, RecursionError) as error:
             raise ConfigurationError(
@@ -169,6 +170,7 @@ def _write(folder: Path, before: History, after: History) -> None:
     """Write the versions that the directory lacks, and keep what history.json records of the others."""
     new = [each for each in after.versions if before.version(each.number) is None]
     if new:
+        # An entry that is there already records when its version was first pulled.
         made = History(after.versions, tuple(before.entry(each.number) or each for each in after.entries))
         write(
             folder,

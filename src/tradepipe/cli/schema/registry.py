@@ -68,6 +68,7 @@ def register(
     retry = RetryUntil(deadline)
     with registry.open(timeout=retry.call_timeout) as client:
         names = (subject, *(also or ()))
+        # All subjects before the first change: a problem under one of them stops all.
         plans = [retry(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
         report = _check(plans)
         _require_fine(report, format_)

@@ -163,6 +163,7 @@ def _text(report: Report) -> str:
     found = list(format_findings((_location(case, finding), finding) for case, finding in report.all()))
     numbers = Counter(each.finding.severity for each in found)
     counts = (format_count(numbers[severity], severity, zero="no") for severity in Severity)
+    # A stable sort: within errors and warnings the order of the schema's text is kept.
     found.sort(key=lambda each: each.finding.severity is Severity.WARNING)
     return "\n\n".join([*map(_block, found), paragraph(f"{report.subject}: {', '.join(counts)}")])
 
