@@ -13,7 +13,7 @@ def run_in_thread(call: Callable[[], T], name: str) -> Future[T]:
     Make a call in a thread, and return the future of its result.
 
     The thread keeps running, and keeps the call's objects alive, until the call
-    returns, also if nobody waits for the result any more. The process does not
+    returns, even if its result is no longer awaited. The process does not
     wait for it.
     """
     result: Future[T] = Future()

@@ -1,4 +1,4 @@
-"""Counts as people write them; a leaf of its own, because every package prints some."""
+"""Counts as people write them; apart from the packages, which all print some."""
 
 
 def format_count(number: int, noun: str, *, zero: str = "0") -> str:

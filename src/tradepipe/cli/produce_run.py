@@ -125,7 +125,7 @@ class ProduceRun:
                     ),
                 )
         except TradepipeError as error:
-            # The summary goes before the error: it tells how many trades are in the topic already.
+            # The summary goes before the error: it has the number of trades in the topic.
             if file.valid and self._destination is not None:
                 self._print_summary(file)
             if isinstance(error, BadInput):

@@ -48,7 +48,7 @@ class _FieldEmitter:
         for read in record.reads:
             if read.slot == SKIPPED:
                 self._out.current_field = read.name[:100]
-                # The writer chooses the name: it enters the source as an ASCII literal only, so it cannot be code.
+                # The writer chooses the name: it enters the source as an ASCII literal only, never as code.
                 self._out.line(f"# {self._out.current_field!a}")
                 codegen.emit_skip(self._out, read.step)
             else:

@@ -1,5 +1,5 @@
 """
-The codec plan: all that is done with the records of one writer schema.
+The codec plan: what the executor does with the records of one writer schema.
 
 A plan is a plain value of tuples, texts and numbers: the steps that read a
 record into slots, what each slot must satisfy, and its column. It is made of

@@ -99,6 +99,7 @@ def diff_schemas(old: str, new: str) -> tuple[Change, ...]:
 def _change(change: _RawChange, changes: Sequence[_RawChange], found: Sequence[Finding]) -> Change:
     """Add the effects and the findings; the first change at a location has them."""
     here = tuple(each for each in found if _owner(each.path, changes) == change.path)
+    # A field that was renamed and got another default are two changes at one path: the findings are shown once.
     is_first = change == next(each for each in changes if each.path == change.path)
     effects = tuple(_effects(change, here)) if is_first or not here else ()
     return Change(change.kind, change.path, change.message, effects, here if is_first else (), change.pointer)
@@ -113,6 +114,7 @@ def _effects(change: _RawChange, here: Sequence[Finding]) -> Iterator[Effect]:
 
 def _owner(path: str, changes: Sequence[_RawChange]) -> str:
     """Return the path of the change that a finding belongs to: the nearest at or above the finding."""
+    # By both paths: findings about old readers name the field as it was called.
     places = {location: each.path for each in changes for location in (each.path, each.old_path or each.path)}
     return places.get(
         max((location for location in places if _is_at_or_below(path, location)), key=len, default=""), ""
@@ -189,6 +191,7 @@ def _diff_fields(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCh
 
 def _previous_field(field: SchemaField, before: dict[str, SchemaField], names: set[str]) -> SchemaField | None:
     """Find the field in the old schema, by its name or by an alias that is not a field now."""
+    # An alias that is another field's name now would take that field's place.
     aliases = (alias for alias in field.aliases if alias not in names)
     return next((before[name] for name in (field.name, *aliases) if name in before), None)
 

@@ -78,6 +78,7 @@ def append_version(
     Raises:
         ValueError: the text is not JSON.
     """
+    # By the highest number of both, files and entries: a version whose file is missing keeps its number.
     number = max(history.numbers, default=0) + 1
     entry = HistoryEntry(
         number, fingerprint(text), fingerprint_without_docs(text), on.isoformat(), level, alembic_revision

@@ -304,7 +304,7 @@ def check_brokers(servers: str) -> None:
     librdkafka ignores what it cannot parse, looks a wrong port or scheme up as a name, and retries forever.
 
     Raises:
-        ConfigurationError: one is not, or there is none.
+        ConfigurationError: an address is not valid, or there are no brokers.
     """
     for server in map(str.strip, servers.split(",")):
         if problem := _find_broker_problem(server):

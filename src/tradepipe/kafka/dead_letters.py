@@ -254,7 +254,7 @@ def _read_omitted(fields: Mapping[str, str]) -> Omitted:
 def _parse_marker(record: Record) -> Marker | None:
     headers = dict(record.headers)
     origin = _read_list((headers.get(_REPLAYED_ORIGIN) or b"").decode(errors="replace"))
-    # A marker has no value, so a record with one is none, whatever its headers say.
+    # A marker has no value, so a record with a value is not a marker, whatever its headers say.
     if record.value is not None or len(origin) != 4:
         return None
     topic, topic_id, partition, offset = origin

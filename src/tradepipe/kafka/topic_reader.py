@@ -143,7 +143,7 @@ class TopicReader:
         """Record how far a partition was read, and pause it at its high watermark."""
         self._positions[partition] = position
         self.blocked_offsets.pop(partition, None)
-        # Paused, or a busy partition would fill the queue with records that nobody asked for.
+        # Paused, or a busy partition would fill the queue with unwanted records.
         if position >= self._missing.get(partition, position + 1):
             assert self._client is not None
             del self._missing[partition]

@@ -202,7 +202,7 @@ class OutputWriter:
 
         Returns:
             None after the commit; else the interruption, after which the group's
-            committed offsets tell whether the batch took effect.
+            committed offsets show whether the batch took effect.
 
         Raises:
             ConfigurationError: waiting would not help.

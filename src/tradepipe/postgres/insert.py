@@ -157,7 +157,7 @@ def _copy_directly(connection: Connection, rows: Sequence[bytes], direct: Direct
             if classify(error, connected_before=True) is FailureClass.DATA:
                 connection.execute(_END_DIRECT)  # the transaction continues
             raise
-    # A conflict, or a trigger that discards rows: the staging table tells which ones.
+    # A conflict, or a trigger that discards rows: the staging table shows which ones.
     connection.execute(_END_DIRECT)
     return False
 
@@ -332,7 +332,7 @@ def _format_value(value: object) -> str:
 
 _staged, _stored = STAGING.columns, TRADES.columns
 # COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would
-# wait for its rows. After a statement of its own, the session is idle, and loses its locks in ten seconds. COMMIT ends
+# wait for its rows. After a separate statement, the session is idle, and loses its locks in ten seconds. COMMIT ends
 # the savepoint of a COPY that succeeded.
 _BEGIN_DIRECT: Final = text(f"SAVEPOINT direct; LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
 _END_DIRECT: Final = text("ROLLBACK TO SAVEPOINT direct; RELEASE SAVEPOINT direct")
@@ -368,7 +368,7 @@ _stored_row = (
 )
 _stored_match = _stored_row.columns
 # A row was inserted by this (sub)transaction if its xmin is that of the staged row, which COPY wrote a statement
-# before; of several staged rows with one key, the coordinates tell which one it came from.
+# before; of several staged rows with one key, the coordinates show which one it came from.
 _inserted_by_us = func.coalesce(
     (_stored_match.inserted_by == literal_column(f"{STAGING.name}.xmin"))
     & (_stored_match.source_topic == _staged.source_topic)

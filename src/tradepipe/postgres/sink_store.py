@@ -163,7 +163,7 @@ class SinkStore:
         batches = deque([pending])
         while batches:
             part = batches.popleft()
-            if not part.ranges:
+            if not part.ranges:  # all of its partitions were dropped
                 continue
             attempt = BatchAttempt(self._connection, part, self._stale, self._direct, before_commit)
             try:
@@ -183,6 +183,7 @@ class SinkStore:
                     logger.warning(
                         "storing %d records took PostgreSQL too long, retrying with half as many", len(part.records)
                     )
+                    # In their order: the offsets of a partition advance without gaps.
                     batches.extendleft(reversed(part.halves()))
                 else:
                     self._connection.report_outage("PostgreSQL takes too long for a single record")

@@ -151,6 +151,7 @@ def warn_of_plain_text(urls: Iterable[str], proxies: Iterable[Proxy], *, has_cre
     for url in urls if has_credentials else ():
         if _is_plain_text(url):
             logger.warning("the registry's credentials are sent unencrypted to %s; use https://", url)
+    # One proxy often serves all URLs, and is reported once.
     for proxy in dict.fromkeys(proxies):
         if proxy.user_info is not None and _is_plain_text(proxy.url):
             logger.warning("the credentials of %s are sent unencrypted to %s; use https://", proxy.source, proxy.url)
@@ -187,6 +188,7 @@ class Credentials:
     ) -> None:
         self._headers = {name: _check_header(name, value) for name, value in (headers or {}).items()}
         self._bearer_token = bearer_token
+        # The last ones, for redaction: a slow response may quote a token that was replaced meanwhile.
         self._tokens: deque[str] = deque(maxlen=4)
         self._secrets = {*secrets, *self._headers.values()}
         self._check_exclusive(basic_auth)
@@ -308,7 +310,7 @@ def ssl_context(
 def _load_trusted(ca_location: Location | None, *, uses_tls: bool) -> ssl.SSLContext:
     if ca_location is None:
         if not uses_tls:
-            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without trusted certificates: it is not used
         try:
             return httpx.create_ssl_context()
         except OSError as error:  # includes ssl.SSLError

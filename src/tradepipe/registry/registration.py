@@ -136,6 +136,7 @@ def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
     for planned in plan.versions:
         # In the order of the history: each is checked against the versions before it.
         outcomes.append(_register(registry, plan.subject, planned))
+        # After the first version, which creates the subject; before the others, which are checked at this level.
         if len(outcomes) == 1 and plan.current_level != plan.level:
             registry.set_level(plan.subject, plan.level)
     return Registration(plan.subject, plan.level, tuple(outcomes))
@@ -189,6 +190,7 @@ def _register(registry: SchemaRegistry, subject: str, planned: PlannedVersion) -
         return RegisteredVersion(planned.version.number, planned.schema_id, is_new=False)
     try:
         return RegisteredVersion(planned.version.number, registry.register(subject, planned.version.text), is_new=True)
+    # Possible although the plan was checked: another version may have been registered since.
     except IncompatibleSchema as error:
         raise _incompatible(subject, planned.version, str(error)) from error
 

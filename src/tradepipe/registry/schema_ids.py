@@ -121,7 +121,7 @@ class SubjectIds:
         self._check_budget(schema_id, now)
         # A set would do, but for its order: the first lookup is that of `schema_id`.
         wanted = list(dict.fromkeys([schema_id, *(each for each in needed_next if self._is_due(each, now))]))
-        # One by one while ids are rarely unknown: that also tells which subject an id belongs to.
+        # One by one while ids are rarely unknown: that also shows which subject an id belongs to.
         is_rare = len(wanted) <= MAX_SINGLE_LOOKUPS and self._budget > FAILED_LOOKUP_BURST / 2
         found, missing = self._look_up_each(wanted) if is_rare else self._look_up_all(wanted)
         now = self._clock()
@@ -193,7 +193,7 @@ class SubjectIds:
         """Record ids that were looked up and not found."""
         if not missing:
             return
-        # One for all that were looked up together: the budget limits requests, not ids.
+        # One for all ids that were looked up together: the budget limits requests, not ids.
         self._budget -= 1
         new = sum(1 for each in missing if each not in self._pending and each not in self._confirmed)
         self._newcomers.extend([now] * min(new, MAX_NEW_PER_MINUTE + 1))
