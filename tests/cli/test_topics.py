@@ -6,8 +6,8 @@ import pytest
 
 from tests.cli.commands import door
 from tests.cli.test_usage_errors import refused
-from tradepipe.cli.topic_checks import Severity, check_settings
 from tradepipe.kafka.admin import Topic, TopicAdmin
+from tradepipe.pipeline.topic_checks import Severity, check_settings
 
 NOWHERE = "127.0.0.1:1"
 """An address where nobody listens."""

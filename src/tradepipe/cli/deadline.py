@@ -28,7 +28,6 @@ class RetryUntil:
 
     Args:
         seconds: time from now, for all calls together.
-
         stopped: ends the command with code 0 when set.
     """
 

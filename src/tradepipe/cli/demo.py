@@ -18,7 +18,6 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.embedded import STOP_GRACE_SECONDS, format_exports, start_stack
-from tradepipe.cli.load_generator import LoadGenerator
 from tradepipe.cli.options import DEADLINE, SUBJECT, TOPIC, Format
 from tradepipe.cli.produce_run import progress_text as produced_text
 from tradepipe.cli.settings import Logs
@@ -33,6 +32,7 @@ from tradepipe.embedded.stack import LocalStack
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.dead_letters import iter_dead_letters
 from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.pipeline.load_generator import LoadGenerator
 from tradepipe.pipeline.producer import Producer
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.validator import Validator

@@ -4,7 +4,6 @@ import re
 import shlex
 import sys
 import threading
-from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Annotated, Final
 
@@ -67,7 +66,14 @@ def embedded(*, topics: Topics = None) -> None:
                 raise typer.BadParameter(str(error), param_hint="'--topic'") from error
         if stopped.is_set():
             return
-        _print(stack, wanted)
+        # The exports alone go to stdout, so that they can be redirected.
+        typer.echo("A broker, a registry and a PostgreSQL are running, with these topics:\n", err=True)
+        for name, partitions in wanted:
+            typer.echo(f"  {name}, {format_count(partitions, 'partition')}", err=True)
+        typer.echo("\nIn another terminal, paste these lines, and then use tradepipe's commands:\n", err=True)
+        typer.echo(format_exports(stack), nl=False)
+        sys.stdout.flush()
+        typer.echo("\nCtrl-C stops the services and deletes their data.", err=True)
         log_starts, pause = LogStarts(stack.bootstrap_servers), WATCH_SECONDS
         while not stopped.wait(pause):
             dropped = log_starts.poll()
@@ -99,17 +105,6 @@ def start_stack(services: ExitStack, stopped: threading.Event) -> LocalStack | N
 def format_exports(stack: LocalStack, *, indent: str = "") -> str:
     """Return the variables of the stack as lines for a shell."""
     return "".join(f"{indent}export {name}={shlex.quote(value)}\n" for name, value in stack.environment.items())
-
-
-def _print(stack: LocalStack, topics: Iterable[tuple[str, int]]) -> None:
-    """Print the exports to stdout, so that they can be redirected, and everything for people to stderr."""
-    typer.echo("A broker, a registry and a PostgreSQL are running, with these topics:\n", err=True)
-    for name, partitions in topics:
-        typer.echo(f"  {name}, {format_count(partitions, 'partition')}", err=True)
-    typer.echo("\nIn another terminal, paste these lines, and then use tradepipe's commands:\n", err=True)
-    typer.echo(format_exports(stack), nl=False)
-    sys.stdout.flush()
-    typer.echo("\nCtrl-C stops the services and deletes their data.", err=True)
 
 
 def _parse_topic(text: str) -> tuple[str, int]:

@@ -28,13 +28,9 @@ class InputFile:
 
     Attributes:
         path: the file, or `-` for stdin.
-
         mapping_path: the file of the mapping, or None.
-
         suggest_mapping: where to write a suggested mapping, or None to load the file.
-
         skips: whether invalid records are skipped and kept.
-
         rejects: file for skipped records; None for the default name.
     """
 

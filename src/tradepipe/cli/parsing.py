@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from tradepipe.plural import MILLISECONDS
+
 if TYPE_CHECKING:
     from tradepipe.pipeline.partitions import StartPosition
 
 OFF: Final = "off"
-
-_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000))
-"""Milliseconds of each unit, the longest first."""
 
 _property_key = re.compile(r"[\w.-]*").match
 
@@ -55,14 +54,8 @@ def parse_duration(duration: str) -> int | None:
         return -1
     # isdigit accepts other scripts' digits too, hence isascii below.
     number, unit = duration[:-1], duration[-1:]
-    length = dict(_UNITS).get(unit)
+    length = dict(MILLISECONDS).get(unit)
     return int(number) * length if length and number.isascii() and number.isdigit() else None
-
-
-def format_duration(number: int) -> str:
-    if number < 0:
-        return "forever"
-    return next((f"{number // length}{unit}" for unit, length in _UNITS if number % length == 0), f"{number}ms")
 
 
 def parse_start(text: str) -> "StartPosition":

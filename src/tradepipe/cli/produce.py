@@ -74,17 +74,14 @@ def produce(
         raise typer.BadParameter(
             "only valid for sample trades, without --input", param_hint="'--seed', '--bad', '--resend'"
         )
-    elif (target := file.suggest_mapping) is not None:
-        text = suggest_mapping(file.path, file.form, file.mapping)
-        if target == "-":
-            echo(text.rstrip())
-            return
-        with write_file(Path(target), overwrite=None, private=False, option="--suggest-mapping") as suggestion:
-            suggestion.write(text)
-        command = shlex.join(["tradepipe", "produce", "--input", file.path, "--mapping", target, "--dry-run"])
-        print_status(f"wrote {target}: edit it, then run: {command}")
+    elif file.suggest_mapping is not None:
+        _write_suggestion(file, file.suggest_mapping)
         return
-    destination = None if file and file.dry_run else _destination(kafka, registry, topic, subject)
+    destination = None
+    if not file or not file.dry_run:
+        if kafka is None or registry is None:
+            raise MissingOptions(*([Kafka] if kafka is None else []), *([Registry] if registry is None else []))
+        destination = Destination(kafka.config, registry, topic, subject)
     run = ProduceRun(
         destination, status=status, count=count, rate=rate, deadline=deadline, verbose=verbose, output=output
     )
@@ -105,7 +102,12 @@ def produce(
         run.send_file(trades)
 
 
-def _destination(kafka: Kafka | None, registry: Registry | None, topic: str, subject: str) -> Destination:
-    if kafka is None or registry is None:
-        raise MissingOptions(*([Kafka] if kafka is None else []), *([Registry] if registry is None else []))
-    return Destination(kafka.config, registry, topic, subject)
+def _write_suggestion(file: InputFile, target: str) -> None:
+    text = suggest_mapping(file.path, file.form, file.mapping)
+    if target == "-":
+        echo(text.rstrip())
+        return
+    with write_file(Path(target), overwrite=None, private=False, option="--suggest-mapping") as suggestion:
+        suggestion.write(text)
+    command = shlex.join(["tradepipe", "produce", "--input", file.path, "--mapping", target, "--dry-run"])
+    print_status(f"wrote {target}: edit it, then run: {command}")

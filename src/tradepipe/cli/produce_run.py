@@ -12,7 +12,6 @@ import typer
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import ExitCode
-from tradepipe.cli.load_generator import LoadGenerator, SendCounts
 from tradepipe.cli.logs import print_summary
 from tradepipe.cli.settings import Registry
 from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
@@ -22,6 +21,7 @@ from tradepipe.files.errors import BadInput
 from tradepipe.files.trade_file import TradeFile
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
+from tradepipe.pipeline.load_generator import LoadGenerator, SendCounts
 from tradepipe.plural import format_count
 from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeSerializer
@@ -49,15 +49,10 @@ class ProduceRun:
 
     Args:
         destination: None for a dry run.
-
         count: maximum number of records.
-
         rate: maximum records per second.
-
         deadline: seconds to wait for an unavailable service, and at the end for the acknowledgements.
-
         verbose: print each trade instead of the progress.
-
         output: format of the summary.
     """
 
@@ -110,7 +105,6 @@ class ProduceRun:
 
         Raises:
             BadInput: the file has an invalid record.
-
             DeadlineExceeded: some records were not acknowledged in time.
         """
         try:

@@ -282,7 +282,6 @@ class Logs:
 
         Args:
             usual: level if `--log-level` was not given.
-
             progress: whether the command shows its progress in the status line, and so logs only warnings there.
         """
         status = terminal.StatusLine()

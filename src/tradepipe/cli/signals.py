@@ -101,9 +101,7 @@ class StopOnSignal(SignalWatch):
 
     Args:
         stop: makes the block end soon; called in another thread.
-
         message: describes what is finished before the block ends, or returns that.
-
         grace: seconds that the block may then take; afterwards the process exits.
     """
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from tradepipe.cli import stage_runner
 from tradepipe.cli.app import Group, command_line
 from tradepipe.cli.exit_codes import CLOSED_PIPE
 from tradepipe.cli.options import (
@@ -25,18 +26,6 @@ from tradepipe.cli.parsing import parse_share, parse_start
 from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.cli.sink_offsets import GROUP, GroupName, SinkTopic
 from tradepipe.cli.sink_offsets import app as offsets
-from tradepipe.cli.stage_runner import (
-    MaxRefused,
-    MetricsHost,
-    MetricsPort,
-    RecordKeyOption,
-    RulesOption,
-    StageSummary,
-    StaleOption,
-    UnknownFieldsOption,
-    UntilEnd,
-    run_stage,
-)
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
@@ -96,16 +85,16 @@ def sink(
     topic: SinkTopic = TOPIC,
     group: GroupName = GROUP,
     subject: Subject = SUBJECT,
-    until_end: UntilEnd = False,
+    until_end: stage_runner.UntilEnd = False,
     start: SinkStartOption = None,
     batch_rows: BatchRows = BATCH_ROWS,
-    max_refused: MaxRefused = str(MAX_SHARE),
-    unknown_fields: UnknownFieldsOption = "stop",
-    rules: RulesOption = None,
-    record_key: RecordKeyOption = "refuse",
-    stale: StaleOption = "accept",
-    metrics_port: MetricsPort = None,
-    metrics_host: MetricsHost = "127.0.0.1",
+    max_refused: stage_runner.MaxRefused = str(MAX_SHARE),
+    unknown_fields: stage_runner.UnknownFieldsOption = "stop",
+    rules: stage_runner.RulesOption = None,
+    record_key: stage_runner.RecordKeyOption = "refuse",
+    stale: stage_runner.StaleOption = "accept",
+    metrics_port: stage_runner.MetricsPort = None,
+    metrics_host: stage_runner.MetricsHost = "127.0.0.1",
     verbose: Verbose = False,
     output: Format = "text",
     logs: Logs,
@@ -136,7 +125,7 @@ def sink(
             stale=stale,
             on_stored=printer if verbose else None,
         )
-        run_stage(
+        stage_runner.run_stage(
             storing,
             summarize,
             None if verbose else status,
@@ -183,6 +172,6 @@ class _Printer:
             self.sink.stop()
 
 
-def summarize(counts: SinkCounts) -> StageSummary:
+def summarize(counts: SinkCounts) -> stage_runner.StageSummary:
     """Return the counts of a sink as a summary."""
-    return StageSummary({"stored": counts.stored, "duplicates": counts.duplicates}, counts.refused)
+    return stage_runner.StageSummary({"stored": counts.stored, "duplicates": counts.duplicates}, counts.refused)

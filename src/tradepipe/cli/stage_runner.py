@@ -85,7 +85,6 @@ class StageSummary(NamedTuple):
 
     Attributes:
         accepted: number of records by outcome, such as stored, in display order.
-
         refused: number of refused records by their first code.
     """
 
@@ -130,11 +129,8 @@ def run_stage(
 
     Args:
         summarize: turns the stage's counts into a summary.
-
         status: status line for the progress; None shows none.
-
         host, port: address of the metrics endpoint; None as port serves none.
-
         output: format of the summary.
     """
 

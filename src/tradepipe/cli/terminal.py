@@ -102,9 +102,7 @@ def format_table(
 
     Args:
         left: numbers of the left-aligned columns.
-
         truncate: cut the last column at 80 characters, instead of wrapping it.
-
         wrap: wrap the last column without a terminal too.
 
     >>> print(format_table(("partition", "owner"), [("0", "a"), ("10", "bc")], left={1}))
@@ -192,11 +190,8 @@ class Progress:
 
     Args:
         status: the status line.
-
         counts: returns the number of records, for the rate, and a description; called in another thread.
-
         unit: what is counted.
-
         file: returns the progress through the input file, if its size is known; called in another thread.
     """
 
@@ -251,12 +246,8 @@ class Progress:
         file = self._file()
         full = int(file.share * _BAR_WIDTH)
         bar = f"[{'#' * full}{'-' * (_BAR_WIDTH - full)}]"
-        return f"{bar} {file.text}, {text}, {rate:,.0f}/s{_time_left(file, time.monotonic() - self._started_at)}"
-
-
-def _time_left(file: FileProgress, elapsed: float) -> str:
-    """Estimate the remaining time at the average speed; empty in the first second."""
-    if file.done == 0 or elapsed < 1:
-        return ""
-    left = round(elapsed * (file.total - file.done) / file.done)
-    return f", {left // 60}:{left % 60:02d} left" if left < 3600 else f", {left / 3600:.1f} h left"
+        left, elapsed = "", time.monotonic() - self._started_at
+        if file.done and elapsed >= 1:  # the average speed of less is not known
+            seconds = round(elapsed * (file.total - file.done) / file.done)
+            left = f", {seconds // 60}:{seconds % 60:02d} left" if seconds < 3600 else f", {seconds / 3600:.1f} h left"
+        return f"{bar} {file.text}, {text}, {rate:,.0f}/s{left}"

@@ -1,5 +1,6 @@
 """Command `tradepipe topics`: create and check topics."""
 
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
@@ -20,10 +21,10 @@ from tradepipe.cli.options import (
 from tradepipe.cli.parsing import parse_duration, parse_pairs
 from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json
-from tradepipe.cli.topic_checks import Severity, check_settings, compare_settings, settings_like
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.pipeline.topic_checks import Severity, check_settings, compare_settings, settings_like
 from tradepipe.plural import format_count
 
 app = command_line("Create and check topics.")
@@ -124,7 +125,9 @@ def create(
     if like is not None:
         count = len(retry(lambda: admin.describe(like)).partitions)
         config = settings_like(retry(lambda: admin.config(like))) | config
-    existing = retry(lambda: _find_topic(admin, topic))
+    existing: Described | None = None
+    with suppress(TopicUnusable):
+        existing = retry(lambda: admin.describe(topic))
     # `create` returns False if another process was faster; its topic may have other partitions, so it is described.
     if existing is None and retry(
         lambda: admin.create(
@@ -190,13 +193,6 @@ def _add(config: dict[str, str], key: str, value: str, *, name: str) -> None:
     if key in config:
         raise typer.BadParameter(f"{name} and -c {key} set the same property: give only one", param_hint=repr(name))
     config[key] = value
-
-
-def _find_topic(admin: TopicAdmin, name: str) -> Described | None:
-    try:
-        return admin.describe(name)
-    except TopicUnusable:
-        return None
 
 
 def _describe_new(admin: TopicAdmin, name: str) -> Described:

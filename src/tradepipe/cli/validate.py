@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+from tradepipe.cli import stage_runner
 from tradepipe.cli.app import command_line
 from tradepipe.cli.options import (
     IS_NAME,
@@ -16,17 +17,6 @@ from tradepipe.cli.options import (
 )
 from tradepipe.cli.parsing import parse_share, parse_start
 from tradepipe.cli.settings import Kafka, Logs, Registry
-from tradepipe.cli.stage_runner import (
-    MaxRefused,
-    MetricsHost,
-    MetricsPort,
-    RecordKeyOption,
-    RulesOption,
-    StageSummary,
-    UnknownFieldsOption,
-    UntilEnd,
-    run_stage,
-)
 from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.stats import ValidatorCounts
@@ -90,17 +80,17 @@ def validate(
     dead_letters: DeadLetters = DEAD_LETTERS,
     group: GroupName = GROUP,
     subject: Subject = SUBJECT,
-    until_end: UntilEnd = False,
+    until_end: stage_runner.UntilEnd = False,
     start: ValidatorStartOption = None,
     delivery: DeliveryOption = "exactly_once",
     transactional_id: TransactionalId = None,
     batch_records: BatchRecords = BATCH_RECORDS,
-    max_refused: MaxRefused = str(MAX_SHARE),
-    unknown_fields: UnknownFieldsOption = "stop",
-    rules: RulesOption = None,
-    record_key: RecordKeyOption = "refuse",
-    metrics_port: MetricsPort = None,
-    metrics_host: MetricsHost = "127.0.0.1",
+    max_refused: stage_runner.MaxRefused = str(MAX_SHARE),
+    unknown_fields: stage_runner.UnknownFieldsOption = "stop",
+    rules: stage_runner.RulesOption = None,
+    record_key: stage_runner.RecordKeyOption = "refuse",
+    metrics_port: stage_runner.MetricsPort = None,
+    metrics_host: stage_runner.MetricsHost = "127.0.0.1",
     output: Format = "text",
     logs: Logs,
 ) -> None:
@@ -128,7 +118,7 @@ def validate(
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
         )
-        run_stage(
+        stage_runner.run_stage(
             validator,
             summarize,
             status,
@@ -139,6 +129,6 @@ def validate(
         )
 
 
-def summarize(counts: ValidatorCounts) -> StageSummary:
+def summarize(counts: ValidatorCounts) -> stage_runner.StageSummary:
     """Return the counts of a validator as a summary."""
-    return StageSummary({"passed": counts.passed}, counts.refused)
+    return stage_runner.StageSummary({"passed": counts.passed}, counts.refused)

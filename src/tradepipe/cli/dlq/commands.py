@@ -9,18 +9,9 @@ from typing import Annotated, Final, Literal
 import typer
 
 from tradepipe.cli.app import command_line
+from tradepipe.cli.dlq import render
 from tradepipe.cli.dlq.export import document, export
 from tradepipe.cli.dlq.options import All, DlqArguments, DlqStoreArguments, Limit
-from tradepipe.cli.dlq.render import (
-    NoSuchDeadLetter,
-    RecordDecoder,
-    count_dead_letters,
-    format_details,
-    format_list,
-    format_stats,
-    format_summary,
-    replay_suggestion,
-)
 from tradepipe.cli.dlq.replay import replay
 from tradepipe.cli.dlq.stores import open_store
 from tradepipe.cli.logs import print_status
@@ -59,7 +50,7 @@ def ls(
 
     Long trade ids are truncated; `show` prints them in full.
     """
-    with RecordDecoder(arguments.registry, arguments.subject) as decoder:
+    with render.RecordDecoder(arguments.registry, arguments.subject) as decoder:
         store = open_store(arguments, decoder)
         found = store.newest(arguments.selection._replace(replayed=include_replayed), limit)
         if output == "json":
@@ -67,9 +58,9 @@ def ls(
             echo(to_json({"store": store.name, "total": found.total, "dead_letters": dead_letters}))
             return _note(found.notes)
         if found.dead_letters:
-            echo(format_list(found.dead_letters, decoder))
+            echo(render.format_list(found.dead_letters, decoder))
     echo(
-        format_summary(
+        render.format_summary(
             len(found.dead_letters),
             found.total,
             store.name,
@@ -100,19 +91,26 @@ def show(coordinates: Coordinates, *, arguments: DlqStoreArguments, output: Form
     Prints its fields, headers, coordinates and number of attempts. A value that is not decodable, or any value without
     a registry, is printed as a hex dump.
     """
-    with RecordDecoder(arguments.registry, arguments.subject) as decoder:
+    with render.RecordDecoder(arguments.registry, arguments.subject) as decoder:
         store = open_store(arguments, decoder)
         found = store.newest(DeadLetterFilter(coordinates=_parse_coordinates(coordinates), replayed=True), None)
         if not found.dead_letters:
-            raise NoSuchDeadLetter(
+            raise render.NoSuchDeadLetter(
                 f"no dead letter {coordinates} in {store.name}; list them with tradepipe dlq ls --all{arguments.echo}"
             )
         if output == "json":
             echo(to_json([document(each, decoder) for each in found.dead_letters]))
             return _note(found.notes)
-        echo("\n\n".join(format_details(each, decoder(each.record)) for each in found.dead_letters))
+        echo("\n\n".join(render.format_details(each, decoder(each.record)) for each in found.dead_letters))
     _note(found.notes)
-    _suggest(*replay_suggestion(found.dead_letters[-1], arguments.echo))
+    last = found.dead_letters[-1]
+    if last.replayed_at is None and not last.is_foreign and last.refusal.is_complete:
+        topic, partition, offset = last.record[:3]
+        place = f"--source {shlex.quote(escape(topic))} --partition {partition} --offsets {offset}"
+        _suggest(
+            "Replay it after the cause is fixed, first with --dry-run:",
+            f"  tradepipe dlq replay {place}{arguments.echo}",
+        )
 
 
 @app.command()
@@ -122,14 +120,14 @@ def stats(*, arguments: DlqArguments, by: By = "code", output: Format = "text") 
 
     A record with several codes is counted for each of them.
     """
-    with RecordDecoder(arguments.registry, arguments.subject) as decoder:
+    with render.RecordDecoder(arguments.registry, arguments.subject) as decoder:
         store = open_store(arguments, decoder)
         selected = store.each(arguments.selection._replace(replayed=True))
-        counts = count_dead_letters(selected, by)
+        counts = render.count_dead_letters(selected, by)
         if output == "json":
             echo(to_json({"store": store.name, **counts.document(by)}))
         else:
-            echo(format_stats(counts, by, store.name, is_filtered=arguments.is_filtered))
+            echo(render.format_stats(counts, by, store.name, is_filtered=arguments.is_filtered))
 
 
 app.command()(replay)

@@ -1,7 +1,6 @@
 """Dead letters as text: lists, details, statistics."""
 
 import logging
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -209,15 +208,6 @@ def format_summary(listed: int, total: int, store: str, *, replayed: bool, is_fi
     kind = ("matching " if is_filtered else "") + ("" if replayed else "open ")
     text = f"{format_count(total, f'{kind}dead letter', zero='no')} in {store}"
     return text if listed == total else f"{text}, newest {listed:,} shown (--limit)"
-
-
-def replay_suggestion(dead_letter: DeadLetter, echo: str) -> Iterator[str]:
-    """Yield how to replay an open dead letter."""
-    if dead_letter.replayed_at is None and not dead_letter.is_foreign and dead_letter.refusal.is_complete:
-        topic, partition, offset = dead_letter.record[:3]
-        source = shlex.quote(escape(topic))
-        yield "Replay it after the cause is fixed, first with --dry-run:"
-        yield f"  tradepipe dlq replay --source {source} --partition {partition} --offsets {offset}{echo}"
 
 
 def _row(dead_letter: DeadLetter, decoder: RecordDecoder, *, states: bool) -> tuple[str, ...]:

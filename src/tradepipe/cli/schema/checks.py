@@ -79,7 +79,6 @@ def history_in(folder: Path) -> History:
 
     Raises:
         BadInput: a file in it is invalid.
-
         BadParameter: it is unreadable.
     """
     try:
@@ -96,7 +95,6 @@ def versions_in(folder: Path) -> History:
 
     Raises:
         BadInput: a file in it is invalid.
-
         BadParameter: it is unreadable or has no version.
     """
     found = history_in(folder)

@@ -11,29 +11,7 @@ import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.options import option
-from tradepipe.cli.schema import registry
-from tradepipe.cli.schema.checks import (
-    DryRun,
-    HistoryFolder,
-    LevelIfOther,
-    SchemaFile,
-    candidate_cases,
-    display_path,
-    folder_of,
-    frozen_file,
-    has_no_errors,
-    history_cases,
-    history_in,
-    lint_case,
-    no_version,
-    read_schema_file,
-    refuse_installed_package,
-    require_revision,
-    revisions_after,
-    unchanged,
-    versions_in,
-    write,
-)
+from tradepipe.cli.schema import checks, registry
 from tradepipe.cli.schema.pull import pull
 from tradepipe.cli.schema.report import (
     CheckCase,
@@ -93,7 +71,7 @@ def format_changes(old: str, new: str, changes: Sequence[Change]) -> str:
     )
 
 
-def diff_report(old: str, new: SchemaFile, changes: Sequence[Change]) -> Report:
+def diff_report(old: str, new: checks.SchemaFile, changes: Sequence[Change]) -> Report:
     """Return each change as a case, at its line in the newer schema."""
     return Report("diff", f"{old} -> {new.file}", tuple(_case(new, each) for each in changes))
 
@@ -103,7 +81,7 @@ def _block(change: Change) -> str:
     return "\n".join([paragraph(change.message), *(paragraph(each, "  ") for each in (f"at {change.path}", *effects))])
 
 
-def _case(new: SchemaFile, change: Change) -> CheckCase:
+def _case(new: checks.SchemaFile, change: Change) -> CheckCase:
     effects = [each._asdict() for each in change.effects]
     parts = {"path": change.path, "kind": change.kind, "message": change.message, "effects": effects}
     return CheckCase(f"{change.path}: {change.message}", change.findings, new.file, new.text, parts, _remark(change))
@@ -146,18 +124,18 @@ New = Annotated[str, typer.Argument(metavar="NEW", help="Version number or file 
 def validate(
     files: Files = None,
     *,
-    history: HistoryFolder = None,
+    history: checks.HistoryFolder = None,
     format_: ReportFormat = "text",
     strict: Strict = False,
 ) -> None:
     """Check that all Avro parsers accept the schemas, and ignore no part of them."""
     if not files:
-        folder = folder_of(history)
+        folder = checks.folder_of(history)
         files = sorted(folder.glob("v*.avsc"))  # not the history's versions: invalid files are checked too
         if not files:
-            raise no_version(folder)
-    candidates = [read_schema_file(file) for file in files]
-    cases = tuple(lint_case(each) for each in candidates)
+            raise checks.no_version(folder)
+    candidates = [checks.read_schema_file(file) for file in files]
+    cases = tuple(checks.lint_case(each) for each in candidates)
     print_and_exit(Report("validate", ", ".join(each.file for each in candidates), cases), format_, strict=strict)
 
 
@@ -165,8 +143,8 @@ def validate(
 def check(
     file: File = None,
     *,
-    history: HistoryFolder = None,
-    level: LevelIfOther = None,
+    history: checks.HistoryFolder = None,
+    level: checks.LevelIfOther = None,
     format_: ReportFormat = "text",
     strict: Strict = False,
 ) -> None:
@@ -175,20 +153,20 @@ def check(
 
     Exits with 0 if the schema is compatible, with 1 otherwise.
     """
-    folder = folder_of(history)
-    past = history_in(folder) if file else versions_in(folder)
-    new = read_schema_file(file) if file else None
+    folder = checks.folder_of(history)
+    past = checks.history_in(folder) if file else checks.versions_in(folder)
+    new = checks.read_schema_file(file) if file else None
     print_and_exit(_check(folder, past, new, level), format_, strict=strict)
 
 
 @app.command()
-def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFormat = "text") -> None:
+def diff(old: Old, new: New, *, history: checks.HistoryFolder = None, format_: ReportFormat = "text") -> None:
     """
     Print the changes between two versions and their effects on readers.
 
     Exits with 0 even if changes are incompatible; use check to test compatibility.
     """
-    folder = folder_of(history)
+    folder = checks.folder_of(history)
     old_name, before = _read_side(folder, old, "'OLD'", format_)
     new_name, after = _read_side(folder, new, "'NEW'", format_)
     changes = diff_schemas(before.text, after.text)
@@ -196,10 +174,10 @@ def diff(old: Old, new: New, *, history: HistoryFolder = None, format_: ReportFo
 
 
 @app.command()
-def draft(*, history: HistoryFolder = None, output: Output = None) -> None:
+def draft(*, history: checks.HistoryFolder = None, output: Output = None) -> None:
     """Print the next version, as src/tradepipe/trade/model.py declares it: the released text, and what differs."""
-    folder = folder_of(history)
-    past = versions_in(folder)
+    folder = checks.folder_of(history)
+    past = checks.versions_in(folder)
     drafted = _draft(folder, past)
     if drafted is None:
         echo(_nothing_to_draft(past), err=output is None)  # stdout is for the schema
@@ -216,18 +194,18 @@ def draft(*, history: HistoryFolder = None, output: Output = None) -> None:
 def freeze(
     file: Next = None,
     *,
-    history: HistoryFolder = None,
-    level: LevelIfOther = None,
+    history: checks.HistoryFolder = None,
+    level: checks.LevelIfOther = None,
     alembic_revision: AlembicRevision = None,
-    dry_run: DryRun = False,
+    dry_run: checks.DryRun = False,
     format_: ReportFormat = "text",
     strict: Strict = False,
 ) -> None:
     """Release a compatible schema as the next version: write its file, golden record and entry in history.json."""
-    folder = folder_of(history)
-    refuse_installed_package(folder)
-    past = history_in(folder)
-    new = read_schema_file(file) if file else _draft(folder, past)
+    folder = checks.folder_of(history)
+    checks.refuse_installed_package(folder)
+    past = checks.history_in(folder)
+    new = checks.read_schema_file(file) if file else _draft(folder, past)
     if new is None:
         raise typer.BadParameter(_nothing_to_draft(past), param_hint="'FILE'")
     report = _check(folder, past, new, level)._replace(command="freeze")
@@ -238,17 +216,17 @@ def freeze(
             raise typer.BadParameter(f"{new.file} is already version {known.number}", param_hint="'FILE'")
     at = level or _next_level(past)
     if alembic_revision is not None:
-        require_revision(folder, alembic_revision)
+        checks.require_revision(folder, alembic_revision)
     revision = alembic_revision or _revision_for(folder, past, new)
     released = append_version(past, new.text, on=datetime.now(UTC).date(), level=at, alembic_revision=revision)
     version = released.versions[-1]
     if not dry_run:
-        write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(released)})
+        checks.write(folder, {file_name(version.number): version.text, HISTORY_FILE: to_history_json(released)})
         # Another history holds other schemas, of which this build knows no records.
-        if folder.samefile(folder_of(None)):
+        if folder.samefile(checks.folder_of(None)):
             _write_golden_record(folder, version)
     outcome, verb = ("planned", "would be") if dry_run else ("frozen", "is")
-    target = frozen_file(folder, version.number)
+    target = checks.frozen_file(folder, version.number)
     name = f"version {version.number} {verb} frozen: {target}, level {at}"
     parts = {"outcome": outcome, "version": version.number, "level": at}
     note = Remark(f"{target} [{outcome}]", f"{name.capitalize()}.")
@@ -279,13 +257,15 @@ def _write_golden_record(folder: Path, version: SchemaVersion) -> None:
     stem.with_suffix(".bin").write_bytes(Encoder().encode(trade))
 
 
-def _check(folder: Path, past: History, new: SchemaFile | None, level: Level | None) -> Report:
-    cases = [*unchanged(folder, past)]
+def _check(folder: Path, past: History, new: checks.SchemaFile | None, level: Level | None) -> Report:
+    cases = [*checks.unchanged(folder, past)]
     if new is None:
-        cases += history_cases(folder, past, level)
-        return Report("check", f"{format_count(len(past.versions), 'version')} in {display_path(folder)}", tuple(cases))
+        cases += checks.history_cases(folder, past, level)
+        return Report(
+            "check", f"{format_count(len(past.versions), 'version')} in {checks.display_path(folder)}", tuple(cases)
+        )
     at = level or _next_level(past)
-    cases += candidate_cases(folder, new, past, at)
+    cases += checks.candidate_cases(folder, new, past, at)
     return Report("check", f"{new.file} after {format_count(len(past.versions), 'version')} at {at}", tuple(cases))
 
 
@@ -293,38 +273,41 @@ def _next_level(past: History) -> Level:
     return level_of(past, max(past.numbers, default=0) + 1)
 
 
-def _read_side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, SchemaFile]:
+def _read_side(folder: Path, name: str, hint: str, form: Format) -> tuple[str, checks.SchemaFile]:
     """Read a schema to compare, given by a version such as 2 or v002, or by a file, and return its name too."""
     number = name.removeprefix("v").removesuffix(".avsc")
     # A file may have a number as its name.
     if number.isdecimal() and not Path(name).is_file():
-        version = history_in(folder).version(int(number))
+        version = checks.history_in(folder).version(int(number))
         if version is None:
             raise typer.BadParameter(f"{folder} has no version {number}", param_hint=hint)
-        side, name = SchemaFile(frozen_file(folder, version.number), version.text), f"v{version.number:03}"
+        side, name = (
+            checks.SchemaFile(checks.frozen_file(folder, version.number), version.text),
+            f"v{version.number:03}",
+        )
     else:
-        side = read_schema_file(Path(name), hint=hint)
+        side = checks.read_schema_file(Path(name), hint=hint)
         name = side.file
-    case = lint_case(side)
-    if not has_no_errors(case):
+    case = checks.lint_case(side)
+    if not checks.has_no_errors(case):
         print_and_exit(Report("diff", case.file, (case,)), form)
     return name, side
 
 
-def _draft(folder: Path, past: History) -> SchemaFile | None:
+def _draft(folder: Path, past: History) -> checks.SchemaFile | None:
     """Return the next version as the declaration has it, or None if it equals the newest version."""
     if not past.versions:
-        raise no_version(folder)
+        raise checks.no_version(folder)
     newest = past.versions[-1]
     text = draft_schema(newest.text, DECLARATION)
-    return None if fingerprint(text) == newest.sha256 else SchemaFile("the draft", text)
+    return None if fingerprint(text) == newest.sha256 else checks.SchemaFile("the draft", text)
 
 
 def _nothing_to_draft(past: History) -> str:
     return f"nothing to draft: version {past.versions[-1].number} is what trade/model.py declares"
 
 
-def _revision_for(folder: Path, past: History, new: SchemaFile) -> str | None:
+def _revision_for(folder: Path, past: History, new: checks.SchemaFile) -> str | None:
     """Return the newest revision if the fields changed, and the last version's otherwise."""
     before = past.entry(max(past.numbers, default=0))
     if before is None or before.alembic_revision is None:
@@ -332,7 +315,7 @@ def _revision_for(folder: Path, past: History, new: SchemaFile) -> str | None:
     changed = _columns(new.text) - _columns(past.versions[-1].text)
     if not changed:
         return before.alembic_revision
-    made = revisions_after(folder, before.alembic_revision)
+    made = checks.revisions_after(folder, before.alembic_revision)
     for name, _ in sorted(changed):
         # A revision is a Python file; a column that it makes is named in it.
         if not any(re.search(rf"\b{name}\b", text) for text in made.values()):

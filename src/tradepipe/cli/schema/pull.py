@@ -66,7 +66,11 @@ def pull(
     report = Report("pull", f"{subject} and {display_path(folder)}", tuple(_cases(folder, before, after, there)))
     if not report.is_fine(strict=False):
         print_and_exit(report._replace(cases=tuple(map(_remaining, report.cases))), format_)
-    _write(folder, before, after)
+    new = {file_name(each.number): each.text for each in after.versions if before.version(each.number) is None}
+    if new:
+        # An entry that is there already records when its version was first pulled.
+        made = History(after.versions, tuple(before.entry(each.number) or each for each in after.entries))
+        write(folder, new | {HISTORY_FILE: to_history_json(made)}, option_name="DIR")
     lines = (f"{case.name}{', unchanged' * (case.extra['outcome'] == 'unchanged')}" for case in report.cases)
     print_report(report, format_, text_form="\n".join(lines))
 
@@ -164,16 +168,3 @@ def _with(case: CheckCase, outcome: str, note: Remark | None = None) -> CheckCas
 
 def _finding(rule: str, path: str, message: str, old: str = "", new: str = "") -> Finding:
     return Finding(rule, Severity.ERROR, path, message, _FIX, old, new)
-
-
-def _write(folder: Path, before: History, after: History) -> None:
-    """Write the versions that the directory lacks, and keep what history.json records of the others."""
-    new = [each for each in after.versions if before.version(each.number) is None]
-    if new:
-        # An entry that is there already records when its version was first pulled.
-        made = History(after.versions, tuple(before.entry(each.number) or each for each in after.entries))
-        write(
-            folder,
-            {file_name(each.number): each.text for each in new} | {HISTORY_FILE: to_history_json(made)},
-            option_name="DIR",
-        )

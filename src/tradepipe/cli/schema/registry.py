@@ -1,22 +1,13 @@
 """Commands `tradepipe schema register` and `tradepipe schema drift`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.options import DEADLINE, IS_NAME, SUBJECT, DeadlineSeconds, Subject, option
-from tradepipe.cli.schema.checks import (
-    DryRun,
-    HistoryFolder,
-    LevelIfOther,
-    display_path,
-    folder_of,
-    unchanged,
-    version_cases,
-    versions_in,
-)
+from tradepipe.cli.schema import checks
 from tradepipe.cli.schema.report import (
     CheckCase,
     Format,
@@ -46,9 +37,9 @@ def register(
     registry: Registry,
     subject: Subject = SUBJECT,
     also: Also = None,
-    history: HistoryFolder = None,
-    level: LevelIfOther = None,
-    dry_run: DryRun = False,
+    history: checks.HistoryFolder = None,
+    level: checks.LevelIfOther = None,
+    dry_run: checks.DryRun = False,
     format_: ReportFormat = "text",
     deadline: DeadlineSeconds = DEADLINE,
     logs: Logs,
@@ -60,17 +51,23 @@ def register(
     incompatible.
     """
     logs.configure()
-    folder = folder_of(history)
-    past = versions_in(folder)
-    cases = (*unchanged(folder, past), *version_cases(folder, past.versions))
-    _require_fine(Report("register", display_path(folder), cases), format_)
+    folder = checks.folder_of(history)
+    past = checks.versions_in(folder)
+    cases = (*checks.unchanged(folder, past), *checks.version_cases(folder, past.versions))
+    _require_fine(Report("register", checks.display_path(folder), cases), format_)
     at = str(level or past.level)
     retry = RetryUntil(deadline)
     with registry.open(timeout=retry.call_timeout) as client:
         names = (subject, *(also or ()))
         # All subjects before the first change: a problem under one of them stops all.
         plans = [retry(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
-        report = _check(plans)
+        # A problem under one subject stops all subjects.
+        cases = tuple(
+            CheckCase(f"v{each.version.number:03} may be registered under {plan.subject}", each.findings)
+            for plan in plans
+            for each in plan.versions
+        )
+        report = Report("register", ", ".join(plan.subject for plan in plans), cases)
         _require_fine(report, format_)
         if format_ == "text" and any(report.all()):
             print_report(report, format_)
@@ -93,8 +90,8 @@ def drift(
     registry: Registry,
     subject: Subject = SUBJECT,
     also: Also = None,
-    history: HistoryFolder = None,
-    level: LevelIfOther = None,
+    history: checks.HistoryFolder = None,
+    level: checks.LevelIfOther = None,
     format_: ReportFormat = "text",
     deadline: DeadlineSeconds = DEADLINE,
     logs: Logs,
@@ -105,7 +102,7 @@ def drift(
     Exits with 0 if they agree, with 1 otherwise.
     """
     logs.configure()
-    past = versions_in(folder_of(history))
+    past = checks.versions_in(checks.folder_of(history))
     at = str(level or past.level)
     retry = RetryUntil(deadline)
     names = (subject, *(also or ()))
@@ -118,16 +115,6 @@ def drift(
     compared_text = f"{', '.join(names)} and {format_count(len(past.versions), 'version')}"
     report = Report("drift", compared_text, tuple(CheckCase(each.subject, each.findings) for each in compared))
     print_and_exit(report, format_)
-
-
-def _check(plans: Sequence[Plan]) -> Report:
-    """Report what prevents versions from being registered; a problem under one subject stops all subjects."""
-    cases = tuple(
-        CheckCase(f"v{each.version.number:03} may be registered under {plan.subject}", each.findings)
-        for plan in plans
-        for each in plan.versions
-    )
-    return Report("register", ", ".join(plan.subject for plan in plans), cases)
 
 
 def _require_fine(report: Report, form: Format) -> None:

@@ -40,9 +40,7 @@ class CheckCase(NamedTuple):
 
     Attributes:
         name: what was checked.
-
         file: path of the checked file, if there is one, with its content as `text`.
-
         extra: further keys of the JSON report.
     """
 
@@ -67,7 +65,6 @@ class Report(NamedTuple):
 
     Attributes:
         command: its name.
-
         subject: what was checked, for the text report.
     """
 

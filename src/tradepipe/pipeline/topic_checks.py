@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-from tradepipe.cli.parsing import format_duration
 from tradepipe.kafka.admin import Topic
 from tradepipe.pipeline.validator_outputs import HEADER_ALLOWANCE
+from tradepipe.plural import format_duration
 
 MIN_RETENTION_MS: Final = 72 * 3_600_000
 """Recommended retention: longer than an outage over a weekend."""
