@@ -44,7 +44,7 @@ def kill_and_restart(
     Args:
         starting: seconds a sink needs until its first batch is stored.
 
-        storing: seconds it needs for all that follow; the kills are spread over them.
+        storing: seconds it needs for the rest; the kills are spread over them.
 
     Raises:
         RuntimeError: a sink stalled, or ended with an error.

@@ -83,7 +83,7 @@ class ComposedKafka(JavaServer):
 
 
 _CLUSTER: Final = {"CLUSTER_ID": "5L6g3nShT-eMCtK--X86sw"}
-"""The image gives one of its own where there is none."""
+"""The image has a default for a missing one."""
 
 
 class ComposedRegistry(JavaServer):

@@ -12,8 +12,8 @@ _SILENT = ("", "Skipped", "unconditional skip", "unconditional skip.")
 def _has_no_reason(report: pytest.TestReport | pytest.CollectReport) -> bool:
     if hasattr(report, "wasxfail"):
         return not report.wasxfail.removeprefix("reason:").strip()
-    told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return told.removeprefix("Skipped:").strip() in _SILENT
+    message = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return message.removeprefix("Skipped:").strip() in _SILENT
 
 
 def _judged(report: Any) -> Any:

@@ -11,9 +11,9 @@ from typing import Self
 
 class Proxy:
     """
-    Forwards connections on 127.0.0.1 to a port there, until told otherwise.
+    Forwards connections on 127.0.0.1 to a port there, unless a method changes that.
 
-    What it is told holds for open connections too, from the next bytes on.
+    A change applies to open connections too, from the next bytes on.
 
     Attributes:
         target: the port there; new connections go where it points then.
@@ -137,7 +137,7 @@ def port_of(address: str) -> int:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Close with a reset; the shutdown wakes whoever reads it."""
+    """Close with a reset; the shutdown wakes a thread that reads it."""
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.shutdown(socket.SHUT_RD)

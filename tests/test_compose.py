@@ -246,7 +246,7 @@ def letters(kafka: ComposedKafka) -> int:
 
 
 @pytest.mark.real
-def test_kafka_tells_each_side_an_address_it_can_reach(composed):
+def test_kafka_advertises_an_address_that_each_side_can_reach(composed):
     kafka, _ = composed
 
     for port in (kafka.for_containers, kafka.for_machine):
@@ -270,7 +270,7 @@ def test_the_health_check_of_the_registry_succeeds(here):
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["registry", "validator", "sink"])
-def test_a_health_check_fails_where_nobody_answers(name):
+def test_a_health_check_fails_without_a_server(name):
     nobody = free_port()
 
     assert 0 != health(name, StandIns({"/8080": f"/{nobody}", ":9100": f":{nobody}", ":9101": f":{nobody}"}))

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from tests.cli.commands import ask, door
+from tests.cli.commands import ask, run_command
 from tests.markdown import Document
 from tests.postgres import batches
 from tradepipe import SchemaRegistry, Sink
@@ -70,7 +70,7 @@ def test_the_roles_have_the_rights_they_need_and_no_more(services, kafka, topic,
     with SchemaRegistry(services.registry_url) as registry:
         register(registry, subject)
     addresses = {"KAFKA_BOOTSTRAP_SERVERS": services.bootstrap_servers, "SCHEMA_REGISTRY_URL": services.registry_url}
-    door("produce", "--topic", topic, "--subject", subject, "--count", "20", "--bad", "0.2", env=addresses)
+    run_command("produce", "--topic", topic, "--subject", subject, "--count", "20", "--bad", "0.2", env=addresses)
 
     for group in ("first", "second"):
         names = {"topic": topic, "subject": subject, "group": group, "registry": services.registry_url}

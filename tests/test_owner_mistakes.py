@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import pytest
 from annotated_types import Ge, Gt, Le
 
-from tests.cli.commands import Done, door
+from tests.cli.commands import Done, run_command
 from tradepipe.errors import ConfigurationError
 from tradepipe.evolution.draft import draft_schema
 from tradepipe.evolution.history import current
@@ -196,7 +196,7 @@ def test_an_incompatible_draft_is_a_finding_with_what_to_do_instead(fields, advi
     file = tmp_path / "trade.avsc"
     file.write_text(draft_schema(current().text, DECLARATION._replace(fields=fields)))
 
-    done = door("schema", "check", str(file), "--strict", env={})
+    done = run_command("schema", "check", str(file), "--strict", env={})
     assert 1 == done.code
     assert advice in " ".join(done.out.split()), done.out
 
@@ -216,7 +216,7 @@ def repository(tmp_path, monkeypatch) -> Path:
 def freeze(repository: Path, *arguments: str, draft: str | None = None) -> Done:
     if draft is not None:
         (repository / "trade.avsc").write_text(draft)
-    return door("schema", "freeze", *arguments, "--history", "schemas/trade", env={})
+    return run_command("schema", "freeze", *arguments, "--history", "schemas/trade", env={})
 
 
 def with_venue() -> str:
@@ -226,17 +226,17 @@ def with_venue() -> str:
 def change_released(repository: Path) -> Done:
     file = repository / "schemas" / "trade" / "v001.avsc"
     file.write_text(file.read_text().replace('"int"', '"long"', 1))
-    return door("schema", "check", "--history", "schemas/trade", env={})
+    return run_command("schema", "check", "--history", "schemas/trade", env={})
 
 
 def remove_released(repository: Path) -> Done:
     (repository / "schemas" / "trade" / "v001.avsc").unlink()
-    return door("schema", "check", "--history", "schemas/trade", env={})
+    return run_command("schema", "check", "--history", "schemas/trade", env={})
 
 
 def add_by_hand(repository: Path) -> Done:
     (repository / "schemas" / "trade" / "v003.avsc").write_text(with_venue())
-    return door("schema", "check", "--history", "schemas/trade", env={})
+    return run_command("schema", "check", "--history", "schemas/trade", env={})
 
 
 RELEASED = {

@@ -57,7 +57,7 @@ def test_the_public_names_are_sorted():
 
 
 def test_what_the_package_holds_is_what_it_exports():
-    """Rooms appear as they are imported; they are reached by their own names."""
+    """Packages appear as they are imported; they are reached by their own names."""
     assert set(EXPORTED) <= set(dir(tradepipe))
     loaded = {name: getattr(tradepipe, name) for name in EXPORTED}
     held = {name for name, value in vars(tradepipe).items() if name[0] != "_" and not isinstance(value, ModuleType)}

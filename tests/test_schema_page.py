@@ -34,7 +34,7 @@ def changed(schema, *further, **changes):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A repository with the first two versions of the trade, and the files that the guide speaks of."""
+    """A repository with the first two versions of the trade, and the files that the guide names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "schemas" / "trade").mkdir(parents=True)
@@ -95,10 +95,10 @@ def rules():
 
 
 @pytest.mark.parametrize("rule", sorted(set(rules()) - {"resolution"}))
-def test_the_page_tells_of_every_rule(rule):
+def test_the_page_describes_every_rule(rule):
     assert f"`{rule}`" in PAGE.text
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_the_page_tells_of_every_kind_of_change(kind):
+def test_the_page_describes_every_kind_of_change(kind):
     assert f"`{kind}`" in PAGE.text

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from tests.cli.commands import Done, ask, door, process, running
+from tests.cli.commands import Done, ask, process, run_command, running
 from tests.eventually import eventually
 from tradepipe.evolution.history import current
 from tradepipe.postgres.revision import required_revision
@@ -26,7 +26,7 @@ print(version("tradepipe"), current().number, head())
 
 @pytest.fixture(scope="session")
 def release(pytestconfig, tmp_path_factory) -> str:
-    """The folder of 0.1.0: on PYTHONPATH it stands before what is installed."""
+    """The folder of 0.1.0: on PYTHONPATH it precedes what is installed."""
     folder = tmp_path_factory.mktemp("release")
     with zipfile.ZipFile(pytestconfig.rootpath / WHEEL) as wheel:
         wheel.extractall(folder)
@@ -66,7 +66,7 @@ def old(new, release) -> dict[str, str]:
 
 def run(*command: str, env: dict[str, str]) -> Done:
     """Run a command to its end; one of the old release needs a process, because this one has the new modules."""
-    return (process if "PYTHONPATH" in env else door)(*command, env=env)
+    return (process if "PYTHONPATH" in env else run_command)(*command, env=env)
 
 
 def done(*command: str, env: dict[str, str]) -> str:
@@ -116,7 +116,7 @@ def test_old_and_new_producers_side_by_side_have_all_their_trades_stored(old, ne
     assert {(True, False), (False, True)} == set(sides)
 
 
-def test_an_old_sink_that_meets_a_new_record_stops_and_its_successor_goes_on_there(old, new):
+def test_an_old_sink_that_meets_a_new_record_stops_and_its_successor_resumes_there(old, new):
     """Refusing it, or storing it without its amount, would lose what the new producer said."""
     done("produce", "--count", "40", "--seed", "1", env=old)
     roll_out_what_comes_first(new)
@@ -131,7 +131,7 @@ def test_an_old_sink_that_meets_a_new_record_stops_and_its_successor_goes_on_the
     assert (90, 0, 90) == state(new)
 
 
-def test_an_old_sink_goes_on_on_the_migrated_database(old, new):
+def test_an_old_sink_continues_on_the_migrated_database(old, new):
     done("produce", "--count", "30", "--seed", "1", env=old)
     with running("sink", env=old) as sink:
         eventually(lambda: state(old) == (30, 0, 30))
@@ -149,7 +149,7 @@ def test_an_old_sink_goes_on_on_the_migrated_database(old, new):
 
 
 def test_an_old_sink_stores_again_what_a_new_one_stored(old, new):
-    """Its records are the same content, whoever wrote the row."""
+    """Its records are the same content, by either release."""
     done("produce", "--count", "30", "--seed", "1", env=old)
     roll_out_what_comes_first(new)
     done("sink", "--until-end", env=new)
@@ -160,7 +160,7 @@ def test_an_old_sink_stores_again_what_a_new_one_stored(old, new):
 
 
 def acknowledged(process) -> int:
-    """What a producer tells of itself as it is stopped."""
+    """The last output of a producer that is stopped."""
     process.send_signal(signal.SIGTERM)
     ended = process.end()
     assert [] == re.findall(r"[1-9][\d,]* (?:refused|unknown|of unknown fate)", ended.out + ended.err)
@@ -190,7 +190,7 @@ def test_a_roll_out_under_load_loses_and_doubles_nothing(old, new):
             stopped(new_sink)
 
 
-def test_producers_of_both_releases_stand_beside_a_validator_and_a_sink(old, new):
+def test_producers_of_both_releases_work_with_a_validator_and_a_sink(old, new):
     """Version 1 passes beside version 2, and all of both is stored behind the clean topic."""
     roll_out_what_comes_first(new)
     topic, database = new["TRADEPIPE_TOPIC"], new["DATABASE_URL"]

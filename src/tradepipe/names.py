@@ -12,6 +12,7 @@ MAX_LENGTH: Final = 255
 """Characters of any other name at most; the services state no limit."""
 
 _not_in_topic = re.compile(r"[^a-zA-Z0-9._-]").search
+# Lone surrogates too, which no protocol encodes.
 _control = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]").search
 
 

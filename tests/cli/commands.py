@@ -32,7 +32,7 @@ class Done(NamedTuple):
     err: str
 
 
-def door(name: str, *arguments: str, env: Mapping[str, str]) -> Done:
+def run_command(name: str, *arguments: str, env: Mapping[str, str]) -> Done:
     """
     Run `tradepipe name` to its end, in this process: a Python that starts takes half a second.
 

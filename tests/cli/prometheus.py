@@ -37,7 +37,7 @@ class Prometheus:
         self._port = port
 
     def ask(self, query: str) -> float | None:
-        """The value of a query that has one sample; None if there is none."""
+        """The value of a query that has one sample, or None."""
         status, answer = get(self._port, f"/api/v1/query?query={urllib.parse.quote(query)}")
         assert 200 == status, answer
         result = json.loads(answer)["data"]["result"]

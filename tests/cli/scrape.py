@@ -26,7 +26,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def total(port: int, name: str, **labels: str) -> float | None:
-    """The sum of a metric over all that have these labels; None if it is not reported."""
+    """The sum of a metric over all series with these labels; None if it is not reported."""
     families = text_string_to_metric_families(get(port, "/metrics")[1])
     found = [
         sample.value

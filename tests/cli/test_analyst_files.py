@@ -8,7 +8,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from tests.cli.commands import ask, door
+from tests.cli.commands import ask, run_command
 
 GERMAN = """\
 Geschäftsnr;Version;Gegenpartei;Buch;Fälligkeit;Erfasst am;Kauf/Verkauf;Nominal;Währung
@@ -28,7 +28,7 @@ A-19,1,CP-9,RATES,02/30/2031,06/02/2025 1:30:00 PM,S,12.5,USD
 
 
 def produce(*arguments, env):
-    return door("produce", *map(str, arguments), env=env)
+    return run_command("produce", *map(str, arguments), env=env)
 
 
 def suggest(file: Path, **changes: str) -> Path:
@@ -52,8 +52,8 @@ def load(file: Path, mapping: Path, env):
 
 
 def stored(env, columns: str) -> list[tuple]:
-    """Store all that was sent, and return these columns."""
-    assert 0 == door("sink", "--until-end", env=env).code
+    """Store the sent trades, and return these columns."""
+    assert 0 == run_command("sink", "--until-end", env=env).code
     return ask(env["DATABASE_URL"], f"SELECT {columns} FROM trades ORDER BY trade_id, version")
 
 

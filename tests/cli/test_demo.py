@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.cli.commands import ask, door, running
+from tests.cli.commands import ask, run_command, running
 from tradepipe.trade.record import CODES, Code
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def elsewhere():
 
 def test_every_record_is_stored_counted_as_a_duplicate_or_refused(elsewhere):
     """One dead letter is corrected, sent again and stored."""
-    done = door("demo", env={"TMPDIR": str(elsewhere)})
+    done = run_command("demo", env={"TMPDIR": str(elsewhere)})
 
     assert (0, "") == (done.code, done.err)
     counts = {verb: int(number.replace(",", "")) for verb, number in re.findall(r"^(\w+) +([\d,]+) ", done.out, re.M)}
@@ -46,9 +46,9 @@ def test_every_record_is_stored_counted_as_a_duplicate_or_refused(elsewhere):
 def test_services_that_are_kept_can_be_used_until_a_signal(elsewhere):
     with running("demo", "--keep", env={"TMPDIR": str(elsewhere)}) as process:
         env = exported(process.stdout)
-        assert 0 == door("produce", "--count", "5", "--topic", "trades", env=env).code
-        assert 0 == door("validate", "--until-end", env=env).code
-        sink = door("sink", "--until-end", "-v", "--topic", "trades.clean", env=env)
+        assert 0 == run_command("produce", "--count", "5", "--topic", "trades", env=env).code
+        assert 0 == run_command("validate", "--until-end", env=env).code
+        sink = run_command("sink", "--until-end", "-v", "--topic", "trades.clean", env=env)
         assert (0, 5) == (sink.code, len(sink.out.splitlines())), sink.err
 
         process.send_signal(signal.SIGINT)

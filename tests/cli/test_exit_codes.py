@@ -69,10 +69,10 @@ def test_a_foreseeable_failure_is_one_line(failing, capsys):
 def test_a_bug_shows_where_it_is_but_no_password(failing, capsys):
     assert ExitCode.BUG == failing(KeyError("http://me:secret@registry"))
 
-    told = capsys.readouterr().err
-    assert "Traceback" in told
-    assert "secret" not in told
-    assert "report it" in told.splitlines()[-1]
+    message = capsys.readouterr().err
+    assert "Traceback" in message
+    assert "secret" not in message
+    assert "report it" in message.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,12 @@ def tradepipe(*arguments, stdout, stderr=subprocess.PIPE):
 @pytest.mark.parametrize("arguments", [["-V"], ["sink", "--help"]], ids=" ".join)
 def test_a_full_disk_is_reported_in_one_line(arguments):
     with open("/dev/full", "w") as full:
-        code, told = tradepipe(*arguments, stdout=full)
+        code, message = tradepipe(*arguments, stdout=full)
 
     assert 78 == code
     assert (
-        "Error: cannot write the output: No space left on device; free disk space, or redirect it elsewhere\n" == told
+        "Error: cannot write the output: No space left on device; free disk space, or redirect it elsewhere\n"
+        == message
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
-from tests.cli.commands import ask, door, running
+from tests.cli.commands import ask, run_command, running
 from tests.cli.scrape import get, port_of, total
 from tests.eventually import eventually
 from tradepipe import Sink
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def filled(ready):
     """A topic with 90 records: 72 trades, 18 of them sent again."""
-    done = door("produce", "--count", "90", "--seed", "0", "--resend", "0.2", env=ready)
+    done = run_command("produce", "--count", "90", "--seed", "0", "--resend", "0.2", env=ready)
     assert 0 == done.code, done.err
     return ready
 
@@ -95,7 +95,7 @@ def test_slow_clients_lock_out_no_probe_and_take_no_descriptor_that_postgresql_n
         assert (200, "alive\n") == get(port, "/livez")
         assert len(list(folder.iterdir())) <= in_use + 2
         ask(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'tradepipe%'")
-        assert 0 == door("produce", "--count", "10", "--seed", "1", env=filled).code
+        assert 0 == run_command("produce", "--count", "10", "--seed", "1", env=filled).code
         eventually(lambda: [(82,)] == ask(database, "SELECT count(*) FROM trades"))
         assert (200, "alive\n") == get(port, "/livez")
 
@@ -137,7 +137,7 @@ def test_a_port_in_use_is_one_message(ready):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        done = door("sink", "--metrics-port", str(port), env=ready)
+        done = run_command("sink", "--metrics-port", str(port), env=ready)
 
     assert 78 == done.code
     assert f"cannot serve metrics at 127.0.0.1:{port}: Address already in use" in done.err.splitlines()[-1]
@@ -168,9 +168,9 @@ def test_lag_is_reported_while_the_database_is_unavailable(filled, services):
         eventually(lambda: total(port, "tradepipe_stored_offset") == 90)
         services.postgres.stop("immediate")
         try:
-            assert 0 == door("produce", "--count", "500", "--seed", "1", env=filled).code
+            assert 0 == run_command("produce", "--count", "500", "--seed", "1", env=filled).code
             eventually(lambda: total(port, "tradepipe_paused") == 1)
-            assert 0 == door("produce", "--count", "500", "--seed", "2", env=filled).code
+            assert 0 == run_command("produce", "--count", "500", "--seed", "2", env=filled).code
 
             eventually(lambda: total(port, "tradepipe_lag_records") == 1000)
             assert 1 == total(port, "tradepipe_database_unavailable")
@@ -184,20 +184,20 @@ def test_lag_is_reported_while_the_database_is_unavailable(filled, services):
 
 @pytest.mark.real
 def test_partitions_that_were_revoked_are_no_longer_reported(filled):
-    """Two sinks share four partitions, and no gauge tells of one partition twice."""
+    """Two sinks share four partitions, and no gauge reports one partition twice."""
     with running("sink", "--metrics-port", "0", env=filled) as first:
         port = port_of(first)
         eventually(lambda: total(port, "tradepipe_active_partitions") == 4)
         with running("sink", "--metrics-port", "0", env=filled) as second:
             other = port_of(second)
-            eventually(lambda: (2, 2) == (len(told(port)), len(told(other))))
+            eventually(lambda: (2, 2) == (len(message(port)), len(message(other))))
 
-            assert {"0", "1", "2", "3"} == told(port) | told(other)
+            assert {"0", "1", "2", "3"} == message(port) | message(other)
             assert 1 == total(port, "tradepipe_rebalances_total", kind="revoke")
 
 
-def told(port: int) -> set[str]:
-    """The partitions a sink tells of."""
+def message(port: int) -> set[str]:
+    """The partitions that a sink reports."""
     return {each for each in "0123" if total(port, "tradepipe_stored_offset", partition=each) is not None}
 
 

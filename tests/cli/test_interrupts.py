@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.cli.commands import Done, Running, ask, door, running
+from tests.cli.commands import Done, Running, ask, run_command, running
 from tests.eventually import eventually
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.trade.model import Trade
@@ -55,7 +55,7 @@ def count_records(kafka: dict[str, object], topic: str) -> int:
 
 def store_all(env: dict[str, str]) -> tuple[int, int]:
     """Run a sink to the end of the topic; return the number of rows, and of different versions of trades."""
-    assert 0 == door("sink", "--until-end", env=env).code
+    assert 0 == run_command("sink", "--until-end", env=env).code
     ((rows, versions),) = ask(env["DATABASE_URL"], STORED)
     return rows, versions
 
@@ -105,14 +105,14 @@ def test_a_file_that_is_sent_again_after_an_interruption_is_stored_once(ready, f
 
     assert INTERRUPTED == done.code, done.err
     assert re.search(r"stopped at line \d+: run the command again to send all trades", done.out + done.err)
-    assert 0 == door("produce", f"--input={file}", env=ready).code
+    assert 0 == run_command("produce", f"--input={file}", env=ready).code
     assert (LINES, LINES) == store_all(ready)
 
 
 @pytest.fixture
 def filled(ready) -> dict[str, str]:
     """A topic with trades."""
-    assert 0 == door("produce", f"--count={LINES}", "--seed=1", env=ready).code
+    assert 0 == run_command("produce", f"--count={LINES}", "--seed=1", env=ready).code
     return ready
 
 
@@ -140,7 +140,7 @@ def test_a_validator_that_continues_after_an_interruption_passes_each_record_onc
     assert 0 == done.code, done.err
     passed = count_records(kafka, f"{topic}.clean")
     assert f"{passed:,} passed, 0 refused" == done.err.splitlines()[-1]
-    assert 0 == door("validate", "--until-end", env=env).code
+    assert 0 == run_command("validate", "--until-end", env=env).code
     assert LINES == count_records(kafka, f"{topic}.clean")
 
 
@@ -158,7 +158,7 @@ def test_an_interrupted_demo_leaves_nothing(open_path, number):
 @pytest.mark.embedded
 @pytest.mark.parametrize("text", ["", "are running", "Ctrl-C stops the services"])
 def test_interrupted_embedded_services_leave_nothing(open_path, text):
-    """The services were all that the command had to do, so it is done."""
+    """The command had to start the services alone, so it is done."""
     with running("embedded", env={"TMPDIR": str(open_path)}) as command:
         command.says(text) if text else eventually(lambda: any(open_path.iterdir()))
         done = interrupt(command)

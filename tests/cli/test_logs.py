@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 from tradepipe import redaction
 from tradepipe.cli import logs
 
@@ -57,7 +57,7 @@ def test_an_event_for_a_person_is_a_line(logging_as, capsys):
 
 
 def test_all_lines_on_stderr_are_json_with_the_json_log_format():
-    done = door(
+    done = run_command(
         "migrate",
         "current",
         "--log-format=json",

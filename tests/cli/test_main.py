@@ -13,7 +13,7 @@ import confluent_kafka
 import pytest
 import typer.main
 
-from tests.cli.commands import Done, console, door, process
+from tests.cli.commands import Done, console, process, run_command
 from tradepipe.cli.help_examples import EXAMPLES, examples
 from tradepipe.cli.main import COMMANDS, app
 from tradepipe.codec.native import executor_name
@@ -59,7 +59,7 @@ def test_a_command_prints_the_same_in_this_process_and_in_another(name):
     typed = f"{Path(sys.executable).name} -m tradepipe."
 
     assert typed in apart.err
-    assert door(name, "--nonsense", env=env) == apart._replace(err=apart.err.replace(typed, "tradepipe "))
+    assert run_command(name, "--nonsense", env=env) == apart._replace(err=apart.err.replace(typed, "tradepipe "))
 
 
 @pytest.mark.parametrize(

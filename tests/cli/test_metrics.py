@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.cli.commands import door, running
+from tests.cli.commands import run_command, running
 from tests.cli.prometheus import program, scraping
 from tests.cli.scrape import get, port_of, total
 from tests.eventually import eventually
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 @pytest.fixture
 def port(ready):
     """Where a sink serves its metrics that has stored 91 trades and refused 9."""
-    assert 0 == door("produce", "--count", "100", "--bad", "0.09", "--seed", "0", env=ready).code
+    assert 0 == run_command("produce", "--count", "100", "--bad", "0.09", "--seed", "0", env=ready).code
     with running("sink", "--metrics-port", "0", env=ready) as process:
         port = port_of(process)
         eventually(lambda: total(port, "tradepipe_records_written_total") == 100)

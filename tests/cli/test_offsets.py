@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.cli.commands import ask, door, running
+from tests.cli.commands import ask, run_command, running
 from tests.cli.pty import at_a_terminal
 from tests.eventually import eventually
 
@@ -17,7 +17,7 @@ TRADES = "SELECT count(*) FROM trades"
 @pytest.fixture
 def filled(ready):
     """A topic with 90 trades."""
-    done = door("produce", "--count", "90", "--seed", "0", env=ready)
+    done = run_command("produce", "--count", "90", "--seed", "0", env=ready)
     assert 0 == done.code, done.err
     return ready
 
@@ -25,14 +25,14 @@ def filled(ready):
 @pytest.fixture
 def stored(filled):
     """The same, stored by a sink that has ended."""
-    done = door("sink", "--until-end", env=filled)
+    done = run_command("sink", "--until-end", env=filled)
     assert 0 == done.code, done.err
     return filled
 
 
 def offsets(*arguments, env):
     """Such a command, which needs no registry."""
-    done = door("sink", "offsets", *arguments, env={**env, "SCHEMA_REGISTRY_URL": ""})
+    done = run_command("sink", "offsets", *arguments, env={**env, "SCHEMA_REGISTRY_URL": ""})
     assert "Traceback" not in done.err
     return done
 
@@ -89,7 +89,7 @@ def test_a_deleted_topic_is_reported_beside_the_stored_offsets(ready):
 
 def test_a_reset_to_the_beginning_replays_everything(stored):
     done = offsets("reset", "--to", "earliest", env=stored)
-    again = door("sink", "--until-end", env=stored)
+    again = run_command("sink", "--until-end", env=stored)
 
     assert 0 == done.code, done.err
     assert ["partition", "before", "after"] == done.out.splitlines()[0].split()
@@ -98,7 +98,7 @@ def test_a_reset_to_the_beginning_replays_everything(stored):
 
 def test_a_group_that_stored_nothing_can_be_sent_to_the_end(filled):
     done = offsets("reset", "--to", "latest", env=filled)
-    again = door("sink", "--until-end", env=filled)
+    again = run_command("sink", "--until-end", env=filled)
 
     assert 0 == done.code, done.err
     assert [0, 0, 0, 0] == [each["lag"] for each in shown(filled)["partitions"]]
@@ -142,7 +142,7 @@ def test_confirming_resets(stored):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ("reset", "missing option: --to"),
         ("reset --to soon", "earliest, latest, a timestamp such as 2025-06-01T08:00:00Z, or an offset, not 'soon'"),
@@ -152,11 +152,11 @@ def test_confirming_resets(stored):
         ("show --format xml", "'text', 'json'"),
     ],
 )
-def test_contradictory_arguments_are_a_usage_error(ready, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(ready, arguments, message):
     done = offsets(*arguments.split(), env=ready)
 
     assert (2, "") == done[:2]
-    assert told in done.err.splitlines()[-1]
+    assert message in done.err.splitlines()[-1]
 
 
 def test_an_offset_outside_the_log_is_refused_with_the_range(stored, topic):
@@ -168,7 +168,7 @@ def test_an_offset_outside_the_log_is_refused_with_the_range(stored, topic):
 
 
 def test_options_before_the_command_are_refused_rather_than_ignored(ready):
-    done = door("sink", "--topic", "other", "offsets", "show", env=ready)
+    done = run_command("sink", "--topic", "other", "offsets", "show", env=ready)
 
     assert 2 == done.code
     assert "put the options after `offsets`" in done.err.splitlines()[-1]
@@ -225,15 +225,15 @@ def test_a_reset_under_load_loses_nothing_from_there_on(filled):
 def test_the_command_that_a_topic_created_anew_asks_for_adopts_it(stored, services, topic):
     services.kafka.delete_topic(topic)
     services.kafka.create_topic(topic)
-    assert 0 == door("produce", "--count", "20", "--seed", "9", env=stored).code
-    refused = door("sink", "--until-end", env=stored)
+    assert 0 == run_command("produce", "--count", "20", "--seed", "9", env=stored).code
+    refused = run_command("sink", "--until-end", env=stored)
     assert 78 == refused.code
     command = re.search(r"tradepipe (sink offsets reset .* --to) earliest\|latest", refused.err)[1]
 
-    done = door(*command.split(), "earliest", env=stored)
+    done = run_command(*command.split(), "earliest", env=stored)
 
     assert 0 == done.code, done.err
-    assert "20 stored, 0 duplicates, 0 refused" == door("sink", "--until-end", env=stored).err.splitlines()[-1]
+    assert "20 stored, 0 duplicates, 0 refused" == run_command("sink", "--until-end", env=stored).err.splitlines()[-1]
 
 
 @pytest.mark.real
@@ -245,7 +245,7 @@ def test_an_offset_that_the_log_has_dropped_is_noted_with_the_command(filled, se
 
     assert 0 == done.code
     assert f"offsets reset --topic {topic} --group {topic} --partition 0 --to" in done.err
-    refused = door("sink", "--until-end", env=filled)
+    refused = run_command("sink", "--until-end", env=filled)
     assert 78 == refused.code
     assert f"offsets reset --topic {topic} --group {topic} --partition" in refused.err
 

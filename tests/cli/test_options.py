@@ -8,7 +8,7 @@ import pytest
 import typer
 import typer.main
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 from tradepipe import redaction
 from tradepipe.cli.main import app
 from tradepipe.cli.parsing import parse_pairs
@@ -136,7 +136,7 @@ def test_a_secret_is_masked_literally_and_percent_encoded(monkeypatch):
 )
 def test_the_password_of_a_database_url_is_never_shown(arguments):
     url = f"postgresql://me:{CANARY}@{NOWHERE}/trades"
-    done = door(
+    done = run_command(
         "migrate",
         *arguments.format(canary=CANARY, nowhere=NOWHERE, canary_url=url).split(),
         env={"TRADEPIPE_DEADLINE": "0.2"},
@@ -167,7 +167,7 @@ def test_a_password_from_a_file_is_never_shown(tmp_path, name, arguments):
         "TRADEPIPE_KAFKA_PROPERTIES": "no.such.property=1",
     }
 
-    done = door(name, *arguments.split(), env=env)
+    done = run_command(name, *arguments.split(), env=env)
 
     assert CANARY not in done.out + done.err
     assert "Traceback" not in done.err
@@ -186,7 +186,7 @@ def test_a_password_from_a_file_is_never_shown(tmp_path, name, arguments):
     ],
 )
 def test_a_password_of_kafka_is_never_shown(arguments):
-    done = door(
+    done = run_command(
         "topics",
         "create",
         *arguments.format(canary=CANARY).split(),
@@ -199,9 +199,9 @@ def test_a_password_of_kafka_is_never_shown(arguments):
 
 def test_a_password_that_ps_shows_is_warned_of():
     url, env = f"postgresql://me:{CANARY}@{NOWHERE}/trades", {"TRADEPIPE_DEADLINE": "0.2"}
-    typed = door("migrate", "current", f"--database={url}", env=env)
-    quiet = door("migrate", "current", env=env | {"DATABASE_URL": url})
-    kafka = door("topics", "create", "-X", f"sasl.password={CANARY}", f"--bootstrap-servers={NOWHERE}", env=env)
+    typed = run_command("migrate", "current", f"--database={url}", env=env)
+    quiet = run_command("migrate", "current", env=env | {"DATABASE_URL": url})
+    kafka = run_command("topics", "create", "-X", f"sasl.password={CANARY}", f"--bootstrap-servers={NOWHERE}", env=env)
 
     warning = "the password in --database is visible to other users in the process list: use DATABASE_URL or"
     assert warning in typed.err
@@ -213,7 +213,7 @@ def test_a_password_that_ps_shows_is_warned_of():
 def test_a_passphrase_is_a_password():
     name = "sasl.oauthbearer.assertion.private.key.passphrase"
     options = ("-X", f"{name}={CANARY}", f"--bootstrap-servers={NOWHERE}")
-    done = door("topics", "create", *options, env={"TRADEPIPE_DEADLINE": "0.2"})
+    done = run_command("topics", "create", *options, env={"TRADEPIPE_DEADLINE": "0.2"})
 
     assert f"-X {name} is visible to other users" in done.err
     assert CANARY not in done.out + done.err
@@ -225,9 +225,9 @@ def test_properties_come_from_file_then_variable_then_option(ready, topic, path)
     path.write_text(f"bootstrap.servers={ready['KAFKA_BOOTSTRAP_SERVERS']}\nsecurity.protocol=wrong-too\n")
     env = {**ready, "KAFKA_BOOTSTRAP_SERVERS": "", "TRADEPIPE_KAFKA_CONFIG": str(path)}
 
-    of_file = door("topics", "create", env=env)
-    of_option = door("topics", "create", *wrong, env=env)
-    right = door("topics", "create", "-X", "security.protocol=plaintext", env=env)
+    of_file = run_command("topics", "create", env=env)
+    of_option = run_command("topics", "create", *wrong, env=env)
+    right = run_command("topics", "create", "-X", "security.protocol=plaintext", env=env)
 
     assert (78, True) == (of_file.code, "wrong-too" in of_file.err), of_file.err
     assert (78, True) == (of_option.code, "WRONG" in of_option.err), of_option.err
@@ -243,7 +243,7 @@ def test_properties_come_from_file_then_variable_then_option(ready, topic, path)
     ],
 )
 def test_an_invalid_variable_is_a_usage_error(env, message):
-    done = door("migrate", "current", env=env)
+    done = run_command("migrate", "current", env=env)
 
     assert 2 == done.code
     assert message in done.err.splitlines()[-1]
@@ -266,7 +266,7 @@ def test_an_invalid_variable_is_a_usage_error(env, message):
     ],
 )
 def test_who_we_are_to_the_registry_is_checked(env, code, message):
-    done = door("schema", "register", env={"SCHEMA_REGISTRY_URL": f"http://{NOWHERE}", **env})
+    done = run_command("schema", "register", env={"SCHEMA_REGISTRY_URL": f"http://{NOWHERE}", **env})
 
     assert (code, True) == (done.code, message in done.err.splitlines()[-1]), done.err
     assert CANARY not in done.err
@@ -280,5 +280,7 @@ def test_a_secret_that_all_may_read_is_warned_of(variable, tmp_path):
 
     for mode, warnings in ((0o604, 1), (0o600, 0)):
         file.chmod(mode)
-        done = door("topics", "check", "--deadline=0.1", f"--bootstrap-servers={NOWHERE}", *given[0], env=given[1])
+        done = run_command(
+            "topics", "check", "--deadline=0.1", f"--bootstrap-servers={NOWHERE}", *given[0], env=given[1]
+        )
         assert warnings == done.err.count(f"all users of this machine can read {file}: run chmod 600"), done.err

@@ -8,7 +8,7 @@ import sys
 import pytest
 from confluent_kafka import KafkaError
 
-from tests.cli.commands import door, running
+from tests.cli.commands import run_command, running
 from tradepipe.embedded.broker import Broker
 from tradepipe.kafka.admin import TopicAdmin
 
@@ -24,7 +24,7 @@ def records_in(env, topic) -> int:
 
 
 def test_it_sends_and_counts(ready, topic):
-    done = door("produce", "--count", "100", "--bad", "0.11", "--resend", "0.2", env=ready)
+    done = run_command("produce", "--count", "100", "--bad", "0.11", "--resend", "0.2", env=ready)
 
     assert 0 == done.code, done.err
     assert re.search(
@@ -36,14 +36,14 @@ def test_it_sends_and_counts(ready, topic):
 
 
 def test_the_same_seed_sends_the_same_trades(ready):
-    first, second = (door("produce", "--count", "5", "--seed", "7", "-v", env=ready) for _ in range(2))
+    first, second = (run_command("produce", "--count", "5", "--seed", "7", "-v", env=ready) for _ in range(2))
 
     assert first.out.splitlines()[:5] == second.out.splitlines()[:5]
     assert re.fullmatch("Sent trade with ID T7-[0-9]+ and version 1", first.out.splitlines()[0])
 
 
 def test_other_runs_send_other_trades(ready):
-    first, second = (door("produce", "--count", "1", "-v", env=ready) for _ in range(2))
+    first, second = (run_command("produce", "--count", "1", "-v", env=ready) for _ in range(2))
 
     assert first.out.splitlines()[0] != second.out.splitlines()[0]
 
@@ -136,7 +136,7 @@ def test_records_that_the_broker_refuses_are_a_finding(breakable):
     broker, env = breakable
     broker.fail_requests(PRODUCE, *[KafkaError.TOPIC_AUTHORIZATION_FAILED] * 10)
 
-    done = door("produce", "--count", "3", env=env)
+    done = run_command("produce", "--count", "3", env=env)
 
     assert 1 == done.code, done.err
     assert "0 acknowledged, 3 refused, in " in done.err

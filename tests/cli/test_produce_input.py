@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import ask, door, running
+from tests.cli.commands import ask, run_command, running
 from tests.cli.test_produce import breakable, records_in  # noqa: F401 - breakable is a fixture
 from tests.eventually import eventually
 from tradepipe.trade.model import Trade
@@ -46,11 +46,11 @@ def spoiled(file: Path, *numbers: int) -> Path:
 
 
 def test_the_trades_of_a_file_are_stored(ready, file):
-    done = door("produce", "--input", str(file), env=ready)
+    done = run_command("produce", "--input", str(file), env=ready)
 
     assert 0 == done.code, done.err
     assert f"read {file}: 50 trades, 0 invalid records\nsent 50 records: 50 acknowledged, " in done.err
-    assert 0 == door("sink", "--until-end", env=ready).code
+    assert 0 == run_command("sink", "--until-end", env=ready).code
     stored = ask(ready["DATABASE_URL"], f"SELECT {HEADER} FROM trades ORDER BY trade_id, version")
     assert sorted(islice(trades(5), 50)) == [Trade(*each) for each in stored]
 
@@ -62,8 +62,8 @@ def test_a_run_that_is_interrupted_and_repeated_stores_nothing_twice(ready, file
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
         interrupted = process.end()
-    again = door("produce", "--input", str(file), env=ready)
-    sink = door("sink", "--until-end", env=ready)
+    again = run_command("produce", "--input", str(file), env=ready)
+    sink = run_command("sink", "--until-end", env=ready)
 
     sent = int(re.search(r"sent (\d+) records?", interrupted.err)[1])
     assert 10 <= sent < 50
@@ -73,7 +73,7 @@ def test_a_run_that_is_interrupted_and_repeated_stores_nothing_twice(ready, file
 
 
 def test_an_invalid_line_stops_it_after_the_lines_before_were_sent(ready, topic, file):
-    done = door("produce", "--input", str(spoiled(file, 12)), env=ready)
+    done = run_command("produce", "--input", str(spoiled(file, 12)), env=ready)
 
     assert 1 == done.code
     assert f"Error: {file}:12: version: 'one' is not a whole number" in done.err.splitlines()[-1]
@@ -83,7 +83,7 @@ def test_an_invalid_line_stops_it_after_the_lines_before_were_sent(ready, topic,
 
 
 def test_bad_lines_are_skipped_and_kept_if_asked_for(ready, topic, file):
-    done = door("produce", "--input", str(spoiled(file, 2, 12, 51)), "--on-error", "skip", env=ready)
+    done = run_command("produce", "--input", str(spoiled(file, 2, 12, 51)), "--on-error", "skip", env=ready)
 
     header, *rejects = csv.reader(Path(f"{file}.rejects.csv").read_text().splitlines())
     assert 1 == done.code
@@ -98,13 +98,13 @@ def test_bad_lines_are_skipped_and_kept_if_asked_for(ready, topic, file):
 
 
 def test_a_count_beyond_all_numbers_is_no_limit(file):
-    done = door("produce", "--input", str(file), "--dry-run", "--count", "9" * 30, env={})
+    done = run_command("produce", "--input", str(file), "--dry-run", "--count", "9" * 30, env={})
 
     assert (0, f"checked {file}: 50 trades, 0 invalid records\nnothing was sent\n") == (done.code, done.err)
 
 
 def test_a_dry_run_needs_no_services(file):
-    done = door("produce", "--input", str(file), "--dry-run", env={})
+    done = run_command("produce", "--input", str(file), "--dry-run", env={})
 
     assert (0, "", f"checked {file}: 50 trades, 0 invalid records\nnothing was sent\n") == done
 
@@ -142,7 +142,7 @@ def test_a_signal_ends_it_while_it_waits_for_a_pipe(ready, file, tmp_path):
 
 
 def test_it_ends_behind_as_many_as_asked_for(ready, topic, file):
-    assert 0 == door("produce", "--input", str(file), "--count", "7", env=ready).code
+    assert 0 == run_command("produce", "--input", str(file), "--count", "7", env=ready).code
     assert 7 == records_in(ready, topic)
 
 

@@ -58,7 +58,7 @@ def run_seconds(name: str, *arguments: str, env: Mapping[str, str]) -> float:
 
 
 def interrupt_endless(moments: Iterator[float], command: str, env: Mapping[str, str]) -> Iterator[Done]:
-    """Interrupt a command that does not end by itself, during its imports or, as often, afterwards."""
+    """Interrupt a command that does not end on its own, during its imports or, as often, afterwards."""
     return interrupt_at(moments, 2 * run_seconds(command.split(maxsplit=1)[0], "--help", env=env) + 1.0, command, env)
 
 

@@ -6,19 +6,19 @@ import signal
 
 import pytest
 
-from tests.cli.commands import ask, door, running
+from tests.cli.commands import ask, run_command, running
 
 
 @pytest.fixture
 def filled(ready):
     """A topic with 90 records: 72 trades, 18 of them sent again."""
-    done = door("produce", "--count", "90", "--seed", "0", "--resend", "0.2", env=ready)
+    done = run_command("produce", "--count", "90", "--seed", "0", "--resend", "0.2", env=ready)
     assert 0 == done.code, done.err
     return ready
 
 
 def test_it_stores_what_the_topic_holds(filled):
-    done = door("sink", "--until-end", env=filled)
+    done = run_command("sink", "--until-end", env=filled)
 
     assert (0, "") == (done.code, done.out)
     assert "72 stored, 18 duplicates, 0 refused" == done.err.splitlines()[-1]
@@ -26,7 +26,7 @@ def test_it_stores_what_the_topic_holds(filled):
 
 
 def test_verbose_prints_each_stored_trade_and_nothing_else(filled):
-    done = door("sink", "--until-end", "-v", env=filled)
+    done = run_command("sink", "--until-end", "-v", env=filled)
 
     stored = ask(filled["DATABASE_URL"], "SELECT trade_id, version FROM trades")
     lines = [f"Stored trade with ID {trade_id} and version {version}" for trade_id, version in stored]
@@ -34,32 +34,32 @@ def test_verbose_prints_each_stored_trade_and_nothing_else(filled):
 
 
 def test_stored_trades_are_not_stored_again(filled):
-    first, second = (door("sink", "--until-end", "-v", env=filled) for _ in range(2))
+    first, second = (run_command("sink", "--until-end", "-v", env=filled) for _ in range(2))
 
     assert (0, 72) == (first.code, len(first.out.splitlines()))
     assert (0, "") == (second.code, second.out)
 
 
 def test_the_summary_counts_refusals_by_code(ready):
-    door("produce", "--count", "100", "--bad", "0.09", env=ready)
+    run_command("produce", "--count", "100", "--bad", "0.09", env=ready)
 
-    done = door("sink", "--until-end", env=ready)
+    done = run_command("sink", "--until-end", env=ready)
 
     assert 0 == done.code, done.err
     assert re.match("91 stored, 0 duplicates, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
 
 
 def test_all_output_is_json_with_the_json_formats(filled):
-    done = door("sink", "--until-end", "--metrics-port", "0", "--log-format", "json", env=filled)
+    done = run_command("sink", "--until-end", "--metrics-port", "0", "--log-format", "json", env=filled)
 
-    told = [json.loads(line)["message"] for line in done.err.splitlines()]
+    text = [json.loads(line)["message"] for line in done.err.splitlines()]
     assert 0 == done.code, done.err
-    assert told[0].startswith("metrics at http://127.0.0.1:")
-    assert "72 stored, 18 duplicates, 0 refused" == told[-1]
+    assert text[0].startswith("metrics at http://127.0.0.1:")
+    assert "72 stored, 18 duplicates, 0 refused" == text[-1]
 
 
 def test_a_new_group_starts_at_the_given_position(filled):
-    done = door("sink", "--until-end", "--start", "latest", env=filled)
+    done = run_command("sink", "--until-end", "--start", "latest", env=filled)
 
     assert (0, "0 stored, 0 duplicates, 0 refused") == (done.code, done.err.splitlines()[-1])
 

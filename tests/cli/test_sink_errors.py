@@ -7,16 +7,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from tests.cli.commands import Running, door, running
+from tests.cli.commands import Running, run_command, running
 from tests.cli.test_usage_errors import refused
 from tests.eventually import eventually
 
 NOWHERE = "127.0.0.1:1"
-"""An address where nobody listens."""
+"""An address without a server."""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         ("--metrics-port=70000", "'--metrics-port'"),
         ("--metrics-port=soon", "'--metrics-port'"),
@@ -32,15 +32,15 @@ NOWHERE = "127.0.0.1:1"
         ("offset show", "No such command 'offset'"),
     ],
 )
-def test_contradictory_arguments_are_a_usage_error(env, arguments, told):
-    done = door("sink", *arguments.split(), env=env)
+def test_contradictory_arguments_are_a_usage_error(env, arguments, text):
+    done = run_command("sink", *arguments.split(), env=env)
 
     assert 2 == done.code
-    assert told in done.err + done.out
+    assert text in done.err + done.out
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         ("--database={database}x", "does not exist"),
         ("--database=postgresql://nobody:x@{server}/postgres", "nobody"),
@@ -51,13 +51,13 @@ def test_contradictory_arguments_are_a_usage_error(env, arguments, told):
         ("--metrics-port=8123 --metrics-host=no.such.host.invalid", "no.such.host.invalid"),
     ],
 )
-def test_a_wrong_configuration_stops_the_sink(ready, arguments, told):
+def test_a_wrong_configuration_stops_the_sink(ready, arguments, text):
     server = ready["DATABASE_URL"].partition("@")[2].partition("/")[0]
 
     code, message = refused("sink", arguments.replace("{server}", server), ready)
 
     assert 78 == code
-    assert told in message
+    assert text in message
 
 
 class _Locked(BaseHTTPRequestHandler):
@@ -91,7 +91,7 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         (f"--bootstrap-servers={NOWHERE}", " unavailable, retrying: "),
         (f"--registry=http://{NOWHERE}", " unavailable, retrying: "),
@@ -99,9 +99,9 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
     ],
     ids=["broker", "registry", "database"],
 )
-def test_a_sink_waits_for_an_unavailable_service_until_a_signal(ready, arguments, told):
+def test_a_sink_waits_for_an_unavailable_service_until_a_signal(ready, arguments, text):
     with running("sink", "--until-end", *arguments.split(), env=ready) as process:
-        process.says(told)
+        process.says(text)
 
         process.send_signal(signal.SIGTERM)
 

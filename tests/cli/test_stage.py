@@ -24,7 +24,7 @@ def test_every_record_counts_once():
 
 
 @pytest.mark.parametrize(
-    ("outcome", "waiting", "lag", "briefly", "told"),
+    ("outcome", "waiting", "lag", "briefly", "message"),
     [
         (SINK, None, None, False, "1,200 stored, 30 duplicates, 5 refused"),
         (SINK, "PostgreSQL", 7, False, "waiting for PostgreSQL: 1,200 stored, 30 duplicates, 5 refused, lag 7"),
@@ -41,5 +41,5 @@ def test_every_record_counts_once():
     ],
     ids=["in a log", "waiting", "waiting, on a terminal", "on a terminal", "of millions", "of millions, on a terminal"],
 )
-def test_the_progress_of_a_stage(outcome, waiting, lag, briefly, told):
-    assert told == format_progress(outcome, waiting, lag, short=briefly)
+def test_the_progress_of_a_stage(outcome, waiting, lag, briefly, message):
+    assert message == format_progress(outcome, waiting, lag, short=briefly)

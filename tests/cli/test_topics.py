@@ -4,13 +4,13 @@ import uuid
 
 import pytest
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 from tests.cli.test_usage_errors import refused
 from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.pipeline.topic_checks import Severity, check_settings
 
 NOWHERE = "127.0.0.1:1"
-"""An address where nobody listens."""
+"""An address without a server."""
 
 GOOD = {
     "min.insync.replicas": "2",
@@ -62,7 +62,7 @@ def test_of_one_broker_is_spoken_as_of_one():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         ("create --partitions=9999999999", "less than or equal to 100000"),
         ("create --replication=99999", "less than or equal to 10000"),
@@ -73,11 +73,11 @@ def test_of_one_broker_is_spoken_as_of_one():
         ("check --nonsense", "No such option"),
     ],
 )
-def test_contradictory_arguments_are_a_usage_error(env, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(env, arguments, text):
     code, message = refused("topics", arguments, env)
 
     assert 2 == code
-    assert told in message
+    assert text in message
 
 
 def test_a_missing_topic_is_reported_with_the_command_that_creates_it(env):
@@ -96,24 +96,26 @@ def test_the_check_ends_at_the_deadline_if_no_broker_answers(env):
 
 @pytest.mark.embedded
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         ("check", "the broker returned no settings"),
         ("create --topic=new --retention=7d", "creates topics with 4 partitions and without settings"),
     ],
 )
-def test_a_refused_describe_request_is_one_sentence(env, arguments, told):
+def test_a_refused_describe_request_is_one_sentence(env, arguments, text):
     code, message = refused("topics", arguments, env)
 
     assert 78 == code
-    assert told in message
+    assert text in message
 
 
 @pytest.mark.real
 def test_retention_and_in_sync_replicas_have_options(addresses):
     name = f"trades-{uuid.uuid4().hex}"
 
-    done = door("topics", "create", "--topic", name, "--retention", "48h", "--min-insync-replicas", "1", env=addresses)
+    done = run_command(
+        "topics", "create", "--topic", name, "--retention", "48h", "--min-insync-replicas", "1", env=addresses
+    )
 
     assert 0 == done.code, done.err
     settings = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).config(name)
@@ -122,10 +124,10 @@ def test_retention_and_in_sync_replicas_have_options(addresses):
 
 @pytest.mark.real
 def test_creating_a_topic_that_can_acknowledge_nothing_prints_a_note(addresses):
-    """By its brokers' own replication, which nobody can know before."""
+    """By its brokers' default replication, which is unknown before."""
     name = f"trades-{uuid.uuid4().hex}"
 
-    done = door("topics", "create", "--topic", name, "--min-insync-replicas", "2", env=addresses)
+    done = run_command("topics", "create", "--topic", name, "--min-insync-replicas", "2", env=addresses)
 
     assert (0, f"created topic {name} with 4 partitions\n") == done[:2]
     assert (
@@ -135,12 +137,12 @@ def test_creating_a_topic_that_can_acknowledge_nothing_prints_a_note(addresses):
 
 @pytest.mark.real
 def test_a_check_prints_each_setting_and_ends_with_0_for_advice(env, topic):
-    done = door("topics", "check", env=env)
+    done = run_command("topics", "check", env=env)
 
     assert 0 == done.code, done.err
     assert f"topic {topic}: findings 0, advice 3" == done.out.splitlines()[-1]
     assert any(line.startswith("replication factor") and " advice " in line for line in done.out.splitlines())
-    assert 1 == door("topics", "check", "--strict", env=env).code
+    assert 1 == run_command("topics", "check", "--strict", env=env).code
 
 
 @pytest.mark.real
@@ -148,7 +150,7 @@ def test_a_finding_ends_the_check_with_1(addresses, services):
     name = f"trades-{uuid.uuid4().hex}"
     services.kafka.create_topic(name, config={"cleanup.policy": "compact"})
 
-    done = door("topics", "check", "--topic", name, env=addresses)
+    done = run_command("topics", "check", "--topic", name, env=addresses)
 
     assert 1 == done.code, done.err
     assert "compaction drops versions of trades" in done.out
@@ -156,18 +158,18 @@ def test_a_finding_ends_the_check_with_1(addresses, services):
 
 @pytest.mark.real
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         ("create --topic=new --replication=5", "replication"),
         ("create --topic=new -c no.such.setting=1", "no.such.setting"),
         ("create --topic=new -c retention.ms=soon", "retention.ms"),
     ],
 )
-def test_a_request_that_kafka_refuses_is_one_message(addresses, arguments, told):
+def test_a_request_that_kafka_refuses_is_one_message(addresses, arguments, text):
     code, message = refused("topics", arguments, addresses)
 
     assert 78 == code
-    assert told in message
+    assert text in message
 
 
 @pytest.fixture
@@ -182,12 +184,12 @@ def weekly(services) -> str:
 def test_a_topic_like_another_takes_what_a_validator_writes_into_it(addresses, weekly):
     name = f"{weekly}.dlq"
 
-    done = door("topics", "create", "--topic", name, "--like", weekly, env=addresses)
+    done = run_command("topics", "create", "--topic", name, "--like", weekly, env=addresses)
 
     assert (0, f"created topic {name} with 3 partitions\n") == (done.code, done.out), done.err
     settings = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).config(name)
     assert ("604800000", "1064972") == (settings["retention.ms"], settings["max.message.bytes"])
-    checked = door("topics", "check", "--topic", name, "--like", weekly, env=addresses)
+    checked = run_command("topics", "check", "--topic", name, "--like", weekly, env=addresses)
     assert "fits the largest record of its source, also as a dead letter" in checked.out
 
 
@@ -196,7 +198,7 @@ def test_a_topic_with_lower_limits_than_its_source_is_reported(addresses, weekly
     name = f"{weekly}.clean"
     services.kafka.create_topic(name, config={"retention.ms": "3600000", "max.message.bytes": "500000"})
 
-    done = door("topics", "check", "--topic", name, "--like", weekly, env=addresses)
+    done = run_command("topics", "check", "--topic", name, "--like", weekly, env=addresses)
 
     assert 1 == done.code, done.err
     assert "set it to at least 1048588: the largest records of its source do not fit" in done.out

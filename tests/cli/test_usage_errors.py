@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 
 NOWHERE = "127.0.0.1:1"
-"""An address where nobody listens."""
+"""An address without a server."""
 
 UNREACHABLE = {
     "KAFKA_BOOTSTRAP_SERVERS": NOWHERE,
@@ -120,7 +120,7 @@ AWAY = [
 
 def refused(name: str, arguments: str, env: dict[str, str]) -> tuple[int, str]:
     """The code, and what the last line says; nothing else is said but what was waited for."""
-    done = door(name, *arguments.format(database=env["DATABASE_URL"]).split(), env=env)
+    done = run_command(name, *arguments.format(database=env["DATABASE_URL"]).split(), env=env)
 
     assert "Traceback" not in done.err
     assert "secret" not in done.err
@@ -129,21 +129,21 @@ def refused(name: str, arguments: str, env: dict[str, str]) -> tuple[int, str]:
     return done.code, done.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("name", "arguments", "told"), USAGE)
-def test_contradictory_arguments_are_a_usage_error(name, arguments, told):
+@pytest.mark.parametrize(("name", "arguments", "reported"), USAGE)
+def test_contradictory_arguments_are_a_usage_error(name, arguments, reported):
     """No service is needed for it."""
     code, message = refused(name, arguments, UNREACHABLE)
 
     assert 2 == code
-    assert told in message
+    assert reported in message
 
 
-@pytest.mark.parametrize(("name", "arguments", "told"), MISCONFIGURED)
-def test_a_wrong_configuration_stops_the_command(ready, name, arguments, told):
+@pytest.mark.parametrize(("name", "arguments", "reported"), MISCONFIGURED)
+def test_a_wrong_configuration_stops_the_command(ready, name, arguments, reported):
     code, message = refused(name, arguments, ready)
 
     assert 78 == code
-    assert told in message
+    assert reported in message
 
 
 @pytest.mark.parametrize(("name", "arguments"), AWAY)
@@ -155,7 +155,7 @@ def test_a_command_waits_for_a_service_until_the_deadline(ready, name, arguments
 
 
 def test_a_database_that_is_behind_stops_the_sink(ready, services):
-    empty = services.postgres_url  # where nobody migrates
+    empty = services.postgres_url  # which is not migrated
 
     code, message = refused("sink", f"--until-end --database={empty}", ready)
 
@@ -176,7 +176,7 @@ def test_a_database_that_is_behind_stops_the_sink(ready, services):
     ],
 )
 def test_an_option_that_is_missing_is_named_with_its_variable(name, arguments, option):
-    done = door(name, *arguments.split(), env={})
+    done = run_command(name, *arguments.split(), env={})
 
     assert 2 == done.code
     assert option in done.err.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Rules of the user's own, as they are named on the command line."""
+"""Custom rules, as they are named on the command line."""
 
 import sys
 
@@ -46,7 +46,7 @@ def test_a_rule_must_be_named_by_module_and_function(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("our_desk:nothing", "module our_desk, {here}/our_desk.py, has no function nothing"),
         ("our_desk:LIMIT", "LIMIT of module our_desk, {here}/our_desk.py, is not a function but int"),
@@ -59,7 +59,7 @@ def test_a_rule_must_be_named_by_module_and_function(text):
         ("..desk:late", "module ..desk cannot be imported: "),
     ],
 )
-def test_a_missing_rule_is_named_with_where_it_was_looked_for(here, text, told):
+def test_a_missing_rule_is_named_with_where_it_was_looked_for(here, text, reported):
     (here / "our_desk.py").write_text("LIMIT = 7\n")
     (here / "needing.py").write_text("import no_such_library\n")
     (here / "broken.py").write_text("def late(:\n")
@@ -68,4 +68,4 @@ def test_a_missing_rule_is_named_with_where_it_was_looked_for(here, text, told):
     with pytest.raises(typer.BadParameter) as refused:
         load_rules([text])
 
-    assert told.replace("{here}", str(here)) in refused.value.message
+    assert reported.replace("{here}", str(here)) in refused.value.message

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.cli.commands import door, running
+from tests.cli.commands import run_command, running
 from tests.cli.scrape import get, port_of, total
 from tests.eventually import eventually
 
@@ -16,13 +16,13 @@ OPTIONS = ("--delivery", "at_least_once")
 @pytest.fixture
 def filled(ready, outputs):
     """A topic with 91 trades and 9 bad records, and the topics they go to."""
-    done = door("produce", "--count", "100", "--bad", "0.09", env=ready)
+    done = run_command("produce", "--count", "100", "--bad", "0.09", env=ready)
     assert 0 == done.code, done.err
     return ready | outputs
 
 
 def test_it_sorts_what_the_topic_holds_and_sums_up(filled):
-    done = door("validate", "--until-end", *OPTIONS, env=filled)
+    done = run_command("validate", "--until-end", *OPTIONS, env=filled)
 
     assert (0, "") == (done.code, done.out), done.err
     assert re.match("91 passed, 9 refused: NOTIONAL 2, [A-Z_]+ 1, ", done.err.splitlines()[-1])
@@ -30,7 +30,7 @@ def test_it_sorts_what_the_topic_holds_and_sums_up(filled):
 
 @pytest.mark.real
 def test_by_transactions_it_does_the_same(filled):
-    done = door("validate", "--until-end", env=filled)
+    done = run_command("validate", "--until-end", env=filled)
 
     assert (0, "") == (done.code, done.out), done.err
     assert "91 passed, 9 refused" in done.err.splitlines()[-1]
@@ -38,9 +38,9 @@ def test_by_transactions_it_does_the_same(filled):
 
 @pytest.mark.embedded
 def test_a_sink_stores_what_passed(filled):
-    door("validate", "--until-end", *OPTIONS, env=filled)
+    run_command("validate", "--until-end", *OPTIONS, env=filled)
 
-    done = door("sink", "--until-end", "--topic", filled["TRADEPIPE_CLEAN"], "--group", "behind", env=filled)
+    done = run_command("sink", "--until-end", "--topic", filled["TRADEPIPE_CLEAN"], "--group", "behind", env=filled)
 
     assert "91 stored, 0 duplicates, 0 refused" == done.err.splitlines()[-1]
 
@@ -63,7 +63,7 @@ def test_metrics_and_health_are_served_until_a_signal_ends_it(filled):
 
 @pytest.mark.embedded
 @pytest.mark.parametrize(
-    ("options", "code", "told"),
+    ("options", "code", "message"),
     [
         ("--delivery twice", 2, "'--delivery'"),
         ("--batch-records 0", 2, "'--batch-records'"),
@@ -77,9 +77,9 @@ def test_metrics_and_health_are_served_until_a_signal_ends_it(filled):
         ("--dead-letters nowhere --delivery at_least_once", 78, "--topic nowhere --like"),
     ],
 )
-def test_a_wrong_configuration_ends_the_validator_at_once_with_what_to_do(filled, options, code, told):
-    done = door("validate", *options.split(), env=filled)
+def test_a_wrong_configuration_ends_the_validator_at_once_with_what_to_do(filled, options, code, message):
+    done = run_command("validate", *options.split(), env=filled)
 
     assert code == done.code, done.err
-    assert told in done.err
+    assert message in done.err
     assert "Traceback" not in done.err

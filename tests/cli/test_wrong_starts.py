@@ -7,7 +7,7 @@ import pytest
 from tests.cli.commands import Done, console
 
 NOWHERE = "127.0.0.1:1"
-"""An address where nobody listens: a command that connects before it checks would wait for its services."""
+"""An address without a server: a command that connects before it checks would wait for its services."""
 
 URL = f"http://{NOWHERE}"
 ADDRESSES = {

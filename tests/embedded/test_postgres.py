@@ -48,7 +48,7 @@ def test_a_database_may_be_a_copy_of_another():
 
 
 @pytest.mark.parametrize("password", ["wrong", ""], ids=["a wrong one", "none"])
-def test_nobody_connects_without_the_password(password):
+def test_a_connection_needs_the_password(password):
     """Other users of the machine reach the port too."""
     with Postgres() as postgres:
         url = urlsplit(postgres.url)

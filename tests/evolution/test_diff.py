@@ -15,7 +15,7 @@ def of(kind, **further):
     return record(ID, field("f", kind, **further))
 
 
-TOLD = {
+MESSAGES = {
     "a field": (
         record(ID),
         of("string", default=""),
@@ -98,15 +98,15 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("change", TOLD)
+@pytest.mark.parametrize("change", MESSAGES)
 def test_each_change_is_described(change):
-    old, new, message = TOLD[change]
+    old, new, message = MESSAGES[change]
 
     assert message == [(each.path, each.message) for each in diff_schemas(text(old), text(new))]
 
 
 def test_every_kind_of_change_has_a_name():
-    message = [each.kind for old, new, _ in TOLD.values() for each in diff_schemas(text(old), text(new))]
+    message = [each.kind for old, new, _ in MESSAGES.values() for each in diff_schemas(text(old), text(new))]
 
     assert set(Kind) == set(message)
 

@@ -118,7 +118,7 @@ SOUND = {
     "a decimal that just fits": of(decimal(18, 18, size=8)),
     "null by default": of(["null", decimal(18, 4)], default=None),
     "a default of a float without a point": of("double", default=1),
-    "a record's default with all that is needed": of(
+    "a complete default of a record": of(
         record(field("g"), field("h", "int", default=0), name="Leg"), default={"g": ""}
     ),
     "a type used twice": record(field("a", enum("BUY", default="BUY")), field("b", "Side", default="BUY")),

@@ -100,7 +100,7 @@ def test_an_instant_is_iso_8601_with_an_offset(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("2025-06-01T08:00:00", "has no offset: append Z"),
         ("2025-06-01T08:00:00.1234567Z", "has more than six fractional digits"),
@@ -118,13 +118,13 @@ def test_an_instant_is_iso_8601_with_an_offset(text, expected):
         ("2025-06-01T08:00:00+99:00", "is not a timestamp: "),
     ],
 )
-def test_an_instant_is_written_in_no_other_way(text, told):
-    with pytest.raises(ValueError, match=told):
+def test_an_instant_in_another_form_is_an_error(text, reported):
+    with pytest.raises(ValueError, match=reported):
         values.instant(text)
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "reported"),
     [
         ("trade_id", 1, "the number 1 is not a string"),
         ("trade_id", None, "null is not a string"),
@@ -145,8 +145,8 @@ def test_an_instant_is_written_in_no_other_way(text, told):
         ("currency", 978, "the number 978 is not a string"),
     ],
 )
-def test_a_json_value_of_another_type_is_not_made_to_fit(field, value, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_json_value_of_another_type_is_not_converted(field, value, reported):
+    with pytest.raises(ValueError, match=reported):
         fields.FIELDS[field].from_json(value)
 
 

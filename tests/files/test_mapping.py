@@ -106,7 +106,7 @@ def test_a_mistake_in_a_mapping_file_is_one_sentence_with_its_key(load, content,
     assert "\n" not in str(refused.value)
 
 
-def test_one_sign_cannot_be_both_the_decimal_sign_and_the_thousands(load):
+def test_one_sign_is_not_both_the_decimal_sign_and_the_thousands_sign(load):
     with pytest.raises(InvalidOption, match=r"'\.' is the decimal sign too; name the other with --decimal"):
         load("thousands = '.'")
 

@@ -212,7 +212,7 @@ AMOUNT = TRADE._replace(side=Side.SELL, notional=Decimal("1250000.10"), currency
     ids=["csv", "json number", "json string", "json exponent"],
 )
 def test_an_amount_is_read_to_its_last_place(read, content, name):
-    """1250000.10 is no float: whoever reads it as one has another number."""
+    """1250000.10 is no float: read as one, it is another number."""
     (found,) = [record.trade for record in read(content, name)]
 
     assert AMOUNT == found
@@ -247,7 +247,7 @@ def test_an_invalid_amount_is_reported_with_its_field(read):
     ) == problem(read(content))
 
 
-def test_an_exponent_that_nobody_can_hold_spoils_its_line_only(read):
+def test_an_exponent_that_is_too_large_spoils_only_its_line(read):
     found = read(json_of(notional=0).replace(": 0}", ": 1e99999999999999999999}") + json_of(), "t.jsonl")
 
     assert "is too large (UNDECODABLE)" in problem(found)

@@ -10,7 +10,7 @@ import openpyxl
 import pyarrow.parquet
 import pytest
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 from tests.eventually import eventually
 from tests.files.test_kinds import CELLS, CSV, HEADER, ROW, workbook_of
 
@@ -26,7 +26,7 @@ def file(tmp_path) -> Path:
 
 
 def check(file, *arguments):
-    return door("produce", "--input", str(file), "--dry-run", "--on-error", "skip", *map(str, arguments), env={})
+    return run_command("produce", "--input", str(file), "--dry-run", "--on-error", "skip", *map(str, arguments), env={})
 
 
 def test_rejects_have_the_delimiter_headers_encoding_and_line_ends_of_the_file(file):
@@ -59,7 +59,7 @@ def test_rows_that_are_too_short_or_not_csv_are_kept_and_rejected_again(file):
     assert rejects.read_text().count("reason") == Path(f"{rejects}.rejects.csv").read_text().count("reason") == 1
 
 
-def test_mended_rejects_load_with_the_same_options_and_the_reasons_are_ignored(file):
+def test_corrected_rejects_load_with_the_same_options_and_the_reasons_are_ignored(file):
     check(file)
     rejects = Path(f"{file}.rejects.csv")
     rejects.write_text(rejects.read_text().replace("T2,one", "T2,1"))

@@ -47,7 +47,7 @@ def deserialize(registry: SchemaRegistry, subject: str) -> TradeDeserializer:
 
 @pytest.fixture
 def settings(services: Services) -> dict[str, str]:
-    """What Java's clients are told: the page's properties, with the addresses of this run and the current version."""
+    """The settings of Java's clients: the page's properties, with the addresses of this run and the current version."""
     (properties,) = PAGE.blocks("properties")
     return dict(line.split("=", 1) for line in properties.splitlines()) | {
         "apicurio.registry.url": services.registry_url.replace("/ccompat/v7", "/registry/v2"),

@@ -24,9 +24,9 @@ def written(peer, settings, topic, ids):
     """Return the trades as Apicurio's serializer writes them with a version."""
 
     def written(version):
-        told = settings | {VERSION: str(version.number)}
+        message = settings | {VERSION: str(version.number)}
         trades = {"writer": version.text, "records": records(version, TRADES)}
-        return [bytes.fromhex(value) for value in peer.ask("apicurio-write", settings=told, topic=topic, **trades)]
+        return [bytes.fromhex(value) for value in peer.ask("apicurio-write", settings=message, topic=topic, **trades)]
 
     return written
 
@@ -102,9 +102,9 @@ def test_records_of_apicurios_serializer_with_its_defaults_are_refused(
 
 
 def test_a_record_with_its_schema_id_in_a_header_is_refused(peer, settings, pipeline):
-    told = settings | {"apicurio.registry.headers.enabled": "true"}
+    message = settings | {"apicurio.registry.headers.enabled": "true"}
     sent = {"writer": current().text, "key": "trade_id", "records": records(current(), some(5))}
-    peer.ask("kafka-produce", settings=told, topic=pipeline.topic, **sent)
+    peer.ask("kafka-produce", settings=message, topic=pipeline.topic, **sent)
 
     pipeline.store()
 

@@ -29,7 +29,7 @@ _EDGES: Final[dict[str, Sequence[Any]]] = {
 
 
 def some(count: int) -> list[Trade]:
-    """The first so many of the sample trades, which keep all rules."""
+    """The first sample trades, which keep all rules."""
     return list(islice(samples.trades(7), count))
 
 
@@ -44,7 +44,7 @@ def at_the_edges() -> list[Trade]:
 
 
 def _edges(kind: Any, sample: object) -> Sequence[Any]:
-    """The last values of a type; the sample tells the class of an enum's symbols."""
+    """The last values of a type; the sample shows the class of an enum's symbols."""
     if isinstance(kind, list):
         return [None, *(value for branch in kind if branch != "null" for value in _edges(branch, sample))]
     if isinstance(kind, dict) and kind["type"] == "enum":

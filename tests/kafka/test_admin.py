@@ -97,7 +97,7 @@ def test_the_watermarks_of_a_partition_without_a_leader_are_unavailable(topics, 
 @pytest.mark.real
 def test_a_time_has_an_offset(topics, topic, produce):
     """
-    That of the first record not older; the end where all are older, or where there is none.
+    That of the first record that is not older; the end if there is no such record.
 
     To Kafka the millisecond before 1970 is a name for the end.
     """

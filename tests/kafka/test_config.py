@@ -63,7 +63,7 @@ GUARANTEES = {
 """
 What each client's guarantee rests on, written out a second time.
 
-A property that librdkafka has as its default too is here so that nobody overrides it.
+A property that librdkafka has as its default too is listed so that it is not overridden.
 """
 
 ALIASES = [
@@ -250,18 +250,18 @@ def test_a_configuration_shows_whether_rebalances_are_cooperative(config, expect
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "text"),
     [
         ("securty.protocol", "ssl", 'No such configuration property: "securty.protocol"'),
         ("linger.ms", "soon", 'Invalid value for configuration property "queue.buffering.max.ms"'),
     ],
     ids=["name", "value"],
 )
-def test_a_property_unknown_to_librdkafka_is_reported_even_where_it_is_not_used(key, value, told):
+def test_a_property_unknown_to_librdkafka_is_reported_even_where_it_is_not_used(key, value, text):
     with pytest.raises(ConfigurationError) as raised:
         admin_config({**BROKERS, "group.id": "g", key: value})
 
-    assert told in str(raised.value)
+    assert text in str(raised.value)
 
 
 def test_an_admin_client_ignores_the_properties_of_other_clients():

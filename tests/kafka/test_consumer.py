@@ -209,7 +209,7 @@ def test_pausing_twice_and_resuming_an_unassigned_partition_do_nothing(join):
     assert {0, 1, 2, 3} == member.partitions
 
 
-def test_an_assignment_of_the_past_cannot_be_started(join):
+def test_a_revoked_assignment_cannot_be_started(join):
     member = join()
     member.assigned(0, 1, 2, 3)
 

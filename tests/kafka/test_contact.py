@@ -23,7 +23,7 @@ def after(*errors, made=False):
 
 
 @pytest.mark.parametrize(
-    ("errors", "told"),
+    ("errors", "message"),
     [
         ([WRONG_PASSWORD], "check sasl.mechanism, sasl.username and sasl.password"),
         ([UNTRUSTED, ALL_DOWN], "certificate verify failed.*ssl.ca.location"),
@@ -32,10 +32,10 @@ def after(*errors, made=False):
     ],
     ids=["password", "their certificate", "our certificate", "after an outage"],
 )
-def test_a_permanent_refusal_is_reported_at_once(errors, told):
+def test_a_permanent_refusal_is_reported_at_once(errors, message):
     refusal = after(*errors).permanent_error()
 
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         raise refusal
 
 

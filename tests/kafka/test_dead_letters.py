@@ -62,7 +62,7 @@ def test_a_dead_letter_that_is_refused_itself_is_parsed_with_its_own_headers():
 
 
 def test_the_names_of_kafka_connect_are_there_too():
-    told = {name: value.decode() for name, value in letter(REFUSAL).headers if name.startswith("__connect.errors.")}
+    reported = {name: value.decode() for name, value in letter(REFUSAL).headers if name.startswith("__connect.errors.")}
 
     assert {
         "__connect.errors.topic": "trades",
@@ -74,14 +74,14 @@ def test_the_names_of_kafka_connect_are_there_too():
         "__connect.errors.class.name": "tradepipe.Validator",
         "__connect.errors.exception.class.name": "VERSION",
         "__connect.errors.exception.message": "VERSION: version is 0; ODD: odd, \u201cyes\u201d",
-    } == told
+    } == reported
 
 
 @pytest.mark.parametrize("code", [Code.EMPTY, Code.FRAMING, Code.UNKNOWN_SCHEMA, Code.UNDECODABLE])
 def test_an_undecodable_record_is_described_as_a_failure_of_the_converter(code):
-    told = dict(letter(Refusal(REFUSED, (Violation(code, "bad"),))).headers)
+    reported = dict(letter(Refusal(REFUSED, (Violation(code, "bad"),))).headers)
 
-    assert b"VALUE_CONVERTER" == told["__connect.errors.stage"]
+    assert b"VALUE_CONVERTER" == reported["__connect.errors.stage"]
 
 
 def test_a_dead_letter_of_kafka_connect_is_parsed_as_far_as_its_header_names_allow():

@@ -138,7 +138,7 @@ def test_a_fenced_producer_takes_its_id_back_and_fails_in_the_end(target, topic,
 
 def test_a_commit_without_an_answer_puts_the_producer_in_doubt(proxied):
     """
-    librdkafka asks again over another connection, and no callback tells.
+    librdkafka asks again over another connection, and calls no callback.
 
     The second time within half a minute it does not even log it, so a client
     that met trouble while it was idle is given up too.

@@ -48,7 +48,7 @@ def values(kafka, topic) -> list[bytes | None]:
 
 
 def quick_to_reconnect(broker: Broker) -> dict[str, Any]:
-    """Return settings of a producer that notices soon when a broker of its own is available again."""
+    """Return settings of a producer that notices soon when its broker is available again."""
     return {"bootstrap_servers": broker.bootstrap_servers, "reconnect_backoff_max_ms": 100}
 
 

@@ -31,7 +31,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "module", nargs="*", default=TARGETS, help="which files; by default those that carry guarantees"
     )
-    parser.add_argument("--sample", type=int, default=300, metavar="N", help="so many mutants; 0 for all (300)")
+    parser.add_argument("--sample", type=int, default=300, metavar="N", help="number of mutants; 0 for all (300)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (0)")
     parser.add_argument("--survivors", action="store_true", help="those that survived the last run, and no sample")
     parser.add_argument("--services", choices=("embedded", "real"), default="embedded", help="what the tests run on")
@@ -104,7 +104,7 @@ def main() -> int:
             examinations = (witnesses.examine(each, selector.select(each, given.seconds)) for each in mutants)
             for result in forks.run(examinations):
                 results.append(result)
-                print(f"[{len(results)}/{len(chosen)}] {report.told(result)}", flush=True)
+                print(f"[{len(results)}/{len(chosen)}] {report.format_result(result)}", flush=True)
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)

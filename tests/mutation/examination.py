@@ -43,7 +43,7 @@ class Witnesses:
         """Run the chosen tests until one fails for no other reason than the mutant."""
         while tests := tuple(trace for trace in selection.tests if trace.test not in self.unsound):
             outcome = yield Job(mutant, tests)
-            # Whoever passed in spite of a mutant passes without one.
+            # A test that passed in spite of a mutant passes without one.
             self.sound.update(test for test in outcome.begun if test != outcome.test)
             if outcome.verdict == "passed":
                 return Result(mutant, SURVIVED, None, outcome.begun, selection.found)

@@ -15,7 +15,7 @@ TUNED_NUMBER: Final = 1_000
 """From this number on, one more is a matter of tuning and not of a promise."""
 
 TEXT_WORDS: Final = 3
-"""A string of so many words is a text for people."""
+"""A string of this many words is a text for people."""
 
 CHAINED: Final = frozenset({"distinct", "limit", "order_by", "returning", "where", "with_for_update"})
 """Methods of a query whose call can be left out of a chain."""
@@ -52,7 +52,7 @@ class Mutant(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A node and what stands in its place."""
+    """A node and its replacement."""
 
     key: str
     module: cst.Module

@@ -16,7 +16,7 @@ def score(results: Sequence[Result]) -> float:
     return 100 * sum(result.verdict != SURVIVED for result in results) / len(results) if results else 0.0
 
 
-def told(result: Result) -> str:
+def format_result(result: Result) -> str:
     """One line for a mutant that was noticed, and all about one that was not."""
     mutant = result.mutant
     place = f"{mutant.path}:{mutant.line}"
@@ -46,7 +46,7 @@ def summary(results: Sequence[Result], seconds: float) -> str:
 
 
 def keep(path: Path, results: Sequence[Result]) -> None:
-    """Write all down, for `--survivors` and for whoever wants to count."""
+    """Write every result to a file, for `--survivors` and for counts."""
     entries = [
         {
             "path": result.mutant.path,

@@ -74,7 +74,7 @@ class Selector:
         elif function is not None:
             yield [(mutant.path, line) for line in _body(function)]
         else:
-            # Executed by the import: whoever uses the names counts.
+            # Executed by the import: every test that uses the names counts.
             yield list(self._uses(mutant.path, tree, statement, owner))
             if owner is not None:
                 yield [(mutant.path, line) for line in _lines(owner)]

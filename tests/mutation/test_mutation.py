@@ -1,4 +1,4 @@
-"""The tool on a tiny work tree of its own, and what it takes for a mutant."""
+"""The tool on a tiny separate work tree, and what counts as a mutant."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def test_a_change_that_a_test_notices_is_killed(run):
 
 
 @pytest.mark.slow
-def test_a_change_that_no_test_notices_survives_and_is_told_with_the_tests_that_were_asked(run):
+def test_a_change_that_no_test_notices_survives_and_is_reported_with_the_tests_that_were_run(run):
     assert "survived" == run.verdicts["is_allowed: < LIMIT -> <= LIMIT #1"]
     assert "SURVIVED   src/sample/sums.py:11" in run.output
     assert "+    return number <= LIMIT" in run.output

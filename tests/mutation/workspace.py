@@ -1,4 +1,4 @@
-"""Copies of the work tree to mutate, one for each process, and all that goes when the run ends."""
+"""Copies of the work tree to mutate, one for each process, which are removed when the run ends."""
 
 import os
 import shutil

@@ -155,7 +155,7 @@ def targets(services: Services, pipeline: Pipeline) -> None:
 
 @pytest.fixture
 def written(pipeline: Pipeline) -> Iterator[Callable[[], int]]:
-    """How far the log of valid trades reaches, open transactions included; quickly told."""
+    """The end of the log of valid trades, open transactions included; a quick request."""
     # Asked otherwise, where a log ends is where its first open transaction begins.
     settings = {"group.id": "tests", "isolation.level": "read_uncommitted"}
     client = Consumer({"bootstrap.servers": pipeline.kafka["bootstrap.servers"], **settings})
@@ -208,5 +208,5 @@ def journal(pipeline) -> Callable[[], None]:
 
 @pytest.fixture
 def some_trades() -> Callable[[int], list[Trade]]:
-    """The first so many of the sample trades."""
+    """The first sample trades."""
     return lambda count: list(islice(samples.trades(7), count))

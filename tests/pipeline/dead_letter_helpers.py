@@ -17,7 +17,7 @@ from tradepipe.trade.record import Headers, Record, Refusal, Violation
 WAIT = 10.0
 
 
-class Post:
+class DeadLetterTopic:
     """A topic of trades with a dead-letter topic."""
 
     def __init__(self, kafka: dict[str, Any], source: str, topic: str) -> None:
@@ -31,7 +31,7 @@ class Post:
         given = {"topic": self.source, "partition": 0, "offset": offset, "key": text, "value": b"v" + text, **fields}
         return Refusal(Record(timestamp=1_750_000_000_000, headers=headers, **given), (Violation(code, "it is 0"),))
 
-    def lay(self, refusals: Iterable[Refusal], *, partition: int = -1, topic_id: str | None = "id-1") -> None:
+    def write(self, refusals: Iterable[Refusal], *, partition: int = -1, topic_id: str | None = "id-1") -> None:
         """Write the dead letters of these refusals."""
         client = self._producer()
         for refusal in refusals:
@@ -46,7 +46,7 @@ class Post:
         client.produce(self.source, value, key, partition, headers=list(headers))
         assert 0 == client.flush(120)
 
-    def lay_bytes(self, value: bytes, *, partition: int = 0) -> None:
+    def write_foreign(self, value: bytes, *, partition: int = 0) -> None:
         """Write a record that is no dead letter."""
         client = self._producer()
         client.produce(self.topic, value, b"k", partition)

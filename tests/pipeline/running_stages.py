@@ -17,7 +17,7 @@ S = TypeVar("S", Sink, Validator)
 
 class Running(threading.Thread, Generic[S]):
     """
-    A sink or a validator that runs in a thread of its own.
+    A sink or a validator that runs in a separate thread.
 
     Attributes:
         raised: what ended it, if it was no stop.
@@ -32,7 +32,7 @@ class Running(threading.Thread, Generic[S]):
         """Run in the thread."""
         try:
             self.stage.run()
-        except BaseException as error:  # told to the test
+        except BaseException as error:  # raised again in the test
             self.raised = error
 
     def end(self) -> None:

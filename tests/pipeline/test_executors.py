@@ -146,11 +146,11 @@ def test_each_stored_trade_is_reported(pipeline, some_trades):
     trades = some_trades(30)
     pipeline.publish(trades + trades[:5])
     publish(pipeline, [trade("T1", 0)])
-    told: list[Trade] = []
+    message: list[Trade] = []
 
-    pipeline.store(on_stored=lambda stored: told.extend(stored.trades))
+    pipeline.store(on_stored=lambda stored: message.extend(stored.trades))
 
-    assert sorted(trades) == sorted(told) == pipeline.stored()
+    assert sorted(trades) == sorted(message) == pipeline.stored()
 
 
 @pytest.fixture(scope="module")

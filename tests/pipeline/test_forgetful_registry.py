@@ -5,7 +5,7 @@ from itertools import islice
 
 import pytest
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 from tests.eventually import eventually
 from tests.pipeline.running_stages import running
 from tests.registry.forgetful_registry import ForgetfulRegistry
@@ -131,7 +131,7 @@ def test_a_command_waits_for_a_registry_that_has_not_read_its_data(pipeline, reg
     name, *arguments = command.format(topic=pipeline.topic, servers=servers, folder=tmp_path / "pulled").split()
     options = ("--registry", registry.url, "--subject", pipeline.subject)
 
-    done = door(name, *arguments, *options, env={})
+    done = run_command(name, *arguments, *options, env={})
 
     assert (0, 0) == (done.code, registry.forgets), done.err
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.pipeline.dead_letter_helpers import Post
+from tests.pipeline.dead_letter_helpers import DeadLetterTopic
 from tradepipe.errors import ConfigurationError
 
 pytestmark = pytest.mark.embedded
@@ -10,10 +10,10 @@ pytestmark = pytest.mark.embedded
 
 def test_a_replay_is_refused_before_anything_is_written(services, kafka, topic):
     services.create_topic(f"{topic}.dlq")
-    post = Post(kafka, topic, f"{topic}.dlq")
-    post.lay([post.refusal(7)])
+    letters = DeadLetterTopic(kafka, topic, f"{topic}.dlq")
+    letters.write([letters.refusal(7)])
 
     with pytest.raises(ConfigurationError, match="no transactions, which a replay requires"):
-        post.run()
+        letters.run()
 
-    assert 1 == len(post.run(keep=False))
+    assert 1 == len(letters.run(keep=False))

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka import Producer
 
-from tests.pipeline.dead_letter_helpers import Post
+from tests.pipeline.dead_letter_helpers import DeadLetterTopic
 from tradepipe.errors import BrokerUnavailable, TopicUnusable
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.replay_producer import ReplaySuperseded
@@ -15,10 +15,10 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture
-def post(services, kafka, topic):
+def letters(services, kafka, topic):
     name = f"{topic}.dlq"
     services.create_topic(name)
-    return Post(kafka, topic, name)
+    return DeadLetterTopic(kafka, topic, name)
 
 
 def put_back(steps):
@@ -29,145 +29,147 @@ def values(records):
     return sorted(record.value for record in records)
 
 
-def test_a_record_is_sent_back_unchanged_with_one_more_header(post):
-    post.lay([post.refusal(7, headers=(("trace", b"\xff"), ("trace", None)))])
+def test_a_record_is_sent_back_unchanged_with_one_more_header(letters):
+    letters.write([letters.refusal(7, headers=(("trace", b"\xff"), ("trace", None)))])
 
-    assert [7] == put_back(post.run())
+    assert [7] == put_back(letters.run())
 
-    (record,) = post.records()
+    (record,) = letters.records()
     assert (b"7", b"v7") == (record.key, record.value)
     assert (("trace", b"\xff"), ("trace", None), ("tradepipe.replays", b"1")) == record.headers
 
 
-def test_a_replayed_record_has_the_time_of_the_replay(post):
+def test_a_replayed_record_has_the_time_of_the_replay(letters):
     """With the original one, retention might delete it before it is read."""
-    post.lay([post.refusal(7)])
-    post.run()
+    letters.write([letters.refusal(7)])
+    letters.run()
 
-    assert post.records()[0].timestamp > 1_760_000_000_000
-
-
-def test_a_replay_closes_its_dead_letters_and_no_others(post):
-    post.lay([post.refusal(1), post.refusal(2, "BOOK_ID"), post.refusal(3)])
-
-    assert [1, 3] == put_back(post.run(DeadLetterFilter(codes=("VERSION",))))
-
-    assert [2] == [kept.record.offset for kept in post.dead_letters()]
-    assert 3 == len(post.dead_letters(DeadLetterFilter(replayed=True)))
-    assert [] == post.run(DeadLetterFilter(codes=("VERSION",)))
-    assert [2] == put_back(post.run())
-    assert 3 == len(post.records())
+    assert letters.records()[0].timestamp > 1_760_000_000_000
 
 
-def test_the_marker_is_in_the_partition_of_its_dead_letter(post):
-    post.lay([post.refusal(1)], partition=3)
-    post.run()
+def test_a_replay_closes_its_dead_letters_and_no_others(letters):
+    letters.write([letters.refusal(1), letters.refusal(2, "BOOK_ID"), letters.refusal(3)])
 
-    assert [(3, b"v1"), (3, None)] == [(record.partition, record.value) for record in post.records(post.topic)]
+    assert [1, 3] == put_back(letters.run(DeadLetterFilter(codes=("VERSION",))))
 
-
-def test_a_record_with_two_dead_letters_is_replayed_once(post):
-    post.lay([post.refusal(1)], partition=0)
-    post.lay([post.refusal(1)], partition=0)
-    post.lay([post.refusal(1)], partition=2)
-
-    assert [1] == put_back(post.run())
-
-    assert ([b"v1"], []) == (values(post.records()), post.dead_letters())
+    assert [2] == [kept.record.offset for kept in letters.dead_letters()]
+    assert 3 == len(letters.dead_letters(DeadLetterFilter(replayed=True)))
+    assert [] == letters.run(DeadLetterFilter(codes=("VERSION",)))
+    assert [2] == put_back(letters.run())
+    assert 3 == len(letters.records())
 
 
-def test_a_record_that_is_refused_again_is_counted_and_finally_skipped(post):
-    post.lay([post.refusal(1)])
+def test_the_marker_is_in_the_partition_of_its_dead_letter(letters):
+    letters.write([letters.refusal(1)], partition=3)
+    letters.run()
+
+    assert [(3, b"v1"), (3, None)] == [(record.partition, record.value) for record in letters.records(letters.topic)]
+
+
+def test_a_record_with_two_dead_letters_is_replayed_once(letters):
+    letters.write([letters.refusal(1)], partition=0)
+    letters.write([letters.refusal(1)], partition=0)
+    letters.write([letters.refusal(1)], partition=2)
+
+    assert [1] == put_back(letters.run())
+
+    assert ([b"v1"], []) == (values(letters.records()), letters.dead_letters())
+
+
+def test_a_record_that_is_refused_again_is_counted_and_finally_skipped(letters):
+    letters.write([letters.refusal(1)])
     for offset in (100, 101):
-        post.run()
-        (*_, back) = sorted(post.records(), key=lambda record: dead_letters.replay_count(record.headers))
-        again = Refusal(back._replace(topic=post.source, partition=0, offset=offset), (Violation("VERSION", "still"),))
-        post.lay([again])
-    assert [2] == [kept.replay_count for kept in post.dead_letters()]
+        letters.run()
+        (*_, back) = sorted(letters.records(), key=lambda record: dead_letters.replay_count(record.headers))
+        again = Refusal(
+            back._replace(topic=letters.source, partition=0, offset=offset), (Violation("VERSION", "still"),)
+        )
+        letters.write([again])
+    assert [2] == [kept.replay_count for kept in letters.dead_letters()]
 
-    (step,) = post.run(max_replays=2)
+    (step,) = letters.run(max_replays=2)
 
     assert ((), "replayed 2 times and refused again each time") == (step.replayed, step.skipped[0][1])
-    assert 2 == len(post.records())
-    assert [101] == put_back(post.run(max_replays=3))
-    assert [1, 2, 3] == sorted(dead_letters.replay_count(record.headers) for record in post.records())
+    assert 2 == len(letters.records())
+    assert [101] == put_back(letters.run(max_replays=3))
+    assert [1, 2, 3] == sorted(dead_letters.replay_count(record.headers) for record in letters.records())
 
 
-def test_at_most_the_limit_is_replayed_over_several_transactions(post, monkeypatch):
+def test_at_most_the_limit_is_replayed_over_several_transactions(letters, monkeypatch):
     monkeypatch.setattr(module, "CHUNK_RECORDS", 2)
-    post.lay(post.refusal(number) for number in range(9))
+    letters.write(letters.refusal(number) for number in range(9))
 
-    steps = post.run(limit=5)
+    steps = letters.run(limit=5)
 
     assert [2, 2, 1] == [len(step.replayed) for step in steps]
-    assert (5, 4) == (len(post.records()), len(post.dead_letters()))
+    assert (5, 4) == (len(letters.records()), len(letters.dead_letters()))
 
 
-def lay_connect(post):
+def lay_connect(letters):
     """Write a dead letter as Kafka Connect does, and the record that it names."""
-    post.send(b"v", b"k", partition=2, headers=(("own", b"1"),))
-    client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"]})
-    place = {"topic": post.source, "partition": "2", "offset": "0", "exception.class.name": "Oops"}
+    letters.send(b"v", b"k", partition=2, headers=(("own", b"1"),))
+    client = Producer({"bootstrap.servers": letters.kafka["bootstrap.servers"]})
+    place = {"topic": letters.source, "partition": "2", "offset": "0", "exception.class.name": "Oops"}
     headers = [(f"__connect.errors.{name}", text.encode()) for name, text in place.items()]
-    client.produce(post.topic, b"v", b"k", headers=[("own", b"1"), *headers])
+    client.produce(letters.topic, b"v", b"k", headers=[("own", b"1"), *headers])
     assert 0 == client.flush(120)
 
 
-def test_a_dead_letter_of_kafka_connect_is_replayed_if_asked_for(post):
-    lay_connect(post)
+def test_a_dead_letter_of_kafka_connect_is_replayed_if_asked_for(letters):
+    lay_connect(letters)
 
-    (step,) = post.run(unverified=False)
+    (step,) = letters.run(unverified=False)
     assert ["Kafka Connect wrote it; --include-connect sends it back"] == [reason for _, reason in step.skipped]
-    post.run(include_connect=True, unverified=False)
+    letters.run(include_connect=True, unverified=False)
 
-    _, record = sorted(post.records(), key=lambda record: len(record.headers))
+    _, record = sorted(letters.records(), key=lambda record: len(record.headers))
     assert (b"v", (("own", b"1"), ("tradepipe.replays", b"1"))) == (record.value, record.headers)
 
 
 @pytest.mark.parametrize("forged", [{"key": b"other"}, {"value": b"other"}, {"headers": (("a", b"2"),)}], ids=list)
-def test_a_forged_dead_letter_is_not_sent_back(post, forged):
+def test_a_forged_dead_letter_is_not_sent_back(letters, forged):
     """A writer of dead letters must not write records with the rights of the replay."""
-    post.send(b"v0", b"0", headers=(("a", b"1"),))
-    post.lay([post.refusal(0, **{"headers": (("a", b"1"),), **forged})], topic_id=None)
+    letters.send(b"v0", b"0", headers=(("a", b"1"),))
+    letters.write([letters.refusal(0, **{"headers": (("a", b"1"),), **forged})], topic_id=None)
 
-    (step,) = post.run()
+    (step,) = letters.run()
 
     verb = "differ" if "headers" in forged else "differs"
     assert [f"its {next(iter(forged))} {verb} from that of the record in Kafka"] == [why for _, why in step.skipped]
-    assert 1 == len(post.records())
+    assert 1 == len(letters.records())
 
 
-def test_a_true_dead_letter_is_sent_back(post):
-    post.send(b"v0", b"0", headers=(("a", b"1"),))
-    post.lay([post.refusal(0, headers=(("a", b"1"),))], topic_id=None)
+def test_a_true_dead_letter_is_sent_back(letters):
+    letters.send(b"v0", b"0", headers=(("a", b"1"),))
+    letters.write([letters.refusal(0, headers=(("a", b"1"),))], topic_id=None)
 
-    assert [0] == put_back(post.run(unverified=False))
-
-
-def test_a_dead_letter_of_a_record_that_never_was_is_not_sent_back(post):
-    post.send(b"v0", b"0")
-    post.lay([post.refusal(5)], topic_id=None)
-
-    (step,) = post.run()
-
-    assert [f"Kafka has no readable record at {post.source}[0]@5"] == [reason for _, reason in step.skipped]
+    assert [0] == put_back(letters.run(unverified=False))
 
 
-def test_a_copy_of_a_deleted_record_is_sent_back_only_if_asked_for(post, services):
-    post.send(b"v0", b"0")
-    services.kafka.delete_records(post.source)
-    post.lay([post.refusal(0)], topic_id=None)
+def test_a_dead_letter_of_a_record_that_never_was_is_not_sent_back(letters):
+    letters.send(b"v0", b"0")
+    letters.write([letters.refusal(5)], topic_id=None)
 
-    (step,) = post.run(unverified=False)
+    (step,) = letters.run()
+
+    assert [f"Kafka has no readable record at {letters.source}[0]@5"] == [reason for _, reason in step.skipped]
+
+
+def test_a_copy_of_a_deleted_record_is_sent_back_only_if_asked_for(letters, services):
+    letters.send(b"v0", b"0")
+    services.kafka.delete_records(letters.source)
+    letters.write([letters.refusal(0)], topic_id=None)
+
+    (step,) = letters.run(unverified=False)
     assert "Kafka has deleted the record, so the copy cannot be compared with it" in step.skipped[0][1]
 
-    assert [0] == put_back(post.run())
+    assert [0] == put_back(letters.run())
 
 
-def test_nothing_is_sent_to_a_topic_that_is_not_named(post):
-    post.lay([post.refusal(1), post.refusal(2, topic="payments")])
+def test_nothing_is_sent_to_a_topic_that_is_not_named(letters):
+    letters.write([letters.refusal(1), letters.refusal(2, topic="payments")])
 
-    (step,) = post.run()
+    (step,) = letters.run()
 
     assert [1] == put_back([step])
     assert ["its record came from topic payments; --source payments sends it back there"] == [
@@ -175,74 +177,74 @@ def test_nothing_is_sent_to_a_topic_that_is_not_named(post):
     ]
 
 
-def test_a_dead_letter_without_its_coordinates_is_skipped(post):
-    post.lay_bytes(b"whatever")
-    post.lay([post.refusal(1)._replace(record=Record(post.topic, 0, 1, b"k", b"v"))])
-    post.lay([post.refusal(2)._replace(record=Record("__consumer_offsets", 0, 1, b"k", b"v"))])
+def test_a_dead_letter_without_its_coordinates_is_skipped(letters):
+    letters.write_foreign(b"whatever")
+    letters.write([letters.refusal(1)._replace(record=Record(letters.topic, 0, 1, b"k", b"v"))])
+    letters.write([letters.refusal(2)._replace(record=Record("__consumer_offsets", 0, 1, b"k", b"v"))])
 
-    steps = post.run()
+    steps = letters.run()
 
     assert ([], 3) == (put_back(steps), sum(len(step.skipped) for step in steps))
-    assert [] == post.run(DeadLetterFilter(topics=(post.source,)))
+    assert [] == letters.run(DeadLetterFilter(topics=(letters.source,)))
 
 
-def test_a_dry_run_reports_the_replay_and_writes_nothing(post):
-    post.lay([post.refusal(1), post.refusal(2)])
+def test_a_dry_run_reports_the_replay_and_writes_nothing(letters):
+    letters.write([letters.refusal(1), letters.refusal(2)])
 
-    assert [1, 2] == put_back(post.run(keep=False))
+    assert [1, 2] == put_back(letters.run(keep=False))
 
-    assert ([], 2) == (post.records(), len(post.dead_letters()))
+    assert ([], 2) == (letters.records(), len(letters.dead_letters()))
 
 
-def test_a_deleted_source_topic_is_reported_before_anything_is_written(post):
-    post.lay([post.refusal(1)._replace(record=Record("gone", 0, 1, b"k", b"v"))])
+def test_a_deleted_source_topic_is_reported_before_anything_is_written(letters):
+    letters.write([letters.refusal(1)._replace(record=Record("gone", 0, 1, b"k", b"v"))])
 
     with pytest.raises(TopicUnusable, match="there is no topic gone; create it"):
-        post.run(sources=["gone"])
+        letters.run(sources=["gone"])
 
-    assert 1 == len(post.dead_letters())
+    assert 1 == len(letters.dead_letters())
 
 
-def test_a_missing_dead_letter_topic_is_reported(post):
-    post.topic = "missing"
+def test_a_missing_dead_letter_topic_is_reported(letters):
+    letters.topic = "missing"
 
     with pytest.raises(TopicUnusable, match="there is no topic missing"):
-        post.run()
+        letters.run()
 
 
-def test_a_compacted_dead_letter_topic_is_refused(post, services):
+def test_a_compacted_dead_letter_topic_is_refused(letters, services):
     """The key is the trade's: compaction would delete dead letters and markers one by one."""
-    post.topic = f"{post.topic}-compacted"
-    services.kafka.create_topic(post.topic, config={"cleanup.policy": "compact"})
+    letters.topic = f"{letters.topic}-compacted"
+    services.kafka.create_topic(letters.topic, config={"cleanup.policy": "compact"})
 
     with pytest.raises(TopicUnusable, match="compaction"):
-        post.run()
+        letters.run()
 
 
-def test_a_second_replay_fences_the_first_and_nothing_is_replayed_twice(post, monkeypatch):
+def test_a_second_replay_fences_the_first_and_nothing_is_replayed_twice(letters, monkeypatch):
     monkeypatch.setattr(module, "CHUNK_RECORDS", 10)
-    post.lay(post.refusal(number) for number in range(100))
-    first = post.replay()
+    letters.write(letters.refusal(number) for number in range(100))
+    first = letters.replay()
     begun = put_back([first.run_step(), first.run_step()])
 
-    second = put_back(post.run())
+    second = put_back(letters.run())
 
     with pytest.raises(ReplaySuperseded, match="another replay of these dead letters has started"):
         first.run_step()
     assert list(range(100)) == sorted(begun + second)
-    assert sorted(b"v%d" % number for number in range(100)) == values(post.records())
+    assert sorted(b"v%d" % number for number in range(100)) == values(letters.records())
 
 
-def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(post):
+def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(letters):
     """Markers may follow it: the dead letters they close would be replayed twice."""
-    post.lay([post.refusal(1)], partition=0)
-    client = Producer({"bootstrap.servers": post.kafka["bootstrap.servers"], "transactional.id": post.topic})
+    letters.write([letters.refusal(1)], partition=0)
+    client = Producer({"bootstrap.servers": letters.kafka["bootstrap.servers"], "transactional.id": letters.topic})
     client.init_transactions(120)
     client.begin_transaction()
-    client.produce(post.topic, b"open", b"k", 0)
+    client.produce(letters.topic, b"open", b"k", 0)
     client.flush(120)
-    post_back = post.replay()
-    monkey = post.replay()
+    post_back = letters.replay()
+    monkey = letters.replay()
     monkey._wait = 1.0
 
     with pytest.raises(BrokerUnavailable, match="a transaction is open in .*dlq\\[0\\]"):
@@ -253,10 +255,10 @@ def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(post):
     post_back.close()
 
 
-def test_a_commit_without_an_answer_counts_once(post, monkeypatch):
+def test_a_commit_without_an_answer_counts_once(letters, monkeypatch):
     """The committed markers are found in the topic, and their records are reported as replayed."""
-    post.lay([post.refusal(1), post.refusal(2)])
-    replaying = post.replay()
+    letters.write([letters.refusal(1), letters.refusal(2)])
+    replaying = letters.replay()
     write = replaying._producer.write
     failures = [BrokerUnavailable("no answer")]
 
@@ -271,4 +273,4 @@ def test_a_commit_without_an_answer_counts_once(post, monkeypatch):
 
     assert [1, 2] == put_back([replaying.run_step()])
     assert replaying.run_step() is None
-    assert [b"v1", b"v2"] == values(post.records())
+    assert [b"v1", b"v2"] == values(letters.records())

@@ -121,11 +121,11 @@ def test_a_record_that_the_database_refuses_does_not_stop_its_neighbours(pipelin
 def test_each_stored_trade_is_reported_after_its_commit(pipeline, some_trades):
     trades = some_trades(30)
     pipeline.publish(trades + trades[:5])
-    told = []
+    reported = []
 
-    pipeline.store(on_stored=lambda stored: told.extend(stored.trades))
+    pipeline.store(on_stored=lambda stored: reported.extend(stored.trades))
 
-    assert sorted(trades) == sorted(told)
+    assert sorted(trades) == sorted(reported)
 
 
 def test_a_rule_of_the_users_own_refuses_what_it_finds(pipeline, some_trades):

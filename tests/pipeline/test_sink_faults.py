@@ -174,7 +174,7 @@ def test_killed_again_and_again_sinks_store_every_trade_once(pipeline, start_sin
 
 
 @pytest.mark.real
-def test_a_crash_of_the_database_pauses_the_sink_which_resumes_by_itself(pipeline, some_trades, services, journal):
+def test_a_crash_of_the_database_pauses_the_sink_which_resumes_on_its_own(pipeline, some_trades, services, journal):
     trades = some_trades(2_000)
     pipeline.publish(trades[:1_000])
     sink = pipeline.sink(batch_rows=100)

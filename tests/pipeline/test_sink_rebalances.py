@@ -44,7 +44,7 @@ class Storm(threading.Thread):
             while not self._over.wait(self._every):
                 self._gust()
                 self.repetitions += 1
-        except BaseException as error:  # told to the test
+        except BaseException as error:  # raised again in the test
             self._raised = error
 
     def __enter__(self) -> Self:

@@ -304,7 +304,7 @@ def test_a_single_record_that_takes_too_long_is_an_outage(brief, create_writer, 
 
 
 def test_a_claim_that_takes_too_long_waits(brief, create_writer, migrated, connection):
-    """It has few rows, so that they cannot be the reason."""
+    """It has few rows, so their number is not the reason."""
     slow = SLOW_FOR_MANY.replace("> 2", "> 0").replace("ON trades", "ON sink_offsets")
     batches.execute(connection, slow)
     sink_writer = create_writer(migrated)

@@ -13,7 +13,7 @@ from tradepipe.postgres import migrate, session
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.sink_store import OwnershipLost
 
-# COMMIT waits for whoever holds the lock.
+# COMMIT waits for the holder of the lock.
 HELD_UP = """
     CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
@@ -28,7 +28,7 @@ TOO_MUCH = """
     CREATE TRIGGER too_much AFTER INSERT ON trades REFERENCING NEW TABLE AS inserted
         FOR EACH STATEMENT EXECUTE FUNCTION too_much()
 """
-# As if somebody else claimed the partition at the moment at which the offset is moved for the first time.
+# As if another sink claimed the partition at the moment at which the offset is moved for the first time.
 TAKEN = """
     CREATE FUNCTION take() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN NEW.epoch := NEW.epoch + 1; RETURN NEW; END $$;

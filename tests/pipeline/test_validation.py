@@ -80,14 +80,14 @@ OTHER_KEY = "not its trade_id 'T1': it may be out of order with other versions"
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "message"),
     [(b"T2", "the record's key is b'T2', "), (None, "the record has no key, "), (b"", "the record's key is b'', ")],
     ids=["other", "none", "empty"],
 )
-def test_a_record_whose_key_is_not_its_trade_id_is_refused(validator, encoded, key, told):
+def test_a_record_whose_key_is_not_its_trade_id_is_refused(validator, encoded, key, message):
     (found,) = validator(encoded(trade())._replace(key=key)).violations
 
-    assert (Code.RECORD_KEY, told + OTHER_KEY) == found
+    assert (Code.RECORD_KEY, message + OTHER_KEY) == found
 
 
 def test_a_long_key_is_cut_in_the_message(validator, encoded):
@@ -115,7 +115,7 @@ def test_a_users_rule_without_violations_lets_a_record_pass(deserializer, encode
 
 
 def test_a_record_is_refused_with_the_violations_of_all_rules(deserializer, encoded):
-    """Ours first, then the key, then each of the user's own in the order in which they were given."""
+    """The declared rules first, then the key, then each custom rule in the given order."""
     odd = Violation("ODD", "it is odd")
     validator = RecordValidator(deserializer, [lambda trade: [LATE, odd], lambda trade: [odd]])
 
@@ -133,7 +133,7 @@ def generating(_trade):
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "message"),
     [
         (raising, "test_validation:raising raised ZeroDivisionError: by nothing; it was called for trades[0]@7"),
         (generating, "not a list or tuple of violations"),
@@ -151,17 +151,17 @@ def generating(_trade):
         (lambda trade: [Violation("X", None)], "gave the detail None: a detail is a string"),
     ],
 )
-def test_a_broken_rule_is_reported_with_the_record_it_was_called_for(deserializer, encoded, rule, told):
+def test_a_broken_rule_is_reported_with_the_record_it_was_called_for(deserializer, encoded, rule, message):
     with pytest.raises(ConfigurationError) as stopped:
         RecordValidator(deserializer, [lambda trade: [], rule])(encoded(trade()))
 
-    assert told in str(stopped.value)
+    assert message in str(stopped.value)
     assert f"the rule {rule.__module__}:{rule.__qualname__} " in str(stopped.value)
     assert "trades[0]@7" in str(stopped.value)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"rules": raising}, "rules is <function raising"),
         ({"rules": ["desk:late"]}, "rules is ['desk:late']: it must be a sequence of functions"),
@@ -169,11 +169,11 @@ def test_a_broken_rule_is_reported_with_the_record_it_was_called_for(deserialize
     ],
     ids=["one function", "a name", "record_key"],
 )
-def test_an_invalid_argument_is_refused_at_construction(deserializer, arguments, told):
+def test_an_invalid_argument_is_refused_at_construction(deserializer, arguments, message):
     with pytest.raises(ConfigurationError) as refused:
         RecordValidator(deserializer, **arguments)
 
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_an_unavailable_registry_does_not_refuse_the_record(encoded, subject):

@@ -204,11 +204,11 @@ def test_too_many_refusals_stop_the_validator_before_the_commit(pipeline):
 def test_records_that_were_read_but_not_written_are_not_committed(pipeline, some_trades, delivery):
     """A rule that fails stops a validator that has read more than it has written."""
     published = pipeline.publish(some_trades(300))
-    judged = set()
+    validated = set()
 
     def tired(trade):
-        judged.add(trade)
-        return [] if len(judged) <= 150 else None
+        validated.add(trade)
+        return [] if len(validated) <= 150 else None
 
     with pytest.raises(ConfigurationError, match="tired"):
         pipeline.validate(delivery=delivery, batch_records=20, rules=[tired])

@@ -98,9 +98,9 @@ def test_a_validator_without_permission_names_it_and_the_next_one_finishes(
     pipeline.publish_bytes(second)
 
     assert 78 == validator.wait(130)  # the denial is confirmed for a minute first
-    told = validator.log.read_text()
-    assert pipeline.clean in told
-    assert "needs READ (to consume) or WRITE (to produce) on the topic" in told
+    text = validator.log.read_text()
+    assert pipeline.clean in text
+    assert "needs READ (to consume) or WRITE (to produce) on the topic" in text
     broker.allow("validator", "WRITE", "TOPIC", pipeline.clean)
     pipeline.validate(kafka=restricted_settings)
     pipeline.sorted().check()

@@ -122,7 +122,7 @@ def test_two_validators_with_one_transactional_id_do_not_fence_each_other_foreve
     for thread in threads:
         thread.end()
 
-    told = [str(thread.raised) for thread in threads if thread.raised]
-    assert any(f"transactional.id {pipeline.topic}-id was taken from this process 3 times" in text for text in told)
+    message = [str(thread.raised) for thread in threads if thread.raised]
+    assert any(f"transactional.id {pipeline.topic}-id was taken from this process 3 times" in text for text in message)
     pipeline.validate()
     pipeline.sorted().check()

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.real, pytest.mark.usefixtures("targets")]
 
 
 class StandingStill:
-    """A rule of the user's own, against nothing, that waits once; it is asked when by the number of its calls."""
+    """A custom rule that accepts everything, and waits once, at one of its calls."""
 
     def __init__(self, when: Callable[[int], bool]) -> None:
         self.stands, self.goes_on = threading.Event(), threading.Event()

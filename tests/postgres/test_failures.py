@@ -230,7 +230,7 @@ def test_a_read_only_server_is_an_outage(database):
         'Connection refused\nconnection to server at "i", port 5432 failed: FATAL:  role "u" does not exist',
     ],
 )
-def test_a_first_connection_refused_for_good_is_configuration(message):
+def test_a_permanently_refused_first_connection_is_a_configuration_error(message):
     assert CONFIGURATION == classify(refused(message), connected_before=False)
 
 
@@ -270,10 +270,10 @@ def test_a_temporary_refusal_of_the_first_connection_is_an_outage(message):
 def test_a_message_has_advice(migrated, statement, advice):
     role = "DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
 
-    told = translate(error_of(run, migrated, role, statement), connected_before=True)
+    reported = translate(error_of(run, migrated, role, statement), connected_before=True)
 
-    assert type(told) is ConfigurationError
-    assert advice in str(told)
+    assert type(reported) is ConfigurationError
+    assert advice in str(reported)
 
 
 @pytest.mark.parametrize(

@@ -404,7 +404,7 @@ def test_alembics_own_command_prints_sql_without_a_database(database):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("database", "told"),
+    ("database", "message"),
     [
         (None, "FAILED: set DATABASE_URL"),
         ("mysql://u:s3cret@h/db", "FAILED: the database URL begins with mysql://"),
@@ -412,10 +412,10 @@ def test_alembics_own_command_prints_sql_without_a_database(database):
     ],
     ids=["none", "not PostgreSQL", "away"],
 )
-def test_alembics_own_command_fails_in_one_sentence(database, told):
+def test_alembics_own_command_fails_in_one_sentence(database, message):
     failed = alembic(database, "current")
 
-    assert told in failed.stdout + failed.stderr
+    assert message in failed.stdout + failed.stderr
     assert "Traceback" not in failed.stderr
     assert "s3cret" not in failed.stdout + failed.stderr
 

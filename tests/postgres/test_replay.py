@@ -34,7 +34,7 @@ DEFERRED = """
     CREATE CONSTRAINT TRIGGER no_bad AFTER INSERT ON trades
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION no_bad()
 """
-# COMMIT waits for whoever holds the lock.
+# COMMIT waits for the holder of the lock.
 HELD_UP = """
     CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
@@ -74,7 +74,7 @@ def attempts_of(connection):
     return {each.record.offset: (each.replay_count, each.replayed_at is not None) for each in found}
 
 
-def test_a_trade_is_stored_from_where_it_lay_and_its_refusal_marked(replayer, keep, connection):
+def test_a_replayed_trade_keeps_its_coordinates_and_its_refusal_is_marked(replayer, keep, connection):
     (one,) = keep(7)
 
     done = replayer.replay([(one, accepted(7, trade()))])
@@ -187,7 +187,7 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
     monkeypatch.setattr(session, "_CHECK", "SELECT 1")  # else the server ends, after a second, what has lost its client
     execute(connection, HELD_UP)
     (one,) = keep(7)
-    judged = [(one, refusal(7, code="WORSE"))]
+    validated = [(one, refusal(7, code="WORSE"))]
     with (
         Proxy(port_of(migrated)) as proxy,
         RefusalReplayer(proxy.instead_of(migrated)) as replayer,
@@ -195,7 +195,7 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
     ):
         execute(holder, "SELECT pg_advisory_lock(7)")
         with ThreadPoolExecutor() as threads:
-            first = threads.submit(replayer.replay, judged)
+            first = threads.submit(replayer.replay, validated)
             eventually(lambda: waits_for_the_holder(connection))
             proxy.reset()
             with pytest.raises(DatabaseUnavailable):
@@ -203,10 +203,10 @@ def test_a_commit_that_is_still_under_way_is_neither_lost_nor_done(migrated, kee
         with pytest.raises(
             DatabaseUnavailable, match="PostgreSQL has not yet finished a transaction whose COMMIT got no answer"
         ):
-            replayer.replay(judged)
+            replayer.replay(validated)
         execute(holder, "SELECT pg_advisory_unlock(7)")
 
-        assert ReplayResult(refused=tuple(judged)) == eventually(lambda: settled(replayer, judged))
+        assert ReplayResult(refused=tuple(validated)) == eventually(lambda: settled(replayer, validated))
     assert {7: (1, False)} == attempts_of(connection)
 
 
@@ -217,10 +217,10 @@ def waits_for_the_holder(connection):
         return connection.scalar(text(waits))
 
 
-def settled(replayer, judged):
+def settled(replayer, validated):
     """Return the outcome of refusals; None while it is unknown."""
     with suppress(DatabaseUnavailable):
-        return replayer.replay(judged)
+        return replayer.replay(validated)
 
 
 def test_a_deferred_constraint_refuses_single_records_again(replayer, keep, connection):

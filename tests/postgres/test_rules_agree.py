@@ -24,7 +24,7 @@ from tradepipe.trade.type_checks import MAX_INT
 SOURCE = {"source_topic": "trades", "source_partition": 0, "source_offset": 0, "schema_id": 1}
 VALID = Trade("T1", 1, "CP-1", "B1", maturity_date=date(2030, 1, 1), created_at=datetime(2025, 6, 1, tzinfo=UTC))
 
-# As PostgreSQL rounds, and wide enough for all that hypothesis comes up with.
+# As PostgreSQL rounds, and wide enough for every value of hypothesis.
 WIDE = Context(prec=10_000, rounding=ROUND_HALF_UP, Emax=999_999, Emin=-999_999)
 
 EAST, WEST = timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))
@@ -111,7 +111,7 @@ def agree(table: Connection, trade: Trade) -> None:
     expected = {violation.code for violation in violations(trade)}
     found = refused_as(table, trade)
     if rounded(trade.notional):
-        # PostgreSQL rounds before it checks; nobody hands it such an amount, since Avro's decimal cannot hold it.
+        # PostgreSQL rounds before it checks; it never gets such an amount, which Avro's decimal does not hold.
         assert "NOTIONAL" in expected
         return
 

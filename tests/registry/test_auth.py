@@ -70,10 +70,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_an_invalid_argument_is_refused_by_name_and_without_the_secret(case, files):
-    options, told = REFUSED[case]
+    options, reported = REFUSED[case]
     given = {name: files.get(value, value) if isinstance(value, str) else value for name, value in options.items()}
 
-    with pytest.raises(ConfigurationError, match=told) as refused:
+    with pytest.raises(ConfigurationError, match=reported) as refused:
         SchemaRegistry("https://registry", **given)
     assert "canary" not in f"{refused.value} {refused.value.__cause__}"
 
@@ -233,11 +233,11 @@ def test_credentials_that_a_registry_echoes_are_masked(options, status, caplog):
     with registry(answers, retries=0, **options) as client:
         with pytest.raises((ConfigurationError, RegistryUnavailable)) as refused:
             client.schema(1)
-        told = f"{refused.value} {client!r} {caplog.text}"
+        reported = f"{refused.value} {client!r} {caplog.text}"
 
-    assert "***" in told
-    assert "canary" not in told
-    assert "dXNlcjp" not in told
+    assert "***" in reported
+    assert "canary" not in reported
+    assert "dXNlcjp" not in reported
 
 
 def test_the_message_of_a_registry_is_shown_as_one_line_of_text():
@@ -345,10 +345,10 @@ def test_an_error_behind_a_proxy_names_the_proxy_and_masks_what_it_echoes(enviro
         with SchemaRegistry("http://registry:8081", retries=0) as client, pytest.raises(ConfigurationError) as refused:
             client.schema(1)
 
-    told = str(refused.value)
-    assert f"http://registry:8081 (through the proxy {proxy.url} of HTTP_PROXY) answered" in told
-    assert "who is" in told
-    assert [] == [form for form in forms if form in told]
+    reported = str(refused.value)
+    assert f"http://registry:8081 (through the proxy {proxy.url} of HTTP_PROXY) answered" in reported
+    assert "who is" in reported
+    assert [] == [form for form in forms if form in reported]
 
 
 def test_no_credentials_can_be_reached_from_an_error():

@@ -107,7 +107,7 @@ def test_409_is_incompatible_whatever_the_body(body):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "reported"),
     [
         (422, {"error_code": 42201, "message": "Invalid schema"}, "422 Invalid schema"),
         (422, {"error_code": 422, "message": "Invalid schema"}, "422 Invalid schema"),
@@ -117,10 +117,10 @@ def test_409_is_incompatible_whatever_the_body(body):
     ],
     ids=["422 of three", "422 of Redpanda", "401", "403", "405"],
 )
-def test_a_rejected_request_is_a_configuration_error_and_not_retried(status, body, told):
+def test_a_rejected_request_is_a_configuration_error_and_not_retried(status, body, reported):
     script = Script((status, body))
 
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=reported):
         call("register", script)
     assert 1 == len(script.asked)
 

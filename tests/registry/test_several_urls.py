@@ -129,7 +129,7 @@ def test_user_and_password_of_one_url_are_sent_to_all():
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ([], "at least one URL"),
         ("http://u:canary@a,http://v:canary@b", "different users"),
@@ -137,7 +137,7 @@ def test_user_and_password_of_one_url_are_sent_to_all():
     ],
     ids=["none", "two users", "one is none"],
 )
-def test_an_invalid_list_of_urls_is_refused_at_construction(url, told):
-    with pytest.raises(ConfigurationError, match=told) as refused:
+def test_an_invalid_list_of_urls_is_refused_at_construction(url, message):
+    with pytest.raises(ConfigurationError, match=message) as refused:
         SchemaRegistry(url)
     assert "canary" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""An authority, and the one password of all these tests, which nobody may ever see."""
+"""An authority, and the one password of all these tests, which no output may show."""
 
 import base64
 import logging
@@ -28,7 +28,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority that nobody trusts."""
+    """An authority that is not trusted."""
     return Authority(tmp_path_factory.mktemp("stranger"))
 
 
@@ -46,15 +46,15 @@ def nobody_tells_the_canary(
     caplog.set_level(logging.DEBUG)
     yield
     records = [f"{record.getMessage()} {record.exc_text or ''}" for record in caplog.get_records("call")]
-    told = [*records, *capfd.readouterr(), *(text for each in seen for text in _shown(each))]
-    assert [] == [text for text in told for secret in SECRETS if secret in text]
+    message = [*records, *capfd.readouterr(), *(text for each in seen for text in _shown(each))]
+    assert [] == [text for text in message for secret in SECRETS if secret in text]
 
 
-def _shown(told: object) -> Iterator[str]:
+def _shown(message: object) -> Iterator[str]:
     """What can be seen of an object, and of what caused it."""
-    while told is not None:
-        yield f"{told} {told!r} {getattr(told, '__notes__', '')}"
-        told = getattr(told, "__cause__", None)
+    while message is not None:
+        yield f"{message} {message!r} {getattr(message, '__notes__', '')}"
+        message = getattr(message, "__cause__", None)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def registry():
 
 @pytest.fixture
 def sasl(broker, authority):
-    """Settings of the door for passwords."""
+    """Settings of the listener for passwords."""
     return {
         "bootstrap.servers": broker.sasl,
         "security.protocol": "SASL_SSL",
@@ -56,7 +56,7 @@ def sasl(broker, authority):
 
 @pytest.fixture
 def tls(broker, authority):
-    """Settings of the door for certificates."""
+    """Settings of the listener for certificates."""
     own = authority.client("owner", password=CANARY)
     return {
         "bootstrap.servers": broker.tls,
@@ -96,21 +96,21 @@ def publish(registry, trades):
 
 
 @contextmanager
-def soon(kind, told, seen):
+def soon(kind, message, seen):
     """What the block raises comes before a minute of confirmation, says what to check, and keeps the canary."""
     began = time.monotonic()
-    with pytest.raises(kind, match=told) as raised:
+    with pytest.raises(kind, match=message) as raised:
         yield
     seen.append(raised.value)
     assert time.monotonic() - began < CONFIRM_SECONDS
 
 
-@pytest.mark.parametrize("door", ["sasl", "tls"])
-def test_trades_go_through_a_locked_door_into_the_database(door, request, publish, sink, trades):
-    kafka = request.getfixturevalue(door)
-    publish(kafka, door)
+@pytest.mark.parametrize("listener", ["sasl", "tls"])
+def test_trades_pass_a_secured_kafka_into_the_database(listener, request, publish, sink, trades):
+    kafka = request.getfixturevalue(listener)
+    publish(kafka, listener)
 
-    with sink(kafka, door) as storing:
+    with sink(kafka, listener) as storing:
         assert len(trades) == storing.run(until_end=True).stored
 
 
@@ -135,32 +135,32 @@ REFUSED = {
 
 @pytest.fixture(params=REFUSED)
 def refused(request, broker, sasl, tls, stranger):
-    """Settings of a client that is turned away, and what it is to be told."""
-    door, changes, told = REFUSED[request.param]
+    """Settings of a client that is refused, and the advice it should get."""
+    listener, changes, message = REFUSED[request.param]
     names = {
         "stranger": stranger.file,
         "own": stranger.client("owner", password=CANARY),
         "port": port(broker.sasl),
     }
     changed = {key: value and value.format(**names) for key, value in changes.items()}
-    kafka = {"sasl": sasl, "tls": tls}[door] | changed
-    return {key: value for key, value in kafka.items() if value is not None}, told
+    kafka = {"sasl": sasl, "tls": tls}[listener] | changed
+    return {key: value for key, value in kafka.items() if value is not None}, message
 
 
-def test_a_producer_that_is_turned_away_says_what_to_check(refused, publish, seen):
-    kafka, told = refused
-    with soon(ConfigurationError, told, seen):
+def test_a_producer_that_is_refused_says_what_to_check(refused, publish, seen):
+    kafka, message = refused
+    with soon(ConfigurationError, message, seen):
         publish(kafka)
 
 
-def test_a_sink_that_is_turned_away_says_what_to_check(refused, sink, seen):
-    kafka, told = refused
-    with sink(kafka) as storing, soon(ConfigurationError, told, seen):
+def test_a_sink_that_is_refused_says_what_to_check(refused, sink, seen):
+    kafka, message = refused
+    with sink(kafka) as storing, soon(ConfigurationError, message, seen):
         storing.run()
 
 
 def test_a_password_found_wrong_after_an_outage_gives_every_trade_up_and_says_why(sasl, registry, trades, seen):
-    """The producer began while the broker was away, so nothing was known of the password."""
+    """The producer began while the broker was unavailable, so the password was not checked yet."""
     proxy = Proxy(port(sasl["bootstrap.servers"]))
     proxy.blackhole()
     kafka = {**sasl, "bootstrap.servers": f"127.0.0.1:{proxy.port}", "sasl.password": f"{CANARY}!"}

@@ -69,7 +69,7 @@ def test_a_user_may_be_known_by_a_certificate(server, authority, database):
 
 @pytest.fixture(params=["authority", "host", "password", "no TLS", "no file"])
 def refused(request, database, verified, authority, stranger):
-    """A URL by which nobody is let in, and what is to be told."""
+    """A URL with which no connection is accepted, and the advice for it."""
     secret = quote(CANARY, safe="")
     return {
         "authority": (
@@ -84,14 +84,14 @@ def refused(request, database, verified, authority, stranger):
 
 
 def test_migrations_that_are_rejected_say_what_to_check(refused, seen):
-    url, told = refused
-    with pytest.raises(ConfigurationError, match=told) as raised:
+    url, message = refused
+    with pytest.raises(ConfigurationError, match=message) as raised:
         migrate.upgrade(url)
     seen.append(raised.value)
 
 
-def test_a_sink_that_is_turned_away_says_what_to_check(refused, sink, seen):
-    url, told = refused
-    with sink(url) as storing, pytest.raises(ConfigurationError, match=told) as raised:
+def test_a_sink_that_is_refused_says_what_to_check(refused, sink, seen):
+    url, message = refused
+    with sink(url) as storing, pytest.raises(ConfigurationError, match=message) as raised:
         storing.run()
     seen.append(raised.value)

@@ -26,10 +26,10 @@ def ask(subject, seen):
 
 @pytest.fixture
 def refuses(ask, seen):
-    """Ask, and be told what to check."""
+    """Request, and expect advice on what to check."""
 
-    def refuses(told, url, *, kind=ConfigurationError, **options):
-        with pytest.raises(kind, match=told) as refused:
+    def refuses(message, url, *, kind=ConfigurationError, **options):
+        with pytest.raises(kind, match=message) as refused:
             ask(url, **options)
         seen.append(refused.value)
 
@@ -49,7 +49,7 @@ def test_a_registry_with_a_certificate_of_our_own_authority_is_trusted(services,
         refuses("CERTIFICATE_VERIFY_FAILED.*check ca_location", front.url)
 
 
-def test_a_registry_of_a_strange_authority_or_name_is_not(services, authority, stranger, refuses):
+def test_a_registry_of_an_unknown_authority_or_name_is_not_trusted(services, authority, stranger, refuses):
     with Front(services.registry_url, authority=authority) as front:
         refuses("CERTIFICATE_VERIFY_FAILED.*check ca_location", front.url, ca_location=stranger.file)
         other_name = front.url.replace("127.0.0.1", "localhost")
@@ -82,7 +82,7 @@ def test_a_certificate_may_hold_its_key(services, authority, ask):
         assert ask(front.url, ca_location=authority.file, client_cert=both)
 
 
-def test_a_client_of_a_strange_authority_is_refused(services, authority, stranger, refuses):
+def test_a_client_of_an_unknown_authority_is_refused(services, authority, stranger, refuses):
     with Front(services.registry_url, authority=authority, only_known=True) as front:
         both = stranger.client(USER).both
         refuses("ALERT.*check client_cert", front.url, ca_location=authority.file, client_cert=both)
@@ -102,7 +102,7 @@ def test_user_and_password_let_us_in(way, services, ask):
             assert ask(front.url, basic_auth=(USER, CANARY))
 
 
-def test_a_refused_password_or_token_is_not_told_though_the_registry_quotes_it(services, refuses):
+def test_a_refused_password_or_token_is_not_shown_though_the_registry_quotes_it(services, refuses):
     with Front(services.registry_url, lets_in=lambda headers: False) as front:
         refuses(r"401 not you: Basic \*\*\*", front.url, basic_auth=(USER, CANARY))
         refuses(r"401 not you: Bearer \*\*\*", front.url, bearer_token=CANARY)
@@ -144,7 +144,7 @@ def test_the_next_url_is_used_while_the_first_is_unavailable(services, authority
         assert ask([front.url, away], ca_location=authority.file)
 
 
-def test_of_several_only_all_that_refuse_us_for_good_are_misconfigured(services, authority, refuses):
+def test_only_a_permanent_refusal_by_every_url_is_a_configuration_error(services, authority, refuses):
     with (
         Front(services.registry_url, authority=authority) as front,
         Front(services.registry_url, authority=authority) as two,

@@ -124,7 +124,7 @@ class _Quiet(BaseHTTPRequestHandler):
 
 
 class _Forwarder(_Quiet):
-    """One request for each connection, so that each has a handshake of its own."""
+    """One request for each connection, so that each has a separate handshake."""
 
     server: Front
     protocol_version = "HTTP/1.0"

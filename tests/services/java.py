@@ -24,7 +24,7 @@ _START_TIMEOUT: Final = 120.0
 
 class JavaServer(ABC):
     """
-    A server in a Java process of its own; its port and its data outlast its process, until `close`.
+    A server in a separate Java process; its port and its data outlast the process, until `close`.
 
     Args:
         is_optimized: compile hot code with Java's optimizing compiler, which pays off in benchmarks only.
@@ -63,12 +63,12 @@ class JavaServer(ABC):
         self._end(SIGKILL)
 
     def freeze(self) -> None:
-        """Let it stand still, with its connections open."""
+        """Freeze it, with its connections open."""
         assert self._child is not None
         self._child.send(SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen one go on."""
+        """Let a frozen one continue."""
         assert self._child is not None
         self._child.send(SIGCONT)
 
@@ -140,8 +140,8 @@ def _homes() -> Iterator[Path]:
 
 def _version(home: Path) -> int:
     try:
-        told = (home / "release").read_text()
+        message = (home / "release").read_text()
     except OSError:
         return 0
-    found = re.search(r'^JAVA_VERSION="(\d+)', told, re.MULTILINE)
+    found = re.search(r'^JAVA_VERSION="(\d+)', message, re.MULTILINE)
     return int(found[1]) if found else 0

@@ -54,7 +54,7 @@ class Kafka(JavaServer):
     Args:
         properties: further lines of `server.properties`.
 
-        advertised_port: where clients are told to go, if a proxy stands there.
+        advertised_port: the port that clients use, if a proxy is between.
 
         users: the passwords of users who may come by SCRAM-SHA-512, known before the broker starts.
     """

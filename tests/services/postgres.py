@@ -27,12 +27,12 @@ class Postgres(Launcher):
         self.stop()
 
     def freeze(self) -> None:
-        """Let the server and all its backends stand still, with their connections open."""
+        """Freeze the server and all its backends, with their connections open."""
         self.server.send_all(SIGSTOP)
         self._is_frozen = True
 
     def thaw(self) -> None:
-        """Let a frozen one go on."""
+        """Let a frozen one continue."""
         self.server.send_all(SIGCONT)
         self._is_frozen = False
 
@@ -47,7 +47,7 @@ class Postgres(Launcher):
 
     @contextmanager
     def tablespace(self, name: str, folder: Path) -> Iterator[None]:
-        """Within the block tables can lie in this empty folder; behind it none may be left there."""
+        """Within the block tables can be in this empty folder; afterwards none may be left there."""
         if self._user is not None:
             os.chown(folder, *self._user)
         space = sql.Identifier(name)

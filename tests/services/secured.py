@@ -25,7 +25,7 @@ from tradepipe.embedded.process import free_port
 
 class LockedKafka(Kafka):
     """
-    A broker with three doors: SASL over TLS, TLS with the client's certificate, and an open one.
+    A broker with three listeners: SASL over TLS, TLS with the client's certificate, and plain text.
 
     Who comes by the open one may do everything; it is there for the test
     itself. Everybody else may do what `allow` says.
@@ -44,12 +44,12 @@ class LockedKafka(Kafka):
 
     @property
     def sasl(self) -> str:
-        """The door for `security.protocol=SASL_SSL` and `sasl.mechanism=SCRAM-SHA-512`."""
+        """The listener for `security.protocol=SASL_SSL` and `sasl.mechanism=SCRAM-SHA-512`."""
         return f"127.0.0.1:{self._sasl}"
 
     @property
     def tls(self) -> str:
-        """The door for `security.protocol=SSL` with the client's own certificate."""
+        """The listener for `security.protocol=SSL` with the client's certificate."""
         return f"127.0.0.1:{self._tls}"
 
     def allow(self, user: str, operation: str, kind: str, name: str) -> None:
@@ -65,8 +65,8 @@ class LockedKafka(Kafka):
         assert admin.delete_acls([rule])[rule].result(timeout=120), "nothing was allowed so"
 
     def _doors(self) -> str:
-        doors = {"PLAINTEXT": self.port, "SASL_SSL": self._sasl, "SSL": self._tls}
-        listeners = ",".join(f"{door}://127.0.0.1:{port}" for door, port in doors.items())
+        ports = {"PLAINTEXT": self.port, "SASL_SSL": self._sasl, "SSL": self._tls}
+        listeners = ",".join(f"{listener}://127.0.0.1:{port}" for listener, port in ports.items())
         return f"listeners={listeners},CONTROLLER://127.0.0.1:{self.controller_port}\nadvertised.listeners={listeners}"
 
     @staticmethod

@@ -57,7 +57,7 @@ def test_kafka_keeps_acknowledged_records(kafka_service, kafka, topic, how):
     assert (0, 1) == watermarks(kafka, topic)
 
 
-def test_a_frozen_kafka_goes_on_where_it_stood(kafka_service, kafka, topic):
+def test_a_frozen_kafka_resumes_where_it_was(kafka_service, kafka, topic):
     kafka_service.freeze()
     producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "log_level": 0})
     producer.produce(topic, b"a trade", partition=0)
@@ -85,7 +85,7 @@ def test_the_registry_keeps_its_schemas(registry_service, subject, how):
     [lambda server: server.stop(), lambda server: server.stop("immediate"), lambda server: server.kill()],
     ids=["stop", "immediate", "kill"],
 )
-def test_postgres_keeps_what_was_committed_whoever_was_connected(postgres_service, database, held, end):
+def test_postgres_keeps_what_was_committed_while_clients_are_connected(postgres_service, database, held, end):
     end(postgres_service)
     postgres_service.start()
 
@@ -94,7 +94,7 @@ def test_postgres_keeps_what_was_committed_whoever_was_connected(postgres_servic
         held.cursor().execute("SELECT 1")
 
 
-def test_a_frozen_postgres_answers_nobody_and_goes_on(postgres_service, held):
+def test_a_frozen_postgres_answers_no_client_and_resumes(postgres_service, held):
     postgres_service.freeze()
     with pytest.raises(psycopg2.OperationalError, match="timeout expired"):
         psycopg2.connect(postgres_service.url, connect_timeout=2)

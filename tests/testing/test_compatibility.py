@@ -44,10 +44,10 @@ def test_an_incompatibility_is_reported_with_the_version_and_the_direction():
     with pytest.raises(AssertionError) as raised:
         assert_compatible([V1, V2], V3)
 
-    told = str(raised.value)
-    assert "not FULL_TRANSITIVE compatible" in told
-    assert "at Fill.book: no field -> string" in told
-    assert "new reads old, against v001 [missing-default]" in told
+    message = str(raised.value)
+    assert "not FULL_TRANSITIVE compatible" in message
+    assert "at Fill.book: no field -> string" in message
+    assert "new reads old, against v001 [missing-default]" in message
 
 
 def test_an_incompatibility_with_several_versions_is_reported_once():

@@ -81,11 +81,11 @@ def test_records_that_a_sink_would_refuse_are_reported_with_place_and_reason(sen
     with pytest.raises(AssertionError) as raised:
         produced()
 
-    told = str(raised.value)
-    assert "a sink would refuse 5 of the records" in told
+    message = str(raised.value)
+    assert "a sink would refuse 5 of the records" in message
     for reason in ("VERSION: version is 0", "RECORD_KEY: the key of the record is b'T1'", "EMPTY", "UNKNOWN_SCHEMA"):
-        assert reason in told
-    assert "FRAMING" in told
+        assert reason in message
+    assert "FRAMING" in message
 
 
 def test_the_subject_has_every_version(tradepipe_registry, tradepipe_subject):

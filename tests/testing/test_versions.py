@@ -34,9 +34,9 @@ def test_wrong_results_of_a_reader_are_reported_for_each_version(assert_every_ve
     with pytest.raises(AssertionError) as raised:
         assert_every_version_decodes(lambda value: reader(value)._replace(book_id="FX"))
 
-    told = str(raised.value)
-    assert f"{len(versions())} of {len(versions())} frozen records are not read as they should" in told
-    assert [] == [each.number for each in versions() if f"version {each.number}: book_id is 'FX', not " not in told]
+    message = str(raised.value)
+    assert f"{len(versions())} of {len(versions())} frozen records are not read as they should" in message
+    assert [] == [each.number for each in versions() if f"version {each.number}: book_id is 'FX', not " not in message]
 
 
 def test_an_exception_of_a_reader_is_reported(assert_every_version_decodes):

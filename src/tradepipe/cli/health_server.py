@@ -160,6 +160,7 @@ class HealthServer:
                 if b"\r\n\r\n" in connection.request:
                     connection.response = _encode(connection.request, self._respond)
                     selector.modify(connection.client, selectors.EVENT_WRITE, connection)
+                # The client has closed the connection, or its request is too long.
                 elif not received or len(connection.request) > MAX_REQUEST_BYTES:
                     self._close(connection, selector)
                 return

@@ -161,6 +161,7 @@ class ProduceRun:
                         for item in generator.run(islice(items(encode), self._count), rate=self._rate):
                             self._print(item)
                 finally:
+                    # After an error too: the summary counts what was acknowledged.
                     self._all_acknowledged = generator.finish()
             if self._all_acknowledged and not self._stopping.number:
                 _warn_of_dropped_records(destination)

@@ -108,6 +108,7 @@ class Kafka:
                         f"-X {key} is visible to other users in the process list: use a --kafka-config file instead"
                         + others
                     )
+        # metadata.broker.list is librdkafka's older name of the property.
         sources = given["bootstrap_servers"], merged.get("bootstrap.servers"), merged.get("metadata.broker.list")
         brokers = next((each for each in sources if each is not None), None)
         if brokers is not None:
@@ -193,6 +194,7 @@ class Registry:
     def resolve(cls, _context: typer.Context, given: Mapping[str, Any], default: Self | None) -> Self | None:
         """Combine the options and the variables of secrets."""
         user, password = given["registry_user"], read_secret("SCHEMA_REGISTRY_PASSWORD")
+        # Half of the credentials would be ignored, and requests refused as anonymous.
         if (user is None) != (password is None):
             raise typer.BadParameter(
                 "set both SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD, or neither",

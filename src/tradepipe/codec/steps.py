@@ -116,6 +116,7 @@ def resolve(reader: SchemaType, writer: SchemaType) -> Step:
             beside null.
     """
     if writer.kind == "union":
+        # The writer's union first: the bytes name one of its branches, and each resolves separately.
         return Union(tuple(resolve(reader, branch) for branch in writer.branches))
     if reader.kind == "union":
         return _resolve_branch(reader, writer)
@@ -152,6 +153,7 @@ def _resolve_same(reader: SchemaType, writer: SchemaType) -> Step:  # noqa: PLR0
             return Null()
         case "enum":
             known = set(reader.symbols)
+            # A symbol that the reader lacks is read as the reader's default, if it has one.
             return Symbol(tuple(each if each in known else reader.default for each in writer.symbols))
         case "array":
             return Array(resolve(reader.inner[0], writer.inner[0]))
@@ -180,6 +182,7 @@ def resolve_record(reader: SchemaType, writer: SchemaType) -> Record:
     reads = tuple(
         Read(written.name, slots[written.name], resolve(reader.fields[slots[written.name]].type, written.type))
         if written.name in slots
+        # Avro writes no lengths of fields, so a field that is not needed must be passed over by its type.
         else Read(written.name, SKIPPED, skip(written.type))
         for written in writer.fields
     )
@@ -206,6 +209,7 @@ def skip(schema: SchemaType) -> Step:  # noqa: PLR0911 - one case for each kind 
         case "null":
             return Null()
         case "enum":
+            # The number of symbols is checked here too: a wrong index is a damaged record.
             return Symbol((None,) * len(schema.symbols))
         case "array":
             return Array(skip(schema.inner[0]))

@@ -221,6 +221,7 @@ def _all_schemas(request: _Request) -> Any:
         each for each in request.store.all_versions(deleted=request.has("deleted")) if each.subject.startswith(prefix)
     ]
     if request.has("latestOnly"):
+        # The last of each subject: its versions are in the order of their numbers.
         found = list({each.subject: each for each in found}.values())
     return [_to_json(each) for each in found]
 

@@ -83,6 +83,7 @@ def find_columns(name: str, headers: Sequence[str], mapping: FileMapping, what: 
     return Columns(
         positions,
         {field: headers[at] for field, at in positions.items() if headers[at] != mapping.header(field)},
+        # The reasons of an earlier run are expected, and not reported as unused.
         [header for at, header in enumerate(headers) if at not in used and not (at == 0 and header == REASON)],
         [field for field in FIELDS if field not in positions and field not in mapping.defaults],
     )

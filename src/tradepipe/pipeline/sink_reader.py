@@ -102,14 +102,14 @@ class SinkReader(PartitionReader[SinkPartition]):
     @property
     def buffered(self) -> int:
         """Number of validated records in the buffer."""
-        return len(self._buffer)
+        return len(self._buffer.records)
 
     @property
     def free(self) -> int:
         """Records that the batch may still take; 0 at an unsupported schema, whose record ends the last batch."""
         if self.unsupported_schema is not None or self.buffered_bytes >= MAX_BATCH_BYTES:
             return 0
-        return self._batch_rows - len(self._buffer)
+        return self._batch_rows - len(self._buffer.records)
 
     @property
     def waits_for_kafka(self) -> bool:
@@ -132,7 +132,8 @@ class SinkReader(PartitionReader[SinkPartition]):
             ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
         records = self._poll(min(free, MAX_POLL_RECORDS), timeout)
-        if not self._buffer:
+        before = len(self._buffer.records)
+        if not before:
             self.first_timestamp = self._consumer.first_timestamp
         count, error = self._validator.validate_all(records, self._buffer)
         self.buffered_bytes += self._consumer.polled_bytes

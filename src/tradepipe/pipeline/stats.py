@@ -246,7 +246,7 @@ class SinkStats(StageStats):
             Series(WRITTEN, (self._topic, result)): number
             for result, number in zip(_SINK_RESULTS, numbers, strict=True)
         }
-        rows = len(stored.batch.records)
+        rows = sum(numbers)
         # Without records only an offset advanced, over transaction markers.
         observed = self._observe_batch(rows, self._queued_at, self._first_at) if rows else {}
         self.meter.record(results | self._count_refusals(codes), {_LAST_PROGRESS: time.time()}, observed)

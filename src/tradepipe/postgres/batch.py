@@ -130,9 +130,10 @@ def store(
     refused = [*batch.records.refusals, *(refusal for _, refusal in result.refused)]
     if refused:
         refusals.store(connection, refused, group=batch.group, topic_id=batch.topic_id)
-    if result.inserted + len(result.duplicates) + len(refused) != len(batch.records):
+    records = len(batch.records.results)
+    if result.inserted + len(result.duplicates) + len(refused) != records:
         raise RowsVanished(
-            f"a batch of {len(batch.records)} records resulted in {result.inserted} inserted, "
+            f"a batch of {records} records resulted in {result.inserted} inserted, "
             f"{len(result.duplicates)} duplicates and {len(refused)} refused"
         )
     # The trades of a batch are those of its records that are not skipped: a BatchResult holds no second copy of them.

@@ -73,6 +73,7 @@ def tradepipe_subject(tradepipe_registry: "RegistryServer") -> str:
     name = f"trades-{uuid4().hex}-value"
     with SchemaRegistry(tradepipe_registry.url) as registry:
         for version in versions():
+            # Oldest first, as in production: the level below would refuse another order.
             registry.register(name, version.text)
         registry.set_level(name, "FULL_TRANSITIVE")
     return name

@@ -56,9 +56,11 @@ class ValidatedRecords:
         records: all records; of a refused one, what the refusal keeps.
 
         results: for each record its row, or its refusal.
+
+        refusals: the refusals among the results.
     """
 
-    __slots__ = ("_trade_of", "records", "results")
+    __slots__ = ("_trade_of", "records", "refusals", "results")
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class ValidatedRecords:
         self._trade_of = trade_of
         self.records = list(records)
         self.results = list(results)
+        self.refusals = [result for result in results if isinstance(result, Refusal)]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -89,6 +92,7 @@ class ValidatedRecords:
         """Add a refused record."""
         self.records.append(refusal.record)
         self.results.append(refusal)
+        self.refusals.append(refusal)
 
     def without_partition(self, number: int) -> "ValidatedRecords":
         """Return the records of the other partitions."""
@@ -103,11 +107,6 @@ class ValidatedRecords:
     def rows(self) -> list[bytes]:
         """The rows of the valid records."""
         return [result for result in self.results if type(result) is bytes]
-
-    @property
-    def refusals(self) -> list[Refusal]:
-        """The refusals."""
-        return [result for result in self.results if isinstance(result, Refusal)]
 
     def valid(self) -> list[tuple[int, ValidRecord]]:
         """Return the valid records with their ordinals among all records, in the order of `rows`."""

@@ -1,1 +1,1 @@
-"""Refused records, as whoever misses them finds them."""
+"""Refused records, as an operator finds them."""

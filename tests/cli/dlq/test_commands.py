@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from tests.cli.commands import ask, door, running
+from tests.cli.commands import ask, run_command, running
 from tests.cli.pty import at_a_terminal
 from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
@@ -52,7 +52,7 @@ def keep(ready):
 def dlq(*arguments, env):
     """Such a command, on the table; nothing of it needs Kafka."""
     without = {name: value for name, value in env.items() if not name.startswith(("KAFKA", "TRADEPIPE_KAFKA"))}
-    done = door("dlq", *arguments, env={"COLUMNS": "80", **without})
+    done = run_command("dlq", *arguments, env={"COLUMNS": "80", **without})
     assert "Traceback" not in done.err, done.err
     return done
 
@@ -153,7 +153,7 @@ def test_an_empty_list_suggests_where_else_to_look(ready):
     ] == seen.lines
 
 
-def test_without_a_registry_the_key_stands_for_the_trade(ready, keep):
+def test_without_a_registry_the_key_is_shown_for_the_trade(ready, keep):
     keep(trade("T7"))
 
     done = dlq("ls", env={**ready, "SCHEMA_REGISTRY_URL": ""})
@@ -324,7 +324,7 @@ def test_an_export_overwrites_a_file_only_with_the_option(ready, keep, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ("ls --from topic", "TRADEPIPE_DEAD_LETTERS"),
         ("ls --from somewhere", "'table', 'topic'"),
@@ -342,11 +342,11 @@ def test_an_export_overwrites_a_file_only_with_the_option(ready, keep, tmp_path)
         ("export --output /nowhere/x", "is not writable"),
     ],
 )
-def test_contradictory_arguments_are_a_usage_error(ready, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(ready, arguments, message):
     done = dlq(*arguments.split(), env=ready)
 
     assert 2 == done.code
-    assert told in done.err.splitlines()[-1]
+    assert message in done.err.splitlines()[-1]
 
 
 def test_without_a_store_the_message_names_both(ready):

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from tests.cli.commands import door, running
+from tests.cli.commands import run_command, running
 from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
-from tests.pipeline.dead_letter_helpers import Post
+from tests.pipeline.dead_letter_helpers import DeadLetterTopic
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
@@ -21,46 +21,46 @@ KILLS = (1, 700, 1_300)
 
 
 @pytest.fixture
-def post(services, kafka, topic):
+def letters(services, kafka, topic):
     name = f"{topic}.dlq"
     services.create_topic(name)
-    return Post(kafka, topic, name)
+    return DeadLetterTopic(kafka, topic, name)
 
 
 @pytest.fixture
-def env(addresses, post):
+def env(addresses, letters):
     """Without a registry and a database: neither is needed."""
     return {
         **addresses,
         "DATABASE_URL": "",
         "SCHEMA_REGISTRY_URL": "",
-        "TRADEPIPE_DEAD_LETTERS": post.topic,
-        "TRADEPIPE_TOPIC": post.source,
+        "TRADEPIPE_DEAD_LETTERS": letters.topic,
+        "TRADEPIPE_TOPIC": letters.source,
     }
 
 
 def dlq(*arguments, env):
-    done = door("dlq", *arguments, env=env)
+    done = run_command("dlq", *arguments, env=env)
     assert "Traceback" not in done.err, done.err
     return done
 
 
-def test_dead_letters_are_listed_shown_counted_and_exported(post, env):
-    post.lay([post.refusal(7, headers=(("trace", b"abc"),)), post.refusal(8, "BOOK_ID")])
-    post.lay_bytes(b"junk")
+def test_dead_letters_are_listed_shown_counted_and_exported(letters, env):
+    letters.write([letters.refusal(7, headers=(("trace", b"abc"),)), letters.refusal(8, "BOOK_ID")])
+    letters.write_foreign(b"junk")
 
     listed = dlq("ls", env=env)
-    assert f"3 open dead letters in topic {post.topic}" == listed.out.splitlines()[-1]
-    assert {f"{post.source}[0]@7", f"{post.source}[0]@8"} <= set(listed.out.split())
+    assert f"3 open dead letters in topic {letters.topic}" == listed.out.splitlines()[-1]
+    assert {f"{letters.source}[0]@7", f"{letters.source}[0]@8"} <= set(listed.out.split())
     assert "(foreign)" in listed.out
 
-    shown = dlq("show", f"{post.source}[0]@7", env=env)
+    shown = dlq("show", f"{letters.source}[0]@7", env=env)
     assert {"header      trace = abc", "timestamp   2025-06-15 15:06:40 UTC", "topic id    id-1"} <= {
         line.strip() for line in shown.out.splitlines()
     }
     assert "no registry given" in shown.out
 
-    foreign = dlq("show", f"{post.topic}[0]@{post.records(post.topic)[0].offset}", env=env)
+    foreign = dlq("show", f"{letters.topic}[0]@{letters.records(letters.topic)[0].offset}", env=env)
     assert 0 == foreign.code
 
     assert "BOOK_ID       1         0" in dlq("stats", env=env).out
@@ -70,12 +70,12 @@ def test_dead_letters_are_listed_shown_counted_and_exported(post, env):
     ]
 
 
-def test_an_empty_topic_has_no_dead_letters(post, env):
-    assert (0, f"no open dead letters in topic {post.topic}\n") == dlq("ls", env=env)[:2]
+def test_an_empty_topic_has_no_dead_letters(letters, env):
+    assert (0, f"no open dead letters in topic {letters.topic}\n") == dlq("ls", env=env)[:2]
     assert (0, "nothing to replay\n") == dlq("replay", env=env)[:2]
 
 
-def test_a_missing_topic_is_reported(post, env):
+def test_a_missing_topic_is_reported(letters, env):
     for command in ("ls", "replay"):
         done = dlq(command, "--dead-letters", "missing", env=env)
 
@@ -83,82 +83,84 @@ def test_a_missing_topic_is_reported(post, env):
         assert "dead-letter topic missing does not exist: check --dead-letters" in done.err
 
 
-def test_all_commands_report_an_unavailable_kafka_in_the_same_words(post, env):
+def test_all_commands_report_an_unavailable_kafka_in_the_same_words(letters, env):
     nowhere = {**env, "KAFKA_BOOTSTRAP_SERVERS": NOWHERE}
-    told = {dlq(command, "--deadline", "1", env=nowhere).err.splitlines()[-1] for command in ("ls", "replay")}
+    message = {dlq(command, "--deadline", "1", env=nowhere).err.splitlines()[-1] for command in ("ls", "replay")}
 
-    assert 1 == len(told)
-    assert told.pop().startswith("Error: ")
+    assert 1 == len(message)
+    assert message.pop().startswith("Error: ")
 
 
-def test_only_selected_dead_letters_are_sent_back(post, env):
-    post.lay([post.refusal(7), post.refusal(8, "BOOK_ID")])
+def test_only_selected_dead_letters_are_sent_back(letters, env):
+    letters.write([letters.refusal(7), letters.refusal(8, "BOOK_ID")])
 
     dry = dlq("replay", "--unverified", "--code", "VERSION", "--dry-run", env=env)
-    assert f"1 would be sent back to topic {post.source}; nothing was changed\n" == dry.out
+    assert f"1 would be sent back to topic {letters.source}; nothing was changed\n" == dry.out
     done = dlq("replay", "--unverified", "--code", "VERSION", env=env)
 
-    assert (0, f"1 sent back to topic {post.source}\n") == done[:2]
+    assert (0, f"1 sent back to topic {letters.source}\n") == done[:2]
     assert "out of order" in done.err
-    assert [b"v7"] == [record.value for record in post.records()]
-    assert [8] == [kept.record.offset for kept in post.dead_letters()]
+    assert [b"v7"] == [record.value for record in letters.records()]
+    assert [8] == [kept.record.offset for kept in letters.dead_letters()]
 
 
-def written(post, admin=None):
+def written(letters, admin=None):
     """How many records and markers of transactions the source topic has by now."""
-    admin = admin or TopicAdmin(post.kafka)
-    return sum(each.high for each in admin.watermarks(post.source, range(4)).values())
+    admin = admin or TopicAdmin(letters.kafka)
+    return sum(each.high for each in admin.watermarks(letters.source, range(4)).values())
 
 
-def killed(post, env, *, after):
+def killed(letters, env, *, after):
     """Kill a replay as soon as so much more is written; whether it was still at work."""
-    admin = TopicAdmin(post.kafka)  # one for all questions, or the replay is through before the answer
-    before = written(post, admin)
+    admin = TopicAdmin(letters.kafka)  # one for all questions, or the replay is through before the answer
+    before = written(letters, admin)
     with running("dlq", "replay", "--unverified", "--code", "VERSION", env=env) as process:
-        eventually(lambda: written(post, admin) >= before + after, every=0)
+        eventually(lambda: written(letters, admin) >= before + after, every=0)
         process.send_signal(signal.SIGKILL)
         return -signal.SIGKILL == process.end().code
 
 
-def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(post, env):
-    post.lay(post.refusal(number, "VERSION" if number % 5 else "BOOK_ID") for number in range(LETTERS))
-    assert killed(post, env, after=KILLS[0])
+def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(letters, env):
+    letters.write(letters.refusal(number, "VERSION" if number % 5 else "BOOK_ID") for number in range(LETTERS))
+    assert killed(letters, env, after=KILLS[0])
     for after in KILLS[1:]:
-        if written(post) < LETTERS * 0.7:  # else the first was nearly through, on a machine that was busy elsewhere
-            killed(post, env, after=after)
+        if written(letters) < LETTERS * 0.7:  # else the first was nearly through, on a machine that was busy elsewhere
+            killed(letters, env, after=after)
 
     done = dlq("replay", "--unverified", "--code", "VERSION", env=env)
 
     assert 0 == done.code, done.err
-    found = Counter(record.value for record in post.records())
+    found = Counter(record.value for record in letters.records())
     assert {b"v%d" % number for number in range(LETTERS) if number % 5} == set(found)
     assert {1} == set(found.values())
     assert [number for number in range(LETTERS) if number % 5 == 0] == sorted(
-        kept.record.offset for kept in post.dead_letters()
+        kept.record.offset for kept in letters.dead_letters()
     )
-    assert LETTERS == len(post.dead_letters(DeadLetterFilter(replayed=True)))
+    assert LETTERS == len(letters.dead_letters(DeadLetterFilter(replayed=True)))
 
 
-def test_the_first_of_two_concurrent_replays_reports_the_conflict(post, env):
-    post.lay(post.refusal(number) for number in range(20_000))
+def test_the_first_of_two_concurrent_replays_reports_the_conflict(letters, env):
+    letters.write(letters.refusal(number) for number in range(20_000))
     with running("dlq", "replay", "--unverified", env=env) as first:
-        eventually(lambda: written(post) > 0, every=0)
+        eventually(lambda: written(letters) > 0, every=0)
         second = dlq("replay", "--unverified", env=env)
         ended = first.end()
 
     assert (0, 75) == (second.code, ended.code)
     assert "another replay of these dead letters has started" in ended.err.splitlines()[-1]
-    assert 20_000 == len({record.value for record in post.records()}) == len(post.records())
+    assert 20_000 == len({record.value for record in letters.records()}) == len(letters.records())
 
 
-def test_a_signal_ends_it_after_the_current_transaction(post, env):
-    post.lay(post.refusal(number) for number in range(20_000))
+def test_a_signal_ends_it_after_the_current_transaction(letters, env):
+    letters.write(letters.refusal(number) for number in range(20_000))
     with running("dlq", "replay", "--unverified", env=env) as process:
-        eventually(lambda: written(post) > 0, every=0)
+        eventually(lambda: written(letters) > 0, every=0)
         process.send_signal(signal.SIGINT)
         done = process.end()
 
     assert 130 == done.code, done.err
-    told = f"{len(post.records()):,} sent back to topic {post.source}; stopped, run the command again for the rest"
-    assert told == done.out.splitlines()[-1]
-    assert 20_000 == len(post.records()) + len(post.dead_letters())
+    message = (
+        f"{len(letters.records()):,} sent back to topic {letters.source}; stopped, run the command again for the rest"
+    )
+    assert message == done.out.splitlines()[-1]
+    assert 20_000 == len(letters.records()) + len(letters.dead_letters())

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 from tests.evolution.schemas import decimal, enum, field, record, text
 from tests.evolution.test_freeze import history, write
 from tradepipe.cli.schema.commands import app
@@ -45,7 +45,7 @@ def run(folder, monkeypatch):
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a candidate, laid out as people do."""
+    """Write a candidate, formatted as people do."""
 
     def file(schema, name="trade.avsc"):
         (tmp_path / name).write_text(json.dumps(schema, indent=2))
@@ -106,7 +106,7 @@ def test_a_history_in_order_is_fine(run):
 def test_the_history_that_is_shipped_is_fine(monkeypatch):
     monkeypatch.delenv("TRADEPIPE_HISTORY", raising=False)
 
-    done = door("schema", "check", env={})
+    done = run_command("schema", "check", env={})
 
     assert 0 == done.code, done.out
     assert "no errors, no warnings" in done.out
@@ -189,7 +189,7 @@ def test_a_candidate_that_is_no_schema_is_found(run, file):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (("check", "missing.avsc"), "cannot read missing.avsc: No such file"),
         (("check", "--history", "missing"), "missing is not a directory"),
@@ -204,37 +204,37 @@ def test_a_candidate_that_is_no_schema_is_found(run, file):
         (("validate", "trade"), ": Is a directory"),
     ],
 )
-def test_contradictory_arguments_are_a_usage_error(run, arguments, told):
+def test_contradictory_arguments_are_a_usage_error(run, arguments, reported):
     code, out = run(*arguments)
 
     assert 2 == code
-    assert told in " ".join(out.split())
+    assert reported in " ".join(out.split())
 
 
 def test_a_file_of_the_history_that_is_broken_is_named(folder):
     (folder / HISTORY_FILE).write_text("{")
 
-    done = door("schema", "check", "--history", str(folder), env={})
+    done = run_command("schema", "check", "--history", str(folder), env={})
 
     assert 1 == done.code
     assert f"Error: {folder}: {HISTORY_FILE} is not as `schema freeze` writes it" in done.err
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ('{"versions": [{"number": 1}]}', "(its versions must be a list of number, sha256,"),
         ("[]", "(its versions must be a list of number, sha256,"),
         ("{", "(it is not JSON: Expecting property name"),
     ],
 )
-def test_a_damaged_history_is_reported_in_words(folder, text, told):
+def test_a_damaged_history_is_reported_in_words(folder, text, reported):
     (folder / HISTORY_FILE).write_text(text)
 
-    done = door("schema", "check", "--history", str(folder), env={})
+    done = run_command("schema", "check", "--history", str(folder), env={})
 
     assert 1 == done.code
-    assert told in done.err
+    assert reported in done.err
 
 
 def test_a_file_that_is_not_json_is_reported_with_its_line(run, tmp_path):
@@ -268,7 +268,7 @@ def test_validate_reports_each_defect_with_its_place(run, file):
     assert out.endswith(f"{flawed}: 2 errors, 1 warning\n")
 
 
-def test_validate_without_a_file_looks_at_all_that_is_frozen(run, folder):
+def test_validate_without_a_file_checks_every_released_version(run, folder):
     assert (0, "trade/v001.avsc, trade/v002.avsc: no errors, no warnings\n") == run("validate")
     (folder / "v003.avsc").write_text("{")
     assert 1 == run("validate")[0]

@@ -51,8 +51,8 @@ _command = re.compile(r"::(?P<kind>error|warning|notice) (?P<properties>.*?)::(?
 ESCAPES = {"%0D": "\r", "%0A": "\n", "%3A": ":", "%2C": ",", "%25": "%"}
 
 
-def unescaped(told):
-    return re.sub("|".join(ESCAPES), lambda found: ESCAPES[found[0]], told)
+def unescaped(reported):
+    return re.sub("|".join(ESCAPES), lambda found: ESCAPES[found[0]], reported)
 
 
 def commands(text):
@@ -154,13 +154,13 @@ def test_characters_invalid_in_terminals_and_xml_are_escaped(form):
 
 
 @pytest.mark.parametrize(
-    ("versions", "told"),
+    ("versions", "reported"),
     [((1,), "against v001 "), ((2, 1), "against v001 and v002 "), ((1, 2, 3), "against v001, v002 and v003 ")],
 )
-def test_versions_are_named_by_number(versions, told):
+def test_versions_are_named_by_number(versions, reported):
     findings = tuple(BROKEN._replace(against=number) for number in versions)
 
-    assert told in format_report(Report("check", "x", (CheckCase("x", findings),)), "text")
+    assert reported in format_report(Report("check", "x", (CheckCase("x", findings),)), "text")
 
 
 @pytest.mark.parametrize("form", ["text", "json", "junit", "github"])

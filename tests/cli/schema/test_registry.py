@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from tests.cli.commands import door
+from tests.cli.commands import run_command
 from tests.evolution.schemas import decimal, field, record, text
 from tests.evolution.test_freeze import history, write
 from tradepipe.cli.schema.pull import pull_versions
@@ -35,7 +35,7 @@ def folder(tmp_path):
 
 
 def schema(command, *arguments, env):
-    done = door("schema", command, *map(str, arguments), env=env)
+    done = run_command("schema", command, *map(str, arguments), env=env)
     assert "Traceback" not in done.err
     return done
 
@@ -76,13 +76,13 @@ def test_json_lists_the_registered_versions(env, folder, client, subject):
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "message"),
     [("junit", "<system-out>{}: version 1 has id"), ("github", "::notice title={} [registered]::{}: version 1 has id")],
 )
-def test_junit_and_annotations_list_the_registered_versions(env, folder, subject, form, told):
+def test_junit_and_annotations_list_the_registered_versions(env, folder, subject, form, message):
     done = schema("register", "--history", folder, "--format", form, env=env)
 
-    assert told.format(subject, subject) in done.out
+    assert message.format(subject, subject) in done.out
 
 
 @pytest.mark.parametrize("command", ["register", "drift"])

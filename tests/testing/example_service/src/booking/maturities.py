@@ -1,4 +1,4 @@
-"""When the trades of each book end, read by a schema of our own."""
+"""When the trades of each book end, read by this service's own schema."""
 
 import json
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ SCHEMA = {
         {"name": "maturity_date", "type": {"type": "int", "logicalType": "date"}},
     ],
 }
-"""All that this service wants to know of a trade."""
+"""What this service needs of a trade."""
 
 
 class Maturity(NamedTuple):
