@@ -115,8 +115,9 @@ class JsonFile(TextFile):
                 text += more
                 continue
             number += 1
-            problem = ValueError(f"the item is not a JSON object but {quote_cell(text[:end])}")
-            yield number, text[:end], value if isinstance(value, dict) else problem
+            if not isinstance(value, dict):
+                value = ValueError(f"the item is not a JSON object but {quote_cell(text[:end])}")
+            yield number, text[:end], value
             text = text[end:]
 
     def _describe(self, found: Mapping[str, object]) -> None:
