@@ -15,7 +15,7 @@ from collections import Counter
 
 from benchmarks.report import line, machine
 from benchmarks.subprocess_stages import Stage
-from tests.pipeline.dead_letter_helpers import Post
+from tests.pipeline.dead_letter_helpers import DeadLetterTopic
 from tests.services.real import RealServices
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.trade.dead_letter import DeadLetterFilter
@@ -47,12 +47,12 @@ def _run(services: RealServices, options: argparse.Namespace) -> int:
     line("machine", machine(services))
     line("seed, letters", f"{options.seed}, {options.letters:,}")
     kafka = {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}
-    post = Post(kafka, f"replays-{options.seed}", f"replays-{options.seed}.dlq")
+    post = DeadLetterTopic(kafka, f"replays-{options.seed}", f"replays-{options.seed}.dlq")
     for topic in (post.source, post.topic):
         services.create_topic(topic, partitions=PARTITIONS)
     moments = random.Random(options.seed)
     selected = {number for number in range(options.letters) if moments.random() < SELECTED}
-    post.lay(post.refusal(n, "VERSION" if n in selected else "BOOK_ID") for n in range(options.letters))
+    post.write(post.refusal(n, "VERSION" if n in selected else "BOOK_ID") for n in range(options.letters))
     replay = Stage("dlq", ["replay", "--dead-letters", post.topic, "--code", "VERSION", *_address(services)])
     begin = time.monotonic()
     hit = sum(_killed(replay, post, moments, mark) for mark in _marks(moments, len(selected), options.kills))
@@ -70,7 +70,7 @@ def _marks(moments: random.Random, selected: int, kills: int) -> list[float]:
     return sorted(moments.uniform(0, selected * 0.9) for _ in range(kills))
 
 
-def _killed(replay: Stage, post: Post, moments: random.Random, mark: float) -> bool:
+def _killed(replay: Stage, post: DeadLetterTopic, moments: random.Random, mark: float) -> bool:
     """Kill a replay at its mark, or soon after its start; return whether it was still running."""
     with replay.running() as process:
         if moments.random() < EARLY:
@@ -82,7 +82,7 @@ def _killed(replay: Stage, post: Post, moments: random.Random, mark: float) -> b
     return alive
 
 
-def _await(process: subprocess.Popen[bytes], post: Post, mark: float) -> None:
+def _await(process: subprocess.Popen[bytes], post: DeadLetterTopic, mark: float) -> None:
     admin, until = TopicAdmin(post.kafka), time.monotonic() + STALLED
     while sum(extent.high for extent in admin.watermarks(post.source, range(PARTITIONS)).values()) < mark:
         if process.poll() is not None:
@@ -99,7 +99,7 @@ def _finished(replay: Stage) -> int:
     return code
 
 
-def _told(post: Post, selected: set[int], letters: int) -> bool:
+def _told(post: DeadLetterTopic, selected: set[int], letters: int) -> bool:
     """Print where the records are, and whether that is correct."""
     found = Counter(record.value for record in post.records())
     wanted = {b"v%d" % number for number in selected}
