@@ -6,7 +6,17 @@ from decimal import Decimal, localcontext
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
-from tradepipe.trade.constraints import Column, Digits, Identifier, NotBefore, Pattern, Together, problem_finder, to_sql
+from tradepipe.trade.constraints import (
+    Column,
+    Digits,
+    Identifier,
+    NotBefore,
+    Pattern,
+    Together,
+    find_pattern_problem,
+    problem_finder,
+    to_sql,
+)
 
 AMOUNT = Digits(18, 4)
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -56,6 +66,19 @@ def test_a_pattern_names_its_description_or_its_expression():
     assert "does not match [A-Z]{2}" == Pattern("[A-Z]{2}").find_problem("de")
     assert Pattern("[A-Z]{2}").find_problem("DE") is None
     assert "x ~ '^[A-Z]{2}$'" == to_sql(Pattern("[A-Z]{2}"), "x")
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("[A-Z]{255}", None),
+        ("[A-Z]{256}", "has a count above 255, the largest of PostgreSQL"),
+        (r"[A\[]+", None),
+        ("[[:alpha:]]+", "has the class [[:alpha:], which PostgreSQL reads differently: use characters and ranges"),
+    ],
+)
+def test_a_pattern_that_means_something_else_to_postgresql_has_a_problem(expression, problem):
+    assert problem == find_pattern_problem(expression)
 
 
 @pytest.mark.parametrize("value", ["1.5", "1.50000", "1E+13", "0E-99", "-0", "99999999999999.9999", "-1"])
