@@ -106,6 +106,16 @@ class TradeSerializer:
             return value
         return header + self._encode(trade)
 
+    def serialize_one_valid(self, trade: Trade) -> bytes | None:
+        """
+        Return the framed value of a valid trade; None if the compiled core cannot decide whether it is valid.
+
+        Before `connect`, or without the compiled core, the result is None.
+        """
+        if self._encoder is None or self._header is None:
+            return None
+        return self._encoder.encode(trade, self._header, True)
+
     def serialize_valid(self, trades: list[Trade], start: int = 0) -> list[bytes]:
         """
         Return the framed values of valid trades from `start` on, up to one about which the compiled core cannot decide.
