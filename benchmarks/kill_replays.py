@@ -1,9 +1,8 @@
 """
-`python -m benchmarks.kill_replays`: dead letters put back by a replay that is killed again and again.
+`python -m benchmarks.kill_replays`: replays of dead letters that are killed repeatedly.
 
-On real Kafka. Each letter that was selected must be back in its topic exactly
-once, with its bytes, and every other one still open. Ends with 1 if any of it
-does not hold.
+On real Kafka. Each selected dead letter must be written to its source topic exactly
+once, with its bytes, and every other one must stay open. Ends with 1 otherwise.
 """
 
 import argparse
@@ -31,7 +30,9 @@ STALLED = 120.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kill_replays", description="Kill replays at work.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.kill_replays", description="Kill running replays repeatedly."
+    )
     parser.add_argument("--letters", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=1)
@@ -47,18 +48,20 @@ def _run(services: RealServices, options: argparse.Namespace) -> int:
     line("machine", machine(services))
     line("seed, letters", f"{options.seed}, {options.letters:,}")
     kafka = {"bootstrap.servers": services.bootstrap_servers, **services.client_settings}
-    post = DeadLetterTopic(kafka, f"replays-{options.seed}", f"replays-{options.seed}.dlq")
-    for topic in (post.source, post.topic):
+    letters = DeadLetterTopic(kafka, f"replays-{options.seed}", f"replays-{options.seed}.dlq")
+    for topic in (letters.source, letters.topic):
         services.create_topic(topic, partitions=PARTITIONS)
     moments = random.Random(options.seed)
     selected = {number for number in range(options.letters) if moments.random() < SELECTED}
-    post.write(post.refusal(n, "VERSION" if n in selected else "BOOK_ID") for n in range(options.letters))
-    replay = Stage("dlq", ["replay", "--dead-letters", post.topic, "--code", "VERSION", *_address(services)])
+    letters.write(letters.refusal(n, "VERSION" if n in selected else "BOOK_ID") for n in range(options.letters))
+    replay = Stage("dlq", ["replay", "--dead-letters", letters.topic, "--code", "VERSION", *_address(services)])
     begin = time.monotonic()
-    hit = sum(_killed(replay, post, moments, mark) for mark in _marks(moments, len(selected), options.kills))
-    ended = _finished(replay)
-    line("kill -9 and repeat", f"{hit} of {options.kills} hit it at work, {time.monotonic() - begin:.0f} s in all")
-    return 0 if _told(post, selected, options.letters) and ended == 0 else 1
+    hit = sum(_kill(replay, letters, moments, mark) for mark in _marks(moments, len(selected), options.kills))
+    ended = _finish(replay)
+    line(
+        "kill -9 and repeat", f"{hit} of {options.kills} hit a running replay, {time.monotonic() - begin:.0f} s in all"
+    )
+    return 0 if _report(letters, selected, options.letters) and ended == 0 else 1
 
 
 def _address(services: RealServices) -> list[str]:
@@ -70,28 +73,28 @@ def _marks(moments: random.Random, selected: int, kills: int) -> list[float]:
     return sorted(moments.uniform(0, selected * 0.9) for _ in range(kills))
 
 
-def _killed(replay: Stage, post: DeadLetterTopic, moments: random.Random, mark: float) -> bool:
+def _kill(replay: Stage, letters: DeadLetterTopic, moments: random.Random, mark: float) -> bool:
     """Kill a replay at its mark, or soon after its start; return whether it was still running."""
     with replay.running() as process:
         if moments.random() < EARLY:
             time.sleep(moments.uniform(0.0, 3.0))
         else:
-            _await(process, post, mark)
+            _wait_for(process, letters, mark)
         alive = process.poll() is None
         process.kill()
     return alive
 
 
-def _await(process: subprocess.Popen[bytes], post: DeadLetterTopic, mark: float) -> None:
-    admin, until = TopicAdmin(post.kafka), time.monotonic() + STALLED
-    while sum(extent.high for extent in admin.watermarks(post.source, range(PARTITIONS)).values()) < mark:
+def _wait_for(process: subprocess.Popen[bytes], letters: DeadLetterTopic, mark: float) -> None:
+    admin, until = TopicAdmin(letters.kafka), time.monotonic() + STALLED
+    while sum(extent.high for extent in admin.watermarks(letters.source, range(PARTITIONS)).values()) < mark:
         if process.poll() is not None:
             return
         if time.monotonic() > until:
             raise RuntimeError(f"a replay stalled for {STALLED:g} s")
 
 
-def _finished(replay: Stage) -> int:
+def _finish(replay: Stage) -> int:
     with replay.running() as process:
         code = process.wait(STALLED)
     if code:
@@ -99,23 +102,23 @@ def _finished(replay: Stage) -> int:
     return code
 
 
-def _told(post: DeadLetterTopic, selected: set[int], letters: int) -> bool:
-    """Print where the records are, and whether that is correct."""
-    found = Counter(record.value for record in post.records())
+def _report(letters: DeadLetterTopic, selected: set[int], count: int) -> bool:
+    """Print where the records are; return whether that is correct."""
+    found = Counter(record.value for record in letters.records())
     wanted = {b"v%d" % number for number in selected}
-    open_ones = {kept.record.offset for kept in post.kept()}
-    closed = len(post.kept(DeadLetterFilter(replayed=True))) - len(open_ones)
-    line("selected, put back", f"{len(wanted):,}, {found.total():,}")
-    line("lost, put back twice, not selected", _three(wanted - found.keys(), found, found.keys() - wanted))
+    open_ones = {letter.record.offset for letter in letters.dead_letters()}
+    closed = len(letters.dead_letters(DeadLetterFilter(replayed=True))) - len(open_ones)
+    line("selected, replayed", f"{len(wanted):,}, {found.total():,}")
+    line("lost, replayed twice, not selected", _three(wanted - found.keys(), found, found.keys() - wanted))
     line("still open, closed by markers", f"{len(open_ones):,}, {closed:,}")
-    rest = set(range(letters)) - selected
+    rest = set(range(count)) - selected
     holds = set(found) == wanted and set(found.values()) == {1} and open_ones == rest and closed == len(selected)
-    line("every promise held", "yes" if holds else "NO")
+    line("all guarantees held", "yes" if holds else "NO")
     return holds
 
 
-def _three(lost: set[bytes], found: Counter[bytes], strange: set[bytes]) -> str:
-    return f"{len(lost)}, {sum(number > 1 for number in found.values())}, {len(strange)}"
+def _three(lost: set[bytes], found: Counter[bytes], unselected: set[bytes]) -> str:
+    return f"{len(lost)}, {sum(number > 1 for number in found.values())}, {len(unselected)}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 
 from tests.codec.every_type import codec_of, schema_of
 from tests.codec.executors import Executors
+from tradepipe.codec.codec import MAX_BODY
 from tradepipe.codec.primitives import MAX_MICROS, MIN_MICROS, encode_varint
 from tradepipe.trade.constraints import Digits, Key, NotBefore, PartitionKey, Together
 from tradepipe.trade.declaration import declare
@@ -135,3 +136,11 @@ def test_fields_are_given_together():
 )
 def test_the_structure_of_what_is_skipped_is_checked(more, values, expected):
     assert expected == passing(executors(more=more), values)
+
+
+def test_the_longest_body_passes_and_a_longer_one_does_not():
+    both = executors(int, more="string")
+    start = b"\x02"
+    longest = MAX_BODY - len(b"\x04T1" + start) - len(encode_varint(MAX_BODY - 100))
+
+    assert [0] == passing(both, [start + sized(b"x" * length) for length in (longest, longest + 1)])

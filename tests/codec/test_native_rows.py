@@ -14,13 +14,15 @@ from tests.properties import examples
 from tests.trade.declarations import declarations, records
 from tradepipe._native import Executor
 from tradepipe.codec import steps
+from tradepipe.codec.admission import parse_writer_schema
 from tradepipe.codec.codec import MAX_BODY
 from tradepipe.codec.fields import record_codec, trade_codec
-from tradepipe.codec.plan import Check, Output, Plan
+from tradepipe.codec.plan import Check, Output, Plan, make_plan
 from tradepipe.evolution.history import current, golden_records, versions
 from tradepipe.trade.record import Record, UnreadableBatch
 
 GOLDEN = golden_records()
+OTHER_HEADER = b"\0" + (8).to_bytes(4, "big")
 GOOD = GOLDEN[-1]
 
 
@@ -103,6 +105,19 @@ def long_text(text):
 @pytest.fixture
 def executor():
     return make_executor(trade_codec(), current().schema)
+
+
+def test_each_record_of_a_list_is_read_by_the_schema_of_its_header(executor):
+    first, last = versions()[0], versions()[-1]
+    executor.add(OTHER_HEADER, make_plan(parse_writer_schema(first.schema), trade_codec()))
+    new, old = (HEADER + GOLDEN[-1].body, OTHER_HEADER + GOLDEN[0].body)
+    listed = [Record("trades", 3, 5, None, value) for value in (new, old, new, new, old, old)]
+
+    rows = executor.rows(listed, 0, False)
+
+    assert first.schema != last.schema
+    assert [executor.rows([each], 0, False)[0] for each in listed] == rows
+    assert 2 == len(set(rows))
 
 
 @pytest.mark.parametrize(
