@@ -174,7 +174,7 @@ def test_a_terminal_shows_how_far_it_is(ready, tmp_path):
     os.close(leader)
 
     lines = [line for line in re.split(r"\r\x1b\[K|\r?\n", shown.decode()) if line]
-    assert 0 == process.returncode
+    assert 0 == process.returncode, lines
     assert [] == [line for line in lines if line.startswith("[") and len(line) > 79]
     assert any(re.fullmatch(r"\[#+-*\] \d+% of \d+\.\d kB, [\d,]+ sent, [\d,]+/s, 0:0\d left", line) for line in lines)
 
