@@ -28,7 +28,7 @@ ARROWS = {
     "_native": set(),
     "codec": {"errors", "trade", "evolution", "_native"},
     "registry": {"backoff", "names", "redaction", "errors", "trade", "evolution", "codec"},
-    "kafka": {"background", "errors", "names", "plural", "trade"},
+    "kafka": {"outage", "background", "errors", "names", "plural", "trade"},
     "postgres": {"backoff", "redaction", "errors", "trade"},
     "metrics": {"errors", "trade"},
     "pipeline": {

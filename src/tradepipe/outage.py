@@ -19,14 +19,20 @@ class Outage:
         self._logger = logger
         self._began_at: float | None = None
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._began_at is not None
+
     def begin(self, reason: object, what_follows: str = "retrying") -> None:
         """Log that the service is unavailable and what that leads to, unless that is logged already."""
         if self._began_at is None:
             self._began_at = time.monotonic()
             self._logger.warning("%s is unavailable, %s: %s", self._service, what_follows, reason)
 
-    def end(self) -> None:
+    def end(self, what_follows: str | None = None) -> None:
         """Log that the service is available again, if it was unavailable."""
         if self._began_at is not None:
             seconds, self._began_at = time.monotonic() - self._began_at, None
-            self._logger.warning("%s is available again after %.1f s", self._service, seconds)
+            more = f", {what_follows}" if what_follows else ""
+            self._logger.warning("%s is available again after %.1f s%s", self._service, seconds, more)

@@ -186,15 +186,15 @@ def test_each_outage_is_logged_when_it_begins_and_when_it_ends(caplog, create_pr
         for outages in (1, 2):
             broker.down()
             producer.send(b"k", b"1")
-            eventually(lambda outages=outages: outages == caplog.text.count("Kafka unavailable"))
+            eventually(lambda outages=outages: outages == caplog.text.count("Kafka is unavailable"))
             broker.up()
-            eventually(lambda outages=outages: outages == caplog.text.count("Kafka available again"))
+            eventually(lambda outages=outages: outages == caplog.text.count("Kafka is available again"))
         assert 0 == producer.flush(120)
         producer.abandon("the broker ends")
 
     lines = [record.getMessage() for record in caplog.records if record.levelno > logging.DEBUG]
     assert 4 == len(lines)
-    assert lines[0].startswith("Kafka unavailable, 1 record queued: ")
+    assert lines[0].startswith("Kafka is unavailable, 1 record queued: ")
     assert "127.0.0.1" in lines[0]
 
 
@@ -207,7 +207,7 @@ def test_an_outage_from_the_beginning_is_logged_once(caplog, create_producer):
         producer.send(b"k", b"1")
         assert producer.flush(2)
         broker.up()
-        eventually(lambda: "Kafka available again" in caplog.text)
+        eventually(lambda: "Kafka is available again" in caplog.text)
         producer.abandon("the broker ends")
 
     assert 2 == len([record for record in caplog.records if record.levelno > logging.DEBUG])

@@ -46,7 +46,7 @@ SLICE_BYTES: Final = 1 << 20
 """Bytes of messages requested at once, if they are as large as those before."""
 
 POLL_BYTES: Final = 16 << 20
-"""Bytes of values and memory of headers after which a poll ends, although there are more records."""
+"""Bytes of keys and values and memory of headers after which a poll ends, although there are more records."""
 
 
 class Consumer:

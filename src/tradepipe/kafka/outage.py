@@ -10,6 +10,7 @@ import confluent_kafka
 from confluent_kafka import KafkaException
 
 from tradepipe.kafka.failures import unwrap
+from tradepipe.outage import Outage
 from tradepipe.plural import format_count
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class OutageLog:
         self._count_waiting = count_waiting
         self._suspicion: str | None = None
         self._reason = ""
-        self._began_at: float | None = None
+        self._outage = Outage("Kafka", logger)
         self._probe: _Probe | None = None
         self._next_probe_at = float("-inf")
 
@@ -74,14 +75,12 @@ class OutageLog:
     def begin(self, reason: str) -> None:
         """Log that Kafka is unavailable, unless that is logged already."""
         self._reason = reason
-        if self._began_at is None:
-            self._began_at = time.monotonic()
-            logger.warning("Kafka unavailable, %s queued: %s", self._format_waiting(), reason)
+        self._outage.begin(reason, self._format_waiting())
 
     def check(self, client: confluent_kafka.Producer) -> bool:
         """Probe if there is a reason to, without blocking; return whether a probe has just succeeded."""
         if self._probe is None:
-            is_due = self._suspicion is not None or self._began_at is not None
+            is_due = self._suspicion is not None or self._outage.is_active
             if is_due and time.monotonic() >= self._next_probe_at:
                 # Taken before the probe: an error that is reported while it runs is a reason for another one.
                 self._reason, self._suspicion = self._suspicion or self._reason, None
@@ -95,10 +94,8 @@ class OutageLog:
             # The error that the connection reported tells more than a probe's "timed out".
             self.begin(self._suspicion or self._reason or problem)
             return False
-        if self._began_at is not None:
-            seconds, self._began_at = time.monotonic() - self._began_at, None
-            logger.warning("Kafka available again after %.1f s, %s queued", seconds, self._format_waiting())
+        self._outage.end(self._format_waiting())
         return True
 
     def _format_waiting(self) -> str:
-        return format_count(self._count_waiting(), "record")
+        return f"{format_count(self._count_waiting(), 'record')} queued"

@@ -140,19 +140,16 @@ class Producer:
 
             RuntimeError: the producer is closed; the trade is not sent.
         """
-        value = self._serialize.serialize_one_valid(trade) if self._is_connected else None
-        refused = None
-        # Almost every trade: valid, and enqueued at once.
-        if value is None or not self._producer.try_send(_key_of(trade), value):
-            if value is None:
-                if found := violations(trade):
-                    raise InvalidTrade(trade, found)
-                if not self._is_connected:
-                    began = time.monotonic()
-                    self._connect(timeout)
-                    timeout = timeout and max(0.0, timeout - (time.monotonic() - began))
-                value = self._serialize(trade)
-            refused = self._producer.send(_key_of(trade), value, timeout=timeout)
+        value = self._serialize.serialize_if_valid(trade) if self._is_connected else None
+        if value is None:
+            if found := violations(trade):
+                raise InvalidTrade(trade, found)
+            if not self._is_connected:
+                began = time.monotonic()
+                self._connect(timeout)
+                timeout = timeout and max(0.0, timeout - (time.monotonic() - began))
+            value = self._serialize(trade)
+        refused = self._producer.send(_key_of(trade), value, timeout=timeout)
         # After sending: a caller that logs the exception and continues must not lose this trade.
         if refused is not None or self._producer.has_undelivered:
             self._raise_failures([] if refused is None else [refused])

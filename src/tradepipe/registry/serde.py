@@ -106,9 +106,9 @@ class TradeSerializer:
             return value
         return header + self._encode(trade)
 
-    def serialize_one_valid(self, trade: Trade) -> bytes | None:
+    def serialize_if_valid(self, trade: Trade) -> bytes | None:
         """
-        Return the framed value of a valid trade; None if the compiled core cannot decide whether it is valid.
+        Return the framed value of a valid trade; None if the compiled core does not find it valid, which it may be.
 
         Before `connect`, or without the compiled core, the result is None.
         """
