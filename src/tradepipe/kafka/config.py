@@ -156,6 +156,19 @@ _NAMES: Final = frozenset({"client.id", "group.instance.id", "transactional.id"}
 _LISTENER_SCHEMES: Final = frozenset({"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"})
 """Schemes that librdkafka accepts before a broker's address."""
 
+_NUMBERS: Final = frozenset(
+    {
+        "fetch.max.bytes",
+        "message.max.bytes",
+        _RESPONSE_LIMIT,
+        "socket.timeout.ms",
+        "transaction.timeout.ms",
+        "log_level",
+    }
+)
+"""Properties that are also read here, before librdkafka checks them."""
+
+_is_number = re.compile(r"-?\d{1,18}", re.ASCII).fullmatch
 _not_text = re.compile(r"[\x00\ud800-\udfff]").search
 _match_broker = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+(?:%\w+)?\]|[^\s:/\[\]@]+)(?::(?P<port>.*))?").fullmatch
 
@@ -280,6 +293,8 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
             raise ConfigurationError(f"the Kafka property {key} is not valid text in UTF-8, or has the character NUL")
         if key in _FORBIDDEN:
             raise ConfigurationError(f"the Kafka property {key} is refused: {_FORBIDDEN[key]}")
+        if key in _NUMBERS and not _is_number(str(value)):
+            raise ConfigurationError(f"the Kafka property {key}={value} is not a whole number")
         allowed, why = _ALLOWED_VALUES.get(key, ({str(value).lower()}, ""))
         if str(value).lower() not in allowed:
             raise ConfigurationError(f"the Kafka property {key}={value} is refused: {why}")
