@@ -6,6 +6,7 @@ TARGETS: Final = (
     # How a batch, its refusals and its offsets are stored: once, in one transaction.
     "src/tradepipe/postgres/batch.py",
     "src/tradepipe/postgres/insert.py",
+    "src/tradepipe/postgres/bisection.py",
     "src/tradepipe/postgres/offsets.py",
     "src/tradepipe/postgres/sink_store.py",
     "src/tradepipe/pipeline/sink_writer.py",

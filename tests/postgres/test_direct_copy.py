@@ -11,7 +11,7 @@ from sqlalchemy import text
 from tests.postgres import batches
 from tests.postgres.batches import connected, count, counts, execute, log, next_offset, places, refused, trade
 from tradepipe.postgres.batch import Batch
-from tradepipe.postgres.insert import STAGED_BATCHES, DirectCopy
+from tradepipe.postgres.insert import CAUTIOUS_BATCHES, DirectCopy
 from tradepipe.postgres.offsets import OffsetRange
 from tradepipe.postgres.sink_store import ClaimRequest, SinkStore
 from tradepipe.postgres.tables import TRADES
@@ -23,6 +23,12 @@ ROW_SECURITY = """
     CREATE ROLE {0};
     GRANT USAGE ON SCHEMA public TO {0};
     GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {0}
+"""
+
+FORBIDDEN = """
+    CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN IF current_query() LIKE '{}' THEN RAISE 'an INSERT'; END IF; RETURN NEW; END $$;
+    CREATE TRIGGER forbidden BEFORE INSERT ON trades FOR EACH ROW EXECUTE FUNCTION forbid()
 """
 
 
@@ -48,12 +54,12 @@ def test_a_conflict_stages_its_batch_and_the_next_ones_until_some_had_none(conne
         return uses_staging(connection)
 
     assert [False, True] == [store("T1", "T2"), store("T3", "T1")]
-    assert [True] * STAGED_BATCHES == [store(f"A{number}") for number in range(STAGED_BATCHES)]
+    assert [True] * CAUTIOUS_BATCHES == [store(f"A{number}") for number in range(CAUTIOUS_BATCHES)]
     assert [False, True] == [store("T4"), store("T4")]
     assert TRADES_STORED == set(places(connection))
 
 
-TRADES_STORED = {(name, 1) for name in ("T1", "T2", "T3", "T4", *(f"A{number}" for number in range(STAGED_BATCHES)))}
+TRADES_STORED = {(name, 1) for name in ("T1", "T2", "T3", "T4", *(f"A{number}" for number in range(CAUTIOUS_BATCHES)))}
 
 
 def test_a_batch_with_a_duplicate_a_collision_and_a_new_trade_has_each_counted(connection):
@@ -63,6 +69,31 @@ def test_a_batch_with_a_duplicate_a_collision_and_a_new_trade_has_each_counted(c
 
     assert (1, 2, 1) == counts(stored)
     assert {12: [Code.VERSION_COLLISION]} == refused(connection)
+
+
+def test_two_new_trades_with_one_key_in_a_staged_batch_are_an_insert_and_a_duplicate(connection):
+    """Their straight copy conflicts, after the stored trades were found."""
+    direct = DirectCopy()
+    batches.store(connection, *log(trade("T1"), trade("T2")), direct=direct)
+
+    stored = batches.store(connection, *log(trade("T1"), trade("N"), trade("N"), trade("M"), first=10), direct=direct)
+
+    assert (2, 2, 0) == counts(stored)
+    assert {("T1", 1): 0, ("T2", 1): 1, ("N", 1): 11, ("M", 1): 13} == places(connection)
+
+
+def test_new_trades_beside_duplicates_are_copied_straight(connection):
+    """An INSERT from the staging table takes twice the time."""
+    direct = DirectCopy()
+    batches.store(connection, *log(trade("T1")), direct=direct)
+    forbid_inserts_by(connection, "INSERT INTO trades%")
+
+    assert (1, 1, 0) == counts(batches.store(connection, *log(trade("T1"), trade("T2"), first=10), direct=direct))
+
+
+def forbid_inserts_by(connection, statement):
+    """Let the database reject rows that come from a statement like this one."""
+    execute(connection, FORBIDDEN.format(statement))
 
 
 def test_a_refused_row_leaves_nothing_behind_in_the_table(connection):

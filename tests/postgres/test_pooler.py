@@ -104,7 +104,7 @@ def test_a_pool_of_transactions_is_refused_while_others_use_it(migrated, tmp_pat
 def staging():
     """Return a state in which the next batch is staged."""
     direct = DirectCopy()
-    direct.turn_off()
+    direct.whole.start()
     return direct
 
 

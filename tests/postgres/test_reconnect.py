@@ -17,7 +17,7 @@ from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres import reconnect as module
 from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout
-from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.insert_result import RowsVanished
 from tradepipe.postgres.reconnect import ReconnectingConnection, StopRequested, TransactionTooSlow
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADES

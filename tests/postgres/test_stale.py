@@ -1,19 +1,11 @@
 """Stale versions: duplicate before collision before stale, by offset, however the records are split into batches."""
 
-import uuid
-from itertools import pairwise
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import text
 
 from tests.postgres import batches
 from tests.postgres.batches import connected, counts, execute, log, places, refused, trade, trades
 from tests.postgres.test_batch import CHECKED, OTHER
-from tests.properties import examples
-from tradepipe.postgres import migrate
-from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Code
 
 STALE = [Code.STALE_VERSION]
@@ -150,67 +142,3 @@ def test_ten_thousand_versions_of_one_trade_are_stored_within_the_usual_time(con
     stored = store(connection, *versions(*range(1, 5_001), *range(5_000, 0, -1)))
 
     assert (5_000, 5_000, 0) == counts(stored)
-
-
-@pytest.fixture(scope="module")
-def shared_connection(services):
-    """Create one database for all examples of a property: their trade ids differ."""
-    server = services.postgres.start()
-    name = f"test_{uuid.uuid4().hex}"
-    url = server.create_database(name)
-    migrate.upgrade(url)
-    with connected(url) as connection:
-        execute(connection, CHECKED)
-        yield connection
-    server.drop_database(name)
-
-
-def fate(stored, of: Trade | None):
-    """Compute the result of one record by a model; `stored` is updated."""
-    if of is None:
-        return "BAD"
-    if of.book_id == "BAD":
-        return "DATABASE_REFUSED"
-    if (before := stored.get((of.trade_id, of.version))) is not None:
-        return "replayed" if before == of else "VERSION_COLLISION"
-    if any(trade_id == of.trade_id and version > of.version for trade_id, version in stored):
-        return "STALE_VERSION"
-    stored[of.trade_id, of.version] = of
-    return "inserted"
-
-
-def model_results(stored):
-    """Return the result of each record of a batch; one that is neither stored nor refused is a duplicate."""
-    refused = {each.record.offset: each.codes[0] for each in stored.refusals}
-    inserted = {each.offset for at, each in enumerate(stored.batch.records.records) if at not in stored.skipped}
-    offsets = [each.offset for each in stored.batch.records.records]
-    return [refused.get(offset, "inserted" if offset in inserted else "replayed") for offset in offsets]
-
-
-RECORDS = st.none() | st.tuples(
-    st.sampled_from(["T1", "T1", "T2"]), st.integers(1, 4), st.sampled_from(["B1", "B1", "B1", "B2", "BAD"])
-)
-LOGS = st.lists(st.lists(RECORDS, min_size=1, max_size=14), min_size=1, max_size=4)
-
-
-@examples(200)
-@given(mixes=LOGS, again=st.integers(0, 20))
-def test_every_record_of_any_log_has_the_result_of_the_model(shared_connection, mixes, again):
-    """Also when another group reads it again, from the beginning and in batches of another size."""
-    example, stored = uuid.uuid4().hex, {}
-
-    def made(record):
-        return record and trade(f"{record[0]}-{example}", record[1], book_id=record[2])
-
-    whole = log(*(made(record) for mix in mixes for record in mix))
-    cuts = [sum(map(len, mixes[:number])) for number in range(len(mixes) + 1)]
-    once = [whole[begin:end] for begin, end in pairwise(cuts)]
-    for group, parts in ((example, once), (f"{example}-fresh", [whole[:again], whole[again:]])):
-        for part in filter(None, parts):
-            expected = [fate(stored, getattr(entry, "trade", None)) for entry in part]
-
-            found = store(shared_connection, *part, group=group)
-
-            assert expected == model_results(found)
-            assert len(part) == sum(counts(found))
-    assert sorted(stored.values()) == [each for each in trades(shared_connection) if example in each.trade_id]

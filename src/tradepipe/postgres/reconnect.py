@@ -16,7 +16,7 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout, Deadline
 from tradepipe.postgres.failures import FailureClass, classify, describe, translate
-from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.insert_result import RowsVanished
 from tradepipe.postgres.revision import check_revision
 
 logger = logging.getLogger(__name__)

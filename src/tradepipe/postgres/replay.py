@@ -12,7 +12,7 @@ from tradepipe.postgres import batch, refusals, session
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import translate_errors
-from tradepipe.postgres.insert import RowsVanished
+from tradepipe.postgres.insert_result import RowsVanished
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity

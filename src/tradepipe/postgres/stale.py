@@ -13,12 +13,13 @@ This holds for rows that the database accepts as a whole. If it refuses a
 row, each half runs the query again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from sqlalchemy import (
     ARRAY,
     Connection,
+    Executable,
     FromClause,
     Integer,
     Select,
@@ -26,9 +27,9 @@ from sqlalchemy import (
     bindparam,
     cast,
     column,
-    delete,
     func,
     select,
+    text,
     true,
 )
 
@@ -57,9 +58,18 @@ def find_stale(connection: Connection, rows: Sequence[tuple[int, ValidRecord]]) 
     return {row.ordinal: row.newest for row in found}
 
 
-def remove_staged(connection: Connection, ordinals: Sequence[int]) -> None:
-    """Delete trades from the staging table."""
-    connection.execute(_UNSTAGE, {"ordinals": ordinals})
+def trial_insert(
+    connection: Connection, statement: Executable, parameters: Mapping[str, object] | list[dict[str, object]]
+) -> None:
+    """
+    Insert and roll back, so that a trade which the database refuses is refused for that reason, also if it is
+    stale or collides.
+
+    A stale trade is valid: in another order of the log it would have been stored.
+    """
+    connection.execute(_BEGIN_TRIAL)
+    connection.execute(statement, parameters)
+    connection.execute(_END_TRIAL)
 
 
 def stale_refusal(valid: ValidRecord, newest: int) -> Refusal:
@@ -121,6 +131,6 @@ _given = (
 )
 _STAGED: Final = _select_stale(STAGING)
 _GIVEN: Final = _select_stale(_given)
-_UNSTAGE: Final = delete(STAGING).where(
-    STAGING.columns.ordinal == func.any(cast(bindparam("ordinals"), ARRAY(Integer)))
-)
+_BEGIN_TRIAL: Final = text("SAVEPOINT trial")
+# Without the RELEASE the statements that follow would run in a subtransaction, whose rows have another xmin.
+_END_TRIAL: Final = text("ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial")

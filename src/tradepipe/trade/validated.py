@@ -108,6 +108,18 @@ class ValidatedRecords:
         """The rows of the valid records."""
         return [result for result in self.results if type(result) is bytes]
 
+    def valid_ordinals(self) -> Sequence[int]:
+        """Return the ordinals of the valid records among all records, in the order of `rows`."""
+        if not self.refusals:
+            return range(len(self.results))
+        return [ordinal for ordinal, result in enumerate(self.results) if type(result) is bytes]
+
+    def valid_at(self, ordinal: int) -> ValidRecord:
+        """Return the record of an ordinal, which is valid."""
+        row = self.results[ordinal]
+        assert isinstance(row, bytes)
+        return ValidRecord(self.records[ordinal], row, self._trade_of)
+
     def valid(self) -> list[tuple[int, ValidRecord]]:
         """Return the valid records with their ordinals among all records, in the order of `rows`."""
         return [(ordinal, each) for ordinal, each in enumerate(self) if isinstance(each, ValidRecord)]

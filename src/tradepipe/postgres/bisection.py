@@ -1,0 +1,112 @@
+"""
+Insertion of a batch of which the database refuses some trades.
+
+The batch is halved down to each of them, and the halves are inserted without the
+staging table: within one transaction that table only grows, and each part would
+read every row copied before (measured with 5,000 trades, 100 of them refused:
+16 s instead of 2).
+"""
+
+from typing import Final
+
+import psycopg2
+from sqlalchemy import Connection, bindparam, select, tuple_
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+
+from tradepipe.postgres import stale
+from tradepipe.postgres.failures import FailureClass, classify
+from tradepipe.postgres.insert_result import InsertResult, Rows, collision, key_of, row_vanished
+from tradepipe.postgres.stale import Stale
+from tradepipe.postgres.tables import TRADES, code_of_constraint
+from tradepipe.trade.model import CONTENT_FIELDS, PRIMARY_KEY
+from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.validated import ValidRecord
+
+
+def insert_bisecting(connection: Connection, rows: Rows, mode: Stale) -> InsertResult:
+    """Insert trades; if the database refuses one, halve down to it."""
+    try:
+        with connection.begin_nested():
+            return _insert(connection, rows) if mode == "accept" else _insert_rejecting_stale(connection, rows)
+    except (DBAPIError, psycopg2.Error) as error:
+        if classify(error, connected_before=True) is not FailureClass.DATA:
+            raise
+        if len(rows) == 1:
+            ordinal, valid = rows[0]
+            return InsertResult(refused=((ordinal, _database_refusal(valid, error)),))
+    # The earlier half first: of two records with one key, the one that was read first must be stored, and the later one
+    # be the duplicate or the collision.
+    middle = len(rows) // 2
+    earlier = insert_bisecting(connection, rows[:middle], mode)
+    return earlier.plus(insert_bisecting(connection, rows[middle:], mode))
+
+
+def _insert_rejecting_stale(connection: Connection, rows: Rows) -> InsertResult:
+    stale_rows = stale.find_stale(connection, rows)
+    if not stale_rows:
+        return _insert(connection, rows)
+    stale.trial_insert(connection, _INSERT, _rows_by_key([row for row in rows if row[0] in stale_rows]))
+    newer = [row for row in rows if row[0] not in stale_rows]
+    refused = [
+        (ordinal, stale.stale_refusal(valid, stale_rows[ordinal])) for ordinal, valid in rows if ordinal in stale_rows
+    ]
+    result = _insert(connection, newer) if newer else InsertResult()
+    return result.plus(InsertResult(refused=tuple(refused)))
+
+
+def _insert(connection: Connection, rows: Rows) -> InsertResult:
+    inserted = connection.execute(_INSERT, _rows_by_key(rows))
+    coordinates = {(row.source_partition, row.source_offset) for row in inserted}
+    remaining = [row for row in rows if (row[1].record.partition, row[1].record.offset) not in coordinates]
+    keys = list({key_of(valid.trade) for _, valid in remaining})
+    stored_rows = connection.execute(_OF_KEYS, {"keys": keys}) if keys else ()
+    stored_trades = {tuple(getattr(row, field) for field in PRIMARY_KEY): row for row in stored_rows}
+    duplicates, refused = [], []
+    for ordinal, valid in remaining:
+        if (stored := stored_trades.get(key_of(valid.trade))) is None:
+            raise row_vanished(valid)
+        if any(getattr(valid.trade, field) != getattr(stored, field) for field in CONTENT_FIELDS):
+            refused.append((ordinal, collision(valid, stored)))
+        else:
+            duplicates.append(ordinal)
+    return InsertResult(len(coordinates), tuple(duplicates), tuple(refused))
+
+
+def _rows_by_key(rows: Rows) -> list[dict[str, object]]:
+    """Sort rows by primary key, so that concurrent sinks lock in one order; rows of one key keep their order."""
+    return [_row(valid) for _, valid in sorted(rows, key=lambda row: key_of(row[1].trade))]
+
+
+def _row(valid: ValidRecord) -> dict[str, object]:
+    """Return the columns of a trade that a sink writes."""
+    record = valid.record
+    source = {
+        "source_topic": record.topic,
+        "source_partition": record.partition,
+        "source_offset": record.offset,
+        "schema_id": valid.schema_id,
+    }
+    return {**valid.trade._asdict(), **source}
+
+
+def _database_refusal(valid: ValidRecord, error: DBAPIError | psycopg2.Error) -> Refusal:
+    """Refuse a record that breaks none of our rules, with the reason of the database."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    code: str = Code.DATABASE_REFUSED
+    detail = str(original).strip()
+    if isinstance(original, psycopg2.Error) and original.diag.message_primary:
+        code = code_of_constraint(original.diag.constraint_name)
+        detail = f"{original.pgcode}: {original.diag.message_primary}"
+    return Refusal(valid.record, (Violation(code, detail),), valid.schema_id)
+
+
+_stored = TRADES.columns
+_INSERT: Final = (
+    postgresql.insert(TRADES)
+    .on_conflict_do_nothing(index_elements=PRIMARY_KEY)
+    .returning(_stored.source_partition, _stored.source_offset)
+)
+_OF_KEYS: Final = select(TRADES).where(
+    tuple_(*(_stored[name] for name in PRIMARY_KEY)).in_(bindparam("keys", expanding=True))
+)
