@@ -123,6 +123,12 @@ def test_an_unknown_field_is_dropped_on_request():
     assert TRADE == decoder.decode(written(more(NOTE), note="kept elsewhere"))
 
 
+def test_an_unknown_field_may_be_nested():
+    schema = holding(nested(3))
+
+    assert TRADE == Decoder(text(schema), 7, unknown_fields="drop").decode(written(schema, more=[[[1], []]]))
+
+
 def test_an_unknown_symbol_is_read_as_unknown_on_request():
     schema = retyped("side", MORE_SIDES)
     decoder = Decoder(text(schema), 7, unknown_fields="drop")
@@ -178,6 +184,10 @@ def test_a_schema_that_does_not_resolve_is_refused_with_any_option(schema, why):
         (holding(nested(300)), "nested more than 16 deep"),
         (more(*({"name": f"f{number}", "type": "int"} for number in range(MAX_FIELDS))), "more than 500 fields"),
         (holding(bushy(12, 30)), "more than 500 fields"),
+        (
+            holding([{"type": "fixed", "name": f"F{number}", "size": 1} for number in range(MAX_FIELDS)]),
+            "more than 500 fields",
+        ),
         (changed(doc="x" * MAX_TEXT), "characters, more than 256000"),
         ("[" * 100_000, "recursion"),
         ("trade", "Expecting value"),
@@ -198,6 +208,7 @@ def test_a_schema_that_does_not_resolve_is_refused_with_any_option(schema, why):
         "much too deep",
         "too many fields",
         "fields to the power of depth",
+        "too many branches",
         "too long",
         "brackets",
         "no JSON",

@@ -1,6 +1,7 @@
 """Kafka properties that tradepipe sets, accepts or refuses."""
 
 import ctypes
+import re
 from pathlib import Path
 
 import confluent_kafka
@@ -13,6 +14,7 @@ from tradepipe.kafka.config import (
     admin_config,
     consumer_config,
     is_cooperative,
+    librdkafka_version,
     producer_config,
     transactions_config,
     without_consumer_keys,
@@ -92,6 +94,58 @@ def test_each_client_is_given_what_its_guarantee_rests_on(complete):
     assert GUARANTEES[complete].items() <= complete(BROKERS).items()
 
 
+DEFAULTS = {
+    producer_config: {"linger.ms": 5, "compression.type": "zstd", "socket.keepalive.enable": True},
+    transactional: {
+        "linger.ms": 5,
+        "compression.type": "zstd",
+        "socket.keepalive.enable": True,
+        "transaction.timeout.ms": 15_000,
+        "socket.timeout.ms": 6_000,
+    },
+    consuming: {
+        "receive.message.max.bytes": 16 << 20,
+        "fetch.max.bytes": 16_384,
+        "queued.max.messages.kbytes": 16_384,
+        "message.max.bytes": 16_384,
+        "socket.keepalive.enable": True,
+        "fetch.queue.backoff.ms": 5,
+        "fetch.error.backoff.ms": 20,
+    },
+    admin_config: {"socket.keepalive.enable": True},
+}
+"""Properties that a user may set otherwise, as docs/operating.md and the comments in the source explain them."""
+
+
+@pytest.mark.parametrize("complete", DEFAULTS, ids=lambda complete: complete.__name__)
+def test_each_client_gets_its_defaults_and_nothing_more(complete):
+    expected = {**BROKERS, "client.id": "tradepipe", **DEFAULTS[complete], **GUARANTEES.get(complete, {})}
+
+    assert expected == {name: value for name, value in complete(BROKERS).items() if name != "logger"}
+
+
+@pytest.mark.parametrize("name", ["client.id", "group.instance.id", "transactional.id"])
+def test_a_name_that_would_break_a_log_line_is_refused(name):
+    with pytest.raises(ConfigurationError, match=name):
+        consuming({**BROKERS, name: "a\nb"})
+
+
+@EVERY
+@pytest.mark.parametrize("port", ["", "x", "-1", "0", "65536", "900000", "²", "٣"])
+def test_a_port_is_a_number_from_1_to_65535(complete, port):
+    with pytest.raises(ConfigurationError, match=f"has the port '{port}', which is not a number from 1 to 65535"):
+        complete({"bootstrap.servers": f"a:1,localhost:{port}"})
+
+
+@pytest.mark.parametrize("servers", ["localhost", "a:1,b:65535", "[::1]:9092", "SASL_SSL://a:9092"])
+def test_brokers_are_hosts_with_or_without_ports(servers):
+    assert servers == producer_config({"bootstrap.servers": servers})["bootstrap.servers"]
+
+
+def test_the_version_of_librdkafka_has_three_numbers():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", librdkafka_version())
+
+
 @EACH_OWNED
 def test_owned_properties_cannot_be_overridden(key, name, value, complete):
     """Also by its other name; the message has both, and what was given."""
@@ -164,11 +218,6 @@ def test_defaults_can_be_overridden():
     given = {**BROKERS, "linger.ms": 50, "compression.type": "lz4", "client.id": "mine"}
 
     assert given.items() <= producer_config(given).items()
-
-
-def test_a_missing_property_has_its_default():
-    assert config.PRODUCER_DEFAULTS.items() <= producer_config(BROKERS).items()
-    assert config.CONSUMER_DEFAULTS.items() <= consumer_config(BROKERS, group="g").items()
 
 
 def test_any_other_property_passes_unchanged():

@@ -4,12 +4,19 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from tests.eventually import eventually
-from tests.kafka.proxy import ADD_OFFSETS_TO_TXN, FIND_COORDINATOR, TXN_OFFSET_COMMIT, KafkaProxy
+from tests.kafka.proxy import (
+    ADD_OFFSETS_TO_TXN,
+    END_TXN,
+    FIND_COORDINATOR,
+    TXN_OFFSET_COMMIT,
+    KafkaProxy,
+)
 from tests.proxy import port_of
 from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka import transactions as transactions_module
 from tradepipe.kafka.send import Destination
 from tradepipe.kafka.transactions import GroupOffsets, Transactions
 from tradepipe.trade.record import Record
@@ -75,3 +82,38 @@ def test_a_client_with_an_error_while_idle_starts_no_transaction(proxy, transact
     writing.write({Destination(topic): record(b"2")})
 
     assert made + 1 == writing.producers_created
+
+
+@pytest.fixture
+def short_calls(monkeypatch) -> None:
+    """Call librdkafka again after a third of a second."""
+    monkeypatch.setattr(transactions_module, "REQUEST_TIMEOUT", 0.3)
+
+
+@pytest.mark.embedded
+@pytest.mark.usefixtures("short_calls")
+def test_a_commit_that_had_to_be_called_again_puts_the_client_in_doubt(proxy, transactions, topic):
+    """Its request may be sent again, and arrive during the next transaction."""
+    writing = transactions()
+    proxy.hold_answer(END_TXN, seconds=2.0)
+
+    with pytest.raises(BrokerUnavailable, match="may or may not have been committed") as raised:
+        writing.write({Destination(topic): record(b"1")})
+
+    assert (BrokerUnavailable, False) == (type(raised.value), writing.is_open)
+
+
+@pytest.mark.embedded
+@pytest.mark.usefixtures("short_calls")
+def test_an_abort_that_had_to_be_called_again_is_not_certain(proxy, transactions, topic, services, join):
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    writing = transactions()
+    services.broker.fail_requests(TXN_OFFSET_COMMIT, KafkaError.ILLEGAL_GENERATION)
+    proxy.hold_answer(END_TXN, seconds=2.0)
+    offsets = GroupOffsets([TopicPartition(topic, 0, 1)], member.consumer.group_metadata())
+
+    with pytest.raises(BrokerUnavailable) as raised:
+        writing.write({Destination(topic): record(b"1")}, offsets)
+
+    assert (BrokerUnavailable, False) == (type(raised.value), writing.is_open)

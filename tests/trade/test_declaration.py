@@ -3,6 +3,7 @@
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, NamedTuple
+from uuid import UUID
 
 import pytest
 from annotated_types import Ge
@@ -152,6 +153,16 @@ WRONG = {
 def test_a_wrong_declaration_is_one_clear_error(wrong, rules, message):
     with pytest.raises(TypeError, match=message):
         declare(wrong, rules)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [bool, str, bytes, Annotated[bytes, Avro("fixed", 4)], UUID, list[int], dict[str, int], Side],
+    ids=str,
+)
+def test_a_bound_applies_to_numbers_and_times_only(annotation):
+    with pytest.raises(TypeError, match=r"Record\.value is annotated with Ge\(ge=1\), which does not apply to"):
+        declare(record(value=Annotated[annotation, Ge(1)]))
 
 
 def test_a_decimal_may_have_any_size():

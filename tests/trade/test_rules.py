@@ -176,11 +176,25 @@ def test_a_violation_of_an_amount_states_the_reason(changed, expected):
     assert violation.detail.startswith(expected)
 
 
-def test_a_detail_names_the_field_and_shortens_a_long_value():
-    (violation,) = violations(TRADE._replace(book_id="B" * 1_000_000))
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        (98, f"book_id is '{'B' * 98}'"),
+        (99, f"book_id is '{'B' * 99}… (101 characters)"),
+        (1_000_000, f"book_id is '{'B' * 99}… (1000002 characters)"),
+    ],
+    ids=str,
+)
+def test_a_detail_names_the_field_and_shortens_a_long_value(length, expected):
+    (violation,) = violations(TRADE._replace(book_id="B" * length))
 
-    assert violation.detail.startswith("book_id is 'BBB")
-    assert len(violation.detail) < 250
+    assert expected == violation.detail.split(", which ")[0]
+
+
+@pytest.mark.parametrize("values", [TRADE[:-1], (*TRADE, None)], ids=["one missing", "one too many"])
+def test_a_tuple_of_another_length_has_no_verdict(values):
+    with pytest.raises(ValueError, match="argument 2|values to unpack"):
+        find_violations(values)
 
 
 ODD = {

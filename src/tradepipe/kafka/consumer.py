@@ -259,11 +259,11 @@ class Consumer:
             offsets: Any = list(map(Message.offset, messages))
             if (gaps := advance(self.assignments, partitions, offsets)) is not None:
                 self.offset_gaps += gaps
-                self._record_success()
+                self._errors.confirmation.record_success()
                 return to_records(messages, self._topic, partitions, offsets, with_headers=self._with_headers)
         records = self._receive_one_by_one(messages)
         if records:
-            self._record_success()
+            self._errors.confirmation.record_success()
         return records
 
     def _receive_one_by_one(self, messages: list[Message]) -> list[Record]:
@@ -303,7 +303,7 @@ class Consumer:
 
     def _handle_event(self, error: KafkaError, message: Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
-            self._record_success()
+            self._errors.confirmation.record_success()
             end = message.offset()
             # Transaction markers at the end of the log are not delivered, so only this event moves past them.
             if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:
@@ -317,11 +317,6 @@ class Consumer:
                 self._errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
         else:
             self._errors.handle(error)
-
-    def _record_success(self) -> None:
-        """Note that the brokers delivered a record or the end of a log."""
-        if not self._errors.confirmation.is_clear:
-            self._errors.confirmation.record_success()
 
     def _seek(self, partition: int, offset: int) -> bool:
         try:

@@ -98,8 +98,7 @@ class TransactionalDelivery:
         except BrokerUnavailable as error:
             raise Interrupted(str(error), rolled_back=isinstance(error, TransactionAborted)) from error
         # Not after `open`: an id may be taken over without the right to write a single record.
-        if not self._confirmation.is_clear:
-            self._confirmation.record_success()
+        self._confirmation.record_success()
 
     def close(self) -> None:
         """Close the client; no transaction is open between two calls of `write`."""

@@ -167,8 +167,6 @@ class Confirmation:
         self._has_succeeded = has_succeeded
         self._failing_since: float | None = None
         self._failed_at = float("-inf")
-        self.is_clear = False
-        """Whether nothing has failed since the last success, so that another one changes nothing."""
 
     @property
     def is_failing(self) -> bool:
@@ -177,7 +175,7 @@ class Confirmation:
 
     def record_success(self) -> None:
         """Note a success: an earlier error has passed."""
-        self._has_succeeded, self._failing_since, self.is_clear = True, None, True
+        self._has_succeeded, self._failing_since = True, None
 
     def record_outage(self) -> None:
         """Note an outage: what was denied before it may be allowed after it."""
@@ -185,7 +183,6 @@ class Confirmation:
 
     def confirm(self) -> bool:
         """Note a configuration error; return whether it is confirmed."""
-        self.is_clear = False
         if not self._has_succeeded:
             return True
         now = time.monotonic()
