@@ -8,7 +8,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tests.eventually import eventually
-from tradepipe.embedded import broker as module
 from tradepipe.embedded.broker import Broker
 
 PRODUCE = 0
@@ -121,16 +120,6 @@ def test_an_unsupported_admin_request_fails_at_once(broker):
         admin.describe_configs([topic], request_timeout=120)[topic].result()
 
     assert KafkaError._UNSUPPORTED_FEATURE == raised.value.args[0].code()
-
-
-def test_without_librdkafkas_shared_library_the_mock_runs_in_a_producer(monkeypatch):
-    monkeypatch.setattr(module, "_load_librdkafka", lambda: None)
-    with Broker() as broker:
-        broker.create_topic("trades")
-
-        assert (0, 0) == _watermarks(broker)
-        with pytest.raises(NotImplementedError):
-            broker.down()
 
 
 def test_a_broker_can_be_closed_twice():

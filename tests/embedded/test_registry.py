@@ -351,36 +351,8 @@ def test_a_deleted_version_can_be_looked_up_and_registered_again_with_its_id(emb
     assert [1, 3] == embedded.get(f"{path}/versions").json()
 
 
-@pytest.mark.parametrize(
-    ("path", "answer"),
-    [
-        ("/mode", {"mode": "READWRITE"}),
-        ("/mode/trades-value?defaultToGlobal=true", {"mode": "READWRITE"}),
-        ("/contexts", ["."]),
-        ("/subjects/trades-value/versions/1/referencedby", []),
-        (
-            "/schemas/ids/2?includeSubjects=true",
-            {"schema": json.dumps(V2, separators=(",", ":")), "subjects": ["trades-value"]},
-        ),
-    ],
-)
-def test_the_embedded_registry_answers_questions_of_other_clients(embedded, path, answer):
-    assert answer == embedded.get(path).json()
-
-
 def test_version_minus_one_is_the_latest(embedded):
     assert 2 == embedded.get("/subjects/trades-value/versions/-1").json()["version"]
-
-
-def test_all_schemas_are_listed_and_can_be_filtered(embedded):
-    embedded.post("/subjects/orders-value/versions", json=body(V1))
-
-    def listed(query):
-        return [(each["subject"], each["version"]) for each in embedded.get(f"/schemas{query}").json()]
-
-    assert [("orders-value", 1), ("trades-value", 1), ("trades-value", 2)] == listed("")
-    assert [("orders-value", 1), ("trades-value", 2)] == listed("?latestOnly=true")
-    assert [("orders-value", 1)] == listed("?subjectPrefix=orders")
 
 
 @pytest.mark.parametrize(

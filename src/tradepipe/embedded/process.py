@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import pwd
 import random
 import shutil
 import socket
@@ -11,10 +12,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 _PREFIX: Final = "tradepipe-"
 _LOCK: Final = "owner"
@@ -58,46 +59,24 @@ class TempFolder:
 def sweep() -> None:
     """Remove the folders whose owners have ended."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if _is_ours(path) and _is_abandoned(path):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        # In a folder that all users write to, a link may lead anywhere.
-        return not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.geteuid()
-    except OSError:
-        return False
+        with contextlib.suppress(OSError):
+            # In a folder that all users write to, a link may lead anywhere.
+            is_ours = not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.geteuid()
+            if is_ours and _is_abandoned(path):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_abandoned(path: Path) -> bool:
     try:
         with (path / _LOCK).open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The lock is free as soon as the owner ends; its server notices that a moment later.
-            return not _is_still_served(path)
     except FileNotFoundError:
-        return _age(path) > _UNLOCKED_IS_ABANDONED_AFTER
+        return time.time() - path.stat().st_mtime > _UNLOCKED_IS_ABANDONED_AFTER
     except OSError:
         return False
-
-
-def _is_still_served(path: Path) -> bool:
-    """Return True if a server still runs in the folder because it has not yet noticed that its owner ended."""
-    return any(
-        os.readlink(process / "cwd").startswith(f"{path}/")
-        for process in (
-            Path("/proc", pid_file.read_text().split("\n", 1)[0]) for pid_file in path.glob("*/postmaster.pid")
-        )
-        if process.exists()
-    )
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+    # The lock is free as soon as the owner ends; its server notices that a moment later, and runs until then.
+    processes = [Path("/proc", file.read_text().split("\n", 1)[0]) for file in path.glob("*/postmaster.pid")]
+    return not any(os.readlink(each / "cwd").startswith(f"{path}/") for each in processes if each.exists())
 
 
 _BELOW_OUTGOING: Final = range(15_000, 32_000)
@@ -106,25 +85,14 @@ _BELOW_OUTGOING: Final = range(15_000, 32_000)
 
 def free_port() -> int:
     """Return a port on which nothing listens and which no outgoing connection takes."""
-    return next(port for port in _candidates() if _is_free(port))
-
-
-def _candidates() -> Iterator[int]:
     # Not the module's own generator: a program that seeds it would get the same ports in all its processes.
     generator = random.SystemRandom()
     while True:
-        yield generator.choice(_BELOW_OUTGOING)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As servers do: a port with connections in TIME_WAIT is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            # As servers do: a port with connections in TIME_WAIT is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port := generator.choice(_BELOW_OUTGOING)))
+            return port
 
 
 _LAUNCHER: Final = """
@@ -153,6 +121,20 @@ class User(NamedTuple):
     uid: int
     gid: int
 
+    @classmethod
+    def by_name(cls, *names: str) -> Self:
+        """
+        Return the first of these users that exists.
+
+        Raises:
+            RuntimeError: none does.
+        """
+        for name in names:
+            with contextlib.suppress(KeyError):
+                account = pwd.getpwnam(name)
+                return cls(account.pw_uid, account.pw_gid)
+        raise RuntimeError(f"none of the users {' and '.join(names)} exists, and PostgreSQL does not run as root")
+
 
 class ChildProcess:
     """
@@ -178,7 +160,9 @@ class ChildProcess:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.log = log
-        self._command = self._launch([str(word) for word in command], death, user)
+        uid, gid = ("-", "-") if user is None else map(str, user)
+        self._command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(int(death)), uid, gid]
+        self._command += map(str, command)
         self._folder = folder
         self._environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ} | dict(
             environment or {}
@@ -252,10 +236,6 @@ class ChildProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None
         return self._process
-
-    def _launch(self, command: list[str], death: Signals, user: User | None) -> list[str]:
-        uid, gid = ("-", "-") if user is None else (str(user.uid), str(user.gid))
-        return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()), str(int(death)), uid, gid, *command]
 
     def _keep(self) -> None:
         try:

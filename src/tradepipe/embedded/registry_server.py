@@ -25,8 +25,7 @@ class RegistryServer:
 
     It knows Avro only and keeps everything in memory. Compatibility is enforced at
     the subject's level, else at the default level, which is BACKWARD at first. There
-    are no references, rules, metadata, or contexts but the default one, and the mode
-    is always READWRITE.
+    are no references, rules, metadata, modes or contexts.
     """
 
     def __init__(self) -> None:
@@ -152,26 +151,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self) -> Any:
         # Before any refusal: an unread body would be taken for the next request of the connection.
         content = self._read_content()
-        self._check_local()
-        body = _parse_body(content)
+        # A web page can send requests to this port through its visitor's browser, and read the answers if its own
+        # domain resolves to 127.0.0.1 (DNS rebinding).
+        names = [f"//{self.headers.get('Host', '')}", *self.headers.get_all("Origin", ())]
+        if any(_host_name(name) not in _LOCAL_NAMES for name in names):
+            raise RegistryError(403, 403, "this registry answers local programs only")
+        try:
+            body = json.loads(content or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise RegistryError(400, 400, f"the body is not JSON: {error}") from error
+        if not isinstance(body, dict):
+            raise RegistryError(422, 422, "the body is not a JSON object")
         url = urlsplit(self.path)
         for method, pattern, answer in _ROUTES:
             match = pattern.fullmatch(url.path.rstrip("/"))
             if match and method == self.command:
                 return answer(_Request(self.server.store, match.groupdict(), parse_qs(url.query), body))
         raise RegistryError(404, 404, f"HTTP 404 Not Found: {self.command} {url.path}")
-
-    def _check_local(self) -> None:
-        """
-        Refuse requests that a web page makes.
-
-        A page can send requests to this port through its visitor's browser, and read
-        the answers if its own domain resolves to 127.0.0.1 (DNS rebinding).
-        """
-        origin = self.headers.get("Origin")
-        names = [f"//{self.headers.get('Host', '')}"] + ([] if origin is None else [origin])
-        if any(_host_name(name) not in _LOCAL_NAMES for name in names):
-            raise RegistryError(403, 403, "this registry answers local programs only")
 
     def _read_content(self) -> bytes:
         length = self.headers.get("Content-Length", "0")
@@ -196,58 +192,12 @@ def _host_name(url: str) -> str | None:
         return None
 
 
-def _parse_body(content: bytes) -> dict[str, Any]:
-    try:
-        body = json.loads(content or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise RegistryError(400, 400, f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise RegistryError(422, 422, "the body is not a JSON object")
-    return body
-
-
 def _to_json(version: StoredVersion) -> dict[str, Any]:
-    return {
-        "subject": version.subject,
-        "version": version.number,
-        "id": version.schema_id,
-        "schema": version.schema,
-    }
-
-
-def _all_schemas(request: _Request) -> Any:
-    prefix = request.query.get("subjectPrefix", [""])[-1]
-    found = [
-        each for each in request.store.all_versions(deleted=request.has("deleted")) if each.subject.startswith(prefix)
-    ]
-    if request.has("latestOnly"):
-        # The last of each subject: its versions are in the order of their numbers.
-        found = list({each.subject: each for each in found}.values())
-    return [_to_json(each) for each in found]
-
-
-def _schema_by_id(request: _Request) -> Any:
-    schema_id = request.path["id"]
-    answer: dict[str, Any] = {"schema": request.store.schema(schema_id)}
-    if request.has("includeSubjects"):
-        answer["subjects"] = sorted({each.subject for each in request.store.versions_of(schema_id)})
-    return answer
+    return {"subject": version.subject, "version": version.number, "id": version.schema_id, "schema": version.schema}
 
 
 def _versions_by_id(request: _Request) -> list[StoredVersion]:
     return request.store.versions_of(request.path["id"], deleted=request.has("deleted"))
-
-
-def _mode(request: _Request) -> Any:
-    if "subject" in request.path and not request.has("defaultToGlobal"):
-        message = f"Subject '{request.subject}' does not have subject-level mode configured"
-        raise RegistryError(404, 40409, message)
-    return {"mode": "READWRITE"}
-
-
-def _referenced_by(request: _Request) -> Any:
-    _ = request.version  # a missing version is an error
-    return []
 
 
 def _level(request: _Request) -> Any:
@@ -276,12 +226,8 @@ def _route(method: str, path: str, answer: Callable[[_Request], Any]) -> _Route:
 
 _ROUTES: Final = [
     _route("GET", "", lambda request: {}),
-    _route("GET", "/contexts", lambda request: ["."]),
-    _route("GET", "/mode", _mode),
-    _route("GET", "/mode/{subject}", _mode),
-    _route("GET", "/schemas", _all_schemas),
     _route("GET", "/schemas/types", lambda request: ["AVRO"]),
-    _route("GET", "/schemas/ids/{id}", _schema_by_id),
+    _route("GET", "/schemas/ids/{id}", lambda request: {"schema": request.store.schema(request.path["id"])}),
     _route("GET", "/schemas/ids/{id}/schema", lambda request: json.loads(request.store.schema(request.path["id"]))),
     _route(
         "GET",
@@ -289,9 +235,7 @@ _ROUTES: Final = [
         lambda request: [{"subject": each.subject, "version": each.number} for each in _versions_by_id(request)],
     ),
     _route(
-        "GET",
-        "/schemas/ids/{id}/subjects",
-        lambda request: sorted({each.subject for each in _versions_by_id(request)}),
+        "GET", "/schemas/ids/{id}/subjects", lambda request: sorted({each.subject for each in _versions_by_id(request)})
     ),
     _route("GET", "/subjects", lambda request: request.store.subjects(deleted=request.has("deleted"))),
     _route(
@@ -327,7 +271,6 @@ _ROUTES: Final = [
         ),
     ),
     _route("GET", "/subjects/{subject}/versions/{version}/schema", lambda request: json.loads(request.version.schema)),
-    _route("GET", "/subjects/{subject}/versions/{version}/referencedby", _referenced_by),
     _route("GET", "/config", lambda request: {"compatibilityLevel": request.store.level}),
     _route("PUT", "/config", _set_level),
     _route("GET", "/config/{subject}", _level),

@@ -67,7 +67,14 @@ class RegistryStore:
             known = self._find(subject, schema)
             if known is not None:
                 return known
-            self._check_compatible(subject, schema)
+            level, visible = self._effective_level(subject), self._visible(subject)
+            if found := structural_incompatibilities(schema, [version.schema for version in visible], level):
+                reasons = "; ".join(
+                    f"version {visible[each.against].number}, {each.direction}: {each.message}" for each in found
+                )
+                raise RegistryError(
+                    409, 409, f"Schema being registered is incompatible with an earlier schema ({level}): {reasons}"
+                )
             versions = self._versions.setdefault(subject, [])
             number = versions[-1].number + 1 if versions else 1
             schema_id = self._ids.setdefault(_identity(schema), len(self._ids) + 1)
@@ -96,12 +103,12 @@ class RegistryStore:
 
     def version(self, subject: str, number: str, *, deleted: bool = False) -> StoredVersion:
         """Return one version, by its number, or the last one by `latest` or -1."""
-        wanted = None if number in ("latest", "-1") else _version_number(number)
+        is_latest = number in ("latest", "-1")
+        if not is_latest and not (number.isascii() and number.isdigit() and 1 <= int(number) <= MAX_VERSION):
+            raise RegistryError(422, 42202, f"The specified version '{number}' is not a valid version id")
         versions = self.versions(subject, deleted=deleted)
-        if wanted is None:
-            return versions[-1]
-        for version in versions:
-            if version.number == wanted:
+        for version in versions[-1:] if is_latest else versions:
+            if is_latest or version.number == int(number):
                 return version
         raise RegistryError(404, 40402, f"Version {number} not found.")
 
@@ -198,17 +205,6 @@ class RegistryStore:
                 schema, [version.schema for version in versions], self._effective_level(subject)
             )
 
-    def _check_compatible(self, subject: str, schema: str) -> None:
-        level, versions = self._effective_level(subject), self._visible(subject)
-        found = structural_incompatibilities(schema, [version.schema for version in versions], level)
-        if found:
-            reasons = "; ".join(
-                f"version {versions[each.against].number}, {each.direction}: {each.message}" for each in found
-            )
-            raise RegistryError(
-                409, 409, f"Schema being registered is incompatible with an earlier schema ({level}): {reasons}"
-            )
-
     def _visible(self, subject: str, *, deleted: bool = False) -> list[StoredVersion]:
         return [version for version in self._versions.get(subject, ()) if deleted or not version.deleted]
 
@@ -238,9 +234,3 @@ def _parse(text: str) -> str:
 def _identity(schema: str) -> str:
     # White space and the order of keys do not matter; docs and defaults do, unlike in Avro's canonical form.
     return json.dumps(json.loads(schema), sort_keys=True)
-
-
-def _version_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_VERSION:
-        raise RegistryError(422, 42202, f"The specified version '{text}' is not a valid version id")
-    return int(text)
