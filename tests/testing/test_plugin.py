@@ -128,7 +128,7 @@ def test_a_failing_assertion_shows_the_line_of_the_test_and_none_of_the_kit(suit
 
     assert 1 == code
     assert ">   " in said
-    assert "testing/produced.py" not in said
+    assert "testing/trades.py" not in said
     assert "testing/schema_assertions.py" not in said
     assert "0 of 1 trades are in topic" in said
 

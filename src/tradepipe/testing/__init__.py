@@ -44,9 +44,8 @@ from tradepipe.testing.fixtures import (
     tradepipe_subject,
     tradepipe_topic,
 )
-from tradepipe.testing.produced import ProducedTrades
 from tradepipe.testing.schema_assertions import DecodesEveryVersion, FrozenRecord, assert_compatible
-from tradepipe.testing.trades import TradeFactory
+from tradepipe.testing.trades import ProducedTrades, TradeFactory
 
 __all__ = [
     "DecodesEveryVersion",

@@ -1,17 +1,14 @@
 """Assertions: a schema is compatible with the released versions, and a reader reads all of them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from itertools import count
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tradepipe import SchemaRegistry, Trade, TradeDeserializer
 from tradepipe.evolution.history import History, SchemaVersion, golden_records, versions
-
-if TYPE_CHECKING:
-    from tradepipe.evolution.findings import Finding
 
 Schema = Mapping[str, object] | str | Traversable
 """A schema as JSON, as text, or as a file: a `Path` or a resource of `importlib.resources`."""
@@ -45,7 +42,7 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
     # Loaded here: they bring in avro.
     from tradepipe.evolution.compatibility import Level, parse  # noqa: PLC0415
     from tradepipe.evolution.compatibility_rules import VersionedSchema, check_evolution  # noqa: PLC0415
-    from tradepipe.evolution.findings import only_errors  # noqa: PLC0415
+    from tradepipe.evolution.findings import format_findings, only_errors  # noqa: PLC0415
 
     schemas = old if isinstance(old, Sequence) and not isinstance(old, str) else [old]
     history = [text for each in schemas for text in _texts(each)]
@@ -54,16 +51,11 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
         parse(text)
     breaks = only_errors(check_evolution(newest, list(map(VersionedSchema, count(1), history)), Level(level)))
     if breaks:
-        raise AssertionError(f"the schema is not {level} compatible:\n\n" + "\n\n".join(_format_findings(breaks)))
-
-
-def _format_findings(breaks: "Sequence[Finding]") -> Iterator[str]:
-    # Loaded here: it brings in avro.
-    from tradepipe.evolution.findings import format_findings  # noqa: PLC0415
-
-    for finding, below in format_findings((each.path, each) for each in breaks):
-        sentence = fill(finding.message, _WIDTH, break_long_words=False, break_on_hyphens=False)
-        yield "\n".join([sentence, *(f"  {line}" for line in below)])
+        lines = [f"the schema is not {level} compatible:"]
+        for finding, below in format_findings((each.path, each) for each in breaks):
+            lines += ["", fill(finding.message, _WIDTH, break_long_words=False, break_on_hyphens=False)]
+            lines += [f"  {line}" for line in below]
+        raise AssertionError("\n".join(lines))
 
 
 def _texts(schema: Schema) -> list[str]:
@@ -153,9 +145,9 @@ class DecodesEveryVersion:
         else:
             problems = _problems(deserialize, records, expected)
         if problems:
-            told = "\n".join(f"  {problem}" for problem in problems)
+            listed = "\n".join(f"  {problem}" for problem in problems)
             raise AssertionError(
-                f"{len(problems)} of {len(records)} frozen records are not read as they should:\n{told}"
+                f"{len(problems)} of {len(records)} frozen records are not read as they should:\n{listed}"
             )
 
 
