@@ -53,7 +53,9 @@ class CsvFile(TextFile):
             first = next(self._lines, "")
         if wrong := find_undecoded(first):
             raise unusable(self.name, f"the header line is not {wrong_byte(wrong, source.encoding)}")
-        self.delimiter = mapping.delimiter or (named[1] if named else _find_delimiter(first))
+        # Most likely the delimiter that splits the header line into the most cells.
+        likely = max(_DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
+        self.delimiter = mapping.delimiter or (named[1] if named else likely)
         self._line_end = "\r\n" if first.endswith("\r\n") else "\n"
         self._rows = csv.reader(chain([first], self._lines), delimiter=self.delimiter, strict=True)
         try:
@@ -189,11 +191,6 @@ class _LineRecorder:
     def raw(self) -> str:
         """The record's lines, without the last line end."""
         return "".join(self._recorded).rstrip("\r\n")
-
-
-def _find_delimiter(line: str) -> str:
-    """Return the delimiter that splits the header line into the most cells."""
-    return max(_DELIMITERS, key=lambda delimiter: len(next(csv.reader([line], delimiter=delimiter), [])))
 
 
 def wrong_byte(wrong: re.Match[str], encoding: str) -> str:

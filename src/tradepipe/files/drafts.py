@@ -79,14 +79,7 @@ class Draft:
 @contextmanager
 def write_file(path: Path, *, overwrite: bool | None, private: bool, option: str) -> Iterator[TextIO]:
     """
-    Write a text file by way of a draft; an exception leaves the file as it was.
-
-    Args:
-        overwrite: replace a regular file, never anything else; None if the command has no option for it.
-
-        private: readable by the owner alone, as for a file with records.
-
-        option: the option that names the file, for messages.
+    Write a text file by way of a `Draft`, with its arguments; an exception leaves the file as it was.
 
     Raises:
         InvalidOption: the file exists, is not a regular file, or is not writable.

@@ -138,7 +138,8 @@ def _look_into(path: str) -> tuple[Form | None, str]:
             if head.startswith(ZIP):
                 return _look_into_zip(path, file)
             if head.startswith(_COMPOUND):
-                raise unusable(path, _describe_compound(file))
+                what = "an Excel 97 workbook (.xls) or has a password: save it as .xlsx without one"
+                raise unusable(path, f"the file is {what}, or as CSV UTF-8")
     except OSError as error:
         raise unusable(path, f"cannot be opened: {error.strerror or error}") from None
     except ValueError as error:  # a NUL in the name
@@ -164,15 +165,3 @@ def _look_into_zip(path: str, file: BinaryIO) -> tuple[Form | None, str]:
     if PurePath(names[0]).suffix.lower() in {".xlsx", ".xlsm", ".xls", ".parquet", ".zip"}:
         raise unusable(path, f"the zip archive holds {names[0]!r}: extract it first")
     return None, names[0] if PurePath(names[0]).suffix else path
-
-
-def _describe_compound(file: BinaryIO) -> str:
-    """Tell a workbook with a password, which is a stream in a compound file, from Excel 97's format."""
-    # The header names the first sector of the directory, at 48; sectors have 512 bytes or, by version, 4,096.
-    file.seek(0)
-    header = file.read(512)
-    size = 1 << int.from_bytes(header[30:32], "little") if len(header) == 512 and header[30] <= 12 else 512
-    file.seek((int.from_bytes(header[48:52], "little") + 1) * size)
-    if "EncryptedPackage".encode("utf-16-le") in file.read(1 << 16):
-        return "the workbook is encrypted: open it with its password, and save it without one or as CSV UTF-8"
-    return "the file is an Excel 97 workbook (.xls): save it as .xlsx or as CSV UTF-8"

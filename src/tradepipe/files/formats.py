@@ -1,7 +1,7 @@
 """Formats of dates, times and numbers, as spreadsheets write them."""
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
@@ -67,7 +67,26 @@ class DateFormat:
         found = self._match(text)
         if found is None:
             raise ValueError(f"it is not written as {self.pattern}")
-        return _to_datetime(found.groupdict())
+        parts = {name: value or "" for name, value in found.groupdict().items()}
+        year, name, half = parts["year"], parts.get("month_name", ""), parts.get("half", "")
+        if name and name.lower() not in _MONTHS:
+            raise ValueError(f"{name} is not a month such as Jan")
+        hour = int(parts.get("hour", 0))
+        if half and not 1 <= hour <= 12:
+            raise ValueError(f"hour must be in 1..12 with {half}M")
+        return datetime(
+            int(year) if len(year) > 2 else 2000 + int(year),
+            _MONTHS.index(name.lower()) + 1 if name else int(parts["month"]),
+            int(parts["day"]),
+            hour % 12 + 12 * (half in "Pp") if half else hour,
+            int(parts.get("minute", 0)),
+            int(parts.get("second", 0)),
+            int(parts.get("fraction", "0").ljust(6, "0")),
+            # %z needs the minutes.
+            tzinfo=datetime.strptime(f"{offset}{'00' * (len(offset) == 3)}", "%z").tzinfo
+            if (offset := parts.get("offset"))
+            else None,
+        )
 
 
 def _part_names(tokens: list[str]) -> list[str]:
@@ -94,39 +113,6 @@ def _expression(token: str, name: str, is_glued: bool) -> str:
         "offset": "(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)",
     }
     return patterns.get(name) or f"(?P<{name}>[0-9]{digits})"
-
-
-def _to_datetime(found: dict[str, str | None]) -> datetime:
-    year = found["year"] or ""
-    if name := found.get("month_name"):
-        if name.lower() not in _MONTHS:
-            raise ValueError(f"{name} is not a month such as Jan")
-        month = _MONTHS.index(name.lower()) + 1
-    else:
-        month = int(found["month"] or 0)
-    hour = int(found.get("hour") or 0)
-    if half := found.get("half"):
-        if not 1 <= hour <= 12:
-            raise ValueError(f"hour must be in 1..12 with {half}M")
-        hour = hour % 12 + 12 * (half in "Pp")
-    return datetime(
-        int(year) if len(year) > 2 else 2000 + int(year),
-        month,
-        int(found["day"] or 0),
-        hour,
-        int(found.get("minute") or 0),
-        int(found.get("second") or 0),
-        int((found.get("fraction") or "0").ljust(6, "0")),
-        tzinfo=_to_timezone(found.get("offset")),
-    )
-
-
-def _to_timezone(offset: str | None) -> timezone | None:
-    if offset is None or offset == "Z":
-        return UTC if offset else None
-    digits = offset[1:].replace(":", "").ljust(4, "0")
-    distance = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
-    return timezone(-distance if offset[0] == "-" else distance)
 
 
 def to_instant(local: datetime, zone: ZoneInfo, shown: str) -> datetime:

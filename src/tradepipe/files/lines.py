@@ -11,7 +11,6 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
-from types import TracebackType
 from typing import BinaryIO, Final, Self, cast
 
 from tradepipe.files.errors import BadInput, unusable
@@ -83,9 +82,7 @@ class LineReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._lines.close()
         self._close()
 
@@ -124,8 +121,20 @@ class LineReader:
             BadInput: a line is too long, the gzip is truncated or damaged, or reading fails.
         """
         encoding = self.encoding
-        while line := self._read_line():
+        while True:
+            try:
+                # A limit, or a file of one endless line would fill the memory.
+                line = self._lines.readline(MAX_LINE_BYTES + 1)
+            except _READ_ERRORS as error:
+                raise self._unreadable(error) from error
+            if not line:
+                return
             self.number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise BadInput(
+                    f"{self.name}:{self.number}: the line is longer than {MAX_LINE_BYTES:,} bytes; the file must have "
+                    "one trade per line"
+                )
             if self.number == 1 and line.startswith(_BOM):
                 line, self.has_mark = line.removeprefix(_BOM), True
             yield line.decode(encoding, "surrogateescape")
@@ -134,19 +143,6 @@ class LineReader:
         # stdin belongs to the process.
         if self._file is not sys.stdin.buffer:
             self._file.close()
-
-    def _read_line(self) -> bytes:
-        try:
-            # A limit, or a file of one endless line would fill the memory.
-            line = self._lines.readline(MAX_LINE_BYTES + 1)
-        except _READ_ERRORS as error:
-            raise self._unreadable(error) from error
-        if len(line) > MAX_LINE_BYTES:
-            raise BadInput(
-                f"{self.name}:{self.number + 1}: the line is longer than {MAX_LINE_BYTES:,} bytes; the file must have "
-                "one trade per line"
-            )
-        return line
 
     def _unreadable(self, error: Exception) -> BadInput:
         match error:
@@ -199,10 +195,8 @@ class TextFile:
         self._source.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._source.__exit__(kind, error, trace)
+    def __exit__(self, *raised: object) -> None:
+        self._source.__exit__(*raised)
 
     def progress(self) -> FileProgress:
         """Return the bytes read, and the size if it is known."""

@@ -49,39 +49,26 @@ class FileMapping(NamedTuple):
 
     def parsers(self) -> dict[str, ValueParser]:
         """Return the parsers of all fields."""
-        return {
-            field: _replace_known(field, parser, self._known_texts(field))
-            for field, parser in field_parsers(self.formats).items()
-        }
+        found, empty = field_parsers(self.formats), {**OPTIONAL, **self.defaults}
+        for field, parser in found.items():
+            # Texts that need no parser: the empty one if it has a value, and mapped ones.
+            known = {"": empty[field]} if field in empty else {}
+            if known := {**known, **self.values.get(field, {})}:
+                found[field] = ValueParser(*(_known_or(known, parse) for parse in parser))
+        return found
 
     def header(self, field: str) -> str:
         """Return the header that was named for a field, or the field's name."""
         return self.columns.get(field, field)
 
-    def _known_texts(self, field: str) -> dict[str, object]:
-        """Return the values of the texts that need no parser: mapped ones, and the empty one if it has a value."""
-        known = {"": OPTIONAL[field]} if field in OPTIONAL else {}
-        if field in self.defaults:
-            known[""] = self.defaults[field]
-        return {**known, **self.values.get(field, {})}
 
+def _known_or(known: Mapping[str, object], parse: Callable[[Any], object]) -> Callable[[Any], object]:
+    def replace(value: object) -> object:
+        if value is None and "" in known:
+            value = ""
+        return known[value] if type(value) is str and value in known else parse(value)
 
-def _replace_known(field: str, parser: ValueParser, known: dict[str, object]) -> ValueParser:
-    if not known:
-        return parser
-    from_text, from_json, from_cell = parser
-
-    def known_or(parse: Callable[[Any], object]) -> Callable[[object], object]:
-        def replace(value: object) -> object:
-            if value is None:
-                value = "" if "" in known else None
-            return known[value] if type(value) is str and value in known else parse(value)
-
-        return replace
-
-    return ValueParser(
-        lambda value: known[value] if value in known else from_text(value), known_or(from_json), known_or(from_cell)
-    )
+    return replace
 
 
 def read_mapping(
@@ -168,14 +155,16 @@ def parse_zone(text: str) -> ZoneInfo:
         raise ValueError(f"{quote_cell(text)} is not a time zone such as Europe/London or UTC") from None
 
 
-def _parse_date_format(text: str) -> DateFormat:
+def parse_date_format(text: str) -> DateFormat:
+    """Parse a format of dates without a time of day."""
     format = DateFormat(text)
     if format.has_time or format.has_offset:
         raise ValueError(f"{quote_cell(text)} has a time of day; a date has none, such as DD/MM/YYYY")
     return format
 
 
-def _parse_sign(text: str) -> str:
+def parse_sign(text: str) -> str:
+    """Return a sign of numbers: one character that is not part of a number otherwise."""
     if len(text) != 1 or text.isalnum() or text in '-+"':
         raise ValueError(f"{quote_cell(text)} is not one sign, such as , or .")
     return text
@@ -185,11 +174,11 @@ _SETTINGS: Final[Mapping[str, Callable[[str], object]]] = {
     "delimiter": parse_delimiter,
     "encoding": parse_encoding,
     "sheet": str,
-    "date-format": _parse_date_format,
+    "date-format": parse_date_format,
     "time-format": DateFormat,
     "timezone": parse_zone,
-    "decimal": _parse_sign,
-    "thousands": _parse_sign,
+    "decimal": parse_sign,
+    "thousands": parse_sign,
 }
 
 Fail = Callable[[str, str], InvalidOption]

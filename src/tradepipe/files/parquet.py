@@ -1,7 +1,6 @@
 """Parquet files, read by pyarrow."""
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 import pyarrow
@@ -55,9 +54,7 @@ class ParquetFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._file.close()
 
     def records(self) -> Iterator[InputRecord]:
@@ -85,8 +82,7 @@ class ParquetFile:
 
     def progress(self) -> FileProgress | None:
         """Return the rows read."""
-        progress = FileProgress(self._number, self._total, "")
-        return progress._replace(text=f"{progress.share:.0%} of {self._total:,} rows")
+        return FileProgress.of_rows(self._number, self._total)
 
     def reject_writer(self, file: BinaryIO) -> "ParquetRejects":
         """Return a writer of a Parquet file with the same columns."""

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 from tradepipe.files.errors import format_names
-from tradepipe.files.fields import FIELDS, OPTIONAL, ValueParser, code_of
+from tradepipe.files.fields import FIELDS, OPTIONAL, ValueParser, read
 from tradepipe.files.headers import Columns
 from tradepipe.files.mapping import FileMapping
 from tradepipe.trade.model import Trade
@@ -49,6 +49,11 @@ class FileProgress(NamedTuple):
         """The share that was read, from 0 to 1; 1 for an empty file."""
         return min(1.0, self.done / self.total) if self.total else 1.0
 
+    @classmethod
+    def of_rows(cls, done: int, total: int) -> Self:
+        """Describe the rows read."""
+        return cls(done, total, f"{cls(done, total, '').share:.0%} of {total:,} rows")
+
 
 Notify = Callable[[str], None]
 """Shows the user a line about a file."""
@@ -89,9 +94,7 @@ class Reader(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *raised: object) -> None: ...
 
     def records(self) -> Iterator[InputRecord]:
         """
@@ -126,7 +129,9 @@ class RowParser:
     ) -> None:
         parsers = mapping.parsers()
         self._steps = [
-            (at, form(parsers[field])) if (at := columns.positions.get(field)) is not None else (0, _constant(value))
+            (at, form(parsers[field]))
+            if (at := columns.positions.get(field)) is not None
+            else (0, lambda _, value=value: value)
             for field in FIELDS
             for value in [mapping.defaults.get(field, OPTIONAL.get(field))]
         ]
@@ -135,14 +140,9 @@ class RowParser:
         try:
             return Trade._make([parse(row[at]) for at, parse in self._steps])
         except ValueError:
-            return tuple(self._violations(row))
-
-    def _violations(self, row: Sequence[Any]) -> Iterator[Violation]:
-        for field, (at, parse) in zip(FIELDS, self._steps, strict=True):
-            try:
-                parse(row[at])
-            except ValueError as error:
-                yield Violation(code_of(field), f"{field}: {error}")
+            # Again, for the violations of all fields.
+            steps = zip(FIELDS, self._steps, strict=True)
+            return read({field: partial(parse, row[at]) for field, (at, parse) in steps})
 
 
 def to_record(
@@ -167,15 +167,13 @@ def format_error(name: str, record: InputRecord) -> str:
 
 def format_reasons(record: InputRecord) -> str:
     """Format the violations of a record, as `FIELD: detail (CODE)`."""
-    return "; ".join(_format_violation(violation) for violation in record.violations)
-
-
-def _format_violation(violation: Violation) -> str:
-    # Details of rules begin with the field; those of parsers already have it before a colon.
-    field, detail = violation.code.lower(), violation.detail
-    if field in FIELDS and detail.startswith(f"{field} "):
-        detail = f"{field}: {detail.removeprefix(f'{field} ')}"
-    return f"{detail} ({violation.code})"
+    reasons = []
+    for code, detail in record.violations:
+        # Details of rules begin with the field; those of parsers already have it before a colon.
+        field, _, rest = detail.partition(" ")
+        is_of_rule = field == code.lower() and field in FIELDS
+        reasons.append(f"{field}: {rest} ({code})" if is_of_rule else f"{detail} ({code})")
+    return "; ".join(reasons)
 
 
 def describe_columns(
@@ -191,7 +189,3 @@ def describe_columns(
         logger.warning(
             "%s: no column for %s; unused %s: %s", name, ", ".join(found.lacking), what, format_names(found.unused, 4)
         )
-
-
-def _constant(value: object) -> Callable[[object], object]:
-    return lambda _: value

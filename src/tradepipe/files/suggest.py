@@ -69,6 +69,7 @@ _OTHER_TEXTS: Final = {
 """Usual texts for symbols of enums, and for booleans."""
 
 _is_identifier = re.compile(Identifier().expression).fullmatch
+_has_offset = re.compile(r".*:.*[0-9] ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)").fullmatch
 
 
 def suggest_mapping(path: str, form: Form | None, mapping: FileMapping) -> str:
@@ -148,10 +149,6 @@ def _formats(cells: dict[str, list[object]]) -> Iterator[str]:
     yield from _number_lines(numbers)
 
 
-def _has_offset(text: str) -> bool:
-    return re.search(r"[0-9] ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$", text) is not None and ":" in text
-
-
 def _fitting_patterns(
     texts: Sequence[str], plain: Callable[[str], object], patterns: Sequence[str]
 ) -> list[str] | None:
@@ -180,7 +177,7 @@ def _number_lines(texts: Sequence[str]) -> Iterator[str]:
     best = max(counts.values())
     fitting = [signs for signs, count in counts.items() if count == best]
     # Of formats that read the same, the plainest stays.
-    meanings = {tuple(_parsed(NumberFormat(*signs), texts)): signs for signs in reversed(fitting)}
+    meanings = {tuple(_results(NumberFormat(*signs).parse, texts)): signs for signs in reversed(fitting)}
     if not texts or best == 0 or list(meanings.values()) == [_NUMBERS[0]]:
         return
     if len(meanings) > 1:
@@ -207,28 +204,22 @@ def _defaults(found: dict[str, str], cells: dict[str, list[object]]) -> Iterator
 def _values(cells: dict[str, list[object]]) -> Iterator[str]:
     for field in DECLARATION.fields:
         texts = _texts(cells.get(field.name, ()))
+        heading = f"[values.{field.name}]"
         if symbols := field.type.symbols or ("true", "false") * (field.type.kind == "boolean"):
-            yield from _symbol_lines(field.name, symbols, [text for text in texts if text not in symbols])
+            lines = [_symbol_line(text, symbols) for text in texts if text not in symbols]
         elif any(isinstance(each, Identifier) for each in field.constraints):
-            yield from _identifier_lines(field.name, [text for text in texts if not _is_identifier(text)])
+            heading += "  # refused otherwise: identifiers have no blanks, and no letters beyond ASCII"
+            others = [text for text in texts if not _is_identifier(text)]
+            lines = [f"# {_quote(text)} = {_quote(re.sub('[^!-~]+', '-', text.strip()))}" for text in others]
+        else:
+            continue
+        yield from ["", heading, *lines[:_MAX_TEXTS]] if lines else []
 
 
-def _symbol_lines(field: str, symbols: Sequence[str], texts: Sequence[str]) -> Iterator[str]:
-    if texts:
-        yield ""
-        yield f"[values.{field}]"
-    for text in texts[:_MAX_TEXTS]:
-        word = text.strip().lower()
-        meant = next((each for each in symbols if each.lower() == word), _OTHER_TEXTS.get(word, ""))
-        yield f"{_quote(text)} = {_quote(meant)}" if meant in symbols else f"# {_quote(text)} = {_quote(symbols[0])}"
-
-
-def _identifier_lines(field: str, texts: Sequence[str]) -> Iterator[str]:
-    if texts:
-        yield ""
-        yield f"[values.{field}]  # refused otherwise: identifiers have no blanks, and no letters beyond ASCII"
-    for text in texts[:_MAX_TEXTS]:
-        yield f"# {_quote(text)} = {_quote(re.sub('[^!-~]+', '-', text.strip()))}"
+def _symbol_line(text: str, symbols: Sequence[str]) -> str:
+    word = text.strip().lower()
+    meant = next((each for each in symbols if each.lower() == word), _OTHER_TEXTS.get(word, ""))
+    return f"{_quote(text)} = {_quote(meant)}" if meant in symbols else f"# {_quote(text)} = {_quote(symbols[0])}"
 
 
 def _fields_of(*kinds: str) -> list[str]:
@@ -245,10 +236,6 @@ def _texts(cells: Iterable[object]) -> list[str]:
 
 def _count(parse: Callable[[str], object], texts: Sequence[str]) -> int:
     return len(list(_results(parse, texts)))
-
-
-def _parsed(format: NumberFormat, texts: Sequence[str]) -> list[object]:
-    return list(_results(format.parse, texts))
 
 
 def _results(parse: Callable[[str], object], texts: Sequence[str]) -> Iterator[object]:

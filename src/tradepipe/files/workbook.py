@@ -4,7 +4,6 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 from openpyxl import Workbook, load_workbook
@@ -80,9 +79,7 @@ class WorkbookFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._book.close()
         self._file.close()
 
@@ -110,8 +107,7 @@ class WorkbookFile:
         """Return the rows read, if the workbook says how many there are."""
         if self._total < 2:
             return None
-        progress = FileProgress(self._number, self._total, "")
-        return progress._replace(text=f"{progress.share:.0%} of {self._total:,} rows")
+        return FileProgress.of_rows(self._number, self._total)
 
     def reject_writer(self, file: BinaryIO) -> "WorkbookRejects":
         """Return a writer of a workbook with the same sheet and headers."""
