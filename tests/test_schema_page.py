@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from tests.evolution.schemas import decimal, field
 from tests.evolution.test_freeze import write
 from tests.markdown import Document
-from tradepipe.cli.schema import pull
 from tradepipe.cli.schema.commands import app
 from tradepipe.evolution import freeze, lint
 from tradepipe.evolution.compatibility_rules import RULES
@@ -91,7 +90,6 @@ def rules():
     yield from freeze.FIXES
     yield from (registration.REFUSED_RULE, registration.NO_SCHEMA)
     yield from drift.RULES
-    yield from pull.RULES
 
 
 @pytest.mark.parametrize("rule", sorted(set(rules()) - {"resolution"}))

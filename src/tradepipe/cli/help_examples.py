@@ -102,12 +102,9 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ),
         ("trade.avsc --dry-run", "Run all checks without writing anything."),
     ),
-    "schema show": (
-        ("1", "Print the first version."),
-        ("", "Print the newest version."),
-    ),
+    "schema show": (("1", "Print the first version."), ("", "Print the newest version.")),
     "schema pull": (
-        ("registered", "Download the versions of the subject into ./registered; run again, add the new ones."),
+        ("registered", "Download the versions of the subject into ./registered."),
         ("clean --subject trades.clean-value", "Download another subject."),
     ),
     "schema drift": (

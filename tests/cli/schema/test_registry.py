@@ -1,17 +1,16 @@
 """`schema register`, `schema pull` and `schema drift` on a registry."""
 
 import json
-from datetime import date
 
 import pytest
 
 from tests.cli.commands import run_command
 from tests.evolution.schemas import decimal, field, record, text
 from tests.evolution.test_freeze import history, write
-from tradepipe.cli.schema.pull import pull_versions
+from tradepipe.cli.schema.registry import pull_versions
 from tradepipe.errors import ConfigurationError
-from tradepipe.evolution.freeze import append_version, check_frozen
-from tradepipe.evolution.history import HISTORY_FILE, History, fingerprint
+from tradepipe.evolution.freeze import check_frozen
+from tradepipe.evolution.history import History, fingerprint
 from tradepipe.registry.client import RegisteredSchema, SchemaRegistry
 
 ID = field("trade_id")
@@ -175,19 +174,14 @@ def test_a_subject_that_is_not_avro_is_not_pulled(schema, schema_type):
 
 
 @pytest.mark.parametrize("stranger", ["README.md", "v001.avsc", ".gitkeep"])
-def test_a_directory_with_other_files_is_not_pulled_into(env, tmp_path, stranger):
+def test_only_an_empty_directory_is_pulled_into(env, tmp_path, stranger):
     (tmp_path / stranger).write_text("{}")
 
     done = schema("pull", tmp_path, env=env)
 
     assert 2 == done.code
-    assert "is neither empty nor filled by an earlier pull" in " ".join(done.err.split())
-
-
-def test_the_history_of_a_release_is_not_pulled_into(env, tmp_path):
-    made = append_version(history(V1), text(V2), on=date(2025, 6, 1), level="FULL", alembic_revision="0002_note")
-
-    assert 2 == schema("pull", write(tmp_path, made), env=env).code
+    assert "is not empty: choose another directory" in " ".join(done.err.split())
+    assert [stranger] == [each.name for each in tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("there", [".", "file", "file/further", "/proc/none"])
@@ -199,58 +193,6 @@ def test_a_directory_that_cannot_be_written_is_a_usage_error(env, folder, tmp_pa
 
     assert 2 == done.code, done.err
     assert "'DIR'" in done.err
-
-
-def test_a_second_pull_adds_the_new_versions(env, tmp_path, client, subject):
-    pulled = tmp_path / "pulled"
-    client.register(subject, text(V1))
-    schema("pull", pulled, env=env)
-    first = json.loads((pulled / HISTORY_FILE).read_text())["versions"][0] | {"date": "2025-06-01"}
-    (pulled / HISTORY_FILE).write_text(json.dumps({"versions": [first]}))
-    second = client.register(subject, text(V2))
-
-    done = schema("pull", pulled, env=env)
-
-    assert done.out.endswith(f", unchanged\n{pulled}/v002.avsc: version 2 of {subject}, id {second}\n")
-    assert "2025-06-01" == History.load(pulled).entry(1).date
-    assert ("", ()) == (done.err, check_frozen(History.load(pulled)))
-
-
-def test_a_directory_that_differs_from_the_registry_is_not_changed(env, tmp_path, client, subject):
-    made = write(tmp_path, history(V2, V1, level="BACKWARD"))
-    client.register(subject, text(V1))
-    client.set_level(subject, "FULL")
-    before = {each.name: each.read_text() for each in made.iterdir()}
-
-    done = schema("pull", made, "--format", "json", env=env)
-
-    cases = json.loads(done.out)["cases"]
-    assert 1 == done.code
-    assert [("pull-differs", "different"), ("pull-gone", "gone"), ("pull-level", "different")] == [
-        (each["findings"][0]["rule"], each["outcome"]) for each in cases
-    ]
-    assert before == {each.name: each.read_text() for each in made.iterdir()}
-
-
-def test_a_missing_file_is_pulled_again(env, folder, tmp_path):
-    schema("register", "--history", folder, env=env)
-    (tmp_path / "v001.avsc").unlink()
-
-    done = schema("pull", tmp_path, env=env)
-
-    assert (0, [False, True]) == (done.code, ["unchanged" in line for line in done.out.splitlines()])
-    assert check_frozen(history(V1, V2)) == check_frozen(History.load(tmp_path))
-
-
-def test_a_version_next_to_a_different_one_is_left_out(env, tmp_path, client, subject):
-    write(tmp_path, history(V2))
-    for version in (V1, V2):
-        client.register(subject, text(version))
-    client.set_level(subject, "FULL_TRANSITIVE")
-
-    done = schema("pull", tmp_path, "--format", "json", env=env)
-
-    assert (1, ["different", "left out"]) == (done.code, [each["outcome"] for each in json.loads(done.out)["cases"]])
 
 
 @pytest.mark.parametrize("form", ["text", "json", "junit", "github"])

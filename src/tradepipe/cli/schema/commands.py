@@ -12,7 +12,6 @@ import typer
 from tradepipe.cli.app import command_line
 from tradepipe.cli.options import option
 from tradepipe.cli.schema import checks, registry
-from tradepipe.cli.schema.pull import pull
 from tradepipe.cli.schema.report import (
     CheckCase,
     Format,
@@ -84,15 +83,12 @@ def _block(change: Change) -> str:
 def _case(new: checks.SchemaFile, change: Change) -> CheckCase:
     effects = [each._asdict() for each in change.effects]
     parts = {"path": change.path, "kind": change.kind, "message": change.message, "effects": effects}
-    return CheckCase(f"{change.path}: {change.message}", change.findings, new.file, new.text, parts, _remark(change))
-
-
-def _remark(change: Change) -> Remark | None:
-    """Return the effects that are not findings, or None if all are."""
-    fine = [f"{each.direction.capitalize()}: {each.message}" for each in change.effects if each.severity is None]
-    if change.findings and not fine:
-        return None
-    return Remark(f"{change.path} [{change.kind}]", " ".join([change.message, *fine]), change.pointer)
+    # Effects that are not findings, if there are any.
+    fine = [f"{each.direction.capitalize()}: {each.message}" for each in change.effects if not each.severity]
+    note = None
+    if fine or not change.findings:
+        note = Remark(f"{change.path} [{change.kind}]", " ".join([change.message, *fine]), change.pointer)
+    return CheckCase(f"{change.path}: {change.message}", change.findings, new.file, new.text, parts, note)
 
 
 Strict = Annotated[bool, option("--strict", "Also exit with 1 on warnings.", variable="TRADEPIPE_SCHEMA_STRICT")]
@@ -122,11 +118,7 @@ New = Annotated[str, typer.Argument(metavar="NEW", help="Version number or file 
 
 @app.command()
 def validate(
-    files: Files = None,
-    *,
-    history: checks.HistoryFolder = None,
-    format_: ReportFormat = "text",
-    strict: Strict = False,
+    files: Files = None, *, history: checks.HistoryFolder = None, format_: ReportFormat = "text", strict: Strict = False
 ) -> None:
     """Check that all Avro parsers accept the schemas, and ignore no part of them."""
     if not files:
@@ -234,7 +226,7 @@ def freeze(
     print_report(report._replace(cases=(*report.cases, case)), format_, text_form=with_summary(report, case.name))
 
 
-for command in (registry.register, registry.drift, pull, show):
+for command in (registry.register, registry.drift, registry.pull, show):
     app.command()(command)
 
 

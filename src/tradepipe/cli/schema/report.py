@@ -13,14 +13,7 @@ import typer
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.options import option
 from tradepipe.cli.terminal import to_json, wants_color
-from tradepipe.evolution.findings import (
-    Finding,
-    FindingText,
-    Severity,
-    format_against,
-    format_change,
-    format_findings,
-)
+from tradepipe.evolution.findings import Finding, FindingText, Severity, format_against, format_change, format_findings
 from tradepipe.evolution.json_pointers import locate
 from tradepipe.plural import format_count
 from tradepipe.redaction import escape, escape_lines
@@ -56,7 +49,14 @@ class CheckCase(NamedTuple):
         try:
             return locate(self.text).line(about.pointer)
         except (ValueError, IndexError, RecursionError):  # not JSON
-            return _syntax_error_line(self.text)
+            try:
+                json.loads(self.text)
+            except json.JSONDecodeError as error:
+                # Of truncated JSON, the last line.
+                return min(error.lineno, len(self.text.splitlines()) or 1)
+            except RecursionError:
+                pass
+            return 1
 
 
 class Report(NamedTuple):
@@ -83,17 +83,6 @@ class Report(NamedTuple):
     def is_fine(self, *, strict: bool) -> bool:
         """Return whether there are no errors and, if `strict`, no warnings."""
         return not self.count(Severity.ERROR) and not (strict and self.count(Severity.WARNING))
-
-
-def _syntax_error_line(text: str) -> int:
-    """Return the line of a JSON syntax error, or the last line of truncated JSON."""
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        return min(error.lineno, len(text.splitlines()) or 1)
-    except RecursionError:
-        pass
-    return 1
 
 
 Format = Literal["text", "json", "junit", "github"]
