@@ -72,45 +72,27 @@ __all__ = [
 
 _HOMES = {
     "BatchResult": "tradepipe.postgres.batch",
-    "BrokerUnavailable": "tradepipe.errors",
-    "ConfigurationError": "tradepipe.errors",
-    "DatabaseOutdated": "tradepipe.errors",
-    "DatabaseUnavailable": "tradepipe.errors",
-    "DeadlineExceeded": "tradepipe.errors",
-    "DeliveryFailed": "tradepipe.errors",
-    "IncompatibleSchema": "tradepipe.errors",
-    "InvalidTrade": "tradepipe.errors",
-    "OffsetOutOfRange": "tradepipe.errors",
     "Producer": "tradepipe.pipeline.producer",
     "Refusal": "tradepipe.trade.record",
-    "RegistryUnavailable": "tradepipe.errors",
-    "SchemaIdNotYetKnown": "tradepipe.errors",
-    "SchemaNotRegistered": "tradepipe.errors",
     "SchemaRegistry": "tradepipe.registry.client",
     "Side": "tradepipe.trade.model",
     "Sink": "tradepipe.pipeline.sink",
     "SinkCounts": "tradepipe.pipeline.stats",
-    "TooManyRefusals": "tradepipe.errors",
-    "TopicUnusable": "tradepipe.errors",
     "Trade": "tradepipe.trade.model",
     "TradeDeserializer": "tradepipe.registry.serde",
     "TradeSerializer": "tradepipe.registry.serde",
-    "TradepipeError": "tradepipe.errors",
-    "Unavailable": "tradepipe.errors",
-    "UndecodableRecord": "tradepipe.errors",
-    "UnsupportedSchema": "tradepipe.errors",
     "Validator": "tradepipe.pipeline.validator",
     "ValidatorCounts": "tradepipe.pipeline.stats",
     "Violation": "tradepipe.trade.record",
     "violations": "tradepipe.trade.rules",
 }
-"""Module of each name, imported at the first use of the name: a `Trade` alone does not load SQLAlchemy."""
+"""Module of each name that is not an error, imported at its first use: a `Trade` alone does not load SQLAlchemy."""
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(_HOMES.get(name, "tradepipe.errors")), name)
     return value
 
 

@@ -150,35 +150,7 @@ BUILD: Final = Metric(
     ("version", "schema", "revision"),
 )
 
-CATALOGUE: Final = (
-    CONSUMED,
-    WRITTEN,
-    VALIDATED,
-    REFUSED,
-    GAPS,
-    BATCH_ROWS,
-    BATCH_SECONDS,
-    AGE,
-    UNAVAILABLE,
-    OUTAGES,
-    TRANSACTIONS,
-    PRODUCERS,
-    FENCED,
-    CLAIMS,
-    REBALANCES,
-    KAFKA_ERRORS,
-    ASSIGNED,
-    READING,
-    PAUSED,
-    STOPPED,
-    STORED_OFFSET,
-    LAG,
-    WITHHELD,
-    MISPLACED,
-    LAST_POLL,
-    LAST_PROGRESS,
-    BUILD,
-)
+CATALOGUE: Final = tuple(each for each in [*globals().values()] if isinstance(each, Metric))
 """All metrics, in the order of the output."""
 
 
@@ -312,7 +284,9 @@ def _families(meter: Meter) -> Iterator["Family"]:
         if metric.kind == "histogram":
             histogram = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
             for labels, (counts, total) in meter.distributions(metric).items():
-                histogram.add_metric(labels, _cumulative(metric, counts), total)
+                # Cumulative, as Prometheus defines buckets: each includes all smaller ones.
+                bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
+                histogram.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
             yield histogram
         else:
             family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
@@ -320,9 +294,3 @@ def _families(meter: Meter) -> Iterator["Family"]:
             for labels, value in meter.values(metric).items():
                 numbers.add_metric(labels, value)
             yield numbers
-
-
-def _cumulative(metric: Metric, counts: list[int]) -> list[tuple[str, float]]:
-    """Return cumulative buckets, as Prometheus defines them: each includes all smaller ones."""
-    bounds = [str(float(bound)) for bound in metric.buckets] + ["+Inf"]
-    return list(zip(bounds, accumulate(counts), strict=True))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.cli.commands import console
 from tradepipe.cli import logs
-from tradepipe.cli.dlq import export, render
+from tradepipe.cli.dlq import commands, render
 from tradepipe.cli.exit_codes import run
 from tradepipe.cli.schema.report import CheckCase, Format, Remark, Report, print_report
 from tradepipe.cli.terminal import StatusLine, echo, format_table, to_json
@@ -121,7 +121,7 @@ def test_a_hostile_dead_letter_does_nothing_to_who_looks_at_it(text):
         render.format_list([letter], decoder),
         render.format_details(letter, decoder(record)),
         render.format_stats(render.count_dead_letters([letter], "code"), "code", "store", is_filtered=False),
-        to_json(export.document(letter, decoder), indent=None),
+        to_json(commands.document(letter, decoder), indent=None),
         format_table(("a", "b"), [(text, text)]),
     ):
         assert_harmless(escape_lines(shown))

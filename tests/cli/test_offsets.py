@@ -145,7 +145,7 @@ def test_confirming_resets(stored):
     ("arguments", "message"),
     [
         ("reset", "missing option: --to"),
-        ("reset --to soon", "earliest, latest, a timestamp such as 2025-06-01T08:00:00Z, or an offset, not 'soon'"),
+        ("reset --to soon", "earliest, latest, an offset, or a timestamp such as 2025-06-01T08:00:00Z, not 'soon'"),
         ("reset --to -5", "not '-5'"),
         ("reset --to 5", "an offset needs --partition"),
         ("reset --to 5 --partition 9", "has no partition 9, its partitions are 0 to 3"),

@@ -5,7 +5,7 @@ import sys
 import pytest
 import typer
 
-from tradepipe.cli.user_rules import load_rules
+from tradepipe.cli.stage_runner import load_rules
 
 
 @pytest.fixture

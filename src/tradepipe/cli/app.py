@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from functools import cache
 from importlib import import_module
 from itertools import takewhile
 from textwrap import fill
@@ -115,11 +114,10 @@ class _HelpFormatter:
         self.format_usage(ctx, formatter)  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
         about = self.get_short_help_str(limit=MAX_SUMMARY_LENGTH)  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
         formatter.write(f"\n{fill(about, formatter.width)}\n")
-        shown = self._visible_options(ctx)
-        optional = self._optional(shown)
+        required, optional = self._visible_options(ctx)
         essential = [param for param in optional if not _ESSENTIAL.isdisjoint(param.opts)]
         rows = [
-            *_option_rows(ctx, self._required(shown), *_HEADINGS),
+            *_option_rows(ctx, required, *_HEADINGS),
             *_option_rows(ctx, essential, *_HEADINGS[1:]),
             *_option_rows(ctx, optional, None),
         ]
@@ -132,26 +130,23 @@ class _HelpFormatter:
         formatter.write(f"\nAll options, variables and examples: {ctx.command_path} --help")
         return str(formatter.getvalue())
 
-    def _visible_options(self, ctx: Any) -> list[Any]:
-        return [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
-
-    def _required(self, params: list[Any]) -> list[Any]:
-        return [param for param in params if param.name in self.required]
-
-    def _optional(self, params: list[Any]) -> list[Any]:
-        return [param for param in params if param.name not in self.required]
+    def _visible_options(self, ctx: Any) -> tuple[list[Any], list[Any]]:
+        """Return the required options and the others."""
+        visible = [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
+        required = [each for each in visible if each.name in self.required]
+        return required, [each for each in visible if each not in required]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        shown = self._visible_options(ctx)
-        sections = {"Required": list(_option_rows(ctx, self._required(shown), *_HEADINGS))}
+        required, optional = self._visible_options(ctx)
+        sections = {"Required": list(_option_rows(ctx, required, *_HEADINGS))}
         for heading in _HEADINGS:
-            sections[heading or "Options"] = list(_option_rows(ctx, self._optional(shown), heading))
+            sections[heading or "Options"] = list(_option_rows(ctx, optional, heading))
         for heading, rows in sections.items():
             if rows:
                 formatter.write(f"\n{heading}:\n")
             for names, text in rows:
                 formatter.write(f"  {names}\n{_indent(text, formatter.width)}")
-        if any(param.envvar for param in shown):
+        if any(param.envvar for param in (*required, *optional)):
             formatter.write(f"\n{fill(_FILES, formatter.width)}\n")
         if hasattr(self, "format_commands"):
             self.format_commands(ctx, formatter)
@@ -189,17 +184,12 @@ def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:
     if not given - own or own <= {None} or ctx.meta.setdefault(_CHECKED_VARIABLES, False):
         return
     ctx.meta[_CHECKED_VARIABLES] = True
-    known = _known_variables()
+    # Those of all commands, whose modules are imported, which takes half a second.
+    known = set(_variables_of(typer.main.get_command(import_module("tradepipe.cli.main").app)))
     for name in sorted(given - known):
         similar = get_close_matches(name, known, n=1)
         advice = f"; did you mean {similar[0]}?" if similar else ", since no command reads it"
         warn_later(f"the environment variable {name} is ignored{advice}")
-
-
-@cache
-def _known_variables() -> frozenset[str]:
-    """Return the environment variables of all commands, whose modules it imports: that takes half a second."""
-    return frozenset(_variables_of(typer.main.get_command(import_module("tradepipe.cli.main").app)))
 
 
 def _variables_of(command: Any) -> Iterator[str]:

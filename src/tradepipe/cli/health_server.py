@@ -182,10 +182,17 @@ class HealthServer:
     def _respond(self, path: str, accept: str) -> HttpResponse:
         match path:
             case "/":
-                page = "\n".join(_status_lines(self._stage, time.monotonic() - self._started_at))
-                return HttpResponse(HTTPStatus.OK, _PLAIN_TEXT, f"{escape_lines(page)}\n".encode())
+                status = "\n".join(_status_lines(self._stage, time.monotonic() - self._started_at))
+                return HttpResponse(HTTPStatus.OK, _PLAIN_TEXT, f"{escape_lines(status)}\n".encode())
             case "/metrics":
-                return self._metrics_page(accept)
+                if time.monotonic() - self._page_at >= METRICS_SECONDS:
+                    self._pages, self._page_at = {}, time.monotonic()
+                if len(self._pages) >= MAX_PAGES:  # a client that varies its header gets the default
+                    accept = ""
+                if accept not in self._pages:
+                    page = metrics.page(self._stage.meter, accept)
+                    self._pages[accept] = HttpResponse(HTTPStatus.OK, page.content_type, page.body)
+                return self._pages[accept]
             case "/livez":
                 return _health_response(self._stage.is_alive, "alive", "the main loop has not run for a minute")
             case "/readyz":
@@ -194,16 +201,6 @@ class HealthServer:
                 return HttpResponse(
                     HTTPStatus.NOT_FOUND, _PLAIN_TEXT, b"not found; available: /, /metrics, /livez and /readyz\n"
                 )
-
-    def _metrics_page(self, accept: str) -> HttpResponse:
-        if time.monotonic() - self._page_at >= METRICS_SECONDS:
-            self._pages, self._page_at = {}, time.monotonic()
-        if len(self._pages) >= MAX_PAGES:  # a client that varies its header gets the default
-            accept = ""
-        if accept not in self._pages:
-            page = metrics.page(self._stage.meter, accept)
-            self._pages[accept] = HttpResponse(HTTPStatus.OK, page.content_type, page.body)
-        return self._pages[accept]
 
 
 def _status_lines(stage: Stage[object], seconds: float) -> Iterator[str]:

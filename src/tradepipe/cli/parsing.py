@@ -58,9 +58,9 @@ def parse_duration(duration: str) -> int | None:
     return int(number) * length if length and number.isascii() and number.isdigit() else None
 
 
-def parse_start(text: str) -> "StartPosition":
+def parse_start(text: str, *, option: str = "--start", other: str = "") -> "StartPosition":
     """
-    Parse `--start`.
+    Parse a position in a topic; `other` names further forms for the message.
 
     Raises:
         BadParameter: the text is neither a position nor a timestamp.
@@ -72,7 +72,8 @@ def parse_start(text: str) -> "StartPosition":
     if (time := parse_time(text)) is not None:
         return time
     raise typer.BadParameter(
-        f"must be earliest, latest, or a timestamp such as 2025-06-01T08:00:00Z, not {text!r}", param_hint="'--start'"
+        f"must be earliest, latest, {other}or a timestamp such as 2025-06-01T08:00:00Z, not {text!r}",
+        param_hint=repr(option),
     )
 
 

@@ -167,10 +167,7 @@ class ProduceRun:
                 _warn_of_dropped_records(destination)
 
     def _check(self, file: TradeFile) -> None:
-        with (
-            self._stopping,
-            self._progress(lambda: (file.valid, f"{file.valid:,} valid{file.progress_text()}"), file),
-        ):
+        with self._stopping, self._progress(lambda: (file.valid, f"{file.valid:,} valid{file.progress_text()}"), file):
             for _ in islice(file, self._count):
                 pass
 

@@ -197,8 +197,7 @@ class Registry:
         # Half of the credentials would be ignored, and requests refused as anonymous.
         if (user is None) != (password is None):
             raise typer.BadParameter(
-                "set both SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD, or neither",
-                param_hint="'--registry-user'",
+                "set both SCHEMA_REGISTRY_USER and SCHEMA_REGISTRY_PASSWORD, or neither", param_hint="'--registry-user'"
             )
         token: str | Callable[[], str] | None = read_secret("SCHEMA_REGISTRY_TOKEN")
         if token_file := read_variable(f"SCHEMA_REGISTRY_TOKEN{FILE}"):

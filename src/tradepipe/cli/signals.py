@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final, Self
 
-from tradepipe.cli.terminal import log_format
+from tradepipe.cli.terminal import CLEAR_LINE, log_format
 
 SIGNAL_BASE: Final = 128
 """Added to the number of a signal that ended the command before it was done."""
@@ -115,12 +115,8 @@ class StopOnSignal(SignalWatch):
 
     def _begin(self) -> None:
         message = self._message if isinstance(self._message, str) else self._message()
-        _print_now(f"{message}; a second signal exits immediately")
+        text = f"{message}; a second signal exits immediately"
+        line = json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text
+        # Without sys.stderr and without the logger, whose locks the main thread may hold.
+        os.write(2, f"{CLEAR_LINE if sys.stderr.isatty() else ''}{line}\n".encode())
         self._stop()
-
-
-def _print_now(text: str) -> None:
-    """Print a line without sys.stderr and without the logger, whose locks the main thread may hold."""
-    start = "\r\x1b[K" if sys.stderr.isatty() else ""
-    line = json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text
-    os.write(2, f"{start}{line}\n".encode())

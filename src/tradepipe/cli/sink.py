@@ -26,7 +26,6 @@ from tradepipe.cli.parsing import parse_share, parse_start
 from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.cli.sink_offsets import GROUP, GroupName, SinkTopic
 from tradepipe.cli.sink_offsets import app as offsets
-from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.stats import SinkCounts
@@ -120,7 +119,7 @@ def sink(
             batch_rows=batch_rows,
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
-            rules=load_rules(rules),
+            rules=stage_runner.load_rules(rules),
             record_key=record_key,
             stale=stale,
             on_stored=printer if verbose else None,

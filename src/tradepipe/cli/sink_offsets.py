@@ -6,30 +6,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.logs import print_status
-from tradepipe.cli.options import (
-    DEADLINE,
-    IS_NAME,
-    IS_TOPIC,
-    KAFKA,
-    TOPIC,
-    Database,
-    DeadlineSeconds,
-    Format,
-    option,
-)
-from tradepipe.cli.parsing import parse_time
+from tradepipe.cli.options import DEADLINE, IS_NAME, IS_TOPIC, KAFKA, TOPIC, Database, DeadlineSeconds, Format, option
+from tradepipe.cli.parsing import parse_start
 from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json
 from tradepipe.errors import ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
+from tradepipe.pipeline.partitions import StartPosition
 from tradepipe.postgres import offsets
 from tradepipe.postgres.offsets import StoredOffset
 from tradepipe.redaction import escape
@@ -75,8 +66,6 @@ DryRun = Annotated[bool, option("--dry-run", "Print the changes without making t
 Yes = Annotated[
     bool, option("--yes", "Do not ask for confirmation; without a terminal nothing is asked.", variable=None)
 ]
-
-Target = Literal["earliest", "latest"] | datetime | int
 
 
 @app.command()
@@ -144,7 +133,9 @@ def reset(
     are already stored are counted as duplicates and not written again.
     """
     logs.configure()
-    target = _parse_target(to)
+    # An offset first, because 20250601 is also an ISO 8601 date.
+    is_offset = to.isascii() and to.isdigit()
+    target = int(to) if is_offset else parse_start(to, option="--to", other="an offset, ")
     retry = RetryUntil(deadline)
     admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
     described = retry(lambda: admin.describe(topic))
@@ -199,23 +190,7 @@ def _confirm(question: str) -> bool:
         return False
 
 
-def _parse_target(text: str) -> Target:
-    if text == "earliest":
-        return "earliest"
-    if text == "latest":
-        return "latest"
-    # Before parsing a time, because 20250601 is also an ISO 8601 date.
-    if text.isascii() and text.isdigit():
-        return int(text)
-    if (time := parse_time(text)) is not None:
-        return time
-    raise typer.BadParameter(
-        f"must be earliest, latest, a timestamp such as 2025-06-01T08:00:00Z, or an offset, not {text!r}",
-        param_hint="'--to'",
-    )
-
-
-def _select_partitions(described: Described, partitions: list[int] | None, target: Target) -> list[int]:
+def _select_partitions(described: Described, partitions: list[int] | None, target: StartPosition | int) -> list[int]:
     existing = described.partitions
     if unknown := sorted(set(partitions or ()) - set(existing)):
         raise typer.BadParameter(
@@ -231,7 +206,9 @@ def _select_partitions(described: Described, partitions: list[int] | None, targe
     return sorted(set(partitions or existing))
 
 
-def _resolve_target(admin: TopicAdmin, topic: str, partitions: list[int], target: Target) -> dict[int, int]:
+def _resolve_target(
+    admin: TopicAdmin, topic: str, partitions: list[int], target: StartPosition | int
+) -> dict[int, int]:
     """Return the offset of each partition; raise `OffsetOutOfRange` for an offset outside the log."""
     if isinstance(target, datetime):
         return admin.offsets_for_time(topic, partitions, int(target.timestamp() * 1000))

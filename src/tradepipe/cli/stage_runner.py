@@ -1,11 +1,17 @@
-"""What the commands `sink` and `validate` share: options, metrics endpoint, progress, GC tuning, summary."""
+"""What `sink` and `validate` share: options, user-defined rules, metrics endpoint, progress, GC tuning, summary."""
 
 import gc
+import os
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, nullcontext
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Final, NamedTuple, TypeVar
+from operator import attrgetter
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
+
+import typer
 
 from tradepipe import metrics
 from tradepipe.cli.health_server import HealthServer, pending_service
@@ -17,7 +23,7 @@ from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
 from tradepipe.evolution.history import current
 from tradepipe.pipeline.stage import Stage
-from tradepipe.pipeline.validation import RecordKey
+from tradepipe.pipeline.validation import RecordKey, Rule
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.stale import Stale
 
@@ -65,8 +71,7 @@ MetricsPort = Annotated[
     ),
 ]
 MetricsHost = Annotated[
-    str,
-    option("--metrics-host ADDRESS", "Address to serve metrics on; 0.0.0.0 for all interfaces.", callback=IS_NAME),
+    str, option("--metrics-host ADDRESS", "Address to serve metrics on; 0.0.0.0 for all interfaces.", callback=IS_NAME)
 ]
 
 STOP_GRACE_SECONDS: Final = 25.0
@@ -150,7 +155,11 @@ def run_stage(
         grace=STOP_GRACE_SECONDS,
     )
     # The stage is entered first, and so closed last: signals and metrics use it until then.
-    with stage, stopping, _serve_metrics(stage, host, port):
+    with stage, stopping, ExitStack() as opened:
+        if port is not None:
+            stage.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), required_revision())
+            server = opened.enter_context(HealthServer(stage, host=host, port=port))
+            print_status(f"metrics at {server.address}/metrics")
         tune_garbage_collection()
         try:
             with Progress(status, progress, "records") if status else nullcontext():
@@ -173,18 +182,6 @@ def tune_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-@contextmanager
-def _serve_metrics(stage: Stage[object], host: str, port: int | None) -> Iterator[None]:
-    """Serve a stage's metrics within the block, if a port is given."""
-    if port is None:
-        yield
-        return
-    stage.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), required_revision())
-    with HealthServer(stage, host=host, port=port) as server:
-        print_status(f"metrics at {server.address}/metrics")
-        yield
-
-
 def format_progress(done: StageSummary, waiting_for: str | None, lag: int | None, *, short: bool) -> str:
     """Format a stage's counts, the service it waits for, and its lag; `short` fits 80 columns with a rate."""
 
@@ -197,3 +194,46 @@ def format_progress(done: StageSummary, waiting_for: str | None, lag: int | None
     if lag is not None:
         items.append(f"lag {show(lag)}")
     return (f"waiting for {waiting_for}: " if waiting_for else "") + ", ".join(items)
+
+
+def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
+    """
+    Import the functions named by `--rules MODULE:FUNCTION`, in order.
+
+    Modules in the current directory can be imported, as with `python -m`.
+
+    Raises:
+        BadParameter: a name does not refer to a function.
+    """
+    # As `python -m` does. An installed command has its own directory there instead.
+    if texts and not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
+    return tuple(_load_rule(text) for text in texts or ())
+
+
+def _load_rule(text: str) -> Rule:
+    name, colon, function = text.partition(":")
+    if not name or not colon or not function:
+        raise _rules_error(f"must be MODULE:FUNCTION, not {text!r}")
+    try:
+        module = import_module(name)
+    except (Exception, SystemExit) as error:  # importing a module runs arbitrary code
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        # Otherwise the module was found, but imports another one that was not.
+        if missing and f"{name}.".startswith(f"{missing}."):
+            folders = ", ".join(each or os.getcwd() for each in sys.path)
+            raise _rules_error(f"module {name} not found in {folders}") from None
+        raise _rules_error(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
+    place = f"module {name}, {getattr(module, '__file__', None) or 'built in'},"
+    try:
+        found: Any = attrgetter(function)(module)
+    except AttributeError:
+        raise _rules_error(f"{place} has no function {function}") from None
+    if not callable(found):
+        raise _rules_error(f"{function} of {place} is not a function but {type(found).__name__}")
+    rule: Rule = found
+    return rule
+
+
+def _rules_error(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint="'--rules'")

@@ -137,7 +137,7 @@ def format_table(
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]  # the StringIO
 
 
-_CLEAR_LINE: Final = "\r\x1b[K"
+CLEAR_LINE: Final = "\r\x1b[K"
 
 
 class StatusLine:
@@ -153,13 +153,13 @@ class StatusLine:
         """Replace the status line."""
         with self._lock:
             self._text = text
-            sys.stderr.write(_CLEAR_LINE + text)
+            sys.stderr.write(CLEAR_LINE + text)
             sys.stderr.flush()
 
     def write(self, line: str) -> None:
         """Write a line above the status line."""
         with self._lock:
-            before = _CLEAR_LINE if self._text else ""
+            before = CLEAR_LINE if self._text else ""
             sys.stderr.write(f"{before}{line}\n{self._text}")
             sys.stderr.flush()
 

@@ -9,15 +9,7 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.logs import print_status
-from tradepipe.cli.options import (
-    DEADLINE,
-    IS_TOPIC,
-    TOPIC,
-    DeadlineSeconds,
-    Format,
-    Topic,
-    option,
-)
+from tradepipe.cli.options import DEADLINE, IS_TOPIC, TOPIC, DeadlineSeconds, Format, Topic, option
 from tradepipe.cli.parsing import parse_duration, parse_pairs
 from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json

@@ -4,20 +4,9 @@ from typing import Annotated, Final
 
 from tradepipe.cli import stage_runner
 from tradepipe.cli.app import command_line
-from tradepipe.cli.options import (
-    IS_NAME,
-    IS_TOPIC,
-    KAFKA,
-    SUBJECT,
-    TOPIC,
-    Format,
-    Subject,
-    Topic,
-    option,
-)
+from tradepipe.cli.options import IS_NAME, IS_TOPIC, KAFKA, SUBJECT, TOPIC, Format, Subject, Topic, option
 from tradepipe.cli.parsing import parse_share, parse_start
 from tradepipe.cli.settings import Kafka, Logs, Registry
-from tradepipe.cli.user_rules import load_rules
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.stats import ValidatorCounts
 from tradepipe.pipeline.validator import DeliveryGuarantee, Validator
@@ -109,7 +98,7 @@ def validate(
             dead_letters=dead_letters,
             group=group,
             subject=subject,
-            rules=load_rules(rules),
+            rules=stage_runner.load_rules(rules),
             record_key=record_key,
             delivery=delivery,
             start=None if start is None else parse_start(start),
@@ -119,13 +108,7 @@ def validate(
             unknown_fields=unknown_fields,
         )
         stage_runner.run_stage(
-            validator,
-            summarize,
-            status,
-            until_end=until_end,
-            host=metrics_host,
-            port=metrics_port,
-            output=output,
+            validator, summarize, status, until_end=until_end, host=metrics_host, port=metrics_port, output=output
         )
 
 

@@ -167,7 +167,8 @@ class DeadLetterCounts(NamedTuple):
     def names(self, by: str) -> list[str]:
         """Return the groups: days and partitions in their order, codes by number."""
         names = sorted({*self.open, *self.replayed}, key=lambda name: (-self.open[name], -self.replayed[name], name))
-        return sorted(names, key=_natural) if by in ("day", "partition") else names
+        # Partitions by topic and number: of two names of a topic, the shorter one has the smaller number.
+        return names if by == "code" else sorted(names, key=lambda name: (name.partition("[")[0], len(name), name))
 
     def document(self, by: str) -> dict[str, object]:
         """Return the JSON document of `--format json`."""
@@ -182,7 +183,11 @@ def count_dead_letters(dead_letters: Iterable[DeadLetter], by: str) -> DeadLette
     for each in dead_letters:
         is_replayed = each.replayed_at is not None
         totals[is_replayed] += 1
-        counts[is_replayed].update(_group_names(each, by))
+        if by == "code":
+            names = list(dict.fromkeys(each.refusal.codes)) or [FOREIGN]
+        else:
+            names = [_time(each.refused_at)[:10] if by == "day" else each.record.coordinates.partition("@")[0]]
+        counts[is_replayed].update(map(escape, names))
     return DeadLetterCounts(counts[False], counts[True], totals[False], totals[True])
 
 
@@ -274,20 +279,6 @@ def _problem(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
     """Return why the value is not decoded, unless it was refused for the same reason."""
     reasons = {f"{violation.code}: {violation.detail}" for violation in dead_letter.refusal.violations}
     return "" if decoded.problem in reasons else f": {escape(decoded.problem)}"
-
-
-def _group_names(dead_letter: DeadLetter, by: str) -> Sequence[str]:
-    if by == "code":
-        return [escape(code) for code in dict.fromkeys(dead_letter.refusal.codes)] or [FOREIGN]
-    if by == "day":
-        return [_time(dead_letter.refused_at)[:10]]
-    return [escape(f"{dead_letter.record.topic}[{dead_letter.record.partition}]")]
-
-
-def _natural(name: str) -> tuple[str, int]:
-    topic, _, partition = name.rpartition("[")
-    number = partition.removesuffix("]")
-    return (topic, int(number)) if number.isdecimal() else (name, 0)
 
 
 def _field(name: str, value: str) -> str:

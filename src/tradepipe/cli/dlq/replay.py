@@ -18,9 +18,8 @@ from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import Format, MissingOptions, option
 from tradepipe.cli.settings import Registry
 from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
-from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption
+from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption, load_rules
 from tradepipe.cli.terminal import OutputFormat, echo, print_result
-from tradepipe.cli.user_rules import load_rules
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
 from tradepipe.kafka.admin import TopicAdmin
@@ -54,8 +53,7 @@ IncludeConnect = Annotated[
     option("--include-connect", "Also send back what Kafka Connect wrote to the dead-letter topic.", variable=None),
 ]
 Unverified = Annotated[
-    bool,
-    option("--unverified", "Also send back copies of records that Kafka has deleted, uncompared.", variable=None),
+    bool, option("--unverified", "Also send back copies of records that Kafka has deleted, uncompared.", variable=None)
 ]
 
 

@@ -82,7 +82,19 @@ class TableStore:
         self._decoder = decoder
 
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
-        return RetryUntil(self._deadline)(lambda: self._newest(selection, limit))
+        # Which records belong to a trade is known only after they were decoded, so then all are read.
+        is_counted = selection.trade_id is None
+
+        def read() -> tuple[list[DeadLetter], int]:
+            with refusals.refusals_connection(self._database, seconds=self._deadline) as connection:
+                found = refusals.list_newest(connection, selection, limit if is_counted else None)
+                return found, refusals.count(connection, selection) if is_counted else 0
+
+        found, total = RetryUntil(self._deadline)(read)
+        if is_counted:
+            return SearchResult(found, total)
+        found = list(filter(trade_matcher(selection, self._decoder), found))
+        return SearchResult(found if limit is None else found[-limit:], len(found))
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
         after: RecordIdentity | None = None
@@ -90,17 +102,6 @@ class TableStore:
         while page := RetryUntil(self._deadline)(lambda: self._page(selection, after)):  # noqa: B023 - called at once
             yield from filter(trade_matcher(selection, self._decoder), page)
             after = page[-1].identity
-
-    def _newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
-        with refusals.refusals_connection(self._database, seconds=self._deadline) as connection:
-            if selection.trade_id is None:
-                return SearchResult(
-                    refusals.list_newest(connection, selection, limit), refusals.count(connection, selection)
-                )
-            # Without a limit: which of them belong to the trade is known only after they were decoded.
-            candidates = refusals.list_newest(connection, selection, None)
-        found = list(filter(trade_matcher(selection, self._decoder), candidates))
-        return SearchResult(found if limit is None else found[-limit:], len(found))
 
     def _page(self, selection: DeadLetterFilter, after: RecordIdentity | None) -> list[DeadLetter]:
         with refusals.refusals_connection(self._database, seconds=self._deadline) as connection:
