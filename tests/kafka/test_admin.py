@@ -1,10 +1,14 @@
 """Topics as brokers describe them, and errors of unavailable brokers."""
 
+import gc
+import socket
 import time
 import uuid
+import weakref
 from contextlib import suppress
 
 import pytest
+from confluent_kafka import KafkaError
 
 from tests.eventually import eventually
 from tests.proxy import Proxy
@@ -16,7 +20,7 @@ NOON = 1_750_000_000_000
 """Some moment, in milliseconds."""
 
 LIBRDKAFKA_TIMEOUT = 60
-"""Seconds that a request takes without a timeout of its own."""
+"""Seconds that a request takes if no timeout is given."""
 
 
 @pytest.fixture
@@ -72,6 +76,52 @@ def test_asking_for_a_topic_does_not_create_it(topics, missing):
     for _ in range(2):
         with pytest.raises(TopicUnusable):
             topics.describe(missing)
+
+
+@pytest.fixture
+def no_collection():
+    """Objects are deleted with their last reference, or never."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize(
+    "request_by",
+    [
+        lambda topics, topic, missing: topics.describe(missing),
+        lambda topics, topic, missing: topics.config(missing),
+        lambda topics, topic, missing: topics.watermarks(missing, [0]),
+        lambda topics, topic, missing: topics.high_watermarks_async(topic, [0, 1]),
+        lambda topics, topic, missing: topics.topic_id(missing),
+        lambda topics, topic, missing: topics.create(topic, partitions=4, replication=1, config={}),
+    ],
+    ids=["describe", "config", "watermarks", "high_watermarks_async", "topic_id", "create"],
+)
+def test_a_client_is_closed_when_its_admin_is_deleted(kafka, topic, missing, no_collection, request_by):
+    """The garbage collector may run in the client's own thread, where closing the client aborts the process."""
+    topics = TopicAdmin(kafka, request_timeout=2)
+    client = weakref.ref(topics._admin())
+    with suppress(BrokerUnavailable, ConfigurationError, TopicUnusable):
+        request_by(topics, topic, missing)
+
+    del topics
+
+    assert client() is None
+
+
+def test_a_rejected_client_is_closed_when_its_admin_is_deleted(no_collection):
+    """Its request is still open then."""
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        topics = TopicAdmin({"bootstrap.servers": f"127.0.0.1:{plain.getsockname()[1]}"})
+        client = weakref.ref(topics._admin())
+        topics._contact.record_error(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
+        with pytest.raises(ConfigurationError):
+            topics.describe("trades")
+
+        del topics
+
+        assert client() is None
 
 
 def test_an_empty_log_begins_where_it_ends(topics, topic):

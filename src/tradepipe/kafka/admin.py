@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, wait
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Final, NamedTuple, TypeVar
 
 from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
@@ -83,7 +83,8 @@ class TopicAdmin:
         self._timeout = request_timeout
         self._client: AdminClient | None = None
         self._contact = FirstContact()
-        self._is_outdated = False
+        # Not a plain attribute: what librdkafka's thread calls may not refer to this object (see `_await`).
+        self._outdated = Event()
 
     def is_mock(self) -> bool:
         """Return whether the broker is librdkafka's mock, which the embedded services use."""
@@ -187,6 +188,7 @@ class TopicAdmin:
             partitions_to_list, isolation_level=isolation, request_timeout=min(QUERY_TIMEOUT, self._timeout)
         )
         watermarks: Future[dict[int, int]] = Future()
+        outdated = self._outdated
         # Callbacks of several partitions may run in different threads; only one of them may set the result.
         lock = Lock()
 
@@ -196,7 +198,8 @@ class TopicAdmin:
                     known = {place.partition: each for place, each in responses.items() if not each.exception()}
                     offsets = {partition: each.result().offset for partition, each in known.items()}
                     current = {part: offset for part, offset in offsets.items() if offset >= 0}
-                    self._is_outdated |= not current
+                    if not current:
+                        outdated.set()
                     watermarks.set_result(current)
 
         for response in responses.values():
@@ -256,11 +259,12 @@ class TopicAdmin:
             responses = self._admin().list_offsets(specs, request_timeout=self._timeout)
             found = {place.partition: self._await(response).offset for place, response in responses.items()}
         except KafkaException as error:
-            self._is_outdated |= unwrap(error).code() in _OUTDATED
+            if unwrap(error).code() in _OUTDATED:
+                self._outdated.set()
             raise translate(unwrap(error), "could not read the watermarks") from error
         # If some leaders answer and others do not in time, librdkafka reports no error for the others.
         if unknown := sorted(partition for partition, offset in found.items() if offset == OFFSET_INVALID):
-            self._is_outdated = True
+            self._outdated.set()
             raise BrokerUnavailable(f"could not read the watermarks: no leader answers for partitions {unknown}")
         return found
 
@@ -280,35 +284,50 @@ class TopicAdmin:
         return responses[name]
 
     def _await(self, response: "Future[T]") -> T:
-        """Wait for a response; raise a permanent error at once, where librdkafka would retry until the timeout."""
+        """
+        Wait for a response; raise a permanent error at once, where librdkafka would retry until the timeout.
+
+        No reference cycle may contain the client, such as that of an exception with a
+        frame of its traceback. It would be left to the garbage collector, which may run
+        in the client's own thread, and librdkafka aborts a process that closes a client there.
+        """
         client = self._client
         assert client is not None, "the request was sent"
         while not wait([response], POLL_SECONDS).done:
             client.poll(0)
-            if permanent := self._contact.permanent_error():
-                raise permanent
+            self._raise_permanent_error()
         error = response.exception()
         if not isinstance(error, KafkaException) or unwrap(error).code() > 0:  # librdkafka's own codes are negative
             self._contact.succeeded = True
         client.poll(0)
-        if permanent := self._contact.permanent_error(final=True):
-            raise permanent
-        timed_out = isinstance(error, KafkaException) and unwrap(error).code() == KafkaError._TIMED_OUT
-        self._is_outdated |= timed_out
-        if timed_out and self._contact.last_error and not self._contact.succeeded:
-            # "Timed out" does not help the operator; the connection's last error does.
-            raise BrokerUnavailable(f"no broker answers: {self._contact.last_error}") from error
-        return response.result()
+        self._raise_permanent_error(final=True)
+        if not isinstance(error, KafkaException):
+            return response.result()
+        if unwrap(error).code() == KafkaError._TIMED_OUT:
+            self._outdated.set()
+            if self._contact.last_error and not self._contact.succeeded:
+                # "Timed out" does not help the operator; the connection's last error does.
+                raise BrokerUnavailable(f"no broker answers: {self._contact.last_error}") from error
+        # A new one: the callers' frames refer to the response, and the response to its exception.
+        raise KafkaException(*error.args)
+
+    def _raise_permanent_error(self, *, final: bool = False) -> None:
+        error = self._contact.permanent_error(final=final)
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # this frame is in its traceback
 
     def _admin(self) -> AdminClient:
         # A new client has new metadata: the old one waits for a controller or leader that is gone, for up to minutes.
-        if self._client is None or self._is_outdated:
+        if self._client is None or self._outdated.is_set():
             config: dict[str, Any] = {**self._config, "error_cb": self._contact.record_error}
             try:
                 self._client = AdminClient(config)
             except KafkaException as error:
                 raise invalid_client(error) from error
-            self._is_outdated = False
+            self._outdated.clear()
         return self._client
 
 
