@@ -24,6 +24,9 @@ ENDING_THREADS = ("tradepipe-producer", "tradepipe-writer", "tradepipe-progress"
 LEFT_THREADS_SECONDS = 60
 """Seconds such a thread has to end after its test."""
 
+# For the programs that tests start: one that crashes in a library says where.
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+
 _THREADS_BEFORE = pytest.StashKey[set[threading.Thread]]()
 
 

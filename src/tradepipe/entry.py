@@ -1,22 +1,29 @@
 """Start and end of every command: signals during the imports, and an exit that does not wait for Python's teardown."""
 
 import atexit
+import faulthandler
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
-from typing import NoReturn
+from typing import Final, NoReturn
+
+OUTPUT_LOST: Final = 120
+"""Exit code if buffered output cannot be written, as Python's own."""
 
 
 def run() -> NoReturn:
     """Run the command line `tradepipe`."""
+    _show_crashes()
     _exit_on_signals()
     _run_and_exit(lambda: import_module("tradepipe.cli.main").run())
 
 
 def run_command(name: str) -> NoReturn:
     """Run `tradepipe NAME`."""
+    _show_crashes()
     _exit_on_signals()
 
     def command() -> None:
@@ -24,6 +31,14 @@ def run_command(name: str) -> NoReturn:
         import_module("tradepipe.cli.exit_codes").run(module.app, f"tradepipe {name}")
 
     _run_and_exit(command)
+
+
+def _show_crashes() -> None:
+    """Print where every thread was if librdkafka, libpq or the compiled core crashes or aborts the process."""
+    # A stderr that is closed has no descriptor of its own: 2 may become that of a connection.
+    if sys.__stderr__ is not None and not faulthandler.is_enabled():
+        # The descriptor, because `sys.stderr` may have been replaced by an object without one.
+        faulthandler.enable(2)
 
 
 def _exit_on_signals() -> None:
@@ -57,8 +72,11 @@ def exit_process(code: int) -> NoReturn:
         try:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
-        except (OSError, ValueError):
-            pass  # Python flushes again, reports the failure, and exits with 120
-        else:
-            os._exit(code)
+        except (OSError, ValueError) as error:
+            code = OUTPUT_LOST
+            # Not by `sys.stderr`: a thread that waits for the reader of the same pipe has its lock. For that reason
+            # Python must not end the process either: it aborts when it does not get the lock within a second.
+            with suppress(OSError):
+                os.write(2, f"Error: cannot write the output: {error}\n".encode())
+        os._exit(code)
     sys.exit(code)
