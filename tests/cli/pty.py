@@ -1,4 +1,4 @@
-"""Doors with a terminal in front of them, as a person has."""
+"""Commands at a terminal, as a person runs them."""
 
 import os
 import pty
@@ -21,7 +21,7 @@ def at_a_terminal(name: str, *arguments: str, env: Mapping[str, str], typing: st
     os.write(leader, typing.encode())
     streams = {"stdin": follower, "stdout": follower, "stderr": follower}
     command = [sys.executable, "-m", f"tradepipe.{name}", *arguments]
-    with subprocess.Popen(command, env={**os.environ, **env}, **streams) as process:
+    with subprocess.Popen(command, env={**os.environ, "TERM": "xterm", **env}, **streams) as process:
         os.close(follower)
         seen = b"".join(iter(lambda: _read(leader), b""))
     os.close(leader)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import ask, run_command, running
+from tests.cli.pty import at_a_terminal
 from tests.cli.test_produce import breakable, records_in  # noqa: F401 - breakable is a fixture
 from tests.eventually import eventually
 from tradepipe.trade.model import Trade
@@ -141,7 +142,7 @@ def test_a_signal_ends_it_while_it_waits_for_a_pipe(ready, file, tmp_path):
     assert "sent 10 records: 10 acknowledged" in done.err
 
 
-def test_it_ends_behind_as_many_as_asked_for(ready, topic, file):
+def test_count_ends_it_after_that_number_of_trades(ready, topic, file):
     assert 0 == run_command("produce", "--input", str(file), "--count", "7", env=ready).code
     assert 7 == records_in(ready, topic)
 
@@ -167,7 +168,10 @@ def test_a_terminal_shows_how_far_it_is(ready, tmp_path):
     shown = bytearray()
     command = [sys.executable, "-m", "tradepipe.produce", "--input", str(path), "--rate", "1000"]
     with subprocess.Popen(
-        command, env={**os.environ, **ready, "COLUMNS": "80"}, stdout=subprocess.DEVNULL, stderr=follower
+        command,
+        env={**os.environ, **ready, "COLUMNS": "80", "TERM": "xterm"},
+        stdout=subprocess.DEVNULL,
+        stderr=follower,
     ) as process:
         os.close(follower)
         eventually(lambda: _take(leader, shown) and process.poll() is not None)
@@ -177,6 +181,14 @@ def test_a_terminal_shows_how_far_it_is(ready, tmp_path):
     assert 0 == process.returncode, lines
     assert [] == [line for line in lines if line.startswith("[") and len(line) > 79]
     assert any(re.fullmatch(r"\[#+-*\] \d+% of \d+\.\d kB, [\d,]+ sent, [\d,]+/s, 0:0\d left", line) for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", ["--count 600 --rate 600", "--nonsense"], ids=["progress", "error"])
+def test_a_terminal_without_escape_sequences_gets_none(ready, arguments):
+    seen = at_a_terminal("produce", *arguments.split(), env={**ready, "TERM": "dumb"})
+
+    assert "\x1b" not in "".join(seen.lines)
 
 
 def _take(leader: int, shown: bytearray) -> bool:

@@ -35,8 +35,8 @@ class RetryUntil:
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._stopped = stopped or threading.Event()
-        # One of all calls: which service an error is from, its own text says.
-        self._outage = Outage("the service", logger)
+        # One for all calls; the error names the service.
+        self._outage = Outage("a service", logger)
 
     @property
     def call_timeout(self) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final, Self
 
-from tradepipe.cli.terminal import CLEAR_LINE, log_format
+from tradepipe.cli.terminal import CLEAR_LINE, can_rewrite_line, log_format
 
 SIGNAL_BASE: Final = 128
 """Added to the number of a signal that ended the command before it was done."""
@@ -118,5 +118,5 @@ class StopOnSignal(SignalWatch):
         text = f"{message}; a second signal exits immediately"
         line = json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text
         # Without sys.stderr and without the logger, whose locks the main thread may hold.
-        os.write(2, f"{CLEAR_LINE if sys.stderr.isatty() else ''}{line}\n".encode())
+        os.write(2, f"{CLEAR_LINE if can_rewrite_line() else ''}{line}\n".encode())
         self._stop()

@@ -32,8 +32,6 @@ log_format: ContextVar[LogFormat] = ContextVar("tradepipe-log-format", default="
 MIN_LAST_WIDTH: Final = 12
 """Minimum width of a table's last column, however narrow the terminal is."""
 
-LIST_WIDTH: Final = 80
-
 MAX_WIDTH: Final = 100_000
 """Width of a table without a terminal: each row is a line."""
 
@@ -43,11 +41,18 @@ def echo(text: str, *, err: bool = False) -> None:
     typer.echo(escape_lines(redact(as_typed(text) if err else text)), err=err)
 
 
-def wrap(text: str, *, indent: str = "") -> str:
-    """Wrap each line of a text for stderr between words, if that is a terminal, which would break words itself."""
-    if log_format.get() == "json" or not sys.stderr.isatty():
+def wrap(text: str, *, indent: str = "", margin: int = 0, err: bool = True) -> str:
+    """
+    Wrap each line of a text between words, if its stream is a terminal, which would break words itself.
+
+    Args:
+        indent: begins each line after the first.
+        margin: columns that the caller puts before the text.
+        err: the stream is stderr, otherwise stdout.
+    """
+    if (err and log_format.get() == "json") or not (sys.stderr if err else sys.stdout).isatty():
         return text
-    width = typer.get_terminal_size()[0]
+    width = typer.get_terminal_size()[0] - margin
     return "\n".join(
         # Lines with an indentation are tracebacks and examples.
         line
@@ -76,7 +81,12 @@ def as_typed(text: str) -> str:
 
 def wants_color() -> bool:
     """Return whether the user wants colors (see no-color.org); typer removes them where there is no terminal."""
-    return not os.environ.get("NO_COLOR")
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def can_rewrite_line() -> bool:
+    """Return whether stderr is a terminal that understands escape sequences; that of Emacs, for one, prints them."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def to_json(value: object, *, indent: int | None = 2) -> str:
@@ -102,7 +112,7 @@ def format_table(
 
     Args:
         left: numbers of the left-aligned columns.
-        truncate: cut the last column at 80 characters, instead of wrapping it.
+        truncate: cut the last column at the width of the terminal, or at 80 characters, instead of wrapping it.
         wrap: wrap the last column without a terminal too.
 
     >>> print(format_table(("partition", "owner"), [("0", "a"), ("10", "bc")], left={1}))
@@ -117,7 +127,8 @@ def format_table(
 
     cells = [[Text(escape(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(row[column].cell_len for row in cells) for column in range(len(headings))]
-    available = LIST_WIDTH if truncate else typer.get_terminal_size()[0] if wrap or sys.stdout.isatty() else MAX_WIDTH
+    # Without a terminal its size is that of COLUMNS, or 80.
+    available = typer.get_terminal_size()[0] if truncate or wrap or sys.stdout.isatty() else MAX_WIDTH
     before_last = sum(widths[:-1]) + 2 * (len(widths) - 1)
     width = max(available, before_last + min(widths[-1], MIN_LAST_WIDTH))
     # Only the last column may be narrower than its cells; rich would shorten all of them.
@@ -144,7 +155,7 @@ class StatusLine:
     """The last line of stderr, rewritten in place, with log lines above it; not live without a terminal."""
 
     def __init__(self) -> None:
-        self.is_live = sys.stderr.isatty() and log_format.get() == "text"
+        self.is_live = can_rewrite_line() and log_format.get() == "text"
         self._text = ""
         # Log lines of all threads and the progress share the line. Reentrant, because `clear` calls `show`.
         self._lock = threading.RLock()

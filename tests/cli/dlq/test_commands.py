@@ -74,6 +74,31 @@ def test_refused_records_are_listed_in_80_columns_with_the_newest_last(ready, ke
     assert "5 open dead letters in the table trade_refusals" == last
 
 
+@pytest.mark.slow
+def test_a_wide_terminal_shows_the_whole_trade_id(ready, keep):
+    keep(trade("T" * 64))
+
+    seen = at_a_terminal("dlq", "ls", env={**ready, "COLUMNS": "140"})
+
+    assert "T" * 64 + " v1" in "".join(seen.lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["show", "trades[3]@0"], "gone"), (["replay", "--dry-run"], "value")],
+    ids=["show", "replay"],
+)
+def test_a_terminal_gets_reasons_broken_between_words(ready, keep, arguments, word):
+    keep(b"{}", violation=Violation("STRICT", "a rule that is gone " * 10))
+
+    seen = at_a_terminal("dlq", *arguments, env={**ready, "COLUMNS": "40"})
+
+    reason = [line for line in seen.lines if word in line]
+    assert len(reason) > 1, seen.lines
+    assert 40 >= max(map(len, reason))
+
+
 def test_the_newest_are_shown_and_the_number_of_all(ready, keep):
     keep(*(trade(f"T{number}") for number in range(30)))
 
@@ -440,12 +465,12 @@ def test_a_signal_ends_a_replay_after_the_current_transaction(ready, keep):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "away",
+    "unavailable",
     [("--registry", f"http://{NOWHERE}"), ("--database", f"postgresql://{NOWHERE}/x")],
     ids=["registry", "database"],
 )
-def test_a_signal_ends_the_waiting_for_a_service_before_anything_was_replayed(ready, away):
-    with running("dlq", "replay", *away, env=ready) as process:
+def test_a_signal_ends_the_waiting_for_a_service_before_anything_was_replayed(ready, unavailable):
+    with running("dlq", "replay", *unavailable, env=ready) as process:
         process.says("retrying for up to")
         process.send_signal(signal.SIGINT)
         done = process.end()

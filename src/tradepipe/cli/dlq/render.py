@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple, Self
 
 from tradepipe.cli.settings import Registry
-from tradepipe.cli.terminal import format_table
+from tradepipe.cli.terminal import format_table, wrap
 from tradepipe.errors import (
     RegistryUnavailable,
     SchemaIdNotYetKnown,
@@ -151,7 +151,10 @@ def format_details(dead_letter: DeadLetter, decoded: DecodedRecord) -> str:
         origin = describe_foreign_origin(dead_letter.record)
         note = f" ({escape(origin)})" if origin else ""
         state = f"not a dead letter of tradepipe or Kafka Connect{note}; it is never replayed"
-    reasons = [f"  {escape(each.code)}: {escape(each.detail)}" for each in dead_letter.refusal.violations]
+    reasons = [
+        f"  {wrap(f'{escape(each.code)}: {escape(each.detail)}', indent='    ', margin=2, err=False)}"
+        for each in dead_letter.refusal.violations
+    ]
     lines = [f"{escape(dead_letter.record.coordinates)}: {state}", "", *reasons, ""]
     return "\n".join([*lines, *_metadata(dead_letter), *_value(dead_letter, decoded)])
 

@@ -19,7 +19,7 @@ from tradepipe.cli.options import Format, MissingOptions, option
 from tradepipe.cli.settings import Registry
 from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
 from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption, load_rules
-from tradepipe.cli.terminal import OutputFormat, echo, print_result
+from tradepipe.cli.terminal import OutputFormat, echo, print_result, wrap
 from tradepipe.codec.admission import UnknownFields
 from tradepipe.errors import TradepipeError
 from tradepipe.kafka.admin import TopicAdmin
@@ -148,7 +148,8 @@ class ReplayCounts:
         if self._output == "json":
             self._notes.append({"record": kept.record.coordinates, "outcome": outcome, "reason": reason})
         else:
-            echo(f"{outcome} {escape(kept.record.coordinates)}: {escape(reason)}")
+            line = f"{outcome} {escape(kept.record.coordinates)}: {escape(reason)}"
+            echo(wrap(line, indent="  ", err=False))
 
     def _add_skipped(self, skipped: Iterable[tuple[DeadLetter, str]]) -> None:
         for kept, reason in skipped:
