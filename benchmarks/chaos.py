@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=20_000)
     parser.add_argument("--bad", type=float, default=0.05)
     parser.add_argument("--kills", type=int, default=10, help="of the validator, and as many of the sink")
-    parser.add_argument("--registry-away", type=float, default=0.0, help="seconds the registry stands still meanwhile")
+    parser.add_argument("--registry-pause", type=float, default=0.0, help="seconds the registry stands still meanwhile")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
@@ -154,20 +154,20 @@ def _let_work_and_kill(
     outage.result()
     for (stage, _, _), end in zip(jobs, ends, strict=True):
         kills = end.result()
-        told = f"{kills.hit} of {options.kills} hit it at work, {kills.seconds:.0f} s in all"
-        line(f"{stage.name}: kill -9 and restart", told)
+        result = f"{kills.hit} of {options.kills} hit it at work, {kills.seconds:.0f} s in all"
+        line(f"{stage.name}: kill -9 and restart", result)
 
 
 def _freeze_registry(services: RealServices, reader: Reader, options: argparse.Namespace) -> None:
     """Suspend the registry after a third of the work: a stage that starts meanwhile knows no schema."""
-    if not options.registry_away:
+    if not options.registry_pause:
         return
     while reader.seen < options.records * 0.3:
         time.sleep(0.02)
     services.registry.freeze()
-    time.sleep(options.registry_away)
+    time.sleep(options.registry_pause)
     services.registry.thaw()
-    line("registry", f"stood still for {options.registry_away:g} s")
+    line("registry", f"stood still for {options.registry_pause:g} s")
 
 
 def _kill_often(stage: Stage, progress: Callable[[], int], total: int, seed: int, kills: int) -> Kills:

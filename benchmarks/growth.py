@@ -93,7 +93,7 @@ def _task(services: RealServices, folder: Path, size: int) -> Task:
 
 
 def _many_trades() -> Iterator[Trade]:
-    """Generate trades without end, each set of keys behind the last one."""
+    """Generate trades without end, each set of keys after the last one."""
     made = list(islice(samples.trades(1), _DISTINCT))
     yield from made
     for number in count(1):

@@ -148,7 +148,7 @@ def _table_section(table: Table, format_table: Any) -> str:
 def _view_section() -> str:
     columns = ", ".join(f"`{column.name}`" for column in current_trades().selected_columns)
     text = (
-        f"A view of the newest version of each trade. Its columns are {columns}; `expired` tells whether maturity_date "
+        f"A view of the newest version of each trade. Its columns are {columns}; `expired` is true if maturity_date "
         "is before today's date in UTC."
     )
     return f"### current_trades\n\n{fill(text, 120)}\n"

@@ -16,7 +16,7 @@ def _has_no_reason(report: pytest.TestReport | pytest.CollectReport) -> bool:
     return message.removeprefix("Skipped:").strip() in _SILENT
 
 
-def _judged(report: Any) -> Any:
+def _checked(report: Any) -> Any:
     if report.skipped and _has_no_reason(report):
         report.outcome, report.longrepr = "failed", "skipped or expected to fail without a reason"
         report.__dict__.pop("wasxfail", None)
@@ -25,9 +25,9 @@ def _judged(report: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, Any, Any]:
-    return _judged((yield))
+    return _checked((yield))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report() -> Generator[None, Any, Any]:
-    return _judged((yield))
+    return _checked((yield))

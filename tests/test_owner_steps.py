@@ -33,7 +33,7 @@ class Edit(NamedTuple):
     Attributes:
         line: the line; it replaces `place`, or follows the last field.
 
-        code: violation code that the demo must show; empty if the type is all that is asked of a value.
+        code: violation code that the demo must show; empty if a value only has to be of the type.
 
         names: imports and a class that the line refers to.
     """

@@ -191,7 +191,7 @@ def test_a_roll_out_under_load_loses_and_doubles_nothing(old, new):
 
 
 def test_producers_of_both_releases_work_with_a_validator_and_a_sink(old, new):
-    """Version 1 passes beside version 2, and all of both is stored behind the clean topic."""
+    """Version 1 passes beside version 2, and all of both is stored from the clean topic."""
     roll_out_what_comes_first(new)
     topic, database = new["TRADEPIPE_TOPIC"], new["DATABASE_URL"]
     clean, dead_letters = f"{topic}.clean", f"{topic}.dlq"

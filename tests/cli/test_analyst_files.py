@@ -57,7 +57,7 @@ def stored(env, columns: str) -> list[tuple]:
     return ask(env["DATABASE_URL"], f"SELECT {columns} FROM trades ORDER BY trade_id, version")
 
 
-def mend(file: Path, *changes: tuple[str, str], encoding="utf-8", ending=".rejects.csv") -> Path:
+def correct(file: Path, *changes: tuple[str, str], encoding="utf-8", ending=".rejects.csv") -> Path:
     """The rejects of a file, after these replacements."""
     rejects = Path(f"{file}{ending}")
     text = rejects.read_bytes().decode(encoding)
@@ -79,8 +79,8 @@ def test_a_file_as_excel_saves_it_in_germany(ready, tmp_path, encoding):
     assert "3 trades, 2 invalid records (" in done.err
     assert f"{file}:5: version: 'eins' is not a whole number" in done.err
     assert f"{file}:6: maturity_date: '31.02.2031' is not a date as DD.MM.YYYY" in done.err
-    mended = mend(file, ("eins", "1"), ("-3,5", "3,5"), ("31.02.2031", "28.02.2031"), encoding=encoding)
-    assert "2 trades, 0 invalid records" in load(mended, mapping, ready).err
+    corrected = correct(file, ("eins", "1"), ("-3,5", "3,5"), ("31.02.2031", "28.02.2031"), encoding=encoding)
+    assert "2 trades, 0 invalid records" in load(corrected, mapping, ready).err
     assert [
         ("A-17", 1, "BUY", "1250000.5", "2025-06-02 07:15:00"),
         ("A-17", 2, "BUY", "1250000.5", "2025-06-02 09:40:00"),
@@ -98,7 +98,7 @@ def test_a_file_as_excel_saves_it_in_the_united_states(ready, tmp_path):
     done = load(file, mapping, ready)
 
     assert "2 trades, 1 invalid record (MATURITY_DATE 1)" in done.err
-    assert "1 trade, 0 invalid records" in load(mend(file, ("02/30/2031", "02/28/2031")), mapping, ready).err
+    assert "1 trade, 0 invalid records" in load(correct(file, ("02/30/2031", "02/28/2031")), mapping, ready).err
     assert [
         ("A-17", "2031-03-20", "2025-06-02 13:15:00"),
         ("A-18", "2031-12-31", "2025-06-02 17:20:00"),

@@ -145,7 +145,7 @@ def test_a_port_in_use_is_one_message(ready):
 
 
 @pytest.mark.real
-def test_lag_reaches_zero_behind_transactions(filled, services, topic):
+def test_lag_reaches_zero_after_transactions(filled, services, topic):
     """Their markers, and what was aborted, are offsets without a record for us."""
     for commit in (True, False, True):
         produce_in_a_transaction(services.bootstrap_servers, topic, commit=commit)
@@ -202,7 +202,7 @@ def message(port: int) -> set[str]:
 
 
 def produce_in_a_transaction(brokers: str, topic: str, *, commit: bool) -> None:
-    """One record that is no trade, and the marker behind it."""
+    """Write one record that is not a trade, and the marker of its transaction."""
     producer = Producer({"bootstrap.servers": brokers, "transactional.id": f"{topic}-writer"})
     producer.init_transactions(120)
     producer.begin_transaction()

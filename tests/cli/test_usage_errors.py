@@ -154,7 +154,7 @@ def test_a_command_waits_for_a_service_until_the_deadline(ready, name, arguments
     assert "gave up after 1 s" in message
 
 
-def test_a_database_that_is_behind_stops_the_sink(ready, services):
+def test_an_older_database_revision_stops_the_sink(ready, services):
     empty = services.postgres_url  # which is not migrated
 
     code, message = refused("sink", f"--until-end --database={empty}", ready)

@@ -29,7 +29,7 @@ V1 = record(ID)
 OTHER = record(ID, name="Deal")
 
 # What changes: the old schema, the new one, what keeps new readers from old records, and old readers from new ones.
-# A rule with a ~ is a warning. None: the structural verdict agrees; a level of its own where it must not.
+# A rule with a ~ is a warning. None: the structural check agrees; another level where it must not.
 CHANGES = {
     "a field added with a default": (V1, of("string", default=""), [], []),
     "a field added that is null by default": (V1, of(["null", "string"], default=None), [], []),

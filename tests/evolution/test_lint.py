@@ -39,7 +39,7 @@ DEFECTS = {
     "an enum's default that is no symbol": (of(enum("BUY", default="SELL")), "enum-default", "Trade.f"),
     "a symbol with a hyphen": (of(enum("BUY-IN", default="BUY-IN")), "name", "Trade.f"),
     "a symbol twice": (of(enum("BUY", "BUY", default="BUY")), "duplicate", "Trade.f"),
-    "a type nobody knows": (of("strnig"), "unknown-type", "Trade.f"),
+    "an unknown type": (of("strnig"), "unknown-type", "Trade.f"),
     "a type used before it is defined": (
         record(field("a", "Side"), field("b", enum("BUY", default="BUY"))),
         "unknown-type",

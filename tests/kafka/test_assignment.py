@@ -15,7 +15,7 @@ def positions(assignments):
     return [assignment.next_offset for assignment in assignments.values()]
 
 
-def test_each_position_is_behind_the_last_record_of_its_partition():
+def test_each_position_follows_the_last_record_of_its_partition():
     assignments = at(p0=5, p1=0, p2=9)
 
     assert 0 == advance(assignments, [0, 1, 0, 1, 1], [5, 0, 6, 1, 2])

@@ -326,7 +326,7 @@ def test_an_open_transaction_is_waited_for(join, kafka, topic, produce):
     producer.begin_transaction()
     producer.produce(topic, b"open", partition=0)
     producer.flush(120)
-    produce(b"behind it")
+    produce(b"after it")
     member = join()
     member.assigned(0, 1, 2, 3)
     member.start(0, 0)
@@ -336,7 +336,7 @@ def test_an_open_transaction_is_waited_for(join, kafka, topic, produce):
     producer.commit_transaction(20)
     member.until(lambda: member.position(0) == 3)
 
-    assert ([], [b"open", b"behind it"]) == (held_back, member.values)
+    assert ([], [b"open", b"after it"]) == (held_back, member.values)
 
 
 def test_lag_tools_see_the_offsets_committed_for_lag(join, produce, kafka, topic):

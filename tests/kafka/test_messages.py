@@ -31,10 +31,10 @@ def test_a_record_has_its_timestamp_where_it_is_asked_for(member_with_headers, p
 def test_header_names_that_are_not_utf8_do_not_stop_the_consumer(kafka, topic, member_with_headers, produce):
     """Anybody may write them. A hundred: what is called often, Python calls in another way."""
     send_with_header(kafka["bootstrap.servers"], topic, b"bad\xff\xfe", count=100)
-    produce(b"behind them")
+    produce(b"after them")
 
     member_with_headers.until(lambda: len(member_with_headers.records) == 101)
 
-    assert [b"value"] * 100 + [b"behind them"] == member_with_headers.values
+    assert [b"value"] * 100 + [b"after them"] == member_with_headers.values
     assert all(record.headers is UNREADABLE for record in member_with_headers.records[:100])
     assert () == member_with_headers.records[100].headers

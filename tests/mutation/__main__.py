@@ -40,7 +40,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--at-least", type=float, default=90.0, metavar="PERCENT", help="how many are enough (90)")
     parser.add_argument("--tests", nargs="+", default=["tests"], metavar="PATH", help="where to look for tests")
     parser.add_argument("--traced", default=TRACED, metavar="FOLDER", help=argparse.SUPPRESS)
-    parser.add_argument("--fresh", action="store_true", help="trace all tests anew")
+    parser.add_argument("--fresh", action="store_true", help="trace all tests again")
     return parser.parse_args()
 
 

@@ -143,8 +143,8 @@ class Forks:
         self._selector.register(fork.handle, selectors.EVENT_READ)
 
     def _options(self) -> list[str]:
-        # The fork's own folder is the one that pytest names tests by. What is imported already is not rewritten: it is
-        # nobody's test.
+        # The fork's own folder is the one that pytest names tests by. What is imported already is not rewritten:
+        # it is not a test.
         options = ["--rootdir=.", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
         return options if self._services == "embedded" else [*options, f"--services={self._services}"]
 

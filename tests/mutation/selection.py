@@ -79,8 +79,8 @@ class Selector:
             if owner is not None:
                 yield [(mutant.path, line) for line in _lines(owner)]
             yield list(_all_lines(mutant.path, self._sources[mutant.path]))
-        # What runs while modules are imported, such as what generates code, is executed by no test: whoever executes a
-        # module that imports it counts.
+        # No test executes what runs while modules are imported, such as what generates code: the tests count that
+        # execute a module that imports it.
         module = mutant.path.removeprefix("src/").removesuffix(".py").replace("/", ".")
         yield [place for each, text in self._sources.items() if module in text for place in _all_lines(each, text)]
 

@@ -1,4 +1,4 @@
-"""What each test executes: gathered once, kept in .cache, and gathered anew for the tests that have changed."""
+"""What each test executes: gathered once, kept in .cache, and gathered again for the tests that have changed."""
 
 import difflib
 import hashlib
@@ -63,7 +63,7 @@ def gather(
     found = _test_files(root, tests)
     if services == "real":
         found = [path for path in found if "mark.real" in (root / path).read_text()]
-    # Whoever executed a source that has gone, or has another name now, is traced anew.
+    # Tests that executed a source that was deleted or renamed are traced again.
     gone = memory["sources"].keys() - sources.keys()
     files = {
         path: entry
@@ -172,7 +172,7 @@ class _Moved:
 
 
 def _line_map(before: list[str], after: list[str]) -> dict[int, list[int]]:
-    """Whoever executed one line of a changed block is taken to execute all of what stands there now."""
+    """Map each line of a changed block to all lines that replace the block."""
     lines: dict[int, list[int]] = defaultdict(list)
     for kind, begin, end, new_begin, new_end in difflib.SequenceMatcher(None, before, after, False).get_opcodes():
         for old in range(begin, end):

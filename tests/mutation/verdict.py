@@ -1,4 +1,4 @@
-"""In the forked process: pytest on chosen tests, in their order, told to the parent as it goes."""
+"""In the forked process: pytest on chosen tests, in their order, with each result reported to the parent at once."""
 
 import json
 import os

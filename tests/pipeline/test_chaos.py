@@ -51,7 +51,7 @@ def topic(cluster, request) -> str:
 def start_stages(pipeline, tmp_path) -> Iterator[list[Callable[[], StageProcess]]]:
     """Starts sinks that read what the validators pass."""
     with processes("validate", pipeline, tmp_path) as validate, processes("sink", pipeline, tmp_path) as sink:
-        # Without a refusal limit: after an outage, the bad records may come behind each other.
+        # Without a refusal limit: after an outage, the bad records may follow each other.
         yield [
             partial(
                 validate, "--batch-records", "200", "--max-refused", "off", "--group", f"{pipeline.topic}-validator"

@@ -71,7 +71,7 @@ def test_killed_before_its_commit_a_sink_leaves_nothing_of_the_batch(
 @pytest.fixture
 def delay_commits(pipeline, services) -> Callable[[], AbstractContextManager[Callable[[], bool]]]:
     """
-    Within the block each COMMIT is done, but answered only behind it: it waits for a standby that does not exist.
+    Within the block each COMMIT is done, but answered only after the block: it waits for a standby that does not exist.
 
     The block is given a question: does a COMMIT wait now?
     """

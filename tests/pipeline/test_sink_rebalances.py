@@ -24,7 +24,7 @@ SEED = 5
 
 class Storm(threading.Thread):
     """
-    Does the same again and again while the block lasts; what it raised is raised behind it.
+    Does the same again and again while the block lasts; what it raised is raised after it.
 
     Attributes:
         gusts: how often it has done it.
@@ -152,19 +152,19 @@ def test_a_full_disk_of_the_database_is_waited_for_and_refuses_nothing(pipeline,
 def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, assert_stored):
     """It stops polling after its first batch, with more records buffered; another sink stores all of them."""
     records = mixture(pipeline, 800)
-    stands, goes_on = threading.Event(), threading.Event()
+    paused, resumed = threading.Event(), threading.Event()
 
-    def stand_still(_stored: object) -> None:
-        stands.set()
-        assert goes_on.wait(200)
+    def pause(_stored: object) -> None:
+        paused.set()
+        assert resumed.wait(200)
 
     pipeline.publish_bytes(records[:420])
     pipeline.kafka |= {"max.poll.interval.ms": 6_000, "heartbeat.interval.ms": 500}
-    with running(pipeline.sink(batch_rows=50, on_stored=stand_still)) as slow:
-        assert stands.wait(200)
+    with running(pipeline.sink(batch_rows=50, on_stored=pause)) as slow:
+        assert paused.wait(200)
         with running(pipeline.sink()) as other:
             eventually(lambda: count_done(slow) + count_done(other) == 420)
-            goes_on.set()
+            resumed.set()
             eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1)
             pipeline.publish_bytes(records[420:])
             eventually(lambda: count_done(slow) + count_done(other) == len(records))

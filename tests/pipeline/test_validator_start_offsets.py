@@ -41,7 +41,7 @@ def test_a_new_partition_is_read_from_its_first_record(pipeline, some_trades):
 
 
 def test_a_committed_offset_after_the_end_of_the_log_stops_the_validator(pipeline):
-    """As behind a topic that was restored from a backup: what is in the log may have been validated or not."""
+    """As for a topic that was restored from a backup: what is in the log may have been validated or not."""
     pipeline.publish_bytes([(b"K", b"\x01 no frame")], partition=0)
     commit(pipeline, f"{pipeline.topic}-validator", {number: 0 for number in range(3)} | {3: 1_000})
 

@@ -68,7 +68,7 @@ def test_a_vanished_peer_is_noticed(database):
         ("options=-c%20statement_timeout%3D77", "idle_in_transaction_session_timeout", "10s"),
         ("options=-c%20statement_timeout%3D77", "statement_timeout", "77ms"),
     ],
-    ids=["a parameter", "a setting of ours", "our settings remain", "a setting of its own"],
+    ids=["a parameter", "a setting of ours", "our settings remain", "another setting"],
 )
 def test_a_setting_of_the_url_wins(database, option, setting, expected):
     assert expected == session(with_option(database, option), f"SHOW {setting}")

@@ -410,7 +410,7 @@ def test_alembics_own_command_prints_sql_without_a_database(database):
         ("mysql://u:s3cret@h/db", "FAILED: the database URL begins with mysql://"),
         ("postgresql://u:s3cret@127.0.0.1:1/db", "FAILED: PostgreSQL is unavailable"),
     ],
-    ids=["none", "not PostgreSQL", "away"],
+    ids=["none", "not PostgreSQL", "unavailable"],
 )
 def test_alembics_own_command_fails_in_one_sentence(database, message):
     failed = alembic(database, "current")

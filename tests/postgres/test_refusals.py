@@ -163,7 +163,7 @@ def test_a_record_that_is_refused_twice_is_stored_once(connection):
     assert [["first"]] == connection.scalars(select(TRADE_REFUSALS.columns.details)).all()
 
 
-@pytest.mark.parametrize("topic_id", ["another", None], ids=["created anew", "unknown"])
+@pytest.mark.parametrize("topic_id", ["another", None], ids=["created again", "unknown"])
 def test_a_record_of_another_topic_of_the_same_name_is_another(connection, topic_id):
     record(connection, refusal(3))
     record(connection, refusal(3), topic_id=topic_id)

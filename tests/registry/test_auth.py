@@ -205,10 +205,10 @@ def test_a_token_function_that_raises_oserror_is_an_outage():
         raise ConnectionError(f"https://idp/?secret={CANARY}")
 
     script = Script((200, []))
-    with registry(script, bearer_token=token, retries=1) as client, pytest.raises(RegistryUnavailable) as away:
+    with registry(script, bearer_token=token, retries=1) as client, pytest.raises(RegistryUnavailable) as caught:
         client.versions("s")
-    assert "bearer_token could not provide a token: ConnectionError" in str(away.value)
-    assert "canary" not in str(away.value)
+    assert "bearer_token could not provide a token: ConnectionError" in str(caught.value)
+    assert "canary" not in str(caught.value)
     assert [] == script.asked
 
 

@@ -140,10 +140,10 @@ def test_a_rejected_request_is_a_configuration_error_and_not_retried(status, bod
 )
 def test_an_outage_is_retried_and_then_reported(answer):
     script = Script(answer)
-    with pytest.raises(RegistryUnavailable) as away:
+    with pytest.raises(RegistryUnavailable) as caught:
         call("schema", script, retries=2)
     assert 3 == len(script.asked)
-    assert away.value.retriable
+    assert caught.value.retriable
 
     assert "{}" == call("schema", Script(answer, answer, (200, {"schema": "{}"})), retries=2)
 

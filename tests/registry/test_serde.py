@@ -342,9 +342,9 @@ def test_no_id_is_unknown_while_the_registry_knows_no_version_of_the_subject(des
 def test_no_id_becomes_unknown_during_an_outage(deserializer, shelf, clock, outage, raised):
     shelf.outage = outage
     for _ in range(10):
-        with pytest.raises(raised) as away:
+        with pytest.raises(raised) as caught:
             deserializer(frame(4, BODY))
-        assert not isinstance(away.value, SchemaIdNotYetKnown)
+        assert not isinstance(caught.value, SchemaIdNotYetKnown)
         clock.now += 10
     shelf.outage = None
     shelf.put(4)

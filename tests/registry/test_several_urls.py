@@ -36,12 +36,12 @@ class Cluster:
 
 
 @pytest.mark.parametrize(
-    "away",
+    "unavailable",
     [500, 503, 408, 425, 429, httpx.ConnectError("refused"), httpx.ReadTimeout("slow")],
     ids=str,
 )
-def test_the_next_url_is_tried_when_one_is_unavailable(away):
-    cluster = Cluster(a=away, b=GOOD, c=GOOD)
+def test_the_next_url_is_tried_when_one_is_unavailable(unavailable):
+    cluster = Cluster(a=unavailable, b=GOOD, c=GOOD)
     with cluster.client(retries=0) as client:
         assert [1] == client.versions("s")
 
@@ -135,7 +135,7 @@ def test_user_and_password_of_one_url_are_sent_to_all():
         ("http://u:canary@a,http://v:canary@b", "different users"),
         (["http://a", "b:1"], "b:1"),
     ],
-    ids=["none", "two users", "one is none"],
+    ids=["none", "two users", "one without a scheme"],
 )
 def test_an_invalid_list_of_urls_is_refused_at_construction(url, message):
     with pytest.raises(ConfigurationError, match=message) as refused:

@@ -17,7 +17,7 @@ CANARY = "canary/Tw33t?&%"
 USER = "alice"
 
 SECRETS = ("Tw33t", base64.b64encode(f"{USER}:{CANARY}".encode()).decode())
-"""What gives the canary away, as it is, as part of a URL, and as basic authentication."""
+"""What shows the canary, as it is, as part of a URL, and as basic authentication."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def seen() -> list[object]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_tells_the_canary(
+def canary_is_never_shown(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], seen: list[object]
 ) -> Iterator[None]:
     """The canary is in no log record of any level, in no output, and in nothing a test has seen."""

@@ -139,9 +139,9 @@ def test_a_proxy_that_rejects_the_credentials_says_what_to_check(has_tls, servic
 
 def test_the_next_url_is_used_while_the_first_is_unavailable(services, authority, ask):
     with Front(services.registry_url, authority=authority) as front:
-        away = "http://127.0.0.1:1"
-        assert ask(f"{away},{front.url}", ca_location=authority.file)
-        assert ask([front.url, away], ca_location=authority.file)
+        unreachable = "http://127.0.0.1:1"
+        assert ask(f"{unreachable},{front.url}", ca_location=authority.file)
+        assert ask([front.url, unreachable], ca_location=authority.file)
 
 
 def test_only_a_permanent_refusal_by_every_url_is_a_configuration_error(services, authority, refuses):

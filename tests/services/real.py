@@ -20,7 +20,7 @@ class RealServices:
 
     is_real = True
     # The shortest that spares a busy machine a false alarm.
-    client_settings = {"session.timeout.ms": 6000}  # noqa: RUF012 - nobody writes it
+    client_settings = {"session.timeout.ms": 6000}  # noqa: RUF012 - it is never changed
 
     def __init__(self, *, is_optimized: bool = False) -> None:
         self._kafka = Kafka(is_optimized=is_optimized)

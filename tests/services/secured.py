@@ -40,7 +40,7 @@ class LockedKafka(Kafka):
     def __init__(self, authority: Authority, *, users: Mapping[str, str]) -> None:
         self._sasl, self._tls = free_port(), free_port()
         super().__init__(properties=self._locks(authority), users=users)
-        self._further += "\n" + self._doors()
+        self._further += "\n" + self._listeners()
 
     @property
     def sasl(self) -> str:
@@ -64,7 +64,7 @@ class LockedKafka(Kafka):
         admin = self._admin()
         assert admin.delete_acls([rule])[rule].result(timeout=120), "nothing was allowed so"
 
-    def _doors(self) -> str:
+    def _listeners(self) -> str:
         ports = {"PLAINTEXT": self.port, "SASL_SSL": self._sasl, "SSL": self._tls}
         listeners = ",".join(f"{listener}://127.0.0.1:{port}" for listener, port in ports.items())
         return f"listeners={listeners},CONTROLLER://127.0.0.1:{self.controller_port}\nadvertised.listeners={listeners}"
@@ -94,7 +94,7 @@ def _rule(user: str, operation: str, kind: str, name: str) -> tuple[Any, ...]:
     return *resource, f"User:{user}", "*", AclOperation[operation], AclPermissionType.ALLOW
 
 
-_DOORS: Final = """
+_AUTHENTICATION: Final = """
 host all postgres 127.0.0.1/32 trust
 hostssl all certified 127.0.0.1/32 cert
 hostssl all all 127.0.0.1/32 scram-sha-256
@@ -143,7 +143,7 @@ class LockedPostgres(Postgres):
 
     def _lock(self, data: Path) -> None:
         server = self._authority.server()
-        (data / "pg_hba.conf").write_text(_DOORS)
+        (data / "pg_hba.conf").write_text(_AUTHENTICATION)
         for source, name in (
             (server.certificate, "server.pem"),
             (server.key, "key.pem"),

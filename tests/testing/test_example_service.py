@@ -123,5 +123,5 @@ def test_a_broken_service_gets_a_clear_error(service, tmp_path):
     code, said = Service(service.python, folder).pytest("-o", "pythonpath=src", "--tb=short")
 
     assert 1 == code, said
-    told = " ".join(said.split())
-    assert {} == {what: text for what, (_, texts) in BROKEN.items() for text in texts if text not in told}, said
+    report = " ".join(said.split())
+    assert {} == {what: text for what, (_, texts) in BROKEN.items() for text in texts if text not in report}, said

@@ -75,10 +75,10 @@ def test_bad_records_come_in_every_kind_and_with_every_code_a_record_alone_can_h
 
 @pytest.mark.parametrize("record", tuple(islice(bad_records(4, framed), 2 * KINDS)), ids=lambda record: record.kind)
 def test_a_bad_record_is_refused_by_its_code_alone(record):
-    assert [record.code] == judged(record)
+    assert [record.code] == codes_of(record)
 
 
-def judged(record):
+def codes_of(record):
     """The codes a stage would refuse a record by."""
     decoder = Decoder(current().text, 1)
     try:
