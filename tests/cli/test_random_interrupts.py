@@ -18,6 +18,9 @@ pytestmark = pytest.mark.slow
 
 SIGTERM_MASK = 1 << 14
 
+LONGEST_SECONDS = 10.0
+"""After this long a command that does not end on its own is interrupted, however busy the machine was at its start."""
+
 
 def has_begun(command: Running) -> bool:
     """Return whether the command handles signals; before its first line, SIGINT meets an interpreter that starts."""
@@ -59,7 +62,8 @@ def run_seconds(name: str, *arguments: str, env: Mapping[str, str]) -> float:
 
 def interrupt_endless(moments: Iterator[float], command: str, env: Mapping[str, str]) -> Iterator[Done]:
     """Interrupt a command that does not end on its own, during its imports or, as often, afterwards."""
-    return interrupt_at(moments, 2 * run_seconds(command.split(maxsplit=1)[0], "--help", env=env) + 1.0, command, env)
+    imports = run_seconds(command.split(maxsplit=1)[0], "--help", env=env)
+    return interrupt_at(moments, min(2 * imports + 1.0, LONGEST_SECONDS), command, env)
 
 
 @pytest.mark.parametrize(
