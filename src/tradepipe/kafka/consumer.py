@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import confluent_kafka
 from confluent_kafka import (
@@ -23,10 +23,10 @@ from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import FOR_LAG_TOOLS, commit_offsets, committed_offsets
-from tradepipe.kafka.messages import header_bytes, payload_bytes, to_record, to_records
+from tradepipe.kafka.messages import Read, payload_bytes, read, read_headers
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
-from tradepipe.trade.record import Record
+from tradepipe.trade.record import HEADER_BYTES, Record
 
 logger = logging.getLogger(__name__)
 
@@ -163,12 +163,14 @@ class Consumer:
         self.first_timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
         missing, taken, messages = max_records, 0, [first]
         while messages:
-            received = self._receive(messages)
+            received, size, headers = self._receive(messages)
             records += received
             missing -= len(messages)
-            size = payload_bytes(received)
             self.polled_bytes += size
-            size += header_bytes(messages, received)
+            if not self._with_headers:
+                # They take memory although the records are without them; the last message stands for all.
+                headers = len(read_headers(messages[-1:])[0]) * len(messages)
+            size += HEADER_BYTES * headers
             taken += size
             # Each message holds a copy of its bytes, and its headers take a multiple of theirs: with all messages at
             # once, a hostile writer chooses how much memory that is. So those of a slice are freed before the next,
@@ -251,25 +253,25 @@ class Consumer:
         except KafkaException as error:
             logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
 
-    def _receive(self, messages: list[Message]) -> list[Record]:
-        """Return the records among messages, and move the positions behind them."""
-        if not self._unreadable.is_searching and not any(map(Message.error, messages)):
-            # A message without an error has a partition and an offset.
-            partitions: Any = list(map(Message.partition, messages))
-            offsets: Any = list(map(Message.offset, messages))
-            if (gaps := advance(self.assignments, partitions, offsets)) is not None:
-                self.offset_gaps += gaps
-                self._errors.confirmation.record_success()
-                return to_records(messages, self._topic, partitions, offsets, with_headers=self._with_headers)
-        records = self._receive_one_by_one(messages)
+    def _receive(self, messages: list[Message]) -> tuple[list[Record], int, int]:
+        """Return the records among messages, their bytes and the number of their headers; move the positions on."""
+        found = None if self._unreadable.is_searching else self._read(messages)
+        if found is None:
+            records = self._receive_one_by_one(messages)
+        elif (gaps := advance(self.assignments, found.partitions, found.offsets)) is None:
+            records = [record for record in found.records if self._move_behind(record)]
+        else:
+            self.offset_gaps += gaps
+            self._errors.confirmation.record_success()
+            return found.records, found.payload_bytes, found.headers
         if records:
             self._errors.confirmation.record_success()
-        return records
+        return records, payload_bytes(records), sum(len(record.headers) for record in records)
 
     def _receive_one_by_one(self, messages: list[Message]) -> list[Record]:
         """Return the records among messages, of which some may be errors or are to be dropped."""
         records: list[Record] = []
-        topic, assignments, unreadable = self._topic, self.assignments, self._unreadable
+        assignments, unreadable = self.assignments, self._unreadable
         searching, moved = unreadable.is_searching, set[int]()
         for message in messages:
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
@@ -291,15 +293,23 @@ class Consumer:
             if error is not None:
                 self._handle_event(error, message, state)
                 continue
-            offset: int = message.offset()  # type: ignore[assignment]  # a message without an error has one
-            # librdkafka 2.16 itself drops records fetched before a seek or a pause, so no test can produce a lower
-            # offset. Accepting one would move the position back, over records that are already stored.
-            if state is None or state.next_offset is None or offset < state.next_offset:
-                continue
-            self.offset_gaps += offset - state.next_offset
-            state.next_offset = offset + 1
-            records.append(to_record(message, topic, partition, offset, with_headers=self._with_headers))
+            if (found := self._read([message])) is not None:
+                records += filter(self._move_behind, found.records)
         return records
+
+    def _read(self, messages: Sequence[Message]) -> Read | None:
+        return read(messages, self._topic, with_headers=self._with_headers)
+
+    def _move_behind(self, record: Record) -> bool:
+        """Move the position behind a record; return False if it is not to be delivered."""
+        state = self.assignments.get(record.partition)
+        # librdkafka 2.16 itself drops records fetched before a seek or a pause, so no test can produce a lower
+        # offset. Accepting one would move the position back, over records that are already stored.
+        if state is None or state.next_offset is None or record.offset < state.next_offset:
+            return False
+        self.offset_gaps += record.offset - state.next_offset
+        state.next_offset = record.offset + 1
+        return True
 
     def _handle_event(self, error: KafkaError, message: Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from operator import itemgetter, methodcaller
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
-from tradepipe.trade.record import HEADER_BYTES, Headers, Record
+from tradepipe.trade.record import Headers, Record
 
 UNREADABLE: Final[Headers] = (("", None),)
 """Stands for headers with a name that is not UTF-8; compare by identity."""
@@ -22,7 +22,6 @@ _new: Final[Any] = tuple.__new__
 
 _key_of: Final[Any] = itemgetter(Record._fields.index("key"))
 _value_of: Final[Any] = itemgetter(Record._fields.index("value"))
-_headers_of: Final[Any] = itemgetter(Record._fields.index("headers"))
 
 
 def read_headers(messages: Sequence[Message]) -> list[Headers]:
@@ -38,38 +37,57 @@ def read_headers(messages: Sequence[Message]) -> list[Headers]:
     return [tuple(headers) if headers else () for headers in given]
 
 
-def to_record(message: Message, topic: str, partition: int, offset: int, *, with_headers: bool = True) -> Record:
-    """Return a message as a record; without headers it has no timestamp either."""
-    (record,) = to_records([message], topic, [partition], [offset], with_headers=with_headers)
-    return record
+def to_record(message: Message, topic: str) -> Record:
+    """Return a message that is no error as a record."""
+    found = read([message], topic, with_headers=True)
+    assert found is not None
+    return found.records[0]
 
 
-def to_records(
-    messages: Sequence[Message], topic: str, partitions: Sequence[int], offsets: Sequence[int], *, with_headers: bool
-) -> list[Record]:
-    """Return messages as records; without headers they have no timestamps either."""
-    # Column by column: a loop over the messages would take twice the time, and this runs for every record.
+class Read(NamedTuple):
+    """Messages as records, in their order, with what a consumer notes of them."""
+
+    records: list[Record]
+    partitions: list[int]
+    offsets: list[int]
+    payload_bytes: int
+    """The bytes of the keys and values."""
+    headers: int
+    """The number of the headers that were read."""
+
+
+def read(messages: Sequence[Message], topic: str, *, with_headers: bool) -> Read | None:
+    """
+    Read messages as records; None if one of them is an error.
+
+    Without headers, the records have no timestamps either.
+    """
+    if any(map(Message.error, messages)):
+        return None
+    # Column by column: a loop over the messages would take twice the time, and this runs for every record. A message
+    # without an error has a partition and an offset.
+    partitions: Any = list(map(Message.partition, messages))
+    offsets: Any = list(map(Message.offset, messages))
+    keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
     timestamps: Iterable[int | None] = repeat(None)
     headers: Iterable[Headers] = repeat(())
+    header_count = 0
     if with_headers:
         timestamps = [
             None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
             for kind, milliseconds in map(Message.timestamp, messages)
         ]
         headers = read_headers(messages)
-    keys, values = map(Message.key, messages), map(Message.value, messages)
+        header_count = sum(map(len, headers))
     columns = zip(repeat(topic), partitions, offsets, keys, values, timestamps, headers, strict=False)
-    return list(map(_new, repeat(Record), columns))
+    records = list(map(_new, repeat(Record), columns))
+    return Read(records, partitions, offsets, _length(keys) + _length(values), header_count)
 
 
 def payload_bytes(records: Sequence[Record]) -> int:
     """Return the bytes of the keys and values of records."""
-    keys, values = filter(None, map(_key_of, records)), filter(None, map(_value_of, records))
-    return sum(map(len, keys)) + sum(map(len, values))
+    return _length(map(_key_of, records)) + _length(map(_value_of, records))
 
 
-def header_bytes(messages: Sequence[Message], records: Sequence[Record]) -> int:
-    """Return about how much memory the headers of messages take, given the records among them."""
-    counted = sum(map(len, map(_headers_of, records)))
-    # Headers take memory although the records are without them; the last message stands for all.
-    return HEADER_BYTES * (counted or len(read_headers(messages[-1:])[0]) * len(messages))
+def _length(column: Iterable[bytes | str | None]) -> int:
+    return sum(map(len, filter(None, column)))

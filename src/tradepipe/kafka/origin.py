@@ -111,7 +111,7 @@ class OriginCheck:
             error = message.error()
             if error is None:
                 # A later offset: the one asked for is a transaction marker, or aborted.
-                return to_record(message, topic, partition, offset) if message.offset() == offset else None
+                return to_record(message, topic) if message.offset() == offset else None
             if error.code() in _NOTHING:
                 return None
             if classify(error) is not FailureClass.UNAVAILABLE:

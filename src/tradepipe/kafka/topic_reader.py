@@ -117,7 +117,7 @@ class TopicReader:
                         continue
                 if error is None:
                     if offset < self._missing.get(partition, 0):
-                        yield to_record(message, self._topic, partition, offset)
+                        yield to_record(message, self._topic)
                     self._move_to(partition, offset + 1)
                 elif self._is_end(error):
                     self._move_to(partition, offset)
