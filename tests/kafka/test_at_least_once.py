@@ -12,7 +12,7 @@ from tests.proxy import port_of
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.delivery import AtLeastOnceDelivery
-from tradepipe.kafka.send import Destination
+from tradepipe.kafka.send import Destination, do_nothing
 from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.trade.record import Record
 
@@ -53,10 +53,6 @@ def proxy(kafka) -> Iterator[KafkaProxy]:
         yield proxy
 
 
-def nothing() -> None:
-    """Do nothing while the records are in flight."""
-
-
 def records(*values: bytes, timestamp: int | None = 1) -> list[Record]:
     return [Record("", 0, 0, b"k", value, timestamp) for value in values]
 
@@ -75,11 +71,12 @@ def test_offsets_are_committed_after_their_records(kafka, target, member, at_lea
     """While the records are on their way, a crash would have them written again."""
     seen = []
 
-    at_least_once().write(
-        {Destination(target): records(b"1")}, {0: 7, 3: 9}, lambda: seen.append(member.consumer.committed(range(4)))
-    )
+    def look(is_over, *, may_poll):
+        seen.append((may_poll, member.consumer.committed(range(4))))
 
-    assert ([{}], {0: 7, 3: 9}) == (seen, member.consumer.committed(range(4)))
+    at_least_once().write({Destination(target): records(b"1")}, {0: 7, 3: 9}, look)
+
+    assert ([(False, {})], {0: 7, 3: 9}) == (seen, member.consumer.committed(range(4)))
     assert [b"1"] == values(kafka, target)
 
 
@@ -88,14 +85,14 @@ def test_offsets_stay_where_they_were_if_a_record_was_not_delivered(services, ta
     services.broker.fail_requests(PRODUCE, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
     with pytest.raises(ConfigurationError, match=f"cannot write records to {target}"):
-        at_least_once().write({Destination(target): records(b"1")}, {0: 7}, nothing)
+        at_least_once().write({Destination(target): records(b"1")}, {0: 7}, do_nothing)
 
     assert {} == member.consumer.committed(range(4))
 
 
 def test_offsets_stay_where_they_were_if_a_record_was_too_large(target, member, at_least_once):
     with pytest.raises(ConfigurationError, match=f"topic {target} rejected a record"):
-        at_least_once(message_max_bytes=1_000).write({Destination(target): records(bytes(2_000))}, {0: 7}, nothing)
+        at_least_once(message_max_bytes=1_000).write({Destination(target): records(bytes(2_000))}, {0: 7}, do_nothing)
 
     assert {} == member.consumer.committed(range(4))
 
@@ -105,11 +102,11 @@ def test_a_discarded_client_sends_nothing_more(kafka, target, proxy, at_least_on
     late = proxy.hold_request(INIT_PRODUCER_ID)
     writing = at_least_once(message_max_bytes=1_000, bootstrap_servers=f"127.0.0.1:{proxy.port}")
     with pytest.raises(ConfigurationError) as raised:
-        writing.write({Destination(target, 0): records(b"1", bytes(2_000))}, {0: 2}, nothing)
+        writing.write({Destination(target, 0): records(b"1", bytes(2_000))}, {0: 2}, do_nothing)
     late.release()
 
     writing.open()
-    writing.write({Destination(target, 0): records(b"1")}, {0: 1}, nothing)
+    writing.write({Destination(target, 0): records(b"1")}, {0: 1}, do_nothing)
 
     assert [b"1"] == values(kafka, target), raised
 
@@ -117,7 +114,7 @@ def test_a_discarded_client_sends_nothing_more(kafka, target, proxy, at_least_on
 def test_records_that_do_not_fit_into_the_queue_wait(kafka, target, at_least_once):
     sent = [b"%d" % number for number in range(20)]
 
-    at_least_once(queue_buffering_max_messages=3).write({Destination(target, 0): records(*sent)}, {0: 20}, nothing)
+    at_least_once(queue_buffering_max_messages=3).write({Destination(target, 0): records(*sent)}, {0: 20}, do_nothing)
 
     assert sent == values(kafka, target)
 
@@ -126,6 +123,6 @@ def test_a_record_without_a_timestamp_is_written_without_one(kafka, target, at_l
     """librdkafka would give it the time of today."""
     sent = records(b"1", timestamp=None) + records(b"2", timestamp=1_234_567_890_123)
 
-    at_least_once().write({Destination(target, 0): sent}, {0: 2}, nothing)
+    at_least_once().write({Destination(target, 0): sent}, {0: 2}, do_nothing)
 
     assert [None, 1_234_567_890_123] == [record.timestamp for record in log(kafka, target)]

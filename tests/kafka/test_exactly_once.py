@@ -14,7 +14,7 @@ from tests.services.kafka import Kafka
 from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.delivery import TransactionalDelivery
-from tradepipe.kafka.send import Destination, Interrupted
+from tradepipe.kafka.send import Destination, Interrupted, do_nothing
 from tradepipe.trade.record import Record
 
 END_TXN = b"\x00\x1a\x00\x01"
@@ -68,10 +68,6 @@ def opened(writing: TransactionalDelivery) -> None:
             writing.open()
 
 
-def nothing() -> None:
-    """Do nothing while the records are in flight."""
-
-
 def records(*values: bytes) -> list[Record]:
     return [Record("", 0, 0, b"k", value, 1) for value in values]
 
@@ -81,10 +77,23 @@ def values(kafka, topic) -> list[bytes | None]:
 
 
 def test_records_and_offsets_are_committed_together(kafka, target, member, exactly_once):
-    exactly_once().write({Destination(target): records(b"1", b"2")}, {0: 7, 3: 9}, nothing)
+    exactly_once().write({Destination(target): records(b"1", b"2")}, {0: 7, 3: 9}, do_nothing)
 
     assert [b"1", b"2"] == values(kafka, target)
     assert {0: 7, 3: 9} == member.consumer.committed(range(4))
+
+
+def test_the_member_may_be_polled_only_when_the_group_has_its_offsets(kafka, target, topic, member, exactly_once):
+    """From then on another owner of the partition waits for the transaction, and starts behind its records."""
+    writing, held = exactly_once(), []
+
+    def look(is_over, *, may_poll):
+        eventually(is_over)
+        held.append((may_poll, member.consumer.committed(range(4)) if may_poll else None))
+
+    writing.write({Destination(target): records(b"1")}, {0: 7}, look)
+
+    assert [(False, None), (True, {0: 7})] == held
 
 
 def test_a_member_that_the_group_has_expelled_writes_nothing(kafka, target, topic, join):
@@ -96,7 +105,7 @@ def test_a_member_that_the_group_has_expelled_writes_nothing(kafka, target, topi
     eventually(lambda: is_given_up(member))
 
     with pytest.raises(Interrupted, match="the session with group") as raised:
-        writing.write({Destination(target): records(b"1")}, {0: 1}, nothing)
+        writing.write({Destination(target): records(b"1")}, {0: 1}, do_nothing)
 
     assert raised.value.rolled_back
     assert [] == values(kafka, target)
@@ -116,7 +125,7 @@ def test_a_record_the_topic_does_not_take_stops_with_what_to_change(services, to
 
     with pytest.raises(ConfigurationError, match="max.message.bytes"):
         exactly_once(**{"message.max.bytes": 1_000_000}).write(
-            {Destination(target): records(os.urandom(16_000))}, {0: 1}, nothing
+            {Destination(target): records(os.urandom(16_000))}, {0: 1}, do_nothing
         )
 
 
@@ -128,7 +137,7 @@ def test_a_fenced_producer_takes_its_id_back_and_fails_in_the_end(target, topic,
             writing = (one, other)[number % 2]
             opened(writing)
             try:
-                writing.write({Destination(target): records(b"%d" % number)}, {0: number}, nothing)
+                writing.write({Destination(target): records(b"%d" % number)}, {0: number}, do_nothing)
             except Interrupted:
                 opened(writing)
 
@@ -149,12 +158,12 @@ def test_a_commit_without_an_answer_puts_the_producer_in_doubt(proxied):
     member.assigned(0, 1, 2, 3)
     writing = TransactionalDelivery(address, member.consumer, topic="source", transactional_id="id", limits={})
     opened(writing)
-    writing.write({Destination("target"): records(b"1")}, {0: 1}, nothing)
+    writing.write({Destination("target"): records(b"1")}, {0: 1}, do_nothing)
 
     for number in (2, 3):
         proxied.swallow_reply_after(END_TXN)
         with pytest.raises(Interrupted):
-            writing.write({Destination("target"): records(b"%d" % number)}, {0: number}, nothing)
+            writing.write({Destination("target"): records(b"%d" % number)}, {0: number}, do_nothing)
         assert not writing.is_open
         opened(writing)
 

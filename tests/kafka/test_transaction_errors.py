@@ -151,10 +151,14 @@ def test_a_coordinator_that_loads_is_waited_for_by_the_same_client(writing):
     assert 1 == eventually(writing.write_again)
 
 
-def test_work_is_done_once_while_the_records_are_in_flight(writing):
+def test_other_work_is_done_until_the_transaction_is_committed(writing):
     calls = []
     writing.transactions.open()
 
-    writing.transactions.write({Destination("clean"): []}, None, lambda: calls.append("called"))
+    def work(is_over, *, may_poll):
+        eventually(is_over)
+        calls.append(may_poll)
 
-    assert ["called"] == calls
+    writing.transactions.write({Destination("clean"): []}, None, work)
+
+    assert [True] == calls

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import confluent_kafka
@@ -12,7 +12,15 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.config import Config, producer_config, without_consumer_keys
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation, FailureClass, classify, invalid_client, translate, unwrap
-from tradepipe.kafka.send import DeliveryReports, Interrupted, OutgoingRecords, enqueue, flush, record_rejected
+from tradepipe.kafka.send import (
+    DeliveryReports,
+    Interrupted,
+    Meanwhile,
+    OutgoingRecords,
+    enqueue,
+    flush,
+    record_rejected,
+)
 from tradepipe.kafka.transactions import (
     Fenced,
     GroupOffsets,
@@ -71,9 +79,7 @@ class TransactionalDelivery:
             self._check_permanent(error)
             raise BrokerUnavailable(str(error)) from error
 
-    def write(
-        self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
-    ) -> None:
+    def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Meanwhile) -> None:
         """
         Write records and commit offsets in one transaction.
 
@@ -89,7 +95,7 @@ class TransactionalDelivery:
         except BrokerUnavailable as error:
             raise Interrupted(str(error), rolled_back=True) from error
         try:
-            self._transactions.write(outgoing, GroupOffsets(places, group_metadata), while_in_flight)
+            self._transactions.write(outgoing, GroupOffsets(places, group_metadata), meanwhile)
         except RecordRejected as error:
             raise record_rejected(error.error, error.topic) from error
         except (Fenced, ConfigurationError) as error:
@@ -120,6 +126,9 @@ class TransactionalDelivery:
                 "give each process its own, or omit the option"
             ) from error
 
+
+MEANWHILE_SECONDS: Final = 0.05
+"""Seconds of other work while records are in flight; they are usually acknowledged by then."""
 
 ACKNOWLEDGEMENT_TIMEOUT: Final = 60.0
 """Seconds to wait for acknowledgements; then the records are written again from the committed offsets."""
@@ -156,9 +165,7 @@ class AtLeastOnceDelivery:
             raise BrokerUnavailable(str(invalid_client(error))) from error
         self.producers_created += 1
 
-    def write(
-        self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
-    ) -> None:
+    def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Meanwhile) -> None:
         """
         Write records, wait for their acknowledgements, then commit offsets.
 
@@ -170,7 +177,8 @@ class AtLeastOnceDelivery:
         assert self._client is not None, "open() comes before write()"
         try:
             enqueue(self._client, outgoing, self._reports)
-            while_in_flight()
+            until = time.monotonic() + MEANWHILE_SECONDS
+            meanwhile(lambda: time.monotonic() > until, may_poll=False)
             flush(self._client, self._reports, seconds=ACKNOWLEDGEMENT_TIMEOUT)
         # SystemError: confluent_kafka wraps a client's fatal error in one.
         except (KafkaException, SystemError) as error:

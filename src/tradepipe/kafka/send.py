@@ -45,6 +45,29 @@ class Interrupted(Exception):
         super().__init__(message)
 
 
+class Meanwhile(Protocol):
+    """
+    Work beside that of the brokers: called while a write waits for them, perhaps several times.
+
+    It must not raise, and returns soon after the wait is over.
+    """
+
+    def __call__(self, is_over: Callable[[], bool], *, may_poll: bool) -> None:
+        """
+        Do some work.
+
+        Args:
+            is_over: whether the wait is over.
+
+            may_poll: whether the consumer may be polled. As long as the offsets of its partitions are to be written, a
+                poll could let the group take one away unnoticed.
+        """
+
+
+def do_nothing(is_over: Callable[[], bool], *, may_poll: bool) -> None:
+    """Leave the wait for the brokers unused."""
+
+
 class Delivery(Protocol):
     """Writes records and commits the source offsets they were read from."""
 
@@ -66,15 +89,12 @@ class Delivery(Protocol):
             ConfigurationError: waiting does not help.
         """
 
-    def write(
-        self, outgoing: OutgoingRecords, offsets: Mapping[int, int], while_in_flight: Callable[[], object]
-    ) -> None:
+    def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Meanwhile) -> None:
         """
         Write records, and commit offsets of the consumer's topic.
 
         Args:
-            while_in_flight: called once while the records are in flight, so that work overlaps with the brokers';
-                must not raise.
+            meanwhile: work that overlaps with the brokers'.
 
         Raises:
             Interrupted: resume from the committed offsets.

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import confluent_kafka
@@ -23,7 +24,7 @@ from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.config import Config, transactions_config
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import LOG_LEVEL, ConnectionLog
-from tradepipe.kafka.send import DeliveryReports, OutgoingRecords, enqueue, flush
+from tradepipe.kafka.send import DeliveryReports, Meanwhile, OutgoingRecords, do_nothing, enqueue, flush
 
 logger = logging.getLogger(__name__)
 
@@ -121,13 +122,13 @@ class Transactions:
         self,
         outgoing: OutgoingRecords,
         offsets: GroupOffsets | None = None,
-        while_in_flight: Callable[[], object] | None = None,
+        meanwhile: Meanwhile = do_nothing,
     ) -> None:
         """
         Write records and offsets in one transaction.
 
         Args:
-            while_in_flight: called once while the records are in flight; must not raise.
+            meanwhile: work that overlaps with the brokers'.
 
         Raises:
             Fenced, RecordRejected, ConfigurationError, TransactionAborted: the transaction is aborted.
@@ -140,12 +141,13 @@ class Transactions:
             # every record was acknowledged would not cover all of them. Records and offsets commit together or not.
             client.begin_transaction()
             enqueue(client, outgoing, self._reports)
-            if while_in_flight is not None:
-                while_in_flight()
             if offsets is not None:  # sent while the records are still in flight, to save one round trip
-                self._call_until_done(lambda timeout: self._send_offsets(client, offsets, timeout))
-            flush(client, self._reports, seconds=self._transaction_timeout)
-            self._call_until_done(client.commit_transaction)
+                self._call_until_done(lambda timeout: self._send_offsets(client, offsets, timeout, meanwhile))
+            # The coordinator has the offsets: if the group moves a partition now, its next owner waits for the end of
+            # this transaction before it reads where to start.
+            commit = run_in_thread(partial(self._commit, client), "tradepipe-commit")
+            meanwhile(commit.done, may_poll=True)
+            commit.result()
         except (KafkaException, SystemError) as error:
             raise self._handle_failure(client, outgoing, _unwrap_fatal(error)) from error
         # Checked after the commit too: a commit that succeeded late may have ended another transaction.
@@ -191,16 +193,23 @@ class Transactions:
         client.poll(0)
         return self._doubt or self._connection_log.last_error
 
-    def _send_offsets(self, client: confluent_kafka.Producer, offsets: GroupOffsets, timeout: float) -> None:
+    def _send_offsets(
+        self, client: confluent_kafka.Producer, offsets: GroupOffsets, timeout: float, meanwhile: Meanwhile
+    ) -> None:
         """Send offsets in a thread: librdkafka may wait forever for a lost coordinator (librdkafka#5456)."""
+        limit = REQUESTS_PER_OFFSET_COMMIT * self._slow_after
+        sent = run_in_thread(lambda: client.send_offsets_to_transaction(*offsets, timeout), "tradepipe-offsets")
+        meanwhile(sent.done, may_poll=False)
         try:
-            limit = REQUESTS_PER_OFFSET_COMMIT * self._slow_after
-            run_in_thread(lambda: client.send_offsets_to_transaction(*offsets, timeout), "tradepipe-offsets").result(
-                limit
-            )
+            sent.result(limit)
         except TimeoutError:
             timed_out = KafkaError(KafkaError._TIMED_OUT, f"the offsets were not acknowledged within {limit:g} s")
             raise KafkaException(timed_out) from None
+
+    def _commit(self, client: confluent_kafka.Producer) -> None:
+        """Commit the transaction once its records are acknowledged."""
+        flush(client, self._reports, seconds=self._transaction_timeout)
+        self._call_until_done(client.commit_transaction)
 
     def _call_until_done(self, call: Callable[[float], object]) -> None:
         """Repeat a call while its error is retriable; a retry or a slow call puts the client in doubt."""

@@ -5,8 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, get_args
 
 from tradepipe.codec.admission import UnknownFields
@@ -35,9 +34,6 @@ DeliveryGuarantee = Literal["exactly_once", "at_least_once"]
 
 PREFETCH_RECORDS: Final = 3_000
 """Records of the next batch that are polled before a transaction: about as many as can be validated during it."""
-
-PREFETCH_VALIDATE_SECONDS: Final = 0.05
-"""Seconds they are validated during the transaction: a transaction must not wait for a user's slow rules."""
 
 BATCH_LINGER_SECONDS: Final = 0.05
 """Seconds to wait for more records once all were read: each transaction leaves markers in every topic."""
@@ -262,30 +258,29 @@ class Validator(Stage[ValidatorCounts]):
         """
         Write the validated records in one transaction.
 
-        Between `take_batch` and the end of the transaction there is no poll. So no
-        rebalance can revoke a partition of the batch unnoticed: the group would
-        reject the offsets. The records polled just before are validated while the
-        brokers write the batch.
+        Between `take_batch` and the moment in which the group's coordinator has the
+        offsets there is no poll. So no rebalance can revoke a partition of the batch
+        unnoticed: the group would reject the offsets. The records polled just before
+        are validated meanwhile, and more are read while the transaction is committed.
         """
-        unsupported, prefetched = self._reader.unsupported_schema, 0
+        unsupported = self._reader.unsupported_schema
         if unsupported is None and self._buffer.bytes < MAX_BATCH_BYTES:
-            prefetched = self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0)
-        # From here on no poll until the transaction has ended; the records just polled are not in the batch.
+            self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0)
+        # From here on no poll until the offsets are sent; the records just polled are not in the batch.
         batch = self._reader.take_batch()
         if (batch.passed or batch.refusals) and not self._write_batch(batch):
             return
         # Only now: the valid records before the unsupported one are committed first.
         if unsupported is not None:
             raise unsupported
-        if prefetched:
-            self._reader.validate()
+        self._reader.validate()
 
     def _write_batch(self, batch: ValidatorBatch) -> bool:
         self._stats.start_batch()
         interrupted = self._outputs.write(
             batch,
             self._reader.topic_id_watch.topic_id,
-            while_in_flight=partial(self._buffer.validate_ahead, PREFETCH_VALIDATE_SECONDS),
+            self._work_ahead,
         )
         if interrupted is None:
             self._finish_batch(batch)
@@ -294,6 +289,11 @@ class Validator(Stage[ValidatorCounts]):
             # After a rollback the batch is not committed; otherwise the committed offsets will show it.
             self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
         return interrupted is None
+
+    def _work_ahead(self, is_over: Callable[[], bool], *, may_poll: bool) -> None:
+        """Validate and read the next batch while the brokers write one."""
+        while not is_over() and self._reader.read_ahead(may_poll=may_poll):
+            pass
 
     def _finish_batch(self, batch: ValidatorBatch) -> None:
         """Record that a batch is committed."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -17,7 +18,7 @@ BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: a transaction has a fixed cost, which its records share."""
 
 CHUNK_RECORDS: Final = 100
-"""Records validated between two looks at the clock."""
+"""Records validated ahead between two looks at the transaction in flight: it must not wait for a user's slow rules."""
 
 UNCHECKED_RECORD_BYTES: Final = 1_000_000
 """Bytes of a record if the brokers do not report their limits: librdkafka's own limit."""
@@ -110,23 +111,17 @@ class ValidatorBuffer:
         left, self._pending = self._pending, []
         return left, error
 
-    def validate_ahead(self, seconds: float) -> None:
+    def validate_ahead(self) -> int:
         """
-        Validate pending records for at most `seconds`, while a transaction is in flight.
+        Validate some pending records while a transaction is in flight, and return how many.
 
         Stops at a record that needs a query to the registry, or on which a user's
         rule fails: blocking or raising here would disturb the transaction.
         """
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            chunk = self._pending[:CHUNK_RECORDS]
-            # A known schema needs no query; an unknown one would block here for as long as the registry is unavailable.
-            if not chunk or not all(map(self._validator.is_schema_known, chunk)):
-                break
-            try:
-                self._validate_next(len(chunk))
-            except ConfigurationError:
-                break
+        before = len(self._pending)
+        with suppress(ConfigurationError):
+            self._validate_next(min(before, CHUNK_RECORDS), without_queries=True)
+        return before - len(self._pending)
 
     def drop(self, partition: int) -> None:
         """Drop the records of a partition."""
@@ -165,7 +160,14 @@ class ValidatorBuffer:
         self.started_at = None
         return batch
 
-    def _validate_next(self, count: int) -> RegistryUnavailable | UnsupportedSchema | None:
+    @property
+    def has_pending(self) -> bool:
+        """Whether records are not validated yet."""
+        return bool(self._pending)
+
+    def _validate_next(
+        self, count: int, *, without_queries: bool = False
+    ) -> RegistryUnavailable | UnsupportedSchema | None:
         """Validate the first `count` pending records; return the error that ended it early."""
         records, validated = self._pending[:count], 0
         try:
@@ -174,6 +176,10 @@ class ValidatorBuffer:
                 self._add_valid(records[validated : validated + valid])
                 validated += valid
                 if validated < count:
+                    # A known schema needs no query; an unknown one would block for as long as the registry is
+                    # unavailable.
+                    if without_queries and not self._validator.is_schema_known(records[validated]):
+                        break
                     self._add(records[validated])
                     validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from tradepipe.backoff import Backoff
@@ -12,7 +11,7 @@ from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import build_record
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
-from tradepipe.kafka.send import Delivery, Destination, Interrupted, OutgoingRecords
+from tradepipe.kafka.send import Delivery, Destination, Interrupted, Meanwhile, OutgoingRecords
 from tradepipe.outage import Outage
 from tradepipe.pipeline.stats import KAFKA
 from tradepipe.pipeline.validator_buffer import UNCHECKED_RECORD_BYTES, ValidatorBatch
@@ -191,14 +190,12 @@ class OutputWriter:
         else:
             self._outage.end()
 
-    def write(
-        self, batch: ValidatorBatch, topic_id: str | None, while_in_flight: Callable[[], object]
-    ) -> Interrupted | None:
+    def write(self, batch: ValidatorBatch, topic_id: str | None, meanwhile: Meanwhile) -> Interrupted | None:
         """
         Write a batch and commit its offsets.
 
         Args:
-            while_in_flight: called once while the brokers write the records; must not raise.
+            meanwhile: work that overlaps with the brokers'.
 
         Returns:
             None after the commit; else the interruption, after which the group's
@@ -208,7 +205,7 @@ class OutputWriter:
             ConfigurationError: waiting would not help.
         """
         try:
-            self._delivery.write(self._outgoing(batch, topic_id), batch.offsets, while_in_flight)
+            self._delivery.write(self._outgoing(batch, topic_id), batch.offsets, meanwhile)
         except Interrupted as error:
             logger.warning("transaction interrupted, resuming from the committed offsets: %s", error)
             self._backoff.next_delay()

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
@@ -12,6 +13,7 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
 from tradepipe.outage import Outage
 from tradepipe.pipeline.partitions import (
+    MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,
     PartitionReader,
     PartitionState,
@@ -26,6 +28,16 @@ from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics
 
 logger = logging.getLogger(__name__)
+
+
+AHEAD_RECORDS: Final = 500
+"""Records polled at once while a transaction is in flight."""
+
+AHEAD_POLL_SECONDS: Final = 0.005
+"""Seconds to wait for a record while a transaction is in flight; also how late its end is noticed."""
+
+AHEAD_BYTES: Final = MAX_BATCH_BYTES // 4
+"""Bytes of the next batch with which nothing more is read while a transaction is in flight."""
 
 
 @dataclass(slots=True)
@@ -119,6 +131,26 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         if error is not None:
             self._requeue(rest, error)
         self._update_positions()
+
+    def read_ahead(self, *, may_poll: bool) -> bool:
+        """
+        Validate some polled records, or poll some, while a transaction is in flight; return False if there is no more.
+
+        Does not raise. Positions and batches ignore the records until `validate`.
+        """
+        if self._buffer.validate_ahead():
+            return True
+        # Each byte that is read ahead adds to those in flight.
+        has_room = self._buffer.free > 0 and self._buffer.bytes < AHEAD_BYTES
+        if not may_poll or not has_room or self._buffer.has_pending or self.unsupported_schema is not None:
+            return False
+        try:
+            polled = self.poll(AHEAD_RECORDS, AHEAD_POLL_SECONDS)
+        except ConfigurationError:  # raised again by the next poll
+            return False
+        if polled and self._buffer.started_at is None:
+            self._first_timestamp = self._consumer.first_timestamp
+        return True
 
     def run_housekeeping(self) -> ValidatorBatch | None:
         """
