@@ -6,14 +6,15 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 
-use crate::moments::{days, micros_of_day, Moments};
+use crate::moments::Moments;
 use crate::number::Number;
 use crate::plan::{bounds_of, unsupported, Plan};
 use crate::steps::{uuid, Bounds, Value};
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Microseconds that 64 bits of nanoseconds hold.
 const MAX_NANOS: i64 = i64::MAX / 1_000;
+/// Bytes that a trade usually fits in.
+const TYPICAL_BYTES: usize = 128;
 /// Digits of a decimal whose number without the point fits in 64 bits.
 const MAX_DIGITS: usize = 18;
 
@@ -93,7 +94,8 @@ impl Encoder {
 
     /// Encode a record after a header; None if Python encodes or refuses it.
     fn encode<'py>(&self, record: &Bound<'py, PyAny>, header: &[u8], check: bool) -> Option<Bound<'py, PyBytes>> {
-        let mut body = header.to_vec();
+        let mut body = Vec::with_capacity(TYPICAL_BYTES);
+        body.extend_from_slice(header);
         self.write(record, check, &mut body)?;
         Some(PyBytes::new(record.py(), &body))
     }
@@ -288,16 +290,13 @@ impl Kind {
                 body.extend_from_slice(&bytes);
                 uuid(bytes)
             }
-            Self::Date => write_number(days(&classes.moments.date(object)?)?, body),
+            Self::Date => write_number(classes.moments.days(object)?, body),
             Self::Time { is_millis } => {
-                let micros = micros_of_day(&classes.moments.time(object)?);
+                let micros = classes.moments.micros_of_day(object)?;
                 write_number(in_unit(if *is_millis { Unit::Millis } else { Unit::Micros }, micros)?, body)
             }
             Self::Timestamp { unit, is_local } => {
-                let state = classes.moments.datetime(object, *is_local)?;
-                let (date, time) = state.split_at(4);
-                let micros = days(date.try_into().ok()?)? * MICROS_PER_DAY + micros_of_day(time.try_into().ok()?);
-                write_number(in_unit(*unit, micros)?, body)
+                write_number(in_unit(*unit, classes.moments.micros(object, *is_local)?)?, body)
             }
         })
     }

@@ -1,22 +1,26 @@
 //! Dates and times of Python.
 //!
-//! Their fields are read from the state that pickle keeps: the stable ABI has no access to them, and it is one call
-//! instead of seven attributes. The state is bytes: two of the year, then month, day, hour, minute, second, and three
-//! of the microsecond.
+//! The stable ABI has no access to their fields, so they are asked for numbers: a date for its ordinal, a datetime for
+//! its distance from 1970. A time's fields are read from the state that pickle keeps, which is one call instead of four
+//! attributes: the bytes of hour, minute and second, and three of the microsecond.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple, PyType};
 
-/// Days from 0001-01-01, which is day 0 here, to 1970-01-01.
-const DAYS_TO_1970: i64 = 719_162;
+/// The ordinal of 1970-01-01.
+const ORDINAL_OF_1970: i64 = 719_163;
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
 
-/// The classes of dates and times, and UTC.
+/// The classes of dates and times, UTC, and the beginning of 1970 in UTC and without a zone.
 pub struct Moments {
     date: Py<PyType>,
     time: Py<PyType>,
     datetime: Py<PyType>,
     utc: Py<PyAny>,
+    begin: Py<PyAny>,
+    local_begin: Py<PyAny>,
 }
 
 impl Moments {
@@ -24,69 +28,57 @@ impl Moments {
     pub fn load(py: Python<'_>) -> PyResult<Self> {
         let module = py.import("datetime")?;
         let class = |name: &str| -> PyResult<Py<PyType>> { Ok(module.getattr(name)?.cast_into::<PyType>()?.unbind()) };
-        Ok(Self {
-            date: class("date")?,
-            time: class("time")?,
-            datetime: class("datetime")?,
-            utc: module.getattr("UTC")?.unbind(),
-        })
+        let datetime = class("datetime")?;
+        let utc = module.getattr("UTC")?;
+        let local_begin = datetime.call1(py, (1970, 1, 1))?;
+        let begin = datetime.call1(py, (1970, 1, 1, 0, 0, 0, 0, &utc))?;
+        Ok(Self { date: class("date")?, time: class("time")?, datetime, utc: utc.unbind(), begin, local_begin })
     }
 
-    /// Return the state of a date.
-    pub fn date(&self, object: &Bound<'_, PyAny>) -> Option<[u8; 4]> {
-        let (state, _) = read_state(object, &self.date)?;
-        state.as_bytes().try_into().ok()
+    /// Return the days since 1970 of a date.
+    pub fn days(&self, object: &Bound<'_, PyAny>) -> Option<i64> {
+        if !object.get_type().is(&self.date) {
+            return None;
+        }
+        let ordinal: i64 = object.call_method0(intern!(object.py(), "toordinal")).ok()?.extract().ok()?;
+        Some(ordinal - ORDINAL_OF_1970)
     }
 
-    /// Return the state of a time without a zone.
-    pub fn time(&self, object: &Bound<'_, PyAny>) -> Option<[u8; 6]> {
-        let (state, zone) = read_state(object, &self.time)?;
-        zone.is_none().then(|| state.as_bytes().try_into().ok())?
+    /// Return the microseconds since midnight of a time without a zone.
+    pub fn micros_of_day(&self, object: &Bound<'_, PyAny>) -> Option<i64> {
+        if !object.get_type().is(&self.time) {
+            return None;
+        }
+        let reduced = object.call_method0(intern!(object.py(), "__reduce__")).ok()?.cast_into::<PyTuple>().ok()?;
+        let arguments = reduced.get_item(1).ok()?.cast_into::<PyTuple>().ok()?;
+        let state = arguments.get_item(0).ok()?.cast_into::<PyBytes>().ok()?;
+        // The second argument is the zone.
+        let state = state.as_bytes().try_into().ok()?;
+        (arguments.len() == 1).then(|| micros_of_state(state))
     }
 
-    /// Return the state of a datetime without a zone, or in UTC.
-    pub fn datetime(&self, object: &Bound<'_, PyAny>, is_local: bool) -> Option<[u8; 10]> {
-        let (state, zone) = read_state(object, &self.datetime)?;
-        let is_right = match zone {
-            None => is_local,
-            Some(zone) => !is_local && zone.is(&self.utc),
-        };
-        is_right.then(|| state.as_bytes().try_into().ok())?
+    /// Return the microseconds since 1970 of a datetime in UTC, or with `is_local` of one without a zone.
+    pub fn micros(&self, object: &Bound<'_, PyAny>, is_local: bool) -> Option<i64> {
+        if !object.get_type().is(&self.datetime) {
+            return None;
+        }
+        let py = object.py();
+        let zone = object.getattr(intern!(py, "tzinfo")).ok()?;
+        let begin = if is_local { &self.local_begin } else { &self.begin };
+        if !(if is_local { zone.is_none() } else { zone.is(&self.utc) }) {
+            return None;
+        }
+        let distance = object.sub(begin).ok()?;
+        let part = |name| distance.getattr(name).ok()?.extract::<i64>().ok();
+        let seconds = part(intern!(py, "days"))? * SECONDS_PER_DAY + part(intern!(py, "seconds"))?;
+        Some(seconds * MICROS_PER_SECOND + part(intern!(py, "microseconds"))?)
     }
 }
-
-/// Return the state of an object of exactly a class, and its zone.
-fn read_state<'py>(
-    object: &Bound<'py, PyAny>,
-    class: &Py<PyType>,
-) -> Option<(Bound<'py, PyBytes>, Option<Bound<'py, PyAny>>)> {
-    if !object.get_type().is(class) {
-        return None;
-    }
-    let reduced = object.call_method0(intern!(object.py(), "__reduce__")).ok()?.cast_into::<PyTuple>().ok()?;
-    let arguments = reduced.get_item(1).ok()?.cast_into::<PyTuple>().ok()?;
-    let state = arguments.get_item(0).ok()?.cast_into::<PyBytes>().ok()?;
-    Some((state, arguments.get_item(1).ok()))
-}
-
-/// Return the days since 1970 of a date's state.
-pub fn days(state: &[u8; 4]) -> Option<i64> {
-    let [high, low, month, day] = state.map(i64::from);
-    let year = high * 256 + low;
-    let before = *DAYS_BEFORE.get(usize::try_from(month - 1).ok()?)?;
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let leap_day = i64::from(is_leap && month > 2);
-    let past = year - 1;
-    Some(past * 365 + past / 4 - past / 100 + past / 400 + before + leap_day + day - 1 - DAYS_TO_1970)
-}
-
-/// Days of a year before each month, without a leap day.
-const DAYS_BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 /// Return the microseconds since midnight of a time's state.
-pub fn micros_of_day(state: &[u8; 6]) -> i64 {
+fn micros_of_state(state: &[u8; 6]) -> i64 {
     let [hour, minute, second, high, middle, low] = state.map(i64::from);
-    ((hour * 60 + minute) * 60 + second) * 1_000_000 + high * 65_536 + middle * 256 + low
+    ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + high * 65_536 + middle * 256 + low
 }
 
 #[cfg(test)]
@@ -94,19 +86,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_those_of_the_calendar() {
-        assert_eq!(Some(0), days(&[7, 178, 1, 1]));
-        assert_eq!(Some(-719_162), days(&[0, 1, 1, 1]));
-        assert_eq!(Some(2_932_896), days(&[39, 15, 12, 31]));
-        assert_eq!(Some(11_016), days(&[7, 208, 2, 29]));
-        assert_eq!(Some(11_017), days(&[7, 208, 3, 1]));
-        assert_eq!(None, days(&[7, 208, 13, 1]));
-    }
-
-    #[test]
     fn microseconds_are_counted_from_midnight() {
-        assert_eq!(0, micros_of_day(&[0; 6]));
-        assert_eq!(86_399_999_999, micros_of_day(&[23, 59, 59, 15, 66, 63]));
-        assert_eq!(3_723_065_793, micros_of_day(&[1, 2, 3, 1, 1, 1]));
+        assert_eq!(0, micros_of_state(&[0; 6]));
+        assert_eq!(86_399_999_999, micros_of_state(&[23, 59, 59, 15, 66, 63]));
+        assert_eq!(3_723_065_793, micros_of_state(&[1, 2, 3, 1, 1, 1]));
     }
 }
