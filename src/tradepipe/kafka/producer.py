@@ -151,8 +151,15 @@ class IdempotentProducer:
 
             RuntimeError: the producer is closed; the record is not sent.
         """
-        if self._try_send(key, value):  # almost always
-            return None
+        with self._lock:
+            if self._client is not None and self._client_failure is None and not self._is_closed:
+                try:
+                    self._client.produce(self._topic, value, key)
+                except (BufferError, KafkaException):  # raised again by `send_many`
+                    pass
+                else:
+                    self._sent_since_empty += 1
+                    return None
         refused: list[Undelivered] = []
         if not self.send_many([(key, value)], refused, timeout=timeout):
             raise self.queue_full()
@@ -199,19 +206,6 @@ class IdempotentProducer:
             f"the producer queue for topic {self._topic} is full: "
             f"{format_count(len(self), 'record')} not acknowledged in time"
         )
-
-    def _try_send(self, key: bytes | str, value: bytes | None) -> bool:
-        """Enqueue a record if that is possible at once; return whether it is enqueued."""
-        with self._lock:
-            if self._client is None or self._client_failure is not None or self._is_closed:
-                return False
-            self._sent_since_empty += 1
-            try:
-                self._client.produce(self._topic, value, key)
-            except (BufferError, KafkaException):  # raised again by `send_many`
-                self._sent_since_empty -= 1
-                return False
-            return True
 
     def _enqueue(
         self,
