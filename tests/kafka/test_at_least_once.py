@@ -71,8 +71,8 @@ def test_offsets_are_committed_after_their_records(kafka, target, member, at_lea
     """While the records are on their way, a crash would have them written again."""
     seen = []
 
-    def look(is_over, *, may_poll):
-        seen.append((may_poll, member.consumer.committed(range(4))))
+    def look(is_over, may_poll):
+        seen.append((may_poll(), member.consumer.committed(range(4))))
 
     at_least_once().write({Destination(target): records(b"1")}, {0: 7, 3: 9}, look)
 

@@ -155,9 +155,9 @@ def test_other_work_is_done_until_the_transaction_is_committed(writing):
     calls = []
     writing.transactions.open()
 
-    def work(is_over, *, may_poll):
+    def work(is_over, may_poll):
         eventually(is_over)
-        calls.append(may_poll)
+        calls.append(may_poll())
 
     writing.transactions.write({Destination("clean"): []}, None, work)
 

@@ -30,7 +30,7 @@ class PausingRule:
 
 
 def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline):
-    """Its rule blocks during a transaction; another validator writes all its records."""
+    """Its rule blocks during a transaction, which is committed all the same; another validator writes the rest."""
     # Ten are validated and not done: they are being written while this one is validated.
     rule = PausingRule(lambda calls: calls - done(slow) == 10)
     records = mixture(pipeline, 500)
@@ -40,12 +40,12 @@ def test_a_validator_that_polls_too_late_loses_its_partitions_and_rejoins(pipeli
     with running(slow):
         assert rule.paused.wait(200)
         with running(pipeline.validator()) as other:
-            eventually(lambda: done(slow) + done(other) == 420)
+            eventually(lambda: done(slow) + done(other) == 410)
             rule.resumed.set()
             eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1)
             pipeline.publish_bytes(records[420:])
             eventually(lambda: done(slow) + done(other) == len(records))
 
     assert len(records) == done(slow) + done(other)
-    assert 1 == slow.meter.values(TRANSACTIONS)[pipeline.topic, "interrupted"]
+    assert 0 == slow.meter.values(TRANSACTIONS)[pipeline.topic, "interrupted"]
     pipeline.sorted().check()

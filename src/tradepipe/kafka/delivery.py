@@ -178,7 +178,8 @@ class AtLeastOnceDelivery:
         try:
             enqueue(self._client, outgoing, self._reports)
             until = time.monotonic() + MEANWHILE_SECONDS
-            meanwhile(lambda: time.monotonic() > until, may_poll=False)
+            # A poll could let the group take a partition away before its offset is committed.
+            meanwhile(lambda: time.monotonic() > until, lambda: False)
             flush(self._client, self._reports, seconds=ACKNOWLEDGEMENT_TIMEOUT)
         # SystemError: confluent_kafka wraps a client's fatal error in one.
         except (KafkaException, SystemError) as error:

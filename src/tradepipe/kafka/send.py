@@ -47,12 +47,12 @@ class Interrupted(Exception):
 
 class Meanwhile(Protocol):
     """
-    Work beside that of the brokers: called while a write waits for them, perhaps several times.
+    Work beside that of the brokers: called once while a write waits for them.
 
-    It must not raise, and returns soon after the wait is over.
+    It must not raise, and returns soon after the wait is over. The write does not wait for it.
     """
 
-    def __call__(self, is_over: Callable[[], bool], *, may_poll: bool) -> None:
+    def __call__(self, is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
         """
         Do some work.
 
@@ -64,7 +64,7 @@ class Meanwhile(Protocol):
         """
 
 
-def do_nothing(is_over: Callable[[], bool], *, may_poll: bool) -> None:
+def do_nothing(is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
     """Leave the wait for the brokers unused."""
 
 

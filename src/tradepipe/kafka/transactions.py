@@ -10,6 +10,7 @@ first.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -141,12 +142,10 @@ class Transactions:
             # every record was acknowledged would not cover all of them. Records and offsets commit together or not.
             client.begin_transaction()
             enqueue(client, outgoing, self._reports)
-            if offsets is not None:  # sent while the records are still in flight, to save one round trip
-                self._call_until_done(lambda timeout: self._send_offsets(client, offsets, timeout, meanwhile))
-            # The coordinator has the offsets: if the group moves a partition now, its next owner waits for the end of
-            # this transaction before it reads where to start.
-            commit = run_in_thread(partial(self._commit, client), "tradepipe-commit")
-            meanwhile(commit.done, may_poll=True)
+            # In a thread: the other work must not delay the commit, however long it takes.
+            are_offsets_sent = threading.Event()
+            commit = run_in_thread(partial(self._commit, client, offsets, are_offsets_sent), "tradepipe-commit")
+            meanwhile(commit.done, are_offsets_sent.is_set)
             commit.result()
         except (KafkaException, SystemError) as error:
             raise self._handle_failure(client, outgoing, _unwrap_fatal(error)) from error
@@ -193,23 +192,27 @@ class Transactions:
         client.poll(0)
         return self._doubt or self._connection_log.last_error
 
-    def _send_offsets(
-        self, client: confluent_kafka.Producer, offsets: GroupOffsets, timeout: float, meanwhile: Meanwhile
+    def _commit(
+        self, client: confluent_kafka.Producer, offsets: GroupOffsets | None, are_offsets_sent: threading.Event
     ) -> None:
+        """Send the offsets, wait until the records are acknowledged, and commit the transaction."""
+        if offsets is not None:  # sent while the records are still in flight, to save one round trip
+            self._call_until_done(lambda timeout: self._send_offsets(client, offsets, timeout))
+        # The coordinator has the offsets: if the group moves a partition now, its next owner waits for the end of this
+        # transaction before it reads where to start.
+        are_offsets_sent.set()
+        flush(client, self._reports, seconds=self._transaction_timeout)
+        self._call_until_done(client.commit_transaction)
+
+    def _send_offsets(self, client: confluent_kafka.Producer, offsets: GroupOffsets, timeout: float) -> None:
         """Send offsets in a thread: librdkafka may wait forever for a lost coordinator (librdkafka#5456)."""
         limit = REQUESTS_PER_OFFSET_COMMIT * self._slow_after
-        sent = run_in_thread(lambda: client.send_offsets_to_transaction(*offsets, timeout), "tradepipe-offsets")
-        meanwhile(sent.done, may_poll=False)
         try:
+            sent = run_in_thread(lambda: client.send_offsets_to_transaction(*offsets, timeout), "tradepipe-offsets")
             sent.result(limit)
         except TimeoutError:
             timed_out = KafkaError(KafkaError._TIMED_OUT, f"the offsets were not acknowledged within {limit:g} s")
             raise KafkaException(timed_out) from None
-
-    def _commit(self, client: confluent_kafka.Producer) -> None:
-        """Commit the transaction once its records are acknowledged."""
-        flush(client, self._reports, seconds=self._transaction_timeout)
-        self._call_until_done(client.commit_transaction)
 
     def _call_until_done(self, call: Callable[[float], object]) -> None:
         """Repeat a call while its error is retriable; a retry or a slow call puts the client in doubt."""

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 DeliveryGuarantee = Literal["exactly_once", "at_least_once"]
 """Whether records and offsets are one transaction, or the offsets are committed after the records."""
 
+AHEAD_WAIT_SECONDS: Final = 0.001
+"""Seconds between two looks at a transaction while nothing can be done ahead."""
+
 PREFETCH_RECORDS: Final = 3_000
 """Records of the next batch that are polled before a transaction: about as many as can be validated during it."""
 
@@ -290,10 +293,15 @@ class Validator(Stage[ValidatorCounts]):
             self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
         return interrupted is None
 
-    def _work_ahead(self, is_over: Callable[[], bool], *, may_poll: bool) -> None:
+    def _work_ahead(self, is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
         """Validate and read the next batch while the brokers write one."""
-        while not is_over() and self._reader.read_ahead(may_poll=may_poll):
-            pass
+        while not is_over():
+            polls = may_poll()
+            if self._reader.read_ahead(may_poll=polls):
+                continue
+            if polls:
+                break
+            time.sleep(AHEAD_WAIT_SECONDS)
 
     def _finish_batch(self, batch: ValidatorBatch) -> None:
         """Record that a batch is committed."""
