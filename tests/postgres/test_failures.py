@@ -64,8 +64,8 @@ def test_every_sqlstate_has_a_class_on_purpose(sqlstate):
         ("40001 40P01 55P03", CONTENTION),
         ("57014", TIMEOUT),
         ("22001 22003 22021 22P03 23502 23503 23505 23514 23P01 P0001 54000", DATA),
-        ("28000 28P01 3D000 3F000 42501 42P01 42703 0A000 55000", CONFIGURATION),
-        ("21000 25P02 26000 XX000 23001 P0000", BUG),
+        ("26000 28000 28P01 3D000 3F000 42501 42P01 42703 0A000 55000", CONFIGURATION),
+        ("21000 25P02 XX000 23001 P0000", BUG),
     ],
     ids=lambda value: value.value if isinstance(value, FailureClass) else "",
 )

@@ -108,13 +108,15 @@ def staging():
     return direct
 
 
-def test_a_backend_that_a_pooler_exchanges_later_is_named_too(migrated):
-    """The other backend has no staging table."""
+@pytest.mark.parametrize("statement", ["DROP TABLE tradepipe_staging", "DEALLOCATE tradepipe_advance"])
+def test_a_backend_that_a_pooler_exchanges_later_is_named_too(migrated, statement):
+    """The other backend has no staging table and no prepared statement."""
     with connected(migrated) as connection:
-        execute(connection, "DROP TABLE tradepipe_staging")
+        store(connection, *log(trade()))
+        execute(connection, statement)
 
         with pytest.raises(ConfigurationError, match="gives transactions, not sessions"), translate_errors():
-            store(connection, *log(trade()), direct=staging())
+            store(connection, *log(trade("T2"), first=1), direct=staging())
 
 
 def test_a_setting_in_the_url_that_a_pooler_refuses_is_named(migrated, tmp_path):

@@ -58,6 +58,7 @@ CLASS_OF_SQLSTATE: Final = {
     "0A": FailureClass.CONFIGURATION,
     "0L": FailureClass.CONFIGURATION,
     "0P": FailureClass.CONFIGURATION,
+    "26": FailureClass.CONFIGURATION,
     "28": FailureClass.CONFIGURATION,
     "3D": FailureClass.CONFIGURATION,
     "3F": FailureClass.CONFIGURATION,
@@ -66,7 +67,7 @@ CLASS_OF_SQLSTATE: Final = {
     "55P02": FailureClass.CONFIGURATION,
     "F0": FailureClass.CONFIGURATION,
     **dict.fromkeys(
-        ("00", "01", "02", "03", "09", "0B", "0F", "0Z", "10", "20", "21", "24", "25", "26", "27"), FailureClass.BUG
+        ("00", "01", "02", "03", "09", "0B", "0F", "0Z", "10", "20", "21", "24", "25", "27"), FailureClass.BUG
     ),
     **dict.fromkeys(("2B", "2D", "2F", "34", "38", "39", "3B", "54", "55", "HV", "P0", "XX"), FailureClass.BUG),
 }
@@ -260,8 +261,10 @@ def _advice(error: BaseException) -> str:
     if not isinstance(cause, psycopg2.Error):
         return ""
     advice: str | None
-    if cause.pgcode in ("42P01", "42P07") and STAGING.name in str(cause):
-        # The session's own table is missing, or was left by another session: a pooler has exchanged the backend.
+    if cause.pgcode in ("42P01", "42P07", "26000", "42P05") and any(
+        name in str(cause) for name in (STAGING.name, pooler.ADVANCE)
+    ):
+        # What the session had is missing, or was left by another session: a pooler has exchanged the backend.
         advice = pooler.ADVICE
     elif cause.pgcode is not None:
         advice = _ADVICE.get(cause.pgcode)

@@ -19,9 +19,10 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import dialect, insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
+from tradepipe.postgres import pooler
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.revision import check_revision
@@ -112,8 +113,12 @@ def advance(connection: Connection, group: str, ranges: Iterable[OffsetRange], *
         "starts": [each.start for each in ranges],
         "ends": [each.end for each in ranges],
     }
-    # One statement for all partitions: the writer would wait for each, while a batch is not being copied.
-    rows = connection.execute(_ADVANCE, {"group": group, "topic_id": topic_id, **columns})
+    # One statement for all partitions, prepared once for each connection: its planning takes longer than its execution,
+    # and the writer waits for it before it can copy. PREPARE outlasts a rollback, as the connection's `info` does.
+    if pooler.ADVANCE not in connection.info:
+        connection.exec_driver_sql(_PREPARE)
+        connection.info[pooler.ADVANCE] = True
+    rows = connection.exec_driver_sql(_EXECUTE, {"group": group, "topic_id": topic_id, **columns})
     moved = {(row.topic, row.partition) for row in rows}
     # Compare-and-set: a row matches only under our epoch and at the offset we read from. A sink that lost the
     # partition while it was frozen or cut off matches no row, whatever it still believes.
@@ -282,6 +287,9 @@ _ADVANCE = (
     )
     .returning(_columns.topic, _columns.partition)
 )
+_compiled = _ADVANCE.compile(dialect=dialect(paramstyle="numeric_dollar"))  # type: ignore[no-untyped-call]  # untyped
+_PREPARE: Final = f"PREPARE {pooler.ADVANCE} AS {_compiled}"
+_EXECUTE: Final = f"EXECUTE {pooler.ADVANCE}({', '.join(f'%({name})s' for name in _compiled.positiontup or ())})"
 _LOCK_OFFSETS = (
     select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)
     .where(_columns.group_id == bindparam("group"))

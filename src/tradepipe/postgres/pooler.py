@@ -15,6 +15,9 @@ ADVICE: Final = (
     "server_reset_query=DISCARD ALL, or connect to PostgreSQL directly"
 )
 
+ADVANCE: Final = "tradepipe_advance"
+"""The prepared statement that a session of a sink has, as it has a staging table."""
+
 _TRIES: Final = 5
 _PROBE_SECONDS: Final = 2
 """A session pooler without a free server lets a second client wait for much longer."""
