@@ -60,6 +60,8 @@ batch.size={batch}
 """
 _SAMPLE_SECONDS: Final = 0.2
 _SAMPLES_PER_COUNT: Final = 5
+_PATIENCE_SECONDS: Final = 180.0
+"""Seconds without a stored record after which something is wrong; a start takes half a minute."""
 
 
 def store(task: Task, progress: Progress) -> None:
@@ -104,12 +106,20 @@ def _sample_until_stored(task: Task, worker: ChildProcess, port: int) -> list[tu
     connection = psycopg2.connect(task.database)
     connection.autocommit = True
     cursor = connection.cursor()
+    stored, stored_at = 0, time.monotonic()
     while True:
         samples.append((time.monotonic(), _cpu(worker.pid)))
         if len(samples) % _SAMPLES_PER_COUNT == 0:
             cursor.execute("SELECT count(*) FROM trades")
-            if cursor.fetchone() == (task.count,):
+            (count,) = cursor.fetchone() or (0,)
+            if count == task.count:
                 return samples
+            if count > stored:
+                stored, stored_at = count, time.monotonic()
+            elif time.monotonic() - stored_at > _PATIENCE_SECONDS:
+                raise RuntimeError(
+                    f"Kafka Connect stored {stored} records of {task.count}, then no more: {worker.output}"
+                )
             _raise_for_failure(worker, port)
         time.sleep(_SAMPLE_SECONDS)
 
