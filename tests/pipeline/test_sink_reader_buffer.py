@@ -277,9 +277,9 @@ def test_claims_wait_while_the_broker_does_not_report_watermarks(reader_of_group
     reader_of_group.reader.drop_ownership(Ownership(TOPIC, 0, 1))
     broker.fail_requests(LIST_OFFSETS, *[KafkaError.REQUEST_TIMED_OUT] * 20)
 
-    eventually(lambda: reader_of_group.reader.pending_claims() or reader_of_group.reader.waits_for_kafka)
+    eventually(lambda: reader_of_group.reader.pending_claims() or reader_of_group.reader.kafka_problem)
 
-    assert reader_of_group.reader.waits_for_kafka
+    assert reader_of_group.reader.kafka_problem
     assert [] == reader_of_group.reader.pending_claims()
 
 

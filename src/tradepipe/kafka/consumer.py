@@ -77,7 +77,8 @@ class Consumer:
         self.assignments: dict[int, Assignment] = {}
         """The current assignments by partition; only `poll` and `close` replace or remove one."""
         self._unreadable = UnreadableBatches(topic, self._seek, self.high_watermark)
-        self._joined = False
+        self.has_joined = False
+        """Whether the group has made an assignment, even an empty one."""
         self._errors = ConsumerErrors(topic)
         self.offset_gaps = 0
         """Offsets without a record, such as transaction markers."""
@@ -118,9 +119,9 @@ class Consumer:
         return self._errors.outages
 
     @property
-    def has_joined(self) -> bool:
-        """Return whether the group has made an assignment, even an empty one."""
-        return self._joined
+    def last_error(self) -> str | None:
+        """The last of these errors."""
+        return self._errors.last_outage
 
     def high_watermark(self, partition: int) -> int | None:
         """Return the high watermark at the last fetch of an assigned partition; None before the first fetch."""
@@ -351,7 +352,7 @@ class Consumer:
         client.pause(start)
         for place in start:
             self.assignments[place.partition] = Assignment(place.partition)
-        self._joined = True
+        self.has_joined = True
         self.rebalances["assign"] += 1
         logger.info("assigned %s of %s", _format_partitions(places), self._topic)
 

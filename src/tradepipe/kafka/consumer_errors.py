@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.failures import Confirmation, FailureClass, classify, code_of, translate
-from tradepipe.kafka.librdkafka import OUTAGE_LOG_INTERVAL
+from tradepipe.kafka.librdkafka import without_state
 
 logger = logging.getLogger("tradepipe.kafka.consumer")
 
@@ -31,9 +31,10 @@ class ConsumerErrors:
         self._topic = topic
         self.confirmation = Confirmation()
         """Whether the brokers deny access, and for how long."""
-        self._last_outage_at = float("-inf")
         self.outages = 0
         """Errors from which librdkafka recovers by itself."""
+        self.last_outage: str | None = None
+        """The last of them."""
         self.failure: ConfigurationError | None = None
         """A permanent error, confirmed."""
         self.rejoin_at: float | None = None
@@ -45,11 +46,11 @@ class ConsumerErrors:
         # An error of data that names no partition is that of a damaged response, which is requested again.
         if classify(error) in {FailureClass.UNAVAILABLE, FailureClass.DATA}:
             self.confirmation.record_outage()
+            # Not logged: librdkafka reports every connection attempt, also if the other brokers answer. The stage finds
+            # out whether it is an outage.
             self.outages += 1
-            # librdkafka reports every connection attempt; only the first of an outage is logged.
-            if time.monotonic() - self._last_outage_at > OUTAGE_LOG_INTERVAL:
-                logger.warning("Kafka reported an error, retrying: %s", error.str())
-            self._last_outage_at = time.monotonic()
+            if error.code() != KafkaError._ALL_BROKERS_DOWN or self.last_outage is None:  # it does not contain a reason
+                self.last_outage = without_state(error)
             return
         advice = _ADVICE_ON_FATAL if classify(error) is FailureClass.FATAL else ""
         self.deny(error, ConfigurationError(f"{translate(error, f'cannot consume topic {self._topic}')}{advice}"))

@@ -16,9 +16,6 @@ logger = logging.getLogger("tradepipe.kafka.librdkafka")
 LOG_LEVEL: Final = 6
 """The syslog level of librdkafka's messages about connections; `log_level` must be at least this to receive them."""
 
-OUTAGE_LOG_INTERVAL: Final = 30.0
-"""Seconds without an error after which the next error is logged as another outage."""
-
 LOG_SUPPRESSION_SECONDS: Final = 30.0
 """Seconds for which librdkafka suppresses an error that repeats the broker's previous one."""
 
@@ -74,6 +71,12 @@ def may_interrupt_requests(error: str) -> bool:
 _AFTER: Final = re.compile(r" \(after \d+ms in state [^)]*\)")
 """How long a connection lasted and librdkafka's state of it, at the end of an error: of no use to a user."""
 
+
+def without_state(error: KafkaError) -> str:
+    """Return the text of an error without the state of the connection."""
+    return _AFTER.sub("", error.str())
+
+
 _ADVICE: Final = "; check security.protocol, ssl.ca.location, ssl.certificate.location and ssl.key.location"
 
 
@@ -99,7 +102,7 @@ class FirstContact:
     def record_error(self, error: KafkaError) -> None:
         """Record an error that librdkafka reports."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # it does not contain a reason
-            self.last_error = _AFTER.sub("", error.str())
+            self.last_error = without_state(error)
         if error.code() == KafkaError._AUTHENTICATION:
             self._permanent = error
         elif error.code() != KafkaError._ALL_BROKERS_DOWN:

@@ -324,7 +324,7 @@ class Sink(Stage[SinkCounts]):
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
         stored, fetched = self._reader.stored_offsets, self._reader.high_watermarks
-        ends = self._watermarks.get(fetched, paused=paused, errors=consumer.errors)
+        ends = self._query_watermarks(fetched, self._reader.kafka_problem, paused=paused)
         self._stats.set_partitions(len(consumer.assignments), stored, ends, paused=paused, stopped=len(self.stopped))
         self._stats.set_withheld(self._transactions.update(stored, ends), stored)
         self._stats.record_reader_counters(
@@ -336,7 +336,6 @@ class Sink(Stage[SinkCounts]):
             last_poll=self._reader.last_poll,
         )
         self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
-        self._stats.set_waiting(KAFKA, waiting=self._watermarks.is_unanswered or self._reader.waits_for_kafka)
 
     def _wait_for_writer(self) -> None:
         """Wait without polling for as long as the group allows it; then pause once and poll."""

@@ -13,7 +13,6 @@ from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
 from tradepipe.kafka.messages import payload_bytes
-from tradepipe.outage import Outage
 from tradepipe.pipeline.partitions import (
     MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,
@@ -24,7 +23,6 @@ from tradepipe.pipeline.partitions import (
     warn_of_dropped_records,
 )
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
-from tradepipe.pipeline.stats import KAFKA
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres.batch import Batch
@@ -89,7 +87,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         )
         self._stored_topic_id: str | None = None
         self._claim_backoff = Backoff()
-        self._kafka_outage = Outage(KAFKA, logger)
+        self._claim_problem: Unavailable | None = None
         # The topic was described successfully before the group is joined.
         self._confirm_claims = Confirmation(has_succeeded=True)
         self._confirm_offsets: defaultdict[int, Confirmation] = defaultdict(Confirmation)
@@ -112,10 +110,9 @@ class SinkReader(PartitionReader[SinkPartition]):
         return self._batch_rows - len(self._buffer.records)
 
     @property
-    def waits_for_kafka(self) -> bool:
-        """True if Kafka denies access for now, or does not report the watermarks without which nothing is claimed."""
-        is_delayed = self._claim_backoff.failures > 0 and not all(each.ownership for each in self._states.values())
-        return is_delayed or self._consumer.is_denied
+    def kafka_problem(self) -> Unavailable | None:
+        """Why Kafka does not let this reader claim its partitions."""
+        return None if all(each.ownership for each in self._states.values()) else self._claim_problem
 
     def open(self, described: Topic) -> None:
         """Join the group."""
@@ -181,9 +178,9 @@ class SinkReader(PartitionReader[SinkPartition]):
             claims = self._confirm_claims(lambda: self._build_claims(waiting))
         except Unavailable as error:
             self._claim_backoff.next_delay()
-            self._kafka_outage.begin(error, "retrying to claim partitions")
+            self._claim_problem = error
             return []
-        self._kafka_outage.end()
+        self._claim_problem = None
         self._claim_backoff.reset()
         for partition in waiting:
             partition.claim_requested = True
@@ -208,9 +205,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         except Unavailable as error:
             partition.claim_requested = False
             partition.backoff.next_delay()
-            self._kafka_outage.begin(error, f"retrying to claim {self._topic}[{number}]")
+            self._claim_problem = error
             return
-        self._kafka_outage.end()
         # Only the state changes here; `_start_partitions` seeks and resumes. In between nothing can be delivered, so
         # the first record under this epoch is the one at `next_offset`.
         partition.ownership = ownership

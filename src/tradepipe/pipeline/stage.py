@@ -7,10 +7,12 @@ from collections.abc import Mapping, Set
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
-from tradepipe.errors import ConfigurationError
+from tradepipe.errors import ConfigurationError, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.config import RESPONSE_OVERHEAD, Config, max_batch_bytes, without_producer_keys
+from tradepipe.kafka.consumer import Consumer
 from tradepipe.metrics import Meter
+from tradepipe.outage import Outage
 from tradepipe.pipeline.retry import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, StageStats
 from tradepipe.pipeline.topic_watch import HighWatermarks, OpenTransactionWatch
@@ -83,6 +85,8 @@ class Stage(ABC, Generic[CountsT_co]):
         stats: counts what the stage does.
     """
 
+    _consumer: Consumer
+
     def __init__(
         self, kafka: Config, stats: StageStats, *, registry: SchemaRegistry | str, topic: str, subject: str
     ) -> None:
@@ -95,6 +99,7 @@ class Stage(ABC, Generic[CountsT_co]):
         self._admin = TopicAdmin(kafka)
         self._watermarks = HighWatermarks(self._admin, topic)
         self._transactions = OpenTransactionWatch(self._admin, topic)
+        self._kafka_outage = Outage(KAFKA, logger)
         self._end_of_log: EndOfLog | None = None
         self._stopping = self._closed = False
         self._last_stats_at = 0.0
@@ -233,6 +238,28 @@ class Stage(ABC, Generic[CountsT_co]):
         if missing and missing <= self.stopped.keys():
             raise self.stopped[min(missing)]
         return not missing
+
+    def _query_watermarks(
+        self, fetched: Mapping[int, int], problem: Unavailable | None, *, paused: bool
+    ) -> dict[int, int]:
+        """
+        Return the high watermarks, and report whether Kafka is available.
+
+        Args:
+            problem: why the stage cannot work with Kafka now.
+        """
+        consumer = self._consumer
+        ends = self._watermarks.get(fetched, paused=paused, errors=consumer.errors)
+        if problem is not None:
+            self._kafka_outage.begin(problem)
+        elif unanswered := self._watermarks.unanswered:
+            partitions = ", ".join(map(str, unanswered))
+            self._kafka_outage.begin(consumer.last_error or f"no answer for {self._topic}[{partitions}]")
+        else:
+            self._kafka_outage.end()
+        # A denial has its own lines: it may not be an outage.
+        self._stats.set_waiting(KAFKA, waiting=self._kafka_outage.is_active or consumer.is_denied)
+        return ends
 
     def _update_stats_if_due(self) -> None:
         now = time.monotonic()

@@ -62,8 +62,9 @@ class HighWatermarks:
 
     Without the queries the lag would not move exactly while an outage of the
     database makes it grow. The brokers are also queried after errors of the
-    client: librdkafka does not report a recovery, and a log without new records
-    looks like one whose brokers are unavailable. No query blocks.
+    client: one error is not an outage, librdkafka does not report a recovery, and a
+    log without new records looks like one whose brokers are unavailable. No query
+    blocks.
     """
 
     def __init__(self, topics: TopicAdmin, topic: str) -> None:
@@ -75,8 +76,9 @@ class HighWatermarks:
         # An answer clears the suspicion of those errors only that had happened when its query was sent.
         self._errors_cleared = 0
         self._errors_at_query = 0
-        self.is_unanswered = False
-        """Whether no broker answered the last query."""
+        self._queried: tuple[int, ...] = ()
+        self.unanswered: tuple[int, ...] = ()
+        """The partitions of the last query for which no broker answered."""
 
     def get(self, fetched: Mapping[int, int], *, paused: bool, errors: int = 0) -> dict[int, int]:
         """
@@ -91,17 +93,18 @@ class HighWatermarks:
         """
         if self._query is not None and self._query.done():
             answer, self._query = self._query.result(), None
-            self.is_unanswered = not answer
-            if answer:
-                self._answer, self._errors_cleared = answer, self._errors_at_query
-        if not fetched:  # no partition, no query: the last answer is no longer of interest
-            self.is_unanswered = False
-        outdated = paused or errors != self._errors_cleared
-        if outdated and fetched and self._query is None and time.monotonic() >= self._due:
+            self.unanswered = tuple(number for number in self._queried if number not in answer)
+            self._answer |= answer
+            if not self.unanswered:
+                self._errors_cleared = self._errors_at_query
+        outdated = paused or self.unanswered or errors != self._errors_cleared
+        if outdated and self._query is None and time.monotonic() >= self._due:
             # Due again after the interval, whenever the answer comes: slow brokers must not be queried more often.
             self._due = time.monotonic() + WATERMARK_INTERVAL
             self._errors_at_query = errors
-            self._query = self._topics.high_watermarks_async(self._topic, fetched)
+            # Without an assignment only whether there is an answer is of interest, and each topic has a partition 0.
+            self._queried = tuple(fetched) or (0,)
+            self._query = self._topics.high_watermarks_async(self._topic, self._queried)
         # Watermarks only grow, so the larger one is the newer one, whichever way it came.
         return {number: max(end, self._answer.get(number, end)) for number, end in fetched.items()}
 

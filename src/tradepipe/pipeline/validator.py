@@ -221,7 +221,6 @@ class Validator(Stage[ValidatorCounts]):
         # First: connecting ends a transaction that an earlier process left open under our id, and until it is over the
         # brokers withhold the committed offsets.
         self._outputs.connect()
-        self._stats.set_waiting(KAFKA, waiting=not self._outputs.is_open or self._consumer.is_denied)
         if (resolved := self._reader.run_housekeeping()) is not None:
             self._finish_batch(resolved)
         free = 0 if self._reader.unsupported_schema is not None else self._buffer.free
@@ -335,7 +334,7 @@ class Validator(Stage[ValidatorCounts]):
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
         done, fetched = self._reader.watermarks()
-        ends = self._watermarks.get(fetched, paused=paused)
+        ends = self._query_watermarks(fetched, self._outputs.kafka_problem or self._reader.kafka_problem, paused=paused)
         self._stats.set_partitions(len(consumer.assignments), done, ends, paused=paused, stopped=len(self.stopped))
         self._stats.set_withheld(self._transactions.update(done, ends), done)
         self._stats.set_producers(self._outputs.producers_created)

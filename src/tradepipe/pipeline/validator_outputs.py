@@ -12,8 +12,6 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import build_record
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from tradepipe.kafka.send import Delivery, Destination, Interrupted, Meanwhile, OutgoingRecords
-from tradepipe.outage import Outage
-from tradepipe.pipeline.stats import KAFKA
 from tradepipe.pipeline.validator_buffer import UNCHECKED_RECORD_BYTES, ValidatorBatch
 
 logger = logging.getLogger(__name__)
@@ -150,7 +148,8 @@ class OutputWriter:
         self._transactional_id = transactional_id
         self._dead_letter_limit = UNCHECKED_RECORD_BYTES
         self._backoff = Backoff()
-        self._outage = Outage(KAFKA, logger)
+        self.kafka_problem: BrokerUnavailable | None = None
+        """Why the producer cannot be connected."""
         self._delivery = self._create_delivery(NO_LIMITS)  # at construction: reports an invalid configuration at once
 
     @property
@@ -186,9 +185,9 @@ class OutputWriter:
             self._delivery.open()
         except BrokerUnavailable as error:
             self._backoff.next_delay()
-            self._outage.begin(error, "retrying to connect the producer")
+            self.kafka_problem = error
         else:
-            self._outage.end()
+            self.kafka_problem = None
 
     def write(self, batch: ValidatorBatch, topic_id: str | None, meanwhile: Meanwhile) -> Interrupted | None:
         """

@@ -11,7 +11,6 @@ from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
-from tradepipe.outage import Outage
 from tradepipe.pipeline.partitions import (
     MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,
@@ -22,7 +21,6 @@ from tradepipe.pipeline.partitions import (
     warn_of_dropped_records,
 )
 from tradepipe.pipeline.refusal_limit import RecentRefusals
-from tradepipe.pipeline.stats import KAFKA
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics
@@ -83,7 +81,8 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._start = start
         self._description = Topic(topic, None, ())
         self._backoff = Backoff()
-        self._kafka_outage = Outage(KAFKA, logger)
+        self.kafka_problem: Unavailable | None = None
+        """Why Kafka does not let this reader determine its start offsets."""
         self._confirm = Confirmation()
         self._unresolved_batch: ValidatorBatch | None = None
         self._first_timestamp: float | None = None
@@ -234,14 +233,15 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """Query the committed offsets of new and of rewound partitions, and set their positions."""
         waiting = [number for number, each in self._states.items() if each.committed is None]
         if not waiting:
+            self.kafka_problem = None
             return None
         try:
             committed = self._confirm(lambda: self._offsets(waiting))
         except Unavailable as error:
             self._backoff.next_delay()
-            self._kafka_outage.begin(error, "retrying to determine the start offsets")
+            self.kafka_problem = error
             return None
-        self._kafka_outage.end()
+        self.kafka_problem = None
         self._backoff.reset()
         for number in waiting:
             partition = self._states[number]
