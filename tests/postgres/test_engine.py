@@ -1,9 +1,14 @@
 """The engine and its URL."""
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from sqlalchemy import NullPool, text
 
-from tradepipe.errors import ConfigurationError
+from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.session import create_engine_for
 
@@ -166,3 +171,48 @@ def test_no_repr_shows_the_password(url):
     made = create_engine_for(url, application_name="tradepipe-test")
 
     assert "s3cret" not in f"{made!r} {made.url!r} {made.url.render_as_string(hide_password=False)}"
+
+
+@contextmanager
+def server_that_answers(*answers: bytes) -> Iterator[str]:
+    """Yield the URL of a server that answers whatever one client sends, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                for each in answers:
+                    client.recv(65_536)
+                    client.sendall(each)
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield f"postgresql://me:secret@127.0.0.1:{server.getsockname()[1]}/trades"
+
+
+def error_message(text: bytes) -> bytes:
+    """Return an error of PostgreSQL's protocol."""
+    fields = b"SFATAL\0VFATAL\0C28P01\0M" + text + b"\0\0"
+    return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 300, b"E\xff\xff\xff\xff\xff", b"E\0\0\0\x08\xf5\xf6\0"],
+    ids=["HTTP", "bytes", "an endless error", "an error"],
+)
+def test_a_server_of_another_protocol_is_an_outage(answer):
+    with (
+        server_that_answers(answer) as url,
+        pytest.raises(DatabaseUnavailable, match="PostgreSQL is unavailable: "),
+        translate_errors(),
+    ):
+        session(f"{url}?sslmode=disable", "SELECT 1")
+
+
+def test_a_refusal_in_the_encoding_of_the_server_is_shown():
+    with (
+        server_that_answers(error_message("ung\u00fcltiges Passwort".encode("latin-1"))) as url,
+        pytest.raises(ConfigurationError, match=r"FATAL: *ung\\xfcltiges Passwort"),
+        translate_errors(),
+    ):
+        session(f"{url}?sslmode=disable", "SELECT 1")

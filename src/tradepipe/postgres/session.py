@@ -8,7 +8,8 @@ from typing import Any, Final
 import psycopg2
 from psycopg2.extensions import connection as DriverConnection
 from psycopg2.extensions import make_dsn
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from tradepipe.errors import ConfigurationError
@@ -106,9 +107,20 @@ def create_engine_for(database: str, *, application_name: str, connect_timeout: 
             driver.close()
             raise
 
+    event.listen(engine, "do_connect", _connect)
     # First, so that the session is checked before SQLAlchemy's own first queries.
     event.listen(engine, "connect", set_up, insert=True)
     return engine
+
+
+def _connect(
+    dialect: Dialect, _record: object, arguments: tuple[Any, ...], parameters: dict[str, Any]
+) -> DBAPIConnection:
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except UnicodeDecodeError as error:
+        # Before the login a server writes its messages in its own encoding, which psycopg2 takes for UTF-8.
+        raise psycopg2.OperationalError(error.object.decode(errors="backslashreplace")) from None
 
 
 def _url(database: str) -> URL:
