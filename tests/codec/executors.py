@@ -7,7 +7,7 @@ from typing import Any
 from tests.codec.every_type import make_decoder
 from tradepipe._native import Executor
 from tradepipe.codec.admission import parse_writer_schema
-from tradepipe.codec.copy_fields import NULL, packer
+from tradepipe.codec.copy_rows import NULL, packer
 from tradepipe.codec.fields import RecordCodec
 from tradepipe.codec.plan import make_plan
 from tradepipe.errors import UndecodableRecord

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from tests.codec.sample_schema import SAMPLE, SAMPLES, Side, pack_fields
 from tests.properties import examples
-from tradepipe.codec.copy_fields import numeric
-from tradepipe.codec.copy_rows import pack_row
+from tradepipe.codec.copy_rows import numeric, pack_row
 from tradepipe.codec.primitives import OutOfRange
 from tradepipe.trade.record import Record
 from tradepipe.trade.samples import trades

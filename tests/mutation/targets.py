@@ -26,7 +26,6 @@ TARGETS: Final = (
     # Which records are taken.
     "src/tradepipe/trade/constraints.py",
     "src/tradepipe/trade/declaration.py",
-    "src/tradepipe/trade/quick_check.py",
     "src/tradepipe/trade/rules.py",
     "src/tradepipe/codec/admission.py",
     "src/tradepipe/registry/schema_ids.py",

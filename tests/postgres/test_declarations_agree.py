@@ -15,8 +15,7 @@ from tests.trade.declarations import declarations, records
 from tradepipe.postgres.columns import checks_of, column_of
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.trade.declaration import Declaration, Field
-from tradepipe.trade.quick_check import compile_check
-from tradepipe.trade.rules import violation_finder
+from tradepipe.trade.rules import compile_check, violation_finder
 
 
 @pytest.fixture(scope="module")

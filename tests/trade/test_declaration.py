@@ -66,7 +66,7 @@ WRONG = {
     "a key that may be None": (
         record(book=Annotated[str | None, Key()]),
         (),
-        "Record.book is part of a key, so it cannot be None: remove None from its type",
+        "Record.book is part of a key, which does not allow None: remove None from its type",
     ),
     "an unsupported type": (record(price=set), (), "Record.price has the type <class 'set'>, which is not supported"),
     "a union of two types": (record(price=int | str), (), r"Record.price has the type int \| str, which is not"),
@@ -133,7 +133,7 @@ WRONG = {
     "a key of a list": (
         record(tags=Annotated[list[str], Key()]),
         (),
-        r"Record.tags is part of a key, so it cannot be a list\[str\]",
+        r"Record.tags is part of a key, which does not allow list\[str\]",
     ),
     "a Kafka key that is no text": (
         NamedTuple("Record", [("id", Annotated[int, Key(), PartitionKey()])]),

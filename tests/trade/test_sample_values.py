@@ -1,6 +1,6 @@
 """Sample values of every type and constraint."""
 
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from random import Random
 from typing import Annotated, NamedTuple
@@ -21,9 +21,11 @@ class Constrained(NamedTuple):
     price: Annotated[float, Gt(0)]
     share: Annotated[Decimal, Digits(9, 4), Gt(0), Lt(1)]
     day: Annotated[date, Ge(date(2030, 1, 1))]
+    opened: Annotated[time, Ge(time(9))]
     hour: Annotated[datetime, Lt(datetime.fromisoformat("2030-01-01T00:00:00+00:00"))]
     isin: Annotated[str, Pattern("[A-Z]{2}[A-Z0-9]{9}[0-9]")]
     code: Annotated[str, Pattern(r"(X|Y)-\\d+")]
+    grade: Annotated[str, Pattern("[^a]{1,3}[^b-z]")]
 
 
 CONSTRAINED = declare(Constrained)

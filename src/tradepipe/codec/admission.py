@@ -128,9 +128,15 @@ class _LimitChecker:
         if depth > MAX_DEPTH:
             raise ValueError(f"its types are nested more than {MAX_DEPTH} deep")
         if schema.kind == "union":
-            return self._union_has_nonzero_size(schema, depth, within)
-        if schema.name:
-            _check_full_name(schema.name)
+            for branch in schema.branches:
+                self._count_field()
+                if branch.kind == "union":
+                    raise ValueError("it has a union within a union")
+                self.has_nonzero_size(branch, depth + 1, within)
+            _check_distinct("branches of a union", [branch.name or branch.kind for branch in schema.branches])
+            return True
+        if schema.name and (not _is_full_name(schema.name) or schema.name in PRIMITIVES):
+            raise ValueError(f"it has a type named {schema.name!r}")
         if schema.kind == "record":
             return self._record_has_nonzero_size(schema, depth, within)
         if schema.inner:
@@ -145,15 +151,6 @@ class _LimitChecker:
         if schema.kind == "enum":
             _check_distinct("symbols", schema.symbols)
         return schema.kind != "null"
-
-    def _union_has_nonzero_size(self, union: SchemaType, depth: int, within: frozenset[str]) -> bool:
-        for branch in union.branches:
-            self._count_field()
-            if branch.kind == "union":
-                raise ValueError("it has a union within a union")
-            self.has_nonzero_size(branch, depth + 1, within)
-        _check_distinct("branches of a union", [branch.name or branch.kind for branch in union.branches])
-        return True
 
     def _record_has_nonzero_size(self, record: SchemaType, depth: int, within: frozenset[str]) -> bool:
         if record.name in within:
@@ -172,11 +169,6 @@ class _LimitChecker:
         self._fields += 1
         if self._fields > MAX_FIELDS:
             raise ValueError(f"it has more than {MAX_FIELDS} fields")
-
-
-def _check_full_name(name: str) -> None:
-    if not _is_full_name(name) or name in PRIMITIVES:
-        raise ValueError(f"it has a type named {name!r}")
 
 
 def _check_distinct(elements: str, found: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from tradepipe.codec.steps import value_branch
 from tradepipe.evolution.history import current
-from tradepipe.evolution.schema_tree import SchemaField, SchemaType, build_schema_tree
+from tradepipe.evolution.schema_tree import SchemaType, build_schema_tree
 from tradepipe.trade.avro_types import from_member_default
 from tradepipe.trade.declaration import Declaration
 from tradepipe.trade.model import DECLARATION
@@ -19,7 +19,7 @@ class FieldCodec(NamedTuple):
     Attributes:
         schema: the type in the reader schema.
 
-        default: value for a record without the field; `REQUIRED` if there is none.
+        default: value for a record without the field; `REQUIRED` for a field without one.
     """
 
     name: str
@@ -81,14 +81,13 @@ def record_codec(schema: dict[str, Any], declaration: Declaration) -> RecordCode
     if differing := [*(declared.keys() - written), *(written - declared.keys())]:
         where = "declaration" if differing[0] in written else "schema"
         raise TypeError(f"field {differing[0]} is missing from the {where} of {declaration.record.__name__}")
-    codecs = {field.name: _field_codec(field, declared[field.name]) for field in reader.fields}
+    codecs: dict[str, FieldCodec] = {}
+    for field in reader.fields:
+        member = declared[field.name]
+        _check_type(f"field {field.name}", field.type, member)
+        default = from_member_default(member, field.default) if field.has_default else REQUIRED
+        codecs[field.name] = FieldCodec(field.name, member.type, field.type, default)
     return RecordCodec(declaration, reader, tuple(codecs[name] for name in declared), tuple(codecs.values()))
-
-
-def _field_codec(field: SchemaField, member: Member) -> FieldCodec:
-    _check_type(f"field {field.name}", field.type, member)
-    default = from_member_default(member, field.default) if field.has_default else REQUIRED
-    return FieldCodec(field.name, member.type, field.type, default)
 
 
 def _check_type(place: str, schema: SchemaType, member: Member) -> None:
@@ -105,22 +104,15 @@ def _check_type(place: str, schema: SchemaType, member: Member) -> None:
     if shape != (type_.kind, type_.base, type_.size) or digits != (type_.precision, type_.scale):
         raise TypeError(f"{place} is {found} in the schema, but {type_.kind} by its declaration as {type_}")
     if is_nullable != member.is_nullable:
-        raise TypeError(f"{place} is {schema} in the schema, but by its declaration it may {_never(member)}be null")
-    _check_inner(place, found, type_)
-
-
-def _never(member: Member) -> str:
-    return "" if member.is_nullable else "not "
-
-
-def _check_inner(place: str, schema: SchemaType, type_: Type) -> None:
-    if schema.kind == "enum" and (unknown := set(schema.symbols) - set(type_.symbols)):
+        may = "may" if member.is_nullable else "may not"
+        raise TypeError(f"{place} is {schema} in the schema, but by its declaration it {may} be null")
+    if found.kind == "enum" and (unknown := set(found.symbols) - set(type_.symbols)):
         raise TypeError(f"{place} has the symbol {min(unknown)} in the schema, which {type_} lacks")
-    if schema.inner:
-        _check_type(f"{place}[]", schema.inner[0], type_.item)
-    if schema.kind == "record":
-        names = [field.name for field in schema.fields]
+    if found.inner:
+        _check_type(f"{place}[]", found.inner[0], type_.item)
+    if found.kind == "record":
+        names = [field.name for field in found.fields]
         if names != [member.name for member in type_.members]:
             raise TypeError(f"{place} has the fields {', '.join(names)} in the schema, not those of {type_}")
-        for field, member in zip(schema.fields, type_.members, strict=True):
-            _check_type(f"{place}.{field.name}", field.type, member)
+        for field, inner in zip(found.fields, type_.members, strict=True):
+            _check_type(f"{place}.{field.name}", field.type, inner)

@@ -33,16 +33,8 @@ DECODE_ERRORS: Final = (Malformed, IndexError, UnicodeDecodeError, StructError)
 """Exceptions that an invalid body raises; an IndexError or a StructError means that it ends too early."""
 
 
-def _encode_zigzag(number: int) -> int:
-    return number << 1 ^ number >> 63
-
-
-def _decode_zigzag(zigzag: int) -> int:
-    return zigzag >> 1 ^ -(zigzag & 1)
-
-
 ONE_BYTE_INTS: Final[tuple[int | None, ...]] = tuple(
-    _decode_zigzag(byte) if byte < 128 else None for byte in range(256)
+    byte >> 1 ^ -(byte & 1) if byte < 128 else None for byte in range(256)
 )
 """Numbers by their first byte; None if more bytes follow."""
 
@@ -122,7 +114,7 @@ def _read(body: bytes, at: int, max_bytes: int, bits: int) -> tuple[int, int]:
 
 def encode_varint(number: int) -> bytes:
     """Encode an int or a long of at most 64 bits."""
-    zigzag, encoded = _encode_zigzag(number), bytearray()
+    zigzag, encoded = number << 1 ^ number >> 63, bytearray()
     while zigzag > 127:
         encoded.append(zigzag & 127 | 128)
         zigzag >>= 7

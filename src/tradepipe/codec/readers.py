@@ -22,9 +22,8 @@ _EPOCH: Final = datetime(1970, 1, 1)
 _UTC_EPOCH: Final = _EPOCH.replace(tzinfo=UTC)
 _DOUBLE_BITS: Final = 53
 _MICROS_PER_DAY: Final = 86_400_000_000
-_pack_float = Struct("<f").pack
-_unpack_float = Struct("<f").unpack
-_unpack_double = Struct("<d").unpack
+_FLOAT: Final = Struct("<f")
+_DOUBLE: Final = Struct("<d")
 _is_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
 
@@ -46,8 +45,10 @@ def reader_of(step: Step, type_: Type) -> Reader:  # noqa: PLR0911 - one case fo
             return partial(_read_symbol, members)
         case Record():
             return _record_reader(step, type_)
-        case Scalar():
-            return _scalar_reader(step)
+        case Scalar(written, size):
+            read = _BASE_READERS.get(written) or partial(_take, size)
+            convert = _converter(step)
+            return read if convert is None else partial(_read_converted, read, convert)
 
 
 def _read_null(_body: bytes, at: int) -> tuple[None, int]:
@@ -105,42 +106,38 @@ def _record_reader(record: Record, type_: Type) -> Reader:
         (missing.slot, partial(from_member_default, members[missing.slot], missing.default))
         for missing in record.missing
     )
-    return partial(_read_record, (type_.python, len(members)), steps, defaults)
+    make_record: Any = type_.python
 
+    def read_record(body: bytes, at: int) -> tuple[Any, int]:
+        # The last place takes what is skipped.
+        values: list[Any] = [None] * (len(members) + 1)
+        for slot, read in steps:
+            values[slot], at = read(body, at)
+        for slot, make in defaults:
+            # Made for each record: a list that two records share could be changed in one of them.
+            values[slot] = make()
+        return make_record._make(values[:-1]), at
 
-def _read_record(
-    record: tuple[Any, int],
-    steps: tuple[tuple[int, Reader], ...],
-    defaults: tuple[tuple[int, Callable[[], Any]], ...],
-    body: bytes,
-    at: int,
-) -> tuple[Any, int]:
-    made, size = record
-    # The last place takes what is skipped.
-    values: list[Any] = [None] * (size + 1)
-    for slot, read in steps:
-        values[slot], at = read(body, at)
-    for slot, make in defaults:
-        # Made for each record: a list that two records share could be changed in one of them.
-        values[slot] = make()
-    return made._make(values[:-1]), at
+    return read_record
 
 
 def skipper_of(step: Step) -> Reader:  # noqa: PLR0911 - one case for each kind of step
-    """Return a reader that passes over a value; its result is None."""
+    """Return a reader that passes over a value; its result means nothing."""
     match step:
         case Array(item):
-            return partial(_skip_blocks, (skipper_of(item),))
+            return partial(_skip_blocks, skipper_of(item))
         case Map(value):
-            return partial(_skip_blocks, (_skip_bytes, skipper_of(value)))
+            return partial(_skip_blocks, partial(_skip_all, (_skip_bytes, skipper_of(value))))
         case Union(branches):
             return partial(_read_union, tuple(map(skipper_of, branches)))
         case Record(reads):
             return partial(_skip_all, tuple(skipper_of(read.step) for read in reads if _takes_bytes(read.step)))
         case Symbol(symbols):
-            return partial(_skip_symbol, len(symbols))
+            choices = len(symbols)
+            return lambda body, at: read_index(body, at, choices)
         case Scalar(written, size):
-            return _SKIPPERS.get(written) or partial(_skip_fixed, WIDTHS.get(written, size))
+            width = WIDTHS.get(written, size)
+            return _SKIPPERS.get(written) or (lambda _body, at: (None, at + width))
         case _:
             return _read_null
 
@@ -156,14 +153,13 @@ def _takes_bytes(step: Step) -> bool:
             return not isinstance(step, Null)
 
 
-def _skip_blocks(readers: tuple[Reader, ...], body: bytes, at: int) -> tuple[None, int]:
+def _skip_blocks(skip_item: Reader, body: bytes, at: int) -> tuple[None, int]:
     while True:
         count, end, at = read_block(body, at)
         if not count:
             return None, at
         for _ in range(count):
-            for read in readers:
-                _, at = read(body, at)
+            _, at = skip_item(body, at)
         primitives.require_end(at, end)
 
 
@@ -173,36 +169,13 @@ def _skip_all(readers: tuple[Reader, ...], body: bytes, at: int) -> tuple[None, 
     return None, at
 
 
-def _skip_symbol(choices: int, body: bytes, at: int) -> tuple[None, int]:
-    _, at = read_index(body, at, choices)
-    return None, at
-
-
-def _skip_int(body: bytes, at: int) -> tuple[None, int]:
-    return (None, at + 1) if body[at] < 128 else (None, read_int(body, at)[1])
-
-
-def _skip_long(body: bytes, at: int) -> tuple[None, int]:
-    return (None, at + 1) if body[at] < 128 else (None, read_long(body, at)[1])
-
-
 def _skip_bytes(body: bytes, at: int) -> tuple[None, int]:
     size, at = read_size(body, at)
     return None, at + size
 
 
-def _skip_fixed(size: int, _body: bytes, at: int) -> tuple[None, int]:
-    return None, at + size
-
-
 WIDTHS: Final = {"float": 4, "double": 8}
 """Bytes of the types that have a fixed number of them."""
-
-
-def _scalar_reader(step: Scalar) -> Reader:
-    read = _BASE_READERS.get(step.written) or partial(_take, step.size)
-    convert = _converter(step)
-    return read if convert is None else partial(_read_converted, read, convert)
 
 
 def _read_converted(read: Reader, convert: Callable[[Any], Any], body: bytes, at: int) -> tuple[Any, int]:
@@ -214,16 +187,6 @@ def _read_boolean(body: bytes, at: int) -> tuple[bool, int]:
     if body[at] > 1:
         raise Malformed("holds a boolean that is neither 0 nor 1")
     return body[at] == 1, at + 1
-
-
-def _read_float(body: bytes, at: int) -> tuple[float, int]:
-    found, at = _take(4, body, at)
-    return _unpack_float(found)[0], at
-
-
-def _read_double(body: bytes, at: int) -> tuple[float, int]:
-    found, at = _take(8, body, at)
-    return _unpack_double(found)[0], at
 
 
 def _read_bytes(body: bytes, at: int) -> tuple[bytes, int]:
@@ -242,16 +205,16 @@ _BASE_READERS: Final[Mapping[str, Reader]] = {
     "boolean": _read_boolean,
     "int": read_int,
     "long": read_long,
-    "float": _read_float,
-    "double": _read_double,
+    "float": lambda body, at: (_FLOAT.unpack_from(body, at)[0], at + 4),
+    "double": lambda body, at: (_DOUBLE.unpack_from(body, at)[0], at + 8),
     "bytes": _read_bytes,
     "string": _read_bytes,
 }
 
 _SKIPPERS: Final[Mapping[str, Reader]] = {
     "boolean": _read_boolean,
-    "int": _skip_int,
-    "long": _skip_long,
+    "int": lambda body, at: (None, at + 1) if body[at] < 128 else read_int(body, at),
+    "long": lambda body, at: (None, at + 1) if body[at] < 128 else read_long(body, at),
     "bytes": _skip_bytes,
     "string": _skip_bytes,
 }
@@ -269,7 +232,7 @@ def _converter(step: Scalar) -> Callable[[Any], Any] | None:  # noqa: PLR0911 - 
         case "decimal":
             return partial(_to_decimal, step, 10**step.precision, primitives.quantum(step.scale))
         case "uuid":
-            return _to_uuid if step.written == "fixed" else _parse_uuid
+            return (lambda found: UUID(bytes=found)) if step.written == "fixed" else _parse_uuid
         case "date":
             return primitives.to_date
     name, _, unit = step.kind.rpartition("-")
@@ -281,7 +244,7 @@ def _to_single(number: int) -> float:
     size = abs(number)
     lost = max(0, size.bit_length() - _DOUBLE_BITS)
     kept = size >> lost | bool(size & (1 << lost) - 1)
-    found: float = _unpack_float(_pack_float(float(kept << lost)))[0]
+    found: float = _FLOAT.unpack(_FLOAT.pack(float(kept << lost)))[0]
     return -found if number < 0 else found
 
 
@@ -290,10 +253,6 @@ def _to_decimal(step: Scalar, limit: int, quantum: Decimal, found: bytes) -> Dec
     if not found or abs(unscaled) >= limit:
         raise primitives.decimal_error(len(found), step.precision, step.scale)
     return EXACT.multiply(Decimal(unscaled), quantum)
-
-
-def _to_uuid(found: bytes) -> UUID:
-    return UUID(bytes=found)
 
 
 def _parse_uuid(found: bytes) -> UUID:
@@ -310,14 +269,6 @@ def _to_time(unit: str, number: int) -> Any:
     return (_EPOCH + timedelta(0, 0, micros)).time()
 
 
-def _to_timestamp(unit: str, number: int) -> datetime:
-    return _UTC_EPOCH + timedelta(0, 0, _to_micros(unit, number))
-
-
-def _to_local(unit: str, number: int) -> datetime:
-    return _EPOCH + timedelta(0, 0, _to_micros(unit, number))
-
-
 def _to_micros(unit: str, number: int) -> int:
     if unit == "nanos":
         if number % 1_000:
@@ -332,6 +283,6 @@ def _to_micros(unit: str, number: int) -> int:
 
 _MOMENTS: Final[Mapping[str, Callable[[str, int], Any]]] = {
     "time": _to_time,
-    "timestamp": _to_timestamp,
-    "local-timestamp": _to_local,
+    "timestamp": lambda unit, number: _UTC_EPOCH + timedelta(0, 0, _to_micros(unit, number)),
+    "local-timestamp": lambda unit, number: _EPOCH + timedelta(0, 0, _to_micros(unit, number)),
 }

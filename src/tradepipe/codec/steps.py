@@ -7,9 +7,10 @@ for each record: read this, skip that, and what stands in for what was not
 written. An executor needs neither schema.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from tradepipe.evolution.resolution import PROMOTIONS, is_same_type
 from tradepipe.evolution.schema_tree import SchemaType
 
 SKIPPED: Final = -1
@@ -95,16 +96,7 @@ class Record(NamedTuple):
 
 
 Step = Null | Scalar | Symbol | Array | Map | Union | Mismatch | Record
-"""How one value is read; the result of a null is None."""
-
-_PROMOTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "int": ("long", "float", "double"),
-    "long": ("float", "double"),
-    "float": ("double",),
-    "string": ("bytes",),
-    "bytes": ("string",),
-}
-"""The Avro types as which a written one may be read (Avro 1.12, Schema Resolution)."""
+"""How one value is read; a null is read as None."""
 
 
 def resolve(reader: SchemaType, writer: SchemaType) -> Step:
@@ -118,20 +110,15 @@ def resolve(reader: SchemaType, writer: SchemaType) -> Step:
     if writer.kind == "union":
         # The writer's union first: the bytes name one of its branches, and each resolves separately.
         return Union(tuple(resolve(reader, branch) for branch in writer.branches))
-    if reader.kind == "union":
-        return _resolve_branch(reader, writer)
-    if writer.kind == reader.kind and _has_name(reader, writer):
+    if reader.kind == "union" and writer.kind != "null":
+        return resolve(value_branch(reader), writer)
+    if reader.kind == "union" and any(branch.kind == "null" for branch in reader.branches):
+        return Null()
+    if is_same_type(reader, writer):
         return _resolve_same(reader, writer)
-    if reader.kind in _PROMOTIONS.get(writer.kind, ()):
+    if reader.kind in PROMOTIONS.get(writer.kind, ()):
         return _scalar(reader, writer)
     return Mismatch(f"holds {writer}, which does not resolve to {reader}")
-
-
-def _resolve_branch(reader: SchemaType, writer: SchemaType) -> Step:
-    if writer.kind == "null":
-        is_nullable = any(branch.kind == "null" for branch in reader.branches)
-        return Null() if is_nullable else Mismatch(f"holds null, which does not resolve to {reader}")
-    return resolve(value_branch(reader), writer)
 
 
 def value_branch(schema: SchemaType) -> SchemaType:
@@ -140,11 +127,6 @@ def value_branch(schema: SchemaType) -> SchemaType:
     if len(branches) > 1 or branches[0].kind in ("null", "union"):
         raise TypeError("a union of more than null and one type")
     return branches[0]
-
-
-def _has_name(reader: SchemaType, writer: SchemaType) -> bool:
-    # Avro ignores namespaces.
-    return reader.short == writer.short or writer.name in reader.aliases
 
 
 def _resolve_same(reader: SchemaType, writer: SchemaType) -> Step:  # noqa: PLR0911 - one case for each kind of type

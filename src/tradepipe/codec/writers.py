@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from operator import attrgetter
 from struct import Struct
 from typing import Any, Final
 
@@ -23,11 +24,11 @@ def member_writer(schema: SchemaType, member: Member) -> Writer:
     write = writer_of(value_branch(schema), member.type)
     if not schema.branches:
         return write
-    prefixes = [encode_varint(index) for index in range(len(schema.branches))]
-    if len(prefixes) == 1:
-        return partial(_write_after, prefixes[0], write)
-    null = next(index for index, branch in enumerate(schema.branches) if branch.kind == "null")
-    return partial(_write_nullable, prefixes[null], prefixes[1 - null], write)
+    null = next((encode_varint(index) for index, branch in enumerate(schema.branches) if branch.kind == "null"), None)
+    before = next(encode_varint(index) for index, branch in enumerate(schema.branches) if branch.kind != "null")
+    if null is None:
+        return lambda value: before + write(value)
+    return lambda value: null if value is None else before + write(value)
 
 
 def writer_of(schema: SchemaType, type_: Type) -> Writer:  # noqa: PLR0911 - one case for each kind of type
@@ -37,22 +38,31 @@ def writer_of(schema: SchemaType, type_: Type) -> Writer:  # noqa: PLR0911 - one
     Raises:
         ValueError: by the writer, for a member of an enum whose symbol the schema lacks.
     """
+    write: Writer
     match type_.kind:
         case "array":
-            return partial(_write_array, member_writer(schema.inner[0], type_.item))
+            write = member_writer(schema.inner[0], type_.item)
+            return lambda values: _blocks(len(values), b"".join(map(write, values)))
         case "map":
-            return partial(_write_map, member_writer(schema.inner[0], type_.item))
+            write = member_writer(schema.inner[0], type_.item)
+            return lambda values: _blocks(
+                len(values), b"".join(_write_text(key) + write(value) for key, value in values.items())
+            )
         case "record":
             members = zip(schema.fields, type_.members, strict=True)
-            return partial(_write_record, tuple(member_writer(field.type, member) for field, member in members))
+            writers = tuple(member_writer(field.type, member) for field, member in members)
+            return lambda values: b"".join(write(value) for write, value in zip(writers, values, strict=True))
         case "enum":
             return partial(_write_symbol, encoded_symbols(schema, type_))
+        case "decimal" if type_.base == "fixed":
+            return partial(decimal_bytes, type_)
         case "decimal":
-            write: Writer = partial(decimal_bytes, type_)
-            return write if type_.base == "fixed" else partial(_write_sized, write)
+            return lambda value: _write_bytes(decimal_bytes(type_, value))
+        case "uuid" if type_.base == "fixed":
+            return attrgetter("bytes")
         case "uuid":
-            return _uuid_bytes if type_.base == "fixed" else _write_uuid
-    return _WRITERS.get(type_.kind) or partial(_write_number, type_)
+            return lambda value: _write_text(str(value))
+    return _WRITERS.get(type_.kind) or (lambda value: encode_varint(to_number(type_, value)))
 
 
 def encoded_symbols(schema: SchemaType, type_: Type) -> dict[Any, bytes]:
@@ -60,28 +70,8 @@ def encoded_symbols(schema: SchemaType, type_: Type) -> dict[Any, bytes]:
     return {type_.python(symbol): encode_varint(index) for index, symbol in enumerate(schema.symbols)}
 
 
-def _write_after(prefix: bytes, write: Writer, value: Any) -> bytes:
-    return prefix + write(value)
-
-
-def _write_nullable(null: bytes, prefix: bytes, write: Writer, value: Any) -> bytes:
-    return null if value is None else prefix + write(value)
-
-
-def _write_array(write: Writer, values: list[Any]) -> bytes:
-    return _blocks(len(values), b"".join(map(write, values)))
-
-
-def _write_map(write: Writer, values: dict[str, Any]) -> bytes:
-    return _blocks(len(values), b"".join(_write_text(key) + write(value) for key, value in values.items()))
-
-
 def _blocks(count: int, items: bytes) -> bytes:
     return encode_varint(count) + items + b"\0" if count else b"\0"
-
-
-def _write_record(writers: tuple[Writer, ...], values: tuple[Any, ...]) -> bytes:
-    return b"".join(write(value) for write, value in zip(writers, values, strict=True))
 
 
 def _write_symbol(symbols: Mapping[Any, bytes], value: Any) -> bytes:
@@ -91,29 +81,12 @@ def _write_symbol(symbols: Mapping[Any, bytes], value: Any) -> bytes:
     return encoded
 
 
-def _write_sized(write: Writer, value: Any) -> bytes:
-    return _write_bytes(write(value))
-
-
 def _write_bytes(value: bytes) -> bytes:
     return encode_varint(len(value)) + value
 
 
 def _write_text(value: str) -> bytes:
     return _write_bytes(value.encode())
-
-
-def _write_uuid(value: Any) -> bytes:
-    return _write_text(str(value))
-
-
-def _uuid_bytes(value: Any) -> bytes:
-    found: bytes = value.bytes
-    return found
-
-
-def _write_number(type_: Type, value: Any) -> bytes:
-    return encode_varint(to_number(type_, value))
 
 
 _WRITERS: Final[Mapping[str, Writer]] = {

@@ -13,13 +13,14 @@ STRUCTURAL: Final = frozenset(
 PORTABILITY: Final = frozenset({"alias", "name-alias", "namespace", "string-bytes"})
 """The rules by which some readers and registries resolve and others fail."""
 
-_PROMOTIONS: Final = {
+PROMOTIONS: Final = {
     "int": ("long", "float", "double"),
     "long": ("float", "double"),
     "float": ("double",),
     "string": ("bytes",),
     "bytes": ("string",),
 }
+"""The Avro types as which a written one may be read (Avro 1.12, Schema Resolution)."""
 
 
 class Mismatch(NamedTuple):
@@ -82,7 +83,7 @@ class _Resolver:
             yield from self._compare_best_branch(reader, writer)
         elif reader.kind == writer.kind:
             yield from self._compare_same_kind(reader, writer)
-        elif reader.kind not in _PROMOTIONS.get(writer.kind, ()):
+        elif reader.kind not in PROMOTIONS.get(writer.kind, ()):
             yield _mismatch("type", reader, writer)
         else:
             if {reader.kind, writer.kind} == {"string", "bytes"}:
@@ -103,7 +104,7 @@ class _Resolver:
     def _compare_best_branch(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
         """Compare the branch that Avro resolves to; if there is none, the one of the writer's kind and name."""
         tried = [(branch, self.compare(branch, writer)) for branch in reader.branches]
-        alike = [each for each in tried if _is_same_type(each[0], writer)]
+        alike = [each for each in tried if is_same_type(each[0], writer)]
         # Findings on logical types and portability do not affect which branch Avro resolves to.
         fitting = [each for each in tried if not any(found.rule in STRUCTURAL for found in each[1])]
         best = [each for each in alike if each in fitting] + fitting + alike
@@ -209,7 +210,7 @@ def _compare_logical_types(reader: SchemaType, writer: SchemaType) -> Iterator[M
         yield _mismatch("uuid", reader, writer)
 
 
-def _is_same_type(reader: SchemaType, writer: SchemaType) -> bool:
+def is_same_type(reader: SchemaType, writer: SchemaType) -> bool:
     """Return whether two types have the same kind and the same name, or an alias for it."""
     return reader.kind == writer.kind and (reader.short == writer.short or writer.name in reader.aliases)
 

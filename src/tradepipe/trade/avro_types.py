@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
@@ -62,35 +63,27 @@ def type_schema(type_: Type, defined: set[str], name: str = "") -> Any:  # noqa:
             record = type_.python.__name__
             return record if record in defined else record_schema(record, type_.members, defined)
         case "enum":
-            return _enum_schema(type_, defined)
+            name = type_.python.__name__
+            if name in defined:
+                return name
+            defined.add(name)
+            # The default stands for symbols that a reader does not know.
+            return {"type": "enum", "name": name, "symbols": list(type_.symbols), "default": type_.symbols[0]}
     base: dict[str, Any] = {"type": type_.base}
     if type_.base == "fixed":
         camel_case = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
         # Named after its field: the names of types are unique within a schema.
-        base |= {"name": _unused_name(camel_case or "Fixed", defined), "size": type_.size}
+        unused = camel_case = camel_case or "Fixed"
+        numbers = count(2)
+        while unused in defined:
+            unused = f"{camel_case}{next(numbers)}"
+        defined.add(unused)
+        base |= {"name": unused, "size": type_.size}
     if type_.kind == "decimal":
         return base | {"logicalType": "decimal", "precision": type_.precision, "scale": type_.scale}
     if type_.kind != type_.base:
         return base | {"logicalType": type_.kind}
     return base if len(base) > 1 else type_.base
-
-
-def _enum_schema(type_: Type, defined: set[str]) -> Any:
-    """Return the schema of an enum: its first member stands for symbols that a reader does not know."""
-    name = type_.python.__name__
-    if name in defined:
-        return name
-    defined.add(name)
-    return {"type": "enum", "name": name, "symbols": list(type_.symbols), "default": type_.symbols[0]}
-
-
-def _unused_name(name: str, defined: set[str]) -> str:
-    number, found = 1, name
-    while found in defined:
-        number += 1
-        found = f"{name}{number}"
-    defined.add(found)
-    return found
 
 
 def to_default(type_: Type, value: Any) -> Any:  # noqa: PLR0911 - one case for each kind of type
@@ -130,7 +123,15 @@ def from_default(type_: Type, default: Any) -> Any:  # noqa: PLR0911 - one case 
         case "map":
             return {key: from_member_default(type_.item, each) for key, each in default.items()}
         case "record":
-            return type_.python(*(_from_field_default(member, default) for member in type_.members))
+            # A default of a record may leave out the fields that have one.
+            return type_.python(
+                *(
+                    member.default
+                    if member.name not in default and member.default is not REQUIRED
+                    else from_member_default(member, default[member.name])
+                    for member in type_.members
+                )
+            )
         case "enum":
             return type_.python(default)
         case "decimal":
@@ -150,13 +151,6 @@ def from_default(type_: Type, default: Any) -> Any:  # noqa: PLR0911 - one case 
 def from_member_default(member: Member, default: Any) -> Any:
     """Return the value of a default of a type that may be null."""
     return None if default is None else from_default(member.type, default)
-
-
-def _from_field_default(member: Member, default: dict[str, Any]) -> Any:
-    # A default of a record may leave out the fields that have one.
-    if member.name not in default and member.default is not REQUIRED:
-        return member.default
-    return from_member_default(member, default[member.name])
 
 
 def to_number(type_: Type, value: Any) -> Any:

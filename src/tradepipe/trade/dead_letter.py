@@ -85,31 +85,22 @@ class DeadLetterFilter(NamedTuple):
 
     def matches(self, dead_letter: DeadLetter) -> bool:
         """Return whether a dead letter satisfies the filter."""
+        record, time = dead_letter.record, dead_letter.refused_at
+        # A foreign record may have no time. An interval excludes it, since it cannot show that it is inside.
+        is_in_time = (self.since is None or (time is not None and self.since <= time)) and (
+            self.until is None or (time is not None and time < self.until)
+        )
+        coordinates = {each[:3] for each in (record, dead_letter.topic_record) if each is not None}
         return (
             (self.replayed or dead_letter.replayed_at is None)
             and (not self.codes or not set(self.codes).isdisjoint(dead_letter.refusal.codes))
-            and self._matches_time(dead_letter.refused_at)
-            and self._matches_coordinates(dead_letter)
-            and (self.trade_id is None or _mentions(dead_letter.record, self.trade_id.encode()))
-        )
-
-    def _matches_time(self, time: datetime | None) -> bool:
-        # A foreign record may have no time. An interval excludes it, since it cannot show that it is inside.
-        if time is None:
-            return self.since is None and self.until is None
-        return (self.since is None or self.since <= time) and (self.until is None or time < self.until)
-
-    def _matches_coordinates(self, dead_letter: DeadLetter) -> bool:
-        record = dead_letter.record
-        return (
-            (not self.topics or record.topic in self.topics)
+            and is_in_time
+            and (not self.topics or record.topic in self.topics)
             and (not self.partitions or record.partition in self.partitions)
             and (self.first is None or self.first <= record.offset)
             and (self.last is None or record.offset <= self.last)
-            and (
-                self.coordinates is None
-                or self.coordinates in {each[:3] for each in (record, dead_letter.topic_record) if each is not None}
-            )
+            and (self.coordinates is None or self.coordinates in coordinates)
+            and (self.trade_id is None or _mentions(record, self.trade_id.encode()))
         )
 
 

@@ -1,5 +1,6 @@
 """The declaration of a record: its fields and rules, read from an annotated `NamedTuple`."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import product
@@ -141,14 +142,12 @@ def _read_field(place: str, name: str, hint: Any, default: Any) -> Field:
                 f"{place} is annotated with {annotation!r}, which does not apply to {type_}: "
                 f"use {_names((*_MARKS, *applicable, Avro))}"
             )
-        if isinstance(annotation, _BOUNDS):
-            _check_limit(place, type_, annotation)
         if isinstance(annotation, Pattern) and (problem := find_pattern_problem(annotation.expression)):
             raise TypeError(f"{place} is annotated with {annotation!r}, whose expression {problem}")
     if is_nullable and any(isinstance(each, _MARKS) for each in annotations):
-        raise TypeError(f"{place} is part of a key, so it cannot be None: remove None from its type")
+        raise TypeError(f"{place} is part of a key, which does not allow None: remove None from its type")
     if type_.is_nested and any(isinstance(each, _MARKS) for each in annotations):
-        raise TypeError(f"{place} is part of a key, so it cannot be a {type_}: use fields of its values instead")
+        raise TypeError(f"{place} is part of a key, which does not allow {type_}: use fields of its values instead")
     if type_.kind != "string" and any(isinstance(each, PartitionKey) for each in annotations):
         raise TypeError(f"{place} is the Kafka key, so it must be a str, not {type_}")
     field = Field(
@@ -165,22 +164,23 @@ def _read_field(place: str, name: str, hint: Any, default: Any) -> Field:
     return field
 
 
-def _check_limit(place: str, type_: Type, bound: Any) -> None:
-    """Require a limit that the type has: another one would be compared differently in Python and in PostgreSQL."""
-    limit = limit_of(bound)
-    if type_.python in (Decimal, float) and type(limit) is int:
-        limit = type_.python(limit)
-    if problem := type_problem_finder(type_)(limit):
-        raise TypeError(f"{place} is annotated with {bound!r}, whose limit {problem}")
-
-
 def _check_bounds(place: str, field: Field) -> None:
-    least = [each for each in field.constraints if isinstance(each, (Ge, Gt))]
-    most = [each for each in field.constraints if isinstance(each, (Le, Lt))]
-    for one, other in product(least, most):
-        is_open = isinstance(one, Gt) or isinstance(other, Lt)
-        if limit_of(one) > limit_of(other) or (is_open and limit_of(one) == limit_of(other)):
-            raise TypeError(f"{place} is annotated with {one!r} and {other!r}, which no value satisfies: change one")
+    """Require limits of the field's type, which some value satisfies."""
+    bounds = [each for each in field.constraints if isinstance(each, _BOUNDS)]
+    for bound in bounds:
+        limit = limit_of(bound)
+        if field.type.python in (Decimal, float) and type(limit) is int:
+            limit = field.type.python(limit)
+        # A limit of another type would be compared differently in Python and in PostgreSQL.
+        if problem := type_problem_finder(field.type)(limit):
+            raise TypeError(f"{place} is annotated with {bound!r}, whose limit {problem}")
+    for one, other in product(bounds, bounds):
+        if isinstance(one, (Ge, Gt)) and isinstance(other, (Le, Lt)):
+            is_open = isinstance(one, Gt) or isinstance(other, Lt)
+            if limit_of(one) > limit_of(other) or (is_open and limit_of(one) == limit_of(other)):
+                raise TypeError(
+                    f"{place} is annotated with {one!r} and {other!r}, which no value satisfies: change one"
+                )
 
 
 def _check_default(place: str, field: Field) -> None:
@@ -203,20 +203,15 @@ def _check_rule(declaration: Declaration, rule: Rule) -> None:
         if name not in fields:
             raise TypeError(f"{rule} names {name}, which is not a field of {declaration.record.__name__}")
     if isinstance(rule, NotBefore):
-        value, reference = (_moment(fields[name].type) for name in rule.fields)
-        if not value or not reference:
-            wrong = rule.fields[0 if not value else 1]
-            raise TypeError(f"{rule} compares {wrong}, which is not a date or datetime")
+        kinds = {name: re.sub("-(milli|micro|nano)s$", "", fields[name].type.kind) for name in rule.fields}
+        for name, kind in kinds.items():
+            if kind not in ("date", "timestamp", "local-timestamp"):
+                raise TypeError(f"{rule} compares {name}, which is not a date or datetime")
+        value, reference = kinds.values()
         if value not in ("date", reference):
             raise TypeError(f"{rule} compares {rule.field}, a {value}, with a {reference}: give both the same type")
     elif required := [name for name in rule.fields if not fields[name].is_nullable]:
         raise TypeError(f"{rule} names {required[0]}, which is never missing: add None to its type")
-
-
-def _moment(type_: Type) -> str:
-    """Return date, timestamp or local-timestamp; an empty text for another type."""
-    name = type_.kind.removesuffix("-millis").removesuffix("-micros").removesuffix("-nanos")
-    return name if name in ("date", "timestamp", "local-timestamp") else ""
 
 
 def _names(types: Iterable[type]) -> str:

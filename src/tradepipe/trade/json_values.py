@@ -16,14 +16,38 @@ from uuid import UUID
 from tradepipe.trade.types import Member, Type
 
 
-def to_json(type_: Type, value: Any) -> str:
+def to_json(type_: Type, value: Any) -> str:  # noqa: PLR0911 - one case for each kind of type
     """
     Return a value as JSON text.
 
     Raises:
         ValueError: it holds a number that JSON lacks: infinity or NaN.
     """
-    return "".join(_pieces(type_, value))
+    # Not json.dumps of the whole: it does not write decimals.
+    match type_.kind:
+        case "array":
+            return f"[{', '.join(_member(type_.item, each) for each in value)}]"
+        case "map":
+            found = (f"{json.dumps(key)}: {_member(type_.item, each)}" for key, each in value.items())
+            return f"{{{', '.join(found)}}}"
+        case "record":
+            named = zip(type_.members, value, strict=True)
+            found = (f'"{member.name}": {_member(member, each)}' for member, each in named)
+            return f"{{{', '.join(found)}}}"
+        case "decimal":
+            # Without an exponent, so that all digits are there; jsonb keeps them, trailing zeros too.
+            return f"{value:f}"
+        case "boolean" | "int" | "long" | "string" | "float" | "double":
+            # Python would write NaN and Infinity, which JSON does not have, and PostgreSQL would refuse the row.
+            return json.dumps(value, allow_nan=False)
+        case "bytes" | "fixed":
+            return json.dumps(f"\\x{value.hex()}")
+        case "enum" | "uuid":
+            return json.dumps(str(value))
+        case _:
+            # A date, time or timestamp.
+            utc = value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+            return json.dumps(utc.isoformat())
 
 
 def from_json(type_: Type, text: str) -> Any:
@@ -31,43 +55,8 @@ def from_json(type_: Type, text: str) -> Any:
     return _from_value(type_, json.loads(text, parse_float=Decimal))
 
 
-def _pieces(type_: Type, value: Any) -> list[str]:  # noqa: PLR0911 - one case for each kind of type
-    # Not json.dumps: it does not write decimals.
-    match type_.kind:
-        case "array":
-            return ["[", ", ".join(_member(type_.item, each) for each in value), "]"]
-        case "map":
-            found = (f"{json.dumps(key)}: {_member(type_.item, each)}" for key, each in value.items())
-            return ["{", ", ".join(found), "}"]
-        case "record":
-            named = zip(type_.members, value, strict=True)
-            return ["{", ", ".join(f'"{member.name}": {_member(member, each)}' for member, each in named), "}"]
-        case "decimal":
-            # Without an exponent, so that all digits are there; jsonb keeps them, trailing zeros too.
-            return [f"{value:f}"]
-        case "float" | "double":
-            # Python would write NaN and Infinity, which are no JSON, and PostgreSQL would refuse the row.
-            return [json.dumps(value, allow_nan=False)]
-        case "boolean" | "int" | "long" | "string":
-            return [json.dumps(value)]
-        case _:
-            return [json.dumps(_text_of(value))]
-
-
 def _member(member: Member, value: Any) -> str:
     return "null" if value is None else to_json(member.type, value)
-
-
-def _text_of(value: Any) -> str:
-    match value:
-        case bytes():
-            return f"\\x{value.hex()}"
-        case datetime():
-            return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
-        case date() | time():
-            return value.isoformat()
-        case _:
-            return str(value)
 
 
 def _from_value(type_: Type, value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Sample values of declared fields: valid ones, and one that breaks each constraint."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from random import Random
@@ -73,20 +73,24 @@ def _near(type_: Type, limit: Any, random: Random) -> Any:
     """Return a value within a thousand steps of a limit, which is valid in half of the cases or more."""
     # Steps of three sizes: near the limit as well as far from it.
     steps = random.randrange(-1_000, 1_001) // 10 ** random.randrange(3)
+    if type_.kind == "decimal":
+        return Decimal(limit) + Decimal(steps).scaleb(-random.randint(0, type_.scale))
+    return _shift(type_, limit, steps)
+
+
+def _shift(type_: Type, value: Any, steps: int) -> Any:
     match type_.kind:
         case "int" | "long":
-            return limit + steps
+            return value + steps
         case "float" | "double":
-            return limit + steps / 4
+            return value + steps / 4
         case "decimal":
-            return Decimal(limit) + Decimal(steps).scaleb(-random.randint(0, type_.scale))
+            return value + Decimal(steps).scaleb(-type_.scale)
         case "date":
-            return limit + timedelta(days=steps)
-    return limit + timedelta(minutes=steps)
-
-
-def _step(type_: Type) -> Decimal:
-    return Decimal((0, (1,), -type_.scale))
+            return value + timedelta(days=steps)
+        case "time-micros" | "time-millis":
+            return (datetime.combine(BEGIN, value) + timedelta(minutes=steps)).time()
+    return value + timedelta(minutes=steps)
 
 
 def _value(name: str, type_: Type, random: Random) -> Any:  # noqa: PLR0911, PLR0912 - one case for each kind of type
@@ -136,42 +140,34 @@ def _matching_text(parsed: Any, random: Random) -> str:
     return "".join(_matching_part(str(code), given, random) for code, given in parsed)
 
 
-def _matching_part(code: str, given: Any, random: Random) -> str:  # noqa: PLR0911 - one case for each kind of part
+def _matching_part(code: str, given: Any, random: Random) -> str:
     match code:
         case "LITERAL":
             return chr(given)
         case "IN":
+            is_negated = str(given[0][0]) == "NEGATE"
+            # A character, or the first and the last of a range.
+            ends = [(each, each) if isinstance(each, int) else each for _, each in given[is_negated:]]
             # Printable ASCII without the blank, which identifiers refuse.
-            allowed = [each for each in map(chr, range(0x21, 0x7F)) if _is_in(given, ord(each))]
-            return random.choice(allowed)
-        case "MAX_REPEAT" | "MIN_REPEAT":
+            return chr(
+                random.choice(
+                    [
+                        character
+                        for character in range(0x21, 0x7F)
+                        if any(first <= character <= last for first, last in ends) != is_negated
+                    ]
+                )
+            )
+        case "NOT_LITERAL":
+            return random.choice([each for each in map(chr, range(0x21, 0x7F)) if each != chr(given)])
+        case "MAX_REPEAT":
             fewest, most, parsed = given
             return "".join(_matching_text(parsed, random) for _ in range(random.randint(fewest, min(most, fewest + 8))))
         case "SUBPATTERN":
             return _matching_text(given[-1], random)
         case "BRANCH":
             return _matching_text(random.choice(given[1]), random)
-        case "ANY":
-            return random.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    return ""
-
-
-def _is_in(parts: Any, character: int) -> bool:
-    is_negated = str(parts[0][0]) == "NEGATE"
-    classes: dict[str, Callable[[str], bool]] = {
-        "CATEGORY_DIGIT": str.isdigit,
-        "CATEGORY_WORD": lambda text: text.isalnum() or text == "_",
-    }
-    found = False
-    for code, given in parts:
-        match str(code):
-            case "LITERAL":
-                found |= given == character
-            case "RANGE":
-                found |= given[0] <= character <= given[1]
-            case "CATEGORY":
-                found |= str(given) in classes and classes[str(given)](chr(character))
-    return found != is_negated
+    raise ValueError(f"no sample of a pattern with {code}")
 
 
 def _candidates(field: Field, constraint: Any, valid: Any, variant: int) -> Iterator[tuple[str, Any]]:
@@ -195,19 +191,5 @@ def _candidates(field: Field, constraint: Any, valid: Any, variant: int) -> Iter
     if field.type.python in (Decimal, float):
         limit = field.type.python(limit)
     if isinstance(constraint, Ge | Le):
-        step = _smallest_step(field.type)
-        limit = limit - step if isinstance(constraint, Ge) else limit + step
+        limit = _shift(field.type, limit, -1 if isinstance(constraint, Ge) else 1)
     yield f"{words} {limit}", limit
-
-
-def _smallest_step(type_: Type) -> Any:
-    match type_.kind:
-        case "int" | "long":
-            return 1
-        case "float" | "double":
-            return 1.0
-        case "decimal":
-            return _step(type_)
-        case "date":
-            return timedelta(days=1)
-    return timedelta(milliseconds=1)

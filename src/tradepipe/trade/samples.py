@@ -10,7 +10,7 @@ from itertools import count, cycle
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from tradepipe.trade.constraints import Identifier, NotBefore, Together
+from tradepipe.trade.constraints import Identifier, NotBefore
 from tradepipe.trade.declaration import REQUIRED, Field
 from tradepipe.trade.model import DECLARATION, KAFKA_KEY, Side, Trade
 from tradepipe.trade.record import Code
@@ -176,29 +176,21 @@ def _constraint_corruptions() -> Iterator[_Corruption]:
     for field in DECLARATION.fields:
         variant = identifiers.index(field) if field in identifiers else 0
         for kind, value in broken_values(field, _draw(field, Random(2), BEGIN), variant):
-            yield _Corruption(kind, field.code, partial(_replace_value, field, value))
+            together = next((rule.fields for rule in DECLARATION.rules if field.name in rule.fields), ())
+            others = [name for name in together if name != field.name]
+            yield _Corruption(kind, field.code, _trade(partial(_complete, names=others, changes={field.name: value})))
         if field.type.kind == "timestamp-micros" and not field.is_nullable:
             kind = f"{field.name.replace('_', ' ')} in year 10000"
             yield _Corruption(kind, field.code, partial(_set_late_timestamp, field.name))
         for rule in DECLARATION.rules_of(field.name):
             if isinstance(rule, NotBefore):
                 kind = f"{rule.field} before {rule.reference}".replace("_", " ")
-                yield _Corruption(kind, field.code, partial(_set_before, rule))
+                yield _Corruption(kind, field.code, _trade(partial(_set_before, rule)))
             else:
-                kind = f"{rule.fields[0]} without {rule.fields[1]}".replace("_", " ")
-                yield _Corruption(kind, field.code, partial(_separate, rule))
-
-
-def _replace_value(field: Field, value: object, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
-    together = next((rule.fields for rule in DECLARATION.rules if field.name in rule.fields), ())
-    trade = _complete(trade, [name for name in together if name != field.name], {field.name: value})
-    return _key(trade), encode(trade)
-
-
-def _separate(rule: Together, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
-    first, *others = rule.fields
-    trade = _complete(trade, [first], dict.fromkeys(others))
-    return _key(trade), encode(trade)
+                first, *others = rule.fields
+                kind = f"{first} without {others[0]}".replace("_", " ")
+                separate = partial(_complete, names=[first], changes=dict.fromkeys(others))
+                yield _Corruption(kind, field.code, _trade(separate))
 
 
 def _complete(trade: Trade, names: Sequence[str], changes: Mapping[str, Any]) -> Trade:
@@ -211,10 +203,9 @@ def _with(trade: Trade, changes: Mapping[str, Any]) -> Trade:
     return trade._replace(**changes)
 
 
-def _set_before(rule: NotBefore, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+def _set_before(rule: NotBefore, trade: Trade) -> Trade:
     trade = _complete(trade, rule.fields, {})
-    trade = _with(trade, {rule.field: _moment_of(rule, trade) - timedelta(days=1)})
-    return _key(trade), encode(trade)
+    return _with(trade, {rule.field: _moment_of(rule, trade) - timedelta(days=1)})
 
 
 def _set_late_timestamp(name: str, trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
@@ -225,6 +216,16 @@ def _set_late_timestamp(name: str, trade: Trade, encode: Callable[[Trade], bytes
 
 def _key(trade: Trade) -> bytes:
     return str(getattr(trade, KAFKA_KEY)).encode()
+
+
+def _trade(change: Callable[[Trade], Trade]) -> _Corrupt:
+    """Return a corruption that changes the trade."""
+
+    def corrupt(trade: Trade, encode: Callable[[Trade], bytes]) -> _CorruptedRecord:
+        changed = change(trade)
+        return _key(changed), encode(changed)
+
+    return corrupt
 
 
 def _bytes(change: Callable[[bytes], bytes | None]) -> _Corrupt:

@@ -1,10 +1,11 @@
 """Checks that a value has its declared type, and that Avro and PostgreSQL both hold it exactly."""
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import chain
 from math import isfinite
 from typing import Any, Final
 
@@ -36,22 +37,40 @@ def type_problem_finder(type_: Type, *, allow_nul: bool = False) -> Finder:
     Args:
         allow_nul: whether a text may hold the character NUL, which Avro has and PostgreSQL does not store.
     """
+    find_text = partial(_find_text_problem, allow_nul)
     match type_.kind:
         case "array":
+            find_item = member_problem_finder(type_.item, allow_nul=allow_nul)
             return partial(
-                _find_list_problem, member_problem_finder(type_.item, allow_nul=allow_nul), f"is not a {type_}"
+                _find_nested_problem,
+                type_,
+                lambda value: ((f"at [{place}]", find_item, each) for place, each in enumerate(value)),
             )
         case "map":
-            find_problem = member_problem_finder(type_.item, allow_nul=allow_nul)
-            return partial(_find_dict_problem, find_problem, _text_finder(allow_nul), f"is not a {type_}")
+            find_key = partial(_find_scalar_problem, str, find_text, _nothing)
+            find_value = member_problem_finder(type_.item, allow_nul=allow_nul)
+            return partial(
+                _find_nested_problem,
+                type_,
+                lambda value: chain(
+                    (("the key", find_key, key) for key in value),
+                    ((f"at [{key!r}]", find_value, each) for key, each in value.items()),
+                ),
+            )
         case "record":
-            finders = (member_problem_finder(member, allow_nul=allow_nul) for member in type_.members)
-            names = (f".{member.name}" for member in type_.members)
-            return partial(_find_record_problem, type_.python, tuple(zip(names, finders, strict=True)))
+            finders = tuple(
+                (f"at .{member.name}", member_problem_finder(member, allow_nul=allow_nul)) for member in type_.members
+            )
+            return partial(
+                _find_nested_problem,
+                type_,
+                lambda value: ((place, find, each) for (place, find), each in zip(finders, value, strict=True)),
+            )
         case "string":
-            return partial(_find_scalar_problem, type_, _text_finder(allow_nul), _nothing)
+            return partial(_find_scalar_problem, str, find_text, _nothing)
         case _:
-            return partial(_find_scalar_problem, type_, _FINDERS.get(type_.python) or _nothing, _details(type_))
+            find_problem = _FINDERS.get(type_.python, _nothing)
+            return partial(_find_scalar_problem, type_.python, find_problem, _details(type_))
 
 
 def member_problem_finder(member: Member, *, allow_nul: bool = False) -> Finder:
@@ -67,43 +86,23 @@ def member_problem_finder(member: Member, *, allow_nul: bool = False) -> Finder:
     return find_member_problem
 
 
-def _find_scalar_problem(type_: Type, find_problem: Finder, find_detail: Finder, value: Any) -> str | None:
+def _find_scalar_problem(python: type, find_problem: Finder, find_detail: Finder, value: Any) -> str | None:
     # Exact types, as a subclass may behave differently; datetimes, dates and times of libraries are welcome.
-    python = type_.python
     is_instance = isinstance(value, python) if python in _MOMENTS else type(value) is python
     if not is_instance or (python is date and isinstance(value, datetime)):
         return f"is not {'an' if python is int else 'a'} {python.__name__}"
     return find_problem(value) or find_detail(value)
 
 
-def _find_list_problem(find_problem: Finder, wrong: str, value: Any) -> str | None:
-    if type(value) is not list:
-        return wrong
-    return _first((f"[{place}]", find_problem, each) for place, each in enumerate(value))
-
-
-def _find_dict_problem(find_problem: Finder, find_text_problem: Finder, wrong: str, value: Any) -> str | None:
-    if type(value) is not dict:
-        return wrong
-    for key in value:
-        if type(key) is not str:
-            return f"has the key {format_value(key)}, which is not a str"
-        if problem := find_text_problem(key):
-            return f"has the key {format_value(key)}, which {problem}"
-    return _first((f"[{key!r}]", find_problem, each) for key, each in value.items())
-
-
-def _find_record_problem(record: Any, finders: tuple[tuple[str, Finder], ...], value: Any) -> str | None:
-    # Not any tuple: the order of its values would be unchecked.
-    if type(value) is not record:
-        return f"is not a {record.__name__}"
-    return _first((name, find_problem, each) for (name, find_problem), each in zip(finders, value, strict=True))
-
-
-def _first(found: Any) -> str | None:
-    for place, find_problem, value in found:
-        if (problem := find_problem(value)) is not None:
-            return f"has at {place} {format_value(value)}, which {problem}"
+def _find_nested_problem(
+    type_: Type, parts: Callable[[Any], Iterable[tuple[str, Finder, Any]]], value: Any
+) -> str | None:
+    # Not any tuple for a record: the order of its values would be unchecked.
+    if type(value) is not type_.python:
+        return f"is not a {type_}"
+    for place, find_problem, each in parts(value):
+        if (problem := find_problem(each)) is not None:
+            return f"has {place} {format_value(each)}, which {problem}"
     return None
 
 
@@ -111,15 +110,9 @@ def _nothing(_value: Any) -> None:
     return None
 
 
-def _text_finder(allow_nul: bool) -> Finder:
-    return _find_surrogate if allow_nul else _find_text_problem
-
-
-def _find_text_problem(value: str) -> str | None:
-    return "holds the character NUL, which PostgreSQL does not store" if "\0" in value else _find_surrogate(value)
-
-
-def _find_surrogate(value: str) -> str | None:
+def _find_text_problem(allow_nul: bool, value: str) -> str | None:
+    if "\0" in value and not allow_nul:
+        return "holds the character NUL, which PostgreSQL does not store"
     try:
         # A lone surrogate is a str in Python, and no text in UTF-8, Avro or PostgreSQL.
         value.encode()
@@ -147,15 +140,14 @@ def _details(type_: Type) -> Finder:  # noqa: PLR0911 - one case for each kind o
         case "float":
             return _find_single_problem
         case "fixed":
-            return partial(_find_size_problem, type_.size)
+            size = type_.size
+            return lambda value: None if len(value) == size else f"has {len(value)} bytes, not {size}"
     name, _, unit = type_.kind.rpartition("-")
     match name:
         case "time":
-            return partial(_find_time_problem, unit)
-        case "timestamp":
-            return partial(_find_timestamp_problem, unit)
-        case "local-timestamp":
-            return partial(_find_local_problem, unit)
+            return lambda value: "has a time zone" if value.tzinfo else _find_unit_problem(unit, value)
+        case "timestamp" | "local-timestamp":
+            return partial(_find_datetime_problem, name, unit)
     return _nothing
 
 
@@ -175,37 +167,24 @@ def _find_single_problem(value: float) -> str | None:
     return None if nearest == value else f"a float does not hold exactly; the nearest one is {nearest!r}"
 
 
-def _find_size_problem(size: int, value: bytes) -> str | None:
-    return None if len(value) == size else f"has {len(value)} bytes, not {size}"
-
-
-def _find_time_problem(unit: str, value: time) -> str | None:
-    return "has a time zone" if value.tzinfo else _find_unit_problem(unit, value)
-
-
-def _find_timestamp_problem(unit: str, value: datetime) -> str | None:
-    if value.utcoffset() is None:
+def _find_datetime_problem(name: str, unit: str, value: datetime) -> str | None:
+    if name == "local-timestamp":
+        if value.tzinfo:
+            return "has a time zone"
+        naive = value
+    elif value.utcoffset() is None:
         return "has no time zone"
-    try:
-        utc = value.astimezone(UTC)
-    except OverflowError:
-        return "is outside the years 1 to 9999 in UTC"
-    return _find_unit_problem(unit, value) or _find_nanos_problem(unit, utc.replace(tzinfo=None))
-
-
-def _find_local_problem(unit: str, value: datetime) -> str | None:
-    if value.tzinfo:
-        return "has a time zone"
-    return _find_unit_problem(unit, value) or _find_nanos_problem(unit, value)
+    else:
+        try:
+            naive = value.astimezone(UTC).replace(tzinfo=None)
+        except OverflowError:
+            return "is outside the years 1 to 9999 in UTC"
+    if unit == "nanos" and not MIN_NANOS <= (naive - _EPOCH) // _MICROSECOND <= MAX_NANOS:
+        return "is outside the years 1677 to 2262, which 64 bits of nanoseconds hold"
+    return _find_unit_problem(unit, value)
 
 
 def _find_unit_problem(unit: str, value: time | datetime) -> str | None:
     return (
         "has microseconds, but its type holds milliseconds" if unit == "millis" and value.microsecond % 1_000 else None
     )
-
-
-def _find_nanos_problem(unit: str, value: datetime) -> str | None:
-    if unit == "nanos" and not MIN_NANOS <= (value - _EPOCH) // _MICROSECOND <= MAX_NANOS:
-        return "is outside the years 1677 to 2262, which 64 bits of nanoseconds hold"
-    return None

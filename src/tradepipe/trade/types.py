@@ -64,7 +64,7 @@ class Type:
     Type of a field's values other than None; two types are equal if they are the same object.
 
     Attributes:
-        kind: the logical type, or the Avro type if there is none, such as `timestamp-micros` or `enum`.
+        kind: the logical type, or the Avro type without one, such as `timestamp-micros` or `enum`.
 
         base: the Avro type that holds the bytes, such as `long`.
 
@@ -200,8 +200,9 @@ def _type_of(place: str, kind: Any, avro: Avro | None, digits: list[Digits], wit
         if avro:
             raise TypeError(f"{place} is annotated with {avro!r}, which does not apply to {_show(kind)}")
         return _nested_type(place, kind, within)
-    python = next((each for each in _CHOICES if _is_of(kind, each)), None)
-    if python is None:
+    # bool is a subclass of int, and datetime of date: only enums may be subclasses.
+    python = StrEnum if isinstance(kind, type) and issubclass(kind, StrEnum) else kind
+    if python not in _CHOICES:
         raise _unsupported(place, kind)
     choice = _choose(place, _CHOICES[python], avro, kind)
     size = avro.size if avro else 0
@@ -213,7 +214,11 @@ def _type_of(place: str, kind: Any, avro: Avro | None, digits: list[Digits], wit
     elif choice.base != "fixed" and size:
         raise TypeError(f"{place} is annotated with {avro!r}, but only a fixed has a size")
     if python is StrEnum:
-        _check_symbols(place, kind)
+        symbols = [str(member.value) for member in kind]
+        if not symbols:
+            raise TypeError(f"{place} has the type {kind.__name__}, which has no members")
+        if wrong := [symbol for symbol in symbols if not _is_avro_name(symbol)]:
+            raise TypeError(f"{place} has the symbol {wrong[0]!r}, which Avro does not allow: use letters and digits")
     if python is not Decimal:
         return Type(choice.kind, choice.base, kind, choice.postgres, size)
     if not digits:
@@ -284,11 +289,6 @@ def show_member(member: Member) -> str:
     return f"{member.type} | None" if member.is_nullable else str(member.type)
 
 
-def _is_of(kind: Any, python: type) -> bool:
-    # bool is a subclass of int, and datetime of date: only enums may be subclasses.
-    return kind is python or (python is StrEnum and isinstance(kind, type) and issubclass(kind, StrEnum))
-
-
 def _choose(place: str, choices: tuple[_Choice, ...], avro: Avro | None, kind: type) -> _Choice:
     if avro is None:
         return choices[0]
@@ -300,14 +300,6 @@ def _choose(place: str, choices: tuple[_Choice, ...], avro: Avro | None, kind: t
     raise TypeError(
         f"{place} is annotated with {avro!r}, which is not an Avro type of {kind.__name__}: use {', '.join(names)}"
     )
-
-
-def _check_symbols(place: str, members: type[StrEnum]) -> None:
-    symbols = [str(member.value) for member in members]
-    if not symbols:
-        raise TypeError(f"{place} has the type {members.__name__}, which has no members")
-    if wrong := [symbol for symbol in symbols if not _is_avro_name(symbol)]:
-        raise TypeError(f"{place} has the symbol {wrong[0]!r}, which Avro does not allow: use letters and digits")
 
 
 def _unsupported(place: str, kind: Any) -> TypeError:
