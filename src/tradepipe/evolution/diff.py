@@ -101,28 +101,30 @@ def _change(change: _RawChange, changes: Sequence[_RawChange], found: Sequence[F
     here = tuple(each for each in found if _owner(each.path, changes) == change.path)
     # A field that was renamed and got another default are two changes at one path: the findings are shown once.
     is_first = change == next(each for each in changes if each.path == change.path)
-    effects = tuple(_effects(change, here)) if is_first or not here else ()
-    return Change(change.kind, change.path, change.message, effects, here if is_first else (), change.pointer)
-
-
-def _effects(change: _RawChange, here: Sequence[Finding]) -> Iterator[Effect]:
-    """Yield the effects of the findings at a change; a direction without findings has a harmless effect."""
-    for direction, ok_text in zip(Direction, change.ok_text, strict=True):
-        bad = [Effect(direction, each.severity, each.message) for each in here if each.direction is direction]
-        yield from bad or [Effect(direction, None, ok_text)]
+    effects: list[Effect] = []
+    if is_first or not here:
+        for direction, ok_text in zip(Direction, change.ok_text, strict=True):
+            bad = [Effect(direction, each.severity, each.message) for each in here if each.direction is direction]
+            # A direction without findings has a harmless effect.
+            effects += bad or [Effect(direction, None, ok_text)]
+    return Change(change.kind, change.path, change.message, tuple(effects), here if is_first else (), change.pointer)
 
 
 def _owner(path: str, changes: Sequence[_RawChange]) -> str:
     """Return the path of the change that a finding belongs to: the nearest at or above the finding."""
     # By both paths: findings about old readers name the field as it was called.
     places = {location: each.path for each in changes for location in (each.path, each.old_path or each.path)}
-    return places.get(
-        max((location for location in places if _is_at_or_below(path, location)), key=len, default=""), ""
-    )
+    above = [each for each in places if path == each or (path.startswith(each) and path[len(each)] in ".[{(")]
+    return places.get(max(above, key=len, default=""), "")
 
 
-def _is_at_or_below(path: str, above: str) -> bool:
-    return path == above or (path.startswith(above) and path[len(above)] in ".[{(")
+def _changed(
+    kind: Kind, new: SchemaType | SchemaField, path: str, *, what: str, values: tuple[object, object]
+) -> Iterator[_RawChange]:
+    """Yield a change from one attribute to another, unless they are equal."""
+    before, after = values
+    if before != after:
+        yield _RawChange(kind, new.pointer, path, f"The {what} changed from {before} to {after}.")
 
 
 def _diff_types(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
@@ -133,26 +135,24 @@ def _diff_types(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCha
             piece = f"({after.short or after.kind})" if len(new.branches) > 2 else ""
             yield from _diff_types(before, after, path + piece)
     else:
-        yield from _diff_same_kind(old, new, path)
+        yield from _changed(Kind.NAME, new, path, what="name", values=(old.name, new.name))
+        if old.logical != new.logical:
+            yield from _changed(Kind.TYPE, new, path, what="type", values=(old, new))
+        if old.size != new.size:
+            yield from _changed(Kind.SIZE, new, path, what="size", values=(old.size, f"{new.size} bytes"))
+        if old.doc != new.doc:
+            yield _RawChange(Kind.DOC, new.pointer, path, "The doc changed.")
+        yield from _diff_aliases(old, new, path)
+        if old.inner:
+            yield from _diff_types(old.inner[0], new.inner[0], path + ("[]" if old.kind == "array" else "{}"))
+        yield from _diff_enums(old, new, path)
+        yield from _diff_fields(old, new, path)
 
 
-def _diff_same_kind(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
-    if old.name != new.name:
-        yield _RawChange(Kind.NAME, new.pointer, path, f"The name changed from {old.name} to {new.name}.")
-    if old.logical != new.logical:
-        yield _RawChange(Kind.TYPE, new.pointer, path, f"The type changed from {old} to {new}.")
-    if old.size != new.size:
-        yield _RawChange(Kind.SIZE, new.pointer, path, f"The size changed from {old.size} to {new.size} bytes.")
-    if old.doc != new.doc:
-        yield _RawChange(Kind.DOC, new.pointer, path, "The doc changed.")
+def _diff_aliases(old: SchemaType | SchemaField, new: SchemaType | SchemaField, path: str) -> Iterator[_RawChange]:
+    # Their order does not matter.
     if set(old.aliases) != set(new.aliases):
-        yield _RawChange(
-            Kind.ALIASES, new.pointer, path, f"The aliases changed from {_list(old.aliases)} to {_list(new.aliases)}."
-        )
-    if old.inner:
-        yield from _diff_types(old.inner[0], new.inner[0], path + ("[]" if old.kind == "array" else "{}"))
-    yield from _diff_enums(old, new, path)
-    yield from _diff_fields(old, new, path)
+        yield from _changed(Kind.ALIASES, new, path, what="aliases", values=(_list(old.aliases), _list(new.aliases)))
 
 
 def _diff_enums(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
@@ -166,34 +166,34 @@ def _diff_enums(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawCha
         yield _RawChange(
             Kind.SYMBOLS_REMOVED, new.pointer, path, f"The enum lost the symbols {_list(removed)}.", ok_text
         )
-    if old.default != new.default:
-        message = f"The enum's default symbol changed from {old.default or 'none'} to {new.default or 'none'}."
-        yield _RawChange(Kind.ENUM_DEFAULT, new.pointer, path, message)
+    defaults = old.default or "none", new.default or "none"
+    yield from _changed(Kind.ENUM_DEFAULT, new, path, what="enum's default symbol", values=defaults)
     if not added and not removed and old.symbols != new.symbols:
         yield _RawChange(Kind.SYMBOL_ORDER, new.pointer, path, "The symbols are in another order.")
 
 
 def _diff_fields(old: SchemaType, new: SchemaType, path: str) -> Iterator[_RawChange]:
     before = {field.name: field for field in old.fields}
-    for field in new.fields:
-        earlier = _previous_field(field, before, {each.name for each in new.fields})
-        if earlier is None:
-            yield _addition(field, path)
-        else:
-            # Removed from `before`, where the fields that nothing has taken are the removed ones.
-            yield from _diff_field(before.pop(earlier.name), field, path)
-    yield from (_removal(field, path, new.pointer) for field in before.values())
     before_names, names = [field.name for field in old.fields], [field.name for field in new.fields]
+    for field in new.fields:
+        # An alias that is another field's name now would take that field's place.
+        aliases = [alias for alias in field.aliases if alias not in names]
+        earlier = next((name for name in (field.name, *aliases) if name in before), None)
+        if earlier is not None:
+            # Removed from `before`, where the fields that nothing has taken are the removed ones.
+            yield from _diff_field(before.pop(earlier), field, path)
+            continue
+        default = f", by default {field.default_json}" if field.has_default else " without a default"
+        message = f"The field was added: {field.type}{default}."
+        ok_text = f"They fill it with {field.default_json}.", "They ignore it."
+        yield _RawChange(Kind.FIELD_ADDED, field.pointer, f"{path}.{field.name}", message, ok_text)
+    for field in before.values():
+        message = f"The field was removed: {field.type}."
+        ok_text = "They ignore it.", f"They fill it with {field.default_json}."
+        yield _RawChange(Kind.FIELD_REMOVED, new.pointer, f"{path}.{field.name}", message, ok_text)
     # Not reported if there are other fields too: every later one has moved then.
     if before_names != names and set(before_names) == set(names):
         yield _RawChange(Kind.FIELD_ORDER, new.pointer, path, "The fields are in another order.")
-
-
-def _previous_field(field: SchemaField, before: dict[str, SchemaField], names: set[str]) -> SchemaField | None:
-    """Find the field in the old schema, by its name or by an alias that is not a field now."""
-    # An alias that is another field's name now would take that field's place.
-    aliases = (alias for alias in field.aliases if alias not in names)
-    return next((before[name] for name in (field.name, *aliases) if name in before), None)
 
 
 def _diff_field(old: SchemaField, new: SchemaField, record: str) -> Iterator[_RawChange]:
@@ -207,28 +207,12 @@ def _diff_field(old: SchemaField, new: SchemaField, record: str) -> Iterator[_Ra
         ok_text = f"They fill it with {new.default_json} where it is missing.", _SAME
         message = f"The default changed from {old.default_json} to {new.default_json}."
         yield _RawChange(Kind.DEFAULT, new.pointer, path, message, ok_text)
-    if set(old.aliases) != set(new.aliases) and old.name == new.name:
-        yield _RawChange(
-            Kind.ALIASES, new.pointer, path, f"The aliases changed from {_list(old.aliases)} to {_list(new.aliases)}."
-        )
-    if old.order != new.order:
-        yield _RawChange(Kind.SORT_ORDER, new.pointer, path, f"The sort order changed from {old.order} to {new.order}.")
+    # The alias of a renamed field is part of the renaming.
+    if old.name == new.name:
+        yield from _diff_aliases(old, new, path)
+    yield from _changed(Kind.SORT_ORDER, new, path, what="sort order", values=(old.order, new.order))
     if old.doc != new.doc:
         yield _RawChange(Kind.DOC, new.pointer, path, "The doc changed.")
-
-
-def _addition(field: SchemaField, path: str) -> _RawChange:
-    default = f", by default {field.default_json}" if field.has_default else " without a default"
-    ok_text = f"They fill it with {field.default_json}.", "They ignore it."
-    message = f"The field was added: {field.type}{default}."
-    return _RawChange(Kind.FIELD_ADDED, field.pointer, f"{path}.{field.name}", message, ok_text)
-
-
-def _removal(field: SchemaField, path: str, pointer: str) -> _RawChange:
-    ok_text = "They ignore it.", f"They fill it with {field.default_json}."
-    return _RawChange(
-        Kind.FIELD_REMOVED, pointer, f"{path}.{field.name}", f"The field was removed: {field.type}.", ok_text
-    )
 
 
 def _labels(union: SchemaType) -> list[str]:

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from textwrap import indent
 from typing import Any, Final
 
+from tradepipe.evolution.history import without
 from tradepipe.trade.avro_types import field_schema
 from tradepipe.trade.declaration import Declaration
 
 _MAX_WIDTH: Final = 110
 """Characters of a type that is written on one line."""
+
+_IGNORED: Final = ("doc", "aliases", "order")
+"""Attributes that readers ignore."""
 
 _find_fields = re.compile(r'"fields"\s*:\s*\[').search
 _skip_separators = re.compile(r"[\s,]*").match
@@ -39,7 +43,7 @@ def draft_schema(released: str, declaration: Declaration) -> str:
         before, text = old.get(field.name, (None, ""))
         if before is None and field.name in docs:
             new["doc"] = docs[field.name]
-        if before is None or _without_docs(before) != new:
+        if before is None or without(before, *_IGNORED) != new:
             parts = (
                 f"      {json.dumps(key)}: {_format_value(value)}" for key, value in _with_docs(new, before).items()
             )
@@ -79,36 +83,23 @@ def _field_spans(text: str) -> list[tuple[dict[str, Any], int, int]]:
         at = end
 
 
-def _without_docs(node: Any) -> Any:
-    """Return a field without what readers ignore; a default is data, and stays as it is."""
-    if isinstance(node, list):
-        return [_without_docs(each) for each in node]
-    if isinstance(node, dict):
-        ignored = ("doc", "aliases", "order")
-        return {
-            key: each if key == "default" else _without_docs(each) for key, each in node.items() if key not in ignored
-        }
-    return node
-
-
 def _with_docs(new: Any, old: Any) -> Any:
     """Return a field with the docs and aliases that the released one has at the same places."""
     if isinstance(new, list):
-        before = list(old) if isinstance(old, list) else [None] * len(new)
-        return [_with_docs(each, _alike(each, before)) for each in new]
+        # Not by position: a branch may have been added before it.
+        named = (
+            {_name_of(each): each for each in reversed(old) if isinstance(each, dict)} if isinstance(old, list) else {}
+        )
+        return [_with_docs(each, named.get(_name_of(each))) for each in new]
     if isinstance(new, dict) and isinstance(old, Mapping):
-        kept = {key: old[key] for key in ("doc", "aliases", "order") if key in old}
+        kept = {key: old[key] for key in _IGNORED if key in old}
         return {key: each if key == "default" else _with_docs(each, old.get(key)) for key, each in new.items()} | kept
     return new
 
 
-def _alike(new: Any, candidates: list[Any]) -> Any:
-    """Return what has the same name or type among the parts of a released schema."""
-    # Not by position: a branch may have been added before it.
-    name = new.get("name", new.get("type")) if isinstance(new, dict) else new
-    return next(
-        (each for each in candidates if isinstance(each, dict) and each.get("name", each.get("type")) == name), None
-    )
+def _name_of(branch: Any) -> str:
+    """Return the name or type of a union's branch."""
+    return str(branch.get("name", branch.get("type")) if isinstance(branch, dict) else branch)
 
 
 def _format_value(value: Any) -> str:

@@ -70,7 +70,12 @@ def format_findings(found: Iterable[tuple[str, Finding]]) -> Iterator[FindingTex
         # An old mistake is found against each version since; one finding with all their numbers says that better.
         groups.setdefault((location, finding._replace(against=None)), []).append(finding)
     for (location, _), alike in groups.items():
-        yield FindingText(alike[0], tuple(_related_lines(location, alike)))
+        finding = alike[0]
+        line, rule = f"at {location}{format_change(finding)}", f"[{finding.rule}]"
+        related = [f"{line} {rule}"] if finding.direction is None else [line, f"{format_against(alike)} {rule}"]
+        if finding.fix:
+            related.append(f"instead: {finding.fix[0].lower()}{finding.fix[1:]}")
+        yield FindingText(finding, tuple(related))
 
 
 def format_change(finding: Finding) -> str:
@@ -85,18 +90,6 @@ def format_against(alike: Sequence[Finding]) -> str:
         return ""
     numbers = sorted({finding.against for finding in alike if finding.against is not None})
     return f"{direction}, against {_list(numbers)}" if numbers else str(direction)
-
-
-def _related_lines(location: str, alike: Sequence[Finding]) -> Iterator[str]:
-    finding = alike[0]
-    line, rule = f"at {location}{format_change(finding)}", f"[{finding.rule}]"
-    if finding.direction is None:
-        yield f"{line} {rule}"
-    else:
-        yield line
-        yield f"{format_against(alike)} {rule}"
-    if finding.fix:
-        yield f"instead: {finding.fix[0].lower()}{finding.fix[1:]}"
 
 
 def _list(numbers: Sequence[int]) -> str:

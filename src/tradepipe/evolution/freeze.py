@@ -36,9 +36,14 @@ FIXES: Final = {
 
 def check_frozen(history: History) -> tuple[Finding, ...]:
     """Check that the released versions are unchanged: compare the files with the history file."""
-    return tuple(found for number in sorted(history.numbers) for found in _check_version(history, number)) + tuple(
-        _gaps(history)
-    )
+    found = [finding for number in sorted(history.numbers) for finding in _check_version(history, number)]
+    for expected, version in enumerate(history.versions, 1):
+        if version.number != expected:
+            message = f"The next version is {version.number} instead of {expected}."
+            found.append(_finding(history, version.number, "frozen-gap", message))
+            # The first one only: every later version would be out of step too.
+            break
+    return tuple(found)
 
 
 def check_history(history: History, level: str | None = None) -> tuple[Finding, ...]:
@@ -106,31 +111,18 @@ def _check_version(history: History, number: int) -> Iterator[Finding]:
         message = f"Version {number} is not in {HISTORY_FILE}: it may be unchecked, or changed since its release."
         yield _finding(history, number, "frozen-unrecorded", message)
     elif version.sha256 != entry.sha256:
-        yield _change_finding(history, version, entry)
+        # The history also has the fingerprint without docs, since a change of docs is harmless to readers.
+        if fingerprint_without_docs(version.text) == entry.sha256_without_docs:
+            rule, where = (
+                "frozen-docs-changed",
+                "docs alone: readers are not affected, but registries keep the old text",
+            )
+        else:
+            rule, where = "frozen-changed", "more than docs: its records were written with the original schema"
+        message = f"Version {number} was changed after its release, in {where}."
+        yield _finding(history, number, rule, message, (entry.sha256, version.sha256))
     if entry and entry.level not in (None, *Level):
         yield _finding(history, number, "frozen-level", f"Version {number} has an unknown level: {entry.level}.")
-
-
-def _change_finding(history: History, version: SchemaVersion, entry: HistoryEntry) -> Finding:
-    # The history also has the fingerprint without docs, since a change of docs is harmless to readers.
-    if fingerprint_without_docs(version.text) == entry.sha256_without_docs:
-        rule, changed = (
-            "frozen-docs-changed",
-            "in docs alone: readers are not affected, but registries keep the old text",
-        )
-    else:
-        rule, changed = "frozen-changed", "in more than docs: its records were written with the original schema"
-    message = f"Version {version.number} was changed after its release, {changed}."
-    return _finding(history, version.number, rule, message, (entry.sha256, version.sha256))
-
-
-def _gaps(history: History) -> Iterator[Finding]:
-    for expected, version in enumerate(history.versions, 1):
-        if version.number != expected:
-            message = f"The next version is {version.number} instead of {expected}."
-            yield _finding(history, version.number, "frozen-gap", message)
-            # The first one only: every later version would be out of step too.
-            return
 
 
 def _finding(history: History, number: int, rule: str, message: str, changed: tuple[str, str] = ("", "")) -> Finding:

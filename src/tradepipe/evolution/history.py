@@ -154,7 +154,7 @@ def fingerprint_without_docs(text: str) -> str:
     Raises:
         ValueError: the text is not JSON.
     """
-    return _sha256(_without_docs(json.loads(text)))
+    return _sha256(without(json.loads(text), "doc"))
 
 
 def _sha256(schema: Any) -> str:
@@ -162,12 +162,17 @@ def _sha256(schema: Any) -> str:
     return hashlib.sha256(normalised.encode()).hexdigest()
 
 
-def _without_docs(node: Any) -> Any:
-    # A default is not searched: a key "doc" in it is data.
+def without(node: Any, *ignored: str) -> Any:
+    """Return a schema's JSON without some of its attributes."""
     if isinstance(node, list):
-        return [_without_docs(item) for item in node]
+        return [without(each, *ignored) for each in node]
     if isinstance(node, dict):
-        return {key: each if key == "default" else _without_docs(each) for key, each in node.items() if key != "doc"}
+        # A default is not searched: a key "doc" in it is data.
+        return {
+            key: each if key == "default" else without(each, *ignored)
+            for key, each in node.items()
+            if key not in ignored
+        }
     return node
 
 

@@ -18,7 +18,7 @@ from tradepipe.evolution.schema_tree import (
 )
 
 Named = Callable[[str], Any]
-"""Look-up of the definition of a name; returns None if there is none."""
+"""Look-up of the definition of a name; returns None for an unknown one."""
 
 _RANGES: Final = {"int": 2**31, "long": 2**63}
 
@@ -122,7 +122,19 @@ def lint(text: str) -> tuple[Finding, ...]:
     """
     try:
         root = json.loads(text, parse_constant=_no_constant)
-        found = (*_duplicate_key_finding(text), *_walk(root))
+        duplicates = [
+            _finding(
+                "duplicate-key",
+                "",
+                pointer,
+                f'The key "{pointer.rpartition("/")[2]}" occurs twice, and parsers differ in which value they keep.',
+            )
+            for pointer in locate(text).duplicate_keys
+        ]
+        try:
+            found = (*duplicates, *_Lint(root).root())
+        except (AttributeError, KeyError, TypeError):
+            found = (*duplicates, _no_schema("The JSON does not have the structure of an Avro schema."))
         # The parser last: it stops at the first error, and names no location.
         if not only_errors(found):
             parse(text)
@@ -136,27 +148,12 @@ def lint(text: str) -> tuple[Finding, ...]:
     return found
 
 
-def _walk(root: Any) -> tuple[Finding, ...]:
-    """Return the findings of the walk, or one finding if the JSON does not have the structure of a schema."""
-    try:
-        return tuple(_Lint(root).root())
-    except (AttributeError, KeyError, TypeError):
-        return (_no_schema("The JSON does not have the structure of an Avro schema."),)
-
-
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
 def _no_schema(message: str) -> Finding:
     return _finding("not-a-schema", "", "", message)
-
-
-def _duplicate_key_finding(text: str) -> Iterator[Finding]:
-    for pointer in locate(text).duplicate_keys:
-        key = pointer.rpartition("/")[2]
-        message = f'The key "{key}" occurs twice, and parsers differ in which value they keep.'
-        yield _finding("duplicate-key", "", pointer, message)
 
 
 def _finding(rule: str, path: str, pointer: str, message: str) -> Finding:

@@ -1,6 +1,6 @@
 """Avro schema resolution: the mismatches between a writer schema and a reader schema."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from tradepipe.evolution.schema_tree import Logical, SchemaField, SchemaType
@@ -78,7 +78,15 @@ class _Resolver:
 
     def _compare_kinds(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
         if writer.kind == "union":
-            yield from self._compare_each_branch(reader, writer)
+            # Every branch of the writer's union: any of them may have been written.
+            for branch in writer.branches:
+                for found in self.compare(reader, branch):
+                    if reader.kind == "union":
+                        yield found
+                    elif found.rule == "type" and not found.path:
+                        yield _mismatch("union-branch", reader, branch)
+                    else:
+                        yield _below(found, _branch_piece(writer, branch))
         elif reader.kind == "union":
             yield from self._compare_best_branch(reader, writer)
         elif reader.kind == writer.kind:
@@ -90,19 +98,8 @@ class _Resolver:
                 yield _mismatch("string-bytes", reader, writer)
             yield from _compare_logical_types(reader, writer)
 
-    def _compare_each_branch(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
-        """Compare every branch of the writer's union: any of them may have been written."""
-        for branch in writer.branches:
-            for found in self.compare(reader, branch):
-                if reader.kind == "union":
-                    yield found
-                elif found.rule == "type" and not found.path:
-                    yield _mismatch("union-branch", reader, branch)
-                else:
-                    yield _below(found, _branch_piece(writer, branch))
-
     def _compare_best_branch(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
-        """Compare the branch that Avro resolves to; if there is none, the one of the writer's kind and name."""
+        """Compare the branch that Avro resolves to, or else the one of the writer's kind and name."""
         tried = [(branch, self.compare(branch, writer)) for branch in reader.branches]
         alike = [each for each in tried if is_same_type(each[0], writer)]
         # Findings on logical types and portability do not affect which branch Avro resolves to.
@@ -114,8 +111,11 @@ class _Resolver:
             yield from (_below(each, _branch_piece(reader, branch)) for each in found)
 
     def _compare_same_kind(self, reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
-        if reader.name:
-            yield from _compare_names(reader, writer)
+        if reader.name != writer.name:
+            # Avro ignores namespaces, so equal short names resolve; an alias is only followed by the reader.
+            alias = "name-alias" if writer.name in reader.aliases else "name"
+            rule = "namespace" if reader.short == writer.short else alias
+            yield _mismatch(rule, reader, writer, f"{writer.kind} {writer.name}", f"{reader.kind} {reader.name}")
         if reader.kind == "record":
             yield from self._compare_records(reader, writer)
         elif reader.kind == "enum":
@@ -136,26 +136,21 @@ class _Resolver:
             sources = [written[name] for name in (field.name, *dict.fromkeys(field.aliases)) if name in written]
             for source in sources:
                 unread.pop(source.name, None)
-            yield from (_below(found, f".{field.name}") for found in self._compare_field(field, sources, writer))
+            if not sources:
+                found = tuple(_compare_missing(field, writer))
+            else:
+                found = self.compare(field.type, sources[0].type)
+                if len(sources) > 1 or sources[0].name != field.name:
+                    rule = "ambiguous-alias" if len(sources) > 1 else "alias"
+                    names = " and ".join(each.name for each in sources)
+                    renamed = Mismatch(rule, (), names, field.name, sources[0].pointer, field.pointer)
+                    found = (renamed, *found)
+            yield from (_below(each, f".{field.name}") for each in found)
         for field in unread.values():
             dropped = f"field {field.name}"
             yield Mismatch(
                 "field-dropped", (f".{field.name}",), dropped, "no field", field.pointer, reader.pointer, dropped
             )
-
-    def _compare_field(
-        self, field: SchemaField, sources: Sequence[SchemaField], writer: SchemaType
-    ) -> Iterator[Mismatch]:
-        if not sources:
-            yield from _compare_missing(field, writer)
-            return
-        source = sources[0]
-        if len(sources) > 1:
-            names = " and ".join(each.name for each in sources)
-            yield Mismatch("ambiguous-alias", (), names, field.name, source.pointer, field.pointer)
-        elif source.name != field.name:
-            yield Mismatch("alias", (), source.name, field.name, source.pointer, field.pointer)
-        yield from self.compare(field.type, source.type)
 
 
 def _compare_missing(field: SchemaField, writer: SchemaType) -> Iterator[Mismatch]:
@@ -170,15 +165,6 @@ def _compare_missing(field: SchemaField, writer: SchemaType) -> Iterator[Mismatc
     is_nullable = any(branch.kind == "null" for branch in field.type.branches)
     rule = "renamed" if renamed else "null-is-no-default" if is_nullable else "missing-default"
     yield Mismatch(rule, (), written, f"{field.type} without a default", pointer, field.pointer)
-
-
-def _compare_names(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
-    if reader.name == writer.name:
-        return
-    # Avro ignores namespaces, so equal short names resolve; an alias is only followed by the reader.
-    alias = "name-alias" if writer.name in reader.aliases else "name"
-    rule = "namespace" if reader.short == writer.short else alias
-    yield _mismatch(rule, reader, writer, f"{writer.kind} {writer.name}", f"{reader.kind} {reader.name}")
 
 
 def _compare_enums(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:

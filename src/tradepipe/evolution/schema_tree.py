@@ -215,7 +215,13 @@ class _Builder:
             branches = [self.type(branch, namespace, f"{pointer}/{index}") for index, branch in enumerate(node)]
             return SchemaType("union", pointer, branches=tuple(branches))
         if isinstance(node, str):
-            return SchemaType(node, pointer) if node in PRIMITIVES else self._find_type(node, namespace)
+            if node in PRIMITIVES:
+                return SchemaType(node, pointer)
+            # First within the namespace, then as a full name, as Java does.
+            found = self._named.get(qualify(node, namespace)) or self._named.get(node)
+            if found is None:
+                raise ValueError(f"{node} is not defined before its use")
+            return found
         kind = node["type"]
         if kind in ("record", "error", "enum", "fixed"):
             return self._definition(node, namespace, pointer)
@@ -225,13 +231,6 @@ class _Builder:
         if kind not in PRIMITIVES:
             raise ValueError(f"{kind} is not an Avro type")
         return SchemaType(kind, pointer, logical=logical_of(node))
-
-    def _find_type(self, name: str, namespace: str) -> SchemaType:
-        """Find a type by its name, first within the namespace, then as a full name, as Java does."""
-        found = self._named.get(qualify(name, namespace)) or self._named.get(name)
-        if found is None:
-            raise ValueError(f"{name} is not defined before its use")
-        return found
 
     def _definition(self, node: Mapping[str, Any], enclosing: str, pointer: str) -> SchemaType:
         name = full_name(node, enclosing)
