@@ -70,8 +70,8 @@ def test_an_additional_version_is_compared_with_the_nearest_one():
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({}, "with metadata or rules of its own."),
-        ({"ruleSet": {"domainRules": []}}, "with rules of its own, which make readers change its records."),
+        ({}, "with other metadata or rules."),
+        ({"ruleSet": {"domainRules": []}}, "with other rules, which make readers change its records."),
     ],
     ids=["metadata", "rules"],
 )

@@ -191,7 +191,14 @@ class Credentials:
         # The last ones, for redaction: a slow response may quote a token that was replaced meanwhile.
         self._tokens: deque[str] = deque(maxlen=4)
         self._secrets = {*secrets, *self._headers.values()}
-        self._check_exclusive(basic_auth)
+        given = {"basic_auth": basic_auth, "bearer_token": bearer_token}
+        options = [name for name, value in given.items() if value is not None]
+        options += [f"headers[{name!r}]" for name in self._headers if name.lower() == "authorization"]
+        if len(options) > 1:
+            raise ConfigurationError(
+                f"{' and '.join(options)} are mutually exclusive; "
+                "user and password in the registry's URL count as basic_auth"
+            )
         if basic_auth is not None:
             encoded = base64.b64encode(":".join(_check_basic_auth(basic_auth)).encode()).decode()  # RFC 7617
             self._headers["Authorization"] = f"Basic {encoded}"
@@ -231,18 +238,6 @@ class Credentials:
     def redact(self, text: str) -> str:
         """Replace the secrets in a text by asterisks, for example where a registry echoes them."""
         return redact(text, (*self._secrets, *self._tokens))
-
-    def _check_exclusive(self, basic_auth: UserInfo | None) -> None:
-        options = [
-            name
-            for name, given in (("basic_auth", basic_auth), ("bearer_token", self._bearer_token))
-            if given is not None
-        ] + [f"headers[{name!r}]" for name in self._headers if name.lower() == "authorization"]
-        if len(options) > 1:
-            raise ConfigurationError(
-                f"{' and '.join(options)} are mutually exclusive; "
-                "user and password in the registry's URL count as basic_auth"
-            )
 
 
 def _check_basic_auth(basic_auth: UserInfo) -> UserInfo:

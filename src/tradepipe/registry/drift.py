@@ -107,7 +107,7 @@ def _describe_extra_version(version: RegisteredSchema, history: Sequence[SchemaV
     if same is not None:
         rules = ", which make readers change its records" if version.rule_set else ""
         added = "rules" if version.rule_set else "metadata or rules"
-        return f"The registry has the text of v{same.number:03} once more, as {name}, with {added} of its own{rules}."
+        return f"The registry has the text of v{same.number:03} once more, as {name}, with other {added}{rules}."
     message = f"The history has no version equal to {name}."
     if version.schema_type != "AVRO":
         return f"{message} It is a {version.schema_type} schema, not an Avro schema."

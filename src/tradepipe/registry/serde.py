@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final
 
@@ -47,17 +47,15 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
     if not value:
         raise UndecodableRecord(Violation(Code.EMPTY, "the record has no value"))
     if len(value) < HEADER_SIZE or value[0] != 0:
-        raise UndecodableRecord(Violation(Code.FRAMING, _framing_problem(value)))
+        start = value[:HEADER_SIZE].hex(" ")
+        if value[0] != 0:
+            kind = _recognize(value)
+            looks = f", which looks like {kind}," if kind else ","
+            problem = f"the value begins with {start}{looks} but a framed value begins with the magic byte 00"
+        else:
+            problem = f"the value is {start}, {len(value)} bytes, but the magic byte and a schema id take {HEADER_SIZE}"
+        raise UndecodableRecord(Violation(Code.FRAMING, problem))
     return int.from_bytes(value[1:HEADER_SIZE], "big"), value[HEADER_SIZE:]
-
-
-def _framing_problem(value: bytes) -> str:
-    start = value[:HEADER_SIZE].hex(" ")
-    if value[0] != 0:
-        kind = _recognize(value)
-        looks = f", which looks like {kind}," if kind else ","
-        return f"the value begins with {start}{looks} but a framed value begins with the magic byte 00"
-    return f"the value is {start}, {len(value)} bytes, but the magic byte and a schema id take {HEADER_SIZE}"
 
 
 def _recognize(value: bytes) -> str:
@@ -208,7 +206,11 @@ class TradeDeserializer:
             RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
         """
         known = self._decodes.get(value[:HEADER_SIZE]) if value else None
-        schema_id, decode = known or self._decode_of(value)
+        if known is None:
+            schema_id, _ = unframe(value and value[:_BODY_END])
+            decoder = self._decoders.get(schema_id) or self._admit(schema_id)
+            known = self._decodes.setdefault(frame(schema_id, b""), (schema_id, decoder.decode))
+        schema_id, decode = known
         return schema_id, decode(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
     def rows(self, records: list[Record], start: int, *, refuse_keys: bool) -> list[bytes]:
@@ -227,14 +229,13 @@ class TradeDeserializer:
         """Return whether a value can be decoded without a registry lookup."""
         return not value or value[0] != 0 or int.from_bytes(value[1:HEADER_SIZE], "big") in self._decoders
 
-    def _decode_of(self, value: bytes | None) -> tuple[int, Callable[[bytes], Trade]]:
-        """Return the schema id of a value with a new header, and the function that decodes its body; both are kept."""
-        schema_id, _ = unframe(value and value[:_BODY_END])
-        decoder = self._decoders.get(schema_id) or self._admit(schema_id)
-        return self._decodes.setdefault(frame(schema_id, b""), (schema_id, decoder.decode))
-
     def _admit(self, schema_id: int) -> Decoder:
-        definition = self._ids.find(schema_id, self._announced_ids())
+        announced = (
+            int.from_bytes(value[1:HEADER_SIZE], "big")
+            for value in self.announced
+            if value is not None and len(value) >= HEADER_SIZE and value[0] == 0
+        )
+        definition = self._ids.find(schema_id, (each for each in announced if each not in self._decoders))
         check_rules(definition.rule_set, schema_id)
         decoder = Decoder(definition.schema, schema_id, unknown_fields=self._unknown_fields)
         # Only now: an id with rules, or with a schema that this build cannot hold, must fail each time it is read.
@@ -245,11 +246,3 @@ class TradeDeserializer:
             except ValueError as error:
                 logger.warning("records of schema id %d are decoded in Python, which is slower: %s", schema_id, error)
         return decoder
-
-    def _announced_ids(self) -> Iterator[int]:
-        """Yield the schema ids of the announced values that have no decoder yet."""
-        for value in self.announced:
-            if value is not None and len(value) >= HEADER_SIZE and value[0] == 0:
-                schema_id = int.from_bytes(value[1:HEADER_SIZE], "big")
-                if schema_id not in self._decoders:
-                    yield schema_id

@@ -183,7 +183,9 @@ class Transport:
     def _translate(self, url: str, error: httpx.HTTPError | httpx.InvalidURL) -> RequestError:
         origin = self._origin(url)
         reason = self.redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        if isinstance(error, httpx.ProxyError) and _is_rejection(str(error)):
+        # The proxy's response, such as `407 Proxy Authentication Required`.
+        status = str(error).partition(" ")[0] if isinstance(error, httpx.ProxyError) else ""
+        if status.isdigit() and 400 <= int(status) < 500 and int(status) not in _UNAVAILABLE:
             return ConfigurationError(
                 f"the proxy rejected the connection to {origin}: {reason}; check user and password in proxy"
             )
@@ -207,14 +209,8 @@ def _pattern(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.decode()}"
 
 
-def _is_rejection(text: str) -> bool:
-    """Return whether a proxy's response, such as `407 Proxy Authentication Required`, is a permanent rejection."""
-    status = text.partition(" ")[0]
-    return status.isdigit() and 400 <= int(status) < 500 and int(status) not in _UNAVAILABLE
-
-
 def _find_tls_error(error: BaseException) -> ssl.SSLError | None:
-    """Return the TLS error behind an exception; None if there is none, or if the connection merely closed."""
+    """Return the TLS error that caused an exception; None without one, or if the connection merely closed."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
