@@ -3,23 +3,31 @@
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import partial
+from operator import attrgetter
+from struct import Struct
 from typing import Any, Final
 
 from tradepipe.codec.codegen import CodeBuilder
 from tradepipe.codec.fields import FieldCodec, RecordCodec
 from tradepipe.codec.primitives import ENCODED_INTS, EPOCH, BoundedCache, encode_varint
 from tradepipe.codec.steps import value_branch
-from tradepipe.codec.writers import encoded_symbols, member_writer
 from tradepipe.errors import InvalidTrade
 from tradepipe.evolution.schema_tree import SchemaType
-from tradepipe.trade.avro_types import to_number
+from tradepipe.trade.avro_types import decimal_bytes, to_number
 from tradepipe.trade.constraints import format_value
 from tradepipe.trade.record import Violation
 from tradepipe.trade.type_checks import member_problem_finder
-from tradepipe.trade.types import Member
+from tradepipe.trade.types import Member, Type
 
 DATE_CACHE: Final[BoundedCache[date, bytes]] = BoundedCache()
 """Encoded dates that were used before."""
+
+Writer = Callable[[Any], bytes]
+"""Encodes a value that has the declared type."""
+
+_pack_float = Struct("<f").pack
+_pack_double = Struct("<d").pack
 
 
 def encode_slow(trade: Any, codec: RecordCodec) -> bytes:
@@ -47,9 +55,9 @@ def encode_slow(trade: Any, codec: RecordCodec) -> bytes:
     return b"".join(encoded_fields[field.name] for field in codec.in_schema)
 
 
-def _checked_writer(schema: SchemaType, member: Member) -> Callable[[Any], bytes]:
+def _checked_writer(schema: SchemaType, member: Member) -> Writer:
     find_problem = member_problem_finder(member, allow_nul=True)
-    write = member_writer(schema, member)
+    write = _member_writer(schema, member)
 
     def write_checked(value: Any) -> bytes:
         if problem := find_problem(value):
@@ -163,7 +171,7 @@ def _emit_field(out: CodeBuilder, field: FieldCodec) -> None:
         context = exact_context(type_.precision)
         out.names |= {f"_{name}_scaleb": context.scaleb, f"_{name}_whole": context.to_integral_exact}
     elif field.kind == "enum":
-        symbols = encoded_symbols(value_branch(field.schema), type_)
+        symbols = _encoded_symbols(value_branch(field.schema), type_)
         out.names |= {f"_{name}_class": type_.python, f"_{name}_encoded": symbols}
     prefix = f"{encode_varint(field.branches.index('value'))!r} + " if field.schema.branches else ""
     code = _TEMPLATES[field.kind].format(name=name, prefix=prefix, scale=type_.scale)
@@ -174,3 +182,83 @@ def _emit_field(out: CodeBuilder, field: FieldCodec) -> None:
         out.line(f"{name} = {encode_varint(field.branches.index('null'))!r}")
     with out.block("else:"):
         out.lines(code)
+
+
+def _member_writer(schema: SchemaType, member: Member) -> Writer:
+    """Return the writer of a member, whose value may be None if its type says so."""
+    write = _writer_of(value_branch(schema), member.type)
+    if not schema.branches:
+        return write
+    null = next((encode_varint(index) for index, branch in enumerate(schema.branches) if branch.kind == "null"), None)
+    before = next(encode_varint(index) for index, branch in enumerate(schema.branches) if branch.kind != "null")
+    if null is None:
+        return lambda value: before + write(value)
+    return lambda value: null if value is None else before + write(value)
+
+
+def _writer_of(schema: SchemaType, type_: Type) -> Writer:  # noqa: PLR0911 - one case for each kind of type
+    """
+    Return the writer of a type.
+
+    Raises:
+        ValueError: by the writer, for a member of an enum whose symbol the schema lacks.
+    """
+    write: Writer
+    match type_.kind:
+        case "array":
+            write = _member_writer(schema.inner[0], type_.item)
+            return lambda values: _blocks(len(values), b"".join(map(write, values)))
+        case "map":
+            write = _member_writer(schema.inner[0], type_.item)
+            return lambda values: _blocks(
+                len(values), b"".join(_write_text(key) + write(value) for key, value in values.items())
+            )
+        case "record":
+            members = zip(schema.fields, type_.members, strict=True)
+            writers = tuple(_member_writer(field.type, member) for field, member in members)
+            return lambda values: b"".join(write(value) for write, value in zip(writers, values, strict=True))
+        case "enum":
+            return partial(_write_symbol, _encoded_symbols(schema, type_))
+        case "decimal" if type_.base == "fixed":
+            return partial(decimal_bytes, type_)
+        case "decimal":
+            return lambda value: _write_bytes(decimal_bytes(type_, value))
+        case "uuid" if type_.base == "fixed":
+            return attrgetter("bytes")
+        case "uuid":
+            return lambda value: _write_text(str(value))
+    return _WRITERS.get(type_.kind) or (lambda value: encode_varint(to_number(type_, value)))
+
+
+def _encoded_symbols(schema: SchemaType, type_: Type) -> dict[Any, bytes]:
+    """Return the bytes of an enum's members, by member."""
+    return {type_.python(symbol): encode_varint(index) for index, symbol in enumerate(schema.symbols)}
+
+
+def _blocks(count: int, items: bytes) -> bytes:
+    return encode_varint(count) + items + b"\0" if count else b"\0"
+
+
+def _write_symbol(symbols: Mapping[Any, bytes], value: Any) -> bytes:
+    encoded = symbols.get(value)
+    if encoded is None:
+        raise ValueError("is not a symbol of the current schema")
+    return encoded
+
+
+def _write_bytes(value: bytes) -> bytes:
+    return encode_varint(len(value)) + value
+
+
+def _write_text(value: str) -> bytes:
+    return _write_bytes(value.encode())
+
+
+_WRITERS: Final[Mapping[str, Writer]] = {
+    "boolean": lambda value: b"\1" if value else b"\0",
+    "float": _pack_float,
+    "double": _pack_double,
+    "bytes": _write_bytes,
+    "fixed": bytes,
+    "string": _write_text,
+}

@@ -230,25 +230,21 @@ def _parse_dead_letter(record: Record) -> DeadLetterRecord | None:
         _read_number(fields.get("timestamp")),
         record.headers[begin - count : begin],
     )
+    digests: dict[str, Digest] = {}
+    for name in Omitted._fields:
+        size, sha256 = _read_number(fields.get(f"{name}_bytes")), fields.get(f"{name}_sha256", "")
+        if size is not None and _is_sha256(sha256):
+            digests[name] = Digest(size, bytes.fromhex(sha256))
     violations = tuple(Violation(str(code), str(detail)) for code, detail in zip(codes, details, strict=True))
     return DeadLetterRecord(
         record,
-        Refusal(original, violations, _read_number(fields.get("schema_id")), _read_omitted(fields)),
+        Refusal(original, violations, _read_number(fields.get("schema_id")), Omitted(**digests)),
         fields.get("topic_id") or None,
         fields.get("group", ""),
         fields.get("stage", ""),
         fields.get("version", ""),
         replay_count(original.headers),
     )
-
-
-def _read_omitted(fields: Mapping[str, str]) -> Omitted:
-    digests: dict[str, Digest] = {}
-    for name in Omitted._fields:
-        size, sha256 = _read_number(fields.get(f"{name}_bytes")), fields.get(f"{name}_sha256", "")
-        if size is not None and _is_sha256(sha256):
-            digests[name] = Digest(size, bytes.fromhex(sha256))
-    return Omitted(**digests)
 
 
 def _parse_marker(record: Record) -> Marker | None:
@@ -373,22 +369,20 @@ def iter_dead_letters(
     for record in records:
         parsed = parse(record)
         if isinstance(parsed, DeadLetterRecord):
-            yield _to_dead_letter(parsed, find_marker(markers, parsed)), parsed
+            marker = find_marker(markers, parsed)
+            dead_letter = DeadLetter(
+                parsed.refusal,
+                parsed.topic_id,
+                parsed.group,
+                _timestamp(parsed.record),
+                parsed.replay_count,
+                (_timestamp(marker.record) or UNKNOWN_TIME) if marker else None,
+                parsed.record,
+            )
+            yield dead_letter, parsed
         elif not isinstance(parsed, Marker):
             foreign = record if record.headers is not UNREADABLE else record._replace(headers=())
             yield DeadLetter(Refusal(foreign, ()), refused_at=_timestamp(record), topic_record=foreign), None
-
-
-def _to_dead_letter(parsed: DeadLetterRecord, marker: Marker | None) -> DeadLetter:
-    return DeadLetter(
-        parsed.refusal,
-        parsed.topic_id,
-        parsed.group,
-        _timestamp(parsed.record),
-        parsed.replay_count,
-        (_timestamp(marker.record) or UNKNOWN_TIME) if marker else None,
-        parsed.record,
-    )
 
 
 def _timestamp(record: Record) -> datetime | None:

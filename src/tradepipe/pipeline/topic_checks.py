@@ -76,28 +76,23 @@ def settings_like(source: Mapping[str, str]) -> dict[str, str]:
 def compare_settings(settings: Mapping[str, str], source: Mapping[str, str]) -> Iterator[SettingCheck]:
     """Check the settings of a validator's output topic against those of its source topic."""
     wanted = settings_like(source)
-    for name, check in (("max.message.bytes", _compare_record_size), ("retention.ms", _compare_retention)):
-        if name in settings and name in wanted:
-            value = int(settings[name])
-            shown = format_duration(value) if name == "retention.ms" else str(value)
-            yield SettingCheck(name, shown, *check(value, int(wanted[name])))
-
-
-def _compare_record_size(takes: int, wanted: int) -> _Checked:
-    if takes < wanted - HEADER_ALLOWANCE:
-        return (
-            Severity.FINDING,
-            f"set it to at least {wanted - HEADER_ALLOWANCE}: the largest records of its source do not fit",
-        )
-    if takes < wanted:
-        return Severity.ADVICE, f"enough for valid trades; dead letters have additional headers and need {wanted}"
-    return Severity.FINE, "fits the largest record of its source, also as a dead letter"
-
-
-def _compare_retention(keeps: int, wanted: int) -> _Checked:
-    if keeps >= 0 and (wanted < 0 or keeps < wanted):
-        return Severity.ADVICE, f"set it to {format_duration(wanted)} as its source: slow consumers may lose records"
-    return Severity.FINE, "at least that of its source"
+    if "max.message.bytes" in settings and "max.message.bytes" in wanted:
+        takes, needed = int(settings["max.message.bytes"]), int(wanted["max.message.bytes"])
+        largest = needed - HEADER_ALLOWANCE
+        found = Severity.FINE, "fits the largest record of its source, also as a dead letter"
+        if takes < largest:
+            found = Severity.FINDING, f"set it to at least {largest}: the largest records of its source do not fit"
+        elif takes < needed:
+            advice = f"enough for valid trades; dead letters have additional headers and need {needed}"
+            found = Severity.ADVICE, advice
+        yield SettingCheck("max.message.bytes", str(takes), *found)
+    if "retention.ms" in settings and "retention.ms" in wanted:
+        keeps, needed = int(settings["retention.ms"]), int(wanted["retention.ms"])
+        found = Severity.FINE, "at least that of its source"
+        if keeps >= 0 and (needed < 0 or keeps < needed):
+            advice = f"set it to {format_duration(needed)} as its source: slow consumers may lose records"
+            found = Severity.ADVICE, advice
+        yield SettingCheck("retention.ms", format_duration(keeps), *found)
 
 
 def _replication(number: int) -> _Checked:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
-from enum import Enum
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -111,7 +110,7 @@ def column_of(field: Field) -> TableColumn[Any]:
         field.name,
         column_type(field.type),
         nullable=field.is_nullable,
-        server_default=_literal(_default_text(field.type, field.default)) if has_default else None,
+        server_default=_default_clause(field.type, field.default) if has_default else None,
     )
 
 
@@ -122,26 +121,18 @@ def column_type(type_: Type) -> TypeEngine[Any]:
     return Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres]
 
 
-def _literal(value: str) -> TextClause:
-    # A colon would begin the name of a parameter.
-    return text("'{}'".format(value.replace("'", "''").replace(":", r"\:")))
-
-
-def _default_text(type_: Type, value: Any) -> str:
-    """Return a value as text that PostgreSQL reads by the type of the column."""
+def _default_clause(type_: Type, value: Any) -> TextClause:
+    """Return a default as a literal that PostgreSQL reads by the type of the column."""
     if type_.is_nested:
-        return to_json(type_, value)
-    match value:
-        case bool():
-            return str(value).lower()
-        case bytes():
-            return f"\\x{value.hex()}"
-        case Enum():
-            return str(value.value)
-        case date() | time():
-            return value.isoformat()
-        case _:
-            return str(value)
+        shown = to_json(type_, value)
+    elif isinstance(value, bool):
+        shown = str(value).lower()
+    elif isinstance(value, bytes):
+        shown = f"\\x{value.hex()}"
+    else:
+        shown = value.isoformat() if isinstance(value, (date, time)) else str(value)
+    # A colon would begin the name of a parameter.
+    return text("'{}'".format(shown.replace("'", "''").replace(":", r"\:")))
 
 
 def require_free_names(declaration: Declaration, taken: Iterable[str]) -> None:

@@ -166,7 +166,7 @@ def draft_revision(difference: Difference, number: int, down_revision: str) -> t
         down_revision=down_revision,
         revision=revision,
         upgrade="\n".join(map(_execute, up)),
-        outside=_outside(difference, validated),
+        outside=_outside(validated),
         downgrade="\n".join(map(_execute, down)),
     )
 
@@ -204,7 +204,7 @@ def _execute(statement: str) -> str:
     return f'    op.execute(\n        """\n{indent(statement, "        ")}\n        """\n    )'
 
 
-def _outside(difference: Difference, validated: list[str]) -> str:
+def _outside(validated: list[str]) -> str:
     """Return the statements that do not lock the table: they read all of it while sinks write."""
     if not validated:
         return ""
