@@ -78,7 +78,7 @@ class OriginCheck:
         described = self._described[topic]
         if partition not in described.partitions:
             return f"topic {topic} has no partition {partition}"
-        # From the start of the replay: what is appended later cannot be the origin of a letter that was read before.
+        # From the start of the replay: what is appended later is not the origin of a dead letter that was read before.
         begin, end = self._watermarks[topic][partition]
         is_recreated = None not in (dead_letter.topic_id, described.topic_id) and (
             dead_letter.topic_id != described.topic_id
@@ -100,7 +100,7 @@ class OriginCheck:
         return f"its {' and '.join(names)} {verb} from that of the record in Kafka" if names else ""
 
     def _read(self, topic: str, partition: int, offset: int) -> Record | None:
-        """Return the committed record at an offset, or None if there is none."""
+        """Return the committed record at an offset, or None."""
         assert self._client is not None, "a check is used inside a with block"
         # A new assignment drops what is still queued of the last one; a seek would need the partition to be fetched.
         self._client.assign([TopicPartition(topic, partition, offset)])

@@ -27,7 +27,7 @@ class _Probe:
 
     def __init__(self, client: confluent_kafka.Producer, topic: str) -> None:
         self.problem: str | None = None
-        """Why the topic cannot be written to; None if it can."""
+        """Why writing to the topic fails; None if it succeeds."""
         # Daemon: the request may outlast the producer's close, and the interpreter must not wait for it.
         self._thread = threading.Thread(target=self._run, args=(client, topic), name="tradepipe-probe", daemon=True)
         self._thread.start()

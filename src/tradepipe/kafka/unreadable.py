@@ -32,7 +32,7 @@ class BatchSearch:
     the search early, and the rest of the batch is found as another one.
 
     Attributes:
-        first: the first offset that cannot be read.
+        first: the first unreadable offset.
 
         offset: the offset to read next.
 
@@ -53,7 +53,7 @@ class BatchSearch:
 
     @property
     def last(self) -> int:
-        """The last offset that is proven to be unreadable; `first - 1` if there is none."""
+        """The last offset that is proven to be unreadable, `first - 1` before the first proof."""
         return self._unreadable
 
     @property
@@ -191,5 +191,5 @@ class UnreadableBatches:
         if search.last < search.first:  # the next attempt succeeded
             return None
         batch = UnreadableBatch(self._topic, partition, search.first, search.last, search.error)
-        logger.warning("skipping what cannot be read of %s[%d]: %s", self._topic, partition, batch.violation.detail)
+        logger.warning("skipping unreadable records of %s[%d]: %s", self._topic, partition, batch.violation.detail)
         return batch

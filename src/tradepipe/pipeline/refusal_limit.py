@@ -186,7 +186,7 @@ class RecentRefusals:
         Load the windows of these partitions with the refusals before their committed offsets.
 
         Raises:
-            BrokerUnavailable: the dead letters cannot be read now.
+            BrokerUnavailable: the brokers do not return the dead letters now.
 
             ConfigurationError: the brokers deny access to them.
         """

@@ -83,7 +83,7 @@ class RecordValidator:
         Validate records up to the first one that cannot be validated now, and add them to `validated`.
 
         Returns:
-            How many were added, and the error of the record after them, None if there is none.
+            How many were added, and the error of the record after them, or None.
 
         Raises:
             ConfigurationError: a user's rule is broken.

@@ -73,7 +73,7 @@ class ValidatorBuffer:
         self.bytes = 0
         """Bytes of validated records, without what refusals omit."""
         self.started_at: float | None = None
-        """When the first validated record was buffered, by `time.monotonic()`; None while there is none."""
+        """When the first validated record was buffered, by `time.monotonic()`; None before the first."""
         # By partition. The refusal limit needs every refusal, but only the last valid record before each: it ends a run
         # of refusals, and a list of all valid records would be as long as the batch.
         self._history: dict[int, list[tuple[int, Refusal | None]]] = {}

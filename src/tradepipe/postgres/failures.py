@@ -256,7 +256,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _advice(error: BaseException) -> str:
-    """Return advice as the end of a sentence; empty if there is none."""
+    """Return advice as the end of a sentence, or an empty text."""
     cause = _cause(error)
     if not isinstance(cause, psycopg2.Error):
         return ""

@@ -96,7 +96,7 @@ class ReconnectingConnection:
                     end()
 
     def connect(self) -> Connection:
-        """Return the connection; open one if there is none."""
+        """Return the connection; open one first if need be."""
         if self._connection is None:
             self._connection = session.open_session(self._engine, self._require)
             self._connected_before = True
