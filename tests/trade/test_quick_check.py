@@ -10,8 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from tests.trade.all_types import EVERY, SAMPLE
 from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, PartitionKey, Pattern, Together
 from tradepipe.trade.declaration import declare
-from tradepipe.trade.quick_check import compile_check
-from tradepipe.trade.rules import violation_finder
+from tradepipe.trade.rules import compile_check, violation_finder
 
 
 class Order(NamedTuple):
