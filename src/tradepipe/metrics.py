@@ -259,11 +259,29 @@ def page(meter: Meter, accept: str) -> Page:
     """
     from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: PLC0415 - loaded only to serve metrics
     from prometheus_client.exposition import choose_encoder  # noqa: PLC0415 - loaded only to serve metrics
+    from prometheus_client.metrics_core import (  # noqa: PLC0415 - loaded only to serve metrics
+        CounterMetricFamily,
+        GaugeMetricFamily,
+        HistogramMetricFamily,
+    )
     from prometheus_client.registry import Collector  # noqa: PLC0415 - loaded only to serve metrics
 
     class Catalogue(Collector):
         def collect(self) -> Iterator["Family"]:
-            return _families(meter)
+            for metric in CATALOGUE:
+                if metric.kind == "histogram":
+                    histogram = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+                    for labels, (counts, total) in meter.distributions(metric).items():
+                        # Cumulative, as Prometheus defines buckets: each includes all smaller ones.
+                        bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
+                        histogram.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
+                    yield histogram
+                else:
+                    family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+                    numbers = family(metric.name, metric.meaning, labels=metric.labels)
+                    for labels, value in meter.values(metric).items():
+                        numbers.add_metric(labels, value)
+                    yield numbers
 
     # A registry per scrape: the global one would also show what other libraries of the process register.
     registry = CollectorRegistry()
@@ -271,26 +289,3 @@ def page(meter: Meter, accept: str) -> Page:
     ProcessCollector(registry=registry)
     encode, content_type = choose_encoder(accept)
     return Page(encode(registry), content_type)
-
-
-def _families(meter: Meter) -> Iterator["Family"]:
-    from prometheus_client.metrics_core import (  # noqa: PLC0415 - loaded only to serve metrics
-        CounterMetricFamily,
-        GaugeMetricFamily,
-        HistogramMetricFamily,
-    )
-
-    for metric in CATALOGUE:
-        if metric.kind == "histogram":
-            histogram = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-            for labels, (counts, total) in meter.distributions(metric).items():
-                # Cumulative, as Prometheus defines buckets: each includes all smaller ones.
-                bounds = [*(str(float(bound)) for bound in metric.buckets), "+Inf"]
-                histogram.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
-            yield histogram
-        else:
-            family = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            numbers = family(metric.name, metric.meaning, labels=metric.labels)
-            for labels, value in meter.values(metric).items():
-                numbers.add_metric(labels, value)
-            yield numbers

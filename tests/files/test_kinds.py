@@ -242,7 +242,7 @@ def test_a_parquet_file_is_read_by_its_types(read, tmp_path):
 def test_nanoseconds_that_a_trade_cannot_hold_are_an_error(read, tmp_path):
     parquet_of(tmp_path, created_at=pyarrow.array([1], pyarrow.timestamp("ns", "UTC")))
 
-    with pytest.raises(BadInput, match=r"t.parquet:1: the Parquet file cannot be read: .*lose data"):
+    with pytest.raises(BadInput, match=r"t.parquet:1: the Parquet file is unreadable: .*lose data"):
         read(None, "t.parquet")
 
 

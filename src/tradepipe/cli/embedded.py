@@ -51,7 +51,13 @@ def embedded(*, topics: Topics = None) -> None:
     Nothing else has to be installed or running. All data is lost at the end. The broker is librdkafka's mock, not
     Kafka: it has no transactions, and keeps at most 5 MiB of each partition.
     """
-    wanted = [_parse_topic(text) for text in topics or (TOPIC, CLEAN, DEAD_LETTERS)]
+    wanted: list[tuple[str, int]] = []
+    for text in topics or (TOPIC, CLEAN, DEAD_LETTERS):
+        if not (found := _topic(text)):
+            raise typer.BadParameter(
+                f"must be NAME or NAME:PARTITIONS, with 1 to 999 partitions, not {text!r}", param_hint="'--topic'"
+            )
+        wanted.append((found["name"], int(found["partitions"] or DEFAULT_PARTITIONS)))
     stopped = threading.Event()
     stopping = StopOnSignal(stopped.set, "stopping the services", grace=STOP_GRACE_SECONDS)
     with stopping, ExitStack() as services:
@@ -104,12 +110,3 @@ def start_stack(services: ExitStack, stopped: threading.Event) -> LocalStack | N
 def format_exports(stack: LocalStack, *, indent: str = "") -> str:
     """Return the variables of the stack as lines for a shell."""
     return "".join(f"{indent}export {name}={shlex.quote(value)}\n" for name, value in stack.environment.items())
-
-
-def _parse_topic(text: str) -> tuple[str, int]:
-    found = _topic(text)
-    if found is None:
-        raise typer.BadParameter(
-            f"must be NAME or NAME:PARTITIONS, with 1 to 999 partitions, not {text!r}", param_hint="'--topic'"
-        )
-    return found["name"], int(found["partitions"] or DEFAULT_PARTITIONS)

@@ -59,7 +59,13 @@ def exit_code_for(error: BaseException) -> ExitCode:
 
 def run(app: typer.Typer, prog_name: str) -> NoReturn:
     """Run a command line and exit the process with its code."""
-    _prepare_streams()
+    for name in ("stdout", "stderr"):
+        # So Python sets a stream whose descriptor was closed before the start, as by `>&-`; printing would fail.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
+        if hasattr(stream := getattr(sys, name), "reconfigure"):
+            # Escapes characters that the terminal's encoding lacks.
+            stream.reconfigure(errors="backslashreplace")
     watch = SignalWatch()
     try:
         with watch:
@@ -74,17 +80,6 @@ def run(app: typer.Typer, prog_name: str) -> NoReturn:
             sys.exit(SIGNAL_BASE + watch.number)
         sys.exit(_show_usage_error(error) if hasattr(error, "show") else _report_error(error))
     sys.exit(code if isinstance(code, int) else ExitCode.DONE)
-
-
-def _prepare_streams() -> None:
-    """Replace closed standard streams, and escape characters that a terminal cannot show."""
-    for name in ("stdout", "stderr"):
-        # So Python sets a stream whose descriptor was closed before the start, as by `>&-`; printing would fail.
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
-        stream = getattr(sys, name)
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_usage_error(error: Exception) -> int:

@@ -249,7 +249,7 @@ def _group_of(annotation: Any) -> type[OptionGroup] | None:
 
 
 def _name_and_variable(annotation: Any) -> tuple[str, Any] | None:
-    """Return the name of an option, or of a group's key option, and its variable; None if there is none."""
+    """Return the name of an option, or of a group's key option, and its variable, or None."""
     group = _group_of(annotation)
     if group is not None:
         annotation = group.KEY and group.OPTIONS[group.KEY]

@@ -260,7 +260,9 @@ class PartitionRow(NamedTuple):
         texts = [UNKNOWN if each is None else str(each) for each in known]
         if stored is None:
             return str(self.partition), UNKNOWN, *texts, UNKNOWN, UNKNOWN, UNKNOWN
-        age = f"{_age(stored.age)} ago"
+        units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+        unit, length = next((unit, length) for unit, length in units if stored.age >= 2 * length or length == 1)
+        age = f"{stored.age / length:.0f} {unit} ago"
         return str(self.partition), str(stored.next_offset), *texts, str(stored.epoch), age, stored.owner
 
     def document(self) -> dict[str, Any]:
@@ -321,10 +323,3 @@ class OffsetsReport(NamedTuple):
             "lag": self.lag,
             "partitions": [line.document() for line in self.lines],
         }
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -238,7 +238,7 @@ class Postgres:
             connection.cursor().execute(statement)
 
     def _prepare(self) -> Path:
-        """Return the folder with an initialised data directory; create it if there is none."""
+        """Return the folder with an initialised data directory; create it if necessary."""
         if self._folder is None:
             binaries = self._binaries or Binaries.find()
             self._folder = TempFolder("postgres")

@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tradepipe.embedded.registry_store import RegistryError, RegistryStore, StoredVersion, no_own_level
+from tradepipe.embedded.registry_store import RegistryError, RegistryStore, StoredVersion
 
 MAX_BODY: Final = 1_048_576
 """Bytes of a request's body."""
 
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
-_LOCAL_NAMES: Final = ("127.0.0.1", "localhost", "::1")
+_is_local = re.compile(r"(https?:)?//(127\.0\.0\.1|localhost|\[::1\])(:[0-9]*)?", re.IGNORECASE).fullmatch
 
 
 class RegistryServer:
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         # A web page can send requests to this port through its visitor's browser, and read the answers if its own
         # domain resolves to 127.0.0.1 (DNS rebinding).
         names = [f"//{self.headers.get('Host', '')}", *self.headers.get_all("Origin", ())]
-        if any(_host_name(name) not in _LOCAL_NAMES for name in names):
+        if not all(map(_is_local, names)):
             raise RegistryError(403, 403, "this registry answers local programs only")
         try:
             body = json.loads(content or b"{}")
@@ -185,26 +185,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
 
-def _host_name(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
 def _to_json(version: StoredVersion) -> dict[str, Any]:
     return {"subject": version.subject, "version": version.number, "id": version.schema_id, "schema": version.schema}
 
 
 def _versions_by_id(request: _Request) -> list[StoredVersion]:
     return request.store.versions_of(request.path["id"], deleted=request.has("deleted"))
-
-
-def _level(request: _Request) -> Any:
-    level = request.store.level_of(request.subject)
-    if level is None and not request.has("defaultToGlobal"):
-        raise no_own_level(request.subject)
-    return {"compatibilityLevel": level or request.store.level}
 
 
 def _set_level(request: _Request) -> Any:
@@ -273,7 +259,13 @@ _ROUTES: Final = [
     _route("GET", "/subjects/{subject}/versions/{version}/schema", lambda request: json.loads(request.version.schema)),
     _route("GET", "/config", lambda request: {"compatibilityLevel": request.store.level}),
     _route("PUT", "/config", _set_level),
-    _route("GET", "/config/{subject}", _level),
+    _route(
+        "GET",
+        "/config/{subject}",
+        lambda request: {
+            "compatibilityLevel": request.store.level_of(request.subject, default=request.has("defaultToGlobal"))
+        },
+    ),
     _route("PUT", "/config/{subject}", _set_level),
     _route(
         "DELETE",

@@ -67,7 +67,7 @@ class RegistryStore:
             known = self._find(subject, schema)
             if known is not None:
                 return known
-            level, visible = self._effective_level(subject), self._visible(subject)
+            level, visible = self.level_of(subject, default=True), self._visible(subject)
             if found := structural_incompatibilities(schema, [version.schema for version in visible], level):
                 reasons = "; ".join(
                     f"version {visible[each.against].number}, {each.direction}: {each.message}" for each in found
@@ -168,9 +168,13 @@ class RegistryStore:
             wanted = self.schema(schema_id)
             return [version for version in self.all_versions(deleted=deleted) if version.schema == wanted]
 
-    def level_of(self, subject: str) -> Level | None:
-        """Return the subject's own level, if it has one."""
-        return self._levels.get(subject)
+    def level_of(self, subject: str, *, default: bool = False) -> Level:
+        """Return the level that was set for a subject or, with `default`, else that of all subjects."""
+        level = self._levels.get(subject) or (self.level if default else None)
+        if level is None:
+            message = f"Subject '{subject}' does not have subject-level compatibility configured"
+            raise RegistryError(404, 40408, message)
+        return level
 
     def set_level(self, subject: str | None, name: object) -> Level:
         """Set the level of a subject, or the default of all subjects."""
@@ -186,9 +190,8 @@ class RegistryStore:
 
     def delete_level(self, subject: str) -> Level:
         """Remove a subject's own level, and return it."""
-        level = self._levels.pop(subject, None)
-        if level is None:
-            raise no_own_level(subject)
+        level = self.level_of(subject)
+        self._levels.pop(subject, None)
         return level
 
     def incompatibilities(self, subject: str, text: str, number: str | None) -> tuple[Incompatibility, ...]:
@@ -202,24 +205,16 @@ class RegistryStore:
         with self._lock:
             versions = self.versions(subject) if number is None else [self.version(subject, number)]
             return structural_incompatibilities(
-                schema, [version.schema for version in versions], self._effective_level(subject)
+                schema, [version.schema for version in versions], self.level_of(subject, default=True)
             )
 
     def _visible(self, subject: str, *, deleted: bool = False) -> list[StoredVersion]:
         return [version for version in self._versions.get(subject, ()) if deleted or not version.deleted]
 
-    def _effective_level(self, subject: str) -> Level:
-        return self._levels.get(subject, self.level)
-
     def _find(self, subject: str, schema: str, *, deleted: bool = False) -> StoredVersion | None:
         wanted = _identity(schema)
         visible = self._visible(subject, deleted=deleted)
         return next((version for version in visible if _identity(version.schema) == wanted), None)
-
-
-def no_own_level(subject: str) -> RegistryError:
-    """Return the error for a subject without a compatibility level."""
-    return RegistryError(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
 
 
 def _parse(text: str) -> str:

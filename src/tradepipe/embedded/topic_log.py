@@ -38,7 +38,19 @@ def records(bootstrap_servers: str, topic: str, *, at_least: int = 0, within: fl
         deadline = time.monotonic() + within
         partitions = _partitions(client, topic, within)
         client.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
-        found = _collect(client, partitions, at_least, deadline)
+        found: list[Record] = []
+        unread = set(partitions)
+        while (unread or len(found) < at_least) and (left := deadline - time.monotonic()) > 0:
+            message = client.poll(left)
+            if message is None:  # a message without a value is false
+                continue
+            if (error := message.error()) is None:
+                found.append(_record(message))
+            # Other errors are transient: the client retries, and the deadline ends it.
+            elif error.code() == KafkaError._PARTITION_EOF:
+                unread.discard(message.partition() or 0)
+        if unread:
+            raise TimeoutError(f"the log was not read to its end in time; partitions {sorted(unread)} are left")
     finally:
         client.close()
     return sorted(found, key=lambda record: (record.partition, record.offset))
@@ -53,23 +65,6 @@ def _partitions(client: Consumer, topic: str, timeout: float) -> set[int]:
     if topic not in topics:
         raise LookupError(f"the broker has no topic {topic!r}")
     return set(topics[topic].partitions)
-
-
-def _collect(client: Consumer, partitions: set[int], at_least: int, deadline: float) -> list[Record]:
-    found: list[Record] = []
-    unread = set(partitions)
-    while (unread or len(found) < at_least) and (left := deadline - time.monotonic()) > 0:
-        message = client.poll(left)
-        if message is None:
-            continue
-        if (error := message.error()) is None:
-            found.append(_record(message))
-        # Other errors are transient: the client retries, and the deadline ends it.
-        elif error.code() == KafkaError._PARTITION_EOF:
-            unread.discard(message.partition() or 0)
-    if unread:
-        raise TimeoutError(f"the log was not read to its end in time; partitions {sorted(unread)} are left")
-    return found
 
 
 def _record(message: Message) -> Record:

@@ -78,8 +78,14 @@ class CsvFile(TextFile):
             try:
                 row = next(self._rows, None)
             except csv.Error as error:
+                # csv limits a cell to 131,072 characters, so an unclosed quote does not fill the memory.
+                if "end of data" in str(error) or "field limit" in str(error):
+                    raise BadInput(
+                        f"{self.name}:{lines.line}: a quote in this record is not closed up to line "
+                        f"{self._source.number}, which hides the following records"
+                    ) from None
                 # The reader continues at the next line, so the records after it are still checked.
-                yield self._broken(error)
+                yield InputRecord(lines.line, lines.raw, None, undecodable(f"the record is not CSV: {error}"))
                 continue
             if row is None:
                 return
@@ -112,16 +118,6 @@ class CsvFile(TextFile):
         return CsvRejects(
             text, self.headers, self.delimiter, self._line_end, skip=int(has_reason(self.headers, self._mapping))
         )
-
-    def _broken(self, error: csv.Error) -> InputRecord:
-        """Return a record that is not CSV; raise `BadInput` for an unclosed quote, which hides later records."""
-        # csv limits a cell to 131,072 characters, so an unclosed quote does not fill the memory.
-        if "end of data" in str(error) or "field limit" in str(error):
-            raise BadInput(
-                f"{self.name}:{self._lines.line}: a quote in this record is not closed up to line "
-                f"{self._source.number}, so the following records cannot be read"
-            )
-        return InputRecord(self._lines.line, self._lines.raw, None, undecodable(f"the record is not CSV: {error}"))
 
 
 class CsvRejects:

@@ -1,6 +1,7 @@
 """Errors of input files and of the options that describe them, and values in messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, time
 from typing import Final
 
@@ -11,7 +12,7 @@ SHOWN: Final = 60
 
 
 class BadInput(TradepipeError):
-    """A file cannot be read as trades; trades read before the error have been sent."""
+    """A file does not consist of trades; trades read before the error have been sent."""
 
     exit_code = 1
 
@@ -32,8 +33,19 @@ class InvalidOption(TradepipeError):
 
 
 def unusable(name: str, why: str) -> InvalidOption:
-    """Return the error for a file that cannot be read as trades."""
+    """Return the error for an unusable file."""
     return InvalidOption(f"{name}: {why}")
+
+
+@contextmanager
+def translate_open_errors(path: str) -> Iterator[None]:
+    """Raise what opening a file raises as the error for that file."""
+    try:
+        yield
+    except OSError as error:
+        raise unusable(path, f"cannot be opened: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL in the name
+        raise unusable(path, f"cannot be opened: {error}") from None
 
 
 def needs(library: str, name: str) -> InvalidOption:

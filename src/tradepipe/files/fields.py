@@ -1,6 +1,6 @@
 """Parsers of the fields of a trade, chosen by their declared types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -13,7 +13,7 @@ from tradepipe.files.formats import Formats
 from tradepipe.files.json_text import decode
 from tradepipe.files.values import FromText
 from tradepipe.trade.constraints import limit_of
-from tradepipe.trade.declaration import REQUIRED, Declaration, Field
+from tradepipe.trade.declaration import REQUIRED, Declaration
 from tradepipe.trade.model import DECLARATION, Trade
 from tradepipe.trade.record import Code, Violation
 from tradepipe.trade.type_checks import MAX_INT, MAX_LONG, MIN_INT, MIN_LONG
@@ -33,13 +33,16 @@ class ValueParser(NamedTuple):
 
 def field_parsers(formats: Formats, declaration: Declaration = DECLARATION) -> dict[str, ValueParser]:
     """Return the parsers of all fields, in their order."""
-    return {field.name: _parser(field.name, field.type, formats, _range(field)) for field in declaration.fields}
+    return {
+        each.name: _parser(each.name, each.type, formats, _range(each.type, each.constraints))
+        for each in declaration.fields
+    }
 
 
-def _range(field: Field) -> tuple[int, int]:
-    """Return the whole numbers that a field allows, for its messages."""
-    lowest, highest = (MIN_LONG, MAX_LONG) if field.type.kind == "long" else (MIN_INT, MAX_INT)
-    for constraint in field.constraints:
+def _range(type_: Type, constraints: Iterable[object] = ()) -> tuple[int, int]:
+    """Return the whole numbers that a type and constraints allow, for messages."""
+    lowest, highest = (MIN_LONG, MAX_LONG) if type_.kind == "long" else (MIN_INT, MAX_INT)
+    for constraint in constraints:
         match constraint:
             case Ge() | Gt():
                 lowest = max(lowest, limit_of(constraint) + isinstance(constraint, Gt))
@@ -167,8 +170,7 @@ def _record(type_: Type, members: list[tuple[Member, Callable[[Any], object]]], 
 def _member(
     name: str, member: Member, formats: Formats, form: Callable[[ValueParser], Callable[[Any], object]]
 ) -> Callable[[Any], object]:
-    bounds = (MIN_LONG, MAX_LONG) if member.type.kind == "long" else (MIN_INT, MAX_INT)
-    parse = form(_parser(member.name or name, member.type, formats, bounds))
+    parse = form(_parser(member.name or name, member.type, formats, _range(member.type)))
     return (lambda value: None if value is None else parse(value)) if member.is_nullable else parse
 
 

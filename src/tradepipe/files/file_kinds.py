@@ -6,7 +6,7 @@ import zipfile
 from pathlib import PurePath
 from typing import BinaryIO, Final, Literal, cast
 
-from tradepipe.files.errors import InvalidOption, unusable
+from tradepipe.files.errors import InvalidOption, translate_open_errors, unusable
 
 Form = Literal["csv", "jsonl", "json", "xlsx", "parquet"]
 
@@ -72,7 +72,7 @@ def identify(path: str, form: Form | None) -> Form:
     Return a file's format: what its first bytes show, else `form`, else what its name says.
 
     Raises:
-        InvalidOption: the file is of a kind that cannot be read; the message says what to do.
+        InvalidOption: the file is of an unsupported kind; the message says what to do.
     """
     # open() would report a missing file, which is no help.
     if "://" in path:
@@ -103,7 +103,7 @@ def open_member(name: str, file: BinaryIO) -> BinaryIO:
     try:
         return cast(BinaryIO, archive.open(member))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise unusable(name, f"the zip archive cannot be read: {error}; extract it first") from None
+        raise unusable(name, f"the zip archive is unreadable: {error}; extract it first") from None
 
 
 def open_archive(name: str, file: BinaryIO) -> zipfile.ZipFile:
@@ -131,7 +131,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def _look_into(path: str) -> tuple[Form | None, str]:
     """Return the format that a file's content shows, if any, and the name whose ending tells it otherwise."""
-    try:
+    with translate_open_errors(path):
         # Opening a pipe to look into it would wait for its writer, and take its first bytes.
         if path == "-" or not stat.S_ISREG(os.stat(path).st_mode):
             return None, path
@@ -142,10 +142,6 @@ def _look_into(path: str) -> tuple[Form | None, str]:
             if head.startswith(_COMPOUND):
                 what = "an Excel 97 workbook (.xls) or has a password: save it as .xlsx without one"
                 raise unusable(path, f"the file is {what}, or as CSV UTF-8")
-    except OSError as error:
-        raise unusable(path, f"cannot be opened: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL in the name
-        raise unusable(path, f"cannot be opened: {error}") from None
     for start, kind in _OTHERS.items():
         if head.startswith(start):
             raise unusable(path, f"the file is {kind}")

@@ -17,6 +17,13 @@ _TOKEN = re.compile(r"yyyy|yy|mmm|mm?|dd?|hh?|ss?|f+|am/pm|z|t|[^a-z0-9]", re.IG
 _NAMES: Final = {"y": "year", "d": "day", "h": "hour", "s": "second", "f": "fraction", "a": "half", "z": "offset"}
 """Parts of a date and a time, by the first letter of their code; m is a month or minutes."""
 
+_EXPRESSIONS: Final = {
+    "month_name": "(?P<month_name>[A-Za-z]{3})",
+    "half": "(?P<half>[AaPp])[Mm]",
+    "offset": "(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)",
+}
+"""Regular expressions of the parts that are not digits alone."""
+
 _SPACES: Final = " \u00a0\u202f"
 """Spaces that group digits: Excel writes the no-break ones."""
 
@@ -53,9 +60,12 @@ class DateFormat:
         self.has_offset = "offset" in parts
         # In 20250601 only fixed widths tell where the month begins.
         is_glued = any(first and second for first, second in pairwise(names))
-        self._match = re.compile(
-            "".join(_expression(token, name, is_glued) for token, name in zip(tokens, names, strict=True))
-        ).fullmatch
+        usual = "{2}" if is_glued else "{1,2}"
+        expression = ""
+        for token, name in zip(tokens, names, strict=True):
+            digits = {"year": f"{{{len(token)}}}", "fraction": "{1,6}"}.get(name, usual)
+            expression += _EXPRESSIONS.get(name, f"(?P<{name}>[0-9]{digits})") if name else re.escape(token)
+        self._match = re.compile(expression).fullmatch
 
     def parse(self, text: str) -> datetime:
         """
@@ -101,18 +111,6 @@ def _part_names(tokens: list[str]) -> list[str]:
         else:
             names.append(_NAMES.get(letter, ""))
     return names
-
-
-def _expression(token: str, name: str, is_glued: bool) -> str:
-    usual = "{2}" if is_glued else "{1,2}"
-    digits = {"year": f"{{{len(token)}}}", "fraction": "{1,6}"}.get(name, usual)
-    patterns = {
-        "": re.escape(token),
-        "month_name": "(?P<month_name>[A-Za-z]{3})",
-        "half": "(?P<half>[AaPp])[Mm]",
-        "offset": "(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)",
-    }
-    return patterns.get(name) or f"(?P<{name}>[0-9]{digits})"
 
 
 def to_instant(local: datetime, zone: ZoneInfo, shown: str) -> datetime:

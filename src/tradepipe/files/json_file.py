@@ -21,7 +21,7 @@ from tradepipe.trade.record import Violation
 _CHUNK_BYTES = 1 << 16
 
 _Found = dict[str, object] | ValueError
-"""An object, or why there is none."""
+"""An object, or what is wrong with it."""
 
 
 class JsonFile(TextFile):
@@ -89,7 +89,7 @@ class JsonFile(TextFile):
         Yield the items of an array, with one in memory at a time.
 
         Raises:
-            BadInput: what follows an item is not an array's; the rest cannot be read.
+            BadInput: what follows an item is not an array's; the rest is unreadable.
         """
         text, number, is_end = self._source.read_text(_CHUNK_BYTES), 0, False
         text = text.lstrip().removeprefix("[")

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final, Self, cast
 
-from tradepipe.files.errors import BadInput, unusable
+from tradepipe.files.errors import BadInput, translate_open_errors, unusable
 from tradepipe.files.file_kinds import ZIP, open_member
 from tradepipe.files.records import FileProgress
 from tradepipe.plural import format_count
@@ -69,7 +69,10 @@ class LineReader:
         self.number = 0
         self.has_mark = self._is_zip = False
         self._decoder: codecs.IncrementalDecoder | None = None
-        self._file = _open_file(path)
+        if path == STDIN and (sys.stdin is None or sys.stdin.closed):
+            raise unusable(self.name, "stdin is closed")
+        with translate_open_errors(path):
+            self._file: BinaryIO = sys.stdin.buffer if path == STDIN else open(path, "rb", buffering=0)  # noqa: SIM115 - `_close` does it
         self._counted = _CountingReader(self._file, stopped or threading.Event())
         status = os.fstat(self._file.fileno())
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
@@ -162,7 +165,7 @@ class LineReader:
             head = raw.peek(len(ZIP))[: len(ZIP)]
             if head.startswith(_GZIP):
                 lines = cast(BinaryIO, gzip.GzipFile(fileobj=raw))
-            # A zip's directory is at its end, so a pipe cannot be read as one.
+            # A zip's directory is at its end, so a pipe is never one.
             elif head == ZIP and self.size is not None:
                 self._file.seek(0)
                 lines = io.BufferedReader(open_member(self.name, self._file), _BUFFER)  # type: ignore[type-var]  # a member is a raw file to it
@@ -262,20 +265,6 @@ class _CountingReader(io.RawIOBase):
         count = os.readv(self._file.fileno(), [buffer])
         self.bytes += count
         return count
-
-
-def _open_file(path: str) -> BinaryIO:
-    if path == STDIN:
-        if sys.stdin is None or sys.stdin.closed:
-            raise unusable("stdin", "stdin is closed")
-        return sys.stdin.buffer
-    try:
-        # `LineReader` closes it.
-        return open(path, "rb", buffering=0)
-    except OSError as error:
-        raise unusable(path, f"cannot be opened: {error.strerror}") from None
-    except ValueError as error:  # a NUL in the name
-        raise unusable(path, f"cannot be opened: {error}") from None
 
 
 def _require_text(name: str, head: bytes) -> None:

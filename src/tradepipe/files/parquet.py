@@ -78,7 +78,7 @@ class ParquetFile:
                     self._number += 1
                     yield row
         except (pyarrow.ArrowException, OSError, ValueError) as error:
-            raise BadInput(f"{self.name}:{self._number + 1}: the Parquet file cannot be read: {error}") from error
+            raise BadInput(f"{self.name}:{self._number + 1}: the Parquet file is unreadable: {error}") from error
 
     def progress(self) -> FileProgress | None:
         """Return the rows read."""

@@ -103,7 +103,7 @@ class Reader(Protocol):
         Raises:
             InvalidOption: a required column is missing; raised before the first record.
 
-            BadInput: the rest of the file cannot be split into records.
+            BadInput: the rest of the file has no recognizable records.
         """
 
     def rows(self) -> Iterator[Sequence[object]]:

@@ -115,7 +115,12 @@ def _suggestion(path: str, form: Form | None, mapping: FileMapping) -> Iterator[
             yield f"# {field} = {_quote('')}  # no header looks like it{optional}"
     if unused := [header for header in headers if header not in found.values()]:
         yield f"# Other headers: {', '.join(_quote(header) for header in unused)}"
-    yield from _defaults(found, cells)
+    yield from ["", "[defaults]  # values for fields that the file lacks, and for empty cells"]
+    for field in (field for field in FIELDS if field not in OPTIONAL):
+        if field not in found:
+            yield f"# {field} = {_quote('')}"
+        elif empty := sum(cell in (None, "") for cell in cells[field]):
+            yield f"# {field} = {_quote('')}  # empty in {empty:,} of these rows"
     yield from _values(cells)
 
 
@@ -187,18 +192,6 @@ def _number_lines(texts: Sequence[str]) -> Iterator[str]:
         yield f"{comment}decimal = {_quote(decimal)}"
         if thousands:
             yield f"{comment}thousands = {_quote(thousands)}"
-
-
-def _defaults(found: dict[str, str], cells: dict[str, list[object]]) -> Iterator[str]:
-    yield ""
-    yield "[defaults]  # values for fields that the file lacks, and for empty cells"
-    for field in FIELDS:
-        if field in OPTIONAL:
-            continue
-        if field not in found:
-            yield f"# {field} = {_quote('')}"
-        elif empty := sum(cell is None or cell == "" for cell in cells[field]):
-            yield f"# {field} = {_quote('')}  # empty in {empty:,} of these rows"
 
 
 def _values(cells: dict[str, list[object]]) -> Iterator[str]:

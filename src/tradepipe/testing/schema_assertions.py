@@ -163,11 +163,8 @@ def _problem(deserialize: Callable[[bytes], object], value: bytes, expected: obj
         actual = deserialize(value)
     except Exception as error:  # code of the service under test: it may raise anything
         return f"{type(error).__name__}: {error}"
-    return None if actual == expected else _difference(actual, expected)
-
-
-def _difference(actual: object, expected: object) -> str:
-    """Describe a difference by field, if both are of one kind of record, or as a whole."""
+    if actual == expected:
+        return None
     fields: tuple[str, ...] = getattr(expected, "_fields", ())
     if type(actual) is not type(expected) or not fields:
         return f"{actual!r}, not {expected!r}"

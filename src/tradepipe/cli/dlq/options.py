@@ -49,7 +49,16 @@ def selection(found: Mapping[str, Any]) -> DeadLetterFilter:
     for name, texts in (("code", found.get("codes")), ("source", found.get("sources"))):
         _check_text(name, *texts or ())
     _check_text("trade-id", found.get("trade_id") or "")
-    first, last = _parse_range(found.get("offsets"))
+    first, last, offsets = None, None, found.get("offsets")
+    if offsets is not None:
+        if not (range_ := _is_range(offsets)):
+            raise typer.BadParameter(
+                f"must be offsets such as 5-9, 5-, or 5, not {offsets!r}", param_hint="'--offsets'"
+            )
+        first = int(range_["first"])
+        last = (int(range_["last"]) if range_["last"] else None) if range_["to"] else first
+        if last is not None and last < first:
+            raise typer.BadParameter(f"{offsets} ends before it starts", param_hint="'--offsets'")
     since, until = _parse_since(found.get("since"), "--since"), _parse_since(found.get("until"), "--until")
     if since is not None and until is not None and until <= since:
         raise typer.BadParameter(f"{found['until']} is not after --since {found['since']}", param_hint="'--until'")
@@ -87,18 +96,6 @@ def _parse_since(text: str | None, name: str) -> datetime | None:
             param_hint=repr(name),
         )
     return time
-
-
-def _parse_range(text: str | None) -> tuple[int | None, int | None]:
-    if text is None:
-        return None, None
-    if (found := _is_range(text)) is None:
-        raise typer.BadParameter(f"must be offsets such as 5-9, 5-, or 5, not {text!r}", param_hint="'--offsets'")
-    first = int(found["first"])
-    last = (int(found["last"]) if found["last"] else None) if found["to"] else first
-    if last is not None and last < first:
-        raise typer.BadParameter(f"{text} ends before it starts", param_hint="'--offsets'")
-    return first, last
 
 
 StoreKind = Literal["table", "topic"]

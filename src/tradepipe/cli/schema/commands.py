@@ -72,23 +72,22 @@ def format_changes(old: str, new: str, changes: Sequence[Change]) -> str:
 
 def diff_report(old: str, new: checks.SchemaFile, changes: Sequence[Change]) -> Report:
     """Return each change as a case, at its line in the newer schema."""
-    return Report("diff", f"{old} -> {new.file}", tuple(_case(new, each) for each in changes))
+    cases = []
+    for each in changes:
+        effects = [effect._asdict() for effect in each.effects]
+        parts = {"path": each.path, "kind": each.kind, "message": each.message, "effects": effects}
+        # Effects that are not findings, if there are any.
+        fine = [f"{one.direction.capitalize()}: {one.message}" for one in each.effects if not one.severity]
+        note = None
+        if fine or not each.findings:
+            note = Remark(f"{each.path} [{each.kind}]", " ".join([each.message, *fine]), each.pointer)
+        cases.append(CheckCase(f"{each.path}: {each.message}", each.findings, new.file, new.text, parts, note))
+    return Report("diff", f"{old} -> {new.file}", tuple(cases))
 
 
 def _block(change: Change) -> str:
     effects = (f"{each.direction}: {each.severity or 'fine'}: {each.message}" for each in change.effects)
     return "\n".join([paragraph(change.message), *(paragraph(each, "  ") for each in (f"at {change.path}", *effects))])
-
-
-def _case(new: checks.SchemaFile, change: Change) -> CheckCase:
-    effects = [each._asdict() for each in change.effects]
-    parts = {"path": change.path, "kind": change.kind, "message": change.message, "effects": effects}
-    # Effects that are not findings, if there are any.
-    fine = [f"{each.direction.capitalize()}: {each.message}" for each in change.effects if not each.severity]
-    note = None
-    if fine or not change.findings:
-        note = Remark(f"{change.path} [{change.kind}]", " ".join([change.message, *fine]), change.pointer)
-    return CheckCase(f"{change.path}: {change.message}", change.findings, new.file, new.text, parts, note)
 
 
 Strict = Annotated[bool, option("--strict", "Also exit with 1 on warnings.", variable="TRADEPIPE_SCHEMA_STRICT")]
