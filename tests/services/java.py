@@ -19,7 +19,8 @@ NEEDED: Final = 21
 _SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """Options that halve the CPU time of a server that lives for minutes: no optimizing compiler, no collector threads."""
 
-_START_TIMEOUT: Final = 120.0
+_START_TIMEOUT: Final = 240.0
+"""Seconds; Apicurio takes more than two minutes on a machine that does ten other things."""
 
 
 class JavaServer(ABC):
