@@ -22,7 +22,7 @@ from tradepipe.kafka.assignment import Assignment, advance
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
-from tradepipe.kafka.group_offsets import FOR_LAG_TOOLS, commit_offsets, committed_offsets
+from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets
 from tradepipe.kafka.messages import Read, payload_bytes, read, read_headers
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
@@ -247,12 +247,7 @@ class Consumer:
         """Commit offsets to Kafka for lag tools only, without waiting; the next commit makes up for a lost one."""
         # A revoked partition's next owner may have committed more: this would move its offset back.
         ours = {partition: offset for partition, offset in offsets.items() if partition in self.assignments}
-        places = [TopicPartition(self._topic, partition, offset, FOR_LAG_TOOLS) for partition, offset in ours.items()]
-        try:
-            if places:
-                self._require_client().commit(offsets=places, asynchronous=True)
-        except KafkaException as error:
-            logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
+        commit_for_lag(self._require_client(), self._topic, ours)
 
     def _receive(self, messages: list[Message]) -> tuple[list[Record], int, int]:
         """Return the records among messages, their bytes and the number of their headers; move the positions on."""

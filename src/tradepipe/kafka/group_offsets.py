@@ -1,5 +1,6 @@
 """Offsets that a consumer group commits to Kafka."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -7,7 +8,9 @@ import confluent_kafka
 from confluent_kafka import KafkaException, TopicPartition
 
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka.failures import translate
+from tradepipe.kafka.failures import translate, unwrap
+
+logger = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT: Final = 5.0
 """Seconds to wait for a response of the group coordinator."""
@@ -64,3 +67,13 @@ def _check_partitions(response: Iterable[TopicPartition], failure: str) -> None:
     # The call succeeds although single partitions failed.
     if error := next((each.error for each in response if each.error is not None), None):
         raise translate(error, failure)
+
+
+def commit_for_lag(client: confluent_kafka.Consumer, topic: str, offsets: Mapping[int, int]) -> None:
+    """Commit offsets for lag tools, without waiting."""
+    places = [TopicPartition(topic, partition, offset, FOR_LAG_TOOLS) for partition, offset in offsets.items()]
+    try:
+        if places:
+            client.commit(offsets=places, asynchronous=True)
+    except KafkaException as error:
+        logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
