@@ -34,8 +34,6 @@ USAGE = [
     ("produce", "--column=trade_id=ID", "only valid with --input FILE"),
     ("produce", "--input=missing.csv", "missing.csv: cannot be opened: No such file"),
     ("produce", "--input=https://example.com/t.csv", "is a URL: download it, or pipe it to --input -"),
-    ("produce", "--input=.", "--input-format csv or --input-format jsonl"),
-    ("produce", "--input=. --input-format=csv", "cannot be opened: Is a directory"),
     ("produce", "--input=-", "--input-format csv or --input-format jsonl"),
     ("produce", "--input=x.csv --input-format=xml", "'csv', 'jsonl'"),
     ("produce", "--input=x.csv --seed=1", "only valid for sample trades"),

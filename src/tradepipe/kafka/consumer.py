@@ -246,8 +246,8 @@ class Consumer:
     def commit_for_lag(self, offsets: Mapping[int, int]) -> None:
         """Commit offsets to Kafka for lag tools only, without waiting; the next commit makes up for a lost one."""
         # A revoked partition's next owner may have committed more: this would move its offset back.
-        ours = {partition: offset for partition, offset in offsets.items() if partition in self.assignments}
-        commit_for_lag(self._require_client(), self._topic, ours)
+        if ours := {each: offset for each, offset in offsets.items() if each in self.assignments}:
+            commit_for_lag(self._require_client(), self._topic, ours)
 
     def _receive(self, messages: list[Message]) -> tuple[list[Record], int, int]:
         """Return the records among messages, their bytes and the number of their headers; move the positions on."""

@@ -73,7 +73,6 @@ def commit_for_lag(client: confluent_kafka.Consumer, topic: str, offsets: Mappin
     """Commit offsets for lag tools, without waiting."""
     places = [TopicPartition(topic, partition, offset, FOR_LAG_TOOLS) for partition, offset in offsets.items()]
     try:
-        if places:
-            client.commit(offsets=places, asynchronous=True)
+        client.commit(offsets=places, asynchronous=True)
     except KafkaException as error:
         logger.debug("could not commit offsets for lag tools, will retry: %s", unwrap(error).str())
