@@ -30,6 +30,9 @@ from tests.mutation.verdict import Verdict
 from tests.mutation.workspace import Workspace
 
 _SET_DEATH_SIGNAL: Final = 1
+_START_THREADS: Final = ("pyarrow",)
+"""Packages that start threads when they are imported; each child that needs one imports it itself."""
+
 _SET_SUBREAPER: Final = 36
 
 FAREWELL_SECONDS: Final = 5.0
@@ -98,7 +101,8 @@ class Forks:
             os._exit(0)
         os.waitpid(pid, 0)
         for name in names.read_text().splitlines():
-            if name not in sys.modules and not _is_under_test(self._workspace.copies[0], name):
+            starts_threads = name.partition(".")[0] in _START_THREADS
+            if name not in sys.modules and not starts_threads and not _is_under_test(self._workspace.copies[0], name):
                 with suppress(Exception):
                     importlib.import_module(name)
         if len(os.listdir("/proc/self/task")) > 1:
