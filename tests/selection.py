@@ -30,11 +30,12 @@ class Traits(NamedTuple):
     slow: bool
     is_property: bool
     uses_services: bool
+    output: bool
 
 
 def runs_on_real(test: Traits) -> bool:
     """Return whether real services can show more than embedded ones: the test uses them, or is a property."""
-    return not test.embedded and (test.real or test.is_property or test.uses_services)
+    return not test.embedded and not test.output and (test.real or test.is_property or test.uses_services)
 
 
 def is_quick(test: Traits) -> bool:
@@ -49,9 +50,10 @@ def is_slow(test: Traits) -> bool:
 
 def traits(item: pytest.Item) -> Traits:
     marks = {name: item.get_closest_marker(name) is not None for name in ("real", "embedded", "slow", "hypothesis")}
-    if marks["real"] and marks["embedded"]:
-        raise pytest.UsageError(f"{item.nodeid} is marked real and embedded: no run would select it")
-    return Traits(*marks.values(), uses_services="services" in getattr(item, "fixturenames", ()))
+    output = item.get_closest_marker("output") is not None
+    if marks["real"] and (marks["embedded"] or output):
+        raise pytest.UsageError(f"{item.nodeid} is marked real, and embedded or output: no run would select it")
+    return Traits(*marks.values(), uses_services="services" in getattr(item, "fixturenames", ()), output=output)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

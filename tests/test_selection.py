@@ -9,8 +9,8 @@ from tests.selection import LONGEST, Traits, is_quick, is_slow, longest_first, r
 
 ROOT = Path(__file__).parents[1]
 
-ALL = [Traits(*each) for each in product((False, True), repeat=5)]
-TESTS = [test for test in ALL if not (test.real and test.embedded)]
+ALL = [Traits(*each) for each in product((False, True), repeat=len(Traits._fields))]
+TESTS = [test for test in ALL if not (test.real and (test.embedded or test.output))]
 """A test that is marked for both kinds of services is an error of collection."""
 
 
@@ -20,6 +20,12 @@ def test_every_test_runs_in_one_of_the_three_runs():
 
 def test_a_test_that_needs_embedded_services_runs_on_them():
     assert [] == [test for test in TESTS if test.embedded and not (is_quick(test) or is_slow(test))]
+
+
+def test_a_test_of_what_a_command_prints_runs_on_embedded_services_alone():
+    found = [test for test in TESTS if test.output]
+
+    assert [] == [test for test in found if runs_on_real(test) or not (is_quick(test) or is_slow(test))]
 
 
 def test_a_test_that_needs_real_services_runs_on_them_alone():

@@ -62,6 +62,7 @@ def test_a_group_that_stored_nothing_lags_by_the_whole_log(filled, topic):
     assert 6 == len(done.out.splitlines())
 
 
+@pytest.mark.output
 def test_a_person_sees_a_table(stored):
     done = offsets("show", env=stored)
 
@@ -71,6 +72,7 @@ def test_a_person_sees_a_table(stored):
     assert all(re.fullmatch(r" +\d +\d+ +0 +\d+ +0 +1 +\d+ s ago +\S+/\d+/\w+", row) for row in rows), rows
 
 
+@pytest.mark.output
 def test_without_kafka_the_stored_offsets_are_shown(stored):
     done = offsets("show", "--bootstrap-servers", "127.0.0.1:1", "--deadline", "1", env=stored)
 
@@ -117,6 +119,7 @@ def test_one_partition_goes_to_an_offset_and_the_others_stay(stored):
     assert [before[n]["next_offset"] for n in (0, 2, 3)] == [after[n]["next_offset"] for n in (0, 2, 3)]
 
 
+@pytest.mark.output
 def test_a_dry_run_changes_nothing(stored):
     done = offsets("reset", "--to", "earliest", "--dry-run", env=stored)
 
@@ -124,6 +127,7 @@ def test_a_dry_run_changes_nothing(stored):
     assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
+@pytest.mark.output
 @pytest.mark.slow
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "nothing", "ctrl-d"])
 def test_a_person_is_asked_and_may_say_no(stored, answer):
@@ -141,6 +145,7 @@ def test_confirming_resets(stored):
     assert [(0,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -167,6 +172,7 @@ def test_an_offset_outside_the_log_is_refused_with_the_range(stored, topic):
     assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
+@pytest.mark.output
 def test_options_before_the_command_are_refused_rather_than_ignored(ready):
     done = run_command("sink", "--topic", "other", "offsets", "show", env=ready)
 
@@ -174,6 +180,7 @@ def test_options_before_the_command_are_refused_rather_than_ignored(ready):
     assert "put the options after `offsets`" in done.err.splitlines()[-1]
 
 
+@pytest.mark.output
 def test_an_outdated_database_is_reported(env):
     done = offsets("show", env=env)
 

@@ -15,6 +15,7 @@ NOWHERE = "127.0.0.1:1"
 """An address without a server."""
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -89,6 +90,7 @@ def test_a_registry_that_refuses_us_stops_the_sink(ready, locked_registry):
     assert "401" in message
 
 
+@pytest.mark.output
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "text"),

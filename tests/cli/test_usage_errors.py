@@ -136,6 +136,7 @@ def test_contradictory_arguments_are_a_usage_error(name, arguments, reported):
     assert reported in message
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(("name", "arguments", "reported"), MISCONFIGURED)
 def test_a_wrong_configuration_stops_the_command(ready, name, arguments, reported):
     code, message = refused(name, arguments, ready)
@@ -144,6 +145,7 @@ def test_a_wrong_configuration_stops_the_command(ready, name, arguments, reporte
     assert reported in message
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(("name", "arguments"), AWAY)
 def test_a_command_waits_for_a_service_until_the_deadline(ready, name, arguments):
     code, message = refused(name, f"{arguments} --deadline=1", ready)
@@ -152,6 +154,7 @@ def test_a_command_waits_for_a_service_until_the_deadline(ready, name, arguments
     assert "gave up after 1 s" in message
 
 
+@pytest.mark.output
 def test_an_older_database_revision_stops_the_sink(ready, services):
     empty = services.postgres_url  # which is not migrated
 

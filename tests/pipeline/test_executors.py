@@ -81,6 +81,7 @@ def test_both_agree_on_bad_records_duplicates_and_collisions(pipeline, some_trad
     assert (stale == "refuse") is (Code.STALE_VERSION in found[1][2])
 
 
+@pytest.mark.output
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
 def test_a_bad_trade_is_refused_alone_with_all_its_violations(pipeline, bad):
     others = [trade(f"T{number}") for number in range(7)]
@@ -107,6 +108,7 @@ def test_a_date_or_timestamp_outside_postgresqls_range_is_refused_alone(pipeline
     assert (Counter(MATURITY_DATE=1, CREATED_AT=1), good) == (compiled[2], compiled[3])
 
 
+@pytest.mark.output
 def test_text_that_is_not_utf_8_is_refused_alone(pipeline):
     framed = [pipeline.serialize(trade(name)) for name in ("T0", "T1", "T2")]
     framed[1] = framed[1].replace(b"\x04T1", b"\x04\xc3\x28", 1)
@@ -129,6 +131,7 @@ def test_a_users_constraint_refuses_with_the_databases_message(pipeline):
     assert Counter(DATABASE_REFUSED=1, BOOK_ID=1) == compiled[2]
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(
     "key", [None, b"", b"T", b"T12", b"T2", b"\xff", b"x" * 100_000], ids=lambda key: repr(key)[:9]
 )
@@ -142,6 +145,7 @@ def test_a_record_with_another_key_is_refused_unless_accepted(pipeline, key):
     assert [trade("T1")] == outcome(pipeline, "compiled", record_key="accept", group="accepting")[3]
 
 
+@pytest.mark.output
 def test_each_stored_trade_is_reported(pipeline, some_trades):
     trades = some_trades(30)
     pipeline.publish(trades + trades[:5])

@@ -57,6 +57,7 @@ def dlq(*arguments, env):
     return done
 
 
+@pytest.mark.output
 def test_refused_records_are_listed_in_80_columns_with_the_newest_last(ready, keep):
     keep(*(trade(f"T{number}") for number in range(3)), b"{}", trade("T" * 64))
 
@@ -99,6 +100,7 @@ def test_a_terminal_gets_reasons_broken_between_words(ready, keep, arguments, wo
     assert 40 >= max(map(len, reason))
 
 
+@pytest.mark.output
 def test_the_newest_are_shown_and_the_number_of_all(ready, keep):
     keep(*(trade(f"T{number}") for number in range(30)))
 
@@ -109,6 +111,7 @@ def test_the_newest_are_shown_and_the_number_of_all(ready, keep):
     assert "30 open dead letters in the table trade_refusals, newest 2 shown (--limit)" == done.out.splitlines()[-1]
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(
     ("arguments", "offsets"),
     [
@@ -137,6 +140,7 @@ def test_options_select(ready, keep, arguments, offsets):
     assert offsets == [int(found) for found in re.findall(r"trades\[3\]@(\d+)", done.out)]
 
 
+@pytest.mark.output
 def test_an_empty_list_is_reported(ready):
     assert (0, "no open dead letters in the table trade_refusals\n", "") == dlq("ls", env=ready)
     assert (0, "no open dead letters and 0 replayed in the table trade_refusals\n", "") == dlq("stats", env=ready)
@@ -144,6 +148,7 @@ def test_an_empty_list_is_reported(ready):
     assert (0, "", "exported 0 dead letters from the table trade_refusals\n") == dlq("export", env=ready)
 
 
+@pytest.mark.output
 def test_a_filtered_list_is_marked_as_filtered(ready, keep):
     keep(trade("T1"), trade("T2"))
 
@@ -152,6 +157,7 @@ def test_a_filtered_list_is_marked_as_filtered(ready, keep):
     assert "no matching open dead letters and 0 replayed in" in dlq("stats", "--code", "OTHER", env=ready).out
 
 
+@pytest.mark.output
 @pytest.mark.slow
 def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
     """By commands that name the same place, without what is secret in it."""
@@ -166,6 +172,7 @@ def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
     assert f"  {TYPED}.dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
 
 
+@pytest.mark.output
 @pytest.mark.slow
 def test_an_empty_list_suggests_where_else_to_look(ready):
     seen = at_a_terminal("dlq", "ls", "--trade-id", "T1", env=ready)
@@ -178,6 +185,7 @@ def test_an_empty_list_suggests_where_else_to_look(ready):
     ] == seen.lines
 
 
+@pytest.mark.output
 def test_without_a_registry_the_key_is_shown_for_the_trade(ready, keep):
     keep(trade("T7"))
 
@@ -186,6 +194,7 @@ def test_without_a_registry_the_key_is_shown_for_the_trade(ready, keep):
     assert done.out.splitlines()[1].endswith("STRICT      1  T7")
 
 
+@pytest.mark.output
 def test_without_an_answer_of_the_registry_the_key_is_shown_with_the_reason(ready, keep):
     keep(trade("T7"), trade("T8"))
 
@@ -209,6 +218,7 @@ def test_one_is_shown_with_its_reasons_and_fields(ready, keep):
     assert {"by group    mine", "topic id    an-id", "key         T7"} <= set(lines)
 
 
+@pytest.mark.output
 def test_an_undecodable_value_is_shown_byte_by_byte(ready, keep):
     keep(b"{\x00not a trade at all}")
 
@@ -218,6 +228,7 @@ def test_an_undecodable_value_is_shown_byte_by_byte(ready, keep):
     assert "  00000000  7b 00 6e 6f 74 20 61 20 74 72 61 64 65 20 61 74  |{.not a trade at|" in done.out.splitlines()
 
 
+@pytest.mark.output
 def test_without_a_registry_the_value_is_shown_undecoded_with_the_reason(ready, keep):
     keep(trade("T7"))
 
@@ -239,6 +250,7 @@ def test_an_unknown_schema_id_is_reported_once_and_looked_up_once(ready, keep):
     assert 1 == done.out.count("the registry does not know")
 
 
+@pytest.mark.output
 def test_a_missing_dead_letter_is_reported(ready, keep):
     keep(trade())
 
@@ -248,6 +260,7 @@ def test_a_missing_dead_letter_is_reported(ready, keep):
     assert "no dead letter trades[3]@9 in the table trade_refusals; list them with tradepipe dlq ls --all" in done.err
 
 
+@pytest.mark.output
 def test_they_are_counted_with_bars(ready, keep):
     keep(*(trade(f"T{number}") for number in range(4)))
     keep(trade("U"), violation=Violation("OTHER", "x"), topic="others")
@@ -334,6 +347,7 @@ def test_an_export_has_every_byte(ready, keep):
     assert (None, b"X1") == (third["value"], base64.b64decode(third["key"]))
 
 
+@pytest.mark.output
 def test_an_export_overwrites_a_file_only_with_the_option(ready, keep, tmp_path):
     keep(trade("T7"))
     file = tmp_path / "letters.jsonl"
@@ -348,6 +362,7 @@ def test_an_export_overwrites_a_file_only_with_the_option(ready, keep, tmp_path)
     assert [file] == list(tmp_path.iterdir())
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -374,6 +389,7 @@ def test_contradictory_arguments_are_a_usage_error(ready, arguments, message):
     assert message in done.err.splitlines()[-1]
 
 
+@pytest.mark.output
 def test_without_a_store_the_message_names_both(ready):
     done = dlq("ls", env={**ready, "DATABASE_URL": ""})
 
@@ -382,6 +398,7 @@ def test_without_a_store_the_message_names_both(ready):
     assert "--dead-letters TOPIC" in done.err
 
 
+@pytest.mark.output
 def test_two_places_in_the_environment_need_a_decision(ready):
     done = dlq("ls", env={**ready, "TRADEPIPE_DEAD_LETTERS": "trades.dlq"})
 
@@ -402,6 +419,7 @@ def _refusal(done):
     return done.code, re.findall(r"SCHEMA_REGISTRY_URL|$", done.err)[0]
 
 
+@pytest.mark.output
 def test_an_outdated_database_is_reported(env):
     done = dlq("ls", env=env)
 
@@ -409,6 +427,7 @@ def test_an_outdated_database_is_reported(env):
     assert "tradepipe migrate upgrade" in done.err
 
 
+@pytest.mark.output
 def test_a_command_waits_for_the_database_until_the_deadline(ready):
     done = dlq("ls", "--deadline", "1", env={**ready, "DATABASE_URL": f"postgresql://me:secret@{NOWHERE}/trades"})
 

@@ -63,6 +63,7 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(env, folder, client, subj
     assert level == client.level(subject)
 
 
+@pytest.mark.output
 def test_json_lists_the_registered_versions(env, folder, client, subject):
     first = client.register(subject, text(V1))
 
@@ -74,6 +75,7 @@ def test_json_lists_the_registered_versions(env, folder, client, subject):
     assert (first, "register") == (json.loads(done.out)["cases"][0]["schema_id"], json.loads(done.out)["command"])
 
 
+@pytest.mark.output
 @pytest.mark.parametrize(
     ("form", "message"),
     [("junit", "<system-out>{}: version 1 has id"), ("github", "::notice title={} [registered]::{}: version 1 has id")],
@@ -84,6 +86,7 @@ def test_junit_and_annotations_list_the_registered_versions(env, folder, subject
     assert message.format(subject, subject) in done.out
 
 
+@pytest.mark.output
 @pytest.mark.parametrize("command", ["register", "drift"])
 def test_a_folder_without_a_version_is_a_usage_error(env, tmp_path, command):
     done = schema(command, "--history", tmp_path, env=env)
@@ -102,6 +105,7 @@ def test_a_warning_is_printed_and_does_not_prevent_registration(env, tmp_path, s
     assert done.out.endswith(f"{subject}: compatibility level FULL_TRANSITIVE\n")
 
 
+@pytest.mark.output
 def test_a_released_version_that_was_changed_is_not_registered(env, folder, client, subject):
     (folder / "v001.avsc").write_text(text(record(field("trade_id", "bytes"))))
 
@@ -173,6 +177,7 @@ def test_a_subject_that_is_not_avro_is_not_pulled(schema, schema_type):
         pull_versions([RegisteredSchema("s", 3, 9, schema, schema_type)], None)
 
 
+@pytest.mark.output
 @pytest.mark.parametrize("stranger", ["README.md", "v001.avsc", ".gitkeep"])
 def test_only_an_empty_directory_is_pulled_into(env, tmp_path, stranger):
     (tmp_path / stranger).write_text("{}")
@@ -184,6 +189,7 @@ def test_only_an_empty_directory_is_pulled_into(env, tmp_path, stranger):
     assert [stranger] == [each.name for each in tmp_path.iterdir()]
 
 
+@pytest.mark.output
 @pytest.mark.parametrize("there", [".", "file", "file/further", "/proc/none"])
 def test_a_directory_that_cannot_be_written_is_a_usage_error(env, folder, tmp_path, there):
     (tmp_path / "file").write_text("")
@@ -195,6 +201,7 @@ def test_a_directory_that_cannot_be_written_is_a_usage_error(env, folder, tmp_pa
     assert "'DIR'" in done.err
 
 
+@pytest.mark.output
 @pytest.mark.parametrize("form", ["text", "json", "junit", "github"])
 def test_pulled_versions_are_reported_in_each_format(env, tmp_path, client, subject, form):
     known = client.register(subject, text(V1))
