@@ -45,7 +45,7 @@ value.converter.apicurio.registry.headers.enabled=false
 consumer.max.poll.records={batch}
 """
 _CONNECTOR: Final = """
-name=trades
+name={name}
 connector.class=io.debezium.connector.jdbc.JdbcSinkConnector
 topics={topic}
 connection.url=jdbc:postgresql://{database[host]}:{database[port]}/{database[dbname]}?reWriteBatchedInserts=true
@@ -74,6 +74,8 @@ def store(task: Task, progress: Progress) -> None:
         "folder": folder.path,
         "registry": task.registry.replace("/ccompat/v7", "/registry/v2"),
         "batch": task.batch,
+        # The consumer group is named after it: another run must not continue where this one ends.
+        "name": task.group,
         "topic": task.topic,
         "database": parse_dsn(task.database),
     }
@@ -120,7 +122,7 @@ def _sample_until_stored(task: Task, worker: ChildProcess, port: int) -> list[tu
                 raise RuntimeError(
                     f"Kafka Connect stored {stored} records of {task.count}, then no more: {worker.output}"
                 )
-            _raise_for_failure(worker, port)
+            _raise_for_failure(worker, port, task.group)
         time.sleep(_SAMPLE_SECONDS)
 
 
@@ -138,11 +140,11 @@ def _commits(task: Task, samples: list[tuple[float, float]]) -> list[Commit]:
     ]
 
 
-def _raise_for_failure(worker: ChildProcess, port: int) -> None:
+def _raise_for_failure(worker: ChildProcess, port: int, name: str) -> None:
     if not worker.is_alive:
         raise RuntimeError(f"Kafka Connect ended: {worker.output}")
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/connectors/trades/status", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/connectors/{name}/status", timeout=5) as answer:
             status: Any = json.load(answer)
     except (urllib.error.URLError, TimeoutError):
         return  # it is still starting
