@@ -56,7 +56,7 @@ RECORDS = st.none() | st.tuples(
 LOGS = st.lists(st.lists(RECORDS, min_size=1, max_size=14), min_size=1, max_size=4)
 
 
-@examples(200)
+@examples(300)
 @given(mixes=LOGS, again=st.integers(0, 20), stale=st.sampled_from(["accept", "refuse"]))
 def test_every_record_of_any_log_has_the_result_of_the_model(shared_connection, mixes, again, stale):
     """Also when another group reads it again, from the beginning and in batches of another size."""

@@ -1,7 +1,5 @@
 """A batch in one transaction: inserted, duplicate and refused records, and a count that includes every record."""
 
-import uuid
-from collections import Counter
 from datetime import date
 
 import psycopg2
@@ -32,7 +30,6 @@ from tests.postgres.batches import (
     validated,
 )
 from tests.properties import examples
-from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import Batch, store
 from tradepipe.postgres.copy import STAGING
 from tradepipe.postgres.insert_result import RowsVanished
@@ -432,57 +429,6 @@ def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
     for part in (first, second):
         spans = {span.ownership.partition: range(span.start, span.end) for span in part.ranges}
         assert all(record.offset in spans[record.partition] for record in part.records.records)
-
-
-@pytest.fixture(scope="module")
-def shared_connection(services):
-    """Create one database for all examples of a property: their trade ids differ."""
-    server = services.postgres.start()
-    name = f"test_{uuid.uuid4().hex}"
-    url = server.create_database(name)
-    migrate.upgrade(url)
-    with connected(url) as connection:
-        execute(connection, CHECKED)
-        yield connection
-    server.drop_database(name)
-
-
-def model_results(stored, mix):
-    """Compute the result of a batch by a model; `stored` has the book of each trade, and is updated."""
-    for trade_id, book in mix:
-        if trade_id is None:
-            yield "refused"
-        elif book == "BAD":
-            yield "DATABASE_REFUSED"
-        elif trade_id not in stored:
-            stored[trade_id] = book
-            yield "inserted"
-        else:
-            yield "replayed" if stored[trade_id] == book else "VERSION_COLLISION"
-
-
-RECORDS = st.tuples(st.sampled_from([None, "T1", "T2", "T3"]), st.sampled_from(["B1", "B1", "B2", "BAD"]))
-
-
-@examples(150)
-@given(mixes=st.lists(st.lists(RECORDS, min_size=1, max_size=12), min_size=1, max_size=3))
-def test_every_record_of_any_mix_has_the_result_of_the_model(shared_connection, mixes):
-    example, stored, offset = uuid.uuid4().hex, {}, 0
-    for mix in mixes:
-        expected = Counter(model_results(stored, mix))
-        entries = log(
-            *(trade_id and trade(f"{trade_id}-{example}", book_id=book) for trade_id, book in mix), first=offset
-        )
-        offset += len(mix)
-
-        found = batches.store(shared_connection, *entries, group=example)
-
-        codes = Counter(code if code != "BAD" else "refused" for each in found.refusals for code in each.codes)
-        assert expected == +Counter(inserted=found.inserted, replayed=found.duplicates, **codes)
-        assert len(mix) == sum(counts(found))
-    assert stored == {
-        each.trade_id.partition("-")[0]: each.book_id for each in trades(shared_connection) if example in each.trade_id
-    }
 
 
 def test_a_third_of_a_batch_that_the_database_refuses_is_refused_and_the_rest_is_stored(connection):
