@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,6 +203,14 @@ class Registry:
         if token_file := read_variable(f"SCHEMA_REGISTRY_TOKEN{FILE}"):
             # Read again for each request, because another program renews it.
             token = lambda: Path(token_file).read_text("utf-8").strip()  # noqa: E731 - it differs by a condition
+        headers: dict[str, str] = {}
+        name = "SCHEMA_REGISTRY_HEADERS"
+        for line in filter(None, map(str.strip, (read_secret(name) or "").splitlines())):
+            key, colon, value = (part.strip() for part in line.partition(":"))
+            if not key or not colon or not value:
+                raise typer.BadParameter("must be NAME: VALUE, one per line", param_hint=name)
+            register_secret(value)
+            headers[key] = Secret(value)
         arguments = {
             "basic_auth": None if user is None else (user, password),
             "bearer_token": token,
@@ -211,7 +219,7 @@ class Registry:
             "client_key": given["registry_key"],
             "key_password": read_secret("SCHEMA_REGISTRY_KEY_PASSWORD"),
             "proxy": given["registry_proxy"],
-            "headers": dict(_read_headers()) or None,
+            "headers": headers or None,
         }
         url = given["registry"] or (default and default.url)
         return cls(url, {name: value for name, value in arguments.items() if value is not None}) if url else None
@@ -229,16 +237,6 @@ class Registry:
         from tradepipe.registry.client import SchemaRegistry  # noqa: PLC0415 - loaded where it is used
 
         return SchemaRegistry(self.url, timeout=timeout, **self.arguments)
-
-
-def _read_headers() -> Iterator[tuple[str, str]]:
-    name = "SCHEMA_REGISTRY_HEADERS"
-    for line in filter(None, (line.strip() for line in (read_secret(name) or "").splitlines())):
-        key, colon, value = (part.strip() for part in line.partition(":"))
-        if not key or not colon or not value:
-            raise typer.BadParameter("must be NAME: VALUE, one per line", param_hint=name)
-        register_secret(value)
-        yield key, Secret(value)
 
 
 @dataclass(frozen=True)

@@ -196,19 +196,15 @@ def _check_lossless(writer: SchemaType, schema_id: int, unknown_fields: UnknownF
 
 def _format_mismatches(found: Sequence[Mismatch], root: str) -> str:
     """List the first mismatches, each shortened: names are the writer's choice, of any length and number."""
-    listed = [
-        f"{_shorten(each.dropped or _format_mismatch(each))} (at {_shorten(root + ''.join(each.path))})"
-        for each in found[:_MAX_LISTED]
-    ]
+    listed = []
+    for each in found[:_MAX_LISTED]:
+        text = each.dropped or f"{each.writer} is not {each.reader}"
+        if each.rule in ("missing-default", "null-is-no-default"):
+            text = "the field is missing"
+        elif each.rule == "enum-symbol":
+            text = f"unknown symbol {each.writer}"
+        listed.append(f"{_shorten(text)} (at {_shorten(root + ''.join(each.path))})")
     return "; ".join([*listed, f"{len(found) - _MAX_LISTED} more"] if len(found) > _MAX_LISTED else listed)
-
-
-def _format_mismatch(mismatch: Mismatch) -> str:
-    if mismatch.rule in ("missing-default", "null-is-no-default"):
-        return "the field is missing"
-    if mismatch.rule == "enum-symbol":
-        return f"unknown symbol {mismatch.writer}"
-    return f"{mismatch.writer} is not {mismatch.reader}"
 
 
 def _shorten(text: str) -> str:

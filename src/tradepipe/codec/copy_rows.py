@@ -20,7 +20,7 @@ from tradepipe.trade.declaration import Declaration, Field
 from tradepipe.trade.json_values import to_json
 from tradepipe.trade.model import DECLARATION, Trade
 from tradepipe.trade.record import Record
-from tradepipe.trade.type_checks import Finder, type_problem_finder
+from tradepipe.trade.type_checks import type_problem_finder
 from tradepipe.trade.types import Type
 from tradepipe.trade.validated import ROW_COLUMNS
 
@@ -97,7 +97,15 @@ def _emit_field(out: CodeBuilder, field: Field) -> None:
 def packer(type_: Type) -> Packer:
     """Return the function that packs values of a type."""
     if type_.is_nested:
-        return partial(_pack_jsonb, type_, type_problem_finder(type_))
+        find_problem = type_problem_finder(type_)
+
+        def pack_jsonb(value: Any) -> bytes:
+            # PostgreSQL would refuse a NUL or an infinity in JSON by an error of syntax.
+            if problem := find_problem(value):
+                raise OutOfRange(problem)
+            return _bytes_field(_JSONB_VERSION + to_json(type_, value).encode())
+
+        return pack_jsonb
     if type_.kind == "decimal":
         return lambda value: numeric(int(value.scaleb(type_.scale, EXACT)), type_.scale)
     return _PACKERS[type_.postgres]
@@ -135,13 +143,6 @@ def numeric(unscaled: int, scale: int) -> bytes:
     digits.reverse()
     count = len(digits)
     return pack(f">iHhHH{count}H", 8 + 2 * count, count, count - decimals - 1, sign, scale, *digits)
-
-
-def _pack_jsonb(type_: Type, find_problem: Finder, value: Any) -> bytes:
-    # PostgreSQL would refuse a NUL or an infinity in JSON by an error of syntax.
-    if problem := find_problem(value):
-        raise OutOfRange(problem)
-    return _bytes_field(_JSONB_VERSION + to_json(type_, value).encode())
 
 
 def _refuse_nul() -> NoReturn:

@@ -218,7 +218,14 @@ def _writer_of(schema: SchemaType, type_: Type) -> Writer:  # noqa: PLR0911 - on
             writers = tuple(_member_writer(field.type, member) for field, member in members)
             return lambda values: b"".join(write(value) for write, value in zip(writers, values, strict=True))
         case "enum":
-            return partial(_write_symbol, _encoded_symbols(schema, type_))
+            symbols = _encoded_symbols(schema, type_)
+
+            def write_symbol(value: Any) -> bytes:
+                if value not in symbols:
+                    raise ValueError("is not a symbol of the current schema")
+                return symbols[value]
+
+            return write_symbol
         case "decimal" if type_.base == "fixed":
             return partial(decimal_bytes, type_)
         case "decimal":
@@ -237,13 +244,6 @@ def _encoded_symbols(schema: SchemaType, type_: Type) -> dict[Any, bytes]:
 
 def _blocks(count: int, items: bytes) -> bytes:
     return encode_varint(count) + items + b"\0" if count else b"\0"
-
-
-def _write_symbol(symbols: Mapping[Any, bytes], value: Any) -> bytes:
-    encoded = symbols.get(value)
-    if encoded is None:
-        raise ValueError("is not a symbol of the current schema")
-    return encoded
 
 
 def _write_bytes(value: bytes) -> bytes:

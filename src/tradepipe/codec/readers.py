@@ -39,7 +39,8 @@ def reader_of(step: Step, type_: Type) -> Reader:  # noqa: PLR0911 - one case fo
         case Array(item):
             return partial(_read_array, reader_of(item, type_.item.type))
         case Map(value):
-            return partial(_read_map, reader_of(value, type_.item.type))
+            read_pairs = partial(_read_array, partial(_read_pair, reader_of(value, type_.item.type)))
+            return partial(_read_converted, read_pairs, dict)
         case Symbol(symbols):
             members = tuple(None if symbol is None else type_.python(symbol) for symbol in symbols)
             return partial(_read_symbol, members)
@@ -76,16 +77,10 @@ def _read_array(read_item: Reader, body: bytes, at: int) -> tuple[list[Any], int
         primitives.require_end(at, end)
 
 
-def _read_map(read_value: Reader, body: bytes, at: int) -> tuple[dict[str, Any], int]:
-    items: dict[str, Any] = {}
-    while True:
-        count, end, at = read_block(body, at)
-        if not count:
-            return items, at
-        for _ in range(count):
-            key, at = _read_bytes(body, at)
-            items[key.decode()], at = read_value(body, at)
-        primitives.require_end(at, end)
+def _read_pair(read_value: Reader, body: bytes, at: int) -> tuple[tuple[str, Any], int]:
+    key, at = _read_bytes(body, at)
+    value, at = read_value(body, at)
+    return (key.decode(), value), at
 
 
 def _read_symbol(members: tuple[Any, ...], body: bytes, at: int) -> tuple[Any, int]:

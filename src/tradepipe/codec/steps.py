@@ -99,7 +99,7 @@ Step = Null | Scalar | Symbol | Array | Map | Union | Mismatch | Record
 """How one value is read; a null is read as None."""
 
 
-def resolve(reader: SchemaType, writer: SchemaType) -> Step:
+def resolve(reader: SchemaType, writer: SchemaType) -> Step:  # noqa: PLR0911 - one case for each kind of type
     """
     Resolve a writer schema against a reader schema.
 
@@ -114,22 +114,10 @@ def resolve(reader: SchemaType, writer: SchemaType) -> Step:
         return resolve(value_branch(reader), writer)
     if reader.kind == "union" and any(branch.kind == "null" for branch in reader.branches):
         return Null()
-    if is_same_type(reader, writer):
-        return _resolve_same(reader, writer)
-    if reader.kind in PROMOTIONS.get(writer.kind, ()):
-        return _scalar(reader, writer)
-    return Mismatch(f"holds {writer}, which does not resolve to {reader}")
-
-
-def value_branch(schema: SchemaType) -> SchemaType:
-    """Return the branch of a reader's union beside null; another schema unchanged."""
-    branches = [branch for branch in schema.branches if branch.kind != "null"] or [schema]
-    if len(branches) > 1 or branches[0].kind in ("null", "union"):
-        raise TypeError("a union of more than null and one type")
-    return branches[0]
-
-
-def _resolve_same(reader: SchemaType, writer: SchemaType) -> Step:  # noqa: PLR0911 - one case for each kind of type
+    if not is_same_type(reader, writer):
+        if reader.kind in PROMOTIONS.get(writer.kind, ()):
+            return _scalar(reader, writer)
+        return Mismatch(f"holds {writer}, which does not resolve to {reader}")
     match reader.kind:
         case "null":
             return Null()
@@ -147,6 +135,14 @@ def _resolve_same(reader: SchemaType, writer: SchemaType) -> Step:  # noqa: PLR0
             return Mismatch(f"holds a fixed of {writer.size} bytes, not {reader.size}")
         case _:
             return _scalar(reader, writer)
+
+
+def value_branch(schema: SchemaType) -> SchemaType:
+    """Return the branch of a reader's union beside null; another schema unchanged."""
+    branches = [branch for branch in schema.branches if branch.kind != "null"] or [schema]
+    if len(branches) > 1 or branches[0].kind in ("null", "union"):
+        raise TypeError("a union of more than null and one type")
+    return branches[0]
 
 
 def _scalar(reader: SchemaType, writer: SchemaType) -> Scalar:

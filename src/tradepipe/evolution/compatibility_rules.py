@@ -212,16 +212,12 @@ def _example(found: Mismatch) -> dict[str, str]:
         unscaled = int(number.scaleb(written))
         return {"example": f"{number:f}", "example_read": f"{Decimal(unscaled).scaleb(-read):f}"}
     if found.rule == "logical-type":
-        return {"example": _EXAMPLES.get(_units_finer(found), "")}
+        are_timestamps = "timestamp" in found.writer and "timestamp" in found.reader
+        units = [_UNITS.get(shown.rpartition("-")[2]) for shown in (found.writer, found.reader)]
+        # By how many steps of a thousand the reader's unit is finer.
+        steps = units[1] - units[0] if are_timestamps and units[0] is not None and units[1] is not None else 0
+        return {"example": _EXAMPLES.get(steps, "")}
     return {}
-
-
-def _units_finer(found: Mismatch) -> int:
-    """Return how many steps of a thousand finer the reader's unit is, of two timestamps."""
-    units = [shown.rpartition("-")[2] for shown in (found.writer, found.reader)]
-    if "timestamp" not in found.writer or "timestamp" not in found.reader or not _UNITS.keys() >= set(units):
-        return 0
-    return _UNITS[units[1]] - _UNITS[units[0]]
 
 
 _UNITS: Final = {"millis": 0, "micros": 1, "nanos": 2}

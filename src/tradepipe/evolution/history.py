@@ -91,8 +91,19 @@ class History(NamedTuple):
         Raises:
             ValueError: a file is invalid; the message names it.
         """
-        record = folder / HISTORY_FILE
-        return cls(_versions(folder), _entries(record.read_text("utf-8")) if record.is_file() else ())
+        versions, record = _versions(folder), folder / HISTORY_FILE
+        if not record.is_file():
+            return cls(versions, ())
+        try:
+            entries = [HistoryEntry(**each) for each in json.loads(record.read_text("utf-8"))["versions"]]
+            return cls(versions, tuple(sorted(entries, key=lambda each: each.number)))
+        except (ValueError, RecursionError, TypeError, KeyError) as error:
+            reason = f"its versions must be a list of {', '.join(HistoryEntry._fields)}"
+            if isinstance(error, (ValueError, RecursionError)):
+                reason = f"it is not JSON: {error}"
+            raise ValueError(
+                f"{HISTORY_FILE} is not as `schema freeze` writes it ({reason}): restore it from version control"
+            ) from error
 
     @classmethod
     def packaged(cls) -> Self:
@@ -187,20 +198,6 @@ def _read(number: int, file: Traversable) -> SchemaVersion:
         return SchemaVersion.of(number, file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file.name} is not JSON: {error}") from error
-
-
-def _entries(text: str) -> tuple[HistoryEntry, ...]:
-    try:
-        return tuple(
-            sorted((HistoryEntry(**each) for each in json.loads(text)["versions"]), key=lambda each: each.number)
-        )
-    except (ValueError, RecursionError, TypeError, KeyError) as error:
-        reason = f"its versions must be a list of {', '.join(HistoryEntry._fields)}"
-        if isinstance(error, (ValueError, RecursionError)):
-            reason = f"it is not JSON: {error}"
-        raise ValueError(
-            f"{HISTORY_FILE} is not as `schema freeze` writes it ({reason}): restore it from version control"
-        ) from error
 
 
 class GoldenRecord(NamedTuple):

@@ -215,7 +215,13 @@ class _Lint:
     def _union(self, branches: list[Any], location: _Location) -> Iterator[Finding]:
         seen = set()
         for index, branch in enumerate(branches):
-            label = self._label(branch, location.namespace)
+            kind = branch.get("type") if isinstance(branch, dict) else branch
+            # What distinguishes the branches of a union: the full name or the kind.
+            label = str(kind)
+            if isinstance(branch, dict) and kind in _NAMED_KINDS and "name" in branch:
+                label = full_name(branch, location.namespace)
+            elif isinstance(branch, str) and branch not in PRIMITIVES:
+                label = qualify(branch, location.namespace)
             if isinstance(branch, list):
                 yield location.at("", index).of("nested-union", "A union must not contain a union.")
             elif label in seen:
@@ -224,13 +230,6 @@ class _Lint:
                 yield from self._type(branch, location.at("", index))
             # Two arrays have one label too, since a reader could not tell their branches apart.
             seen.add(label)
-
-    def _label(self, branch: Any, namespace: str) -> str:
-        """Return what distinguishes a union's branches: the full name or the kind."""
-        if isinstance(branch, dict) and branch.get("type") in _NAMED_KINDS and "name" in branch:
-            return full_name(branch, namespace)
-        kind = branch.get("type") if isinstance(branch, dict) else branch
-        return str(kind) if not isinstance(branch, str) or kind in PRIMITIVES else qualify(str(kind), namespace)
 
     def _definition(self, node: Mapping[str, Any], location: _Location) -> Iterator[Finding]:
         if node["type"] == "error":

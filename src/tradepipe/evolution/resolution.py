@@ -119,7 +119,13 @@ class _Resolver:
         if reader.kind == "record":
             yield from self._compare_records(reader, writer)
         elif reader.kind == "enum":
-            yield from _compare_enums(reader, writer)
+            unknown = ", ".join(symbol for symbol in writer.symbols if symbol not in reader.symbols)
+            if unknown and reader.default not in reader.symbols:
+                yield _mismatch("enum-symbol", reader, writer, unknown, f"{reader} without a default")
+            elif unknown:
+                yield _mismatch(
+                    "symbol-dropped", reader, writer, unknown, str(reader.default), dropped=f"symbol {unknown}"
+                )
         elif reader.kind == "fixed" and reader.size != writer.size:
             yield _mismatch("fixed-size", reader, writer, f"{writer.size} bytes", f"{reader.size} bytes")
         elif reader.inner:
@@ -165,14 +171,6 @@ def _compare_missing(field: SchemaField, writer: SchemaType) -> Iterator[Mismatc
     is_nullable = any(branch.kind == "null" for branch in field.type.branches)
     rule = "renamed" if renamed else "null-is-no-default" if is_nullable else "missing-default"
     yield Mismatch(rule, (), written, f"{field.type} without a default", pointer, field.pointer)
-
-
-def _compare_enums(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:
-    unknown = ", ".join(symbol for symbol in writer.symbols if symbol not in reader.symbols)
-    if unknown and reader.default not in reader.symbols:
-        yield _mismatch("enum-symbol", reader, writer, unknown, f"{reader} without a default")
-    elif unknown:
-        yield _mismatch("symbol-dropped", reader, writer, unknown, str(reader.default), dropped=f"symbol {unknown}")
 
 
 def _compare_logical_types(reader: SchemaType, writer: SchemaType) -> Iterator[Mismatch]:

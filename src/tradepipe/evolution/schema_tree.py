@@ -54,17 +54,15 @@ def logical_of(node: Any) -> Logical | None:
     return Logical(name, node["precision"], node.get("scale", 0)) if name == "decimal" else Logical(name)
 
 
-def ignored_reason(node: Mapping[str, Any]) -> str | None:
+def ignored_reason(node: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - one case for each reason
     """Explain why readers ignore the node's logical type, which is in `BASE_TYPES`; None if they do not."""
     name, kind = node["logicalType"], node.get("type")
     if kind not in BASE_TYPES[name]:
         return f"{name} on {kind} is ignored: it annotates {' or '.join(sorted(BASE_TYPES[name]))}"
     if kind == "fixed" and node.get("size") != _FIXED_SIZES.get(name, node.get("size")):
         return f"{name} on a fixed of {node.get('size')} bytes is ignored: it has {_FIXED_SIZES[name]} bytes"
-    return _ignored_decimal_reason(node, kind) if name == "decimal" else None
-
-
-def _ignored_decimal_reason(node: Mapping[str, Any], kind: str) -> str | None:
+    if name != "decimal":
+        return None
     precision: Any = node.get("precision")
     scale: Any = node.get("scale", 0)
     if not _is_count(precision) or precision == 0:

@@ -53,7 +53,16 @@ def _range(type_: Type, constraints: Iterable[object] = ()) -> tuple[int, int]:
 
 def _parser(name: str, type_: Type, formats: Formats, whole_range: tuple[int, int]) -> ValueParser:
     if type_.is_nested:
-        return _nested_parser(name, type_, formats)
+        from_value = _nested(name, type_, formats, lambda parser: parser.from_json)
+        from_nested_cell = _nested(name, type_, formats, lambda parser: parser.from_cell)
+
+        def from_json_text(value: str) -> object:
+            return from_value(decode(value, type_))
+
+        def from_any_cell(value: object) -> object:
+            return from_json_text(value) if isinstance(value, str) else from_nested_cell(value)
+
+        return ValueParser(from_json_text, from_value, partial(_full_cell, from_any_cell))
     from_text, from_json, from_cell = _conversions(name, type_, formats, whole_range)
     parse = (lambda value: from_text(value.strip())) if formats.trim else from_text
     return ValueParser(
@@ -112,21 +121,6 @@ def _full_cell(parse: Callable[[object], object], value: object) -> object:
     if value is None:
         raise ValueError("the cell is empty")
     return parse(value)
-
-
-def _nested_parser(name: str, type_: Type, formats: Formats) -> ValueParser:
-    """Return the parsers of a list, a map or a record: a text is JSON, and so is a cell with a text."""
-    from_json = _nested(name, type_, formats, lambda parser: parser.from_json)
-    from_cell = _nested(name, type_, formats, lambda parser: parser.from_cell)
-
-    def from_text(value: str) -> object:
-        return from_json(decode(value, type_))
-
-    return ValueParser(
-        from_text,
-        from_json,
-        partial(_full_cell, lambda value: from_text(value) if isinstance(value, str) else from_cell(value)),
-    )
 
 
 def _nested(

@@ -176,11 +176,19 @@ class LineReader:
                 # Excel's "Unicode text"; rejects are written as UTF-8 with a mark, which Excel reads too.
                 lines = io.BufferedReader(_Utf16Reader(lines), _BUFFER)
                 self.encoding, self.has_mark = "utf-8", True
-            _require_text(self.name, lines.peek(_HEAD)[:_HEAD])  # type: ignore[attr-defined]  # all three have it
+            head = lines.peek(_HEAD)[:_HEAD]  # type: ignore[attr-defined]  # all three have it
         except (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile) as error:
             raise unusable(self.name, f"the archive is truncated or damaged: {error}") from None
         except OSError as error:
             raise unusable(self.name, f"cannot be opened: {error.strerror or error}") from error
+        if not head:
+            raise unusable(self.name, "the file is empty")
+        if head.startswith(ZIP):
+            raise unusable(self.name, "a zip archive or a workbook is not read from a pipe: pass the path of a file")
+        if b"\x00" in head:
+            raise unusable(self.name, "the file is binary, not text")
+        if head.lstrip()[:1] == b"<":
+            raise unusable(self.name, "the file is HTML or XML: save it as CSV UTF-8")
         return lines
 
 
@@ -265,14 +273,3 @@ class _CountingReader(io.RawIOBase):
         count = os.readv(self._file.fileno(), [buffer])
         self.bytes += count
         return count
-
-
-def _require_text(name: str, head: bytes) -> None:
-    if not head:
-        raise unusable(name, "the file is empty")
-    if head.startswith(ZIP):
-        raise unusable(name, "a zip archive or a workbook is not read from a pipe: pass the path of a file")
-    if b"\x00" in head:
-        raise unusable(name, "the file is binary, not text")
-    if head.lstrip()[:1] == b"<":
-        raise unusable(name, "the file is HTML or XML: save it as CSV UTF-8")

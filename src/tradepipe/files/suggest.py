@@ -199,7 +199,15 @@ def _values(cells: dict[str, list[object]]) -> Iterator[str]:
         texts = _texts(cells.get(field.name, ()))
         heading = f"[values.{field.name}]"
         if symbols := field.type.symbols or ("true", "false") * (field.type.kind == "boolean"):
-            lines = [_symbol_line(text, symbols) for text in texts if text not in symbols]
+            lines = []
+            for text in (text for text in texts if text not in symbols):
+                word = text.strip().lower()
+                meant = next((each for each in symbols if each.lower() == word), _OTHER_TEXTS.get(word))
+                lines.append(
+                    f"{_quote(text)} = {_quote(meant)}"
+                    if meant in symbols
+                    else f"# {_quote(text)} = {_quote(symbols[0])}"
+                )
         elif any(isinstance(each, Identifier) for each in field.constraints):
             heading += "  # refused otherwise: identifiers have no blanks, and no letters beyond ASCII"
             others = [text for text in texts if not _is_identifier(text)]
@@ -207,12 +215,6 @@ def _values(cells: dict[str, list[object]]) -> Iterator[str]:
         else:
             continue
         yield from ["", heading, *lines[:_MAX_TEXTS]] if lines else []
-
-
-def _symbol_line(text: str, symbols: Sequence[str]) -> str:
-    word = text.strip().lower()
-    meant = next((each for each in symbols if each.lower() == word), _OTHER_TEXTS.get(word, ""))
-    return f"{_quote(text)} = {_quote(meant)}" if meant in symbols else f"# {_quote(text)} = {_quote(symbols[0])}"
 
 
 def _fields_of(*kinds: str) -> list[str]:

@@ -170,11 +170,20 @@ class TradeFile:
                 if self._stopped.is_set():
                     return
                 self.line = record.line
-                if record.trade is None:
-                    self._reject(record)
-                else:
+                if record.trade is not None:
                     self.valid += 1
                     yield NewTrade(record.trade)
+                    continue
+                self.invalid += 1
+                message = format_error(self.name, record)
+                if self._rejects is None:
+                    raise BadInput(message)
+                self.codes.update({str(violation.code) for violation in record.violations})
+                self._rejects.add(record)
+                if self.invalid <= MAX_LOGGED_REJECTS:
+                    logger.warning("skipped: %s", message)
+                elif self.invalid == MAX_LOGGED_REJECTS + 1:
+                    logger.warning("further skipped records are written to %s but not logged", self._rejects.path)
         except BadInput:
             # Stopping may truncate a record, which then looks invalid.
             if not self._stopped.is_set():
@@ -197,18 +206,6 @@ class TradeFile:
         progress = self._reader.progress()
         read = f", {progress.text}" if progress and not progress.total else ""
         return read + (f", {self.invalid:,} skipped" if self._rejects and self.invalid else "")
-
-    def _reject(self, record: InputRecord) -> None:
-        self.invalid += 1
-        message = format_error(self.name, record)
-        if self._rejects is None:
-            raise BadInput(message)
-        self.codes.update({str(violation.code) for violation in record.violations})
-        self._rejects.add(record)
-        if self.invalid <= MAX_LOGGED_REJECTS:
-            logger.warning("skipped: %s", message)
-        elif self.invalid == MAX_LOGGED_REJECTS + 1:
-            logger.warning("further skipped records are written to %s but not logged", self._rejects.path)
 
 
 _OPTION = "--rejects"
