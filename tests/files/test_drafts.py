@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from tradepipe.files.drafts import write_file
+from tradepipe.files.drafts import Draft, write_file
 from tradepipe.files.errors import InvalidOption
 
 
@@ -28,6 +28,16 @@ def test_a_schema_is_written_with_the_umask(tmp_path):
         os.umask(before)
 
     assert 0o644 == stat.S_IMODE((tmp_path / "a").stat().st_mode)
+
+
+def test_nobody_can_plant_a_link_at_the_name_of_a_draft(tmp_path):
+    """Another user of the folder cannot guess it, and a file that is there already is not opened."""
+    drafts = [Draft(tmp_path / "a", overwrite=False, private=True, option="--output") for _ in range(2)]
+    names = {draft.name for draft in drafts}
+    for draft in drafts:
+        draft.close()
+
+    assert 2 == len(names)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

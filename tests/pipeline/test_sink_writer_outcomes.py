@@ -65,6 +65,8 @@ def test_a_commit_that_takes_too_long_does_not_count_as_rolled_back(sink_writer,
         batches.execute(holder, "SELECT pg_advisory_unlock(7)")
         sink_writer.rest()
 
+    # Not that the server closed the connection: we did.
+    assert [DatabaseDown("PostgreSQL is unavailable: no answer to COMMIT within 0.5 s")] == sink_writer.of(DatabaseDown)
     assert ([(1, 0, 0)], []) == (
         [batches.counts(stored) for stored in sink_writer.of(BatchResult)],
         sink_writer.of(OwnershipLost),

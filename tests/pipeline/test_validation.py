@@ -66,6 +66,13 @@ def test_a_value_without_a_valid_frame_is_refused(validator, value, code):
     assert (code,) == validator(record(7)._replace(value=value)).codes
 
 
+def test_a_schema_id_in_a_header_is_named_as_the_reason(validator):
+    """Confluent's serializer can put it there, and the value then begins with the body."""
+    (found,) = validator(record(7)._replace(value=b"\x04T1", headers=(("__value_schema_id", b"id"),))).details
+
+    assert found.endswith("its header __value_schema_id has the schema id instead, which is not read")
+
+
 def test_an_undecodable_value_is_refused_with_its_schema_id(validator, encoded):
     given = encoded(trade())
     cut = given._replace(value=given.value[:-1])
@@ -81,8 +88,14 @@ OTHER_KEY = "not its trade_id 'T1': it may be out of order with other versions"
 
 @pytest.mark.parametrize(
     ("key", "message"),
-    [(b"T2", "the record's key is b'T2', "), (None, "the record has no key, "), (b"", "the record's key is b'', ")],
-    ids=["other", "none", "empty"],
+    [
+        (b"T2", "the record's key is b'T2', "),
+        (None, "the record has no key, "),
+        (b"", "the record's key is b'', "),
+        (b"\0\0\0\0\5\4T1", "the record's key is b'\\x00\\x00\\x00\\x00\\x05\\x04T1', which a registry's serializer has framed, "),
+        (b'"T1"', "the record's key is b'\"T1\"', which is a JSON string, "),
+    ],
+    ids=["other", "none", "empty", "framed", "JSON"],
 )
 def test_a_record_whose_key_is_not_its_trade_id_is_refused(validator, encoded, key, message):
     (found,) = validator(encoded(trade())._replace(key=key)).violations

@@ -215,6 +215,20 @@ def test_a_held_lock_is_waited_for(recorder, other):
     assert "inserted" == recorder.run_works(impatient, impatient, patient)
 
 
+def test_a_held_lock_is_not_reported_as_an_unavailable_server(recorder, other):
+    other.execute(text("LOCK TABLE trades"))
+    recorder.at_outage = other.rollback
+
+    def impatient(connection):
+        connection.execute(text("SET LOCAL lock_timeout = '20ms'"))
+        return insert(connection)
+
+    recorder.run_works(*[impatient] * (module.IMMEDIATE_RETRIES + 2))
+
+    reason = "PostgreSQL is available, but another transaction is in the way: canceling statement due to lock timeout"
+    assert [reason] == recorder.outages
+
+
 def test_rows_that_vanished_are_a_lost_race_too(recorder):
     def vanished(connection):
         raise RowsVanished("gone")
