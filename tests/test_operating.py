@@ -94,12 +94,13 @@ def test_the_roles_have_the_rights_they_need_and_no_more(services, kafka, topic,
 
 
 def test_the_writer_can_store_refusals_whether_few_or_many(urls):
-    """Many are sent through a temporary table."""
+    """Many are copied, through a temporary table if one is stored already."""
     with batches.connected(urls["writer"]) as connection:
         few = batches.store(connection, *batches.log(None))
         many = batches.store(connection, *batches.log(*[None] * COPY_ROWS, first=1))
+        again = batches.store(connection, *batches.log(*[None] * COPY_ROWS), group="another")
 
-    assert (1, COPY_ROWS) == (len(few.refusals), len(many.refusals))
+    assert (1, COPY_ROWS, COPY_ROWS) == (len(few.refusals), len(many.refusals), len(again.refusals))
 
 
 def test_the_replayer_can_replay(urls):

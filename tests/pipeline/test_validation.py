@@ -92,7 +92,10 @@ OTHER_KEY = "not its trade_id 'T1': it may be out of order with other versions"
         (b"T2", "the record's key is b'T2', "),
         (None, "the record has no key, "),
         (b"", "the record's key is b'', "),
-        (b"\0\0\0\0\5\4T1", "the record's key is b'\\x00\\x00\\x00\\x00\\x05\\x04T1', which a registry's serializer has framed, "),
+        (
+            b"\0\0\0\0\5\4T1",
+            "the record's key is b'\\x00\\x00\\x00\\x00\\x05\\x04T1', which a registry's serializer has framed, ",
+        ),
         (b'"T1"', "the record's key is b'\"T1\"', which is a JSON string, "),
     ],
     ids=["other", "none", "empty", "framed", "JSON"],

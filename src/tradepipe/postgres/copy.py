@@ -29,6 +29,13 @@ STAGING: Final = Table(
 )
 """Trades of one batch, numbered from 0 in its order; every COMMIT empties the table."""
 
+NOT_DIRECTLY: Final = ("23505", "0A000")
+"""
+SQLSTATEs after which rows that were copied straight into their table go into a temporary one first.
+
+The first is unique_violation: a row is stored already. The second is feature_not_supported, under row-level security.
+"""
+
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER: Final = struct.pack(">h", -1)
 # psycopg2 sends COPY in chunks of 8 KiB by default, and takes the interpreter lock for each of them.

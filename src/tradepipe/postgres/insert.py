@@ -47,10 +47,6 @@ from tradepipe.trade.validated import ValidatedRecords
 CAUTIOUS_BATCHES: Final = 4
 """Batches after a conflict that are not copied straight."""
 
-_UNIQUE_VIOLATION: Final = "23505"
-_NOT_DIRECTLY: Final = (_UNIQUE_VIOLATION, "0A000")
-"""SQLSTATEs after which rows are staged; the second is feature_not_supported, under row-level security."""
-
 
 class Pause:
     """Counts the batches until something is tried again."""
@@ -140,7 +136,7 @@ def _copy_directly(connection: Connection, rows: Sequence[bytes]) -> bool:
         if copy.copy_rows(connection, TRADES, rows) == len(rows):
             return True
     except psycopg2.Error as error:  # COPY does not go through SQLAlchemy
-        if error.pgcode not in _NOT_DIRECTLY:
+        if error.pgcode not in copy.NOT_DIRECTLY:
             if classify(error, connected_before=True) is FailureClass.DATA:
                 connection.execute(_END_DIRECT)  # the transaction continues
             raise
