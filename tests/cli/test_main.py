@@ -79,11 +79,12 @@ def test_versions_are_printed_for_every_spelling(words):
     [
         ("produce", ["--bootstrap-servers", "--registry", "--topic", "--input", "--mapping"]),
         ("sink", ["--bootstrap-servers", "--registry", "--topic", "--database"]),
+        ("dlq ls", ["--bootstrap-servers", "--dead-letters", "--database"]),
     ],
-    ids=["produce", "sink"],
+    ids=["produce", "sink", "dlq ls"],
 )
 def test_the_short_help_has_the_options_that_a_command_needs(name, options):
-    shown = tradepipe(name, "-h").out
+    shown = tradepipe(*name.split(), "-h").out
 
     assert [] == [option for option in options if f"\n  {option} " not in shown]
 
@@ -96,6 +97,15 @@ def test_short_help_is_shorter_and_names_the_long_one(name):
     assert short.out.endswith(f"All options, variables and examples: {f'tradepipe {name}'.strip()} --help\n")
     assert len(short.out) < len(long.out) or not name
     assert [] == [line for line in short.out.splitlines() if len(line) > 80]
+
+
+def test_help_shows_arguments_as_they_are_typed_and_required_ones_first():
+    """typer writes them as `{OLD}` in the usage, and with Python's type in their list."""
+    shown = tradepipe("schema", "diff", "--help").out
+
+    assert shown.startswith("Usage: tradepipe schema diff [OPTIONS] OLD NEW\n")
+    assert "\nRequired:\n  OLD\n      Version number or file.\n  NEW\n" in shown
+    assert "\n  -h, --help\n" in shown
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -36,6 +36,7 @@ MAX_SUMMARY_LENGTH: Final = 1_000
 
 _ESSENTIAL: Final = frozenset(
     {"--input", "--mapping", "--suggest-mapping", "--bootstrap-servers", "--topic", "--registry", "--database"}
+    | {"--dead-letters"}
 )
 """Options under headings that `-h` shows too: without them few commands can run."""
 
@@ -108,6 +109,10 @@ class _HelpFormatter:
                     ctx.default_map[param.name] = value.split() if param.multiple else value
         return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        # typer writes a required argument as {FILE}.
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]  # type: ignore[misc]  # TyperCommand's or TyperGroup's
+
     def _short_help(self, ctx: Any) -> str:
         """Return the usage, the first sentence, and the most important options with their first sentences."""
         formatter = ctx.make_formatter()
@@ -133,7 +138,7 @@ class _HelpFormatter:
     def _visible_options(self, ctx: Any) -> tuple[list[Any], list[Any]]:
         """Return the required options and the others."""
         visible = [param for param in self.get_params(ctx) if param.get_help_record(ctx)]  # type: ignore[attr-defined]  # TyperCommand's or TyperGroup's
-        required = [each for each in visible if each.name in self.required]
+        required = [each for each in visible if each.required or each.name in self.required]
         return required, [each for each in visible if each not in required]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -201,7 +206,13 @@ def _variables_of(command: Any) -> Iterator[str]:
 
 def _option_rows(ctx: Any, params: list[Any], *headings: str | None) -> Iterator[tuple[str, str]]:
     """Yield the options under some headings, with their help."""
-    yield from (param.get_help_record(ctx) for param in params if getattr(param, "rich_help_panel", None) in headings)
+    for param in params:
+        if getattr(param, "rich_help_panel", None) in headings:
+            names, text = param.get_help_record(ctx)
+            if param.name == "help":
+                names, text = "-h, --help", "Show a short help, or the complete one."
+            # typer adds Python's type to the name of an argument, and "required" to its text.
+            yield names.partition(" <")[0], text.removesuffix("  [required]")
     if headings == (KAFKA,) and any(param.name == "kafka_config" for param in params):
         for name, key in KAFKA_SECRETS.items():
             yield name, f"Sets {key}; variable only."

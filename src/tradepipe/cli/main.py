@@ -13,14 +13,14 @@ from tradepipe.cli.terminal import echo, to_json
 ABOUT = "Trades from Kafka to PostgreSQL as Avro, each version of each trade exactly once."
 
 COMMANDS: Final = {
-    "produce": "tradepipe.cli.produce",
-    "validate": "tradepipe.cli.validate",
     "demo": "tradepipe.cli.demo",
     "embedded": "tradepipe.cli.embedded",
-    "sink": "tradepipe.cli.sink",
     "migrate": "tradepipe.cli.migrate",
     "schema": "tradepipe.cli.schema.commands",
     "topics": "tradepipe.cli.topics",
+    "produce": "tradepipe.cli.produce",
+    "validate": "tradepipe.cli.validate",
+    "sink": "tradepipe.cli.sink",
     "dlq": "tradepipe.cli.dlq.commands",
 }
 """Module of each command, imported when the command runs."""

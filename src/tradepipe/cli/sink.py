@@ -102,6 +102,7 @@ def sink(
     Store trades in PostgreSQL, each version of each trade exactly once, and refused records with the reasons.
 
     If a service is unavailable the sink waits. On SIGINT or SIGTERM it finishes the current batch and exits.
+    Services whose addresses are not given are those of docker-compose.yml on this machine.
     """
     refuse_lines_in_json(output, verbose=verbose)
     status = logs.configure(progress=not verbose)

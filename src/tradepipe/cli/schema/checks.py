@@ -22,7 +22,7 @@ HistoryFolder = Annotated[
     Path | None,
     option(
         "--history DIR",
-        "Directory of the released versions: v001.avsc etc. and history.json. Default: the trade schema.",
+        "Directory of history.json and the released versions, v001.avsc and so on. Default: the trade schema.",
     ),
 ]
 LevelIfOther = Annotated[Level | None, option("--level LEVEL", "Compatibility level; that of the history if omitted.")]
