@@ -363,3 +363,21 @@ def test_an_encoding_is_used_if_it_is_named(read):
         read(content, "trades.csv")
     assert [TRADE] == trades(read(content, "trades.csv", encoding="cp1252"))
     assert [TRADE] == trades(read(gzip.compress(content, mtime=0), "trades.csv.gz", encoding="cp1252"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "name"),
+    [("sheet", "Trades", "t.csv"), ("delimiter", ",", "t.jsonl"), ("encoding", "cp1252", "t.xlsx")],
+)
+def test_a_setting_that_does_not_apply_to_the_file_is_named(read, capsys, setting, value, name):
+    workbook = io.BytesIO()
+    book = openpyxl.Workbook()
+    for cells in (HEADER.split(","), CELLS):
+        book.active.append(cells)
+    book.save(workbook)
+    contents = {"t.csv": CSV.encode(), "t.jsonl": json.dumps(OBJECT).encode(), "t.xlsx": workbook.getvalue()}
+
+    read(contents[name], name, **{setting: value})
+
+    form = name.partition(".")[2]
+    assert capsys.readouterr().err.endswith(f"{name}: {setting} is ignored, because the file is read as {form}\n")

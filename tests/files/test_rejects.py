@@ -141,6 +141,18 @@ def test_on_a_full_disk_the_file_is_named_and_no_draft_is_left(file, tmp_path):
     assert [file] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_rejects_that_could_not_be_written_are_not_reported_as_written(file, lines):
+    """The first ones fail when the file is closed, many when the buffer is full."""
+    file.write_text(CSV + f"{BAD}\n" * lines)
+
+    done = check(file, "--rejects", "/dev/full")
+
+    assert 78 == done.code
+    assert "Error: cannot write /dev/full: No space left on device" in done.err
+    assert "wrote the invalid records" not in done.err
+
+
 def test_a_run_without_rejects_makes_no_file(file, tmp_path):
     file.write_text(CSV)
 

@@ -382,7 +382,7 @@ def test_an_unknown_subject_stops_the_validator_before_anything_is_refused(pipel
         ({"delivery": "twice"}, "delivery is 'twice'"),
         ({"transactional_id": ""}, "transactional_id is ''"),
         ({"transactional_id": "one", "delivery": "at_least_once"}, "requires delivery exactly_once"),
-        ({"clean": "same", "dead_letters": "same"}, "a validator needs three topics"),
+        ({"clean": "same", "dead_letters": "same"}, "a validator needs three different topics"),
         ({"kafka": {"transactional.id": "mine"}}, "transactional.id=mine is not allowed"),
         ({"kafka": {"isolation.level": "read_uncommitted"}}, "isolation.level=read_uncommitted is not allowed"),
         ({"kafka": {"acks": "1"}}, "acks=1 is not allowed"),

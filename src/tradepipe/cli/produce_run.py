@@ -108,16 +108,20 @@ class ProduceRun:
             DeadlineExceeded: some records were not acknowledged in time.
         """
         try:
-            if self._destination is None:
-                self._check(file)
-            else:
-                self._send(
-                    lambda _: file,
-                    file.name,
-                    lambda counts: self._progress(
-                        lambda: (counts.sent, f"{counts.sent:,} sent{file.progress_text()}"), file
-                    ),
-                )
+            try:
+                if self._destination is None:
+                    self._check(file)
+                else:
+                    self._send(
+                        lambda _: file,
+                        file.name,
+                        lambda counts: self._progress(
+                            lambda: (counts.sent, f"{counts.sent:,} sent{file.progress_text()}"), file
+                        ),
+                    )
+            finally:
+                # Before the summary, which says whether the rejects were written.
+                file.close()
         except TradepipeError as error:
             # The summary goes before the error: it has the number of trades in the topic.
             if file.valid and self._destination is not None:
@@ -184,7 +188,7 @@ class ProduceRun:
             echo(f"Sent trade with ID {escape(item.trade.trade_id)} and version {item.trade.version}")
 
     def _print_summary(self, file: TradeFile) -> None:
-        rejects = str(file.rejects_path) if file.invalid and file.rejects_path is not None else None
+        rejects = str(file.written_rejects) if file.written_rejects else None
         document = {
             "file": file.name,
             "valid": file.valid,

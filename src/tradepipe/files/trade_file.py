@@ -27,6 +27,13 @@ logger = logging.getLogger(__name__)
 MAX_LOGGED_REJECTS: Final = 5
 """Skipped records that are logged one by one."""
 
+_FORMS: Final[dict[str, frozenset[Form]]] = {
+    "delimiter": frozenset({"csv"}),
+    "encoding": frozenset({"csv", "jsonl", "json"}),
+    "sheet": frozenset({"xlsx"}),
+}
+"""Formats to which a setting of a mapping applies, where it does not apply to all."""
+
 
 def open_reader(
     path: str, form: Form | None, mapping: FileMapping, stopped: threading.Event, notify: Notify = drop
@@ -38,6 +45,10 @@ def open_reader(
         InvalidOption: the file does not contain records.
     """
     form = identify(path, form)
+    for setting, forms in _FORMS.items():
+        # No error: one mapping may serve a report that is saved now as CSV, now as a workbook.
+        if getattr(mapping, setting) is not None and form not in forms:
+            notify(f"{path}: {setting} is ignored, because the file is read as {form}")
     # Their libraries are an extra.
     if form == "xlsx":
         try:
@@ -144,7 +155,21 @@ class TradeFile:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """
+        Close the file, and complete the file of rejects.
+
+        Raises:
+            ConfigurationError: the rejects file is not writable.
+        """
         self._opened.close()
+
+    @property
+    def written_rejects(self) -> Path | None:
+        """Path of the rejected records, once they are all written; None if there are none."""
+        return self._rejects.path if self._rejects and self._rejects.is_written else None
 
     @property
     def name(self) -> str:
@@ -229,6 +254,7 @@ class RejectsFile:
     def __init__(self, path: Path, reader: Reader, *, inputs: Sequence[Path], overwrite: bool) -> None:
         self.path = path
         self.count = 0
+        self.is_written = False
         self._has_failed = False
         self._draft: Draft | None = None
         try:
@@ -250,6 +276,7 @@ class RejectsFile:
             self._file.flush()
             if self._draft is not None and (self.count or os.path.lexists(self.path)):
                 self._draft.rename()
+            self.is_written = self.count > 0
         except FileExistsError:
             assert self._draft is not None
             kept, self._draft = self._draft.name, None  # it has the only copy

@@ -397,4 +397,4 @@ class Consumer:
 
 
 def _format_partitions(places: Iterable[TopicPartition]) -> str:
-    return ", ".join(str(place.partition) for place in places) or "nothing"
+    return ", ".join(map(str, sorted(place.partition for place in places))) or "nothing"

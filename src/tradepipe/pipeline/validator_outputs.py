@@ -52,7 +52,8 @@ class OutputTopics:
     def __init__(self, topics: TopicAdmin, *, source: str, clean: str, dead_letters: str) -> None:
         if len({source, clean, dead_letters}) < 3:
             raise ConfigurationError(
-                f"topic is {source}, clean {clean} and dead_letters {dead_letters}: a validator needs three topics"
+                f"a validator needs three different topics, not topic {source}, clean {clean} and dead letters "
+                f"{dead_letters}"
             )
         self.clean = clean
         self.dead_letters = dead_letters
