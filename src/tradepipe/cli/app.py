@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from itertools import takewhile
 from textwrap import fill
@@ -189,12 +190,18 @@ def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:
     if not given - own or own <= {None} or ctx.meta.setdefault(_CHECKED_VARIABLES, False):
         return
     ctx.meta[_CHECKED_VARIABLES] = True
-    # Those of all commands, whose modules are imported, which takes half a second.
-    known = set(_variables_of(typer.main.get_command(import_module("tradepipe.cli.main").app)))
+    known = _known_variables()
     for name in sorted(given - known):
         similar = get_close_matches(name, known, n=1)
         advice = f"; did you mean {similar[0]}?" if similar else ", since no command reads it"
         warn_later(f"the environment variable {name} is ignored{advice}")
+
+
+@cache
+def _known_variables() -> frozenset[str]:
+    """Return the environment variables of all commands."""
+    # This imports and builds all commands, which takes half a second; tests run hundreds of commands in one process.
+    return frozenset(_variables_of(typer.main.get_command(import_module("tradepipe.cli.main").app)))
 
 
 def _variables_of(command: Any) -> Iterator[str]:
