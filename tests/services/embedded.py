@@ -3,8 +3,9 @@
 import confluent_kafka
 
 from tests.services import CANARY
+from tests.services.postgres import QuickLogin
 from tradepipe.embedded.broker import QUICK_CONSUMER
-from tradepipe.embedded.postgres import Binaries, Postgres
+from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.kafka.admin import TopicAdmin
 
@@ -17,7 +18,7 @@ class EmbeddedServices(LocalStack):
 
     def __init__(self) -> None:
         super().__init__()
-        self.postgres = Postgres(password=CANARY)
+        self.postgres = QuickLogin(password=CANARY)
 
     @property
     def postgres_url(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.services import downloads
 from tests.services.kafka import Kafka
-from tests.services.postgres import Postgres
+from tests.services.postgres import Postgres, QuickPostgres
 from tests.services.registry import Registry
 from tradepipe.embedded.postgres import Binaries
 
@@ -25,7 +25,7 @@ class RealServices:
     def __init__(self, *, is_optimized: bool = False) -> None:
         self._kafka = Kafka(is_optimized=is_optimized)
         self._registry = Registry(is_optimized=is_optimized)
-        self._postgres = Postgres()
+        self._postgres = Postgres() if is_optimized else QuickPostgres()
         self._starts: dict[object, Future[Any]] = {}
 
     @property
