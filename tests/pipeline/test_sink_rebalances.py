@@ -1,13 +1,16 @@
 """What must hold while sessions, disks and members come and go: each record a row or a refusal, once."""
 
 import random
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from types import TracebackType
 from typing import Self
 
+import psycopg2
 import pytest
 
 from tests.eventually import eventually
@@ -84,17 +87,34 @@ def count_tries(sink: Sink) -> int:
     return sink._writer._store._connection._backoff.failures
 
 
-def end_sessions(pipeline) -> None:
-    """End the sinks' sessions, as an administrator would."""
-    sinks = "application_name LIKE 'tradepipe-sink%%' AND datname = current_database()"
-    pipeline.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {sinks}")
+END_SESSIONS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE starts_with(application_name, 'tradepipe-sink') AND datname = current_database()
+"""
+"""Ends the sinks' sessions, as an administrator would."""
+
+
+@contextmanager
+def taken_connections(pipeline) -> Iterator[Callable[[], None]]:
+    """Yield a function that ends the sinks' sessions and takes all connections; the block's end gives them back."""
+    with ExitStack() as taken:
+        administrator = taken.enter_context(closing(psycopg2.connect(pipeline.database)))
+        administrator.autocommit = True
+
+        def take_all() -> None:
+            administrator.cursor().execute(END_SESSIONS)
+            with suppress(psycopg2.OperationalError):  # too many clients already
+                while True:
+                    taken.enter_context(closing(psycopg2.connect(pipeline.database)))
+
+        yield take_all
 
 
 def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pipeline, assert_stored):
     records = mixture(pipeline, 2_000)
     with (
         running(pipeline.sink(batch_rows=20)) as sink,
-        Storm(lambda: end_sessions(pipeline), every=0.2) as storm,
+        Storm(lambda: pipeline.query(END_SESSIONS), every=0.2) as storm,
     ):
         for begin in range(0, len(records), 100):
             pipeline.publish_bytes(records[begin : begin + 100])
@@ -117,7 +137,22 @@ def test_a_server_that_turns_read_only_is_waited_for(pipeline, services, assert_
             eventually(lambda: sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2)
         eventually(lambda: count_done(sink) == len(records))
 
-    assert "in a read-only transaction" in caplog.text
+    begin, end = (each for each in caplog.messages if "PostgreSQL is " in each)
+    assert re.fullmatch(r"cannot store, retrying: PostgreSQL is unavailable: .* in a read-only transaction", begin)
+    assert re.fullmatch(r"PostgreSQL is available again after \d+\.\d s", end)
+    assert_stored(1_000)
+
+
+def test_a_server_without_a_free_connection_is_waited_for(pipeline, assert_stored):
+    records = mixture(pipeline, 1_000)
+    pipeline.publish_bytes(records[:500])
+    with running(pipeline.sink(batch_rows=50)) as sink:
+        eventually(lambda: sink.counts.stored > 0)
+        with taken_connections(pipeline) as take_all:
+            pipeline.publish_bytes(records[500:])
+            eventually(lambda: take_all() or (sink.waiting_for == "PostgreSQL" and count_tries(sink) > 2))
+        eventually(lambda: count_done(sink) == len(records))
+
     assert_stored(1_000)
 
 
