@@ -89,6 +89,24 @@ def test_a_schema_that_loses_nothing_is_decoded(schema, fields):
     assert TRADE == Decoder(text(schema), 7).decode(written(schema, **fields))
 
 
+def test_a_text_may_be_as_long_as_the_limit():
+    shortest = len(text(changed(doc="")))
+
+    assert TRADE == Decoder(text(changed(doc="x" * (MAX_TEXT - shortest))), 7).decode(written(current().schema))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "array", "items": ["null", "int"]},
+        [{"type": "record", "name": each, "fields": [{"name": "n", "type": "int"}]} for each in "AB"],
+    ],
+    ids=["an array of a union with null", "a union of two records"],
+)
+def test_what_is_dropped_may_have_any_legal_type(kind):
+    Decoder(text(holding(kind)), 7, unknown_fields="drop")
+
+
 @pytest.mark.parametrize(
     ("schema", "lost"),
     [

@@ -182,3 +182,75 @@ def test_a_search_finds_the_end_of_a_batch_in_a_few_steps(size):
 
     assert 6 + size == search.last
     assert steps <= 12
+
+
+class Log:
+    """One partition; each of its batches is a number of records, negative if it does not unpack."""
+
+    def __init__(self, *batches, failing_seeks=0):
+        self.errors = []
+        for size in batches:
+            error = failed(f"batch {len(self.errors)}", KafkaError._BAD_COMPRESSION) if size < 0 else None
+            self.errors += [error] * abs(size)
+        self.end = len(self.errors)
+        self._at = 0
+        self._failing_seeks = failing_seeks
+
+    def seek(self, _, offset):
+        assert offset <= self.end, "after the end of the log, fetching would end with an error"
+        if self._failing_seeks:
+            self._failing_seeks -= 1
+            return False
+        self._at = offset
+        return True
+
+    def read(self):
+        """Read as a consumer does; return the first and the last offset of each record and each unreadable batch."""
+        batches = UnreadableBatches("trades", self.seek, lambda _: self.end)
+        assert not batches.is_searching
+        position, found = 0, []
+        for _ in range(1_000):
+            assert [] == (batches.step() if batches.is_searching else [])
+            error = self.errors[self._at] if self._at < self.end else KafkaError(KafkaError._PARTITION_EOF)
+            as_usual = True
+            if (batches.is_searching or error is not None) and batches.concerns(0, error):
+                batch, as_usual = batches.handle(0, position, error)
+                if batch is not None:
+                    found.append((batch.offset, batch.last_offset))
+                    position = batch.last_offset + 1
+            if as_usual and error is None:
+                found.append((self._at, self._at))
+                position = self._at = self._at + 1
+            if position == self.end and not batches.is_searching:
+                return found
+        raise AssertionError(f"stuck at {self._at}, after {found}")
+
+
+@pytest.mark.parametrize("failing_seeks", [0, 1, 3])
+@pytest.mark.parametrize(
+    "batches",
+    [(2, -1, 2), (2, -5, 2), (1, -37, 1), (-3,), (4, -8), (-1, -3, -1, -1), (1, -2, -9, 40), (-6, 1, -7, 2, -20, -1, 1)],
+    ids=str,
+)
+def test_every_offset_is_delivered_once_as_a_record_or_within_its_unreadable_batch(batches, failing_seeks):
+    expected, first = [], 0
+    for size in batches:
+        end = first + abs(size)
+        expected += [(first, end - 1)] if size < 0 else [(offset, offset) for offset in range(first, end)]
+        first = end
+
+    assert expected == Log(*batches, failing_seeks=failing_seeks).read()
+
+
+def test_a_step_without_an_answer_ends_the_search_with_what_is_proven(monkeypatch):
+    """As before an open transaction, which hides the offset; the rest of the batch is found as another one."""
+    monkeypatch.setattr(unreadable, "STEP_TIMEOUT", 0.0)
+    moves = []
+    batches = UnreadableBatches("trades", lambda *move: moves.append(move) or True, lambda _: 20)
+    batches.handle(0, 7, failed("batch 7", KafkaError._BAD_COMPRESSION))
+
+    (batch,) = batches.step()
+
+    assert (7, 7) == (batch.offset, batch.last_offset)
+    assert [(0, 8), (0, 8)] == moves
+    assert not batches.is_searching

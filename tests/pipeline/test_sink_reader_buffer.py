@@ -9,14 +9,16 @@ from tests.eventually import eventually
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.embedded.broker import QUICK_CONSUMER, Broker
 from tradepipe.embedded.registry_server import RegistryServer
-from tradepipe.errors import OffsetOutOfRange, SchemaIdNotYetKnown
+from tradepipe.errors import OffsetOutOfRange, SchemaIdNotYetKnown, TooManyRefusals
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.consumer import Consumer
+from tradepipe.pipeline.partitions import StartPosition
 from tradepipe.pipeline.sink_reader import SinkReader
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.offsets import ClaimResult, OffsetRange, Ownership
+from tradepipe.postgres.sink_store import RangeDropped
 
 pytestmark = pytest.mark.embedded
 
@@ -32,12 +34,12 @@ NONSENSE = b"\x01 no frame"
 class ReaderOfGroup:
     """A sink's reader on an embedded broker; the test decides what the database grants, and when."""
 
-    def __init__(self, broker: Broker, validator: RecordValidator) -> None:
+    def __init__(self, broker: Broker, validator: RecordValidator, start: StartPosition = "earliest") -> None:
         self._broker = broker
         self._settings = {"bootstrap.servers": broker.bootstrap_servers, **QUICK_CONSUMER}
         self.consumer = self.create_member()
         self.reader = SinkReader(
-            self.consumer, TopicAdmin(self._settings), validator, topic=TOPIC, start="earliest", batch_rows=100
+            self.consumer, TopicAdmin(self._settings), validator, topic=TOPIC, start=start, batch_rows=100
         )
         self.consumer.open()
 
@@ -49,11 +51,11 @@ class ReaderOfGroup:
         """Read until partitions are to be claimed, and return the claims."""
         return eventually(lambda: (self.reader.read(1, 0.05), self.reader.pending_claims())[1])
 
-    def grant(self, claims: list[Claim], *, epoch: int = 1) -> None:
-        """Grant claims, each from the first record on."""
+    def grant(self, claims: list[Claim], *, epoch: int = 1, next_offset: int = 0) -> None:
+        """Grant claims, each from the first record on, or from another one."""
         for claim in claims:
             ownership = Ownership(TOPIC, claim.assignment.partition, epoch)
-            self.reader.accept_claim(ClaimGranted(claim, ClaimResult(ownership, 0)))
+            self.reader.accept_claim(ClaimGranted(claim, ClaimResult(ownership, next_offset)))
 
     def read_until(self, buffered: int) -> None:
         """Read until the buffer holds this number of records."""
@@ -110,8 +112,20 @@ def reader_of_group(broker: Broker, publish: Callable[[int, int], None]) -> Iter
     """Read a topic with three records on one partition and two on the other."""
     publish(0, 3)
     publish(1, 2)
+    yield from join(broker, "earliest")
+
+
+@pytest.fixture
+def reader_from_the_end(broker: Broker, publish: Callable[[int, int], None]) -> Iterator[ReaderOfGroup]:
+    """Read the same topic, from the end of its log on."""
+    publish(0, 3)
+    publish(1, 2)
+    yield from join(broker, "latest")
+
+
+def join(broker: Broker, start: StartPosition) -> Iterator[ReaderOfGroup]:
     with RegistryServer() as registry, SchemaRegistry(registry.url) as client:
-        reader_of_group = ReaderOfGroup(broker, RecordValidator(TradeDeserializer(client)))
+        reader_of_group = ReaderOfGroup(broker, RecordValidator(TradeDeserializer(client)), start)
         yield reader_of_group
         reader_of_group.close()
 
@@ -288,3 +302,70 @@ def test_the_first_record_of_a_batch_has_its_timestamp(reader_of_group):
     reader_of_group.read_until(buffered=5)
 
     assert reader_of_group.reader.first_timestamp is not None
+
+
+def test_a_partition_is_claimed_once(reader_of_group):
+    """Each further claim would end the ownership of the one before."""
+    assert 2 == len(reader_of_group.wait_for_claims())
+    assert [] == reader_of_group.reader.pending_claims()
+
+
+def test_the_claims_of_a_sink_that_starts_at_the_end_name_the_end_of_the_log(reader_from_the_end):
+    assert {0: 3, 1: 2} == {
+        claim.assignment.partition: claim.start for claim in reader_from_the_end.wait_for_claims()
+    }
+
+
+def test_a_reader_asks_for_no_more_records_than_a_batch_takes(reader_of_group):
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    before = reader_of_group.reader.free
+    reader_of_group.read_until(buffered=5)
+
+    assert (100, 95) == (before, reader_of_group.reader.free)
+
+
+def dropped(partition: int, epoch: int) -> RangeDropped:
+    return RangeDropped(Ownership(TOPIC, partition, epoch), TooManyRefusals("every record was refused", partition))
+
+
+def test_a_partition_beyond_the_refusal_limit_is_stopped_and_the_others_are_read(reader_of_group):
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    reader_of_group.read_until(buffered=5)
+
+    reader_of_group.reader.stop_rejected(dropped(0, epoch=1))
+
+    assert [0] == list(reader_of_group.reader.stopped)
+    batch = reader_of_group.take_batch()
+    assert {0: (0, 0), 1: (0, 2)} == {each.ownership.partition: (each.start, each.end) for each in batch.ranges}
+    assert [1, 1] == partitions_of(batch)
+    with pytest.raises(TooManyRefusals):
+        reader_of_group.reader.stop_rejected(dropped(1, epoch=1))
+
+
+def test_the_refusals_of_an_earlier_ownership_stop_nothing(reader_of_group):
+    reader_of_group.grant(reader_of_group.wait_for_claims(), epoch=2)
+    reader_of_group.read_until(buffered=5)
+
+    reader_of_group.reader.stop_rejected(dropped(0, epoch=1))
+    reader_of_group.reader.stop_rejected(dropped(99, epoch=1))
+
+    assert ({}, 5) == (reader_of_group.reader.stopped, reader_of_group.reader.buffered)
+
+
+@pytest.mark.parametrize(("epoch", "next_offset", "is_warned"), [(1, 2, True), (2, 2, False), (1, 0, False)])
+def test_a_new_group_is_warned_of_records_that_the_log_has_dropped(
+    reader_of_group, caplog, epoch, next_offset, is_warned
+):
+    (claim, *_) = reader_of_group.wait_for_claims()
+
+    reader_of_group.grant([claim], epoch=epoch, next_offset=next_offset)
+
+    assert is_warned == ("new group sinks starts" in caplog.text)
+
+
+def test_a_group_that_starts_at_the_end_is_not_warned(reader_from_the_end, caplog):
+    (claim, *_) = reader_from_the_end.wait_for_claims()
+
+    reader_from_the_end.grant([claim], next_offset=claim.start)
+
+    assert "new group" not in caplog.text

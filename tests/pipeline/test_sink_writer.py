@@ -55,9 +55,10 @@ class WriterWithEvents:
         self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=RefusalLimit(max_refused))
         self.events = []
 
-    def claim(self, *partitions, start=0, topic_id=TOPIC_ID):
-        """Claim partitions, and return the granted claims."""
-        claims = [Claim(Assignment(each), TOPIC, topic_id, start, start) for each in partitions]
+    def claim(self, *partitions, start=0, begin=None, topic_id=TOPIC_ID):
+        """Claim partitions of a log that begins where the group starts, or before; return the granted claims."""
+        begin = start if begin is None else begin
+        claims = [Claim(Assignment(each), TOPIC, topic_id, start, begin) for each in partitions]
         before = len(self.of(ClaimGranted))
         self.writer.claim(claims)
         self.until(lambda: len(self.of(ClaimGranted)) == before + len(claims))
@@ -381,6 +382,46 @@ def test_what_was_refused_before_a_restart_counts(create_writer, migrated):
 
     with pytest.raises(TooManyRefusals):
         second.rest()
+
+
+def test_a_sink_that_would_start_at_the_end_counts_what_its_group_read_before_a_restart(create_writer, migrated):
+    """Its group has stored offsets, so it starts behind them, and the end of the log means nothing."""
+    first = create_writer(migrated, max_refused=0.5)
+    first.store(*first.claim(0), entries=log(*[None] * 99))
+    first.rest()
+    second = create_writer(migrated, max_refused=0.5)
+
+    second.store(*second.claim(0, start=1_000, begin=0), entries=log(None, first=99))
+
+    with pytest.raises(TooManyRefusals, match="100 of the last 100 records"):
+        second.rest()
+
+
+def test_a_group_that_starts_late_has_not_seen_the_records_before(create_writer, migrated):
+    sink_writer = create_writer(migrated, max_refused=0.5)
+
+    sink_writer.store(*sink_writer.claim(0, start=1_000, begin=0), entries=log(*[None] * 100, first=1_000))
+
+    with pytest.raises(TooManyRefusals, match="100 of the last 100 records"):
+        sink_writer.rest()
+
+
+def test_a_wait_lasts_until_an_event_or_the_end_of_the_last_task(sink_writer, connection):
+    connection.execute(text("LOCK TABLE sink_offsets"))
+    sink_writer.writer.request_progress(TOPIC)
+
+    began = time.monotonic()
+    sink_writer.writer.wait(0.1)
+    waited = time.monotonic() - began
+    connection.rollback()
+    eventually(lambda: sink_writer.writer.wait(0.1) or not sink_writer.writer.is_busy)
+
+    assert waited >= 0.1
+    assert [GroupProgress({})] == sink_writer.listen()
+
+
+def test_a_writer_that_was_not_started_can_be_stopped(migrated):
+    WriterWithEvents(migrated).writer.stop(5.0)
 
 
 def test_markers_do_not_end_a_run_of_refusals(create_writer, migrated):

@@ -378,8 +378,17 @@ def rule(**changes):
         {"domainRules": [rule(mode="WRITE"), rule(type="CEL_FIELD", mode="READ")]},
         {"domainRules": [rule(type="ENCRYPT_PAYLOAD", mode="WRITE")]},
         {"encodingRules": [rule(type="CEL")]},
+        {"encodingRules": [rule(type="CEL", mode="WRITE")]},
+        {"domainRules": [rule(disabled=True), rule()]},
     ],
-    ids=["encryption", "a read rule", "an encrypted payload", "an encoding rule"],
+    ids=[
+        "encryption",
+        "a read rule",
+        "an encrypted payload",
+        "an encoding rule",
+        "an encoding rule for writers",
+        "a rule after a disabled one",
+    ],
 )
 def test_a_version_whose_records_only_readers_with_rules_understand_is_unsupported(deserializer, shelf, rule_set):
     """Its records would decode to a valid trade with ciphertext as its values."""
