@@ -229,7 +229,7 @@ class Log:
 @pytest.mark.parametrize("failing_seeks", [0, 1, 3])
 @pytest.mark.parametrize(
     "batches",
-    [(2, -1, 2), (2, -5, 2), (1, -37, 1), (-3,), (4, -8), (-1, -3, -1, -1), (1, -2, -9, 40), (-6, 1, -7, 2, -20, -1, 1)],
+    [(2, -1, 2), (2, -5, 2), (1, -37, 1), (-3,), (4, -8), (-1, -3, -1, -1), (1, -2, -9, 40), (-6, 1, -7, 2, -20, -1)],
     ids=str,
 )
 def test_every_offset_is_delivered_once_as_a_record_or_within_its_unreadable_batch(batches, failing_seeks):

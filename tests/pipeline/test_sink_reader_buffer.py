@@ -311,9 +311,7 @@ def test_a_partition_is_claimed_once(reader_of_group):
 
 
 def test_the_claims_of_a_sink_that_starts_at_the_end_name_the_end_of_the_log(reader_from_the_end):
-    assert {0: 3, 1: 2} == {
-        claim.assignment.partition: claim.start for claim in reader_from_the_end.wait_for_claims()
-    }
+    assert {0: 3, 1: 2} == {claim.assignment.partition: claim.start for claim in reader_from_the_end.wait_for_claims()}
 
 
 def test_a_reader_asks_for_no_more_records_than_a_batch_takes(reader_of_group):

@@ -79,6 +79,8 @@ def test_a_pattern_names_its_description_or_its_expression():
         ("[A-Z]{255}", None),
         ("[A-Z]{256}", "has a count above 255, the largest of PostgreSQL"),
         (r"[A\[]+", None),
+        ("[a-zß]+", "has characters outside ASCII"),
+        ("[a-z]+\n?", "has characters outside ASCII"),
         ("[[:alpha:]]+", "has the class [[:alpha:], which PostgreSQL reads differently: use characters and ranges"),
     ],
 )
@@ -126,6 +128,16 @@ def test_a_date_is_not_before_the_day_of_a_time_in_utc():
     )
     columns = {"due": Column("due", "date"), "made": Column("made", "timestamptz")}
     assert "due >= (made AT TIME ZONE 'UTC')::date" == rule.to_sql(columns)
+
+
+def test_a_date_is_not_before_the_day_of_a_time_without_a_zone():
+    rule = NotBefore("due", "made")
+
+    assert rule.find_problem(date(2025, 6, 1), datetime(2025, 6, 1, 23, 30)) is None
+    assert "due is 2025-05-31, which is before the date of made, 2025-06-01" == rule.find_problem(
+        date(2025, 5, 31), datetime(2025, 6, 1, 0, 30)
+    )
+    assert "due >= made::date" == rule.to_sql({"due": Column("due", "date"), "made": Column("made", "timestamp")})
 
 
 def test_values_of_one_type_are_compared_as_they_are():

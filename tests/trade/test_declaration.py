@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 from uuid import UUID
 
 import pytest
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
 from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, PartitionKey, Pattern, Together
 from tradepipe.trade.declaration import REQUIRED, declare
@@ -30,6 +30,12 @@ def test_the_fields_of_a_trade_are_declared_once():
     assert Trade._fields == tuple(field.name for field in DECLARATION.fields)
     assert ("trade_id", "version") == DECLARATION.primary_key
     assert "trade_id" == DECLARATION.partition_key
+
+
+def test_the_kafka_key_need_not_be_the_first_field():
+    declared = declare(NamedTuple("Record", [("day", date), ("id", Annotated[str, Key(), PartitionKey()])]))
+
+    assert ("id", ("id",)) == (declared.partition_key, declared.primary_key)
 
 
 def test_a_field_has_its_type_default_and_constraints():
@@ -114,6 +120,11 @@ WRONG = {
         record(due=Annotated[date, Ge(1)]),
         (),
         r"Record.due is annotated with Ge\(ge=1\), whose limit is not a date",
+    ),
+    "bounds that exclude each other": (
+        record(price=Annotated[int, Ge(5), Lt(5)]),
+        (),
+        r"Record.price is annotated with Ge\(ge=5\) and Lt\(lt=5\), which no value satisfies: change one",
     ),
     "a default of another type": (
         record_with_default(1, price=float),
