@@ -209,8 +209,10 @@ def test_the_error_is_found_inside_its_wrappers():
     inner = KafkaError(KafkaError._FENCED)
     wrapped = SystemError("returned a result with an exception set")
     wrapped.__cause__ = KafkaException(inner)
+    following = KafkaException(inner)
+    following.__cause__ = KafkaException(KafkaError(KafkaError._STATE))
 
-    assert [inner] * 3 == [unwrap(inner), unwrap(KafkaException(inner)), unwrap(wrapped)]
+    assert [inner] * 4 == [unwrap(each) for each in (inner, KafkaException(inner), wrapped, following)]
 
 
 @pytest.mark.parametrize("other", [SystemError("another"), KafkaException("text"), ValueError("no")], ids=repr)

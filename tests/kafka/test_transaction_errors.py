@@ -138,7 +138,7 @@ def test_a_failure_names_the_topic_that_it_concerns(writing):
 def test_a_taken_over_id_is_fenced_at_the_start_too(writing):
     writing.broker.fail_requests(INIT_PRODUCER_ID, KafkaError.INVALID_PRODUCER_EPOCH)
 
-    with pytest.raises(Fenced):
+    with pytest.raises(Fenced, match=r"cannot start transactions with transactional\.id validator: "):
         writing.transactions.open()
 
     assert not writing.transactions.is_open

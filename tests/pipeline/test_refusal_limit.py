@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.eventually import eventually
+from tests.kafka.test_consumer import committed
 from tests.pipeline.running_stages import running, undecodable
 from tests.pipeline.test_sink_writer import WriterWithEvents
 from tests.pipeline.test_validator_buffer import KNOWN, records
@@ -168,6 +169,19 @@ def test_a_partition_at_the_limit_stops_and_the_others_flow(pipeline, some_trade
         assert [0] == list(stage.stopped)
         assert not stage.is_ready
     assert "stopped reading partition 0, the others continue" in caplog.text
+
+
+@pytest.mark.usefixtures("targets")
+def test_a_validator_commits_no_record_of_a_partition_at_the_limit_that_it_has_not_written(pipeline, some_trades):
+    pipeline.publish_bytes(undecodable(pipeline, 2 * MIN_SAMPLE), partition=0)
+    (trade,) = some_trades(1)
+    pipeline.publish_bytes([(trade.trade_id.encode(), pipeline.serialize(trade))], partition=1)
+
+    with running(pipeline.validator(delivery="at_least_once")) as validator:
+        eventually(lambda: validator.stopped and validator.counts.passed == 1)
+
+    written = len(pipeline.sorted().dead_letters)
+    assert written == committed(pipeline.kafka, pipeline.topic, f"{pipeline.topic}-validator")
 
 
 def test_the_last_partition_at_the_limit_ends_the_stage(pipeline, stage):

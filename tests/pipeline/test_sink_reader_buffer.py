@@ -214,7 +214,7 @@ def test_an_event_of_an_earlier_ownership_does_not_affect_the_current_one(reader
     assert {0: 0, 1: 0} == reader_of_group.reader.stored_offsets
 
 
-def test_requeued_records_are_read_again_after_the_wait_of_the_first_ones_partition(reader_of_group):
+def test_requeued_records_are_read_again_after_the_wait_of_the_first_ones_partition(reader_of_group, caplog):
     """No record is delivered before, or it would be buffered twice."""
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader = reader_of_group.reader
@@ -232,6 +232,8 @@ def test_requeued_records_are_read_again_after_the_wait_of_the_first_ones_partit
     again = []
     eventually(lambda: again.extend(reader._poll(100, 0.05)) or len(again) >= len(rest))
     assert rest == again
+    assert f"paused trades[{waiting}] at offset {records[0].offset}: " in caplog.text
+    assert "unavailable" not in caplog.text
 
 
 def test_stored_offsets_advance_only_under_the_current_ownership(reader_of_group):

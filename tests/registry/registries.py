@@ -35,6 +35,8 @@ class Shelf:
     def __init__(self) -> None:
         self.schemas: dict[int, tuple[dict[str, Any], str]] = {}
         self.asked: list[str] = []
+        self.hidden: set[int] = set()
+        """Ids of listed versions whose schemas are not returned, as by a replica that lags behind."""
         self.outage: Answer | None = None
         self.put(1)
 
@@ -63,7 +65,7 @@ class Shelf:
         return {"subject": subject, "version": int(number), "id": schema_id, **self.schemas[schema_id][0]}
 
     def _answer_id(self, schema_id: int, path: str) -> Any:
-        if schema_id not in self.schemas:
+        if schema_id not in self.schemas or schema_id in self.hidden:
             return None
         body, subject = self.schemas[schema_id]
         if path.endswith("/versions"):

@@ -280,6 +280,18 @@ def test_many_known_ids_among_a_flood_are_decoded(deserializer, shelf):
     assert 1 == shelf.asked.count(SUBJECT_VERSIONS)
 
 
+def test_a_listed_version_without_a_schema_is_looked_up_again(deserializer, shelf, clock):
+    for schema_id in range(2, 10):
+        shelf.put(schema_id)
+    deserializer.announced = [frame(schema_id, BODY) for schema_id in range(1, 10)]
+    shelf.hidden.add(9)
+    before = outcome_of(deserializer, frame(9, BODY))
+    clock.now += before
+    shelf.hidden.clear()
+
+    assert (5.0, TRADE) == (before, outcome_of(deserializer, frame(9, BODY)))
+
+
 def test_a_version_that_was_registered_anew_under_its_old_number_is_found_in_a_flood(deserializer, shelf, clock):
     """Registries count a subject's versions from 1 again after it was deleted for good."""
     for first, seconds in ((100, 0), (200, 60)):

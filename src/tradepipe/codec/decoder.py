@@ -125,7 +125,7 @@ _READS: Final[Mapping[str, str]] = {
 def generate_decoder(writer: SchemaType, codec: RecordCodec, schema_id: int) -> CodeBuilder:
     """Generate the source of a function `decode`, which reads a record of one writer schema."""
     main = CodeBuilder()
-    main.names |= _NAMES | {"_record": codec.record}
+    main.names = {**_NAMES, "_record": codec.record}
     with main.block("def decode(_body):"):
         with main.block(f"if _len(_body) > {MAX_BODY}:"):
             main.line("raise _errors.too_long()")

@@ -349,7 +349,7 @@ class Consumer:
             self.assignments[place.partition] = Assignment(place.partition)
         self.has_joined = True
         self.rebalances["assign"] += 1
-        logger.info("assigned %s of %s", _format_partitions(places), self._topic)
+        logger.info("assigned the partitions %s of %s", sorted(place.partition for place in places), self._topic)
 
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         # Nothing is committed or written here: what is buffered of these partitions is dropped, and the next owner
@@ -363,7 +363,7 @@ class Consumer:
         else:
             client.unassign()
         self.rebalances["revoke"] += 1
-        logger.info("revoked %s of %s", _format_partitions(places), self._topic)
+        logger.info("revoked the partitions %s of %s", sorted(place.partition for place in places), self._topic)
 
     def _create_client(self) -> confluent_kafka.Consumer:
         try:
@@ -394,7 +394,3 @@ class Consumer:
     def _require_client(self) -> confluent_kafka.Consumer:
         assert self._client is not None, "the consumer is used before open() or after close()"
         return self._client
-
-
-def _format_partitions(places: Iterable[TopicPartition]) -> str:
-    return ", ".join(map(str, sorted(place.partition for place in places))) or "nothing"

@@ -176,7 +176,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         for number, error in self._buffer.check_limit().items():
             partition = self._states[number]
             # Its records are dropped: the batch must not cover them.
-            partition.position = partition.committed or 0
+            partition.position = 0
             self._stop_at_limit(number, error)
         # The next batch begins with records that are polled already, if there are any.
         first_timestamp, self._first_timestamp = self._first_timestamp, self._consumer.first_timestamp
