@@ -137,7 +137,22 @@ def test_a_port_is_a_number_from_1_to_65535(complete, port):
         complete({"bootstrap.servers": f"a:1,localhost:{port}"})
 
 
-@pytest.mark.parametrize("servers", ["localhost", "a:1,b:65535", "[::1]:9092", "SASL_SSL://a:9092"])
+def test_a_wrong_broker_is_named_and_with_it_the_list_if_there_are_others():
+    with pytest.raises(ConfigurationError, match=r"^bootstrap\.servers: 'a:x' has the port 'x'"):
+        producer_config({"bootstrap.servers": "a:x"})
+    with pytest.raises(ConfigurationError, match=r"^bootstrap\.servers: 'a:x' in 'b:1, a:x' has the port 'x'"):
+        producer_config({"bootstrap.servers": "b:1, a:x"})
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        "localhost",
+        "a:1,b:65535",
+        "[::1]:9092",
+        *(f"{scheme}://a:9092" for scheme in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")),
+    ],
+)
 def test_brokers_are_hosts_with_or_without_ports(servers):
     assert servers == producer_config({"bootstrap.servers": servers})["bootstrap.servers"]
 
@@ -221,7 +236,8 @@ def test_defaults_can_be_overridden():
 
 
 def test_any_other_property_passes_unchanged():
-    given = {**BROKERS, "sasl.mechanism": "SCRAM-SHA-512", "max.poll.interval.ms": 60_000}
+    certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+    given = {**BROKERS, "sasl.mechanism": "SCRAM-SHA-512", "max.poll.interval.ms": 60_000, "ssl.ca.pem": certificate}
 
     assert given.items() <= consumer_config(given, group="g").items()
 

@@ -68,6 +68,18 @@ def test_a_record_that_the_broker_rejects_is_refused(services, create_producer):
     assert [(b"1", True)] == undelivered(producer)
 
 
+def test_a_record_that_is_too_large_is_refused_at_once(create_producer):
+    producer = create_producer()
+    producer.open()
+
+    refused = producer.send(b"k", bytes(2_000_000))
+
+    assert refused is not None
+    assert (b"k", True) == (refused.key, refused.refused)
+    assert "Message size too large" in refused.reason
+    assert (0, []) == (len(producer), producer.take_undelivered())
+
+
 @pytest.mark.embedded
 def test_a_rejection_after_failed_connection_attempts_is_certain(create_producer):
     """No request was sent on a connection that was never established."""

@@ -306,6 +306,31 @@ def test_the_first_record_of_a_batch_has_its_timestamp(reader_of_group):
     assert reader_of_group.reader.first_timestamp is not None
 
 
+def test_a_claim_without_the_topics_id_is_followed_by_a_batch_with_it(reader_of_group):
+    """As if Kafka did not answer when the partition was claimed; a batch stores the id even without records."""
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    first = reader_of_group.take_batch().topic_id
+    nothing = reader_of_group.reader.take_batch()
+    reader_of_group.reader.drop_ownership(Ownership(TOPIC, 0, 1))
+    (claim,) = reader_of_group.wait_for_claims()
+    while reader_of_group.reader.take_batch():
+        pass
+
+    reader_of_group.grant([claim._replace(topic_id=None)], epoch=2)
+
+    assert (None, first) == (nothing, reader_of_group.take_batch().topic_id)
+
+
+def test_each_assignment_and_each_loss_is_counted(reader_of_group):
+    reader_of_group.wait_for_claims()
+    for _ in range(2):
+        reader_of_group.reassign()
+
+    counts = reader_of_group.consumer.rebalances
+    assert counts["revoke"] >= 2
+    assert counts["assign"] == counts["revoke"] + 1
+
+
 def test_a_partition_is_claimed_once(reader_of_group):
     """Each further claim would end the ownership of the one before."""
     assert 2 == len(reader_of_group.wait_for_claims())

@@ -420,10 +420,6 @@ def test_a_wait_lasts_until_an_event_or_the_end_of_the_last_task(sink_writer, co
     assert [GroupProgress({})] == sink_writer.listen()
 
 
-def test_a_writer_that_was_not_started_can_be_stopped(migrated):
-    WriterWithEvents(migrated).writer.stop(5.0)
-
-
 def test_markers_do_not_end_a_run_of_refusals(create_writer, migrated):
     """A run of refusals continues after the markers of a transaction."""
     sink_writer = create_writer(migrated, max_refused=0.99)

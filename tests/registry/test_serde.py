@@ -280,6 +280,16 @@ def test_many_known_ids_among_a_flood_are_decoded(deserializer, shelf):
     assert 1 == shelf.asked.count(SUBJECT_VERSIONS)
 
 
+def test_an_id_that_waits_for_its_second_lookup_is_not_looked_up_with_others(deserializer, shelf, clock):
+    assert 5.0 == outcome_of(deserializer, frame(100, BODY))
+    clock.now += 1.0
+    deserializer.announced = [frame(101, BODY), frame(100, BODY)]
+
+    assert 5.0 == outcome_of(deserializer, frame(101, BODY))
+    assert 1 == shelf.asked.count("/schemas/ids/100/versions")
+    assert 4.0 == outcome_of(deserializer, frame(100, BODY))
+
+
 def test_a_listed_version_without_a_schema_is_looked_up_again(deserializer, shelf, clock):
     for schema_id in range(2, 10):
         shelf.put(schema_id)

@@ -35,7 +35,11 @@ MADE = datetime(2025, 6, 1, 23, tzinfo=UTC)
 VALID = Order(
     "O1", "A", "V", "paid", "EUR", "1", 1, Decimal("0.01"), Decimal("0.5"), MADE, MADE.date(), MADE.date(), 1, 2
 )
-passes = compile_check(ORDER)
+
+def passes(record):
+    return compile_check(ORDER)(record)
+
+
 find_violations = violation_finder(ORDER)
 
 

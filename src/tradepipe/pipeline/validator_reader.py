@@ -79,7 +79,6 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._recent_refusals = recent_refusals
         self._topic = topic
         self._start = start
-        self._description = Topic(topic, None, ())
         self._backoff = Backoff()
         self.kafka_problem: Unavailable | None = None
         """Why Kafka does not let this reader determine its start offsets."""
@@ -92,7 +91,6 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
 
     def open(self, description: Topic) -> None:
         """Join the consumer group."""
-        self._description = description
         self._partition_count = len(description.partitions)
         self.topic_id_watch.check(description.topic_id)
         self._consumer.open()
@@ -221,7 +219,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
 
     def committed_offsets(self) -> dict[int, int]:
         """Query the group's committed offsets of all partitions; raises as `Consumer.committed`."""
-        return self._consumer.committed({*self._description.partitions, *self._states})
+        return self._consumer.committed({*range(self._partition_count), *self._states})
 
     def _create_state(self, assignment: Assignment) -> ValidatorPartition:
         return ValidatorPartition(assignment)
