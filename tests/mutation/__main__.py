@@ -67,6 +67,8 @@ def main() -> int:
     root = Path.cwd()
     # SIGTERM ends a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # The copies of the work tree lack the compiled core; with it, the traces would lack the code it replaces.
+    os.environ["TRADEPIPE_NATIVE"] = "0"
     kept = root / ".cache" / "mutation"
     last = kept / "last.json"
     if missing := [path for path in given.module if not (root / path).is_file()]:

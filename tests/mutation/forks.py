@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,9 +31,6 @@ from tests.mutation.verdict import Verdict
 from tests.mutation.workspace import Workspace
 
 _SET_DEATH_SIGNAL: Final = 1
-_START_THREADS: Final = ("pyarrow",)
-"""Packages that start threads when they are imported; each child that needs one imports it itself."""
-
 _SET_SUBREAPER: Final = 36
 
 FAREWELL_SECONDS: Final = 5.0
@@ -100,13 +98,14 @@ class Forks:
                 names.write_text("\n".join(sys.modules))
             os._exit(0)
         os.waitpid(pid, 0)
+        packages: dict[str, list[str]] = defaultdict(list)
         for name in names.read_text().splitlines():
-            starts_threads = name.partition(".")[0] in _START_THREADS
-            if name not in sys.modules and not starts_threads and not _is_under_test(self._workspace.copies[0], name):
-                with suppress(Exception):
-                    importlib.import_module(name)
-        if len(os.listdir("/proc/self/task")) > 1:
-            raise RuntimeError("an import has started a thread, and a process with threads must not fork")
+            if not _is_under_test(self._workspace.copies[0], name):
+                packages[name.partition(".")[0]].append(name)
+        for modules in packages.values():
+            # A process with threads must not fork, so each child that needs such a package imports it itself.
+            if not _starts_threads(modules):
+                _import_all(modules)
 
     def run(self, examinations: Iterable[Examination]) -> Iterator[Any]:
         """The results, as they come."""
@@ -271,6 +270,28 @@ def _become(copy: Path, temporary: Path, log: Path) -> None:
     os.environ |= {"PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(temporary)}
     tempfile.tempdir = None
     importlib.invalidate_caches()
+
+
+def _starts_threads(modules: list[str]) -> bool:
+    """Return whether the import of modules starts threads, as of numpy and pyarrow; a fork tries it."""
+    if all(name in sys.modules for name in modules):
+        return False
+    pid = os.fork()
+    if not pid:
+        with suppress(BaseException):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, 1)
+            os.dup2(nothing, 2)
+            _import_all(modules)
+            os._exit(len(os.listdir("/proc/self/task")) > 1)
+        os._exit(1)
+    return os.waitpid(pid, 0)[1] != 0
+
+
+def _import_all(modules: list[str]) -> None:
+    for name in modules:
+        with suppress(Exception):
+            importlib.import_module(name)
 
 
 def _is_under_test(copy: Path, name: str) -> bool:

@@ -37,20 +37,36 @@ TRACED: Final = "src/tradepipe"
 """Where the tests are traced: in more than the targets, because what they define is used elsewhere."""
 
 NEVER_ASKED: Final = (
-    # They start services, build wheels or read documents, and execute nothing of the targets that others do not.
+    # They start services or programs, build wheels, attack interfaces or read documents and the repository's own files,
+    # and execute nothing of the targets that others do not.
     "tests/embedded",
     "tests/fuzz",
     "tests/interop",
     "tests/mutation",
+    "tests/security",
     "tests/services",
+    "tests/testing/example_service",
+    "tests/testing/test_example_service.py",
+    "tests/testing/test_plugin.py",
+    "tests/cli/test_random_interrupts.py",
+    "tests/cli/test_usage_errors.py",
+    "tests/cli/test_wrong_starts.py",
     "tests/test_compose.py",
     "tests/test_dockerfile.py",
     "tests/test_docs.py",
+    "tests/test_document_blocks.py",
+    "tests/test_layering.py",
+    "tests/test_names.py",
+    "tests/test_operating.py",
+    "tests/test_owner_steps.py",
     "tests/test_packaging.py",
+    "tests/test_proxy.py",
+    "tests/test_public_names.py",
     "tests/test_readme.py",
+    "tests/test_schema_page.py",
+    "tests/test_schema_sync.py",
+    "tests/test_selection.py",
     "tests/test_upgrade.py",
     "tests/test_workflows.py",
-    "tests/testing/test_example_service.py",
-    "tests/testing/test_plugin.py",
 )
 """Tests that are not traced, and so never chosen."""

@@ -19,7 +19,7 @@ from tests.mutation.targets import NEVER_ASKED
 
 _VERSION: Final = 1
 _BASELINE_TIMEOUT: Final = 7_200
-_PORTION: Final = 12  # files
+_PORTION: Final = 24  # files
 
 
 class Trace(NamedTuple):
@@ -46,7 +46,8 @@ def gather(
     """
     The traces of all tests, of which only those in new or changed files are run.
 
-    On the real services these are the tests marked `real` alone: the others run on the embedded ones.
+    On the embedded services these are all but the slow ones. On the real services they are those marked `real`: the
+    others run on the embedded ones.
 
     Args:
         kept: the file that keeps them; line numbers in it are those of the sources kept with them.
@@ -80,6 +81,7 @@ def gather(
         print(f"tracing the tests of {len(stale)} files, each of which is new or has changed ...", flush=True)
     # In portions, so that an interruption loses little.
     for begin in range(0, len(stale), _PORTION):
+        print(f"  files {begin + 1} to {min(begin + _PORTION, len(stale))}: ", end="", flush=True)
         for path, traces in _run(root, stale[begin : begin + _PORTION], traced, services, processes).items():
             files[path] = {"digest": digests[path], "tests": traces}
         scratch = kept.with_suffix(f".{os.getpid()}")
@@ -114,10 +116,11 @@ def _run(root: Path, files: list[str], traced: str, services: str, processes: in
         # With "=": a folder by itself is taken for a place to look for pytest's settings.
         command += [f"--trace-into={folder}", f"--traced={traced}", "-n", "auto" if processes > 1 else "0"]
         command += ["-p", "no:cacheprovider", "-p", "no:randomly"]
-        command += [] if services == "embedded" else [f"--services={services}", "-m", "real"]
+        # A slow test starts programs: the time of one mutant seldom suffices for it.
+        chosen = ["-m", "not slow"] if services == "embedded" else [f"--services={services}", "-m", "real"]
         with (Path(folder) / "log").open("w+") as log:
             done = subprocess.run(
-                [*command, *files],
+                [*command, *chosen, *files],
                 cwd=root,
                 env={**os.environ, "PYTHONPATH": plugins},
                 stdout=log,
@@ -126,7 +129,7 @@ def _run(root: Path, files: list[str], traced: str, services: str, processes: in
                 check=False,
             )
             log.seek(0)
-            print("  " + (log.read().strip().splitlines() or ["pytest said nothing"])[-1], flush=True)
+            print((log.read().strip().splitlines() or ["pytest printed nothing"])[-1].strip("= "), flush=True)
         traces = _merged(Path(folder), root)
     by_file: dict[str, dict[str, Any]] = {path: {} for path in files}
     was_run = done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
