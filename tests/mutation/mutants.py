@@ -27,6 +27,7 @@ _LOG: Final = m.Call(func=m.Attribute(value=m.Name("logger") | m.Name("warnings"
 _DECLARATION: Final = m.Assign(
     targets=[m.AssignTarget(m.Name(value=m.MatchRegex("logger|__all__|__slots__|_?[A-Z][A-Za-z]*[a-z][A-Za-z]*")))]
 )
+_THREAD_NAME: Final = m.Arg(value=m.SimpleString(value=m.MatchRegex(r'"tradepipe-[a-z-]+"')))
 _TYPE_CALL: Final = m.Call(func=m.Name("TypeVar") | m.Name("NewType"))
 _TYPE_BLOCK: Final = m.If(test=m.Name("TYPE_CHECKING"))
 
@@ -117,14 +118,14 @@ class _Finder(cst.CSTVisitor):
 
 
 def _is_pointless(node: cst.CSTNode) -> bool:
-    """Whether no test could or should notice a change in here: types, texts, log lines, declarations."""
+    """Return whether no test should notice a change in here: types, texts, log lines, declarations."""
     if isinstance(node, _NEVER_MUTATED):
         return True
     if isinstance(node, cst.FunctionDef):
         return node.name.value in _TEXTS
     if isinstance(node, cst.Expr):
         return isinstance(node.value, cst.BaseString) or m.matches(node.value, _LOG)
-    return any(m.matches(node, each) for each in (_LOG, _DECLARATION, _TYPE_CALL, _TYPE_BLOCK))
+    return any(m.matches(node, each) for each in (_LOG, _DECLARATION, _THREAD_NAME, _TYPE_CALL, _TYPE_BLOCK))
 
 
 def _shortened(code: str) -> str:
@@ -141,6 +142,12 @@ def _string(node: cst.SimpleString) -> Iterable[cst.CSTNode]:
     """Another name; not other letters' case, and no text for people."""
     if len(node.raw_value.split()) < TEXT_WORDS:
         yield from list(mutators.operator_string(node))[:1]
+
+
+def _assignment(node: cst.Assign | cst.AnnAssign) -> Iterable[cst.CSTNode]:
+    """None for a value; not for False, which is as false."""
+    if not m.matches(node, m.Assign(value=m.Name("False")) | m.AnnAssign(value=m.Name("False"))):
+        yield from mutators.operator_assignment(node)
 
 
 def _statement(node: cst.SimpleStatementLine) -> Iterator[cst.CSTNode]:
@@ -185,7 +192,7 @@ def _entry(node: cst.Dict) -> Iterator[cst.CSTNode]:
 def _keyword(node: cst.Call) -> Iterator[cst.CSTNode]:
     """Leave out an argument that has a name, and so perhaps a default."""
     for index, argument in enumerate(node.args):
-        if argument.keyword is not None:
+        if argument.keyword is not None and not _is_pointless(argument):
             yield node.with_changes(args=[*node.args[:index], *node.args[index + 1 :]])
 
 
@@ -209,8 +216,6 @@ Operator = Callable[[Any], Iterable[cst.CSTNode]]
 OPERATORS: Final[tuple[tuple[type[cst.CSTNode], Operator], ...]] = (
     # mutmut's own.
     (cst.Name, mutators.operator_name),
-    (cst.Assign, mutators.operator_assignment),
-    (cst.AnnAssign, mutators.operator_assignment),
     (cst.AugAssign, mutators.operator_augmented_assignment),
     (cst.UnaryOperation, mutators.operator_remove_unary_ops),
     (cst.Call, mutators.operator_symmetric_string_methods_swap),
@@ -220,6 +225,8 @@ OPERATORS: Final[tuple[tuple[type[cst.CSTNode], Operator], ...]] = (
     (cst.Match, mutators.operator_match),
     (cst.IfExp, mutators.operator_if_exp),
     # mutmut's, of which some are left out.
+    (cst.Assign, _assignment),
+    (cst.AnnAssign, _assignment),
     (cst.BaseNumber, _number),
     (cst.SimpleString, _string),
     # What mutmut lacks: things left out.

@@ -123,7 +123,7 @@ def test_of_what_is_executed_by_an_import_alone_the_tests_of_the_importing_modul
     assert ["src/a/user.py"] == [trace.test for trace in Selector(sources, traces).select(mutant, 10).tests]
 
 
-def test_texts_types_and_log_lines_are_left_alone():
+def test_texts_types_log_lines_and_names_of_threads_are_left_alone():
     text = '''
         import logging
         __all__ = ["f"]
@@ -132,10 +132,13 @@ def test_texts_types_and_log_lines_are_left_alone():
             """Two more."""
             logger.info("adding to %d", number)
             assert number is not None
+            threading.Thread(target, name="tradepipe-sums")
             return number
     '''
 
-    assert [] == [change.key for change in changes(_dedented(text))]
+    assert ['f: threading.Thread(target, name="tradepipe-sums") -> pass #1'] == [
+        change.key for change in changes(_dedented(text))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +158,10 @@ def test_it_leaves_things_out(statement, expected):
     mutants = [change.mutant("sums.py") for change in changes(f"def g():\n    {statement}\n")]
 
     assert f"def g():\n    {expected}\n" in [mutant.text for mutant in mutants]
+
+
+def test_false_becomes_true_and_not_none():
+    assert ["f: False -> True #1"] == [change.key for change in changes("def f():\n    x: bool = False\n")]
 
 
 def test_the_modules_and_the_tests_that_are_named_exist():

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from inspect import signature
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -16,6 +17,7 @@ from tradepipe import (
     ConfigurationError,
     DeliveryFailed,
     InvalidTrade,
+    Producer,
     RegistryUnavailable,
     SchemaNotRegistered,
     TopicUnusable,
@@ -106,6 +108,10 @@ def test_a_full_queue_blocks_the_caller_and_loses_nothing(pipeline, some_trades)
             producer.produce(trade)
 
     assert 500 == len(log(pipeline))
+
+
+def test_a_producer_that_is_closed_waits_half_a_minute_by_default():
+    assert 30.0 == signature(Producer).parameters["close_timeout"].default
 
 
 def test_a_caller_may_limit_the_wait_for_a_full_queue(pipeline, some_trades):

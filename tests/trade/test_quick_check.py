@@ -36,6 +36,7 @@ VALID = Order(
     "O1", "A", "V", "paid", "EUR", "1", 1, Decimal("0.01"), Decimal("0.5"), MADE, MADE.date(), MADE.date(), 1, 2
 )
 
+
 def passes(record):
     return compile_check(ORDER)(record)
 
