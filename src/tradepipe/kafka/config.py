@@ -237,7 +237,12 @@ def admin_config(config: Config) -> dict[str, Any]:
             an admin client does not use are checked too, so that a misspelt one is reported.
     """
     complete = _merge(config, owned={}, defaults={"socket.keepalive.enable": True})
-    _check_known(config)
+    known = {key: value for key, value in config.items() if not callable(value)}
+    if _find_rejection(known) is not None:
+        # One by one: librdkafka names a property by its first name, where the user wrote an alias such as linger.ms.
+        for key, value in known.items():
+            if (reason := _find_rejection({key: value})) is not None:
+                raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
     return _without(complete, (*_CONSUMER_ONLY, *_PRODUCER_ONLY))
 
 
@@ -257,23 +262,13 @@ def _without(config: Config, prefixes: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not key.startswith(prefixes)}
 
 
-def _check_known(config: Config) -> None:
+def _find_rejection(config: Config) -> KafkaError | None:
     """
-    Check that librdkafka accepts these properties, without creating a client.
+    Return why librdkafka does not accept properties, or None if it accepts them, without creating a client.
 
     librdkafka applies properties in order. The last one does not exist, so creating
     the client always fails: there if the others are valid, earlier if one is not.
     """
-    known = {key: value for key, value in config.items() if not callable(value)}
-    if _find_rejection(known) is not None:
-        # One by one: librdkafka names a property by its first name, where the user wrote an alias such as linger.ms.
-        for key, value in known.items():
-            if (reason := _find_rejection({key: value})) is not None:
-                raise ConfigurationError(f"invalid Kafka client configuration: {key}: {reason.str()} ({reason.name()})")
-
-
-def _find_rejection(config: Config) -> KafkaError | None:
-    """Return why librdkafka does not accept properties, or None if it accepts them."""
     try:
         confluent_kafka.Producer({**config, _PROBE_PROPERTY: ""})
     except KafkaException as error:

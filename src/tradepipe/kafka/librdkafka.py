@@ -106,7 +106,10 @@ class FirstContact:
         if error.code() == KafkaError._AUTHENTICATION:
             self._permanent = error
         elif error.code() != KafkaError._ALL_BROKERS_DOWN:
-            self._untrusted = error if _is_untrusted(error) else None
+            # One side rejected the other's certificate; a connection that merely closed is not a rejection.
+            text = error.str()
+            is_tls = error.code() == KafkaError._SSL or "SSL routines" in text
+            self._untrusted = error if is_tls and "unexpected eof" not in text else None
         elif self._untrusted is not None:
             # One trusted broker is enough, so the error is permanent only after all brokers have been tried.
             # librdkafka reports that once.
@@ -126,9 +129,3 @@ class FirstContact:
             # Of the class of outages once a broker has answered, so not by the class of its code.
             return ConfigurationError(str(translate(error, "Kafka refused the connection")))
         return ConfigurationError(f"TLS connection to Kafka failed: {error.str()} ({error.name()}){_ADVICE}")
-
-
-def _is_untrusted(error: KafkaError) -> bool:
-    """Return whether one side rejected the other's certificate; a connection that merely closed is not a rejection."""
-    text = error.str()
-    return (error.code() == KafkaError._SSL or "SSL routines" in text) and "unexpected eof" not in text

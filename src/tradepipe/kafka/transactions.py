@@ -236,10 +236,7 @@ class Transactions:
         self, client: confluent_kafka.Producer, outgoing: OutgoingRecords, error: KafkaError
     ) -> Exception:
         """Abort the transaction, or discard the client with it; return the exception to raise."""
-        if error.code() == KafkaError._FATAL:
-            error = _fatal_reason(client) or error
-        elif error.code() == KafkaError._STATE:
-            error = _abort_reason(client) or error
+        error = _find_cause(client, error)
         # The transaction may have failed elsewhere because of a rejected record, whose report is not yet served.
         with suppress(KafkaException, SystemError):
             client.poll(0)
@@ -283,27 +280,21 @@ def _to_exception(error: KafkaError, failure: str, *, fenced: bool, topic: str |
     return RecordRejected(error, topic) if classify(error) is FailureClass.DATA else translate(error, failure)
 
 
-def _fatal_reason(client: confluent_kafka.Producer) -> KafkaError | None:
-    """Return the cause of a fatal error, which librdkafka reports only in the next call."""
+def _find_cause(client: confluent_kafka.Producer, error: KafkaError) -> KafkaError:
+    """Return the cause of an error that says only that the client or its transaction has failed."""
+    code = error.code()
     try:
-        client.abort_transaction(POLL_SECONDS)
-    except (KafkaException, SystemError) as error:
-        return _unwrap_fatal(error)
-    return None
-
-
-def _abort_reason(client: confluent_kafka.Producer) -> KafkaError | None:
-    """
-    Return the cause of a failed transaction; a call that meets the failure halfway names only the state.
-
-    Inside a transaction, beginning another one changes nothing: it is refused, with the cause if there is one.
-    """
-    try:
-        client.begin_transaction()
-    except (KafkaException, SystemError) as error:
-        cause = _unwrap_fatal(error)
-        return None if cause.code() == KafkaError._STATE else cause
-    return None
+        if code == KafkaError._FATAL:
+            # librdkafka reports the cause only in the next call.
+            client.abort_transaction(POLL_SECONDS)
+        elif code == KafkaError._STATE:
+            # A call that meets the failure of a transaction halfway names only the state. Inside a transaction,
+            # beginning another one changes nothing: it is refused, with the cause if there is one.
+            client.begin_transaction()
+    except (KafkaException, SystemError) as failed:
+        cause = _unwrap_fatal(failed)
+        return error if code == KafkaError._STATE == cause.code() else cause
+    return error
 
 
 def _unwrap_fatal(error: KafkaException | SystemError) -> KafkaError:

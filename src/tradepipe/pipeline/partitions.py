@@ -202,8 +202,17 @@ class PartitionReader(ABC, Generic[P]):
         for partition in self._states.values():
             if partition.assignment.next_offset is not None:
                 partition.position = partition.assignment.next_offset
-        if self._waiting_for_registry:
-            self._find_end_of_outage()
+        if not self._waiting_for_registry:
+            return
+        # A record that waited for the registry was validated? Records of other partitions are no sign of it: their
+        # schemas are known.
+        waiting = {each: offset for each, offset in self._waiting_for_registry.items() if each in self._states}
+        if any(self._states[each].position > offset for each, offset in waiting.items()):
+            self._registry_outage.end()
+            waiting = {}
+        elif not waiting:  # their next owner will know; an outage that follows is another one
+            self._registry_outage = Outage(REGISTRY, logger)
+        self._waiting_for_registry = waiting
 
     def _requeue(self, records: Sequence[Record], error: RegistryUnavailable | UnsupportedSchema) -> None:
         """Read these records again: the first one's partition after its back-off, the others at once."""
@@ -228,17 +237,6 @@ class PartitionReader(ABC, Generic[P]):
             backoff.next_delay()
             self._waiting_for_registry[first.partition] = first.offset
             self._registry_outage.begin(error, f"retrying, paused {place} at offset {first.offset}")
-
-    def _find_end_of_outage(self) -> None:
-        """Log the end of the registry's outage once a record that waited for it was validated."""
-        # Records of other partitions are no sign of it: their schemas are known.
-        waiting = {each: offset for each, offset in self._waiting_for_registry.items() if each in self._states}
-        if any(self._states[each].position > offset for each, offset in waiting.items()):
-            self._registry_outage.end()
-            waiting = {}
-        elif not waiting:  # their next owner will know; an outage that follows is another one
-            self._registry_outage = Outage(REGISTRY, logger)
-        self._waiting_for_registry = waiting
 
     def _start_partitions(self) -> None:
         """Start delivery of partitions with a start offset whose back-off has passed."""

@@ -295,31 +295,34 @@ class Sink(Stage[SinkCounts]):
         if self._reader.unsupported_schema is not None:
             # Only now: the writer has stored every record before the one with that schema.
             raise self._reader.unsupported_schema
-        if self._should_query_progress():
-            self._writer.request_progress(self._topic)
-            return True
-        return False
-
-    def _should_query_progress(self) -> bool:
-        """Return True if the stored offsets are due: to find the end of the log, or a reset by an operator."""
+        # The stored offsets show the end of the log, or a reset by an operator.
         now = time.monotonic()
         if self._end_of_log is not None:
-            return self._end_of_log.should_query(self.waiting_for)
-        if now - self._reset_checked_at < RESET_CHECK_SECONDS:
-            return False
-        self._reset_checked_at = now
-        return True
+            is_due = self._end_of_log.should_query(self.waiting_for)
+        else:
+            is_due = now - self._reset_checked_at >= RESET_CHECK_SECONDS
+            self._reset_checked_at = now if is_due else self._reset_checked_at
+        if is_due:
+            self._writer.request_progress(self._topic)
+        return is_due
 
     def _read(self, *, is_writing: bool) -> None:
-        free = self._reader.free
-        if not free:
-            self._wait_for_writer()
+        if free := self._reader.free:
+            self._full_since = None
+            if self._reader.is_paused:
+                self._reader.resume()
+            self._reader.read(free, BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS)
             return
-        self._full_since = None
+        # Wait for the writer without polling for as long as the group allows it; then pause once and poll.
+        now = time.monotonic()
+        self._full_since = self._full_since or now
         if self._reader.is_paused:
-            self._reader.resume()
-        timeout = BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS
-        self._reader.read(free, timeout)
+            self._reader.read(1, IDLE_POLL_SECONDS)
+        elif now - self._full_since > PAUSE_AFTER_SECONDS:
+            # Once, not in each turn: a pause discards what librdkafka has fetched ahead.
+            self._reader.pause()
+        else:
+            self._writer.wait(IDLE_POLL_SECONDS)
 
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
@@ -336,18 +339,6 @@ class Sink(Stage[SinkCounts]):
             last_poll=self._reader.last_poll,
         )
         self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
-
-    def _wait_for_writer(self) -> None:
-        """Wait without polling for as long as the group allows it; then pause once and poll."""
-        now = time.monotonic()
-        self._full_since = self._full_since or now
-        if self._reader.is_paused:
-            self._reader.read(1, IDLE_POLL_SECONDS)
-        elif now - self._full_since > PAUSE_AFTER_SECONDS:
-            # Once, not in each turn: a pause discards what librdkafka has fetched ahead.
-            self._reader.pause()
-        else:
-            self._writer.wait(IDLE_POLL_SECONDS)
 
     def _is_idle(self) -> bool:
         return not self._writer.is_busy and not self._reader.buffered

@@ -142,12 +142,8 @@ class RecordValidator:
             schema_id, trade = self._decode(record.value)
         except UndecodableRecord as error:
             return Refusal(record, (_undecodable(record, error.violation),), error.schema_id)
-        found = self._find_violations(record, trade)
-        return Refusal(record, found, schema_id) if found else (schema_id, trade)
-
-    def _find_violations(self, record: Record, trade: Trade) -> tuple[Violation, ...]:
         if not self._rules and record.key == _kafka_key_of(trade).encode() and passes_quick_check(trade):
-            return ()  # almost every record
+            return schema_id, trade  # almost every record
         # Not quick any more: a refusal lists every violation, not only the first.
         found = violations(trade)
         if self._refuses_keys and record.key != _kafka_key_of(trade).encode():
@@ -161,7 +157,7 @@ class RecordValidator:
                 raise _rule_error(rule, record, f"returned {_format_value(answer)}, not a list or tuple of violations")
             if answer:
                 found += tuple(_check_violation(rule, record, each) for each in answer)
-        return found
+        return Refusal(record, found, schema_id) if found else (schema_id, trade)
 
 
 def _check_violation(rule: Rule, record: Record, violation: object) -> Violation:

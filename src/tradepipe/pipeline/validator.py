@@ -270,27 +270,19 @@ class Validator(Stage[ValidatorCounts]):
             self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0)
         # From here on no poll until the offsets are sent; the records just polled are not in the batch.
         batch = self._reader.take_batch()
-        if (batch.passed or batch.refusals) and not self._write_batch(batch):
-            return
+        if batch.passed or batch.refusals:
+            self._stats.start_batch()
+            topic_id = self._reader.topic_id_watch.topic_id
+            if (interrupted := self._outputs.write(batch, topic_id, self._work_ahead)) is not None:
+                self._stats.record_interruption()
+                # After a rollback the batch is not committed; otherwise the committed offsets will show it.
+                self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
+                return
+            self._finish_batch(batch)
         # Only now: the valid records before the unsupported one are committed first.
         if unsupported is not None:
             raise unsupported
         self._reader.validate()
-
-    def _write_batch(self, batch: ValidatorBatch) -> bool:
-        self._stats.start_batch()
-        interrupted = self._outputs.write(
-            batch,
-            self._reader.topic_id_watch.topic_id,
-            self._work_ahead,
-        )
-        if interrupted is None:
-            self._finish_batch(batch)
-        else:
-            self._stats.record_interruption()
-            # After a rollback the batch is not committed; otherwise the committed offsets will show it.
-            self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
-        return interrupted is None
 
     def _work_ahead(self, is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
         """Validate and read the next batch while the brokers write one."""

@@ -11,7 +11,7 @@ from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import build_record
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
-from tradepipe.kafka.send import Delivery, Destination, Interrupted, Meanwhile, OutgoingRecords
+from tradepipe.kafka.send import Delivery, Destination, Interrupted, Meanwhile
 from tradepipe.pipeline.validator_buffer import UNCHECKED_RECORD_BYTES, ValidatorBatch
 
 logger = logging.getLogger(__name__)
@@ -73,9 +73,14 @@ class OutputTopics:
         clean, dead_letters = self._topic_config(self.clean), self._topic_config(self.dead_letters)
         # An output topic that rejects a record would stop the validator there for ever: check before reading.
         for name, output, allowance in ((self.clean, clean, 0), (self.dead_letters, dead_letters, HEADER_ALLOWANCE)):
-            self._check_record_size(
-                name, _number(output, "max.message.bytes"), _number(source, "max.message.bytes"), allowance
-            )
+            limit, largest = _number(output, "max.message.bytes"), _number(source, "max.message.bytes")
+            if limit is not None and largest is not None and limit < largest + allowance:
+                raise TopicUnusable(
+                    f"topic {name} takes records of {limit} bytes, but those of {self._source} have up to {largest}"
+                    f"{f', and a dead letter {allowance} more for its headers' if allowance else ''}; raise it: "
+                    f"kafka-configs.sh --alter --entity-type topics --entity-name {name} "
+                    f"--add-config max.message.bytes={largest + allowance}"
+                )
             self._check_retention(name, output, source)
         limits = [_number(output, "max.message.bytes") for output in (clean, dead_letters)]
         return SizeLimits(min((limit for limit in limits if limit is not None), default=None), limits[1])
@@ -99,16 +104,6 @@ class OutputTopics:
             ) from error
         self._topics.check_not_compacted(name)
         return self._topics.config(name)
-
-    def _check_record_size(self, name: str, limit: int | None, largest: int | None, allowance: int) -> None:
-        if limit is None or largest is None or limit >= largest + allowance:
-            return
-        raise TopicUnusable(
-            f"topic {name} takes records of {limit} bytes, but those of {self._source} have up to {largest}"
-            f"{f', and a dead letter {allowance} more for its headers' if allowance else ''}; raise it: "
-            f"kafka-configs.sh --alter --entity-type topics --entity-name {name} "
-            f"--add-config max.message.bytes={largest + allowance}"
-        )
 
     def _check_retention(self, name: str, output: dict[str, str], source: dict[str, str]) -> None:
         keeps, source_keeps = _number(output, "retention.ms"), _number(source, "retention.ms")
@@ -204,8 +199,16 @@ class OutputWriter:
         Raises:
             ConfigurationError: waiting would not help.
         """
+        # A dead letter carries its own time: with the record's, retention could delete it before anyone sees it.
+        now = int(time.time() * 1000)
+        group, limit = self._consumer.group, self._dead_letter_limit
+        dead_letters = [
+            build_record(refusal, topic_id=topic_id, group=group, max_bytes=limit)._replace(timestamp=now)
+            for refusal in batch.refusals
+        ]
+        clean, refused = Destination(self._outputs.clean), Destination(self._outputs.dead_letters)
         try:
-            self._delivery.write(self._outgoing(batch, topic_id), batch.offsets, meanwhile)
+            self._delivery.write({clean: batch.passed, refused: dead_letters}, batch.offsets, meanwhile)
         except Interrupted as error:
             logger.warning("transaction interrupted, resuming from the committed offsets: %s", error)
             self._backoff.next_delay()
@@ -228,13 +231,3 @@ class OutputWriter:
             transactional_id=self._transactional_id,
             limits=limits.properties,
         )
-
-    def _outgoing(self, batch: ValidatorBatch, topic_id: str | None) -> OutgoingRecords:
-        # A dead letter carries its own time: with the record's, retention could delete it before anyone sees it.
-        now = int(time.time() * 1000)
-        group, limit = self._consumer.group, self._dead_letter_limit
-        dead_letters = [
-            build_record(refusal, topic_id=topic_id, group=group, max_bytes=limit)._replace(timestamp=now)
-            for refusal in batch.refusals
-        ]
-        return {Destination(self._outputs.clean): batch.passed, Destination(self._outputs.dead_letters): dead_letters}

@@ -33,8 +33,15 @@ def insert_bisecting(connection: Connection, rows: Rows, mode: Stale) -> InsertR
         if classify(error, connected_before=True) is not FailureClass.DATA:
             raise
         if len(rows) == 1:
+            # The record breaks none of our rules: the refusal has the reason of the database.
             ordinal, valid = rows[0]
-            return InsertResult(refused=((ordinal, _database_refusal(valid, error)),))
+            original = error.orig if isinstance(error, DBAPIError) else error
+            code, detail = str(Code.DATABASE_REFUSED), str(original).strip()
+            if isinstance(original, psycopg2.Error) and original.diag.message_primary:
+                code = code_of_constraint(original.diag.constraint_name)
+                detail = f"{original.pgcode}: {original.diag.message_primary}"
+            refusal = Refusal(valid.record, (Violation(code, detail),), valid.schema_id)
+            return InsertResult(refused=((ordinal, refusal),))
     # The earlier half first: of two records with one key, the one that was read first must be stored, and the later one
     # be the duplicate or the collision.
     middle = len(rows) // 2
@@ -88,17 +95,6 @@ def _row(valid: ValidRecord) -> dict[str, object]:
         "schema_id": valid.schema_id,
     }
     return {**valid.trade._asdict(), **source}
-
-
-def _database_refusal(valid: ValidRecord, error: DBAPIError | psycopg2.Error) -> Refusal:
-    """Refuse a record that breaks none of our rules, with the reason of the database."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    code: str = Code.DATABASE_REFUSED
-    detail = str(original).strip()
-    if isinstance(original, psycopg2.Error) and original.diag.message_primary:
-        code = code_of_constraint(original.diag.constraint_name)
-        detail = f"{original.pgcode}: {original.diag.message_primary}"
-    return Refusal(valid.record, (Violation(code, detail),), valid.schema_id)
 
 
 _stored = TRADES.columns

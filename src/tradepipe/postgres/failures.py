@@ -131,7 +131,9 @@ def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
             the first connection may be permanent; later ones count as outages.
     """
     cause = _cause(error)
-    if _is_lost(error):
+    # The connection broke: `closed` is 2 if libpq found it broken, 1 if we closed it.
+    is_broken = isinstance(cause, psycopg2.Error) and cause.cursor is not None and cause.cursor.connection.closed == 2
+    if is_broken or (isinstance(error, DBAPIError) and error.connection_invalidated):
         return FailureClass.UNAVAILABLE
     if isinstance(cause, UnicodeEncodeError) or (type(cause) is ValueError and "NUL" in str(cause)):
         # The driver refused to send the text; the server never received it.
@@ -205,14 +207,6 @@ def translate_errors(*, connected_before: bool = False) -> Iterator[None]:
 def _cause(error: BaseException) -> BaseException:
     """Return the error of the driver that SQLAlchemy has wrapped."""
     return error.orig if isinstance(error, StatementError) and error.orig is not None else error
-
-
-def _is_lost(error: BaseException) -> bool:
-    """Return True if the connection broke: `closed` is 2 if libpq found it broken, 1 if we closed it."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    cause = _cause(error)
-    return isinstance(cause, psycopg2.Error) and cause.cursor is not None and cause.cursor.connection.closed == 2
 
 
 def _without_sqlstate(cause: psycopg2.Error, connected_before: bool) -> FailureClass:

@@ -47,7 +47,16 @@ def require_session(driver: DriverConnection, connect: Connect) -> None:
     # A pooler gives its clients cancellation keys that it makes up: their process id is not that of the backend.
     if backend[0] != driver.info.backend_pid:
         _require_transactions(driver, connect)
-        _require_same_backend(driver, backend, connect)
+        # No answer for the second connection means that there is no free backend. A pooler of transactions would have
+        # lent it that of the first one, which is idle.
+        with suppress(psycopg2.Error), _probe(connect) as second, second.cursor() as cursor:
+            for _ in range(_TRIES):
+                cursor.execute("BEGIN")
+                lent = _ask(second)
+                # In this order: the first one waits for a free server if the second one holds the last.
+                if lent == backend or _ask(driver) != backend:
+                    raise ConfigurationError(ADVICE)
+                cursor.execute("ROLLBACK")
 
 
 def _require_transactions(driver: DriverConnection, connect: Connect) -> None:
@@ -68,19 +77,6 @@ def _require_transactions(driver: DriverConnection, connect: Connect) -> None:
             except psycopg2.OperationalError:
                 raise ConfigurationError(ADVICE) from first
         raise
-
-
-def _require_same_backend(driver: DriverConnection, backend: tuple[object, ...], connect: Connect) -> None:
-    # No answer for the second connection means that there is no free backend. A pooler of transactions would have lent
-    # it that of the first one, which is idle.
-    with suppress(psycopg2.Error), _probe(connect) as second, second.cursor() as cursor:
-        for _ in range(_TRIES):
-            cursor.execute("BEGIN")
-            lent = _ask(second)
-            # In this order: the first one waits for a free server if the second one holds the last.
-            if lent == backend or _ask(driver) != backend:
-                raise ConfigurationError(ADVICE)
-            cursor.execute("ROLLBACK")
 
 
 @contextmanager

@@ -150,9 +150,14 @@ class ReconnectingConnection:
                 result = attempt()
             except (DBAPIError, psycopg2.Error, RowsVanished) as error:
                 self._recover(error)
-            else:
-                self._record_success()
-                return result
+                continue
+            if self._backoff.failures:
+                self._backoff.reset()
+            self._conflicts = 0
+            if self._unavailable_since is not None:
+                self._on_recovery(time.monotonic() - self._unavailable_since)
+                self._unavailable_since = None
+            return result
 
     def retry_forever(self, attempt: Callable[[], T]) -> T:
         """Retry until the attempt succeeds; one that took too long counts as an outage. Raises like `retry`."""
@@ -199,11 +204,3 @@ class ReconnectingConnection:
         if isinstance(error, RowsVanished):
             return FailureClass.CONTENTION
         return classify(error, connected_before=self._connected_before)
-
-    def _record_success(self) -> None:
-        if self._backoff.failures:
-            self._backoff.reset()
-        self._conflicts = 0
-        if self._unavailable_since is not None:
-            self._on_recovery(time.monotonic() - self._unavailable_since)
-            self._unavailable_since = None

@@ -78,21 +78,16 @@ def check_revision(connection: Connection) -> None:
         raise DatabaseOutdated(
             f"the database is at revision {found or 'none'}, this build needs {needed}: bring it up with `{UPGRADE}`"
         )
-    _check_ahead(connection, found, needed)
-    _log.info("the database is at revision %s, ahead of this build's %s", found, needed)
-
-
-def _check_ahead(connection: Connection, found: str, needed: str) -> None:
-    """Check that no revision after this build's has removed anything that this build uses."""
     if _number(found) == _number(needed):
         raise ConfigurationError(f"the database is at revision {found}, this build's of that number is {needed}")
-    last_post = connection.scalar(_LAST_POST, {"table": VERSION_TABLE})
-    for revision in (found, last_post):
+    # No revision after this build's may have removed anything that this build uses.
+    for revision in (found, connection.scalar(_LAST_POST, {"table": VERSION_TABLE})):
         if revision is not None and is_post(revision) and _number(revision) > _number(needed):
             raise ConfigurationError(
                 f"the database is at revision {found}, past {revision}, which removes what this build uses; "
                 f"this build knows revisions up to {needed}: upgrade this build"
             )
+    _log.info("the database is at revision %s, ahead of this build's %s", found, needed)
 
 
 def _number(revision: str) -> int:

@@ -178,7 +178,12 @@ class Transport:
                 body += chunk
                 if len(body) > MAX_RESPONSE:
                     raise httpx.ReadError(f"the response has more than {MAX_RESPONSE} bytes")
-        return Response(self._origin(url), response.status_code, _parse_json(bytes(body)))
+        answer: Any
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):  # a proxy may answer with HTML
+            answer = body[:MAX_SUMMARY].decode(errors="replace")
+        return Response(self._origin(url), response.status_code, answer)
 
     def _translate(self, url: str, error: httpx.HTTPError | httpx.InvalidURL) -> RequestError:
         origin = self._origin(url)
@@ -225,11 +230,3 @@ def _advice(error: ssl.SSLError) -> str:
     if "ALERT" in (error.reason or "") or "CERTIFICATE" in (error.reason or ""):
         return "; check client_cert and client_key"
     return "; check that the registry speaks https at this port"
-
-
-def _parse_json(content: bytes) -> Any:
-    """Parse content as JSON, or return it as text if it is not JSON."""
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return content[:MAX_SUMMARY].decode(errors="replace")

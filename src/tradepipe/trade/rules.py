@@ -91,7 +91,14 @@ class _Generator:
         identifiers = [
             field for field in self._fields.values() if field.constraints == (Identifier(),) and not field.is_nullable
         ]
-        yield from self._identifiers(identifiers)
+        if identifiers:
+            # One expression for all identifiers, one a line: an identifier has no line break, so the match is exact.
+            self._names["_are_identifiers"] = re.compile(
+                "\n".join(Identifier().expression for _ in identifiers)
+            ).fullmatch
+            yield f"{' is '.join(f'_type({field.name})' for field in identifiers)} is _str"
+            lines = "\\n".join(f"{{{field.name}}}" for field in identifiers)
+            yield f'_are_identifiers(f"{lines}") is not None'
         for field in self._fields.values():
             if not field.is_nullable and field not in identifiers:
                 yield from self._value(field)
@@ -108,14 +115,6 @@ class _Generator:
                 # The tzinfo of a timestamp is UTC, as checked before.
                 is_time = field.type.kind == "date" and reference.type.kind != "date"
                 yield f"({missing}{field.name} >= {reference.name}{'.date()' if is_time else ''})"
-
-    def _identifiers(self, fields: list[Field]) -> Iterator[str]:
-        """One expression for all identifiers, one a line: an identifier has no line break, so the match is exact."""
-        if fields:
-            self._names["_are_identifiers"] = re.compile("\n".join(Identifier().expression for _ in fields)).fullmatch
-            yield f"{' is '.join(f'_type({field.name})' for field in fields)} is _str"
-            lines = "\\n".join(f"{{{field.name}}}" for field in fields)
-            yield f'_are_identifiers(f"{lines}") is not None'
 
     def _value(self, field: Field) -> Iterator[str]:
         """Conditions on a value that is not None."""
@@ -140,9 +139,6 @@ class _Generator:
         # Before the bounds: a comparison with NaN raises.
         if kind == "decimal":
             yield f"{field.name}.is_finite()"
-        yield from self._constraints(field)
-
-    def _constraints(self, field: Field) -> Iterator[str]:
         for index, constraint in enumerate(field.constraints):
             name = f"_{field.name}_{index}"
             if isinstance(constraint, Pattern):

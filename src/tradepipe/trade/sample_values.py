@@ -65,17 +65,13 @@ def _constrained_value(field: Field, random: Random) -> Any:
             return _matching_text(re._parser.parse(constraint.expression), random)  # type: ignore[attr-defined]  # not documented, but it is what re itself uses
     bounds = [constraint for constraint in field.constraints if isinstance(constraint, Ge | Gt | Le | Lt)]
     if bounds:
-        return _near(field.type, limit_of(random.choice(bounds)), random)
+        limit = limit_of(random.choice(bounds))
+        # Within a thousand steps of the limit, of three sizes: half of the values or more are valid.
+        steps = random.randrange(-1_000, 1_001) // 10 ** random.randrange(3)
+        if field.type.kind == "decimal":
+            return Decimal(limit) + Decimal(steps).scaleb(-random.randint(0, field.type.scale))
+        return _shift(field.type, limit, steps)
     return _value(field.name, field.type, random)
-
-
-def _near(type_: Type, limit: Any, random: Random) -> Any:
-    """Return a value within a thousand steps of a limit, which is valid in half of the cases or more."""
-    # Steps of three sizes: near the limit as well as far from it.
-    steps = random.randrange(-1_000, 1_001) // 10 ** random.randrange(3)
-    if type_.kind == "decimal":
-        return Decimal(limit) + Decimal(steps).scaleb(-random.randint(0, type_.scale))
-    return _shift(type_, limit, steps)
 
 
 def _shift(type_: Type, value: Any, steps: int) -> Any:
