@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.evolution.schemas import decimal, field, record, text
-from tradepipe.evolution.freeze import append_version, check_frozen, check_history, to_history_json
+from tradepipe.cli.schema.checks import history_cases
+from tradepipe.evolution.compatibility import Level
+from tradepipe.evolution.freeze import append_version, check_frozen, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, file_name
 
 REVISIONS = Path(__file__).parents[2] / "migrations" / "versions"
@@ -21,6 +23,11 @@ def history(*schemas, level="FULL_TRANSITIVE"):
     for schema in schemas:
         made = append_version(made, text(schema), on=DAY, level=level, alembic_revision=None)
     return made
+
+
+def find_incompatibilities(made, level=None):
+    """Check each version against those before it, as `schema check` does without a file."""
+    return [each for case in history_cases(Path(), made, level) for each in case.findings if each.against]
 
 
 def write(folder, made):
@@ -42,7 +49,7 @@ def test_no_released_version_of_the_trade_was_changed():
 
 
 def test_each_version_of_the_trade_may_follow_those_before_it():
-    assert () == check_history(History.packaged())
+    assert [] == find_incompatibilities(History.packaged())
 
 
 def test_each_version_of_the_trade_names_a_revision_of_the_database():
@@ -55,7 +62,7 @@ def test_each_version_of_the_trade_names_a_revision_of_the_database():
 
 def test_an_unchanged_history_has_no_findings(folder):
     assert () == check_frozen(History.load(folder))
-    assert () == check_history(History.load(folder))
+    assert [] == find_incompatibilities(History.load(folder))
     assert "2025-06-01" == History.load(folder).entry(3).date
 
 
@@ -131,7 +138,7 @@ def test_an_unknown_level_and_a_second_entry_are_reported(folder):
 def test_every_version_is_checked_against_all_before_it():
     wider = field("amount", ["null", decimal(20, 4)], default=None)
 
-    found = check_history(history(record(ID), record(ID, AMOUNT), record(ID, wider)))
+    found = find_incompatibilities(history(record(ID), record(ID, AMOUNT), record(ID, wider)))
 
     assert {("decimal-scale", 2)} == {(each.rule, each.against) for each in found}
 
@@ -140,8 +147,8 @@ def test_a_version_is_checked_at_the_level_it_was_frozen_at():
     """A given level takes precedence."""
     made = history(record(field("n", "int")), record(field("n", "string")), level="NONE")
 
-    assert () == check_history(made)
-    assert {"type"} == {each.rule for each in check_history(made, "BACKWARD")}
+    assert [] == find_incompatibilities(made)
+    assert {"type"} == {each.rule for each in find_incompatibilities(made, Level.BACKWARD)}
 
 
 def test_a_new_version_gets_the_next_number_and_keeps_its_entry():

@@ -10,7 +10,8 @@ import typer
 from tradepipe.cli.options import option
 from tradepipe.files.fields import FIELDS, OPTIONAL
 from tradepipe.files.file_kinds import Form
-from tradepipe.files.mapping import FileMapping, read_mapping
+from tradepipe.files.mapping import read_mapping
+from tradepipe.files.trade_file import FileSource
 
 FILE: Final = "Input file"
 """Heading in `--help`."""
@@ -27,21 +28,11 @@ class InputFile:
     A file of trades, and what to do with it.
 
     Attributes:
-        path: the file, or `-` for stdin.
-        mapping_path: the file of the mapping, or None.
         suggest_mapping: where to write a suggested mapping, or None to load the file.
-        skips: whether invalid records are skipped and kept.
-        rejects: file for skipped records; None for the default name.
     """
 
-    path: str
-    form: Form | None
-    mapping: FileMapping
-    mapping_path: Path | None
+    source: FileSource
     suggest_mapping: str | None
-    skips: bool
-    rejects: Path | None
-    overwrite: bool
     dry_run: bool
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
@@ -170,17 +161,11 @@ class InputFile:
         mapping = read_mapping(
             given["mapping"], settings, given["column"] or (), given["default"] or (), given["value"] or ()
         )
-        return cls(
-            given["path"],
-            given["form"],
-            mapping,
-            given["mapping"],
-            given["suggest_mapping"],
-            given["on_error"] == "skip",
-            given["rejects"],
-            given["overwrite"],
-            given["dry_run"],
+        skips = given["on_error"] == "skip"
+        source = FileSource(
+            given["path"], given["form"], mapping, given["mapping"], skips, given["rejects"], given["overwrite"]
         )
+        return cls(source, given["suggest_mapping"], given["dry_run"])
 
 
 def _require_defaults(given: Mapping[str, Any], names: Iterable[str], defaults: Mapping[str, Any], why: str) -> None:

@@ -17,7 +17,7 @@ OFF: Final = "off"
 _property_key = re.compile(r"[\w.-]*").match
 
 
-def parse_pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VALUE") -> dict[str, str]:
+def parse_pairs(texts: Iterable[str] | None, *, option: str) -> dict[str, str]:
     """
     Parse the KEY=VALUE texts of a repeatable option.
 
@@ -30,7 +30,7 @@ def parse_pairs(texts: Iterable[str] | None, *, option: str, form: str = "KEY=VA
             start = _property_key(text[:40])
             # A text without a dot is more likely a value than a property's name.
             shown = f"{start[0]!r}" if not equals and start and "." in start[0] else "a value without a key"
-            raise typer.BadParameter(f"must be {form}, not {shown}", param_hint=repr(option))
+            raise typer.BadParameter(f"must be KEY=VALUE, not {shown}", param_hint=repr(option))
     return {key.strip(): value for _, key, _, value in split}
 
 

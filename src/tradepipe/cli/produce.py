@@ -26,7 +26,7 @@ from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.cli.terminal import echo
 from tradepipe.files.drafts import write_file
 from tradepipe.files.suggest import suggest_mapping
-from tradepipe.files.trade_file import TradeFile
+from tradepipe.files.trade_file import FileSource, TradeFile
 from tradepipe.trade.samples import random_seed
 
 app = command_line()
@@ -75,7 +75,7 @@ def produce(
             "only valid for sample trades, without --input", param_hint="'--seed', '--bad', '--resend'"
         )
     elif file.suggest_mapping is not None:
-        _write_suggestion(file, file.suggest_mapping)
+        _write_suggestion(file.source, file.suggest_mapping)
         return
     destination = None
     if not file or not file.dry_run:
@@ -88,21 +88,11 @@ def produce(
     if file is None:
         run.send_samples(random_seed() if seed is None else seed, bad=bad, resend=resend)
         return
-    with TradeFile(
-        file.path,
-        form=file.form,
-        mapping=file.mapping,
-        mapping_path=file.mapping_path,
-        skips=file.skips,
-        rejects=file.rejects,
-        overwrite=file.overwrite,
-        stopped=run.stopped,
-        notify=print_status,
-    ) as trades:
+    with TradeFile(file.source, stopped=run.stopped, notify=print_status) as trades:
         run.send_file(trades)
 
 
-def _write_suggestion(file: InputFile, target: str) -> None:
+def _write_suggestion(file: FileSource, target: str) -> None:
     text = suggest_mapping(file.path, file.form, file.mapping)
     if target == "-":
         echo(text.rstrip())

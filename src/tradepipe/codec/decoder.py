@@ -262,10 +262,9 @@ class _DecodeErrors:
         # The topmost frame of the traceback is the generated function, not a reader that it called.
         assert error.__traceback__ is not None
         field = self._source.field_of_line(error.__traceback__.tb_lineno)
+        if isinstance(error, OutOfRange):
+            return self._undecodable(f"{field} {error.problem}", self._codes[field])
         if isinstance(error, Malformed):
-            field = error.field or field
-            if isinstance(error, OutOfRange):
-                return self._undecodable(f"{field} {error.problem}", self._codes[field])
             return self._undecodable(f"the body is not a trade: {field} {error.problem}")
         if isinstance(error, UnicodeDecodeError):
             return self._undecodable(f"the body is not a trade: {field} is not UTF-8")

@@ -15,14 +15,11 @@ class Malformed(Exception):
 
     Attributes:
         problem: predicate of a sentence whose subject is the field.
-
-        field: name of the field, if the raising line handles more than one.
     """
 
-    def __init__(self, problem: str, field: str = "") -> None:
+    def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.field = field
 
 
 class OutOfRange(Malformed):

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Final
 
-from tradepipe.evolution import compatibility_rules
 from tradepipe.evolution.compatibility import Level
 from tradepipe.evolution.compatibility_rules import VersionedSchema
 from tradepipe.evolution.findings import Finding, Severity
@@ -43,22 +42,6 @@ def check_frozen(history: History) -> tuple[Finding, ...]:
             found.append(_finding(history, version.number, "frozen-gap", message))
             # The first one only: every later version would be out of step too.
             break
-    return tuple(found)
-
-
-def check_history(history: History, level: str | None = None) -> tuple[Finding, ...]:
-    """
-    Check each version of a history against the versions before it.
-
-    Each is checked at the given level, by default the one it was released at.
-
-    Raises:
-        ValueError: a version is not an Avro schema.
-    """
-    found: list[Finding] = []
-    for index, version in enumerate(history.versions):
-        at = Level(level) if level else level_of(history, version.number)
-        found += compatibility_rules.check_evolution(version.text, as_versioned(history.versions[:index]), at)
     return tuple(found)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from tradepipe.errors import ConfigurationError
 from tradepipe.files.csv_file import CsvFile
@@ -75,6 +75,31 @@ def open_reader(
         raise
 
 
+class FileSource(NamedTuple):
+    """
+    A file of trades, and how to read it.
+
+    Attributes:
+        path: the file, or `-` for stdin.
+
+        mapping_path: the file of the mapping, or None.
+
+        skips: whether invalid records are skipped and kept; otherwise the first one stops the run.
+
+        rejects: path for skipped records; None for the file's name with an ending.
+
+        overwrite: whether a file of rejects may be replaced.
+    """
+
+    path: str
+    form: Form | None
+    mapping: FileMapping
+    mapping_path: Path | None
+    skips: bool
+    rejects: Path | None
+    overwrite: bool
+
+
 class TradeFile:
     """
     The trades of a file.
@@ -82,14 +107,6 @@ class TradeFile:
     Entering the block checks the format and the columns, before anything is sent.
 
     Args:
-        path: the file, or `-` for stdin.
-
-        skips: whether invalid records are skipped and kept; otherwise the first one stops the run.
-
-        rejects: path for skipped records; None for the file's name with an ending.
-
-        overwrite: whether a file of rejects may be replaced.
-
         stopped: ends the iteration when set.
 
         notify: shows the user what was detected, such as the delimiter.
@@ -109,28 +126,11 @@ class TradeFile:
         InvalidOption: the file does not contain trades, or the rejects file is not writable.
     """
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        form: Form | None,
-        mapping: FileMapping,
-        mapping_path: Path | None = None,
-        skips: bool = False,
-        rejects: Path | None = None,
-        overwrite: bool = False,
-        stopped: threading.Event,
-        notify: Notify = drop,
-    ) -> None:
-        if skips and rejects is None and path == STDIN:
+    def __init__(self, source: FileSource, *, stopped: threading.Event, notify: Notify) -> None:
+        if source.skips and source.rejects is None and source.path == STDIN:
             raise InvalidOption("required with --input -: pass --rejects FILE", "--rejects")
-        self._path = path
-        self._form = form
-        self._mapping = mapping
-        self._inputs = [Path(path), *([mapping_path] if mapping_path else [])]
-        self._skips = skips
-        self.rejects_path = rejects
-        self._overwrite = overwrite
+        self._source = source
+        self.rejects_path = source.rejects
         self._stopped = stopped
         self._notify = notify
         self._opened = ExitStack()
@@ -139,16 +139,16 @@ class TradeFile:
         self.codes: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
+        path, form, mapping, mapping_path, skips, _, overwrite = self._source
         with ExitStack() as opened:
-            self._reader = opened.enter_context(
-                open_reader(self._path, self._form, self._mapping, self._stopped, self._notify)
-            )
+            self._reader = opened.enter_context(open_reader(path, form, mapping, self._stopped, self._notify))
             found = self._reader.records()
             first = next(found, None)
-            if self._skips:
-                self.rejects_path = self.rejects_path or Path(f"{self._path}{self._reader.ending}")
+            if skips:
+                self.rejects_path = self.rejects_path or Path(f"{path}{self._reader.ending}")
+                inputs = [Path(path), *([mapping_path] if mapping_path else [])]
                 self._rejects = opened.enter_context(
-                    RejectsFile(self.rejects_path, self._reader, inputs=self._inputs, overwrite=self._overwrite)
+                    RejectsFile(self.rejects_path, self._reader, inputs=inputs, overwrite=overwrite)
                 )
             self._records = chain(() if first is None else (first,), found)
             self._opened = opened.pop_all()

@@ -46,10 +46,9 @@ class SubjectCheck:
     `STARTUP_SECONDS`, and as missing after that.
     """
 
-    def __init__(self, registry: SchemaRegistry, subject: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, registry: SchemaRegistry, subject: str) -> None:
         self._registry = registry
         self._subject = subject
-        self._clock = clock
         self._first_missing_at: float | None = None
 
     def __call__(self) -> None:
@@ -66,7 +65,7 @@ class SubjectCheck:
         if self._registry.versions(self._subject):
             self._first_missing_at = None
             return
-        now = self._clock()
+        now = time.monotonic()
         if self._first_missing_at is None:
             self._first_missing_at = now
         problem = (
@@ -118,7 +117,12 @@ class SubjectIds:
         """
         now = self._clock()
         self._check_due(schema_id, now)
-        self._check_budget(schema_id, now)
+        earned = (now - self._budget_at) / FAILED_LOOKUP_INTERVAL_SECONDS
+        self._budget, self._budget_at = min(float(FAILED_LOOKUP_BURST), self._budget + earned), now
+        if self._budget < 1:
+            wait = (1 - self._budget) * FAILED_LOOKUP_INTERVAL_SECONDS
+            problem = f"schema id {schema_id} was not looked up yet, as many unknown ids were looked up before it"
+            raise SchemaIdNotYetKnown(schema_id, wait, problem)
         # A set would do, but for its order: the first lookup is that of `schema_id`.
         wanted = list(dict.fromkeys([schema_id, *(each for each in needed_next if self._is_due(each, now))]))
         # One by one while ids are rarely unknown: that also shows which subject an id belongs to.
@@ -219,15 +223,6 @@ class SubjectIds:
             raise _undecodable(schema_id, self._confirmed[schema_id][1])
         first_at, problem = self._pending[schema_id]
         raise SchemaIdNotYetKnown(schema_id, first_at + REPLICA_LAG_SECONDS - now, problem)
-
-    def _check_budget(self, schema_id: int, now: float) -> None:
-        earned = (now - self._budget_at) / FAILED_LOOKUP_INTERVAL_SECONDS
-        self._budget = min(float(FAILED_LOOKUP_BURST), self._budget + earned)
-        self._budget_at = now
-        if self._budget < 1:
-            wait = (1 - self._budget) * FAILED_LOOKUP_INTERVAL_SECONDS
-            problem = f"schema id {schema_id} was not looked up yet, as many unknown ids were looked up before it"
-            raise SchemaIdNotYetKnown(schema_id, wait, problem)
 
     def _problem(self, schema_id: int, subjects: set[str]) -> str:
         if not subjects:

@@ -132,14 +132,14 @@ def format_report(report: Report, form: Format) -> str:
     return _FORMATS[form](report)
 
 
-def paragraph(text: str, indent: str = "", further: str = "  ") -> str:
+def paragraph(text: str, indent: str = "") -> str:
     """Wrap a text to the terminal's width, without breaking names."""
     width = max(_MIN_WIDTH, min(typer.get_terminal_size()[0], _MAX_WIDTH))
     return fill(
         escape(text),
         width,
         initial_indent=indent,
-        subsequent_indent=indent + further,
+        subsequent_indent=f"{indent}  ",
         break_on_hyphens=False,
         break_long_words=False,
     )
