@@ -62,8 +62,8 @@ def test_every_benchmark_a_document_names_exists(document):
 
 PAGES = [Document(path) for path in sorted((ROOT / "docs").glob("*.md"))]
 TESTED_BLOCKS = {
-    # By tests/test_readme.py.
-    "command-line.md": {"sh"},
+    # By tests/test_document_blocks.py.
+    "command-line.md": {"sh", "toml"},
     "library.md": {"python"},
     # By tests/interop.
     "interop.md": {"python", "properties", "java"},
@@ -97,6 +97,16 @@ def test_every_column_of_every_table_has_a_meaning():
 
 def test_every_code_has_a_meaning():
     assert list(MEANINGS) == list(Code)
+
+
+def test_the_advice_that_the_page_of_dead_letters_shows_is_printed():
+    (page,) = [page for page in PAGES if str(page) == "dead-letters.md"]
+    lines = [line for block in page.blocks("text", "$ tradepipe") for line in block.splitlines()]
+    advice = [line.partition(" '")[0] for line in lines if re.match("(See|Replay|Note)", line)]
+    sources = "".join(path.read_text() for path in (ROOT / "src/tradepipe/cli/dlq").glob("*.py"))
+
+    assert 4 == len(advice)
+    assert [] == [each for each in advice if each not in sources]
 
 
 def test_every_test_that_a_guarantee_names_exists():

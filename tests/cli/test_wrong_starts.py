@@ -81,15 +81,17 @@ USAGE = [
     (["validate", "--start", ""], "'--start'", "must be earliest, latest, or a timestamp"),
     (["sink", "--max-refused", "0"], "'--max-refused'", "must be a share between 0 and 1, or off"),
     (["sink", "--max-refused", "1%"], "'--max-refused'", "must be a share between 0 and 1, or off"),
-    (["sink", "--batch-rows", "many"], "'--batch-rows'", "integer"),
-    (["sink", "--metrics-port", "70000"], "'--metrics-port'", "65535"),
+    (["sink", "--batch-rows", "many"], "'--batch-rows'", "'many' is not a valid integer"),
+    (["sink", "--metrics-port", "70000"], "'--metrics-port'", "'70000' is not less than or equal to 65535"),
     (["sink", "--stale", "drop"], "'--stale'", "'accept', 'refuse'"),
     (["sink", "--record-key", "ignore"], "'--record-key'", "'refuse', 'accept'"),
     (["validate", "--delivery", "once"], "'--delivery'", "'exactly_once', 'at_least_once'"),
-    (["produce", "--count", "0"], "'--count'", "1"),
-    (["produce", "--count", "1,000"], "'--count'", "integer"),
-    (["produce", "--bad", "2%"], "'--bad'", "number"),
-    (["produce", "--bad", "1.5"], "'--bad'", "1"),
+    (["produce", "--count", "0"], "'--count'", "'0' is not greater than or equal to 1"),
+    (["produce", "--count", "1,000"], "'--count'", "'1,000' is not a valid integer"),
+    (["produce", "--count", "1e3"], "'--count'", "'1e3' is not a valid integer"),
+    (["produce", "--bad", "2%"], "'--bad'", "'2%' is not a valid number"),
+    (["produce", "--bad", "1.5"], "'--bad'", "'1.5' is not less than or equal to 1"),
+    (["dlq", "stats", "--by", "x"], "'--by'", "'x' is not one of 'code', 'partition', 'day'"),
     (["topics", "create", "--retention", "soon"], "'--retention'", "7d, 48h"),
     (["topics", "create", "--partitions", "four"], "'--partitions'", "integer"),
     (["dlq", "ls", "--since", "yesterday"], "'--since'", ""),
@@ -244,6 +246,12 @@ def test_a_misspelt_variable_is_warned_of():
     done = console("sink", "--rules", "no_such_module:rule", env={**ADDRESSES, "TRADEPIPE_SINK_GRUOP": "x"})
 
     assert "the environment variable TRADEPIPE_SINK_GRUOP is ignored; did you mean TRADEPIPE_SINK_GROUP?" in done.err
+
+
+def test_a_misspelt_variable_is_not_compared_by_the_prefix_of_all():
+    done = console("sink", "--rules", "no_such_module:rule", env={**ADDRESSES, "TRADEPIPE_GRUOP": "x"})
+
+    assert "the environment variable TRADEPIPE_GRUOP is ignored, since no command reads it" in done.err
 
 
 def test_variables_of_other_commands_are_not_warned_of():

@@ -152,7 +152,11 @@ def test_all_violations_of_a_record_are_reported(read):
         (json_of(version=True), "FILE:1: version: true is not a whole number (VERSION)"),
         (json_of(book_id=None), "FILE:1: book_id: null is not a string (BOOK_ID)"),
         (json_of(book_id=...), "FILE:1: book_id: is missing; if the whole file lacks it, pass --default book_id=VALUE"),
-        ("[1]\n", "FILE:1: the line is not a JSON object but '[1]' (UNDECODABLE)"),
+        (
+            "[1]\n",
+            "FILE:1: the line is not a JSON object but '[1]'; a JSON array is read with --input-format json "
+            "(UNDECODABLE)",
+        ),
         ("{\n", "FILE:1: the line is not JSON: Expecting property name"),
         (json_of().replace('"B1"', "NaN"), "NaN is not a JSON value (UNDECODABLE)"),
         (json_of().replace("{", '{"version": 2, '), "the key 'version' is duplicated (UNDECODABLE)"),

@@ -24,6 +24,7 @@ from tradepipe.cli.options import (
     DERIVED,
     FILTERS,
     KAFKA,
+    MAX_SHOWN,
     REGISTRY,
     with_option_groups,
 )
@@ -108,7 +109,11 @@ class _HelpFormatter:
             for param in self.params:
                 if isinstance(param.envvar, str) and (value := read_variable(param.envvar)) is not None:
                     ctx.default_map[param.name] = value.split() if param.multiple else value
-        return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
+        try:
+            return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
+        except typer.BadParameter as error:
+            error.message = _describe_value(error) or error.message
+            raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         # typer writes a required argument as {FILE}.
@@ -181,6 +186,16 @@ class Group(_HelpFormatter, TyperGroup):
             formatter.write(_two_columns(f"  {name}", about, formatter.width, width))
 
 
+def _describe_value(error: typer.BadParameter) -> str | None:
+    """Return what is wrong with a value that typer could not convert, with the value: pydantic's message lacks it."""
+    errors = getattr(error.__cause__, "errors", None)
+    for each in errors() if errors else ():
+        _, prefix, expected = str(each["msg"]).partition("Input should be ")
+        if prefix and len(value := repr(each["input"])) <= MAX_SHOWN:
+            return f"{value} is not {expected.partition(', ')[0]}"
+    return None
+
+
 def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:
     """Warn of variables that no command reads: they are most likely misspelt."""
     own = {param.envvar for param in params}
@@ -191,9 +206,11 @@ def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:
         return
     ctx.meta[_CHECKED_VARIABLES] = True
     known = _known_variables()
+    # Without the prefix, which makes all of them similar.
+    known_ends = {name.removeprefix(DERIVED) for name in known}
     for name in sorted(given - known):
-        similar = get_close_matches(name, known, n=1)
-        advice = f"; did you mean {similar[0]}?" if similar else ", since no command reads it"
+        similar = get_close_matches(name.removeprefix(DERIVED), known_ends, n=1)
+        advice = f"; did you mean {DERIVED}{similar[0]}?" if similar else ", since no command reads it"
         warn_later(f"the environment variable {name} is ignored{advice}")
 
 

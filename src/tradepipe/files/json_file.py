@@ -188,5 +188,6 @@ def _object(line: str) -> dict[str, object]:
     except ValueError as error:  # from the hooks below, or from Python for a number with thousands of digits
         raise ValueError(f"the line is not a trade: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"the line is not a JSON object but {quote_cell(line.strip())}")
+        hint = "; a JSON array is read with --input-format json" if isinstance(found, list) else ""
+        raise ValueError(f"the line is not a JSON object but {quote_cell(line.strip())}{hint}")
     return found
