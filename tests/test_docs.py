@@ -14,6 +14,7 @@ from tradepipe import errors
 from tradepipe.cli.options import TOPIC
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.evolution.history import current
+from tradepipe.metrics import CATALOGUE
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.tables import METADATA
 from tradepipe.trade.model import Trade
@@ -97,6 +98,16 @@ def test_every_column_of_every_table_has_a_meaning():
 
 def test_every_code_has_a_meaning():
     assert list(MEANINGS) == list(Code)
+
+
+def test_every_metric_that_a_page_names_exists():
+    known = {metric.name for metric in CATALOGUE}
+    named = {
+        name for page in PAGES for name in re.findall(r"\btradepipe_\w+_(?:total|seconds|records|stopped)\b", page.text)
+    }
+
+    assert len(named) > 10
+    assert set() == named - known
 
 
 def test_the_advice_that_the_page_of_dead_letters_shows_is_printed():
