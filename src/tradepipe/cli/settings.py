@@ -133,11 +133,16 @@ def read_properties(path: str) -> dict[str, str]:
         BadParameter: the file is unreadable, or a line is invalid; the message omits the value, a possible password.
     """
     try:
-        lines = [line.strip() for line in Path(path).read_text("utf-8-sig").splitlines()]
+        with Path(path).open("rb") as file:
+            # One byte more shows that the file is too large, without reading all of a device.
+            content = file.read(MAX_FILE_BYTES + 1)
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
     except OSError as error:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=_CONFIG_FILE) from None
     except ValueError:
         raise typer.BadParameter(f"{path} is not UTF-8 text", param_hint=_CONFIG_FILE) from None
+    if len(content) > MAX_FILE_BYTES:
+        raise typer.BadParameter(f"{path} is larger than {MAX_FILE_BYTES:,} bytes", param_hint=_CONFIG_FILE)
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
