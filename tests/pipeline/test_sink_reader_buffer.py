@@ -9,7 +9,7 @@ from tests.eventually import eventually
 from tradepipe import SchemaRegistry, TradeDeserializer
 from tradepipe.embedded.broker import QUICK_CONSUMER, Broker
 from tradepipe.embedded.registry_server import RegistryServer
-from tradepipe.errors import OffsetOutOfRange, SchemaIdNotYetKnown, TooManyRefusals
+from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, SchemaIdNotYetKnown, TooManyRefusals
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline.partitions import StartPosition
@@ -236,6 +236,20 @@ def test_requeued_records_are_read_again_after_the_wait_of_the_first_ones_partit
     assert "unavailable" not in caplog.text
 
 
+def test_an_outage_of_the_registry_is_logged_until_a_record_that_waited_is_validated(reader_of_group, caplog):
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    reader = reader_of_group.reader
+    records = []
+    eventually(lambda: reader._start_partitions() or records.extend(reader._poll(100, 0.05)) or len(records) == 5)
+
+    reader._requeue(records, RegistryUnavailable("no answer"))
+
+    assert f"is unavailable, retrying, paused trades[{records[0].partition}] at offset 0: no answer" in caplog.text
+    assert reader.waits_for_registry
+    reader_of_group.read_until(buffered=5)
+    assert 1 == caplog.text.count("is available again after")
+
+
 def test_stored_offsets_advance_only_under_the_current_ownership(reader_of_group):
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader_of_group.read_until(buffered=5)
@@ -356,9 +370,11 @@ def dropped(partition: int, epoch: int) -> RangeDropped:
 def test_a_partition_beyond_the_refusal_limit_is_stopped_and_the_others_are_read(reader_of_group):
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader_of_group.read_until(buffered=5)
+    was_ready = reader_of_group.reader.is_ready
 
     reader_of_group.reader.stop_rejected(dropped(0, epoch=1))
 
+    assert (True, False) == (was_ready, reader_of_group.reader.is_ready)
     assert [0] == list(reader_of_group.reader.stopped)
     batch = reader_of_group.take_batch()
     assert {0: (0, 0), 1: (0, 2)} == {each.ownership.partition: (each.start, each.end) for each in batch.ranges}

@@ -51,8 +51,9 @@ UNLIMITED = ("SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0")
 class WriterWithEvents:
     """A writer, and its events so far."""
 
-    def __init__(self, database, *, max_refused=None, owner="test"):
-        self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=RefusalLimit(max_refused))
+    def __init__(self, database, *, max_refused=None, owner="test", **options):
+        limit = RefusalLimit(max_refused)
+        self.writer = SinkWriter(database, group=GROUP, owner=owner, refusal_limit=limit, **options)
         self.events = []
 
     def claim(self, *partitions, start=0, begin=None, topic_id=TOPIC_ID):
@@ -359,6 +360,15 @@ def test_two_writers_with_crossing_keys_both_store_all(create_writer, migrated, 
     found = [stored for sink_writer in (one, other) for stored in sink_writer.of(BatchResult)]
     assert (500, 3_500) == (sum(each.inserted for each in found), sum(each.duplicates for each in found))
     assert many == trades(connection)
+
+
+def test_a_writer_that_refuses_stale_versions_stores_none(create_writer, migrated, connection):
+    sink_writer = create_writer(migrated, stale="refuse")
+
+    sink_writer.store(*sink_writer.claim(0), entries=log(trade(version=2), trade(version=1)))
+    sink_writer.rest()
+
+    assert {1: ["STALE_VERSION"]} == batches.refused(connection)
 
 
 def test_the_refusal_limit_stops_before_the_commit(create_writer, migrated, connection):

@@ -53,13 +53,15 @@ def test_a_conflict_stages_its_batch_and_the_next_ones_until_some_had_none(conne
         batches.store(connection, *log(*map(trade, ids), first=next(offsets) * 10), direct=direct)
         return uses_staging(connection)
 
-    assert [False, True] == [store("T1", "T2"), store("T3", "T1")]
+    assert [False, False, True] == [store("T0"), store("T1", "T2"), store("T3", "T1")]
     assert [True] * CAUTIOUS_BATCHES == [store(f"A{number}") for number in range(CAUTIOUS_BATCHES)]
     assert [False, True] == [store("T4"), store("T4")]
     assert TRADES_STORED == set(places(connection))
 
 
-TRADES_STORED = {(name, 1) for name in ("T1", "T2", "T3", "T4", *(f"A{number}" for number in range(CAUTIOUS_BATCHES)))}
+TRADES_STORED = {
+    (name, 1) for name in ("T0", "T1", "T2", "T3", "T4", *(f"A{number}" for number in range(CAUTIOUS_BATCHES)))
+}
 
 
 def test_a_batch_with_a_duplicate_a_collision_and_a_new_trade_has_each_counted(connection):
