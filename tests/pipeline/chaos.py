@@ -100,6 +100,8 @@ class Member:
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """End the process by a signal; in order, unless it is killed."""
+        if number == signal.SIGTERM:
+            self.process.says("records/s")  # before that it has nothing to finish, and exits with 143
         self.process.signal(number)
         code = self.process.wait(200)
         assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0), self.process.log.read_text()[-3_000:]
