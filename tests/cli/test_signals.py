@@ -1,5 +1,6 @@
 """Blocks that a signal ends."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -27,3 +28,26 @@ def test_no_work_begins_after_a_signal_whose_exception_was_lost():
     done = subprocess.run([sys.executable, "-c", LOST_EXCEPTION], capture_output=True, text=True, check=False)
 
     assert (128 + signal.SIGINT, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+STOPPED_BY_A_SIGNAL = """
+import os, signal, threading
+from tradepipe.cli.signals import StopOnSignal
+
+stopped = threading.Event()
+with StopOnSignal(stopped.set, "stopping", grace=300):
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(stopped.wait(60))
+"""
+
+
+def test_a_signal_stops_a_command_whose_stderr_has_no_reader():
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_BY_A_SIGNAL], stdout=subprocess.PIPE, stderr=writer, text=True, check=False
+    )
+
+    os.close(writer)
+    assert (0, "True\n") == (done.returncode, done.stdout)

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Final, Self
 
@@ -117,6 +118,8 @@ class StopOnSignal(SignalWatch):
         message = self._message if isinstance(self._message, str) else self._message()
         text = f"{message}; a second signal exits immediately"
         line = json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text
-        # Without sys.stderr and without the logger, whose locks the main thread may hold.
-        os.write(2, f"{CLEAR_LINE if can_rewrite_line() else ''}{line}\n".encode())
+        # Without sys.stderr and without the logger, whose locks the main thread may hold. An exception would end this
+        # thread, and then no signal would stop the command: stderr may be closed, or a pipe whose reader has ended.
+        with suppress(OSError):
+            os.write(2, f"{CLEAR_LINE if can_rewrite_line() else ''}{line}\n".encode())
         self._stop()
