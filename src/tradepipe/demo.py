@@ -1,4 +1,4 @@
-"""`tradepipe demo`: the whole pipeline on this machine."""
+"""`tradepipe demo`: run the whole pipeline on embedded services."""
 
 from tradepipe.entry import run_command
 

@@ -1,4 +1,4 @@
-"""`tradepipe dlq`: refused records found, read, and put back."""
+"""`tradepipe dlq`: list, inspect, replay and export dead letters."""
 
 from tradepipe.entry import run_command
 

@@ -1,4 +1,4 @@
-"""`tradepipe migrate`: the database to this build's revision."""
+"""`tradepipe migrate`: upgrade the database, and draft the next revision."""
 
 from tradepipe.entry import run_command
 

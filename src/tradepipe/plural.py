@@ -1,4 +1,4 @@
-"""Counts and durations as people write them; apart from the packages, which all print some."""
+"""Counts and durations in words, for the messages of all packages."""
 
 from typing import Final
 

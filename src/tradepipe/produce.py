@@ -1,4 +1,4 @@
-"""`tradepipe produce`: made-up trades into a topic."""
+"""`tradepipe produce`: send trades from a file, or sample trades, to a topic."""
 
 from tradepipe.entry import run_command
 

@@ -1,4 +1,4 @@
-"""`tradepipe schema`: the trade schema and the registry."""
+"""`tradepipe schema`: check, release and register versions of the trade schema."""
 
 from tradepipe.entry import run_command
 

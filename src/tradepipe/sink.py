@@ -1,4 +1,4 @@
-"""`tradepipe sink`: trades from a topic into PostgreSQL."""
+"""`tradepipe sink`: store trades of a topic in PostgreSQL."""
 
 from tradepipe.entry import run_command
 

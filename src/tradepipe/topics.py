@@ -1,4 +1,4 @@
-"""`tradepipe topics`: topics as the pipeline needs them."""
+"""`tradepipe topics`: create and check topics."""
 
 from tradepipe.entry import run_command
 

@@ -1,4 +1,4 @@
-"""`tradepipe validate`: valid trades to one topic, all others as dead letters to another."""
+"""`tradepipe validate`: copy valid trades to one topic, and dead letters to another."""
 
 from tradepipe.entry import run_command
 

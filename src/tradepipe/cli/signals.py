@@ -1,4 +1,4 @@
-"""Signals that end a command: soon, and whatever the main thread waits for."""
+"""Signals that end a command soon, even while its main thread waits in a C library."""
 
 import json
 import os

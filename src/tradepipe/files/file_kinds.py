@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes and its name."""
+"""Kinds of input files, detected by their first bytes and their names."""
 
 import os
 import stat

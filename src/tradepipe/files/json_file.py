@@ -108,7 +108,7 @@ class JsonFile(TextFile):
                 if is_end or len(text) > MAX_LINE_BYTES:
                     what = "ends within this item" if is_end and not text else f"is not JSON here: {error}"
                     raise BadInput(f"{self.name}:{number + 1}: the array {what}") from None
-                # Twice as much each time: the item is parsed anew after each chunk, and doubling keeps the total time
+                # Twice as much each time: the item is parsed again after each chunk, and doubling keeps the total time
                 # linear.
                 more = self._source.read_text(max(_CHUNK_BYTES, len(text)))
                 is_end = not more

@@ -1,4 +1,4 @@
-"""JSON of values: read strictly, with exact numbers, without duplicate keys and NaN; and written to be read so."""
+"""Strict JSON: exact numbers, no duplicate keys, no NaN; and the text that it reads back."""
 
 import json
 from datetime import UTC, date, datetime, time

@@ -1,4 +1,4 @@
-"""How a file is written, and which of its columns hold which fields: from options and from a mapping file."""
+"""Mapping of a file: its formats, and the columns of the fields; from options and a mapping file."""
 
 import codecs
 import tomllib
@@ -215,7 +215,10 @@ def _check(document: Document, fail: Fail) -> dict[str, Any]:
         if not isinstance(trim, bool):
             raise fail("trim", "must be true or false")
         checked["trim"] = trim
-    tables = {name: _table(document.get(name, {}), name, fail) for name in _TABLES}
+    tables = {name: _is_table(document.get(name, {}), name, fail) for name in _TABLES}
+    for name, field in ((name, field) for name, table in tables.items() for field in table if field not in FIELDS):
+        near = _did_you_mean(field, FIELDS) or f"; the fields are {', '.join(FIELDS)}"
+        raise fail(f"{name}.{field}", f"{field!r} is not a field of a trade{near}")
     return {
         **checked,
         "columns": {
@@ -232,14 +235,6 @@ def _check(document: Document, fail: Fail) -> dict[str, Any]:
             for field, texts in tables["values"].items()
         },
     }
-
-
-def _table(table: object, name: str, fail: Fail) -> Document:
-    found = _is_table(table, name, fail)
-    if unknown := [field for field in found if field not in FIELDS]:
-        near = _did_you_mean(unknown[0], FIELDS) or f"; the fields are {', '.join(FIELDS)}"
-        raise fail(f"{name}.{unknown[0]}", f"{unknown[0]!r} is not a field of a trade{near}")
-    return found
 
 
 def _is_table(table: object, name: str, fail: Fail) -> Document:

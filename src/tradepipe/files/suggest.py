@@ -1,4 +1,4 @@
-"""Suggests a mapping file from the headers and the first rows of a file."""
+"""Suggestion of a mapping file, from the headers and the first rows of a file."""
 
 import json
 import re

@@ -62,7 +62,13 @@ class WorkbookFile:
         try:
             self._book = _open_workbook(path, self._file)
             self._detected: list[str] = []
-            self._sheet = self._find_sheet()
+            sheets = {sheet.title: sheet for sheet in self._book.worksheets}
+            chosen = next(iter(sheets)) if mapping.sheet is None and len(sheets) == 1 else mapping.sheet
+            if chosen not in sheets:
+                wrong = "has several sheets" if chosen is None else f"has no sheet {chosen!r}"
+                names = format_names(list(sheets)) or "none"
+                raise unusable(path, f"the workbook {wrong}; pass --sheet NAME, one of {names}")
+            self._sheet: Any = sheets[chosen]
             # The size that the file claims is for the progress only: it may be missing or wrong.
             self._total = self._sheet.max_row or 0
             self._sheet.reset_dimensions()
@@ -113,18 +119,6 @@ class WorkbookFile:
         """Return a writer of a workbook with the same sheet and headers."""
         skip = int(has_reason(self.headers, self._mapping))
         return WorkbookRejects(file, self._sheet.title, self.headers, skip=skip)
-
-    def _find_sheet(self) -> Any:
-        sheets = {sheet.title: sheet for sheet in self._book.worksheets}
-        name = self._mapping.sheet
-        if name is None and len(sheets) == 1:
-            return next(iter(sheets.values()))
-        if name in sheets:
-            return sheets[name]
-        wrong = "has several sheets" if name is None else f"has no sheet {name!r}"
-        raise unusable(
-            self.name, f"the workbook {wrong}; pass --sheet NAME, one of {format_names(list(sheets)) or 'none'}"
-        )
 
     def _read(self) -> Iterator[list[object]]:
         """Yield the values of rows that are not empty."""

@@ -115,9 +115,18 @@ class TopicAdmin:
         try:
             described = self._await(self._request_description(name))
         except KafkaException as error:
-            if unwrap(error).code() in _NO_DESCRIBE:
-                return self._describe_by_metadata(name)
-            raise _describe_error(name, error) from error
+            if unwrap(error).code() not in _NO_DESCRIBE:
+                raise _describe_error(name, error) from error
+            described = None
+        if described is None:
+            # From the metadata, which has neither the id nor the replicas.
+            try:
+                metadata = self._admin().list_topics(timeout=self._timeout).topics.get(name)
+            except KafkaException as error:
+                raise translate(unwrap(error), f"cannot describe topic {name}") from error
+            if metadata is None:
+                raise TopicUnusable(_no_topic(name))
+            return Topic(name, None, tuple(sorted(metadata.partitions)))
         replication = min((len(each.replicas) for each in described.partitions), default=None)
         return Topic(
             name, str(described.topic_id), tuple(sorted(each.id for each in described.partitions)), replication
@@ -267,15 +276,6 @@ class TopicAdmin:
             self._outdated.set()
             raise BrokerUnavailable(f"could not read the watermarks: no leader answers for partitions {unknown}")
         return found
-
-    def _describe_by_metadata(self, name: str) -> Topic:
-        try:
-            metadata = self._admin().list_topics(timeout=self._timeout).topics.get(name)
-        except KafkaException as error:
-            raise translate(unwrap(error), f"cannot describe topic {name}") from error
-        if metadata is None:
-            raise TopicUnusable(_no_topic(name))
-        return Topic(name, None, tuple(sorted(metadata.partitions)))
 
     def _request_description(self, name: str) -> "Future[Any]":
         responses: dict[str, Future[Any]] = self._admin().describe_topics(

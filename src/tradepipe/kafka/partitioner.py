@@ -16,20 +16,17 @@ def default_partition(key: bytes, partitions: int) -> int:
     >>> default_partition(b"T1", 4)
     0
     """
-    # Java clears the sign bit instead of taking the absolute value, which differs for negative hashes.
-    return (_murmur2(key) & 0x7FFFFFFF) % partitions
-
-
-def _murmur2(data: bytes) -> int:
-    """Return Kafka's variant of MurmurHash2, as an unsigned number of 32 bits."""
-    length = len(data)
+    # Kafka's variant of MurmurHash2, as an unsigned number of 32 bits.
+    length = len(key)
     tail = length & 3
     value = 0x9747B28C ^ length
     for begin in range(0, length - tail, 4):
-        word = int.from_bytes(data[begin : begin + 4], "little") * _M & _MASK
+        word = int.from_bytes(key[begin : begin + 4], "little") * _M & _MASK
         word = (word ^ word >> 24) * _M & _MASK
         value = value * _M & _MASK ^ word
     if tail:
-        value = (value ^ int.from_bytes(data[length - tail :], "little")) * _M & _MASK
+        value = (value ^ int.from_bytes(key[length - tail :], "little")) * _M & _MASK
     value = (value ^ value >> 13) * _M & _MASK
-    return value ^ value >> 15
+    value ^= value >> 15
+    # Java clears the sign bit instead of taking the absolute value, which differs for negative hashes.
+    return (value & 0x7FFFFFFF) % partitions

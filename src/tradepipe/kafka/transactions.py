@@ -136,7 +136,13 @@ class Transactions:
 
             BrokerUnavailable: the transaction is aborted or its outcome is unknown; the committed offsets show which.
         """
-        client = self._ready_client()
+        # After an error while idle, librdkafka may not report the next one: a client in doubt is replaced.
+        if self._client is not None and (doubt := self._check_doubt(self._client)) is not None:
+            self._discard(doubt, level=logging.INFO)
+            self.open()
+        client = self._client
+        assert client is not None, "open() comes before write()"
+        self._reports.undelivered = None
         try:
             # begin, records, offsets, commit: the brokers accept offsets only inside a transaction, and a commit before
             # every record was acknowledged would not cover all of them. Records and offsets commit together or not.
@@ -177,15 +183,6 @@ class Transactions:
             raise invalid_client(error) from error
         self.producers_created += 1
         return client
-
-    def _ready_client(self) -> confluent_kafka.Producer:
-        """Return a client that is not in doubt: after an error while idle, librdkafka may not report the next one."""
-        if self._client is not None and (doubt := self._check_doubt(self._client)) is not None:
-            self._discard(doubt, level=logging.INFO)
-            self.open()
-        assert self._client is not None, "open() comes before write()"
-        self._reports.undelivered = None
-        return self._client
 
     def _check_doubt(self, client: confluent_kafka.Producer) -> str | None:
         """Return why requests of this client may have been repeated, or None."""

@@ -1,1 +1,1 @@
-"""The stages, in the order a trade meets them."""
+"""The producer, the validator, the sink, and the replay of dead letters."""

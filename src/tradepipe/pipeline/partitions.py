@@ -71,7 +71,7 @@ class PartitionState(ABC):
 
     `position` is the offset up to which records have been validated; `is_active`
     is True while records are delivered; `backoff` spaces out the tries to read on;
-    `stopped` is why nothing more is read before the partition is assigned anew.
+    `stopped` is why nothing more is read before the partition is assigned again.
     """
 
     assignment: Assignment

@@ -1,4 +1,4 @@
-"""The producer: publishes trades."""
+"""The producer: trades from a program to a topic."""
 
 import logging
 import threading

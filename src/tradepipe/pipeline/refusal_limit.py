@@ -1,7 +1,7 @@
 """The refusal limit: the share of refusals at which a stage stops."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, TooManyRefusals
@@ -193,26 +193,21 @@ class RecentRefusals:
         refused: dict[int, set[int]] = {number: set() for number in partitions}
         if self._refusal_limit.is_disabled:
             return
-        for number, offset in self._read_refused_offsets():
-            if number in refused and committed[number] - WINDOW <= offset < committed[number]:
-                refused[number].add(offset)
-        for number, offsets in refused.items():
-            first = extents[number].low
-            self._refusal_limit.preload(number, first=first, next_offset=committed[number], refused=sorted(offsets))
-
-    def _read_refused_offsets(self) -> Iterator[tuple[int, int]]:
-        """Yield partition and offset of the group's refusals from the last dead letters."""
-        extents = self._topics.watermarks(self._dead_letters, self._topics.describe(self._dead_letters).partitions)
+        last = self._topics.watermarks(self._dead_letters, self._topics.describe(self._dead_letters).partitions)
         # No wait for open transactions: their refusals are of records after the committed offsets.
         with TopicReader(
             self._kafka, topic=self._dead_letters, timeout=PRELOAD_TIMEOUT, open_transaction_timeout=0.0
         ) as reader:
-            for record in reader.read(extents, last=PRELOADED_OFFSETS):
-                dead_letter = parse(record)
+            for dead_letter in map(parse, reader.read(last, last=PRELOADED_OFFSETS)):
                 if (
                     isinstance(dead_letter, DeadLetterRecord)
                     and dead_letter.group == self._group
                     and dead_letter.origin.topic == self._topic
                     and is_counted(dead_letter.refusal.codes)
                 ):
-                    yield dead_letter.origin.partition, dead_letter.origin.offset
+                    number, offset = dead_letter.origin.partition, dead_letter.origin.offset
+                    if number in refused and committed[number] - WINDOW <= offset < committed[number]:
+                        refused[number].add(offset)
+        for number, offsets in refused.items():
+            first = extents[number].low
+            self._refusal_limit.preload(number, first=first, next_offset=committed[number], refused=sorted(offsets))

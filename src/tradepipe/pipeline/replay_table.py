@@ -1,6 +1,6 @@
 """Replay of the refusals in PostgreSQL: validated again, and stored if they are valid now."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -88,18 +88,6 @@ class TableReplay:
         if not self._page:
             return None
         chunk = list(next(groupby(self._page, key=lambda dead_letter: dead_letter.identity[:2]))[1])
-        selected, exhausted = self._select(chunk)
-        validated, unsupported = self._validate_all(selected)
-        replayed = self._replayer.replay(validated, keep=self._keep) if validated else ReplayResult()
-        # Only after the transaction: a step that failed starts at the same refusal again.
-        self._last = chunk[-1].identity
-        self._page = self._page[len(chunk) :] if self._remaining is None or len(selected) < self._remaining else []
-        if self._remaining is not None:
-            self._remaining -= len(selected)
-        return TableReplayStep(replayed, (*exhausted, *unsupported))
-
-    def _select(self, chunk: Iterable[DeadLetter]) -> tuple[list[DeadLetter], list[tuple[DeadLetter, str]]]:
-        """Return the refusals to replay, and those that were replayed too often or are incomplete."""
         selected: list[DeadLetter] = []
         skipped: list[tuple[DeadLetter, str]] = []
         for dead_letter in filter(self._matches, chunk):
@@ -109,7 +97,15 @@ class TableReplay:
                 skipped.append((dead_letter, exhausted_message(dead_letter)))
             else:
                 selected.append(dead_letter)
-        return selected[: self._remaining], skipped
+        selected = selected[: self._remaining]
+        validated, unsupported = self._validate_all(selected)
+        replayed = self._replayer.replay(validated, keep=self._keep) if validated else ReplayResult()
+        # Only after the transaction: a step that failed starts at the same refusal again.
+        self._last = chunk[-1].identity
+        self._page = self._page[len(chunk) :] if self._remaining is None or len(selected) < self._remaining else []
+        if self._remaining is not None:
+            self._remaining -= len(selected)
+        return TableReplayStep(replayed, (*skipped, *unsupported))
 
     def _validate_all(
         self, selected: Sequence[DeadLetter]

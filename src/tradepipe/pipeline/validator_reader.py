@@ -228,7 +228,11 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._buffer.drop(number)
 
     def _locate_partitions(self) -> ValidatorBatch | None:
-        """Query the committed offsets of new and of rewound partitions, and set their positions."""
+        """
+        Query the committed offsets of new and of rewound partitions, and set their positions.
+
+        Returns the batch of the interrupted transaction if it was committed.
+        """
         waiting = [number for number, each in self._states.items() if each.committed is None]
         if not waiting:
             self.kafka_problem = None
@@ -245,15 +249,8 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             partition = self._states[number]
             partition.committed = partition.position = committed[number]
             logger.info("reading %s[%d] from offset %d", self._topic, number, committed[number])
-        return self._resolve_batch(committed)
-
-    def _resolve_batch(self, committed: Mapping[int, int]) -> ValidatorBatch | None:
-        """
-        Return the batch of the interrupted transaction if it was committed.
-
-        A transaction is all or nothing, so the offsets of the partitions that are
-        still assigned decide. With none left, the next owner starts where it ended.
-        """
+        # A transaction is all or nothing, so the offsets of the partitions that are still assigned decide. With none
+        # left, the next owner starts where it ended.
         batch, self._unresolved_batch = self._unresolved_batch, None
         if batch is None:
             return None

@@ -214,8 +214,12 @@ def _without_sqlstate(cause: psycopg2.Error, connected_before: bool) -> FailureC
     message = str(cause)
     if isinstance(cause, psycopg2.InterfaceError):
         return FailureClass.UNAVAILABLE if "already closed" in message else FailureClass.BUG
-    if not connected_before and _is_permanent(message):
-        return FailureClass.CONFIGURATION
+    if not connected_before:
+        # Permanent if a host has refused the connection for a reason that does not pass by itself.
+        fatal = (line for line in message.splitlines() if "FATAL:" in line)
+        is_refused = any(not _contains_any(line, TRANSIENT_FATALS) for line in fatal)
+        if is_refused or _contains_any(message, PERMANENT_REFUSALS) or _INVALID_PARAMETER.search(message):
+            return FailureClass.CONFIGURATION
     # psycopg2 raises a bare DatabaseError if the answer of the server was cut off.
     if isinstance(cause, psycopg2.OperationalError) or type(cause) is psycopg2.DatabaseError:
         return FailureClass.UNAVAILABLE
@@ -228,14 +232,6 @@ _INVALID_PARAMETER: Final = re.compile(
     r"invalid when \w+ support is not compiled in|invalid SSL protocol version|negative require_auth"
 )
 """Messages of libpq for parameters of the URL, of variables such as PGSERVICE, or of a service file."""
-
-
-def _is_permanent(message: str) -> bool:
-    """Return True if a host has refused the connection permanently."""
-    fatal = (line for line in message.splitlines() if "FATAL:" in line)
-    if any(not _contains_any(line, TRANSIENT_FATALS) for line in fatal):
-        return True
-    return _contains_any(message, PERMANENT_REFUSALS) or _INVALID_PARAMETER.search(message) is not None
 
 
 def _contains_any(text: str, parts: tuple[str, ...]) -> bool:

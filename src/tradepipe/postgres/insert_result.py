@@ -1,4 +1,4 @@
-"""What became of trades that were to be inserted."""
+"""Result of an insertion: how many trades were inserted, and which were duplicates or refused."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -186,7 +186,15 @@ class Credentials:
         headers: Mapping[str, str] | None = None,
         secrets: Iterable[str | None] = (),
     ) -> None:
-        self._headers = {name: _check_header(name, value) for name, value in (headers or {}).items()}
+        self._headers = dict(headers or {})
+        for name, value in self._headers.items():
+            if not _NAME.fullmatch(name):
+                # Not shown: what was taken for a name may be a value without one.
+                raise ConfigurationError("headers contains an invalid name; expected one such as X-Api-Key")
+            if name.lower() in _RESERVED_HEADERS:
+                raise ConfigurationError(f"headers[{name!r}] is not allowed: tradepipe sets it")
+            if not (isinstance(value, str) and _VALUE.fullmatch(value)):
+                raise ConfigurationError(f"headers[{name!r}] has a value that is not one line of ASCII")
         self._bearer_token = bearer_token
         # The last ones, for redaction: a slow response may quote a token that was replaced meanwhile.
         self._tokens: deque[str] = deque(maxlen=4)
@@ -259,17 +267,6 @@ def _check_token(token: object) -> str:
             problem = "a text with characters that are not printable ASCII" if token else "an empty text"
         raise ConfigurationError(f"bearer_token is {problem}, not a token")
     return token
-
-
-def _check_header(name: str, value: str) -> str:
-    if not _NAME.fullmatch(name):
-        # Not shown: what was taken for a name may be a value without one.
-        raise ConfigurationError("headers contains an invalid name; expected one such as X-Api-Key")
-    if name.lower() in _RESERVED_HEADERS:
-        raise ConfigurationError(f"headers[{name!r}] is not allowed: tradepipe sets it")
-    if not (isinstance(value, str) and _VALUE.fullmatch(value)):
-        raise ConfigurationError(f"headers[{name!r}] has a value that is not one line of ASCII")
-    return value
 
 
 Location = str | os.PathLike[str]

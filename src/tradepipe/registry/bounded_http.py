@@ -167,7 +167,7 @@ class _Stream(httpcore.NetworkStream):
         self._limits = limits
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        # The time left, for each read anew: a byte now and then would restart a timeout of the socket.
+        # The time left, set again for each read: a byte now and then would restart a timeout of the socket.
         data = self._stream.read(max_bytes, self._limits.remaining(timeout, httpcore.ReadTimeout))
         self._limits.bytes_left -= len(data)
         if self._limits.bytes_left < 0:

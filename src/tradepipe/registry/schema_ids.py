@@ -154,9 +154,23 @@ class SubjectIds:
 
     def _look_up_all(self, wanted: list[int]) -> tuple[SchemaDefinition | None, dict[int, str]]:
         """Look up many ids at once in the list of the subject's versions."""
-        # Listed by an earlier lookup, which says nothing about the other ids: they may be newer.
-        is_listed = wanted[0] in self._ids_by_version.values()
-        known = set(wanted) if is_listed else self._read_ids(wanted[0])
+        known = set(wanted)
+        # An id that an earlier lookup has listed says nothing about the other ids: they may be newer.
+        if wanted[0] not in self._ids_by_version.values():
+            numbers = self._read_version_numbers(wanted[0])
+            now = self._clock()
+            # A subject that was deleted for good and registered again has other ids under the same version numbers.
+            if now - self._versions_read_at >= UNKNOWN_TTL_SECONDS or not self._ids_by_version.keys() <= set(numbers):
+                self._ids_by_version.clear()
+            if not self._ids_by_version:
+                self._versions_read_at = now
+            # Only versions that are new are queried, one by one.
+            for number in numbers:
+                if number not in self._ids_by_version:
+                    version = self._registry.version(self._subject, number, deleted=True)
+                    if version is not None:
+                        self._ids_by_version[number] = version.schema_id
+            known = set(self._ids_by_version.values())
         missing = {
             each: f"schema id {each} is not a version of subject {self._subject}"
             for each in wanted
@@ -166,22 +180,6 @@ class SubjectIds:
         if wanted[0] in known and found is None:
             missing[wanted[0]] = self._problem(wanted[0], set())
         return found, missing
-
-    def _read_ids(self, schema_id: int) -> set[int]:
-        """Return the ids of all versions of the subject; only versions that are new are queried one by one."""
-        numbers = self._read_version_numbers(schema_id)
-        now = self._clock()
-        # A subject that was deleted for good and registered again has other ids under the same version numbers.
-        if now - self._versions_read_at >= UNKNOWN_TTL_SECONDS or not self._ids_by_version.keys() <= set(numbers):
-            self._ids_by_version.clear()
-        if not self._ids_by_version:
-            self._versions_read_at = now
-        for number in numbers:
-            if number not in self._ids_by_version:
-                version = self._registry.version(self._subject, number, deleted=True)
-                if version is not None:
-                    self._ids_by_version[number] = version.schema_id
-        return set(self._ids_by_version.values())
 
     def _read_version_numbers(self, schema_id: int) -> list[int]:
         """Return the subject's version numbers; without any, a failed lookup says nothing about a schema id."""

@@ -1,4 +1,4 @@
-"""Fixtures: services without a server, and what a test takes of them."""
+"""Pytest fixtures: embedded services, and a new topic, subject and database for each test."""
 
 import os
 import subprocess

@@ -21,6 +21,9 @@ BEGIN: Final = datetime(2025, 1, 2, 8, tzinfo=UTC)
 _GIVEN_SHARE: Final = 0.8
 _TRIES: Final = 1_000
 
+_PRINTABLE: Final = range(0x21, 0x7F)
+"""Printable ASCII without the blank, which identifiers refuse."""
+
 
 def given_value(field: Field, random: Random) -> Any:
     """
@@ -133,37 +136,30 @@ def _initials(name: str) -> str:
 
 def _matching_text(parsed: Any, random: Random) -> str:
     """Return a text that matches a parsed pattern of ASCII characters, classes, ranges, groups and counts."""
-    return "".join(_matching_part(str(code), given, random) for code, given in parsed)
-
-
-def _matching_part(code: str, given: Any, random: Random) -> str:
-    match code:
-        case "LITERAL":
-            return chr(given)
-        case "IN":
-            is_negated = str(given[0][0]) == "NEGATE"
-            # A character, or the first and the last of a range.
-            ends = [(each, each) if isinstance(each, int) else each for _, each in given[is_negated:]]
-            # Printable ASCII without the blank, which identifiers refuse.
-            return chr(
-                random.choice(
-                    [
-                        character
-                        for character in range(0x21, 0x7F)
-                        if any(first <= character <= last for first, last in ends) != is_negated
-                    ]
-                )
-            )
-        case "NOT_LITERAL":
-            return random.choice([each for each in map(chr, range(0x21, 0x7F)) if each != chr(given)])
-        case "MAX_REPEAT":
-            fewest, most, parsed = given
-            return "".join(_matching_text(parsed, random) for _ in range(random.randint(fewest, min(most, fewest + 8))))
-        case "SUBPATTERN":
-            return _matching_text(given[-1], random)
-        case "BRANCH":
-            return _matching_text(random.choice(given[1]), random)
-    raise ValueError(f"no sample of a pattern with {code}")
+    text = ""
+    for code, given in parsed:
+        match str(code):
+            case "LITERAL":
+                text += chr(given)
+            case "IN":
+                is_negated = str(given[0][0]) == "NEGATE"
+                # A character, or the first and the last of a range.
+                ends = [(each, each) if isinstance(each, int) else each for _, each in given[is_negated:]]
+                fitting = [each for each in _PRINTABLE if any(low <= each <= high for low, high in ends) != is_negated]
+                text += chr(random.choice(fitting))
+            case "NOT_LITERAL":
+                text += chr(random.choice([each for each in _PRINTABLE if each != given]))
+            case "MAX_REPEAT":
+                fewest, most, repeated = given
+                for _ in range(random.randint(fewest, min(most, fewest + 8))):
+                    text += _matching_text(repeated, random)
+            case "SUBPATTERN":
+                text += _matching_text(given[-1], random)
+            case "BRANCH":
+                text += _matching_text(random.choice(given[1]), random)
+            case _:
+                raise ValueError(f"no sample of a pattern with {code}")
+    return text
 
 
 def _candidates(field: Field, constraint: Any, valid: Any, variant: int) -> Iterator[tuple[str, Any]]:
