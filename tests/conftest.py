@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.registration import register_patiently
 from tests.services import CANARY, Services
 from tests.services.databases import EMPTY, MIGRATED, Databases
 from tradepipe.postgres import migrate
 from tradepipe.registry import schema_ids
+from tradepipe.registry.client import SchemaRegistry
 
 pytest_plugins = ["tests.selection", "tests.wheel", "tests.properties"]
 
@@ -151,6 +153,16 @@ def topic(services: Services) -> str:
 def subject(topic: str) -> str:
     """Registry subject that only this test uses."""
     return f"{topic}-value"
+
+
+@pytest.fixture(scope="session")
+def registered_subject(services: Services) -> str:
+    """Registry subject with all schema versions, for tests that do not change it."""
+    subject = f"trades-{uuid.uuid4().hex}-value"
+    # Registration in a real registry takes 140 ms of CPU time.
+    with SchemaRegistry(services.registry_url, timeout=60.0) as registry:
+        register_patiently(registry, subject)
+    return subject
 
 
 @pytest.fixture

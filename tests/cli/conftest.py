@@ -6,9 +6,6 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.registration import register_patiently
-from tradepipe.registry.client import SchemaRegistry
-
 
 @pytest.fixture
 def addresses(services, database) -> dict[str, str]:
@@ -46,11 +43,9 @@ def outputs(services, topic) -> dict[str, str]:
 
 
 @pytest.fixture
-def ready(env, services, subject, migrated) -> dict[str, str]:
-    """The same, with schema and tables."""
-    with SchemaRegistry(services.registry_url, timeout=60.0) as registry:
-        register_patiently(registry, subject)
-    return env
+def ready(env, registered_subject, migrated) -> dict[str, str]:
+    """The same, with tables, and with a subject that is registered and that other tests use too."""
+    return env | {"TRADEPIPE_SUBJECT": registered_subject}
 
 
 @pytest.fixture

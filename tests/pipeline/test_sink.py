@@ -248,7 +248,7 @@ def newer_schema() -> str:
 
 
 @pytest.fixture
-def newer_writer(pipeline, some_trades):
+def newer_writer(subject, pipeline, some_trades):
     """Three trades by this build, then three by a newer one, on one partition."""
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]

@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import islice
 
 import psycopg2
 import pytest
@@ -14,7 +13,6 @@ from tests.eventually import eventually
 from tests.pipeline.running_stages import FAULTS, disturb, running
 from tests.proxy import Proxy, port_of
 from tradepipe.postgres import session
-from tradepipe.trade import samples
 
 
 def the_sink_waits_for_a_lock(pipeline) -> bool:
@@ -131,8 +129,8 @@ def test_a_frozen_sink_wakes_up_and_writes_nothing(pipeline, some_trades, start_
 
 
 @pytest.mark.real
-def test_a_rebalance_under_load_loses_and_doubles_nothing(pipeline, start_sink, journal):
-    trades = list(islice(samples.trades(11), 6_000))
+def test_a_rebalance_under_load_loses_and_doubles_nothing(pipeline, start_sink, some_trades, journal):
+    trades = some_trades(6_000)
     publishing = threading.Thread(target=lambda: [pipeline.publish(trades[n : n + 500]) for n in range(0, 6_000, 500)])
     publishing.start()
     sinks = [start_sink()]
@@ -154,11 +152,11 @@ def count_stored(pipeline):
 
 
 @pytest.mark.real
-def test_killed_again_and_again_sinks_store_every_trade_once(pipeline, start_sink, journal):
+def test_killed_again_and_again_sinks_store_every_trade_once(pipeline, start_sink, some_trades, journal):
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")
     moments = random.Random(seed)
-    trades = pipeline.publish(islice(samples.trades(12), 60_000))
+    trades = pipeline.publish(some_trades(25_000))
     for _ in range(3):
         sink, share = start_sink("--batch-rows", "200"), count_stored(pipeline) + moments.randrange(1, 5_000)
         # All at most: a sink may have stored the rest before its kill.

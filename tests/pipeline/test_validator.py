@@ -248,7 +248,7 @@ def newer_schema() -> str:
 
 
 @pytest.mark.embedded
-def test_an_unsupported_schema_stops_the_validator_after_the_records_before_it(pipeline, some_trades):
+def test_an_unsupported_schema_stops_the_validator_after_the_records_before_it(subject, pipeline, some_trades):
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
     trades = [trade._replace(trade_id="T1", version=number) for number, trade in enumerate(some_trades(6), 1)]
     pipeline.publish(trades[:3])

@@ -55,7 +55,7 @@ def test_each_interruption_in_a_row_waits_longer(pipeline, services, some_trades
 
 
 def test_an_interrupted_batch_is_written_before_an_unsupported_schema_stops_the_validator(
-    pipeline, services, some_trades
+    subject, pipeline, services, some_trades
 ):
     """The records before the first one of the schema are written, after any number of tries."""
     newer = pipeline.registry.register(pipeline.subject, newer_schema())
