@@ -561,3 +561,18 @@ def test_a_configuration_that_librdkafka_rejects_is_reported(kafka, topic):
 
     with pytest.raises(ConfigurationError, match=r"invalid Kafka client configuration: .*fetch\.wait\.max\.ms"):
         consumer.open()
+
+
+def test_the_first_timestamp_of_a_poll_is_that_of_its_first_record(join, produce):
+    """The ends of other partitions may be delivered before it."""
+    produce(b"1", partition=3, timestamp=1_000)
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    for partition, assignment in member.consumer.assignments.items():
+        member.until(lambda assignment=assignment: member.consumer.start_delivery(assignment, 0))
+        # The next poll delivers this end, or what else there is.
+        eventually(lambda partition=partition: member.consumer.high_watermark(partition) is not None)
+
+    member.until(lambda: member.records)
+
+    assert 1.0 == member.consumer.first_timestamp

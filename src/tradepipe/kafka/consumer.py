@@ -160,10 +160,15 @@ class Consumer:
             raise self._errors.failure
         if first is None:
             return records
-        kind, milliseconds = first.timestamp()
-        self.first_timestamp = None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
+        has_first = False
         missing, taken, messages = max_records, 0, [first]
         while messages:
+            # An event, such as the end of a partition, may precede the first record.
+            if not has_first and messages[0].error() is None:
+                has_first = True
+                kind, milliseconds = messages[0].timestamp()
+                is_known = kind != TIMESTAMP_NOT_AVAILABLE and milliseconds >= 0
+                self.first_timestamp = milliseconds / 1000 if is_known else None
             received, size, headers = self._receive(messages)
             records += received
             missing -= len(messages)
