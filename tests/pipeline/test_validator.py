@@ -22,7 +22,7 @@ from tradepipe import (
     Violation,
 )
 from tradepipe.evolution.history import current
-from tradepipe.metrics import TRANSACTIONS
+from tradepipe.metrics import AGE, TRANSACTIONS
 from tradepipe.pipeline.refusal_limit import MIN_SAMPLE
 from tradepipe.pipeline.validator_buffer import BATCH_RECORDS
 from tradepipe.registry import schema_ids
@@ -129,6 +129,8 @@ def test_no_transaction_has_more_than_batch_records(pipeline, some_trades, batch
     batches = validator.meter.values(TRANSACTIONS)[pipeline.topic, "committed"]
     assert 300 <= batches * batch_records
     assert 300 == len(pipeline.sorted().clean)
+    ages, _ = validator.meter.distributions(AGE)[pipeline.topic,]
+    assert batches == sum(ages)
 
 
 @DELIVERY
