@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.interop.java_peer import Peer
 from tests.markdown import Document
-from tests.pipeline.conftest import pipeline  # noqa: F401 - a fixture
+from tests.pipeline.conftest import Pipeline
 from tests.registration import register_patiently
 from tests.services import Services
 from tradepipe import SchemaRegistry, TradeDeserializer, TradeSerializer
@@ -21,6 +22,15 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     """One for all tests: it takes seconds to start."""
     with Peer(tmp_path_factory.mktemp("peer")) as peer:
         yield peer
+
+
+@pytest.fixture
+def pipeline(services: Services, kafka: dict[str, Any], migrated: str, subject: str) -> Iterator[Pipeline]:
+    """A pipeline with a subject that is named after its topic, as other clients expect."""
+    pipeline = Pipeline(kafka, services.registry_url, migrated, subject.removesuffix("-value"), subject)
+    register_patiently(pipeline.registry, subject)
+    yield pipeline
+    pipeline.close()
 
 
 @pytest.fixture
