@@ -3,10 +3,12 @@
 import gc
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from inspect import signature
+from itertools import count
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -386,9 +388,10 @@ def test_threads_share_a_producer_that_is_closed_while_they_produce(pipeline, so
 
     def produce_until_closed(first: Trade) -> None:
         with suppress(RuntimeError):
-            for version in range(1, 10_000):
+            for version in count(1):
                 producer.produce(trade := first._replace(version=version))
                 sent.append(trade)
+                time.sleep(0.0001)  # else the main thread would hardly run
 
     firsts = [trade for trade in some_trades(20) if trade.version == 1][:3]
     threads = [threading.Thread(target=produce_until_closed, args=(trade,)) for trade in firsts]

@@ -28,7 +28,7 @@ from tradepipe.plural import format_count
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.1
-"""Seconds of one poll of the background thread, which ends after the poll in which the producer is closed."""
+"""Seconds of one poll of the background thread, which ends after the poll in which the producer is stopped."""
 
 WAIT_SECONDS: Final = 0.005
 """Seconds between two looks at the queue, while waiting for free space in it or for its end."""
@@ -103,6 +103,9 @@ class IdempotentProducer:
         self._limits: dict[str, int] | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        """Whether records are refused."""
+        self._is_stopped = False
+        """Whether the background thread ends."""
         # A deque, whose append and popleft are atomic: reports are added and taken in different threads.
         self._undelivered: deque[Undelivered] = deque()
         self._connection_log = ConnectionLog()
@@ -254,10 +257,15 @@ class IdempotentProducer:
                 break
         return failed
 
+    def refuse(self) -> None:
+        """Refuse further records; those that are enqueued are still delivered."""
+        with self._lock:
+            self._is_closed = True
+
     def abandon(self, reason: str) -> None:
         """Close the producer, and abandon all unacknowledged records; each of them may be in the log."""
         with self._lock:
-            self._is_closed = True
+            self._is_closed = self._is_stopped = True
             thread = self._thread
         if thread is not None:
             thread.join()
@@ -266,7 +274,7 @@ class IdempotentProducer:
 
     def stop(self) -> int:
         """Close the producer without locking, as a finalizer must; return the number of lost records."""
-        self._is_closed = True
+        self._is_closed = self._is_stopped = True
         lost = min(len(self._client), self._sent_since_empty) if self._client is not None else 0
         # A thread inside librdkafka while the interpreter is torn down may crash the process.
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -274,8 +282,8 @@ class IdempotentProducer:
         return lost
 
     def _serve(self) -> None:
-        """Serve the client's events until the producer is closed."""
-        while not self._is_closed:
+        """Serve the client's events until the producer is stopped."""
+        while not self._is_stopped:
             client = self._client
             if client is None:
                 time.sleep(POLL_SECONDS)

@@ -217,7 +217,7 @@ class Producer:
 
     def close(self, timeout: float | None = None) -> None:
         """
-        Wait for the acknowledgements, then close; idempotent.
+        Accept no more trades, wait for the acknowledgements, and close; idempotent.
 
         Args:
             timeout: seconds to wait; None for `close_timeout`.
@@ -227,6 +227,8 @@ class Producer:
                 flight after the timeout are among the unknown ones.
         """
         try:
+            # First: while other threads produce, the flush would not end before the timeout.
+            self._producer.refuse()
             self._producer.flush(self._close_timeout if timeout is None else timeout)
             self._producer.abandon("abandoned on close: not acknowledged in time")
             self._finalizer.detach()
