@@ -195,7 +195,9 @@ class Postgres:
     def stop(self, mode: Mode = "fast") -> None:
         """Stop the server as `pg_ctl stop -m` does, and keep the data; `immediate` is a crash."""
         if self._server is not None:
-            self._server.stop(_STOP_SIGNALS[mode])
+            # A server that has just begun to start may miss SIGQUIT. Its SIGKILL must come well before the end of the
+            # time that a command has to stop.
+            self._server.stop(_STOP_SIGNALS[mode], timeout=3.0 if mode == "immediate" else 10.0)
             self._server = None
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
