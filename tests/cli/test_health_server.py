@@ -35,9 +35,9 @@ def test_a_scrape_counts_stored_records(filled):
 
         assert 72 == total(port, "tradepipe_records_written_total", result="inserted")
         assert 18 == total(port, "tradepipe_records_written_total", result="duplicate")
-        assert 90 == eventually(lambda: total(port, "tradepipe_records_consumed_total"))
+        eventually(lambda: total(port, "tradepipe_records_consumed_total") == 90)
         assert 90 == total(port, "tradepipe_batch_rows_sum")
-        assert 90 == eventually(lambda: total(port, "tradepipe_stored_offset"))
+        eventually(lambda: total(port, "tradepipe_stored_offset") == 90)
         assert 0 == total(port, "tradepipe_records_refused_total", code="VERSION_COLLISION")
         assert 1 == total(port, "tradepipe_build_info")
         assert 1 <= total(port, "tradepipe_e2e_latency_seconds_count")

@@ -245,7 +245,7 @@ def test_a_replay_waits_for_an_open_transaction_in_the_dead_letter_topic(letters
     client.flush(120)
     post_back = letters.replay()
     monkey = letters.replay()
-    monkey._wait = 1.0
+    monkey._wait = 5.0
 
     with pytest.raises(BrokerUnavailable, match="a transaction is open in .*dlq\\[0\\]"):
         monkey.run_step()
