@@ -9,7 +9,6 @@ from typing import Final
 import confluent_kafka
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    TIMESTAMP_NOT_AVAILABLE,
     KafkaError,
     KafkaException,
     Message,
@@ -23,7 +22,7 @@ from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets
-from tradepipe.kafka.messages import Read, payload_bytes, read, read_headers
+from tradepipe.kafka.messages import Read, payload_bytes, read, read_headers, seconds_of
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import HEADER_BYTES, Record
@@ -165,10 +164,7 @@ class Consumer:
         while messages:
             # An event, such as the end of a partition, may precede the first record.
             if not has_first and messages[0].error() is None:
-                has_first = True
-                kind, milliseconds = messages[0].timestamp()
-                is_known = kind != TIMESTAMP_NOT_AVAILABLE and milliseconds >= 0
-                self.first_timestamp = milliseconds / 1000 if is_known else None
+                has_first, self.first_timestamp = True, seconds_of(messages[0])
             received, size, headers = self._receive(messages)
             records += received
             missing -= len(messages)
@@ -354,7 +350,7 @@ class Consumer:
             self.assignments[place.partition] = Assignment(place.partition)
         self.has_joined = True
         self.rebalances["assign"] += 1
-        logger.info("assigned the partitions %s of %s", sorted(place.partition for place in places), self._topic)
+        logger.info("assigned partitions %s of %s", sorted(place.partition for place in places), self._topic)
 
     def _on_revoke(self, client: confluent_kafka.Consumer, places: list[TopicPartition]) -> None:
         # Nothing is committed or written here: what is buffered of these partitions is dropped, and the next owner
@@ -368,7 +364,7 @@ class Consumer:
         else:
             client.unassign()
         self.rebalances["revoke"] += 1
-        logger.info("revoked the partitions %s of %s", sorted(place.partition for place in places), self._topic)
+        logger.info("revoked partitions %s of %s", sorted(place.partition for place in places), self._topic)
 
     def _create_client(self) -> confluent_kafka.Consumer:
         try:

@@ -37,6 +37,12 @@ def read_headers(messages: Sequence[Message]) -> list[Headers]:
     return [tuple(headers) if headers else () for headers in given]
 
 
+def seconds_of(message: Message) -> float | None:
+    """Return the timestamp of a message in Unix seconds; None if the log has none."""
+    kind, milliseconds = message.timestamp()
+    return None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000
+
+
 def to_record(message: Message, topic: str) -> Record:
     """Return a message that is no error as a record."""
     found = read([message], topic, with_headers=True)

@@ -257,8 +257,8 @@ class IdempotentProducer:
                 break
         return failed
 
-    def refuse(self) -> None:
-        """Refuse further records; those that are enqueued are still delivered."""
+    def stop_accepting(self) -> None:
+        """refuse further records; those that are enqueued are still delivered."""
         with self._lock:
             self._is_closed = True
 

@@ -228,7 +228,7 @@ class Producer:
         """
         try:
             # First: while other threads produce, the flush would not end before the timeout.
-            self._producer.refuse()
+            self._producer.stop_accepting()
             self._producer.flush(self._close_timeout if timeout is None else timeout)
             self._producer.abandon("abandoned on close: not acknowledged in time")
             self._finalizer.detach()
