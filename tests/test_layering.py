@@ -26,10 +26,11 @@ ARROWS = {
     "trade": {"errors"},
     "evolution": {"errors", "trade"},
     "_native": set(),
-    "codec": {"errors", "trade", "evolution", "_native"},
+    "compiled_core": {"_native"},
+    "codec": {"errors", "trade", "evolution", "_native", "compiled_core"},
     "registry": {"backoff", "names", "redaction", "errors", "trade", "evolution", "codec"},
     "kafka": {"outage", "background", "errors", "names", "plural", "trade"},
-    "postgres": {"backoff", "redaction", "errors", "trade"},
+    "postgres": {"backoff", "compiled_core", "redaction", "errors", "trade"},
     "metrics": {"errors", "trade"},
     "pipeline": {
         "backoff",
@@ -51,6 +52,7 @@ ARROWS = {
     "files": {"errors", "plural", "trade"},
     "cli": {
         "backoff",
+        "compiled_core",
         "outage",
         "names",
         "plural",

@@ -3,6 +3,10 @@
 //! The bytes are those of each type's send function in PostgreSQL's source. Days and microseconds count from
 //! 2000-01-01.
 
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
 use crate::checks::Unit;
 use crate::number::{base_10_000, is_below_zero, Number};
 use crate::steps::Value;
@@ -120,6 +124,41 @@ fn pack_numeric(number: Number<'_>, scale: usize, row: &mut Vec<u8>) -> Option<(
     Some(())
 }
 
+/// Return rows with only the fields at some places, which ascend; the rows are joined.
+#[pyfunction]
+pub fn pick_fields<'py>(
+    py: Python<'py>,
+    rows: &Bound<'py, PyList>,
+    places: Vec<usize>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let mut picked = Vec::new();
+    for row in rows {
+        pick(row.cast::<PyBytes>()?.as_bytes(), &places, &mut picked)
+            .ok_or_else(|| PyValueError::new_err("a row has fewer fields, or ends within one"))?;
+    }
+    Ok(PyBytes::new(py, &picked))
+}
+
+/// Append a row with only the fields at some places.
+fn pick(row: &[u8], places: &[usize], picked: &mut Vec<u8>) -> Option<()> {
+    picked.extend_from_slice(&i16::try_from(places.len()).ok()?.to_be_bytes());
+    let mut fields = row.get(size_of::<i16>()..)?;
+    let mut place = 0;
+    for &wanted in places {
+        while place <= wanted {
+            let length = i32::from_be_bytes(*fields.first_chunk()?);
+            // The length of NULL is -1: it has no bytes.
+            let (field, others) = fields.split_at_checked(size_of::<i32>() + usize::try_from(length).unwrap_or(0))?;
+            if place == wanted {
+                picked.extend_from_slice(field);
+            }
+            fields = others;
+            place += 1;
+        }
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +216,20 @@ mod tests {
         assert_eq!(Some(vec![0, 1, 0, 0, 64, 0, 0, 0, 0, 12]), numeric(0, -12));
         // 0.05 with two decimals: the digit in base 10,000 is 500.
         assert_eq!(Some(vec![0, 1, 255, 255, 0, 0, 0, 2, 1, 244]), numeric(2, 5));
+    }
+
+    #[test]
+    fn fields_are_picked_by_their_places() {
+        let row = [0, 4, 0, 0, 0, 1, 7, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 2, 8, 9];
+        let picked = |places: &[usize]| {
+            let mut picked = Vec::new();
+            pick(&row, places, &mut picked).map(|()| picked)
+        };
+        assert_eq!(Some(vec![0, 1, 0, 0, 0, 1, 7]), picked(&[0]));
+        assert_eq!(Some(vec![0, 2, 255, 255, 255, 255, 0, 0, 0, 2, 8, 9]), picked(&[1, 3]));
+        assert_eq!(Some(vec![0, 1, 0, 0, 0, 0]), picked(&[2]));
+        assert_eq!(None, picked(&[4]));
+        assert_eq!(None, pick(&row[..20], &[3], &mut Vec::new()));
     }
 
     #[test]

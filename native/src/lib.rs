@@ -14,14 +14,16 @@ mod plan;
 mod reader;
 mod steps;
 
-/// Number of the interface to Python, as in `tradepipe.codec.native`.
-const INTERFACE: u32 = 2;
+/// Number of the interface to Python, as in `tradepipe.compiled_core`.
+const INTERFACE: u32 = 3;
 
 /// The compiled executor of codec plans.
 #[pyo3::pymodule]
 mod _native {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::copy::pick_fields;
     #[pymodule_export]
     use super::encode::Encoder;
     #[pymodule_export]

@@ -56,3 +56,6 @@ class Encoder:
 
     def encode_all(self, records: list[Any], start: int, header: bytes, check: bool) -> list[bytes]:
         """Encode the records from `start` up to the first one that Python encodes or refuses, each after a header."""
+
+def pick_fields(rows: list[bytes], places: tuple[int, ...]) -> bytes:
+    """Return rows of a binary COPY with only the fields at some places, which ascend; the rows are joined."""

@@ -16,7 +16,7 @@ import typer.main
 from tests.cli.commands import Done, console, process, run_command
 from tradepipe.cli.help_examples import EXAMPLES, examples
 from tradepipe.cli.main import COMMANDS, app
-from tradepipe.codec.native import executor_name
+from tradepipe.compiled_core import executor_name
 from tradepipe.evolution.history import current
 from tradepipe.postgres.revision import required_revision
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from tests.fuzz import bodies, schemas
 from tests.registry.registries import Shelf, registry
 from tradepipe.codec.codec import Decoder, Encoder
-from tradepipe.codec.native import executor_name
+from tradepipe.compiled_core import executor_name
 from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UndecodableRecord, UnsupportedSchema
 from tradepipe.evolution.history import current, versions
 from tradepipe.registry.serde import TradeDeserializer

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from struct import pack
 
 import pytest
 from hypothesis import given
@@ -12,13 +13,16 @@ from tests.amounts import DIGITS, from_unscaled
 from tests.postgres import batches
 from tests.postgres.batches import connected, count, log, record, trade, valid
 from tests.properties import examples
+from tradepipe.codec.copy_rows import NULL
 from tradepipe.postgres import copy, migrate
-from tradepipe.postgres.copy import INSERT_COLUMNS, STAGING
+from tradepipe.postgres.copy import INSERT_COLUMNS, KEYS, STAGING
+from tradepipe.postgres.insert_result import key_of
 from tradepipe.postgres.tables import TRADES
-from tradepipe.trade.model import Side, Trade
+from tradepipe.trade.model import PRIMARY_KEY, Side, Trade
 from tradepipe.trade.type_checks import MAX_INT
 from tradepipe.trade.validated import ROW_COLUMNS
 
+PLACES = st.integers(0, 3)
 READ = (*Trade._fields, "source_topic", "source_partition", "source_offset", "schema_id")
 
 
@@ -113,6 +117,33 @@ def test_rows_of_several_topics_keep_their_topic(connection):
 
 def test_nothing_can_be_copied_too(connection):
     assert [] == staged(connection)
+
+
+@pytest.mark.parametrize("executor", ["1", "0"], ids=["compiled", "Python"])
+def test_the_keys_of_rows_are_copied_in_their_order(connection, monkeypatch, executor):
+    monkeypatch.setenv("TRADEPIPE_NATIVE", executor)
+    trades = [trade("T2", 7), trade("", 1), trade("T" * 64, MAX_INT), trade("\N{SNOWMAN}", 3)]
+    with connection.begin() as transaction:
+        copy.copy_keys(connection, [valid(record(0), each).row for each in trades])
+        found = connection.execute(select(*(KEYS.columns[name] for name in PRIMARY_KEY), KEYS.columns.ordinal)).all()
+        transaction.rollback()
+
+    assert [(*key_of(each), number) for number, each in enumerate(trades)] == found
+
+
+@given(rows=st.lists(st.lists(st.none() | st.binary(max_size=9), min_size=4, max_size=4)), places=st.sets(PLACES))
+def test_both_executors_pick_the_same_fields(rows, places):
+    def row(fields):
+        encoded = (NULL if each is None else pack(">i", len(each)) + each for each in fields)
+        return pack(">h", len(fields)) + b"".join(encoded)
+
+    ascending = sorted(places)
+    expected = b"".join(row([fields[place] for place in ascending]) for fields in rows)
+
+    for executor in ("0", "1"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRADEPIPE_NATIVE", executor)
+            assert expected == copy.pick_fields([row(fields) for fields in rows], ascending)
 
 
 def test_staging_is_empty_after_a_commit(connection):

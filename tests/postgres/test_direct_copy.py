@@ -38,29 +38,47 @@ def connection(migrated):
         yield connection
 
 
-def uses_staging(connection):
-    """Return whether a batch was staged on this connection since the last call: PostgreSQL numbers the staged rows."""
-    numbered = connection.scalar(text("SELECT is_called FROM pg_temp.tradepipe_staging_ordinal_seq"))
-    connection.execute(text("SELECT setval('pg_temp.tradepipe_staging_ordinal_seq', 0, false)"))
+def used(connection):
+    """Return the temporary tables that were filled since the last call: PostgreSQL numbers their rows."""
+    tables = ("tradepipe_keys", "tradepipe_staging")
+    filled = [
+        table for table in tables if connection.scalar(text(f"SELECT is_called FROM pg_temp.{table}_ordinal_seq"))
+    ]
+    for table in tables:
+        connection.execute(text(f"SELECT setval('pg_temp.{table}_ordinal_seq', 0, false)"))
     connection.commit()
-    return numbered
+    return [table.removeprefix("tradepipe_") for table in filled]
 
 
-def test_a_conflict_stages_its_batch_and_the_next_ones_until_some_had_none(connection):
+def test_after_a_conflict_keys_are_looked_up_until_some_batches_had_none(connection):
     direct, offsets = DirectCopy(), itertools.count()
 
     def store(*ids):
         batches.store(connection, *log(*map(trade, ids), first=next(offsets) * 10), direct=direct)
-        return uses_staging(connection)
+        return used(connection)
 
-    assert [False, False, True] == [store("T0"), store("T1", "T2"), store("T3", "T1")]
-    assert [True] * CAUTIOUS_BATCHES == [store(f"A{number}") for number in range(CAUTIOUS_BATCHES)]
-    assert [False, True] == [store("T4"), store("T4")]
+    assert [[], [], ["keys", "staging"]] == [store("T0"), store("T1", "T2"), store("T3", "T1", "T5")]
+    assert [["keys"]] * CAUTIOUS_BATCHES == [store(f"A{number}") for number in range(CAUTIOUS_BATCHES)]
+    assert [[], ["keys", "staging"]] == [store("T4"), store("T4")]
     assert TRADES_STORED == set(places(connection))
 
 
+def test_a_batch_is_staged_at_once_while_most_trades_are_stored_already(connection):
+    """Their rows must be compared, so looking up their keys first would be in vain."""
+    direct, offsets = DirectCopy(), itertools.count()
+
+    def store(*ids):
+        batches.store(connection, *log(*map(trade, ids), first=next(offsets) * 10), direct=direct)
+        return used(connection)
+
+    store("T1", "T2", "T3")
+    assert ["keys", "staging"] == store("T1", "T2", "T4")
+    assert [["staging"], ["staging"]] == [store("T1", "T2", "T5"), store("T6", "T7", "T1")]
+    assert ["keys"] == store("T8")
+
+
 TRADES_STORED = {
-    (name, 1) for name in ("T0", "T1", "T2", "T3", "T4", *(f"A{number}" for number in range(CAUTIOUS_BATCHES)))
+    (name, 1) for name in ("T0", "T1", "T2", "T3", "T4", "T5", *(f"A{number}" for number in range(CAUTIOUS_BATCHES)))
 }
 
 

@@ -30,7 +30,7 @@ app = command_line(ABOUT, completion=True)
 
 def _show_version(context: typer.Context, requested: bool) -> None:
     if requested:
-        from tradepipe.codec.native import executor_name  # noqa: PLC0415 - loaded where it is used
+        from tradepipe.compiled_core import executor_name  # noqa: PLC0415 - loaded where it is used
         from tradepipe.evolution.history import current  # noqa: PLC0415 - loaded where it is used
         from tradepipe.kafka.config import librdkafka_version  # noqa: PLC0415 - loaded where it is used
         from tradepipe.postgres.revision import required_revision  # noqa: PLC0415 - loaded where it is used

@@ -1,28 +1,14 @@
-"""
-The compiled core: it does what the plans say, many times faster than Python.
+"""The executor and the encoder of the compiled core, which do what the plans say."""
 
-It is built from `native/` where cargo is, and shipped in wheels; the package is
-the same without it. `TRADEPIPE_NATIVE=0` turns it off.
-"""
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
+from tradepipe import compiled_core
 from tradepipe.codec.fields import FieldCodec, RecordCodec
 from tradepipe.codec.plan import make_plan
 from tradepipe.codec.steps import value_branch
 
 if TYPE_CHECKING:
     from tradepipe._native import Encoder, Executor
-
-INTERFACE: Final = 2
-"""
-Number of the interface between Python and the compiled core: its functions, and the plans that it takes.
-
-It changes with them in both places. In a working copy, the core may have been
-built from older sources; one with another number is not used.
-"""
 
 
 def make_executor() -> "Executor | None":
@@ -31,7 +17,7 @@ def make_executor() -> "Executor | None":
 
     Its `add` raises `ValueError` for a plan that only Python does.
     """
-    native = _load()
+    native = compiled_core.load()
     executor: Executor | None = None if native is None else native.Executor()
     return executor
 
@@ -63,7 +49,7 @@ class Write(NamedTuple):
 
 def make_encoder(codec: RecordCodec) -> "Encoder | None":
     """Return an encoder of records; None if there is no compiled core, or if only Python does what their types need."""
-    native = _load()
+    native = compiled_core.load()
     if native is None:
         return None
     places = {field.name: place for place, field in enumerate(codec.fields)}
@@ -82,18 +68,3 @@ def _write(field: FieldCodec, place: int) -> Write:
     symbols = value_branch(field.schema).symbols if type_.kind == "enum" else ()
     members = tuple(type_.python(symbol) for symbol in symbols)
     return Write(place, type_.kind, type_.base, type_.size, type_.precision, type_.scale, null, before, members)
-
-
-def executor_name() -> str:
-    """Return what does what the plans say: "compiled" or "Python"."""
-    return "Python" if _load() is None else "compiled"
-
-
-def _load() -> Any:
-    if os.environ.get("TRADEPIPE_NATIVE") == "0":
-        return None
-    try:
-        native = import_module("tradepipe._native")
-    except ImportError:
-        return None
-    return native if native.INTERFACE == INTERFACE else None

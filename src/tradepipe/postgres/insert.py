@@ -2,10 +2,10 @@
 Insertion of trades: each is inserted, found to be a duplicate, or refused.
 
 A whole batch is copied straight into the table, as most batches have no trade that
-is stored already. If one conflicts, the rows of this batch and of the next ones go
-to the staging table first. There the trades that are stored already are found, and
-compared; the others are copied straight, or inserted from the staging table if they
-conflict too. If the database refuses a row, the batch is halved down to that row.
+is stored already. If one conflicts, the keys of this batch and of the next ones are
+looked up first. Trades whose keys are stored are copied into the staging table and
+compared there; the others are copied straight, or inserted from the staging table if
+they conflict too. If the database refuses a row, the batch is halved down to that row.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tradepipe.postgres import copy, stale
 from tradepipe.postgres.bisection import insert_bisecting
-from tradepipe.postgres.copy import INSERT_COLUMNS, STAGING
+from tradepipe.postgres.copy import INSERT_COLUMNS, KEYS, STAGING
 from tradepipe.postgres.failures import FailureClass, classify
 from tradepipe.postgres.insert_result import InsertResult, collision, row_vanished
 from tradepipe.postgres.stale import Stale
@@ -78,13 +78,17 @@ class DirectCopy:
     Attributes:
         whole: the pause of copying whole batches; one conflicts if a trade of it is stored already.
 
-        unstored: the pause of copying the staged rows that are not stored yet; they conflict if two of them have one
-            key, or if another sink stores one at the same time.
+        unstored: the pause of copying the rows that are not stored yet; they conflict if two of them have one key, or
+            if another sink stores one at the same time.
+
+        few_stored: whether less than half of the latest cautious batch was stored already. Then it is cheaper to look
+            up all keys and stage the rows of those found than to stage all rows.
     """
 
     def __init__(self) -> None:
         self.whole = Pause()
         self.unstored = Pause()
+        self.few_stored = True
 
 
 def insert(connection: Connection, records: ValidatedRecords, mode: Stale, direct: DirectCopy) -> InsertResult:
@@ -112,7 +116,7 @@ def insert(connection: Connection, records: ValidatedRecords, mode: Stale, direc
                 return InsertResult(len(encoded))
         # A failed statement aborts the whole transaction, offsets included; a savepoint limits that to these rows.
         with connection.begin_nested():
-            return _insert_staged(connection, records, encoded, mode, direct)
+            return _insert_cautiously(connection, records, encoded, mode, direct)
     except (DBAPIError, psycopg2.Error) as error:
         if classify(error, connected_before=True) is not FailureClass.DATA:
             raise
@@ -145,28 +149,49 @@ def _copy_directly(connection: Connection, rows: Sequence[bytes]) -> bool:
     return False
 
 
-def _insert_staged(
+def _insert_cautiously(
     connection: Connection, records: ValidatedRecords, encoded: Sequence[bytes], mode: Stale, direct: DirectCopy
 ) -> InsertResult:
-    """Insert trades through the staging table."""
-    copy.stage(connection, encoded)
+    """Insert trades of which some may be stored already."""
     ordinals = records.valid_ordinals()
-    result = _refuse_stale(connection, records, ordinals) if mode == "refuse" else InsertResult()
-    stored = _find_stored(connection, records, ordinals)
-    if stored == InsertResult():
-        direct.whole.count_batch()
-    else:
+    copied = InsertResult()
+    staged: Sequence[tuple[int, bytes]] = list(zip(ordinals, encoded, strict=True))
+    if mode == "accept" and direct.few_stored and direct.unstored.is_over:
+        known = _find_known(connection, encoded)
+        unknown = [row for number, row in enumerate(encoded) if number not in known]
+        if unknown and _copy_unstored(connection, unknown, direct):
+            copied = InsertResult(len(unknown))
+            staged = [staged[number] for number in sorted(known)]
+    stored = InsertResult()
+    if staged:
+        stored = _insert_staged(connection, records, staged, mode, direct)
+    found = len(stored.duplicates) + len(stored.refused)
+    if found:
         direct.whole.start()
-    result = result.plus(stored)
+    else:
+        direct.whole.count_batch()
+    direct.few_stored = 2 * found < len(encoded)
+    return copied.plus(stored)
+
+
+def _insert_staged(
+    connection: Connection,
+    records: ValidatedRecords,
+    staged: Sequence[tuple[int, bytes]],
+    mode: Stale,
+    direct: DirectCopy,
+) -> InsertResult:
+    """Insert trades, given as ordinals and rows, through the staging table."""
+    ordinals = [ordinal for ordinal, _ in staged]
+    copy.stage(connection, [row for _, row in staged])
+    result = _refuse_stale(connection, records, ordinals) if mode == "refuse" else InsertResult()
+    result = result.plus(_find_stored(connection, records, ordinals))
     decided = {*result.duplicates, *(ordinal for ordinal, _ in result.refused)}
-    remaining = [row for ordinal, row in zip(ordinals, encoded, strict=True) if ordinal not in decided]
+    remaining = [row for ordinal, row in staged if ordinal not in decided]
     if not remaining:
         return result
-    if direct.unstored.is_over:
-        direct.unstored.start()
-        if _copy_directly(connection, remaining):
-            direct.unstored.end()
-            return result.plus(InsertResult(len(remaining)))
+    if direct.unstored.is_over and _copy_unstored(connection, remaining, direct):
+        return result.plus(InsertResult(len(remaining)))
     if decided:
         numbers = [number for number, ordinal in enumerate(ordinals) if ordinal in decided]
         connection.execute(_UNSTAGE, {"numbers": numbers})
@@ -176,6 +201,21 @@ def _insert_staged(
     else:
         direct.unstored.start()
     return result.plus(inserted)
+
+
+def _copy_unstored(connection: Connection, rows: Sequence[bytes], direct: DirectCopy) -> bool:
+    """Copy rows that are not stored yet into the table of trades; return False if one of them conflicts."""
+    direct.unstored.start()
+    copied = _copy_directly(connection, rows)
+    if copied:
+        direct.unstored.end()
+    return copied
+
+
+def _find_known(connection: Connection, rows: Sequence[bytes]) -> set[int]:
+    """Return the numbers of the rows whose key is stored."""
+    copy.copy_keys(connection, rows)
+    return set(connection.scalar(_KNOWN) or ())
 
 
 def _refuse_stale(connection: Connection, records: ValidatedRecords, ordinals: Sequence[int]) -> InsertResult:
@@ -257,6 +297,12 @@ _collides = or_(*(_stored[name].is_distinct_from(_staged[name]) for name in CONT
 _STORED: Final = select(
     func.array_agg(_staged.ordinal).filter(~_collides), func.array_agg(_staged.ordinal).filter(_collides)
 ).select_from(STAGING.join(_stored_row, true()))
+_KNOWN: Final = select(func.array_agg(KEYS.columns.ordinal)).select_from(
+    KEYS.join(
+        select(true()).where(*(TRADES.columns[name] == KEYS.columns[name] for name in PRIMARY_KEY)).limit(1).lateral(),
+        true(),
+    )
+)
 _shown = (*CONTENT_FIELDS, "source_topic", "source_partition", "source_offset")
 _COLLISIONS: Final = (
     select(_number, *(_stored[name] for name in _shown))

@@ -189,7 +189,7 @@ def open_session(engine: Engine, require: Callable[[Connection], None] = check_r
             if (connection.dialect.server_version_info or ()) >= _CAN_CHECK:
                 connection.exec_driver_sql(_CHECK)
             require(connection)
-            copy.create_staging(connection)
+            copy.create_temporary_tables(connection)
     except BaseException:
         connection.invalidate()
         connection.close()
