@@ -263,7 +263,7 @@ def test_a_temporary_refusal_of_the_first_connection_is_an_outage(message):
             "SET ROLE reader; SELECT * FROM trades",
             "permission denied for table trades; as the owner of the tables, GRANT",
         ),
-        ("CREATE TABLE trades (x int)", "database schema of their own"),
+        ("CREATE TABLE trades (x int)", "separate database schema"),
     ],
     ids=["missing table", "missing right", "their table has our name"],
 )

@@ -340,7 +340,7 @@ def test_autogenerate_does_not_propose_to_drop_the_hosts_tables(migrated):
 
 
 def test_the_url_chooses_the_database_schema_of_the_tables(database):
-    """`search_path` decides, so the tables can be in a database schema of their own."""
+    """`search_path` decides, so the tables can be in a separate database schema."""
     run(database, "CREATE SCHEMA apart")
     apart = f"{database}{'&' if '?' in database else '?'}options=-csearch_path%3Dapart"
 
@@ -353,7 +353,7 @@ def test_the_url_chooses_the_database_schema_of_the_tables(database):
 def test_a_table_of_our_name_is_not_overwritten(database):
     run(database, "CREATE TABLE trades (theirs int)")
 
-    with pytest.raises(ConfigurationError, match="database schema of their own"):
+    with pytest.raises(ConfigurationError, match="separate database schema"):
         migrate.upgrade(database)
 
     assert {"trades"} == tables(database)

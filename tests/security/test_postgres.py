@@ -78,7 +78,7 @@ def refused(request, database, verified, authority, stranger):
         ),
         "host": (verified.replace("@127.0.0.1", "@localhost"), "does not match host name.*sslrootcert and the host's"),
         "password": (verified.replace(secret, f"{secret}1"), "password authentication failed.*check user and password"),
-        "no TLS": (f"{database}?sslmode=disable", "no encryption; ask for TLS by sslmode"),
+        "no TLS": (f"{database}?sslmode=disable", "no encryption; request TLS with sslmode"),
         "no file": (f"{database}?sslmode=verify-full&sslrootcert=/missing", "/missing.*check .*sslrootcert"),
     }[request.param]
 

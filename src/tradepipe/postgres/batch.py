@@ -99,7 +99,7 @@ def store(
     direct: DirectCopy | None = None,
 ) -> BatchResult:
     """
-    Store a batch, without COMMIT: the caller can so tell a COMMIT without an answer from every other failure.
+    Store a batch without COMMIT, so that the caller can distinguish a COMMIT without an answer from other failures.
 
     Of several records with one PRIMARY_KEY the first is kept: the one in the
     table, else the earliest of the batch. A later one with the same content is a

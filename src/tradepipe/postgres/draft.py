@@ -1,5 +1,5 @@
 """
-The draft of the next revision: what the declaration needs and the revisions have not made.
+The draft of the next revision: what the declaration needs and no revision makes.
 
 Both are built in a schema of a database that is dropped afterwards, and compared by
 PostgreSQL's own description of them.
@@ -60,7 +60,7 @@ class Shape(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What the revisions made, and what the declaration needs."""
+    """The shape that the revisions make, and the one that the declaration needs."""
 
     before: Shape
     after: Shape
@@ -83,7 +83,7 @@ class Difference(NamedTuple):
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """CHECKs that no revision makes, or makes otherwise."""
+        """CHECKs that no revision makes, or that the declaration needs with another condition."""
         return tuple(name for name, each in self.after.checks.items() if self.before.checks.get(name) != each)
 
     @property
@@ -159,14 +159,21 @@ def draft_revision(difference: Difference, number: int, down_revision: str) -> t
         if difference.breaks_sinks
         else "Sinks of the previous release keep writing."
     )
-    validated = [f"ALTER TABLE trades VALIDATE CONSTRAINT {_quote(name)}" for name in difference.checks]
+    validation = ""
+    if difference.checks:
+        statements = (f"ALTER TABLE trades VALIDATE CONSTRAINT {_quote(name)}" for name in difference.checks)
+        lines = "\n".join(indent(_execute(each), "    ") for each in statements)
+        validation = (
+            "\n    # Outside the transaction, which locks the table: sinks write while the whole table is read.\n"
+            f"    with op.get_context().autocommit_block():\n{lines}"
+        )
     return revision, _TEMPLATE.format(
         purpose=purpose,
         note=note,
         down_revision=down_revision,
         revision=revision,
         upgrade="\n".join(map(_execute, up)),
-        outside=_outside(validated),
+        validation=validation,
         downgrade="\n".join(map(_execute, down)),
     )
 
@@ -188,7 +195,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-{upgrade}{outside}
+{upgrade}{validation}
 
 
 def downgrade() -> None:
@@ -202,17 +209,6 @@ def _execute(statement: str) -> str:
     if "\n" not in statement and len(statement) < 100 and '"' not in statement:
         return f'    op.execute("{statement}")'
     return f'    op.execute(\n        """\n{indent(statement, "        ")}\n        """\n    )'
-
-
-def _outside(validated: list[str]) -> str:
-    """Return the statements that do not lock the table: they read all of it while sinks write."""
-    if not validated:
-        return ""
-    lines = "\n".join(indent(_execute(each), "    ") for each in validated)
-    return (
-        "\n    # Outside the transaction, which locks the table: sinks write while the whole table is read.\n"
-        f"    with op.get_context().autocommit_block():\n{lines}"
-    )
 
 
 def _upgrade(difference: Difference) -> Iterator[str]:

@@ -102,7 +102,7 @@ PERMANENT_REFUSALS: Final = (
 _ADVICE: Final = {
     "42P01": "create the tables with `tradepipe migrate upgrade`",
     "42703": "bring the tables up to date with `tradepipe migrate upgrade`",
-    "42P07": "keep ours apart in a database schema of their own: add ?options=-csearch_path=tradepipe to the URL",
+    "42P07": "create tradepipe's tables in a separate database schema: add ?options=-csearch_path=NAME to the URL",
     "42501": "as the owner of the tables, GRANT this role what it lacks",
     "3F000": "create the database schema, or correct search_path in the URL",
 }
@@ -111,10 +111,10 @@ _ADVICE_ON_CONNECTING: Final = {
     "startup parameter": "a connection pooler refuses it: set it by ALTER ROLE instead of in the URL or PGOPTIONS",
     "service": "check PGSERVICE, PGSERVICEFILE, and service in the database URL",
     "invalid ": "check the database URL and the PG… environment variables",
-    "no encryption": "ask for TLS by sslmode in the database URL, or let this host and user in by pg_hba.conf",
+    "no encryption": "request TLS with sslmode in the database URL, or allow this host and user in pg_hba.conf",
     "password": "check user and password in the database URL",
     "role": "check the user in the database URL",
-    "pg_hba.conf": "let this host and user in by pg_hba.conf",
+    "pg_hba.conf": "allow this host and user in pg_hba.conf",
     "database": "create it, or check the name in the database URL",
     "certificate": "check sslmode, sslrootcert and the host's name in the database URL",
     "SSL": "check sslmode in the database URL",

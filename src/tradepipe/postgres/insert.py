@@ -70,7 +70,8 @@ class Pause:
 
 class DirectCopy:
     """
-    Whether rows are copied straight into the table of trades, which takes half the time of an INSERT from staging.
+    Decides whether rows are copied straight into the table of trades: that takes half the time of an INSERT from
+    staging.
 
     A conflict undoes the whole COPY and leaves its rows behind as dead ones, so after one only a series of batches
     without a conflict makes the next try worth it.
@@ -93,7 +94,7 @@ class DirectCopy:
 
 def insert(connection: Connection, records: ValidatedRecords, mode: Stale, direct: DirectCopy) -> InsertResult:
     """
-    Insert the trades of the valid ones of some records.
+    Insert the trades of the valid records.
 
     Raises:
         RowsVanished: rows were deleted during the transaction.

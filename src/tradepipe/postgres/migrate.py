@@ -159,7 +159,7 @@ def _describe(connection: Connection, holders: TextClause, **values: object) -> 
         + (f", in a transaction since {row.xact_start:%Y-%m-%d %H:%M:%S%z}" if row.xact_start else "")
         for row in connection.execute(holders, values)
     ]
-    return "; ".join(sessions) or "by a session that has ended meanwhile"
+    return "; ".join(sessions) or "a session that has ended meanwhile"
 
 
 @contextmanager

@@ -76,10 +76,12 @@ def check_revision(connection: Connection) -> None:
         return
     if found is None or _number(found) < _number(needed):
         raise DatabaseOutdated(
-            f"the database is at revision {found or 'none'}, this build needs {needed}: bring it up with `{UPGRADE}`"
+            f"the database is at revision {found or 'none'}, this build needs {needed}: upgrade it with `{UPGRADE}`"
         )
     if _number(found) == _number(needed):
-        raise ConfigurationError(f"the database is at revision {found}, this build's of that number is {needed}")
+        raise ConfigurationError(
+            f"the database is at revision {found}, but this build's revision with that number is {needed}"
+        )
     # No revision after this build's may have removed anything that this build uses.
     for revision in (found, connection.scalar(_LAST_POST, {"table": VERSION_TABLE})):
         if revision is not None and is_post(revision) and _number(revision) > _number(needed):

@@ -132,8 +132,7 @@ def _url(database: str) -> URL:
         raise ConfigurationError(f"the database URL cannot be read: {_HOW_TO_WRITE}") from None
     if url.drivername not in _SCHEMES:
         raise ConfigurationError(
-            f"the database URL begins with {url.drivername}://, but tradepipe speaks to PostgreSQL by psycopg2: "
-            f"write it as {_EXAMPLE}"
+            f"the database URL begins with {url.drivername}://, but tradepipe uses psycopg2: write it as {_EXAMPLE}"
         )
     _, _, after_password = database.partition("@")
     path, _, query = after_password.partition("?")

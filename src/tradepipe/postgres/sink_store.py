@@ -67,8 +67,8 @@ class SinkStore:
     """
     Claims, batches and offsets of one consumer group in PostgreSQL.
 
-    Every method retries until PostgreSQL has answered: an outage lasts as long as
-    it lasts. All methods but `stop`, `abort` and `is_in_transaction` belong to one thread.
+    Every method retries until PostgreSQL has answered, however long an outage lasts.
+    All methods but `stop`, `abort` and `is_in_transaction` belong to one thread.
 
     Args:
         owner: the name of this sink in the table of offsets.
