@@ -1,10 +1,15 @@
 """Wrong starts of commands: one message that names the cause and the next step, without waiting or a traceback."""
 
+import os
+import select
+import subprocess
+import sys
 import time
 
 import pytest
 
 from tests.cli.commands import Done, console
+from tests.cli.waiting import measure_waiting, waiting_of
 
 NOWHERE = "127.0.0.1:1"
 """An address without a server: a command that connects before it checks would wait for its services."""
@@ -17,6 +22,9 @@ ADDRESSES = {
 }
 CPU_SECONDS = 10.0
 """A generous bound of the processor time of a command that need not wait: it takes a tenth of it."""
+
+WAITING_SECONDS = 1.0
+"""Of the two seconds within which a wrong start ends, the part that is not needed to load and run the command."""
 
 LONG = "n" * 300
 DATABASE = ADDRESSES["DATABASE_URL"]
@@ -181,14 +189,41 @@ MISCONFIGURED = [
 def start(*arguments: str, env: dict[str, str] | None = None) -> Done:
     """Run a command that cannot succeed; check that it says so once, without a traceback and without waiting."""
     begin = time.process_time()
-    done = console(*arguments, env={**ADDRESSES, **(env or {})})
+    with measure_waiting() as waiting:
+        done = console(*arguments, env={**ADDRESSES, **(env or {})})
 
     assert time.process_time() - begin < CPU_SECONDS
+    assert waiting.seconds < WAITING_SECONDS
     assert "Traceback" not in done.err
     assert 1 == sum(line.startswith("Error: ") for line in done.err.splitlines()), done.err
     assert "retrying" not in done.err, "the command connected before it checked"
     assert 10_000 > len(done.err)
     return done
+
+
+def test_time_in_which_a_command_waits_is_measured_and_time_in_which_it_works_is_not():
+    with measure_waiting() as idle:
+        select.select([], [], [], 1.2 * WAITING_SECONDS)
+    until = time.thread_time() + WAITING_SECONDS
+    with measure_waiting() as working:
+        while time.thread_time() < until:
+            pass
+
+    assert idle.seconds >= WAITING_SECONDS > working.seconds
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["sink", "--group", ""], ["sink", "-X", "no.such=1"], ["produce", "--bootstrap-servers", "http://a:1"]],
+)
+def test_a_process_does_not_wait_either(arguments):
+    """Neither while Python and the command's modules are loaded, nor at its exit."""
+    command = [sys.executable, "-m", "tradepipe", *arguments]
+    begin = time.monotonic()
+    with subprocess.Popen(command, env={**os.environ, **ADDRESSES}, stderr=subprocess.DEVNULL) as process:
+        assert waiting_of(process, begin) < WAITING_SECONDS
+
+    assert process.returncode in (2, 78)
 
 
 def message(done: Done) -> str:

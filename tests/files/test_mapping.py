@@ -95,7 +95,7 @@ def test_options_override_the_file_key_by_key(load):
         ("[values.side]\nBuy = 'LONG'", "values.side.'Buy': 'LONG' is not one of UNKNOWN, BUY, SELL"),
         ("delimiter = ;", "is not TOML: Invalid value (at line 1, column 13)"),
         (b"sheet = '\xfc'", "is not UTF-8 text"),
-        ("#" * (MAX_MAPPING_BYTES + 1), "is longer than 1,048,576 bytes"),
+        ("#" * (MAX_MAPPING_BYTES + 1), "cannot be read: it is larger than 1,048,576 bytes"),
     ],
 )
 def test_a_mistake_in_a_mapping_file_is_one_sentence_with_its_key(load, content, message):
@@ -112,5 +112,5 @@ def test_one_sign_is_not_both_the_decimal_sign_and_the_thousands_sign(load):
 
 
 def test_a_mapping_file_that_is_missing_is_named(tmp_path):
-    with pytest.raises(InvalidOption, match=r"nowhere.toml: cannot be opened: No such file"):
+    with pytest.raises(InvalidOption, match=r"nowhere.toml: cannot be read: No such file"):
         read_mapping(tmp_path / "nowhere.toml", {}, (), (), ())

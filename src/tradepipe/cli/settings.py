@@ -7,7 +7,6 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
 
 import typer
@@ -16,6 +15,7 @@ from tradepipe.cli import logs, terminal
 from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, hide_passwords, is_on_command_line, option
 from tradepipe.cli.parsing import parse_pairs
 from tradepipe.redaction import Secret, register_secret
+from tradepipe.small_files import read_small_file
 
 if TYPE_CHECKING:
     from tradepipe.registry.client import SchemaRegistry
@@ -133,16 +133,12 @@ def read_properties(path: str) -> dict[str, str]:
         BadParameter: the file is unreadable, or a line is invalid; the message omits the value, a possible password.
     """
     try:
-        with Path(path).open("rb") as file:
-            # One byte more shows that the file is too large, without reading all of a device.
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_small_file(path, MAX_FILE_BYTES)
         lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
     except OSError as error:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=_CONFIG_FILE) from None
     except ValueError:
         raise typer.BadParameter(f"{path} is not UTF-8 text", param_hint=_CONFIG_FILE) from None
-    if len(content) > MAX_FILE_BYTES:
-        raise typer.BadParameter(f"{path} is larger than {MAX_FILE_BYTES:,} bytes", param_hint=_CONFIG_FILE)
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
@@ -207,7 +203,7 @@ class Registry:
         token: str | Callable[[], str] | None = read_secret("SCHEMA_REGISTRY_TOKEN")
         if token_file := read_variable(f"SCHEMA_REGISTRY_TOKEN{FILE}"):
             # Read again for each request, because another program renews it.
-            token = lambda: Path(token_file).read_text("utf-8").strip()  # noqa: E731 - it differs by a condition
+            token = lambda: read_small_file(token_file, MAX_FILE_BYTES).decode(errors="replace").strip()  # noqa: E731 - it differs by a condition
         headers: dict[str, str] = {}
         name = "SCHEMA_REGISTRY_HEADERS"
         for line in filter(None, map(str.strip, (read_secret(name) or "").splitlines())):
@@ -311,18 +307,13 @@ def read_variable(name: str, environment: Mapping[str, str] | None = None) -> st
         raise typer.BadParameter(f"{name} and {name}{FILE} are both set: unset one of them", param_hint=name)
     _warn_if_readable_by_all(path)
     try:
-        with Path(path).open("rb") as file:
-            # One byte more shows that the file is too large, without reading all of a device or a disk image.
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_small_file(path, MAX_FILE_BYTES)
         text = content.decode().removesuffix("\n").removesuffix("\r")
         problem = "" if text else "is empty"
     except OSError as error:
         problem = f"is not readable: {error.strerror}"
     except UnicodeDecodeError:
         problem = "is not UTF-8 text"
-    else:
-        if len(content) > MAX_FILE_BYTES:
-            problem = f"is larger than {MAX_FILE_BYTES:,} bytes"
     if problem:
         raise typer.BadParameter(f"the file {path!r} {problem}", param_hint=name + FILE)
     return text

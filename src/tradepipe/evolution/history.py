@@ -7,8 +7,10 @@ from decimal import Decimal
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
+from tradepipe.small_files import read_small_file
 from tradepipe.trade.json_values import from_json, to_json
 from tradepipe.trade.model import DECLARATION, Trade
 
@@ -20,6 +22,9 @@ HISTORY_FILE: Final = "history.json"
 
 DEFAULT_LEVEL: Final = "FULL_TRANSITIVE"
 """Compatibility level of a history that does not name one."""
+
+MAX_SCHEMA_BYTES: Final = 4 << 20
+"""Size of a file of the history at most: a hundred times that of a large schema."""
 
 _version_of = re.compile(r"v(\d{3,})\.avsc").fullmatch
 
@@ -95,7 +100,7 @@ class History(NamedTuple):
         if not record.is_file():
             return cls(versions, ())
         try:
-            entries = [HistoryEntry(**each) for each in json.loads(record.read_text("utf-8"))["versions"]]
+            entries = [HistoryEntry(**each) for each in json.loads(_read_text(record))["versions"]]
             return cls(versions, tuple(sorted(entries, key=lambda each: each.number)))
         except (ValueError, RecursionError, TypeError, KeyError) as error:
             reason = f"its versions must be a list of {', '.join(HistoryEntry._fields)}"
@@ -195,9 +200,14 @@ def _versions(folder: Traversable) -> tuple[SchemaVersion, ...]:
 
 def _read(number: int, file: Traversable) -> SchemaVersion:
     try:
-        return SchemaVersion.of(number, file.read_text("utf-8"))
+        return SchemaVersion.of(number, _read_text(file))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file.name} is not JSON: {error}") from error
+
+
+def _read_text(file: Traversable) -> str:
+    """Read a file of a directory that the user may have named, or of this package, which may be an archive."""
+    return (read_small_file(file, MAX_SCHEMA_BYTES) if isinstance(file, Path) else file.read_bytes()).decode()
 
 
 class GoldenRecord(NamedTuple):

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from tradepipe.files.errors import InvalidOption, quote_cell
 from tradepipe.files.fields import FIELDS, OPTIONAL, ValueParser, field_parsers, from_text
 from tradepipe.files.formats import DateFormat, Formats, NumberFormat
+from tradepipe.small_files import read_small_file
 
 MAX_MAPPING_BYTES: Final = 1 << 20
 
@@ -187,14 +188,11 @@ Fail = Callable[[str, str], InvalidOption]
 
 def _load(path: Path) -> Document:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_MAPPING_BYTES + 1)
-        if len(content) > MAX_MAPPING_BYTES:
-            raise _file_error(path, f"is longer than {MAX_MAPPING_BYTES:,} bytes")
+        content = read_small_file(path, MAX_MAPPING_BYTES)
         # A byte order mark and CRLF come from editors on Windows. Floats stay texts, for exact decimals.
         return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"), parse_float=str)
     except OSError as error:
-        raise _file_error(path, f"cannot be opened: {error.strerror}") from None
+        raise _file_error(path, f"cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise _file_error(path, "is not UTF-8 text") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -11,6 +11,7 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.failures import unwrap
 from tradepipe.kafka.librdkafka import ClientLog
 from tradepipe.names import check_name
+from tradepipe.small_files import is_endless
 
 Config = Mapping[str, Any]
 """librdkafka properties under their original names."""
@@ -286,6 +287,8 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
         if isinstance(value, str) and _not_text(value):
             # Without the value, which may be a password.
             raise ConfigurationError(f"the Kafka property {key} is not valid text in UTF-8, or has the character NUL")
+        if key.endswith(".location") and is_endless(str(value)):
+            raise ConfigurationError(f"the Kafka property {key}={value} names a named pipe or a device, not a file")
         if key in _FORBIDDEN:
             raise ConfigurationError(f"the Kafka property {key} is refused: {_FORBIDDEN[key]}")
         if key in _NUMBERS and not _is_number(str(value)):

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL: URLs, sessions, and deadlines of statements."""
 
+import os
 import re
 from collections.abc import Callable
 from math import ceil
@@ -17,6 +18,7 @@ from tradepipe.postgres import copy, pooler
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.revision import check_revision
 from tradepipe.redaction import redact
+from tradepipe.small_files import is_endless
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg2")
 
@@ -154,7 +156,21 @@ def _parameters(url: URL) -> dict[str, Any]:
         secrets = (url.password, url.query.get("password"), url.query.get("sslpassword"))
         reason = redact(str(error).strip(), [secret for secret in secrets if isinstance(secret, str)])
         raise ConfigurationError(f"the database URL cannot be used: {reason}") from None
+    for name, variable in _FILES.items():
+        location = parameters.get(name) or os.environ.get(variable)
+        if location and is_endless(location):
+            raise ConfigurationError(f"{name} or {variable} names a named pipe or a device, not a file: {location}")
     return dict(parameters)
+
+
+_FILES: Final = {
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "sslcrl": "PGSSLCRL",
+    "servicefile": "PGSERVICEFILE",
+}
+"""Parameters of libpq that name files which it reads to their ends, and the variables of the same meaning."""
 
 
 CLIENT_DEADLINE: Final = 20.0

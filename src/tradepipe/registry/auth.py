@@ -1,6 +1,7 @@
 """Registry URLs, credentials and TLS."""
 
 import base64
+import errno
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ import httpx
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
 from tradepipe.redaction import encoded_forms, redact
+from tradepipe.small_files import is_endless
 
 logger = logging.getLogger(__name__)
 
@@ -304,6 +306,8 @@ def _load_trusted(ca_location: Location | None, *, uses_tls: bool) -> ssl.SSLCon
         if not uses_tls:
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without trusted certificates: it is not used
         try:
+            if is_endless(os.environ.get("SSL_CERT_FILE", "")):
+                raise OSError(errno.EINVAL, "it is a named pipe or a device")
             return httpx.create_ssl_context()
         except OSError as error:  # includes ssl.SSLError
             raise ConfigurationError(
@@ -339,6 +343,8 @@ def _load_client_certificate(
 def _check_readable(option: str, location: Location) -> Path:
     path = Path(location)
     try:
+        if is_endless(path):
+            raise OSError(errno.EINVAL, "it is a named pipe or a device")
         if not path.is_dir():
             path.open("rb").close()
         elif option != "ca_location":

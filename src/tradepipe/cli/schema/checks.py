@@ -13,10 +13,19 @@ from tradepipe.evolution.compatibility import Level
 from tradepipe.evolution.compatibility_rules import VersionedSchema, check_evolution
 from tradepipe.evolution.findings import only_errors
 from tradepipe.evolution.freeze import as_versioned, check_frozen, level_of
-from tradepipe.evolution.history import HISTORY_FILE, PACKAGE, History, SchemaVersion, file_name, fingerprint
+from tradepipe.evolution.history import (
+    HISTORY_FILE,
+    MAX_SCHEMA_BYTES,
+    PACKAGE,
+    History,
+    SchemaVersion,
+    file_name,
+    fingerprint,
+)
 from tradepipe.evolution.lint import lint
 from tradepipe.files.drafts import check_target, write_file
 from tradepipe.files.errors import BadInput
+from tradepipe.small_files import read_small_file
 
 HistoryFolder = Annotated[
     Path | None,
@@ -116,7 +125,7 @@ def read_schema_file(path: Path, *, hint: str = "'FILE'") -> SchemaFile:
         BadParameter: it is unreadable.
     """
     try:
-        return SchemaFile(display_path(path), path.read_text("utf-8"))
+        return SchemaFile(display_path(path), read_small_file(path, MAX_SCHEMA_BYTES).decode())
     except OSError as error:
         raise typer.BadParameter(f"cannot read {path}: {error.strerror}", param_hint=hint) from None
     except UnicodeDecodeError as error:

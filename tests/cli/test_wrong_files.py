@@ -1,0 +1,65 @@
+"""Files that are no files: each command says so at once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_wrong_starts import message, start
+
+HTTPS = "https://127.0.0.1:1"
+TLS = ["-X", "security.protocol=ssl"]
+DATABASE = "postgresql://127.0.0.1:1/trades"
+
+READ_BY_US = {
+    "device": "it is larger than",
+    "pipe": "it is a pipe that nothing writes to",
+    "directory": "s a directory",
+}
+READ_BY_A_LIBRARY = {"device": "a named pipe or a device", "pipe": "a named pipe or a device"}
+"""What is said of each; certificates may be in a directory, and libpq ignores one without a service."""
+
+CASES = [
+    (["schema", "validate", "{}"], None, READ_BY_US),
+    (["schema", "check", "{}"], None, READ_BY_US),
+    (["schema", "diff", "{}", "v1"], None, READ_BY_US),
+    (["schema", "freeze", "{}", "--dry-run"], None, READ_BY_US),
+    (["produce", "--dry-run", "--input", __file__, "--input-format", "csv", "--mapping", "{}"], None, READ_BY_US),
+    (["sink", "--kafka-config", "{}"], None, READ_BY_US),
+    (["migrate", "current"], "DATABASE_URL_FILE", READ_BY_US),
+    (["schema", "drift"], "SCHEMA_REGISTRY_TOKEN_FILE", READ_BY_US),
+    (["schema", "drift"], "SCHEMA_REGISTRY_HEADERS_FILE", READ_BY_US),
+    (["topics", "create"], "KAFKA_SASL_PASSWORD_FILE", READ_BY_US),
+    (["schema", "drift", "--registry", HTTPS, "--registry-ca", "{}"], None, READ_BY_A_LIBRARY),
+    (["schema", "drift", "--registry", HTTPS, "--registry-cert", "{}"], None, READ_BY_A_LIBRARY),
+    (["schema", "drift", "--registry", HTTPS], "SSL_CERT_FILE", READ_BY_A_LIBRARY),
+    (["topics", "create", *TLS, "-X", "ssl.ca.location={}"], None, READ_BY_A_LIBRARY),
+    (["topics", "create", *TLS, "-X", "ssl.key.location={}"], None, READ_BY_A_LIBRARY),
+    (["migrate", "current", "--database", f"{DATABASE}?sslrootcert={{}}"], None, READ_BY_A_LIBRARY),
+    (["migrate", "current", "--database", f"{DATABASE}?service=x"], "PGSERVICEFILE", READ_BY_A_LIBRARY),
+]
+
+
+def make(kind: str, folder: Path) -> str:
+    """Return the path of something that has no end, no writer or no content."""
+    if kind == "device":
+        return "/dev/zero"
+    path = folder / kind
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "kind", "problem"),
+    [(arguments, variable, *each) for arguments, variable, problems in CASES for each in problems.items()],
+    ids=lambda value: " ".join(value)[:50] if isinstance(value, list) else None,
+)
+def test_what_is_no_file_is_reported_at_once(tmp_path, arguments, variable, kind, problem):
+    path = make(kind, tmp_path)
+    # A variable and that of its file exclude each other; an empty one is not set.
+    env = {variable.removesuffix("_FILE"): "", variable: path} if variable else {}
+
+    done = start(*(each.format(path) for each in arguments), env=env)
+
+    assert done.code in (2, 78)
+    assert problem in message(done)
