@@ -1,5 +1,6 @@
 """The table of refusals."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -133,6 +134,49 @@ def test_a_refusal_that_is_too_large_is_stored_without_its_bytes(connection, sql
     whole = (b"key", b"value")
     assert [whole, (None, None), *[whole] * others] == [(row.key, row.value) for row in rows]
     assert [["it is bad"], [note], *[["it is bad"]] * others] == [row.details for row in rows]
+
+
+ROW_SECURITY = """
+    ALTER TABLE trade_refusals ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY of_the_desk ON trade_refusals USING (partition = 0) WITH CHECK (partition = 0);
+    CREATE ROLE {0};
+    GRANT USAGE ON SCHEMA public TO {0};
+    GRANT SELECT, INSERT ON trade_refusals TO {0}
+"""
+
+
+@pytest.fixture
+def restricted(connection, migrated):
+    """Connect as a role to which a policy of row-level security applies; PostgreSQL refuses COPY then."""
+    role = f"restricted_{uuid.uuid4().hex}"
+    execute(connection, ROW_SECURITY.format(role))
+    engine = create_engine_for(f"{migrated}?options=-crole={role}", application_name="test")
+    with engine.connect() as restricted:
+        yield restricted
+    execute(connection, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_many_refusals_are_stored_under_row_level_security(restricted):
+    given = list(odd_refusals(refusals.COPY_ROWS + 1))
+    record(restricted, refusal(3), group="first")
+
+    record(restricted, *given, group="second")
+
+    columns = TRADE_REFUSALS.columns
+    rows = restricted.execute(select(columns.group_id, columns.details).order_by(columns.offset)).all()
+    assert ["first" if offset == 3 else "second" for offset in range(len(given))] == [row.group_id for row in rows]
+    assert [[each.detail for each in given[4].violations]] == [rows[4].details]
+
+
+def test_a_policy_that_forbids_one_of_many_refusals_leaves_none_stored(restricted):
+    """The batch is rolled back, as without a right, and the sink stops."""
+    foreign = refusal(3)._replace(record=refusal(3).record._replace(partition=1))
+
+    with pytest.raises(DBAPIError, match="new row violates row-level security policy") as raised:
+        record(restricted, *map(refusal, range(refusals.COPY_ROWS)), foreign)
+
+    assert FailureClass.CONFIGURATION is classify(raised.value, connected_before=True)
+    assert 0 == count(restricted, TRADE_REFUSALS)
 
 
 def test_an_internal_error_of_another_kind_is_a_bug(connection):
