@@ -43,7 +43,9 @@ WRITTEN: Final = Metric(
 VALIDATED: Final = Metric(
     "tradepipe_records_validated_total",
     "counter",
-    "Records that a validator has written, by result: passed or refused.",
+    "Records that a validator has written, by result: passed or refused. After a commit of unknown outcome, the "
+    "committed offsets decide; if all partitions of that batch moved meanwhile, its records may be counted twice "
+    "or not at all.",
     ("topic", "result"),
 )
 REFUSED: Final = Metric(
