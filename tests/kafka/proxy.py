@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from tests.proxy import Proxy, _Link
 
 PRODUCE: Final = 0
+LIST_OFFSETS: Final = 2
 FIND_COORDINATOR: Final = 10
 API_VERSIONS: Final = 18
 INIT_PRODUCER_ID: Final = 22
@@ -70,11 +71,14 @@ class KafkaProxy(Proxy):
     Attributes:
         answers_after: seconds by which each answer is late; they overlap, as on a long way.
 
+        answers: how many answers were sent.
+
         greetings: how many connections clients have begun to use.
     """
 
     def __init__(self, target: int) -> None:
         self.answers_after = 0.0
+        self.answers = 0
         self.greetings = 0
         self._late: dict[int, Late] = {}
         self._choosing = threading.Lock()
@@ -120,6 +124,7 @@ class KafkaProxy(Proxy):
             time.sleep(max(0.0, answer.due - time.monotonic()))
             try:
                 link.client.sendall(answer.frame)
+                self.answers += 1
             finally:
                 if answer.late is not None:
                     answer.late.over.set()

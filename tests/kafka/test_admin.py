@@ -270,3 +270,12 @@ def test_partitions_whose_leader_does_not_answer_have_no_watermarks():
         with pytest.raises(BrokerUnavailable, match="no leader answers for partitions"):
             topics.watermarks("trades", range(3))
         assert len(topics.high_watermarks_async("trades", range(3)).result(120)) < 3
+
+
+def test_a_watermark_that_a_broker_refuses_is_told_apart_from_one_without_an_answer():
+    """Partition 7 does not exist."""
+    with Broker() as broker:
+        broker.create_topic("trades", partitions=1)
+        topics = TopicAdmin({"bootstrap.servers": broker.bootstrap_servers})
+
+        assert {0: 0, 7: None} == topics.high_watermarks_async("trades", [0, 7]).result(60)

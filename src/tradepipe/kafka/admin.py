@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetS
 
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.config import Config, admin_config
-from tradepipe.kafka.failures import invalid_client, translate, unwrap
+from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import FirstContact
 
 logger = logging.getLogger(__name__)
@@ -183,10 +183,12 @@ class TopicAdmin:
         return {partition: Watermarks(begin, ends[partition]) for partition, begin in begins.items()}
 
     def high_watermarks_async(
-        self, name: str, partitions: Iterable[int], *, stable: bool = False
-    ) -> "Future[dict[int, int]]":
+        self, name: str, partitions: Iterable[int], *, stable: bool = False, timeout: float = QUERY_TIMEOUT
+    ) -> "Future[dict[int, int | None]]":
         """
-        Return a future of the high watermarks of partitions, without those that no broker reported.
+        Return a future of the high watermarks of partitions, without those for which no leader answered.
+
+        It is None for a partition whose leader refused to tell it, e.g. for lack of a right.
 
         Args:
             stable: return the last stable offsets instead, at which the first open transaction begins.
@@ -194,9 +196,9 @@ class TopicAdmin:
         partitions_to_list = {TopicPartition(name, partition): OffsetSpec.latest() for partition in partitions}
         isolation = IsolationLevel.READ_COMMITTED if stable else IsolationLevel.READ_UNCOMMITTED
         responses = self._admin().list_offsets(
-            partitions_to_list, isolation_level=isolation, request_timeout=min(QUERY_TIMEOUT, self._timeout)
+            partitions_to_list, isolation_level=isolation, request_timeout=min(timeout, self._timeout)
         )
-        watermarks: Future[dict[int, int]] = Future()
+        watermarks: Future[dict[int, int | None]] = Future()
         outdated = self._outdated
         # Callbacks of several partitions may run in different threads; only one of them may set the result.
         lock = Lock()
@@ -204,9 +206,8 @@ class TopicAdmin:
         def set_watermarks(_response: "Future[Any]") -> None:
             with lock:
                 if all(each.done() for each in responses.values()) and not watermarks.done():
-                    known = {place.partition: each for place, each in responses.items() if not each.exception()}
-                    offsets = {partition: each.result().offset for partition, each in known.items()}
-                    current = {part: offset for part, offset in offsets.items() if offset >= 0}
+                    answers = {place.partition: _watermark_of(each) for place, each in responses.items()}
+                    current = {part: offset for part, offset in answers.items() if offset != OFFSET_INVALID}
                     if not current:
                         outdated.set()
                     watermarks.set_result(current)
@@ -329,6 +330,15 @@ class TopicAdmin:
                 raise invalid_client(error) from error
             self._outdated.clear()
         return self._client
+
+
+def _watermark_of(response: "Future[Any]") -> int | None:
+    """Return an answered watermark; None for a refusal, `OFFSET_INVALID` without an answer."""
+    error = response.exception()
+    if error is None:
+        return int(response.result().offset)
+    is_refused = isinstance(error, KafkaException) and classify(unwrap(error)) is FailureClass.CONFIGURATION
+    return None if is_refused else OFFSET_INVALID
 
 
 def _describe_error(name: str, error: KafkaException) -> Exception:

@@ -327,7 +327,7 @@ class Sink(Stage[SinkCounts]):
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
         stored, fetched = self._reader.stored_offsets, self._reader.high_watermarks
-        ends = self._query_watermarks(fetched, self._reader.kafka_problem, paused=paused)
+        ends = self._query_watermarks(fetched, self._reader.kafka_problem)
         self._stats.set_partitions(len(consumer.assignments), stored, ends, paused=paused, stopped=len(self.stopped))
         self._stats.set_withheld(self._transactions.update(stored, ends), stored)
         self._stats.record_reader_counters(

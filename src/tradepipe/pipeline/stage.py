@@ -239,9 +239,7 @@ class Stage(ABC, Generic[CountsT_co]):
             raise self.stopped[min(missing)]
         return not missing
 
-    def _query_watermarks(
-        self, fetched: Mapping[int, int], problem: Unavailable | None, *, paused: bool
-    ) -> dict[int, int]:
+    def _query_watermarks(self, fetched: Mapping[int, int], problem: Unavailable | None) -> dict[int, int]:
         """
         Return the high watermarks, and report whether Kafka is available.
 
@@ -249,15 +247,17 @@ class Stage(ABC, Generic[CountsT_co]):
             problem: why the stage cannot work with Kafka now.
         """
         consumer = self._consumer
-        ends = self._watermarks.get(fetched, paused=paused, errors=consumer.errors)
+        ends = self._watermarks.get(fetched, errors=consumer.errors)
+        error = consumer.last_error if self._watermarks.has_new_errors else None
+        unanswered = self._watermarks.unanswered
         if problem is not None:
             self._kafka_outage.begin(problem)
-        elif unanswered := self._watermarks.unanswered:
+        # A denial has its own lines, and a topic that is gone has no leaders that could answer.
+        elif unanswered and (error is not None or not consumer.is_denied):
             partitions = ", ".join(map(str, unanswered))
-            self._kafka_outage.begin(consumer.last_error or f"no answer for {self._topic}[{partitions}]")
-        else:
+            self._kafka_outage.begin(error or f"no answer for {self._topic}[{partitions}]")
+        elif not unanswered:
             self._kafka_outage.end()
-        # A denial has its own lines: it may not be an outage.
         self._stats.set_waiting(KAFKA, waiting=self._kafka_outage.is_active or consumer.is_denied)
         return ends
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from tradepipe.errors import TopicUnusable
-from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.admin import QUERY_TIMEOUT, TopicAdmin
 
 TOPIC_ID_INTERVAL: Final = 60.0
 
@@ -54,59 +54,84 @@ class TopicIdWatch:
 
 
 WATERMARK_INTERVAL: Final = 5.0
+"""Seconds between two queries."""
+
+SILENCE_SECONDS: Final = 4.0
+"""Seconds that brokers of a client without errors have to answer a query, twice, before they count as unavailable."""
 
 
 class HighWatermarks:
     """
-    The high watermarks from the last fetches; while fetching is paused, from queries to the brokers.
+    The high watermarks of the last fetches and of regular queries to the brokers.
 
-    Without the queries the lag would not move exactly while an outage of the
-    database makes it grow. The brokers are also queried after errors of the
-    client: one error is not an outage, librdkafka does not report a recovery, and a
-    log without new records looks like one whose brokers are unavailable. No query
-    blocks.
+    A paused partition is not fetched, so without the queries the lag would not move
+    exactly while an outage of the database makes it grow. They also show that the
+    brokers answer: a log without new records looks like one whose brokers do not,
+    and a client notices a broker that keeps its connections but never answers only
+    after `socket.timeout.ms`, a minute. No query blocks.
+
+    Partitions are unanswered after one query if the client has had errors since the
+    last answer. One error is not an outage, and librdkafka reports no recovery. Without
+    errors a second query must confirm it: the broker may be slow, or this process was frozen.
     """
 
     def __init__(self, topics: TopicAdmin, topic: str) -> None:
         self._topics = topics
         self._topic = topic
-        self._query: Future[dict[int, int]] | None = None
+        self._query: Future[dict[int, int | None]] | None = None
         self._answer: dict[int, int] = {}
         self._due = 0.0
         # An answer clears the suspicion of those errors only that had happened when its query was sent.
+        self._errors = 0
         self._errors_cleared = 0
         self._errors_at_query = 0
-        self._queried: tuple[int, ...] = ()
+        self._queried: dict[int, int] = {}
+        self._is_suspected = False
         self.unanswered: tuple[int, ...] = ()
-        """The partitions of the last query for which no broker answered."""
+        """The partitions for which no broker answered."""
 
-    def get(self, fetched: Mapping[int, int], *, paused: bool, errors: int = 0) -> dict[int, int]:
+    @property
+    def has_new_errors(self) -> bool:
+        """Whether the client has had errors since the last query that was answered."""
+        return self._errors != self._errors_cleared
+
+    def get(self, fetched: Mapping[int, int], *, errors: int = 0) -> dict[int, int]:
         """
         Return the latest known high watermark of each partition.
 
         Args:
             fetched: the high watermarks of the last fetches.
 
-            paused: whether fetching is paused, so that these are outdated.
-
             errors: how many errors the client has had.
         """
+        self._errors = errors
         if self._query is not None and self._query.done():
             answer, self._query = self._query.result(), None
-            self.unanswered = tuple(number for number in self._queried if number not in answer)
-            self._answer |= answer
-            if not self.unanswered:
-                self._errors_cleared = self._errors_at_query
-        outdated = paused or self.unanswered or errors != self._errors_cleared
-        if outdated and self._query is None and time.monotonic() >= self._due:
+            self._answer |= {number: end for number, end in answer.items() if end is not None}
+            # A fetch that has moved a watermark since the query is an answer too.
+            missing = (n for n, end in self._queried.items() if n not in answer and fetched.get(n, end) == end)
+            self._conclude(tuple(missing))
+        if self._query is None and time.monotonic() >= self._due:
             # Due again after the interval, whenever the answer comes: slow brokers must not be queried more often.
             self._due = time.monotonic() + WATERMARK_INTERVAL
             self._errors_at_query = errors
             # Without an assignment only whether there is an answer is of interest, and each topic has a partition 0.
-            self._queried = tuple(fetched) or (0,)
-            self._query = self._topics.high_watermarks_async(self._topic, self._queried)
+            self._queried = dict(fetched) or {0: -1}
+            # Not as long after an error: while a leader is down, librdkafka spins until the timeout.
+            timeout = QUERY_TIMEOUT if self.has_new_errors else SILENCE_SECONDS
+            self._query = self._topics.high_watermarks_async(self._topic, self._queried, timeout=timeout)
         # Watermarks only grow, so the larger one is the newer one, whichever way it came.
         return {number: max(end, self._answer.get(number, end)) for number, end in fetched.items()}
+
+    def _conclude(self, missing: tuple[int, ...]) -> None:
+        """Decide what it means that these partitions of the last query were not answered."""
+        if not missing:
+            self._errors_cleared = self._errors_at_query
+            self._is_suspected = False
+        elif not (self._is_suspected or self.has_new_errors):
+            self._is_suspected, self._due = True, 0.0
+            return
+        self.unanswered = missing
 
 
 STANDSTILL_SECONDS: Final = 60.0
@@ -126,7 +151,7 @@ class OpenTransactionWatch:
         self._topics = topics
         self._topic = topic
         self._standing: dict[int, tuple[int, float]] = {}
-        self._query: Future[dict[int, int]] | None = None
+        self._query: Future[dict[int, int | None]] | None = None
         self._due = 0.0
         self._stable: dict[int, int] = {}
 
@@ -147,7 +172,8 @@ class OpenTransactionWatch:
         }
         suspects = [number for number, (_, since) in self._standing.items() if now - since >= STANDSTILL_SECONDS]
         if self._query is not None and self._query.done():
-            self._stable, self._query = self._query.result(), None
+            self._stable = {number: end for number, end in self._query.result().items() if end is not None}
+            self._query = None
         if suspects and self._query is None and now >= self._due:
             self._due = now + WATERMARK_INTERVAL
             self._query = self._topics.high_watermarks_async(self._topic, suspects, stable=True)

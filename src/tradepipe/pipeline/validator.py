@@ -326,7 +326,7 @@ class Validator(Stage[ValidatorCounts]):
     def _update_stats(self) -> None:
         consumer, paused = self._consumer, self._reader.is_paused
         done, fetched = self._reader.watermarks()
-        ends = self._query_watermarks(fetched, self._outputs.kafka_problem or self._reader.kafka_problem, paused=paused)
+        ends = self._query_watermarks(fetched, self._outputs.kafka_problem or self._reader.kafka_problem)
         self._stats.set_partitions(len(consumer.assignments), done, ends, paused=paused, stopped=len(self.stopped))
         self._stats.set_withheld(self._transactions.update(done, ends), done)
         self._stats.set_producers(self._outputs.producers_created)
