@@ -51,8 +51,9 @@ BLOCKED_THREAD = """
 import select, sys, threading
 from tradepipe.entry import exit_process
 print("lost")
-threading.Thread(target=sys.stderr.write, args=("x" * 1_000_000,), daemon=True).start()
-while select.select([], [2], [], 0.01)[1]:
+writer = threading.Thread(target=sys.stderr.write, args=("x" * 1_000_000,), daemon=True)
+writer.start()
+while writer.is_alive() and select.select([], [2], [], 0.01)[1]:
     pass  # until the pipe is full
 exit_process(0)
 """

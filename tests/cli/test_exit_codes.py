@@ -93,8 +93,10 @@ def test_passwords_are_not_shown(text, shown):
 
 def tradepipe(*arguments, stdout, stderr=subprocess.PIPE):
     """How the command ended that prints into `stdout`, and what it said."""
-    program = [sys.executable, "-c", "from tradepipe.cli.main import run; run()", *arguments]
-    done = subprocess.run(program, stdout=stdout, stderr=stderr, text=True, check=False)
+    program = [sys.executable, "-c", "from tradepipe.entry import run; run()", *arguments]
+    # Unbuffered streams have nothing left to write at the exit.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(program, env=env, stdout=stdout, stderr=stderr, text=True, check=False)
     return done.returncode, done.stderr
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Final, Self
 
+from tradepipe.cli import streams
 from tradepipe.cli.terminal import CLEAR_LINE, can_rewrite_line, log_format
 
 SIGNAL_BASE: Final = 128
@@ -78,6 +79,7 @@ class SignalWatch:
         if number is None:
             return
         self.number = number
+        streams.request_stop()
         self._begin()
         # The block may end meanwhile; otherwise this is the second signal, or the grace is over.
         if self._next_signal(self._grace) is not None:
@@ -119,7 +121,9 @@ class StopOnSignal(SignalWatch):
         text = f"{message}; a second signal exits immediately"
         line = json.dumps({"level": "INFO", "message": text}) if log_format.get() == "json" else text
         # Without sys.stderr and without the logger, whose locks the main thread may hold. An exception would end this
-        # thread, and then no signal would stop the command: stderr may be closed, or a pipe whose reader has ended.
+        # thread, and then no signal would stop the command: stderr may be closed, or a pipe whose reader has ended. So
+        # would a pipe that is full.
         with suppress(OSError):
-            os.write(2, f"{CLEAR_LINE if can_rewrite_line() else ''}{line}\n".encode())
+            if streams.is_writable(2):
+                os.write(2, f"{CLEAR_LINE if can_rewrite_line() else ''}{line}\n".encode())
         self._stop()
