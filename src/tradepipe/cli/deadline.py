@@ -9,10 +9,22 @@ from typing import Final, TypeVar
 import typer
 
 from tradepipe.backoff import Backoff
-from tradepipe.errors import DeadlineExceeded, Unavailable
+from tradepipe.errors import (
+    BrokerUnavailable,
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    RegistryUnavailable,
+    Unavailable,
+)
 from tradepipe.outage import Outage
 
 logger = logging.getLogger(__name__)
+
+_SERVICES: Final = {
+    BrokerUnavailable: "Kafka",
+    RegistryUnavailable: "the registry",
+    DatabaseUnavailable: "PostgreSQL",
+}
 
 T = TypeVar("T")
 
@@ -35,8 +47,8 @@ class RetryUntil:
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._stopped = stopped or threading.Event()
-        # One for all calls; the error names the service.
-        self._outage = Outage("a service", logger)
+        # One for all calls, named by its first error.
+        self._outage: Outage | None = None
 
     @property
     def call_timeout(self) -> float:
@@ -64,9 +76,16 @@ class RetryUntil:
                     raise DeadlineExceeded(
                         f"{error}; gave up after {self._seconds:g} s: check the address, or increase --deadline"
                     ) from error
+                if self._outage is None or not self._outage.is_active:
+                    self._outage = Outage(self._name_service(error), logger)
                 self._outage.begin(error, f"retrying for up to {self._seconds:g} s")
             else:
-                self._outage.end()
+                if self._outage is not None:
+                    self._outage.end()
                 return answer
             if self._stopped.wait(min(backoff.next_delay(), self.remaining)):
                 raise typer.Exit
+
+    @staticmethod
+    def _name_service(error: Unavailable) -> str:
+        return next((name for kind, name in _SERVICES.items() if isinstance(error, kind)), "a service")
