@@ -5,6 +5,7 @@ import sys
 import pytest
 import typer
 
+from tradepipe import Violation
 from tradepipe.cli.stage_runner import load_rules
 
 
@@ -21,18 +22,20 @@ def here(tmp_path, monkeypatch):
 
 
 def test_a_function_is_found_in_the_current_directory(here):
-    (here / "our_desk.py").write_text("def late(trade): return ['late']\ndef odd(trade): return ['odd']\n")
+    (here / "our_desk.py").write_text("def late(trade): return ()\ndef odd(trade): return []\n")
 
-    assert [["late"], ["odd"]] == [rule(None) for rule in load_rules(["our_desk:late", "our_desk:odd"])]
+    assert [(), []] == [rule(None) for rule in load_rules(["our_desk:late", "our_desk:odd"])]
 
 
 def test_a_function_is_found_in_a_package_and_in_a_class(here):
     (here / "desks").mkdir()
-    (here / "desks" / "fx.py").write_text("class Rules:\n    @staticmethod\n    def late(trade): return ['late']\n")
+    (here / "desks" / "fx.py").write_text("class Rules:\n    @staticmethod\n    def late(trade): return [VIOLATION]\n")
+    with (here / "desks" / "fx.py").open("a") as file:
+        file.write("from tradepipe import Violation\nVIOLATION = Violation('LATE', 'it is late')\n")
 
     (late,) = load_rules(["desks.fx:Rules.late"])
 
-    assert ["late"] == late(None)
+    assert [Violation("LATE", "it is late")] == late(None)
 
 
 def test_without_the_option_there_is_none():
@@ -57,6 +60,16 @@ def test_a_rule_must_be_named_by_module_and_function(text):
         ("broken:late", "module broken cannot be imported: SyntaxError: "),
         ("ending:late", "module ending cannot be imported: SystemExit: 0"),
         ("..desk:late", "module ..desk cannot be imported: "),
+        ("os:system", ", is part of Python, and system is not a rule of trades"),
+        ("builtins:input", "module builtins, built in, is part of Python, and input is not a rule of trades"),
+        (
+            "wrong:nothing",
+            "the rule wrong:nothing returned None, not a list or tuple of violations; it was called for a s",
+        ),
+        ("wrong:yes", "the rule wrong:yes returned True, not a list or tuple"),
+        ("wrong:texts", "the rule wrong:texts returned 'late' among its violations, not a Violation"),
+        ("wrong:two", "the rule wrong:two raised TypeError: two() missing 1 required positional argument: 'other'"),
+        ("wrong:later", "the rule wrong:later returned <coroutine object later at"),
     ],
 )
 def test_a_missing_rule_is_named_with_where_it_was_looked_for(here, text, reported):
@@ -64,6 +77,13 @@ def test_a_missing_rule_is_named_with_where_it_was_looked_for(here, text, report
     (here / "needing.py").write_text("import no_such_library\n")
     (here / "broken.py").write_text("def late(:\n")
     (here / "ending.py").write_text("raise SystemExit(0)\n")
+    (here / "wrong.py").write_text(
+        "def nothing(trade): trade.book_id == 'B1'\n"
+        "def yes(trade): return trade.version > 0\n"
+        "def texts(trade): return ['late']\n"
+        "def two(trade, other): return []\n"
+        "async def later(trade): return []\n"
+    )
 
     with pytest.raises(typer.BadParameter) as refused:
         load_rules([text])

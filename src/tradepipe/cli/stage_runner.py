@@ -3,12 +3,15 @@
 import gc
 import os
 import sys
+import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, nullcontext
 from importlib import import_module
 from importlib.metadata import version
 from operator import attrgetter
+from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import typer
@@ -20,10 +23,10 @@ from tradepipe.cli.options import IS_NAME, option
 from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.terminal import OutputFormat, Progress, StatusLine
 from tradepipe.codec.admission import UnknownFields
-from tradepipe.errors import TradepipeError
+from tradepipe.errors import ConfigurationError, TradepipeError
 from tradepipe.evolution.history import current
 from tradepipe.pipeline.stage import Stage
-from tradepipe.pipeline.validation import RecordKey, Rule
+from tradepipe.pipeline.validation import RecordKey, Rule, check_rule
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.stale import Stale
 
@@ -231,8 +234,22 @@ def _load_rule(text: str) -> Rule:
         raise _rules_error(f"{place} has no function {function}") from None
     if not callable(found):
         raise _rules_error(f"{function} of {place} is not a function but {type(found).__name__}")
+    if _is_pythons_own(module):
+        raise _rules_error(f"{place} is part of Python, and {function} is not a rule of trades")
     rule: Rule = found
+    try:
+        check_rule(rule)
+    except ConfigurationError as error:
+        raise _rules_error(str(error)) from error
     return rule
+
+
+def _is_pythons_own(module: ModuleType) -> bool:
+    """Return whether a module is of the standard library, whose functions may do anything when called with a trade."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module.__name__ in sys.stdlib_module_names
+    return Path(file).is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in file
 
 
 def _rules_error(message: str) -> typer.BadParameter:

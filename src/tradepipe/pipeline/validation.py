@@ -1,6 +1,7 @@
 """Validation of records: each is a valid record or a refusal."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import Final, Literal, get_args
 
@@ -10,6 +11,7 @@ from tradepipe.registry.serde import HEADER_SIZE, TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
 from tradepipe.trade.record import CODES, Code, Record, Refusal, UnreadableBatch, Violation
 from tradepipe.trade.rules import passes_quick_check, violations
+from tradepipe.trade.samples import trades
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 Rule = Callable[[Trade], Sequence[Violation]]
@@ -26,6 +28,7 @@ _SCHEMA_ID_HEADER: Final = "__value_schema_id"
 """Header in which Confluent's serializers put a schema id or GUID if they do not frame the value."""
 
 _MAX_SHOWN: Final = 100
+_SAMPLES: Final = 5
 
 _kafka_key_of: Final[Callable[[Trade], str]] = attrgetter(KAFKA_KEY)
 
@@ -149,18 +152,33 @@ class RecordValidator:
         if self._refuses_keys and record.key != _kafka_key_of(trade).encode():
             found += (_key_mismatch(record, trade),)
         for rule in self._rules:
-            try:
-                answer = rule(trade)
-            except Exception as error:  # a user's code may raise anything
-                raise _rule_error(rule, record, f"raised {type(error).__name__}: {error}") from error
-            if not isinstance(answer, (tuple, list)):
-                raise _rule_error(rule, record, f"returned {_format_value(answer)}, not a list or tuple of violations")
-            if answer:
-                found += tuple(_check_violation(rule, record, each) for each in answer)
+            found += _apply(rule, trade, record)
         return Refusal(record, found, schema_id) if found else (schema_id, trade)
 
 
-def _check_violation(rule: Rule, record: Record, violation: object) -> Violation:
+def check_rule(rule: Rule) -> None:
+    """
+    Call a user's rule for sample trades: what is no rule at all, or forgets to return its violations, fails at once.
+
+    Raises:
+        ConfigurationError: the rule is broken.
+    """
+    for trade in islice(trades(seed=1), _SAMPLES):
+        _apply(rule, trade, None)
+
+
+def _apply(rule: Rule, trade: Trade, record: Record | None) -> tuple[Violation, ...]:
+    """Return the violations of a trade of a record, or of a sample."""
+    try:
+        answer = rule(trade)
+    except Exception as error:  # a user's code may raise anything
+        raise _rule_error(rule, record, f"raised {type(error).__name__}: {error}") from error
+    if not isinstance(answer, (tuple, list)):
+        raise _rule_error(rule, record, f"returned {_format_value(answer)}, not a list or tuple of violations")
+    return tuple(_check_violation(rule, record, each) for each in answer)
+
+
+def _check_violation(rule: Rule, record: Record | None, violation: object) -> Violation:
     """Return a user's violation after checking that a refusal with it can be stored and counted."""
     if not isinstance(violation, Violation):
         raise _rule_error(rule, record, f"returned {_format_value(violation)} among its violations, not a Violation")
@@ -202,7 +220,9 @@ def _key_mismatch(record: Record, trade: Trade) -> Violation:
     return Violation(Code.RECORD_KEY, detail)
 
 
-def _rule_error(rule: Rule, record: Record, problem: str) -> ConfigurationError:
+def _rule_error(rule: Rule, record: Record | None, problem: str) -> ConfigurationError:
+    if record is None:
+        return ConfigurationError(f"the rule {_name(rule)} {problem}; it was called for a sample trade")
     return ConfigurationError(
         f"the rule {_name(rule)} {problem}; it was called for {record.coordinates}, and no record read with "
         f"it is stored: correct the rule, or remove it"
