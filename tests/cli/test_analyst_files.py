@@ -64,8 +64,20 @@ def correct(file: Path, *changes: tuple[str, str], encoding="utf-8", ending=".re
     for old, new in changes:
         assert old in text, text
         text = text.replace(old, new)
-    rejects.write_bytes(text.encode(encoding))
-    return rejects
+    corrected = file.with_name(f"corrected{ending}")
+    corrected.write_bytes(text.encode(encoding))
+    return corrected
+
+
+def assert_loading_again_adds_nothing(files: list[Path], mapping: Path, env, *, trades: int) -> None:
+    """Load a file and its mended rejects once more: each trade is a duplicate, and none is refused."""
+    for file in files:
+        produce("--input", file, "--mapping", mapping, "--on-error", "skip", "--overwrite", env=env)
+
+    done = run_command("sink", "--until-end", env=env)
+
+    assert (0, f"0 stored, {trades} duplicates, 0 refused") == (done.code, done.err.splitlines()[-1])
+    assert [(trades,)] == ask(env["DATABASE_URL"], "SELECT count(*) FROM trades")
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8-sig"])
@@ -88,6 +100,7 @@ def test_a_file_as_excel_saves_it_in_germany(ready, tmp_path, encoding):
         ("A-19", 1, "SELL", "3.5", "2025-06-02 07:30:00"),
         ("A-20", 1, "SELL", "250000", "2025-06-02 07:30:00"),
     ] == stored(ready, "trade_id, version, side, trim_scale(notional)::text, (created_at AT TIME ZONE 'UTC')::text")
+    assert_loading_again_adds_nothing([file, corrected], mapping, ready, trades=5)
 
 
 def test_a_file_as_excel_saves_it_in_the_united_states(ready, tmp_path):
@@ -98,12 +111,15 @@ def test_a_file_as_excel_saves_it_in_the_united_states(ready, tmp_path):
     done = load(file, mapping, ready)
 
     assert "2 trades, 1 invalid record (MATURITY_DATE 1)" in done.err
-    assert "1 trade, 0 invalid records" in load(correct(file, ("02/30/2031", "02/28/2031")), mapping, ready).err
+    assert f"{file}:4: maturity_date: '02/30/2031' is not a date as MM/DD/YYYY" in done.err
+    corrected = correct(file, (",02/30/2031", ",02/28/2031"))
+    assert "1 trade, 0 invalid records" in load(corrected, mapping, ready).err
     assert [
         ("A-17", "2031-03-20", "2025-06-02 13:15:00"),
         ("A-18", "2031-12-31", "2025-06-02 17:20:00"),
         ("A-19", "2031-02-28", "2025-06-02 17:30:00"),
     ] == stored(ready, "trade_id, maturity_date::text, (created_at AT TIME ZONE 'UTC')::text")
+    assert_loading_again_adds_nothing([file, corrected], mapping, ready, trades=3)
 
 
 def test_a_file_of_a_trade_system_with_thirty_other_columns(ready, tmp_path):
@@ -120,17 +136,44 @@ def test_a_file_of_a_trade_system_with_thirty_other_columns(ready, tmp_path):
         "Ccy",
     ]
     values = ["D-1", "1", "CP-1", "P1", "2031-01-31", "2025-06-01T08:00:00Z", "BUY", "100", "EUR"]
+    wrong = {1: ("CP-1", "CP 1"), 3: ("2031-01-31", "31.01.2031"), 4: ("100", "n.a."), 5: ("P1", "")}
     file = tmp_path / "system.csv"
     content = io.StringIO()
     rows = csv.writer(content, delimiter="|")
     rows.writerow([*others[:15], *headers, *others[15:]])
-    rows.writerow([*["x"] * 15, *values, *["y, z"] * 15])
+    for number in range(6):
+        old, new = wrong.get(number, ("", ""))
+        row = [f"D-{number}", *(new if each == old else each for each in values[1:])]
+        rows.writerow([*["x"] * 15, *row, *["y, z"] * 15])
     file.write_text(content.getvalue())
+    mapping = suggest(file)
 
-    done = load(file, suggest(file), ready)
+    done = load(file, mapping, ready)
 
-    assert (0, 1) == (done.code, len(stored(ready, "trade_id")))
+    assert "2 trades, 4 invalid records (" in done.err
+    assert (
+        f"{file}:3: counterparty_id: has a blank at position 3" in done.err or "counterparty_id: is 'CP 1'" in done.err
+    )
+    assert f"{file}:5: maturity_date: '31.01.2031' is not a date" in done.err
+    assert f"{file}:6: notional: 'n.a.' is not a decimal number" in done.err
+    assert f"{file}:7: book_id: is ''" in done.err
     assert "Attribute" not in done.err
+    rejects = Path(f"{file}.rejects.csv").read_text()
+    header, *rejected = csv.reader(rejects.splitlines(), delimiter="|")
+    assert ["reason", *others[:15], *headers, *others[15:]] == header
+    assert [("D-1", "y, z"), ("D-3", "y, z"), ("D-4", "y, z"), ("D-5", "y, z")] == [
+        (row[16], row[-1]) for row in rejected
+    ]
+    assert rejected[0][0].startswith("counterparty_id: ")
+    corrected = correct(
+        file, ("|CP 1|", "|CP-1|"), ("|31.01.2031|", "|2031-01-31|"), ("|n.a.|", "|100|"), ("||", "|P1|")
+    )
+    done = load(corrected, mapping, ready)
+    assert (0, True) == (done.code, "4 trades, 0 invalid records" in done.err)
+    assert [(f"D-{number}", "CP-1", "P1", "2031-01-31", "100") for number in range(6)] == stored(
+        ready, "trade_id, counterparty_id, book_id, maturity_date::text, trim_scale(notional)::text"
+    )
+    assert_loading_again_adds_nothing([file, corrected], mapping, ready, trades=6)
 
 
 def test_a_workbook(ready, tmp_path):
@@ -150,10 +193,13 @@ def test_a_workbook(ready, tmp_path):
     assert "1 trade, 1 invalid record (VERSION 1)" in done.err
     assert f"{file}:3: version: is 0, which is less than 1 (VERSION)" in done.err
     rejects = openpyxl.load_workbook(f"{file}.rejects.xlsx")
+    assert "version: is 0, which is less than 1 (VERSION)" == rejects.active["A2"].value
     rejects.active["C2"] = 1
-    rejects.save(f"{file}.rejects.xlsx")
-    assert "1 trade, 0 invalid records" in load(Path(f"{file}.rejects.xlsx"), mapping, ready).err
+    corrected = Path(f"{tmp_path}/corrected.xlsx")
+    rejects.save(corrected)
+    assert "1 trade, 0 invalid records" in load(corrected, mapping, ready).err
     assert [("10045", "BUY"), ("10046", "SELL")] == stored(ready, "trade_id, side")
+    assert_loading_again_adds_nothing([file, corrected], mapping, ready, trades=2)
 
 
 BACK_OFFICE = """\
