@@ -12,14 +12,15 @@ from tradepipe.registry import schema_ids
 UNKNOWN_ID = b"\x00\x7f\xff\xff\xff rest"
 
 
-def test_a_log_that_is_shorter_than_what_was_stored_of_it_stops_the_sink(pipeline, some_trades):
+def test_a_log_that_ends_before_the_stored_offset_stops_the_sink(pipeline, some_trades):
     """As after a topic was restored from a backup, or a broker lost acknowledged records."""
     pipeline.publish(some_trades(20))
     pipeline.store()
     pipeline.execute("UPDATE sink_offsets SET next_offset = next_offset + 1000 WHERE partition = 0")
     reached = pipeline.next_offsets()[0]
 
-    with pytest.raises(OffsetOutOfRange, match=rf"stored offset of .*\[0\] is {reached}, .* the log is shorter"):
+    message = rf"stored offset of .*\[0\] is {reached}, .* the log ends before the stored offset"
+    with pytest.raises(OffsetOutOfRange, match=message):
         pipeline.store()
 
 

@@ -93,7 +93,7 @@ class TopicAdmin:
         except KafkaException as error:
             if unwrap(error).code() in _NO_DESCRIBE:
                 return False
-            raise translate(unwrap(error), "cannot describe the cluster") from error
+            raise translate(error, "cannot describe the cluster") from error
         return str(cluster.cluster_id).startswith(_MOCK_CLUSTER_ID)
 
     def has_transactions(self) -> bool:
@@ -123,7 +123,7 @@ class TopicAdmin:
             try:
                 metadata = self._admin().list_topics(timeout=self._timeout).topics.get(name)
             except KafkaException as error:
-                raise translate(unwrap(error), f"cannot describe topic {name}") from error
+                raise translate(error, f"cannot describe topic {name}") from error
             if metadata is None:
                 raise TopicUnusable(_no_topic(name))
             return Topic(name, None, tuple(sorted(metadata.partitions)))
@@ -244,7 +244,7 @@ class TopicAdmin:
                     f"topic {name} could not be created: this broker does not support creating topics; "
                     f"create it with the broker's tools, or use another broker"
                 ) from error
-            raise translate(unwrap(error), f"topic {name} could not be created") from error
+            raise translate(error, f"topic {name} could not be created") from error
         return True
 
     def _create_by_use(self, name: str, *, partitions: int, config: Mapping[str, str]) -> bool:
@@ -259,7 +259,7 @@ class TopicAdmin:
         try:
             self._admin().list_topics(name, timeout=self._timeout)
         except KafkaException as error:
-            raise translate(unwrap(error), f"topic {name} could not be created") from error
+            raise translate(error, f"topic {name} could not be created") from error
         return True
 
     def _offsets(self, specs: dict[TopicPartition, OffsetSpec]) -> dict[int, int]:
@@ -271,7 +271,7 @@ class TopicAdmin:
         except KafkaException as error:
             if unwrap(error).code() in _OUTDATED:
                 self._outdated.set()
-            raise translate(unwrap(error), "could not read the watermarks") from error
+            raise translate(error, "could not read the watermarks") from error
         # If some leaders answer and others do not in time, librdkafka reports no error for the others.
         if unknown := sorted(partition for partition, offset in found.items() if offset == OFFSET_INVALID):
             self._outdated.set()
@@ -342,10 +342,9 @@ def _watermark_of(response: "Future[Any]") -> int | None:
 
 
 def _describe_error(name: str, error: KafkaException) -> Exception:
-    cause = unwrap(error)
-    if cause.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+    if unwrap(error).code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
         return TopicUnusable(_no_topic(name))
-    return translate(cause, f"cannot describe topic {name}")
+    return translate(error, f"cannot describe topic {name}")
 
 
 def _no_topic(name: str) -> str:

@@ -97,7 +97,7 @@ class ForeignRecord(NamedTuple):
     record: Record
 
 
-def build_record(refusal: Refusal, *, topic_id: str | None, group: str, max_bytes: int | None = None) -> Record:
+def build_record(refusal: Refusal, *, topic_id: str | None, group: str, max_bytes: int) -> Record:
     """
     Return a refusal's dead letter: its record with the headers of `build_headers`.
 
@@ -105,7 +105,7 @@ def build_record(refusal: Refusal, *, topic_id: str | None, group: str, max_byte
     place of the record's value, then of its headers, then of its key.
     """
     headers = build_headers(refusal, topic_id=topic_id, group=group, max_bytes=max_bytes)
-    while max_bytes is not None and (excess := size(refusal.record, headers) - max_bytes) > 0:
+    while (excess := size(refusal.record, headers) - max_bytes) > 0:
         smaller = refusal.within(size(refusal.record) - OVERHEAD - excess)
         if smaller == refusal:
             break

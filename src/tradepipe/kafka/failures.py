@@ -1,10 +1,10 @@
 """
 Failure classes of Kafka errors: wait, refuse one record, stop, or recreate the client.
 
-`FAILURE_CLASSES` names every error that is not an outage. Whatever it does not name is one: a stage must
-not end because a broker is starting, because partitions elect their leaders, or because a new version of
-Kafka or librdkafka has an error more. What looks like an error of configuration may be passing too, so a
-running stage ends only when it has lasted (`Confirmation`).
+Every error that `FAILURE_CLASSES` does not name counts as an outage: a stage must not end because a broker
+is starting, because partitions elect their leaders, or because a new version of Kafka or librdkafka has one
+more error. A configuration error may also be temporary, so a running stage ends only when it has lasted
+(`Confirmation`).
 """
 
 import time
@@ -139,7 +139,7 @@ while coordinators move), OPERATION_NOT_ATTEMPTED and INVALID_UPDATE_VERSION (co
 
 
 def classify(error: KafkaError) -> FailureClass:
-    """Return the class of an error; an error that no table lists is an outage."""
+    """Return the class of an error; one that `FAILURE_CLASSES` does not name is an outage."""
     if error.fatal():
         return FailureClass.FATAL
     kind = FAILURE_CLASSES.get(error.code(), FailureClass.UNAVAILABLE)
@@ -147,7 +147,7 @@ def classify(error: KafkaError) -> FailureClass:
 
 
 CONFIRM_SECONDS: Final = 60.0
-"""Seconds for which an error of configuration must last before it ends a running stage."""
+"""Seconds for which a configuration error must last before it ends a running stage."""
 
 
 class Confirmation:

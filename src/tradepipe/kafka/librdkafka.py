@@ -86,8 +86,8 @@ class FirstContact:
 
     librdkafka retries forever, even after a permanent rejection, and its requests
     then time out as in an outage. Before the first response, a wrong password or an
-    untrusted certificate is reported as a configuration error, since neither heals
-    by itself. Afterwards they count as an outage: certificates and users may be
+    untrusted certificate is reported as a configuration error, since waiting helps
+    with neither. Afterwards they count as an outage: certificates and users may be
     changing, or a broker may still be starting.
     """
 

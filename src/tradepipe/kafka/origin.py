@@ -10,16 +10,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
-from tradepipe.kafka.failures import FailureClass, classify, translate, unwrap
+from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
 from tradepipe.kafka.messages import UNREADABLE, to_record
+from tradepipe.kafka.topic_reader import GROUP, POLL_SECONDS
 from tradepipe.kafka.unreadable import ERRORS
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Record
-
-GROUP: Final = "tradepipe-reader"
-"""librdkafka requires a group name; nothing joins the group or commits offsets."""
-
-POLL_SECONDS: Final = 0.2
 
 _NOTHING: Final = ERRORS | {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET}
 """Errors that mean that there is no readable record at an offset."""
@@ -53,7 +49,7 @@ class OriginCheck:
         try:
             self._client = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
         except KafkaException as error:
-            raise translate(unwrap(error), "invalid Kafka client configuration") from error
+            raise invalid_client(error) from error
         return self
 
     def __exit__(

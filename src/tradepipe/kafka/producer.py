@@ -258,7 +258,7 @@ class IdempotentProducer:
         return failed
 
     def stop_accepting(self) -> None:
-        """refuse further records; those that are enqueued are still delivered."""
+        """Refuse further records; those that are enqueued are still delivered."""
         with self._lock:
             self._is_closed = True
 

@@ -17,7 +17,7 @@ from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
 
 GROUP: Final = "tradepipe-reader"
-"""librdkafka requires a group name; the reader neither joins the group nor commits offsets."""
+"""librdkafka requires a group name; nothing joins the group or commits offsets."""
 
 FETCH_RECORDS: Final = 1_000
 """Maximum number of records fetched at once."""

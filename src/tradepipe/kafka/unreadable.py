@@ -130,7 +130,7 @@ class UnreadableBatches:
             usual. If it is not, the partition was moved, and whatever else was
             fetched of it is dropped.
         """
-        # It was to be moved and could not: this message is from the old position, and says nothing about the new one.
+        # Its seek is still pending: this message is from the old position, and says nothing about the new one.
         if partition in self._pending:
             return None, False
         self.is_searching = True

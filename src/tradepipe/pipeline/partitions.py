@@ -204,8 +204,8 @@ class PartitionReader(ABC, Generic[P]):
                 partition.position = partition.assignment.next_offset
         if not self._waiting_for_registry:
             return
-        # A record that waited for the registry was validated? Records of other partitions are no sign of it: their
-        # schemas are known.
+        # The registry answers again once a record that waited for it is validated. Records of other partitions prove
+        # nothing: their schemas are known.
         waiting = {each: offset for each, offset in self._waiting_for_registry.items() if each in self._states}
         if any(self._states[each].position > offset for each, offset in waiting.items()):
             self._registry_outage.end()

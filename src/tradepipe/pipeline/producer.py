@@ -288,7 +288,7 @@ class Producer:
 
 
 def _stop_unclosed(producer: IdempotentProducer, registry: SchemaRegistry | None, topic: str) -> None:
-    """Release what a producer holds that is collected, or left at the end of the process, without being closed."""
+    """Release the resources of a producer that nobody closed, when it is collected or when the process ends."""
     if registry is not None:
         registry.close()
     if lost := producer.stop():

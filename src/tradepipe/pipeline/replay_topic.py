@@ -119,7 +119,7 @@ class TopicReplay:
         A step that failed with `BrokerUnavailable` may be run again.
 
         Raises:
-            Superseded: another replay has started.
+            ReplaySuperseded: another replay has started.
 
             BrokerUnavailable: Kafka is unavailable, or an open transaction hides dead letters.
 

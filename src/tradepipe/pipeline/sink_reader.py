@@ -195,8 +195,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         """
         number = granted.claim.assignment.partition
         partition = self._states.get(number)
-        # The claim was queued behind a batch, and the group may have moved the partition since. Its epoch is spent all
-        # the same: the next owner's claim is later and has a higher one.
+        # The claim was queued behind a batch, and the group may have moved the partition since. The claim does no harm:
+        # that of the next owner is later and gets a higher epoch.
         if partition is None or partition.assignment != granted.claim.assignment:
             return
         ownership, next_offset = granted.result
@@ -233,7 +233,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         logger.log(
             level,
             "%s[%d] was claimed by another sink, or its offset was reset (%d times by now); if this repeats, two "
-            "consumer groups of one name store into this database",
+            "consumer groups with the same name store into this database",
             self._topic,
             ownership.partition,
             partition.backoff.failures,
@@ -268,8 +268,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         """Note stored offset ranges."""
         for stored in ranges:
             partition = self._states.get(stored.ownership.partition)
-            # A batch may be committed after its partition was revoked: stored it is, but the position is the next
-            # owner's to report.
+            # A batch may be committed after its partition was revoked: then the next owner reports the position.
             if partition is not None and partition.ownership == stored.ownership:
                 partition.backoff.failures = 0
                 partition.stored_offset = stored.end
@@ -318,7 +317,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         lost = (
             f"{begin - next_offset} records were dropped before they were stored"
             if next_offset < begin
-            else ("the log is shorter than what was stored of it: the topic was restored or its broker lost records")
+            else "the log ends before the stored offset: the topic was restored or its broker lost records"
         )
         raise OffsetOutOfRange(
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "

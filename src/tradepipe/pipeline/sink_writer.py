@@ -84,7 +84,7 @@ class SinkWriter:
     PostgreSQL. Events come in the order in which they happened.
 
     Args:
-        database, group, owner, stale: as of `SinkStore`.
+        database, group, owner, stale: as for `SinkStore`.
 
         refusal_limit: checked before each COMMIT.
 

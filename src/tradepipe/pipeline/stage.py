@@ -196,7 +196,7 @@ class Stage(ABC, Generic[CountsT_co]):
         largest = self._admin.max_message_bytes(self._topic)
         if largest is not None and largest > self._max_batch_bytes:
             raise ConfigurationError(
-                f"topic {self._topic} takes batches of {largest} bytes, and this consumer receives at most "
+                f"topic {self._topic} accepts batches of {largest} bytes, and this consumer receives at most "
                 f"{self._max_batch_bytes}: a larger one would never arrive; add "
                 f"-X receive.message.max.bytes={largest + RESPONSE_OVERHEAD}"
             )

@@ -51,7 +51,7 @@ UNHEALTHY_AFTER: Final = 60.0
 """Seconds of an outage after which a stage is no longer ready."""
 
 TRANSACTION: Final = "the end of an open transaction"
-"""What a stage waits for whose next records are withheld."""
+"""The service name for a stage that waits because an open transaction withholds its next records."""
 
 _ZEROED: Final = (CONSUMED, GAPS, KAFKA_ERRORS, MISPLACED)
 _LAST_POLL: Final = Series(LAST_POLL)

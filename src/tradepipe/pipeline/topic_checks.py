@@ -58,7 +58,7 @@ def check_settings(topic: Topic, settings: Mapping[str, str]) -> Iterator[Settin
     yield SettingCheck("partitions", str(count), Severity.FINE, f"up to {count} sinks can share the work")
     replication = topic.replication
     if replication is not None:
-        yield SettingCheck("replication factor", str(replication), *_replication(replication))
+        yield SettingCheck("replication factor", str(replication), *_check_replication(replication))
     for name, check in _CHECKS.items():
         if (value := settings.get(name)) is not None:
             shown = format_duration(int(value)) if name == "retention.ms" else value
@@ -95,13 +95,13 @@ def compare_settings(settings: Mapping[str, str], source: Mapping[str, str]) -> 
         yield SettingCheck("retention.ms", format_duration(keeps), *found)
 
 
-def _replication(number: int) -> _Checked:
+def _check_replication(number: int) -> _Checked:
     if number >= 3:
         return Severity.FINE, "the log survives the loss of any broker"
     return Severity.ADVICE, "use 3 in production: acknowledged trades are lost with their broker"
 
 
-def _in_sync(value: str, replication: int) -> _Checked:
+def _check_in_sync(value: str, replication: int) -> _Checked:
     number = int(value)
     if number > replication:
         return Severity.FINDING, f"more than the replication factor {replication}: no trade can be acknowledged"
@@ -113,7 +113,7 @@ def _in_sync(value: str, replication: int) -> _Checked:
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, int], _Checked]]] = {
-    "min.insync.replicas": _in_sync,
+    "min.insync.replicas": _check_in_sync,
     "unclean.leader.election.enable": _Rule(
         lambda value: value == "true",
         Severity.FINDING,

@@ -142,9 +142,9 @@ class OpenTransactionWatch:
     """
     Detect partitions in which an open transaction withholds all further records.
 
-    There the position stands still below the high watermark, and the last stable
-    offset does not move past it: what is behind the first record of an open
-    transaction is delivered to no one who reads committed records. No query blocks.
+    Kafka delivers nothing behind the first record of an open transaction to consumers
+    of committed records. So the position stays below the high watermark, and the last
+    stable offset does not pass it. No query blocks.
     """
 
     def __init__(self, topics: TopicAdmin, topic: str) -> None:

@@ -196,12 +196,12 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
                 partition.committed = offset
                 partition.backoff.failures = 0
 
-    def rewind_to_committed(self, interrupted: ValidatorBatch | None = None) -> None:
+    def rewind_to_committed(self, interrupted: ValidatorBatch | None) -> None:
         """
         Read all partitions again from their committed offsets.
 
         Args:
-            interrupted: a batch whose outcome is unknown; the committed offsets will tell it.
+            interrupted: a batch whose outcome is unknown; the committed offsets will show it.
         """
         self._unresolved_batch = interrupted
         # The record with the unsupported schema is read again too, after the valid ones before it.
@@ -283,7 +283,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         return committed
 
     def _check_new_group(self) -> None:
-        """Tell a group that has never validated a record from one whose offsets Kafka has expired."""
+        """Distinguish a group that has never validated a record from one whose offsets Kafka has expired."""
         if self._outputs.are_empty():
             return
         if self.committed_offsets():  # another member committed its start between the two queries
