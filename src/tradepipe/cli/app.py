@@ -112,7 +112,13 @@ class _HelpFormatter:
         try:
             return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]  # TyperCommand's or TyperGroup's
         except typer.BadParameter as error:
-            error.message = _describe_value(error) or error.message
+            errors = getattr(error.__cause__, "errors", None)
+            for each in errors() if errors else ():
+                # Pydantic could not convert the value, which its message does not contain.
+                _, prefix, expected = str(each["msg"]).partition("Input should be ")
+                if prefix and len(value := repr(each["input"])) <= MAX_SHOWN:
+                    error.message = f"{value} is not {expected.partition(', ')[0]}"
+                    break
             raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -184,16 +190,6 @@ class Group(_HelpFormatter, TyperGroup):
         for name, command in self.commands.items():
             about = command.get_short_help_str(limit=MAX_SUMMARY_LENGTH)
             formatter.write(_two_columns(f"  {name}", about, formatter.width, width))
-
-
-def _describe_value(error: typer.BadParameter) -> str | None:
-    """Return what is wrong with a value that typer could not convert, with the value: pydantic's message lacks it."""
-    errors = getattr(error.__cause__, "errors", None)
-    for each in errors() if errors else ():
-        _, prefix, expected = str(each["msg"]).partition("Input should be ")
-        if prefix and len(value := repr(each["input"])) <= MAX_SHOWN:
-            return f"{value} is not {expected.partition(', ')[0]}"
-    return None
 
 
 def _warn_of_unknown_variables(ctx: Any, params: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What `sink` and `validate` share: options, user-defined rules, metrics endpoint, progress, GC tuning, summary."""
+"""Common parts of `sink` and `validate`: options, user-defined rules, metrics endpoint, progress, GC, summary."""
 
 import gc
 import os

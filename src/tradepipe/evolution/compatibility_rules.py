@@ -1,6 +1,6 @@
 """Rules of schema evolution, and the compatibility check of a schema with its history."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -157,30 +157,26 @@ def check_evolution(new: str, history: Sequence[VersionedSchema], level: Level) 
         ValueError: `new` or a version of the history is not an Avro schema.
     """
     root = parse_schema_tree(new)
-    newest = history[-1:]
-    return tuple(
-        found
-        for version in versions_to_check(history, level)
-        for direction in level.directions
-        for found in _compare_pair(new, root, version, direction)
-        # A new symbol is read as the default by old readers, as every enum intends. A removed one is reported once:
-        # the versions after its removal lack it too.
-        if found.rule != "symbol-dropped" or (direction is Direction.BACKWARD and version in newest)
-    )
-
-
-def _compare_pair(new: str, root: SchemaType, version: VersionedSchema, direction: Direction) -> Iterator[Finding]:
-    old = parse_schema_tree(version.text)
-    pair = (root, old) if direction is Direction.BACKWARD else (old, root)
-    # Values that a reader drops, such as a field it lacks, are not findings: adding a field is compatible.
-    mismatches = [each for each in find_mismatches(*pair) if each.rule in RULES]
-    found = [_finding(each, root, pair, direction, version.number) for each in mismatches]
-    yield from found
-    # The structural check repeats what the rules explain better, so it runs only if they found no error.
-    if not only_errors(found):
-        for each in structural_incompatibilities(new, [version.text], Level[direction.name]):
-            mismatch = Mismatch("resolution", (), each.message, "", "", "")
-            yield _finding(mismatch, root, (root, root), direction, version.number)
+    findings: list[Finding] = []
+    for version in versions_to_check(history, level):
+        old = parse_schema_tree(version.text)
+        for direction in level.directions:
+            is_backward = direction is Direction.BACKWARD
+            pair = (root, old) if is_backward else (old, root)
+            # Values that a reader drops, such as a field it lacks, are not findings: adding a field is compatible.
+            mismatches = [each for each in find_mismatches(*pair) if each.rule in RULES]
+            # A new symbol is read as the default by old readers, as every enum intends. A removed one is reported
+            # once: the versions after its removal lack it too.
+            if not is_backward or version not in history[-1:]:
+                mismatches = [each for each in mismatches if each.rule != "symbol-dropped"]
+            found = [_finding(each, root, pair, direction, version.number) for each in mismatches]
+            # The structural check repeats what the rules explain better, so it runs only if they found no error.
+            if not only_errors(found):
+                for each in structural_incompatibilities(new, [version.text], Level[direction.name]):
+                    mismatch = Mismatch("resolution", (), each.message, "", "", "")
+                    found.append(_finding(mismatch, root, (root, root), direction, version.number))
+            findings += found
+    return tuple(findings)
 
 
 def _finding(

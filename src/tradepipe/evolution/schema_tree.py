@@ -60,7 +60,7 @@ def ignored_reason(node: Mapping[str, Any]) -> str | None:  # noqa: PLR0911 - on
     if kind not in BASE_TYPES[name]:
         return f"{name} on {kind} is ignored: it annotates {' or '.join(sorted(BASE_TYPES[name]))}"
     if kind == "fixed" and node.get("size") != _FIXED_SIZES.get(name, node.get("size")):
-        return f"{name} on a fixed of {node.get('size')} bytes is ignored: it has {_FIXED_SIZES[name]} bytes"
+        return f"{name} on a fixed of {node.get('size')} bytes is ignored: it needs {_FIXED_SIZES[name]} bytes"
     if name != "decimal":
         return None
     precision: Any = node.get("precision")

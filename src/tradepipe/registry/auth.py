@@ -278,10 +278,10 @@ Location = str | os.PathLike[str]
 def ssl_context(
     *,
     uses_tls: bool,
-    ca_location: Location | None = None,
-    client_cert: Location | None = None,
-    client_key: Location | None = None,
-    key_password: str | None = None,
+    ca_location: Location | None,
+    client_cert: Location | None,
+    client_key: Location | None,
+    key_password: str | None,
 ) -> ssl.SSLContext:
     """
     Create a TLS context; files are read once, now.
@@ -296,8 +296,19 @@ def ssl_context(
         if given is not None and client_cert is None:
             raise ConfigurationError(f"{option} requires client_cert")
     context = _load_trusted(ca_location, uses_tls=uses_tls)
-    if client_cert is not None:
-        _load_client_certificate(context, client_cert, client_key, key_password)
+    if client_cert is None:
+        return context
+    cert = _check_readable("client_cert", client_cert)
+    key = None if client_key is None else _check_readable("client_key", client_key)
+    given = f"client_cert='{cert}'" + (f" with client_key='{key}'" if key else "")
+    try:
+        # Never None: OpenSSL would prompt on the terminal for the password of an encrypted key.
+        context.load_cert_chain(cert, key, key_password or "")
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            f"cannot load {given}: {_error_text(error)}; both must be in PEM format, the key must belong to the "
+            f"certificate, and an encrypted key requires key_password"
+        ) from error
     return context
 
 
@@ -321,22 +332,6 @@ def _load_trusted(ca_location: Location | None, *, uses_tls: bool) -> ssl.SSLCon
     except ssl.SSLError as error:
         raise ConfigurationError(
             f"ca_location='{path}' contains no certificates in PEM format: {_error_text(error)}"
-        ) from error
-
-
-def _load_client_certificate(
-    context: ssl.SSLContext, client_cert: Location, client_key: Location | None, key_password: str | None
-) -> None:
-    cert = _check_readable("client_cert", client_cert)
-    key = None if client_key is None else _check_readable("client_key", client_key)
-    given = f"client_cert='{cert}'" + (f" with client_key='{key}'" if key else "")
-    try:
-        # Never None: OpenSSL would prompt on the terminal for the password of an encrypted key.
-        context.load_cert_chain(cert, key, key_password or "")
-    except ssl.SSLError as error:
-        raise ConfigurationError(
-            f"cannot load {given}: {_error_text(error)}; both must be in PEM format, the key must belong to the "
-            f"certificate, and an encrypted key requires key_password"
         ) from error
 
 

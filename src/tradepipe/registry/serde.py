@@ -106,15 +106,15 @@ class TradeSerializer:
 
     def serialize_if_valid(self, trade: Trade) -> bytes | None:
         """
-        Return the framed value of a valid trade; None if the compiled core does not find it valid, which it may be.
+        Return the framed value of a valid trade, or None if the compiled core does not decide that the trade is valid.
 
-        Before `connect`, or without the compiled core, the result is None.
+        Before `connect`, or without the compiled core, the result is always None.
         """
         if self._encoder is None or self._header is None:
             return None
         return self._encoder.encode(trade, self._header, True)
 
-    def serialize_valid(self, trades: list[Trade], start: int = 0) -> list[bytes]:
+    def serialize_valid(self, trades: list[Trade], start: int) -> list[bytes]:
         """
         Return the framed values of valid trades from `start` on, up to one about which the compiled core cannot decide.
 
@@ -131,11 +131,8 @@ class TradeSerializer:
         Raises:
             SchemaNotRegistered, RegistryUnavailable, ConfigurationError: as for a trade.
         """
-        if self._header is None:
-            self._header = frame(self._schema_id(), b"")
-        return self._header
-
-    def _schema_id(self) -> int:
+        if self._header is not None:
+            return self._header
         schema = current()
         schema_id = self._registry.lookup(self.subject, schema.text)
         if schema_id is None:
@@ -149,7 +146,8 @@ class TradeSerializer:
                 f"at {self._registry.url}; register it with: "
                 f"tradepipe schema register --subject {self.subject}"
             )
-        return schema_id
+        self._header = frame(schema_id, b"")
+        return self._header
 
 
 class TradeDeserializer:
