@@ -1,8 +1,8 @@
 """
 The compiled core, `tradepipe._native`: it does what Python can do here too, many times faster.
 
-It is built from `native/` where cargo is, and shipped in wheels; the package is
-the same without it. `TRADEPIPE_NATIVE=0` turns it off.
+It is built from `native/` if cargo is installed, and shipped in wheels; the
+package does the same without it. `TRADEPIPE_NATIVE=0` turns it off.
 """
 
 import os
@@ -30,5 +30,5 @@ def load() -> Any:
 
 
 def executor_name() -> str:
-    """Return what does what the plans say: "compiled" or "Python"."""
+    """Return what executes the plans: "compiled" or "Python"."""
     return "Python" if load() is None else "compiled"

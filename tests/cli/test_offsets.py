@@ -168,7 +168,7 @@ def test_an_offset_outside_the_log_is_refused_with_the_range(stored, topic):
     done = offsets("reset", "--to", "1000", "--partition", "0", env=stored)
 
     assert (78, "") == done[:2]
-    assert re.search(rf"offset 1000 is outside {topic}\[0\], whose log is from 0 to \d+", done.err)
+    assert re.search(rf"offset 1000 is outside {topic}\[0\], whose log reaches from 0 to \d+", done.err)
     assert [(90,)] == ask(stored["DATABASE_URL"], NEXT)
 
 
@@ -229,7 +229,7 @@ def test_a_reset_under_load_loses_nothing_from_there_on(filled):
 
 
 @pytest.mark.real
-def test_the_command_that_a_topic_created_anew_asks_for_adopts_it(stored, services, topic):
+def test_a_recreated_topic_is_adopted_by_the_command_in_its_error(stored, services, topic):
     services.kafka.delete_topic(topic)
     services.kafka.create_topic(topic)
     assert 0 == run_command("produce", "--count", "20", "--seed", "9", env=stored).code

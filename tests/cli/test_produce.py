@@ -94,7 +94,7 @@ def test_trades_that_were_never_acknowledged_are_reported(breakable):
 
         done = process.end()
     assert 128 + signal.SIGTERM == done.code, done.err
-    assert re.search(r" [1-9]\d* of unknown fate", done.err)
+    assert re.search(r" [1-9]\d* with unknown outcome", done.err)
     assert "send all again with --seed" in done.err.splitlines()[-1]
 
 
@@ -129,7 +129,7 @@ def test_an_interrupted_producer_reports_what_a_frozen_broker_has_not_acknowledg
 
         done = process.end()
     assert 130 == done.code, done.err
-    assert re.search(r"\d+ acknowledged, [1-9]\d* of unknown fate", done.err)
+    assert re.search(r"\d+ acknowledged, [1-9]\d* with unknown outcome", done.err)
 
 
 def test_records_that_the_broker_refuses_are_a_finding(breakable):

@@ -141,7 +141,7 @@ def test_the_programs_can_be_chosen_by_the_environment(monkeypatch):
 def test_programs_that_another_user_may_not_read_are_copied(tmp_path):
     """For example, those of a virtual environment under /root."""
     tmp_path.chmod(0o700)
-    private = Binaries.find().copied_to(tmp_path / "private")
+    private = Binaries.find().copy_to(tmp_path / "private")
 
     with Postgres(binaries=private) as postgres:
         assert [(1,)] == ask(postgres.url, "SELECT 1")

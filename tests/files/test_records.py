@@ -13,7 +13,7 @@ from tradepipe.files.errors import BadInput, InvalidOption
 from tradepipe.files.file_kinds import form_of
 from tradepipe.files.lines import MAX_LINE_BYTES, LineReader
 from tradepipe.files.mapping import FileMapping, read_mapping
-from tradepipe.files.records import format_error
+from tradepipe.files.records import drop, format_error
 from tradepipe.files.trade_file import open_reader
 from tradepipe.trade.model import Side, Trade
 
@@ -173,7 +173,7 @@ def test_an_invalid_line_of_json_is_reported(read, line, message):
     assert TRADE == found[-1].trade
 
 
-def test_bytes_that_are_no_utf8_spoil_their_record_only(read):
+def test_bytes_that_are_not_utf8_make_only_their_record_invalid(read):
     found = read(csv_of("Zürich" + ROW[2:], ROW).encode("latin-1"))
 
     assert (
@@ -251,7 +251,7 @@ def test_an_invalid_amount_is_reported_with_its_field(read):
     ) == problem(read(content))
 
 
-def test_an_exponent_that_is_too_large_spoils_only_its_line(read):
+def test_an_exponent_that_is_too_large_makes_only_its_line_invalid(read):
     found = read(json_of(notional=0).replace(": 0}", ": 1e99999999999999999999}") + json_of(), "t.jsonl")
 
     assert "is too large (UNDECODABLE)" in problem(found)
@@ -366,7 +366,7 @@ def test_the_bytes_read_of_a_file_are_counted(tmp_path):
     path = tmp_path / "trades.csv"
     path.write_text(csv_of(*[ROW] * 10_000))
     with LineReader(str(path)) as source:
-        assert 10_000 == sum(1 for _ in CsvFile(source, FileMapping()).records())
+        assert 10_000 == sum(1 for _ in CsvFile(source, FileMapping(), drop).records())
 
         assert path.stat().st_size == source.size == source.read
         assert 10_001 == source.number

@@ -88,13 +88,13 @@ def test_a_client_of_an_unknown_authority_is_refused(services, authority, strang
         refuses("ALERT.*check client_cert", front.url, ca_location=authority.file, client_cert=both)
 
 
-def test_https_where_http_is_spoken_says_so(services, authority, refuses):
+def test_https_at_a_port_of_http_is_reported(services, authority, refuses):
     url = services.registry_url.replace("http:", "https:")
-    refuses("check that the registry speaks https", url, ca_location=authority.file)
+    refuses("check that the registry serves https", url, ca_location=authority.file)
 
 
 @pytest.mark.parametrize("way", ["basic_auth", "url"])
-def test_user_and_password_let_us_in(way, services, ask):
+def test_user_and_password_are_accepted(way, services, ask):
     with Front(services.registry_url, lets_in=lambda headers: headers["Authorization"] == basic(USER, CANARY)) as front:
         if way == "url":
             assert ask(front.url.replace("://", f"://{IN_URL}"))
@@ -117,7 +117,7 @@ def test_a_token_that_ran_out_is_replaced_by_the_next(services, ask):
 
 
 @pytest.mark.parametrize("has_tls", [False, True], ids=["http", "https"])
-def test_a_proxy_is_gone_through_with_user_and_password(has_tls, services, authority, ask):
+def test_a_proxy_is_used_with_user_and_password(has_tls, services, authority, ask):
     with (
         ForwardProxy(user=USER, password=CANARY) as proxy,
         Front(services.registry_url, authority=authority if has_tls else None) as front,

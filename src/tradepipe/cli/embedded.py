@@ -27,9 +27,9 @@ REPORT_SECONDS: Final = 10.0
 
 STOP_GRACE_SECONDS: Final = 20.0
 """
-Seconds after a signal in which the services must end; whatever then runs ends with this process.
+Seconds after a signal in which the services must end; a service that still runs then ends with this process.
 
-More than a PostgreSQL takes that is just starting: 5 s for a connection, and 3 s until it is killed.
+Longer than a PostgreSQL that is just starting needs: 5 s for a connection, and 3 s until it is killed.
 """
 
 _topic = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,249})(:(?P<partitions>[1-9][0-9]{0,2}))?").fullmatch

@@ -61,7 +61,7 @@ def exit_code_for(error: BaseException) -> ExitCode:
 def run(app: typer.Typer, prog_name: str) -> NoReturn:
     """Run a command line and exit the process with its code."""
     for name in ("stdout", "stderr"):
-        # So Python sets a stream whose descriptor was closed before the start, as by `>&-`; printing would fail.
+        # Python sets a stream to None if its descriptor was closed before the start, as by `>&-`; printing would fail.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
         if hasattr(stream := getattr(sys, name), "reconfigure"):

@@ -50,7 +50,7 @@ class InputFile:
             Form | None,
             _file_option(
                 "--input-format csv|jsonl|json|xlsx|parquet",
-                "Format of the file, if its name does not tell.",
+                "Format of the file, if its name does not show it.",
                 variable="TRADEPIPE_INPUT_FORMAT",
             ),
         ],
@@ -152,10 +152,10 @@ class InputFile:
             BadParameter: the mapping is invalid, or an option makes no sense with the others.
         """
         if given["path"] is None:
-            _require_defaults(given, cls.OPTIONS, cls.DEFAULTS, "only valid with --input FILE")
+            _require_defaults(given, cls.OPTIONS, "only valid with --input FILE")
             return None
         if given["on_error"] == "stop":
-            _require_defaults(given, ("rejects", "overwrite"), cls.DEFAULTS, "only valid with --on-error skip")
+            _require_defaults(given, ("rejects", "overwrite"), "only valid with --on-error skip")
         texts = ("delimiter", "encoding", "date_format", "time_format", "timezone", "decimal", "thousands", "sheet")
         settings = {name.replace("_", "-"): given[name] for name in texts} | {"trim": given["trim"] or None}
         mapping = read_mapping(
@@ -168,8 +168,8 @@ class InputFile:
         return cls(source, given["suggest_mapping"], given["dry_run"])
 
 
-def _require_defaults(given: Mapping[str, Any], names: Iterable[str], defaults: Mapping[str, Any], why: str) -> None:
+def _require_defaults(given: Mapping[str, Any], names: Iterable[str], why: str) -> None:
     for name in names:
-        if given[name] not in (defaults.get(name), []):
+        if given[name] not in (InputFile.DEFAULTS.get(name), []):
             option_name = {"form": "input-format"}.get(name, name).replace("_", "-")
             raise typer.BadParameter(why, param_hint=f"'--{option_name}'")

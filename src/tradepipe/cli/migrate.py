@@ -9,7 +9,7 @@ import typer
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.options import DEADLINE, Database, DeadlineSeconds, Format, option
-from tradepipe.cli.schema.checks import display_path
+from tradepipe.cli.schema.checks import display_path, refuse_installed_package
 from tradepipe.cli.settings import Logs
 from tradepipe.cli.terminal import echo, print_result
 from tradepipe.errors import ConfigurationError
@@ -61,11 +61,7 @@ def draft(
     """
     logs.configure()
     folder = directory or Path(str(resources.files("tradepipe.migrations.versions")))
-    if "site-packages" in folder.resolve().parts:
-        raise typer.BadParameter(
-            f"{folder} belongs to the installed package: pass the directory in your repository, as migrations/versions",
-            param_hint="'--revisions'",
-        )
+    refuse_installed_package(folder, example="migrations/versions", option_name="--revisions")
     difference = drafts.compare(database) if database else _compare_embedded()
     if difference is None:
         text = f"nothing to draft: the revisions up to {revision.required_revision()} make what trade/model.py declares"

@@ -265,7 +265,7 @@ def summary(counts: SendCounts, seed: int) -> str:
 
 def outcome(counts: SendCounts) -> str:
     """Format the delivery results of a finished run."""
-    others = {"refused": counts.refused, "of unknown fate": counts.unknown}
+    others = {"refused": counts.refused, "with unknown outcome": counts.unknown}
     numbers = [f"{counts.acknowledged:,} acknowledged", *(f"{each:,} {name}" for name, each in others.items() if each)]
     return f"{', '.join(numbers)}, in {counts.seconds:.1f} s ({counts.rate:,.0f} records/s)"
 

@@ -114,7 +114,7 @@ class StopOnSignal(SignalWatch):
         self._message = message
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        """Do nothing: the watching thread does it all, also while the main thread is inside a call."""
+        """Do nothing: the watching thread reacts to the signal, also while the main thread is inside a call."""
 
     def _begin(self) -> None:
         message = self._message if isinstance(self._message, str) else self._message()

@@ -141,7 +141,7 @@ def reset(
     described = retry(lambda: admin.describe(topic))
     chosen = _select_partitions(described, partitions, target)
     targets = retry(lambda: _resolve_target(admin, topic, chosen, target))
-    # Read for the table alone: the reset does not depend on it, and fences the owners of its moment.
+    # Only for the output. The reset does not depend on it: it fences the owners that it finds itself.
     before = {each.partition: each for each in retry(lambda: _list_offsets(database, group, topic, retry))}
     rows = [
         {"partition": number, "before": before[number].next_offset if number in before else None, "after": after}
@@ -218,7 +218,7 @@ def _resolve_target(
     for number, marks in watermarks.items():
         if not marks.low <= target <= marks.high:
             raise OffsetOutOfRange(
-                f"offset {target} is outside {topic}[{number}], whose log is from {marks.low} to {marks.high}"
+                f"offset {target} is outside {topic}[{number}], whose log reaches from {marks.low} to {marks.high}"
             )
     return dict.fromkeys(watermarks, target)
 

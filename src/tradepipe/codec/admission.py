@@ -36,7 +36,7 @@ _is_name = re.compile(_NAME).fullmatch
 _is_full_name = re.compile(rf"{_NAME}(\.{_NAME})*").fullmatch
 
 
-def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields = "stop") -> SchemaType:
+def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields) -> SchemaType:
     """
     Parse a writer schema whose records this build can decode.
 

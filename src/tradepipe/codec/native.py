@@ -1,4 +1,4 @@
-"""The executor and the encoder of the compiled core, which do what the plans say."""
+"""The executor and the encoder of the compiled core, which execute plans."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ def make_executor() -> "Executor | None":
     """
     Return an executor without plans; None if there is no compiled core, or if it is turned off.
 
-    Its `add` raises `ValueError` for a plan that only Python does.
+    Its `add` raises `ValueError` for a plan that only Python can execute.
     """
     native = compiled_core.load()
     executor: Executor | None = None if native is None else native.Executor()
@@ -48,7 +48,7 @@ class Write(NamedTuple):
 
 
 def make_encoder(codec: RecordCodec) -> "Encoder | None":
-    """Return an encoder of records; None if there is no compiled core, or if only Python does what their types need."""
+    """Return an encoder of records; None without a compiled core, or if only Python can encode one of the types."""
     native = compiled_core.load()
     if native is None:
         return None

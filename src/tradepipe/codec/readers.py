@@ -1,4 +1,4 @@
-"""Readers of values of any type, built from the steps of a plan: the executor of what has no generated code."""
+"""Readers of values of any type, built from the steps of a plan: the executor for values without generated code."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -138,7 +138,7 @@ def skipper_of(step: Step) -> Reader:  # noqa: PLR0911 - one case for each kind 
 
 
 def _takes_bytes(step: Step) -> bool:
-    """Return whether a skipped value takes any: a step for each of many that do not would make a byte expensive."""
+    """Return whether a skipped value takes any bytes; without any, thousands of them would make one byte expensive."""
     match step:
         case Record(reads):
             return any(_takes_bytes(read.step) for read in reads)

@@ -3,8 +3,8 @@ The steps of a codec plan: how the values of a writer schema are read as those o
 
 A step is a plain value of tuples, texts and numbers. The steps are what Avro's
 schema resolution of the writer schema against the reader schema leaves to do
-for each record: read this, skip that, and what stands in for what was not
-written. An executor needs neither schema.
+for each record: which values to read, which to skip, and which defaults to use
+for values that were not written. An executor needs neither schema.
 """
 
 from collections.abc import Iterator

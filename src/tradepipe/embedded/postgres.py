@@ -77,7 +77,7 @@ class Binaries(NamedTuple):
         program = (self.folder / "postgres").resolve()
         return bool(program.stat().st_mode & 0o001) and all(folder.stat().st_mode & 0o001 for folder in program.parents)
 
-    def copied_to(self, target: Path, copy: Callable[[str, str], object] = shutil.copy2) -> "Binaries":
+    def copy_to(self, target: Path, copy: Callable[[str, str], object] = shutil.copy2) -> "Binaries":
         """Copy the programs and their libraries into a new folder, each file by `copy`."""
         if self.package is None:
             shutil.copytree(self.folder.parent, target, copy_function=copy)
@@ -121,11 +121,11 @@ class Postgres:
     """
     A PostgreSQL server on 127.0.0.1, with its data in a temporary folder.
 
-    Only who has the password can connect (scram-sha-256): other users of the
-    machine reach the port too, and a superuser can run programs as the server's
-    user. When root starts the server, it runs as another user. It ends with the
-    process that started it, even if that is killed; `close` removes the data
-    folder, or else the start of the next server.
+    It asks for a password (scram-sha-256): other users of the machine reach the
+    port too, and a superuser can run programs as the server's user. When root
+    starts the server, it runs as another user. It ends with the process that
+    started it, even if that is killed; `close` removes the data folder, or else
+    the start of the next server.
 
     Args:
         settings: server settings; by default nothing is forced to disk, which is
@@ -136,9 +136,9 @@ class Postgres:
 
         password: of the superuser `postgres`; random by default. It is in the URLs.
 
-        cancelled: cancels a start when another thread sets it. A signal handler that
-            raises would not do: Python may run it between a folder or a process and
-            the variable that is to hold it.
+        cancelled: cancels a start when another thread sets it. A signal handler must not
+            raise instead: Python may run it after a folder or a process was created
+            and before a variable holds it.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class Postgres:
             binaries = self._binaries or Binaries.find()
             self._folder = TempFolder("postgres")
             if self._user is not None and not binaries.are_readable_by_all:
-                binaries = binaries.copied_to(self._folder.path / "binaries", self._copy)
+                binaries = binaries.copy_to(self._folder.path / "binaries", self._copy)
             self._binaries = binaries
             self._initialise(self._folder.path, binaries)
             # After initdb, which takes a second: in it another program may take the port.

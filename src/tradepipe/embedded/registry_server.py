@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
             problem = RegistryError(413, 413, f"the body has more than {MAX_BODY} bytes")
         if problem is not None:
-            # The body stays unread, so that the next request could not be told from it.
+            # The body stays unread, and would be taken for the next request.
             self.close_connection = True
             raise problem
         return self.rfile.read(int(length))

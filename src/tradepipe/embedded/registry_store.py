@@ -49,12 +49,12 @@ class RegistryStore:
         self._levels: dict[str, Level] = {}
         self.level = Level.BACKWARD
 
-    def subjects(self, *, deleted: bool = False) -> list[str]:
+    def subjects(self, *, deleted: bool) -> list[str]:
         """Return the names of the subjects with versions; with `deleted`, soft-deleted versions count too."""
         with self._lock:
             return sorted(name for name in self._versions if self._visible(name, deleted=deleted))
 
-    def all_versions(self, *, deleted: bool = False) -> list[StoredVersion]:
+    def all_versions(self, *, deleted: bool) -> list[StoredVersion]:
         """Return the versions of all subjects, by subject and number."""
         with self._lock:
             names = self.subjects(deleted=deleted)
@@ -83,7 +83,7 @@ class RegistryStore:
             versions.append(version)
             return version
 
-    def look_up(self, subject: str, text: str, *, deleted: bool = False) -> StoredVersion:
+    def look_up(self, subject: str, text: str, *, deleted: bool) -> StoredVersion:
         """Return the schema's version under the subject."""
         schema = _parse(text)
         with self._lock:
@@ -112,7 +112,7 @@ class RegistryStore:
                 return version
         raise RegistryError(404, 40402, f"Version {number} not found.")
 
-    def delete_subject(self, subject: str, *, permanent: bool = False) -> list[int]:
+    def delete_subject(self, subject: str, *, permanent: bool) -> list[int]:
         """
         Delete the versions of a subject, and return their numbers.
 
@@ -136,7 +136,7 @@ class RegistryStore:
             self._versions[subject] = [version._replace(deleted=True) for version in versions]
             return [version.number for version in remaining]
 
-    def delete_version(self, subject: str, number: str, *, permanent: bool = False) -> int:
+    def delete_version(self, subject: str, number: str, *, permanent: bool) -> int:
         """Delete one version of a subject, and return its number."""
         with self._lock:
             version = self.version(subject, number, deleted=permanent or number not in ("latest", "-1"))
@@ -162,7 +162,7 @@ class RegistryStore:
                 raise RegistryError(404, 40403, f"Schema {schema_id} not found")
             return schema
 
-    def versions_of(self, schema_id: str, *, deleted: bool = False) -> list[StoredVersion]:
+    def versions_of(self, schema_id: str, *, deleted: bool) -> list[StoredVersion]:
         """Return the versions with an id, by subject."""
         with self._lock:
             wanted = self.schema(schema_id)

@@ -16,7 +16,6 @@ from tradepipe.files.records import (
     Notify,
     RowParser,
     describe_columns,
-    drop,
     format_reasons,
     to_record,
     undecodable,
@@ -41,7 +40,7 @@ class CsvFile(TextFile):
 
     ending = ".rejects.csv"
 
-    def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify = drop) -> None:
+    def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify) -> None:
         super().__init__(source)
         self._mapping = mapping
         self._notify = notify

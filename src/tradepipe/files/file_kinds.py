@@ -130,7 +130,7 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _look_into(path: str) -> tuple[Form | None, str]:
-    """Return the format that a file's content shows, if any, and the name whose ending tells it otherwise."""
+    """Return the format that a file's content shows, if any, and the name whose ending shows it otherwise."""
     with translate_open_errors(path):
         # Opening a pipe to look into it would wait for its writer, and take its first bytes.
         if path == "-" or not stat.S_ISREG(os.stat(path).st_mode):

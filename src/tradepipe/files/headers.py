@@ -9,7 +9,7 @@ from tradepipe.files.fields import FIELDS, OPTIONAL
 from tradepipe.files.mapping import FileMapping
 
 REASON: Final = "reason"
-"""First header of a file of rejects, which is ignored when the mended file is loaded."""
+"""First header of a file of rejects, which is ignored when the corrected file is loaded."""
 
 _OTHER_NAMES: Final[Mapping[str, str]] = {
     "trade_id": "trade id|trade ref|trade reference|trade no|trade number|deal id|deal ref|deal no|deal number|"

@@ -14,7 +14,7 @@ from tradepipe.files.headers import find_columns
 from tradepipe.files.json_text import DECODER
 from tradepipe.files.lines import MAX_LINE_BYTES, LineReader, TextFile
 from tradepipe.files.mapping import FileMapping
-from tradepipe.files.records import InputRecord, Notify, describe_columns, drop, to_record, undecodable
+from tradepipe.files.records import InputRecord, Notify, describe_columns, to_record, undecodable
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Violation
 
@@ -36,7 +36,7 @@ class JsonFile(TextFile):
 
     ending = ".rejects.jsonl"
 
-    def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify = drop, *, is_array: bool) -> None:
+    def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify, *, is_array: bool) -> None:
         super().__init__(source)
         self.unit = "item" if is_array else "line"
         self._mapping = mapping

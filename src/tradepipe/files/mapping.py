@@ -27,7 +27,7 @@ class FileMapping(NamedTuple):
     A file's format and the places of its fields.
 
     Attributes:
-        delimiter: None if the header line is to show it.
+        delimiter: None to find it in the header line.
 
         encoding: None for UTF-8.
 
@@ -205,7 +205,7 @@ def _check(document: Document, fail: Fail) -> dict[str, Any]:
     if unknown := [key for key in document if key not in known]:
         raise fail(unknown[0], f"is not a key of a mapping{_did_you_mean(unknown[0], known)}")
     checked: dict[str, Any] = {
-        key: _parsed(parse, document[key], key, fail)
+        key: _parse(parse, document[key], key, fail)
         for key, parse in _SETTINGS.items()
         if document.get(key) is not None
     }
@@ -213,29 +213,29 @@ def _check(document: Document, fail: Fail) -> dict[str, Any]:
         if not isinstance(trim, bool):
             raise fail("trim", "must be true or false")
         checked["trim"] = trim
-    tables = {name: _is_table(document.get(name, {}), name, fail) for name in _TABLES}
+    tables = {name: _require_table(document.get(name, {}), name, fail) for name in _TABLES}
     for name, field in ((name, field) for name, table in tables.items() for field in table if field not in FIELDS):
         near = _did_you_mean(field, FIELDS) or f"; the fields are {', '.join(FIELDS)}"
         raise fail(f"{name}.{field}", f"{field!r} is not a field of a trade{near}")
     return {
         **checked,
         "columns": {
-            field: _parsed(_header, header, f"columns.{field}", fail) for field, header in tables["columns"].items()
+            field: _parse(_header, header, f"columns.{field}", fail) for field, header in tables["columns"].items()
         },
         "defaults": {
-            field: _parsed_value(field, value, f"defaults.{field}", fail) for field, value in tables["defaults"].items()
+            field: _parse_plain(field, value, f"defaults.{field}", fail) for field, value in tables["defaults"].items()
         },
         "values": {
             field: {
-                text: _parsed_value(field, value, f"values.{field}.{quote_cell(text)}", fail)
-                for text, value in _is_table(texts, f"values.{field}", fail).items()
+                text: _parse_plain(field, value, f"values.{field}.{quote_cell(text)}", fail)
+                for text, value in _require_table(texts, f"values.{field}", fail).items()
             }
             for field, texts in tables["values"].items()
         },
     }
 
 
-def _is_table(table: object, name: str, fail: Fail) -> Document:
+def _require_table(table: object, name: str, fail: Fail) -> Document:
     if not isinstance(table, dict):
         raise fail(name, f"must be a table, as [{name}]")
     return table
@@ -247,7 +247,7 @@ def _header(text: str) -> str:
     return text
 
 
-def _parsed(parse: Callable[[str], object], value: object, key: str, fail: Fail) -> object:
+def _parse(parse: Callable[[str], object], value: object, key: str, fail: Fail) -> object:
     if not isinstance(value, str):
         raise fail(key, "must be a text in quotes")
     try:
@@ -256,13 +256,13 @@ def _parsed(parse: Callable[[str], object], value: object, key: str, fail: Fail)
         raise fail(key, str(error)) from None
 
 
-def _parsed_value(field: str, value: object, key: str, fail: Fail) -> object:
+def _parse_plain(field: str, value: object, key: str, fail: Fail) -> object:
     """Parse the plain form of a value; TOML's own numbers and dates count as texts."""
     if isinstance(value, date):
         value = value.isoformat()
     elif isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    return _parsed(lambda text: from_text(field, text), value, key, fail)
+    return _parse(lambda text: from_text(field, text), value, key, fail)
 
 
 def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:

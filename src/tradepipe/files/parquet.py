@@ -16,7 +16,6 @@ from tradepipe.files.records import (
     Notify,
     RowParser,
     describe_columns,
-    drop,
     format_reasons,
     to_record,
 )
@@ -35,7 +34,7 @@ class ParquetFile:
     unit = "row"
     ending = ".rejects.parquet"
 
-    def __init__(self, path: str, mapping: FileMapping, notify: Notify = drop) -> None:
+    def __init__(self, path: str, mapping: FileMapping, notify: Notify) -> None:
         self.name = path
         self._mapping = mapping
         self._notify = notify

@@ -20,7 +20,6 @@ from tradepipe.files.records import (
     Notify,
     RowParser,
     describe_columns,
-    drop,
     format_reasons,
     to_record,
     undecodable,
@@ -54,7 +53,7 @@ class WorkbookFile:
     unit = "row"
     ending = ".rejects.xlsx"
 
-    def __init__(self, path: str, mapping: FileMapping, notify: Notify = drop) -> None:
+    def __init__(self, path: str, mapping: FileMapping, notify: Notify) -> None:
         self.name = path
         self._mapping = mapping
         self._notify = notify

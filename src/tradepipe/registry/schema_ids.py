@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 class SubjectCheck:
     """
-    Tell a registry that lacks a subject from one that has not read its data yet.
+    Distinguish a registry that lacks a subject from one that has not read its data yet.
 
     Karapace answers as soon as its port is open, at first as if nothing had ever
     been registered. So a subject without versions counts as an outage for
@@ -121,7 +121,7 @@ class SubjectIds:
         self._budget, self._budget_at = min(float(FAILED_LOOKUP_BURST), self._budget + earned), now
         if self._budget < 1:
             wait = (1 - self._budget) * FAILED_LOOKUP_INTERVAL_SECONDS
-            problem = f"schema id {schema_id} was not looked up yet, as many unknown ids were looked up before it"
+            problem = f"schema id {schema_id} was not looked up yet, because many unknown ids were looked up before it"
             raise SchemaIdNotYetKnown(schema_id, wait, problem)
         # A set would do, but for its order: the first lookup is that of `schema_id`.
         wanted = list(dict.fromkeys([schema_id, *(each for each in needed_next if self._is_due(each, now))]))

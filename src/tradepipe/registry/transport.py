@@ -229,4 +229,4 @@ def _advice(error: ssl.SSLError) -> str:
         return "; check ca_location, and the host's name in the registry's URL"
     if "ALERT" in (error.reason or "") or "CERTIFICATE" in (error.reason or ""):
         return "; check client_cert and client_key"
-    return "; check that the registry speaks https at this port"
+    return "; check that the registry serves https at this port"

@@ -163,7 +163,7 @@ _Corrupt = Callable[[Trade, Callable[[Trade], bytes]], _CorruptedRecord]
 
 
 class _Corruption(NamedTuple):
-    """A kind of invalid record, the code that it is refused with, and what makes it of a trade."""
+    """A kind of invalid record, the code that it is refused with, and the function that makes it from a trade."""
 
     kind: str
     code: str

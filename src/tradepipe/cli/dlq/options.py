@@ -75,7 +75,7 @@ def selection(found: Mapping[str, Any]) -> DeadLetterFilter:
 
 
 def _check_text(name: str, *texts: str) -> None:
-    """Refuse text that no store can be asked for."""
+    """Refuse text that no store can contain."""
     for text in texts:
         if _not_text(text):
             raise typer.BadParameter(f"{text!r} is not valid text in UTF-8", param_hint=f"'--{name}'")
@@ -221,7 +221,7 @@ def _choose_store(context: typer.Context, database: str | None, topic: str | Non
     given = {"table": ("database", database), "topic": ("dead_letters", topic)}
     stores = [store for store, (_, value) in given.items() if value is not None]
     if len(stores) > 1:
-        # One of the two variables is usually there for other commands.
+        # One of the two is often only a variable, set for other commands.
         stores = [store for store in stores if is_on_command_line(context, given[store][0])]
     match stores:
         case ["table"]:

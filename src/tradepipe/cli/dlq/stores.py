@@ -132,13 +132,13 @@ class TopicStore:
         admin = TopicAdmin(self._kafka, request_timeout=retry.call_timeout)
         described = retry(lambda: dead_letter_topic(admin, self._topic))
         extents = retry(lambda: admin.watermarks(self._topic, described.partitions))
-        is_meant = trade_matcher(selection, self._decoder)
+        matches_trade = trade_matcher(selection, self._decoder)
         with TopicReader(self._kafka, topic=self._topic, timeout=OPEN_TRANSACTION_SECONDS) as reader:
             # The topic is read twice, since a marker comes after the dead letter that it closes; up to the same
             # offsets, so that what arrives meanwhile is in neither pass.
             closed = retry(lambda: read_markers(reader.read(extents)))
             for kept, _ in iter_dead_letters(reader.read(extents), closed):
-                if selection.matches(kept) and is_meant(kept):
+                if selection.matches(kept) and matches_trade(kept):
                     yield kept
             self._hidden = [
                 f"a transaction is open in {self._topic}[{partition}]: records from offset {offset} on are not shown"

@@ -164,7 +164,7 @@ def write(folder: Path, texts: dict[str, str], *, option_name: str = "--history"
             file.write(text)
 
 
-def refuse_installed_package(folder: Path) -> None:
+def refuse_installed_package(folder: Path, *, example: str, option_name: str) -> None:
     """
     Refuse the directory of an installed package, which the next installation overwrites.
 
@@ -173,8 +173,8 @@ def refuse_installed_package(folder: Path) -> None:
     """
     if "site-packages" in folder.resolve().parts:
         raise typer.BadParameter(
-            f"{folder} belongs to the installed package: pass the directory in your repository, such as schemas/trade",
-            param_hint=f"'--history', for {HISTORY_FILE} is written there",
+            f"{folder} belongs to the installed package: pass the directory in your repository, such as {example}",
+            param_hint=repr(option_name),
         )
 
 
@@ -183,21 +183,18 @@ def lint_case(candidate: SchemaFile) -> CheckCase:
     return CheckCase(f"{candidate.file} is a valid schema", lint(candidate.text), candidate.file, candidate.text)
 
 
-def unchanged(folder: Path, history: History) -> Iterator[CheckCase]:
+def frozen_cases(folder: Path, history: History) -> Iterator[CheckCase]:
     """Check that no released version was changed."""
     found = check_frozen(history)
     for number in sorted(history.numbers):
-        file, version = frozen_file(folder, number), history.version(number)
+        file = frozen_file(folder, number) if history.version(number) else display_path(folder / HISTORY_FILE)
         here = tuple(each for each in found if each.against == number)
-        yield CheckCase(f"v{number:03} is unchanged", here, file if version else frozen_record(folder), "")
+        yield CheckCase(f"v{number:03} is unchanged", here, file, "")
 
 
-def frozen_record(folder: Path) -> str:
-    """Return the path of history.json, for display."""
-    return frozen_file(folder, 0).rpartition("v000.avsc")[0] + HISTORY_FILE
-
-
-def against(candidate: SchemaFile, name: str, history: Sequence[VersionedSchema], level: Level) -> Iterator[CheckCase]:
+def evolution_cases(
+    candidate: SchemaFile, name: str, history: Sequence[VersionedSchema], level: Level
+) -> Iterator[CheckCase]:
     """Check a schema against a history at a level, a case for each version and direction."""
     found = check_evolution(candidate.text, history, level)
     versions = history if level.is_transitive else history[-1:]
@@ -223,7 +220,7 @@ def candidate_cases(folder: Path, candidate: SchemaFile, history: History, level
         before = [each for each in history.versions if not own or each.number < own[0]]
         # Only versions with errors: they are not compared, and without a finding they would seem compatible.
         yield from (each for each in version_cases(folder, before) if not has_no_errors(each))
-        yield from against(candidate, candidate.file, _without_errors(before), level)
+        yield from evolution_cases(candidate, candidate.file, _without_errors(before), level)
 
 
 def history_cases(folder: Path, history: History, level: Level | None) -> Iterator[CheckCase]:
@@ -234,7 +231,9 @@ def history_cases(folder: Path, history: History, level: Level | None) -> Iterat
         case = lint_case(candidate)
         yield case
         if has_no_errors(case):
-            yield from against(candidate, f"v{version.number:03}", _without_errors(history.versions[:index]), at)
+            yield from evolution_cases(
+                candidate, f"v{version.number:03}", _without_errors(history.versions[:index]), at
+            )
 
 
 def has_no_errors(case: CheckCase) -> bool:

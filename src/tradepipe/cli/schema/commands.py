@@ -194,7 +194,7 @@ def freeze(
 ) -> None:
     """Release a compatible schema as the next version: write its file, golden record and entry in history.json."""
     folder = checks.folder_of(history)
-    checks.refuse_installed_package(folder)
+    checks.refuse_installed_package(folder, example="schemas/trade", option_name="--history")
     past = checks.history_in(folder)
     new = checks.read_schema_file(file) if file else _draft(folder, past)
     if new is None:
@@ -249,7 +249,7 @@ def _write_golden_record(folder: Path, version: SchemaVersion) -> None:
 
 
 def _check(folder: Path, past: History, new: checks.SchemaFile | None, level: Level | None) -> Report:
-    cases = [*checks.unchanged(folder, past)]
+    cases = [*checks.frozen_cases(folder, past)]
     if new is None:
         cases += checks.history_cases(folder, past, level)
         return Report(

@@ -55,15 +55,14 @@ def register(
     logs.configure()
     folder = checks.folder_of(history)
     past = checks.versions_in(folder)
-    cases = (*checks.unchanged(folder, past), *checks.version_cases(folder, past.versions))
+    cases = (*checks.frozen_cases(folder, past), *checks.version_cases(folder, past.versions))
     _require_fine(Report("register", checks.display_path(folder), cases), format_)
     at = str(level or past.level)
     retry = RetryUntil(deadline)
     with registry.open(timeout=retry.call_timeout) as client:
         names = (subject, *(also or ()))
-        # All subjects before the first change: a problem under one of them stops all.
+        # All subjects are planned before the first change: a problem under one of them stops all.
         plans = [retry(lambda name=name: plan(client, name, past.versions, level=at)) for name in names]  # type: ignore[misc]
-        # A problem under one subject stops all subjects.
         cases = tuple(
             CheckCase(f"v{each.version.number:03} may be registered under {plan.subject}", each.findings)
             for plan in plans
@@ -169,13 +168,13 @@ def pull(
     retry = RetryUntil(deadline)
     with registry.open(timeout=retry.call_timeout) as client:
         retry(SubjectCheck(client, subject))
-        there = retry(lambda: subject_versions(client, subject))
+        registered = retry(lambda: subject_versions(client, subject))
         level = retry(lambda: client.level(subject))
-    made = pull_versions(there, level)
-    texts = {file_name(each.number): each.text for each in made.versions}
-    checks.write(folder, {**texts, HISTORY_FILE: to_history_json(made)}, option_name="DIR")
+    history = pull_versions(registered, level)
+    texts = {file_name(each.number): each.text for each in history.versions}
+    checks.write(folder, {**texts, HISTORY_FILE: to_history_json(history)}, option_name="DIR")
     cases = []
-    for version, each in zip(made.versions, there, strict=True):
+    for version, each in zip(history.versions, registered, strict=True):
         file = checks.frozen_file(folder, version.number)
         name = f"version {each.version} of {each.subject}, id {each.schema_id}"
         parts = {"version": each.version, "schema_id": each.schema_id, "outcome": "written"}
@@ -185,7 +184,7 @@ def pull(
     print_report(report, format_, text_form="\n".join(case.name for case in cases))
 
 
-def pull_versions(there: Sequence[RegisteredSchema], level: str | None) -> History:
+def pull_versions(registered: Sequence[RegisteredSchema], level: str | None) -> History:
     """
     Convert the versions of a subject to a history, numbered without the gaps that deleted versions leave.
 
@@ -194,7 +193,7 @@ def pull_versions(there: Sequence[RegisteredSchema], level: str | None) -> Histo
     """
     history = History((), ())
     today = datetime.now(UTC).date()
-    for each in there:
+    for each in registered:
         try:
             if each.schema_type != "AVRO":
                 raise ValueError(f"its type is {each.schema_type}")
