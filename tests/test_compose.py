@@ -50,7 +50,7 @@ def test_it_defines_services_setup_commands_and_stages():
     assert ["producer", "validator", "sink"] == STAGES
 
 
-def test_the_stages_or_the_sink_alone_can_be_left_out_and_all_run_by_default():
+def test_the_stages_or_only_the_sink_can_be_excluded_and_all_run_by_default():
     profiles = {name: service["profiles"] for name, service in compose_services().items() if "profiles" in service}
 
     expected = {

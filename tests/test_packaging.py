@@ -55,7 +55,7 @@ def test_every_folder_of_the_package_is_a_package(sources):
         f"tradepipe/migrations/versions/{required_revision()}.py",
     ],
 )
-def test_the_wheel_holds_what_is_not_code(wheel, name):
+def test_the_wheel_contains_data_files(wheel, name):
     assert name in zipfile.ZipFile(wheel).namelist()
 
 

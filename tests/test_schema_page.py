@@ -63,7 +63,7 @@ def without_lines(text):
     return re.sub(r"\.avsc:\d+", ".avsc:N", re.sub(r"\s+", " ", text)).strip()
 
 
-def test_what_the_page_shows_is_what_is_printed(repository):
+def test_the_page_shows_what_is_printed(repository):
     """In the order of the page: what one command freezes, the next one sees."""
     env = {"TRADEPIPE_HISTORY": "schemas/trade"}
     for session in SESSIONS:

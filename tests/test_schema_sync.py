@@ -56,7 +56,7 @@ def test_all_descriptions_agree(places):
     assert [] == mismatches(places)
 
 
-def test_the_revisions_make_all_that_the_declaration_needs(services):
+def test_the_revisions_make_everything_that_the_declaration_needs(services):
     """Conditions of CHECKs, the primary key and the view too, of which the descriptions have the names alone."""
     server = services.postgres.start()
     database = f"test_{uuid.uuid4().hex}"

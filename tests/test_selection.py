@@ -32,7 +32,7 @@ def test_a_test_that_needs_real_services_runs_on_them_alone():
     assert [] == [test for test in TESTS if test.real and (not runs_on_real(test) or is_quick(test) or is_slow(test))]
 
 
-def test_only_slow_tests_are_left_out_of_make_test():
+def test_only_slow_tests_are_excluded_from_make_test():
     assert [] == [test for test in TESTS if not (test.slow or test.real or is_quick(test))]
 
 

@@ -68,7 +68,7 @@ def test_an_escaped_name_is_one_line(name):
 
 
 @pytest.mark.parametrize("form", ["text", "junit", "json", "github"])
-def test_no_report_does_anything_to_who_reads_it(form: Format, capsys):
+def test_no_report_is_dangerous_to_its_reader(form: Format, capsys):
     @given(HOSTILE)
     @example(EXAMPLE)
     def check(name):
@@ -89,7 +89,7 @@ def test_no_report_does_anything_to_who_reads_it(form: Format, capsys):
 
 @pytest.mark.parametrize("form", ["text", "junit", "json", "github"])
 @pytest.mark.parametrize("command", ["check", "diff", "validate"])
-def test_a_hostile_schema_file_does_nothing_to_who_checks_it(command, form, tmp_path):
+def test_a_hostile_schema_file_is_checked_without_harm(command, form, tmp_path):
     schema = json.loads(current().text)
     schema["fields"].append({"name": "evil", "type": {"type": "string", "logicalType": EXAMPLE}, "default": EXAMPLE})
     schema["fields"].append({"name": f"x{EXAMPLE}", "type": EXAMPLE})
@@ -109,7 +109,7 @@ def test_a_hostile_schema_file_does_nothing_to_who_checks_it(command, form, tmp_
 
 @given(HOSTILE)
 @example(EXAMPLE)
-def test_a_hostile_dead_letter_does_nothing_to_who_looks_at_it(text):
+def test_a_hostile_dead_letter_is_shown_without_harm(text):
     value = text.encode(errors="surrogatepass")
     record = Record(text, 0, 1, value, value, None, ((text, value),))
     refusal = Refusal(record, (Violation(text, text),), None)
@@ -157,7 +157,7 @@ def test_a_log_line_is_one_harmless_line(text):
         assert_harmless(line)
 
 
-def test_all_that_is_echoed_is_escaped(capsys):
+def test_all_output_is_escaped(capsys):
     echo(EXAMPLE)
 
     assert_harmless(capsys.readouterr().out)

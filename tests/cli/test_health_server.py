@@ -73,7 +73,7 @@ def test_the_root_is_a_status_page(filled):
         assert "partition  lag\n        0    0\n" in get(port, "/")[1]
 
 
-def test_there_is_nothing_else(ready):
+def test_other_paths_are_not_found(ready):
     with running("sink", "--metrics-port", "0", env=ready) as process:
         port = port_of(process)
 

@@ -32,7 +32,7 @@ def test_a_prometheus_answers_a_query_with_the_right_value(port, tmp_path):
         assert 0 < prometheus.ask("histogram_quantile(0.5, tradepipe_e2e_latency_seconds_bucket)")
 
 
-def test_promtool_has_nothing_to_say(port):
+def test_promtool_reports_nothing(port):
     _, text = get(port, "/metrics")
 
     done = subprocess.run(

@@ -265,7 +265,7 @@ def test_an_invalid_variable_is_a_usage_error(env, message):
         ),
     ],
 )
-def test_who_we_are_to_the_registry_is_checked(env, code, message):
+def test_the_credentials_for_the_registry_are_checked(env, code, message):
     done = run_command("schema", "register", env={"SCHEMA_REGISTRY_URL": f"http://{NOWHERE}", **env})
 
     assert (code, True) == (done.code, message in done.err.splitlines()[-1]), done.err

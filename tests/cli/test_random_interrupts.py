@@ -135,7 +135,7 @@ def filled(ready) -> dict[str, str]:
     return ready
 
 
-def test_a_sink_loses_and_doubles_nothing(filled, moments):
+def test_a_sink_loses_and_duplicates_nothing(filled, moments):
     for done in interrupt_endless(moments, "sink --batch-rows=20", filled):
         assert done.code in (0, INTERRUPTED), done.err
 

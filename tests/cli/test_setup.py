@@ -66,7 +66,7 @@ def test_schema_register_sets_the_given_level(env, subject, services):
         assert "BACKWARD" == registry.level(subject)
 
 
-def test_a_topic_that_exists_is_left_as_it_is(env, topic):
+def test_an_existing_topic_is_not_changed(env, topic):
     done = run_command("topics", "create", "--partitions", "9", env=env)
 
     assert (0, f"topic {topic} already exists with 4 partitions\n") == done[:2]

@@ -55,7 +55,7 @@ def test_a_broken_guarantee_is_a_finding_and_a_weakened_one_is_advice(settings, 
     assert found == grades(**settings)
 
 
-def test_of_one_broker_is_spoken_as_of_one():
+def test_one_broker_is_named_in_the_singular():
     found = {each.setting: each.reason for each in check_settings(Topic("trades", "id", (0,), 1), GOOD)}
 
     assert "more than the replication factor 1: no trade can be acknowledged" == found["min.insync.replicas"]

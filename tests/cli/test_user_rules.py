@@ -38,7 +38,7 @@ def test_a_function_is_found_in_a_package_and_in_a_class(here):
     assert [Violation("LATE", "it is late")] == late(None)
 
 
-def test_without_the_option_there_is_none():
+def test_without_the_option_there_are_no_rules():
     assert () == load_rules(None)
 
 

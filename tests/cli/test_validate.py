@@ -21,7 +21,7 @@ def filled(ready, outputs):
     return ready | outputs
 
 
-def test_it_sorts_what_the_topic_holds_and_sums_up(filled):
+def test_it_sorts_the_records_and_prints_a_summary(filled):
     done = run_command("validate", "--until-end", *OPTIONS, env=filled)
 
     assert (0, "") == (done.code, done.out), done.err

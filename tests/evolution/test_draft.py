@@ -25,7 +25,7 @@ def with_fields(*fields: Field) -> Declaration:
     return DECLARATION._replace(fields=fields)
 
 
-def test_the_draft_of_what_is_released_is_its_text():
+def test_the_draft_of_a_released_schema_is_its_text():
     assert current().text == draft_schema(current().text, DECLARATION)
 
 
@@ -53,7 +53,7 @@ def test_a_symbol_is_added_and_the_docs_are_kept():
     assert before == after
 
 
-def test_a_removed_field_is_left_out():
+def test_a_removed_field_is_omitted():
     text = draft_schema(current().text, with_fields(*DECLARATION.fields[:-1]))
 
     assert [each.name for each in DECLARATION.fields[:-1]] == [each["name"] for each in json.loads(text)["fields"]]

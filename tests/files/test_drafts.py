@@ -30,7 +30,7 @@ def test_a_schema_is_written_with_the_umask(tmp_path):
     assert 0o644 == stat.S_IMODE((tmp_path / "a").stat().st_mode)
 
 
-def test_nobody_can_plant_a_link_at_the_name_of_a_draft(tmp_path):
+def test_no_other_user_can_place_a_link_at_the_name_of_a_draft(tmp_path):
     """Another user of the folder cannot guess it, and a file that is there already is not opened."""
     drafts = [Draft(tmp_path / "a", overwrite=False, private=True, option="--output") for _ in range(2)]
     names = {draft.name for draft in drafts}
@@ -63,7 +63,7 @@ def test_only_a_regular_file_is_replaced(kind, overwrite, tmp_path):
     assert not (tmp_path / "missing").exists()
 
 
-def test_an_existing_file_is_replaced_only_where_that_is_meant(tmp_path):
+def test_an_existing_file_is_replaced_only_on_request(tmp_path):
     (tmp_path / "a").write_text("theirs")
 
     with pytest.raises(InvalidOption, match="already exists"):
@@ -86,7 +86,7 @@ def test_a_file_created_meanwhile_stays(tmp_path):
     assert (["a"], "theirs") == (os.listdir(tmp_path), path.read_text())
 
 
-def test_a_failure_leaves_everything_as_it_was(tmp_path):
+def test_a_failure_changes_nothing(tmp_path):
     (tmp_path / "a").write_text("old")
 
     def fail():

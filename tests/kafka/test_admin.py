@@ -202,7 +202,7 @@ def test_the_largest_batch_is_that_of_the_topics_settings(topics, create_topic):
 
 @pytest.mark.real
 @pytest.mark.parametrize("question", ["check_not_compacted", "max_message_bytes"])
-def test_the_settings_of_a_missing_topic_cannot_be_had(topics, missing, question):
+def test_the_settings_of_a_missing_topic_cannot_be_read(topics, missing, question):
     with pytest.raises(TopicUnusable, match=f"there is no topic {missing}"):
         getattr(topics, question)(missing)
 

@@ -90,7 +90,7 @@ EVERY = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("complete", GUARANTEES, ids=lambda complete: complete.__name__)
-def test_each_client_is_given_what_its_guarantee_rests_on(complete):
+def test_each_client_gets_the_properties_of_its_guarantee(complete):
     assert GUARANTEES[complete].items() <= complete(BROKERS).items()
 
 
@@ -173,7 +173,7 @@ def test_owned_properties_cannot_be_overridden(key, name, value, complete):
 
 
 @EACH_OWNED
-def test_what_carries_a_guarantee_may_be_given_as_it_is(key, name, value, complete):
+def test_an_owned_property_may_be_given_with_its_value(key, name, value, complete):
     """As a value of Python's, or in the words of a properties file."""
     assert value == complete({**BROKERS, key: value})[name]
     assert value == complete({**BROKERS, key: str(value).lower()})[name]

@@ -534,7 +534,7 @@ def test_a_group_without_permission_is_reported():
         consumer.close()
 
 
-def test_what_the_broker_cannot_do_now_it_is_asked_again(faulty_broker):
+def test_the_broker_is_asked_again_for_what_it_could_not_do(faulty_broker):
     broker, member = faulty_broker
     broker.fail_requests(FETCH, *[KafkaError.NOT_LEADER_FOR_PARTITION] * 3, KafkaError.KAFKA_STORAGE_ERROR)
     producer = Producer({"bootstrap.servers": broker.bootstrap_servers})

@@ -32,7 +32,7 @@ def test_outages_are_counted_and_waited_out():
     assert (None, None, False) == (reports.failure, reports.rejoin_at, reports.confirmation.is_failing)
 
 
-def test_that_all_brokers_are_down_replaces_no_reason():
+def test_all_brokers_down_does_not_replace_a_reason():
     """It contains none."""
     assert REFUSED.str() == reported(REFUSED, ALL_DOWN).last_outage
     assert ALL_DOWN.str() == reported(ALL_DOWN).last_outage

@@ -48,7 +48,7 @@ def test_a_temporary_error_is_not_permanent(errors):
     assert after(*errors).permanent_error() is None
 
 
-def test_at_last_one_untrusted_broker_is_enough():
+def test_at_the_deadline_one_untrusted_broker_is_enough():
     """librdkafka reports only once that all brokers are down."""
     assert isinstance(after(UNTRUSTED).permanent_error(final=True), ConfigurationError)
 

@@ -194,7 +194,7 @@ def test_any_record_is_read_as_something(headers, value):
 
 
 @given(st.lists(st.tuples(_names, _values), max_size=6), st.lists(st.tuples(st.text(), st.text()), min_size=1))
-def test_any_refusal_survives_the_way(headers, violations):
+def test_any_refusal_is_read_as_it_was_written(headers, violations):
     record = REFUSED._replace(headers=tuple(headers))
     refusal = Refusal(record, tuple(Violation(code, detail) for code, detail in violations))
 
@@ -224,7 +224,7 @@ def test_a_dead_letter_without_space_for_its_headers_has_their_digest():
 
 
 @given(st.text())
-def test_a_digest_that_is_none_is_no_digest(text):
+def test_an_invalid_digest_is_ignored(text):
     headers = (
         *letter(REFUSAL).headers,
         ("tradepipe.dlq.value_bytes", b"5"),

@@ -69,13 +69,13 @@ def test_errors_of_starting_and_electing_brokers_are_outages(call):
 
 
 @pytest.mark.parametrize("call", DENIALS)
-def test_errors_that_an_operator_must_repair_are_of_configuration(call):
+def test_errors_that_an_operator_must_fix_are_configuration_errors(call):
     found = {name: classify(KafkaError(CODES[name])) for name in DENIALS[call].split()}
 
     assert dict.fromkeys(found, FailureClass.CONFIGURATION) == found
 
 
-def test_an_error_that_no_table_lists_is_an_outage():
+def test_an_error_that_the_table_does_not_name_is_an_outage():
     unknown = max(CODES.values()) + 100
 
     assert (WAIT, BrokerUnavailable) == (
@@ -84,7 +84,7 @@ def test_an_error_that_no_table_lists_is_an_outage():
     )
 
 
-def test_only_the_errors_of_the_table_are_no_outages():
+def test_every_error_of_the_table_is_not_an_outage():
     found = {code for code in CODES.values() if classify(KafkaError(code)) is not WAIT}
 
     assert set(FAILURE_CLASSES) == found

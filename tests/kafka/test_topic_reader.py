@@ -11,7 +11,7 @@ from tradepipe.trade.record import Record
 AT = 1_750_000_000_000
 
 
-def test_a_topic_is_read_to_where_it_ended(kafka, topic, produce):
+def test_a_topic_is_read_up_to_the_end_that_it_had(kafka, topic, produce):
     produce(b"1", b"2")
     extents = TopicAdmin(kafka).watermarks(topic, range(4))
     produce(b"3")

@@ -107,7 +107,7 @@ def test_the_work_tree_stays_as_it_was(run):
     assert SUMS == (run.tree / "src/sample/sums.py").read_text()
 
 
-def test_of_what_is_executed_by_an_import_alone_the_tests_of_the_importing_module_are_asked():
+def test_code_that_runs_only_at_import_is_tested_by_the_tests_of_the_importing_module():
     from tests.mutation.mutants import Mutant  # noqa: PLC0415 - libcst takes half a second to import, in each worker
     from tests.mutation.selection import Selector  # noqa: PLC0415 - the same
     from tests.mutation.traces import Trace  # noqa: PLC0415 - the same
@@ -154,7 +154,7 @@ def test_texts_types_log_lines_and_names_of_threads_are_left_alone():
         ("f(x, wait=5)", "f(x, )"),
     ],
 )
-def test_it_leaves_things_out(statement, expected):
+def test_a_part_is_removed(statement, expected):
     mutants = [change.mutant("sums.py") for change in changes(f"def g():\n    {statement}\n")]
 
     assert f"def g():\n    {expected}\n" in [mutant.text for mutant in mutants]

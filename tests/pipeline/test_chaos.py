@@ -61,7 +61,9 @@ def start_stages(pipeline, tmp_path) -> Iterator[list[Callable[[], StageProcess]
 
 
 @pytest.mark.usefixtures("journal")
-def test_random_faults_lose_nothing_double_nothing_and_end_no_stage(request, pipeline, services, cluster, start_stages):
+def test_random_faults_lose_nothing_duplicate_nothing_and_end_no_stage(
+    request, pipeline, services, cluster, start_stages
+):
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")
     publisher = Publisher(pipeline, seed)

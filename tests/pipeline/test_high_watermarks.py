@@ -55,7 +55,7 @@ def test_brokers_that_do_not_answer_are_reported_until_they_do(ends, broker):
     eventually(lambda: ends.get({0: 1}) == {0: 3} and not ends.unanswered)
 
 
-def test_a_query_that_was_not_answered_is_repeated_when_fetching_goes_on(ends, broker):
+def test_a_query_without_an_answer_is_repeated_when_fetching_continues(ends, broker):
     broker.down()
     eventually(lambda: ends.get({0: 1}) and ends.unanswered)
 

@@ -115,7 +115,7 @@ def hold_refused(buffer, count):
     buffer.validate()
 
 
-def test_what_was_refused_of_a_partition_that_left_does_not_count(buffer):
+def test_refusals_of_a_revoked_partition_do_not_count(buffer):
     """Its records come again, to us or to another member, and are refused then."""
     hold_refused(buffer, MIN_SAMPLE - 1)
     buffer.drop(0)
@@ -156,7 +156,7 @@ def accepted(stage) -> int:
     return stage.counts.stored if hasattr(stage.counts, "stored") else stage.counts.passed
 
 
-def test_a_partition_at_the_limit_stops_and_the_others_flow(pipeline, some_trades, stage, caplog):
+def test_a_partition_at_the_limit_stops_and_the_others_continue(pipeline, some_trades, stage, caplog):
     pipeline.publish_bytes(undecodable(pipeline, 3 * MIN_SAMPLE), partition=0)
     good = [(trade.trade_id.encode(), pipeline.serialize(trade)) for trade in some_trades(50)]
 
@@ -192,7 +192,7 @@ def test_the_last_partition_at_the_limit_ends_the_stage(pipeline, stage):
         stage.run()
 
 
-def test_records_that_only_a_writer_can_spoil_never_stop_a_stage(pipeline, stage):
+def test_errors_that_only_a_writer_can_cause_never_stop_a_stage(pipeline, stage):
     """No mistake of ours makes bytes that are not Avro, and any writer could stop the stage with them."""
     pipeline.publish_bytes([(b"k", b"{}")] * (3 * MIN_SAMPLE), partition=0)
 

@@ -146,7 +146,7 @@ def test_a_true_dead_letter_is_sent_back(letters):
     assert [0] == put_back(letters.run(unverified=False))
 
 
-def test_a_dead_letter_of_a_record_that_never_was_is_not_sent_back(letters):
+def test_a_dead_letter_of_a_record_that_never_existed_is_not_sent_back(letters):
     letters.send(b"v0", b"0")
     letters.write([letters.refusal(5)], topic_id=None)
 

@@ -88,7 +88,7 @@ def test_other_content_under_a_stored_key_is_refused_and_the_first_stays(pipelin
     assert [logging.WARNING] == [record.levelno for record in caplog.records if "B-OTHER" in record.message]
 
 
-def test_bad_records_of_every_kind_are_refused_by_code_and_the_others_flow(pipeline, some_trades):
+def test_bad_records_of_every_kind_are_refused_by_code_and_the_others_stored(pipeline, some_trades):
     bad = list(islice(samples.bad_records(7, pipeline.serialize), 15))
     good = some_trades(200)
     pipeline.publish(good[:100])

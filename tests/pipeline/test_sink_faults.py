@@ -129,7 +129,7 @@ def test_a_frozen_sink_wakes_up_and_writes_nothing(pipeline, some_trades, start_
 
 
 @pytest.mark.real
-def test_a_rebalance_under_load_loses_and_doubles_nothing(pipeline, start_sink, some_trades, journal):
+def test_a_rebalance_under_load_loses_and_duplicates_nothing(pipeline, start_sink, some_trades, journal):
     trades = some_trades(6_000)
     publishing = threading.Thread(target=lambda: [pipeline.publish(trades[n : n + 500]) for n in range(0, 6_000, 500)])
     publishing.start()
@@ -245,7 +245,7 @@ def test_a_topic_id_that_becomes_known_late_is_stored_without_waiting_for_a_reco
     assert 10 == sink.counts.stored
 
 
-def test_a_commit_without_an_answer_is_settled_and_counted_once(pipeline, some_trades, journal, caplog):
+def test_a_commit_without_an_answer_is_resolved_and_counted_once(pipeline, some_trades, journal, caplog):
     trades = pipeline.publish(some_trades(300))
     with Proxy(port_of(pipeline.database)) as proxy:
         batches = []

@@ -110,7 +110,7 @@ def taken_connections(pipeline) -> Iterator[Callable[[], None]]:
         yield take_all
 
 
-def test_sessions_that_are_ended_five_times_a_second_lose_and_double_nothing(pipeline, assert_stored):
+def test_sessions_that_are_ended_five_times_a_second_lose_and_duplicate_nothing(pipeline, assert_stored):
     records = mixture(pipeline, 2_000)
     with (
         running(pipeline.sink(batch_rows=20)) as sink,
@@ -208,7 +208,7 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, a
     assert_stored(800)
 
 
-def test_sinks_that_come_and_go_every_second_store_all_once(pipeline, assert_stored):
+def test_sinks_that_start_and_stop_every_second_store_all_once(pipeline, assert_stored):
     print(f"seed {(seed := random.randrange(1_000_000))}")
     chance, records = random.Random(seed), mixture(pipeline, 3_000)
     members: deque[Running[Sink]] = deque()

@@ -291,7 +291,7 @@ def test_a_row_that_was_inserted_and_rolled_back_is_not_counted_as_inserted(conn
     assert [trade("T1"), trade("T2"), trade("T3")] == list(stored.trades) == trades(connection)
 
 
-def test_any_other_failure_leaves_all_as_it_was(connection):
+def test_any_other_failure_changes_nothing(connection):
     """The next owner starts with the very record that could not be stored."""
     with connection.begin():
         claimed = claim(connection)

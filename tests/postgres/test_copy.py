@@ -79,7 +79,7 @@ EXTREMES = {
 
 
 @pytest.mark.parametrize("extreme", EXTREMES.values(), ids=EXTREMES)
-def test_a_trade_arrives_as_it_was(connection, extreme):
+def test_a_trade_is_copied_unchanged(connection, extreme):
     given = valid(record(2**63 - 1, 2**31 - 1), extreme, 2**31 - 1)
 
     assert [expected(given)] == staged(connection, given)
@@ -101,7 +101,7 @@ TRADES_OF_ANY_KIND = st.builds(
 
 @examples(100)
 @given(trades=st.lists(TRADES_OF_ANY_KIND, max_size=5), offset=st.integers(0, 2**63 - 1))
-def test_any_trades_arrive_as_they_were_and_in_order(connection, trades, offset):
+def test_any_trades_are_copied_unchanged_and_in_order(connection, trades, offset):
     """The binary format escapes nothing. Validation is tested elsewhere."""
     rows = [valid(record(offset), each) for each in trades]
 
@@ -115,7 +115,7 @@ def test_rows_of_several_topics_keep_their_topic(connection):
     assert [expected(each) for each in rows] == staged(connection, *rows)
 
 
-def test_nothing_can_be_copied_too(connection):
+def test_an_empty_list_can_be_copied(connection):
     assert [] == staged(connection)
 
 
@@ -152,7 +152,7 @@ def test_staging_is_empty_after_a_commit(connection):
     assert 0 == count(connection, STAGING)
 
 
-def test_staging_is_the_connections_own(connection):
+def test_each_connection_has_its_own_staging_table(connection):
     """No other session sees it, and it ends with the connection."""
     found = connection.exec_driver_sql(
         "SELECT relnamespace = pg_my_temp_schema() FROM pg_class WHERE relname = 'tradepipe_staging'"

@@ -151,7 +151,7 @@ def test_a_second_upgrade_does_nothing(migrated):
     assert older_database == definitions(migrated)
 
 
-def test_down_and_up_again_leaves_the_same(migrated):
+def test_a_downgrade_and_an_upgrade_restore_the_same_tables(migrated):
     """And down to the base leaves nothing but the version table."""
     older_database = definitions(migrated)
 
@@ -182,7 +182,7 @@ V2 = "0002_pre_add_notional"
 
 
 @pytest.mark.parametrize("older_database", [V2], indirect=True)
-def test_trades_of_earlier_have_an_unknown_side_and_no_amount(older_database):
+def test_older_trades_have_an_unknown_side_and_no_amount(older_database):
     migrate.upgrade(older_database)
 
     with connect(older_database) as connection:
@@ -298,7 +298,7 @@ PLANTED = """
 """Functions and operators whose types match our statements better than PostgreSQL's do (CVE-2018-1058)."""
 
 
-def test_no_function_or_operator_that_others_planted_in_public_runs_as_us(database):
+def test_no_function_or_operator_that_others_created_in_public_runs_with_our_rights(database):
     run(database, PLANTED)
 
     migrate.upgrade(database)
@@ -436,7 +436,7 @@ def test_a_removal_that_was_taken_back_is_forgotten(newer_database):
     check_revision(connection)
 
 
-def test_an_older_build_leaves_a_database_that_is_ahead_as_it_is(newer_database, migrated):
+def test_an_older_build_does_not_change_a_newer_database(newer_database, migrated):
     connection, config = newer_database
     command.downgrade(config, "9001_pre_add_venue")
     connection.close()

@@ -156,7 +156,7 @@ def test_a_topic_id_that_becomes_known_after_the_claim_is_stored_with_the_next_b
     assert [None, "an id", "other"] == list(stored.scalars())
 
 
-def test_a_topic_id_that_cannot_be_had_now_is_not_asked_for(connection):
+def test_an_unavailable_topic_id_is_not_requested(connection):
     claimed(connection, topic_id="an id")
     claimed(connection, topic_id=None)
 

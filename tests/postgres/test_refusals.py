@@ -334,7 +334,7 @@ def test_only_unchanged_refusals_are_locked(connection):
     assert {kept[2].identity} == refusals.lock_unchanged(connection, kept)
 
 
-def test_what_another_transaction_has_locked_is_left_to_it(connection, migrated):
+def test_rows_that_another_transaction_has_locked_are_skipped(connection, migrated):
     record(connection, refusal(3), refusal(4))
     kept = refusals.list_newest(connection, DeadLetterFilter(), None)
     connection.rollback()

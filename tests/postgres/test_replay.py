@@ -132,7 +132,7 @@ def test_what_the_database_refuses_is_refused_again_and_the_rest_is_stored(repla
     assert ((two,), ["MATURITY_DATE"]) == (done.stored, [code for _, each in done.refused for code in each.codes])
 
 
-def test_what_another_replay_was_first_to_is_left_to_it(replayer, keep, connection):
+def test_records_that_another_replay_has_stored_are_skipped(replayer, keep, connection):
     one, two = keep(7, 8)
     replayer.replay([(one, accepted(7, trade()))])
 

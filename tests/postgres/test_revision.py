@@ -93,7 +93,7 @@ def test_a_removal_this_build_knows_does_no_harm(connection):
 
 
 @pytest.mark.parametrize("revision", [f"{required_revision()[:4]}_other", "a1b2c3", "9001"])
-def test_a_revision_that_is_none_of_ours_is_not_allowed(connection, revision):
+def test_a_revision_that_is_not_ours_is_not_allowed(connection, revision):
     set_revision(connection, revision)
 
     with pytest.raises(ConfigurationError, match=revision):

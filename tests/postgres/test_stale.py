@@ -116,7 +116,7 @@ def test_what_the_database_refuses_is_refused_for_that_even_if_it_is_stale(conne
     assert {1: [Code.DATABASE_REFUSED], 2: STALE} == refused(connection)
 
 
-def test_what_a_fresh_group_reads_again_has_the_same_fate(connection):
+def test_what_a_new_group_reads_again_has_the_same_result(connection):
     entries = versions(2, 1, 3, 2)
     store(connection, *entries)
     execute(connection, "UPDATE trade_refusals SET details = '{first}'")

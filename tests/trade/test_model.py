@@ -39,5 +39,5 @@ def test_a_trade_is_immutable():
         TRADE.version = 2
 
 
-def test_a_new_version_leaves_the_old_one_as_it_was():
+def test_a_new_version_does_not_change_the_old_one():
     assert (1, 2) == (TRADE.version, TRADE._replace(version=2).version)

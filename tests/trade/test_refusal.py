@@ -24,7 +24,7 @@ def test_a_record_within_the_limit_is_kept_whole():
     assert whole.is_complete
 
 
-def test_a_long_value_is_left_out_first():
+def test_a_long_value_is_omitted_first():
     cut = refusal(key=b"k" * 40, value=b"v" * 61, headers=(("a", None),)).within(LIMIT)
 
     assert (b"k" * 40, None, (("a", None),)) == (cut.record.key, cut.record.value, cut.record.headers)
@@ -32,7 +32,7 @@ def test_a_long_value_is_left_out_first():
     assert not cut.is_complete
 
 
-def test_long_headers_are_left_out_next_and_a_long_key_last():
+def test_long_headers_are_omitted_next_and_a_long_key_last():
     headers = (("a", b"x" * 200),)
 
     assert Omitted(None, digest(b"v"), digest(b"a=" + b"x" * 200 + b"\n")) == (
@@ -41,7 +41,7 @@ def test_long_headers_are_left_out_next_and_a_long_key_last():
     assert Omitted(digest(b"k" * 101)) == refusal(key=b"k" * 101).within(LIMIT).omitted
 
 
-def test_headers_that_are_short_but_many_are_left_out():
+def test_many_short_headers_are_omitted():
     """In memory each takes far more than its bytes."""
     headers = (("a", None),) * (MAX_KEPT_HEADERS + 1)
 

@@ -434,7 +434,7 @@ def test_the_first_version_of_a_new_history_is_frozen(run, file, tmp_path):
     assert "BACKWARD" == History.load(tmp_path / "new").level
 
 
-def test_freeze_leaves_an_installed_package_alone(run, file, tmp_path):
+def test_freeze_does_not_write_into_an_installed_package(run, file, tmp_path):
     installed = tmp_path / "site-packages" / "trade"
     installed.mkdir(parents=True)
 
