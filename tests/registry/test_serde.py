@@ -433,3 +433,31 @@ def test_rules_that_leave_records_readable_are_ignored(deserializer, shelf, rule
     shelf.put(4, ruleSet=rule_set)
 
     assert TRADE == deserializer(frame(4, BODY))
+
+
+@pytest.mark.parametrize(
+    "rule_set",
+    [{"domainRules": 5}, {"encodingRules": {"a": "b"}}, {"domainRules": ["hide"]}, {"domainRules": [None]}, [rule()]],
+    ids=["a number", "an object", "a text", "null", "a list"],
+)
+def test_malformed_rules_are_an_outage_of_the_registry(deserializer, shelf, rule_set):
+    """They may be meant to encrypt."""
+    shelf.put(4, ruleSet=rule_set)
+    with pytest.raises(RegistryUnavailable, match=r"answered .* where (list|dict) was expected"):
+        deserializer(frame(4, BODY))
+
+
+@pytest.mark.parametrize("schema_id", [-1, 2**32, 10**400])
+def test_an_id_that_does_not_fit_a_frame_is_an_outage_of_the_registry(schema_id):
+    expected = pytest.raises(RegistryUnavailable, match="where a schema id of 32 bits was expected")
+    with registry(Script((200, {"id": schema_id})), retries=0) as client, expected:
+        TradeSerializer(client)(TRADE)
+
+
+def test_the_name_of_another_subject_is_shortened(deserializer, shelf, clock):
+    """It is stored with each record that it refuses, and anyone who may register a schema chooses it."""
+    shelf.put(7, subject="s" * 100_000)
+    with pytest.raises(SchemaIdNotYetKnown) as raised:
+        deserializer(frame(7, BODY))
+
+    assert len(str(raised.value)) < 500

@@ -28,6 +28,9 @@ _MAX_LISTED: Final = 5
 _ATTRIBUTES: Final = ("name", "namespace", "symbols", "size", "default", "logicalType", "precision", "scale")
 _NESTED: Final = ("type", "items", "values", "fields")
 
+RULE_KINDS: Final = ("domainRules", "encodingRules")
+"""Rules of a rule set that may make records unreadable without them."""
+
 _READ_MODES: Final = ("READ", "WRITEREAD")
 """Modes of a rule that readers apply, in the rule sets of Confluent's registry."""
 
@@ -75,9 +78,9 @@ def check_rules(rule_set: Mapping[str, Any], schema_id: int) -> None:
     Raises:
         UnsupportedSchema: the records are encrypted, or are changed again when they are read.
     """
-    for kind in ("domainRules", "encodingRules"):
+    for kind in RULE_KINDS:
         for rule in rule_set.get(kind) or ():
-            if not isinstance(rule, dict) or rule.get("disabled"):
+            if rule.get("disabled"):
                 continue
             encrypts = str(rule.get("type", "")).upper().startswith("ENCRYPT")
             if kind == "encodingRules" or encrypts or rule.get("mode") in _READ_MODES:

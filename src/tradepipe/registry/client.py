@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from tradepipe.codec.admission import RULE_KINDS
 from tradepipe.errors import ConfigurationError, IncompatibleSchema, RegistryUnavailable
 from tradepipe.registry import auth
 from tradepipe.registry.auth import BearerToken, Credentials, environment_proxies, parse_proxy, parse_urls
@@ -181,7 +182,7 @@ class SchemaRegistry:
     def lookup(self, subject: str, schema: str) -> int | None:
         """Return the id of a schema under a subject, or None if it is not registered there."""
         body = self._request("POST", f"/subjects/{_quote(subject)}", {"schema": schema})
-        return None if body is None else self._read(body, "id", int)
+        return None if body is None else self._read_id(body)
 
     def register(self, subject: str, schema: str) -> int:
         """
@@ -199,7 +200,7 @@ class SchemaRegistry:
                 f"cannot register the schema: the registry at {self.url} does not show subject {subject} to this user, "
                 "who lacks the right to write it"
             )
-        return self._read(body, "id", int)
+        return self._read_id(body)
 
     def versions(self, subject: str, *, deleted: bool = False) -> list[int]:
         """
@@ -215,7 +216,7 @@ class SchemaRegistry:
         body = self._request("GET", f"/subjects/{_quote(subject)}/versions/{number}{_deleted(deleted)}")
         if body is None:
             return None
-        return RegisteredSchema(subject, number, self._read(body, "id", int), *self._definition(body))
+        return RegisteredSchema(subject, number, self._read_id(body), *self._definition(body))
 
     def is_compatible(self, subject: str, schema: str) -> bool:
         """Return whether the registry finds a schema compatible with the latest version; True for a new subject."""
@@ -260,7 +261,19 @@ class SchemaRegistry:
     def _definition(self, body: object) -> SchemaDefinition:
         fields = self._expect_type(body, dict)
         rule_set = self._expect_type(fields.get("ruleSet") or {}, dict)
-        return SchemaDefinition(self._read(body, "schema", str), fields.get("schemaType") or "AVRO", rule_set)
+        for kind in RULE_KINDS:
+            for rule in self._expect_type(rule_set.get(kind) or [], list):
+                self._expect_type(rule, dict)
+        schema_type = self._expect_type(fields.get("schemaType") or "AVRO", str)
+        return SchemaDefinition(self._read(body, "schema", str), schema_type, rule_set)
+
+    def _read_id(self, body: object) -> int:
+        schema_id = self._read(body, "id", int)
+        if not 0 <= schema_id < 1 << 32:
+            raise RegistryUnavailable(
+                f"the registry at {self.url} answered {str(schema_id)[:100]} where a schema id of 32 bits was expected"
+            )
+        return schema_id
 
     def _read(self, body: object, key: str, kind: type[T]) -> T:
         return self._expect_type(self._expect_type(body, dict).get(key), kind)

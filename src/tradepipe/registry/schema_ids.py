@@ -34,6 +34,9 @@ FAILED_LOOKUP_BURST: Final = 20
 FAILED_LOOKUP_INTERVAL_SECONDS: Final = 0.5
 """A writer of random ids must not load a registry that others use too, nor hold its partition for long."""
 
+MAX_SUBJECT_SHOWN: Final = 100
+"""Characters of the name of another subject that are shown."""
+
 T = TypeVar("T")
 
 
@@ -225,7 +228,8 @@ class SubjectIds:
     def _problem(self, schema_id: int, subjects: set[str]) -> str:
         if not subjects:
             return f"the registry does not know schema id {schema_id}"
-        others = ", ".join(sorted(subjects)[:3])
+        # Anyone who may register a schema chooses a subject, and this text is stored with each record.
+        others = ", ".join(name[:MAX_SUBJECT_SHOWN] for name in sorted(subjects)[:3])
         return f"schema id {schema_id} is not a version of subject {self._subject}, but of {others}"
 
 
