@@ -9,6 +9,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from tests.eventually import eventually
+from tests.kafka.raw_batches import GZIP, encode_batch, encode_record, members
+from tests.kafka.raw_batches import send_batch as send_batch_as_is
 from tests.pipeline.topic_contents import committed_records
 from tradepipe.kafka.dead_letters import parse
 from tradepipe.trade.record import Digest, Omitted
@@ -195,3 +197,26 @@ def test_a_topic_that_the_broker_compresses_bounds_every_codec(pipeline, recompr
 
     assert sorted(trades) == pipeline.stored()
     assert [["UNREADABLE"]] == [refusal.codes for refusal in pipeline.refused()]
+
+
+def test_a_topic_that_the_broker_compresses_admits_no_batch_that_aborts_the_process(
+    pipeline, recompressed, some_trades, start_sink
+):
+    """
+    Kafka's brokers unpack all members of a batch in gzip, librdkafka only the first.
+
+    It loses the records of the others, and aborts the process if the first one is empty.
+    """
+    trades = some_trades(6)
+    records = [
+        encode_record(index, trade.trade_id.encode(), pipeline.serialize(trade))
+        for index, trade in enumerate(trades[:4])
+    ]
+    batch = encode_batch(members([], records[:2], records[2:]), len(records), GZIP)
+    send_batch_as_is(pipeline.kafka["bootstrap.servers"], pipeline.topic, batch)
+    pipeline.publish(trades[4:])
+
+    sink = start_sink()
+    eventually(lambda: sorted(trades) == pipeline.stored() or not sink.runs)
+
+    assert sink.runs

@@ -4,12 +4,13 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.eventually import eventually
+from tests.kafka.raw_batches import encode_batch, encode_record, send_batch, varint
 from tests.pipeline.running_stages import running
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.partitioner import default_partition
 from tradepipe.metrics import CONSUMED, MISPLACED, WITHHELD
 from tradepipe.pipeline import topic_watch
-from tradepipe.pipeline.topic_watch import OpenTransactionWatch
+from tradepipe.pipeline.topic_watch import StandstillWatch
 
 
 @pytest.fixture(params=["sink", "validator"])
@@ -50,11 +51,11 @@ def test_an_open_transaction_that_withholds_records_is_named_until_it_ends(
 def test_a_position_below_stable_records_is_no_open_transaction(pipeline, some_trades, short_standstill):
     """As during an outage of the database: the records could be read."""
     pipeline.publish_bytes([(b"k", b"v")] * 5, partition=0)
-    watch = OpenTransactionWatch(TopicAdmin(pipeline.kafka), pipeline.topic)
+    watch = StandstillWatch(TopicAdmin(pipeline.kafka), pipeline.topic)
 
-    eventually(lambda: watch.update({0: 1}, {0: 5}) or watch._stable)
+    eventually(lambda: watch.update({0: 1}, {0: 5}) or watch.unread)
 
-    assert ({0: 5}, {}) == (watch._stable, watch.update({0: 1}, {0: 5}))
+    assert ({0: 1}, {}) == (watch.unread, watch.withheld)
 
 
 def test_misplaced_records_are_counted_and_warned_of_once(pipeline, some_trades, stage, caplog):
@@ -73,3 +74,14 @@ def test_records_of_a_producer_with_the_default_partitioner_are_not_misplaced(pi
     eventually(lambda: stage.meter.values(CONSUMED)[pipeline.topic,] == 200)
 
     assert {(pipeline.topic,): 0} == stage.meter.values(MISPLACED)
+
+
+@pytest.mark.real
+def test_a_record_that_the_client_silently_does_not_deliver_is_named(pipeline, short_standstill, stage, caplog):
+    """Brokers accept any negative length of a value; librdkafka takes the record for an incomplete one."""
+    record = encode_record(0, b"k", b"")
+    malformed = record[:-2] + varint(-5) + record[-1:]
+    send_batch(pipeline.kafka["bootstrap.servers"], pipeline.topic, encode_batch(malformed, 1, codec=0))
+
+    eventually(lambda: stage.waiting_for == "a record that Kafka's client does not deliver")
+    assert f"{pipeline.topic}[0] stands still at offset 0: the brokers have records there" in caplog.text

@@ -329,7 +329,7 @@ class Sink(Stage[SinkCounts]):
         stored, fetched = self._reader.stored_offsets, self._reader.high_watermarks
         ends = self._query_watermarks(fetched, self._reader.kafka_problem)
         self._stats.set_partitions(len(consumer.assignments), stored, ends, paused=paused, stopped=len(self.stopped))
-        self._stats.set_withheld(self._transactions.update(stored, ends), stored)
+        self._find_standstills(stored, ends)
         self._stats.record_reader_counters(
             consumed=self._reader.consumed,
             gaps=consumer.offset_gaps,

@@ -15,7 +15,7 @@ from tradepipe.metrics import Meter
 from tradepipe.outage import Outage
 from tradepipe.pipeline.retry import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, StageStats
-from tradepipe.pipeline.topic_watch import HighWatermarks, OpenTransactionWatch
+from tradepipe.pipeline.topic_watch import HighWatermarks, StandstillWatch
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.schema_ids import SubjectCheck
 
@@ -98,7 +98,8 @@ class Stage(ABC, Generic[CountsT_co]):
         self._max_batch_bytes = max_batch_bytes(without_producer_keys(kafka))
         self._admin = TopicAdmin(kafka)
         self._watermarks = HighWatermarks(self._admin, topic)
-        self._transactions = OpenTransactionWatch(self._admin, topic)
+        self._transactions = StandstillWatch(self._admin, topic)
+        self._reading = StandstillWatch(self._admin, topic)
         self._kafka_outage = Outage(KAFKA, logger)
         self._end_of_log: EndOfLog | None = None
         self._stopping = self._closed = False
@@ -260,6 +261,24 @@ class Stage(ABC, Generic[CountsT_co]):
             self._kafka_outage.end()
         self._stats.set_waiting(KAFKA, waiting=self._kafka_outage.is_active or consumer.is_denied)
         return ends
+
+    def _find_standstills(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
+        """
+        Report partitions that an open transaction withholds, or that Kafka's client silently does not deliver.
+
+        Args:
+            positions: the next offset that the stage will store or commit, of each partition.
+        """
+        self._transactions.update(positions, ends)
+        self._stats.set_withheld(self._transactions.withheld, positions)
+        # After an outage the client needs a while to connect again, and its positions have stood still for long.
+        is_disturbed = self._kafka_outage.is_active or self._watermarks.has_new_errors
+        assigned = {} if is_disturbed else self._consumer.assignments
+        running = {
+            n: each.next_offset for n, each in assigned.items() if each.next_offset is not None and not each.paused
+        }
+        self._reading.update(running, ends)
+        self._stats.set_unread(self._reading.unread)
 
     def _update_stats_if_due(self) -> None:
         now = time.monotonic()

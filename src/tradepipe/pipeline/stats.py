@@ -52,6 +52,8 @@ UNHEALTHY_AFTER: Final = 60.0
 
 TRANSACTION: Final = "the end of an open transaction"
 """The service name for a stage that waits because an open transaction withholds its next records."""
+UNREAD: Final = "a record that Kafka's client does not deliver"
+"""The service name for a stage that waits because librdkafka silently delivers nothing of a partition."""
 
 _ZEROED: Final = (CONSUMED, GAPS, KAFKA_ERRORS, MISPLACED)
 _LAST_POLL: Final = Series(LAST_POLL)
@@ -67,6 +69,7 @@ class StageStats:
         self._outages: dict[str, float] = {}
         self._counted: Counter[Series] = Counter()
         self._withheld: set[int] = set()
+        self._unread: dict[int, int] = {}
         self.meter = Meter()
         self.lag: int | None = None
         """Offsets between the stage's progress and the end of the log, summed over its partitions."""
@@ -104,6 +107,19 @@ class StageStats:
         self._withheld = set(seconds)
         # It has lasted a minute already, so the stage is not ready from now on.
         self.set_waiting(TRANSACTION, waiting=bool(seconds), for_seconds=max(seconds.values(), default=0.0))
+
+    def set_unread(self, positions: Mapping[int, int]) -> None:
+        """Report the positions at which Kafka's client delivers nothing, although the brokers have records there."""
+        for number, offset in positions.items() - self._unread.items():
+            logger.error(
+                "%s[%d] stands still at offset %d: the brokers have records there, and Kafka's client delivers none "
+                "and reports no error, as for a malformed record; if a restart does not help, move the group behind it",
+                self._topic,
+                number,
+                offset,
+            )
+        self._unread = dict(positions)
+        self.set_waiting(UNREAD, waiting=bool(positions), for_seconds=UNHEALTHY_AFTER)
 
     def set_waiting(self, service: str, *, waiting: bool, for_seconds: float = 0.0) -> None:
         """Record whether the stage waits for a service, and for how long already."""

@@ -147,7 +147,8 @@ _CHECKS: Final[Mapping[str, Callable[[str, int], _Checked]]] = {
     "compression.type": _Rule(
         lambda value: value != "zstd",
         Severity.ADVICE,
-        "use zstd if writers are not trusted: consumers unpack batches of other codecs without a limit",
-        "no batch unpacks to more than a consumer's receive.message.max.bytes",
+        "use zstd if writers are not trusted: consumers unpack batches of other codecs without a limit, and some "
+        "batches in gzip abort them",
+        "no batch unpacks to more than a consumer's receive.message.max.bytes, or aborts a consumer",
     ),
 }

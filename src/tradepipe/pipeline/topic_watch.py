@@ -135,16 +135,16 @@ class HighWatermarks:
 
 
 STANDSTILL_SECONDS: Final = 60.0
-"""Seconds for which an open transaction may withhold records unnoticed: a long one is not a fault yet."""
+"""Seconds for which a position may stand still unnoticed: a long transaction is not a fault yet."""
 
 
-class OpenTransactionWatch:
+class StandstillWatch:
     """
-    Detect partitions in which an open transaction withholds all further records.
+    Detect partitions whose position stands still below the high watermark, and find out why.
 
     Kafka delivers nothing behind the first record of an open transaction to consumers
     of committed records. So the position stays below the high watermark, and the last
-    stable offset does not pass it. No query blocks.
+    stable offset does not pass it. If it does, the records could be read. No query blocks.
     """
 
     def __init__(self, topics: TopicAdmin, topic: str) -> None:
@@ -154,10 +154,14 @@ class OpenTransactionWatch:
         self._query: Future[dict[int, int | None]] | None = None
         self._due = 0.0
         self._stable: dict[int, int] = {}
+        self.withheld: dict[int, float] = {}
+        """The seconds for which partitions have stood still before an open transaction."""
+        self.unread: dict[int, int] = {}
+        """The positions of partitions that stand still although the records there could be read."""
 
-    def update(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, float]:
+    def update(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
         """
-        Return the seconds for which each withheld partition has stood still.
+        Compare the positions with the last ones.
 
         Args:
             positions: the next offset of each partition that is read.
@@ -170,16 +174,15 @@ class OpenTransactionWatch:
             for number, offset in positions.items()
             if offset < ends.get(number, offset)
         }
-        suspects = [number for number, (_, since) in self._standing.items() if now - since >= STANDSTILL_SECONDS]
+        suspects = {
+            each: offset for each, (offset, since) in self._standing.items() if now - since >= STANDSTILL_SECONDS
+        }
         if self._query is not None and self._query.done():
             self._stable = {number: end for number, end in self._query.result().items() if end is not None}
             self._query = None
         if suspects and self._query is None and now >= self._due:
             self._due = now + WATERMARK_INTERVAL
             self._query = self._topics.high_watermarks_async(self._topic, suspects, stable=True)
-        # A position below the last stable offset stands still for another reason, such as an outage of the database.
-        return {
-            number: now - since
-            for number, (offset, since) in self._standing.items()
-            if number in suspects and self._stable.get(number, offset + 1) <= offset
-        }
+        known = {number: offset for number, offset in suspects.items() if number in self._stable}
+        self.unread = {number: offset for number, offset in known.items() if offset < self._stable[number]}
+        self.withheld = {number: now - self._standing[number][1] for number in known.keys() - self.unread.keys()}

@@ -328,7 +328,7 @@ class Validator(Stage[ValidatorCounts]):
         done, fetched = self._reader.watermarks()
         ends = self._query_watermarks(fetched, self._outputs.kafka_problem or self._reader.kafka_problem)
         self._stats.set_partitions(len(consumer.assignments), done, ends, paused=paused, stopped=len(self.stopped))
-        self._stats.set_withheld(self._transactions.update(done, ends), done)
+        self._find_standstills(done, ends)
         self._stats.set_producers(self._outputs.producers_created)
         self._stats.record_reader_counters(
             consumed=self._reader.consumed,

@@ -1,0 +1,74 @@
+"""Batches that no client of Kafka makes, sent as they are."""
+
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+GZIP: Final = 1
+"""The codec's number in the attributes of a batch."""
+
+_PRODUCE: Final = 0
+_VERSION: Final = 7
+_CASTAGNOLI: Final = 0x82F63B78
+
+
+def encode_record(index: int, key: bytes, value: bytes) -> bytes:
+    """Encode a record of a batch, without headers."""
+    body = b"\0" + b"".join(map(varint, (0, index, len(key)))) + key + varint(len(value)) + value + varint(0)
+    return varint(len(body)) + body
+
+
+def encode_batch(payload: bytes, count: int, codec: int) -> bytes:
+    """Encode a batch of `count` records from their compressed bytes."""
+    now = int(time.time() * 1_000)
+    checked = struct.pack(">hiqqqhii", codec, count - 1, now, now, -1, -1, -1, count) + payload
+    rest = struct.pack(">ibI", -1, 2, _crc32c(checked)) + checked
+    return struct.pack(">qi", 0, len(rest)) + rest
+
+
+def gzip_member(content: bytes) -> bytes:
+    """Compress to one member of a file in gzip, which may have several."""
+    compressor = zlib.compressobj(wbits=31)
+    return compressor.compress(content) + compressor.flush()
+
+
+def send_batch(bootstrap_server: str, topic: str, batch: bytes) -> None:
+    """Send a batch to partition 0; its broker must accept it."""
+    host, _, port = bootstrap_server.rpartition(":")
+    name = struct.pack(">h", len(topic)) + topic.encode()
+    body = struct.pack(">hhii", -1, -1, 20_000, 1) + name + struct.pack(">iii", 1, 0, len(batch)) + batch
+    request = struct.pack(">hhih", _PRODUCE, _VERSION, 1, -1) + body
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = connection.makefile("rb")
+        response = answer.read(*struct.unpack(">i", answer.read(4)))
+    # After the correlation id, the number of topics, the topic, and the numbers of partitions and of the partition.
+    (error,) = struct.unpack_from(">h", response, 8 + len(name) + 8)
+    assert 0 == error
+
+
+def members(*contents: Sequence[bytes]) -> bytes:
+    """Compress records to several members of gzip, one for each sequence."""
+    return b"".join(gzip_member(b"".join(records)) for records in contents)
+
+
+def varint(number: int) -> bytes:
+    """Encode a number as in a record."""
+    number = number << 1 if number >= 0 else (~number << 1) | 1
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
+
+
+def _crc32c(content: bytes) -> int:
+    remainder = 0xFFFFFFFF
+    for byte in content:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = (remainder >> 1) ^ (_CASTAGNOLI if remainder & 1 else 0)
+    return remainder ^ 0xFFFFFFFF
