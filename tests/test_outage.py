@@ -15,13 +15,13 @@ ADDRESS = "http://127.0.0.1:8081"
     [
         (
             DatabaseUnavailable("PostgreSQL is unavailable: no answer"),
-            "PostgreSQL is unavailable: no answer; retrying for up to 60 s",
+            "PostgreSQL is unavailable, retrying for up to 60 s: no answer",
             "PostgreSQL is available again after ",
         ),
         (
             RegistryUnavailable(f"the registry at {ADDRESS} is unavailable: no answer"),
-            f"the registry at {ADDRESS} is unavailable: no answer; retrying for up to 60 s",
-            "the registry is available again after ",
+            f"the registry at {ADDRESS} is unavailable, retrying for up to 60 s: no answer",
+            f"the registry at {ADDRESS} is available again after ",
         ),
         (
             BrokerUnavailable("no broker answers"),

@@ -28,10 +28,8 @@ class Outage:
         """Log that the service is unavailable and what that leads to, unless that is logged already."""
         if self._began_at is None:
             self._began_at = time.monotonic()
-            if str(reason).startswith(self._service):  # it is a sentence about the service
-                self._logger.warning("%s; %s", reason, what_follows)
-            else:
-                self._logger.warning("%s is unavailable, %s: %s", self._service, what_follows, reason)
+            cause = str(reason).removeprefix(f"{self._service} is unavailable: ")
+            self._logger.warning("%s is unavailable, %s: %s", self._service, what_follows, cause)
 
     def end(self, what_follows: str | None = None) -> None:
         """Log that the service is available again, if it was unavailable."""

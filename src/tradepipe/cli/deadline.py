@@ -77,7 +77,7 @@ class RetryUntil:
                         f"{error}; gave up after {self._seconds:g} s: check the address, or increase --deadline"
                     ) from error
                 if self._outage is None or not self._outage.is_active:
-                    self._outage = Outage(self._name_service(error), logger)
+                    self._outage = Outage(_name_service(error), logger)
                 self._outage.begin(error, f"retrying for up to {self._seconds:g} s")
             else:
                 if self._outage is not None:
@@ -86,6 +86,9 @@ class RetryUntil:
             if self._stopped.wait(min(backoff.next_delay(), self.remaining)):
                 raise typer.Exit
 
-    @staticmethod
-    def _name_service(error: Unavailable) -> str:
-        return next((name for kind, name in _SERVICES.items() if isinstance(error, kind)), "a service")
+
+def _name_service(error: Unavailable) -> str:
+    """Return the name of the service in the error's message, as `the registry at URL`, or its usual one."""
+    named, is_unavailable, _ = str(error).partition(" is unavailable: ")
+    usual = next((name for kind, name in _SERVICES.items() if isinstance(error, kind)), "a service")
+    return named if is_unavailable and named.startswith(usual) else usual
