@@ -102,6 +102,7 @@ DEFAULTS = {
         "socket.keepalive.enable": True,
         "transaction.timeout.ms": 15_000,
         "socket.timeout.ms": 6_000,
+        "retry.backoff.ms": 10,
     },
     consuming: {
         "receive.message.max.bytes": 16 << 20,

@@ -69,6 +69,9 @@ TRANSACTIONS_DEFAULTS: Final[Config] = {
     "transaction.timeout.ms": 15_000,
     # librdkafka silently repeats a request that takes longer: see kafka/transactions.py.
     "socket.timeout.ms": 6_000,
+    # A transaction that begins while the brokers still write the markers of the one before is answered
+    # CONCURRENT_TRANSACTIONS, and librdkafka's default of 100 ms is longer than most of the validator's transactions.
+    "retry.backoff.ms": 10,
 }
 CONSUMER_DEFAULTS: Final[Config] = {
     # Bounds of the memory that a hostile batch can take, see docs/operating.md. librdkafka unpacks each batch of a
