@@ -19,7 +19,7 @@ built from older sources; one with another number is not used.
 
 
 def load() -> Any:
-    """Return the compiled core; None if there is none, or if it is turned off."""
+    """Return the compiled core; None if it is not built, or is turned off."""
     if os.environ.get("TRADEPIPE_NATIVE") == "0":
         return None
     try:
