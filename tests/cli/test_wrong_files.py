@@ -40,6 +40,35 @@ CASES = [
 ]
 
 
+def test_a_file_whose_lines_end_with_cr_alone_is_refused(tmp_path):
+    file = tmp_path / "trades.csv"
+    file.write_bytes(b"trade_id,version\rT1,1\r")
+
+    done = start("produce", "--dry-run", "--input", str(file))
+
+    assert (2, True) == (done.code, "its lines end with CR alone" in message(done))
+
+
+def test_a_loop_of_symbolic_links_is_refused(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+
+    done = start("schema", "validate", str(tmp_path / "a"))
+
+    assert (2, True) == (done.code, "Too many levels of symbolic links" in message(done))
+
+
+@pytest.mark.parametrize("arguments", [["sink", "--rules", "desk:rule"], ["schema", "validate", "trade.avsc"]])
+def test_a_current_directory_that_was_removed_is_no_bug(tmp_path, monkeypatch, arguments):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    done = start(*arguments)
+
+    assert (2, True) == (done.code, "No such file or directory" in message(done))
+
+
 def make(kind: str, folder: Path) -> str:
     """Return the path of something that has no end, no writer or no content."""
     if kind == "device":

@@ -209,8 +209,8 @@ def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
         BadParameter: a name does not refer to a function.
     """
     # As `python -m` does. An installed command has its own directory there instead.
-    if texts and not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
-        sys.path.insert(0, os.getcwd())
+    if texts and not sys.flags.safe_path and not {"", _here()} & set(sys.path):
+        sys.path.insert(0, _here())
     return tuple(_load_rule(text) for text in texts or ())
 
 
@@ -224,7 +224,7 @@ def _load_rule(text: str) -> Rule:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         # Otherwise the module was found, but imports another one that was not.
         if missing and f"{name}.".startswith(f"{missing}."):
-            folders = ", ".join(each or os.getcwd() for each in sys.path)
+            folders = ", ".join(each or _here() for each in sys.path)
             raise _rules_error(f"module {name} not found in {folders}") from None
         raise _rules_error(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
     place = f"module {name}, {getattr(module, '__file__', None) or 'built in'},"
@@ -250,6 +250,13 @@ def _is_pythons_own(module: ModuleType) -> bool:
     if file is None:
         return module.__name__ in sys.stdlib_module_names
     return Path(file).is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in file
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise _rules_error(f"the current directory cannot be used: {error.strerror}") from None
 
 
 def _rules_error(message: str) -> typer.BadParameter:

@@ -52,6 +52,10 @@ class CsvFile(TextFile):
             first = next(self._lines, "")
         if wrong := find_undecoded(first):
             raise unusable(self.name, f"the header line is not {wrong_byte(wrong, source.encoding)}")
+        if "\r" in first.rstrip("\r") and not first.endswith("\n"):
+            raise unusable(
+                self.name, "its lines end with CR alone, as on old Macs: save it with the line ends LF or CRLF"
+            )
         # Most likely the delimiter that splits the header line into the most cells.
         likely = max(_DELIMITERS, key=lambda each: len(next(csv.reader([first], delimiter=each), [])))
         self.delimiter = mapping.delimiter or (named[1] if named else likely)

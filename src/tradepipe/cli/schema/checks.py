@@ -141,7 +141,7 @@ def display_path(path: Path) -> str:
     """Return a path relative to the current directory, if it is below it."""
     try:
         return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
+    except (ValueError, OSError, RuntimeError):  # the directory was removed; a loop of symbolic links
         return str(path)
 
 
