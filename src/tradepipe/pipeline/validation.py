@@ -1,6 +1,7 @@
 """Validation of records: each is a valid record or a refusal."""
 
 from collections.abc import Callable, Sequence
+from inspect import iscoroutine
 from itertools import islice
 from operator import attrgetter
 from typing import Final, Literal, get_args
@@ -173,6 +174,8 @@ def _apply(rule: Rule, trade: Trade, record: Record | None) -> tuple[Violation, 
         answer = rule(trade)
     except Exception as error:  # a user's code may raise anything
         raise _rule_error(rule, record, f"raised {type(error).__name__}: {error}") from error
+    if iscoroutine(answer):
+        answer.close()  # else Python warns, at any later time, that it was never awaited
     if not isinstance(answer, (tuple, list)):
         raise _rule_error(rule, record, f"returned {_format_value(answer)}, not a list or tuple of violations")
     return tuple(_check_violation(rule, record, each) for each in answer)
