@@ -9,7 +9,7 @@ from tests.eventually import eventually
 from tests.kafka.group_member import Member, shared
 from tradepipe.embedded.broker import Broker
 from tradepipe.errors import ConfigurationError
-from tradepipe.kafka import consumer
+from tradepipe.kafka import consumer, messages
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.trade.record import HEADER_BYTES, Record
@@ -242,7 +242,7 @@ def test_a_poll_ends_when_its_values_reach_a_limit(join, produce, monkeypatch):
     while len(member.records) < 100:
         sizes.append(len(member.poll(100)))
 
-    assert max(sizes) <= 1 + consumer.SLICE_RECORDS
+    assert max(sizes) <= 1 + messages.SLICE_RECORDS
 
 
 def test_the_bytes_of_a_poll_are_those_of_its_keys_and_values(join, produce):
@@ -272,7 +272,24 @@ def test_headers_count_by_the_memory_they_take(join, kafka, topic, monkeypatch):
     while len(member.records) < 100:
         sizes.append(len(member.poll(100)))
 
-    assert max(sizes) <= consumer.SLICE_RECORDS
+    assert max(sizes) <= 1 + messages.SLICE_RECORDS_WITH_HEADERS
+
+
+def test_each_record_has_its_own_headers(join, kafka, topic):
+    """Messages are requested in slices, and several slices are read together."""
+    client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})
+    sent = [(("number", b"%d" % number),) * (number % 3) for number in range(2 * messages.GROUP_RECORDS)]
+    for headers in sent:
+        client.produce(topic, b"x", partition=0, headers=list(headers))
+    assert 0 == client.flush(120)
+    member = join(with_headers=True)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    while len(member.records) < len(sent):
+        member.poll(len(sent))
+
+    assert sent == [record.headers for record in member.records]
 
 
 def test_a_partition_whose_offset_is_after_the_log_is_assigned_again(join, produce):

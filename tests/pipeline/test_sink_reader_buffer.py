@@ -49,7 +49,7 @@ class ReaderOfGroup:
 
     def wait_for_claims(self) -> list[Claim]:
         """Read until partitions are to be claimed, and return the claims."""
-        return eventually(lambda: (self.reader.read(1, 0.05), self.reader.pending_claims())[1])
+        return eventually(lambda: (self.reader.read_some(1, 0.05), self.reader.pending_claims())[1])
 
     def grant(self, claims: list[Claim], *, epoch: int = 1, next_offset: int = 0) -> None:
         """Grant claims, each from the first record on, or from another one."""
@@ -60,7 +60,9 @@ class ReaderOfGroup:
     def read_until(self, buffered: int) -> None:
         """Read until the buffer holds this number of records."""
         eventually(
-            lambda: (self.reader.run_housekeeping(), self.reader.read(100, 0.05)) and self.reader.buffered == buffered
+            lambda: (
+                (self.reader.run_housekeeping(), self.reader.read_some(100, 0.05)) and self.reader.buffered == buffered
+            )
         )
 
     def take_batch(self) -> Batch:
@@ -152,7 +154,7 @@ def test_records_read_before_their_partitions_were_revoked_are_dropped(reader_of
     reader_of_group.read_until(buffered=5)
 
     reader_of_group.reassign()
-    reader_of_group.reader.read(1, 0.0)
+    reader_of_group.reader.read_some(1, 0.0)
 
     assert (0, 0) == (reader_of_group.reader.buffered, reader_of_group.reader.buffered_bytes)
     assert reader_of_group.reader.take_batch() is None
@@ -164,7 +166,7 @@ def test_only_buffered_records_of_revoked_partitions_are_dropped(reader_of_group
     other = reader_of_group.create_member()
     other.open()
 
-    eventually(lambda: (other.poll(1, 0.05), reader_of_group.reader.read(1, 0.05), other.assignments)[2])
+    eventually(lambda: (other.poll(1, 0.05), reader_of_group.reader.read_some(1, 0.05), other.assignments)[2])
     (revoked,) = other.assignments
     batch = reader_of_group.take_batch()
     other.close()

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import repeat
 from typing import Final
 
 import confluent_kafka
@@ -22,10 +23,10 @@ from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets
-from tradepipe.kafka.messages import Read, payload_bytes, read, read_headers, seconds_of
+from tradepipe.kafka.messages import Group, Read, payload_bytes, read, read_group
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
-from tradepipe.trade.record import HEADER_BYTES, Record
+from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +35,6 @@ CLOSE_TIMEOUT: Final = 10.0
 
 LEAVE_TIMEOUT: Final = 5.0
 """Seconds to leave the group at the end."""
-
-SLICE_RECORDS: Final = 32
-"""Messages requested from librdkafka at once."""
-
-SLICE_RECORDS_WITH_HEADERS: Final = 16
-"""The same where headers are read, which take a multiple of their bytes."""
-
-SLICE_BYTES: Final = 1 << 20
-"""Bytes of messages requested at once, if they are as large as those before."""
 
 POLL_BYTES: Final = 16 << 20
 """Bytes of keys and values and memory of headers after which a poll ends, although there are more records."""
@@ -67,7 +59,6 @@ class Consumer:
         # librdkafka aborts the process if the group is empty.
         check_name(group, "group")
         self._with_headers = with_headers
-        self._slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
         self._config = consumer_config(config, group=group)
         self._topic = topic
         self.group = group
@@ -83,6 +74,8 @@ class Consumer:
         """Offsets without a record, such as transaction markers."""
         self.rebalances = {"assign": 0, "revoke": 0}
         """Number of rebalances that assigned or revoked partitions."""
+        self._has_first = False
+        """Whether the first record of the last poll was read."""
         self.first_timestamp: float | None = None
         """Timestamp of the first record of the last poll, in Unix seconds; None if it has none."""
         self.polled_bytes = 0
@@ -159,28 +152,20 @@ class Consumer:
             raise self._errors.failure
         if first is None:
             return records
-        has_first = False
-        missing, taken, messages = max_records, 0, [first]
+        self._has_first = False
+        missing, budget, messages = max_records, POLL_BYTES, [first]
         while messages:
-            # An event, such as the end of a partition, may precede the first record.
-            if not has_first and messages[0].error() is None:
-                has_first, self.first_timestamp = True, seconds_of(messages[0])
-            received, size, headers = self._receive(messages)
+            group = read_group(
+                client, messages, self._topic, limit=missing, budget=budget, with_headers=self._with_headers
+            )
+            received, size = self._receive(group)
             records += received
-            missing -= len(messages)
             self.polled_bytes += size
-            if not self._with_headers:
-                # They take memory although the records are without them; the last message stands for all.
-                headers = len(read_headers(messages[-1:])[0]) * len(messages)
-            size += HEADER_BYTES * headers
-            taken += size
-            # Each message holds a copy of its bytes, and its headers take a multiple of theirs: with all messages at
-            # once, a hostile writer chooses how much memory that is. So those of a slice are freed before the next,
-            # and large ones come one by one.
-            next_slice = min(missing, self._slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
-            messages.clear()
-            if missing > 0 and taken < POLL_BYTES:
-                messages = client.consume(next_slice, 0)
+            missing, budget = missing - len(group.messages), budget - group.memory
+            messages = group.following
+            if not messages and group.next_slice:
+                group.messages.clear()  # frees large messages before the next ones
+                messages = client.consume(group.next_slice, 0)
         if self.assignments != before:
             # Revoked between two slices: the next owner reads these records.
             records = [each for each in records if self.assignments.get(each.partition) is before.get(each.partition)]
@@ -250,27 +235,29 @@ class Consumer:
         if ours := {each: offset for each, offset in offsets.items() if each in self.assignments}:
             commit_for_lag(self._require_client(), self._topic, ours)
 
-    def _receive(self, messages: list[Message]) -> tuple[list[Record], int, int]:
-        """Return the records among messages, their bytes and the number of their headers; move the positions on."""
-        found = None if self._unreadable.is_searching else self._read(messages)
+    def _receive(self, group: Group) -> tuple[list[Record], int]:
+        """Return the records among messages, and the bytes of their keys and values; move the positions on."""
+        found = None if self._unreadable.is_searching else group.read
         if found is None:
-            records = self._receive_one_by_one(messages)
+            records = self._receive_one_by_one(group)
         elif (gaps := advance(self.assignments, found.partitions, found.offsets)) is None:
             records = [record for record in found.records if self._move_behind(record)]
         else:
             self.offset_gaps += gaps
-            self._errors.confirmation.record_success()
-            return found.records, found.payload_bytes, found.headers
-        if records:
-            self._errors.confirmation.record_success()
-        return records, payload_bytes(records), sum(len(record.headers) for record in records)
+            self._record_success()
+            self._note_first(found)
+            return found.records, found.payload_bytes
+        if not records:
+            return records, 0
+        self._record_success()
+        return records, payload_bytes(records)
 
-    def _receive_one_by_one(self, messages: list[Message]) -> list[Record]:
+    def _receive_one_by_one(self, group: Group) -> list[Record]:
         """Return the records among messages, of which some may be errors or are to be dropped."""
         records: list[Record] = []
         assignments, unreadable = self.assignments, self._unreadable
         searching, moved = unreadable.is_searching, set[int]()
-        for message in messages:
+        for message, headers in zip(group.messages, group.headers or repeat(None), strict=False):
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
             if partition in moved:
                 continue
@@ -290,12 +277,18 @@ class Consumer:
             if error is not None:
                 self._handle_event(error, message, state)
                 continue
-            if (found := self._read([message])) is not None:
+            if (found := read([message], self._topic, None if headers is None else [headers])) is not None:
+                self._note_first(found)
                 records += filter(self._move_behind, found.records)
         return records
 
-    def _read(self, messages: Sequence[Message]) -> Read | None:
-        return read(messages, self._topic, with_headers=self._with_headers)
+    def _note_first(self, found: Read) -> None:
+        if not self._has_first:
+            self._has_first, self.first_timestamp = True, found.first_timestamp
+
+    def _record_success(self) -> None:
+        if self._errors.has_new:
+            self._errors.record_success()
 
     def _move_behind(self, record: Record) -> bool:
         """Move the position behind a record; return False if it is not to be delivered."""
@@ -310,7 +303,7 @@ class Consumer:
 
     def _handle_event(self, error: KafkaError, message: Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
-            self._errors.confirmation.record_success()
+            self._record_success()
             end = message.offset()
             # Transaction markers at the end of the log are not delivered, so only this event moves past them.
             if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:

@@ -5,12 +5,27 @@ from itertools import repeat
 from operator import itemgetter, methodcaller
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message
 
-from tradepipe.trade.record import Headers, Record
+from tradepipe.trade.record import HEADER_BYTES, Headers, Record
+
+SLICE_RECORDS: Final = 32
+"""Messages requested from librdkafka at once."""
+
+SLICE_RECORDS_WITH_HEADERS: Final = 16
+"""The same where headers are read, which take a multiple of their bytes."""
+
+SLICE_BYTES: Final = 1 << 20
+"""Bytes of messages requested at once, if they are as large as those before; also of slices that are read together."""
+
+GROUP_RECORDS: Final = 512
+"""Messages of small slices that are read together, since each reading takes as long as that of several records."""
 
 UNREADABLE: Final[Headers] = (("", None),)
 """Stands for headers with a name that is not UTF-8; compare by identity."""
+
+UNREADABLE_BYTES: Final = 1 << 20
+"""Bytes of memory that such headers may take: their number is not known."""
 
 # If a header's name is not UTF-8, confluent_kafka returns headers without a name and leaves its UnicodeDecodeError
 # pending. Python's specialized call of `message.headers()` checks only the returned value: the error then surfaces
@@ -37,6 +52,27 @@ def read_headers(messages: Sequence[Message]) -> list[Headers]:
     return [tuple(headers) if headers else () for headers in given]
 
 
+def _memory_of(messages: Sequence[Message], headers: Sequence[Headers] | None) -> int:
+    """
+    Return about how many bytes messages take in memory: their keys and values, and their headers.
+
+    Headers that were not read are read one message at a time, and dropped.
+    """
+    payload = sum(map(len, messages)) + _length(map(Message.key, messages))
+    if headers is not None:
+        return payload + sum(map(_memory_of_headers, headers)) if any(headers) else payload
+    found = map(_headers, messages)
+    while True:
+        try:
+            return payload + sum(HEADER_BYTES * len(each) for each in found if each)
+        except SystemError:
+            payload += UNREADABLE_BYTES
+
+
+def _memory_of_headers(headers: Headers) -> int:
+    return UNREADABLE_BYTES if headers is UNREADABLE else HEADER_BYTES * len(headers)
+
+
 def seconds_of(message: Message) -> float | None:
     """Return the timestamp of a message in Unix seconds; None if the log has none."""
     kind, milliseconds = message.timestamp()
@@ -45,7 +81,7 @@ def seconds_of(message: Message) -> float | None:
 
 def to_record(message: Message, topic: str) -> Record:
     """Return a message that is no error as a record."""
-    found = read([message], topic, with_headers=True)
+    found = read([message], topic, read_headers([message]))
     assert found is not None
     return found.records[0]
 
@@ -56,19 +92,84 @@ class Read(NamedTuple):
     records: list[Record]
     partitions: list[int]
     offsets: list[int]
+    first_timestamp: float | None
+    """The timestamp of the first message, in Unix seconds; None if it has none."""
     payload_bytes: int
     """The bytes of the keys and values."""
-    headers: int
-    """The number of the headers that were read."""
 
 
-def read(messages: Sequence[Message], topic: str, *, with_headers: bool) -> Read | None:
+class Group(NamedTuple):
     """
-    Read messages as records; None if one of them is an error.
+    Messages that are read together.
+
+    Attributes:
+        headers: those of each message, if they are read.
+
+        read: the messages as records; None if one of them is an error.
+
+        memory: about how many bytes the messages take, with their headers.
+
+        following: a slice that was requested already; it has an error, and is a group of its own.
+
+        next_slice: how many messages to request next; 0 if there are no more, or if this poll takes no more.
+    """
+
+    messages: list[Message]
+    headers: list[Headers] | None
+    read: Read | None
+    memory: int
+    following: list[Message]
+    next_slice: int
+
+
+def read_group(
+    client: Consumer, messages: list[Message], topic: str, *, limit: int, budget: int, with_headers: bool
+) -> Group:
+    """
+    Read messages, and request further ones as long as they are small.
+
+    Each message holds a copy of its bytes, and its headers take a multiple of theirs: with
+    all messages at once, a hostile writer chooses how much memory that is. So they are
+    requested in slices, large ones one by one, and only small slices are read together.
+
+    Args:
+        limit: how many messages to read at most.
+
+        budget: bytes of memory behind which nothing more is requested.
+    """
+    group: list[Message] = []
+    group_headers: list[Headers] = []
+    memory = next_slice = 0
+    while messages and not (group and _has_error(messages)):
+        headers = read_headers(messages) if with_headers else None
+        size = _memory_of(messages, headers)
+        group += messages
+        group_headers += headers or ()
+        memory += size
+        slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
+        next_slice = min(limit - len(group), slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
+        if memory >= budget:
+            next_slice = 0
+        messages = []
+        if next_slice == 0 or memory >= SLICE_BYTES or len(group) >= GROUP_RECORDS:
+            break
+        messages = client.consume(next_slice, 0)
+        next_slice = 0
+    given = group_headers if with_headers else None
+    return Group(group, given, read(group, topic, given), memory, messages, next_slice)
+
+
+def _has_error(messages: Sequence[Message]) -> bool:
+    return any(map(Message.error, messages))
+
+
+def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Read | None:
+    """
+    Read messages as records, with these headers; None if one of them is an error.
 
     Without headers, the records have no timestamps either.
     """
-    if any(map(Message.error, messages)):
+    if _has_error(messages):
         return None
     # Column by column: a loop over the messages would take twice the time, and this runs for every record. A message
     # without an error has a partition and an offset.
@@ -76,18 +177,16 @@ def read(messages: Sequence[Message], topic: str, *, with_headers: bool) -> Read
     offsets: Any = list(map(Message.offset, messages))
     keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
     timestamps: Iterable[int | None] = repeat(None)
-    headers: Iterable[Headers] = repeat(())
-    header_count = 0
-    if with_headers:
+    if headers is not None:
         timestamps = [
             None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
             for kind, milliseconds in map(Message.timestamp, messages)
         ]
-        headers = read_headers(messages)
-        header_count = sum(map(len, headers))
-    columns = zip(repeat(topic), partitions, offsets, keys, values, timestamps, headers, strict=False)
+    headers_column = repeat(()) if headers is None else headers
+    columns = zip(repeat(topic), partitions, offsets, keys, values, timestamps, headers_column, strict=False)
     records = list(map(_new, repeat(Record), columns))
-    return Read(records, partitions, offsets, _length(keys) + _length(values), header_count)
+    payload_bytes = _length(keys) + _length(values)
+    return Read(records, partitions, offsets, seconds_of(messages[0]), payload_bytes)
 
 
 def payload_bytes(records: Sequence[Record]) -> int:

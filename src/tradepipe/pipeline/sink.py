@@ -307,17 +307,14 @@ class Sink(Stage[SinkCounts]):
         return is_due
 
     def _read(self, *, is_writing: bool) -> None:
-        if free := self._reader.free:
+        if self._reader.read(BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS):
             self._full_since = None
-            if self._reader.is_paused:
-                self._reader.resume()
-            self._reader.read(free, BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS)
             return
         # Wait for the writer without polling for as long as the group allows it; then pause once and poll.
         now = time.monotonic()
         self._full_since = self._full_since or now
         if self._reader.is_paused:
-            self._reader.read(1, IDLE_POLL_SECONDS)
+            self._reader.read_some(1, IDLE_POLL_SECONDS)
         elif now - self._full_since > PAUSE_AFTER_SECONDS:
             # Once, not in each turn: a pause discards what librdkafka has fetched ahead.
             self._reader.pause()

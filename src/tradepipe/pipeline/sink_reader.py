@@ -121,21 +121,38 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._partition_count = len(described.partitions)
         self._consumer.open()
 
-    def read(self, free: int, timeout: float) -> None:
+    def read(self, timeout: float) -> bool:
         """
-        Read and validate at most `free` records; wait up to `timeout` seconds for the first.
+        Read and validate as many records as the batch takes; wait up to `timeout` seconds for the first.
+
+        If the batch takes no more, return False and read nothing.
 
         Raises:
             ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
-        records = self._poll(min(free, MAX_POLL_RECORDS), timeout)
-        before = len(self._buffer.records)
-        if not before:
-            self.first_timestamp = self._consumer.first_timestamp
-        count, error = self._validator.validate_all(records, self._buffer)
-        self.buffered_bytes += self._consumer.polled_bytes
-        if error is not None:
-            self._requeue(records[count:], error)
+        free = self.free
+        if not free:
+            return False
+        if self.is_paused:
+            self.resume()
+        self.read_some(free, timeout)
+        return True
+
+    def read_some(self, limit: int, timeout: float) -> None:
+        """
+        Read and validate at most `limit` records, whatever the batch takes; wait up to `timeout` seconds for the first.
+
+        Raises:
+            ConfigurationError: the brokers refuse the consumer, or the log was truncated.
+        """
+        records = self._poll(min(limit, MAX_POLL_RECORDS), timeout)
+        if records:
+            if not self._buffer.records:
+                self.first_timestamp = self._consumer.first_timestamp
+            count, error = self._validator.validate_all(records, self._buffer)
+            self.buffered_bytes += self._consumer.polled_bytes
+            if error is not None:
+                self._requeue(records[count:], error)
         if self.unsupported_schema is not None:
             self.pause()
         self._update_positions()

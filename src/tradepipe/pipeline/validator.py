@@ -292,7 +292,8 @@ class Validator(Stage[ValidatorCounts]):
                 continue
             if polls:
                 break
-            time.sleep(AHEAD_WAIT_SECONDS)
+            while not is_over() and not may_poll():
+                time.sleep(AHEAD_WAIT_SECONDS)
 
     def _finish_batch(self, batch: ValidatorBatch) -> None:
         """Record that a batch is committed."""
