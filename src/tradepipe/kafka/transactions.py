@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
@@ -144,14 +145,22 @@ class Transactions:
         assert client is not None, "open() comes before write()"
         self._reports.undelivered = None
         try:
-            # begin, records, offsets, commit: the brokers accept offsets only inside a transaction, and a commit before
-            # every record was acknowledged would not cover all of them. Records and offsets commit together or not.
+            # The brokers accept offsets only inside a transaction, and a commit before every record was acknowledged
+            # would not cover all of them. Records and offsets commit together or not.
             client.begin_transaction()
-            enqueue(client, outgoing, self._reports)
-            # In a thread: the other work must not delay the commit, however long it takes.
-            are_offsets_sent = threading.Event()
-            commit = run_in_thread(partial(self._commit, client, offsets, are_offsets_sent), "tradepipe-commit")
-            meanwhile(commit.done, are_offsets_sent.is_set)
+            # In a thread: the offsets are sent while the records are enqueued, which takes as long, and the other work
+            # must not delay the commit, however long it takes.
+            enqueued, are_offsets_sent = Future[None](), threading.Event()
+            commit = run_in_thread(
+                partial(self._commit, client, offsets, enqueued, are_offsets_sent), "tradepipe-commit"
+            )
+            try:
+                enqueue(client, outgoing, self._reports)
+            except BaseException as error:  # raised again by the result, when the thread has left the client alone
+                enqueued.set_exception(error)
+            else:
+                enqueued.set_result(None)
+                meanwhile(commit.done, are_offsets_sent.is_set)
             commit.result()
         except (KafkaException, SystemError) as error:
             raise self._handle_failure(client, outgoing, _unwrap_fatal(error)) from error
@@ -190,14 +199,19 @@ class Transactions:
         return self._doubt or self._connection_log.last_error
 
     def _commit(
-        self, client: confluent_kafka.Producer, offsets: GroupOffsets | None, are_offsets_sent: threading.Event
+        self,
+        client: confluent_kafka.Producer,
+        offsets: GroupOffsets | None,
+        enqueued: Future[None],
+        are_offsets_sent: threading.Event,
     ) -> None:
-        """Send the offsets, wait until the records are acknowledged, and commit the transaction."""
-        if offsets is not None:  # sent while the records are still in flight, to save one round trip
+        """Send the offsets, wait until the records are enqueued and acknowledged, and commit the transaction."""
+        if offsets is not None:
             self._call_until_done(lambda timeout: self._send_offsets(client, offsets, timeout))
         # The coordinator has the offsets: if the group moves a partition now, its next owner waits for the end of this
         # transaction before it reads where to start.
         are_offsets_sent.set()
+        enqueued.result()
         flush(client, self._reports, seconds=self._transaction_timeout)
         self._call_until_done(client.commit_transaction)
 
