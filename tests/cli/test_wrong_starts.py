@@ -59,6 +59,7 @@ USAGE = [
     (["topics", "create", "--topic", ""], "'--topic'", "'' is empty"),
     (["topics", "create", "--topic", "my topic"], "'--topic'", "has ' ' at position 3"),
     (["topics", "create", "--like", ""], "'--like'", "'' is empty"),
+    (["topics", "create", "--topic", "a", "--like", "a"], "'--like'", "must name another topic than --topic a"),
     (["topics", "check", "--topic", LONG], "'--topic'", "is 300 characters long"),
     (["schema", "register", "--subject", ""], "'--subject'", "'' is empty"),
     (["schema", "register", "--also", ""], "'--also'", "'' is empty"),
@@ -75,6 +76,10 @@ USAGE = [
         "'--database'",
         "schema that is 300 bytes long, at most 63 are allowed",
     ),
+    # Numbers that are none
+    (["produce", "--deadline", "1e400"], "'--deadline'", "must be a finite number, not inf"),
+    (["produce", "--rate", "inf"], "'--rate'", "must be a finite number, not inf"),
+    (["produce", "--rate", "nan"], "'--rate'", "'nan' is not greater than or equal to 0.001"),
     # Addresses
     (["migrate", "current", "--database", "postgresql://localhost:port/x"], "'--database'", "its port is not a number"),
     (["migrate", "current", "--database", "postgresql://me:a@b:99999/x"], "'--database'", "from 1 to 65535"),

@@ -1,6 +1,7 @@
 """Declaration of options, those that several commands share, and groups of them."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -74,6 +75,13 @@ def check_with(find_problem: Callable[[object], str | None]) -> Callable[[Any], 
     return check
 
 
+def check_finite(value: float | None) -> float | None:
+    """Refuse infinity, which 1e400 is too: a range without an end does not exclude it."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"must be a finite number, not {value}")
+    return value
+
+
 def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:
     """
     Return a callback that redacts the passwords of a URL from now on, and warns if the command line has one.
@@ -143,7 +151,14 @@ IS_NAME: Final = check_with(find_name_problem)
 Topic = Annotated[str, option("--topic NAME", "Topic of trades.", heading=KAFKA, callback=IS_TOPIC)]
 Subject = Annotated[str, option("--subject NAME", "Subject of the trade schema.", heading=REGISTRY, callback=IS_NAME)]
 DeadlineSeconds = Annotated[
-    float, option("--deadline SECONDS", "Seconds to wait for an unavailable service.", heading=BEHAVIOUR, min=0.1)
+    float,
+    option(
+        "--deadline SECONDS",
+        "Seconds to wait for an unavailable service.",
+        heading=BEHAVIOUR,
+        min=0.1,
+        callback=check_finite,
+    ),
 ]
 
 

@@ -18,6 +18,7 @@ from tradepipe.cli.options import (
     MissingOptions,
     Subject,
     Topic,
+    check_finite,
     option,
     refuse_lines_in_json,
 )
@@ -32,10 +33,18 @@ from tradepipe.trade.samples import random_seed
 app = command_line()
 
 Count = Annotated[int | None, option("--count N", "Maximum number of records; unlimited if omitted.", min=1)]
-Rate = Annotated[float | None, option("--rate N", "Maximum records per second; unlimited if omitted.", min=0.001)]
+Rate = Annotated[
+    float | None,
+    option("--rate N", "Maximum records per second; unlimited if omitted.", min=0.001, callback=check_finite),
+]
 Seed = Annotated[int | None, option("--seed N", "Seed of the sample trades; random if omitted.", min=0)]
-Bad = Annotated[float, option("--bad SHARE", "Share of invalid records, of each kind in turn.", min=0, max=1)]
-Resend = Annotated[float, option("--resend SHARE", "Share of trades to send again, as exact copies.", min=0, max=1)]
+Bad = Annotated[
+    float, option("--bad SHARE", "Share of invalid records, of each kind in turn.", min=0, max=1, callback=check_finite)
+]
+Resend = Annotated[
+    float,
+    option("--resend SHARE", "Share of trades to send again, as exact copies.", min=0, max=1, callback=check_finite),
+]
 Verbose = Annotated[
     bool, option("-v --verbose", "Print each trade that is sent.", variable="TRADEPIPE_PRODUCE_VERBOSE")
 ]

@@ -111,6 +111,8 @@ def create(
                 param_hint="'--min-insync-replicas'",
             )
         _add(config, "min.insync.replicas", str(min_insync_replicas), name="--min-insync-replicas")
+    if like == topic:
+        raise typer.BadParameter(f"must name another topic than --topic {topic}", param_hint="'--like'")
     retry = RetryUntil(deadline)
     admin = TopicAdmin(kafka.config, request_timeout=retry.call_timeout)
     count = PARTITIONS

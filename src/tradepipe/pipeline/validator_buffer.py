@@ -20,6 +20,9 @@ BATCH_RECORDS: Final = 10_000
 CHUNK_RECORDS: Final = 100
 """Records validated ahead between two looks at the transaction in flight: it must not wait for a user's slow rules."""
 
+AHEAD_BYTES: Final = MAX_BATCH_BYTES // 4
+"""Bytes of the next batch with which nothing more is read while a transaction is in flight."""
+
 UNCHECKED_RECORD_BYTES: Final = 1_000_000
 """Bytes of a record if the brokers do not report their limits: librdkafka's own limit."""
 
@@ -101,9 +104,9 @@ class ValidatorBuffer:
         Raises:
             ConfigurationError: a user's rule is broken; it would fail again.
         """
-        self._validator.announce(self._pending)
         if not self._pending:
             return [], None
+        self._validator.announce(self._pending)
         try:
             error = self._validate_next(len(self._pending))
         finally:
@@ -161,9 +164,9 @@ class ValidatorBuffer:
         return batch
 
     @property
-    def has_pending(self) -> bool:
-        """Whether records are not validated yet."""
-        return bool(self._pending)
+    def takes_more_ahead(self) -> bool:
+        """Whether more records may be read while a transaction is in flight: their bytes add to those in flight."""
+        return not self._pending and bool(self.free) and self.bytes < AHEAD_BYTES
 
     def _validate_next(
         self, count: int, *, without_queries: bool = False

@@ -12,7 +12,6 @@ from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
 from tradepipe.pipeline.partitions import (
-    MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,
     PartitionReader,
     PartitionState,
@@ -33,9 +32,6 @@ AHEAD_RECORDS: Final = 500
 
 AHEAD_POLL_SECONDS: Final = 0.005
 """Seconds to wait for a record while a transaction is in flight; also how late its end is noticed."""
-
-AHEAD_BYTES: Final = MAX_BATCH_BYTES // 4
-"""Bytes of the next batch with which nothing more is read while a transaction is in flight."""
 
 
 @dataclass(slots=True)
@@ -137,9 +133,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """
         if self._buffer.validate_ahead():
             return True
-        # Each byte that is read ahead adds to those in flight.
-        has_room = self._buffer.free > 0 and self._buffer.bytes < AHEAD_BYTES
-        if not may_poll or not has_room or self._buffer.has_pending or self.unsupported_schema is not None:
+        if not may_poll or not self._buffer.takes_more_ahead or self.unsupported_schema is not None:
             return False
         try:
             polled = self.poll(AHEAD_RECORDS, AHEAD_POLL_SECONDS)
@@ -147,7 +141,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             return False
         if polled and self._buffer.started_at is None:
             self._first_timestamp = self._consumer.first_timestamp
-        return True
+        return polled > 0
 
     def run_housekeeping(self) -> ValidatorBatch | None:
         """
