@@ -146,7 +146,8 @@ def send_batch(pipeline, records):
 def send_bombs(pipeline):
     for codec, megabytes in BOMBS:
         send_bomb(pipeline, bytes(megabytes * 1_000_000), codec=codec)
-    send_batch(pipeline, [(b"many headers", [("a", None)] * HEADERS)] * 30)
+    # Small ones first, behind which a stage requests many records at once.
+    send_batch(pipeline, [(b"no headers", [])] * 20 + [(b"many headers", [("a", None)] * HEADERS)] * 30)
     small = bytes(2_000_000)
     for _ in range(SMALL_BOMBS):
         send_bomb(pipeline, small)

@@ -101,22 +101,31 @@ def test_a_pool_of_transactions_is_refused_while_others_use_it(migrated, tmp_pat
                 other.join()
 
 
-def staging():
-    """Return a state in which the next batch is staged."""
+def cautious(*, few_stored):
+    """Return a state in which the keys of the next batch are looked up, or its rows are staged."""
     direct = DirectCopy()
     direct.whole.start()
+    direct.few_stored = few_stored
     return direct
 
 
-@pytest.mark.parametrize("statement", ["DROP TABLE tradepipe_staging", "DEALLOCATE tradepipe_advance"])
-def test_a_backend_that_a_pooler_exchanges_later_is_named_too(migrated, statement):
-    """The other backend has no staging table and no prepared statement."""
+@pytest.mark.parametrize(
+    ("statement", "few_stored"),
+    [
+        ("DROP TABLE tradepipe_keys", True),
+        ("DROP TABLE tradepipe_staging", False),
+        ("DEALLOCATE tradepipe_advance", True),
+    ],
+    ids=["keys", "staging", "statement"],
+)
+def test_a_backend_that_a_pooler_exchanges_later_is_named_too(migrated, statement, few_stored):
+    """The other backend has no temporary tables and no prepared statement."""
     with connected(migrated) as connection:
         store(connection, *log(trade()))
         execute(connection, statement)
 
         with pytest.raises(ConfigurationError, match="gives transactions, not sessions"), translate_errors():
-            store(connection, *log(trade("T2"), first=1), direct=staging())
+            store(connection, *log(trade("T2"), first=1), direct=cautious(few_stored=few_stored))
 
 
 def test_a_setting_in_the_url_that_a_pooler_refuses_is_named(migrated, tmp_path):
