@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import pooler
-from tradepipe.postgres.copy import STAGING
+from tradepipe.postgres.copy import KEYS, STAGING
 
 
 class FailureClass(Enum):
@@ -252,7 +252,7 @@ def _advice(error: BaseException) -> str:
         return ""
     advice: str | None
     if cause.pgcode in ("42P01", "42P07", "26000", "42P05") and any(
-        name in str(cause) for name in (STAGING.name, pooler.ADVANCE)
+        name in str(cause) for name in (STAGING.name, KEYS.name, pooler.ADVANCE)
     ):
         # What the session had is missing, or was left by another session: a pooler has exchanged the backend.
         advice = pooler.ADVICE
