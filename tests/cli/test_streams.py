@@ -47,30 +47,29 @@ def pipe() -> Iterator[Pipe]:
     pipe.close()
 
 
+STAGE, OTHER = (signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)
+
+
 @pytest.mark.parametrize(
-    "arguments", [["sink", "--log-level=debug"], ["validate", "--clean=c", "--dead-letters=d", "--log-level=debug"]]
+    ("arguments", "number", "code"),
+    [
+        (["sink", "--log-level=debug"], *STAGE),
+        (["validate", "--clean=c", "--dead-letters=d", "--log-level=debug"], *STAGE),
+        (["schema", "drift"], *OTHER),
+        (["migrate", "current"], *OTHER),
+        (["produce", "--count=1"], *OTHER),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
 )
-def test_a_stage_whose_stderr_nobody_reads_stops(pipe, arguments):
+def test_a_command_whose_stderr_nobody_reads_stops(pipe, arguments, number, code):
+    """A signal ends a stage in order, and interrupts another command."""
     command = [sys.executable, "-m", "tradepipe", *arguments]
     with subprocess.Popen(command, env={**os.environ, **ADDRESSES}, stderr=pipe.writer) as process:
         pipe.read_until(b"unavailable")
         pipe.fill()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         try:
-            assert 0 == process.wait(HANG_SECONDS)
-        finally:
-            process.kill()
-
-
-@pytest.mark.parametrize("arguments", [["schema", "drift"], ["migrate", "current"], ["produce", "--count=1"]])
-def test_another_command_whose_stderr_nobody_reads_stops(pipe, arguments):
-    command = [sys.executable, "-m", "tradepipe", *arguments]
-    with subprocess.Popen(command, env={**os.environ, **ADDRESSES}, stderr=pipe.writer) as process:
-        pipe.read_until(b"unavailable")
-        pipe.fill()
-        process.send_signal(signal.SIGTERM)
-        try:
-            assert 128 + signal.SIGTERM == process.wait(HANG_SECONDS)
+            assert code == process.wait(HANG_SECONDS)
         finally:
             process.kill()
 
