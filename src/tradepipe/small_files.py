@@ -49,4 +49,15 @@ def is_endless(path: Location) -> bool:
     return (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)) and not str(path).startswith((*_DESCRIPTORS, os.devnull))
 
 
+def check_not_endless(path: Location) -> None:
+    """
+    Check that a library which reads this file returns.
+
+    Raises:
+        OSError: it is endless.
+    """
+    if is_endless(path):
+        raise OSError(errno.EINVAL, "it is a named pipe or a device")
+
+
 _OPEN_FLAGS: Final = os.O_NONBLOCK | os.O_NOCTTY

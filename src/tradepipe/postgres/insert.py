@@ -15,8 +15,10 @@ import psycopg2
 from sqlalchemy import (
     ARRAY,
     Connection,
+    FromClause,
     Integer,
     Row,
+    Table,
     bindparam,
     case,
     cast,
@@ -286,23 +288,23 @@ _INSERT_SOME: Final = (
     .from_select(INSERT_COLUMNS, _ordered.where(_numbered))
     .on_conflict_do_nothing(index_elements=PRIMARY_KEY)
 )
-# LIMIT keeps the planner from reading the whole of trades for one batch: each key is looked up in the index.
-_stored_row = (
-    select(TRADES, literal_column("trades.xmin").label("inserted_by"))
-    .where(*(TRADES.columns[name] == _staged[name] for name in PRIMARY_KEY))
-    .limit(1)
-    .lateral("partner")
-)
+
+
+def _stored_trade_of(rows: Table, *columns: Any) -> FromClause:
+    """Select columns of the stored trade that has the key of a row."""
+    has_key = (TRADES.columns[name] == rows.columns[name] for name in PRIMARY_KEY)
+    # LIMIT keeps the planner from reading the whole of trades for one batch: each key is looked up in the index.
+    return select(*columns).where(*has_key).limit(1).lateral("partner")
+
+
+_stored_row = _stored_trade_of(STAGING, TRADES, literal_column("trades.xmin").label("inserted_by"))
 _stored = _stored_row.columns
 _collides = or_(*(_stored[name].is_distinct_from(_staged[name]) for name in CONTENT_FIELDS))
 _STORED: Final = select(
     func.array_agg(_staged.ordinal).filter(~_collides), func.array_agg(_staged.ordinal).filter(_collides)
 ).select_from(STAGING.join(_stored_row, true()))
 _KNOWN: Final = select(func.array_agg(KEYS.columns.ordinal)).select_from(
-    KEYS.join(
-        select(true()).where(*(TRADES.columns[name] == KEYS.columns[name] for name in PRIMARY_KEY)).limit(1).lateral(),
-        true(),
-    )
+    KEYS.join(_stored_trade_of(KEYS, true()), true())
 )
 _shown = (*CONTENT_FIELDS, "source_topic", "source_partition", "source_offset")
 _COLLISIONS: Final = (

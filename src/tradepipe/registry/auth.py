@@ -1,7 +1,6 @@
 """Registry URLs, credentials and TLS."""
 
 import base64
-import errno
 import logging
 import os
 import re
@@ -16,7 +15,7 @@ import httpx
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
 from tradepipe.redaction import encoded_forms, redact
-from tradepipe.small_files import is_endless
+from tradepipe.small_files import check_not_endless
 
 logger = logging.getLogger(__name__)
 
@@ -317,8 +316,7 @@ def _load_trusted(ca_location: Location | None, *, uses_tls: bool) -> ssl.SSLCon
         if not uses_tls:
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without trusted certificates: it is not used
         try:
-            if is_endless(os.environ.get("SSL_CERT_FILE", "")):
-                raise OSError(errno.EINVAL, "it is a named pipe or a device")
+            check_not_endless(os.environ.get("SSL_CERT_FILE", ""))
             return httpx.create_ssl_context()
         except OSError as error:  # includes ssl.SSLError
             raise ConfigurationError(
@@ -338,8 +336,7 @@ def _load_trusted(ca_location: Location | None, *, uses_tls: bool) -> ssl.SSLCon
 def _check_readable(option: str, location: Location) -> Path:
     path = Path(location)
     try:
-        if is_endless(path):
-            raise OSError(errno.EINVAL, "it is a named pipe or a device")
+        check_not_endless(path)
         if not path.is_dir():
             path.open("rb").close()
         elif option != "ca_location":
