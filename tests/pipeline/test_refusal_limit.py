@@ -65,7 +65,7 @@ def test_a_share_above_the_limit_stops_though_it_comes_in_small_batches():
     def refuse_two_of_three(first: int) -> None:
         for offset in range(first, first + WINDOW, 3):
             buffer = [(offset, refusal(offset)), (offset + 1, refusal(offset + 1)), (offset + 2, None)]
-            refusal_limit.commit(0, refusal_limit.check(0, buffer))
+            refusal_limit.windows[0] = refusal_limit.check(0, buffer)
 
     with pytest.raises(TooManyRefusals, match="of the last 1000 records"):
         refuse_two_of_three(WINDOW)
@@ -111,7 +111,7 @@ def test_a_batch_without_refusals_ends_a_run(sink_writer):
 
 
 def hold_refused(buffer, count):
-    buffer.add([each._replace(value=each.value[:-1]) for each in records(count)])
+    buffer.pending += [each._replace(value=each.value[:-1]) for each in records(count)]
     buffer.validate()
 
 
@@ -126,7 +126,7 @@ def test_refusals_of_a_revoked_partition_do_not_count(buffer):
 
 def test_a_dropped_partition_has_no_window(buffer):
     hold_refused(buffer, 10)
-    buffer.add(records(10, first=10))
+    buffer.pending += records(10, first=10)
     buffer.validate()
     buffer.drop(0)
 

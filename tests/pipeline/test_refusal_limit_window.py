@@ -27,7 +27,7 @@ class Stage:
             ],
         )
         if commit:
-            self.limit.commit(0, window)
+            self.limit.windows[0] = window
             self.next += len(outcomes) * step
 
 
@@ -108,8 +108,8 @@ def test_a_run_of_refusals_between_transaction_markers_is_a_run():
 def test_each_partition_has_its_own_window():
     limit = RefusalLimit()
     for partition in (0, 1):
-        limit.commit(
-            partition, limit.check(partition, [(offset, refusal(offset)) for offset in range(MAX_CONSECUTIVE - 1)])
+        limit.windows[partition] = limit.check(
+            partition, [(offset, refusal(offset)) for offset in range(MAX_CONSECUTIVE - 1)]
         )
 
 

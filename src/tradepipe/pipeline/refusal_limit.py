@@ -64,7 +64,8 @@ class RefusalLimit:
         if share is not None and not 0 < share < 1:
             raise ConfigurationError(f"max_refused is {share}: it must be a share above 0 and below 1, or off")
         self._share = share
-        self._windows: dict[int, Window] = {}
+        self.windows: dict[int, Window] = {}
+        """The window of each partition, as of its last commit."""
         self._unconfirmed: dict[int, Window] = {}
 
     @property
@@ -78,13 +79,14 @@ class RefusalLimit:
         run = 0
         while run < len(refused) and refused[-1 - run] == next_offset - 1 - run:
             run += 1
-        self._windows[partition] = Window(first, tuple(refused), run)
+        self.windows[partition] = Window(first, tuple(refused), run)
 
     def check(self, partition: int, results: Iterable[tuple[int, Refusal | None]]) -> Window:
         """
         Return a partition's window after a batch.
 
-        The window is not stored until `commit`: a batch that is rolled back is read again and must not count twice.
+        The caller puts it into `windows` after the commit: a batch that is rolled back is read again and must not
+        count twice.
 
         Args:
             results: the batch's offsets in ascending order, each with its refusal or None.
@@ -92,7 +94,7 @@ class RefusalLimit:
         Raises:
             TooManyRefusals: the batch must not be committed.
         """
-        window = self._windows.get(partition, Window(0))
+        window = self.windows.get(partition, Window(0))
         refused, run = list(window.refused), window.run
         for offset, refusal in results:
             if refusal is None:
@@ -129,7 +131,7 @@ class RefusalLimit:
         """
         self._unconfirmed = {}
         # Almost every batch: valid records change a window only by ending its run.
-        if not result.refusals and not any(window.run for window in self._windows.values()):
+        if not result.refusals and not any(window.run for window in self.windows.values()):
             return
         refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
         outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
@@ -140,11 +142,7 @@ class RefusalLimit:
 
     def confirm_batch(self) -> None:
         """Store the windows of the last checked batch, after its COMMIT: a batch that is retried must count once."""
-        self._windows |= self._unconfirmed
-
-    def commit(self, partition: int, window: Window) -> None:
-        """Store the window that `check` returned, after the commit of its batch."""
-        self._windows[partition] = window
+        self.windows |= self._unconfirmed
 
 
 PRELOADED_OFFSETS: Final = 2 * WINDOW

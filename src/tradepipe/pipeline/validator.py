@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
 
 from tradepipe.codec.admission import UnknownFields
@@ -31,9 +31,6 @@ logger = logging.getLogger(__name__)
 
 DeliveryGuarantee = Literal["exactly_once", "at_least_once"]
 """Whether records and offsets are one transaction, or the offsets are committed after the records."""
-
-AHEAD_WAIT_SECONDS: Final = 0.001
-"""Seconds between two looks at a transaction while nothing can be done ahead."""
 
 PREFETCH_RECORDS: Final = 3_000
 """Records of the next batch that are polled before a transaction: about as many as can be validated during it."""
@@ -134,12 +131,7 @@ class Validator(Stage[ValidatorCounts]):
         self._batch_records = batch_records
         self._output_topics = OutputTopics(self._admin, source=topic, clean=clean, dead_letters=dead_letters)
         consumer_config = without_producer_keys(kafka)
-        self._consumer = Consumer(
-            consumer_config,
-            topic=topic,
-            group=group,
-            with_headers=True,
-        )
+        self._consumer = Consumer(consumer_config, topic=topic, group=group, with_headers=True)
         self._needs_transactions = delivery == "exactly_once"
         self._refusal_limit = RefusalLimit(max_refused)
         deserializer = TradeDeserializer(self._registry, subject=subject, unknown_fields=unknown_fields)
@@ -266,14 +258,14 @@ class Validator(Stage[ValidatorCounts]):
         are validated meanwhile, and more are read while the transaction is committed.
         """
         unsupported = self._reader.unsupported_schema
-        if unsupported is None and self._buffer.bytes < MAX_BATCH_BYTES:
+        if unsupported is None and not self._reader.caught_up and self._buffer.bytes < MAX_BATCH_BYTES:
             self._reader.poll(min(PREFETCH_RECORDS, self._batch_records), 0.0)
         # From here on no poll until the offsets are sent; the records just polled are not in the batch.
         batch = self._reader.take_batch()
         if batch.passed or batch.refusals:
             self._stats.start_batch()
             topic_id = self._reader.topic_id_watch.topic_id
-            if (interrupted := self._outputs.write(batch, topic_id, self._work_ahead)) is not None:
+            if (interrupted := self._outputs.write(batch, topic_id, self._reader.work_ahead)) is not None:
                 self._stats.record_interruption()
                 # After a rollback the batch is not committed; otherwise the committed offsets will show it.
                 self._reader.rewind_to_committed(None if interrupted.rolled_back else batch)
@@ -284,22 +276,10 @@ class Validator(Stage[ValidatorCounts]):
             raise unsupported
         self._reader.validate()
 
-    def _work_ahead(self, is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
-        """Validate and read the next batch while the brokers write one."""
-        while not is_over():
-            polls = may_poll()
-            if self._reader.read_ahead(may_poll=polls):
-                continue
-            if polls:
-                break
-            while not is_over() and not may_poll():
-                time.sleep(AHEAD_WAIT_SECONDS)
-
     def _finish_batch(self, batch: ValidatorBatch) -> None:
         """Record that a batch is committed."""
         self._reader.record_commit(batch.offsets)
-        for number, window in batch.windows.items():
-            self._refusal_limit.commit(number, window)
+        self._refusal_limit.windows |= batch.windows
         self._stats.record_committed_batch(len(batch.passed), batch.refusals, batch.first_timestamp)
         if self._end_of_log is not None:
             self._end_of_log.update(batch.offsets)

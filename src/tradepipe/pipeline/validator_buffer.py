@@ -1,7 +1,7 @@
 """Buffer of validated records, held until they are written."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -45,13 +45,15 @@ class ValidatorBatch(NamedTuple):
     The content of one transaction.
 
     `offsets` holds each partition's next offset after it, `windows` its refusal
-    window after it.
+    window after it. Nothing is in it of the partitions that exceed the refusal
+    limit, which are in `exceeded`.
     """
 
     passed: list[Record]
     refusals: list[Refusal]
     offsets: Mapping[int, int]
     windows: Mapping[int, Window]
+    exceeded: Mapping[int, TooManyRefusals]
     first_timestamp: float | None
 
 
@@ -68,7 +70,8 @@ class ValidatorBuffer:
         self._validator = validator
         self._batch_records = batch_records
         self._refusal_limit = refusal_limit
-        self._pending: list[Record] = []
+        self.pending: list[Record] = []
+        """Records that `validate` will validate."""
         self._passed: list[Record] = []
         self._refusals: list[Refusal] = []
         self.max_record_bytes = UNCHECKED_RECORD_BYTES
@@ -91,10 +94,6 @@ class ValidatorBuffer:
         """Records that the batch may still take."""
         return 0 if self.bytes >= MAX_BATCH_BYTES else max(0, self._batch_records - len(self))
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Add records that `validate` will validate."""
-        self._pending += records
-
     def validate(self) -> tuple[list[Record], RegistryUnavailable | UnsupportedSchema | None]:
         """
         Validate the pending records; return those that could not be validated, and the reason.
@@ -104,14 +103,8 @@ class ValidatorBuffer:
         Raises:
             ConfigurationError: a user's rule is broken; it would fail again.
         """
-        if not self._pending:
-            return [], None
-        self._validator.announce(self._pending)
-        try:
-            error = self._validate_next(len(self._pending))
-        finally:
-            self._validator.announce(())  # frees the records' bytes
-        left, self._pending = self._pending, []
+        error = self._validate_next(len(self.pending))
+        left, self.pending = self.pending, []
         return left, error
 
     def validate_ahead(self) -> int:
@@ -121,14 +114,14 @@ class ValidatorBuffer:
         Stops at a record that needs a query to the registry, or on which a user's
         rule fails: blocking or raising here would disturb the transaction.
         """
-        before = len(self._pending)
+        before = len(self.pending)
         with suppress(ConfigurationError):
             self._validate_next(min(before, CHUNK_RECORDS), without_queries=True)
-        return before - len(self._pending)
+        return before - len(self.pending)
 
     def drop(self, partition: int) -> None:
         """Drop the records of a partition."""
-        self._pending = [record for record in self._pending if record.partition != partition]
+        self.pending = [record for record in self.pending if record.partition != partition]
         self._passed = [record for record in self._passed if record.partition != partition]
         self._refusals = [refusal for refusal in self._refusals if refusal.record.partition != partition]
         self.bytes = sum(map(_memory, self._passed)) + sum(_memory(refusal.record) for refusal in self._refusals)
@@ -137,27 +130,21 @@ class ValidatorBuffer:
         if not self:
             self.started_at = None
 
-    def check_limit(self) -> dict[int, TooManyRefusals]:
-        """Check the refusal limit of each partition; return those that exceed it."""
-        exceeded = {}
-        for number, history in self._history.items():
-            try:
-                self._refusal_limit.check(number, history)
-            except TooManyRefusals as error:
-                exceeded[number] = error
-        return exceeded
-
     def take_batch(self, offsets: Mapping[int, int], first_timestamp: float | None) -> ValidatorBatch:
-        """
-        Remove and return the validated records.
-
-        Raises:
-            TooManyRefusals: the refusal limit is exceeded.
-        """
+        """Remove and return the validated records; partitions that exceed the refusal limit lose theirs."""
         for partition, offset in self._passed_last.items():
             self._history.setdefault(partition, []).append((offset, None))
-        windows = {number: self._refusal_limit.check(number, history) for number, history in self._history.items()}
-        batch = ValidatorBatch(self._passed, self._refusals, offsets, windows, first_timestamp)
+        windows: dict[int, Window] = {}
+        exceeded: dict[int, TooManyRefusals] = {}
+        for number, history in self._history.items():
+            try:
+                windows[number] = self._refusal_limit.check(number, history)
+            except TooManyRefusals as error:
+                exceeded[number] = error
+        for number in exceeded:
+            self.drop(number)
+        covered = {number: offset for number, offset in offsets.items() if number not in exceeded}
+        batch = ValidatorBatch(self._passed, self._refusals, covered, windows, exceeded, first_timestamp)
         self._passed, self._refusals, self.bytes = [], [], 0
         self._history, self._passed_last = {}, {}
         self.started_at = None
@@ -166,13 +153,13 @@ class ValidatorBuffer:
     @property
     def takes_more_ahead(self) -> bool:
         """Whether more records may be read while a transaction is in flight: their bytes add to those in flight."""
-        return not self._pending and bool(self.free) and self.bytes < AHEAD_BYTES
+        return not self.pending and bool(self.free) and self.bytes < AHEAD_BYTES
 
     def _validate_next(
         self, count: int, *, without_queries: bool = False
     ) -> RegistryUnavailable | UnsupportedSchema | None:
         """Validate the first `count` pending records; return the error that ended it early."""
-        records, validated = self._pending[:count], 0
+        records, validated, is_announced = self.pending[:count], 0, False
         try:
             while validated < count:
                 valid = self._validator.count_valid(records, validated)
@@ -181,8 +168,12 @@ class ValidatorBuffer:
                 if validated < count:
                     # A known schema needs no query; an unknown one would block for as long as the registry is
                     # unavailable.
-                    if without_queries and not self._validator.is_schema_known(records[validated]):
-                        break
+                    if without_queries:
+                        if not self._validator.is_schema_known(records[validated]):
+                            break
+                    elif not is_announced:
+                        self._validator.announce(self.pending)
+                        is_announced = True
                     self._add(records[validated])
                     validated += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
@@ -190,7 +181,9 @@ class ValidatorBuffer:
             return error.with_traceback(None)
         finally:
             # Also after a ConfigurationError: what was validated before the broken rule is kept and can be written.
-            self._pending = self._pending[validated:]
+            self.pending = self.pending[validated:]
+            if is_announced:
+                self._validator.announce(())  # frees the records' bytes
             if validated and self.started_at is None:
                 self.started_at = time.monotonic()
         return None

@@ -1,7 +1,9 @@
 """Reader of the validator: polls from the committed offsets and validates."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 AHEAD_RECORDS: Final = 500
 """Records polled at once while a transaction is in flight."""
+
+AHEAD_WAIT_SECONDS: Final = 0.001
+"""Seconds between two looks at a transaction while nothing can be done ahead."""
 
 AHEAD_POLL_SECONDS: Final = 0.005
 """Seconds to wait for a record while a transaction is in flight; also how late its end is noticed."""
@@ -112,36 +117,41 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """
         records = self._poll(limit, timeout)
         self.caught_up = len(records) < limit
-        if records:
-            self._buffer.add(records)
+        self._buffer.pending += records
         return len(records)
 
     def validate(self) -> None:
         """Validate the polled records."""
         if self._buffer.started_at is None:
             self._first_timestamp = self._consumer.first_timestamp
-        rest, error = self._buffer.validate()
-        if error is not None:
-            self._requeue(rest, error)
+        if self._buffer.pending:
+            rest, error = self._buffer.validate()
+            if error is not None:
+                self._requeue(rest, error)
         self._update_positions()
 
-    def read_ahead(self, *, may_poll: bool) -> bool:
+    def work_ahead(self, is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
         """
-        Validate some polled records, or poll some, while a transaction is in flight; return False if there is no more.
+        Validate and read records of the next batch while the brokers write one.
 
         Does not raise. Positions and batches ignore the records until `validate`.
         """
-        if self._buffer.validate_ahead():
-            return True
-        if not may_poll or not self._buffer.takes_more_ahead or self.unsupported_schema is not None:
-            return False
-        try:
-            polled = self.poll(AHEAD_RECORDS, AHEAD_POLL_SECONDS)
-        except ConfigurationError:  # raised again by the next poll
-            return False
-        if polled and self._buffer.started_at is None:
-            self._first_timestamp = self._consumer.first_timestamp
-        return polled > 0
+        while not is_over():
+            polls = may_poll()
+            if self._buffer.pending and self._buffer.validate_ahead():
+                continue
+            if not polls:
+                while not is_over() and not may_poll():
+                    time.sleep(AHEAD_WAIT_SECONDS)
+                continue
+            if not self._buffer.takes_more_ahead or self.unsupported_schema is not None:
+                break
+            with suppress(ConfigurationError):  # raised again by the next poll
+                if self.poll(AHEAD_RECORDS, AHEAD_POLL_SECONDS):
+                    if self._buffer.started_at is None:
+                        self._first_timestamp = self._consumer.first_timestamp
+                    continue
+            break
 
     def run_housekeeping(self) -> ValidatorBatch | None:
         """
@@ -165,14 +175,14 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         Raises:
             TooManyRefusals: every partition exceeds the refusal limit.
         """
-        for number, error in self._buffer.check_limit().items():
-            partition = self._states[number]
-            # Its records are dropped: the batch must not cover them.
-            partition.position = 0
-            self._stop_at_limit(number, error)
         # The next batch begins with records that are polled already, if there are any.
         first_timestamp, self._first_timestamp = self._first_timestamp, self._consumer.first_timestamp
-        return self._buffer.take_batch(self.uncommitted_offsets(), first_timestamp)
+        batch = self._buffer.take_batch(self.uncommitted_offsets(), first_timestamp)
+        for number, error in batch.exceeded.items():
+            # Its records are dropped: no batch and no idle commit must cover them.
+            self._states[number].position = 0
+            self._stop_at_limit(number, error)
+        return batch
 
     def uncommitted_offsets(self) -> dict[int, int]:
         """Return the position of each partition that is ahead of its committed offset."""
