@@ -17,7 +17,7 @@ ROOT = Path(tradepipe.__file__).parent
 
 ARROWS = {
     "backoff": set(),
-    "outage": set(),
+    "outage": {"errors"},
     "background": set(),
     "plural": set(),
     "redaction": set(),

@@ -6,6 +6,8 @@ import pytest
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.errors import BrokerUnavailable, DatabaseUnavailable, RegistryUnavailable
+from tradepipe.pipeline.retry import RetryForever
+from tradepipe.pipeline.stats import REGISTRY, StageStats
 
 ADDRESS = "http://127.0.0.1:8081"
 
@@ -14,12 +16,12 @@ ADDRESS = "http://127.0.0.1:8081"
     ("error", "begin", "end"),
     [
         (
-            DatabaseUnavailable("PostgreSQL is unavailable: no answer"),
+            DatabaseUnavailable("no answer", service="PostgreSQL"),
             "PostgreSQL is unavailable, retrying for up to 60 s: no answer",
             "PostgreSQL is available again after ",
         ),
         (
-            RegistryUnavailable(f"the registry at {ADDRESS} is unavailable: no answer"),
+            RegistryUnavailable("no answer", service=f"the registry at {ADDRESS}"),
             f"the registry at {ADDRESS} is unavailable, retrying for up to 60 s: no answer",
             f"the registry at {ADDRESS} is available again after ",
         ),
@@ -28,8 +30,18 @@ ADDRESS = "http://127.0.0.1:8081"
             "Kafka is unavailable, retrying for up to 60 s: no broker answers",
             "Kafka is available again after ",
         ),
+        (
+            DatabaseUnavailable("PostgreSQL is available, but a table is locked", is_answering=True),
+            "retrying for up to 60 s: PostgreSQL is available, but a table is locked",
+            "continuing after ",
+        ),
+        (
+            RegistryUnavailable(f"the registry at {ADDRESS} has no subject trades-value", is_answering=True),
+            f"retrying for up to 60 s: the registry at {ADDRESS} has no subject trades-value",
+            "continuing after ",
+        ),
     ],
-    ids=["PostgreSQL", "registry", "Kafka"],
+    ids=["PostgreSQL", "registry", "Kafka", "lock", "no subject"],
 )
 def test_an_outage_is_two_sentences_that_name_the_service_once_each(caplog, error, begin, end):
     answers = iter([error, error, None])
@@ -44,3 +56,18 @@ def test_an_outage_is_two_sentences_that_name_the_service_once_each(caplog, erro
     first, last = caplog.messages
     assert begin == first
     assert last.startswith(end)
+
+
+def test_a_stage_names_an_unavailable_service_once(caplog):
+    """By the address that failed, rather than by the usual name in front of it."""
+    answers = iter([RegistryUnavailable("no answer", service=f"the registry at {ADDRESS}"), None])
+
+    def call() -> None:
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    RetryForever(StageStats("trades"), lambda: True)(REGISTRY, call)
+
+    first, last = caplog.messages
+    assert f"the registry at {ADDRESS} is unavailable, retrying: no answer" == first
+    assert last.startswith(f"the registry at {ADDRESS} is available again after ")

@@ -143,18 +143,42 @@ class TooManyRefusals(ConfigurationError):
 
 
 class Unavailable(TradepipeError):
-    """A service is unavailable; a later call may succeed."""
+    """
+    A service is unavailable; a later call may succeed.
+
+    Attributes:
+        service: the service as a message names it, such as `the registry at
+            http://localhost:8081`; None if it answers, but cannot do this now.
+
+        reason: why it is unavailable, without its name.
+
+    Args:
+        reason: a whole sentence, unless `service` is given.
+
+        is_answering: the service answers, but cannot do this now.
+    """
 
     retriable = True
     exit_code = 75
+    service: str | None = "a service"
+
+    def __init__(self, reason: str, *, service: str | None = None, is_answering: bool = False) -> None:
+        self.reason = reason
+        if service is not None or is_answering:
+            self.service = service
+        super().__init__(f"{service} is unavailable: {reason}" if service else reason)
 
 
 class BrokerUnavailable(Unavailable):
     """Kafka is unavailable."""
 
+    service = "Kafka"
+
 
 class RegistryUnavailable(Unavailable):
     """The registry is unavailable, or answers that it cannot serve requests."""
+
+    service = "the registry"
 
 
 class SchemaIdNotYetKnown(RegistryUnavailable):
@@ -173,11 +197,13 @@ class SchemaIdNotYetKnown(RegistryUnavailable):
         self.schema_id = schema_id
         self.retry_after = retry_after
         self.problem = problem or f"the registry does not know schema id {schema_id}"
-        super().__init__(f"{self.problem}; asking again in {retry_after:.1f} s")
+        super().__init__(f"{self.problem}; asking again in {retry_after:.1f} s", is_answering=True)
 
 
 class DatabaseUnavailable(Unavailable):
     """PostgreSQL is unavailable, or answers that it cannot serve requests."""
+
+    service = "PostgreSQL"
 
 
 class DeadlineExceeded(TradepipeError):

@@ -9,22 +9,10 @@ from typing import Final, TypeVar
 import typer
 
 from tradepipe.backoff import Backoff
-from tradepipe.errors import (
-    BrokerUnavailable,
-    DatabaseUnavailable,
-    DeadlineExceeded,
-    RegistryUnavailable,
-    Unavailable,
-)
+from tradepipe.errors import DeadlineExceeded, Unavailable
 from tradepipe.outage import Outage
 
 logger = logging.getLogger(__name__)
-
-_SERVICES: Final = {
-    BrokerUnavailable: "Kafka",
-    RegistryUnavailable: "the registry",
-    DatabaseUnavailable: "PostgreSQL",
-}
 
 T = TypeVar("T")
 
@@ -47,8 +35,8 @@ class RetryUntil:
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._stopped = stopped or threading.Event()
-        # One for all calls, named by its first error.
-        self._outage: Outage | None = None
+        # One for all calls, of whichever service.
+        self._outage = Outage("a service", logger)
 
     @property
     def call_timeout(self) -> float:
@@ -73,22 +61,11 @@ class RetryUntil:
                 answer = call()
             except Unavailable as error:
                 if self.remaining == 0:
-                    raise DeadlineExceeded(
-                        f"{error}; gave up after {self._seconds:g} s: check the address, or increase --deadline"
-                    ) from error
-                if self._outage is None or not self._outage.is_active:
-                    self._outage = Outage(_name_service(error), logger)
+                    advice = "check the address, or increase --deadline" if error.service else "increase --deadline"
+                    raise DeadlineExceeded(f"{error}; gave up after {self._seconds:g} s: {advice}") from error
                 self._outage.begin(error, f"retrying for up to {self._seconds:g} s")
             else:
-                if self._outage is not None:
-                    self._outage.end()
+                self._outage.end()
                 return answer
             if self._stopped.wait(min(backoff.next_delay(), self.remaining)):
                 raise typer.Exit
-
-
-def _name_service(error: Unavailable) -> str:
-    """Return the name of the service in the error's message, as `the registry at URL`, or its usual one."""
-    named, is_unavailable, _ = str(error).partition(" is unavailable: ")
-    usual = next((name for kind, name in _SERVICES.items() if isinstance(error, kind)), "a service")
-    return named if is_unavailable and named.startswith(usual) else usual

@@ -21,6 +21,8 @@ from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import pooler
 from tradepipe.postgres.copy import KEYS, STAGING
 
+POSTGRESQL: Final = str(DatabaseUnavailable.service)
+
 
 class FailureClass(Enum):
     """Failure classes; the comment at each says how the sink reacts."""
@@ -153,8 +155,10 @@ def translate(error: BaseException, *, connected_before: bool) -> DatabaseUnavai
     DETAIL, which contains values of the row, and the statement.
     """
     match classify(error, connected_before=connected_before):
-        case FailureClass.UNAVAILABLE | FailureClass.CONTENTION | FailureClass.TIMEOUT:
-            return DatabaseUnavailable(describe(error))
+        case FailureClass.UNAVAILABLE:
+            return DatabaseUnavailable(_first_line(error), service=POSTGRESQL)
+        case FailureClass.CONTENTION | FailureClass.TIMEOUT:
+            return DatabaseUnavailable(describe(error), is_answering=True)
         case FailureClass.CONFIGURATION if _INVALID_PARAMETER.search(str(_cause(error))):
             return ConfigurationError(
                 f"PostgreSQL's connection parameters are wrong: {_first_line(error)}{_advice(error)}"
@@ -169,11 +173,12 @@ def describe(error: BaseException) -> str:
     """Say why a retry is needed: the server is unavailable, another transaction is in the way, or it takes too long."""
     match classify(error, connected_before=True):
         case FailureClass.CONTENTION:
-            return f"PostgreSQL is available, but another transaction is in the way: {_first_line(error)}"
+            reason = "; ".join(getattr(error, "__notes__", ())) or _first_line(error)
+            return f"PostgreSQL is available, but another transaction is in the way: {reason}"
         case FailureClass.TIMEOUT:
             return f"PostgreSQL took too long: {_first_line(error)}"
         case _:
-            return f"PostgreSQL is unavailable: {_first_line(error)}"
+            return f"{POSTGRESQL} is unavailable: {_first_line(error)}"
 
 
 def is_too_large(error: BaseException) -> bool:

@@ -10,15 +10,14 @@ from typing import Final, NamedTuple
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from psycopg2.errors import LockNotAvailable
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import revision
 from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.locks import describe_advisory_holders, describe_table_holders, is_lock_timeout
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.postgres.tables import METADATA
 
 APPLICATION_NAME: Final = "tradepipe-migrate"
 
@@ -33,23 +32,6 @@ _UNLOCK: Final = text(f"SELECT pg_catalog.pg_advisory_unlock({_KEY})")
 
 # A revision waits for an ACCESS EXCLUSIVE lock, and every sink waits behind it: give up before the sinks' lock_timeout.
 _LOCK_TIMEOUT: Final = "SET lock_timeout = '3s'"
-
-_HOLDERS: Final = """
-    SELECT DISTINCT session.pid, session.usename, session.application_name, session.xact_start
-      FROM pg_catalog.pg_locks AS held JOIN pg_catalog.pg_stat_activity AS session ON session.pid = held.pid
-     WHERE held.granted AND held.pid <> pg_catalog.pg_backend_pid() AND {}
-     ORDER BY session.xact_start, session.pid
-     LIMIT 3
-"""
-_TABLE_HOLDERS: Final = text(_HOLDERS.format("held.relation = ANY (CAST(:tables AS pg_catalog.oid[]))"))
-_MIGRATION_HOLDERS: Final = text(
-    # A lock by a bigint key is listed with the halves of the key.
-    _HOLDERS.format(
-        "held.locktype = 'advisory' AND held.objsubid = 1::smallint AND held.database = "
-        "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND "
-        f"(held.classid::bigint << 32) | held.objid::bigint = {_KEY}::bigint"
-    )
-)
 
 
 class Migration(NamedTuple):
@@ -125,41 +107,31 @@ def migration_lock(connection: Connection, seconds: float = LOCK_SECONDS) -> Ite
     until = time.monotonic() + seconds
     is_reported = False
     while not connection.scalar(_TRY_LOCK):
-        holders = _describe(connection, _MIGRATION_HOLDERS)
+        holders = describe_advisory_holders(connection, _KEY)
         connection.rollback()
         if not is_reported:
             logger.warning("waiting for another migration of this database: %s", holders)
             is_reported = True
         if time.monotonic() > until:
-            raise DatabaseUnavailable(f"another migration of this database has not finished: {holders}")
+            raise DatabaseUnavailable(
+                f"another migration of this database has not finished: {holders}", is_answering=True
+            )
         time.sleep(0.1)
     connection.exec_driver_sql(_LOCK_TIMEOUT)
     connection.commit()
     try:
         yield
     except DBAPIError as error:
-        if not isinstance(error.orig, LockNotAvailable):
+        if not is_lock_timeout(error):
             raise
         connection.rollback()
-        names = (*METADATA.tables, revision.VERSION_TABLE, "current_trades")
-        oids = [connection.scalar(text("SELECT pg_catalog.to_regclass(:name)::oid"), {"name": name}) for name in names]
-        holders = _describe(connection, _TABLE_HOLDERS, tables=[oid for oid in oids if oid is not None])
-        raise DatabaseUnavailable(f"the tables are locked: {holders}") from error
+        raise DatabaseUnavailable(
+            f"the tables are locked: {describe_table_holders(connection)}", is_answering=True
+        ) from error
     finally:
         connection.rollback()
         connection.execute(_UNLOCK)
         connection.commit()
-
-
-def _describe(connection: Connection, holders: TextClause, **values: object) -> str:
-    """Name the sessions that hold a lock, the one with the oldest transaction first."""
-    sessions = [
-        f"process {row.pid} of user {row.usename}, {row.application_name or 'without application_name'}"
-        # Only members of pg_read_all_stats see the transactions of other users.
-        + (f", in a transaction since {row.xact_start:%Y-%m-%d %H:%M:%S%z}" if row.xact_start else "")
-        for row in connection.execute(holders, values)
-    ]
-    return "; ".join(sessions) or "a session that has ended meanwhile"
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from tradepipe.errors import TopicUnusable, TradepipeError
 from tradepipe.postgres import pooler
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.locks import limit_lock_waits, name_lock_holders
 from tradepipe.postgres.revision import check_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS
@@ -189,8 +190,14 @@ def offsets_connection(database: str, *, seconds: float) -> Iterator[Connection]
         ConfigurationError: the URL, the credentials or the revision are wrong.
     """
     engine = create_engine_for(database, application_name="tradepipe-offsets", connect_timeout=seconds)
-    with translate_errors(), engine.connect() as connection, Deadline(connection, seconds), connection.begin():
-        connection.exec_driver_sql(_LOCK_TIMEOUT)
+    with (
+        translate_errors(),
+        engine.connect() as connection,
+        Deadline(connection, seconds),
+        name_lock_holders(connection),
+        connection.begin(),
+    ):
+        limit_lock_waits(connection, seconds)
         check_revision(connection)
         yield connection
 
@@ -316,4 +323,3 @@ _LIST_OFFSETS = (
     .where(_columns.topic == bindparam("of_topic"))
     .order_by(_columns.partition)
 )
-_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '5s'"

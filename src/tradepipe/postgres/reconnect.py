@@ -17,6 +17,7 @@ from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout, Deadline
 from tradepipe.postgres.failures import FailureClass, classify, describe, translate
 from tradepipe.postgres.insert_result import RowsVanished
+from tradepipe.postgres.locks import is_lock_timeout, name_lock_holders
 from tradepipe.postgres.revision import check_revision
 
 logger = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class ReconnectingConnection:
         committing = False
         self.is_in_transaction = True
         try:
-            with deadline, connection.begin():
+            with deadline, name_lock_holders(connection), connection.begin():
                 result = work(connection)
                 committing = True
         except (DBAPIError, psycopg2.Error) as error:
@@ -191,7 +192,9 @@ class ReconnectingConnection:
                 # A trigger that returns NULL has this effect, and is likelier than a deletion after each insert.
                 raise ConfigurationError(f"{error}; does a trigger on the table discard rows?") from error
             reason = str(error) if isinstance(error, RowsVanished) else describe(error)
-            logger.info("retrying: %s", reason)
+            # Who waited for a lock has waited for seconds already, and an operator may be able to end its holder.
+            is_held = self._conflicts == 1 and is_lock_timeout(error)
+            logger.log(logging.WARNING if is_held else logging.INFO, "retrying: %s", reason)
             if self._conflicts > IMMEDIATE_RETRIES:
                 self.report_outage(reason)
         elif kind is FailureClass.UNAVAILABLE:

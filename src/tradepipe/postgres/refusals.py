@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError
 from tradepipe.postgres.copy import NOT_DIRECTLY
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import is_too_large, translate_errors
+from tradepipe.postgres.locks import limit_lock_waits, name_lock_holders
 from tradepipe.postgres.revision import check_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADE_REFUSALS
@@ -157,12 +158,19 @@ def refusals_connection(database: str, *, seconds: float) -> Iterator[Connection
     Open a connection and a transaction to read refusals; abort it after `seconds`.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL is unavailable.
+        DatabaseUnavailable: PostgreSQL is unavailable, or a session locks the table.
 
         ConfigurationError: the URL, the credentials or the revision are wrong.
     """
     engine = create_engine_for(database, application_name="tradepipe-dlq", connect_timeout=seconds)
-    with translate_errors(), engine.connect() as connection, Deadline(connection, seconds), connection.begin():
+    with (
+        translate_errors(),
+        engine.connect() as connection,
+        Deadline(connection, seconds),
+        name_lock_holders(connection),
+        connection.begin(),
+    ):
+        limit_lock_waits(connection, seconds)
         check_revision(connection)
         yield connection
 

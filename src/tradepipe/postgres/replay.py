@@ -13,6 +13,7 @@ from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.insert_result import RowsVanished
+from tradepipe.postgres.locks import name_lock_holders
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
@@ -95,7 +96,7 @@ class RefusalReplayer:
                 status = connection.scalar(select(func.pg_catalog.txid_status(cast(number, BigInteger))))
                 if status not in (COMMITTED, ABORTED):
                     raise DatabaseUnavailable(
-                        "PostgreSQL has not yet finished a transaction whose COMMIT got no answer"
+                        "PostgreSQL has not yet finished a transaction whose COMMIT got no answer", is_answering=True
                     )
                 if status == COMMITTED:
                     self._unconfirmed = None
@@ -115,10 +116,12 @@ class RefusalReplayer:
         try:
             with translate_errors(connected_before=self._connected_before):
                 connection = self._connect()
-                with Deadline(connection, session.CLIENT_DEADLINE), connection.begin():
+                with Deadline(connection, session.CLIENT_DEADLINE), name_lock_holders(connection), connection.begin():
                     yield connection
         except RowsVanished as error:
-            raise DatabaseUnavailable(f"{error}; does a trigger on the table discard rows?") from error
+            raise DatabaseUnavailable(
+                f"{error}; does a trigger on the table discard rows?", is_answering=True
+            ) from error
         except BaseException:
             self._disconnect()
             raise

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import copy, pooler
 from tradepipe.postgres.deadline import Deadline
+from tradepipe.postgres.locks import name_lock_holders
 from tradepipe.postgres.revision import check_revision
 from tradepipe.redaction import redact
 from tradepipe.small_files import is_endless
@@ -199,7 +200,7 @@ def open_session(engine: Engine, require: Callable[[Connection], None] = check_r
     """
     connection = engine.connect()
     try:
-        with Deadline(connection, CLIENT_DEADLINE), connection.begin():
+        with Deadline(connection, CLIENT_DEADLINE), name_lock_holders(connection), connection.begin():
             connection.exec_driver_sql(_LIMITS)
             if (connection.dialect.server_version_info or ()) >= _CAN_CHECK:
                 connection.exec_driver_sql(_CHECK)

@@ -241,22 +241,24 @@ class SchemaRegistry:
         response = self._transport.request(method, path, None if request is None else json.dumps(request).encode())
         if 200 <= response.status < 300:
             return {} if response.body is None else response.body  # None means that the object does not exist
-        summary = (
-            f"the registry at {response.origin} answered {method} {path} with {self._transport.summarize(response)}"
-        )
+        service = f"the registry at {response.origin}"
+        answer = f"answered {method} {path} with {self._transport.summarize(response)}"
+        summary = f"{service} {answer}"
         if response.status == 404:
             if response.is_not_found:
                 return None
             # A proxy also answers 404 while its registry is unavailable: taking that for an unknown schema would refuse
             # good records.
             raise RegistryUnavailable(
-                f"{summary}, which is not a registry's response; check that the URL includes the full path of the API"
+                f"it {answer}, which is not a registry's response; check that the URL includes the full path of the "
+                "API",
+                service=service,
             )
         if response.status == 409:
             raise IncompatibleSchema(summary)
         if 400 <= response.status < 500:
             raise ConfigurationError(summary + _ADVICE.get(response.status, ""))
-        raise RegistryUnavailable(summary)
+        raise RegistryUnavailable(f"it {answer}", service=service)
 
     def _definition(self, body: object) -> SchemaDefinition:
         fields = self._expect_type(body, dict)
@@ -270,9 +272,7 @@ class SchemaRegistry:
     def _read_id(self, body: object) -> int:
         schema_id = self._read(body, "id", int)
         if not 0 <= schema_id < 1 << 32:
-            raise RegistryUnavailable(
-                f"the registry at {self.url} answered {str(schema_id)[:100]} where a schema id of 32 bits was expected"
-            )
+            raise self._unexpected(str(schema_id)[:100], "a schema id of 32 bits")
         return schema_id
 
     def _read(self, body: object, key: str, kind: type[T]) -> T:
@@ -285,8 +285,13 @@ class SchemaRegistry:
         """Return a value of a response if it has the expected type, else raise RegistryUnavailable."""
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             text = self._transport.redact(repr(value)[:MAX_SUMMARY])[:100]
-            raise RegistryUnavailable(f"the registry at {self.url} answered {text} where {kind.__name__} was expected")
+            raise self._unexpected(text, kind.__name__)
         return value
+
+    def _unexpected(self, answer: str, expected: str) -> RegistryUnavailable:
+        return RegistryUnavailable(
+            f"it answered {answer} where {expected} was expected", service=f"the registry at {self.url}"
+        )
 
 
 def _deleted(deleted: bool) -> str:

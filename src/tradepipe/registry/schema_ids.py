@@ -76,7 +76,9 @@ class SubjectCheck:
         )
         command = f"tradepipe schema register --subject {self._subject}"
         if now - self._first_missing_at < STARTUP_SECONDS:
-            raise RegistryUnavailable(f"{problem}; is it starting? Otherwise register the schema: {command}")
+            raise RegistryUnavailable(
+                f"{problem}; is it starting? Otherwise register the schema: {command}", is_answering=True
+            )
         raise SchemaNotRegistered(f"{problem}; register the schema: {command}")
 
 
@@ -190,7 +192,8 @@ class SubjectIds:
         if not numbers:
             raise RegistryUnavailable(
                 f"the registry at {self._registry.url} knows neither schema id {schema_id} nor subject "
-                f"{self._subject}; is it starting?"
+                f"{self._subject}; is it starting?",
+                is_answering=True,
             )
         return numbers
 

@@ -127,6 +127,7 @@ class Transport:
     def _try_all_urls(self, method: str, path: str, content: bytes | None, deadline: float) -> Response | RequestError:
         """Return the first response, or the errors of all URLs combined."""
         errors: list[RequestError] = []
+        reasons: list[str] = []
         count, first = len(self._urls), self._first
         for attempt in range(count):
             index, now = (first + attempt) % count, time.monotonic()
@@ -138,11 +139,16 @@ class Transport:
                 self._responded.add(url)
                 return outcome
             errors.append(outcome)
+            # One sentence for all URLs names the service once.
+            reasons.append(
+                f"{self._origin(url)}: {outcome.reason}" if isinstance(outcome, RegistryUnavailable) else str(outcome)
+            )
         if len(errors) == 1:
             return errors[0]
         # Retriable if any of them is: one URL may be available again while another one stays misconfigured.
-        kind = RegistryUnavailable if any(error.retriable for error in errors) else ConfigurationError
-        return kind("; ".join(str(error) for error in errors))
+        if any(error.retriable for error in errors):
+            return RegistryUnavailable("; ".join(reasons), service="the registry")
+        return ConfigurationError("; ".join(reasons))
 
     def _try_url(
         self, url: str, method: str, path: str, content: bytes | None, deadline: float
@@ -160,7 +166,7 @@ class Transport:
         if response.status < 500 and response.status not in _UNAVAILABLE:
             return response
         return RegistryUnavailable(
-            f"the registry at {response.origin} answered {method} {path} with {self.summarize(response)}"
+            f"it answered {method} {path} with {self.summarize(response)}", service=f"the registry at {response.origin}"
         )
 
     def _send(self, url: str, method: str, path: str, content: bytes | None, deadline: float) -> Response:
@@ -200,7 +206,7 @@ class Transport:
             return ConfigurationError(
                 f"TLS connection to the registry at {origin} failed: {reason}{_advice(tls_error)}"
             )
-        return RegistryUnavailable(f"the registry at {origin} is unavailable: {reason}")
+        return RegistryUnavailable(reason, service=f"the registry at {origin}")
 
     def _origin(self, url: str) -> str:
         """Return a URL, and the proxy in between, for messages."""
