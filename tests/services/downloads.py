@@ -48,14 +48,14 @@ _DEPENDENCY: Final = """
 
 def kafka() -> Path:
     """The folder of Apache Kafka's jars."""
-    return _kept(
+    return kept(
         f"kafka-{KAFKA_VERSION}", lambda folder: _fetch_jars(folder, f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}")
     )
 
 
 def kafka_tools() -> Path:
     """The folder of the jars of Kafka's own commands."""
-    return _kept(
+    return kept(
         f"kafka-tools-{KAFKA_VERSION}",
         lambda folder: _fetch_jars(folder, f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}"),
     )
@@ -63,12 +63,12 @@ def kafka_tools() -> Path:
 
 def registry() -> Path:
     """The folder of Apicurio Registry, with its `quarkus-run.jar`."""
-    return _kept(f"registry-{REGISTRY_VERSION}", _fetch_registry)
+    return kept(f"registry-{REGISTRY_VERSION}", _fetch_registry)
 
 
 def peer() -> Path:
     """The folder of the jars of `PEER`."""
-    return _kept(
+    return kept(
         f"peer-{AVRO_VERSION}-{KAFKA_VERSION}-{SERDES_VERSION}-{COMPILER_VERSION}",
         lambda folder: _fetch_jars(folder, *PEER),
     )
@@ -76,11 +76,16 @@ def peer() -> Path:
 
 def connect_plugins() -> Path:
     """The folder of Kafka Connect's plugins: Debezium's JDBC sink connector and Apicurio's converter."""
-    return _kept(f"connect-{DEBEZIUM_VERSION}-{SERDES_VERSION}", _fetch_connect_plugins)
+    return kept(f"connect-{DEBEZIUM_VERSION}-{SERDES_VERSION}", _fetch_connect_plugins)
 
 
-def _kept(name: str, fetch: Callable[[Path], None]) -> Path:
-    """A folder of the cache, filled if it is not there; whole or absent, also when two runs want it at once."""
+def kept(name: str, fetch: Callable[[Path], None]) -> Path:
+    """
+    A folder of the cache, filled if it is not there; whole or absent, also when two runs want it at once.
+
+    Args:
+        fetch: called with a temporary folder, in which it makes the folder `whole`.
+    """
     target = CACHE / name
     if target.is_dir():
         return target
