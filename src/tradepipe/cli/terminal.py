@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 import threading
 import time
@@ -45,6 +46,8 @@ def wrap(text: str, *, indent: str = "", margin: int = 0, err: bool = True) -> s
     """
     Wrap each line of a text between words, if its stream is a terminal, which would break words itself.
 
+    A command at the end of a long line gets lines of its own, from which it can be copied.
+
     Args:
         indent: begins each line after the first.
         margin: columns that the caller puts before the text.
@@ -55,14 +58,45 @@ def wrap(text: str, *, indent: str = "", margin: int = 0, err: bool = True) -> s
     width = typer.get_terminal_size()[0] - margin
     return "\n".join(
         # Lines with an indentation are tracebacks and examples.
-        line
-        if line.startswith(" ")
-        else fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        line if line.startswith(" ") or len(line) <= width else _wrap_line(line, width, indent)
         for line in text.split("\n")
     )
 
 
-_names_command = re.compile(r"\btradepipe (?=(produce|validate|demo|embedded|sink|migrate|schema|topics|dlq)\b)")
+_COMMANDS: Final = r"(produce|validate|demo|embedded|sink|migrate|schema|topics|dlq)\b"
+_names_command = re.compile(rf"\btradepipe (?={_COMMANDS})")
+_ends_in_command = re.compile(rf"(?P<prose>.*:) (?P<command>(\S+ -m )?tradepipe[ .]{_COMMANDS}[^;]*)").fullmatch
+
+
+def _wrap_line(line: str, width: int, indent: str) -> str:
+    found = _ends_in_command(line)
+    prose = fill(
+        found["prose"] if found else line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return f"{prose}\n{_continue_lines(found['command'], width)}" if found else prose
+
+
+def _continue_lines(command: str, width: int) -> str:
+    """Break a command before its options, where a shell reads on after a backslash."""
+    lines: list[str] = []
+    for part in re.split(r" (?=--?[A-Za-z])", command):
+        if lines and (len(lines[-1]) + len(part) + len("  \\") <= width or not _is_balanced(lines[-1])):
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"{'    ' if lines else '  '}{part}")
+    return " \\\n".join(lines)
+
+
+def _is_balanced(words: str) -> bool:
+    """Return whether no quotation is open after these words."""
+    try:
+        return bool(shlex.split(words))
+    except ValueError:
+        return False
 
 
 def as_typed(text: str) -> str:

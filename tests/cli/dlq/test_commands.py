@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.commands import ask, run_command, running
 from tests.cli.pty import at_a_terminal
+from tests.cli.shell_words import shell_words
 from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
 from tests.postgres.batches import trade
@@ -157,19 +158,28 @@ def test_a_filtered_list_is_marked_as_filtered(ready, keep):
     assert "no matching open dead letters and 0 replayed in" in dlq("stats", "--code", "OTHER", env=ready).out
 
 
+def copied(lines, prose):
+    """Return the words of the command that a terminal shows below some prose, as a shell reads them."""
+    command = lines[lines.index(prose) + 1 :]
+    last = next(number for number, line in enumerate(command) if not line.endswith("\\"))
+    assert all(len(line) <= 80 or len(line.split()) < 4 for line in command[: last + 1])
+    return shell_words("\n".join(command[: last + 1]))
+
+
 @pytest.mark.output
 @pytest.mark.slow
 def test_a_person_is_led_from_the_list_to_the_reason_and_back(ready, keep):
-    """By commands that name the same place, without what is secret in it."""
+    """By commands that name the same place, without what is secret in it, and that can be copied from 80 columns."""
     keep(trade("T1"))
     typed = ["--database", ready["DATABASE_URL"], "--from", "table"]
 
     listed = at_a_terminal("dlq", "ls", *typed, env=ready)
     shown = at_a_terminal("dlq", "show", "trades[3]@0", *typed, env=ready)
 
-    place = f"--database {redact(ready['DATABASE_URL'])} --from table"
-    assert f"See why: {TYPED}.dlq show 'trades[3]@0' {place}" in listed.lines
-    assert f"  {TYPED}.dlq replay --source trades --partition 3 --offsets 0 {place}" == shown.lines[-1]
+    dlq, place = f"{TYPED}.dlq".split(), ["--database", redact(ready["DATABASE_URL"]), "--from", "table"]
+    assert [*dlq, "show", "trades[3]@0", *place] == copied(listed.lines, "See why:")
+    replay = [*dlq, "replay", "--source", "trades", "--partition", "3", "--offsets", "0", *place]
+    assert replay == copied(shown.lines, "Replay it after the cause is fixed, first with --dry-run:")
 
 
 @pytest.mark.output

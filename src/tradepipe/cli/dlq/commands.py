@@ -19,7 +19,7 @@ from tradepipe.cli.dlq.replay import replay
 from tradepipe.cli.dlq.stores import open_store
 from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import Format, option
-from tradepipe.cli.terminal import echo, to_json
+from tradepipe.cli.terminal import as_typed, echo, to_json, wrap
 from tradepipe.files.drafts import write_file
 from tradepipe.files.json_text import json_value
 from tradepipe.plural import format_count
@@ -118,8 +118,7 @@ def show(coordinates: Coordinates, *, arguments: DlqStoreArguments, output: Form
         topic, partition, offset = last.record[:3]
         place = f"--source {shlex.quote(escape(topic))} --partition {partition} --offsets {offset}"
         _suggest(
-            "Replay it after the cause is fixed, first with --dry-run:",
-            f"  tradepipe dlq replay {place}{arguments.echo}",
+            f"Replay it after the cause is fixed, first with --dry-run: tradepipe dlq replay {place}{arguments.echo}"
         )
 
 
@@ -218,7 +217,7 @@ def _suggest(*lines: str) -> None:
     """Print what to do next, if stdout is a terminal."""
     if sys.stdout.isatty():
         for line in lines:
-            echo(line, err=True)
+            echo(wrap(as_typed(line)), err=True)
 
 
 def _note(notes: Iterable[str]) -> None:
