@@ -150,4 +150,4 @@ def test_only_a_permanent_refusal_by_every_url_is_a_configuration_error(services
         Front(services.registry_url, authority=authority) as two,
     ):
         refuses("TLS.*; .*TLS", [front.url, two.url], retries=0)
-        refuses("TLS.*; .*unavailable", [front.url, "http://127.0.0.1:1"], kind=RegistryUnavailable, retries=0)
+        refuses("TLS.*; .*Connection refused", [front.url, "http://127.0.0.1:1"], kind=RegistryUnavailable, retries=0)
