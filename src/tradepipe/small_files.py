@@ -49,6 +49,14 @@ def is_endless(path: Location) -> bool:
     return (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)) and not str(path).startswith((*_DESCRIPTORS, os.devnull))
 
 
+def is_larger(path: Location, limit: int) -> bool:
+    """Return whether a file, or what a link leads to, has more bytes."""
+    try:
+        return os.stat(path).st_size > limit
+    except (OSError, ValueError):
+        return False  # the library reports it
+
+
 def check_not_endless(path: Location) -> None:
     """
     Check that a library which reads this file returns.

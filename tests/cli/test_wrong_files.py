@@ -17,6 +17,7 @@ READ_BY_US = {
     "directory": "s a directory",
 }
 READ_BY_A_LIBRARY = {"device": "a named pipe or a device", "pipe": "a named pipe or a device"}
+READ_BY_LIBPQ = {**READ_BY_A_LIBRARY, "image": "a file that is larger than 16,777,216 bytes"}
 """What is said of each; certificates may be in a directory, and libpq ignores one without a service."""
 
 CASES = [
@@ -35,8 +36,9 @@ CASES = [
     (["schema", "drift", "--registry", HTTPS], "SSL_CERT_FILE", READ_BY_A_LIBRARY),
     (["topics", "create", *TLS, "-X", "ssl.ca.location={}"], None, READ_BY_A_LIBRARY),
     (["topics", "create", *TLS, "-X", "ssl.key.location={}"], None, READ_BY_A_LIBRARY),
-    (["migrate", "current", "--database", f"{DATABASE}?sslrootcert={{}}"], None, READ_BY_A_LIBRARY),
-    (["migrate", "current", "--database", f"{DATABASE}?service=x"], "PGSERVICEFILE", READ_BY_A_LIBRARY),
+    (["migrate", "current", "--database", f"{DATABASE}?sslrootcert={{}}"], None, READ_BY_LIBPQ),
+    (["migrate", "current", "--database", f"{DATABASE}?service=x"], "PGSERVICEFILE", READ_BY_LIBPQ),
+    (["sink", "--database", DATABASE], "PGPASSFILE", READ_BY_LIBPQ),
 ]
 
 
@@ -70,10 +72,14 @@ def test_a_current_directory_that_was_removed_is_no_bug(tmp_path, monkeypatch, a
 
 
 def make(kind: str, folder: Path) -> str:
-    """Return the path of something that has no end, no writer or no content."""
+    """Return the path of something that has no end, nearly no end, no writer or no content."""
     if kind == "device":
         return "/dev/zero"
     path = folder / kind
+    if kind == "image":
+        with path.open("wb") as file:
+            file.truncate(1 << 31)
+        return str(path)
     os.mkfifo(path) if kind == "pipe" else path.mkdir()
     return str(path)
 
@@ -92,3 +98,13 @@ def test_what_is_no_file_is_reported_at_once(tmp_path, arguments, variable, kind
 
     assert done.code in (2, 78)
     assert problem in message(done)
+
+
+@pytest.mark.parametrize("name", [".pg_service.conf", ".pgpass", ".postgresql/root.crt"])
+def test_a_file_of_libpq_in_the_home_directory_is_reported_too(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(tmp_path / name)
+
+    done = start("migrate", "current", env={"HOME": str(tmp_path)})
+
+    assert (78, True) == (done.code, f"{tmp_path / name}, which libpq reads, is a named pipe" in message(done))

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.cli.commands import Done, console
+from tests.cli.commands import Done, console, running
 from tests.cli.waiting import measure_waiting, waiting_of
 
 NOWHERE = "127.0.0.1:1"
@@ -280,6 +280,32 @@ def test_an_invalid_variable_is_named(variable, value, cause):
     assert done.code in (2, 78)
     assert cause in message(done)
     assert "secret" not in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rules", "os:system"],
+        ["--start", "now"],
+        ["--max-refused", "2"],
+        ["-X", "no.such=1"],
+        ["--metrics-port", "0", "--metrics-host", "no.host"],
+    ],
+)
+def test_an_invalid_option_is_reported_without_a_warning_of_default_addresses(arguments):
+    done = console("sink", *arguments, env={})
+
+    assert done.code in (2, 78)
+    assert "default addresses" not in done.err
+    assert 1 == done.err.count("Error: ")
+
+
+def test_default_addresses_are_warned_of_before_the_sink_connects():
+    with running("sink", env=ADDRESSES | {"SCHEMA_REGISTRY_URL": ""}) as sink:
+        sink.says("is unavailable, retrying")
+        first, *_ = sink.err.splitlines()
+
+    assert "using default addresses, because no variable is set: registry http://localhost:8081" in first
 
 
 def test_a_misspelt_variable_is_warned_of():

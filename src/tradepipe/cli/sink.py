@@ -106,7 +106,6 @@ def sink(
     """
     refuse_lines_in_json(output, verbose=verbose)
     status = logs.configure(progress=not verbose)
-    _log_defaults(context, kafka, registry, database)
     printer = _Printer()
     with registry.open() as client:
         printer.sink = storing = Sink(
@@ -129,6 +128,7 @@ def sink(
             storing,
             summarize,
             None if verbose else status,
+            on_start=lambda: _log_defaults(context, kafka, registry, database),
             until_end=until_end,
             host=metrics_host,
             port=metrics_port,

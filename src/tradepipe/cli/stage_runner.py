@@ -127,6 +127,7 @@ def run_stage(
     summarize: Callable[[C], StageSummary],
     status: StatusLine | None,
     *,
+    on_start: Callable[[], None] = lambda: None,
     until_end: bool,
     host: str,
     port: int | None,
@@ -138,6 +139,7 @@ def run_stage(
     Args:
         summarize: turns the stage's counts into a summary.
         status: status line for the progress; None shows none.
+        on_start: called once the configuration is known to be valid, before the stage connects.
         host, port: address of the metrics endpoint; None as port serves none.
         output: format of the summary.
     """
@@ -163,6 +165,7 @@ def run_stage(
             stage.meter.set(metrics.BUILD, 1, version("tradepipe"), str(current().number), required_revision())
             server = opened.enter_context(HealthServer(stage, host=host, port=port))
             print_status(f"metrics at {server.address}/metrics")
+        on_start()
         tune_garbage_collection()
         try:
             with Progress(status, progress, "records") if status else nullcontext():

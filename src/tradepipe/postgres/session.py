@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import ceil
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.locks import name_lock_holders
 from tradepipe.postgres.revision import check_revision
 from tradepipe.redaction import redact
-from tradepipe.small_files import is_endless
+from tradepipe.small_files import is_endless, is_larger
 
 _SCHEMES: Final = ("postgresql", "postgres", "postgresql+psycopg2")
 
@@ -157,21 +157,36 @@ def _parameters(url: URL) -> dict[str, Any]:
         secrets = (url.password, url.query.get("password"), url.query.get("sslpassword"))
         reason = redact(str(error).strip(), [secret for secret in secrets if isinstance(secret, str)])
         raise ConfigurationError(f"the database URL cannot be used: {reason}") from None
-    for name, variable in _FILES.items():
-        location = parameters.get(name) or os.environ.get(variable)
-        if location and is_endless(location):
-            raise ConfigurationError(f"{name} or {variable} names a named pipe or a device, not a file: {location}")
+    _check_files(parameters)
     return dict(parameters)
 
 
-_FILES: Final = {
-    "sslrootcert": "PGSSLROOTCERT",
-    "sslcert": "PGSSLCERT",
-    "sslkey": "PGSSLKEY",
-    "sslcrl": "PGSSLCRL",
-    "servicefile": "PGSERVICEFILE",
-}
-"""Parameters of libpq that name files which it reads to their ends, and the variables of the same meaning."""
+_FILES: Final = (
+    ("sslrootcert", "PGSSLROOTCERT", "~/.postgresql/root.crt"),
+    ("sslcert", "PGSSLCERT", "~/.postgresql/postgresql.crt"),
+    ("sslkey", "PGSSLKEY", "~/.postgresql/postgresql.key"),
+    ("sslcrl", "PGSSLCRL", "~/.postgresql/root.crl"),
+    ("passfile", "PGPASSFILE", "~/.pgpass"),
+    ("servicefile", "PGSERVICEFILE", "~/.pg_service.conf"),
+)
+"""Files that libpq reads to their ends: the parameters and variables that name them, and where they are otherwise."""
+
+MAX_FILE_BYTES: Final = 1 << 24
+"""The largest file that libpq may read: a service file of 2 GB takes it 11 seconds at each connection."""
+
+
+def _check_files(parameters: Mapping[str, Any]) -> None:
+    """Check that libpq will not read a file without end."""
+    for name, variable, usual in _FILES:
+        location = parameters.get(name) or os.environ.get(variable)
+        path = location or os.path.expanduser(usual)
+        problem = "a named pipe or a device, not a file" if is_endless(path) else ""
+        if is_larger(path, MAX_FILE_BYTES):
+            problem = f"a file that is larger than {MAX_FILE_BYTES:,} bytes"
+        if problem and location:
+            raise ConfigurationError(f"{name} or {variable} names {problem}: {location}")
+        if problem:
+            raise ConfigurationError(f"{path}, which libpq reads, is {problem}")
 
 
 CLIENT_DEADLINE: Final = 20.0
