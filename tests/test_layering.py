@@ -22,6 +22,7 @@ ARROWS = {
     "plural": set(),
     "redaction": set(),
     "small_files": set(),
+    "shadowing": set(),
     "errors": {"trade"},
     "names": {"errors"},
     "trade": {"errors"},
@@ -52,6 +53,7 @@ ARROWS = {
     "testing": {"errors", "trade", "evolution", "embedded", "public"},
     "files": {"small_files", "errors", "plural", "trade"},
     "cli": {
+        "shadowing",
         "small_files",
         "backoff",
         "compiled_core",
@@ -73,7 +75,7 @@ ARROWS = {
         "public",
     },
     "public": {"errors", "trade", "codec", "registry", "postgres", "pipeline"},
-    "entry": set(),
+    "entry": {"shadowing"},
     "command": {"entry"},
 }
 """Package → the packages it may import. `public` is the package itself, `command` what `tradepipe X` runs."""

@@ -10,6 +10,9 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Final, NoReturn
 
+MISCONFIGURED: Final = 78
+"""Exit code if a file hides a module; `cli.exit_codes` has the others."""
+
 OUTPUT_LOST: Final = 120
 """Exit code if buffered output cannot be written, as Python's own."""
 
@@ -53,7 +56,20 @@ def _run_and_exit(command: Callable[[], None]) -> NoReturn:
         command()
     except SystemExit as ended:
         exit_process(int(ended.code or 0))
+    except Exception as error:  # of an import; `exit_codes.run` reports all others
+        if not (problem := _find_shadowing_file(error)):
+            raise
+        with suppress(OSError):
+            os.write(2, f"Error: {problem}\n".encode())
+        exit_process(MISCONFIGURED)
     raise AssertionError("a command line ends with SystemExit")
+
+
+def _find_shadowing_file(error: Exception) -> str | None:
+    try:
+        return import_module("tradepipe.shadowing").find_shadowing_file(error)  # type: ignore[no-any-return]  # str | None
+    except ImportError:  # of a module that the search itself needs
+        return None
 
 
 def exit_process(code: int) -> NoReturn:

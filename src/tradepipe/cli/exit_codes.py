@@ -18,6 +18,7 @@ from tradepipe.cli.signals import SIGNAL_BASE, SignalWatch
 from tradepipe.cli.terminal import as_typed, echo, log_format, wants_color, wrap
 from tradepipe.errors import TradepipeError
 from tradepipe.redaction import escape, escape_lines, redact
+from tradepipe.shadowing import find_shadowing_file
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,9 @@ def _show_usage_error(error: Exception) -> int:
 def _report_error(error: Exception) -> ExitCode:
     """Print a failure, with a traceback only if it is a bug, and return its exit code."""
     code = exit_code_for(error)
-    if code is ExitCode.BUG:
+    if code is ExitCode.BUG and (problem := find_shadowing_file(error)):
+        code, text = ExitCode.MISCONFIGURED, problem
+    elif code is ExitCode.BUG:
         text = _BUG
     elif isinstance(error, OSError) and _is_full(error):
         text = f"cannot write the output: {error.strerror}; free disk space, or redirect it elsewhere"
