@@ -23,6 +23,9 @@ pytest_plugins = ["tests.selection", "tests.wheel", "tests.properties"]
 ENDING_THREADS = ("tradepipe-producer", "tradepipe-writer", "tradepipe-progress")
 """Threads that end when what started them is closed."""
 
+WORKER_BYTES = 2 << 30
+"""Memory of a worker, of the real services that it starts, and of the programs of a test."""
+
 LEFT_THREADS_SECONDS = 60
 """Seconds such a thread has to end after its test."""
 
@@ -78,8 +81,9 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return two workers per core, as half of the tests wait for a server."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Return three workers per core, as tests mostly wait for a server, but no more than memory has room for."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(3 * len(os.sched_getaffinity(0)), memory // WORKER_BYTES))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

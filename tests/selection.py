@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--services", choices=("embedded", "real"), default="embedded", help="what the tests run on")
     parser.addoption("--chaos-seconds", type=float, default=20.0, help="how long test_chaos.py causes random faults")
     parser.addoption(
-        "--interrupts", type=int, default=2, help="at how many random moments test_random_interrupts.py ends a command"
+        "--interrupts", type=int, default=1, help="at how many random moments test_random_interrupts.py ends a command"
     )
     parser.addoption(
         "--part",
