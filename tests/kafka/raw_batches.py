@@ -21,6 +21,24 @@ def encode_record(index: int, key: bytes, value: bytes) -> bytes:
     return varint(len(body)) + body
 
 
+def encode_malformed(index: int) -> bytes:
+    """Encode a record whose value has a negative length, which brokers take for none and librdkafka does not read."""
+    body = b"\0" + b"".join(map(varint, (0, index, 1))) + b"k" + varint(-5) + varint(0)
+    return varint(len(body)) + body
+
+
+def encode_misnumbered(index: int, key: bytes, value: bytes) -> bytes:
+    """
+    Encode a record whose offset librdkafka reads as 2**31 more than the brokers do.
+
+    The number has five bytes, of which brokers take 32 bits.
+    """
+    assert index < 64
+    number = bytes([index << 1 | 0x80, 0x80, 0x80, 0x80, 0x10])
+    body = b"\0\0" + number + varint(len(key)) + key + varint(len(value)) + value + varint(0)
+    return varint(len(body)) + body
+
+
 def encode_batch(payload: bytes, count: int, codec: int) -> bytes:
     """Encode a batch of `count` records from their compressed bytes."""
     now = int(time.time() * 1_000)

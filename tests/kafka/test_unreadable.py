@@ -5,6 +5,7 @@ from confluent_kafka import KafkaError, Producer
 
 from tradepipe.kafka import unreadable
 from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.kafka.unreadable import BatchSearch, UnreadableBatches
 from tradepipe.trade.record import UnreadableBatch
@@ -121,6 +122,14 @@ def test_a_reader_of_a_whole_topic_skips_an_unreadable_batch(kafka, topic, produ
     assert [b"a", b"b"] == [record.value for record in records]
 
 
+def searches(seek, high_watermark):
+    return UnreadableBatches("trades", MalformedRecords({}, "trades"), seek, high_watermark)
+
+
+def no_position(_):
+    return None
+
+
 def failed(text="CRC of batch 7", code=KafkaError._BAD_MSG):
     return KafkaError(code, text)
 
@@ -150,7 +159,7 @@ def test_a_checksum_that_fails_differently_each_time_is_never_believed(monkeypat
 
 def test_a_batch_that_can_be_read_after_all_is_delivered_as_usual():
     moves = []
-    batches = UnreadableBatches("trades", lambda *move: moves.append(move) or True, lambda _: None)
+    batches = searches(lambda *move: moves.append(move) or True, lambda _: None)
 
     assert (None, False) == batches.handle(0, 7, failed())
     assert (None, True) == batches.handle(0, 7, None)
@@ -160,12 +169,12 @@ def test_a_batch_that_can_be_read_after_all_is_delivered_as_usual():
 
 def test_nothing_is_delivered_until_a_partition_has_been_moved():
     moves = []
-    batches = UnreadableBatches("trades", lambda *move: moves.append(move) or len(moves) > 1, lambda _: None)
+    batches = searches(lambda *move: moves.append(move) or len(moves) > 1, lambda _: None)
 
     assert (None, False) == batches.handle(0, 7, failed())
     assert batches.concerns(0, None)
     assert (None, False) == batches.handle(0, 7, None)
-    batches.step()
+    batches.step(no_position)
 
     assert (None, True) == batches.handle(0, 7, None)
 
@@ -206,11 +215,11 @@ class Log:
 
     def read(self):
         """Read as a consumer does; return the first and the last offset of each record and each unreadable batch."""
-        batches = UnreadableBatches("trades", self.seek, lambda _: self.end)
+        batches = searches(self.seek, lambda _: self.end)
         assert not batches.is_searching
         position, found = 0, []
         for _ in range(1_000):
-            assert [] == (batches.step() if batches.is_searching else [])
+            assert [] == (batches.step(no_position) if batches.is_searching else [])
             error = self.errors[self._at] if self._at < self.end else KafkaError(KafkaError._PARTITION_EOF)
             as_usual = True
             if (batches.is_searching or error is not None) and batches.concerns(0, error):
@@ -246,10 +255,10 @@ def test_a_step_without_an_answer_ends_the_search_with_what_is_proven(monkeypatc
     """As before an open transaction, which hides the offset; the rest of the batch is found as another one."""
     monkeypatch.setattr(unreadable, "STEP_TIMEOUT", 0.0)
     moves = []
-    batches = UnreadableBatches("trades", lambda *move: moves.append(move) or True, lambda _: 20)
+    batches = searches(lambda *move: moves.append(move) or True, lambda _: 20)
     batches.handle(0, 7, failed("batch 7", KafkaError._BAD_COMPRESSION))
 
-    (batch,) = batches.step()
+    (batch,) = batches.step(no_position)
 
     assert (7, 7) == (batch.offset, batch.last_offset)
     assert [(0, 8), (0, 8)] == moves

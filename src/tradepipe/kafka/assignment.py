@@ -1,6 +1,30 @@
 """Assignments of partitions to a consumer, and its positions in them."""
 
 from collections.abc import Mapping
+from itertools import compress
+from typing import Final
+
+_MODULUS: Final = 1 << 31
+"""Wrong offsets exceed the true ones by a multiple of this."""
+
+_MAX_GAP: Final = _MODULUS // 2
+"""Offsets between a position and a record that cannot be true: neither a gap of a log nor a batch has as many."""
+
+
+def is_misnumbered(offset: int, position: int) -> bool:
+    """
+    Return whether the offset of a message is wrong.
+
+    Kafka's brokers read the offset of a record within its batch as a number of 32 bits and ignore the
+    further ones of its encoding, which librdkafka reads too. So a writer can add multiples of 2**31.
+    """
+    return offset - position >= _MAX_GAP
+
+
+def correct_offset(offset: int, position: int) -> int | None:
+    """Return the true offset of a misnumbered message; None if it is before the position, and so was read already."""
+    gap = (offset - position) % _MODULUS
+    return position + gap if gap < _MAX_GAP else None
 
 
 class Assignment:
@@ -26,16 +50,22 @@ def advance(assignments: Mapping[int, Assignment], partitions: list[int], offset
 
     Returns:
         How many offsets were skipped because they have no record; None, with no position moved, if a record is
-        of a partition that delivers nothing now, or before its position.
+        of a partition that delivers nothing now, or before its position, or misnumbered.
     """
     # The offsets of each partition ascend, so the last pair of a partition has its last offset.
     lasts, skipped = dict(zip(partitions, offsets, strict=True)), 0
+    # A misnumbered one that is not the last of its partition is far from the last.
+    is_wide = max(offsets) - min(offsets) >= _MAX_GAP
     ends = []
     for partition, last in lasts.items():
         assignment = assignments.get(partition)
         if assignment is None or assignment.next_offset is None:
             return None
         if offsets[partitions.index(partition)] < assignment.next_offset:
+            return None
+        if is_misnumbered(last, assignment.next_offset):
+            return None
+        if is_wide and last < max(compress(offsets, map(partition.__eq__, partitions))):
             return None
         skipped += last + 1 - assignment.next_offset - partitions.count(partition)
         ends.append((assignment, last + 1))

@@ -17,13 +17,15 @@ from confluent_kafka import (
 )
 
 from tradepipe.background import run_in_thread
-from tradepipe.errors import BrokerUnavailable, ConfigurationError
+from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.assignment import Assignment, advance
 from tradepipe.kafka.config import Config, consumer_config, is_cooperative
 from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
-from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets
+from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
+from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import Group, Read, payload_bytes, read, read_group
+from tradepipe.kafka.misnumbered import MisnumberedRecords
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import Record
@@ -66,7 +68,9 @@ class Consumer:
         self._client: confluent_kafka.Consumer | None = None
         self.assignments: dict[int, Assignment] = {}
         """The current assignments by partition; only `poll` and `close` replace or remove one."""
-        self._unreadable = UnreadableBatches(topic, self._seek, self.high_watermark)
+        malformed = MalformedRecords(self._config, topic)
+        self._unreadable = UnreadableBatches(topic, malformed, self._seek, self.high_watermark)
+        self._misnumbered = MisnumberedRecords(topic, incremental=self._incremental)
         self.has_joined = False
         """Whether the group has made an assignment, even an empty one."""
         self._errors = ConsumerErrors(topic)
@@ -141,10 +145,11 @@ class Consumer:
         records: list[Record] = []
         self.polled_bytes = 0
         # Before the poll: a message fetched before the move would be taken for one from the new position.
-        if self._unreadable.is_searching:
-            for batch in self._unreadable.step():
+        if self._unreadable.is_active:
+            for batch in self._unreadable.step(self._position):
                 self.assignments[batch.partition].next_offset = batch.last_offset + 1
                 records.append(batch)
+        self._misnumbered.restart(client, self.assignments)
         before = dict(self.assignments)
         first = client.poll(timeout)
         # Errors of the last poll, whose records have been delivered by now: their position is behind them.
@@ -203,6 +208,11 @@ class Consumer:
             for partition in paused:
                 self.assignments[partition].paused = False
 
+    def examine(self, positions: Mapping[int, int]) -> None:
+        """Search partitions that stand still at these positions, without an error, for malformed records."""
+        for partition, position in positions.items():
+            self._unreadable.examine(partition, position)
+
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """Return the group's committed offsets; see `group_offsets.committed_offsets`."""
         return committed_offsets(self._require_client(), self.group, self._topic, partitions)
@@ -222,12 +232,7 @@ class Consumer:
         Raises:
             BrokerUnavailable: the session has ended; the next poll revokes the partitions.
         """
-        client = self._require_client()
-        # Read before the member id is checked: if the session ends in between, the check fails.
-        metadata: bytes = client.consumer_group_metadata()
-        if not client.memberid():
-            raise BrokerUnavailable(f"the session with group {self.group} has ended")
-        return metadata
+        return member_metadata(self._require_client(), self.group)
 
     def commit_for_lag(self, offsets: Mapping[int, int]) -> None:
         """Commit offsets to Kafka for lag tools only, without waiting; the next commit makes up for a lost one."""
@@ -241,7 +246,7 @@ class Consumer:
         if found is None:
             records = self._receive_one_by_one(group)
         elif (gaps := advance(self.assignments, found.partitions, found.offsets)) is None:
-            records = [record for record in found.records if self._move_behind(record)]
+            records = self._accept(found.records)
         else:
             self.offset_gaps += gaps
             self._record_success()
@@ -279,7 +284,7 @@ class Consumer:
                 continue
             if (found := read([message], self._topic, None if headers is None else [headers])) is not None:
                 self._note_first(found)
-                records += filter(self._move_behind, found.records)
+                records += self._accept(found.records)
         return records
 
     def _note_first(self, found: Read) -> None:
@@ -290,16 +295,11 @@ class Consumer:
         if self._errors.has_new:
             self._errors.record_success()
 
-    def _move_behind(self, record: Record) -> bool:
-        """Move the position behind a record; return False if it is not to be delivered."""
-        state = self.assignments.get(record.partition)
-        # librdkafka 2.16 itself drops records fetched before a seek or a pause, so no test can produce a lower
-        # offset. Accepting one would move the position back, over records that are already stored.
-        if state is None or state.next_offset is None or record.offset < state.next_offset:
-            return False
-        self.offset_gaps += record.offset - state.next_offset
-        state.next_offset = record.offset + 1
-        return True
+    def _accept(self, records: Iterable[Record]) -> list[Record]:
+        """Move the positions behind records; return those that are to be delivered."""
+        accepted = self._misnumbered.accept(self.assignments, records)
+        self.offset_gaps += accepted.gaps
+        return accepted.records
 
     def _handle_event(self, error: KafkaError, message: Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
@@ -309,14 +309,17 @@ class Consumer:
             if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:
                 self.offset_gaps += end - state.next_offset
                 state.next_offset = end
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-            # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
-            # owner compares the offset with the log: a broker that has just started may report too short a log.
-            if state is not None and state.next_offset is not None:
-                state.next_offset = None
-                self._errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
-        else:
+        elif error.code() != KafkaError._AUTO_OFFSET_RESET:
             self._errors.handle(error)
+        # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
+        # owner compares the offset with the log: a broker that has just started may report too short a log.
+        elif state is not None and state.next_offset is not None and not self._misnumbered.has_ended(state.partition):
+            state.next_offset = None
+            self._errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
+
+    def _position(self, partition: int) -> int | None:
+        state = self.assignments.get(partition)
+        return None if state is None else state.next_offset
 
     def _seek(self, partition: int, offset: int) -> bool:
         try:

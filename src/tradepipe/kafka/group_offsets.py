@@ -7,7 +7,7 @@ from typing import Final
 import confluent_kafka
 from confluent_kafka import KafkaException, TopicPartition
 
-from tradepipe.errors import ConfigurationError
+from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka.failures import translate, unwrap
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,20 @@ def commit_offsets(client: confluent_kafka.Consumer, group: str, topic: str, off
     except KafkaException as error:
         raise translate(error, failure) from error
     _check_partitions(response, failure)
+
+
+def member_metadata(client: confluent_kafka.Consumer, group: str) -> bytes:
+    """
+    Return the metadata by which a transaction proves its membership of the group.
+
+    Raises:
+        BrokerUnavailable: the session has ended.
+    """
+    # Read before the member id is checked: if the session ends in between, the check fails.
+    metadata: bytes = client.consumer_group_metadata()
+    if not client.memberid():
+        raise BrokerUnavailable(f"the session with group {group} has ended")
+    return metadata
 
 
 def _check_partitions(response: Iterable[TopicPartition], failure: str) -> None:

@@ -9,8 +9,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
+from tradepipe.kafka.assignment import is_misnumbered
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
+from tradepipe.kafka.malformed import find_malformed
 from tradepipe.kafka.messages import UNREADABLE, to_record
 from tradepipe.kafka.topic_reader import GROUP, POLL_SECONDS
 from tradepipe.kafka.unreadable import ERRORS
@@ -106,12 +108,19 @@ class OriginCheck:
                 continue
             error = message.error()
             if error is None:
+                # An earlier record of the same batch, which Kafka's client takes for a later one.
+                if is_misnumbered(message.offset() or 0, offset):
+                    continue
                 # A later offset: the one asked for is a transaction marker, or aborted.
                 return to_record(message, topic) if message.offset() == offset else None
             if error.code() in _NOTHING:
                 return None
             if classify(error) is not FailureClass.UNAVAILABLE:
                 raise translate(error, f"cannot read {topic}[{partition}]@{offset}")
+        if any(
+            first <= offset <= last for first, last in find_malformed(self._config, topic, partition, offset).ranges
+        ):
+            return None
         raise BrokerUnavailable(f"{topic}[{partition}]@{offset} could not be read within {self._timeout:g} s")
 
 

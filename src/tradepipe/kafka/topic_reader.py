@@ -6,12 +6,14 @@ from types import TracebackType
 from typing import Final, Self
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Watermarks
+from tradepipe.kafka.assignment import correct_offset, is_misnumbered
 from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
+from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import to_record
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
@@ -51,6 +53,7 @@ class TopicReader:
         self._client: confluent_kafka.Consumer | None = None
         self._missing: dict[int, int] = {}
         self._positions: dict[int, int] = {}
+        self._misnumbered: set[int] = set()
         self.blocked_offsets: dict[int, int] = {}
 
     def __enter__(self) -> Self:
@@ -70,7 +73,7 @@ class TopicReader:
         """
         Yield the records of partitions up to their high watermarks, each partition's in order.
 
-        Batches that librdkafka cannot unpack are skipped.
+        Records that librdkafka cannot read are skipped.
 
         Args:
             last: read only the last offsets of each partition, this many; None for all.
@@ -96,33 +99,25 @@ class TopicReader:
         self._client.assign(starts)
         # A partition that was paused by an earlier read stays paused when it is assigned again.
         self._client.resume(starts)
-        unreadable = UnreadableBatches(self._topic, self._seek, lambda partition: watermarks[partition].high)
+        malformed = MalformedRecords(self._config, self._topic)
+        unreadable = UnreadableBatches(self._topic, malformed, self._seek, lambda partition: watermarks[partition].high)
         last_event_at = time.monotonic()
-        while self._missing and time.monotonic() - last_event_at < self._timeout():
-            for batch in unreadable.step():
+        while self._missing and (malformed.is_active or time.monotonic() - last_event_at < self._timeout()):
+            for batch in unreadable.step(self._positions.get):
                 self._move_to(batch.partition, batch.last_offset + 1)
+                last_event_at = time.monotonic()
+            if time.monotonic() - last_event_at >= self._timeout() / 2:
+                for partition in self._missing.keys() - self.blocked_offsets.keys():
+                    unreadable.examine(partition, self._positions[partition])
             first = self._client.poll(POLL_SECONDS)
             moved = set[int]()
             for message in [] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)]:
-                partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
-                if partition in moved:
+                if message.partition() in moved:
                     continue
-                if unreadable.concerns(partition, error):
-                    found, as_usual = unreadable.handle(partition, self._positions[partition], error)
-                    if found is not None:
-                        self._move_to(partition, found.last_offset + 1)
-                    if not as_usual:
-                        moved.add(partition)
-                        last_event_at = time.monotonic()
-                        continue
-                if error is None:
-                    if offset < self._missing.get(partition, 0):
-                        yield to_record(message, self._topic)
-                    self._move_to(partition, offset + 1)
-                elif self._is_end(error):
-                    self._move_to(partition, offset)
-                    if partition in self._missing:
-                        self.blocked_offsets[partition] = offset
+                if not self._is_moved(message, unreadable):
+                    yield from self._read(message)
+                else:
+                    moved.add(message.partition() or 0)
                 last_event_at = time.monotonic()  # after the yield: the caller may be slow
         if unread := sorted(self._missing.keys() - self.blocked_offsets.keys()):
             raise BrokerUnavailable(f"{self._topic}[{unread[0]}] could not be read within {self._quiet_timeout:g} s")
@@ -130,6 +125,46 @@ class TopicReader:
     def _timeout(self) -> float:
         is_blocked = self._missing.keys() <= self.blocked_offsets.keys()
         return self._open_transaction_timeout if is_blocked else self._quiet_timeout
+
+    def _is_moved(self, message: Message, unreadable: UnreadableBatches) -> bool:
+        """Return whether a message belongs to the search for an unreadable batch, which has moved its partition."""
+        partition, error = message.partition() or 0, message.error()
+        if not unreadable.concerns(partition, error):
+            return False
+        found, as_usual = unreadable.handle(partition, self._positions[partition], error)
+        if found is not None:
+            self._move_to(partition, found.last_offset + 1)
+        return not as_usual
+
+    def _read(self, message: Message) -> Iterator[Record]:
+        """Yield the record of a message, if it is one to be read, and move the position behind it."""
+        partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+        if error is None and is_misnumbered(offset, self._positions[partition]):
+            self._skip_misnumbered(partition, offset)
+        elif error is None:
+            if offset < self._missing.get(partition, 0):
+                yield to_record(message, self._topic)
+            self._move_to(partition, offset + 1)
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._misnumbered:
+            self._restart(partition)
+        elif self._is_end(error):
+            self._move_to(partition, offset)
+            if partition in self._missing:
+                self.blocked_offsets[partition] = offset
+
+    def _skip_misnumbered(self, partition: int, offset: int) -> None:
+        self._misnumbered.add(partition)
+        if (found := correct_offset(offset, self._positions[partition])) is not None:
+            self._move_to(partition, found + 1)
+
+    def _restart(self, partition: int) -> None:
+        """Continue where a misnumbered record, the last one of its response, has ended the fetching."""
+        assert self._client is not None
+        self._misnumbered.discard(partition)
+        if partition in self._missing:
+            place = TopicPartition(self._topic, partition, self._positions[partition])
+            self._client.incremental_unassign([place])
+            self._client.incremental_assign([place])
 
     def _seek(self, partition: int, offset: int) -> bool:
         assert self._client is not None

@@ -7,6 +7,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
+from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.trade.record import UnreadableBatch
 
 logger = logging.getLogger(__name__)
@@ -98,22 +99,34 @@ class UnreadableBatches:
     The searches of one consumer, at most one per partition.
 
     Args:
+        malformed: the records that the consumer skips although librdkafka reports no error.
+
         seek: moves a partition to an offset; False if that is not possible at the moment.
 
         high_watermark: returns that of the last fetch of a partition.
     """
 
     def __init__(
-        self, topic: str, seek: Callable[[int, int], bool], high_watermark: Callable[[int], int | None]
+        self,
+        topic: str,
+        malformed: MalformedRecords,
+        seek: Callable[[int, int], bool],
+        high_watermark: Callable[[int], int | None],
     ) -> None:
         self._topic = topic
+        self._malformed = malformed
         self._seek = seek
         self._high_watermark = high_watermark
         self._searches: dict[int, BatchSearch] = {}
         self._pending: dict[int, int] = {}
         # A plain attribute: the consumer reads it in every poll, and almost never is there a search.
         self.is_searching = False
-        """Whether messages without an error may be for `handle`, and `step` has something to do."""
+        """Whether messages without an error may be for `handle`."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether `step` has something to do."""
+        return self.is_searching or self._malformed.is_active
 
     def concerns(self, partition: int, error: KafkaError | None) -> bool:
         """Return whether `handle` takes a message: it reports an unreadable batch, or answers a step of a search."""
@@ -152,11 +165,24 @@ class UnreadableBatches:
         self._move(partition, search.offset)
         return batch, False
 
-    def step(self) -> list[UnreadableBatch]:
-        """Repeat moves that failed, and end steps without an answer; return the batches whose end that shows."""
-        batches = []
+    def examine(self, partition: int, position: int) -> None:
+        """Search a partition that stands still, without an error, for malformed records."""
+        if partition not in self._searches and partition not in self._pending:
+            self._malformed.examine(partition, position)
+
+    def step(self, position_of: Callable[[int], int | None]) -> list[UnreadableBatch]:
+        """
+        Repeat moves that failed, and end steps without an answer.
+
+        Returns:
+            The batches whose end that shows, and malformed records that are at the position of their partition.
+        """
+        batches: list[UnreadableBatch] = []
         for partition, offset in list(self._pending.items()):
             self._move(partition, offset)
+        batches += self._malformed.take(position_of)
+        for malformed in batches:
+            self._move(malformed.partition, malformed.last_offset + 1)
         for partition, search in list(self._searches.items()):
             # Taken for readable: ending too early costs another search, while skipping too far would lose records.
             if time.monotonic() - search.asked_at >= STEP_TIMEOUT:
@@ -171,12 +197,14 @@ class UnreadableBatches:
         """Forget all searches."""
         self._searches.clear()
         self._pending.clear()
+        self._malformed.clear()
         self.is_searching = False
 
     def drop(self, partition: int) -> None:
         """Forget the search in a partition that is not read any more, or from elsewhere."""
         self._searches.pop(partition, None)
         self._pending.pop(partition, None)
+        self._malformed.drop(partition)
         self.is_searching = bool(self._searches or self._pending)
 
     def _move(self, partition: int, offset: int) -> None:

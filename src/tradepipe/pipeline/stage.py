@@ -15,7 +15,12 @@ from tradepipe.metrics import Meter
 from tradepipe.outage import Outage
 from tradepipe.pipeline.retry import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, StageStats
-from tradepipe.pipeline.topic_watch import HighWatermarks, StandstillWatch
+from tradepipe.pipeline.topic_watch import (
+    SEARCH_AFTER_SECONDS,
+    STANDSTILL_SECONDS,
+    HighWatermarks,
+    StandstillWatch,
+)
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.schema_ids import SubjectCheck
 
@@ -98,8 +103,8 @@ class Stage(ABC, Generic[CountsT_co]):
         self._max_batch_bytes = max_batch_bytes(without_producer_keys(kafka))
         self._admin = TopicAdmin(kafka)
         self._watermarks = HighWatermarks(self._admin, topic)
-        self._transactions = StandstillWatch(self._admin, topic)
-        self._reading = StandstillWatch(self._admin, topic)
+        self._transactions = StandstillWatch(self._admin, topic, after=STANDSTILL_SECONDS)
+        self._reading = StandstillWatch(self._admin, topic, after=SEARCH_AFTER_SECONDS)
         self._kafka_outage = Outage(KAFKA, logger)
         self._end_of_log: EndOfLog | None = None
         self._stopping = self._closed = False
@@ -266,6 +271,8 @@ class Stage(ABC, Generic[CountsT_co]):
         """
         Report partitions that an open transaction withholds, or that Kafka's client silently does not deliver.
 
+        The latter are first searched for malformed records, which are refused.
+
         Args:
             positions: the next offset that the stage will store or commit, of each partition.
         """
@@ -278,7 +285,10 @@ class Stage(ABC, Generic[CountsT_co]):
             n: each.next_offset for n, each in assigned.items() if each.next_offset is not None and not each.paused
         }
         self._reading.update(running, ends)
-        self._stats.set_unread(self._reading.unread)
+        unread = self._reading.unread
+        self._consumer.examine(unread)
+        has_stood = self._reading.has_stood
+        self._stats.set_unread({n: offset for n, offset in unread.items() if has_stood(n, STANDSTILL_SECONDS)})
 
     def _update_stats_if_due(self) -> None:
         now = time.monotonic()

@@ -137,6 +137,9 @@ class HighWatermarks:
 STANDSTILL_SECONDS: Final = 60.0
 """Seconds for which a position may stand still unnoticed: a long transaction is not a fault yet."""
 
+SEARCH_AFTER_SECONDS: Final = 10.0
+"""Seconds after which a partition that stands still is searched for malformed records."""
+
 
 class StandstillWatch:
     """
@@ -145,11 +148,15 @@ class StandstillWatch:
     Kafka delivers nothing behind the first record of an open transaction to consumers
     of committed records. So the position stays below the high watermark, and the last
     stable offset does not pass it. If it does, the records could be read. No query blocks.
+
+    Args:
+        after: seconds for which a position may stand still unnoticed.
     """
 
-    def __init__(self, topics: TopicAdmin, topic: str) -> None:
+    def __init__(self, topics: TopicAdmin, topic: str, *, after: float) -> None:
         self._topics = topics
         self._topic = topic
+        self._after = after
         self._standing: dict[int, tuple[int, float]] = {}
         self._query: Future[dict[int, int | None]] | None = None
         self._due = 0.0
@@ -158,6 +165,10 @@ class StandstillWatch:
         """The seconds for which partitions have stood still before an open transaction."""
         self.unread: dict[int, int] = {}
         """The positions of partitions that stand still although the records there could be read."""
+
+    def has_stood(self, partition: int, seconds: float) -> bool:
+        """Return whether the position of a partition has stood still for this long."""
+        return partition in self._standing and time.monotonic() - self._standing[partition][1] >= seconds
 
     def update(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
         """
@@ -174,9 +185,7 @@ class StandstillWatch:
             for number, offset in positions.items()
             if offset < ends.get(number, offset)
         }
-        suspects = {
-            each: offset for each, (offset, since) in self._standing.items() if now - since >= STANDSTILL_SECONDS
-        }
+        suspects = {each: offset for each, (offset, since) in self._standing.items() if now - since >= self._after}
         if self._query is not None and self._query.done():
             self._stable = {number: end for number, end in self._query.result().items() if end is not None}
             self._query = None

@@ -56,7 +56,7 @@ MEANINGS: Final[Mapping[Code, str]] = {
     Code.VERSION_COLLISION: "another trade with the same primary key but other content is stored already",
     Code.STALE_VERSION: "a newer version of the trade is stored already; only with `--stale refuse`",
     Code.DATABASE_REFUSED: "PostgreSQL refused the row, for example by a constraint that was added to the table",
-    Code.UNREADABLE: "Kafka's client cannot unpack the batch; only its offsets and the error are kept",
+    Code.UNREADABLE: "Kafka's client cannot read the record or unpack its batch; only offsets and the error are kept",
     Code.TOO_LARGE: "with its headers the record is too large for the output topics; only of a validator",
 }
 """The meaning of each code, for the documentation."""
@@ -74,7 +74,7 @@ class Violation(NamedTuple):
 
 class UnreadableBatch(Record):
     """
-    The records of a batch that Kafka's client cannot unpack: their offsets, and the client's error, without bytes.
+    Consecutive records that Kafka's client cannot read: their offsets, and the client's error, without bytes.
 
     Its own coordinates are those of the first one.
     """

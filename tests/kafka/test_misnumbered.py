@@ -1,0 +1,108 @@
+"""Records whose offset librdkafka reads differently from the brokers: no other record is lost with them."""
+
+import pytest
+
+from tests.eventually import eventually
+from tests.kafka.raw_batches import encode_batch, encode_misnumbered, encode_record, send_batch
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.assignment import Assignment, advance
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.trade.record import UnreadableBatch
+
+WRONG = 1 << 31
+
+COOPERATIVE = {"partition_assignment_strategy": "cooperative-sticky"}
+
+
+@pytest.fixture
+def send(kafka, topic):
+    """Send batches to partition 0, each a string: g is a good record, m a misnumbered one."""
+
+    def send(*batches):
+        for batch in batches:
+            encode = {"g": encode_record, "m": encode_misnumbered}
+            records = b"".join(encode[kind](index, b"k", kind.encode()) for index, kind in enumerate(batch))
+            send_batch(kafka["bootstrap.servers"], topic, encode_batch(records, len(batch), codec=0))
+
+    return send
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("strategy", [{}, COOPERATIVE], ids=["eager", "cooperative"])
+@pytest.mark.parametrize("batches", ["gmg g", "m g", "mmm g", "gm gm", "mg mg", "mgmgm g m g", "m"])
+def test_no_record_beside_a_misnumbered_one_is_lost_or_gets_another_offset(join, produce, send, batches, strategy):
+    send(*batches.split())
+    kinds = batches.replace(" ", "")
+    produce(b"other", partition=1)
+    member = join(**strategy)
+    member.assigned(0, 1, 2, 3)
+    member.start(1, 0)
+    member.start(0, 0)
+
+    member.until(lambda: member.position(0) == len(kinds))
+    produce(b"later")
+    produce(b"other", partition=1)
+    member.until(lambda: member.position(0) == len(kinds) + 1 and member.position(1) == 2)
+
+    records = [each for each in member.records if each.partition == 0]
+    assert list(range(len(kinds) + 1)) == [each.offset for each in records]
+    assert [kind == "m" for kind in f"{kinds}g"] == [isinstance(each, UnreadableBatch) for each in records]
+    assert 0 == member.consumer.rebalances["revoke"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("max_records", [1, 2, 3])
+def test_a_misnumbered_record_at_the_end_of_a_poll_hides_none_behind_it(join, send, max_records):
+    send("gmgmg", "mg")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    eventually(lambda: member.poll(max_records) is not None and member.position(0) == 7, every=0)
+
+    assert list(range(7)) == [each.offset for each in member.records]
+
+
+@pytest.mark.real
+def test_reading_that_begins_behind_a_misnumbered_record_of_the_same_batch_does_not_see_it(join, send):
+    """Kafka's client delivers it again, since it takes its offset for one that follows."""
+    send("mgg", "g")
+    member = join()
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 2)
+
+    member.until(lambda: member.position(0) == 4)
+
+    assert [2, 3] == [each.offset for each in member.records]
+
+
+@pytest.mark.real
+def test_a_reader_of_a_whole_topic_skips_misnumbered_records(kafka, topic, send):
+    send("gm", "mg", "m", "g")
+
+    with TopicReader(kafka, topic=topic, timeout=5) as reader:
+        records = list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
+
+    assert [0, 3, 5] == [record.offset for record in records]
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [[WRONG + 5], [5, WRONG + 6], [5, WRONG + 6, 7], [WRONG + 5, 6, 7], [5, 6, 7 + 3 * WRONG]],
+    ids=str,
+)
+def test_positions_do_not_move_over_a_misnumbered_record(offsets):
+    at_5, elsewhere = Assignment(0), Assignment(1)
+    at_5.next_offset, elsewhere.next_offset = 5, 4 * WRONG
+
+    assert advance({0: at_5}, [0] * len(offsets), offsets) is None
+    assert advance({0: at_5, 1: elsewhere}, [1] + [0] * len(offsets), [4 * WRONG, *offsets]) is None
+    assert (5, 4 * WRONG) == (at_5.next_offset, elsewhere.next_offset)
+
+
+def test_partitions_of_very_different_lengths_are_not_taken_for_misnumbered():
+    short, long = Assignment(0), Assignment(1)
+    short.next_offset, long.next_offset = 5, 4 * WRONG
+
+    assert 1 == advance({0: short, 1: long}, [0, 1, 0, 1], [5, 4 * WRONG, 6, 4 * WRONG + 2])
+    assert (7, 4 * WRONG + 3) == (short.next_offset, long.next_offset)
