@@ -6,8 +6,9 @@ import pytest
 
 from tests.cli.commands import run_command
 from tests.cli.test_usage_errors import refused
+from tradepipe.cli import topics
 from tradepipe.kafka.admin import Topic, TopicAdmin
-from tradepipe.pipeline.topic_checks import Severity, check_settings
+from tradepipe.pipeline.topic_checks import COMPRESSION_RISK, Severity, check_settings
 
 NOWHERE = "127.0.0.1:1"
 """An address without a server."""
@@ -120,6 +121,36 @@ def test_retention_and_in_sync_replicas_have_options(addresses):
     assert 0 == done.code, done.err
     settings = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).config(name)
     assert ("172800000", "1") == (settings["retention.ms"], settings["min.insync.replicas"])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("options", "compression"),
+    [((), "zstd"), (("-c", "compression.type=lz4"), "lz4"), (("-c", "compression.type=producer"), "producer")],
+    ids=str,
+)
+def test_a_new_topic_compresses_by_zstd_unless_another_codec_is_chosen(addresses, options, compression):
+    name = f"trades-{uuid.uuid4().hex}"
+
+    done = run_command("topics", "create", "--topic", name, *options, env=addresses)
+
+    assert (0, "") == (done.code, done.err)
+    settings = TopicAdmin({"bootstrap.servers": addresses["KAFKA_BOOTSTRAP_SERVERS"]}).config(name)
+    assert compression == settings["compression.type"]
+
+
+@pytest.mark.real
+def test_a_broker_that_refuses_the_compression_is_a_warning_with_the_consequence(addresses, monkeypatch):
+    """As a managed service that allows no such setting."""
+    monkeypatch.setitem(topics.PREFERRED, "compression.type", "refused")
+    name = f"trades-{uuid.uuid4().hex}"
+
+    done = run_command("topics", "create", "--topic", name, env=addresses)
+
+    assert (0, f"created topic {name} with 4 partitions\n") == done[:2]
+    (line,) = done.err.splitlines()
+    assert line.startswith("Warning: the broker refused compression.type=refused (")
+    assert line.endswith(f"): {COMPRESSION_RISK}")
 
 
 @pytest.mark.real

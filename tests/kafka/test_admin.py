@@ -145,6 +145,24 @@ def test_the_watermarks_of_a_partition_without_a_leader_are_unavailable(topics, 
 
 
 @pytest.mark.real
+def test_a_topic_is_created_without_preferred_settings_that_the_broker_refuses(topics, missing):
+    settings = {"partitions": 1, "replication": 1, "config": {"retention.ms": "604800000"}}
+
+    refused = []
+
+    assert topics.create(missing, **settings, preferred={"compression.type": "x"}, on_refused=refused.append)
+    assert topics.create(
+        f"{missing}.zstd", **settings, preferred={"compression.type": "zstd"}, on_refused=refused.append
+    )
+    assert 1 == len(refused)
+
+    created = [patiently(topics.config, each) for each in (missing, f"{missing}.zstd")]
+    assert [("604800000", "producer"), ("604800000", "zstd")] == [
+        (each["retention.ms"], each["compression.type"]) for each in created
+    ]
+
+
+@pytest.mark.real
 def test_a_time_has_an_offset(topics, topic, produce):
     """
     That of the first record that is not older; the end if there is no such record.

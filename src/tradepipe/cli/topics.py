@@ -16,12 +16,15 @@ from tradepipe.cli.terminal import echo, format_table, print_result, to_json
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin
-from tradepipe.pipeline.topic_checks import Severity, check_settings, compare_settings, settings_like
+from tradepipe.pipeline.topic_checks import COMPRESSION_RISK, Severity, check_settings, compare_settings, settings_like
 from tradepipe.plural import format_count
 
 app = command_line("Create and check topics.")
 
 PARTITIONS: Final = 4
+
+PREFERRED: Final = {"compression.type": "zstd"}
+"""Settings of a new topic unless -c gives others, see docs/operating.md."""
 
 BROKER_DEFAULT: Final = -1
 """Leaves the replication factor to the broker's `default.replication.factor` (KIP-464)."""
@@ -72,7 +75,7 @@ Settings = Annotated[
     list[str] | None,
     option(
         "-c KEY=VALUE",
-        "Set a topic property, such as retention.ms=604800000. Repeatable.",
+        "Set a topic property, such as retention.ms=604800000. Repeatable. compression.type is zstd unless given.",
         variable="TRADEPIPE_TOPIC_CONFIG",
     ),
 ]
@@ -123,9 +126,16 @@ def create(
     with suppress(TopicUnusable):
         existing = retry(lambda: admin.describe(topic))
     # `create` returns False if another process was faster; its topic may have other partitions, so it is described.
+    refused: list[str] = []
+    preferred = {key: value for key, value in PREFERRED.items() if key not in config}
     if existing is None and retry(
         lambda: admin.create(
-            topic, partitions=partitions or count, replication=replication or BROKER_DEFAULT, config=config
+            topic,
+            partitions=partitions or count,
+            replication=replication or BROKER_DEFAULT,
+            config=config,
+            preferred=preferred,
+            on_refused=refused.append,
         )
     ):
         existing, created = retry(lambda: _describe_new(admin, topic)), True
@@ -135,6 +145,9 @@ def create(
     outcome = f"created topic {topic}" if created else f"topic {topic} already exists"
     text = f"{outcome} with {format_count(number, 'partition')}"
     print_result(text, {"topic": topic, "partitions": number, "created": created}, output)
+    if refused:
+        wanted = ", ".join(f"{key}={value}" for key, value in preferred.items())
+        print_status(f"Warning: the broker refused {wanted} ({refused[-1]}): {COMPRESSION_RISK}")
     retry(lambda: admin.check_not_compacted(topic))
     for each in check_settings(existing, retry(lambda: admin.config(topic))):
         if each.severity is Severity.FINDING:

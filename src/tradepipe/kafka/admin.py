@@ -1,7 +1,7 @@
 """Topic administration: description, configuration, watermarks, creation."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from threading import Event, Lock
 from typing import Any, Final, NamedTuple, TypeVar
@@ -30,6 +30,8 @@ POLL_SECONDS: Final = 0.05
 _NO_DESCRIBE: Final = frozenset(
     {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 )
+_REFUSED_SETTINGS: Final = frozenset({KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION})
+
 MOCK_PARTITIONS: Final = 4
 """Partitions of a topic that librdkafka's mock creates at its first use."""
 
@@ -225,18 +227,37 @@ class TopicAdmin:
             return {partition: offset if offset >= 0 else ends[partition] for partition, offset in found.items()}
         return found
 
-    def create(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
+    def create(
+        self,
+        name: str,
+        *,
+        partitions: int,
+        replication: int,
+        config: Mapping[str, str],
+        preferred: Mapping[str, str] | None = None,
+        on_refused: Callable[[str], None] | None = None,
+    ) -> bool:
         """
         Create a topic; return False if it already existed.
 
         librdkafka's mock creates a topic of 4 partitions without settings, at its first use.
+
+        Args:
+            preferred: further settings, without which the topic is created if the broker refuses them.
+
+            on_refused: called with the broker's reason if it has refused them.
         """
-        topic = NewTopic(name, partitions, replication, config=dict(config))
+        topic = NewTopic(name, partitions, replication, config={**config, **(preferred or {})})
         try:
             self._await(self._admin().create_topics([topic], request_timeout=self._timeout)[name])
         except KafkaException as error:
             if unwrap(error).code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
+            if preferred and unwrap(error).code() in _REFUSED_SETTINGS:
+                created = self.create(name, partitions=partitions, replication=replication, config=config)
+                if created and on_refused is not None:
+                    on_refused(unwrap(error).str())
+                return created
             if unwrap(error).code() == KafkaError._UNSUPPORTED_FEATURE:
                 if self.is_mock():
                     return self._create_by_use(name, partitions=partitions, config=config)

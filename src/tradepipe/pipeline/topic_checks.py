@@ -16,6 +16,12 @@ MAX_BATCH_BYTES: Final = 1_000_000
 """Size of the largest batch a producer sends: librdkafka's `message.max.bytes`."""
 
 
+COMPRESSION_RISK: Final = (
+    "consumers unpack batches of other codecs than zstd without a limit, and some batches in gzip abort them"
+)
+"""What a writer can do where `compression.type` is not zstd."""
+
+
 class Severity(Enum):
     """Effect of a setting on the guarantees."""
 
@@ -147,8 +153,7 @@ _CHECKS: Final[Mapping[str, Callable[[str, int], _Checked]]] = {
     "compression.type": _Rule(
         lambda value: value != "zstd",
         Severity.ADVICE,
-        "use zstd if writers are not trusted: consumers unpack batches of other codecs without a limit, and some "
-        "batches in gzip abort them",
+        f"use zstd if writers are not trusted: {COMPRESSION_RISK}",
         "no batch unpacks to more than a consumer's receive.message.max.bytes, or aborts a consumer",
     ),
 }
