@@ -32,7 +32,7 @@ ARROWS = {
     "codec": {"errors", "trade", "evolution", "_native", "compiled_core"},
     "registry": {"small_files", "backoff", "names", "redaction", "errors", "trade", "evolution", "codec"},
     "kafka": {"small_files", "outage", "background", "errors", "names", "plural", "trade"},
-    "postgres": {"small_files", "backoff", "compiled_core", "redaction", "errors", "trade"},
+    "postgres": {"small_files", "names", "backoff", "compiled_core", "redaction", "errors", "trade"},
     "metrics": {"errors", "trade"},
     "pipeline": {
         "backoff",

@@ -11,6 +11,8 @@ MAX_TOPIC_LENGTH: Final = 249
 MAX_LENGTH: Final = 255
 """Characters of any other name at most; the services state no limit."""
 
+_QUOTATION_MARKS: Final = frozenset("\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}")
+
 _not_in_topic = re.compile(r"[^a-zA-Z0-9._-]").search
 # Lone surrogates too, which no protocol encodes.
 _control = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]").search
@@ -45,6 +47,18 @@ def find_name_problem(name: object) -> str | None:
     if wrong := _control(str(name)):
         return f"has the control character {wrong[0]!r} at position {wrong.start() + 1}"
     return "begins or ends with a blank" if str(name) != str(name).strip() else None
+
+
+def find_padding(address: str) -> str | None:
+    """
+    Return what a file of variables or a copy has left around an address, or None.
+
+    >>> find_padding('"http://localhost:8081"'), find_padding("http://localhost:8081")
+    ('has a quotation mark around it: remove it', None)
+    """
+    if not {address[:1], address[-1:]}.isdisjoint(_QUOTATION_MARKS):
+        return "has a quotation mark around it: remove it"
+    return "begins or ends with a blank: remove it" if address != address.strip() else None
 
 
 def check_topic(name: str, argument: str = "topic") -> None:

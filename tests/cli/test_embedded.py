@@ -31,6 +31,7 @@ def topics(env):
 def test_the_pipeline_runs_twice_on_the_services_with_the_printed_variables(embedded):
     """Their group protocol lets the second start of a consumer join at once: with the classic one it takes 44 s."""
     expected = {key: str(value) for key, value in QUICK_CONSUMER.items()}
+    assert all(len(f"export {name}={shlex.quote(value)}") <= 80 for name, value in embedded.env.items())
     assert expected == dict(setting.split("=") for setting in embedded.env["TRADEPIPE_KAFKA_PROPERTIES"].split())
     for command in ("migrate upgrade", "schema register", "topics create"):
         assert 0 == console(*command.split(), env=embedded.env).code

@@ -30,12 +30,18 @@ TRADE = Trade("T1", 1, "CP-1", "B1", None, None)
         (errors.DeliveryFailed([(TRADE, "so")], []), 1),
         (ValueError("so"), 70),
         (OSError(errno.ENOSPC, "so"), 78),
+        (OSError(errno.EMFILE, "so"), 78),
         (FileNotFoundError(errno.ENOENT, "so"), 70),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_failure_has_its_code(error, code):
     assert code == exit_code_for(error)
+
+
+def test_too_many_open_files_are_no_bug(failing, capsys):
+    assert 78 == failing(OSError(errno.EMFILE, "Too many open files"))
+    assert "Error: Too many open files: raise the limit of this process (ulimit -n)" in capsys.readouterr().err
 
 
 @pytest.fixture

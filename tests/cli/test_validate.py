@@ -73,6 +73,7 @@ def test_metrics_and_health_are_served_until_a_signal_ends_it(filled):
         ("--clean trades --dead-letters trades", 78, "a validator needs three different topics"),
         ("--transactional-id one --delivery at_least_once", 78, "requires delivery exactly_once"),
         ("-X transactional.id=one", 78, "transactional.id=one is not allowed"),
+        ("-X transactional.id=one --delivery at_least_once", 78, "transactional.id is not allowed"),
         ("--topic nowhere", 78, "there is no topic nowhere; create it"),
         ("--dead-letters nowhere --delivery at_least_once", 78, "--topic nowhere --like"),
     ],

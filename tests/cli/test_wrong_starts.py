@@ -166,6 +166,13 @@ MISCONFIGURED = [
     (["sink", "--registry", "http://localhost:port"], "its port is not a number", "http://localhost:8081"),
     (["sink", "--registry", "http://localhost:99999"], "http://localhost:99999", "http://localhost:8081"),
     (["sink", "--registry-proxy", "http://proxy:port"], "proxy is not a valid URL, its port", "http://proxy:3128"),
+    # Quotation marks, which a file of variables keeps, and blanks
+    (["sink", "--bootstrap-servers", '"a:1"'], "bootstrap.servers", "has a quotation mark around it: remove it"),
+    (["produce", "--bootstrap-servers", "'a:1,b:2'"], "bootstrap.servers", "has a quotation mark around it: remove it"),
+    (["schema", "drift", "--registry", f'"{URL}"'], "the registry's URL", "has a quotation mark around it: remove it"),
+    (["migrate", "current", "--database", f"'{DATABASE}'"], "the database URL", "has a quotation mark around it"),
+    (["sink", "--database", f"“{DATABASE}”"], "the database URL", "has a quotation mark around it: remove it"),
+    (["migrate", "current", "--database", f"{DATABASE} "], "the database URL", "begins or ends with a blank"),
     (["sink", "--metrics-port", "0", "--metrics-host", "no.host"], "at no.host:0", "--metrics-host"),
     (["sink", "--metrics-port", "0", "--metrics-host", "192.0.2.1"], "at 192.0.2.1:0", "--metrics-host"),
     (["schema", "drift", "--registry", ""], "missing option: --registry", "SCHEMA_REGISTRY_URL"),
@@ -177,6 +184,8 @@ MISCONFIGURED = [
     (["sink", "--database", "postgresql://localhost/t\udcff"], "database URL", "not valid text in UTF-8"),
     (["migrate", "current", "--database", "postgresql://localhost/t\udcff"], "database URL", "postgresql://user:"),
     (["sink", "-X", "linger.ms=abc"], "configuration: linger.ms", "Invalid value"),
+    (["sink", "-X", "group.id=mine"], "Kafka property group.id=mine is not allowed", "use --group"),
+    (["validate", "-X", "transactional.id=t"], "transactional.id=t is not allowed", "use --transactional-id"),
     (["sink", "-X", "no.such=1"], "no.such", "No such configuration property"),
     (
         ["sink", "-X", "acks=1", "-X", "isolation.level=read_uncommitted"],

@@ -168,9 +168,12 @@ def test_owned_properties_cannot_be_overridden(key, name, value, complete):
     with pytest.raises(ConfigurationError) as raised:
         complete({**BROKERS, key: "7"})
 
-    assert f"the Kafka property {key}=7 is not allowed: tradepipe's guarantees require {name}={value}" == str(
-        raised.value
-    )
+    reasons = {
+        "group.id": "use --group, or the argument group",
+        "transactional.id": "use --transactional-id, or the argument transactional_id",
+    }
+    reason = reasons.get(name, f"tradepipe's guarantees require {name}={value}")
+    assert f"the Kafka property {key}=7 is not allowed: {reason}" == str(raised.value)
 
 
 @EACH_OWNED

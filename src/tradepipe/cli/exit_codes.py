@@ -54,7 +54,7 @@ _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EI
 
 def exit_code_for(error: BaseException) -> ExitCode:
     """Return the exit code for a failure."""
-    if _is_full(error):
+    if _is_full(error) or _lacks_descriptors(error):
         return ExitCode.MISCONFIGURED
     return ExitCode(error.exit_code) if isinstance(error, TradepipeError) else ExitCode.BUG
 
@@ -107,6 +107,8 @@ def _report_error(error: Exception) -> ExitCode:
         text = _BUG
     elif isinstance(error, OSError) and _is_full(error):
         text = f"cannot write the output: {error.strerror}; free disk space, or redirect it elsewhere"
+    elif isinstance(error, OSError) and _lacks_descriptors(error):
+        text = f"{error.strerror}: raise the limit of this process (ulimit -n) or of the system"
     else:
         text = " ".join("; ".join([str(error), *getattr(error, "__notes__", ())]).split())
     with suppress(OSError):  # stderr may be closed or full; the exit code still reports the failure
@@ -127,6 +129,10 @@ def _print_message(message: str) -> None:
     start = typer.style("Error: ", fg="red", bold=True) if wants_color() else "Error: "
     typer.echo(start, err=True, nl=False)
     typer.echo(escape_lines(wrap(f"Error: {text}").removeprefix("Error: ")), err=True)
+
+
+def _lacks_descriptors(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def _is_full(error: BaseException) -> bool:

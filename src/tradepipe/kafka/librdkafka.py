@@ -79,6 +79,8 @@ def without_state(error: KafkaError) -> str:
 
 _ADVICE: Final = "; check security.protocol, ssl.ca.location, ssl.certificate.location and ssl.key.location"
 
+_ADVICE_ON_SIZE: Final = ": increase receive.message.max.bytes"
+
 
 class FirstContact:
     """
@@ -102,7 +104,10 @@ class FirstContact:
     def record_error(self, error: KafkaError) -> None:
         """Record an error that librdkafka reports."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # it does not contain a reason
-            self.last_error = without_state(error)
+            # librdkafka reads the first bytes as a size, and advises to accept more.
+            self.last_error = without_state(error).replace(
+                _ADVICE_ON_SIZE, "; is there a Kafka broker at this address?"
+            )
         if error.code() == KafkaError._AUTHENTICATION:
             self._permanent = error
         elif error.code() != KafkaError._ALL_BROKERS_DOWN:

@@ -14,6 +14,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from tradepipe.errors import ConfigurationError
+from tradepipe.names import find_padding
 from tradepipe.postgres import copy, pooler
 from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.locks import name_lock_holders
@@ -128,6 +129,8 @@ def _connect(
 
 def _url(database: str) -> URL:
     """Parse the URL and set its driver: SQLAlchemy 2.1 reads a bare `postgresql://` as psycopg 3."""
+    if problem := find_padding(database):
+        raise ConfigurationError(f"the database URL {problem}")
     try:
         url = make_url(database)
     except (ArgumentError, ValueError):

@@ -14,6 +14,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 import httpx
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
+from tradepipe.names import find_padding
 from tradepipe.redaction import encoded_forms, redact
 from tradepipe.small_files import check_not_endless
 
@@ -55,6 +56,8 @@ def parse_urls(url: str | Sequence[str]) -> RegistryUrls:
         ConfigurationError: one is not an http or https URL, or two contain different users.
     """
     texts = [each for text in ([url] if isinstance(url, str) else url) for each in _NEXT.split(text)]
+    for problem in filter(None, (find_padding(each.strip()) for each in texts)):
+        raise ConfigurationError(f"url: the registry's URL {problem}")
     if not texts:
         raise ConfigurationError(f"url={url!r}: the registry needs at least one URL, such as {_EXAMPLE}")
     split = [_split_url(text.strip(), "url", f"one URL such as {_EXAMPLE}") for text in texts]

@@ -193,7 +193,7 @@ class Transport:
 
     def _translate(self, url: str, error: httpx.HTTPError | httpx.InvalidURL) -> RequestError:
         origin = self._origin(url)
-        reason = self.redact(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+        reason = self.redact(": ".join(filter(None, (type(error).__name__, str(error).rstrip(".")))))
         # The proxy's response, such as `407 Proxy Authentication Required`.
         status = str(error).partition(" ")[0] if isinstance(error, httpx.ProxyError) else ""
         if status.isdigit() and 400 <= int(status) < 500 and int(status) not in _UNAVAILABLE:

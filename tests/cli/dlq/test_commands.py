@@ -267,7 +267,7 @@ def test_a_missing_dead_letter_is_reported(ready, keep):
     done = dlq("show", "trades[3]@9", env=ready)
 
     assert (1, "") == done[:2]
-    assert "no dead letter trades[3]@9 in the table trade_refusals; list them with tradepipe dlq ls --all" in done.err
+    assert "no dead letter trades[3]@9 in the table trade_refusals; list them: tradepipe dlq ls --all" in done.err
 
 
 @pytest.mark.output

@@ -106,7 +106,7 @@ def show(coordinates: Coordinates, *, arguments: DlqStoreArguments, output: Form
         found = store.newest(DeadLetterFilter(coordinates=_parse_coordinates(coordinates), replayed=True), None)
         if not found.dead_letters:
             raise render.NoSuchDeadLetter(
-                f"no dead letter {coordinates} in {store.name}; list them with tradepipe dlq ls --all{arguments.echo}"
+                f"no dead letter {coordinates} in {store.name}; list them: tradepipe dlq ls --all{arguments.echo}"
             )
         if output == "json":
             echo(to_json([document(each, decoder) for each in found.dead_letters]))

@@ -68,7 +68,7 @@ def dead_letter_topic(admin: TopicAdmin, name: str) -> Topic:
         return admin.describe(name)
     except TopicUnusable as error:
         raise TopicUnusable(
-            f"dead-letter topic {name} does not exist: check --dead-letters and --bootstrap-servers, or create it with "
+            f"dead-letter topic {name} does not exist: check --dead-letters and --bootstrap-servers, or create it: "
             f"tradepipe topics create --topic {name} --like SOURCE"
         ) from error
 
