@@ -122,15 +122,16 @@ class Progress:
         """Note a commit of further records."""
         self.commits.append(Commit(time.monotonic(), time.process_time(), self.records + records))
 
-    def note_latencies(self, task: Task, versions: Iterable[int]) -> None:
-        """Note trades that are committed now; not the first quarter, in which the group is joined."""
-        if self.records > task.count // 4:
-            now = time.time() - task.epoch
-            self.latencies += [now - version / 1_000 for version in versions]
+    def note_latencies(self, task: Task, versions: Iterable[int], at: float | None = None) -> None:
+        """Note trades that are committed now, or were at a Unix time."""
+        now = (at or time.time()) - task.epoch
+        self.latencies += [now - version / 1_000 for version in versions]
 
     def result(self) -> tuple[list[Commit], float, list[float]]:
         """Return what the process reports."""
-        return self.commits, self.mebibytes or peak_mebibytes("self"), sorted(self.latencies)
+        # Without the first quarter, in which the group is joined.
+        latencies = sorted(self.latencies[len(self.latencies) // 4 :])
+        return self.commits, self.mebibytes or peak_mebibytes("self"), latencies
 
 
 def peak_mebibytes(pid: int | str) -> float:

@@ -3,8 +3,9 @@
 import io
 import json
 import struct
+import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from tradepipe import Sink, Trade
 from tradepipe.cli.stage_runner import tune_garbage_collection
 from tradepipe.codec.copy_rows import pack_row
 from tradepipe.postgres.batch import BatchResult
+from tradepipe.postgres.offsets import OffsetRange
 from tradepipe.trade.record import Record
 
 _COLUMNS: Final = (
@@ -83,10 +85,12 @@ def _encoded_batches(task: Task) -> Iterator[tuple[int, bytes]]:
 def sink(task: Task, progress: Progress) -> None:
     """Run tradepipe's sink as its command does."""
 
+    stored_at: list[tuple[float, Sequence[OffsetRange]]] = []
+
     def note(stored: BatchResult) -> None:
         progress.commit(len(stored.batch.records))
         if task.rate:
-            progress.note_latencies(task, (trade.version for trade in stored.trades))
+            stored_at.append((time.time(), stored.batch.ranges))
             if progress.records >= task.count:
                 running.stop()
 
@@ -102,6 +106,22 @@ def sink(task: Task, progress: Progress) -> None:
     )
     with running:
         running.run(until_end=not task.rate)
+    if task.rate:
+        # Only now: to decode the trades of each batch would delay the next one.
+        versions = _versions(task.database)
+        for at, ranges in stored_at:
+            stored = ((each.ownership.partition, offset) for each in ranges for offset in range(each.start, each.end))
+            progress.note_latencies(task, map(versions.__getitem__, stored), at)
+
+
+def _versions(database: str) -> dict[tuple[int, int], int]:
+    """Return the version of each trade by partition and offset."""
+    connection = psycopg2.connect(database)
+    cursor = connection.cursor()
+    cursor.execute("SELECT source_partition, source_offset, version FROM trades")
+    found = {(partition, offset): version for partition, offset, version in cursor}
+    connection.close()
+    return found
 
 
 def script(task: Task, progress: Progress) -> None:

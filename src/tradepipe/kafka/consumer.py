@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Final
 
 import confluent_kafka
@@ -245,24 +245,31 @@ class Consumer:
         found = None if self._unreadable.is_searching else group.read
         if found is None:
             records = self._receive_one_by_one(group)
-        elif (gaps := advance(self.assignments, found.partitions, found.offsets)) is None:
-            records = self._accept(found.records)
+            size = payload_bytes(records)
         else:
-            self.offset_gaps += gaps
-            self._record_success()
-            self._note_first(found)
-            return found.records, found.payload_bytes
-        if not records:
-            return records, 0
-        self._record_success()
-        return records, payload_bytes(records)
+            records, size = self._deliver(found)
+            for message in group.ends:
+                self._handle_end(message)
+        if records:
+            self._errors.record_success()
+        return records, size
+
+    def _deliver(self, found: Read) -> tuple[list[Record], int]:
+        """Return what is to be delivered of records that were read, and the bytes of keys and values."""
+        if (gaps := advance(self.assignments, found.partitions, found.offsets)) is None:
+            records = self._accept(found.records)
+            return records, payload_bytes(records)
+        self.offset_gaps += gaps
+        self._note_first(found)
+        return found.records, found.payload_bytes
 
     def _receive_one_by_one(self, group: Group) -> list[Record]:
         """Return the records among messages, of which some may be errors or are to be dropped."""
         records: list[Record] = []
         assignments, unreadable = self.assignments, self._unreadable
         searching, moved = unreadable.is_searching, set[int]()
-        for message, headers in zip(group.messages, group.headers or repeat(None), strict=False):
+        messages, headers_column = chain(group.messages, group.ends), chain(group.headers or (), repeat(None))
+        for message, headers in zip(messages, headers_column, strict=False):
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
             if partition in moved:
                 continue
@@ -291,10 +298,6 @@ class Consumer:
         if not self._has_first:
             self._has_first, self.first_timestamp = True, found.first_timestamp
 
-    def _record_success(self) -> None:
-        if self._errors.has_new:
-            self._errors.record_success()
-
     def _accept(self, records: Iterable[Record]) -> list[Record]:
         """Move the positions behind records; return those that are to be delivered."""
         accepted = self._misnumbered.accept(self.assignments, records)
@@ -303,12 +306,7 @@ class Consumer:
 
     def _handle_event(self, error: KafkaError, message: Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
-            self._record_success()
-            end = message.offset()
-            # Transaction markers at the end of the log are not delivered, so only this event moves past them.
-            if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:
-                self.offset_gaps += end - state.next_offset
-                state.next_offset = end
+            self._handle_end(message)
         elif error.code() != KafkaError._AUTO_OFFSET_RESET:
             self._errors.handle(error)
         # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
@@ -316,6 +314,15 @@ class Consumer:
         elif state is not None and state.next_offset is not None and not self._misnumbered.has_ended(state.partition):
             state.next_offset = None
             self._errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
+
+    def _handle_end(self, message: Message) -> None:
+        self._errors.record_success()
+        partition, end = message.partition(), message.offset()
+        state = None if partition is None else self.assignments.get(partition)
+        # Transaction markers at the end of the log are not delivered, so only this report moves past them.
+        if state is not None and state.next_offset is not None and end is not None and end > state.next_offset:
+            self.offset_gaps += end - state.next_offset
+            state.next_offset = end
 
     def _position(self, partition: int) -> int | None:
         state = self.assignments.get(partition)

@@ -5,7 +5,7 @@ from itertools import repeat
 from operator import itemgetter, methodcaller
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message
 
 from tradepipe.trade.record import HEADER_BYTES, Headers, Record
 
@@ -105,7 +105,9 @@ class Group(NamedTuple):
     Attributes:
         headers: those of each message, if they are read.
 
-        read: the messages as records; None if one of them is an error.
+        ends: reports of ends of partitions that came between the messages; each message behind one has a later offset.
+
+        read: the messages as records; None if one of them is an error, or if there are none.
 
         memory: about how many bytes the messages take, with their headers.
 
@@ -116,6 +118,7 @@ class Group(NamedTuple):
 
     messages: list[Message]
     headers: list[Headers] | None
+    ends: list[Message]
     read: Read | None
     memory: int
     following: list[Message]
@@ -139,24 +142,44 @@ def read_group(
     """
     group: list[Message] = []
     group_headers: list[Headers] = []
-    memory = next_slice = 0
-    while messages and not (group and _has_error(messages)):
-        headers = read_headers(messages) if with_headers else None
-        size = _memory_of(messages, headers)
-        group += messages
-        group_headers += headers or ()
-        memory += size
-        slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
-        next_slice = min(limit - len(group), slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
+    ends: list[Message] = []
+    memory, next_slice = 0, 1
+    while messages:
+        messages = _set_ends_aside(messages, ends)
+        if group and _has_error(messages):
+            break
+        if messages:
+            headers = read_headers(messages) if with_headers else None
+            size = _memory_of(messages, headers)
+            group += messages
+            group_headers += headers or ()
+            memory += size
+            slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
+            next_slice = min(limit - len(group), slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
         if memory >= budget:
             next_slice = 0
         messages = []
         if next_slice == 0 or memory >= SLICE_BYTES or len(group) >= GROUP_RECORDS:
             break
         messages = client.consume(next_slice, 0)
-        next_slice = 0
+        if not messages:
+            next_slice = 0
     given = group_headers if with_headers else None
-    return Group(group, given, read(group, topic, given), memory, messages, next_slice)
+    found = read(group, topic, given) if group else None
+    return Group(group, given, ends, found, memory, messages, 0 if messages else next_slice)
+
+
+def _set_ends_aside(messages: list[Message], ends: list[Message]) -> list[Message]:
+    """
+    Move the reports of ends of partitions from messages to `ends`, unless there are other errors among them.
+
+    Where little is sent, nearly every message is the last of its partition.
+    """
+    errors = list(filter(None, map(Message.error, messages)))
+    if not errors or any(error.code() != KafkaError._PARTITION_EOF for error in errors):
+        return messages
+    ends += (message for message in messages if message.error())
+    return [message for message in messages if not message.error()]
 
 
 def _has_error(messages: Sequence[Message]) -> bool:
