@@ -108,3 +108,14 @@ def test_a_file_of_libpq_in_the_home_directory_is_reported_too(tmp_path, name):
     done = start("migrate", "current", env={"HOME": str(tmp_path)})
 
     assert (78, True) == (done.code, f"{tmp_path / name}, which libpq reads, is a named pipe" in message(done))
+
+
+def test_a_service_file_of_the_system_is_reported_too(tmp_path):
+    os.mkfifo(tmp_path / "pg_service.conf")
+
+    done = start("migrate", "current", env={"PGSYSCONFDIR": str(tmp_path)})
+
+    assert (78, True) == (
+        done.code,
+        f"PGSYSCONFDIR names a named pipe or a device, not a file: {tmp_path}" in message(done),
+    )

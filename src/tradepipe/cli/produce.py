@@ -32,7 +32,9 @@ from tradepipe.trade.samples import random_seed
 
 app = command_line()
 
-Count = Annotated[int | None, option("--count N", "Maximum number of records; unlimited if omitted.", min=1)]
+Count = Annotated[
+    int | None, option("--count N", "Maximum number of records, of a file its first ones; unlimited if omitted.", min=1)
+]
 Rate = Annotated[
     float | None,
     option("--rate N", "Maximum records per second; unlimited if omitted.", min=0.001, callback=check_finite),

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import ceil
 from typing import Any, Final
 
@@ -180,16 +180,24 @@ MAX_FILE_BYTES: Final = 1 << 24
 
 def _check_files(parameters: Mapping[str, Any]) -> None:
     """Check that libpq will not read a file without end."""
-    for name, variable, usual in _FILES:
-        location = parameters.get(name) or os.environ.get(variable)
-        path = location or os.path.expanduser(usual)
+    for path, source in _files_of_libpq(parameters):
         problem = "a named pipe or a device, not a file" if is_endless(path) else ""
         if is_larger(path, MAX_FILE_BYTES):
             problem = f"a file that is larger than {MAX_FILE_BYTES:,} bytes"
-        if problem and location:
-            raise ConfigurationError(f"{name} or {variable} names {problem}: {location}")
         if problem:
-            raise ConfigurationError(f"{path}, which libpq reads, is {problem}")
+            named = f"{source} names {problem}: {path}"
+            raise ConfigurationError(named if source else f"{path}, which libpq reads, is {problem}")
+
+
+def _files_of_libpq(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each file that libpq may read, and what names it, or an empty text."""
+    for name, variable, usual in _FILES:
+        if location := parameters.get(name) or os.environ.get(variable):
+            yield location, f"{name} or {variable}"
+        else:
+            yield os.path.expanduser(usual), ""
+    if folder := os.environ.get("PGSYSCONFDIR"):
+        yield os.path.join(folder, "pg_service.conf"), "PGSYSCONFDIR"
 
 
 CLIENT_DEADLINE: Final = 20.0
