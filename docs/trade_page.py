@@ -12,7 +12,7 @@ from tradepipe.postgres.tables import SINK_OFFSETS, TRADE_REFUSALS, TRADES, curr
 from tradepipe.trade.constraints import Digits, Identifier, NotBefore, Pattern, Together, limit_of, operator_of
 from tradepipe.trade.declaration import Field
 from tradepipe.trade.model import DECLARATION, KAFKA_KEY, PRIMARY_KEY
-from tradepipe.trade.record import MEANINGS
+from tradepipe.trade.record import Code
 
 Row = tuple[str, ...]
 
@@ -63,7 +63,7 @@ def trade_page(note: str, table: Any) -> str:
             introduction,
             table(("field", "in Avro", "in Python", "in PostgreSQL", "default", "limits", "meaning"), fields),
             CODES,
-            table(("code", "meaning"), [(f"`{code}`", text) for code, text in MEANINGS.items()]),
+            table(("code", "meaning"), [(f"`{code}`", code.meaning) for code in Code]),
             RULES,
             TABLES,
             *(_table_section(each, table) for each in (TRADES, TRADE_REFUSALS, SINK_OFFSETS)),

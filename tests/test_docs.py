@@ -18,7 +18,6 @@ from tradepipe.metrics import CATALOGUE
 from tradepipe.postgres.revision import required_revision
 from tradepipe.postgres.tables import METADATA
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import MEANINGS, Code
 
 ROOT = Path(__file__).parents[1]
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -94,10 +93,6 @@ def test_every_column_of_every_table_has_a_meaning():
     columns = [column for table in METADATA.sorted_tables for column in table.columns]
 
     assert [] == [str(column) for column in columns if not column.doc and column.name not in Trade._fields]
-
-
-def test_every_code_has_a_meaning():
-    assert list(MEANINGS) == list(Code)
 
 
 def test_every_metric_that_a_page_names_exists():

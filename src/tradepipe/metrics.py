@@ -12,16 +12,22 @@ if TYPE_CHECKING:
 
 class Metric(NamedTuple):
     """
-    A Prometheus metric: base units, counters ending in `_total`.
+    A Prometheus metric, in base units.
 
     A label never holds a trade's id or a Kafka key: their number is not bounded.
     """
 
     name: str
-    kind: Literal["counter", "gauge", "histogram"]
     meaning: str
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ("topic",)
     buckets: tuple[float, ...] = ()
+
+    @property
+    def kind(self) -> Literal["counter", "gauge", "histogram"]:
+        """Its kind in Prometheus, whose counters end in `_total`."""
+        if self.buckets:
+            return "histogram"
+        return "counter" if self.name.endswith("_total") else "gauge"
 
 
 _ROWS: Final = (1, 5, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000)
@@ -29,125 +35,91 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
 _AGES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 3_600, 21_600, 86_400)
 
 CONSUMED: Final = Metric(
-    "tradepipe_records_consumed_total",
-    "counter",
-    "Records read from the topic; a record that is read again counts again.",
-    ("topic",),
+    "tradepipe_records_consumed_total", "Records read from the topic; a record that is read again counts again."
 )
 WRITTEN: Final = Metric(
     "tradepipe_records_written_total",
-    "counter",
     "Records of committed batches by result: inserted, duplicate, collided or refused.",
     ("topic", "result"),
 )
 VALIDATED: Final = Metric(
     "tradepipe_records_validated_total",
-    "counter",
     "Records that a validator has written, by result: passed or refused. After a commit of unknown outcome, the "
     "committed offsets decide; if all partitions of that batch moved meanwhile, its records may be counted twice "
     "or not at all.",
     ("topic", "result"),
 )
-REFUSED: Final = Metric(
-    "tradepipe_records_refused_total", "counter", "Refused records by their first code.", ("topic", "code")
-)
+REFUSED: Final = Metric("tradepipe_records_refused_total", "Refused records by their first code.", ("topic", "code"))
 GAPS: Final = Metric(
-    "tradepipe_offset_gaps_total",
-    "counter",
-    "Offsets without a record for the consumer, such as transaction markers.",
-    ("topic",),
+    "tradepipe_offset_gaps_total", "Offsets without a record for the consumer, such as transaction markers."
 )
-BATCH_ROWS: Final = Metric("tradepipe_batch_rows", "histogram", "Records of a committed batch.", ("topic",), _ROWS)
+BATCH_ROWS: Final = Metric("tradepipe_batch_rows", "Records of a committed batch.", buckets=_ROWS)
 AGE: Final = Metric(
     "tradepipe_e2e_latency_seconds",
-    "histogram",
     "Seconds from the timestamp of the first record of a batch to its commit.",
-    ("topic",),
-    _AGES,
+    buckets=_AGES,
 )
 BATCH_SECONDS: Final = Metric(
     "tradepipe_batch_duration_seconds",
-    "histogram",
     "Seconds from passing a batch to the writer to its commit, outages included.",
-    ("topic",),
-    _SECONDS,
+    buckets=_SECONDS,
 )
-UNAVAILABLE: Final = Metric("tradepipe_database_unavailable", "gauge", "1 while PostgreSQL is unavailable, else 0.")
-OUTAGES: Final = Metric("tradepipe_database_outages_total", "counter", "Times PostgreSQL became unavailable.")
+UNAVAILABLE: Final = Metric("tradepipe_database_unavailable", "1 while PostgreSQL is unavailable, else 0.", ())
+OUTAGES: Final = Metric("tradepipe_database_outages_total", "Times PostgreSQL became unavailable.", ())
 TRANSACTIONS: Final = Metric(
     "tradepipe_transactions_total",
-    "counter",
     "A validator's batches by outcome: committed, or interrupted (rolled back, or looked up because it was unknown).",
     ("topic", "outcome"),
 )
 PRODUCERS: Final = Metric(
     "tradepipe_producers_created_total",
-    "counter",
     "Producers that a validator has created: one at its start, one after each unknown outcome.",
-    ("topic",),
 )
-FENCED: Final = Metric(
-    "tradepipe_fenced_total", "counter", "Partitions of this sink that another sink claimed.", ("topic",)
-)
-CLAIMS: Final = Metric("tradepipe_claims_total", "counter", "Partitions claimed.", ("topic",))
+FENCED: Final = Metric("tradepipe_fenced_total", "Partitions of this sink that another sink claimed.")
+CLAIMS: Final = Metric("tradepipe_claims_total", "Partitions claimed.")
 REBALANCES: Final = Metric(
-    "tradepipe_rebalances_total", "counter", "Times the group assigned or revoked partitions.", ("topic", "kind")
+    "tradepipe_rebalances_total", "Times the group assigned or revoked partitions.", ("topic", "kind")
 )
 KAFKA_ERRORS: Final = Metric(
     "tradepipe_kafka_errors_total",
-    "counter",
     "Errors the Kafka client recovers from, such as a lost connection; failed connection attempts count too.",
-    ("topic",),
 )
-ASSIGNED: Final = Metric(
-    "tradepipe_assigned_partitions", "gauge", "Partitions the group assigns to this process.", ("topic",)
-)
+ASSIGNED: Final = Metric("tradepipe_assigned_partitions", "Partitions the group assigns to this process.")
 READING: Final = Metric(
-    "tradepipe_active_partitions",
-    "gauge",
-    "Partitions that are read: claimed by a sink, or located by a validator.",
-    ("topic",),
+    "tradepipe_active_partitions", "Partitions that are read: claimed by a sink, or located by a validator."
 )
 PAUSED: Final = Metric(
-    "tradepipe_paused", "gauge", "1 while fetching is paused because earlier records cannot be written yet, else 0."
+    "tradepipe_paused", "1 while fetching is paused because earlier records cannot be written yet, else 0.", ()
 )
 WITHHELD: Final = Metric(
     "tradepipe_open_transaction_seconds",
-    "gauge",
     "Seconds for which an open transaction has withheld all further records of a partition, from a minute on.",
     ("topic", "partition"),
 )
 STOPPED: Final = Metric(
     "tradepipe_partitions_stopped",
-    "gauge",
     "Assigned partitions of which nothing more is read, because they exceed the refusal limit.",
-    ("topic",),
 )
 MISPLACED: Final = Metric(
     "tradepipe_records_misplaced_total",
-    "counter",
     "Records on another partition than the default partitioner chooses for their keys, of the first ones of each poll.",
-    ("topic",),
 )
 STORED_OFFSET: Final = Metric(
     "tradepipe_stored_offset",
-    "gauge",
     "The next offset to store (sink) or to validate (validator) of each assigned partition.",
     ("topic", "partition"),
 )
 LAG: Final = Metric(
     "tradepipe_lag_records",
-    "gauge",
     "Offsets from the stored offset to the end of the log of each assigned partition, open transactions included.",
     ("topic", "partition"),
 )
-LAST_POLL: Final = Metric("tradepipe_last_poll_timestamp_seconds", "gauge", "When Kafka was last polled, Unix time.")
+LAST_POLL: Final = Metric("tradepipe_last_poll_timestamp_seconds", "When Kafka was last polled, Unix time.", ())
 LAST_PROGRESS: Final = Metric(
-    "tradepipe_last_progress_timestamp_seconds", "gauge", "When a batch was last committed, Unix time."
+    "tradepipe_last_progress_timestamp_seconds", "When a batch was last committed, Unix time.", ()
 )
 BUILD: Final = Metric(
     "tradepipe_build_info",
-    "gauge",
     "1; its labels are the package version, the schema version it writes and the revision it needs.",
     ("version", "schema", "revision"),
 )

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import typer
 
-from tradepipe.cli.options import option
+from tradepipe.cli.options import declare
 from tradepipe.files.fields import FIELDS, OPTIONAL
 from tradepipe.files.file_kinds import Form
 from tradepipe.files.mapping import read_mapping
@@ -17,9 +18,8 @@ FILE: Final = "Input file"
 """Heading in `--help`."""
 
 
-def _file_option(form: str, text: str, *, variable: str | None = None) -> Any:
-    """Declare an option that has no variable unless it names one: what a file needs is kept in a mapping file."""
-    return option(form, text, heading=FILE, variable=variable)
+# Without a variable unless one is named: what a file needs is kept in a mapping file.
+_declare = partial(declare, heading=FILE, variable=None)
 
 
 @dataclass(frozen=True)
@@ -36,109 +36,86 @@ class InputFile:
     dry_run: bool
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
-        "path": Annotated[
+        "path": _declare(
             str | None,
-            _file_option(
-                "--input FILE|-",
-                "Send trades from this file instead of sample trades: CSV with headers, JSON lines or a JSON array, "
-                "optionally in a gzip or zip archive, a workbook (.xlsx) or a Parquet file; - reads stdin. "
-                f"Headers and keys are {', '.join(FIELDS)}; {', '.join(OPTIONAL)} may be missing or empty.",
-                variable="TRADEPIPE_INPUT",
-            ),
-        ],
-        "form": Annotated[
+            "--input FILE|-",
+            "Send trades from this file instead of sample trades: CSV with headers, JSON lines or a JSON array, "
+            "optionally in a gzip or zip archive, a workbook (.xlsx) or a Parquet file; - reads stdin. "
+            f"Headers and keys are {', '.join(FIELDS)}; {', '.join(OPTIONAL)} may be missing or empty.",
+            variable="TRADEPIPE_INPUT",
+        ),
+        "form": _declare(
             Form | None,
-            _file_option(
-                "--input-format csv|jsonl|json|xlsx|parquet",
-                "Format of the file, if its name does not show it.",
-                variable="TRADEPIPE_INPUT_FORMAT",
-            ),
-        ],
-        "mapping": Annotated[
+            "--input-format csv|jsonl|json|xlsx|parquet",
+            "Format of the file, if its name does not show it.",
+            variable="TRADEPIPE_INPUT_FORMAT",
+        ),
+        "mapping": _declare(
             Path | None,
-            _file_option(
-                "--mapping FILE.toml",
-                "File with the columns and formats of the input; the options below override it.",
-                variable="TRADEPIPE_MAPPING",
-            ),
-        ],
-        "suggest_mapping": Annotated[
+            "--mapping FILE.toml",
+            "File with the columns and formats of the input; the options below override it.",
+            variable="TRADEPIPE_MAPPING",
+        ),
+        "suggest_mapping": _declare(
             str | None,
-            _file_option(
-                "--suggest-mapping FILE|-",
-                "Write a mapping file for the input, "
-                "from its headers and first rows, to a new file or stdout; send nothing.",
-            ),
-        ],
-        "column": Annotated[
+            "--suggest-mapping FILE|-",
+            "Write a mapping file for the input, "
+            "from its headers and first rows, to a new file or stdout; send nothing.",
+        ),
+        "column": _declare(
             list[str] | None,
-            _file_option(
-                "--column FIELD=HEADER",
-                "Header of a field, if it differs from the field's name. Repeatable.",
-                variable="TRADEPIPE_COLUMNS",
-            ),
-        ],
-        "default": Annotated[
+            "--column FIELD=HEADER",
+            "Header of a field, if it differs from the field's name. Repeatable.",
+            variable="TRADEPIPE_COLUMNS",
+        ),
+        "default": _declare(
             list[str] | None,
-            _file_option(
-                "--default FIELD=VALUE",
-                "Value for a field that the file lacks, and for its empty cells. Repeatable.",
-                variable="TRADEPIPE_DEFAULTS",
-            ),
-        ],
-        "value": Annotated[
-            list[str] | None,
-            _file_option("--value FIELD:TEXT=VALUE", "Value for a text in the file, as side:Buy=BUY. Repeatable."),
-        ],
-        "delimiter": Annotated[
-            str | None, _file_option("--delimiter CHAR|tab", "Delimiter of CSV; if omitted, the header line shows it.")
-        ],
-        "encoding": Annotated[
-            str | None, _file_option("--encoding NAME", "Encoding of a text file, such as cp1252. [default: utf-8]")
-        ],
-        "date_format": Annotated[
-            str | None,
-            _file_option("--date-format FORMAT", "Format of maturity_date, such as DD/MM/YYYY or DD-MMM-YY."),
-        ],
-        "time_format": Annotated[
-            str | None, _file_option("--time-format FORMAT", "Format of created_at, such as 'DD/MM/YYYY hh:mm:ss'.")
-        ],
-        "timezone": Annotated[
-            str | None, _file_option("--timezone NAME", "Zone of times without an offset, such as Europe/London.")
-        ],
-        "decimal": Annotated[str | None, _file_option("--decimal CHAR", "Decimal sign of numbers. [default: .]")],
-        "thousands": Annotated[
-            str | None,
-            _file_option("--thousands CHAR", "Sign that groups digits of numbers, as the commas in 1,250,000.50."),
-        ],
-        "sheet": Annotated[str | None, _file_option("--sheet NAME", "Sheet of a workbook that has several.")],
-        "trim": Annotated[bool, _file_option("--trim", "Remove blanks around values.")],
-        "on_error": Annotated[
+            "--default FIELD=VALUE",
+            "Value for a field that the file lacks, and for its empty cells. Repeatable.",
+            variable="TRADEPIPE_DEFAULTS",
+        ),
+        "value": _declare(
+            list[str] | None, "--value FIELD:TEXT=VALUE", "Value for a text in the file, as side:Buy=BUY. Repeatable."
+        ),
+        "delimiter": _declare(
+            str | None, "--delimiter CHAR|tab", "Delimiter of CSV; if omitted, the header line shows it."
+        ),
+        "encoding": _declare(
+            str | None, "--encoding NAME", "Encoding of a text file, such as cp1252. [default: utf-8]"
+        ),
+        "date_format": _declare(
+            str | None, "--date-format FORMAT", "Format of maturity_date, such as DD/MM/YYYY or DD-MMM-YY."
+        ),
+        "time_format": _declare(
+            str | None, "--time-format FORMAT", "Format of created_at, such as 'DD/MM/YYYY hh:mm:ss'."
+        ),
+        "timezone": _declare(str | None, "--timezone NAME", "Zone of times without an offset, such as Europe/London."),
+        "decimal": _declare(str | None, "--decimal CHAR", "Decimal sign of numbers. [default: .]"),
+        "thousands": _declare(
+            str | None, "--thousands CHAR", "Sign that groups digits of numbers, as the commas in 1,250,000.50."
+        ),
+        "sheet": _declare(str | None, "--sheet NAME", "Sheet of a workbook that has several."),
+        "trim": _declare(bool, "--trim", "Remove blanks around values."),
+        "on_error": _declare(
             Literal["stop", "skip"],
-            _file_option(
-                "--on-error stop|skip",
-                "What to do at an invalid record: stop, or write it to --rejects and continue.",
-                variable="TRADEPIPE_ON_ERROR",
-            ),
-        ],
-        "rejects": Annotated[
+            "--on-error stop|skip",
+            "What to do at an invalid record: stop, or write it to --rejects and continue.",
+            variable="TRADEPIPE_ON_ERROR",
+        ),
+        "rejects": _declare(
             Path | None,
-            _file_option(
-                "--rejects FILE",
-                "File for skipped records with the reasons, in the format of the input. "
-                "Default: the input's name with .rejects and the format's ending.",
-                variable="TRADEPIPE_REJECTS",
-            ),
-        ],
-        "overwrite": Annotated[bool, _file_option("--overwrite", "Replace the file of --rejects if it exists.")],
-        "dry_run": Annotated[
+            "--rejects FILE",
+            "File for skipped records with the reasons, in the format of the input. "
+            "Default: the input's name with .rejects and the format's ending.",
+            variable="TRADEPIPE_REJECTS",
+        ),
+        "overwrite": _declare(bool, "--overwrite", "Replace the file of --rejects if it exists."),
+        "dry_run": _declare(
             bool,
-            _file_option(
-                "--dry-run",
-                "Check the file without sending anything; needs neither Kafka nor a registry.",
-                variable="TRADEPIPE_DRY_RUN",
-            ),
-        ],
+            "--dry-run",
+            "Check the file without sending anything; needs neither Kafka nor a registry.",
+            variable="TRADEPIPE_DRY_RUN",
+        ),
     }
     KEY: ClassVar[str | None] = "path"
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"trim": False, "on_error": "stop", "overwrite": False, "dry_run": False}

@@ -57,6 +57,11 @@ def option(form: str, text: str, *, heading: str | None = None, variable: str | 
     return typer.Option(*names, envvar=variable, metavar=metavar, help=text, rich_help_panel=heading, **settings)
 
 
+def declare(kind: Any, form: str, text: str, **settings: Any) -> Any:
+    """Return the annotation of an option in an `OptionGroup`, with the arguments of `option`."""
+    return Annotated[kind, option(form, text, **settings)]
+
+
 def check_with(find_problem: Callable[[object], str | None]) -> Callable[[Any], Any]:
     """
     Return a callback that reports an invalid value before the command connects to any service.

@@ -7,12 +7,12 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import typer
 
 from tradepipe.cli import logs, terminal
-from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, hide_passwords, is_on_command_line, option
+from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, declare, hide_passwords, is_on_command_line
 from tradepipe.cli.parsing import parse_pairs
 from tradepipe.redaction import Secret, register_secret
 from tradepipe.small_files import read_small_file
@@ -57,34 +57,28 @@ class Kafka:
     config: dict[str, str]
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
-        "bootstrap_servers": Annotated[
+        "bootstrap_servers": declare(
             str | None,
-            option(
-                "--bootstrap-servers HOST:PORT",
-                "Comma-separated Kafka brokers. The property bootstrap.servers may name them instead.",
-                heading=KAFKA,
-                variable="KAFKA_BOOTSTRAP_SERVERS",
-            ),
-        ],
-        "properties": Annotated[
+            "--bootstrap-servers HOST:PORT",
+            "Comma-separated Kafka brokers. The property bootstrap.servers may name them instead.",
+            heading=KAFKA,
+            variable="KAFKA_BOOTSTRAP_SERVERS",
+        ),
+        "properties": declare(
             list[str] | None,
-            option(
-                "-X KEY=VALUE",
-                "Set any librdkafka property. Repeatable (space-separated in the variable). "
-                "Overrides --kafka-config; a dedicated option overrides both.",
-                heading=KAFKA,
-                variable="TRADEPIPE_KAFKA_PROPERTIES",
-                callback=_check_pairs,
-            ),
-        ],
-        "kafka_config": Annotated[
+            "-X KEY=VALUE",
+            "Set any librdkafka property. Repeatable (space-separated in the variable). "
+            "Overrides --kafka-config; a dedicated option overrides both.",
+            heading=KAFKA,
+            variable="TRADEPIPE_KAFKA_PROPERTIES",
+            callback=_check_pairs,
+        ),
+        "kafka_config": declare(
             str | None,
-            option(
-                "--kafka-config FILE",
-                "File of librdkafka properties, one KEY=VALUE per line; # starts a comment.",
-                heading=KAFKA,
-            ),
-        ],
+            "--kafka-config FILE",
+            "File of librdkafka properties, one KEY=VALUE per line; # starts a comment.",
+            heading=KAFKA,
+        ),
     }
     KEY: ClassVar[str | None] = "bootstrap_servers"
     DEFAULTS: ClassVar[Mapping[str, Any]] = {}
@@ -153,8 +147,7 @@ def read_properties(path: str) -> dict[str, str]:
 
 
 def _registry_option(form: str, text: str, variable: str, **settings: Any) -> Any:
-    variable = f"SCHEMA_REGISTRY_{variable}"
-    return Annotated[str | None, option(form, text, heading=REGISTRY, variable=variable, **settings)]
+    return declare(str | None, form, text, heading=REGISTRY, variable=f"SCHEMA_REGISTRY_{variable}", **settings)
 
 
 @dataclass(frozen=True)
@@ -248,24 +241,20 @@ class Logs:
     format: terminal.LogFormat = "text"
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
-        "log_level": Annotated[
+        "log_level": declare(
             logs.Level | None,
-            option(
-                "--log-level LEVEL",
-                "Log to stderr from this level on: debug, info, warning or error.",
-                heading=BEHAVIOUR,
-                case_sensitive=False,
-            ),
-        ],
-        "log_format": Annotated[
+            "--log-level LEVEL",
+            "Log to stderr from this level on: debug, info, warning or error.",
+            heading=BEHAVIOUR,
+            case_sensitive=False,
+        ),
+        "log_format": declare(
             terminal.LogFormat,
-            option(
-                "--log-format text|json",
-                "Log lines of text, or one JSON object per line.",
-                heading=BEHAVIOUR,
-                case_sensitive=False,
-            ),
-        ],
+            "--log-format text|json",
+            "Log lines of text, or one JSON object per line.",
+            heading=BEHAVIOUR,
+            case_sensitive=False,
+        ),
     }
     KEY: ClassVar[str | None] = None
     DEFAULTS: ClassVar[Mapping[str, Any]] = {"log_format": "text"}

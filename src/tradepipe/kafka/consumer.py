@@ -8,13 +8,7 @@ from itertools import chain, repeat
 from typing import Final
 
 import confluent_kafka
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from tradepipe.background import run_in_thread
 from tradepipe.errors import ConfigurationError

@@ -21,13 +21,7 @@ from tradepipe.kafka.send import (
     flush,
     record_rejected,
 )
-from tradepipe.kafka.transactions import (
-    Fenced,
-    GroupOffsets,
-    RecordRejected,
-    TransactionAborted,
-    Transactions,
-)
+from tradepipe.kafka.transactions import Fenced, GroupOffsets, RecordRejected, TransactionAborted, Transactions
 
 FENCED_LIMIT: Final = 3
 FENCED_WINDOW_SECONDS: Final = 60.0
@@ -58,10 +52,12 @@ class TransactionalDelivery:
 
     @property
     def is_open(self) -> bool:
+        """Whether `write` may be called; if not, call `open` first."""
         return self._transactions.is_open
 
     @property
     def producers_created(self) -> int:
+        """Number of Kafka clients created so far."""
         return self._transactions.producers_created
 
     def open(self) -> None:
@@ -81,7 +77,10 @@ class TransactionalDelivery:
 
     def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Meanwhile) -> None:
         """
-        Write records and commit offsets in one transaction.
+        Write records and commit offsets of the consumer's topic in one transaction.
+
+        Args:
+            meanwhile: work that overlaps with the brokers'.
 
         Raises:
             Interrupted: the transaction is aborted or its outcome is unknown; resume from the committed offsets.

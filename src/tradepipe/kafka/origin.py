@@ -1,7 +1,6 @@
 """Origins of dead letters: comparison with the record that one names, and the headers of other frameworks."""
 
 import time
-from types import TracebackType
 from typing import Final, Self
 
 import confluent_kafka
@@ -54,9 +53,7 @@ class OriginCheck:
             raise invalid_client(error) from error
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._client is not None:
             self._client.close()
 

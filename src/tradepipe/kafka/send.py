@@ -1,8 +1,8 @@
-"""Outgoing records and the delivery protocol shared by transactional and at-least-once delivery."""
+"""Outgoing records and what transactional and at-least-once delivery share."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
@@ -45,65 +45,18 @@ class Interrupted(Exception):
         super().__init__(message)
 
 
-class Meanwhile(Protocol):
-    """
-    Work beside that of the brokers: called once while a write waits for them.
+Meanwhile = Callable[[Callable[[], bool], Callable[[], bool]], None]
+"""
+Work beside that of the brokers, called once while a write waits for them.
 
-    It must not raise, and returns soon after the wait is over. The write does not wait for it.
-    """
-
-    def __call__(self, is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
-        """
-        Do some work.
-
-        Args:
-            is_over: whether the wait is over.
-
-            may_poll: whether the consumer may be polled. As long as the offsets of its partitions are to be written, a
-                poll could let the group take one away unnoticed.
-        """
+It gets two functions: whether the wait is over, and whether the consumer may be polled: as long as the offsets of its
+partitions are to be written, a poll could let the group take one away unnoticed. It must not raise, and returns soon
+after the wait is over, as the write does not wait for it.
+"""
 
 
 def do_nothing(is_over: Callable[[], bool], may_poll: Callable[[], bool]) -> None:
     """Leave the wait for the brokers unused."""
-
-
-class Delivery(Protocol):
-    """Writes records and commits the source offsets they were read from."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether `write` may be called; if not, call `open` first."""
-
-    @property
-    def producers_created(self) -> int:
-        """Number of Kafka clients created so far."""
-
-    def open(self) -> None:
-        """
-        Connect.
-
-        Raises:
-            BrokerUnavailable: the same call may succeed later.
-
-            ConfigurationError: waiting does not help.
-        """
-
-    def write(self, outgoing: OutgoingRecords, offsets: Mapping[int, int], meanwhile: Meanwhile) -> None:
-        """
-        Write records, and commit offsets of the consumer's topic.
-
-        Args:
-            meanwhile: work that overlaps with the brokers'.
-
-        Raises:
-            Interrupted: resume from the committed offsets.
-
-            ConfigurationError: waiting does not help.
-        """
-
-    def close(self) -> None:
-        """Close the connections."""
 
 
 class DeliveryReports:

@@ -9,13 +9,7 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError
 from tradepipe.kafka import dead_letters
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
-from tradepipe.kafka.dead_letters import (
-    REPLAYS,
-    DeadLetterRecord,
-    find_marker,
-    iter_dead_letters,
-    read_markers,
-)
+from tradepipe.kafka.dead_letters import REPLAYS, DeadLetterRecord, find_marker, iter_dead_letters, read_markers
 from tradepipe.kafka.origin import OriginCheck, describe_foreign_origin
 from tradepipe.kafka.replay_producer import ReplayProducer
 from tradepipe.kafka.send import Destination, OutgoingRecords

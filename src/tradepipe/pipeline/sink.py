@@ -142,11 +142,7 @@ class Sink(Stage[SinkCounts]):
         )
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._writer = SinkWriter(
-            database,
-            group=group,
-            owner=owner,
-            refusal_limit=RefusalLimit(max_refused),
-            stale=stale,
+            database, group=group, owner=owner, refusal_limit=RefusalLimit(max_refused), stale=stale
         )
         self._failure: BaseException | None = None
         self._is_start_unused = start is not None

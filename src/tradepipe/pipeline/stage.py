@@ -4,7 +4,6 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
-from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
 from tradepipe.errors import ConfigurationError, Unavailable
@@ -114,9 +113,7 @@ class Stage(ABC, Generic[CountsT_co]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property

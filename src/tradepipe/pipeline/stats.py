@@ -7,36 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tradepipe.metrics import (
-    AGE,
-    ASSIGNED,
-    BATCH_ROWS,
-    BATCH_SECONDS,
-    CLAIMS,
-    CONSUMED,
-    FENCED,
-    GAPS,
-    KAFKA_ERRORS,
-    LAG,
-    LAST_POLL,
-    LAST_PROGRESS,
-    MISPLACED,
-    OUTAGES,
-    PAUSED,
-    PRODUCERS,
-    READING,
-    REBALANCES,
-    REFUSED,
-    STOPPED,
-    STORED_OFFSET,
-    TRANSACTIONS,
-    UNAVAILABLE,
-    VALIDATED,
-    WITHHELD,
-    WRITTEN,
-    Meter,
-    Series,
-)
+from tradepipe import metrics
+from tradepipe.metrics import Meter, Series
 from tradepipe.plural import format_count
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import CODES, Code, Refusal
@@ -55,9 +27,9 @@ TRANSACTION: Final = "the end of an open transaction"
 UNREAD: Final = "a record that Kafka's client does not deliver"
 """The service name for a stage that waits because librdkafka silently delivers nothing of a partition."""
 
-_ZEROED: Final = (CONSUMED, GAPS, KAFKA_ERRORS, MISPLACED)
-_LAST_POLL: Final = Series(LAST_POLL)
-_LAST_PROGRESS: Final = Series(LAST_PROGRESS)
+_ZEROED: Final = (metrics.CONSUMED, metrics.GAPS, metrics.KAFKA_ERRORS, metrics.MISPLACED)
+_LAST_POLL: Final = Series(metrics.LAST_POLL)
+_LAST_PROGRESS: Final = Series(metrics.LAST_PROGRESS)
 
 
 class StageStats:
@@ -77,7 +49,7 @@ class StageStats:
         for metric in _ZEROED:
             self.meter.count(metric, topic, by=0)
         for code in CODES:
-            self.meter.count(REFUSED, topic, code, by=0)
+            self.meter.count(metrics.REFUSED, topic, code, by=0)
 
     @property
     def waiting_for(self) -> str | None:
@@ -92,7 +64,7 @@ class StageStats:
 
     def set_withheld(self, seconds: Mapping[int, float], positions: Mapping[int, int]) -> None:
         """Report the partitions in which an open transaction withholds all records behind their positions."""
-        self.meter.replace(WITHHELD, {(self._topic, str(number)): age for number, age in seconds.items()})
+        self.meter.replace(metrics.WITHHELD, {(self._topic, str(number)): age for number, age in seconds.items()})
         for number in seconds.keys() - self._withheld:
             logger.warning(
                 "an open transaction withholds all records of %s[%d] from offset %d on, for %.0f s now; they are read "
@@ -140,11 +112,11 @@ class StageStats:
     ) -> None:
         """Raise the counters to the totals of the reader; `last_poll` is the Unix time of its last poll."""
         totals = {
-            Series(CONSUMED, (self._topic,)): consumed,
-            Series(GAPS, (self._topic,)): gaps,
-            Series(KAFKA_ERRORS, (self._topic,)): errors,
-            Series(MISPLACED, (self._topic,)): misplaced,
-            **{Series(REBALANCES, (self._topic, kind)): number for kind, number in rebalances.items()},
+            Series(metrics.CONSUMED, (self._topic,)): consumed,
+            Series(metrics.GAPS, (self._topic,)): gaps,
+            Series(metrics.KAFKA_ERRORS, (self._topic,)): errors,
+            Series(metrics.MISPLACED, (self._topic,)): misplaced,
+            **{Series(metrics.REBALANCES, (self._topic, kind)): number for kind, number in rebalances.items()},
         }
         # The reader counts totals, Prometheus counters take increments.
         increments = {series: total - self._counted[series] for series, total in totals.items()}
@@ -172,25 +144,25 @@ class StageStats:
         """
         lags = {number: max(0, end - done[number]) for number, end in ends.items() if number in done}
         self.lag = sum(lags.values()) if lags and len(lags) == assigned else None
-        self.meter.set(ASSIGNED, assigned, self._topic)
-        self.meter.set(READING, len(done), self._topic)
-        self.meter.set(PAUSED, int(paused))
-        self.meter.set(STOPPED, stopped, self._topic)
-        self.meter.replace(STORED_OFFSET, {(self._topic, str(n)): offset for n, offset in done.items()})
-        self.meter.replace(LAG, {(self._topic, str(n)): lag for n, lag in lags.items()})
+        self.meter.set(metrics.ASSIGNED, assigned, self._topic)
+        self.meter.set(metrics.READING, len(done), self._topic)
+        self.meter.set(metrics.PAUSED, int(paused))
+        self.meter.set(metrics.STOPPED, stopped, self._topic)
+        self.meter.replace(metrics.STORED_OFFSET, {(self._topic, str(n)): offset for n, offset in done.items()})
+        self.meter.replace(metrics.LAG, {(self._topic, str(n)): lag for n, lag in lags.items()})
 
     def _count_refusals(self, codes: Mapping[str, int]) -> dict[Series, float]:
         """Return the increments of the refusals' counters, from the number of refusals by first code."""
-        return {Series(REFUSED, (self._topic, code)): number for code, number in codes.items()}
+        return {Series(metrics.REFUSED, (self._topic, code)): number for code, number in codes.items()}
 
     def _observe_batch(self, rows: int, started_at: float, first_at: float | None) -> dict[Series, float]:
         """Return the observations of a committed batch; `first_at` is the Unix time of its first record, if known."""
         observed = {
-            Series(BATCH_ROWS, (self._topic,)): float(rows),
-            Series(BATCH_SECONDS, (self._topic,)): time.monotonic() - started_at,
+            Series(metrics.BATCH_ROWS, (self._topic,)): float(rows),
+            Series(metrics.BATCH_SECONDS, (self._topic,)): time.monotonic() - started_at,
         }
         if first_at is not None:  # by the producer's clock, which may be ahead of this one
-            observed[Series(AGE, (self._topic,))] = max(0.0, time.time() - first_at)
+            observed[Series(metrics.AGE, (self._topic,))] = max(0.0, time.time() - first_at)
         return observed
 
     def close(self) -> None:
@@ -198,7 +170,7 @@ class StageStats:
         # `set_partitions` without partitions would set the lag to unknown.
         lag = self.lag
         self.set_partitions(0, {}, {}, paused=False)
-        self.meter.replace(WITHHELD, {})
+        self.meter.replace(metrics.WITHHELD, {})
         self.lag = lag
         self._outages.clear()
 
@@ -206,7 +178,7 @@ class StageStats:
 DATABASE: Final = "PostgreSQL"
 
 _SINK_RESULTS: Final = ("inserted", "duplicate", "collided", "refused")
-_SINK_ZEROED: Final = (FENCED, CLAIMS)
+_SINK_ZEROED: Final = (metrics.FENCED, metrics.CLAIMS)
 
 
 @dataclass(slots=True)
@@ -240,9 +212,9 @@ class SinkStats(StageStats):
         for metric in _SINK_ZEROED:
             self.meter.count(metric, topic, by=0)
         for result in _SINK_RESULTS:
-            self.meter.count(WRITTEN, topic, result, by=0)
-        self.meter.count(OUTAGES, by=0)
-        self.meter.set(UNAVAILABLE, 0)
+            self.meter.count(metrics.WRITTEN, topic, result, by=0)
+        self.meter.count(metrics.OUTAGES, by=0)
+        self.meter.set(metrics.UNAVAILABLE, 0)
         self.set_partitions(0, {}, {}, paused=False)
 
     def record_queued_batch(self, first_at: float | None) -> None:
@@ -259,7 +231,7 @@ class SinkStats(StageStats):
         self.counts.refused.update(codes)
         numbers = (stored.inserted, stored.duplicates, collided, len(stored.refusals) - collided)
         results = {
-            Series(WRITTEN, (self._topic, result)): number
+            Series(metrics.WRITTEN, (self._topic, result)): number
             for result, number in zip(_SINK_RESULTS, numbers, strict=True)
         }
         rows = sum(numbers)
@@ -281,27 +253,27 @@ class SinkStats(StageStats):
         """Record that PostgreSQL became unavailable, or that another transaction is in the way."""
         logger.warning("cannot store, retrying: %s", reason)
         self.set_waiting(DATABASE, waiting=True)
-        self.meter.set(UNAVAILABLE, 1)
-        self.meter.count(OUTAGES)
+        self.meter.set(metrics.UNAVAILABLE, 1)
+        self.meter.count(metrics.OUTAGES)
 
     def record_recovery(self, seconds: float) -> None:
         """Record that PostgreSQL is available again, after `seconds`."""
         logger.warning("PostgreSQL is available again after %.1f s", seconds)
         self.set_waiting(DATABASE, waiting=False)
-        self.meter.set(UNAVAILABLE, 0)
+        self.meter.set(metrics.UNAVAILABLE, 0)
 
     def record_claim(self) -> None:
         """Count a partition that this sink claimed."""
-        self.meter.count(CLAIMS, self._topic)
+        self.meter.count(metrics.CLAIMS, self._topic)
 
     def record_fence(self) -> None:
         """Count a partition that another sink claimed."""
-        self.meter.count(FENCED, self._topic)
+        self.meter.count(metrics.FENCED, self._topic)
 
     def close(self) -> None:
         """Clear the gauges, the database's among them."""
         super().close()
-        self.meter.set(UNAVAILABLE, 0)
+        self.meter.set(metrics.UNAVAILABLE, 0)
 
 
 _VALIDATOR_RESULTS: Final = ("passed", "refused")
@@ -329,10 +301,10 @@ class ValidatorStats(StageStats):
         self._started_at = time.monotonic()
         self._producers = 0
         for result in _VALIDATOR_RESULTS:
-            self.meter.count(VALIDATED, topic, result, by=0)
+            self.meter.count(metrics.VALIDATED, topic, result, by=0)
         for outcome in _OUTCOMES:
-            self.meter.count(TRANSACTIONS, topic, outcome, by=0)
-        self.meter.count(PRODUCERS, topic, by=0)
+            self.meter.count(metrics.TRANSACTIONS, topic, outcome, by=0)
+        self.meter.count(metrics.PRODUCERS, topic, by=0)
         self.set_partitions(0, {}, {}, paused=False)
 
     def start_batch(self) -> None:
@@ -345,18 +317,18 @@ class ValidatorStats(StageStats):
         self.counts.passed += passed
         self.counts.refused.update(codes)
         results = {
-            Series(VALIDATED, (self._topic, "passed")): passed,
-            Series(VALIDATED, (self._topic, "refused")): len(refusals),
-            Series(TRANSACTIONS, (self._topic, "committed")): 1,
+            Series(metrics.VALIDATED, (self._topic, "passed")): passed,
+            Series(metrics.VALIDATED, (self._topic, "refused")): len(refusals),
+            Series(metrics.TRANSACTIONS, (self._topic, "committed")): 1,
         }
         observed = self._observe_batch(passed + len(refusals), self._started_at, first_at)
         self.meter.record(results | self._count_refusals(codes), {_LAST_PROGRESS: time.time()}, observed)
 
     def record_interruption(self) -> None:
         """Count a batch whose transaction was rolled back or whose outcome is unknown."""
-        self.meter.count(TRANSACTIONS, self._topic, "interrupted")
+        self.meter.count(metrics.TRANSACTIONS, self._topic, "interrupted")
 
     def set_producers(self, created: int) -> None:
         """Raise the counter of producers to how many were created so far."""
-        self.meter.count(PRODUCERS, self._topic, by=created - self._producers)
+        self.meter.count(metrics.PRODUCERS, self._topic, by=created - self._producers)
         self._producers = created

@@ -11,7 +11,7 @@ from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import build_record
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
-from tradepipe.kafka.send import Delivery, Destination, Interrupted, Meanwhile
+from tradepipe.kafka.send import Destination, Interrupted, Meanwhile
 from tradepipe.pipeline.validator_buffer import UNCHECKED_RECORD_BYTES, ValidatorBatch
 
 logger = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ class OutputWriter:
         """Close the connection."""
         self._delivery.close()
 
-    def _create_delivery(self, limits: SizeLimits) -> Delivery:
+    def _create_delivery(self, limits: SizeLimits) -> TransactionalDelivery | AtLeastOnceDelivery:
         if self._transactional_id is None:
             return AtLeastOnceDelivery(self._kafka, self._consumer, limits=limits.properties)
         return TransactionalDelivery(

@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from contextlib import AbstractContextManager, suppress
-from types import TracebackType
 from typing import Final
 
 import psycopg2
@@ -46,9 +45,7 @@ class Deadline(AbstractContextManager["Deadline"]):
         self.ends_at = time.monotonic() + seconds
         _watchdog.add(self)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         _watchdog.remove(self)
         with self._lock:
             self._over = True

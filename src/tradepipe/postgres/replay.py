@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from sqlalchemy import BigInteger, Connection, cast, func, select
@@ -64,9 +63,7 @@ class RefusalReplayer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._disconnect()
 
     def connect(self) -> None:

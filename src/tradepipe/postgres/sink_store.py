@@ -103,11 +103,7 @@ class SinkStore:
         self._stale = stale
         self._direct = DirectCopy()
         self._engine = create_engine_for(database, application_name=f"{APPLICATION_NAME}/{owner}")
-        self._connection = ReconnectingConnection(
-            self._engine,
-            on_outage=on_outage,
-            on_recovery=on_recovery,
-        )
+        self._connection = ReconnectingConnection(self._engine, on_outage=on_outage, on_recovery=on_recovery)
 
     def connect(self) -> None:
         """Connect, and check that the database has what this version needs."""
@@ -202,13 +198,7 @@ class SinkStore:
     def _claim(self, connection: Connection, request: ClaimRequest, history: int) -> GrantedClaim:
         topic, partition, topic_id, start = request
         result = offsets.claim(
-            connection,
-            self._group,
-            topic=topic,
-            partition=partition,
-            topic_id=topic_id,
-            start=start,
-            owner=self._owner,
+            connection, self._group, topic=topic, partition=partition, topic_id=topic_id, start=start, owner=self._owner
         )
         end = result.next_offset
         recent_refusals = refusals.offsets_between(

@@ -11,15 +11,7 @@ from typing import Annotated, Final, NamedTuple
 
 from annotated_types import Ge, Gt
 
-from tradepipe.trade.constraints import (
-    Digits,
-    Identifier,
-    Key,
-    NotBefore,
-    PartitionKey,
-    Pattern,
-    Together,
-)
+from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, PartitionKey, Pattern, Together
 from tradepipe.trade.declaration import declare
 
 

@@ -1,7 +1,6 @@
 """Kafka records, and the refusals of those that are not stored."""
 
 import hashlib
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
@@ -35,31 +34,38 @@ class Record(NamedTuple):
 class Code(StrEnum):
     """Codes of what may be wrong with a record as a whole; a field's violations have its name in capitals."""
 
-    EMPTY = "EMPTY"
-    FRAMING = "FRAMING"
-    UNKNOWN_SCHEMA = "UNKNOWN_SCHEMA"
-    UNDECODABLE = "UNDECODABLE"
-    RECORD_KEY = "RECORD_KEY"
-    VERSION_COLLISION = "VERSION_COLLISION"
-    STALE_VERSION = "STALE_VERSION"
-    DATABASE_REFUSED = "DATABASE_REFUSED"
-    UNREADABLE = "UNREADABLE"
-    TOO_LARGE = "TOO_LARGE"
+    meaning: str
+    """What the code says of a record, for the documentation."""
 
+    def __new__(cls, code: str, meaning: str) -> Self:
+        """Create a code, which equals its text."""
+        member = str.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
 
-MEANINGS: Final[Mapping[Code, str]] = {
-    Code.EMPTY: "the record has no value (a tombstone)",
-    Code.FRAMING: "the value does not begin with the magic byte 00 and a schema id",
-    Code.UNKNOWN_SCHEMA: "the registry does not know the schema id, or the schema is not a version of the subject",
-    Code.UNDECODABLE: "the bytes do not fit the writer schema, or continue after the trade",
-    Code.RECORD_KEY: "the Kafka key is not the trade's, so its versions may be out of order",
-    Code.VERSION_COLLISION: "another trade with the same primary key but other content is stored already",
-    Code.STALE_VERSION: "a newer version of the trade is stored already; only with `--stale refuse`",
-    Code.DATABASE_REFUSED: "PostgreSQL refused the row, for example by a constraint that was added to the table",
-    Code.UNREADABLE: "Kafka's client cannot read the record or unpack its batch; only offsets and the error are kept",
-    Code.TOO_LARGE: "with its headers the record is too large for the output topics; only of a validator",
-}
-"""The meaning of each code, for the documentation."""
+    EMPTY = "EMPTY", "the record has no value (a tombstone)"
+    FRAMING = "FRAMING", "the value does not begin with the magic byte 00 and a schema id"
+    UNKNOWN_SCHEMA = (
+        "UNKNOWN_SCHEMA",
+        "the registry does not know the schema id, or the schema is not a version of the subject",
+    )
+    UNDECODABLE = "UNDECODABLE", "the bytes do not fit the writer schema, or continue after the trade"
+    RECORD_KEY = "RECORD_KEY", "the Kafka key is not the trade's, so its versions may be out of order"
+    VERSION_COLLISION = (
+        "VERSION_COLLISION",
+        "another trade with the same primary key but other content is stored already",
+    )
+    STALE_VERSION = "STALE_VERSION", "a newer version of the trade is stored already; only with `--stale refuse`"
+    DATABASE_REFUSED = (
+        "DATABASE_REFUSED",
+        "PostgreSQL refused the row, for example by a constraint that was added to the table",
+    )
+    UNREADABLE = (
+        "UNREADABLE",
+        "Kafka's client cannot read the record or unpack its batch; only offsets and the error are kept",
+    )
+    TOO_LARGE = "TOO_LARGE", "with its headers the record is too large for the output topics; only of a validator"
+
 
 CODES: Final[tuple[str, ...]] = (*(field.code for field in DECLARATION.fields), *(code.value for code in Code))
 """All codes of tradepipe; the codes of custom rules must differ from them."""

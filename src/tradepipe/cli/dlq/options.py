@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import typer
@@ -18,6 +19,7 @@ from tradepipe.cli.options import (
     REGISTRY,
     MissingOptions,
     check_database_url,
+    declare,
     is_on_command_line,
     option,
 )
@@ -132,10 +134,7 @@ DeadLetters = Annotated[
 ]
 
 
-def _filter(kind: Any, form: str, text: str, **settings: Any) -> Any:
-    return Annotated[kind, option(form, text, heading=FILTERS, variable=None, **settings)]
-
-
+_filter = partial(declare, heading=FILTERS, variable=None)
 _TIME = "2025-06-01T08:00:00Z, or an age such as 2h."
 _FILTERS: Final[Mapping[str, Any]] = {
     "codes": _filter(list[str] | None, "--code CODE", "Refused with this code, such as VERSION. Repeatable."),
