@@ -237,7 +237,7 @@ def test_a_topic_id_that_becomes_known_late_is_stored_without_waiting_for_a_reco
     eventually(lambda: sink.lag == 0)
     pipeline.execute("UPDATE sink_offsets SET topic_id = NULL")
 
-    sink._reader._topic_id_watch.topic_id = "learned"
+    sink._reader.topic_id_watch.topic_id = "learned"
 
     eventually(lambda: {("learned",)} == set(pipeline.query("SELECT topic_id FROM sink_offsets")))
     sink.stop()

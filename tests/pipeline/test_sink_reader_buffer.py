@@ -144,7 +144,7 @@ def test_a_claim_granted_after_its_assignment_has_ended_is_discarded(reader_of_g
     again = reader_of_group.wait_for_claims()
     reader_of_group.grant(late)
 
-    assert ({}, {}) == (reader_of_group.reader.stored_offsets, reader_of_group.reader.high_watermarks)
+    assert ({}, {}) == (reader_of_group.reader.done_offsets, reader_of_group.reader.high_watermarks)
     assert [0, 1] == sorted(claim.assignment.partition for claim in again)
     assert {claim.assignment for claim in late}.isdisjoint(claim.assignment for claim in again)
 
@@ -213,7 +213,7 @@ def test_an_event_of_an_earlier_ownership_does_not_affect_the_current_one(reader
     reader_of_group.reader.drop_ownership(Ownership(TOPIC, 0, 1))
 
     reader_of_group.reader.confirm_stored(ranges)
-    assert {0: 0, 1: 0} == reader_of_group.reader.stored_offsets
+    assert {0: 0, 1: 0} == reader_of_group.reader.done_offsets
 
 
 def test_requeued_records_are_read_again_after_the_wait_of_the_first_ones_partition(reader_of_group, caplog):
@@ -259,7 +259,7 @@ def test_stored_offsets_advance_only_under_the_current_ownership(reader_of_group
 
     reader_of_group.reader.confirm_stored(ranges)
 
-    assert {0: 3, 1: 2} == reader_of_group.reader.stored_offsets
+    assert {0: 3, 1: 2} == reader_of_group.reader.done_offsets
 
 
 def test_only_a_partition_whose_offset_was_reset_is_claimed_again(reader_of_group):
@@ -269,7 +269,7 @@ def test_only_a_partition_whose_offset_was_reset_is_claimed_again(reader_of_grou
 
     reader_of_group.reader.detect_reset({0: 3, 1: 0})
 
-    assert {0: 3} == reader_of_group.reader.stored_offsets
+    assert {0: 3} == reader_of_group.reader.done_offsets
     assert [1] == [claim.assignment.partition for claim in reader_of_group.wait_for_claims()]
 
 

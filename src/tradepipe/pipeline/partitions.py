@@ -3,19 +3,20 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
 from tradepipe.backoff import Backoff
 from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
-from tradepipe.kafka.admin import TopicAdmin, Watermarks
+from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.partitioner import default_partition
 from tradepipe.outage import Outage
 from tradepipe.pipeline.stats import REGISTRY
+from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.plural import format_count
 from tradepipe.trade.record import Record
 
@@ -94,10 +95,16 @@ class PartitionReader(ABC, Generic[P]):
     Reader of the assigned partitions, whose read states follow the consumer group.
 
     Subclasses create the read states, find the start offsets, and validate.
+
+    Args:
+        reset: what an operator does if the topic was recreated.
     """
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: Consumer, topics: TopicAdmin, *, topic: str, reset: str) -> None:
         self._consumer = consumer
+        self._topics = topics
+        self._topic = topic
+        self.topic_id_watch = TopicIdWatch(topics, topic, advice=reset)
         self._states: dict[int, P] = {}
         self._partition_count = 0
         # Counted here and published twice a second: a poll of an idle stage should cost next to nothing.
@@ -115,6 +122,11 @@ class PartitionReader(ABC, Generic[P]):
         self.unsupported_schema: UnsupportedSchema | None = None
         """A writer schema this build cannot hold: nothing more is read, and what precedes it is written."""
 
+    @property
+    @abstractmethod
+    def done_offsets(self) -> dict[int, int]:
+        """The next offset to store or to commit, of each partition that is located."""
+
     @abstractmethod
     def _create_state(self, assignment: Assignment) -> P:
         """Return the read state of a new assignment."""
@@ -122,6 +134,18 @@ class PartitionReader(ABC, Generic[P]):
     @abstractmethod
     def _drop(self, number: int) -> None:
         """Drop the buffered records of a partition: its next owner reads them, or this reader once more."""
+
+    @property
+    def high_watermarks(self) -> dict[int, int]:
+        """The high watermark at the last fetch of each located partition."""
+        numbers = self.done_offsets
+        return {number: end for number in numbers if (end := self._consumer.high_watermark(number)) is not None}
+
+    def open(self, description: Topic) -> None:
+        """Join the consumer group."""
+        self._partition_count = len(description.partitions)
+        self.topic_id_watch.check(description.topic_id)
+        self._consumer.open()
 
     @property
     def is_reading(self) -> bool:
@@ -271,7 +295,3 @@ class PartitionReader(ABC, Generic[P]):
         )
         if all(each.stopped is not None for each in self._states.values()):
             raise reason
-
-    def _high_watermarks(self, numbers: Iterable[int]) -> dict[int, int]:
-        """Return the high watermarks of these partitions that the last fetch reported."""
-        return {number: end for number in numbers if (end := self._consumer.high_watermark(number)) is not None}

@@ -5,12 +5,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tradepipe.codec.admission import UnknownFields
-from tradepipe.errors import ConfigurationError
-from tradepipe.kafka.admin import Topic
+from tradepipe.errors import ConfigurationError, Unavailable
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline.partitions import StartPosition
@@ -27,7 +26,7 @@ from tradepipe.pipeline.sink_writer import (
     WriterFailed,
 )
 from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
-from tradepipe.pipeline.stats import KAFKA, REGISTRY, SinkCounts, SinkStats
+from tradepipe.pipeline.stats import KAFKA, SinkCounts, SinkStats
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import FIRST_EPOCH
@@ -111,6 +110,7 @@ class Sink(Stage[SinkCounts]):
     """
 
     _stats: SinkStats
+    _reader: SinkReader
 
     def __init__(
         self,
@@ -157,16 +157,6 @@ class Sink(Stage[SinkCounts]):
         return self._stats.counts
 
     @property
-    def stopped(self) -> Mapping[int, Exception]:
-        """Partitions that exceed the refusal limit, of which nothing more is read, with the reasons."""
-        return self._reader.stopped
-
-    @property
-    def is_ready(self) -> bool:
-        """True if every assigned partition is claimed and no service has been unavailable for a minute."""
-        return self._reader.is_ready and self._stats.is_healthy
-
-    @property
     def has_batch(self) -> bool:
         """Whether records are held or being stored, which `stop` lets finish."""
         return bool(self._reader.buffered) or self._writer.has_batch
@@ -208,9 +198,6 @@ class Sink(Stage[SinkCounts]):
 
     def _check_topics(self, retry: RetryForever) -> None:
         retry(KAFKA, lambda: self._admin.check_not_compacted(self._topic))
-
-    def _join_group(self, description: Topic) -> None:
-        self._reader.open(description)
 
     def _run_once(self) -> None:
         # Events first: an ownership that was lost must be dropped before more records are buffered under it, and a
@@ -273,7 +260,7 @@ class Sink(Stage[SinkCounts]):
         elapsed = time.monotonic() - self._lag_committed_at
         if only_if_due and elapsed < LAG_COMMIT_SECONDS:
             return
-        offsets = self._reader.stored_offsets
+        offsets = self._reader.done_offsets
         if only_if_due and elapsed < LAG_REPEAT_SECONDS and offsets == self._lag_offsets:
             return
         self._lag_offsets, self._lag_committed_at = offsets, time.monotonic()
@@ -317,21 +304,9 @@ class Sink(Stage[SinkCounts]):
         else:
             self._writer.wait(IDLE_POLL_SECONDS)
 
-    def _update_stats(self) -> None:
-        consumer, paused = self._consumer, self._reader.is_paused
-        stored, fetched = self._reader.stored_offsets, self._reader.high_watermarks
-        ends = self._query_watermarks(fetched, self._reader.kafka_problem)
-        self._stats.set_partitions(len(consumer.assignments), stored, ends, paused=paused, stopped=len(self.stopped))
-        self._find_standstills(stored, ends)
-        self._stats.record_reader_counters(
-            consumed=self._reader.consumed,
-            gaps=consumer.offset_gaps,
-            errors=consumer.errors,
-            rebalances=consumer.rebalances,
-            misplaced=self._reader.misplaced,
-            last_poll=self._reader.last_poll,
-        )
-        self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
+    @property
+    def _kafka_problem(self) -> Unavailable | None:
+        return self._reader.kafka_problem
 
     def _is_idle(self) -> bool:
         return not self._writer.is_busy and not self._reader.buffered

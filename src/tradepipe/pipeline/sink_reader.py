@@ -23,7 +23,6 @@ from tradepipe.pipeline.partitions import (
     warn_of_dropped_records,
 )
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
-from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.offsets import OffsetRange, Ownership
@@ -75,16 +74,12 @@ class SinkReader(PartitionReader[SinkPartition]):
         start: StartPosition,
         batch_rows: int,
     ) -> None:
-        super().__init__(consumer)
-        self._topics = topics
-        self._validator = validator
-        self._topic = topic
         self._reset = f"tradepipe sink offsets reset --topic {topic} --group {consumer.group}"
+        reset = f"choose where to resume: {self._reset} --to {_POSITIONS}"
+        super().__init__(consumer, topics, topic=topic, reset=reset)
+        self._validator = validator
         self._start = start
         self._batch_rows = batch_rows
-        self._topic_id_watch = TopicIdWatch(
-            topics, topic, advice=f"choose where to resume: {self._reset} --to {_POSITIONS}"
-        )
         self._stored_topic_id: str | None = None
         self._claim_backoff = Backoff()
         self._claim_problem: Unavailable | None = None
@@ -114,12 +109,10 @@ class SinkReader(PartitionReader[SinkPartition]):
         """Why Kafka does not let this reader claim its partitions."""
         return None if all(each.ownership for each in self._states.values()) else self._claim_problem
 
-    def open(self, described: Topic) -> None:
-        """Join the group."""
-        self._topic_id_watch.check(described.topic_id)
-        self._stored_topic_id = described.topic_id
-        self._partition_count = len(described.partitions)
-        self._consumer.open()
+    def open(self, description: Topic) -> None:
+        """Join the consumer group."""
+        self._stored_topic_id = description.topic_id
+        super().open(description)
 
     def read(self, timeout: float) -> bool:
         """
@@ -164,7 +157,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         If the topic's id became known since the last batch, every claimed partition
         has a range, which stores the id even without records.
         """
-        topic_id = self._topic_id_watch.topic_id
+        topic_id = self.topic_id_watch.topic_id
         id_is_new, self._stored_topic_id = self._stored_topic_id != topic_id, topic_id
         ranges = []
         for partition in self._states.values():
@@ -191,7 +184,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         try:
             described = self._confirm_claims(lambda: self._topics.describe(self._topic))
             # Not among the errors to confirm: an id never comes back, and no record of another topic may be read.
-            self._topic_id_watch.check(described.topic_id)
+            self.topic_id_watch.check(described.topic_id)
             claims = self._confirm_claims(lambda: self._build_claims(waiting))
         except Unavailable as error:
             self._claim_backoff.next_delay()
@@ -291,14 +284,9 @@ class SinkReader(PartitionReader[SinkPartition]):
                 partition.stored_offset = stored.end
 
     @property
-    def stored_offsets(self) -> dict[int, int]:
+    def done_offsets(self) -> dict[int, int]:
         """The stored offset of each claimed partition."""
         return {number: each.stored_offset for number, each in self._states.items() if each.ownership is not None}
-
-    @property
-    def high_watermarks(self) -> dict[int, int]:
-        """The high watermark of each claimed partition at its last fetch."""
-        return self._high_watermarks(self.stored_offsets)
 
     def run_housekeeping(self) -> None:
         """
@@ -308,7 +296,7 @@ class SinkReader(PartitionReader[SinkPartition]):
             TopicUnusable: the topic was recreated.
         """
         self._start_partitions()
-        self._topic_id_watch.poll()
+        self.topic_id_watch.poll()
 
     def _create_state(self, assignment: Assignment) -> SinkPartition:
         return SinkPartition(assignment)
@@ -321,7 +309,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         numbers = [partition.assignment.partition for partition in waiting]
         extents = self._topics.watermarks(self._topic, numbers)
         starts = start_offsets(self._start, self._topics, self._topic, extents)
-        topic_id = self._topic_id_watch.topic_id
+        topic_id = self.topic_id_watch.topic_id
         return [
             Claim(partition.assignment, self._topic, topic_id, starts[number], extents[number].low)
             for number, partition in zip(numbers, waiting, strict=True)

@@ -4,14 +4,15 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
-from typing import Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from tradepipe.errors import ConfigurationError, Unavailable
-from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
+from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.config import RESPONSE_OVERHEAD, Config, max_batch_bytes, without_producer_keys
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.metrics import Meter
 from tradepipe.outage import Outage
+from tradepipe.pipeline.partitions import PartitionReader
 from tradepipe.pipeline.retry import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, REGISTRY, StageStats
 from tradepipe.pipeline.topic_watch import (
@@ -90,6 +91,7 @@ class Stage(ABC, Generic[CountsT_co]):
     """
 
     _consumer: Consumer
+    _reader: PartitionReader[Any]
 
     def __init__(
         self, kafka: Config, stats: StageStats, *, registry: SchemaRegistry | str, topic: str, subject: str
@@ -142,14 +144,14 @@ class Stage(ABC, Generic[CountsT_co]):
         return time.monotonic() - self._last_loop_at < LIVENESS_TIMEOUT
 
     @property
-    @abstractmethod
     def stopped(self) -> Mapping[int, Exception]:
-        """Partitions of which nothing more is read, with the reasons; the others continue."""
+        """Partitions that exceed the refusal limit, of which nothing more is read, with the reasons."""
+        return self._reader.stopped
 
     @property
-    @abstractmethod
     def is_ready(self) -> bool:
-        """Whether records can be processed: the stage has joined its group, and no outage has lasted a minute."""
+        """Whether the assigned partitions can be processed, and no service has been unavailable for a minute."""
+        return self._reader.is_ready and self._stats.is_healthy
 
     @property
     @abstractmethod
@@ -186,31 +188,24 @@ class Stage(ABC, Generic[CountsT_co]):
         # Checks before joining: a member that then fails would cause a rebalance for the whole group.
         retry(REGISTRY, SubjectCheck(self._registry, self._subject))
         description = retry(KAFKA, lambda: self._admin.describe(self._topic))
-        retry(KAFKA, self._check_batch_size)
-        self._check_topics(retry)
-        # The end is noted before the group is joined: what is sent afterwards is not waited for.
-        if until_end:
-            self._end_of_log = EndOfLog(
-                retry(KAFKA, lambda: self._admin.watermarks(self._topic, description.partitions))
-            )
-        self._join_group(description)
-
-    def _check_batch_size(self) -> None:
-        largest = self._admin.max_message_bytes(self._topic)
+        largest = retry(KAFKA, lambda: self._admin.max_message_bytes(self._topic))
         if largest is not None and largest > self._max_batch_bytes:
             raise ConfigurationError(
                 f"topic {self._topic} accepts batches of {largest} bytes, and this consumer receives at most "
                 f"{self._max_batch_bytes}: a larger one would never arrive; add "
                 f"-X receive.message.max.bytes={largest + RESPONSE_OVERHEAD}"
             )
+        self._check_topics(retry)
+        # The end is noted before the group is joined: what is sent afterwards is not waited for.
+        if until_end:
+            self._end_of_log = EndOfLog(
+                retry(KAFKA, lambda: self._admin.watermarks(self._topic, description.partitions))
+            )
+        self._reader.open(description)
 
     @abstractmethod
     def _check_topics(self, retry: RetryForever) -> None:
         """Check the topics' configuration, before the group is joined."""
-
-    @abstractmethod
-    def _join_group(self, description: Topic) -> None:
-        """Join the consumer group."""
 
     @abstractmethod
     def _run_once(self) -> None:
@@ -220,9 +215,28 @@ class Stage(ABC, Generic[CountsT_co]):
     def _is_idle(self) -> bool:
         """Whether no record is held or being written."""
 
+    @property
     @abstractmethod
+    def _kafka_problem(self) -> Unavailable | None:
+        """Why the stage cannot work with Kafka now."""
+
     def _update_stats(self) -> None:
         """Bring the metrics up to date."""
+        consumer, reader = self._consumer, self._reader
+        done, ends = reader.done_offsets, self._query_watermarks()
+        self._stats.set_partitions(
+            len(consumer.assignments), done, ends, paused=reader.is_paused, stopped=len(self.stopped)
+        )
+        self._find_standstills(done, ends)
+        self._stats.record_reader_counters(
+            consumed=reader.consumed,
+            gaps=consumer.offset_gaps,
+            errors=consumer.errors,
+            rebalances=consumer.rebalances,
+            misplaced=reader.misplaced,
+            last_poll=reader.last_poll,
+        )
+        self._stats.set_waiting(REGISTRY, waiting=reader.waits_for_registry)
 
     def _should_keep_waiting(self) -> bool:
         """Return whether to wait on for a service; waiting counts as a turn of the loop for `is_alive`."""
@@ -242,15 +256,10 @@ class Stage(ABC, Generic[CountsT_co]):
             raise self.stopped[min(missing)]
         return not missing
 
-    def _query_watermarks(self, fetched: Mapping[int, int], problem: Unavailable | None) -> dict[int, int]:
-        """
-        Return the high watermarks, and report whether Kafka is available.
-
-        Args:
-            problem: why the stage cannot work with Kafka now.
-        """
-        consumer = self._consumer
-        ends = self._watermarks.get(fetched, errors=consumer.errors)
+    def _query_watermarks(self) -> dict[int, int]:
+        """Return the high watermarks, and report whether Kafka is available."""
+        consumer, problem = self._consumer, self._kafka_problem
+        ends = self._watermarks.get(self._reader.high_watermarks, errors=consumer.errors)
         error = consumer.last_error if self._watermarks.has_new_errors else None
         unanswered = self._watermarks.unanswered
         if problem is not None:

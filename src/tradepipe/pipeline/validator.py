@@ -5,12 +5,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 from tradepipe.codec.admission import UnknownFields
-from tradepipe.errors import BrokerUnavailable, ConfigurationError
-from tradepipe.kafka.admin import Topic
+from tradepipe.errors import BrokerUnavailable, ConfigurationError, Unavailable
 from tradepipe.kafka.config import Config, without_producer_keys
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
@@ -19,7 +18,7 @@ from tradepipe.pipeline.partitions import MAX_BATCH_BYTES, UNASSIGNED_POLL_SECON
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RecentRefusals, RefusalLimit
 from tradepipe.pipeline.retry import RetryForever
 from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
-from tradepipe.pipeline.stats import KAFKA, REGISTRY, ValidatorCounts, ValidatorStats
+from tradepipe.pipeline.stats import KAFKA, ValidatorCounts, ValidatorStats
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.pipeline.validator_buffer import BATCH_RECORDS, UNCHECKED_RECORD_BYTES, ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics, OutputWriter
@@ -102,6 +101,7 @@ class Validator(Stage[ValidatorCounts]):
     """
 
     _stats: ValidatorStats
+    _reader: ValidatorReader
 
     def __init__(
         self,
@@ -161,16 +161,6 @@ class Validator(Stage[ValidatorCounts]):
         """What the validator has done since it started."""
         return self._stats.counts
 
-    @property
-    def stopped(self) -> Mapping[int, Exception]:
-        """Partitions that exceed the refusal limit, of which nothing more is read, with the reasons."""
-        return self._reader.stopped
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether records can be validated: the group is joined, and no outage has lasted a minute."""
-        return self._reader.is_ready and self._stats.is_healthy
-
     def run(self, *, until_end: bool = False) -> ValidatorCounts:
         """
         Validate the topic until `stop`.
@@ -204,9 +194,6 @@ class Validator(Stage[ValidatorCounts]):
         limits = retry(KAFKA, self._output_topics.check)
         self._outputs.set_limits(limits)
         self._buffer.max_record_bytes = limits.record or UNCHECKED_RECORD_BYTES
-
-    def _join_group(self, description: Topic) -> None:
-        self._reader.open(description)
 
     def _run_once(self) -> None:
         now = time.monotonic()
@@ -304,22 +291,13 @@ class Validator(Stage[ValidatorCounts]):
     def _is_idle(self) -> bool:
         return not self._buffer
 
+    @property
+    def _kafka_problem(self) -> Unavailable | None:
+        return self._outputs.kafka_problem or self._reader.kafka_problem
+
     def _update_stats(self) -> None:
-        consumer, paused = self._consumer, self._reader.is_paused
-        done, fetched = self._reader.watermarks()
-        ends = self._query_watermarks(fetched, self._outputs.kafka_problem or self._reader.kafka_problem)
-        self._stats.set_partitions(len(consumer.assignments), done, ends, paused=paused, stopped=len(self.stopped))
-        self._find_standstills(done, ends)
+        super()._update_stats()
         self._stats.set_producers(self._outputs.producers_created)
-        self._stats.record_reader_counters(
-            consumed=self._reader.consumed,
-            gaps=consumer.offset_gaps,
-            errors=consumer.errors,
-            rebalances=consumer.rebalances,
-            misplaced=self._reader.misplaced,
-            last_poll=self._reader.last_poll,
-        )
-        self._stats.set_waiting(REGISTRY, waiting=self._reader.waits_for_registry)
 
 
 def _check_arguments(delivery: str, batch_records: int, transactional_id: str | None) -> None:

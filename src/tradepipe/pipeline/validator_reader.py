@@ -9,7 +9,7 @@ from typing import Final
 
 from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
-from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
+from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
@@ -22,7 +22,6 @@ from tradepipe.pipeline.partitions import (
     warn_of_dropped_records,
 )
 from tradepipe.pipeline.refusal_limit import RecentRefusals
-from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.pipeline.validator_buffer import ValidatorBatch, ValidatorBuffer
 from tradepipe.pipeline.validator_outputs import OutputTopics
 
@@ -73,12 +72,10 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         topic: str,
         start: StartPosition | None,
     ) -> None:
-        super().__init__(consumer)
-        self._topics = topics
+        super().__init__(consumer, topics, topic=topic, reset=reset_instructions(topic, consumer.group))
         self._buffer = buffer
         self._outputs = outputs
         self._recent_refusals = recent_refusals
-        self._topic = topic
         self._start = start
         self._backoff = Backoff()
         self.kafka_problem: Unavailable | None = None
@@ -86,15 +83,8 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self._confirm = Confirmation()
         self._unresolved_batch: ValidatorBatch | None = None
         self._first_timestamp: float | None = None
-        self.topic_id_watch = TopicIdWatch(topics, topic, advice=reset_instructions(topic, consumer.group))
         self.caught_up = True
         """Whether the last poll returned all records there were."""
-
-    def open(self, description: Topic) -> None:
-        """Join the consumer group."""
-        self._partition_count = len(description.partitions)
-        self.topic_id_watch.check(description.topic_id)
-        self._consumer.open()
 
     def read(self, limit: int, timeout: float) -> None:
         """
@@ -216,10 +206,10 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
             self._stop_partition(number)
             partition.committed = None
 
-    def watermarks(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Return the committed offset of each partition, and its high watermark as of the last fetch."""
-        done = {number: each.committed for number, each in self._states.items() if each.committed is not None}
-        return done, self._high_watermarks(done)
+    @property
+    def done_offsets(self) -> dict[int, int]:
+        """The committed offset of each partition where it is known."""
+        return {number: each.committed for number, each in self._states.items() if each.committed is not None}
 
     def committed_offsets(self) -> dict[int, int]:
         """Query the group's committed offsets of all partitions; raises as `Consumer.committed`."""
