@@ -182,7 +182,7 @@ class _Run:
             )
             records = islice(sample_stream(SEED, encode, bad=BAD, resend=RESEND, change=CHANGE), RECORDS)
             counts = generator.counts
-            with Progress(self._status, lambda: (counts.sent, produced_text(counts)), "records"):
+            with Progress(self._status, lambda: (counts.sent, produced_text(counts))):
                 for _ in generator.run(records):
                     pass
                 generator.finish()
@@ -206,7 +206,7 @@ class _Run:
         ) as validator:
             self._enter(validator)
             counts = validator.counts
-            with Progress(self._status, lambda: ((done := validated_text(counts)).records, str(done)), "records"):
+            with Progress(self._status, lambda: ((done := validated_text(counts)).records, str(done))):
                 validator.run(until_end=True)
         if self.stopped.is_set():
             return
@@ -226,7 +226,7 @@ class _Run:
         ) as sink:
             self._enter(sink)
             counts = sink.counts
-            with Progress(self._status, lambda: ((done := stored_text(counts)).records, str(done)), "records"):
+            with Progress(self._status, lambda: ((done := stored_text(counts)).records, str(done))):
                 sink.run(until_end=True)
         if self.stopped.is_set():
             return

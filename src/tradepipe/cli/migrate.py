@@ -62,7 +62,18 @@ def draft(
     logs.configure()
     folder = directory or Path(str(resources.files("tradepipe.migrations.versions")))
     refuse_installed_package(folder, example="migrations/versions", option_name="--revisions")
-    difference = drafts.compare(database) if database else _compare_embedded()
+    if database:
+        difference = drafts.compare(database)
+    else:
+        try:
+            from tradepipe.embedded.postgres import Postgres  # noqa: PLC0415 - an extra
+
+            with Postgres() as server:
+                difference = drafts.compare(server.start().create_database("draft"))
+        except (FileNotFoundError, ModuleNotFoundError) as error:
+            raise ConfigurationError(
+                f"drafting a revision needs a PostgreSQL: pass --database URL, or install the embedded one ({error})"
+            ) from error
     if difference is None:
         text = f"nothing to draft: the revisions up to {revision.required_revision()} make what trade/model.py declares"
         echo(text, err=to_stdout)  # stdout is for the revision
@@ -76,15 +87,3 @@ def draft(
     with write_file(path, overwrite=None, private=False, option="--revisions") as file:
         file.write(text)
     echo(f"wrote {display_path(path)}: read it, then release the schema with: tradepipe schema freeze")
-
-
-def _compare_embedded() -> drafts.Difference | None:
-    try:
-        from tradepipe.embedded.postgres import Postgres  # noqa: PLC0415 - an extra
-
-        with Postgres() as server:
-            return drafts.compare(server.start().create_database("draft"))
-    except (FileNotFoundError, ModuleNotFoundError) as error:
-        raise ConfigurationError(
-            f"drafting a revision needs a PostgreSQL: pass --database URL, or install the embedded one ({error})"
-        ) from error

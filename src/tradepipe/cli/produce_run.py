@@ -181,7 +181,7 @@ class ProduceRun:
         if self._verbose and self._destination is not None:
             return nullcontext()
         file_progress = file.progress if file is not None and file.is_sized else None
-        return Progress(self._status, counts, "records", file=file_progress)
+        return Progress(self._status, counts, file=file_progress)
 
     def _print(self, item: SampleRecord) -> None:
         if self._verbose and not isinstance(item, BadRecord):

@@ -11,7 +11,6 @@ from importlib import import_module
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import typer
@@ -168,7 +167,7 @@ def run_stage(
         on_start()
         tune_garbage_collection()
         try:
-            with Progress(status, progress, "records") if status else nullcontext():
+            with Progress(status, progress) if status else nullcontext():
                 stage.run(until_end=until_end)
         except TradepipeError:
             if summarize(stage.counts).records:
@@ -230,14 +229,17 @@ def _load_rule(text: str) -> Rule:
             folders = ", ".join(each or _here() for each in sys.path)
             raise _rules_error(f"module {name} not found in {folders}") from None
         raise _rules_error(f"module {name} cannot be imported: {type(error).__name__}: {error}") from error
-    place = f"module {name}, {getattr(module, '__file__', None) or 'built in'},"
+    file = getattr(module, "__file__", None)
+    place = f"module {name}, {file or 'built in'},"
     try:
         found: Any = attrgetter(function)(module)
     except AttributeError:
         raise _rules_error(f"{place} has no function {function}") from None
     if not callable(found):
         raise _rules_error(f"{function} of {place} is not a function but {type(found).__name__}")
-    if _is_pythons_own(module):
+    # A function of the standard library may do anything when it is called with a trade.
+    in_library = file and Path(file).is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in file
+    if in_library or (file is None and module.__name__ in sys.stdlib_module_names):
         raise _rules_error(f"{place} is part of Python, and {function} is not a rule of trades")
     rule: Rule = found
     try:
@@ -245,14 +247,6 @@ def _load_rule(text: str) -> Rule:
     except ConfigurationError as error:
         raise _rules_error(str(error)) from error
     return rule
-
-
-def _is_pythons_own(module: ModuleType) -> bool:
-    """Return whether a module is of the standard library, whose functions may do anything when called with a trade."""
-    file = getattr(module, "__file__", None)
-    if file is None:
-        return module.__name__ in sys.stdlib_module_names
-    return Path(file).is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in file
 
 
 def _here() -> str:

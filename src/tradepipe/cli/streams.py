@@ -65,7 +65,9 @@ class _Output(io.FileIO):
         left = memoryview(data)
         try:
             while left and not self._is_lost:
-                self._wait_for_reader()
+                while not _wait_until_writable(self.fileno(), _CHECK_SECONDS):
+                    if time.monotonic() > _stop_requested_at[0] + DRAIN_SECONDS:
+                        raise BrokenPipeError("nothing reads the output") if self._is_result else TimeoutError
                 left = left[super().write(left[: self._piece]) or 0 :]
         except OSError as error:
             if self._is_result:
@@ -74,11 +76,6 @@ class _Output(io.FileIO):
             if isinstance(error, BrokenPipeError):
                 raise
         return len(data)
-
-    def _wait_for_reader(self) -> None:
-        while not _wait_until_writable(self.fileno(), _CHECK_SECONDS):
-            if time.monotonic() > _stop_requested_at[0] + DRAIN_SECONDS:
-                raise BrokenPipeError("nothing reads the output") if self._is_result else TimeoutError
 
 
 def _wait_until_writable(descriptor: int, seconds: float) -> bool:

@@ -236,7 +236,6 @@ class Progress:
     Args:
         status: the status line.
         counts: returns the number of records, for the rate, and a description; called in another thread.
-        unit: what is counted.
         file: returns the progress through the input file, if its size is known; called in another thread.
     """
 
@@ -244,13 +243,11 @@ class Progress:
         self,
         status: StatusLine,
         counts: Callable[[], tuple[int, str]],
-        unit: str,
         *,
         file: Callable[[], FileProgress] | None = None,
     ) -> None:
         self._status = status
         self._counts = counts
-        self._unit = unit
         self._file = file
         self._started_at = time.monotonic()
         self._ended = threading.Event()
@@ -281,13 +278,13 @@ class Progress:
             number, text = self._counts()
             # An idle stage would otherwise fill the log with equal lines.
             if text != last_text:
-                rate = f"{(number - last_number) / LOG_SECONDS:,.0f} {self._unit}/s"
+                rate = f"{(number - last_number) / LOG_SECONDS:,.0f} records/s"
                 logger.info("%s", f"{self._file().text}: {text}, {rate}" if self._file else f"{text}, {rate}")
             last_number, last_text = number, text
 
     def _line(self, text: str, rate: float) -> str:
         if self._file is None:
-            return f"{text}, {rate:,.0f} {self._unit}/s"
+            return f"{text}, {rate:,.0f} records/s"
         file = self._file()
         full = int(file.share * _BAR_WIDTH)
         bar = f"[{'#' * full}{'-' * (_BAR_WIDTH - full)}]"

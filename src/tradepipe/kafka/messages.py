@@ -60,17 +60,14 @@ def _memory_of(messages: Sequence[Message], headers: Sequence[Headers] | None) -
     """
     payload = sum(map(len, messages)) + _length(map(Message.key, messages))
     if headers is not None:
-        return payload + sum(map(_memory_of_headers, headers)) if any(headers) else payload
+        sizes = (UNREADABLE_BYTES if each is UNREADABLE else HEADER_BYTES * len(each) for each in headers)
+        return payload + sum(sizes) if any(headers) else payload
     found = map(_headers, messages)
     while True:
         try:
             return payload + sum(HEADER_BYTES * len(each) for each in found if each)
         except SystemError:
             payload += UNREADABLE_BYTES
-
-
-def _memory_of_headers(headers: Headers) -> int:
-    return UNREADABLE_BYTES if headers is UNREADABLE else HEADER_BYTES * len(headers)
 
 
 def seconds_of(message: Message) -> float | None:

@@ -127,22 +127,6 @@ class LoadGenerator:
 
     def finish(self) -> bool:
         """Wait for the acknowledgements, after a stop only while they arrive; return whether all arrived in time."""
-        self._await_acknowledgements()
-        unknown = self.counts.unknown
-        try:
-            # No more time: the acknowledgements were awaited above, after a stop only while they came.
-            self._producer.close(timeout=0)
-        except DeliveryFailed as failed:
-            self._count(failed)
-        self._invalid_producer.abandon("not acknowledged in time")
-        for failure in self._invalid_producer.take_undelivered():
-            self._log_failures(f"invalid record with key {failure.key!r}", failure.reason, refused=failure.refused)
-        self.counts.waiting = 0
-        self.counts.seconds = time.monotonic() - self._started_at
-        # Not the records that were left before: closing the producer may have served their acknowledgements.
-        return self.counts.unknown == unknown
-
-    def _await_acknowledgements(self) -> None:
         until = time.monotonic() + self._flush_timeout
         while self._count_waiting() and time.monotonic() < until and not self._stopped.is_set():
             time.sleep(POLL_SECONDS)
@@ -160,6 +144,19 @@ class LoadGenerator:
             time.sleep(POLL_SECONDS)
             if self._count_waiting() < left:
                 left, until = self.counts.waiting, time.monotonic() + STOP_SECONDS
+        unknown = self.counts.unknown
+        try:
+            # No more time: the acknowledgements were awaited above, after a stop only while they came.
+            self._producer.close(timeout=0)
+        except DeliveryFailed as failed:
+            self._count(failed)
+        self._invalid_producer.abandon("not acknowledged in time")
+        for failure in self._invalid_producer.take_undelivered():
+            self._log_failures(f"invalid record with key {failure.key!r}", failure.reason, refused=failure.refused)
+        self.counts.waiting = 0
+        self.counts.seconds = time.monotonic() - self._started_at
+        # Not the records that were left before: closing the producer may have served their acknowledgements.
+        return self.counts.unknown == unknown
 
     def _count_waiting(self) -> int:
         self.counts.waiting = len(self._producer) + len(self._invalid_producer)

@@ -64,7 +64,10 @@ def check_settings(topic: Topic, settings: Mapping[str, str]) -> Iterator[Settin
     yield SettingCheck("partitions", str(count), Severity.FINE, f"up to {count} sinks can share the work")
     replication = topic.replication
     if replication is not None:
-        yield SettingCheck("replication factor", str(replication), *_check_replication(replication))
+        found = Severity.FINE, "the log survives the loss of any broker"
+        if replication < 3:
+            found = Severity.ADVICE, "use 3 in production: acknowledged trades are lost with their broker"
+        yield SettingCheck("replication factor", str(replication), *found)
     for name, check in _CHECKS.items():
         if (value := settings.get(name)) is not None:
             shown = format_duration(int(value)) if name == "retention.ms" else value
@@ -99,12 +102,6 @@ def compare_settings(settings: Mapping[str, str], source: Mapping[str, str]) -> 
             advice = f"set it to {format_duration(needed)} as its source: slow consumers may lose records"
             found = Severity.ADVICE, advice
         yield SettingCheck("retention.ms", format_duration(keeps), *found)
-
-
-def _check_replication(number: int) -> _Checked:
-    if number >= 3:
-        return Severity.FINE, "the log survives the loss of any broker"
-    return Severity.ADVICE, "use 3 in production: acknowledged trades are lost with their broker"
 
 
 def _check_in_sync(value: str, replication: int) -> _Checked:

@@ -109,8 +109,14 @@ class HighWatermarks:
             answer, self._query = self._query.result(), None
             self._answer |= {number: end for number, end in answer.items() if end is not None}
             # A fetch that has moved a watermark since the query is an answer too.
-            missing = (n for n, end in self._queried.items() if n not in answer and fetched.get(n, end) == end)
-            self._conclude(tuple(missing))
+            missing = tuple(n for n, end in self._queried.items() if n not in answer and fetched.get(n, end) == end)
+            if not missing:
+                self._errors_cleared = self._errors_at_query
+                self._is_suspected = False
+            if not missing or self._is_suspected or self.has_new_errors:
+                self.unanswered = missing
+            else:
+                self._is_suspected, self._due = True, 0.0
         if self._query is None and time.monotonic() >= self._due:
             # Due again after the interval, whenever the answer comes: slow brokers must not be queried more often.
             self._due = time.monotonic() + WATERMARK_INTERVAL
@@ -122,16 +128,6 @@ class HighWatermarks:
             self._query = self._topics.high_watermarks_async(self._topic, self._queried, timeout=timeout)
         # Watermarks only grow, so the larger one is the newer one, whichever way it came.
         return {number: max(end, self._answer.get(number, end)) for number, end in fetched.items()}
-
-    def _conclude(self, missing: tuple[int, ...]) -> None:
-        """Decide what it means that these partitions of the last query were not answered."""
-        if not missing:
-            self._errors_cleared = self._errors_at_query
-            self._is_suspected = False
-        elif not (self._is_suspected or self.has_new_errors):
-            self._is_suspected, self._due = True, 0.0
-            return
-        self.unanswered = missing
 
 
 STANDSTILL_SECONDS: Final = 60.0

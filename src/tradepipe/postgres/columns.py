@@ -17,7 +17,6 @@ from sqlalchemy import (
     LargeBinary,
     Numeric,
     Text,
-    TextClause,
     Time,
     Uuid,
     cast,
@@ -105,13 +104,20 @@ _COLUMN_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
 
 def column_of(field: Field) -> TableColumn[Any]:
     """Return the column of a field."""
-    has_default = field.default is not REQUIRED and field.default is not None
-    return TableColumn(
-        field.name,
-        column_type(field.type),
-        nullable=field.is_nullable,
-        server_default=_default_clause(field.type, field.default) if has_default else None,
-    )
+    value, default = field.default, None
+    if value is not REQUIRED and value is not None:
+        # A literal that PostgreSQL reads by the type of the column.
+        if field.type.is_nested:
+            shown = to_json(field.type, value)
+        elif isinstance(value, bool):
+            shown = str(value).lower()
+        elif isinstance(value, bytes):
+            shown = f"\\x{value.hex()}"
+        else:
+            shown = value.isoformat() if isinstance(value, (date, time)) else str(value)
+        # A colon would begin the name of a parameter.
+        default = text("'{}'".format(shown.replace("'", "''").replace(":", r"\:")))
+    return TableColumn(field.name, column_type(field.type), nullable=field.is_nullable, server_default=default)
 
 
 def column_type(type_: Type) -> TypeEngine[Any]:
@@ -119,20 +125,6 @@ def column_type(type_: Type) -> TypeEngine[Any]:
     if type_.is_nested:
         return Nested(type_)
     return Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres]
-
-
-def _default_clause(type_: Type, value: Any) -> TextClause:
-    """Return a default as a literal that PostgreSQL reads by the type of the column."""
-    if type_.is_nested:
-        shown = to_json(type_, value)
-    elif isinstance(value, bool):
-        shown = str(value).lower()
-    elif isinstance(value, bytes):
-        shown = f"\\x{value.hex()}"
-    else:
-        shown = value.isoformat() if isinstance(value, (date, time)) else str(value)
-    # A colon would begin the name of a parameter.
-    return text("'{}'".format(shown.replace("'", "''").replace(":", r"\:")))
 
 
 def require_free_names(declaration: Declaration, taken: Iterable[str]) -> None:

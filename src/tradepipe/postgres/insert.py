@@ -160,7 +160,8 @@ def _insert_cautiously(
     copied = InsertResult()
     staged: Sequence[tuple[int, bytes]] = list(zip(ordinals, encoded, strict=True))
     if mode == "accept" and direct.few_stored and direct.unstored.is_over:
-        known = _find_known(connection, encoded)
+        copy.copy_keys(connection, encoded)
+        known = set(connection.scalar(_KNOWN) or ())
         unknown = [row for number, row in enumerate(encoded) if number not in known]
         if unknown and _copy_unstored(connection, unknown, direct):
             copied = InsertResult(len(unknown))
@@ -213,12 +214,6 @@ def _copy_unstored(connection: Connection, rows: Sequence[bytes], direct: Direct
     if copied:
         direct.unstored.end()
     return copied
-
-
-def _find_known(connection: Connection, rows: Sequence[bytes]) -> set[int]:
-    """Return the numbers of the rows whose key is stored."""
-    copy.copy_keys(connection, rows)
-    return set(connection.scalar(_KNOWN) or ())
 
 
 def _refuse_stale(connection: Connection, records: ValidatedRecords, ordinals: Sequence[int]) -> InsertResult:

@@ -18,7 +18,6 @@ from tradepipe.postgres.deadline import AnswerTimeout, Deadline
 from tradepipe.postgres.failures import FailureClass, classify, describe, translate
 from tradepipe.postgres.insert_result import RowsVanished
 from tradepipe.postgres.locks import is_lock_timeout, name_lock_holders
-from tradepipe.postgres.revision import check_revision
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +51,6 @@ class ReconnectingConnection:
         on_outage: called with the reason, once for each outage.
 
         on_recovery: called with the seconds the outage lasted, once for each outage.
-
-        require: called with each new connection; raises if the database cannot be used.
     """
 
     def __init__(
@@ -62,14 +59,12 @@ class ReconnectingConnection:
         *,
         on_outage: Callable[[str], None],
         on_recovery: Callable[[float], None],
-        require: Callable[[Connection], None] = check_revision,
         backoff: Backoff | None = None,
     ) -> None:
         self._engine = engine
         self._backoff = backoff or Backoff()
         self._on_outage = on_outage
         self._on_recovery = on_recovery
-        self._require = require
         self._connection: Connection | None = None
         self._connected_before = False
         self._deadline: Deadline | None = None
@@ -99,7 +94,7 @@ class ReconnectingConnection:
     def connect(self) -> Connection:
         """Return the connection; open one first if need be."""
         if self._connection is None:
-            self._connection = session.open_session(self._engine, self._require)
+            self._connection = session.open_session(self._engine)
             self._connected_before = True
         return self._connection
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import Any, Final
 
@@ -212,15 +212,12 @@ _CHECK: Final = "SET client_connection_check_interval = '1s'"
 _CAN_CHECK: Final = (14,)
 
 
-def open_session(engine: Engine, require: Callable[[Connection], None] = check_revision) -> Connection:
+def open_session(engine: Engine) -> Connection:
     """
     Open a connection that can store batches; a pooler in between must pool sessions.
 
-    Args:
-        require: called with the connection; raises if the database cannot be used.
-
     Raises:
-        DatabaseOutdated, ConfigurationError: `require` raised it.
+        DatabaseOutdated, ConfigurationError: as `check_revision`.
 
         sqlalchemy.exc.DBAPIError: the server is unavailable or refuses the connection.
     """
@@ -230,7 +227,7 @@ def open_session(engine: Engine, require: Callable[[Connection], None] = check_r
             connection.exec_driver_sql(_LIMITS)
             if (connection.dialect.server_version_info or ()) >= _CAN_CHECK:
                 connection.exec_driver_sql(_CHECK)
-            require(connection)
+            check_revision(connection)
             copy.create_temporary_tables(connection)
     except BaseException:
         connection.invalidate()

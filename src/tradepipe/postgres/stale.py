@@ -81,7 +81,17 @@ def stale_refusal(valid: ValidRecord, newest: int) -> Refusal:
 
 def _select_stale(rows: FromClause) -> Select[Any]:
     """Build the query for the stale ones of some rows with an ordinal and a PRIMARY_KEY."""
-    placed = _with_preceding_version(rows)
+    # Each row with the newest version of its trade before the first row of its PRIMARY_KEY, or its own version.
+    of = rows.columns
+    preceding = func.max(of.version).over(
+        partition_by=[of[name] for name in _TRADE], order_by=of.ordinal, rows=(None, -1)
+    )
+    key = [of[name] for name in PRIMARY_KEY]
+    preceded = select(of.ordinal, *key, func.coalesce(preceding, of.version).label("earlier")).subquery("preceded")
+    each = preceded.columns
+    # The newest version before a row grows with its ordinal, so the minimum belongs to the first row of its key.
+    first = func.min(each.earlier).over(partition_by=[each[name] for name in PRIMARY_KEY])
+    placed = select(each.ordinal, *(each[name] for name in PRIMARY_KEY), first.label("earlier")).subquery("placed")
     at, stored = placed.columns, TRADES.columns
     # LIMIT keeps the planner from reading the whole of trades for one batch: each trade is looked up in the index.
     newest = (
@@ -101,20 +111,6 @@ def _select_stale(rows: FromClause) -> Select[Any]:
         .where(newest_before > at.version, partner.columns.version.is_(None))
         .order_by(at.ordinal)
     )
-
-
-def _with_preceding_version(rows: FromClause) -> FromClause:
-    """Add to each row the newest version of its trade before the first row of its PRIMARY_KEY, or its own version."""
-    of = rows.columns
-    preceding = func.max(of.version).over(
-        partition_by=[of[name] for name in _TRADE], order_by=of.ordinal, rows=(None, -1)
-    )
-    key = [of[name] for name in PRIMARY_KEY]
-    preceded = select(of.ordinal, *key, func.coalesce(preceding, of.version).label("earlier")).subquery("preceded")
-    each = preceded.columns
-    # The newest version before a row grows with its ordinal, so the minimum belongs to the first row of its key.
-    first = func.min(each.earlier).over(partition_by=[each[name] for name in PRIMARY_KEY])
-    return select(each.ordinal, *(each[name] for name in PRIMARY_KEY), first.label("earlier")).subquery("placed")
 
 
 def _array(name: str) -> Any:
