@@ -173,12 +173,7 @@ Format = Annotated[
 
 
 def refuse_lines_in_json(output: OutputFormat, *, verbose: bool) -> None:
-    """
-    Check that the stdout of a command with `--format json` is one document.
-
-    Raises:
-        BadParameter: `--verbose` would print a line for each trade.
-    """
+    """Refuse `--verbose` with `--format json`, whose stdout is one document, not a line for each trade."""
     if verbose and output == "json":
         raise typer.BadParameter("only valid with --format text", param_hint="'--verbose'")
 

@@ -59,12 +59,7 @@ def parse_duration(duration: str) -> int | None:
 
 
 def parse_start(text: str, *, option: str = "--start", other: str = "") -> "StartPosition":
-    """
-    Parse a position in a topic; `other` names further forms for the message.
-
-    Raises:
-        BadParameter: the text is neither a position nor a timestamp.
-    """
+    """Parse a position in a topic, else raise a usage error; `other` names further forms for its message."""
     if text == "earliest":
         return "earliest"
     if text == "latest":
@@ -78,12 +73,7 @@ def parse_start(text: str, *, option: str = "--start", other: str = "") -> "Star
 
 
 def parse_share(text: str) -> float | None:
-    """
-    Parse `--max-refused`; None is no refusal limit.
-
-    Raises:
-        BadParameter: the text is not a share.
-    """
+    """Parse `--max-refused`, else raise a usage error; None is no refusal limit."""
     if text == OFF:
         return None
     try:

@@ -105,12 +105,7 @@ class Broker:
         self._call("push_request_errors_array", api_key, len(errors), array)
 
     def delete_topic(self, name: str) -> None:
-        """
-        Delete a topic with its records; a new topic of this name has another id.
-
-        Raises:
-            ValueError: the topic does not exist.
-        """
+        """Delete an existing topic with its records; a new topic of this name has another id."""
         _check(self._call("topic_delete", name.encode()), f"topic {name!r}")
 
     def delete_records(self, name: str, partition: int, before: int) -> None:

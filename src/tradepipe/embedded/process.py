@@ -123,12 +123,7 @@ class User(NamedTuple):
 
     @classmethod
     def by_name(cls, *names: str) -> Self:
-        """
-        Return the first of these users that exists.
-
-        Raises:
-            RuntimeError: none does.
-        """
+        """Return the first of these users that exists; a RuntimeError if none does."""
         for name in names:
             with contextlib.suppress(KeyError):
                 account = pwd.getpwnam(name)

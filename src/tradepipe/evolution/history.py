@@ -164,12 +164,7 @@ def fingerprint(text: str) -> str:
 
 
 def fingerprint_without_docs(text: str) -> str:
-    """
-    Return the SHA-256 of a schema without its docs, which do not affect readers.
-
-    Raises:
-        ValueError: the text is not JSON.
-    """
+    """Return the `fingerprint` of a schema without its docs, which do not affect readers."""
     return _sha256(without(json.loads(text), "doc"))
 
 

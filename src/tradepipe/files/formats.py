@@ -114,12 +114,7 @@ def _part_names(tokens: list[str]) -> list[str]:
 
 
 def to_instant(local: datetime, zone: ZoneInfo, shown: str) -> datetime:
-    """
-    Convert a local time to UTC.
-
-    Raises:
-        ValueError: clocks in the zone were changed, and show this time twice or never.
-    """
+    """Convert a local time to UTC; a time that the zone's clocks showed twice or never is a ValueError."""
     try:
         # fold is which of the two occurrences is meant. Where both are one instant, the time is unambiguous.
         first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -173,12 +173,7 @@ class JsonRejects:
 
 
 def _object(line: str) -> dict[str, object]:
-    """
-    Parse the JSON object on a line.
-
-    Raises:
-        ValueError: the line is not a JSON object, or has a duplicate key.
-    """
+    """Parse the JSON object on a line; anything else and a duplicate key are a ValueError."""
     try:
         found = DECODER.decode(line)
     except json.JSONDecodeError as error:

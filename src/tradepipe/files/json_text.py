@@ -33,12 +33,7 @@ DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_exact,
 
 
 def decode(text: str, type_: Type) -> Any:
-    """
-    Return the JSON value of a cell's text.
-
-    Raises:
-        ValueError: the text is not JSON.
-    """
+    """Return the JSON value of a cell's text; a text that is not JSON is a ValueError."""
     try:
         return DECODER.decode(text)
     except json.JSONDecodeError as error:

@@ -65,12 +65,7 @@ class ParquetFile:
             yield to_record(self._number, "", parse(row), row)
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """
-        Yield the rows.
-
-        Raises:
-            BadInput: the file is damaged.
-        """
+        """Yield the rows; a damaged file is a `BadInput`."""
         try:
             for batch in self._file.iter_batches(_BATCH_ROWS):
                 for row in zip(*[_values(column) for column in batch.columns], strict=True):

@@ -1,4 +1,8 @@
-"""Strict parsers of values for each kind of type: from texts, JSON values and typed cells."""
+"""
+Strict parsers of values for each kind of type: from texts, JSON values and typed cells.
+
+Each raises ValueError, with a message for the user, for a value of another form.
+"""
 
 import base64
 import binascii
@@ -35,13 +39,10 @@ def text(value: str) -> str:
 
 def whole_number(value: str, lowest: int, highest: int) -> int:
     """
-    Parse a whole number in plain digits; its range is for the message.
+    Parse a whole number of at most 19 plain digits, without leading zeros; its range is for the message.
 
     >>> whole_number("73", 1, 99)
     73
-
-    Raises:
-        ValueError: the text has a space, plus, point, exponent, leading zeros, or more than 19 digits.
     """
     if not _INTEGER.fullmatch(value):
         raise ValueError(f"{quote_cell(value)} is not a whole number from {lowest} to {highest} in plain digits")
@@ -50,14 +51,10 @@ def whole_number(value: str, lowest: int, highest: int) -> int:
 
 def decimal(value: str) -> Decimal:
     """
-    Parse a decimal number in plain digits, exactly.
+    Parse a decimal number in plain digits, exactly: at most 19 before the point, and 18 after it.
 
     >>> decimal("1250000.50")
     Decimal('1250000.50')
-
-    Raises:
-        ValueError: the text has a space, plus, exponent, comma, leading zeros, or more than 19 digits before the
-            point or 18 after it.
     """
     if not _DECIMAL.fullmatch(value):
         hint = "; name its signs, as --thousands , or --decimal ," if "," in value else ""
@@ -71,9 +68,6 @@ def floating(value: str) -> float:
 
     >>> floating("1.5e-3")
     0.0015
-
-    Raises:
-        ValueError: the text has another form.
     """
     if not _FLOAT.fullmatch(value):
         hint = "; name its signs, as --thousands , or --decimal ," if "," in value else ""
@@ -87,9 +81,6 @@ def truth(value: str, field: str) -> bool:
 
     >>> truth("true", "cleared")
     True
-
-    Raises:
-        ValueError: the text is another word.
     """
     if value in ("true", "false"):
         return value == "true"
@@ -97,12 +88,7 @@ def truth(value: str, field: str) -> bool:
 
 
 def symbol(value: str, field: str, enum: type[StrEnum]) -> StrEnum:
-    """
-    Parse a symbol of an enum, written as in the schema.
-
-    Raises:
-        ValueError: there is no such symbol.
-    """
+    """Parse a symbol of an enum, written as in the schema."""
     try:
         return enum(value)
     except ValueError:
@@ -116,12 +102,7 @@ def symbol(value: str, field: str, enum: type[StrEnum]) -> StrEnum:
 
 
 def unique_id(value: str) -> UUID:
-    """
-    Parse a UUID as 8-4-4-4-12 hexadecimal digits.
-
-    Raises:
-        ValueError: the text has another form.
-    """
+    """Parse a UUID as 8-4-4-4-12 hexadecimal digits."""
     if not _UUID.fullmatch(value):
         raise ValueError(f"{quote_cell(value)} is not a UUID such as 0b0e1c1a-52a3-4a6e-9f5e-2f0f6f3c1f77")
     return UUID(value)
@@ -133,9 +114,6 @@ def octets(value: str) -> bytes:
 
     >>> octets("0x00ff"), octets("AP8=")
     (b'\x00\xff', b'\x00\xff')
-
-    Raises:
-        ValueError: the text has another form.
     """
     try:
         if value[:2] in ("0x", "\\x"):
@@ -151,9 +129,6 @@ def calendar_date(value: str) -> date:
 
     >>> calendar_date("2030-01-31")
     datetime.date(2030, 1, 31)
-
-    Raises:
-        ValueError: the text has another form, or the date does not exist.
     """
     if not _DATE.fullmatch(value):
         hint = "; name its format, as --date-format DD/MM/YYYY" if re.search(r"[0-9][/.][0-9]", value) else ""
@@ -170,9 +145,6 @@ def time_of_day(value: str) -> time:
 
     >>> time_of_day("08:30:00.5")
     datetime.time(8, 30, 0, 500000)
-
-    Raises:
-        ValueError: the text has another form, or there is no such time.
     """
     if not _TIME.fullmatch(value):
         raise ValueError(f"{quote_cell(value)} is not a time of day such as 08:30:00")
@@ -193,21 +165,13 @@ def instant(value: str, zone: ZoneInfo | None = None) -> datetime:
 
     Args:
         zone: zone of a time without an offset; None makes it an error.
-
-    Raises:
-        ValueError: the text has another form, no offset, or more than six fractional digits.
     """
     moment = _timestamp(value, "2025-06-01T08:00:00Z or 2025-06-01T10:00:00+02:00")
     return moment if moment.tzinfo else localize(moment, zone, value)
 
 
 def local_time(value: str) -> datetime:
-    """
-    Parse a timestamp without an offset.
-
-    Raises:
-        ValueError: the text has another form, or an offset.
-    """
+    """Parse a timestamp without an offset; an offset is an error."""
     return without_offset(_timestamp(value, "2025-06-01T08:00:00"), value)
 
 

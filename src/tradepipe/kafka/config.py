@@ -1,4 +1,8 @@
-"""librdkafka configuration: owned, default and forbidden properties."""
+"""
+librdkafka configuration: owned, default and forbidden properties.
+
+Each function that makes one raises ConfigurationError for a property that overrides a guarantee, or is forbidden.
+"""
 
 import re
 from collections.abc import Mapping
@@ -184,12 +188,7 @@ _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", 
 
 
 def producer_config(config: Config) -> dict[str, Any]:
-    """
-    Return the configuration of an idempotent producer.
-
-    Raises:
-        ConfigurationError: a property overrides a guarantee, or is forbidden.
-    """
+    """Return the configuration of an idempotent producer."""
     if "transactional.id" in config:
         # librdkafka would wait for a transaction that nobody begins.
         raise ConfigurationError("the Kafka property transactional.id is not allowed: this producer sends without one")
@@ -197,12 +196,7 @@ def producer_config(config: Config) -> dict[str, Any]:
 
 
 def transactions_config(config: Config, *, transactional_id: str) -> dict[str, Any]:
-    """
-    Return the configuration of a transactional producer that shares `config` with a consumer.
-
-    Raises:
-        ConfigurationError: a property overrides a guarantee, or is forbidden.
-    """
+    """Return the configuration of a transactional producer that shares `config` with a consumer."""
     owned = {**TRANSACTIONS, "transactional.id": transactional_id}
     return _merge(_without(config, _CONSUMER_ONLY), owned=owned, defaults=TRANSACTIONS_DEFAULTS)
 
@@ -218,12 +212,7 @@ def without_producer_keys(config: Config) -> Config:
 
 
 def consumer_config(config: Config, *, group: str) -> dict[str, Any]:
-    """
-    Return the configuration of a member of `group` whose offsets are stored outside Kafka.
-
-    Raises:
-        ConfigurationError: a property overrides a guarantee, or is forbidden.
-    """
+    """Return the configuration of a member of `group` whose offsets are stored outside Kafka."""
     merged = _merge(config, owned={**CONSUMER, "group.id": group}, defaults=CONSUMER_DEFAULTS)
     if _RESPONSE_LIMIT not in config:
         # librdkafka rejects a limit that is smaller than one fetch.

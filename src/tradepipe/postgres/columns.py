@@ -128,12 +128,7 @@ def column_type(type_: Type) -> TypeEngine[Any]:
 
 
 def require_free_names(declaration: Declaration, taken: Iterable[str]) -> None:
-    """
-    Require that no field has the name of another column.
-
-    Raises:
-        TypeError: with the field, and what to change.
-    """
+    """Raise a TypeError, with what to change, if a field has the name of another column."""
     if clash := sorted(set(taken) & declaration.types.keys()):
         place = f"{declaration.record.__name__}.{clash[0]}"
         raise TypeError(f"{place} has the name of a column that tradepipe fills: choose another name")

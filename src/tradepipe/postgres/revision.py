@@ -45,12 +45,7 @@ def is_post(revision: str) -> bool:
 
 
 def current(connection: Connection) -> str | None:
-    """
-    Return the revision of the database, None before the first.
-
-    Raises:
-        ConfigurationError: the version table holds more than one revision.
-    """
+    """Return the revision of the database, None before the first; several are a `ConfigurationError`."""
     if not connection.scalar(_HAS_TABLE, {"table": VERSION_TABLE}):
         return None
     found = connection.scalars(_CURRENT).all()

@@ -17,12 +17,7 @@ from tradepipe.trade.types import Member, Type
 
 
 def to_json(type_: Type, value: Any) -> str:  # noqa: PLR0911 - one case for each kind of type
-    """
-    Return a value as JSON text.
-
-    Raises:
-        ValueError: it holds a number that JSON lacks: infinity or NaN.
-    """
+    """Return a value as JSON text; a number that JSON lacks, infinity or NaN, is a ValueError."""
     # Not json.dumps of the whole: it does not write decimals.
     match type_.kind:
         case "array":

@@ -58,12 +58,7 @@ def trade_matcher(selection: DeadLetterFilter, decoder: RecordDecoder) -> Callab
 
 
 def dead_letter_topic(admin: TopicAdmin, name: str) -> Topic:
-    """
-    Describe a dead-letter topic.
-
-    Raises:
-        TopicUnusable: the topic does not exist.
-    """
+    """Describe a dead-letter topic; raise `TopicUnusable` with advice if it does not exist."""
     try:
         return admin.describe(name)
     except TopicUnusable as error:

@@ -46,12 +46,7 @@ class SchemaFile(NamedTuple):
 
 
 def folder_of(history: Path | None) -> Path:
-    """
-    Return the directory of a history, by default that of the trade schema.
-
-    Raises:
-        BadParameter: the directory does not exist.
-    """
+    """Return the directory of a history, by default that of the trade schema; else a usage error."""
     folder = history or Path(str(resources.files(PACKAGE)))
     if not folder.is_dir():
         raise typer.BadParameter(f"{folder} is not a directory", param_hint="'--history'")
@@ -67,12 +62,7 @@ def revisions_after(folder: Path, name: str) -> dict[str, str]:
 
 
 def require_revision(folder: Path, name: str) -> None:
-    """
-    Check that a database revision exists.
-
-    Raises:
-        BadParameter: it does not; a released version would name it for good.
-    """
+    """Check that a database revision exists, which a released version would name for good; else a usage error."""
     found = revisions_after(folder, "").keys()
     if name not in found:
         raise typer.BadParameter(
@@ -83,13 +73,7 @@ def require_revision(folder: Path, name: str) -> None:
 
 
 def history_in(folder: Path) -> History:
-    """
-    Load the history in a directory.
-
-    Raises:
-        BadInput: a file in it is invalid.
-        BadParameter: it is unreadable.
-    """
+    """Load the history in a directory; an invalid file is a `BadInput`, an unreadable one a usage error."""
     try:
         return History.load(folder)
     except ValueError as error:
@@ -99,13 +83,7 @@ def history_in(folder: Path) -> History:
 
 
 def versions_in(folder: Path) -> History:
-    """
-    Load the history in a directory, which must have at least one version.
-
-    Raises:
-        BadInput: a file in it is invalid.
-        BadParameter: it is unreadable or has no version.
-    """
+    """Load the history in a directory as `history_in` does; one without versions is a usage error."""
     found = history_in(folder)
     if not found.numbers:
         raise no_version(folder)
@@ -118,12 +96,7 @@ def no_version(folder: Path) -> typer.BadParameter:
 
 
 def read_schema_file(path: Path, *, hint: str = "'FILE'") -> SchemaFile:
-    """
-    Read a schema file.
-
-    Raises:
-        BadParameter: it is unreadable.
-    """
+    """Read a schema file; an unreadable one is a usage error."""
     try:
         return SchemaFile(display_path(path), read_small_file(path, MAX_SCHEMA_BYTES).decode())
     except OSError as error:
@@ -146,12 +119,7 @@ def display_path(path: Path) -> str:
 
 
 def write(folder: Path, texts: dict[str, str], *, option_name: str = "--history") -> None:
-    """
-    Write new versions into a directory, and history.json last; the directory is created if necessary.
-
-    Raises:
-        BadParameter: the directory is not writable, or a version's file exists already.
-    """
+    """Write new versions into a directory, made if necessary, and history.json last; nothing else is replaced."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -165,12 +133,7 @@ def write(folder: Path, texts: dict[str, str], *, option_name: str = "--history"
 
 
 def refuse_installed_package(folder: Path, *, example: str, option_name: str) -> None:
-    """
-    Refuse the directory of an installed package, which the next installation overwrites.
-
-    Raises:
-        BadParameter: the directory is in site-packages.
-    """
+    """Refuse the directory of an installed package, which the next installation overwrites: a usage error."""
     if "site-packages" in folder.resolve().parts:
         raise typer.BadParameter(
             f"{folder} belongs to the installed package: pass the directory in your repository, such as {example}",
