@@ -7,6 +7,7 @@ from tests.pipeline.running_stages import Running, running
 from tradepipe import OffsetOutOfRange, TopicUnusable
 from tradepipe.pipeline import sink, topic_watch
 from tradepipe.postgres import offsets
+from tradepipe.postgres.session import open_transaction
 from tradepipe.registry import schema_ids
 
 UNKNOWN_ID = b"\x00\x7f\xff\xff\xff rest"
@@ -39,7 +40,7 @@ def test_a_reset_past_a_record_frees_a_sink_that_waits_for_its_schema(
     pipeline.publish_bytes([(b"K", UNKNOWN_ID), (trade.trade_id.encode(), pipeline.serialize(trade))], partition=0)
     with running(pipeline.sink()) as waiting:
         eventually(lambda: waiting.waiting_for == "the registry")
-        with offsets.offsets_connection(pipeline.database, seconds=5.0) as ledger:
+        with open_transaction(pipeline.database, application_name="test", seconds=5.0) as ledger:
             given = {"topic_id": None, "next_offsets": {0: 1}, "owner": "an operator"}
             offsets.reset(ledger, f"{pipeline.topic}-sink", topic=pipeline.topic, **given)
 

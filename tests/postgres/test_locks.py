@@ -11,7 +11,7 @@ from tradepipe.errors import DatabaseUnavailable
 from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.failures import translate
 from tradepipe.postgres.locks import name_lock_holders
-from tradepipe.postgres.session import create_engine_for, open_session
+from tradepipe.postgres.session import create_engine_for, open_session, open_transaction
 
 IN_THE_WAY = "PostgreSQL is available, but another transaction is in the way: "
 HOLDER = r"process \d+ of user postgres, a-report, in a transaction since \d{4}-"
@@ -26,12 +26,12 @@ def held(database, statement):
 
 
 def read_refusals(database):
-    with refusals.refusals_connection(database, seconds=1) as connection:
+    with open_transaction(database, application_name="tradepipe-dlq", seconds=1) as connection:
         refusals.list_newest(connection, refusals.DeadLetterFilter(), 1)
 
 
 def read_offsets(database):
-    with offsets.offsets_connection(database, seconds=1) as connection:
+    with open_transaction(database, application_name="tradepipe-offsets", seconds=1) as connection:
         offsets.list_offsets(connection, "group", "topic")
 
 

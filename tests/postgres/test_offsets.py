@@ -12,6 +12,7 @@ from tradepipe.errors import DatabaseOutdated, TopicUnusable
 from tradepipe.postgres import offsets
 from tradepipe.postgres.batch import store
 from tradepipe.postgres.offsets import CommitOutcome, Fenced, OffsetRange, Ownership
+from tradepipe.postgres.session import open_transaction
 from tradepipe.postgres.tables import SINK_OFFSETS
 
 
@@ -294,5 +295,5 @@ def test_two_concurrent_claims_get_two_epochs(connections):
 
 
 def test_offsets_of_a_database_without_tables_are_not_touched(database):
-    with pytest.raises(DatabaseOutdated), offsets.offsets_connection(database, seconds=10.0):
+    with pytest.raises(DatabaseOutdated), open_transaction(database, application_name="test", seconds=10.0):
         pass

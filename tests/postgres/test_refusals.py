@@ -11,7 +11,7 @@ from tests.postgres.batches import GROUP, TOPIC, TOPIC_ID, count, execute, refus
 from tradepipe.errors import DatabaseOutdated
 from tradepipe.postgres import refusals
 from tradepipe.postgres.failures import FailureClass, classify
-from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.session import create_engine_for, open_transaction
 from tradepipe.postgres.tables import TRADE_REFUSALS
 from tradepipe.trade.dead_letter import DeadLetterFilter
 from tradepipe.trade.record import MAX_KEPT_BYTES, Digest, Omitted, Record, Violation
@@ -347,7 +347,7 @@ def test_rows_that_another_transaction_has_locked_are_skipped(connection, migrat
 def test_the_error_of_a_database_without_tables_names_the_command(database):
     with (
         pytest.raises(DatabaseOutdated, match="tradepipe migrate upgrade"),
-        refusals.refusals_connection(database, seconds=5),
+        open_transaction(database, application_name="test", seconds=5),
     ):
         pass
 

@@ -23,11 +23,13 @@ from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.pipeline.partitions import StartPosition
 from tradepipe.postgres import offsets
 from tradepipe.postgres.offsets import StoredOffset
+from tradepipe.postgres.session import open_transaction
 from tradepipe.redaction import escape
 
 app = command_line("Show and reset the offsets stored for a consumer group.")
 
 GROUP: Final = "tradepipe-sink"
+APPLICATION: Final = "tradepipe-offsets"
 UNKNOWN: Final = "-"
 
 SinkTopic = Annotated[
@@ -160,7 +162,7 @@ def reset(
 
 
 def _list_offsets(database: str, group: str, topic: str, retry: RetryUntil) -> list[StoredOffset]:
-    with offsets.offsets_connection(database, seconds=retry.call_timeout) as connection:
+    with open_transaction(database, application_name=APPLICATION, seconds=retry.call_timeout) as connection:
         return offsets.list_offsets(connection, group, topic)
 
 
@@ -168,7 +170,7 @@ def _reset(database: str, group: str, described: Described, targets: Mapping[int
     name = "someone"
     with suppress(KeyError, OSError):  # a container's user may be missing from /etc/passwd
         name = getpass.getuser()
-    with offsets.offsets_connection(database, seconds=retry.call_timeout) as connection:
+    with open_transaction(database, application_name=APPLICATION, seconds=retry.call_timeout) as connection:
         offsets.reset(
             connection,
             group,

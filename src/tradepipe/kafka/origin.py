@@ -1,19 +1,18 @@
 """Origins of dead letters: comparison with the record that one names, and the headers of other frameworks."""
 
 import time
-from typing import Final, Self
+from typing import Final
 
-import confluent_kafka
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.assignment import is_misnumbered
-from tradepipe.kafka.config import Config, consumer_config, without_producer_keys
-from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
+from tradepipe.kafka.config import Config
+from tradepipe.kafka.failures import FailureClass, classify, translate
 from tradepipe.kafka.malformed import find_malformed
 from tradepipe.kafka.messages import UNREADABLE, to_record
-from tradepipe.kafka.topic_reader import GROUP, POLL_SECONDS
+from tradepipe.kafka.topic_reader import POLL_SECONDS, AssignedConsumer
 from tradepipe.kafka.unreadable import ERRORS
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.record import Record
@@ -22,7 +21,7 @@ _NOTHING: Final = ERRORS | {KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_R
 """Errors that mean that there is no readable record at an offset."""
 
 
-class OriginCheck:
+class OriginCheck(AssignedConsumer):
     """
     Compares dead letters with the records at their coordinates, inside a `with` block.
 
@@ -37,25 +36,12 @@ class OriginCheck:
 
     def __init__(self, kafka: Config, topics: TopicAdmin, *, timeout: float, unverified: bool) -> None:
         # One record is read at a time: no more is fetched, and no fetch at the end of a log delays the next one.
-        one_by_one = {"fetch.wait.max.ms": 10, "max.partition.fetch.bytes": 1_024}
-        self._config = consumer_config(without_producer_keys(kafka), group=GROUP) | one_by_one
+        super().__init__(kafka, {"fetch.wait.max.ms": 10, "max.partition.fetch.bytes": 1_024})
         self._topics = topics
         self._timeout = timeout
         self._unverified = unverified
         self._described: dict[str, Topic] = {}
         self._watermarks: dict[str, dict[int, Watermarks]] = {}
-        self._client: confluent_kafka.Consumer | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._client = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
-        except KafkaException as error:
-            raise invalid_client(error) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._client is not None:
-            self._client.close()
 
     def find_difference(self, dead_letter: DeadLetter) -> str:
         """
@@ -96,7 +82,6 @@ class OriginCheck:
 
     def _read(self, topic: str, partition: int, offset: int) -> Record | None:
         """Return the committed record at an offset, or None."""
-        assert self._client is not None, "a check is used inside a with block"
         # A new assignment drops what is still queued of the last one; a seek would need the partition to be fetched.
         self._client.assign([TopicPartition(topic, partition, offset)])
         deadline = time.monotonic() + self._timeout

@@ -27,7 +27,31 @@ POLL_SECONDS: Final = 0.2
 """Seconds of one poll; timeouts are checked between two."""
 
 
-class TopicReader:
+class AssignedConsumer:
+    """A consumer whose partitions are assigned by its user, not by a group; open within a `with` block."""
+
+    def __init__(self, config: Config, properties: Mapping[str, int] | None = None) -> None:
+        self._config = consumer_config(without_producer_keys(config), group=GROUP) | dict(properties or {})
+        self._opened: confluent_kafka.Consumer | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self._opened = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
+        except KafkaException as error:
+            raise invalid_client(error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _client(self) -> confluent_kafka.Consumer:
+        assert self._opened is not None, "it is used outside of its with block"
+        return self._opened
+
+
+class TopicReader(AssignedConsumer):
     """
     Read the committed records of a topic, inside a `with` block.
 
@@ -45,26 +69,14 @@ class TopicReader:
     def __init__(
         self, config: Config, *, topic: str, timeout: float, open_transaction_timeout: float | None = None
     ) -> None:
-        self._config = consumer_config(without_producer_keys(config), group=GROUP)
+        super().__init__(config)
         self._topic = topic
         self._quiet_timeout = timeout
         self._open_transaction_timeout = timeout if open_transaction_timeout is None else open_transaction_timeout
-        self._client: confluent_kafka.Consumer | None = None
         self._missing: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._misnumbered: set[int] = set()
         self.blocked_offsets: dict[int, int] = {}
-
-    def __enter__(self) -> Self:
-        try:
-            self._client = confluent_kafka.Consumer({**self._config, "error_cb": lambda error: None})
-        except KafkaException as error:
-            raise invalid_client(error) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._client is not None:
-            self._client.close()
 
     def read(self, watermarks: Mapping[int, Watermarks], *, last: int | None = None) -> Iterator[Record]:
         """
@@ -80,7 +92,6 @@ class TopicReader:
 
             ConfigurationError: the brokers reject the consumer.
         """
-        assert self._client is not None, "a reader reads inside a with block"
         self._missing = {partition: each.high for partition, each in watermarks.items() if each.low < each.high}
         self._positions = {partition: each.low for partition, each in watermarks.items()}
         self.blocked_offsets = {}
@@ -156,7 +167,6 @@ class TopicReader:
 
     def _restart(self, partition: int) -> None:
         """Continue where a misnumbered record, the last one of its response, has ended the fetching."""
-        assert self._client is not None
         self._misnumbered.discard(partition)
         if partition in self._missing:
             place = TopicPartition(self._topic, partition, self._positions[partition])
@@ -164,7 +174,6 @@ class TopicReader:
             self._client.incremental_assign([place])
 
     def _seek(self, partition: int, offset: int) -> bool:
-        assert self._client is not None
         try:
             self._client.seek(TopicPartition(self._topic, partition, offset))
         except KafkaException:
@@ -177,7 +186,6 @@ class TopicReader:
         self.blocked_offsets.pop(partition, None)
         # Paused, or a busy partition would fill the queue with unwanted records.
         if position >= self._missing.get(partition, position + 1):
-            assert self._client is not None
             del self._missing[partition]
             self._client.pause([TopicPartition(self._topic, partition)])
 

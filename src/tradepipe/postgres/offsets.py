@@ -1,7 +1,6 @@
 """Stored offsets and ownership of partitions: epochs and compare-and-set."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -23,11 +22,6 @@ from sqlalchemy.dialects.postgresql import dialect, insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
 from tradepipe.postgres import pooler
-from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.failures import translate_errors
-from tradepipe.postgres.locks import limit_lock_waits, name_lock_holders
-from tradepipe.postgres.revision import check_revision
-from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import SINK_OFFSETS
 
 
@@ -177,29 +171,6 @@ class StoredOffset(NamedTuple):
     topic_id: str | None
     updated_at: datetime
     age: float
-
-
-@contextmanager
-def offsets_connection(database: str, *, seconds: float) -> Iterator[Connection]:
-    """
-    Open a connection and a transaction to read or reset offsets; abort it after `seconds`.
-
-    Raises:
-        DatabaseUnavailable: PostgreSQL is unavailable, or a sink's batch has locked the rows for too long.
-
-        ConfigurationError: the URL, the credentials or the revision are wrong.
-    """
-    engine = create_engine_for(database, application_name="tradepipe-offsets", connect_timeout=seconds)
-    with (
-        translate_errors(),
-        engine.connect() as connection,
-        Deadline(connection, seconds),
-        name_lock_holders(connection),
-        connection.begin(),
-    ):
-        limit_lock_waits(connection, seconds)
-        check_revision(connection)
-        yield connection
 
 
 def list_offsets(connection: Connection, group: str, topic: str) -> list[StoredOffset]:

@@ -1,7 +1,6 @@
 """The table of refusals: records that were not stored, with their bytes and violations."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
@@ -27,11 +26,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from tradepipe.postgres.copy import NOT_DIRECTLY
-from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.failures import is_too_large, translate_errors
-from tradepipe.postgres.locks import limit_lock_waits, name_lock_holders
-from tradepipe.postgres.revision import check_revision
-from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.failures import is_too_large
 from tradepipe.postgres.tables import TRADE_REFUSALS
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 from tradepipe.trade.record import Digest, Omitted, Record, Refusal, Violation
@@ -150,29 +145,6 @@ def offsets_between(
     partition_key = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
     rows = connection.execute(_BETWEEN, {**partition_key, "first": first, "end": end})
     return [(offset, tuple(codes)) for offset, codes in rows]
-
-
-@contextmanager
-def refusals_connection(database: str, *, seconds: float) -> Iterator[Connection]:
-    """
-    Open a connection and a transaction to read refusals; abort it after `seconds`.
-
-    Raises:
-        DatabaseUnavailable: PostgreSQL is unavailable, or a session locks the table.
-
-        ConfigurationError: the URL, the credentials or the revision are wrong.
-    """
-    engine = create_engine_for(database, application_name="tradepipe-dlq", connect_timeout=seconds)
-    with (
-        translate_errors(),
-        engine.connect() as connection,
-        Deadline(connection, seconds),
-        name_lock_holders(connection),
-        connection.begin(),
-    ):
-        limit_lock_waits(connection, seconds)
-        check_revision(connection)
-        yield connection
 
 
 def count(connection: Connection, selection: DeadLetterFilter) -> int:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import ceil
 from typing import Any, Final
 
@@ -17,7 +18,8 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.names import find_padding
 from tradepipe.postgres import copy, pooler
 from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.locks import name_lock_holders
+from tradepipe.postgres.failures import translate_errors
+from tradepipe.postgres.locks import limit_lock_waits, name_lock_holders
 from tradepipe.postgres.revision import check_revision
 from tradepipe.redaction import redact
 from tradepipe.small_files import is_endless, is_larger
@@ -234,3 +236,26 @@ def open_session(engine: Engine) -> Connection:
         connection.close()
         raise
     return connection
+
+
+@contextmanager
+def open_transaction(database: str, *, application_name: str, seconds: float) -> Iterator[Connection]:
+    """
+    Open a connection and a transaction for one command; abort it after `seconds`.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is unavailable, or other sessions lock the tables for too long.
+
+        ConfigurationError: the URL, the credentials or the revision are wrong.
+    """
+    engine = create_engine_for(database, application_name=application_name, connect_timeout=seconds)
+    with (
+        translate_errors(),
+        engine.connect() as connection,
+        Deadline(connection, seconds),
+        name_lock_holders(connection),
+        connection.begin(),
+    ):
+        limit_lock_waits(connection, seconds)
+        check_revision(connection)
+        yield connection

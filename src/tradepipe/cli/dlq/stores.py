@@ -3,7 +3,8 @@
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol
+from functools import partial
+from typing import Final, NamedTuple
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.dlq.options import DlqArguments
@@ -13,6 +14,7 @@ from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.kafka.dead_letters import iter_dead_letters, read_markers
 from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.postgres import refusals
+from tradepipe.postgres.session import open_transaction
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 
 PAGE_ROWS: Final = 1_000
@@ -32,19 +34,7 @@ class SearchResult(NamedTuple):
     notes: Sequence[str] = ()
 
 
-class DeadLetterStore(Protocol):
-    """A store of dead letters."""
-
-    name: str
-
-    def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
-        """Return the newest selected dead letters."""
-
-    def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
-        """Yield all selected dead letters, in any order."""
-
-
-def open_store(arguments: DlqArguments, decoder: RecordDecoder) -> DeadLetterStore:
+def open_store(arguments: DlqArguments, decoder: RecordDecoder) -> "TableStore | TopicStore":
     """Open the store that a command's options select."""
     if arguments.topic is not None:
         return TopicStore(arguments, decoder)
@@ -69,19 +59,24 @@ def dead_letter_topic(admin: TopicAdmin, name: str) -> Topic:
 
 
 class TableStore:
+    """The refusals of sinks."""
+
     name = "the table trade_refusals"
 
     def __init__(self, arguments: DlqArguments, decoder: RecordDecoder) -> None:
-        self._database = arguments.database or ""
+        self._open = partial(
+            open_transaction, arguments.database or "", application_name="tradepipe-dlq", seconds=arguments.deadline
+        )
         self._deadline = arguments.deadline
         self._decoder = decoder
 
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
+        """Return the newest selected dead letters."""
         # Which records belong to a trade is known only after they were decoded, so then all are read.
         is_counted = selection.trade_id is None
 
         def read() -> tuple[list[DeadLetter], int]:
-            with refusals.refusals_connection(self._database, seconds=self._deadline) as connection:
+            with self._open() as connection:
                 found = refusals.list_newest(connection, selection, limit if is_counted else None)
                 return found, refusals.count(connection, selection) if is_counted else 0
 
@@ -92,6 +87,7 @@ class TableStore:
         return SearchResult(found if limit is None else found[-limit:], len(found))
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
+        """Yield all selected dead letters, in any order."""
         after: RecordIdentity | None = None
         # A connection for each page: between two pages the caller may take as long as it likes.
         while page := RetryUntil(self._deadline)(lambda: self._page(selection, after)):  # noqa: B023 - called at once
@@ -99,11 +95,13 @@ class TableStore:
             after = page[-1].identity
 
     def _page(self, selection: DeadLetterFilter, after: RecordIdentity | None) -> list[DeadLetter]:
-        with refusals.refusals_connection(self._database, seconds=self._deadline) as connection:
+        with self._open() as connection:
             return refusals.list_page(connection, selection, after, PAGE_ROWS)
 
 
 class TopicStore:
+    """The dead letters of a validator."""
+
     def __init__(self, arguments: DlqArguments, decoder: RecordDecoder) -> None:
         self._kafka = arguments.kafka
         self._topic = arguments.topic or ""
@@ -113,6 +111,7 @@ class TopicStore:
         self.name = f"topic {self._topic}"
 
     def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
+        """Return the newest selected dead letters."""
         newest: list[tuple[datetime, RecordIdentity, int, DeadLetter]] = []
         total = 0
         for total, each in enumerate(self.each(selection), 1):
@@ -123,6 +122,7 @@ class TopicStore:
         return SearchResult([each for *_, each in sorted(newest)], total, self._hidden)
 
     def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
+        """Yield all selected dead letters, in any order."""
         retry = RetryUntil(self._deadline)
         admin = TopicAdmin(self._kafka, request_timeout=retry.call_timeout)
         described = retry(lambda: dead_letter_topic(admin, self._topic))
