@@ -62,23 +62,13 @@ def find_padding(address: str) -> str | None:
 
 
 def check_topic(name: str, argument: str = "topic") -> None:
-    """
-    Check the name of a topic.
-
-    Raises:
-        ConfigurationError: Kafka does not accept it.
-    """
+    """Raise a `ConfigurationError` for a name that Kafka does not accept for a topic."""
     if problem := find_topic_problem(name):
         raise ConfigurationError(f"{argument}={_shorten(name)} {problem}")
 
 
 def check_name(name: str, argument: str) -> None:
-    """
-    Check the name of a group, subject, client or transaction.
-
-    Raises:
-        ConfigurationError: it is empty, too long, or has characters that are lost on the way.
-    """
+    """Refuse a group, subject, client or transaction whose name is empty, too long, or would change on the way."""
     if problem := find_name_problem(name):
         raise ConfigurationError(f"{argument}={_shorten(name)} {problem}")
 

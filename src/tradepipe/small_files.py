@@ -58,12 +58,7 @@ def is_larger(path: Location, limit: int) -> bool:
 
 
 def check_not_endless(path: Location) -> None:
-    """
-    Check that a library which reads this file returns.
-
-    Raises:
-        OSError: it is endless.
-    """
+    """Check that a library which reads this file returns: OSError if the file is endless."""
     if is_endless(path):
         raise OSError(errno.EINVAL, "it is a named pipe or a device")
 

@@ -85,12 +85,7 @@ class ProduceRun:
         )
 
     def send_samples(self, seed: int, *, bad: float, resend: float) -> None:
-        """
-        Send sample trades.
-
-        Raises:
-            DeadlineExceeded: some records were not acknowledged in time.
-        """
+        """Send sample trades; `DeadlineExceeded` if some were not acknowledged in time."""
         self._send(
             lambda encode: sample_stream(seed, encode, bad=bad, resend=resend),
             f"seed {seed}",

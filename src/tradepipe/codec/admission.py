@@ -109,12 +109,7 @@ def _without_foreign_keys(schema: Any) -> Any:
 
 
 def check_limits(writer: SchemaType) -> None:
-    """
-    Refuse a schema that is malformed, or whose records can exhaust the stack or the memory.
-
-    Raises:
-        ValueError: with the limit that is exceeded.
-    """
+    """Raise a ValueError for a malformed schema, or one whose records can exhaust the stack or the memory."""
     if writer.kind != "record":
         raise ValueError("it is not a record")
     _LimitChecker().has_nonzero_size(writer, 0, frozenset())

@@ -54,12 +54,7 @@ Packer = Callable[[Any], bytes]
 
 
 def pack_row(record: Record, schema_id: int, trade: Trade) -> bytes:
-    """
-    Pack a row of `ROW_COLUMNS`.
-
-    Raises:
-        OutOfRange: a value is one that PostgreSQL does not store.
-    """
+    """Pack a row of `ROW_COLUMNS`; `OutOfRange` for a value that PostgreSQL does not store."""
     coordinates = _pack_coordinates(4, record.partition, 8, record.offset, 4, schema_id)
     return _start(record.topic) + _pack_trade(trade) + coordinates
 

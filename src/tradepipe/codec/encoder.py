@@ -197,12 +197,7 @@ def _member_writer(schema: SchemaType, member: Member) -> Writer:
 
 
 def _writer_of(schema: SchemaType, type_: Type) -> Writer:  # noqa: PLR0911 - one case for each kind of type
-    """
-    Return the writer of a type.
-
-    Raises:
-        ValueError: by the writer, for a member of an enum whose symbol the schema lacks.
-    """
+    """Return the writer of a type; it raises ValueError for a symbol of an enum that the schema lacks."""
     write: Writer
     match type_.kind:
         case "array":

@@ -69,12 +69,7 @@ def trade_codec() -> RecordCodec:
 
 
 def record_codec(schema: dict[str, Any], declaration: Declaration) -> RecordCodec:
-    """
-    Build the codec of a declared record with a schema.
-
-    Raises:
-        TypeError: the schema has other fields or types than the declaration.
-    """
+    """Build the codec of a declared record with a schema; TypeError if that has other fields or types."""
     reader = build_schema_tree(schema)
     declared = {field.name: field.member for field in declaration.fields}
     written = {field.name for field in reader.fields}

@@ -83,12 +83,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(writer: SchemaType, codec: RecordCodec) -> Plan:
-    """
-    Make the plan of a writer schema.
-
-    Raises:
-        TypeError: a declared field without a default is not written.
-    """
+    """Make the plan of a writer schema; TypeError if it lacks a declared field without a default."""
     declaration = codec.declaration
     slots = {field.name: slot for slot, field in enumerate(codec.in_schema)}
     places = {field.name: place for place, field in enumerate(declaration.fields)}

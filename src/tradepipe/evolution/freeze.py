@@ -60,12 +60,7 @@ def as_versioned(versions: Sequence[SchemaVersion]) -> tuple[VersionedSchema, ..
 def append_version(
     history: History, text: str, *, on: date, level: str | None, alembic_revision: str | None
 ) -> History:
-    """
-    Return a history with one more version, without checking or writing anything.
-
-    Raises:
-        ValueError: the text is not JSON.
-    """
+    """Return a history with one more version, a text of JSON, without checking or writing anything else."""
     # By the highest number of both, files and entries: a version whose file is missing keeps its number.
     number = max(history.numbers, default=0) + 1
     entry = HistoryEntry(

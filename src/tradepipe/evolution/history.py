@@ -214,12 +214,7 @@ class GoldenRecord(NamedTuple):
 
 
 def golden_records() -> tuple[GoldenRecord, ...]:
-    """
-    Load the golden record of every released version, oldest first.
-
-    Raises:
-        FileNotFoundError: a version has no golden record.
-    """
+    """Load the golden record of every released version, oldest first; each must have one."""
     return tuple(
         GoldenRecord(version.number, golden_file(version.number, "bin").read_bytes(), golden_trade(version.number))
         for version in versions()

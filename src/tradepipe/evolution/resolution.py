@@ -49,12 +49,7 @@ class Mismatch(NamedTuple):
 
 
 def find_mismatches(reader: SchemaType, writer: SchemaType) -> tuple[Mismatch, ...]:
-    """
-    Find everything that keeps a reader from getting the values that were written.
-
-    Raises:
-        ValueError: the schemas are nested too deep.
-    """
+    """Find everything that keeps a reader from getting the values that were written; ValueError if nested too deep."""
     try:
         return _Resolver().compare(reader, writer)
     except RecursionError as error:

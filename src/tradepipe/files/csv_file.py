@@ -31,12 +31,7 @@ _names_delimiter = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE).fullmatch
 
 
 class CsvFile(TextFile):
-    """
-    A CSV file, whose headers are read at once.
-
-    Raises:
-        InvalidOption: the header line is not in the encoding, or not CSV.
-    """
+    """A CSV file, whose headers are read at once: `InvalidOption` if they are not in the encoding, or not CSV."""
 
     ending = ".rejects.csv"
 

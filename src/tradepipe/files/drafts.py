@@ -45,12 +45,7 @@ class Draft:
         self.file = os.fdopen(handle, "wb")
 
     def rename(self) -> None:
-        """
-        Give the draft the name of the file.
-
-        Raises:
-            FileExistsError: a file appeared meanwhile that may not be replaced.
-        """
+        """Give the draft the name of the file; FileExistsError if a file appeared that may not be replaced."""
         self.file.flush()
         # Before the rename: after a crash of the machine the name must not lead to an empty file.
         os.fsync(self.file.fileno())
@@ -98,12 +93,7 @@ def write_file(path: Path, *, overwrite: bool | None, private: bool, option: str
 
 
 def check_target(path: Path, *, overwrite: bool | None, option: str) -> None:
-    """
-    Check that a file may be written at a path.
-
-    Raises:
-        InvalidOption: a file exists and may not be replaced, or it is not a regular file.
-    """
+    """Raise `InvalidOption` if a file exists that may not be replaced, or is not a regular file."""
     try:
         # Not stat, which follows links: another user who plants one chooses the file that is written.
         mode = os.lstat(path).st_mode

@@ -89,12 +89,7 @@ def identify(path: str, form: Form | None) -> Form:
 
 
 def open_member(name: str, file: BinaryIO) -> BinaryIO:
-    """
-    Open the only file in a zip archive.
-
-    Raises:
-        InvalidOption: the archive has several, or is damaged, encrypted or a bomb.
-    """
+    """Open the only file in a zip archive; several, or a damaged, encrypted or huge one, are an `InvalidOption`."""
     archive = open_archive(name, file)
     (member,) = _members(archive)
     # zipfile would only say that a password is required.

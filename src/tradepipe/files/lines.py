@@ -96,12 +96,7 @@ class LineReader:
         return self._file.tell() if self._is_zip else self._counted.bytes
 
     def read_text(self, size: int) -> str:
-        """
-        Read about `size` bytes; an empty text is the end of the file.
-
-        Raises:
-            BadInput: an archive is truncated or damaged, or reading fails.
-        """
+        """Read about `size` bytes; an empty text is the end of the file, and a damaged archive a `BadInput`."""
         try:
             chunk = self._lines.read(size)
         except _READ_ERRORS as error:

@@ -24,12 +24,7 @@ _BATCH_ROWS: Final = 10_000
 
 
 class ParquetFile:
-    """
-    A Parquet file.
-
-    Raises:
-        InvalidOption: the file is damaged or a bomb.
-    """
+    """A Parquet file; a damaged one or a bomb is an `InvalidOption`."""
 
     unit = "row"
     ending = ".rejects.parquet"

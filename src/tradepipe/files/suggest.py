@@ -73,12 +73,7 @@ _has_offset = re.compile(r".*:.*[0-9] ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)").fullmatch
 
 
 def suggest_mapping(path: str, form: Form | None, mapping: FileMapping) -> str:
-    """
-    Return the text of a first mapping file for a file of trades.
-
-    Raises:
-        InvalidOption: the file is not readable.
-    """
+    """Return the text of a first mapping file for a file of trades; `InvalidOption` if that is not readable."""
     if path == STDIN:
         raise InvalidOption("needs a file, not stdin", "--suggest-mapping")
     if identify(path, form) in {"csv", "json", "jsonl"} and mapping.encoding is None:

@@ -38,12 +38,7 @@ _FORMS: Final[dict[str, frozenset[Form]]] = {
 def open_reader(
     path: str, form: Form | None, mapping: FileMapping, stopped: threading.Event, notify: Notify = drop
 ) -> Reader:
-    """
-    Open a file of trades, in the format that its content or its name shows.
-
-    Raises:
-        InvalidOption: the file does not contain records.
-    """
+    """Open a file of trades, in the format that its content or its name shows; `InvalidOption` if it has no records."""
     form = identify(path, form)
     for setting, forms in _FORMS.items():
         # No error: one mapping may serve a report that is saved now as CSV, now as a workbook.
@@ -158,12 +153,7 @@ class TradeFile:
         self.close()
 
     def close(self) -> None:
-        """
-        Close the file, and complete the file of rejects.
-
-        Raises:
-            ConfigurationError: the rejects file is not writable.
-        """
+        """Close the file, and complete the file of rejects; `ConfigurationError` if that is not writable."""
         self._opened.close()
 
     @property

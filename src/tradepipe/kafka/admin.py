@@ -108,12 +108,7 @@ class TopicAdmin:
         return not self.is_mock()
 
     def describe(self, name: str) -> Topic:
-        """
-        Return the brokers' description of a topic.
-
-        Raises:
-            TopicUnusable: the topic does not exist.
-        """
+        """Return the brokers' description of a topic; `TopicUnusable` if it does not exist."""
         try:
             described = self._await(self._request_description(name))
         except KafkaException as error:
@@ -145,12 +140,7 @@ class TopicAdmin:
         return topic_id
 
     def check_not_compacted(self, name: str) -> None:
-        """
-        Reject a compacted topic, in which Kafka deletes single old records.
-
-        Raises:
-            TopicUnusable: the topic is compacted.
-        """
+        """Refuse a compacted topic as `TopicUnusable`: Kafka deletes single old records in it."""
         policy = self.config(name).get("cleanup.policy", "delete")
         if "compact" in policy:
             raise TopicUnusable(

@@ -80,12 +80,7 @@ class Consumer:
         """Bytes of the keys and values of the last poll."""
 
     def open(self) -> None:
-        """
-        Join the group.
-
-        Raises:
-            ConfigurationError: librdkafka rejects the configuration.
-        """
+        """Join the group; `ConfigurationError` if librdkafka rejects the configuration."""
         self._client = self._create_client()
         self._subscribe(self._client)
 

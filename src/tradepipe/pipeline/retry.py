@@ -37,12 +37,7 @@ class RetryForever:
         self._should_continue = should_continue
 
     def __call__(self, service: str, call: Callable[[], T]) -> T:
-        """
-        Return the answer of the service.
-
-        Raises:
-            StopRequested: the stage was stopped first.
-        """
+        """Return the answer of the service; `StopRequested` if the stage was stopped first."""
         backoff, outage = Backoff(), Outage(service, logger)
         # Before the first try: a call that hangs is an outage too, and /readyz should name the service.
         self._stats.set_waiting(service, waiting=True)

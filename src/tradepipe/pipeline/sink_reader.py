@@ -168,12 +168,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         return Batch(self._consumer.group, topic_id, tuple(ranges), records) if ranges else None
 
     def pending_claims(self) -> list[Claim]:
-        """
-        Return the claims to queue now; a partition is claimed once per assignment or lost ownership.
-
-        Raises:
-            ConfigurationError: the topic was recreated.
-        """
+        """Return the claims to queue now, one per assignment or lost ownership; error if the topic was recreated."""
         waiting = [
             each
             for each in self._states.values()
@@ -197,12 +192,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         return claims
 
     def accept_claim(self, granted: ClaimGranted) -> None:
-        """
-        Start a claimed partition; discard the claim if its assignment has ended.
-
-        Raises:
-            OffsetOutOfRange: the stored offset is outside the log.
-        """
+        """Start a claimed partition, unless its assignment has ended; `OffsetOutOfRange` if the log lacks it."""
         number = granted.claim.assignment.partition
         partition = self._states.get(number)
         # The claim was queued behind a batch, and the group may have moved the partition since. The claim does no harm:
@@ -250,12 +240,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         )
 
     def stop_rejected(self, dropped: RangeDropped) -> None:
-        """
-        Stop a partition whose records were rejected.
-
-        Raises:
-            TooManyRefusals: it was the last one.
-        """
+        """Stop a partition whose records were rejected; raise the reason if it was the last one."""
         partition = self._states.get(dropped.ownership.partition)
         if partition is not None and partition.ownership == dropped.ownership:
             partition.queued_offset = partition.position = partition.stored_offset
@@ -289,12 +274,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         return {number: each.stored_offset for number, each in self._states.items() if each.ownership is not None}
 
     def run_housekeeping(self) -> None:
-        """
-        Start partitions that were claimed or whose back-off has passed, and check the topic's id.
-
-        Raises:
-            TopicUnusable: the topic was recreated.
-        """
+        """Start partitions that were claimed or whose back-off has passed; `TopicUnusable` for a recreated topic."""
         self._start_partitions()
         self.topic_id_watch.poll()
 

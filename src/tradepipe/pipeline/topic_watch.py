@@ -29,12 +29,7 @@ class TopicIdWatch:
         """The first id that was seen; None while the brokers have not returned one."""
 
     def check(self, topic_id: str | None) -> None:
-        """
-        Compare an id with the first one that was seen.
-
-        Raises:
-            TopicUnusable: the topic was recreated.
-        """
+        """Compare an id with the first one that was seen; `TopicUnusable` if the topic was recreated."""
         if self.topic_id is None:
             self.topic_id = topic_id
         elif topic_id is not None and topic_id != self.topic_id:

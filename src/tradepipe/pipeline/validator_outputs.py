@@ -169,12 +169,7 @@ class OutputWriter:
         self._dead_letter_limit = limits.dead_letter or UNCHECKED_RECORD_BYTES
 
     def connect(self) -> None:
-        """
-        Connect if necessary; if Kafka is unavailable, back off until a later call.
-
-        Raises:
-            ConfigurationError: waiting would not help.
-        """
+        """Connect if necessary; if Kafka is unavailable, back off until a later call. Raises as `write`."""
         if self._delivery.is_open or not self._backoff.is_due:
             return
         try:

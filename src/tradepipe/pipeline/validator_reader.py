@@ -159,12 +159,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         return resolved
 
     def take_batch(self) -> ValidatorBatch:
-        """
-        Remove and return the validated records, with the offsets they cover.
-
-        Raises:
-            TooManyRefusals: every partition exceeds the refusal limit.
-        """
+        """Remove and return the validated records; `TooManyRefusals` if every partition exceeds the refusal limit."""
         # The next batch begins with records that are polled already, if there are any.
         first_timestamp, self._first_timestamp = self._first_timestamp, self._consumer.first_timestamp
         batch = self._buffer.take_batch(self.uncommitted_offsets(), first_timestamp)

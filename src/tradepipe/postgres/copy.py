@@ -81,12 +81,7 @@ def copy_keys(connection: Connection, rows: Sequence[bytes]) -> None:
 
 
 def copy_rows(connection: Connection, table: Table, rows: Sequence[bytes]) -> int:
-    """
-    Copy rows into a table in their order, and return how many PostgreSQL has stored.
-
-    Raises:
-        psycopg2.Error: PostgreSQL refused one of them, and with it the statement.
-    """
+    """Copy rows into a table in their order, and return how many are stored; psycopg2.Error if one is refused."""
     return _copy(connection, table, ROW_COLUMNS, rows)
 
 

@@ -164,12 +164,7 @@ class ReconnectingConnection:
                 self.report_outage("PostgreSQL takes too long")
 
     def report_outage(self, reason: str) -> None:
-        """
-        Begin or continue an outage, and wait until the next try is due.
-
-        Raises:
-            StopRequested: `stop` was called.
-        """
+        """Begin or continue an outage, and wait until the next try is due; `StopRequested` if `stop` was called."""
         if self._unavailable_since is None:
             self._unavailable_since = time.monotonic()
             self._on_outage(reason)

@@ -1,4 +1,4 @@
-"""Registry URLs, credentials and TLS."""
+"""Registry URLs, credentials and TLS; each function raises `ConfigurationError` for what it does not accept."""
 
 import base64
 import logging
@@ -49,12 +49,7 @@ class RegistryUrls(NamedTuple):
 
 
 def parse_urls(url: str | Sequence[str]) -> RegistryUrls:
-    """
-    Parse a registry's URLs: one, several separated by commas, or a sequence.
-
-    Raises:
-        ConfigurationError: one is not an http or https URL, or two contain different users.
-    """
+    """Parse a registry's URLs, of one user: one, several separated by commas, or a sequence."""
     texts = [each for text in ([url] if isinstance(url, str) else url) for each in _NEXT.split(text)]
     for problem in filter(None, (find_padding(each.strip()) for each in texts)):
         raise ConfigurationError(f"url: the registry's URL {problem}")
@@ -96,22 +91,12 @@ class Proxy(NamedTuple):
 
 
 def parse_proxy(url: str, source: str = "proxy") -> Proxy:
-    """
-    Parse the URL of a proxy, with user and password if it contains them.
-
-    Raises:
-        ConfigurationError: it is not an http or https URL.
-    """
+    """Parse the http or https URL of a proxy, with user and password if it contains them."""
     return Proxy(*_split_url(url, source, "one URL such as http://proxy:3128"), source)
 
 
 def environment_proxies(urls: Sequence[str]) -> dict[str, Proxy]:
-    """
-    Return the proxies that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name for these URLs.
-
-    Raises:
-        ConfigurationError: a variable does not contain an http or https URL.
-    """
+    """Return the proxies that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name for these URLs."""
     settings = getproxies_environment()
     found = {}
     for url in urls:

@@ -125,12 +125,7 @@ class TradeSerializer:
         return self._encoder.encode_all(trades, start, self._header, True)
 
     def connect(self) -> bytes:
-        """
-        Look up the schema id, unless that was done; return the header of every framed value.
-
-        Raises:
-            SchemaNotRegistered, RegistryUnavailable, ConfigurationError: as for a trade.
-        """
+        """Look up the schema id, unless that was done; return the header of every value. Raises as for a trade."""
         if self._header is not None:
             return self._header
         schema = current()

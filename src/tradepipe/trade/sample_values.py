@@ -26,12 +26,7 @@ _PRINTABLE: Final = range(0x21, 0x7F)
 
 
 def given_value(field: Field, random: Random) -> Any:
-    """
-    Return a valid value of a field other than None.
-
-    Raises:
-        ValueError: no value was found that fits the constraints.
-    """
+    """Return a valid value of a field other than None; ValueError if none was found that fits the constraints."""
     finders = [type_problem_finder(field.type), *map(problem_finder, field.constraints)]
     for _ in range(_TRIES):
         value = _constrained_value(field, random)
