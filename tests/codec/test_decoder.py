@@ -3,7 +3,7 @@
 import pytest
 
 from tests.codec.sample_schema import SAMPLE, encode, make_decoder
-from tradepipe.codec.codec import MAX_BODY, Decoder, decoder_source
+from tradepipe.codec.codec import MAX_BODY, Decoder
 from tradepipe.errors import UndecodableRecord
 from tradepipe.evolution.history import current, versions
 from tradepipe.trade.model import Trade
@@ -18,7 +18,7 @@ def test_a_decoder_is_generated_at_first_use_and_cached():
 
 @pytest.mark.parametrize("version", versions(), ids=lambda version: f"v{version.number}")
 def test_the_source_of_every_versions_decoder_is_available(version):
-    shown = decoder_source(version.text)
+    shown = Decoder(version.text, 0).source().text
 
     assert shown.startswith("def decode(_body):\n")
     assert [f"# {field}: " in shown for field in Trade._fields] == [True] * len(Trade._fields)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.codec.sample_schema import CODEC, SAMPLE, SAMPLES, SCHEMA, Sample, Side, encode, make_decoder, written
 from tradepipe.codec import encoder
-from tradepipe.codec.codec import encoder_source
-from tradepipe.codec.fields import record_codec
+from tradepipe.codec.encoder import generate_encoder
+from tradepipe.codec.fields import record_codec, trade_codec
 from tradepipe.codec.primitives import TABLE_SIZE
 from tradepipe.errors import InvalidTrade
 from tradepipe.trade.declaration import declare
@@ -144,8 +144,9 @@ def test_the_cache_of_dates_is_bounded():
 
 
 def test_the_source_of_the_encoder_is_available():
-    assert encoder_source().startswith("def encode(_trade):\n")
-    compile(encoder_source(), "shown", "exec")
+    source = generate_encoder(trade_codec()).text
+    assert source.startswith("def encode(_trade):\n")
+    compile(source, "shown", "exec")
 
 
 def test_a_side_is_the_member_itself():

@@ -15,7 +15,7 @@ import pytest
 from tests.codec.sample_schema import SAMPLE, encode, make_decoder
 from tests.codec.test_admission import holding, more, text
 from tests.codec.test_oracle import AT, BODY, changed
-from tradepipe.codec.codec import Decoder, decoder_source
+from tradepipe.codec.codec import Decoder
 from tradepipe.errors import UndecodableRecord, UnsupportedSchema
 from tradepipe.evolution.history import current
 from tradepipe.trade.record import Code
@@ -84,7 +84,8 @@ def test_a_logical_type_on_a_type_it_does_not_annotate_is_ignored(kind):
 
 
 def test_a_schemas_names_occur_in_the_source_only_in_comments():
-    source = decoder_source(json.dumps(more({"name": "import_os", "type": "int"})), unknown_fields="drop")
+    schema = json.dumps(more({"name": "import_os", "type": "int"}))
+    source = Decoder(schema, 0, unknown_fields="drop").source().text
     lines = [line.strip() for line in source.splitlines() if "import_os" in line]
 
     assert ["# 'import_os'"] == lines

@@ -2,13 +2,12 @@
 Strict encoder and decoder of trades in Avro's binary encoding.
 
 Both are Python functions, generated from the schemas when they are first used.
-`decoder_source` and `encoder_source` return their code. fastavro only parses
-schemas; it does not decode or encode here.
+fastavro only parses schemas; it does not decode or encode here.
 """
 
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import Final, cast
+from typing import cast
 
 from tradepipe.codec import decoder, encoder, fields
 from tradepipe.codec.admission import UnknownFields, admit_schema
@@ -18,9 +17,7 @@ from tradepipe.codec.plan import Plan, make_plan
 from tradepipe.trade.model import Trade
 from tradepipe.trade.type_checks import MAX_INT, MIN_INT
 
-__all__ = ["MAX_BODY", "MAX_INT", "MIN_INT", "Decoder", "Encoder", "decoder_source", "encoder_source"]
-
-_EXAMPLE_ID: Final = 0
+__all__ = ["MAX_BODY", "MAX_INT", "MIN_INT", "Decoder", "Encoder"]
 
 
 class Encoder:
@@ -77,16 +74,6 @@ class Decoder:
     def source(self) -> CodeBuilder:
         """Generate the source of `decode`."""
         return decoder.generate_decoder(self._writer, fields.trade_codec(), self._schema_id)
-
-
-def decoder_source(schema: str, *, unknown_fields: UnknownFields = "stop") -> str:
-    """Return the Python source that decodes a writer schema into a `Trade`."""
-    return Decoder(schema, _EXAMPLE_ID, unknown_fields=unknown_fields).source().text
-
-
-def encoder_source() -> str:
-    """Return the Python source that encodes a `Trade`."""
-    return encoder.generate_encoder(fields.trade_codec()).text
 
 
 @cache

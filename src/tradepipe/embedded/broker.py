@@ -83,12 +83,7 @@ class Broker:
         return self
 
     def create_topic(self, name: str, *, partitions: int = DEFAULT_PARTITIONS) -> None:
-        """
-        Create a topic.
-
-        Raises:
-            ValueError: the topic exists, or the broker cannot give it that many partitions.
-        """
+        """Create a topic; ValueError if it exists, or cannot have that many partitions."""
         error = self._call("topic_create", name.encode(), partitions, 1)
         _check(error, f"topic {name!r} with {partitions} partitions")
 
@@ -109,12 +104,7 @@ class Broker:
         _check(self._call("topic_delete", name.encode()), f"topic {name!r}")
 
     def delete_records(self, name: str, partition: int, before: int) -> None:
-        """
-        Delete the records of a partition whose offsets are below `before`, as retention would.
-
-        Raises:
-            ValueError: the partition does not exist, or `before` is after its end.
-        """
+        """Delete the records of a partition before an offset, as retention would; ValueError if there is no such."""
         error = self._call("partition_delete_records", name.encode(), partition, before)
         _check(error, f"partition {partition} of topic {name!r} before {before}")
 

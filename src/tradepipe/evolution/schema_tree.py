@@ -162,12 +162,7 @@ class SchemaField(NamedTuple):
 
 
 def parse_schema_tree(text: str) -> SchemaType:
-    """
-    Parse the text of a valid schema; return its root type.
-
-    Raises:
-        ValueError: the text is not the JSON of a schema, or is nested too deep.
-    """
+    """Parse the text of a valid schema, and return its root type; ValueError if it is none, or nested too deep."""
     try:
         return build_schema_tree(json.loads(text))
     except RecursionError as error:
@@ -175,12 +170,7 @@ def parse_schema_tree(text: str) -> SchemaType:
 
 
 def build_schema_tree(schema: Any) -> SchemaType:
-    """
-    Build the types of a valid schema, given as JSON values; return its root type.
-
-    Raises:
-        ValueError: the value is not a schema, or is nested too deep.
-    """
+    """Build the types of a schema, given as JSON values; ValueError if it is none, or nested too deep."""
     try:
         return _Builder().type(schema, "", "")
     except RecursionError as error:

@@ -73,12 +73,7 @@ class Draft:
 
 @contextmanager
 def write_file(path: Path, *, overwrite: bool | None, private: bool, option: str) -> Iterator[TextIO]:
-    """
-    Write a text file by way of a `Draft`, with its arguments; an exception leaves the file as it was.
-
-    Raises:
-        InvalidOption: the file exists, is not a regular file, or is not writable.
-    """
+    """Write a text file by way of a `Draft`, as that raises; an exception leaves the file as it was."""
     draft = Draft(path, overwrite=overwrite, private=private, option=option)
     try:
         text = io.TextIOWrapper(draft.file, "utf-8", write_through=True)

@@ -85,12 +85,7 @@ class JsonFile(TextFile):
                 yield self._source.number, line.rstrip("\r\n"), found
 
     def _items(self) -> Iterator[tuple[int, str, _Found]]:
-        """
-        Yield the items of an array, with one in memory at a time.
-
-        Raises:
-            BadInput: what follows an item is not an array's; the rest is unreadable.
-        """
+        """Yield the items of an array, one in memory at a time; `BadInput` if the rest is not that of an array."""
         text, number, is_end = self._source.read_text(_CHUNK_BYTES), 0, False
         text = text.lstrip().removeprefix("[")
         while True:

@@ -112,12 +112,7 @@ class LineReader:
         return head.removeprefix(_BOM).lstrip()[:1] == character
 
     def __iter__(self) -> Iterator[str]:
-        """
-        Yield the lines.
-
-        Raises:
-            BadInput: a line is too long, the gzip is truncated or damaged, or reading fails.
-        """
+        """Yield the lines; one that is too long, a damaged archive and a failing disk are a `BadInput`."""
         encoding = self.encoding
         while True:
             try:

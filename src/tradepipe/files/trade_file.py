@@ -281,12 +281,7 @@ class RejectsFile:
                 self._draft.close()
 
     def add(self, record: InputRecord) -> None:
-        """
-        Write a record.
-
-        Raises:
-            ConfigurationError: writing fails, for example because the disk is full.
-        """
+        """Write a record; `ConfigurationError` if that fails, for example because the disk is full."""
         self.count += 1
         try:
             self._writer.add(record)

@@ -44,14 +44,7 @@ class OriginCheck(AssignedConsumer):
         self._watermarks: dict[str, dict[int, Watermarks]] = {}
 
     def find_difference(self, dead_letter: DeadLetter) -> str:
-        """
-        Return how a dead letter differs from the record that it names, or an empty string.
-
-        Raises:
-            BrokerUnavailable: Kafka is unavailable.
-
-            TopicUnusable: the topic of the record does not exist.
-        """
+        """Return how a dead letter differs from the record that it names, or an empty text. Raises as `TopicAdmin`."""
         topic, partition, offset = dead_letter.record[:3]
         if topic not in self._watermarks:
             self._described[topic] = self._topics.describe(topic)

@@ -29,14 +29,7 @@ StartPosition = Literal["earliest", "latest"] | datetime
 def start_offsets(
     start: StartPosition, topics: TopicAdmin, topic: str, extents: Mapping[int, Watermarks]
 ) -> dict[int, int]:
-    """
-    Return the start offset of each partition.
-
-    Raises:
-        BrokerUnavailable: Kafka is unavailable.
-
-        ConfigurationError: the topic does not exist or may not be read.
-    """
+    """Return the start offset of each partition; raises as `TopicAdmin`."""
     if isinstance(start, datetime):
         return topics.offsets_for_time(topic, list(extents), int(start.timestamp() * 1000))
     return {number: extent.high if start == "latest" else extent.low for number, extent in extents.items()}
@@ -183,12 +176,7 @@ class PartitionReader(ABC, Generic[P]):
         self._consumer.resume(number for number, partition in self._states.items() if partition.is_active)
 
     def _poll(self, max_records: int, timeout: float) -> list[Record]:
-        """
-        Poll the consumer and update the assignment; wait up to `timeout` seconds for the first record.
-
-        Raises:
-            ConfigurationError: the brokers refuse the consumer, or the log was truncated.
-        """
+        """Poll as the consumer does, for up to `timeout` seconds, and update the assignment."""
         records = self._consumer.poll(max_records, timeout if self.is_reading else UNASSIGNED_POLL_SECONDS)
         assigned = self._consumer.assignments
         # An assignment that was revoked and came back is a new one: another member may have had it in between.

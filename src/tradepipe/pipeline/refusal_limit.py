@@ -180,14 +180,7 @@ class RecentRefusals:
         self._dead_letters = dead_letters
 
     def load(self, partitions: Iterable[int], committed: Mapping[int, int], extents: Mapping[int, Watermarks]) -> None:
-        """
-        Load the windows of these partitions with the refusals before their committed offsets.
-
-        Raises:
-            BrokerUnavailable: the brokers do not return the dead letters now.
-
-            ConfigurationError: the brokers deny access to them.
-        """
+        """Load the windows of these partitions with the refusals before their offsets; raises as `TopicAdmin`."""
         refused: dict[int, set[int]] = {number: set() for number in partitions}
         if self._refusal_limit.is_disabled:
             return

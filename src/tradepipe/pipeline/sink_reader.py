@@ -118,10 +118,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         """
         Read and validate as many records as the batch takes; wait up to `timeout` seconds for the first.
 
-        If the batch takes no more, return False and read nothing.
-
-        Raises:
-            ConfigurationError: the brokers refuse the consumer, or the log was truncated.
+        If the batch takes no more, return False and read nothing. Raises as `read_some`.
         """
         free = self.free
         if not free:
@@ -192,7 +189,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         return claims
 
     def accept_claim(self, granted: ClaimGranted) -> None:
-        """Start a claimed partition, unless its assignment has ended; `OffsetOutOfRange` if the log lacks it."""
+        """Start a claimed partition that is still assigned; an offset outside the log is an `OffsetOutOfRange`."""
         number = granted.claim.assignment.partition
         partition = self._states.get(number)
         # The claim was queued behind a batch, and the group may have moved the partition since. The claim does no harm:
