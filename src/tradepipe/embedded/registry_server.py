@@ -150,7 +150,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self) -> Any:
         # Before any refusal: an unread body would be taken for the next request of the connection.
-        content = self._read_content()
+        length = self.headers.get("Content-Length", "0")
+        problem = None
+        if "Transfer-Encoding" in self.headers:
+            problem = RegistryError(411, 411, "a body needs a Content-Length")
+        elif not (length.isascii() and length.isdigit()):
+            problem = RegistryError(400, 400, "the Content-Length is not a number")
+        elif len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
+            problem = RegistryError(413, 413, f"the body has more than {MAX_BODY} bytes")
+        if problem is not None:
+            # The body stays unread, and would be taken for the next request.
+            self.close_connection = True
+            raise problem
+        content = self.rfile.read(int(length))
         # A web page can send requests to this port through its visitor's browser, and read the answers if its own
         # domain resolves to 127.0.0.1 (DNS rebinding).
         names = [f"//{self.headers.get('Host', '')}", *self.headers.get_all("Origin", ())]
@@ -168,21 +180,6 @@ class _Handler(BaseHTTPRequestHandler):
             if match and method == self.command:
                 return answer(_Request(self.server.store, match.groupdict(), parse_qs(url.query), body))
         raise RegistryError(404, 404, f"HTTP 404 Not Found: {self.command} {url.path}")
-
-    def _read_content(self) -> bytes:
-        length = self.headers.get("Content-Length", "0")
-        problem = None
-        if "Transfer-Encoding" in self.headers:
-            problem = RegistryError(411, 411, "a body needs a Content-Length")
-        elif not (length.isascii() and length.isdigit()):
-            problem = RegistryError(400, 400, "the Content-Length is not a number")
-        elif len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
-            problem = RegistryError(413, 413, f"the body has more than {MAX_BODY} bytes")
-        if problem is not None:
-            # The body stays unread, and would be taken for the next request.
-            self.close_connection = True
-            raise problem
-        return self.rfile.read(int(length))
 
 
 def _to_json(version: StoredVersion) -> dict[str, Any]:

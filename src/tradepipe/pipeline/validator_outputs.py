@@ -81,7 +81,18 @@ class OutputTopics:
                     f"kafka-configs.sh --alter --entity-type topics --entity-name {name} "
                     f"--add-config max.message.bytes={largest + allowance}"
                 )
-            self._check_retention(name, output, source)
+            keeps, source_keeps = _number(output, "retention.ms"), _number(source, "retention.ms")
+            if keeps is None or source_keeps is None or keeps == UNLIMITED:
+                continue
+            if source_keeps == UNLIMITED or source_keeps > keeps:
+                logger.warning(
+                    "topic %s keeps its records for %d ms, but %s %s: records that are read late may be lost; set "
+                    "retention.ms",
+                    name,
+                    keeps,
+                    self._source,
+                    "for ever" if source_keeps == UNLIMITED else f"for {source_keeps} ms",
+                )
         limits = [_number(output, "max.message.bytes") for output in (clean, dead_letters)]
         return SizeLimits(min((limit for limit in limits if limit is not None), default=None), limits[1])
 
@@ -104,18 +115,6 @@ class OutputTopics:
             ) from error
         self._topics.check_not_compacted(name)
         return self._topics.config(name)
-
-    def _check_retention(self, name: str, output: dict[str, str], source: dict[str, str]) -> None:
-        keeps, source_keeps = _number(output, "retention.ms"), _number(source, "retention.ms")
-        if keeps is None or source_keeps is None or keeps == UNLIMITED or UNLIMITED != source_keeps <= keeps:
-            return
-        logger.warning(
-            "topic %s keeps its records for %d ms, but %s %s: records that are read late may be lost; set retention.ms",
-            name,
-            keeps,
-            self._source,
-            "for ever" if source_keeps == UNLIMITED else f"for {source_keeps} ms",
-        )
 
 
 def _number(settings: dict[str, str], name: str) -> int | None:

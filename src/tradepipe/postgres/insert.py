@@ -188,7 +188,14 @@ def _insert_staged(
     """Insert trades, given as ordinals and rows, through the staging table."""
     ordinals = [ordinal for ordinal, _ in staged]
     copy.stage(connection, [row for _, row in staged])
-    result = _refuse_stale(connection, records, ordinals) if mode == "refuse" else InsertResult()
+    result = InsertResult()
+    if mode == "refuse" and (newest := stale.find_stale_staged(connection)):
+        stale.trial_insert(connection, _INSERT_SOME, {"numbers": list(newest)})
+        refused = (
+            (ordinals[number], stale.stale_refusal(records.valid_at(ordinals[number]), version))
+            for number, version in newest.items()
+        )
+        result = InsertResult(refused=tuple(refused))
     result = result.plus(_find_stored(connection, records, ordinals))
     decided = {*result.duplicates, *(ordinal for ordinal, _ in result.refused)}
     remaining = [row for ordinal, row in staged if ordinal not in decided]
@@ -214,18 +221,6 @@ def _copy_unstored(connection: Connection, rows: Sequence[bytes], direct: Direct
     if copied:
         direct.unstored.end()
     return copied
-
-
-def _refuse_stale(connection: Connection, records: ValidatedRecords, ordinals: Sequence[int]) -> InsertResult:
-    """Refuse the staged trades that are stale."""
-    newest = stale.find_stale_staged(connection)
-    if newest:
-        stale.trial_insert(connection, _INSERT_SOME, {"numbers": list(newest)})
-    refused = (
-        (ordinals[number], stale.stale_refusal(records.valid_at(ordinals[number]), version))
-        for number, version in newest.items()
-    )
-    return InsertResult(refused=tuple(refused))
 
 
 def _find_stored(connection: Connection, records: ValidatedRecords, ordinals: Sequence[int]) -> InsertResult:

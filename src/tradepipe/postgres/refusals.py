@@ -62,8 +62,17 @@ def _insert_bisecting(connection: Connection, rows: list[dict[str, Any]]) -> Non
         middle = len(rows) // 2
         _insert_bisecting(connection, rows[:middle])
         _insert_bisecting(connection, rows[middle:])
-    else:
-        connection.execute(_INSERT, [_without_bytes(rows[0])])
+        return
+    (row,) = rows
+    size = sum(len(row[name] or b"") for name in ("key", "value"))
+    *details, last = row["details"]
+    note = f"{last}; key and value are not stored: their {size} bytes are too many for PostgreSQL"
+    digests: dict[str, Any] = {}
+    for name in ("key", "value"):
+        if row[name] is not None:
+            digest = Digest.of(row[name])
+            digests |= {f"{name}_bytes": digest.size, f"{name}_sha256": digest.sha256}
+    connection.execute(_INSERT, [{**row, **digests, "key": None, "value": None, "details": [*details, note]}])
 
 
 def _copy_directly(connection: Connection, rows: list[dict[str, Any]]) -> bool:
@@ -124,18 +133,6 @@ def _copy_value(value: Any) -> str:
         value = "{" + ",".join(f'"{element}"' for element in elements) + "}"
     # A translation by a table of characters takes ten times as long.
     return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _without_bytes(row: dict[str, Any]) -> dict[str, Any]:
-    size = sum(len(row[name] or b"") for name in ("key", "value"))
-    *details, last = row["details"]
-    note = f"{last}; key and value are not stored: their {size} bytes are too many for PostgreSQL"
-    digests: dict[str, Any] = {}
-    for name in ("key", "value"):
-        if row[name] is not None:
-            digest = Digest.of(row[name])
-            digests |= {f"{name}_bytes": digest.size, f"{name}_sha256": digest.sha256}
-    return {**row, **digests, "key": None, "value": None, "details": [*details, note]}
 
 
 def offsets_between(

@@ -25,6 +25,9 @@ HEADER_SIZE: Final = 5
 
 SCHEMA_GUID_SIZE: Final = 16
 
+_LOOKS: Final = {b"Obj\x01": "an Avro file", b"\xc3\x01": "Avro's single-object encoding"}
+"""What a value without a frame seems to be, by its first bytes."""
+
 _header = Struct(">BI")
 
 _BODY_END: Final = HEADER_SIZE + MAX_BODY + 1
@@ -49,24 +52,17 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
     if len(value) < HEADER_SIZE or value[0] != 0:
         start = value[:HEADER_SIZE].hex(" ")
         if value[0] != 0:
-            kind = _recognize(value)
+            kind = next((kind for start, kind in _LOOKS.items() if value.startswith(start)), "")
+            if value[0] == 1 and len(value) > SCHEMA_GUID_SIZE:
+                kind = "a frame with a schema GUID"
+            elif value.lstrip()[:1] in (b"{", b"[", b'"'):
+                kind = "JSON"
             looks = f", which looks like {kind}," if kind else ","
             problem = f"the value begins with {start}{looks} but a framed value begins with the magic byte 00"
         else:
             problem = f"the value is {start}, {len(value)} bytes, but the magic byte and a schema id take {HEADER_SIZE}"
         raise UndecodableRecord(Violation(Code.FRAMING, problem))
     return int.from_bytes(value[1:HEADER_SIZE], "big"), value[HEADER_SIZE:]
-
-
-def _recognize(value: bytes) -> str:
-    """Return what a value without a frame seems to be, or an empty string."""
-    if value.startswith(b"Obj\x01"):
-        return "an Avro file"
-    if value.startswith(b"\xc3\x01"):
-        return "Avro's single-object encoding"
-    if value[0] == 1 and len(value) > SCHEMA_GUID_SIZE:
-        return "a frame with a schema GUID"
-    return "JSON" if value.lstrip()[:1] in (b"{", b"[", b'"') else ""
 
 
 class TradeSerializer:
