@@ -217,12 +217,19 @@ class _Run:
 
     def _store(self, stack: LocalStack) -> None:
         self._shown = []
+
+        def note_batch(stored: BatchResult) -> None:
+            # Not the last ones: partitions are stored in no fixed order, and every run prints the same.
+            trades = [*self._shown, *stored.trades]
+            self._shown = nlargest(SHOWN_TRADES, trades, key=lambda trade: (trade.version, trade.trade_id))
+            self._add_examples(stored.refusals)
+
         with Sink(
             {"bootstrap.servers": stack.bootstrap_servers, **QUICK_CONSUMER},
             registry=stack.registry_url,
             database=stack.database_url,
             topic=CLEAN,
-            on_stored=self._note_batch,
+            on_stored=note_batch,
         ) as sink:
             self._enter(sink)
             counts = sink.counts
@@ -239,12 +246,6 @@ class _Run:
         )
         for trade in self._shown:
             self._echo(f"         Stored trade with ID {trade.trade_id} and version {trade.version}")
-
-    def _note_batch(self, stored: BatchResult) -> None:
-        # Not the last ones: partitions are stored in no fixed order, and every run prints the same.
-        trades = [*self._shown, *stored.trades]
-        self._shown = nlargest(SHOWN_TRADES, trades, key=lambda trade: (trade.version, trade.trade_id))
-        self._add_examples(stored.refusals)
 
     def _add_examples(self, refusals: tuple[Refusal, ...]) -> None:
         for refusal in refusals:

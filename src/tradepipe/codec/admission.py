@@ -65,7 +65,19 @@ def admit_schema(text: str, schema_id: int, *, unknown_fields: UnknownFields) ->
         raise UnsupportedSchema(f"schema id {schema_id} is refused: {problem}") from error
     # A released version may drop a field that the current one lacks: the history check has accepted that loss.
     if fingerprint(text) not in {version.sha256 for version in versions()}:
-        _check_lossless(writer, schema_id, unknown_fields)
+        reader = build_schema_tree(current().schema)
+        found = [each for each in find_mismatches(reader, writer) if each.rule not in PORTABILITY]
+        root = writer.short
+        if fatal := [each for each in found if not each.dropped]:
+            raise UnsupportedSchema(
+                f"schema id {schema_id} does not resolve to version {current().number} of the trade schema: "
+                f"{_format_mismatches(fatal, root)}; upgrade tradepipe here"
+            )
+        if found and unknown_fields == "stop":
+            raise UnsupportedSchema(
+                f"schema id {schema_id} holds more than version {current().number} of the trade schema, which would "
+                f"lose {_format_mismatches(found, root)}; upgrade tradepipe here, or choose --unknown-fields drop"
+            )
     return writer
 
 
@@ -174,22 +186,6 @@ def _check_distinct(elements: str, found: Sequence[str]) -> None:
         raise ValueError(f"it has no {elements}")
     if len(set(found)) < len(found):
         raise ValueError(f"it has duplicate {elements}")
-
-
-def _check_lossless(writer: SchemaType, schema_id: int, unknown_fields: UnknownFields) -> None:
-    reader = build_schema_tree(current().schema)
-    found = [each for each in find_mismatches(reader, writer) if each.rule not in PORTABILITY]
-    root = writer.short
-    if fatal := [each for each in found if not each.dropped]:
-        raise UnsupportedSchema(
-            f"schema id {schema_id} does not resolve to version {current().number} of the trade schema: "
-            f"{_format_mismatches(fatal, root)}; upgrade tradepipe here"
-        )
-    if found and unknown_fields == "stop":
-        raise UnsupportedSchema(
-            f"schema id {schema_id} holds more than version {current().number} of the trade schema, which would lose "
-            f"{_format_mismatches(found, root)}; upgrade tradepipe here, or choose --unknown-fields drop"
-        )
 
 
 def _format_mismatches(found: Sequence[Mismatch], root: str) -> str:

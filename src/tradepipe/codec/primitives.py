@@ -1,9 +1,14 @@
 """Avro's primitive encodings, and conversions of dates, times and decimals."""
 
-from datetime import UTC, date, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from struct import Struct
 from struct import error as StructError
 from typing import Final, Generic, TypeVar
+from uuid import UUID
+
+from tradepipe.trade.avro_types import EXACT
 
 TABLE_SIZE: Final = 1_024
 """Number of encoded integers in the table, from 0: it covers nearly all lengths and versions."""
@@ -184,3 +189,56 @@ def decimal_error(size: int, precision: int, scale: int) -> Malformed:
 def quantum(scale: int) -> Decimal:
     """Return the smallest step of a decimal."""
     return Decimal((0, (1,), -scale))
+
+
+_DOUBLE_BITS: Final = 53
+_MICROS_PER_DAY: Final = 86_400_000_000
+_SINGLE: Final = Struct("<f")
+_is_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
+
+
+def to_single(number: int) -> float:
+    """Return the float of single precision that is nearest to a number."""
+    # The nearest float, as Java's cast. A double holds 53 bits: a last bit for what is lost prevents rounding twice.
+    size = abs(number)
+    lost = max(0, size.bit_length() - _DOUBLE_BITS)
+    kept = size >> lost | bool(size & (1 << lost) - 1)
+    found: float = _SINGLE.unpack(_SINGLE.pack(float(kept << lost)))[0]
+    return -found if number < 0 else found
+
+
+def to_decimal(precision: int, scale: int, limit: int, step: Decimal, found: bytes) -> Decimal:
+    """Return the decimal of its bytes, whose unscaled number is below a limit, by its smallest step."""
+    unscaled = int.from_bytes(found, "big", signed=True)
+    if not found or abs(unscaled) >= limit:
+        raise decimal_error(len(found), precision, scale)
+    return EXACT.multiply(Decimal(unscaled), step)
+
+
+def parse_uuid(found: bytes) -> UUID:
+    """Return the UUID of a text."""
+    text = found.decode()
+    if not _is_uuid(text):
+        raise Malformed("is not a UUID")
+    return UUID(text)
+
+
+def to_time(unit: str, number: int) -> time:
+    """Return a time of day, by the unit of its number."""
+    micros = number * 1_000 if unit == "millis" else number
+    if not 0 <= micros < _MICROS_PER_DAY:
+        raise OutOfRange(f"is {micros} microseconds after midnight, which is not within a day")
+    return (EPOCH + timedelta(0, 0, micros)).time()
+
+
+def to_micros(unit: str, number: int) -> int:
+    """Return the microseconds of a timestamp, by the unit of its number."""
+    if unit == "nanos":
+        if number % 1_000:
+            raise OutOfRange(f"is {number} nanoseconds after 1970, of which a datetime holds whole microseconds only")
+        number //= 1_000
+    elif unit == "millis":
+        number *= 1_000
+    if not MIN_MICROS <= number <= MAX_MICROS:
+        raise out_of_range_error(number)
+    return number

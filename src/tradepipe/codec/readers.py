@@ -1,30 +1,24 @@
 """Readers of values of any type, built from the steps of a plan: the executor for values without generated code."""
 
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from functools import partial
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
 from tradepipe.codec import primitives
-from tradepipe.codec.primitives import Malformed, OutOfRange, read_block, read_index, read_int, read_long, read_size
+from tradepipe.codec.primitives import Malformed, read_block, read_index, read_int, read_long, read_size
 from tradepipe.codec.steps import SKIPPED, Array, Map, Mismatch, Null, Record, Scalar, Step, Symbol, Union
-from tradepipe.trade.avro_types import EXACT, from_member_default
+from tradepipe.trade.avro_types import from_member_default
 from tradepipe.trade.types import Type
 
 Reader = Callable[[bytes, int], tuple[Any, int]]
 """Reads the value at an offset; returns it and the offset after it."""
 
 _EPOCH: Final = datetime(1970, 1, 1)
-_UTC_EPOCH: Final = _EPOCH.replace(tzinfo=UTC)
-_DOUBLE_BITS: Final = 53
-_MICROS_PER_DAY: Final = 86_400_000_000
 _FLOAT: Final = Struct("<f")
 _DOUBLE: Final = Struct("<d")
-_is_uuid = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch
 
 
 def reader_of(step: Step, type_: Type) -> Reader:  # noqa: PLR0911 - one case for each kind of step
@@ -221,63 +215,23 @@ def _converter(step: Scalar) -> Callable[[Any], Any] | None:  # noqa: PLR0911 - 
         case "string":
             return bytes.decode
         case "float":
-            return _to_single if step.written in ("int", "long") else None
+            return primitives.to_single if step.written in ("int", "long") else None
         case "double":
             return float if step.written in ("int", "long") else None
         case "decimal":
-            return partial(_to_decimal, step, 10**step.precision, primitives.quantum(step.scale))
+            return partial(
+                primitives.to_decimal, step.precision, step.scale, 10**step.precision, primitives.quantum(step.scale)
+            )
         case "uuid":
-            return (lambda found: UUID(bytes=found)) if step.written == "fixed" else _parse_uuid
+            return (lambda found: UUID(bytes=found)) if step.written == "fixed" else primitives.parse_uuid
         case "date":
             return primitives.to_date
     name, _, unit = step.kind.rpartition("-")
     return partial(_MOMENTS[name], unit) if name else None
 
 
-def _to_single(number: int) -> float:
-    # The nearest float, as Java's cast. A double holds 53 bits: a last bit for what is lost prevents rounding twice.
-    size = abs(number)
-    lost = max(0, size.bit_length() - _DOUBLE_BITS)
-    kept = size >> lost | bool(size & (1 << lost) - 1)
-    found: float = _FLOAT.unpack(_FLOAT.pack(float(kept << lost)))[0]
-    return -found if number < 0 else found
-
-
-def _to_decimal(step: Scalar, limit: int, quantum: Decimal, found: bytes) -> Decimal:
-    unscaled = int.from_bytes(found, "big", signed=True)
-    if not found or abs(unscaled) >= limit:
-        raise primitives.decimal_error(len(found), step.precision, step.scale)
-    return EXACT.multiply(Decimal(unscaled), quantum)
-
-
-def _parse_uuid(found: bytes) -> UUID:
-    text = found.decode()
-    if not _is_uuid(text):
-        raise Malformed("is not a UUID")
-    return UUID(text)
-
-
-def _to_time(unit: str, number: int) -> Any:
-    micros = number * 1_000 if unit == "millis" else number
-    if not 0 <= micros < _MICROS_PER_DAY:
-        raise OutOfRange(f"is {micros} microseconds after midnight, which is not within a day")
-    return (_EPOCH + timedelta(0, 0, micros)).time()
-
-
-def _to_micros(unit: str, number: int) -> int:
-    if unit == "nanos":
-        if number % 1_000:
-            raise OutOfRange(f"is {number} nanoseconds after 1970, of which a datetime holds whole microseconds only")
-        number //= 1_000
-    elif unit == "millis":
-        number *= 1_000
-    if not primitives.MIN_MICROS <= number <= primitives.MAX_MICROS:
-        raise primitives.out_of_range_error(number)
-    return number
-
-
 _MOMENTS: Final[Mapping[str, Callable[[str, int], Any]]] = {
-    "time": _to_time,
-    "timestamp": lambda unit, number: _UTC_EPOCH + timedelta(0, 0, _to_micros(unit, number)),
-    "local-timestamp": lambda unit, number: _EPOCH + timedelta(0, 0, _to_micros(unit, number)),
+    "time": primitives.to_time,
+    "timestamp": lambda unit, number: primitives.EPOCH + timedelta(0, 0, primitives.to_micros(unit, number)),
+    "local-timestamp": lambda unit, number: _EPOCH + timedelta(0, 0, primitives.to_micros(unit, number)),
 }

@@ -207,23 +207,24 @@ class Transactions:
     ) -> None:
         """Send the offsets, wait until the records are enqueued and acknowledged, and commit the transaction."""
         if offsets is not None:
-            self._call_until_done(lambda timeout: self._send_offsets(client, offsets, timeout))
+            limit = REQUESTS_PER_OFFSET_COMMIT * self._slow_after
+
+            def send_offsets(timeout: float) -> None:
+                # In a thread: librdkafka may wait forever for a lost coordinator (librdkafka#5456).
+                sent = run_in_thread(lambda: client.send_offsets_to_transaction(*offsets, timeout), "tradepipe-offsets")
+                try:
+                    sent.result(limit)
+                except TimeoutError:
+                    reason = f"the offsets were not acknowledged within {limit:g} s"
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT, reason)) from None
+
+            self._call_until_done(send_offsets)
         # The coordinator has the offsets: if the group moves a partition now, its next owner waits for the end of this
         # transaction before it reads where to start.
         are_offsets_sent.set()
         enqueued.result()
         flush(client, self._reports, seconds=self._transaction_timeout)
         self._call_until_done(client.commit_transaction)
-
-    def _send_offsets(self, client: confluent_kafka.Producer, offsets: GroupOffsets, timeout: float) -> None:
-        """Send offsets in a thread: librdkafka may wait forever for a lost coordinator (librdkafka#5456)."""
-        limit = REQUESTS_PER_OFFSET_COMMIT * self._slow_after
-        try:
-            sent = run_in_thread(lambda: client.send_offsets_to_transaction(*offsets, timeout), "tradepipe-offsets")
-            sent.result(limit)
-        except TimeoutError:
-            timed_out = KafkaError(KafkaError._TIMED_OUT, f"the offsets were not acknowledged within {limit:g} s")
-            raise KafkaException(timed_out) from None
 
     def _call_until_done(self, call: Callable[[float], object]) -> None:
         """Repeat a call while its error is retriable; a retry or a slow call puts the client in doubt."""

@@ -189,24 +189,18 @@ class PartitionReader(ABC, Generic[P]):
         self.last_poll = time.time()
         if records:
             self.consumed += len(records)
-            self._check_partition(records[0])
+            # One record of a poll, because the hash of every key would cost a tenth of the throughput.
+            first, count = records[0], self._partition_count
+            if first.key and count and (expected := default_partition(first.key, count)) != first.partition:
+                self.misplaced += 1
+                if self.misplaced == 1:
+                    logger.warning(
+                        "%s is not on partition %d, where the default partitioner (murmur2) puts its key: a producer "
+                        "uses another partitioner, or partitions were added. Versions of one trade may be out of order",
+                        first.coordinates,
+                        expected,
+                    )
         return records
-
-    def _check_partition(self, record: Record) -> None:
-        """Count a record that does not lie where the default partitioner puts its key; warn of the first one."""
-        # One record of a poll, because the hash of every key would cost a tenth of the throughput.
-        if not record.key or not self._partition_count:
-            return
-        expected = default_partition(record.key, self._partition_count)
-        if expected != record.partition:
-            self.misplaced += 1
-            if self.misplaced == 1:
-                logger.warning(
-                    "%s is not on partition %d, where the default partitioner (murmur2) puts its key: a producer uses "
-                    "another partitioner, or partitions were added. Versions of one trade may be out of order",
-                    record.coordinates,
-                    expected,
-                )
 
     def _update_positions(self) -> None:
         """Note that every polled record was validated or requeued."""

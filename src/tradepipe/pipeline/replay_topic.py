@@ -12,7 +12,7 @@ from tradepipe.kafka.config import Config
 from tradepipe.kafka.dead_letters import REPLAYS, DeadLetterRecord, find_marker, iter_dead_letters, read_markers
 from tradepipe.kafka.origin import OriginCheck, describe_foreign_origin
 from tradepipe.kafka.replay_producer import ReplayProducer
-from tradepipe.kafka.send import Destination, OutgoingRecords
+from tradepipe.kafka.send import Destination
 from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.pipeline.replay_table import exhausted_message
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
@@ -167,7 +167,20 @@ class TopicReplay:
             self.close()
             return None
         if chosen and self._producer is not None:
-            outgoing = self._build_outgoing(chosen)
+            now = int(time.time() * 1000)
+            sent = set(self._replayed)
+            outgoing: dict[Destination, list[Record]] = {}
+            for dead_letter, stored in chosen:
+                count, own = dead_letter.replay_count + 1, stored.record
+                # Every dead letter gets its marker, but a record with several dead letters goes back once.
+                if dead_letter.identity not in sent:
+                    sent.add(dead_letter.identity)
+                    record = dead_letter.record
+                    headers = (*dead_letters.strip_replay_header(record.headers), (REPLAYS, str(count).encode()))
+                    replayed = record._replace(timestamp=now, headers=headers)
+                    outgoing.setdefault(Destination(record.topic), []).append(replayed)
+                marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker_headers(stored, count))
+                outgoing.setdefault(Destination(own.topic, own.partition), []).append(marker)
             # Kept until the answer: if the commit's outcome stays unknown, `_open` finds it in the markers.
             self._unconfirmed = chosen
             self._producer.write(outgoing)
@@ -224,23 +237,6 @@ class TopicReplay:
         if dead_letter.replay_count >= self._max_replays:
             return exhausted_message(dead_letter)
         return self._origins.find_difference(dead_letter)
-
-    def _build_outgoing(self, chosen: list[tuple[DeadLetter, DeadLetterRecord]]) -> OutgoingRecords:
-        now = int(time.time() * 1000)
-        sent = set(self._replayed)
-        outgoing: dict[Destination, list[Record]] = {}
-        for dead_letter, stored in chosen:
-            count, own = dead_letter.replay_count + 1, stored.record
-            # Every dead letter gets its marker, but a record with several dead letters goes back once.
-            if dead_letter.identity not in sent:
-                sent.add(dead_letter.identity)
-                record = dead_letter.record
-                headers = (*dead_letters.strip_replay_header(record.headers), (REPLAYS, str(count).encode()))
-                replayed = record._replace(timestamp=now, headers=headers)
-                outgoing.setdefault(Destination(record.topic), []).append(replayed)
-            marker = own._replace(value=None, timestamp=now, headers=dead_letters.marker_headers(stored, count))
-            outgoing.setdefault(Destination(own.topic, own.partition), []).append(marker)
-        return outgoing
 
 
 def foreign_reason(dead_letter: DeadLetter) -> str:

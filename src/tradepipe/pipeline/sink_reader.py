@@ -173,11 +173,22 @@ class SinkReader(PartitionReader[SinkPartition]):
         ]
         if not waiting or not self._claim_backoff.is_due:
             return []
+
+        def build_claims() -> list[Claim]:
+            numbers = [partition.assignment.partition for partition in waiting]
+            extents = self._topics.watermarks(self._topic, numbers)
+            starts = start_offsets(self._start, self._topics, self._topic, extents)
+            topic_id = self.topic_id_watch.topic_id
+            return [
+                Claim(partition.assignment, self._topic, topic_id, starts[number], extents[number].low)
+                for number, partition in zip(numbers, waiting, strict=True)
+            ]
+
         try:
             described = self._confirm_claims(lambda: self._topics.describe(self._topic))
             # Not among the errors to confirm: an id never comes back, and no record of another topic may be read.
             self.topic_id_watch.check(described.topic_id)
-            claims = self._confirm_claims(lambda: self._build_claims(waiting))
+            claims = self._confirm_claims(build_claims)
         except Unavailable as error:
             self._claim_backoff.next_delay()
             self._claim_problem = error
@@ -281,16 +292,6 @@ class SinkReader(PartitionReader[SinkPartition]):
     def _drop(self, number: int) -> None:
         self._buffer = self._buffer.without_partition(number)
         self.buffered_bytes = payload_bytes(self._buffer.records)
-
-    def _build_claims(self, waiting: Sequence[SinkPartition]) -> list[Claim]:
-        numbers = [partition.assignment.partition for partition in waiting]
-        extents = self._topics.watermarks(self._topic, numbers)
-        starts = start_offsets(self._start, self._topics, self._topic, extents)
-        topic_id = self.topic_id_watch.topic_id
-        return [
-            Claim(partition.assignment, self._topic, topic_id, starts[number], extents[number].low)
-            for number, partition in zip(numbers, waiting, strict=True)
-        ]
 
     def _check_in_log(self, number: int, next_offset: int) -> None:
         begin, end = self._topics.watermarks(self._topic, [number])[number]

@@ -28,7 +28,18 @@ def insert_bisecting(connection: Connection, rows: Rows, mode: Stale) -> InsertR
     """Insert trades; if the database refuses one, halve down to it."""
     try:
         with connection.begin_nested():
-            return _insert(connection, rows) if mode == "accept" else _insert_rejecting_stale(connection, rows)
+            stale_rows = {} if mode == "accept" else stale.find_stale(connection, rows)
+            if not stale_rows:
+                return _insert(connection, rows)
+            stale.trial_insert(connection, _INSERT, _rows_by_key([row for row in rows if row[0] in stale_rows]))
+            newer = [row for row in rows if row[0] not in stale_rows]
+            refused = [
+                (ordinal, stale.stale_refusal(valid, stale_rows[ordinal]))
+                for ordinal, valid in rows
+                if ordinal in stale_rows
+            ]
+            result = _insert(connection, newer) if newer else InsertResult()
+            return result.plus(InsertResult(refused=tuple(refused)))
     except (DBAPIError, psycopg2.Error) as error:
         if classify(error, connected_before=True) is not FailureClass.DATA:
             raise
@@ -47,19 +58,6 @@ def insert_bisecting(connection: Connection, rows: Rows, mode: Stale) -> InsertR
     middle = len(rows) // 2
     earlier = insert_bisecting(connection, rows[:middle], mode)
     return earlier.plus(insert_bisecting(connection, rows[middle:], mode))
-
-
-def _insert_rejecting_stale(connection: Connection, rows: Rows) -> InsertResult:
-    stale_rows = stale.find_stale(connection, rows)
-    if not stale_rows:
-        return _insert(connection, rows)
-    stale.trial_insert(connection, _INSERT, _rows_by_key([row for row in rows if row[0] in stale_rows]))
-    newer = [row for row in rows if row[0] not in stale_rows]
-    refused = [
-        (ordinal, stale.stale_refusal(valid, stale_rows[ordinal])) for ordinal, valid in rows if ordinal in stale_rows
-    ]
-    result = _insert(connection, newer) if newer else InsertResult()
-    return result.plus(InsertResult(refused=tuple(refused)))
 
 
 def _insert(connection: Connection, rows: Rows) -> InsertResult:

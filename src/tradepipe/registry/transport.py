@@ -77,7 +77,12 @@ class Transport:
         self._proxies = proxies if transport is None else {}
         self._client = httpx.Client(
             transport=transport or BoundedTransport(context),
-            mounts={_pattern(url): BoundedTransport(context, proxy) for url, proxy in self._proxies.items()},
+            mounts={
+                # httpx names a server by such a pattern.
+                f"{parsed.scheme}://{parsed.netloc.decode()}": BoundedTransport(context, proxy)
+                for url, proxy in self._proxies.items()
+                for parsed in [httpx.URL(url)]
+            },
             # Proxies are validated as configuration; httpx would read them from the environment unchecked.
             trust_env=False,
             follow_redirects=False,
@@ -200,34 +205,20 @@ class Transport:
             return ConfigurationError(
                 f"the proxy rejected the connection to {origin}: {reason}; check user and password in proxy"
             )
-        tls_error = _find_tls_error(error)
-        if tls_error is not None and url not in self._responded:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ssl.SSLError):
+            cause = cause.__cause__ or cause.__context__
+        # An error of TLS, unless the connection merely closed.
+        has_closed = isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
+        if cause and not has_closed and "INTERNAL_ERROR" not in (cause.reason or "") and url not in self._responded:
             # Before the first response an untrusted certificate is permanent; afterwards it may be being renewed.
-            return ConfigurationError(
-                f"TLS connection to the registry at {origin} failed: {reason}{_advice(tls_error)}"
-            )
+            return ConfigurationError(f"TLS connection to the registry at {origin} failed: {reason}{_advice(cause)}")
         return RegistryUnavailable(reason, service=f"the registry at {origin}")
 
     def _origin(self, url: str) -> str:
         """Return a URL, and the proxy in between, for messages."""
         proxy = self._proxies.get(url)
         return url if proxy is None else f"{url} (through the proxy {proxy.url} of {proxy.source})"
-
-
-def _pattern(url: str) -> str:
-    """Return httpx's pattern for the server of a URL."""
-    parts = httpx.URL(url)
-    return f"{parts.scheme}://{parts.netloc.decode()}"
-
-
-def _find_tls_error(error: BaseException) -> ssl.SSLError | None:
-    """Return the TLS error that caused an exception; None without one, or if the connection merely closed."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
-        return None
-    return None if cause is None or "INTERNAL_ERROR" in (cause.reason or "") else cause
 
 
 def _advice(error: ssl.SSLError) -> str:

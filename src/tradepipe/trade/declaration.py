@@ -159,13 +159,12 @@ def _read_field(place: str, name: str, hint: Any, default: Any) -> Field:
         any(isinstance(each, Key) for each in annotations),
         any(isinstance(each, PartitionKey) for each in annotations),
     )
-    _check_bounds(place, field)
-    _check_default(place, field)
+    _check_values(place, field)
     return field
 
 
-def _check_bounds(place: str, field: Field) -> None:
-    """Require limits of the field's type, which some value satisfies."""
+def _check_values(place: str, field: Field) -> None:
+    """Require limits of the field's type, which some value satisfies, and a valid default."""
     bounds = [each for each in field.constraints if isinstance(each, _BOUNDS)]
     for bound in bounds:
         limit = limit_of(bound)
@@ -181,9 +180,6 @@ def _check_bounds(place: str, field: Field) -> None:
                 raise TypeError(
                     f"{place} is annotated with {one!r} and {other!r}, which no value satisfies: change one"
                 )
-
-
-def _check_default(place: str, field: Field) -> None:
     if field.default is REQUIRED or (field.default is None and field.is_nullable):
         return
     if field.default is None:
