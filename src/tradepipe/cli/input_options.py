@@ -122,12 +122,7 @@ class InputFile:
 
     @classmethod
     def resolve(cls, _context: typer.Context, given: Mapping[str, Any], _default: Self | None) -> Self | None:
-        """
-        Read the mapping file, and apply the options over it.
-
-        Raises:
-            BadParameter: the mapping is invalid, or an option makes no sense with the others.
-        """
+        """Read the mapping file, and apply the options over it; what is invalid is a usage error."""
         if given["path"] is None:
             _require_defaults(given, cls.OPTIONS, "only valid with --input FILE")
             return None

@@ -95,13 +95,7 @@ class ProduceRun:
         self._end(f"--seed {seed}", is_complete=self._count in (None, self._counts.sent))
 
     def send_file(self, file: TradeFile) -> None:
-        """
-        Send the trades of a file, or check the file.
-
-        Raises:
-            BadInput: the file has an invalid record.
-            DeadlineExceeded: some records were not acknowledged in time.
-        """
+        """Send the trades of a file, or check it; raises as `send_samples`, and `BadInput` at an invalid record."""
         try:
             try:
                 if self._destination is None:

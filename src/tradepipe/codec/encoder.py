@@ -31,14 +31,7 @@ _pack_double = Struct("<d").pack
 
 
 def encode_slow(trade: Any, codec: RecordCodec) -> bytes:
-    """
-    Encode a trade, without a frame.
-
-    Raises:
-        InvalidTrade: with each field whose value does not fit its type exactly.
-
-        TypeError: the argument is not a trade.
-    """
+    """Encode a trade, without a frame; `InvalidTrade` has each field whose value does not fit its type."""
     if not isinstance(trade, codec.record):
         raise TypeError(f"expected a {codec.record.__name__}, not {type(trade).__name__}")
     encoded_fields: dict[str, bytes] = {}

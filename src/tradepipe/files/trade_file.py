@@ -172,14 +172,7 @@ class TradeFile:
         return f"{self._reader.unit} {self.line:,}"
 
     def __iter__(self) -> Iterator[NewTrade]:
-        """
-        Yield the trades.
-
-        Raises:
-            BadInput: a record is invalid and not skipped, or the file is unreadable.
-
-            ConfigurationError: the rejects file is not writable.
-        """
+        """Yield the trades; `BadInput` if a record is invalid and not skipped, or the file is unreadable."""
         try:
             for record in self._records:
                 if self._stopped.is_set():

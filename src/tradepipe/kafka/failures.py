@@ -193,14 +193,7 @@ class Confirmation:
         return now - self._failing_since >= CONFIRM_SECONDS
 
     def __call__(self, call: Callable[[], T]) -> T:
-        """
-        Return the result of a call.
-
-        Raises:
-            BrokerUnavailable: Kafka is unavailable, or its configuration error is not confirmed yet.
-
-            ConfigurationError: the error is confirmed.
-        """
+        """Return the result of a call; its configuration errors are `BrokerUnavailable` until they are confirmed."""
         try:
             result = call()
         except Unavailable:

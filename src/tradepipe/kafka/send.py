@@ -101,12 +101,7 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
 
 
 def flush(client: confluent_kafka.Producer, reports: DeliveryReports, *, seconds: float) -> None:
-    """
-    Wait until all records are acknowledged, or one has failed.
-
-    Raises:
-        KafkaException: records were still unacknowledged after `seconds`.
-    """
+    """Wait until all records are acknowledged, or one has failed; KafkaException after `seconds`."""
     deadline = time.monotonic() + seconds
     # In short steps: one flush until the deadline would not notice that a record has failed meanwhile.
     while (left := client.flush(POLL_SECONDS)) and reports.undelivered is None:

@@ -123,12 +123,7 @@ class RefusalLimit:
         return Window(window.first, tuple(refused[-WINDOW:]), run)
 
     def check_batch(self, result: BatchResult) -> None:
-        """
-        Check each partition of a sink's batch before its COMMIT.
-
-        Raises:
-            TooManyRefusals: the batch must not be committed with the records of that partition.
-        """
+        """Check each partition of a sink's batch before its COMMIT; raises the error of one that exceeds the limit."""
         self._unconfirmed = {}
         # Almost every batch: valid records change a window only by ending its run.
         if not result.refusals and not any(window.run for window in self.windows.values()):

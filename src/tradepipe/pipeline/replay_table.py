@@ -75,14 +75,7 @@ class TableReplay:
         self._page: list[DeadLetter] = []
 
     def run_step(self) -> TableReplayStep | None:
-        """
-        Run the next transaction; return None when there is nothing left. A failed step may be run again.
-
-        Raises:
-            RegistryUnavailable: a schema is not available now.
-
-            DatabaseUnavailable, ConfigurationError: as the methods of `RefusalReplayer`.
-        """
+        """Run the next transaction, or return None without any left; what raises an `Unavailable` may be run again."""
         if not self._page and self._remaining != 0:
             self._page = self._replayer.next_page(self._selection, self._last, PAGE)
         if not self._page:

@@ -61,14 +61,7 @@ class OutputTopics:
         self._source = source
 
     def check(self) -> SizeLimits:
-        """
-        Check that the topics accept and keep every record of the source, and return their size limits.
-
-        Raises:
-            TopicUnusable: a topic is missing, compacted or its size limit too small.
-
-            BrokerUnavailable: the brokers do not answer.
-        """
+        """Check that the topics take and keep every record of the source (`TopicUnusable`); return their limits."""
         source = self._topic_config(self._source)
         clean, dead_letters = self._topic_config(self.clean), self._topic_config(self.dead_letters)
         # An output topic that rejects a record would stop the validator there for ever: check before reading.

@@ -138,12 +138,7 @@ def compare(database: str) -> Difference | None:
 
 
 def draft_revision(difference: Difference, number: int, down_revision: str) -> tuple[str, str]:
-    """
-    Return the id and the text of a revision.
-
-    Raises:
-        ConfigurationError: a new column is required and has no default, so stored trades have no value for it.
-    """
+    """Return the id and the text of a revision; a new column of stored trades must have a default."""
     for name in difference.added:
         column = difference.after.columns[name]
         if column.is_required and column.default is None:

@@ -192,14 +192,7 @@ def is_too_large(error: BaseException) -> bool:
 
 @contextmanager
 def translate_errors(*, connected_before: bool = False) -> Iterator[None]:
-    """
-    Translate errors that the block raises.
-
-    Raises:
-        DatabaseUnavailable: PostgreSQL is unavailable; a retry may succeed.
-
-        ConfigurationError: an operator is needed.
-    """
+    """Raise errors of the block as `DatabaseUnavailable` if a retry may succeed, or `ConfigurationError`."""
     try:
         yield
     except (SQLAlchemyError, psycopg2.Error) as error:

@@ -99,14 +99,7 @@ class ReconnectingConnection:
         return self._connection
 
     def run_in_transaction(self, work: Callable[[Connection], T]) -> T:
-        """
-        Do work in one transaction, and COMMIT right after it.
-
-        Raises:
-            TransactionTooSlow: the work, without its COMMIT, took longer than the client's deadline.
-
-            CommitRefused: COMMIT was refused.
-        """
+        """Do work in one transaction, and COMMIT it; `TransactionTooSlow` or `CommitRefused` if it fails so."""
         connection = self.connect()
         deadline = self._deadline = Deadline(connection, session.CLIENT_DEADLINE)
         committing = False

@@ -215,14 +215,7 @@ _CAN_CHECK: Final = (14,)
 
 
 def open_session(engine: Engine) -> Connection:
-    """
-    Open a connection that can store batches; a pooler in between must pool sessions.
-
-    Raises:
-        DatabaseOutdated, ConfigurationError: as `check_revision`.
-
-        sqlalchemy.exc.DBAPIError: the server is unavailable or refuses the connection.
-    """
+    """Open a connection that can store batches; raises as `check_revision`, and sqlalchemy.exc.DBAPIError."""
     connection = engine.connect()
     try:
         with Deadline(connection, CLIENT_DEADLINE), name_lock_holders(connection), connection.begin():

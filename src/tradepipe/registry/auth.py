@@ -160,12 +160,7 @@ _VALUE: Final = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 class Credentials:
-    """
-    Request headers with credentials, and redaction of these.
-
-    Raises:
-        ConfigurationError: several credentials are given, or one is not a valid header value.
-    """
+    """Request headers with credentials, and redaction of these."""
 
     def __init__(
         self,
@@ -215,14 +210,7 @@ class Credentials:
         return callable(self._bearer_token)
 
     def headers(self) -> dict[str, str]:
-        """
-        Return the headers of one request.
-
-        Raises:
-            RegistryUnavailable: the token service is unavailable.
-
-            ConfigurationError: the returned token is invalid.
-        """
+        """Return the headers of one request; `RegistryUnavailable` if the token service is unavailable."""
         if not callable(self._bearer_token):
             return self._headers
         try:

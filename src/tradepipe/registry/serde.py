@@ -40,13 +40,7 @@ def frame(schema_id: int, body: bytes) -> bytes:
 
 
 def unframe(value: bytes | None) -> tuple[int, bytes]:
-    """
-    Split a value into schema id and body.
-
-    Raises:
-        UndecodableRecord: `EMPTY` if there is no value, `FRAMING` if it does not begin with a
-            magic byte and a schema id.
-    """
+    """Split a value into schema id and body; `UndecodableRecord` if it is `EMPTY`, or not framed (`FRAMING`)."""
     if not value:
         raise UndecodableRecord(Violation(Code.EMPTY, "the record has no value"))
     if len(value) < HEADER_SIZE or value[0] != 0:

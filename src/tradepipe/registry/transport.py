@@ -99,14 +99,7 @@ class Transport:
         self._client.close()
 
     def request(self, method: str, path: str, content: bytes | None = None) -> Response:
-        """
-        Send a request and return the first response that does not indicate an outage.
-
-        Raises:
-            RegistryUnavailable: the last attempt within the timeout failed.
-
-            ConfigurationError: no URL can succeed until the configuration is changed.
-        """
+        """Send a request; return the first response that does not indicate an outage, or raise the last error."""
         deadline = time.monotonic() + self._timeout
         backoff = Backoff(first=_FIRST_DELAY_SECONDS, longest=_MAX_DELAY_SECONDS)
         # One deadline for all attempts: the caller's timeout is that of the whole call.
