@@ -65,12 +65,12 @@ def test_an_outage_is_counted_at_each_error_and_the_last_one_is_kept(services, j
 
     services.broker.down()
     try:
-        member.until(lambda: member.consumer.errors >= 3)
+        member.until(lambda: member.consumer.errors.outages >= 3)
     finally:
         services.broker.up()
 
-    assert "Connection refused" in member.consumer.last_error
-    assert "in state CONNECT" not in member.consumer.last_error
+    assert "Connection refused" in member.consumer.errors.last_outage
+    assert "in state CONNECT" not in member.consumer.errors.last_outage
 
 
 def test_nothing_is_delivered_before_start(join, produce):

@@ -67,7 +67,8 @@ class Consumer:
         self._misnumbered = MisnumberedRecords(topic, incremental=self._incremental)
         self.has_joined = False
         """Whether the group has made an assignment, even an empty one."""
-        self._errors = ConsumerErrors(topic)
+        self.errors = ConsumerErrors(topic)
+        """What librdkafka has reported."""
         self.offset_gaps = 0
         """Offsets without a record, such as transaction markers."""
         self.rebalances = {"assign": 0, "revoke": 0}
@@ -93,21 +94,6 @@ class Consumer:
                 run_in_thread(client.close, "tradepipe-close").result(LEAVE_TIMEOUT)
             self.assignments.clear()
 
-    @property
-    def is_denied(self) -> bool:
-        """Return whether the brokers reported a configuration error that is not confirmed yet."""
-        return self._errors.confirmation.is_failing
-
-    @property
-    def errors(self) -> int:
-        """Errors from which librdkafka recovers by itself."""
-        return self._errors.outages
-
-    @property
-    def last_error(self) -> str | None:
-        """The last of these errors."""
-        return self._errors.last_outage
-
     def high_watermark(self, partition: int) -> int | None:
         """Return the high watermark at the last fetch of an assigned partition; None before the first fetch."""
         try:
@@ -128,7 +114,7 @@ class Consumer:
         Raises:
             ConfigurationError: the brokers reject the consumer, and have done so for a minute.
         """
-        if self._errors.rejoin_at is not None and time.monotonic() >= self._errors.rejoin_at:
+        if self.errors.rejoin_at is not None and time.monotonic() >= self.errors.rejoin_at:
             self._rejoin()
         client = self._require_client()
         records: list[Record] = []
@@ -142,8 +128,8 @@ class Consumer:
         before = dict(self.assignments)
         first = client.poll(timeout)
         # Errors of the last poll, whose records have been delivered by now: their position is behind them.
-        if self._errors.failure is not None:
-            raise self._errors.failure
+        if self.errors.failure is not None:
+            raise self.errors.failure
         if first is None:
             return records
         self._has_first = False
@@ -240,7 +226,7 @@ class Consumer:
             for message in group.ends:
                 self._handle_end(message)
         if records:
-            self._errors.record_success()
+            self.errors.record_success()
         return records, size
 
     def _deliver(self, found: Read) -> tuple[list[Record], int]:
@@ -297,15 +283,15 @@ class Consumer:
         if error.code() == KafkaError._PARTITION_EOF:
             self._handle_end(message)
         elif error.code() != KafkaError._AUTO_OFFSET_RESET:
-            self._errors.handle(error)
+            self.errors.handle(error)
         # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
         # owner compares the offset with the log: a broker that has just started may report too short a log.
         elif state is not None and state.next_offset is not None and not self._misnumbered.has_ended(state.partition):
             state.next_offset = None
-            self._errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
+            self.errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
 
     def _handle_end(self, message: Message) -> None:
-        self._errors.record_success()
+        self.errors.record_success()
         partition, end = message.partition(), message.offset()
         state = None if partition is None else self.assignments.get(partition)
         # Transaction markers at the end of the log are not delivered, so only this report moves past them.
@@ -360,7 +346,7 @@ class Consumer:
 
     def _create_client(self) -> confluent_kafka.Consumer:
         try:
-            return confluent_kafka.Consumer({**self._config, "error_cb": self._errors.handle})
+            return confluent_kafka.Consumer({**self._config, "error_cb": self.errors.handle})
         except KafkaException as error:
             raise invalid_client(error) from error
 
@@ -369,11 +355,11 @@ class Consumer:
 
     def _rejoin(self) -> None:
         """Join with a new client; nothing changes if it cannot be created now, as while certificates are replaced."""
-        self._errors.record_rejoin()
+        self.errors.record_rejoin()
         try:
             client = self._create_client()
         except ConfigurationError as error:
-            self._errors.deny(KafkaError(KafkaError._INVALID_ARG), error)
+            self.errors.deny(KafkaError(KafkaError._INVALID_ARG), error)
             return
         # The old one's callbacks find that it is no longer the client, also if it leaves only after the timeout.
         old, self._client = self._require_client(), client

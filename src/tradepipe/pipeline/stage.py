@@ -231,7 +231,7 @@ class Stage(ABC, Generic[CountsT_co]):
         self._stats.record_reader_counters(
             consumed=reader.consumed,
             gaps=consumer.offset_gaps,
-            errors=consumer.errors,
+            errors=consumer.errors.outages,
             rebalances=consumer.rebalances,
             misplaced=reader.misplaced,
             last_poll=reader.last_poll,
@@ -259,18 +259,18 @@ class Stage(ABC, Generic[CountsT_co]):
     def _query_watermarks(self) -> dict[int, int]:
         """Return the high watermarks, and report whether Kafka is available."""
         consumer, problem = self._consumer, self._kafka_problem
-        ends = self._watermarks.get(self._reader.high_watermarks, errors=consumer.errors)
-        error = consumer.last_error if self._watermarks.has_new_errors else None
+        ends = self._watermarks.get(self._reader.high_watermarks, errors=consumer.errors.outages)
+        error = consumer.errors.last_outage if self._watermarks.has_new_errors else None
         unanswered = self._watermarks.unanswered
         if problem is not None:
             self._kafka_outage.begin(problem)
         # A denial has its own lines, and a topic that is gone has no leaders that could answer.
-        elif unanswered and (error is not None or not consumer.is_denied):
+        elif unanswered and (error is not None or not consumer.errors.confirmation.is_failing):
             partitions = ", ".join(map(str, unanswered))
             self._kafka_outage.begin(error or f"no answer for {self._topic}[{partitions}]")
         elif not unanswered:
             self._kafka_outage.end()
-        self._stats.set_waiting(KAFKA, waiting=self._kafka_outage.is_active or consumer.is_denied)
+        self._stats.set_waiting(KAFKA, waiting=self._kafka_outage.is_active or consumer.errors.confirmation.is_failing)
         return ends
 
     def _find_standstills(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:

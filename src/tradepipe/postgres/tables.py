@@ -30,6 +30,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 from tradepipe.postgres.columns import ORDERED_TEXT, checks_of, column_of, quote, require_free_names
 from tradepipe.trade.declaration import REQUIRED
@@ -52,20 +53,20 @@ Compatible versions of the schema only add fields with defaults, and PostgreSQL
 adds columns only after the last one.
 """
 
+_TIME: Final = DateTime(timezone=True)
+
+
+def _required(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], doc: str, **settings: Any) -> Column[Any]:
+    """Return a column that is never null."""
+    return Column(name, kind, nullable=False, doc=doc, **settings)
+
+
 _COORDINATES: Final = (
-    Column("source_topic", ORDERED_TEXT, nullable=False, doc="topic of the record that was stored"),
-    Column("source_partition", Integer, nullable=False, doc="its partition"),
-    Column("source_offset", BigInteger, nullable=False, doc="its offset"),
-    Column(
-        "schema_id", Integer, nullable=False, doc="the registry's id of the schema with which the record was written"
-    ),
-    Column(
-        "stored_at",
-        DateTime(timezone=True),
-        nullable=False,
-        server_default=func.now(),
-        doc="time of the transaction that stored the row",
-    ),
+    _required("source_topic", ORDERED_TEXT, "topic of the record that was stored"),
+    _required("source_partition", Integer, "its partition"),
+    _required("source_offset", BigInteger, "its offset"),
+    _required("schema_id", Integer, "the registry's id of the schema with which the record was written"),
+    _required("stored_at", _TIME, "time of the transaction that stored the row", server_default=func.now()),
 )
 
 require_free_names(DECLARATION, [*(column.name for column in _COORDINATES), "expired"])
@@ -84,41 +85,24 @@ TRADES: Final = Table(
 TRADE_REFUSALS: Final = Table(
     "trade_refusals",
     METADATA,
-    Column("topic", Text, nullable=False, doc="topic of the refused record"),
-    Column(
+    _required("topic", Text, "topic of the refused record"),
+    _required(
         "topic_id",
         Text,
-        nullable=False,
+        "id of that topic, which changes when the topic is recreated; empty if the broker has none",
         server_default=text("''"),
-        doc="id of that topic, which changes when the topic is recreated; empty if the broker has none",
     ),
-    Column("partition", Integer, nullable=False, doc="partition of the record"),
-    Column("offset", BigInteger, nullable=False, doc="offset of the record"),
+    _required("partition", Integer, "partition of the record"),
+    _required("offset", BigInteger, "offset of the record"),
     Column("key", LargeBinary, doc="Kafka key of the record, unchanged"),
     Column("value", LargeBinary, doc="value of the record, unchanged"),
-    Column("codes", ARRAY(Text), nullable=False, doc="violation codes of the last refusal"),
-    Column("details", ARRAY(Text), nullable=False, doc="a sentence for each code"),
+    _required("codes", ARRAY(Text), "violation codes of the last refusal"),
+    _required("details", ARRAY(Text), "a sentence for each code"),
     Column("schema_id", Integer, doc="the registry's id of the writer schema, if it was read"),
-    Column("group_id", Text, nullable=False, doc="consumer group of the sink that refused the record"),
-    Column(
-        "refused_at",
-        DateTime(timezone=True),
-        nullable=False,
-        server_default=func.now(),
-        doc="time of the first refusal",
-    ),
-    Column(
-        "attempts",
-        Integer,
-        nullable=False,
-        server_default=text("1"),
-        doc="1, and one more for each replay that refused it again",
-    ),
-    Column(
-        "replayed_at",
-        DateTime(timezone=True),
-        doc="time at which a replay stored the trade; null for an open dead letter",
-    ),
+    _required("group_id", Text, "consumer group of the sink that refused the record"),
+    _required("refused_at", _TIME, "time of the first refusal", server_default=func.now()),
+    _required("attempts", Integer, "1, and one more for each replay that refused it again", server_default=text("1")),
+    Column("replayed_at", _TIME, doc="time at which a replay stored the trade; null for an open dead letter"),
     Column("key_bytes", BigInteger, doc="length of a key that is not kept because the record is too large"),
     Column("key_sha256", LargeBinary, doc="SHA-256 of such a key"),
     Column("value_bytes", BigInteger, doc="length of a value that is not kept because the record is too large"),
@@ -130,28 +114,20 @@ TRADE_REFUSALS: Final = Table(
 SINK_OFFSETS: Final = Table(
     "sink_offsets",
     METADATA,
-    Column("group_id", Text, nullable=False, doc="consumer group of the sink"),
-    Column("topic", Text, nullable=False, doc="topic that the sink reads"),
-    Column("partition", Integer, nullable=False, doc="partition of the topic"),
+    _required("group_id", Text, "consumer group of the sink"),
+    _required("topic", Text, "topic that the sink reads"),
+    _required("partition", Integer, "partition of the topic"),
     Column(
         "topic_id", Text, doc="id of the topic, by which a recreated topic is detected; null if the broker has none"
     ),
-    Column(
-        "epoch",
-        BigInteger,
-        nullable=False,
-        doc="number of the claim that may move the offset; each claim and each reset increases it",
+    _required(
+        "epoch", BigInteger, "number of the claim that may move the offset; each claim and each reset increases it"
     ),
-    Column(
-        "next_offset",
-        BigInteger,
-        nullable=False,
-        doc="offset of the next record to store; everything before it is stored or refused",
+    _required(
+        "next_offset", BigInteger, "offset of the next record to store; everything before it is stored or refused"
     ),
-    Column("owner", Text, nullable=False, doc="process that made the claim"),
-    Column(
-        "updated_at", DateTime(timezone=True), nullable=False, server_default=func.now(), doc="time of the last change"
-    ),
+    _required("owner", Text, "process that made the claim"),
+    _required("updated_at", _TIME, "time of the last change", server_default=func.now()),
     PrimaryKeyConstraint("group_id", "topic", "partition"),
     # Each batch updates these few rows: free space on the page allows HOT updates, which skip the index.
     postgresql_with={"fillfactor": 50},
