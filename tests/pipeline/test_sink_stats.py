@@ -68,7 +68,7 @@ def test_the_service_that_has_been_unavailable_for_longest_is_named(stats):
 
 def test_totals_of_the_kafka_client_are_counted_once(stats):
     for gaps in (3, 3, 5):
-        stats.record_reader_counters(consumed=0, gaps=gaps, errors=0, rebalances={"assign": 1})
+        stats.record_reader_counters({metrics.GAPS: gaps}, {"assign": 1}, None)
 
     assert {("trades",): 5} == stats.meter.values(metrics.GAPS)
     assert {("trades", "assign"): 1} == stats.meter.values(metrics.REBALANCES)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from typing import Any, Final, Generic, Self, TypeVar
 
+from tradepipe import metrics
 from tradepipe.errors import ConfigurationError, Unavailable
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.config import RESPONSE_OVERHEAD, Config, max_batch_bytes, without_producer_keys
@@ -228,14 +229,13 @@ class Stage(ABC, Generic[CountsT_co]):
             len(consumer.assignments), done, ends, paused=reader.is_paused, stopped=len(self.stopped)
         )
         self._find_standstills(done, ends)
-        self._stats.record_reader_counters(
-            consumed=reader.consumed,
-            gaps=consumer.offset_gaps,
-            errors=consumer.errors.outages,
-            rebalances=consumer.rebalances,
-            misplaced=reader.misplaced,
-            last_poll=reader.last_poll,
-        )
+        counts = {
+            metrics.CONSUMED: reader.consumed,
+            metrics.GAPS: consumer.offset_gaps,
+            metrics.KAFKA_ERRORS: consumer.errors.outages,
+            metrics.MISPLACED: reader.misplaced,
+        }
+        self._stats.record_reader_counters(counts, consumer.rebalances, reader.last_poll)
         self._stats.set_waiting(REGISTRY, waiting=reader.waits_for_registry)
 
     def _should_keep_waiting(self) -> bool:

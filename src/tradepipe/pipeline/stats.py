@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tradepipe import metrics
-from tradepipe.metrics import Meter, Series
+from tradepipe.metrics import Meter, Metric, Series
 from tradepipe.plural import format_count
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import CODES, Code, Refusal
@@ -101,23 +101,11 @@ class StageStats:
             self._outages.pop(service, None)
 
     def record_reader_counters(
-        self,
-        *,
-        consumed: int,
-        gaps: int,
-        errors: int,
-        rebalances: Mapping[str, int],
-        misplaced: int = 0,
-        last_poll: float | None = None,
+        self, counts: Mapping[Metric, int], rebalances: Mapping[str, int], last_poll: float | None
     ) -> None:
         """Raise the counters to the totals of the reader; `last_poll` is the Unix time of its last poll."""
-        totals = {
-            Series(metrics.CONSUMED, (self._topic,)): consumed,
-            Series(metrics.GAPS, (self._topic,)): gaps,
-            Series(metrics.KAFKA_ERRORS, (self._topic,)): errors,
-            Series(metrics.MISPLACED, (self._topic,)): misplaced,
-            **{Series(metrics.REBALANCES, (self._topic, kind)): number for kind, number in rebalances.items()},
-        }
+        totals = {Series(metric, (self._topic,)): number for metric, number in counts.items()}
+        totals |= {Series(metrics.REBALANCES, (self._topic, kind)): number for kind, number in rebalances.items()}
         # The reader counts totals, Prometheus counters take increments.
         increments = {series: total - self._counted[series] for series, total in totals.items()}
         self._counted.update(increments)
