@@ -27,17 +27,34 @@ def reader_of(step: Step, type_: Type) -> Reader:  # noqa: PLR0911 - one case fo
         case Null():
             return _read_null
         case Mismatch(problem):
-            return partial(_refuse, problem)
+
+            def refuse(_body: bytes, _at: int) -> tuple[Any, int]:
+                raise Malformed(problem)
+
+            return refuse
         case Union(branches):
             return partial(_read_union, tuple(reader_of(branch, type_) for branch in branches))
         case Array(item):
             return partial(_read_array, reader_of(item, type_.item.type))
         case Map(value):
-            read_pairs = partial(_read_array, partial(_read_pair, reader_of(value, type_.item.type)))
-            return partial(_read_converted, read_pairs, dict)
+            read_value = reader_of(value, type_.item.type)
+
+            def read_pair(body: bytes, at: int) -> tuple[tuple[str, Any], int]:
+                key, at = _read_bytes(body, at)
+                found, at = read_value(body, at)
+                return (key.decode(), found), at
+
+            return partial(_read_converted, partial(_read_array, read_pair), dict)
         case Symbol(symbols):
             members = tuple(None if symbol is None else type_.python(symbol) for symbol in symbols)
-            return partial(_read_symbol, members)
+
+            def read_symbol(body: bytes, at: int) -> tuple[Any, int]:
+                index, at = read_index(body, at, len(members))
+                if members[index] is None:
+                    raise Malformed(f"holds symbol {index}, which the reader lacks")
+                return members[index], at
+
+            return read_symbol
         case Record():
             return _record_reader(step, type_)
         case Scalar(written, size):
@@ -48,10 +65,6 @@ def reader_of(step: Step, type_: Type) -> Reader:  # noqa: PLR0911 - one case fo
 
 def _read_null(_body: bytes, at: int) -> tuple[None, int]:
     return None, at
-
-
-def _refuse(problem: str, _body: bytes, _at: int) -> tuple[Any, int]:
-    raise Malformed(problem)
 
 
 def _read_union(readers: tuple[Reader, ...], body: bytes, at: int) -> tuple[Any, int]:
@@ -69,19 +82,6 @@ def _read_array(read_item: Reader, body: bytes, at: int) -> tuple[list[Any], int
             item, at = read_item(body, at)
             items.append(item)
         primitives.require_end(at, end)
-
-
-def _read_pair(read_value: Reader, body: bytes, at: int) -> tuple[tuple[str, Any], int]:
-    key, at = _read_bytes(body, at)
-    value, at = read_value(body, at)
-    return (key.decode(), value), at
-
-
-def _read_symbol(members: tuple[Any, ...], body: bytes, at: int) -> tuple[Any, int]:
-    index, at = read_index(body, at, len(members))
-    if members[index] is None:
-        raise Malformed(f"holds symbol {index}, which the reader lacks")
-    return members[index], at
 
 
 def _record_reader(record: Record, type_: Type) -> Reader:

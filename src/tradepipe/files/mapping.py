@@ -50,26 +50,26 @@ class FileMapping(NamedTuple):
 
     def parsers(self) -> dict[str, ValueParser]:
         """Return the parsers of all fields."""
+
+        def known_or(known: Mapping[str, object], parse: Callable[[Any], object]) -> Callable[[Any], object]:
+            def replace(value: object) -> object:
+                if value is None and "" in known:
+                    value = ""
+                return known[value] if type(value) is str and value in known else parse(value)
+
+            return replace
+
         found, empty = field_parsers(self.formats), {**OPTIONAL, **self.defaults}
         for field, parser in found.items():
             # Texts that need no parser: the empty one if it has a value, and mapped ones.
             known = {"": empty[field]} if field in empty else {}
             if known := {**known, **self.values.get(field, {})}:
-                found[field] = ValueParser(*(_known_or(known, parse) for parse in parser))
+                found[field] = ValueParser(*(known_or(known, parse) for parse in parser))
         return found
 
     def header(self, field: str) -> str:
         """Return the header that was named for a field, or the field's name."""
         return self.columns.get(field, field)
-
-
-def _known_or(known: Mapping[str, object], parse: Callable[[Any], object]) -> Callable[[Any], object]:
-    def replace(value: object) -> object:
-        if value is None and "" in known:
-            value = ""
-        return known[value] if type(value) is str and value in known else parse(value)
-
-    return replace
 
 
 def read_mapping(
