@@ -3,6 +3,7 @@
 import pytest
 from confluent_kafka import Producer
 
+from tests.kafka.raw_batches import encode_batch, encode_malformed, encode_misnumbered, encode_record, send_batch
 from tests.pipeline.dead_letter_helpers import DeadLetterTopic
 from tradepipe.errors import BrokerUnavailable, TopicUnusable
 from tradepipe.kafka import dead_letters
@@ -153,6 +154,20 @@ def test_a_dead_letter_of_a_record_that_never_existed_is_not_sent_back(letters):
     (step,) = letters.run()
 
     assert [f"Kafka has no readable record at {letters.source}[0]@5"] == [reason for _, reason in step.skipped]
+
+
+@pytest.mark.parametrize("encode", [encode_malformed, lambda index: encode_misnumbered(index, b"0", b"v0")])
+def test_a_record_that_the_client_misreads_has_no_dead_letter_that_is_sent_back(letters, kafka, encode):
+    """The one behind it in the same batch has."""
+    records = [encode_record(0, b"0", b"v0"), encode(1), encode_record(2, b"2", b"v2")]
+    send_batch(kafka["bootstrap.servers"], letters.source, encode_batch(b"".join(records), len(records), codec=0))
+    letters.write([letters.refusal(1), letters.refusal(2)], topic_id=None)
+
+    steps = letters.run(unverified=False)
+
+    assert [2] == put_back(steps)
+    skipped = [reason for step in steps for _, reason in step.skipped]
+    assert [f"Kafka has no readable record at {letters.source}[0]@1"] == skipped
 
 
 def test_a_copy_of_a_deleted_record_is_sent_back_only_if_asked_for(letters, services):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import NullPool, text
+from sqlalchemy.exc import DBAPIError
 
 from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres.failures import translate_errors
@@ -48,6 +49,15 @@ def test_every_scheme_of_postgresql_selects_psycopg2(database, scheme):
 )
 def test_a_session_has_the_settings_of_the_pipeline(database, name, expected):
     assert expected == session(database, f"SHOW {name}")
+
+
+def test_an_error_of_a_statement_contains_no_values_of_its_row(database):
+    engine = create_engine_for(database, application_name="tradepipe-test")
+
+    with engine.connect() as connection, pytest.raises(DBAPIError, match="division by zero") as raised:
+        connection.execute(text("SELECT :value, 1 / 0"), {"value": "canary-value"})
+
+    assert "canary-value" not in str(raised.value)
 
 
 def test_a_vanished_peer_is_noticed(database):

@@ -89,6 +89,7 @@ class Consumer:
         """Leave the group; its other members take over the partitions."""
         if self._client is not None:
             client, self._client = self._client, None
+            self._unreadable.clear()
             # A coordinator that does not answer would hold the process; the group then waits for the session's end.
             with suppress(TimeoutError):
                 run_in_thread(client.close, "tradepipe-close").result(LEAVE_TIMEOUT)

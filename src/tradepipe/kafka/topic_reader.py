@@ -75,8 +75,13 @@ class TopicReader(AssignedConsumer):
         self._open_transaction_timeout = timeout if open_transaction_timeout is None else open_transaction_timeout
         self._missing: dict[int, int] = {}
         self._positions: dict[int, int] = {}
+        self._malformed = MalformedRecords(self._config, topic)
         self._misnumbered: set[int] = set()
         self.blocked_offsets: dict[int, int] = {}
+
+    def __exit__(self, *raised: object) -> None:
+        self._malformed.clear()
+        super().__exit__(*raised)
 
     def read(self, watermarks: Mapping[int, Watermarks], *, last: int | None = None) -> Iterator[Record]:
         """
@@ -107,8 +112,9 @@ class TopicReader(AssignedConsumer):
         self._client.assign(starts)
         # A partition that was paused by an earlier read stays paused when it is assigned again.
         self._client.resume(starts)
-        malformed = MalformedRecords(self._config, self._topic)
+        malformed = self._malformed
         unreadable = UnreadableBatches(self._topic, malformed, self._seek, lambda partition: watermarks[partition].high)
+        unreadable.clear()
         last_event_at = time.monotonic()
         while self._missing and (malformed.is_active or time.monotonic() - last_event_at < self._timeout()):
             for batch in unreadable.step(self._positions.get):
