@@ -3,7 +3,7 @@
 import pytest
 
 from tests.eventually import eventually
-from tests.kafka.raw_batches import encode_batch, encode_misnumbered, encode_record, send_batch
+from tests.kafka.raw_batches import encode_batch, encode_malformed, encode_misnumbered, encode_record, send_batch
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.assignment import Assignment, advance
 from tradepipe.kafka.topic_reader import TopicReader
@@ -16,11 +16,11 @@ COOPERATIVE = {"partition_assignment_strategy": "cooperative-sticky"}
 
 @pytest.fixture
 def send(kafka, topic):
-    """Send batches to partition 0, each a string: g is a good record, m a misnumbered one."""
+    """Send batches to partition 0, each a string: g is a good record, m a misnumbered one, b a malformed one."""
 
     def send(*batches):
         for batch in batches:
-            encode = {"g": encode_record, "m": encode_misnumbered}
+            encode = {"g": encode_record, "m": encode_misnumbered, "b": lambda index, *_: encode_malformed(index)}
             records = b"".join(encode[kind](index, b"k", kind.encode()) for index, kind in enumerate(batch))
             send_batch(kafka["bootstrap.servers"], topic, encode_batch(records, len(batch), codec=0))
 
@@ -48,6 +48,39 @@ def test_no_record_beside_a_misnumbered_one_is_lost_or_gets_another_offset(join,
     assert list(range(len(kinds) + 1)) == [each.offset for each in records]
     assert [kind == "m" for kind in f"{kinds}g"] == [isinstance(each, UnreadableBatch) for each in records]
     assert 0 == member.consumer.rebalances["revoke"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("strategy", [{}, COOPERATIVE], ids=["eager", "cooperative"])
+@pytest.mark.parametrize("batches", ["mbg g", "gmbbg g", "mmb", "bmbm gbm mb g"])
+def test_a_malformed_record_behind_a_misnumbered_one_holds_no_partition(join, send, batches, strategy):
+    """Kafka's client then delivers the misnumbered one again and again, and ends the fetching each time."""
+    send(*batches.split())
+    kinds = batches.replace(" ", "")
+    member = join(**strategy)
+    member.assigned(0, 1, 2, 3)
+    member.start(0, 0)
+
+    def has_all():
+        if member.position(0) < len(kinds):
+            member.consumer.examine({0: member.position(0)})
+        return member.position(0) == len(kinds)
+
+    member.until(has_all)
+
+    offsets = [n for each in member.records for n in range(each.offset, getattr(each, "last_offset", each.offset) + 1)]
+    assert list(range(len(kinds))) == offsets
+    assert [n for n, kind in enumerate(kinds) if kind == "g"] == [each.offset for each in member.records if each.value]
+
+
+@pytest.mark.real
+def test_a_reader_of_a_whole_topic_skips_a_malformed_record_behind_a_misnumbered_one(kafka, topic, send):
+    send("gmbg", "mb", "g")
+
+    with TopicReader(kafka, topic=topic, timeout=2) as reader:
+        records = list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
+
+    assert [0, 3, 6] == [record.offset for record in records]
 
 
 @pytest.mark.real

@@ -19,7 +19,7 @@ from tradepipe.kafka.failures import FailureClass, classify, invalid_client, tra
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import Group, Read, payload_bytes, read, read_group
-from tradepipe.kafka.misnumbered import MisnumberedRecords
+from tradepipe.kafka.misnumbered import MisnumberedRecords, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import Record
@@ -46,8 +46,7 @@ class Consumer:
     log, the consumer joins the group again, with a new client.
 
     Args:
-        with_headers: deliver records with their timestamps and headers, which
-            takes a tenth longer.
+        with_headers: deliver timestamps and headers too, which takes a tenth longer.
     """
 
     def __init__(self, config: Config, *, topic: str, group: str, with_headers: bool = False) -> None:
@@ -201,9 +200,8 @@ class Consumer:
         """
         Return the metadata by which a transaction proves its membership of the group.
 
-        Call it after the last poll of a batch. Brokers accept offsets without a member
-        id unchecked, and a member whose session has ended loses its id before the next
-        poll reports that: so its metadata must not be used.
+        Call it after the last poll of a batch. Brokers accept offsets without a member id
+        unchecked, and a member whose session has ended has none before a poll reports that.
 
         Raises:
             BrokerUnavailable: the session has ended; the next poll revokes the partitions.
@@ -247,11 +245,11 @@ class Consumer:
         messages, headers_column = chain(group.messages, group.ends), chain(group.headers or (), repeat(None))
         for message, headers in zip(messages, headers_column, strict=False):
             partition: int = message.partition()  # type: ignore[assignment]  # None for errors of no partition
-            if partition in moved:
+            error = message.error()
+            if partition in moved and not is_reset(error):
                 continue
             # A callback inside this very poll may have revoked the partition.
             state = assignments.get(partition)
-            error = message.error()
             if (searching or error is not None) and unreadable.concerns(partition, error):
                 if state is None or state.next_offset is None:
                     continue
@@ -283,7 +281,7 @@ class Consumer:
     def _handle_event(self, error: KafkaError, message: Message, state: Assignment | None) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
             self._handle_end(message)
-        elif error.code() != KafkaError._AUTO_OFFSET_RESET:
+        elif not is_reset(error):
             self.errors.handle(error)
         # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
         # owner compares the offset with the log: a broker that has just started may report too short a log.
@@ -309,8 +307,9 @@ class Consumer:
             self._require_client().seek(TopicPartition(self._topic, partition, offset))
         except KafkaException as error:
             cause = unwrap(error)
-            # librdkafka's fetcher has not yet received the assignment, or has just lost it.
-            if classify(cause) is FailureClass.UNAVAILABLE or cause.code() == KafkaError._UNKNOWN_PARTITION:
+            # librdkafka's fetcher does not have the assignment yet, or no longer, or has ended.
+            no_fetcher = cause.code() in {KafkaError._UNKNOWN_PARTITION, KafkaError._STATE}
+            if no_fetcher or classify(cause) is FailureClass.UNAVAILABLE:
                 return False
             raise translate(cause, f"cannot read {self._topic}[{partition}] from offset {offset}") from error
         return True

@@ -10,10 +10,10 @@ from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
 import confluent_kafka
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from tradepipe.background import run_in_thread
-from tradepipe.kafka.assignment import is_misnumbered
+from tradepipe.kafka.assignment import correct_offset, is_misnumbered
 from tradepipe.trade.record import UnreadableBatch
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,81 @@ class _Failures:
         self.number = partial - self._base[0]
 
 
+class _Search:
+    """
+    The walk of one client through a partition.
+
+    Attributes:
+        ranges: the malformed records that were found.
+
+        calm: how many other records were read since.
+    """
+
+    def __init__(self, config: dict[str, Any], topic: str, partition: int, first: int) -> None:
+        self._topic, self._partition = topic, partition
+        self._failures = _Failures(topic, partition)
+        self.client = confluent_kafka.Consumer(
+            {**config, **_CONFIG, "stats_cb": self._failures.record, "error_cb": lambda _error: None}
+        )
+        self.ranges: list[Range] = []
+        self.calm = 0
+        self._position = first
+        self._ends = 0
+        """How often a misnumbered record has led the client away from the position."""
+        self._begin()
+
+    def step(self) -> bool:
+        """Poll once; return whether the search is over."""
+        message = self.client.poll(_POLL_SECONDS)
+        if message is None:
+            if self._failures.number >= PROOFS:
+                self._skip()
+                self.client.seek(TopicPartition(self._topic, self._partition, self._position))
+                self._failures.restart()
+            return False
+        error, offset = message.error(), message.offset()
+        if error is None and offset is not None:
+            self._read(offset)
+            return self.calm >= CALM_RECORDS
+        if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET and self._is_misled:
+            self._continue()
+            return False
+        return True  # the end of the partition, or a batch that is refused otherwise
+
+    def _begin(self) -> None:
+        self.client.assign([TopicPartition(self._topic, self._partition, self._position)])
+        self._failures.restart()
+        self._is_misled = False
+        self._begun_at = self._position
+
+    def _read(self, offset: int) -> None:
+        self._failures.restart()
+        found: int | None = offset
+        if is_misnumbered(offset, self._position):
+            self._is_misled = True
+            found = correct_offset(offset, self._position)
+        if found is not None and found >= self._position:
+            self._position, self.calm, self._ends = found + 1, self.calm + 1, 0
+
+    def _continue(self) -> None:
+        """
+        Begin again at the position, because a misnumbered record has led the client out of the log.
+
+        If reading began at the position, it is of the same batch and before it. So a record at the position would
+        have followed it.
+        """
+        if self._begun_at == self._position:
+            self._ends += 1
+            if self._ends >= PROOFS:
+                self._skip()
+        self._begin()
+
+    def _skip(self) -> None:
+        begin = self.ranges.pop()[0] if self.ranges and self.ranges[-1][1] == self._position - 1 else self._position
+        self.ranges.append((begin, self._position))
+        self._position, self.calm, self._ends = self._position + 1, 0, 0
+
+
 def find_malformed(
     config: dict[str, Any], topic: str, partition: int, first: int, is_stopped: Callable[[], bool] = lambda: False
 ) -> Found:
@@ -86,35 +161,15 @@ def find_malformed(
     Args:
         config: that of a consumer.
     """
-    failures = _Failures(topic, partition)
-    ranges: list[Range] = []
-    position, calm = first, 0
-    client = confluent_kafka.Consumer(
-        {**config, **_CONFIG, "stats_cb": failures.record, "error_cb": lambda _error: None}
-    )
+    search = _Search(config, topic, partition, first)
     try:
-        client.assign([TopicPartition(topic, partition, first)])
         until = time.monotonic() + SEARCH_SECONDS
-        while calm < CALM_RECORDS:
+        while not search.step():
             if time.monotonic() >= until or is_stopped():
-                return Found(ranges, is_cut=bool(ranges))
-            message = client.poll(_POLL_SECONDS)
-            if message is None and failures.number >= PROOFS:
-                begin = ranges.pop()[0] if ranges and ranges[-1][1] == position - 1 else position
-                ranges.append((begin, position))
-                position, calm = position + 1, 0
-                client.seek(TopicPartition(topic, partition, position))
-                failures.restart()
-            elif message is not None:
-                offset = message.offset()
-                if message.error() is not None or offset is None:
-                    break  # the end of the partition, or a batch that is refused otherwise
-                if not is_misnumbered(offset, position):
-                    position, calm = max(position, offset + 1), calm + 1
-                failures.restart()
+                return Found(search.ranges, is_cut=bool(search.ranges))
     finally:
-        client.close()
-    return Found(ranges, is_cut=False)
+        search.client.close()
+    return Found(search.ranges, is_cut=False)
 
 
 class MalformedRecords:

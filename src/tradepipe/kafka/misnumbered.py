@@ -4,10 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from tradepipe.kafka.assignment import Assignment, correct_offset, is_misnumbered
 from tradepipe.trade.record import Record, UnreadableBatch
+
+
+def is_reset(error: KafkaError | None) -> bool:
+    """Return whether an error reports a position that is not in the log, behind which librdkafka fetches nothing."""
+    return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
 
 
 class Accepted(NamedTuple):

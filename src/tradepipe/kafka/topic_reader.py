@@ -14,6 +14,7 @@ from tradepipe.kafka.config import Config, consumer_config, without_producer_key
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
 from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import to_record
+from tradepipe.kafka.misnumbered import is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
 
@@ -126,13 +127,15 @@ class TopicReader(AssignedConsumer):
             first = self._client.poll(POLL_SECONDS)
             moved = set[int]()
             for message in [] if first is None else [first, *self._client.consume(FETCH_RECORDS - 1, 0)]:
-                if message.partition() in moved:
+                if message.partition() in moved and not is_reset(message.error()):
                     continue
+                is_repeated = self._is_repeated(message)
                 if not self._is_moved(message, unreadable):
                     yield from self._read(message)
                 else:
                     moved.add(message.partition() or 0)
-                last_event_at = time.monotonic()  # after the yield: the caller may be slow
+                if not is_repeated:
+                    last_event_at = time.monotonic()  # after the yield: the caller may be slow
         if unread := sorted(self._missing.keys() - self.blocked_offsets.keys()):
             raise BrokerUnavailable(f"{self._topic}[{unread[0]}] could not be read within {self._quiet_timeout:g} s")
 
@@ -150,6 +153,14 @@ class TopicReader(AssignedConsumer):
             self._move_to(partition, found.last_offset + 1)
         return not as_usual
 
+    def _is_repeated(self, message: Message) -> bool:
+        """Return whether a message is a misnumbered record that was read before, or the reset that follows it."""
+        partition, offset = message.partition() or 0, message.offset() or 0
+        if message.error() is not None:
+            return is_reset(message.error()) and partition in self._misnumbered
+        position = self._positions[partition]
+        return is_misnumbered(offset, position) and correct_offset(offset, position) is None
+
     def _read(self, message: Message) -> Iterator[Record]:
         """Yield the record of a message, if it is one to be read, and move the position behind it."""
         partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
@@ -159,7 +170,7 @@ class TopicReader(AssignedConsumer):
             if offset < self._missing.get(partition, 0):
                 yield to_record(message, self._topic)
             self._move_to(partition, offset + 1)
-        elif error.code() == KafkaError._AUTO_OFFSET_RESET and partition in self._misnumbered:
+        elif is_reset(error) and partition in self._misnumbered:
             self._restart(partition)
         elif self._is_end(error):
             self._move_to(partition, offset)
