@@ -13,8 +13,12 @@ def find_shadowing_file(error: BaseException) -> str | None:
 
     Python prefers the folders of PYTHONPATH to its own, and so it does the current one with `python -m` or `--rules`.
     """
+    try:
+        current = os.getcwd()
+    except OSError:  # it was removed
+        current = os.devnull
     typed = {os.path.abspath(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each}
-    preferred = (typed | {_current_folder()}) & set(map(os.path.abspath, sys.path))
+    preferred = (typed | {current}) & set(map(os.path.abspath, sys.path))
     others = [each for each in sys.path if os.path.abspath(each) not in preferred]
     for file in _involved_files(error):
         folder, name = os.path.split(file)
@@ -25,13 +29,6 @@ def find_shadowing_file(error: BaseException) -> str | None:
             advice = "unset PYTHONPATH" if folder in typed else "run the command in another folder"
             return f"{file} hides the module {name} that tradepipe needs: rename it, or {advice}"
     return None
-
-
-def _current_folder() -> str:
-    try:
-        return os.getcwd()
-    except OSError:  # it was removed
-        return os.devnull
 
 
 def _involved_files(error: BaseException | None) -> Iterator[str]:

@@ -165,7 +165,9 @@ class TopicReader(AssignedConsumer):
         """Yield the record of a message, if it is one to be read, and move the position behind it."""
         partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
         if error is None and is_misnumbered(offset, self._positions[partition]):
-            self._skip_misnumbered(partition, offset)
+            self._misnumbered.add(partition)
+            if (found := correct_offset(offset, self._positions[partition])) is not None:
+                self._move_to(partition, found + 1)
         elif error is None:
             if offset < self._missing.get(partition, 0):
                 yield to_record(message, self._topic)
@@ -176,11 +178,6 @@ class TopicReader(AssignedConsumer):
             self._move_to(partition, offset)
             if partition in self._missing:
                 self.blocked_offsets[partition] = offset
-
-    def _skip_misnumbered(self, partition: int, offset: int) -> None:
-        self._misnumbered.add(partition)
-        if (found := correct_offset(offset, self._positions[partition])) is not None:
-            self._move_to(partition, found + 1)
 
     def _restart(self, partition: int) -> None:
         """Continue where a misnumbered record, the last one of its response, has ended the fetching."""

@@ -89,11 +89,10 @@ def _describe_blockers(holders: list[Row[Any]]) -> str:
 
 
 def _describe(holders: Sequence[Row[Any]]) -> str:
-    sessions = {row.pid: _describe_session(row) for row in holders}
+    sessions = {}
+    for row in holders:
+        # Only members of pg_read_all_stats see the transactions of other users.
+        since = f", in a transaction since {row.xact_start:%Y-%m-%d %H:%M:%S%z}" if row.xact_start else ""
+        application = row.application_name or "without application_name"
+        sessions[row.pid] = f"process {row.pid} of user {row.usename}, {application}{since}"
     return "; ".join([*sessions.values()][:MAX_NAMED]) or "a session that has ended meanwhile"
-
-
-def _describe_session(row: Row[Any]) -> str:
-    # Only members of pg_read_all_stats see the transactions of other users.
-    since = f", in a transaction since {row.xact_start:%Y-%m-%d %H:%M:%S%z}" if row.xact_start else ""
-    return f"process {row.pid} of user {row.usename}, {row.application_name or 'without application_name'}{since}"
