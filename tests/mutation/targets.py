@@ -15,6 +15,8 @@ TARGETS: Final = (
     "src/tradepipe/kafka/consumer_errors.py",
     "src/tradepipe/kafka/failures.py",
     "src/tradepipe/kafka/unreadable.py",
+    "src/tradepipe/kafka/malformed.py",
+    "src/tradepipe/kafka/misnumbered.py",
     "src/tradepipe/pipeline/sink_reader.py",
     "src/tradepipe/pipeline/partitions.py",
     "src/tradepipe/pipeline/validator_reader.py",

@@ -124,7 +124,8 @@ class Consumer:
             for batch in self._unreadable.step(self._position):
                 self.assignments[batch.partition].next_offset = batch.last_offset + 1
                 records.append(batch)
-        self._misnumbered.restart(client, self.assignments)
+        if self._misnumbered.ended:
+            self._misnumbered.restart(client, self.assignments)
         before = dict(self.assignments)
         first = client.poll(timeout)
         # Errors of the last poll, whose records have been delivered by now: their position is behind them.
@@ -216,15 +217,17 @@ class Consumer:
 
     def _receive(self, group: Group) -> tuple[list[Record], int]:
         """Return the records among messages, and the bytes of their keys and values; move the positions on."""
-        found = None if self._unreadable.is_searching else group.read
-        if found is None:
+        records: list[Record] = []
+        size = 0
+        if self._unreadable.is_searching or (group.messages and group.read is None):
             records = self._receive_one_by_one(group)
             size = payload_bytes(records)
         else:
-            records, size = self._deliver(found)
+            if group.read is not None:
+                records, size = self._deliver(group.read)
             for message in group.ends:
                 self._handle_end(message)
-        if records:
+        if records and self.errors.has_new:
             self.errors.record_success()
         return records, size
 
@@ -290,7 +293,8 @@ class Consumer:
             self.errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
 
     def _handle_end(self, message: Message) -> None:
-        self.errors.record_success()
+        if self.errors.has_new:
+            self.errors.record_success()
         partition, end = message.partition(), message.offset()
         state = None if partition is None else self.assignments.get(partition)
         # Transaction markers at the end of the log are not delivered, so only this report moves past them.

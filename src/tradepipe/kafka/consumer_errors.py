@@ -31,7 +31,8 @@ class ConsumerErrors:
         self._topic = topic
         self.confirmation = Confirmation()
         """Whether the brokers deny access, and for how long."""
-        self._has_new = True  # since the last success
+        self.has_new = True
+        """Whether there were errors since the last success, or no success yet."""
         self.outages = 0
         """Errors from which librdkafka recovers by itself."""
         self.last_outage: str | None = None
@@ -44,7 +45,7 @@ class ConsumerErrors:
 
     def handle(self, error: KafkaError) -> None:
         """Handle an error; never raises, because librdkafka calls this inside a poll that has records to return."""
-        self._has_new = True
+        self.has_new = True
         # An error of data that names no partition is that of a damaged response, which is requested again.
         if classify(error) in {FailureClass.UNAVAILABLE, FailureClass.DATA}:
             self.confirmation.record_outage()
@@ -59,7 +60,7 @@ class ConsumerErrors:
 
     def deny(self, error: KafkaError, failure: ConfigurationError) -> None:
         """Handle an error that may be permanent; `failure` is raised if it is."""
-        self._has_new = True
+        self.has_new = True
         # A member id that another process uses ends the stage at once: the two would take it from each other for ever.
         if self.confirmation.confirm() or code_of(error) == KafkaError.FENCED_INSTANCE_ID:
             self.failure = failure
@@ -68,9 +69,8 @@ class ConsumerErrors:
 
     def record_success(self) -> None:
         """Note that the brokers have returned records, or the end of a partition."""
-        if self._has_new:
-            self._has_new = False
-            self.confirmation.record_success()
+        self.has_new = False
+        self.confirmation.record_success()
 
     def request_rejoin(self, reason: str) -> None:
         """Let a new client join: at once, but no sooner than `REJOIN_SECONDS` after the last one."""

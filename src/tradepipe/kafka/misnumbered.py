@@ -37,7 +37,8 @@ class MisnumberedRecords:
         self._topic = topic
         self._incremental = incremental
         self._suspects: set[int] = set()
-        self._ended: set[int] = set()
+        self.ended: set[int] = set()
+        """The partitions whose fetching has ended behind a misnumbered record, until `restart`."""
 
     def accept(self, assignments: Mapping[int, Assignment], records: Iterable[Record]) -> Accepted:
         """
@@ -75,15 +76,13 @@ class MisnumberedRecords:
         if partition not in self._suspects:
             return False
         self._suspects.discard(partition)
-        self._ended.add(partition)
+        self.ended.add(partition)
         return True
 
     def restart(self, client: confluent_kafka.Consumer, assignments: Mapping[int, Assignment]) -> None:
         """Assign the partitions whose fetching has ended again, at their positions, without leaving the group."""
-        if not self._ended:
-            return
-        states = [each for number, each in assignments.items() if number in self._ended or not self._incremental]
-        self._ended.clear()
+        states = [each for number, each in assignments.items() if number in self.ended or not self._incremental]
+        self.ended.clear()
         offsets = [OFFSET_BEGINNING if each.next_offset is None else each.next_offset for each in states]
         places = [TopicPartition(self._topic, s.partition, at) for s, at in zip(states, offsets, strict=True)]
         if self._incremental:

@@ -119,14 +119,11 @@ class UnreadableBatches:
         self._high_watermark = high_watermark
         self._searches: dict[int, BatchSearch] = {}
         self._pending: dict[int, int] = {}
-        # A plain attribute: the consumer reads it in every poll, and almost never is there a search.
+        # Plain attributes: the consumer reads them in every poll, and almost never is there a search.
         self.is_searching = False
         """Whether messages without an error may be for `handle`."""
-
-    @property
-    def is_active(self) -> bool:
+        self.is_active = False
         """Whether `step` has something to do."""
-        return self.is_searching or self._malformed.is_active
 
     def concerns(self, partition: int, error: KafkaError | None) -> bool:
         """Return whether `handle` takes a message: it reports an unreadable batch, or answers a step of a search."""
@@ -146,7 +143,7 @@ class UnreadableBatches:
         # Its seek is still pending: this message is from the old position, and says nothing about the new one.
         if partition in self._pending:
             return None, False
-        self.is_searching = True
+        self.is_searching = self.is_active = True
         search = self._searches.setdefault(partition, BatchSearch(next_offset))
         search.end = self._high_watermark(partition)
         asked, is_error = search.offset, error is not None and error.code() in ERRORS
@@ -169,6 +166,7 @@ class UnreadableBatches:
         """Search a partition that stands still, without an error, for malformed records."""
         if partition not in self._searches and partition not in self._pending:
             self._malformed.examine(partition, position)
+            self._note_activity()
 
     def step(self, position_of: Callable[[int], int | None]) -> list[UnreadableBatch]:
         """
@@ -190,7 +188,7 @@ class UnreadableBatches:
                 if search.is_done and (batch := self._finish(partition)) is not None:
                     batches.append(batch)
                 self._move(partition, search.offset)
-        self.is_searching = bool(self._searches or self._pending)
+        self._note_activity()
         return batches
 
     def clear(self) -> None:
@@ -198,14 +196,18 @@ class UnreadableBatches:
         self._searches.clear()
         self._pending.clear()
         self._malformed.clear()
-        self.is_searching = False
+        self._note_activity()
 
     def drop(self, partition: int) -> None:
         """Forget the search in a partition that is not read any more, or from elsewhere."""
         self._searches.pop(partition, None)
         self._pending.pop(partition, None)
         self._malformed.drop(partition)
+        self._note_activity()
+
+    def _note_activity(self) -> None:
         self.is_searching = bool(self._searches or self._pending)
+        self.is_active = self.is_searching or self._malformed.is_active
 
     def _move(self, partition: int, offset: int) -> None:
         self._pending.pop(partition, None)
