@@ -98,22 +98,7 @@ def create(
 ) -> None:
     """Create a topic without compaction, or leave an existing topic unchanged."""
     logs.configure()
-    config = parse_pairs(settings, option="-c")
-    if "compact" in (policy := config.get("cleanup.policy", "delete")):
-        raise TopicUnusable(f"-c cleanup.policy={policy} is not allowed: compaction drops versions of trades; omit it")
-    if retention is not None:
-        if (milliseconds := parse_duration(retention)) is None:
-            raise typer.BadParameter(
-                f"must be a duration such as 7d, 48h, 90m, or forever, not {retention!r}", param_hint="'--retention'"
-            )
-        _add(config, "retention.ms", str(milliseconds), name="--retention")
-    if min_insync_replicas is not None:
-        if replication is not None and min_insync_replicas > replication:
-            raise typer.BadParameter(
-                f"must not exceed --replication {replication}, or no trade could be acknowledged",
-                param_hint="'--min-insync-replicas'",
-            )
-        _add(config, "min.insync.replicas", str(min_insync_replicas), name="--min-insync-replicas")
+    config = _requested_config(settings, retention, replication, min_insync_replicas)
     if like == topic:
         raise typer.BadParameter(f"must name another topic than --topic {topic}", param_hint="'--like'")
     retry = RetryUntil(deadline)
@@ -152,6 +137,29 @@ def create(
     for each in check_settings(existing, retry(lambda: admin.config(topic))):
         if each.severity is Severity.FINDING:
             print_status(f"Note: {each.setting} is {each.value}: {each.reason}")
+
+
+def _requested_config(
+    settings: list[str] | None, retention: str | None, replication: int | None, min_insync_replicas: int | None
+) -> dict[str, str]:
+    """Return the topic configuration that the options ask for."""
+    config = parse_pairs(settings, option="-c")
+    if "compact" in (policy := config.get("cleanup.policy", "delete")):
+        raise TopicUnusable(f"-c cleanup.policy={policy} is not allowed: compaction drops versions of trades; omit it")
+    if retention is not None:
+        if (milliseconds := parse_duration(retention)) is None:
+            raise typer.BadParameter(
+                f"must be a duration such as 7d, 48h, 90m, or forever, not {retention!r}", param_hint="'--retention'"
+            )
+        _add(config, "retention.ms", str(milliseconds), name="--retention")
+    if min_insync_replicas is not None:
+        if replication is not None and min_insync_replicas > replication:
+            raise typer.BadParameter(
+                f"must not exceed --replication {replication}, or no trade could be acknowledged",
+                param_hint="'--min-insync-replicas'",
+            )
+        _add(config, "min.insync.replicas", str(min_insync_replicas), name="--min-insync-replicas")
+    return config
 
 
 @app.command()

@@ -266,9 +266,9 @@ class Consumer:
             if error is not None:
                 self._handle_event(error, message, state)
                 continue
-            if (found := read([message], self._topic, None if headers is None else [headers])) is not None:
-                self._note_first(found)
-                records += self._accept(found.records)
+            found = read([message], self._topic, None if headers is None else [headers])
+            self._note_first(found)
+            records += self._accept(found.records)
         return records
 
     def _note_first(self, found: Read) -> None:

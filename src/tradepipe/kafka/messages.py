@@ -78,9 +78,7 @@ def seconds_of(message: Message) -> float | None:
 
 def to_record(message: Message, topic: str) -> Record:
     """Return a message that is no error as a record."""
-    found = read([message], topic, read_headers([message]))
-    assert found is not None
-    return found.records[0]
+    return read([message], topic, read_headers([message])).records[0]
 
 
 class Read(NamedTuple):
@@ -141,9 +139,11 @@ def read_group(
     group_headers: list[Headers] = []
     ends: list[Message] = []
     memory, next_slice = 0, 1
-    while messages:
-        messages = _set_ends_aside(messages, ends)
-        if group and _has_error(messages):
+    has_error = False
+    while messages and not has_error:
+        messages, has_error = _set_ends_aside(messages, ends)
+        if group and has_error:
+            has_error = False  # of the following group
             break
         if messages:
             headers = read_headers(messages) if with_headers else None
@@ -162,35 +162,34 @@ def read_group(
         if not messages:
             next_slice = 0
     given = group_headers if with_headers else None
-    found = read(group, topic, given) if group else None
+    found = read(group, topic, given) if group and not has_error else None
     return Group(group, given, ends, found, memory, messages, 0 if messages else next_slice)
 
 
-def _set_ends_aside(messages: list[Message], ends: list[Message]) -> list[Message]:
+def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[Message], bool]:
     """
     Move the reports of ends of partitions from messages to `ends`, unless there are other errors among them.
 
     Where little is sent, nearly every message is the last of its partition.
+
+    Returns:
+        The messages that are left, and whether there are other errors among them.
     """
     errors = list(filter(None, map(Message.error, messages)))
-    if not errors or any(error.code() != KafkaError._PARTITION_EOF for error in errors):
-        return messages
+    if not errors:
+        return messages, False
+    if any(error.code() != KafkaError._PARTITION_EOF for error in errors):
+        return messages, True
     ends += (message for message in messages if message.error())
-    return [message for message in messages if not message.error()]
+    return [message for message in messages if not message.error()], False
 
 
-def _has_error(messages: Sequence[Message]) -> bool:
-    return any(map(Message.error, messages))
-
-
-def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Read | None:
+def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Read:
     """
-    Read messages as records, with these headers; None if one of them is an error.
+    Read messages without errors as records, with these headers.
 
     Without headers, the records have no timestamps either.
     """
-    if _has_error(messages):
-        return None
     # Column by column: a loop over the messages would take twice the time, and this runs for every record. A message
     # without an error has a partition and an offset.
     partitions: Any = list(map(Message.partition, messages))

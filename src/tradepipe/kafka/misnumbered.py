@@ -54,22 +54,17 @@ class MisnumberedRecords:
             # offset. Accepting one would move the position back, over records that are already stored.
             if state is None or state.next_offset is None or record.offset < state.next_offset:
                 continue
-            placed = self._place(record, state.next_offset)
-            if placed is not None:
-                gaps += placed.offset - state.next_offset
-                state.next_offset = placed.offset + 1
-                accepted.append(placed)
+            delivered = record
+            if is_misnumbered(record.offset, state.next_offset):
+                self._suspects.add(record.partition)
+                if (offset := correct_offset(record.offset, state.next_offset)) is None:
+                    continue  # it was read already
+                error = f"Kafka's client reads its offset as {record.offset}"
+                delivered = UnreadableBatch(self._topic, record.partition, offset, offset, error)
+            gaps += delivered.offset - state.next_offset
+            state.next_offset = delivered.offset + 1
+            accepted.append(delivered)
         return Accepted(accepted, gaps)
-
-    def _place(self, record: Record, position: int) -> Record | None:
-        """Return a record, or its refusal at its true offset if it is misnumbered; None if that was read already."""
-        if not is_misnumbered(record.offset, position):
-            return record
-        self._suspects.add(record.partition)
-        if (offset := correct_offset(record.offset, position)) is None:
-            return None
-        error = f"Kafka's client reads its offset as {record.offset}"
-        return UnreadableBatch(self._topic, record.partition, offset, offset, error)
 
     def has_ended(self, partition: int) -> bool:
         """Return whether a misnumbered record is why a partition's position is not in the log; it will be restarted."""
