@@ -30,19 +30,19 @@ def hold(database, table):
 )
 def test_a_command_that_waits_for_a_lock_does_not_call_the_database_unavailable(ready, name, arguments, table):
     with hold(ready["DATABASE_URL"], table):
-        done = run_command(name, *arguments, "--deadline=1", env=ready)
+        done = run_command(name, *arguments, "--deadline=4", env=ready)
 
     assert 75 == done.code
     assert "is unavailable" not in done.err
     last = done.err.splitlines()[-1]
     assert re.match(f"Error: {IN_THE_WAY}{LOCKED}", last)
-    assert last.endswith("gave up after 1 s: increase --deadline")
+    assert last.endswith("gave up after 4 s: increase --deadline")
 
 
 def test_a_migration_that_waits_for_a_lock_does_not_call_the_database_unavailable(ready):
     migrate.downgrade(ready["DATABASE_URL"], "0001_trades")
     with hold(ready["DATABASE_URL"], "trades"):
-        done = run_command("migrate", "upgrade", "--deadline=1", env=ready)
+        done = run_command("migrate", "upgrade", "--deadline=4", env=ready)
 
     assert 75 == done.code
     assert "is unavailable" not in done.err

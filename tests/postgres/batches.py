@@ -24,7 +24,8 @@ GROUP, TOPIC, TOPIC_ID = "tests", "trades", "an-id"
 @contextmanager
 def connected(database: str) -> Iterator[Connection]:
     """Open a session that can store batches."""
-    connection = session.open_session(create_engine_for(database, application_name="test"))
+    engine = create_engine_for(database, application_name="test", connect_timeout=60.0)
+    connection = session.open_session(engine)
     try:
         yield connection
     finally:
