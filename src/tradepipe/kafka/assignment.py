@@ -15,8 +15,8 @@ def is_misnumbered(offset: int, position: int) -> bool:
     """
     Return whether the offset of a message is wrong.
 
-    Kafka's brokers read the offset of a record within its batch as a number of 32 bits and ignore the
-    further ones of its encoding, which librdkafka reads too. So a writer can add multiples of 2**31.
+    Kafka's brokers read the offset of a record within its batch as a number of 32 bits, and ignore the
+    higher bits of its encoding, which librdkafka reads too. So a writer can add multiples of 2**31.
     """
     return offset - position >= _MAX_GAP
 

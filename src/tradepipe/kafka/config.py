@@ -190,8 +190,10 @@ _CALLBACKS: Final = frozenset({"error_cb", "on_delivery", "dr_cb", "dr_msg_cb", 
 def producer_config(config: Config) -> dict[str, Any]:
     """Return the configuration of an idempotent producer."""
     if "transactional.id" in config:
-        # librdkafka would wait for a transaction that nobody begins.
-        raise ConfigurationError("the Kafka property transactional.id is not allowed: this producer sends without one")
+        # librdkafka would wait for a transaction that is never begun.
+        raise ConfigurationError(
+            "the Kafka property transactional.id is not allowed: this producer uses no transactions"
+        )
     return _merge(config, owned=PRODUCER, defaults=PRODUCER_DEFAULTS)
 
 

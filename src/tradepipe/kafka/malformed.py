@@ -152,11 +152,11 @@ def find_malformed(
     """
     Return the malformed records of a partition from an offset on.
 
-    A batch begins each answer of a broker, and arrives as a whole. So if the broker has
-    answered several times with bytes, librdkafka has read no record in them, and reading
-    began at this very offset, its record is malformed. Nothing is concluded from silence: that of
-    a broker that does not answer, or of an open transaction. The search then continues at the next
-    offset, since librdkafka delivers further records of the same batch if reading begins there.
+    Each answer of a broker begins with a whole batch. So if reading began at this very offset, and
+    the broker has answered several times with bytes in which librdkafka read no record, the record
+    at this offset is malformed. Silence proves nothing: the broker may not answer, or a transaction
+    may be open. The search then continues at the next offset, since librdkafka delivers the later
+    records of the same batch if reading begins there.
 
     Args:
         config: that of a consumer.

@@ -100,7 +100,7 @@ class Group(NamedTuple):
     Attributes:
         headers: those of each message, if they are read.
 
-        ends: reports of ends of partitions that came between the messages; each message behind one has a later offset.
+        ends: reports of the ends of partitions, which came between the messages and may be handled after them.
 
         read: the messages as records; None if one of them is an error, or if there are none.
 
