@@ -252,7 +252,7 @@ def test_the_embedded_registry_enforces_backward_from_the_start():
         answer = api.post("/subjects/trades-value/versions", json=body(BREAKS_BACKWARD))
 
     assert 409 == answer.status_code
-    assert "version 1, new reads old: reader_field_missing_default_value: book_id" in answer.json()["message"]
+    assert "version 1: Trade.book_id: Readers on the new schema fail" in answer.json()["message"]
 
 
 def test_a_closed_registry_does_not_answer_on_open_connections_either():

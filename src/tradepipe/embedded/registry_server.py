@@ -199,7 +199,7 @@ def _check_compatibility(request: _Request) -> Any:
     found = request.store.incompatibilities(request.subject, request.schema, request.path.get("version"))
     answer: dict[str, Any] = {"is_compatible": not found}
     if request.has("verbose"):
-        answer["messages"] = [f"{each.direction}: {each.message}" for each in found]
+        answer["messages"] = [f"{each.path}: {each.message}" for each in found]
     return answer
 
 

@@ -5,7 +5,9 @@ import threading
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from tradepipe.evolution.compatibility import Incompatibility, Level, parse, structural_incompatibilities
+from tradepipe.evolution.compatibility import Level, check_schema
+from tradepipe.evolution.compatibility_rules import VersionedSchema, structural_incompatibilities
+from tradepipe.evolution.findings import Finding
 
 MAX_VERSION: Final = 2**31 - 1
 
@@ -68,10 +70,8 @@ class RegistryStore:
             if known is not None:
                 return known
             level, visible = self.level_of(subject, default=True), self._visible(subject)
-            if found := structural_incompatibilities(schema, [version.schema for version in visible], level):
-                reasons = "; ".join(
-                    f"version {visible[each.against].number}, {each.direction}: {each.message}" for each in found
-                )
+            if found := _incompatibilities(schema, visible, level):
+                reasons = "; ".join(f"version {each.against}: {each.path}: {each.message}" for each in found)
                 raise RegistryError(
                     409, 409, f"Schema being registered is incompatible with an earlier schema ({level}): {reasons}"
                 )
@@ -194,7 +194,7 @@ class RegistryStore:
         self._levels.pop(subject, None)
         return level
 
-    def incompatibilities(self, subject: str, text: str, number: str | None) -> tuple[Incompatibility, ...]:
+    def incompatibilities(self, subject: str, text: str, number: str | None) -> tuple[Finding, ...]:
         """
         Return what breaks if the schema follows the given version.
 
@@ -204,9 +204,7 @@ class RegistryStore:
         schema = _parse(text)
         with self._lock:
             versions = self.versions(subject) if number is None else [self.version(subject, number)]
-            return structural_incompatibilities(
-                schema, [version.schema for version in versions], self.level_of(subject, default=True)
-            )
+            return _incompatibilities(schema, versions, self.level_of(subject, default=True))
 
     def _visible(self, subject: str, *, deleted: bool = False) -> list[StoredVersion]:
         return [version for version in self._versions.get(subject, ()) if deleted or not version.deleted]
@@ -217,10 +215,14 @@ class RegistryStore:
         return next((version for version in visible if _identity(version.schema) == wanted), None)
 
 
+def _incompatibilities(schema: str, versions: Sequence[StoredVersion], level: Level) -> tuple[Finding, ...]:
+    return structural_incompatibilities(schema, [VersionedSchema(each.number, each.schema) for each in versions], level)
+
+
 def _parse(text: str) -> str:
     """Return a schema without white space; refuse what is not a schema."""
     try:
-        parse(text)
+        check_schema(text)
         return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
     except (ValueError, RecursionError) as error:
         raise RegistryError(422, 42201, f"Invalid schema: {error}") from error

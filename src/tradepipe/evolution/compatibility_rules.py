@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from tradepipe.evolution.compatibility import Direction, Level, structural_incompatibilities, versions_to_check
-from tradepipe.evolution.findings import Finding, Severity, only_errors
-from tradepipe.evolution.resolution import Mismatch, find_mismatches
+from tradepipe.evolution.compatibility import Direction, Level, versions_to_check
+from tradepipe.evolution.findings import Finding, Severity
+from tradepipe.evolution.resolution import STRUCTURAL, Mismatch, find_mismatches
 from tradepipe.evolution.schema_tree import SchemaType, parse_schema_tree
 
 
@@ -133,7 +133,6 @@ RULES: Final[Mapping[str, EvolutionRule]] = {
         "{readers} read {read} for every {written} of {records}: the value is lost without an error.",
         "Keep the symbol.",
     ),
-    "resolution": EvolutionRule(_ERROR, "{readers} fail on {records}: {written}.", _NEW_FIELD),
 }
 """Rules of mismatches between two versions, by id."""
 
@@ -149,9 +148,8 @@ def check_evolution(new: str, history: Sequence[VersionedSchema], level: Level) 
     """
     Check a schema against its history (oldest first) at a level; newest version first.
 
-    Each structural incompatibility has at least one error. Other errors are
-    changes of logical types and renames that lose values; warnings are changes
-    that some registry refuses.
+    Besides structural incompatibilities, errors are changes of logical types and
+    renames that lose values; warnings are changes that some registry refuses.
 
     Raises:
         ValueError: `new` or a version of the history is not an Avro schema.
@@ -169,14 +167,18 @@ def check_evolution(new: str, history: Sequence[VersionedSchema], level: Level) 
             # once: the versions after its removal lack it too.
             if not is_backward or version not in history[-1:]:
                 mismatches = [each for each in mismatches if each.rule != "symbol-dropped"]
-            found = [_finding(each, root, pair, direction, version.number) for each in mismatches]
-            # The structural check repeats what the rules explain better, so it runs only if they found no error.
-            if not only_errors(found):
-                for each in structural_incompatibilities(new, [version.text], Level[direction.name]):
-                    mismatch = Mismatch("resolution", (), each.message, "", "", "")
-                    found.append(_finding(mismatch, root, (root, root), direction, version.number))
-            findings += found
+            findings += (_finding(each, root, pair, direction, version.number) for each in mismatches)
     return tuple(findings)
+
+
+def structural_incompatibilities(new: str, history: Sequence[VersionedSchema], level: Level) -> tuple[Finding, ...]:
+    """
+    Return the findings of `check_evolution` that registries have too: they ignore logical types.
+
+    >>> structural_incompatibilities('"int"', [VersionedSchema(1, '"long"')], Level.FORWARD)
+    ()
+    """
+    return tuple(each for each in check_evolution(new, history, level) if each.rule in STRUCTURAL | {"ambiguous-alias"})
 
 
 def _finding(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
-from tradepipe.evolution.compatibility import parse
+from tradepipe.evolution.compatibility import check_schema
 from tradepipe.evolution.findings import Finding, Severity, only_errors
 from tradepipe.evolution.json_pointers import locate
 from tradepipe.evolution.schema_tree import (
@@ -137,7 +137,7 @@ def lint(text: str) -> tuple[Finding, ...]:
             found = (*duplicates, _no_schema("The JSON does not have the structure of an Avro schema."))
         # The parser last: it stops at the first error, and names no location.
         if not only_errors(found):
-            parse(text)
+            check_schema(text)
     except json.JSONDecodeError as error:
         return (_no_schema(f"The schema is not JSON: {error}."),)
     except ValueError as error:

@@ -40,7 +40,7 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
     """
     __tracebackhide__ = True
     # Loaded here: they bring in avro.
-    from tradepipe.evolution.compatibility import Level, parse  # noqa: PLC0415
+    from tradepipe.evolution.compatibility import Level, check_schema  # noqa: PLC0415
     from tradepipe.evolution.compatibility_rules import VersionedSchema, check_evolution  # noqa: PLC0415
     from tradepipe.evolution.findings import format_findings, only_errors  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ def assert_compatible(old: Schema | Sequence[Schema], new: Schema, *, level: str
     history = [text for each in schemas for text in _texts(each)]
     newest = _texts(new)[-1]
     for text in (*history, newest):
-        parse(text)
+        check_schema(text)
     breaks = only_errors(check_evolution(newest, list(map(VersionedSchema, count(1), history)), Level(level)))
     if breaks:
         lines = [f"the schema is not {level} compatible:"]

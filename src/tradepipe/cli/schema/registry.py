@@ -17,7 +17,7 @@ from tradepipe.cli.schema.report import CheckCase, Format, Remark, Report, Repor
 from tradepipe.cli.settings import Logs, Registry
 from tradepipe.cli.terminal import echo
 from tradepipe.errors import ConfigurationError, SchemaNotRegistered
-from tradepipe.evolution.compatibility import parse
+from tradepipe.evolution.compatibility import check_schema
 from tradepipe.evolution.freeze import append_version, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, file_name
 from tradepipe.plural import format_count
@@ -197,7 +197,7 @@ def pull_versions(registered: Sequence[RegisteredSchema], level: str | None) -> 
         try:
             if each.schema_type != "AVRO":
                 raise ValueError(f"its type is {each.schema_type}")
-            parse(each.schema)
+            check_schema(each.schema)
             # Registries keep one line; on several lines a change can be reviewed.
             text = json.dumps(json.loads(each.schema), indent=2, ensure_ascii=False) + "\n"
         except (ValueError, RecursionError) as error:
