@@ -5,14 +5,12 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 
-import httpcore
-import httpx
 import pytest
 
 from tests.registry.hostile_server import TOO_LATE, HostileServer
 from tradepipe.errors import RegistryUnavailable
-from tradepipe.registry.bounded_http import _ERRORS, MAX_RESPONSE
 from tradepipe.registry.client import SchemaRegistry
+from tradepipe.registry.transport import MAX_RESPONSE
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -103,16 +101,3 @@ def test_a_compressed_response_is_not_unpacked(encoding):
         pytest.raises(RegistryUnavailable, match="the response is compressed"),
     ):
         client.schema(1)
-
-
-def test_every_exception_of_httpcore_is_translated_to_that_of_httpx():
-    exceptions = {
-        each
-        for name in httpcore.__all__
-        if isinstance(each := getattr(httpcore, name), type) and issubclass(each, Exception)
-    }
-
-    # Raised for a pool that is closed, or for a connection that the pool itself replaces.
-    assert {httpcore.ConnectionNotAvailable} == exceptions - set(_ERRORS)
-    assert {each.__name__ for each in _ERRORS} == {each.__name__ for each in _ERRORS.values()}
-    assert all(issubclass(each, httpx.HTTPError) for each in _ERRORS.values())

@@ -1,23 +1,32 @@
 """HTTP requests to a registry with one or more URLs: retries, time limits, errors."""
 
 import json
+import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+import httpcore
 import httpx
 
 from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
 from tradepipe.registry.auth import Credentials, Proxy
-from tradepipe.registry.bounded_http import DEADLINE, MAX_RESPONSE, BoundedTransport
+
+DEADLINE: Final = "deadline"
+"""Request extension: when the request ends, by `time.monotonic()`."""
+
+MAX_RESPONSE: Final = 4_194_304
+"""Bytes of a response, with its headers and chunk sizes."""
 
 MAX_SUMMARY: Final = 10_000
 """Characters of a response that are processed for an error message."""
 
 _CONTENT_TYPE: Final = "application/vnd.schemaregistry.v1+json"
 _UNAVAILABLE: Final = frozenset({408, 425, 429})
+_WRITE_BYTES: Final = 16_384
 _FIRST_DELAY_SECONDS: Final = 0.25
 _MAX_DELAY_SECONDS: Final = 5.0
 
@@ -220,3 +229,121 @@ def _advice(error: ssl.SSLError) -> str:
     if "ALERT" in (error.reason or "") or "CERTIFICATE" in (error.reason or ""):
         return "; check client_cert and client_key"
     return "; check that the registry serves https at this port"
+
+
+class BoundedTransport(httpx.HTTPTransport):
+    """
+    Send requests over HTTP/1.1; each ends at its deadline, whatever the server sends.
+
+    The timeouts of httpx apply to each read of the socket. A server that sends a
+    byte now and then, or `100 Continue` for ever, never exceeds them.
+
+    Args:
+        proxy: the proxy to connect through, or None.
+    """
+
+    def __init__(self, context: ssl.SSLContext, proxy: Proxy | None = None) -> None:
+        super().__init__(verify=context)
+        # httpx does not pass a backend on to its pool, which has connected nothing so far. A pool of another name
+        # would not respect the limits.
+        assert isinstance(self._pool, httpcore.ConnectionPool), "httpx keeps its connections elsewhere"
+        self._limits = _Limits()
+        backend = _Backend(self._limits)
+        if proxy is None:
+            self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=backend)
+        else:
+            self._pool = httpcore.HTTPProxy(
+                proxy.url, proxy_auth=proxy.user_info, ssl_context=context, network_backend=backend
+            )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; its stream must be read by the same thread, before the next request."""
+        # Before the pool: it may have to connect first, and that counts as well.
+        self._limits.begin(request.extensions.get(DEADLINE, float("inf")))
+        return super().handle_request(request)
+
+
+class _Limits(threading.local):
+    """The limits of a thread's current request: a connection serves one request, and so one thread, at a time."""
+
+    deadline = float("inf")
+    bytes_left = 0
+
+    def begin(self, deadline: float) -> None:
+        """Start a request."""
+        self.deadline = deadline
+        self.bytes_left = MAX_RESPONSE
+
+    def remaining(self, timeout: float | None, expired: type[Exception]) -> float:
+        """Return the seconds that one call may take; raise `expired` after the deadline."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise expired("the response arrived too slowly")
+        return left if timeout is None else min(left, timeout)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Opens connections that respect the limits."""
+
+    def __init__(self, limits: _Limits) -> None:
+        self._limits = limits
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address that answers; each gets an equal share of the time that is left."""
+        try:
+            addresses = [found[4][0] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from error
+        while True:
+            # An equal share for each: a first address that does not answer must leave time for the others.
+            address = str(addresses.pop(0))
+            share = self._limits.remaining(timeout, httpcore.ConnectTimeout) / (len(addresses) + 1)
+            try:
+                stream = self._sockets.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if not addresses:
+                    raise
+            else:
+                return _Stream(stream, self._limits)
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection that respects the limits."""
+
+    def __init__(self, stream: httpcore.NetworkStream, limits: _Limits) -> None:
+        self._stream = stream
+        self._limits = limits
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        # The time left, set again for each read: a byte now and then would restart a timeout of the socket.
+        data = self._stream.read(max_bytes, self._limits.remaining(timeout, httpcore.ReadTimeout))
+        self._limits.bytes_left -= len(data)
+        if self._limits.bytes_left < 0:
+            raise httpcore.ReadError(f"the response has more than {MAX_RESPONSE} bytes")
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        # In pieces: one write of all would return only when a slow server has taken the last byte.
+        for start in range(0, len(buffer), _WRITE_BYTES):
+            piece = buffer[start : start + _WRITE_BYTES]
+            self._stream.write(piece, self._limits.remaining(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = self._limits.remaining(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._limits)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
