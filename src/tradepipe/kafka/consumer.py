@@ -19,7 +19,7 @@ from tradepipe.kafka.failures import FailureClass, classify, invalid_client, tra
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import Group, Read, payload_bytes, read, read_group
-from tradepipe.kafka.misnumbered import MisnumberedRecords, is_reset
+from tradepipe.kafka.misnumbered import MisnumberedRecords, is_behind_misnumbered, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import Record
@@ -286,9 +286,12 @@ class Consumer:
             self._handle_end(message)
         elif not is_reset(error):
             self.errors.handle(error)
-        # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
-        # owner compares the offset with the log: a broker that has just started may report too short a log.
-        elif state is not None and state.next_offset is not None and not self._misnumbered.has_ended(state.partition):
+        elif state is not None and state.next_offset is not None:
+            if is_behind_misnumbered(message, state.next_offset):
+                self._misnumbered.ended.add(state.partition)
+                return
+            # Its position is not in the log, and librdkafka does not seek such a partition. Once assigned again, its
+            # owner compares the offset with the log: a broker that has just started may report too short a log.
             state.next_offset = None
             self.errors.request_rejoin(f"{self._topic}[{state.partition}]: {error.str()}")
 

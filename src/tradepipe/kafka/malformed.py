@@ -10,10 +10,11 @@ from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
 
 import confluent_kafka
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import TopicPartition
 
 from tradepipe.background import run_in_thread
 from tradepipe.kafka.assignment import correct_offset, is_misnumbered
+from tradepipe.kafka.misnumbered import is_behind_misnumbered
 from tradepipe.trade.record import UnreadableBatch
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class _Search:
         if error is None and offset is not None:
             self._read(offset)
             return self.calm >= CALM_RECORDS
-        if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET and self._is_misled:
+        if is_behind_misnumbered(message, self._position):
             self._continue()
             return False
         return True  # the end of the partition, or a batch that is refused otherwise
@@ -131,10 +132,11 @@ class _Search:
         """
         Begin again at the position, because a misnumbered record has led the client out of the log.
 
-        If reading began at the position, it is of the same batch and before it. So a record at the position would
-        have followed it.
+        If reading began at the position, and the misnumbered record was delivered since, it is of the same batch and
+        before the position. So a record at the position would have followed it. The report of an earlier reading
+        proves nothing.
         """
-        if self._begun_at == self._position:
+        if self._is_misled and self._begun_at == self._position:
             self._ends += 1
             if self._ends >= PROOFS:
                 self._skip()

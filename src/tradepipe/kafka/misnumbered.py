@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import confluent_kafka
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
 from tradepipe.kafka.assignment import Assignment, correct_offset, is_misnumbered
 from tradepipe.trade.record import Record, UnreadableBatch
@@ -13,6 +13,15 @@ from tradepipe.trade.record import Record, UnreadableBatch
 def is_reset(error: KafkaError | None) -> bool:
     """Return whether an error reports a position that is not in the log, behind which librdkafka fetches nothing."""
     return error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET
+
+
+def is_behind_misnumbered(message: Message, position: int) -> bool:
+    """
+    Return whether a message reports that librdkafka continued behind the wrong offset of a misnumbered record.
+
+    The report names that offset. It can arrive when the record itself was dropped, because a seek came between.
+    """
+    return is_reset(message.error()) and is_misnumbered(message.offset() or 0, position)
 
 
 class Accepted(NamedTuple):
@@ -36,9 +45,8 @@ class MisnumberedRecords:
     def __init__(self, topic: str, *, incremental: bool) -> None:
         self._topic = topic
         self._incremental = incremental
-        self._suspects: set[int] = set()
         self.ended: set[int] = set()
-        """The partitions whose fetching has ended behind a misnumbered record, until `restart`."""
+        """The partitions whose fetching has ended behind a misnumbered record; emptied by `restart`."""
 
     def accept(self, assignments: Mapping[int, Assignment], records: Iterable[Record]) -> Accepted:
         """
@@ -56,7 +64,6 @@ class MisnumberedRecords:
                 continue
             delivered = record
             if is_misnumbered(record.offset, state.next_offset):
-                self._suspects.add(record.partition)
                 if (offset := correct_offset(record.offset, state.next_offset)) is None:
                     continue  # it was read already
                 error = f"Kafka's client reads its offset as {record.offset}"
@@ -65,14 +72,6 @@ class MisnumberedRecords:
             state.next_offset = delivered.offset + 1
             accepted.append(delivered)
         return Accepted(accepted, gaps)
-
-    def has_ended(self, partition: int) -> bool:
-        """Return whether a misnumbered record is why a partition's position is not in the log; it will be restarted."""
-        if partition not in self._suspects:
-            return False
-        self._suspects.discard(partition)
-        self.ended.add(partition)
-        return True
 
     def restart(self, client: confluent_kafka.Consumer, assignments: Mapping[int, Assignment]) -> None:
         """Assign the partitions whose fetching has ended again, at their positions, without leaving the group."""

@@ -14,7 +14,7 @@ from tradepipe.kafka.config import Config, consumer_config, without_producer_key
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate
 from tradepipe.kafka.malformed import MalformedRecords
 from tradepipe.kafka.messages import to_record
-from tradepipe.kafka.misnumbered import is_reset
+from tradepipe.kafka.misnumbered import is_behind_misnumbered, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.trade.record import Record
 
@@ -77,7 +77,6 @@ class TopicReader(AssignedConsumer):
         self._missing: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._malformed = MalformedRecords(self._config, topic)
-        self._misnumbered: set[int] = set()
         self.blocked_offsets: dict[int, int] = {}
 
     def __exit__(self, *raised: object) -> None:
@@ -156,23 +155,22 @@ class TopicReader(AssignedConsumer):
     def _is_repeated(self, message: Message) -> bool:
         """Return whether a message is a misnumbered record that was read before, or the reset that follows it."""
         partition, offset = message.partition() or 0, message.offset() or 0
+        position = self._positions.get(partition, 0)
         if message.error() is not None:
-            return is_reset(message.error()) and partition in self._misnumbered
-        position = self._positions[partition]
+            return is_behind_misnumbered(message, position)
         return is_misnumbered(offset, position) and correct_offset(offset, position) is None
 
     def _read(self, message: Message) -> Iterator[Record]:
         """Yield the record of a message, if it is one to be read, and move the position behind it."""
         partition, offset, error = message.partition() or 0, message.offset() or 0, message.error()
         if error is None and is_misnumbered(offset, self._positions[partition]):
-            self._misnumbered.add(partition)
             if (found := correct_offset(offset, self._positions[partition])) is not None:
                 self._move_to(partition, found + 1)
         elif error is None:
             if offset < self._missing.get(partition, 0):
                 yield to_record(message, self._topic)
             self._move_to(partition, offset + 1)
-        elif is_reset(error) and partition in self._misnumbered:
+        elif is_behind_misnumbered(message, self._positions.get(partition, 0)):
             self._restart(partition)
         elif self._is_end(error):
             self._move_to(partition, offset)
@@ -181,7 +179,6 @@ class TopicReader(AssignedConsumer):
 
     def _restart(self, partition: int) -> None:
         """Continue where a misnumbered record, the last one of its response, has ended the fetching."""
-        self._misnumbered.discard(partition)
         if partition in self._missing:
             place = TopicPartition(self._topic, partition, self._positions[partition])
             self._client.incremental_unassign([place])
