@@ -70,9 +70,10 @@ def _decoding(bodies: list[bytes]) -> Iterable[tuple[str, Way, list[Way]]]:
         Way("decode and rules", lambda body: violations(decoder.decode(body)), bodies),
         Way("decode, rules and row", partial(_row, decoder), bodies),
     ]
-    if executor := make_executor():
+    if executor := make_executor(trade_codec()):
         executor.add(frame(_ID, b""), decoder.plan)
         records = [_RECORD._replace(value=value) for value in values]
+        ways.append(Way("compiled: decode", executor.decode, values))
         ways.append(Way("compiled: rules", lambda _: executor.check(records, 0, False), [None], len(records)))
         ways.append(Way("compiled: rules and row", lambda _: executor.rows(records, 0, False), [None], len(records)))
     yield "decode, beside fastavro to a dict", Way("fastavro", _read, bodies), ways

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple, PyType};
 
 use crate::copy::{pack_bytes, pack_int4, pack_int8};
+use crate::objects::Maker;
 use crate::plan::{Plan, Unsupported, Values};
 
 /// Bytes of the magic byte and the schema id.
@@ -22,18 +23,19 @@ const VALUE: usize = 4;
 
 type Header = [u8; HEADER_SIZE];
 
-/// Executes codec plans over lists of records, each by the header of its value.
+/// Executes codec plans over records, each by the header of its value.
 #[pyclass(module = "tradepipe._native")]
-#[derive(Default)]
 pub struct Executor {
     plans: HashMap<Header, Plan>,
+    maker: Maker,
 }
 
 #[pymethods]
 impl Executor {
+    /// Take the class of the records, and the functions that make the value of each field.
     #[new]
-    fn new() -> Self {
-        Self::default()
+    fn new(record: Bound<'_, PyType>, conversions: Vec<Vec<Py<PyAny>>>) -> PyResult<Self> {
+        Ok(Self { plans: HashMap::new(), maker: Maker::new(record, conversions)? })
     }
 
     /// Compile a plan for the values that begin with a header.
@@ -51,8 +53,19 @@ impl Executor {
                 Unsupported::new_err(error.to_string())
             }
         })?;
+        if compiled.width() != self.maker.width() {
+            return Err(Unsupported::new_err("a plan of other fields"));
+        }
         self.plans.insert(header, compiled);
         Ok(())
+    }
+
+    /// Decode a value, without its checks; None if its header is unknown, or if Python decodes or refuses it.
+    fn decode<'py>(&self, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+        let value = value.cast::<PyBytes>().ok()?;
+        let (header, body) = value.as_bytes().split_first_chunk::<HEADER_SIZE>()?;
+        let values = self.plans.get(header)?.load(body)?;
+        self.maker.make(value.py(), &values)
     }
 
     /// Return the rows of the records from `start` up to the first one that does not pass.

@@ -9,13 +9,14 @@ mod encode;
 mod executor;
 mod moments;
 mod number;
+mod objects;
 mod pattern;
 mod plan;
 mod reader;
 mod steps;
 
 /// Number of the interface to Python, as in `tradepipe.compiled_core`.
-const INTERFACE: u32 = 3;
+const INTERFACE: u32 = 4;
 
 /// The compiled executor of codec plans.
 #[pyo3::pymodule]

@@ -101,6 +101,11 @@ impl Values<'_> {
         }
     }
 
+    /// Return the values of the outputs.
+    pub fn in_order(&self) -> impl Iterator<Item = Value<'_>> {
+        self.plan.outputs.iter().map(|output| self.slots[output.slot])
+    }
+
     /// Append the outputs as fields of a row.
     pub fn pack(&self, row: &mut Vec<u8>) -> Option<()> {
         self.plan.outputs.iter().try_for_each(|output| output.column.pack(self.slots[output.slot], row))
@@ -147,6 +152,12 @@ impl Plan {
     /// Read a body; `None` if it is not a record of the plan, or breaks one of its checks.
     #[inline]
     pub fn read<'a>(&'a self, body: &'a [u8]) -> Option<Values<'a>> {
+        self.load(body).filter(|values| self.is_valid(&values.slots))
+    }
+
+    /// Read a body without its checks; `None` if it is not a record of the plan.
+    #[inline]
+    pub fn load<'a>(&'a self, body: &'a [u8]) -> Option<Values<'a>> {
         if body.len() > MAX_BODY {
             return None;
         }
@@ -164,7 +175,7 @@ impl Plan {
         for (slot, default) in &self.missing {
             slots[*slot] = default.value();
         }
-        self.is_valid(&slots).then_some(Values { plan: self, slots })
+        Some(Values { plan: self, slots })
     }
 
     /// Return the number of outputs.

@@ -1,5 +1,6 @@
 """The compiled executor of codec plans, built from `native/`."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tradepipe.codec.native import Write
@@ -12,7 +13,16 @@ class Unsupported(ValueError):
     """The plan has something that only Python does."""
 
 class Executor:
-    """Executes codec plans over lists of records, each by the header of its value."""
+    """Executes codec plans over records, each by the header of its value."""
+
+    def __init__(self, record: type[tuple[Any, ...]], conversions: Sequence[Sequence[Callable[[Any], Any]]]) -> None:
+        """
+        Take the class of the decoded records, and the conversions of each field, in declared order.
+
+        The first conversion is given what the value is in Avro: a bool, an int (days, a number in the unit of the
+        type, a decimal without its point), a float, a text (also of an enum) or bytes (also of a UUID). The next is
+        given its result.
+        """
 
     def add(self, header: bytes, plan: Plan) -> None:
         """
@@ -20,6 +30,13 @@ class Executor:
 
         Raises:
             Unsupported: the plan has something that only Python does; the header stays unknown.
+        """
+
+    def decode(self, value: bytes | None) -> Any | None:
+        """
+        Return the record of a framed value, without checking its rules; None if Python decodes or refuses it.
+
+        What is decoded is what Python decodes.
         """
 
     def rows(self, records: list[Record], start: int, refuse_keys: bool) -> list[bytes]:

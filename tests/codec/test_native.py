@@ -12,6 +12,7 @@ import pytest
 
 from tradepipe import compiled_core
 from tradepipe.codec import native
+from tradepipe.codec.fields import trade_codec
 
 CORE = "tradepipe/_native.abi3.so"
 
@@ -19,13 +20,13 @@ CORE = "tradepipe/_native.abi3.so"
 def test_the_environment_turns_it_off(monkeypatch):
     monkeypatch.setenv("TRADEPIPE_NATIVE", "0")
 
-    assert (None, "Python") == (native.make_executor(), compiled_core.executor_name())
+    assert (None, "Python") == (native.make_executor(trade_codec()), compiled_core.executor_name())
 
 
 def test_one_of_another_interface_is_not_used(monkeypatch):
     monkeypatch.setattr(compiled_core, "INTERFACE", -1)
 
-    assert (None, "Python") == (native.make_executor(), compiled_core.executor_name())
+    assert (None, "Python") == (native.make_executor(trade_codec()), compiled_core.executor_name())
 
 
 def test_it_is_built_where_cargo_has_its_crates(pytestconfig):

@@ -91,7 +91,7 @@ def test_a_text_matches_as_by_the_expressions_of_python(expression, texts):
 def make_pattern_executor(expression):
     """An executor of records that are one text, which matches an expression."""
     output = Output("id", 0, "string", False, "text", (Check("matches", expression),))
-    executor = Executor()
+    executor = Executor(tuple, [()])
     executor.add(
         HEADER, Plan(steps.Record((steps.Read("id", 0, steps.Scalar("string", kind="string")),)), (output,), (), 0)
     )

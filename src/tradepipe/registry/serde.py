@@ -168,7 +168,7 @@ class TradeDeserializer:
         """The values that are decoded next: unknown schema ids among them share their lookups."""
         self._decoders: dict[int, Decoder] = {}
         # By frame header: one dictionary lookup per value, once its schema is known.
-        self._executor = make_executor()
+        self._executor = make_executor(trade_codec())
         self._decodes: dict[bytes, tuple[int, Callable[[bytes], Trade]]] = {}
 
     def __call__(self, value: bytes | None, ctx: object = None) -> Trade:
@@ -194,6 +194,8 @@ class TradeDeserializer:
             decoder = self._decoders.get(schema_id) or self._admit(schema_id)
             known = self._decodes.setdefault(frame(schema_id, b""), (schema_id, decoder.decode))
         schema_id, decode = known
+        if self._executor is not None and (trade := self._executor.decode(value)) is not None:
+            return schema_id, trade
         return schema_id, decode(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
     def rows(self, records: list[Record], start: int, *, refuse_keys: bool) -> list[bytes]:
