@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tradepipe.backoff import FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, Backoff
+from tradepipe.outage import FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, Backoff
 
 
 def delay_after(failures: int) -> float:

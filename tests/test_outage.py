@@ -6,7 +6,7 @@ import pytest
 
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.errors import BrokerUnavailable, DatabaseUnavailable, RegistryUnavailable
-from tradepipe.pipeline.retry import RetryForever
+from tradepipe.pipeline.stage import RetryForever
 from tradepipe.pipeline.stats import REGISTRY, StageStats
 
 ADDRESS = "http://127.0.0.1:8081"

@@ -14,11 +14,10 @@ from annotated_types import Ge, Gt, Le
 
 from tests.cli.commands import Done, run_command
 from tradepipe.errors import ConfigurationError
-from tradepipe.evolution.draft import draft_schema
+from tradepipe.evolution.freeze import draft_schema
 from tradepipe.evolution.history import current
-from tradepipe.postgres.columns import require_free_names
 from tradepipe.postgres.draft import Column, Difference, Shape, draft_revision
-from tradepipe.postgres.tables import TRADES
+from tradepipe.postgres.tables import TRADES, require_free_names
 from tradepipe.trade.constraints import Digits, Identifier, Key, NotBefore, PartitionKey, Pattern, Together
 from tradepipe.trade.declaration import Declaration, Field, declare
 from tradepipe.trade.model import DECLARATION

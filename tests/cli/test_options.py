@@ -11,7 +11,7 @@ import typer.main
 from tests.cli.commands import run_command
 from tradepipe import redaction
 from tradepipe.cli.main import app
-from tradepipe.cli.parsing import parse_pairs
+from tradepipe.cli.options import parse_pairs
 from tradepipe.cli.settings import Kafka, read_properties, read_variable
 
 CANARY = "canary-7f3a"

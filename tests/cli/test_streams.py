@@ -76,20 +76,20 @@ def test_a_command_whose_stderr_nobody_reads_stops(pipe, arguments, number, code
 
 STOPPED = """
 import sys
-from tradepipe.cli import streams
-streams.replace_streams()
+from tradepipe.cli import signals
+signals.replace_streams()
 {}
 try:
     print("x" * 1_000_000, file=sys.{}, flush=True)
 except BrokenPipeError:
-    streams.os._exit(7)
-streams.os._exit(0)
+    signals.os._exit(7)
+signals.os._exit(0)
 """
 
 
 @pytest.mark.parametrize(("stream", "code"), [("stdout", 7), ("stderr", 0)])
 def test_after_a_signal_logs_without_a_reader_are_dropped_and_results_end_the_command(pipe, stream, code):
-    program = STOPPED.format("streams.request_stop()", stream)
+    program = STOPPED.format("signals.request_stop()", stream)
 
     done = subprocess.run([sys.executable, "-c", program], check=False, timeout=HANG_SECONDS, **{stream: pipe.writer})
 

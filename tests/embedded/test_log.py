@@ -6,8 +6,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.eventually import eventually
-from tradepipe.embedded.broker import Broker
-from tradepipe.embedded.topic_log import records
+from tradepipe.embedded.broker import Broker, read_records
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +29,7 @@ def producer(broker):
 
 
 def test_an_empty_topic_has_no_records(broker, topic):
-    assert [] == records(broker.bootstrap_servers, topic)
+    assert [] == read_records(broker.bootstrap_servers, topic)
 
 
 def test_records_have_their_key_value_timestamp_and_headers(broker, topic, producer):
@@ -39,7 +38,7 @@ def test_records_have_their_key_value_timestamp_and_headers(broker, topic, produ
     producer.produce(topic, None, None, partition=3)
     producer.flush(120)
 
-    first, second = records(broker.bootstrap_servers, topic)
+    first, second = read_records(broker.bootstrap_servers, topic)
 
     assert (topic, 3, 0, b"key", b"value", 1_700_000_000_000, tuple(headers)) == first
     assert (topic, 3, 1, None, None, ()) == (*second[:5], second.headers)
@@ -51,12 +50,12 @@ def test_records_are_ordered_by_partition_and_offset(broker, topic, producer):
     producer.flush(120)
 
     expected = [str(number).encode() for partition in range(4) for number in range(partition, 40, 4)]
-    assert expected == [record.value for record in records(broker.bootstrap_servers, topic)]
+    assert expected == [record.value for record in read_records(broker.bootstrap_servers, topic)]
 
 
 def test_the_reader_waits_for_further_records(broker, topic, producer):
     found = []
-    reader = threading.Thread(target=lambda: found.extend(records(broker.bootstrap_servers, topic, at_least=2)))
+    reader = threading.Thread(target=lambda: found.extend(read_records(broker.bootstrap_servers, topic, at_least=2)))
     reader.start()
 
     producer.produce(topic, b"one")
@@ -74,19 +73,19 @@ def test_records_are_returned_when_the_time_is_over(broker, topic, producer):
     producer.flush(120)
 
     # Again, because a busy machine may not return it in a second.
-    eventually(lambda: 1 == len(records(broker.bootstrap_servers, topic, at_least=2, within=1)))
+    eventually(lambda: 1 == len(read_records(broker.bootstrap_servers, topic, at_least=2, within=1)))
 
 
 def test_a_missing_topic_is_an_error_and_is_not_created(broker):
     for _ in range(2):
         with pytest.raises(LookupError, match="the broker has no topic 'elsewhere'"):
-            records(broker.bootstrap_servers, "elsewhere")
+            read_records(broker.bootstrap_servers, "elsewhere")
 
 
 def test_a_broker_that_does_not_answer_is_an_error(broker, topic):
     broker.down()
     try:
         with pytest.raises(TimeoutError, match="the broker does not answer"):
-            records(broker.bootstrap_servers, topic, within=0.3)
+            read_records(broker.bootstrap_servers, topic, within=0.3)
     finally:
         broker.up()

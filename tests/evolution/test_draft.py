@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.trade.all_types import EVERY
-from tradepipe.evolution.draft import draft_schema
 from tradepipe.evolution.findings import only_errors
+from tradepipe.evolution.freeze import draft_schema
 from tradepipe.evolution.history import current
 from tradepipe.evolution.lint import lint
 from tradepipe.trade.declaration import Declaration, Field

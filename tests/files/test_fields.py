@@ -11,8 +11,8 @@ from hypothesis import given
 
 from tests.trade.all_types import EVERY, EVERYTHING, Colour, Leg
 from tradepipe.files import errors, fields, values
+from tradepipe.files.fields import DECODER, json_value
 from tradepipe.files.formats import Formats
-from tradepipe.files.json_text import DECODER, json_value
 from tradepipe.trade.json_values import to_json
 from tradepipe.trade.model import Side, Trade
 from tradepipe.trade.type_checks import MAX_INT

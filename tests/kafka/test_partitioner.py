@@ -2,7 +2,7 @@
 
 import pytest
 
-from tradepipe.kafka.partitioner import default_partition
+from tradepipe.pipeline.partitions import default_partition
 
 # From the test of `Utils.murmur2` in Apache Kafka, as numbers without a sign.
 HASHES = {

@@ -7,8 +7,8 @@ from tests.kafka.raw_batches import encode_batch, encode_malformed, encode_misnu
 from tests.pipeline.dead_letter_helpers import DeadLetterTopic
 from tradepipe.errors import BrokerUnavailable, TopicUnusable
 from tradepipe.kafka import dead_letters
-from tradepipe.kafka.replay_producer import ReplaySuperseded
 from tradepipe.pipeline import replay_topic as module
+from tradepipe.pipeline.replay_topic import ReplaySuperseded
 from tradepipe.trade.dead_letter import DeadLetterFilter
 from tradepipe.trade.record import Record, Refusal, Violation
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from tradepipe.errors import BrokerUnavailable
-from tradepipe.pipeline.retry import RetryForever, StopRequested
+from tradepipe.pipeline.stage import RetryForever, StopRequested
 from tradepipe.pipeline.stats import KAFKA, StageStats
 
 

@@ -11,10 +11,10 @@ from tradepipe import Sink, TradeDeserializer
 from tradepipe.kafka import malformed
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.dead_letters import parse
-from tradepipe.kafka.partitioner import default_partition
 from tradepipe.metrics import CONSUMED, MISPLACED, WITHHELD
 from tradepipe.pipeline import stage as pipeline_stage
 from tradepipe.pipeline import topic_watch
+from tradepipe.pipeline.partitions import default_partition
 from tradepipe.pipeline.topic_watch import StandstillWatch
 
 

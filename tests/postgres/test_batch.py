@@ -32,7 +32,7 @@ from tests.postgres.batches import (
 from tests.properties import examples
 from tradepipe.postgres.batch import Batch, store
 from tradepipe.postgres.copy import STAGING
-from tradepipe.postgres.insert_result import RowsVanished
+from tradepipe.postgres.failures import RowsVanished
 from tradepipe.postgres.offsets import Fenced, OffsetRange, Ownership
 from tradepipe.postgres.tables import TRADE_REFUSALS, TRADES
 from tradepipe.trade.record import Code

@@ -15,8 +15,8 @@ from tests.postgres.batches import connected, count, log, record, trade, valid
 from tests.properties import examples
 from tradepipe.codec.copy_rows import NULL
 from tradepipe.postgres import copy, migrate
+from tradepipe.postgres.bisection import key_of
 from tradepipe.postgres.copy import INSERT_COLUMNS, KEYS, STAGING
-from tradepipe.postgres.insert_result import key_of
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import PRIMARY_KEY, Side, Trade
 from tradepipe.trade.type_checks import MAX_INT

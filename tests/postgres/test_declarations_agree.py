@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.properties import examples
 from tests.trade.declarations import declarations, records
-from tradepipe.postgres.columns import checks_of, column_of
 from tradepipe.postgres.session import create_engine_for
+from tradepipe.postgres.tables import checks_of, column_of
 from tradepipe.trade.declaration import Declaration, Field
 from tradepipe.trade.rules import compile_check, violation_finder
 

@@ -12,12 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.postgres.batches import count, trade
 from tests.proxy import Proxy
-from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
+from tradepipe.outage import Backoff
 from tradepipe.postgres import reconnect as module
 from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout
-from tradepipe.postgres.insert_result import RowsVanished
+from tradepipe.postgres.failures import RowsVanished
 from tradepipe.postgres.reconnect import ReconnectingConnection, StopRequested, TransactionTooSlow
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import TRADES

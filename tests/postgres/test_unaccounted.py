@@ -4,7 +4,7 @@ import pytest
 
 from tests.postgres.batches import batch, claim, connected, count, execute, log, next_offset, trade
 from tradepipe.postgres.batch import store
-from tradepipe.postgres.insert_result import RowsVanished
+from tradepipe.postgres.failures import RowsVanished
 from tradepipe.postgres.tables import TRADES
 
 # As partitioning by inheritance does: the row is stored, and INSERT says that it stored none.

@@ -54,7 +54,7 @@ def test_it_is_no_entry_point():
 def test_loading_the_plugin_loads_no_service():
     loaded = python("import sys, tradepipe.testing; print(*sys.modules)").split()
 
-    assert "tradepipe.testing.fixtures" in loaded
+    assert "tradepipe.testing" in loaded
     assert [] == [name for name in loaded if name.startswith(ON_DEMAND)]
 
 

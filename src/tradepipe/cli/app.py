@@ -15,7 +15,6 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from tradepipe.cli.help_examples import examples
-from tradepipe.cli.input_options import FILE as INPUT
 from tradepipe.cli.logs import warn_later
 from tradepipe.cli.options import (
     BEHAVIOUR,
@@ -23,6 +22,7 @@ from tradepipe.cli.options import (
     DEAD_LETTERS,
     DERIVED,
     FILTERS,
+    INPUT,
     KAFKA,
     MAX_SHOWN,
     REGISTRY,

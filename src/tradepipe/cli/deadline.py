@@ -8,9 +8,8 @@ from typing import Final, TypeVar
 
 import typer
 
-from tradepipe.backoff import Backoff
 from tradepipe.errors import DeadlineExceeded, Unavailable
-from tradepipe.outage import Outage
+from tradepipe.outage import Backoff, Outage
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from tradepipe.embedded.broker import DEFAULT_PARTITIONS, LogStarts
 from tradepipe.embedded.process import StartCancelled
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 
 WATCH_SECONDS: Final = 0.5
 """Seconds between two looks at the log starts."""

@@ -13,8 +13,7 @@ from typing import Final, NoReturn
 
 import typer
 
-from tradepipe.cli import streams
-from tradepipe.cli.signals import SIGNAL_BASE, SignalWatch
+from tradepipe.cli.signals import SIGNAL_BASE, SignalWatch, replace_streams
 from tradepipe.cli.terminal import as_typed, echo, log_format, wants_color, wrap
 from tradepipe.errors import TradepipeError
 from tradepipe.redaction import escape, escape_lines, redact
@@ -68,7 +67,7 @@ def run(app: typer.Typer, prog_name: str) -> NoReturn:
         if hasattr(stream := getattr(sys, name), "reconfigure"):
             # Escapes characters that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
-    streams.replace_streams()
+    replace_streams()
     watch = SignalWatch()
     try:
         with watch:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 import typer
 
 from tradepipe.cli import logs, terminal
-from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, declare, hide_passwords, is_on_command_line
-from tradepipe.cli.parsing import parse_pairs
+from tradepipe.cli.options import BEHAVIOUR, KAFKA, REGISTRY, declare, hide_passwords, is_on_command_line, parse_pairs
 from tradepipe.redaction import Secret, register_secret
 from tradepipe.small_files import read_small_file
 

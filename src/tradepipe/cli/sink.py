@@ -20,9 +20,10 @@ from tradepipe.cli.options import (
     Subject,
     is_default,
     option,
+    parse_share,
+    parse_start,
     refuse_lines_in_json,
 )
-from tradepipe.cli.parsing import parse_share, parse_start
 from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.cli.sink_offsets import GROUP, GroupName, SinkTopic
 from tradepipe.cli.sink_offsets import app as offsets

@@ -13,8 +13,18 @@ import typer
 from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.logs import print_status
-from tradepipe.cli.options import DEADLINE, IS_NAME, IS_TOPIC, KAFKA, TOPIC, Database, DeadlineSeconds, Format, option
-from tradepipe.cli.parsing import parse_start
+from tradepipe.cli.options import (
+    DEADLINE,
+    IS_NAME,
+    IS_TOPIC,
+    KAFKA,
+    TOPIC,
+    Database,
+    DeadlineSeconds,
+    Format,
+    option,
+    parse_start,
+)
 from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json
 from tradepipe.errors import ConfigurationError, OffsetOutOfRange, Unavailable

@@ -9,15 +9,24 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.logs import print_status
-from tradepipe.cli.options import DEADLINE, IS_TOPIC, TOPIC, DeadlineSeconds, Format, Topic, option
-from tradepipe.cli.parsing import parse_duration, parse_pairs
+from tradepipe.cli.options import (
+    DEADLINE,
+    IS_TOPIC,
+    TOPIC,
+    DeadlineSeconds,
+    Format,
+    Topic,
+    option,
+    parse_duration,
+    parse_pairs,
+)
 from tradepipe.cli.settings import Kafka, Logs
 from tradepipe.cli.terminal import echo, format_table, print_result, to_json
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.pipeline.topic_checks import COMPRESSION_RISK, Severity, check_settings, compare_settings, settings_like
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 
 app = command_line("Create and check topics.")
 

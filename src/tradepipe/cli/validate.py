@@ -4,8 +4,19 @@ from typing import Annotated, Final
 
 from tradepipe.cli import stage_runner
 from tradepipe.cli.app import command_line
-from tradepipe.cli.options import IS_NAME, IS_TOPIC, KAFKA, SUBJECT, TOPIC, Format, Subject, Topic, option
-from tradepipe.cli.parsing import parse_share, parse_start
+from tradepipe.cli.options import (
+    IS_NAME,
+    IS_TOPIC,
+    KAFKA,
+    SUBJECT,
+    TOPIC,
+    Format,
+    Subject,
+    Topic,
+    option,
+    parse_share,
+    parse_start,
+)
 from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.stats import ValidatorCounts

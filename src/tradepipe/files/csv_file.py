@@ -8,19 +8,21 @@ from itertools import chain
 from typing import BinaryIO, Final
 
 from tradepipe.files.errors import BadInput, unusable
-from tradepipe.files.headers import REASON, find_columns, has_reason
 from tradepipe.files.lines import LineReader, TextFile
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.records import (
+    REASON,
     InputRecord,
     Notify,
     RowParser,
     describe_columns,
+    find_columns,
     format_reasons,
+    has_reason,
     to_record,
     undecodable,
 )
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 
 _DELIMITERS: Final = ",;\t|"
 

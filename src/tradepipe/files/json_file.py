@@ -9,12 +9,10 @@ from typing import Any, BinaryIO
 
 from tradepipe.files.csv_file import find_undecoded, wrong_byte
 from tradepipe.files.errors import BadInput, quote_cell
-from tradepipe.files.fields import FIELDS, OPTIONAL, read
-from tradepipe.files.headers import find_columns
-from tradepipe.files.json_text import DECODER
+from tradepipe.files.fields import DECODER, FIELDS, OPTIONAL, read
 from tradepipe.files.lines import MAX_LINE_BYTES, LineReader, TextFile
 from tradepipe.files.mapping import FileMapping
-from tradepipe.files.records import InputRecord, Notify, describe_columns, to_record, undecodable
+from tradepipe.files.records import InputRecord, Notify, describe_columns, find_columns, to_record, undecodable
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Violation
 

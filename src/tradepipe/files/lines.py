@@ -16,7 +16,7 @@ from typing import BinaryIO, Final, Self, cast
 from tradepipe.files.errors import BadInput, translate_open_errors, unusable
 from tradepipe.files.file_kinds import ZIP, open_member
 from tradepipe.files.records import FileProgress
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 
 STDIN: Final = "-"
 

@@ -8,15 +8,17 @@ import pyarrow.parquet
 
 from tradepipe.files.errors import BadInput, unusable
 from tradepipe.files.file_kinds import MAX_WORKBOOK_BYTES
-from tradepipe.files.headers import REASON, find_columns, has_reason
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.records import (
+    REASON,
     FileProgress,
     InputRecord,
     Notify,
     RowParser,
     describe_columns,
+    find_columns,
     format_reasons,
+    has_reason,
     to_record,
 )
 

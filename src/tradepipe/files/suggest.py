@@ -15,9 +15,9 @@ from tradepipe.files.errors import InvalidOption
 from tradepipe.files.fields import FIELDS, OPTIONAL
 from tradepipe.files.file_kinds import Form, identify
 from tradepipe.files.formats import DateFormat, NumberFormat
-from tradepipe.files.headers import REASON, suggest_headers
 from tradepipe.files.lines import STDIN, LineReader
 from tradepipe.files.mapping import FileMapping
+from tradepipe.files.records import REASON, suggest_headers
 from tradepipe.files.trade_file import open_reader
 from tradepipe.files.values import calendar_date, instant
 from tradepipe.trade.constraints import Identifier

@@ -12,19 +12,21 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
 from tradepipe.files.errors import BadInput, format_names, unusable
 from tradepipe.files.file_kinds import MAX_PART_BYTES, MAX_WORKBOOK_BYTES, open_archive
-from tradepipe.files.headers import REASON, find_columns, has_reason
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.records import (
+    REASON,
     FileProgress,
     InputRecord,
     Notify,
     RowParser,
     describe_columns,
+    find_columns,
     format_reasons,
+    has_reason,
     to_record,
     undecodable,
 )
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 
 MAX_ROWS: Final = 1_048_576
 """Excel's own limit; a file may claim any number of rows."""

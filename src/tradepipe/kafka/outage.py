@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from tradepipe.kafka.failures import unwrap
 from tradepipe.outage import Outage
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Read state of the assigned partitions, and the start position of a new group."""
+"""Partitions: the read state of the assigned ones, the start position of a new group, and the partition of a key."""
 
 import logging
 import time
@@ -8,19 +8,47 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
-from tradepipe.backoff import Backoff
 from tradepipe.errors import RegistryUnavailable, SchemaIdNotYetKnown, UnsupportedSchema
 from tradepipe.kafka.admin import Topic, TopicAdmin, Watermarks
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
-from tradepipe.kafka.partitioner import default_partition
-from tradepipe.outage import Outage
+from tradepipe.outage import Backoff, Outage
 from tradepipe.pipeline.stats import REGISTRY
 from tradepipe.pipeline.topic_watch import TopicIdWatch
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)
+
+_M: Final = 0x5BD1E995
+_MASK: Final = 0xFFFFFFFF
+
+
+def default_partition(key: bytes, partitions: int) -> int:
+    """
+    Return the partition of a key in a topic with `partitions` partitions.
+
+    As Java's client and librdkafka's `murmur2` partitioner. A producer with another one
+    puts the versions of a trade on two partitions, where they lose their order.
+
+    >>> default_partition(b"T1", 4)
+    0
+    """
+    # Kafka's variant of MurmurHash2, as an unsigned number of 32 bits.
+    length = len(key)
+    tail = length & 3
+    value = 0x9747B28C ^ length
+    for begin in range(0, length - tail, 4):
+        word = int.from_bytes(key[begin : begin + 4], "little") * _M & _MASK
+        word = (word ^ word >> 24) * _M & _MASK
+        value = value * _M & _MASK ^ word
+    if tail:
+        value = (value ^ int.from_bytes(key[length - tail :], "little")) * _M & _MASK
+    value = (value ^ value >> 13) * _M & _MASK
+    value ^= value >> 15
+    # Java clears the sign bit instead of taking the absolute value, which differs for negative hashes.
+    return (value & 0x7FFFFFFF) % partitions
+
 
 StartPosition = Literal["earliest", "latest"] | datetime
 """The first record, the end of the log, or the first record that is not older than a time."""

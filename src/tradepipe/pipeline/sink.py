@@ -14,7 +14,6 @@ from tradepipe.kafka.config import Config
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.pipeline.partitions import StartPosition
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RefusalLimit
-from tradepipe.pipeline.retry import RetryForever
 from tradepipe.pipeline.sink_reader import SinkReader
 from tradepipe.pipeline.sink_writer import (
     ClaimGranted,
@@ -25,7 +24,7 @@ from tradepipe.pipeline.sink_writer import (
     SinkWriter,
     WriterFailed,
 )
-from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
+from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, RetryForever, Stage
 from tradepipe.pipeline.stats import KAFKA, SinkCounts, SinkStats
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.batch import BatchResult

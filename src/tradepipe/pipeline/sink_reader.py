@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tradepipe.backoff import Backoff
 from tradepipe.errors import OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
 from tradepipe.kafka.messages import payload_bytes
+from tradepipe.outage import Backoff
 from tradepipe.pipeline.partitions import (
     MAX_BATCH_BYTES,
     MAX_POLL_RECORDS,

@@ -16,8 +16,7 @@ from tradepipe.kafka.failures import Confirmation
 from tradepipe.names import check_name, check_topic
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES, UNASSIGNED_POLL_SECONDS, StartPosition
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RecentRefusals, RefusalLimit
-from tradepipe.pipeline.retry import RetryForever
-from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, Stage
+from tradepipe.pipeline.stage import IDLE_POLL_SECONDS, RetryForever, Stage
 from tradepipe.pipeline.stats import KAFKA, ValidatorCounts, ValidatorStats
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.pipeline.validator_buffer import BATCH_RECORDS, UNCHECKED_RECORD_BYTES, ValidatorBatch, ValidatorBuffer

@@ -4,7 +4,6 @@ import logging
 import time
 from typing import Final, NamedTuple
 
-from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
@@ -12,6 +11,7 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.dead_letters import build_record
 from tradepipe.kafka.delivery import AtLeastOnceDelivery, TransactionalDelivery
 from tradepipe.kafka.send import Destination, Interrupted, Meanwhile
+from tradepipe.outage import Backoff
 from tradepipe.pipeline.validator_buffer import UNCHECKED_RECORD_BYTES, ValidatorBatch
 
 logger = logging.getLogger(__name__)

@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from tradepipe.backoff import Backoff
 from tradepipe.errors import BrokerUnavailable, ConfigurationError, OffsetOutOfRange, Unavailable
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
+from tradepipe.outage import Backoff
 from tradepipe.pipeline.partitions import (
     MAX_POLL_RECORDS,
     PartitionReader,

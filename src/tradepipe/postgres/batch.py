@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from tradepipe.postgres import insert, offsets, refusals
+from tradepipe.postgres.failures import RowsVanished
 from tradepipe.postgres.insert import DirectCopy
-from tradepipe.postgres.insert_result import RowsVanished
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.reconnect import CommitRefused, ReconnectingConnection
 from tradepipe.postgres.stale import Stale

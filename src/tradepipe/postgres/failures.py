@@ -17,11 +17,17 @@ from typing import Final
 import psycopg2
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
-from tradepipe.errors import ConfigurationError, DatabaseUnavailable
+from tradepipe.errors import ConfigurationError, DatabaseUnavailable, TradepipeError
 from tradepipe.postgres import pooler
 from tradepipe.postgres.copy import KEYS, STAGING
 
 POSTGRESQL: Final = str(DatabaseUnavailable.service)
+
+
+class RowsVanished(TradepipeError):
+    """A staged trade is neither in the table nor refused, because rows were deleted; the batch is retried."""
+
+    retriable = True
 
 
 class FailureClass(Enum):
@@ -132,6 +138,8 @@ def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
         connected_before: True if this process ever had a connection. A refusal of
             the first connection may be permanent; later ones count as outages.
     """
+    if isinstance(error, RowsVanished):
+        return FailureClass.CONTENTION
     cause = _cause(error)
     # The connection broke: `closed` is 2 if libpq found it broken, 1 if we closed it.
     is_broken = isinstance(cause, psycopg2.Error) and cause.cursor is not None and cause.cursor.connection.closed == 2

@@ -35,10 +35,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
 from tradepipe.postgres import copy, stale
-from tradepipe.postgres.bisection import insert_bisecting
+from tradepipe.postgres.bisection import InsertResult, collision, insert_bisecting, row_vanished
 from tradepipe.postgres.copy import INSERT_COLUMNS, KEYS, STAGING
 from tradepipe.postgres.failures import FailureClass, classify
-from tradepipe.postgres.insert_result import InsertResult, collision, row_vanished
 from tradepipe.postgres.stale import Stale
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import CONTENT_FIELDS, PRIMARY_KEY

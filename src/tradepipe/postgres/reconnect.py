@@ -11,12 +11,11 @@ import psycopg2
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError
+from tradepipe.outage import Backoff
 from tradepipe.postgres import session
 from tradepipe.postgres.deadline import AnswerTimeout, Deadline
-from tradepipe.postgres.failures import FailureClass, classify, describe, translate
-from tradepipe.postgres.insert_result import RowsVanished
+from tradepipe.postgres.failures import FailureClass, RowsVanished, classify, describe, translate
 from tradepipe.postgres.locks import is_lock_timeout, name_lock_holders
 
 logger = logging.getLogger(__name__)
@@ -116,7 +115,7 @@ class ReconnectingConnection:
                 # The server may have committed although its answer did not arrive in time: this is no matter of size,
                 # and the caller must find out what is stored before it stores again.
                 raise AnswerTimeout(f"no answer to COMMIT within {session.CLIENT_DEADLINE:g} s") from error
-            if committing and self._kind(error) is FailureClass.DATA:
+            if committing and classify(error, connected_before=self._connected_before) is FailureClass.DATA:
                 raise CommitRefused from error
             raise
         finally:
@@ -166,7 +165,7 @@ class ReconnectingConnection:
 
     def _recover(self, error: DBAPIError | psycopg2.Error | RowsVanished) -> None:
         """Wait until another try is due; raise if another try would not help."""
-        kind = self._kind(error)
+        kind = classify(error, connected_before=self._connected_before)
         if kind is FailureClass.TIMEOUT:
             raise TransactionTooSlow from error
         if kind is FailureClass.CONTENTION:
@@ -185,8 +184,3 @@ class ReconnectingConnection:
             self.report_outage(describe(error))
         else:
             raise translate(error, connected_before=self._connected_before) or error
-
-    def _kind(self, error: DBAPIError | psycopg2.Error | RowsVanished) -> FailureClass:
-        if isinstance(error, RowsVanished):
-            return FailureClass.CONTENTION
-        return classify(error, connected_before=self._connected_before)

@@ -10,8 +10,7 @@ from tradepipe.errors import DatabaseUnavailable
 from tradepipe.postgres import batch, refusals, session
 from tradepipe.postgres.batch import Batch
 from tradepipe.postgres.deadline import Deadline
-from tradepipe.postgres.failures import translate_errors
-from tradepipe.postgres.insert_result import RowsVanished
+from tradepipe.postgres.failures import RowsVanished, translate_errors
 from tradepipe.postgres.locks import name_lock_holders
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 import httpcore
 import httpx
 
-from tradepipe.backoff import Backoff
 from tradepipe.errors import ConfigurationError, RegistryUnavailable
+from tradepipe.outage import Backoff
 from tradepipe.registry.auth import Credentials, Proxy
 
 DEADLINE: Final = "deadline"

@@ -117,9 +117,9 @@ class ProducedTrades:
 
     def records(self, topic: str | None = None, *, at_least: int = 0, within: float = READ_TIMEOUT) -> list[Record]:
         """Return the records in a topic, with keys, headers and timestamps, ordered by partition and offset."""
-        from tradepipe.embedded import topic_log  # noqa: PLC0415 - loaded where it is used
+        from tradepipe.embedded.broker import read_records  # noqa: PLC0415 - loaded where it is used
 
-        return topic_log.records(self._bootstrap_servers, topic or self._topic, at_least=at_least, within=within)
+        return read_records(self._bootstrap_servers, topic or self._topic, at_least=at_least, within=within)
 
     def _validate(self, records: Sequence[Record]) -> tuple[list[Trade], list[str]]:
         """Return the trades, and a sentence for each record that a sink would refuse."""

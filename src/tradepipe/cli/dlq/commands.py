@@ -1,30 +1,145 @@
 """Command `tradepipe dlq`: list, show, count, replay and export dead letters."""
 
 import base64
+import heapq
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TextIO
+from typing import Annotated, Any, Final, Literal, NamedTuple, TextIO
 
 import typer
 
 from tradepipe.cli.app import command_line
+from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.dlq import render
 from tradepipe.cli.dlq.options import All, DlqArguments, DlqStoreArguments, Limit
-from tradepipe.cli.dlq.replay import replay
-from tradepipe.cli.dlq.stores import open_store
+from tradepipe.cli.dlq.render import RecordDecoder
+from tradepipe.cli.dlq.replay import dead_letter_topic, replay, trade_matcher
 from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import Format, option
 from tradepipe.cli.terminal import as_typed, echo, to_json, wrap
 from tradepipe.files.drafts import write_file
-from tradepipe.files.json_text import json_value
-from tradepipe.plural import format_count
-from tradepipe.redaction import escape
-from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter
+from tradepipe.files.fields import json_value
+from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.kafka.dead_letters import iter_dead_letters, read_markers
+from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.postgres import refusals
+from tradepipe.postgres.session import open_transaction
+from tradepipe.redaction import escape, format_count
+from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
+
+PAGE_ROWS: Final = 1_000
+"""Rows per query."""
+
+OPEN_TRANSACTION_SECONDS: Final = 2.0
+"""Seconds to wait for an open transaction; short, because listing may skip what follows it."""
+
+_EPOCH: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class SearchResult(NamedTuple):
+    """The newest selected dead letters (newest last), the number of selected ones, and notes to print."""
+
+    dead_letters: Sequence[DeadLetter]
+    total: int
+    notes: Sequence[str] = ()
+
+
+def open_store(arguments: DlqArguments, decoder: RecordDecoder) -> "TableStore | TopicStore":
+    """Open the store that a command's options select."""
+    if arguments.topic is not None:
+        return TopicStore(arguments, decoder)
+    return TableStore(arguments, decoder)
+
+
+class TableStore:
+    """The refusals of sinks."""
+
+    name = "the table trade_refusals"
+
+    def __init__(self, arguments: DlqArguments, decoder: RecordDecoder) -> None:
+        self._open = partial(
+            open_transaction, arguments.database or "", application_name="tradepipe-dlq", seconds=arguments.deadline
+        )
+        self._deadline = arguments.deadline
+        self._decoder = decoder
+
+    def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
+        """Return the newest selected dead letters."""
+        # Which records belong to a trade is known only after they were decoded, so then all are read.
+        is_counted = selection.trade_id is None
+
+        def read() -> tuple[list[DeadLetter], int]:
+            with self._open() as connection:
+                found = refusals.list_newest(connection, selection, limit if is_counted else None)
+                return found, refusals.count(connection, selection) if is_counted else 0
+
+        found, total = RetryUntil(self._deadline)(read)
+        if is_counted:
+            return SearchResult(found, total)
+        found = list(filter(trade_matcher(selection, self._decoder), found))
+        return SearchResult(found if limit is None else found[-limit:], len(found))
+
+    def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
+        """Yield all selected dead letters, in any order."""
+        after: RecordIdentity | None = None
+        # A connection for each page: between two pages the caller may take as long as it likes.
+        while page := RetryUntil(self._deadline)(lambda: self._page(selection, after)):  # noqa: B023 - called at once
+            yield from filter(trade_matcher(selection, self._decoder), page)
+            after = page[-1].identity
+
+    def _page(self, selection: DeadLetterFilter, after: RecordIdentity | None) -> list[DeadLetter]:
+        with self._open() as connection:
+            return refusals.list_page(connection, selection, after, PAGE_ROWS)
+
+
+class TopicStore:
+    """The dead letters of a validator."""
+
+    def __init__(self, arguments: DlqArguments, decoder: RecordDecoder) -> None:
+        self._kafka = arguments.kafka
+        self._topic = arguments.topic or ""
+        self._deadline = arguments.deadline
+        self._decoder = decoder
+        self._hidden: list[str] = []
+        self.name = f"topic {self._topic}"
+
+    def newest(self, selection: DeadLetterFilter, limit: int | None) -> SearchResult:
+        """Return the newest selected dead letters."""
+        newest: list[tuple[datetime, RecordIdentity, int, DeadLetter]] = []
+        total = 0
+        for total, each in enumerate(self.each(selection), 1):
+            # At most `limit` of them are in memory, however long the topic is.
+            heapq.heappush(newest, (each.refused_at or _EPOCH, each.identity, total, each))
+            if limit is not None and len(newest) > limit:
+                heapq.heappop(newest)
+        return SearchResult([each for *_, each in sorted(newest)], total, self._hidden)
+
+    def each(self, selection: DeadLetterFilter) -> Iterator[DeadLetter]:
+        """Yield all selected dead letters, in any order."""
+        retry = RetryUntil(self._deadline)
+        admin = TopicAdmin(self._kafka, request_timeout=retry.call_timeout)
+        described = retry(lambda: dead_letter_topic(admin, self._topic))
+        extents = retry(lambda: admin.watermarks(self._topic, described.partitions))
+        matches_trade = trade_matcher(selection, self._decoder)
+        with TopicReader(self._kafka, topic=self._topic, timeout=OPEN_TRANSACTION_SECONDS) as reader:
+            # The topic is read twice, since a marker comes after the dead letter that it closes; up to the same
+            # offsets, so that what arrives meanwhile is in neither pass.
+            closed = retry(lambda: read_markers(reader.read(extents)))
+            for kept, _ in iter_dead_letters(reader.read(extents), closed):
+                if selection.matches(kept) and matches_trade(kept):
+                    yield kept
+            self._hidden = [
+                f"a transaction is open in {self._topic}[{partition}]: records from offset {offset} on are not shown"
+                for partition, offset in reader.blocked_offsets.items()
+            ]
+
 
 app = command_line("List, inspect, replay and export dead letters (refused records).")
 

@@ -22,8 +22,9 @@ from tradepipe.cli.options import (
     declare,
     is_on_command_line,
     option,
+    parse_duration,
+    parse_time,
 )
-from tradepipe.cli.parsing import parse_duration, parse_time
 from tradepipe.cli.settings import Kafka, Logs, Registry
 from tradepipe.redaction import redact
 from tradepipe.trade.dead_letter import DeadLetterFilter

@@ -12,7 +12,6 @@ import typer
 from tradepipe.cli.deadline import RetryUntil
 from tradepipe.cli.dlq.options import DlqArguments, Limit
 from tradepipe.cli.dlq.render import RecordDecoder
-from tradepipe.cli.dlq.stores import dead_letter_topic, trade_matcher
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.logs import print_status
 from tradepipe.cli.options import Format, MissingOptions, option
@@ -21,8 +20,8 @@ from tradepipe.cli.signals import SIGNAL_BASE, StopOnSignal
 from tradepipe.cli.stage_runner import RecordKeyOption, RulesOption, StaleOption, UnknownFieldsOption, load_rules
 from tradepipe.cli.terminal import OutputFormat, echo, print_result, wrap
 from tradepipe.codec.admission import UnknownFields
-from tradepipe.errors import TradepipeError
-from tradepipe.kafka.admin import TopicAdmin
+from tradepipe.errors import TopicUnusable, TradepipeError
+from tradepipe.kafka.admin import Topic, TopicAdmin
 from tradepipe.pipeline.replay_table import TableReplay
 from tradepipe.pipeline.replay_table import TableReplayStep as TableStep
 from tradepipe.pipeline.replay_topic import TopicReplay
@@ -33,7 +32,7 @@ from tradepipe.postgres.stale import Stale
 from tradepipe.redaction import escape
 from tradepipe.registry.schema_ids import SubjectCheck
 from tradepipe.registry.serde import TradeDeserializer
-from tradepipe.trade.dead_letter import DeadLetter
+from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter
 
 MAX_REPLAYS: Final = 3
 
@@ -160,6 +159,23 @@ class ReplayCounts:
                 else ""
             )
             self._note("skipped", kept, f"{reason}{retry}")
+
+
+def trade_matcher(selection: DeadLetterFilter, decoder: RecordDecoder) -> Callable[[DeadLetter], bool]:
+    """Return a check of the trade id, which stores cannot do: only the decoded value or the whole key is reliable."""
+    trade_id = selection.trade_id
+    return (lambda _: True) if trade_id is None else (lambda each: decoder.is_of(each, trade_id))
+
+
+def dead_letter_topic(admin: TopicAdmin, name: str) -> Topic:
+    """Describe a dead-letter topic; raise `TopicUnusable` with advice if it does not exist."""
+    try:
+        return admin.describe(name)
+    except TopicUnusable as error:
+        raise TopicUnusable(
+            f"dead-letter topic {name} does not exist: check --dead-letters and --bootstrap-servers, or create it: "
+            f"tradepipe topics create --topic {name} --like SOURCE"
+        ) from error
 
 
 def replay(

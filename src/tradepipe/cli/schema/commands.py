@@ -27,8 +27,7 @@ from tradepipe.cli.terminal import echo
 from tradepipe.codec.codec import Encoder
 from tradepipe.evolution.compatibility import Level
 from tradepipe.evolution.diff import Change, diff_schemas
-from tradepipe.evolution.draft import draft_schema
-from tradepipe.evolution.freeze import append_version, level_of, to_history_json
+from tradepipe.evolution.freeze import append_version, draft_schema, level_of, to_history_json
 from tradepipe.evolution.history import (
     HISTORY_FILE,
     History,
@@ -42,7 +41,7 @@ from tradepipe.evolution.history import (
 )
 from tradepipe.evolution.schema_tree import parse_schema_tree
 from tradepipe.files.drafts import write_file
-from tradepipe.plural import format_count
+from tradepipe.redaction import format_count
 from tradepipe.trade.model import DECLARATION
 from tradepipe.trade.sample_values import given_value
 

@@ -15,8 +15,7 @@ from tradepipe.cli.options import option
 from tradepipe.cli.terminal import to_json, wants_color
 from tradepipe.evolution.findings import Finding, FindingText, Severity, format_against, format_change, format_findings
 from tradepipe.evolution.json_pointers import locate
-from tradepipe.plural import format_count
-from tradepipe.redaction import escape, escape_lines
+from tradepipe.redaction import escape, escape_lines, format_count
 
 
 class Remark(NamedTuple):
