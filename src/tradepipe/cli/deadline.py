@@ -22,13 +22,7 @@ _CALL_TIMEOUT: Final = 10.0
 
 
 class RetryUntil:
-    """
-    Repeat calls while a service is unavailable, until the deadline.
-
-    Args:
-        seconds: time from now, for all calls together.
-        stopped: ends the command with code 0 when set.
-    """
+    """Repeats calls while a service is unavailable, for some seconds in all; `stopped` ends the command."""
 
     def __init__(self, seconds: float, *, stopped: threading.Event | None = None) -> None:
         self._seconds = seconds
@@ -48,12 +42,7 @@ class RetryUntil:
         return max(0.0, self._until - time.monotonic())
 
     def __call__(self, call: Callable[[], T]) -> T:
-        """
-        Return what `call` returns.
-
-        Raises:
-            DeadlineExceeded: the service is still unavailable.
-        """
+        """Return what `call` returns; `DeadlineExceeded` if the service is still unavailable."""
         backoff = Backoff(longest=MAX_DELAY_SECONDS)
         while True:
             try:

@@ -143,12 +143,7 @@ def declare(kind: Any, form: str, text: str, **settings: Any) -> Any:
 
 
 def check_with(find_problem: Callable[[object], str | None]) -> Callable[[Any], Any]:
-    """
-    Return a callback that reports an invalid value before the command connects to any service.
-
-    Args:
-        find_problem: returns what is wrong with a value, or None.
-    """
+    """Return a callback that reports, before anything connects, what `find_problem` returns for a value."""
 
     def check(value: Any) -> Any:
         for each in value if isinstance(value, list) else [value]:
@@ -168,12 +163,7 @@ def check_finite(value: float | None) -> float | None:
 
 
 def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:
-    """
-    Return a callback that redacts the passwords of a URL from now on, and warns if the command line has one.
-
-    Args:
-        better: where to pass the password instead.
-    """
+    """Return a callback that redacts a URL's passwords, and warns of one on the command line."""
 
     def hide(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
         # It is documented, and masking it would mask the user's name too, which is the same word.

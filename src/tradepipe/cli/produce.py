@@ -43,12 +43,7 @@ _declare = partial(declare, heading=INPUT, variable=None)
 
 @dataclass(frozen=True)
 class InputFile:
-    """
-    A file of trades, and what to do with it.
-
-    Attributes:
-        suggest_mapping: where to write a suggested mapping, or None to load the file.
-    """
+    """A file of trades, and what to do with it: load it, or write a suggested mapping to `suggest_mapping`."""
 
     source: FileSource
     suggest_mapping: str | None

@@ -79,23 +79,14 @@ class HistoryEntry(NamedTuple):
 
 
 class History(NamedTuple):
-    """
-    A folder of released versions: the files and their history entries.
-
-    Loading does not compare them; `freeze.check_frozen` does.
-    """
+    """A folder of released versions: the files and their history entries, which `freeze.check_frozen` compares."""
 
     versions: tuple[SchemaVersion, ...]
     entries: tuple[HistoryEntry, ...]
 
     @classmethod
     def load(cls, folder: Traversable) -> Self:
-        """
-        Load the history of a folder; an empty folder has an empty history.
-
-        Raises:
-            ValueError: a file is invalid; the message names it.
-        """
+        """Load the history of a folder, which may be empty; an invalid file is a ValueError that names it."""
         versions, record = _versions(folder), folder / HISTORY_FILE
         if not record.is_file():
             return cls(versions, ())

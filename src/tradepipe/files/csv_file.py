@@ -11,14 +11,10 @@ from tradepipe.files.errors import BadInput, unusable
 from tradepipe.files.lines import LineReader, TextFile
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.records import (
-    REASON,
     InputRecord,
     Notify,
-    RowParser,
-    describe_columns,
-    find_columns,
+    RejectWriter,
     format_reasons,
-    has_reason,
     to_record,
     undecodable,
 )
@@ -38,9 +34,7 @@ class CsvFile(TextFile):
     ending = ".rejects.csv"
 
     def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify) -> None:
-        super().__init__(source)
-        self._mapping = mapping
-        self._notify = notify
+        super().__init__(source, mapping, notify)
         self._lines = _LineRecorder(source)
         # Exports begin with blank lines now and then.
         first = next((line for line in self._lines if line.strip()), "")
@@ -62,16 +56,12 @@ class CsvFile(TextFile):
             self.headers = next(self._rows, [])
         except csv.Error as error:
             raise BadInput(f"{self.name}:{self._lines.line}: the header line is not CSV: {error}") from None
-        self._detected = []
         if mapping.delimiter is None and self.delimiter != ",":
             shown = "tab" if self.delimiter == "\t" else repr(self.delimiter)
             self._detected.append(f"delimiter {shown}")
 
     def records(self) -> Iterator[InputRecord]:
-        """Yield the records."""
-        columns = find_columns(self.name, self.headers, self._mapping)
-        describe_columns(self.name, columns, self._notify, self._detected)
-        parse = RowParser(columns, self._mapping, lambda parser: parser.from_text)
+        parse = self._parser_of_rows(lambda parser: parser.from_text)
         lines, width = self._lines, len(self.headers)
         while True:
             lines.begin()
@@ -104,30 +94,26 @@ class CsvFile(TextFile):
                 yield to_record(line, raw, parse(row), row)
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """Yield the rows that have a cell for each header."""
         try:
             yield from (row for row in self._rows if len(row) == len(self.headers))
         except csv.Error:
             return
 
     def reject_writer(self, file: BinaryIO) -> "CsvRejects":
-        """Return a writer with the same delimiter, headers, encoding and line ends."""
         # As the input, for the program that opened that: without the mark, Excel reads UTF-8 as cp1252.
         encoding = "utf-8-sig" if self._source.has_mark else self._source.encoding
         text = io.TextIOWrapper(file, encoding, "surrogateescape", newline="", write_through=False)
-        return CsvRejects(
-            text, self.headers, self.delimiter, self._line_end, skip=int(has_reason(self.headers, self._mapping))
-        )
+        return CsvRejects(text, self._reject_headers, self.delimiter, self._line_end, skip=self._reasons)
 
 
-class CsvRejects:
+class CsvRejects(RejectWriter):
     """
-    Rejects as CSV: the reason, then the cells.
+    Rejects as CSV, with the delimiter and the line ends of the input: the reason, then the cells.
 
     The reason is the first column: a row with too few or too many cells would move a last one to another header.
 
     Args:
-        skip: number of first columns to leave out: 1 if they have the reasons of an earlier run.
+        skip: number of first cells to leave out.
     """
 
     def __init__(
@@ -138,10 +124,9 @@ class CsvRejects:
         self._delimiter = delimiter
         self._skip = skip
         self._rows = csv.writer(text, delimiter=delimiter, lineterminator=line_end)
-        self._rows.writerow([REASON, *headers[skip:]])
+        self._rows.writerow(headers)
 
     def add(self, record: InputRecord) -> None:
-        """Write a record."""
         reason = format_reasons(record)
         if record.cells is None:
             # What is not CSV stays as it is, for an editor.
@@ -151,7 +136,6 @@ class CsvRejects:
             self._rows.writerow([reason, *record.cells[self._skip :]])
 
     def close(self) -> None:
-        """Write what is buffered."""
         self._text.flush()
         # The file belongs to the caller, who names it when it is complete.
         self._text.detach()

@@ -150,12 +150,7 @@ class NumberFormat:
         self._example = f"1{thousands}250{thousands}000{decimal}50"
 
     def parse(self, text: str) -> Decimal:
-        """
-        Parse a number, exactly.
-
-        Raises:
-            ValueError: the text has another form.
-        """
+        """Parse a number, exactly; ValueError for a text of another form."""
         if not self._match(text):
             raise ValueError(f"{quote_cell(text)} is not a number such as {self._example}")
         return Decimal(text.translate(self._plain))

@@ -12,7 +12,15 @@ from tradepipe.files.errors import BadInput, quote_cell
 from tradepipe.files.fields import DECODER, FIELDS, OPTIONAL, read
 from tradepipe.files.lines import MAX_LINE_BYTES, LineReader, TextFile
 from tradepipe.files.mapping import FileMapping
-from tradepipe.files.records import InputRecord, Notify, describe_columns, find_columns, to_record, undecodable
+from tradepipe.files.records import (
+    InputRecord,
+    Notify,
+    RejectWriter,
+    describe_columns,
+    find_columns,
+    to_record,
+    undecodable,
+)
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Violation
 
@@ -35,10 +43,8 @@ class JsonFile(TextFile):
     ending = ".rejects.jsonl"
 
     def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify, *, is_array: bool) -> None:
-        super().__init__(source)
+        super().__init__(source, mapping, notify)
         self.unit = "item" if is_array else "line"
-        self._mapping = mapping
-        self._notify = notify
         self._parsers = mapping.parsers()
         self._keys = {field: mapping.header(field) for field in FIELDS}
         self._found = self._items() if is_array else self._objects()
@@ -48,7 +54,6 @@ class JsonFile(TextFile):
             self._found = chain([first], self._found)
 
     def records(self) -> Iterator[InputRecord]:
-        """Yield the records."""
         is_described = False
         for line, raw, found in self._found:
             if wrong := find_undecoded(raw):
@@ -69,7 +74,6 @@ class JsonFile(TextFile):
                 yield [found.get(key) for key in self.headers]
 
     def reject_writer(self, file: BinaryIO) -> "JsonRejects":
-        """Return a writer of JSON lines."""
         return JsonRejects(file, self.name)
 
     def _objects(self) -> Iterator[tuple[int, str, _Found]]:
@@ -143,7 +147,7 @@ class JsonFile(TextFile):
         raise ValueError(f"{key}is missing; if the whole file lacks it, pass --default {field}=VALUE")
 
 
-class JsonRejects:
+class JsonRejects(RejectWriter):
     """Rejects as JSON lines: the file, the line, the reasons and the record's text."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -151,7 +155,6 @@ class JsonRejects:
         self._name = name
 
     def add(self, record: InputRecord) -> None:
-        """Write a record."""
         reasons = [{"code": str(violation.code), "detail": violation.detail} for violation in record.violations]
         document: dict[str, Any] = {"file": self._name, "line": record.line, "reasons": reasons, "raw": record.raw}
         raw = record.raw.encode("utf-8", "surrogateescape")

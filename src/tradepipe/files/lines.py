@@ -15,7 +15,8 @@ from typing import BinaryIO, Final, Self, cast
 
 from tradepipe.files.errors import BadInput, translate_open_errors, unusable
 from tradepipe.files.file_kinds import ZIP, open_member
-from tradepipe.files.records import FileProgress
+from tradepipe.files.mapping import FileMapping
+from tradepipe.files.records import FileProgress, Notify, Reader
 from tradepipe.redaction import format_count
 
 STDIN: Final = "-"
@@ -182,25 +183,19 @@ class LineReader:
         return lines
 
 
-class TextFile:
+class TextFile(Reader):
     """A file whose progress is measured in bytes."""
 
     unit = "line"
 
-    def __init__(self, source: LineReader) -> None:
+    def __init__(self, source: LineReader, mapping: FileMapping, notify: Notify) -> None:
+        super().__init__(source.name, mapping, notify)
         self._source = source
-        self.name = source.name
-        self.headers: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._source.__enter__()
-        return self
 
     def __exit__(self, *raised: object) -> None:
         self._source.__exit__(*raised)
 
     def progress(self) -> FileProgress:
-        """Return the bytes read, and the size if it is known."""
         read, size = self._source.read, self._source.size
         progress = FileProgress(read, size or 0, "")
         if size is None:

@@ -1,7 +1,7 @@
 """Parquet files, read by pyarrow."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final
 
 import pyarrow
 import pyarrow.parquet
@@ -14,27 +14,22 @@ from tradepipe.files.records import (
     FileProgress,
     InputRecord,
     Notify,
-    RowParser,
-    describe_columns,
-    find_columns,
+    Reader,
+    RejectWriter,
     format_reasons,
-    has_reason,
     to_record,
 )
 
 _BATCH_ROWS: Final = 10_000
 
 
-class ParquetFile:
+class ParquetFile(Reader):
     """A Parquet file; a damaged one or a bomb is an `InvalidOption`."""
 
-    unit = "row"
     ending = ".rejects.parquet"
 
     def __init__(self, path: str, mapping: FileMapping, notify: Notify) -> None:
-        self.name = path
-        self._mapping = mapping
-        self._notify = notify
+        super().__init__(path, mapping, notify)
         try:
             self._file = pyarrow.parquet.ParquetFile(path, pre_buffer=False)
             self._schema = self._file.schema_arrow
@@ -47,22 +42,15 @@ class ParquetFile:
         self._number = 0
         self.headers = list(self._schema.names)
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *raised: object) -> None:
         self._file.close()
 
     def records(self) -> Iterator[InputRecord]:
-        """Yield the records."""
-        columns = find_columns(self.name, self.headers, self._mapping)
-        describe_columns(self.name, columns, self._notify)
-        parse = RowParser(columns, self._mapping, lambda parser: parser.from_cell)
+        parse = self._parser_of_rows(lambda parser: parser.from_cell)
         for row in self.rows():
             yield to_record(self._number, "", parse(row), row)
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """Yield the rows; a damaged file is a `BadInput`."""
         try:
             for batch in self._file.iter_batches(_BATCH_ROWS):
                 for row in zip(*[_values(column) for column in batch.columns], strict=True):
@@ -72,21 +60,14 @@ class ParquetFile:
             raise BadInput(f"{self.name}:{self._number + 1}: the Parquet file is unreadable: {error}") from error
 
     def progress(self) -> FileProgress | None:
-        """Return the rows read."""
         return FileProgress.of_rows(self._number, self._total)
 
     def reject_writer(self, file: BinaryIO) -> "ParquetRejects":
-        """Return a writer of a Parquet file with the same columns."""
-        return ParquetRejects(file, self._schema, skip=int(has_reason(self.headers, self._mapping)))
+        return ParquetRejects(file, self._schema, skip=self._reasons)
 
 
-class ParquetRejects:
-    """
-    Rejects as a Parquet file: the reason, then the columns.
-
-    Args:
-        skip: number of first columns to leave out: 1 if they have the reasons of an earlier run.
-    """
+class ParquetRejects(RejectWriter):
+    """Rejects as a Parquet file: the reason, then the columns after the first `skip`."""
 
     def __init__(self, file: BinaryIO, schema: Any, *, skip: int) -> None:
         self._skip = skip
@@ -96,13 +77,11 @@ class ParquetRejects:
         self._rows: list[Sequence[object]] = []
 
     def add(self, record: InputRecord) -> None:
-        """Write a record."""
         self._rows.append([format_reasons(record), *(record.cells or ())[self._skip :]])
         if len(self._rows) == _BATCH_ROWS:
             self._write()
 
     def close(self) -> None:
-        """Write what is buffered."""
         self._write()
         self._writer.close()
 

@@ -2,9 +2,10 @@
 
 import logging
 import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol, Self
+from typing import Any, BinaryIO, Final, NamedTuple, Self
 
 from tradepipe.files.errors import InvalidOption, format_names, quote_cell
 from tradepipe.files.fields import FIELDS, OPTIONAL, ValueParser, read
@@ -56,12 +57,7 @@ class Columns(NamedTuple):
 
 
 def find_columns(name: str, headers: Sequence[str], mapping: FileMapping, what: str = "headers") -> Columns:
-    """
-    Find the column of each field: its exact header, else the same without regard to case and surrounding blanks.
-
-    Raises:
-        InvalidOption: a required column is missing, or several headers match.
-    """
+    """Find each field's column, regardless of case and blanks if need be; exactly one, else `InvalidOption`."""
     positions: dict[str, int] = {}
     for field in FIELDS:
         header = mapping.header(field)
@@ -107,11 +103,6 @@ def suggest_headers(fields: Sequence[str], headers: Sequence[str]) -> dict[str, 
                 found[field] = header
                 break
     return found
-
-
-def has_reason(headers: Sequence[str], mapping: FileMapping) -> bool:
-    """Return whether a file's first column holds the reasons of an earlier run."""
-    return headers[:1] == [REASON] and REASON not in mapping.columns.values()
 
 
 def _fold(header: str) -> str:
@@ -187,66 +178,8 @@ def drop(_text: str) -> None:
     """Show nothing."""
 
 
-class RejectWriter(Protocol):
-    """Writes invalid records with their reasons, in the format of the input."""
-
-    def add(self, record: InputRecord) -> None:
-        """Write a record."""
-
-    def close(self) -> None:
-        """Write what is buffered; the file stays open."""
-
-
-class Reader(Protocol):
-    """
-    An open file of trades.
-
-    Attributes:
-        name: the file's name in messages.
-
-        unit: what its records are numbered by, such as line.
-
-        ending: appended to the file's name, the name of a file of rejects.
-
-        headers: headers of its columns, or keys of its first record.
-    """
-
-    name: str
-    unit: str
-    ending: str
-    headers: list[str]
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *raised: object) -> None: ...
-
-    def records(self) -> Iterator[InputRecord]:
-        """
-        Yield the records, in order; blank ones are skipped.
-
-        Raises:
-            InvalidOption: a required column is missing; raised before the first record.
-
-            BadInput: the rest of the file has no recognizable records.
-        """
-
-    def rows(self) -> Iterator[Sequence[object]]:
-        """Yield the cells of records that can be read, below the headers, instead of `records`."""
-
-    def progress(self) -> FileProgress | None:
-        """Return the progress through a file whose size is known."""
-
-    def reject_writer(self, file: BinaryIO) -> RejectWriter:
-        """Return a writer of rejects for this file, whose headers were read."""
-
-
 class RowParser:
-    """
-    Parses the cells of a row.
-
-    Args:
-        form: the parser of a cell, by the kind of the file.
-    """
+    """Parses the cells of a row, each by the form of its field's parser."""
 
     def __init__(
         self, columns: Columns, mapping: FileMapping, form: Callable[[ValueParser], Callable[[Any], object]]
@@ -267,6 +200,88 @@ class RowParser:
             # Again, for the violations of all fields.
             steps = zip(FIELDS, self._steps, strict=True)
             return read({field: partial(parse, row[at]) for field, (at, parse) in steps})
+
+
+class RejectWriter(ABC):
+    """Writes invalid records with their reasons, in the format of the input."""
+
+    @abstractmethod
+    def add(self, record: InputRecord) -> None:
+        """Write a record."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what is buffered; the file stays open."""
+
+
+class Reader(ABC):
+    """
+    An open file of trades.
+
+    Attributes:
+        name: the file's name in messages.
+
+        unit: what its records are numbered by, such as line.
+
+        ending: appended to the file's name, the name of a file of rejects.
+
+        headers: headers of its columns, or keys of its first record.
+    """
+
+    unit = "row"
+    ending: str
+
+    def __init__(self, name: str, mapping: FileMapping, notify: Notify) -> None:
+        self.name = name
+        self.headers: list[str] = []
+        self._mapping = mapping
+        self._notify = notify
+        self._detected: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *raised: object) -> None: ...
+
+    @abstractmethod
+    def records(self) -> Iterator[InputRecord]:
+        """
+        Yield the records, in order; blank ones are skipped.
+
+        Raises:
+            InvalidOption: a required column is missing; raised before the first record.
+
+            BadInput: the rest of the file has no recognizable records.
+        """
+
+    @abstractmethod
+    def rows(self) -> Iterator[Sequence[object]]:
+        """Yield the cells of records that can be read, below the headers, instead of `records`."""
+
+    @abstractmethod
+    def progress(self) -> FileProgress | None:
+        """Return the progress through a file whose size is known."""
+
+    @abstractmethod
+    def reject_writer(self, file: BinaryIO) -> RejectWriter:
+        """Return a writer of rejects for this file, whose headers were read."""
+
+    def _parser_of_rows(self, form: Callable[[ValueParser], Callable[[Any], object]]) -> RowParser:
+        """Find the columns, and show what was found; `form` is the parser of a cell."""
+        columns = find_columns(self.name, self.headers, self._mapping)
+        describe_columns(self.name, columns, self._notify, self._detected)
+        return RowParser(columns, self._mapping, form)
+
+    @property
+    def _reject_headers(self) -> list[str]:
+        """The headers of rejects: the reason, then those of the file without the reasons of an earlier run."""
+        return [REASON, *self.headers[self._reasons :]]
+
+    @property
+    def _reasons(self) -> int:
+        """How many first columns have the reasons of an earlier run: 1 or 0."""
+        return int(self.headers[:1] == [REASON] and REASON not in self._mapping.columns.values())
 
 
 def to_record(

@@ -4,7 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final
 
 from openpyxl import Workbook, load_workbook
 from openpyxl.cell import WriteOnlyCell
@@ -14,15 +14,12 @@ from tradepipe.files.errors import BadInput, format_names, unusable
 from tradepipe.files.file_kinds import MAX_PART_BYTES, MAX_WORKBOOK_BYTES, open_archive
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.records import (
-    REASON,
     FileProgress,
     InputRecord,
     Notify,
-    RowParser,
-    describe_columns,
-    find_columns,
+    Reader,
+    RejectWriter,
     format_reasons,
-    has_reason,
     to_record,
     undecodable,
 )
@@ -44,25 +41,16 @@ class CellError:
         return self._text
 
 
-class WorkbookFile:
-    """
-    A sheet of a workbook, whose headers are its first row that is not empty.
+class WorkbookFile(Reader):
+    """A sheet of a workbook, whose headers are its first row that is not empty; `InvalidOption` if it is damaged."""
 
-    Raises:
-        InvalidOption: the file is damaged or a bomb, or the sheet is not named.
-    """
-
-    unit = "row"
     ending = ".rejects.xlsx"
 
     def __init__(self, path: str, mapping: FileMapping, notify: Notify) -> None:
-        self.name = path
-        self._mapping = mapping
-        self._notify = notify
+        super().__init__(path, mapping, notify)
         self._file = open(path, "rb")  # noqa: SIM115 - closed by __exit__
         try:
             self._book = _open_workbook(path, self._file)
-            self._detected: list[str] = []
             sheets = {sheet.title: sheet for sheet in self._book.worksheets}
             chosen = next(iter(sheets)) if mapping.sheet is None and len(sheets) == 1 else mapping.sheet
             if chosen not in sheets:
@@ -83,18 +71,12 @@ class WorkbookFile:
             self._file.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *raised: object) -> None:
         self._book.close()
         self._file.close()
 
     def records(self) -> Iterator[InputRecord]:
-        """Yield the records."""
-        columns = find_columns(self.name, self.headers, self._mapping)
-        describe_columns(self.name, columns, self._notify, self._detected)
-        parse = RowParser(columns, self._mapping, lambda parser: parser.from_cell)
+        parse = self._parser_of_rows(lambda parser: parser.from_cell)
         width = len(self.headers)
         for cells in self._cells:
             if any(cell is not None for cell in cells[width:]):
@@ -105,21 +87,17 @@ class WorkbookFile:
                 yield to_record(self._number, "", parse(row), row)
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """Yield the rows below the headers."""
         width = len(self.headers)
         for cells in self._cells:
             yield [*cells[:width], *[None] * (width - len(cells))]
 
     def progress(self) -> FileProgress | None:
-        """Return the rows read, if the workbook says how many there are."""
         if self._total < 2:
             return None
         return FileProgress.of_rows(self._number, self._total)
 
     def reject_writer(self, file: BinaryIO) -> "WorkbookRejects":
-        """Return a writer of a workbook with the same sheet and headers."""
-        skip = int(has_reason(self.headers, self._mapping))
-        return WorkbookRejects(file, self._sheet.title, self.headers, skip=skip)
+        return WorkbookRejects(file, self._sheet.title, self._reject_headers, skip=self._reasons)
 
     def _read(self) -> Iterator[list[object]]:
         """Yield the values of rows that are not empty."""
@@ -139,27 +117,20 @@ class WorkbookFile:
                 yield cells
 
 
-class WorkbookRejects:
-    """
-    Rejects as a workbook: the reason, then the cells.
-
-    Args:
-        skip: number of first columns to leave out: 1 if they have the reasons of an earlier run.
-    """
+class WorkbookRejects(RejectWriter):
+    """Rejects as a workbook: the reason, then the cells after the first `skip`."""
 
     def __init__(self, file: BinaryIO, sheet: str, headers: Sequence[str], *, skip: int) -> None:
         self._file = file
         self._skip = skip
         self._book = Workbook(write_only=True)
         self._sheet: Any = self._book.create_sheet(sheet)
-        self._append([REASON, *headers[skip:]])
+        self._append(headers)
 
     def add(self, record: InputRecord) -> None:
-        """Write a record."""
         self._append([format_reasons(record), *(record.cells or ())[self._skip :]])
 
     def close(self) -> None:
-        """Write the workbook."""
         # In memory, because zip files go back to their beginning, which pipes cannot.
         content = io.BytesIO()
         self._book.save(content)

@@ -79,11 +79,7 @@ class DeadLetterRecord(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """
-    Closes the earlier dead letters of one record, given by its origin and digest.
-
-    `replay_count` is the count that the replayed record carries.
-    """
+    """Closes the earlier dead letters of a record, given by origin and digest, which was replayed with this count."""
 
     record: Record
     origin: RecordOrigin

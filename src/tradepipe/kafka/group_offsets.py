@@ -64,12 +64,7 @@ def commit_offsets(client: confluent_kafka.Consumer, group: str, topic: str, off
 
 
 def member_metadata(client: confluent_kafka.Consumer, group: str) -> bytes:
-    """
-    Return the metadata by which a transaction proves its membership of the group.
-
-    Raises:
-        BrokerUnavailable: the session has ended.
-    """
+    """Return the metadata by which a transaction proves membership; `BrokerUnavailable` if the session has ended."""
     # Read before the member id is checked: if the session ends in between, the check fails.
     metadata: bytes = client.consumer_group_metadata()
     if not client.memberid():

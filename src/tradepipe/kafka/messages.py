@@ -185,11 +185,7 @@ def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[
 
 
 def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Read:
-    """
-    Read messages without errors as records, with these headers.
-
-    Without headers, the records have no timestamps either.
-    """
+    """Read messages without errors as records, with these headers; without any, they have no timestamps either."""
     # Column by column: a loop over the messages would take twice the time, and this runs for every record. A message
     # without an error has a partition and an offset.
     partitions: Any = list(map(Message.partition, messages))

@@ -33,12 +33,7 @@ def is_counted(codes: Iterable[str]) -> bool:
 
 
 class Window(NamedTuple):
-    """
-    The recent refusals of one partition.
-
-    `first` is the first offset that counts as seen, `refused` the refused
-    offsets in ascending order, `run` the number of refusals it ends with.
-    """
+    """The first offset of a partition that counts, its recent refused offsets, and how many are in an unbroken run."""
 
     first: int
     refused: tuple[int, ...] = ()
@@ -148,14 +143,7 @@ PRELOAD_TIMEOUT: Final = 20.0
 
 
 class RecentRefusals:
-    """
-    Load a validator's recent refusals from its dead letters.
-
-    Args:
-        topic: the topic the refused records came from.
-
-        group: the consumer group that refused them.
-    """
+    """Loads a validator's recent refusals, of a topic and by a group, from its dead letters."""
 
     def __init__(
         self,

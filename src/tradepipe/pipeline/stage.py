@@ -39,12 +39,7 @@ class StopRequested(Exception):
 
 
 class RetryForever:
-    """
-    Call a service until it answers, however long it is unavailable.
-
-    Args:
-        should_continue: called between two tries; False ends the waiting.
-    """
+    """Calls a service until it answers, however long it is unavailable, or until `should_continue` returns False."""
 
     def __init__(self, stats: StageStats, should_continue: Callable[[], bool]) -> None:
         self._stats = stats
@@ -134,12 +129,7 @@ LIVENESS_TIMEOUT: Final = 60.0
 
 
 class Stage(ABC, Generic[CountsT_co]):
-    """
-    A member of a consumer group that processes a topic until it is stopped.
-
-    Args:
-        stats: counts what the stage does.
-    """
+    """A member of a consumer group that processes a topic until it is stopped; `stats` counts what it does."""
 
     _consumer: Consumer
     _reader: PartitionReader[Any]

@@ -171,11 +171,7 @@ _SINK_ZEROED: Final = (metrics.FENCED, metrics.CLAIMS)
 
 @dataclass(slots=True)
 class SinkCounts:
-    """
-    What a sink has done since it started.
-
-    `refused` counts records by their first code, collisions included.
-    """
+    """What a sink has done since it started; `refused` counts records by first code, collisions included."""
 
     stored: int = 0
     duplicates: int = 0
@@ -183,12 +179,7 @@ class SinkCounts:
 
 
 class SinkStats(StageStats):
-    """
-    Counters and metrics of one sink.
-
-    Args:
-        on_stored: called with each batch after its commit.
-    """
+    """Counters and metrics of one sink; `on_stored` is called with each batch after its commit."""
 
     def __init__(self, topic: str, on_stored: Callable[[BatchResult], None] | None) -> None:
         super().__init__(topic)
@@ -270,11 +261,7 @@ _OUTCOMES: Final = ("committed", "interrupted")
 
 @dataclass(slots=True)
 class ValidatorCounts:
-    """
-    What a validator has done since it started.
-
-    `refused` counts records by their first code.
-    """
+    """What a validator has done since it started; `refused` counts records by their first code."""
 
     passed: int = 0
     refused: Counter[str] = field(default_factory=Counter)

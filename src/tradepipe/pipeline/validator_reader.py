@@ -100,11 +100,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self.validate()
 
     def poll(self, limit: int, timeout: float) -> int:
-        """
-        Poll records without validating them, and return how many; raises as `read`.
-
-        Positions and batches ignore them until `validate`.
-        """
+        """Poll records, which positions and batches ignore until `validate`, and return how many; raises as `read`."""
         records = self._poll(limit, timeout)
         self.caught_up = len(records) < limit
         self._buffer.pending += records
@@ -186,12 +182,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
                 partition.backoff.failures = 0
 
     def rewind_to_committed(self, interrupted: ValidatorBatch | None) -> None:
-        """
-        Read all partitions again from their committed offsets.
-
-        Args:
-            interrupted: a batch whose outcome is unknown; the committed offsets will show it.
-        """
+        """Read all partitions again from their committed offsets, which decide about an interrupted batch."""
         self._unresolved_batch = interrupted
         # The record with the unsupported schema is read again too, after the valid ones before it.
         self.unsupported_schema = None

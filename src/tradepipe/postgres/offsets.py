@@ -158,11 +158,7 @@ def stored_offsets(connection: Connection, group: str, topic: str) -> dict[int, 
 
 
 class StoredOffset(NamedTuple):
-    """
-    The stored row of one partition.
-
-    `age` is the seconds since `updated_at` by the clock of the database.
-    """
+    """The stored row of one partition; `age` is the seconds since `updated_at` by the clock of the database."""
 
     partition: int
     next_offset: int

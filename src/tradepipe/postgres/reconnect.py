@@ -123,16 +123,7 @@ class ReconnectingConnection:
         return result
 
     def retry(self, attempt: Callable[[], T]) -> T:
-        """
-        Retry until the attempt succeeds.
-
-        Raises:
-            TransactionTooSlow: the attempt took too long.
-
-            StopRequested: `stop` was called.
-
-            ConfigurationError: an operator is needed.
-        """
+        """Retry until it succeeds; also `TransactionTooSlow`, `StopRequested` by `stop`, or `ConfigurationError`."""
         while True:
             try:
                 result = attempt()

@@ -35,14 +35,7 @@ _EXAMPLE: Final = "http://localhost:8081"
 
 
 class RegistryUrls(NamedTuple):
-    """
-    The equivalent URLs of one registry.
-
-    Attributes:
-        urls: the URLs without user, password, query and trailing slash.
-
-        user_info: user and password from the URLs.
-    """
+    """The equivalent URLs of one registry, without user, password, query and trailing slash, and user and password."""
 
     urls: tuple[str, ...]
     user_info: UserInfo | None
@@ -68,14 +61,7 @@ def parse_urls(url: str | Sequence[str]) -> RegistryUrls:
 
 
 class Proxy(NamedTuple):
-    """
-    An HTTP proxy.
-
-    Attributes:
-        url: its URL, without user and password.
-
-        source: the option or variable that names it.
-    """
+    """An HTTP proxy: its URL without user and password, these, and the option or variable that names it."""
 
     url: str
     user_info: UserInfo | None

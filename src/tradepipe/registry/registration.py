@@ -43,14 +43,7 @@ class PlannedVersion(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """
-    The steps that registration would take.
-
-    Attributes:
-        level: the compatibility level to set.
-
-        current_level: the subject's present level, or None if the registry's default applies.
-    """
+    """The steps that registration would take; a `current_level` of None means that the registry's default applies."""
 
     subject: str
     level: str

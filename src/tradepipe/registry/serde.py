@@ -60,11 +60,7 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
 
 
 class TradeSerializer:
-    """
-    Serialize trades to framed values.
-
-    The schema id is looked up once, for the first trade. The rules are not checked.
-    """
+    """Serialize trades, whose rules are not checked, to framed values; the id is looked up once."""
 
     def __init__(self, registry: SchemaRegistry, *, subject: str = "trades-value") -> None:
         check_name(subject, "subject")

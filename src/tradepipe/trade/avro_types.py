@@ -26,12 +26,7 @@ def record_schema(name: str, members: Iterable[Member], defined: set[str] | None
 
 
 def field_schema(member: Member, defined: set[str]) -> dict[str, Any]:
-    """
-    Return the schema of a record's field, with its default.
-
-    Args:
-        defined: names of the types that are defined before it; those of the field are added.
-    """
+    """Return the schema of a record's field, with its default; the types that it defines are added to `defined`."""
     found = {"name": member.name, "type": member_schema(member, defined)}
     if member.default is not REQUIRED:
         found["default"] = None if member.default is None else to_default(member.type, member.default)
@@ -48,12 +43,7 @@ def member_schema(member: Member, defined: set[str]) -> Any:
 
 
 def type_schema(type_: Type, defined: set[str], name: str = "") -> Any:  # noqa: PLR0911 - one case for each kind of type
-    """
-    Return the schema of a type.
-
-    Args:
-        name: of the field, after which a fixed is named.
-    """
+    """Return the schema of a type; `name` is that of the field, after which a fixed is named."""
     match type_.kind:
         case "array":
             return {"type": "array", "items": member_schema(type_.item, defined)}

@@ -38,12 +38,7 @@ REQUIRED: Final = object()
 
 @dataclass(frozen=True)
 class Avro:
-    """
-    The Avro type of a field, where it is not the first one of its annotation.
-
-    Attributes:
-        size: bytes of a fixed.
-    """
+    """The Avro type of a field, where it is not the first one of its annotation; a fixed has a `size` in bytes."""
 
     name: str
     size: int = 0

@@ -46,11 +46,7 @@ class DecodedRecord(NamedTuple):
 
 
 class RecordDecoder:
-    """
-    Decodes records for display, as far as a registry is given and available.
-
-    Unknown fields are dropped, since the result is only displayed.
-    """
+    """Decodes records for display, without unknown fields, as far as a registry is given and available."""
 
     def __init__(self, registry: Registry | None, subject: str) -> None:
         self._problem = "" if registry else "no registry given: pass --registry, or set SCHEMA_REGISTRY_URL"

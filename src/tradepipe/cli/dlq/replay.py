@@ -57,11 +57,7 @@ Unverified = Annotated[
 
 
 class ReplayCounts:
-    """
-    Counts of a replay.
-
-    With the output format `text`, prints a line for each record that is refused again or skipped.
-    """
+    """Counts of a replay; as text, a line is printed for each record that is refused again or skipped."""
 
     def __init__(self, max_replays: int, *, dry_run: bool, output: OutputFormat) -> None:
         self.counts: Counter[str] = Counter()
