@@ -12,25 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import psycopg2
-from sqlalchemy import (
-    ARRAY,
-    Connection,
-    FromClause,
-    Integer,
-    Row,
-    Table,
-    bindparam,
-    case,
-    cast,
-    delete,
-    false,
-    func,
-    literal_column,
-    or_,
-    select,
-    text,
-    true,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 
@@ -93,7 +75,7 @@ class DirectCopy:
         self.few_stored = True
 
 
-def insert(connection: Connection, records: ValidatedRecords, mode: Stale, direct: DirectCopy) -> InsertResult:
+def insert(connection: sa.Connection, records: ValidatedRecords, mode: Stale, direct: DirectCopy) -> InsertResult:
     """
     Insert the trades of the valid records.
 
@@ -135,7 +117,7 @@ def insert(connection: Connection, records: ValidatedRecords, mode: Stale, direc
     return inserted.plus(InsertResult(refused=tuple(found.items())))
 
 
-def _copy_directly(connection: Connection, rows: Sequence[bytes]) -> bool:
+def _copy_directly(connection: sa.Connection, rows: Sequence[bytes]) -> bool:
     """Copy rows into the table of trades; return False if one of them conflicts, and nothing was inserted."""
     connection.execute(_BEGIN_DIRECT)
     try:
@@ -152,7 +134,7 @@ def _copy_directly(connection: Connection, rows: Sequence[bytes]) -> bool:
 
 
 def _insert_cautiously(
-    connection: Connection, records: ValidatedRecords, encoded: Sequence[bytes], mode: Stale, direct: DirectCopy
+    connection: sa.Connection, records: ValidatedRecords, encoded: Sequence[bytes], mode: Stale, direct: DirectCopy
 ) -> InsertResult:
     """Insert trades of which some may be stored already."""
     ordinals = records.valid_ordinals()
@@ -178,7 +160,7 @@ def _insert_cautiously(
 
 
 def _insert_staged(
-    connection: Connection,
+    connection: sa.Connection,
     records: ValidatedRecords,
     staged: Sequence[tuple[int, bytes]],
     mode: Stale,
@@ -213,7 +195,7 @@ def _insert_staged(
     return result.plus(inserted)
 
 
-def _copy_unstored(connection: Connection, rows: Sequence[bytes], direct: DirectCopy) -> bool:
+def _copy_unstored(connection: sa.Connection, rows: Sequence[bytes], direct: DirectCopy) -> bool:
     """Copy rows that are not stored yet into the table of trades; return False if one of them conflicts."""
     direct.unstored.start()
     copied = _copy_directly(connection, rows)
@@ -222,12 +204,12 @@ def _copy_unstored(connection: Connection, rows: Sequence[bytes], direct: Direct
     return copied
 
 
-def _find_stored(connection: Connection, records: ValidatedRecords, ordinals: Sequence[int]) -> InsertResult:
+def _find_stored(connection: sa.Connection, records: ValidatedRecords, ordinals: Sequence[int]) -> InsertResult:
     """Find the staged trades that were stored before, which no other transaction changes."""
     duplicates, colliding = connection.execute(_STORED).one()
     # Two queries: every record of a topic may be a duplicate, and only a collision's refusal needs the stored trade. If
     # it is deleted meanwhile, the batch's records do not add up, and it is tried again.
-    collisions: Sequence[Row[Any]] = ()
+    collisions: Sequence[sa.Row[Any]] = ()
     if colliding:
         stale.trial_insert(connection, _INSERT_SOME, {"numbers": colliding})
         collisions = connection.execute(_COLLISIONS, {"numbers": colliding}).all()
@@ -236,7 +218,7 @@ def _find_stored(connection: Connection, records: ValidatedRecords, ordinals: Se
 
 
 def _insert_in_order(
-    connection: Connection, records: ValidatedRecords, ordinals: Sequence[int], count: int
+    connection: sa.Connection, records: ValidatedRecords, ordinals: Sequence[int], count: int
 ) -> InsertResult:
     """Insert the `count` staged trades, in the order of the key."""
     inserted = connection.execute(_INSERT).rowcount
@@ -256,17 +238,17 @@ def _insert_in_order(
 
 _staged = STAGING.columns
 _number = _staged.ordinal.label("number")
-_numbered = _staged.ordinal == func.any(cast(bindparam("numbers"), ARRAY(Integer)))
+_numbered = _staged.ordinal == sa.func.any(sa.cast(sa.bindparam("numbers"), sa.ARRAY(sa.Integer)))
 # COPY would wait for the table's lock as an active statement, and if this process froze meanwhile, the server would
 # wait for its rows. After a separate statement, the session is idle, and loses its locks in ten seconds. COMMIT ends
 # the savepoint of a COPY that succeeded.
-_BEGIN_DIRECT: Final = text(f"SAVEPOINT direct; LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
+_BEGIN_DIRECT: Final = sa.text(f"SAVEPOINT direct; LOCK TABLE {TRADES.name} IN ROW EXCLUSIVE MODE")
 # Without the RELEASE the statements that follow would run in a subtransaction with another xmin, and `_inserted_by_us`
 # would not recognize their rows.
-_END_DIRECT: Final = text("ROLLBACK TO SAVEPOINT direct; RELEASE SAVEPOINT direct")
-_UNSTAGE: Final = delete(STAGING).where(_numbered)
+_END_DIRECT: Final = sa.text("ROLLBACK TO SAVEPOINT direct; RELEASE SAVEPOINT direct")
+_UNSTAGE: Final = sa.delete(STAGING).where(_numbered)
 # In the order of the key, so that two sinks with the same keys wait for each other instead of deadlocking.
-_ordered = select(*(_staged[name] for name in INSERT_COLUMNS)).order_by(
+_ordered = sa.select(*(_staged[name] for name in INSERT_COLUMNS)).order_by(
     *(_staged[name] for name in PRIMARY_KEY), _staged.ordinal
 )
 _INSERT: Final = (
@@ -279,47 +261,47 @@ _INSERT_SOME: Final = (
 )
 
 
-def _stored_trade_of(rows: Table, *columns: Any) -> FromClause:
+def _stored_trade_of(rows: sa.Table, *columns: Any) -> sa.FromClause:
     """Select columns of the stored trade that has the key of a row."""
     has_key = (TRADES.columns[name] == rows.columns[name] for name in PRIMARY_KEY)
     # LIMIT keeps the planner from reading the whole of trades for one batch: each key is looked up in the index.
-    return select(*columns).where(*has_key).limit(1).lateral("partner")
+    return sa.select(*columns).where(*has_key).limit(1).lateral("partner")
 
 
-_stored_row = _stored_trade_of(STAGING, TRADES, literal_column("trades.xmin").label("inserted_by"))
+_stored_row = _stored_trade_of(STAGING, TRADES, sa.literal_column("trades.xmin").label("inserted_by"))
 _stored = _stored_row.columns
-_collides = or_(*(_stored[name].is_distinct_from(_staged[name]) for name in CONTENT_FIELDS))
-_STORED: Final = select(
-    func.array_agg(_staged.ordinal).filter(~_collides), func.array_agg(_staged.ordinal).filter(_collides)
-).select_from(STAGING.join(_stored_row, true()))
-_KNOWN: Final = select(func.array_agg(KEYS.columns.ordinal)).select_from(
-    KEYS.join(_stored_trade_of(KEYS, true()), true())
+_collides = sa.or_(*(_stored[name].is_distinct_from(_staged[name]) for name in CONTENT_FIELDS))
+_STORED: Final = sa.select(
+    sa.func.array_agg(_staged.ordinal).filter(~_collides), sa.func.array_agg(_staged.ordinal).filter(_collides)
+).select_from(STAGING.join(_stored_row, sa.true()))
+_KNOWN: Final = sa.select(sa.func.array_agg(KEYS.columns.ordinal)).select_from(
+    KEYS.join(_stored_trade_of(KEYS, sa.true()), sa.true())
 )
 _shown = (*CONTENT_FIELDS, "source_topic", "source_partition", "source_offset")
 _COLLISIONS: Final = (
-    select(_number, *(_stored[name] for name in _shown))
-    .select_from(STAGING.join(_stored_row, true()))
+    sa.select(_number, *(_stored[name] for name in _shown))
+    .select_from(STAGING.join(_stored_row, sa.true()))
     .where(_numbered)
     .order_by(_staged.ordinal)
 )
 # A row was inserted by this (sub)transaction if its xmin is that of the staged row, which COPY wrote a statement
 # before; of several staged rows with one key, the coordinates show which one it came from.
-_inserted_by_us = func.coalesce(
-    (_stored.inserted_by == literal_column(f"{STAGING.name}.xmin"))
+_inserted_by_us = sa.func.coalesce(
+    (_stored.inserted_by == sa.literal_column(f"{STAGING.name}.xmin"))
     & (_stored.source_topic == _staged.source_topic)
     & (_stored.source_partition == _staged.source_partition)
     & (_stored.source_offset == _staged.source_offset),
-    false(),
+    sa.false(),
 )
 _NOT_INSERTED: Final = (
-    select(
+    sa.select(
         _number,
         _stored[PRIMARY_KEY[0]].is_(None).label("missing"),
         _collides.label("collides"),
         # A duplicate needs none of these.
-        *(case((_collides, _stored[name])).label(name) for name in _shown),
+        *(sa.case((_collides, _stored[name])).label(name) for name in _shown),
     )
-    .select_from(STAGING.outerjoin(_stored_row, true()))
+    .select_from(STAGING.outerjoin(_stored_row, sa.true()))
     .where(~_inserted_by_us)
     .order_by(_staged.ordinal)
 )

@@ -4,20 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Connection,
-    Double,
-    Integer,
-    Text,
-    bindparam,
-    cast,
-    func,
-    select,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import dialect, insert
 
 from tradepipe.errors import TopicUnusable, TradepipeError
@@ -66,7 +53,7 @@ class Fenced(TradepipeError):
 
 
 def claim(
-    connection: Connection, group: str, *, topic: str, partition: int, topic_id: str | None, start: int, owner: str
+    connection: sa.Connection, group: str, *, topic: str, partition: int, topic_id: str | None, start: int, owner: str
 ) -> ClaimResult:
     """
     Claim a partition; COMMIT fences every earlier owner.
@@ -88,7 +75,9 @@ def claim(
     return ClaimResult(Ownership(topic, partition, row.epoch), row.next_offset)
 
 
-def advance(connection: Connection, group: str, ranges: Iterable[OffsetRange], *, topic_id: str | None = None) -> None:
+def advance(
+    connection: sa.Connection, group: str, ranges: Iterable[OffsetRange], *, topic_id: str | None = None
+) -> None:
     """
     Move each offset of a batch, if the stored epoch and offset are still the expected ones.
 
@@ -129,7 +118,7 @@ class CommitOutcome(NamedTuple):
     lost: tuple[Ownership, ...]
 
 
-def resolve_unknown_commit(connection: Connection, group: str, ranges: Iterable[OffsetRange]) -> CommitOutcome:
+def resolve_unknown_commit(connection: sa.Connection, group: str, ranges: Iterable[OffsetRange]) -> CommitOutcome:
     """
     Find out whether a batch was committed after its COMMIT got no answer.
 
@@ -151,7 +140,7 @@ def resolve_unknown_commit(connection: Connection, group: str, ranges: Iterable[
     return CommitOutcome(committed, tuple(lost))
 
 
-def stored_offsets(connection: Connection, group: str, topic: str) -> dict[int, int]:
+def stored_offsets(connection: sa.Connection, group: str, topic: str) -> dict[int, int]:
     """Return the next offset of each partition that the group has ever claimed."""
     rows = connection.execute(_STORED_OFFSETS, {"group": group, "of_topic": topic})
     return {row.partition: row.next_offset for row in rows}
@@ -169,14 +158,14 @@ class StoredOffset(NamedTuple):
     age: float
 
 
-def list_offsets(connection: Connection, group: str, topic: str) -> list[StoredOffset]:
+def list_offsets(connection: sa.Connection, group: str, topic: str) -> list[StoredOffset]:
     """Return the stored row of each partition that the group has ever claimed, in order."""
     rows = connection.execute(_LIST_OFFSETS, {"group": group, "of_topic": topic})
     return [StoredOffset(*row) for row in rows]
 
 
 def reset(
-    connection: Connection,
+    connection: sa.Connection,
     group: str,
     *,
     topic: str,
@@ -201,21 +190,21 @@ FIRST_EPOCH: Final = 1
 
 _columns = SINK_OFFSETS.columns
 _new_owner = insert(SINK_OFFSETS).values(
-    group_id=bindparam("group"),
-    topic=bindparam("topic"),
-    partition=bindparam("partition"),
-    topic_id=bindparam("topic_id"),
+    group_id=sa.bindparam("group"),
+    topic=sa.bindparam("topic"),
+    partition=sa.bindparam("partition"),
+    topic_id=sa.bindparam("topic_id"),
     epoch=FIRST_EPOCH,
-    next_offset=bindparam("start"),
-    owner=bindparam("owner"),
+    next_offset=sa.bindparam("start"),
+    owner=sa.bindparam("owner"),
 )
 _CLAIM = _new_owner.on_conflict_do_update(
     index_elements=[column.name for column in SINK_OFFSETS.primary_key],
     set_={
         "epoch": _columns.epoch + 1,
         "owner": _new_owner.excluded.owner,
-        "topic_id": func.coalesce(_columns.topic_id, _new_owner.excluded.topic_id),
-        "updated_at": func.now(),
+        "topic_id": sa.func.coalesce(_columns.topic_id, _new_owner.excluded.topic_id),
+        "updated_at": sa.func.now(),
     },
 ).returning(_columns.epoch, _columns.next_offset, _columns.topic_id)
 _RESET = _new_owner.on_conflict_do_update(
@@ -225,15 +214,17 @@ _RESET = _new_owner.on_conflict_do_update(
         "next_offset": _new_owner.excluded.next_offset,
         "owner": _new_owner.excluded.owner,
         "topic_id": _new_owner.excluded.topic_id,
-        "updated_at": func.now(),
+        "updated_at": sa.func.now(),
     },
 )
-_topics = bindparam("topics", type_=ARRAY(Text))
-_partitions = bindparam("partitions", type_=ARRAY(Integer))
+_topics = sa.bindparam("topics", type_=sa.ARRAY(sa.Text))
+_partitions = sa.bindparam("partitions", type_=sa.ARRAY(sa.Integer))
 _wanted = (
     # With several arrays this is syntax, and no function of the search path.
-    func.unnest(
-        _topics, _partitions, *(bindparam(name, type_=ARRAY(BigInteger)) for name in ("epochs", "starts", "ends"))
+    sa.func.unnest(
+        _topics,
+        _partitions,
+        *(sa.bindparam(name, type_=sa.ARRAY(sa.BigInteger)) for name in ("epochs", "starts", "ends")),
     )
     .table_valued("topic", "partition", "epoch", "start", "end")
     .render_derived("wanted")
@@ -241,23 +232,23 @@ _wanted = (
 # In the order of partitions, as every statement that locks these rows: if one sink locked partition 0 before 1 and
 # another 1 before 0, PostgreSQL would abort one of them as a deadlock. The UPDATE alone would lock in any order.
 _locked = (
-    select(_columns.topic, _columns.partition)
-    .where(_columns.group_id == bindparam("group"))
-    .where(_columns.topic == func.any(_topics), _columns.partition == func.any(_partitions))
+    sa.select(_columns.topic, _columns.partition)
+    .where(_columns.group_id == sa.bindparam("group"))
+    .where(_columns.topic == sa.func.any(_topics), _columns.partition == sa.func.any(_partitions))
     .order_by(_columns.topic, _columns.partition)
     .with_for_update(key_share=True)  # the lock that an UPDATE takes
     .cte("locked")
 )
 _ADVANCE = (
-    update(SINK_OFFSETS)
-    .where(_columns.group_id == bindparam("group"))
+    sa.update(SINK_OFFSETS)
+    .where(_columns.group_id == sa.bindparam("group"))
     .where(_columns.topic == _locked.columns.topic, _columns.partition == _locked.columns.partition)
     .where(_columns.topic == _wanted.columns.topic, _columns.partition == _wanted.columns.partition)
     .where(_columns.epoch == _wanted.columns.epoch, _columns.next_offset == _wanted.columns.start)
     .values(
         next_offset=_wanted.columns.end,
-        topic_id=func.coalesce(_columns.topic_id, bindparam("topic_id", type_=Text)),
-        updated_at=func.now(),
+        topic_id=sa.func.coalesce(_columns.topic_id, sa.bindparam("topic_id", type_=sa.Text)),
+        updated_at=sa.func.now(),
     )
     .returning(_columns.topic, _columns.partition)
 )
@@ -265,28 +256,30 @@ _compiled = _ADVANCE.compile(dialect=dialect(paramstyle="numeric_dollar"))  # ty
 _PREPARE: Final = f"PREPARE {pooler.ADVANCE} AS {_compiled}"
 _EXECUTE: Final = f"EXECUTE {pooler.ADVANCE}({', '.join(f'%({name})s' for name in _compiled.positiontup or ())})"
 _LOCK_OFFSETS = (
-    select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)
-    .where(_columns.group_id == bindparam("group"))
-    .where(tuple_(_columns.topic, _columns.partition).in_(bindparam("partitions", expanding=True)))
+    sa.select(_columns.topic, _columns.partition, _columns.epoch, _columns.next_offset)
+    .where(_columns.group_id == sa.bindparam("group"))
+    .where(sa.tuple_(_columns.topic, _columns.partition).in_(sa.bindparam("partitions", expanding=True)))
     .order_by(_columns.topic, _columns.partition)
     .with_for_update()
 )
 _STORED_OFFSETS = (
-    select(_columns.partition, _columns.next_offset)
-    .where(_columns.group_id == bindparam("group"))
-    .where(_columns.topic == bindparam("of_topic"))
+    sa.select(_columns.partition, _columns.next_offset)
+    .where(_columns.group_id == sa.bindparam("group"))
+    .where(_columns.topic == sa.bindparam("of_topic"))
 )
 _LIST_OFFSETS = (
-    select(
+    sa.select(
         _columns.partition,
         _columns.next_offset,
         _columns.epoch,
         _columns.owner,
         _columns.topic_id,
         _columns.updated_at,
-        func.greatest(0.0, cast(func.extract("epoch", func.clock_timestamp() - _columns.updated_at), Double)),
+        sa.func.greatest(
+            0.0, sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp() - _columns.updated_at), sa.Double)
+        ),
     )
-    .where(_columns.group_id == bindparam("group"))
-    .where(_columns.topic == bindparam("of_topic"))
+    .where(_columns.group_id == sa.bindparam("group"))
+    .where(_columns.topic == sa.bindparam("of_topic"))
     .order_by(_columns.partition)
 )

@@ -5,23 +5,8 @@ from itertools import islice
 from typing import Any, Final
 
 import psycopg2
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    LargeBinary,
-    Row,
-    Text,
-    bindparam,
-    cast,
-    func,
-    literal,
-    or_,
-    select,
-    text,
-    tuple_,
-    update,
-)
+import sqlalchemy as sa
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
@@ -35,7 +20,7 @@ COPY_ROWS: Final = 100
 """Refusals from which on COPY is used: it inserts them in a sixth of the time, but has a fixed cost of milliseconds."""
 
 
-def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
+def store(connection: sa.Connection, refusals: Sequence[Refusal], *, group: str, topic_id: str | None) -> None:
     """
     Insert one or more refusals; one that an earlier group has inserted stays unchanged.
 
@@ -45,7 +30,7 @@ def store(connection: Connection, refusals: Sequence[Refusal], *, group: str, to
     _insert_bisecting(connection, [_row(refusal, group, topic_id) for refusal in refusals])
 
 
-def _insert_bisecting(connection: Connection, rows: list[dict[str, Any]]) -> None:
+def _insert_bisecting(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     """Insert refusals; if they are too large, halve down to the one that is, and insert it without its bytes."""
     try:
         with connection.begin_nested():
@@ -75,7 +60,7 @@ def _insert_bisecting(connection: Connection, rows: list[dict[str, Any]]) -> Non
     connection.execute(_INSERT, [{**row, **digests, "key": None, "value": None, "details": [*details, note]}])
 
 
-def _copy_directly(connection: Connection, rows: list[dict[str, Any]]) -> bool:
+def _copy_directly(connection: sa.Connection, rows: list[dict[str, Any]]) -> bool:
     """Copy refusals into their table; return False if one of them is stored already, and nothing was inserted."""
     try:
         with connection.begin_nested():
@@ -87,7 +72,7 @@ def _copy_directly(connection: Connection, rows: list[dict[str, Any]]) -> bool:
     return True
 
 
-def _copy_new(connection: Connection, rows: list[dict[str, Any]]) -> None:
+def _copy_new(connection: sa.Connection, rows: list[dict[str, Any]]) -> None:
     """Insert the refusals that are not stored yet, through a temporary table; it takes twice the time of a COPY."""
     copied, columns = "pg_temp.tradepipe_refusals", ", ".join(f'"{name}"' for name in rows[0])
     # A table for each time: an empty one that remains would be truncated at every COMMIT of the sink.
@@ -101,7 +86,7 @@ def _copy_new(connection: Connection, rows: list[dict[str, Any]]) -> None:
     connection.execute(text(f"DROP TABLE {copied}"))
 
 
-def _copy(connection: Connection, table: str, rows: list[dict[str, Any]]) -> None:
+def _copy(connection: sa.Connection, table: str, rows: list[dict[str, Any]]) -> None:
     columns = ", ".join(f'"{name}"' for name in rows[0])
     cursor = connection.connection.cursor()
     try:
@@ -136,7 +121,7 @@ def _copy_value(value: Any) -> str:
 
 
 def offsets_between(
-    connection: Connection, first: int, end: int, *, topic: str, topic_id: str | None, partition: int
+    connection: sa.Connection, first: int, end: int, *, topic: str, topic_id: str | None, partition: int
 ) -> list[tuple[int, tuple[str, ...]]]:
     """Return offset and codes of a partition's stored refusals from `first` up to but not including `end`, in order."""
     partition_key = {"of_topic": topic, "of_topic_id": topic_id or "", "of_partition": partition}
@@ -144,29 +129,29 @@ def offsets_between(
     return [(offset, tuple(codes)) for offset, codes in rows]
 
 
-def count(connection: Connection, selection: DeadLetterFilter) -> int:
+def count(connection: sa.Connection, selection: DeadLetterFilter) -> int:
     """Count the refusals of a selection."""
-    return connection.scalar(select(func.count()).select_from(TRADE_REFUSALS).where(*_conditions(selection))) or 0
+    return connection.scalar(sa.select(sa.func.count()).select_from(TRADE_REFUSALS).where(*_conditions(selection))) or 0
 
 
-def list_newest(connection: Connection, selection: DeadLetterFilter, limit: int | None) -> list[DeadLetter]:
+def list_newest(connection: sa.Connection, selection: DeadLetterFilter, limit: int | None) -> list[DeadLetter]:
     """Return the newest refusals of a selection, at most `limit`, the newest last."""
     order = (_dead_letter_columns.refused_at.desc(), *(column.desc() for column in _IDENTITY))
-    rows = connection.execute(select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*order).limit(limit))
+    rows = connection.execute(sa.select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*order).limit(limit))
     return [_read(row) for row in rows][::-1]
 
 
 def list_page(
-    connection: Connection, selection: DeadLetterFilter, after: RecordIdentity | None, size: int
+    connection: sa.Connection, selection: DeadLetterFilter, after: RecordIdentity | None, size: int
 ) -> list[DeadLetter]:
     """Return the refusals of a selection after `after` in the order of their identities, at most `size`."""
-    query = select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*_IDENTITY).limit(size)
+    query = sa.select(TRADE_REFUSALS).where(*_conditions(selection)).order_by(*_IDENTITY).limit(size)
     if after is not None:
-        query = query.where(tuple_(*_IDENTITY) > tuple_(*map(literal, after)))
+        query = query.where(sa.tuple_(*_IDENTITY) > sa.tuple_(*map(sa.literal, after)))
     return [_read(row) for row in connection.execute(query)]
 
 
-def lock_unchanged(connection: Connection, dead_letters: Sequence[DeadLetter]) -> set[RecordIdentity]:
+def lock_unchanged(connection: sa.Connection, dead_letters: Sequence[DeadLetter]) -> set[RecordIdentity]:
     """
     Lock the refusals that have not changed since they were read, until the transaction ends; return them.
 
@@ -176,13 +161,13 @@ def lock_unchanged(connection: Connection, dead_letters: Sequence[DeadLetter]) -
     return {tuple(row) for row in connection.execute(_LOCK, {"identities": identities})}
 
 
-def mark_replayed(connection: Connection, identities: Sequence[RecordIdentity]) -> None:
+def mark_replayed(connection: sa.Connection, identities: Sequence[RecordIdentity]) -> None:
     """Mark refusals as replayed."""
     if identities:
         connection.execute(_REPLAYED, {"identities": identities})
 
 
-def mark_refused_again(connection: Connection, dead_letters: Sequence[tuple[DeadLetter, Refusal]]) -> None:
+def mark_refused_again(connection: sa.Connection, dead_letters: Sequence[tuple[DeadLetter, Refusal]]) -> None:
     """Replace the violations of refusals and count one more attempt."""
     rows = [
         {
@@ -197,13 +182,15 @@ def mark_refused_again(connection: Connection, dead_letters: Sequence[tuple[Dead
         connection.execute(_REFUSED_AGAIN, rows)
 
 
-def _conditions(selection: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
+def _conditions(selection: DeadLetterFilter) -> Iterator[sa.ColumnElement[bool]]:
     """Translate a selection into SQL conditions, with the meaning of `DeadLetterFilter.matches`."""
     if not selection.replayed:
         yield _dead_letter_columns.replayed_at.is_(None)
     if selection.codes:
         # Qualified: an operator for text[] in another schema of search_path would match better than that of any array.
-        yield _dead_letter_columns.codes.op("OPERATOR(pg_catalog.&&)")(cast(list(selection.codes), ARRAY(Text)))
+        yield _dead_letter_columns.codes.op("OPERATOR(pg_catalog.&&)")(
+            sa.cast(list(selection.codes), sa.ARRAY(sa.Text))
+        )
     if selection.since is not None:
         yield _dead_letter_columns.refused_at >= selection.since
     if selection.until is not None:
@@ -217,19 +204,21 @@ def _conditions(selection: DeadLetterFilter) -> Iterator[ColumnElement[bool]]:
     if selection.last is not None:
         yield _dead_letter_columns.offset <= selection.last
     if selection.coordinates is not None:
-        yield tuple_(_dead_letter_columns.topic, _dead_letter_columns.partition, _dead_letter_columns.offset) == tuple_(
-            *map(literal, selection.coordinates)
-        )
+        yield sa.tuple_(
+            _dead_letter_columns.topic, _dead_letter_columns.partition, _dead_letter_columns.offset
+        ) == sa.tuple_(*map(sa.literal, selection.coordinates))
     if selection.trade_id is not None:
         yield _mentions(selection.trade_id.encode())
 
 
-def _mentions(trade_id: bytes) -> ColumnElement[bool]:
-    needle = literal(trade_id, LargeBinary)
-    return or_(_dead_letter_columns.key == needle, func.pg_catalog.position(_dead_letter_columns.value, needle) > 0)
+def _mentions(trade_id: bytes) -> sa.ColumnElement[bool]:
+    needle = sa.literal(trade_id, sa.LargeBinary)
+    return sa.or_(
+        _dead_letter_columns.key == needle, sa.func.pg_catalog.position(_dead_letter_columns.value, needle) > 0
+    )
 
 
-def _read(row: Row[Any]) -> DeadLetter:
+def _read(row: sa.Row[Any]) -> DeadLetter:
     key, value = (None if each is None else bytes(each) for each in (row.key, row.value))
     refused = Record(row.topic, row.partition, row.offset, key, value)
     omitted = Omitted(_digest(row.key_bytes, row.key_sha256), _digest(row.value_bytes, row.value_sha256))
@@ -290,35 +279,35 @@ _INSERT = insert(TRADE_REFUSALS).on_conflict_do_nothing(
     index_elements=[column.name for column in TRADE_REFUSALS.primary_key]
 )
 _BETWEEN = (
-    select(_dead_letter_columns.offset, _dead_letter_columns.codes)
-    .where(_dead_letter_columns.topic == bindparam("of_topic"))
-    .where(_dead_letter_columns.topic_id == bindparam("of_topic_id"))
-    .where(_dead_letter_columns.partition == bindparam("of_partition"))
-    .where(_dead_letter_columns.offset >= bindparam("first"))
-    .where(_dead_letter_columns.offset < bindparam("end"))
+    sa.select(_dead_letter_columns.offset, _dead_letter_columns.codes)
+    .where(_dead_letter_columns.topic == sa.bindparam("of_topic"))
+    .where(_dead_letter_columns.topic_id == sa.bindparam("of_topic_id"))
+    .where(_dead_letter_columns.partition == sa.bindparam("of_partition"))
+    .where(_dead_letter_columns.offset >= sa.bindparam("first"))
+    .where(_dead_letter_columns.offset < sa.bindparam("end"))
     .order_by(_dead_letter_columns.offset)
 )
 _LOCK = (
-    select(*_IDENTITY)
-    .where(tuple_(*_IDENTITY, _dead_letter_columns.attempts).in_(bindparam("identities", expanding=True)))
+    sa.select(*_IDENTITY)
+    .where(sa.tuple_(*_IDENTITY, _dead_letter_columns.attempts).in_(sa.bindparam("identities", expanding=True)))
     .where(_dead_letter_columns.replayed_at.is_(None))
     .with_for_update(skip_locked=True)
 )
 _REPLAYED = (
-    update(TRADE_REFUSALS)
-    .where(tuple_(*_IDENTITY).in_(bindparam("identities", expanding=True)))
-    .values(replayed_at=func.now())
+    sa.update(TRADE_REFUSALS)
+    .where(sa.tuple_(*_IDENTITY).in_(sa.bindparam("identities", expanding=True)))
+    .values(replayed_at=sa.func.now())
 )
 _REFUSED_AGAIN = (
-    update(TRADE_REFUSALS)
-    .where(_dead_letter_columns.topic == bindparam("of_topic"))
-    .where(_dead_letter_columns.topic_id == bindparam("of_topic_id"))
-    .where(_dead_letter_columns.partition == bindparam("of_partition"))
-    .where(_dead_letter_columns.offset == bindparam("of_offset"))
+    sa.update(TRADE_REFUSALS)
+    .where(_dead_letter_columns.topic == sa.bindparam("of_topic"))
+    .where(_dead_letter_columns.topic_id == sa.bindparam("of_topic_id"))
+    .where(_dead_letter_columns.partition == sa.bindparam("of_partition"))
+    .where(_dead_letter_columns.offset == sa.bindparam("of_offset"))
     .values(
-        codes=bindparam("new_codes", type_=ARRAY(Text)),
-        details=bindparam("new_details", type_=ARRAY(Text)),
-        schema_id=func.coalesce(bindparam("new_schema_id"), _dead_letter_columns.schema_id),
+        codes=sa.bindparam("new_codes", type_=sa.ARRAY(sa.Text)),
+        details=sa.bindparam("new_details", type_=sa.ARRAY(sa.Text)),
+        schema_id=sa.func.coalesce(sa.bindparam("new_schema_id"), _dead_letter_columns.schema_id),
         attempts=_dead_letter_columns.attempts + 1,
     )
 )

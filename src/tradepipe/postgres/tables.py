@@ -10,36 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import (
-    ARRAY,
-    REAL,
-    BigInteger,
-    Boolean,
-    CheckConstraint,
-    Column,
-    ColumnElement,
-    Connection,
-    Date,
-    DateTime,
-    Dialect,
-    Double,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Numeric,
-    PrimaryKeyConstraint,
-    Select,
-    Table,
-    Text,
-    Time,
-    Uuid,
-    cast,
-    event,
-    func,
-    literal_column,
-    select,
-    text,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -53,7 +24,7 @@ from tradepipe.trade.record import Code
 from tradepipe.trade.type_checks import MAX_NANOS, MIN_NANOS
 from tradepipe.trade.types import Type
 
-ORDERED_TEXT: Final = Text(collation="C")
+ORDERED_TEXT: Final = sa.Text(collation="C")
 """Text compared by bytes: the index of the primary key needs no locale."""
 
 quote: Final = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]  # as of SQLAlchemy
@@ -63,11 +34,11 @@ quote: Final = postgresql.dialect().identifier_preparer.quote  # type: ignore[no
 class Single(TypeDecorator[float]):
     """Single precision, read as the double of the same number: psycopg2 would read its shortest text."""
 
-    impl = REAL
+    impl = sa.REAL
     cache_ok = True
 
-    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
-        return cast(column, Double)
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        return sa.cast(column, sa.Double)
 
 
 class Nested(TypeDecorator[Any]):
@@ -80,49 +51,49 @@ class Nested(TypeDecorator[Any]):
         super().__init__()
         self.type_ = type_
 
-    def bind_processor(self, dialect: Dialect) -> Any:
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
         return lambda value: None if value is None else to_json(self.type_, value)
 
-    def bind_expression(self, bindparam: Any) -> ColumnElement[Any]:
-        return cast(bindparam, JSONB)
+    def bind_expression(self, bindparam: Any) -> sa.ColumnElement[Any]:
+        return sa.cast(bindparam, JSONB)
 
-    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         # As text: psycopg2 would read its numbers as floats.
-        return cast(column, _AsText(self.type_))
+        return sa.cast(column, _AsText(self.type_))
 
 
 class _AsText(TypeDecorator[Any]):
     """The text of jsonb on its way from the database."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
     def __init__(self, type_: Type) -> None:
         super().__init__()
         self.type_ = type_
 
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> Any:
+    def process_result_value(self, value: str | None, _dialect: sa.Dialect) -> Any:
         return None if value is None else from_json(self.type_, value)
 
 
 _COLUMN_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
-    "boolean": Boolean(),
-    "integer": Integer(),
-    "bigint": BigInteger(),
+    "boolean": sa.Boolean(),
+    "integer": sa.Integer(),
+    "bigint": sa.BigInteger(),
     "real": Single(),
-    "double precision": Double(),
+    "double precision": sa.Double(),
     "text": ORDERED_TEXT,
-    "bytea": LargeBinary(),
-    "uuid": Uuid(),
-    "date": Date(),
-    "time": Time(),
-    "timestamp": DateTime(),
-    "timestamptz": DateTime(timezone=True),
+    "bytea": sa.LargeBinary(),
+    "uuid": sa.Uuid(),
+    "date": sa.Date(),
+    "time": sa.Time(),
+    "timestamp": sa.DateTime(),
+    "timestamptz": sa.DateTime(timezone=True),
 }
 """Column types by the type of a declared field; numeric has a size, and jsonb its members."""
 
 
-def column_of(field: Field) -> Column[Any]:
+def column_of(field: Field) -> sa.Column[Any]:
     """Return the column of a field."""
     value, default = field.default, None
     if value is not REQUIRED and value is not None:
@@ -136,15 +107,15 @@ def column_of(field: Field) -> Column[Any]:
         else:
             shown = value.isoformat() if isinstance(value, (date, time)) else str(value)
         # A colon would begin the name of a parameter.
-        default = text("'{}'".format(shown.replace("'", "''").replace(":", r"\:")))
-    return Column(field.name, column_type(field.type), nullable=field.is_nullable, server_default=default)
+        default = sa.text("'{}'".format(shown.replace("'", "''").replace(":", r"\:")))
+    return sa.Column(field.name, column_type(field.type), nullable=field.is_nullable, server_default=default)
 
 
 def column_type(type_: Type) -> TypeEngine[Any]:
     """Return the column type of a type."""
     if type_.is_nested:
         return Nested(type_)
-    return Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres]
+    return sa.Numeric(type_.precision, type_.scale) if type_.kind == "decimal" else _COLUMN_TYPES[type_.postgres]
 
 
 def require_free_names(declaration: Declaration, taken: Iterable[str]) -> None:
@@ -201,7 +172,7 @@ _RANGES: Final[Mapping[str, str]] = {
 """The values that Python has too, for types of which PostgreSQL has more."""
 
 
-METADATA: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
+METADATA: Final = sa.MetaData(naming_convention={"pk": "%(table_name)s_pkey"})
 """The tables of tradepipe."""
 
 _CHECKS: Final = checks_of(DECLARATION)
@@ -217,89 +188,91 @@ Compatible versions of the schema only add fields with defaults, and PostgreSQL
 adds columns only after the last one.
 """
 
-_TIME: Final = DateTime(timezone=True)
+_TIME: Final = sa.DateTime(timezone=True)
 
 
-def _required(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], doc: str, **settings: Any) -> Column[Any]:
+def _required(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], doc: str, **settings: Any) -> sa.Column[Any]:
     """Return a column that is never null."""
-    return Column(name, kind, nullable=False, doc=doc, **settings)
+    return sa.Column(name, kind, nullable=False, doc=doc, **settings)
 
 
 _COORDINATES: Final = (
     _required("source_topic", ORDERED_TEXT, "topic of the record that was stored"),
-    _required("source_partition", Integer, "its partition"),
-    _required("source_offset", BigInteger, "its offset"),
-    _required("schema_id", Integer, "the registry's id of the schema with which the record was written"),
-    _required("stored_at", _TIME, "time of the transaction that stored the row", server_default=func.now()),
+    _required("source_partition", sa.Integer, "its partition"),
+    _required("source_offset", sa.BigInteger, "its offset"),
+    _required("schema_id", sa.Integer, "the registry's id of the schema with which the record was written"),
+    _required("stored_at", _TIME, "time of the transaction that stored the row", server_default=sa.func.now()),
 )
 
 require_free_names(DECLARATION, [*(column.name for column in _COORDINATES), "expired"])
 
-TRADES: Final = Table(
+TRADES: Final = sa.Table(
     "trades",
     METADATA,
     *(column_of(field) for field in DECLARATION.fields if field.name not in ADDED_FIELDS),
     *_COORDINATES,
     *(column_of(field) for field in DECLARATION.fields if field.name in ADDED_FIELDS),
-    PrimaryKeyConstraint(*PRIMARY_KEY),
-    *(CheckConstraint(condition, name=code) for code, condition in _CHECKS.items()),
+    sa.PrimaryKeyConstraint(*PRIMARY_KEY),
+    *(sa.CheckConstraint(condition, name=code) for code, condition in _CHECKS.items()),
 )
 """Every version of every trade, with the coordinates of its record."""
 
-TRADE_REFUSALS: Final = Table(
+TRADE_REFUSALS: Final = sa.Table(
     "trade_refusals",
     METADATA,
-    _required("topic", Text, "topic of the refused record"),
+    _required("topic", sa.Text, "topic of the refused record"),
     _required(
         "topic_id",
-        Text,
+        sa.Text,
         "id of that topic, which changes when the topic is recreated; empty if the broker has none",
-        server_default=text("''"),
+        server_default=sa.text("''"),
     ),
-    _required("partition", Integer, "partition of the record"),
-    _required("offset", BigInteger, "offset of the record"),
-    Column("key", LargeBinary, doc="Kafka key of the record, unchanged"),
-    Column("value", LargeBinary, doc="value of the record, unchanged"),
-    _required("codes", ARRAY(Text), "violation codes of the last refusal"),
-    _required("details", ARRAY(Text), "a sentence for each code"),
-    Column("schema_id", Integer, doc="the registry's id of the writer schema, if it was read"),
-    _required("group_id", Text, "consumer group of the sink that refused the record"),
-    _required("refused_at", _TIME, "time of the first refusal", server_default=func.now()),
-    _required("attempts", Integer, "1, and one more for each replay that refused it again", server_default=text("1")),
-    Column("replayed_at", _TIME, doc="time at which a replay stored the trade; null for an open dead letter"),
-    Column("key_bytes", BigInteger, doc="length of a key that is not kept because the record is too large"),
-    Column("key_sha256", LargeBinary, doc="SHA-256 of such a key"),
-    Column("value_bytes", BigInteger, doc="length of a value that is not kept because the record is too large"),
-    Column("value_sha256", LargeBinary, doc="SHA-256 of such a value"),
-    PrimaryKeyConstraint("topic", "topic_id", "partition", "offset"),
+    _required("partition", sa.Integer, "partition of the record"),
+    _required("offset", sa.BigInteger, "offset of the record"),
+    sa.Column("key", sa.LargeBinary, doc="Kafka key of the record, unchanged"),
+    sa.Column("value", sa.LargeBinary, doc="value of the record, unchanged"),
+    _required("codes", sa.ARRAY(sa.Text), "violation codes of the last refusal"),
+    _required("details", sa.ARRAY(sa.Text), "a sentence for each code"),
+    sa.Column("schema_id", sa.Integer, doc="the registry's id of the writer schema, if it was read"),
+    _required("group_id", sa.Text, "consumer group of the sink that refused the record"),
+    _required("refused_at", _TIME, "time of the first refusal", server_default=sa.func.now()),
+    _required(
+        "attempts", sa.Integer, "1, and one more for each replay that refused it again", server_default=sa.text("1")
+    ),
+    sa.Column("replayed_at", _TIME, doc="time at which a replay stored the trade; null for an open dead letter"),
+    sa.Column("key_bytes", sa.BigInteger, doc="length of a key that is not kept because the record is too large"),
+    sa.Column("key_sha256", sa.LargeBinary, doc="SHA-256 of such a key"),
+    sa.Column("value_bytes", sa.BigInteger, doc="length of a value that is not kept because the record is too large"),
+    sa.Column("value_sha256", sa.LargeBinary, doc="SHA-256 of such a value"),
+    sa.PrimaryKeyConstraint("topic", "topic_id", "partition", "offset"),
 )
 """Every record that was not stored, with its violations and its bytes, or their length and SHA-256 if they are many."""
 
-SINK_OFFSETS: Final = Table(
+SINK_OFFSETS: Final = sa.Table(
     "sink_offsets",
     METADATA,
-    _required("group_id", Text, "consumer group of the sink"),
-    _required("topic", Text, "topic that the sink reads"),
-    _required("partition", Integer, "partition of the topic"),
-    Column(
-        "topic_id", Text, doc="id of the topic, by which a recreated topic is detected; null if the broker has none"
+    _required("group_id", sa.Text, "consumer group of the sink"),
+    _required("topic", sa.Text, "topic that the sink reads"),
+    _required("partition", sa.Integer, "partition of the topic"),
+    sa.Column(
+        "topic_id", sa.Text, doc="id of the topic, by which a recreated topic is detected; null if the broker has none"
     ),
     _required(
-        "epoch", BigInteger, "number of the claim that may move the offset; each claim and each reset increases it"
+        "epoch", sa.BigInteger, "number of the claim that may move the offset; each claim and each reset increases it"
     ),
     _required(
-        "next_offset", BigInteger, "offset of the next record to store; everything before it is stored or refused"
+        "next_offset", sa.BigInteger, "offset of the next record to store; everything before it is stored or refused"
     ),
-    _required("owner", Text, "process that made the claim"),
-    _required("updated_at", _TIME, "time of the last change", server_default=func.now()),
-    PrimaryKeyConstraint("group_id", "topic", "partition"),
+    _required("owner", sa.Text, "process that made the claim"),
+    _required("updated_at", _TIME, "time of the last change", server_default=sa.func.now()),
+    sa.PrimaryKeyConstraint("group_id", "topic", "partition"),
     # Each batch updates these few rows: free space on the page allows HOT updates, which skip the index.
     postgresql_with={"fillfactor": 50},
 )
 """The next offset and the epoch of each partition and consumer group."""
 
 
-def current_trades() -> Select[Any]:
+def current_trades() -> sa.Select[Any]:
     """
     Build the view `current_trades`: the newest version of each trade, and whether it has expired today.
 
@@ -309,11 +282,11 @@ def current_trades() -> Select[Any]:
     existing columns stay unchanged.
     """
     identity = [field for field in PRIMARY_KEY if field != "version"]
-    today = cast(func.now().op("AT TIME ZONE")(literal_column("'UTC'")), Date)
+    today = sa.cast(sa.func.now().op("AT TIME ZONE")(sa.literal_column("'UTC'")), sa.Date)
     first = [column for column in TRADES.columns if column.name not in ADDED_FIELDS]
     expired = (TRADES.columns.maturity_date < today).label("expired")
     return (
-        select(*first, expired, *(TRADES.columns[field] for field in ADDED_FIELDS))
+        sa.select(*first, expired, *(TRADES.columns[field] for field in ADDED_FIELDS))
         # distinct() with columns is deprecated in SQLAlchemy 2.1, and what replaces it is not in 2.0.
         .prefix_with(f"DISTINCT ON ({', '.join(map(quote, identity))})")
         .order_by(*(TRADES.columns[field].desc() for field in (*identity, "version")))
@@ -325,6 +298,6 @@ def code_of_constraint(name: str | None) -> str:
     return name if name in CHECK_NAMES else Code.DATABASE_REFUSED
 
 
-@event.listens_for(METADATA, "after_create")
-def _create_view(_target: MetaData, connection: Connection, **_kwargs: object) -> None:
+@sa.event.listens_for(METADATA, "after_create")
+def _create_view(_target: sa.MetaData, connection: sa.Connection, **_kwargs: object) -> None:
     connection.exec_driver_sql(f"CREATE VIEW current_trades AS {current_trades().compile(dialect=connection.dialect)}")
