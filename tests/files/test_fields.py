@@ -184,7 +184,7 @@ def test_anything_else_is_no_decimal(text):
     [(7, "7"), (Decimal("0.1"), "0.1"), (Decimal("1E+3"), "1E+3"), ("1250000.50", "1250000.50")],
 )
 def test_an_amount_of_json_is_a_number_or_a_string_of_one(value, expected):
-    assert expected == str(values.json_decimal(value))
+    assert expected == str(fields.field_parsers(Formats())["notional"].from_json(value))
 
 
 @pytest.mark.parametrize("text", ["buy", "B", "BUY ", "LONG", "1"])

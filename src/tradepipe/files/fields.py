@@ -83,8 +83,8 @@ def json_value(value: Any) -> Any:  # noqa: PLR0911 - one case for each kind of 
     return str(value)
 
 
-_Convert = Callable[..., object]
-"""Converts a JSON value or a typed cell, given the parser of texts."""
+_Convert = Callable[[object], object]
+"""Converts a JSON value or a typed cell that is not a text."""
 
 
 class ValueParser(NamedTuple):
@@ -123,51 +123,51 @@ def _parser(name: str, type_: Type, formats: Formats, whole_range: tuple[int, in
         def from_json_text(value: str) -> object:
             return from_value(decode(value, type_))
 
-        def from_any_cell(value: object) -> object:
-            return from_json_text(value) if isinstance(value, str) else from_nested_cell(value)
-
-        return ValueParser(from_json_text, from_value, partial(_full_cell, from_any_cell))
-    from_text, from_json, from_cell = _conversions(name, type_, formats, whole_range)
+        from_cell = partial(_text_or_other, from_json_text, from_nested_cell)
+        return ValueParser(from_json_text, from_value, partial(_full_cell, from_cell))
+    from_text, json_other, cell_other = _conversions(name, type_, formats, whole_range)
     parse = (lambda value: from_text(value.strip())) if formats.trim else from_text
-    return ValueParser(
-        parse, partial(from_json, from_text=parse), partial(_full_cell, partial(from_cell, from_text=parse))
-    )
+    from_json = json_other if type_.kind in _NO_JSON_TEXTS else partial(_text_or_other, parse, json_other)
+    return ValueParser(parse, from_json, partial(_full_cell, partial(_text_or_other, parse, cell_other)))
+
+
+_NO_JSON_TEXTS: Final = ("boolean", "int", "long", "float", "double")
+"""Kinds whose values are not texts in JSON; texts of digits are decimals, which many programs write to avoid floats."""
+
+
+def _text_or_other(parse: FromText, convert: _Convert, value: object) -> object:
+    return parse(value) if isinstance(value, str) else convert(value)
 
 
 def _conversions(  # noqa: PLR0911 - one case for each kind of type
     name: str, type_: Type, formats: Formats, whole_range: tuple[int, int]
 ) -> tuple[FromText, _Convert, _Convert]:
-    """Return the parser of texts of a type, and what converts JSON values and cells."""
+    """Return the parser of texts of a type, and what converts JSON values and cells that are not texts."""
     number = formats.number
     match type_.kind:
         case "string":
-            return values.text, values.json_text, values.text_from_cell
+            return values.text, values.refuse, values.text_of_cell
         case "boolean":
-            return partial(values.truth, field=name), values.json_truth, values.truth_from_cell
+            return partial(values.truth, field=name), values.boolean, values.boolean
         case "int" | "long":
             whole: FromText = partial(values.whole_number, lowest=whole_range[0], highest=whole_range[1])
             parse = values.formatted_number(number, whole) if number else whole
-            return parse, values.json_whole_number, values.whole_number_from_cell
+            return parse, values.json_whole_number, values.whole_number_of_cell
         case "float" | "double":
             parse = values.formatted_number(number, values.floating) if number else values.floating
-            return parse, values.json_float, values.float_from_cell
+            return parse, values.nearest_float, values.nearest_float
         case "decimal":
-            return number.parse if number else values.decimal, values.json_decimal, values.decimal_from_cell
+            return number.parse if number else values.decimal, values.json_decimal, values.decimal_of_cell
         case "enum":
-            parse = partial(values.symbol, field=name, enum=type_.python)
-            return parse, values.json_text, values.json_text
+            return partial(values.symbol, field=name, enum=type_.python), values.refuse, values.refuse
         case "uuid":
-            return values.unique_id, values.json_text, values.json_text
+            return values.unique_id, values.refuse, values.refuse
         case "bytes" | "fixed":
-            return values.octets, values.json_text, values.bytes_from_cell
+            return values.octets, values.refuse, values.bytes_of_cell
         case "date":
-            return values.formatted_date(formats), values.json_text, values.date_from_cell
+            return values.formatted_date(formats), values.refuse, values.date_of_cell
         case "time-micros" | "time-millis":
-            return values.time_of_day, values.json_text, values.time_from_cell
-    return _timestamp_conversions(type_, formats)
-
-
-def _timestamp_conversions(type_: Type, formats: Formats) -> tuple[FromText, _Convert, _Convert]:
+            return values.time_of_day, values.refuse, values.time_of_cell
     if type_.kind.startswith("local"):
         finish, plain = values.without_offset, values.local_time
     else:
@@ -178,7 +178,7 @@ def _timestamp_conversions(type_: Type, formats: Formats) -> tuple[FromText, _Co
             return moment if moment.tzinfo else values.localize(moment, zone, shown)
 
     parse = values.formatted_timestamp(formats, plain, finish)
-    return parse, values.json_text, partial(values.timestamp_from_cell, finish=finish)
+    return parse, values.refuse, partial(values.timestamp_of_cell, finish=finish)
 
 
 def _full_cell(parse: Callable[[object], object], value: object) -> object:

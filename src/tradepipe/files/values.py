@@ -250,38 +250,50 @@ def formatted_timestamp(formats: Formats, plain: FromText, finish: Callable[[dat
     return parse
 
 
-def json_text(value: object, from_text: FromText = text) -> object:
-    """Parse a JSON string; anything else is an error."""
-    if not isinstance(value, str):
-        raise ValueError(f"{quote_json(value)} is not a string")
-    return from_text(value)
+def refuse(value: object) -> object:
+    """Refuse a value that is not a text."""
+    raise ValueError(f"{quote_json(value)} is not a string")
 
 
-def json_truth(value: object, from_text: FromText) -> object:
-    """Return a JSON boolean; `"true"` and `1` are errors."""
+def boolean(value: object) -> object:
+    """Return a boolean; `"true"` and `1` are errors."""
     if not isinstance(value, bool):
         raise ValueError(f"{quote_json(value)} is not true or false")
     return value
 
 
-def json_whole_number(value: object, from_text: FromText) -> object:
+def json_whole_number(value: object) -> object:
     """Return a JSON integer; `true` and `"1"` are errors."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{quote_json(value)} is not a whole number")
     return value
 
 
-def json_decimal(value: object, from_text: FromText = decimal) -> object:
-    """Return a JSON number exactly, or a string of plain digits, which many programs write to avoid floats."""
-    if isinstance(value, str):
-        return from_text(value)
+def whole_number_of_cell(value: object) -> object:
+    """Return a number without a fraction."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or value % 1 != 0:
+        raise ValueError(f"{quote_json(value)} is not a whole number")
+    return int(value)
+
+
+def json_decimal(value: object) -> object:
+    """Return a JSON number exactly."""
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise ValueError(f"{quote_json(value)} is not a number")
     return Decimal(value)
 
 
-def json_float(value: object, from_text: FromText) -> object:
-    """Return a JSON number as the nearest float."""
+def decimal_of_cell(value: object) -> object:
+    """Return a number; a float is the shortest decimal that denotes it, as a spreadsheet shows it."""
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal) and not value.is_finite():
+        raise ValueError(f"{value} is not a number")
+    return json_decimal(value)
+
+
+def nearest_float(value: object) -> object:
+    """Return a number as the nearest float."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"{quote_json(value)} is not a number")
     try:
@@ -290,66 +302,38 @@ def json_float(value: object, from_text: FromText) -> object:
         raise ValueError(f"{quote_json(value)} is too large") from None
 
 
-def text_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text, or a whole number, as spreadsheets store identifiers of digits alone."""
+def text_of_cell(value: object) -> object:
+    """Return the text of a whole number, as spreadsheets store identifiers of digits alone."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{quote_json(value)} is not a text")
-    return from_text(str(value))
+    return str(value)
 
 
-def truth_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text, or a boolean."""
-    return from_text(value) if isinstance(value, str) else json_truth(value, from_text)
+def bytes_of_cell(value: object) -> object:
+    """Return bytes."""
+    return value if isinstance(value, bytes) else refuse(value)
 
 
-def whole_number_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text, or a number without a fraction."""
-    if isinstance(value, str):
-        return from_text(value)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or value % 1 != 0:
-        raise ValueError(f"{quote_json(value)} is not a whole number")
-    return int(value)
-
-
-def decimal_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text or a number; a float is the shortest decimal that denotes it, as a spreadsheet shows it."""
-    if isinstance(value, float):
-        value = Decimal(repr(value))
-    if isinstance(value, Decimal) and not value.is_finite():
-        raise ValueError(f"{value} is not a number")
-    return json_decimal(value, from_text)
-
-
-def float_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text or a number."""
-    return from_text(value) if isinstance(value, str) else json_float(value, from_text)
-
-
-def bytes_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text, or bytes."""
-    return value if isinstance(value, bytes) else json_text(value, from_text)
-
-
-def date_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text, or a date; a time of day is an error."""
+def date_of_cell(value: object) -> object:
+    """Return a date; a time of day is an error."""
     if isinstance(value, datetime):
         if value.time() != time.min:
             raise ValueError(f"{value} has a time of day")
         return value.date()
-    return value if isinstance(value, date) else json_text(value, from_text)
+    return value if isinstance(value, date) else refuse(value)
 
 
-def time_from_cell(value: object, from_text: FromText) -> object:
-    """Parse a text, or a time of day."""
-    return value if isinstance(value, time) else json_text(value, from_text)
+def time_of_cell(value: object) -> object:
+    """Return a time of day."""
+    return value if isinstance(value, time) else refuse(value)
 
 
-def timestamp_from_cell(value: object, from_text: FromText, finish: Callable[[datetime, str], datetime]) -> object:
-    """Parse a text or a timestamp, which `finish` completes."""
+def timestamp_of_cell(value: object, finish: Callable[[datetime, str], datetime]) -> object:
+    """Return a timestamp, which `finish` completes."""
     if isinstance(value, datetime):
         return finish(value, str(value))
     if isinstance(value, date):
         raise ValueError(f"{value} is a date without a time of day")
-    return json_text(value, from_text)
+    return refuse(value)

@@ -85,7 +85,12 @@ class TopicAdmin:
         self._outdated = Event()
 
     def is_mock(self) -> bool:
-        """Return whether the broker is librdkafka's mock, which the embedded services use."""
+        """
+        Return whether the broker is librdkafka's mock, which the embedded services use.
+
+        The mock accepts transactions, but loses their offsets, and a consumer that checks CRCs cannot
+        read past the markers at their ends.
+        """
         try:
             cluster = self._await(self._admin().describe_cluster(request_timeout=self._timeout))
         except KafkaException as error:
@@ -93,15 +98,6 @@ class TopicAdmin:
                 return False
             raise translate(error, "cannot describe the cluster") from error
         return str(cluster.cluster_id).startswith(_MOCK_CLUSTER_ID)
-
-    def has_transactions(self) -> bool:
-        """
-        Return whether the broker keeps what a transaction promises.
-
-        The mock accepts transactions, but loses their offsets, and a consumer that checks CRCs cannot
-        read past the markers at their ends.
-        """
-        return not self.is_mock()
 
     def describe(self, name: str) -> Topic:
         """Return the brokers' description of a topic; `TopicUnusable` if it does not exist."""

@@ -11,7 +11,7 @@ from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.dead_letters import REPLAYS, DeadLetterRecord, find_marker, iter_dead_letters, read_markers
 from tradepipe.kafka.origin import OriginCheck, describe_foreign_origin
-from tradepipe.kafka.send import Destination, OutgoingRecords
+from tradepipe.kafka.send import Destination
 from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.kafka.transactions import Fenced, RecordRejected, Transactions
 from tradepipe.pipeline.replay_table import exhausted_message
@@ -32,62 +32,6 @@ class ReplaySuperseded(TradepipeError):
             "another replay of these dead letters has started and processes all of them; "
             "when it has ended, run this one again if any are left"
         )
-
-
-class ReplayProducer:
-    """
-    The transactions of one replay of a dead-letter topic.
-
-    After any failure, call `open` again and read the topic to find out what was committed.
-    """
-
-    def __init__(self, config: Config, *, dead_letters: str) -> None:
-        # One record per batch: librdkafka never splits a batch, so one oversized record would take others with it.
-        sizes = {"message.max.bytes": MAX_RECORD_BYTES, "batch.num.messages": 1}
-        self._transactions = Transactions({**config, **sizes}, transactional_id=f"tradepipe-replay-{dead_letters}")
-
-    def open(self) -> None:
-        """
-        Become the only replay; another one's open transaction is completed or aborted before this returns.
-
-        Raises:
-            ReplaySuperseded: another replay has started in the meantime.
-
-            BrokerUnavailable: the same call may succeed later.
-
-            ConfigurationError: the brokers deny access.
-        """
-        # A new client, and so a new epoch: an old one's late request cannot join the next transaction.
-        self.close()
-        try:
-            self._transactions.open()
-        except Fenced as error:
-            raise ReplaySuperseded from error
-
-    def write(self, outgoing: OutgoingRecords) -> None:
-        """
-        Write records in one transaction.
-
-        Raises:
-            ReplaySuperseded: another replay has started; nothing was written.
-
-            BrokerUnavailable: nothing was written, or the outcome is unknown.
-
-            ConfigurationError: nothing was written, and waiting does not help.
-        """
-        try:
-            self._transactions.write(outgoing)
-        except Fenced as error:
-            raise ReplaySuperseded from error
-        except RecordRejected as error:
-            raise ConfigurationError(
-                f"cannot replay records into topic {error.topic}: {error}; raise the topic's "
-                "max.message.bytes slightly, since a replayed record has an additional header"
-            ) from error
-
-    def close(self) -> None:
-        """Close the client; the next `open` aborts a transaction that is open."""
-        self._transactions.close()
 
 
 CHUNK_RECORDS: Final = 500
@@ -156,7 +100,12 @@ class TopicReplay:
         self._max_replays = max_replays
         self._remaining = limit
         self._wait = wait
-        self._producer = ReplayProducer(kafka, dead_letters=dead_letters) if keep else None
+        # All replays of a dead-letter topic share one id: opening it aborts the open transaction of an earlier replay,
+        # and fences one that still runs. One record per batch: librdkafka splits none, so one that is too large would
+        # take others with it.
+        sizes = {"message.max.bytes": MAX_RECORD_BYTES, "batch.num.messages": 1}
+        id_ = f"tradepipe-replay-{dead_letters}"
+        self._transactions = Transactions({**kafka, **sizes}, transactional_id=id_) if keep else None
         self._topics = TopicAdmin(kafka, request_timeout=min(wait, 10.0))
         self._sources = frozenset(sources)
         self._include_connect = include_connect
@@ -171,8 +120,8 @@ class TopicReplay:
         """Close all connections."""
         self._dead_letters = None
         self._resources.close()
-        if self._producer is not None:
-            self._producer.close()
+        if self._transactions is not None:
+            self._transactions.close()
 
     def run_step(self) -> TopicReplayStep | None:
         """
@@ -194,8 +143,15 @@ class TopicReplay:
                 if confirmed.replayed:
                     return confirmed
             return self._next()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, Fenced):
+                raise ReplaySuperseded from error
+            if isinstance(error, RecordRejected):
+                raise ConfigurationError(
+                    f"cannot replay records into topic {error.topic}: {error}; raise the topic's "
+                    "max.message.bytes slightly, since a replayed record has an additional header"
+                ) from error
             raise
 
     def _open(self) -> TopicReplayStep:
@@ -205,13 +161,15 @@ class TopicReplay:
         The order matters: only after fencing do the markers that are read include
         those of every replay before this one.
         """
-        if self._producer is not None:
-            if not self._topics.has_transactions():
+        if self._transactions is not None:
+            if self._topics.is_mock():
                 raise ConfigurationError(
                     "the embedded broker has no transactions, which a replay requires; use Apache Kafka, or send the "
                     "corrected trades again: tradepipe produce --input FILE"
                 )
-            self._producer.open()
+            # A new client, and so a new epoch: an old one's late request cannot join the next transaction.
+            self._transactions.close()
+            self._transactions.open()
         self._topics.check_not_compacted(self._topic)
         extents = self._topics.watermarks(self._topic, self._topics.describe(self._topic).partitions)
         self._resources.enter_context(self._origins)
@@ -234,7 +192,7 @@ class TopicReplay:
         if not chosen and not skipped:
             self.close()
             return None
-        if chosen and self._producer is not None:
+        if chosen and self._transactions is not None:
             now = int(time.time() * 1000)
             sent = set(self._replayed)
             outgoing: dict[Destination, list[Record]] = {}
@@ -251,7 +209,7 @@ class TopicReplay:
                 outgoing.setdefault(Destination(own.topic, own.partition), []).append(marker)
             # Kept until the answer: if the commit's outcome stays unknown, `_open` finds it in the markers.
             self._unconfirmed = chosen
-            self._producer.write(outgoing)
+            self._transactions.write(outgoing)
             self._unconfirmed = []
         # A skipped dead letter is reported once, even if the topic is read again after a failure.
         self._reported.update(dead_letter.identity for dead_letter, _ in skipped)

@@ -10,7 +10,8 @@ from tradepipe.kafka.assignment import Assignment
 from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, is_counted
 from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult
-from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, SinkStore, StopRequested
+from tradepipe.postgres.reconnect import StopRequested
+from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, SinkStore
 from tradepipe.postgres.stale import Stale
 
 logger = logging.getLogger(__name__)
@@ -189,7 +190,7 @@ class SinkWriter:
 
     def _run(self) -> None:
         try:
-            self._store.connect()
+            self._store.retry_forever(self._store.connect)
             while (task := self._next_task()) is not None:
                 self._run_task(task)
         except StopRequested:

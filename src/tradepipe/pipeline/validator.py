@@ -185,7 +185,7 @@ class Validator(Stage[ValidatorCounts]):
         super().close()
 
     def _check_topics(self, retry: RetryForever) -> None:
-        if self._needs_transactions and not retry(KAFKA, self._admin.has_transactions):
+        if self._needs_transactions and retry(KAFKA, self._admin.is_mock):
             raise ConfigurationError(
                 "the embedded broker has no transactions, which delivery exactly_once requires; add "
                 "--delivery at_least_once, in Python delivery='at_least_once'"

@@ -12,19 +12,9 @@ from tradepipe.postgres import offsets, refusals
 from tradepipe.postgres.batch import Batch, BatchAttempt, BatchResult
 from tradepipe.postgres.insert import DirectCopy
 from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
-from tradepipe.postgres.reconnect import ReconnectingConnection, StopRequested, TransactionTooSlow
+from tradepipe.postgres.reconnect import ReconnectingConnection, TransactionTooSlow
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.stale import Stale
-
-__all__ = [
-    "BatchOutcome",
-    "ClaimRequest",
-    "GrantedClaim",
-    "OwnershipLost",
-    "RangeDropped",
-    "SinkStore",
-    "StopRequested",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +53,11 @@ class RangeDropped(NamedTuple):
 BatchOutcome = BatchResult | OwnershipLost | RangeDropped
 
 
-class SinkStore:
+class SinkStore(ReconnectingConnection):
     """
     Claims, batches and offsets of one consumer group in PostgreSQL.
 
-    Every method retries until PostgreSQL has answered, however long an outage lasts.
-    All methods but `stop`, `abort` and `is_in_transaction` belong to one thread.
+    Its methods retry until PostgreSQL has answered, however long an outage lasts.
 
     Args:
         owner: the name of this sink in the table of offsets.
@@ -98,34 +87,12 @@ class SinkStore:
     ) -> None:
         if stale not in get_args(Stale):
             raise ConfigurationError(f"stale is {stale!r}: it is {' or '.join(get_args(Stale))}")
+        engine = create_engine_for(database, application_name=f"{APPLICATION_NAME}/{owner}")
+        super().__init__(engine, on_outage=on_outage, on_recovery=on_recovery)
         self._group = group
         self._owner = owner
         self._stale = stale
         self._direct = DirectCopy()
-        self._engine = create_engine_for(database, application_name=f"{APPLICATION_NAME}/{owner}")
-        self._connection = ReconnectingConnection(self._engine, on_outage=on_outage, on_recovery=on_recovery)
-
-    def connect(self) -> None:
-        """Connect, and check that the database has what this version needs."""
-        self._connection.retry_forever(self._connection.connect)
-
-    def stop(self) -> None:
-        """Start no further try; a running transaction may finish."""
-        self._connection.stop()
-
-    def abort(self) -> None:
-        """Abort the running transaction; the server rolls it back."""
-        self._connection.abort()
-
-    @property
-    def is_in_transaction(self) -> bool:
-        """Whether a transaction may be running; False while the store waits for PostgreSQL."""
-        return self._connection.is_in_transaction
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-        self._engine.dispose()
 
     def claim(self, requests: Sequence[ClaimRequest], *, history: int) -> list[GrantedClaim]:
         """
@@ -143,7 +110,7 @@ class SinkStore:
             granted = {request: self._claim(connection, request, history) for request in sorted(requests)}
             return [granted[request] for request in requests]
 
-        return self._connection.retry_forever(lambda: self._connection.run_in_transaction(claim_all))
+        return self.retry_forever(lambda: self.run_in_transaction(claim_all))
 
     def store(self, pending: Batch, *, before_commit: Callable[[BatchResult], None]) -> Iterator[BatchOutcome]:
         """
@@ -161,9 +128,9 @@ class SinkStore:
             part = batches.popleft()
             if not part.ranges:  # all of its partitions were dropped
                 continue
-            attempt = BatchAttempt(self._connection, part, self._stale, self._direct, before_commit)
+            attempt = BatchAttempt(self, part, self._stale, self._direct, before_commit)
             try:
-                result = self._connection.retry(attempt.run)
+                result = self.retry(attempt.run)
             except (Fenced, TooManyRefusals) as dropped:
                 if isinstance(dropped, Fenced):
                     ownership = dropped.ownership
@@ -182,17 +149,15 @@ class SinkStore:
                     # In their order: the offsets of a partition advance without gaps.
                     batches.extendleft(reversed(part.halves()))
                 else:
-                    self._connection.report_outage("PostgreSQL takes too long for a single record")
+                    self.report_outage("PostgreSQL takes too long for a single record")
                     batches.appendleft(part)
             else:
                 yield result
 
     def next_offsets(self, topic: str) -> dict[int, int]:
         """Read the next offset of each partition that the group has ever claimed, whichever sink stored it."""
-        return self._connection.retry_forever(
-            lambda: self._connection.run_in_transaction(
-                lambda connection: offsets.stored_offsets(connection, self._group, topic)
-            )
+        return self.retry_forever(
+            lambda: self.run_in_transaction(lambda connection: offsets.stored_offsets(connection, self._group, topic))
         )
 
     def _claim(self, connection: Connection, request: ClaimRequest, history: int) -> GrantedClaim:
