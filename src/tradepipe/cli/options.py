@@ -125,10 +125,8 @@ def option(form: str, text: str, *, heading: str | None = None, variable: str | 
 
     Args:
         form: names and value as `--help` shows them, such as "-c --config FILE".
-        text: its line in `--help`.
         heading: where `--help` lists it; None for the command's own options.
         variable: the environment variable that sets it; None for none.
-        settings: further arguments of `typer.Option`.
     """
     names = [word for word in form.split() if word.startswith("-")]
     if variable == DERIVED:

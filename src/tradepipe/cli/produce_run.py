@@ -48,11 +48,8 @@ class ProduceRun:
 
     Args:
         destination: None for a dry run.
-        count: maximum number of records.
-        rate: maximum records per second.
         deadline: seconds to wait for an unavailable service, and at the end for the acknowledgements.
         verbose: print each trade instead of the progress.
-        output: format of the summary.
     """
 
     def __init__(

@@ -140,7 +140,6 @@ def run_stage(
         status: status line for the progress; None shows none.
         on_start: called once the configuration is known to be valid, before the stage connects.
         host, port: address of the metrics endpoint; None as port serves none.
-        output: format of the summary.
     """
 
     is_live = status is not None and status.is_live

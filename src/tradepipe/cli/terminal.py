@@ -234,7 +234,6 @@ class Progress:
     if something changed.
 
     Args:
-        status: the status line.
         counts: returns the number of records, for the rate, and a description; called in another thread.
         file: returns the progress through the input file, if its size is known; called in another thread.
     """

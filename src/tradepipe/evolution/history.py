@@ -34,10 +34,6 @@ class SchemaVersion(NamedTuple):
     One released version.
 
     Attributes:
-        number: version number, from 1 without gaps.
-
-        text: text of the file, as shipped and registered.
-
         schema: the parsed JSON; callers must not change it.
 
         sha256: `fingerprint` of the text.
@@ -59,8 +55,6 @@ class HistoryEntry(NamedTuple):
     Entry of `history.json` for one version.
 
     Attributes:
-        number: version number.
-
         sha256, sha256_without_docs: `fingerprint` of the schema, with and without its docs.
 
         date: day of the release, such as 2025-06-01.

@@ -29,8 +29,6 @@ class FileMapping(NamedTuple):
     Attributes:
         delimiter: None to find it in the header line.
 
-        encoding: None for UTF-8.
-
         sheet: sheet of a workbook; None for its only one.
 
         columns: headers of fields that have other headers.
@@ -79,8 +77,6 @@ def read_mapping(
     Read a mapping file, which options override key by key.
 
     Args:
-        path: the file, or None.
-
         options: values of the options that are keys of the file too.
 
         columns: FIELD=HEADER of fields with other headers.

@@ -41,8 +41,6 @@ class Columns(NamedTuple):
     The columns of a file.
 
     Attributes:
-        positions: column of each field that has one.
-
         renamed: headers that match except for case and blanks, by field.
 
         unused: headers that belong to no field.
@@ -139,8 +137,6 @@ class InputRecord(NamedTuple):
         line: number of its first line, of its row, or of its item in a JSON array.
 
         raw: its lines, without the last line end; empty if it has none.
-
-        trade: the trade, if it is valid.
 
         cells: its cells, or None if it was not split into cells.
     """

@@ -82,8 +82,6 @@ class FileSource(NamedTuple):
         skips: whether invalid records are skipped and kept; otherwise the first one stops the run.
 
         rejects: path for skipped records; None for the file's name with an ending.
-
-        overwrite: whether a file of rejects may be replaced.
     """
 
     path: str

@@ -90,9 +90,6 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """
         Poll and validate at most `limit` records.
 
-        Args:
-            timeout: seconds to wait for the first record.
-
         Raises:
             ConfigurationError: the brokers deny access, an offset is outside the log, or a user's rule is broken.
         """

@@ -64,8 +64,6 @@ def register(registry: SchemaRegistry, subject: str = "trades-value", *, level: 
 
     Raises:
         IncompatibleSchema: a version is incompatible with an earlier version or with another schema of the subject.
-
-        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     return apply_plan(registry, plan(registry, subject, versions(), level=level))
 
@@ -78,9 +76,6 @@ def plan(
 
     A version that the subject lacks is checked against the preceding history, against
     the subject's other schemas, and by the registry itself.
-
-    Raises:
-        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     # By text, not by number: registries number the versions of a subject in the order of their registration.
     known = {version.number: registry.lookup(subject, version.text) for version in history}
@@ -119,8 +114,6 @@ def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
 
     Raises:
         IncompatibleSchema: the plan has obstacles, or the registry rejects a version.
-
-        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     # Before the first version is registered: a registry keeps what it has accepted.
     for version, finding in plan.obstacles:

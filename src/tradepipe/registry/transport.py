@@ -237,9 +237,6 @@ class BoundedTransport(httpx.HTTPTransport):
 
     The timeouts of httpx apply to each read of the socket. A server that sends a
     byte now and then, or `100 Continue` for ever, never exceeds them.
-
-    Args:
-        proxy: the proxy to connect through, or None.
     """
 
     def __init__(self, context: ssl.SSLContext, proxy: Proxy | None = None) -> None:

@@ -294,8 +294,6 @@ def sample_stream(
     Args:
         encode: returns the framed value of a trade.
 
-        bad: share of invalid records.
-
         resend: share of trades that are sent again unchanged.
 
         change: share of trades that are sent again with other content.

@@ -63,10 +63,6 @@ class Type:
 
         base: the Avro type that holds the bytes, such as `long`.
 
-        python: class of the values.
-
-        postgres: type of the column.
-
         size: bytes of a fixed.
 
         precision, scale: a decimal's.
@@ -156,8 +152,6 @@ def read_annotation(place: str, hint: Any, within: tuple[type, ...] = ()) -> Ann
     Read the annotation of a field.
 
     Args:
-        place: the field, for the messages.
-
         within: records that hold the field.
 
     Raises:

@@ -31,7 +31,6 @@ class CheckCase(NamedTuple):
     One check and its findings.
 
     Attributes:
-        name: what was checked.
         file: path of the checked file, if there is one, with its content as `text`.
         extra: further keys of the JSON report.
     """
@@ -63,7 +62,6 @@ class Report(NamedTuple):
     The checks of one command.
 
     Attributes:
-        command: its name.
         subject: what was checked, for the text report.
     """
 
