@@ -1,14 +1,16 @@
 """Outages of Kafka as one client sees them: each is logged when it begins and when it ends."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from typing import Final
 
 import confluent_kafka
 from confluent_kafka import KafkaException
 
+from tradepipe.background import run_in_thread
 from tradepipe.kafka.failures import unwrap
 from tradepipe.outage import Outage
 from tradepipe.redaction import format_count
@@ -20,31 +22,6 @@ PROBE_TIMEOUT: Final = 1.0
 
 PROBE_INTERVAL: Final = 1.0
 """Seconds between two probes of an outage."""
-
-
-class _Probe:
-    """A metadata request in a separate thread, since librdkafka's call blocks until its timeout."""
-
-    def __init__(self, client: confluent_kafka.Producer, topic: str) -> None:
-        self.problem: str | None = None
-        """Why writing to the topic fails; None if it succeeds."""
-        # Daemon: the request may outlast the producer's close, and the interpreter must not wait for it.
-        self._thread = threading.Thread(target=self._run, args=(client, topic), name="tradepipe-probe", daemon=True)
-        self._thread.start()
-
-    def is_running(self) -> bool:
-        return self._thread.is_alive()
-
-    def _run(self, client: confluent_kafka.Producer, topic: str) -> None:
-        try:
-            description = client.list_topics(topic, timeout=PROBE_TIMEOUT).topics[topic]
-        except KafkaException as error:
-            self.problem = unwrap(error).str()
-            return
-        if description.error is not None:
-            self.problem = f"topic {topic}: {description.error.str()}"
-        elif leaderless := sorted(each.id for each in description.partitions.values() if each.leader < 0):
-            self.problem = f"topic {topic}: no leader for partition {', '.join(map(str, leaderless))}"
 
 
 class OutageLog:
@@ -64,7 +41,7 @@ class OutageLog:
         self._suspicion: str | None = None
         self._reason = ""
         self._outage = Outage("Kafka", logger)
-        self._probe: _Probe | None = None
+        self._probe: Future[str | None] | None = None
         self._next_probe_at = float("-inf")
 
     def suspect(self, reason: str) -> None:
@@ -84,11 +61,12 @@ class OutageLog:
             if is_due and time.monotonic() >= self._next_probe_at:
                 # Taken before the probe: an error that is reported while it runs is a reason for another one.
                 self._reason, self._suspicion = self._suspicion or self._reason, None
-                self._probe = _Probe(client, self._topic)
+                # In a thread, since librdkafka's call blocks until its timeout; the producer's close does not wait.
+                self._probe = run_in_thread(partial(_find_problem, client, self._topic), "tradepipe-probe")
             return False
-        if self._probe.is_running():
+        if not self._probe.done():
             return False
-        problem, self._probe = self._probe.problem, None
+        problem, self._probe = self._probe.result(), None
         self._next_probe_at = time.monotonic() + PROBE_INTERVAL
         if problem is not None:
             # The error that the connection reported tells more than a probe's "timed out".
@@ -99,3 +77,16 @@ class OutageLog:
 
     def _format_waiting(self) -> str:
         return f"{format_count(self._count_waiting(), 'record')} queued"
+
+
+def _find_problem(client: confluent_kafka.Producer, topic: str) -> str | None:
+    """Return why writing to a topic fails, by its metadata; None if it succeeds."""
+    try:
+        description = client.list_topics(topic, timeout=PROBE_TIMEOUT).topics[topic]
+    except KafkaException as error:
+        return unwrap(error).str()
+    if description.error is not None:
+        return f"topic {topic}: {description.error.str()}"
+    if leaderless := sorted(each.id for each in description.partitions.values() if each.leader < 0):
+        return f"topic {topic}: no leader for partition {', '.join(map(str, leaderless))}"
+    return None

@@ -168,28 +168,26 @@ def _apply(rule: Rule, trade: Trade, record: Record | None) -> tuple[Violation, 
         answer.close()  # else Python warns, at any later time, that it was never awaited
     if not isinstance(answer, (tuple, list)):
         raise _rule_error(rule, record, f"returned {_format_value(answer)}, not a list or tuple of violations")
-    return tuple(_check_violation(rule, record, each) for each in answer)
+    # Here, where the rule's name is known; the database or a header would reject the code without it.
+    for problem in filter(None, map(_find_problem, answer)):
+        raise _rule_error(rule, record, problem)
+    return tuple(answer)
 
 
-def _check_violation(rule: Rule, record: Record | None, violation: object) -> Violation:
-    """Return a user's violation after checking that a refusal with it can be stored and counted."""
+def _find_problem(violation: object) -> str | None:
+    """Return what keeps a refusal with a user's violation from being stored and counted, or None."""
     if not isinstance(violation, Violation):
-        raise _rule_error(rule, record, f"returned {_format_value(violation)} among its violations, not a Violation")
-    # Checked here, where the rule's name is known; the database or a header would reject the code without it.
+        return f"returned {_format_value(violation)} among its violations, not a Violation"
     code, detail = violation
     if not isinstance(code, str) or not code.strip():
-        raise _rule_error(rule, record, f"gave the code {_format_value(code)}: a code is a non-empty string")
+        return f"gave the code {_format_value(code)}: a code is a non-empty string"
     if len(code) > MAX_CODE:
-        raise _rule_error(
-            rule, record, f"gave the code {_format_value(code)}: a code has at most {MAX_CODE} characters"
-        )
+        return f"gave the code {_format_value(code)}: a code has at most {MAX_CODE} characters"
     if not code.isprintable():
-        raise _rule_error(rule, record, f"gave the code {code!a}: a code has printable characters only")
+        return f"gave the code {code!a}: a code has printable characters only"
     if code in _BUILTIN_CODES:
-        raise _rule_error(rule, record, f"gave the code {code}, which tradepipe uses itself: choose another one")
-    if not isinstance(detail, str):
-        raise _rule_error(rule, record, f"gave the detail {_format_value(detail)}: a detail is a string")
-    return violation
+        return f"gave the code {code}, which tradepipe uses itself: choose another one"
+    return None if isinstance(detail, str) else f"gave the detail {_format_value(detail)}: a detail is a string"
 
 
 def _undecodable(record: Record, violation: Violation) -> Violation:

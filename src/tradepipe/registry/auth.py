@@ -34,15 +34,12 @@ _HOST: Final = re.compile(rb"[A-Za-z0-9._:,-]*")
 _EXAMPLE: Final = "http://localhost:8081"
 
 
-class RegistryUrls(NamedTuple):
-    """The equivalent URLs of one registry, without user, password, query and trailing slash, and user and password."""
+def parse_urls(url: str | Sequence[str]) -> tuple[tuple[str, ...], UserInfo | None]:
+    """
+    Parse a registry's URLs, of one user: one, several separated by commas, or a sequence.
 
-    urls: tuple[str, ...]
-    user_info: UserInfo | None
-
-
-def parse_urls(url: str | Sequence[str]) -> RegistryUrls:
-    """Parse a registry's URLs, of one user: one, several separated by commas, or a sequence."""
+    The URLs are returned without user, password, query and trailing slash, and beside them user and password.
+    """
     texts = [each for text in ([url] if isinstance(url, str) else url) for each in _NEXT.split(text)]
     for problem in filter(None, (find_padding(each.strip()) for each in texts)):
         raise ConfigurationError(f"url: the registry's URL {problem}")
@@ -57,7 +54,7 @@ def parse_urls(url: str | Sequence[str]) -> RegistryUrls:
     users = {user_info for _, user_info in split if user_info is not None}
     if len(users) > 1:
         raise ConfigurationError("the registry's URLs contain different users; use one user, or basic_auth")
-    return RegistryUrls(tuple(bare for bare, _ in split), next(iter(users), None))
+    return tuple(bare for bare, _ in split), next(iter(users), None)
 
 
 class Proxy(NamedTuple):
