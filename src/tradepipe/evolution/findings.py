@@ -56,15 +56,12 @@ def only_errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if finding.severity is Severity.ERROR)
 
 
-class FindingText(NamedTuple):
-    """A finding and its further paragraphs: location, direction and versions, fix."""
+def format_findings(found: Iterable[tuple[str, Finding]]) -> Iterator[tuple[Finding, tuple[str, ...]]]:
+    """
+    Return findings, each given with its location, and further paragraphs: location, direction and versions, fix.
 
-    finding: Finding
-    related: tuple[str, ...]
-
-
-def format_findings(found: Iterable[tuple[str, Finding]]) -> Iterator[FindingText]:
-    """Format findings, each given with its location; findings that differ only in the version are merged."""
+    Findings that differ only in the version are merged.
+    """
     groups: dict[tuple[str, Finding], list[Finding]] = {}
     for location, finding in found:
         # An old mistake is found against each version since; one finding with all their numbers says that better.
@@ -75,7 +72,7 @@ def format_findings(found: Iterable[tuple[str, Finding]]) -> Iterator[FindingTex
         related = [f"{line} {rule}"] if finding.direction is None else [line, f"{format_against(alike)} {rule}"]
         if finding.fix:
             related.append(f"instead: {finding.fix[0].lower()}{finding.fix[1:]}")
-        yield FindingText(finding, tuple(related))
+        yield finding, tuple(related)
 
 
 def format_change(finding: Finding) -> str:

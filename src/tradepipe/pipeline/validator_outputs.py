@@ -141,11 +141,6 @@ class OutputWriter:
         self._delivery = self._create_delivery(NO_LIMITS)  # at construction: reports an invalid configuration at once
 
     @property
-    def is_open(self) -> bool:
-        """Whether the producer is connected."""
-        return self._delivery.is_open
-
-    @property
     def is_ready(self) -> bool:
         """Whether a batch can be written now."""
         return self._delivery.is_open and self._backoff.is_due

@@ -13,7 +13,7 @@ import typer
 from tradepipe.cli.exit_codes import ExitCode
 from tradepipe.cli.options import option
 from tradepipe.cli.terminal import to_json, wants_color
-from tradepipe.evolution.findings import Finding, FindingText, Severity, format_against, format_change, format_findings
+from tradepipe.evolution.findings import Finding, Severity, format_against, format_change, format_findings
 from tradepipe.evolution.json_pointers import locate
 from tradepipe.redaction import escape, escape_lines, format_count
 
@@ -144,20 +144,15 @@ def paragraph(text: str, indent: str = "") -> str:
 
 def _text(report: Report) -> str:
     found = list(format_findings((_location(case, finding), finding) for case, finding in report.all()))
-    numbers = Counter(each.finding.severity for each in found)
+    numbers = Counter(finding.severity for finding, _ in found)
     counts = (format_count(numbers[severity], severity, zero="no") for severity in Severity)
     # A stable sort: within errors and warnings the order of the schema's text is kept.
-    found.sort(key=lambda each: each.finding.severity is Severity.WARNING)
-    return "\n\n".join([*map(_block, found), paragraph(f"{report.subject}: {', '.join(counts)}")])
-
-
-def _block(text: FindingText) -> str:
-    return "\n".join(
-        [
-            paragraph(f"{text.finding.severity}: {text.finding.message}"),
-            *(paragraph(each, "  ") for each in text.related),
-        ]
-    )
+    found.sort(key=lambda each: each[0].severity is Severity.WARNING)
+    blocks = [
+        "\n".join([paragraph(f"{finding.severity}: {finding.message}"), *(paragraph(each, "  ") for each in related)])
+        for finding, related in found
+    ]
+    return "\n\n".join([*blocks, paragraph(f"{report.subject}: {', '.join(counts)}")])
 
 
 def _location(case: CheckCase, finding: Finding) -> str:
