@@ -124,7 +124,9 @@ fn pack_numeric(number: Number<'_>, scale: usize, row: &mut Vec<u8>) -> Option<(
     Some(())
 }
 
-/// Return rows with only the fields at some places, which ascend; the rows are joined.
+/// Return rows with only the fields at some places, which ascend, and their number as the last field, an int4 from 0.
+///
+/// The rows are joined.
 #[pyfunction]
 pub fn pick_fields<'py>(
     py: Python<'py>,
@@ -132,16 +134,16 @@ pub fn pick_fields<'py>(
     places: Vec<usize>,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let mut picked = Vec::new();
-    for row in rows {
-        pick(row.cast::<PyBytes>()?.as_bytes(), &places, &mut picked)
+    for (number, row) in rows.iter().enumerate() {
+        pick(row.cast::<PyBytes>()?.as_bytes(), &places, number, &mut picked)
             .ok_or_else(|| PyValueError::new_err("a row has fewer fields, or ends within one"))?;
     }
     Ok(PyBytes::new(py, &picked))
 }
 
-/// Append a row with only the fields at some places.
-fn pick(row: &[u8], places: &[usize], picked: &mut Vec<u8>) -> Option<()> {
-    picked.extend_from_slice(&i16::try_from(places.len()).ok()?.to_be_bytes());
+/// Append a row with only the fields at some places, and its number.
+fn pick(row: &[u8], places: &[usize], number: usize, picked: &mut Vec<u8>) -> Option<()> {
+    picked.extend_from_slice(&i16::try_from(places.len() + 1).ok()?.to_be_bytes());
     let mut fields = row.get(size_of::<i16>()..)?;
     let mut place = 0;
     for &wanted in places {
@@ -156,6 +158,7 @@ fn pick(row: &[u8], places: &[usize], picked: &mut Vec<u8>) -> Option<()> {
             place += 1;
         }
     }
+    pack_int4(i32::try_from(number).ok()?, picked);
     Some(())
 }
 
@@ -223,13 +226,14 @@ mod tests {
         let row = [0, 4, 0, 0, 0, 1, 7, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 2, 8, 9];
         let picked = |places: &[usize]| {
             let mut picked = Vec::new();
-            pick(&row, places, &mut picked).map(|()| picked)
+            pick(&row, places, 300, &mut picked).map(|()| picked)
         };
-        assert_eq!(Some(vec![0, 1, 0, 0, 0, 1, 7]), picked(&[0]));
-        assert_eq!(Some(vec![0, 2, 255, 255, 255, 255, 0, 0, 0, 2, 8, 9]), picked(&[1, 3]));
-        assert_eq!(Some(vec![0, 1, 0, 0, 0, 0]), picked(&[2]));
+        let with_number = |fields: &[u8]| Some([fields, &[0, 0, 0, 4, 0, 0, 1, 44]].concat());
+        assert_eq!(with_number(&[0, 2, 0, 0, 0, 1, 7]), picked(&[0]));
+        assert_eq!(with_number(&[0, 3, 255, 255, 255, 255, 0, 0, 0, 2, 8, 9]), picked(&[1, 3]));
+        assert_eq!(with_number(&[0, 2, 0, 0, 0, 0]), picked(&[2]));
         assert_eq!(None, picked(&[4]));
-        assert_eq!(None, pick(&row[..20], &[3], &mut Vec::new()));
+        assert_eq!(None, pick(&row[..20], &[3], 0, &mut Vec::new()));
     }
 
     #[test]

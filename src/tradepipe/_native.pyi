@@ -75,4 +75,8 @@ class Encoder:
         """Encode the records from `start` up to the first one that Python encodes or refuses, each after a header."""
 
 def pick_fields(rows: list[bytes], places: tuple[int, ...]) -> bytes:
-    """Return rows of a binary COPY with only the fields at some places, which ascend; the rows are joined."""
+    """
+    Return rows of a binary COPY with only the fields at some places, which ascend; the rows are joined.
+
+    The last field of each is its number, an int4 from 0.
+    """

@@ -132,13 +132,14 @@ def test_the_keys_of_rows_are_copied_in_their_order(connection, monkeypatch, exe
 
 
 @given(rows=st.lists(st.lists(st.none() | st.binary(max_size=9), min_size=4, max_size=4)), places=st.sets(PLACES))
-def test_both_executors_pick_the_same_fields(rows, places):
+def test_both_executors_pick_and_number_the_same_fields(rows, places):
     def row(fields):
         encoded = (NULL if each is None else pack(">i", len(each)) + each for each in fields)
         return pack(">h", len(fields)) + b"".join(encoded)
 
     ascending = sorted(places)
-    expected = b"".join(row([fields[place] for place in ascending]) for fields in rows)
+    picked = ([fields[place] for place in ascending] for fields in rows)
+    expected = b"".join(row([*fields, pack(">i", number)]) for number, fields in enumerate(picked))
 
     for executor in ("0", "1"):
         with pytest.MonkeyPatch.context() as patch:

@@ -38,24 +38,37 @@ def connection(migrated):
         yield connection
 
 
+WATCHED = """
+    CREATE TEMPORARY SEQUENCE filled_{0};
+    CREATE FUNCTION pg_temp.note_{0}() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM nextval('pg_temp.filled_{0}'); RETURN NULL; END $$;
+    CREATE TRIGGER filled AFTER INSERT ON tradepipe_{0} FOR EACH STATEMENT EXECUTE FUNCTION pg_temp.note_{0}()
+"""
+
+
+@pytest.fixture
 def used(connection):
-    """Return the temporary tables that were filled since the last call: PostgreSQL numbers their rows."""
-    tables = ("tradepipe_keys", "tradepipe_staging")
-    filled = [
-        table for table in tables if connection.scalar(text(f"SELECT is_called FROM pg_temp.{table}_ordinal_seq"))
-    ]
+    """Return the temporary tables that were filled since the last call."""
+    tables = ("keys", "staging")
     for table in tables:
-        connection.execute(text(f"SELECT setval('pg_temp.{table}_ordinal_seq', 0, false)"))
-    connection.commit()
-    return [table.removeprefix("tradepipe_") for table in filled]
+        execute(connection, WATCHED.format(table))
+
+    def used():
+        filled = [table for table in tables if connection.scalar(text(f"SELECT is_called FROM filled_{table}"))]
+        for table in tables:
+            connection.execute(text(f"SELECT setval('filled_{table}', 1, false)"))
+        connection.commit()
+        return filled
+
+    return used
 
 
-def test_after_a_conflict_keys_are_looked_up_until_some_batches_had_none(connection):
+def test_after_a_conflict_keys_are_looked_up_until_some_batches_had_none(connection, used):
     direct, offsets = DirectCopy(), itertools.count()
 
     def store(*ids):
         batches.store(connection, *log(*map(trade, ids), first=next(offsets) * 10), direct=direct)
-        return used(connection)
+        return used()
 
     assert [[], [], ["keys", "staging"]] == [store("T0"), store("T1", "T2"), store("T3", "T1", "T5")]
     assert [["keys"]] * CAUTIOUS_BATCHES == [store(f"A{number}") for number in range(CAUTIOUS_BATCHES)]
@@ -63,13 +76,13 @@ def test_after_a_conflict_keys_are_looked_up_until_some_batches_had_none(connect
     assert TRADES_STORED == set(places(connection))
 
 
-def test_a_batch_is_staged_at_once_while_most_trades_are_stored_already(connection):
+def test_a_batch_is_staged_at_once_while_most_trades_are_stored_already(connection, used):
     """Their rows must be compared, so looking up their keys first would be in vain."""
     direct, offsets = DirectCopy(), itertools.count()
 
     def store(*ids):
         batches.store(connection, *log(*map(trade, ids), first=next(offsets) * 10), direct=direct)
-        return used(connection)
+        return used()
 
     store("T1", "T2", "T3")
     assert ["keys", "staging"] == store("T1", "T2", "T4")

@@ -21,20 +21,20 @@ INSERT_COLUMNS: Final = tuple(column.name for column in TRADES.columns if column
 """Columns of trades that a sink writes; PostgreSQL fills the others."""
 
 
-def _temporary_table(name: str, columns: Sequence[str]) -> Table:
+def _temporary_table(name: str, columns: Sequence[str], *ordinal: Identity) -> Table:
     """Describe a table of columns of trades, whose rows are numbered from 0; every COMMIT empties it."""
     return Table(
         name,
         MetaData(),
         *(Column(each, TRADES.columns[each].type, nullable=TRADES.columns[each].nullable) for each in columns),
-        # PostgreSQL numbers the rows, so that an encoded row is the same for the table of trades and for this one.
-        Column("ordinal", Integer, Identity(start=0, minvalue=0), nullable=False),
+        Column("ordinal", Integer, *ordinal, nullable=False),
         prefixes=["TEMPORARY"],
         postgresql_on_commit="DELETE ROWS",
     )
 
 
-STAGING: Final = _temporary_table("tradepipe_staging", INSERT_COLUMNS)
+# PostgreSQL numbers the rows, so that an encoded row is the same for the table of trades and for this one.
+STAGING: Final = _temporary_table("tradepipe_staging", INSERT_COLUMNS, Identity(start=0, minvalue=0))
 """Trades of one batch, in its order."""
 
 KEYS: Final = _temporary_table("tradepipe_keys", PRIMARY_KEY)
@@ -51,13 +51,12 @@ _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER: Final = struct.pack(">h", -1)
 _field_count = struct.Struct(">h")
 _field_length = struct.Struct(">i")
+_number = struct.Struct(">ii")
 # psycopg2 sends COPY in chunks of 8 KiB by default, and takes the interpreter lock for each of them.
 _CHUNK_BYTES: Final = 1 << 20
 
 _COPY: Final = "COPY {} ({}) FROM STDIN (FORMAT binary)"
-_NUMBER_FROM_0: Final = "SELECT pg_catalog.setval('pg_temp.{}_ordinal_seq', 0, false)"
-_NUMBER_STAGED_FROM_0: Final = text(_NUMBER_FROM_0.format(STAGING.name))
-_NUMBER_KEYS_FROM_0: Final = text(_NUMBER_FROM_0.format(KEYS.name))
+_NUMBER_FROM_0: Final = text(f"SELECT pg_catalog.setval('pg_temp.{STAGING.name}_ordinal_seq', 0, false)")
 _KEY_COLUMNS: Final = tuple(name for name in ROW_COLUMNS if name in PRIMARY_KEY)
 _KEY_PLACES: Final = tuple(ROW_COLUMNS.index(name) for name in _KEY_COLUMNS)
 
@@ -70,14 +69,13 @@ def create_temporary_tables(connection: Connection) -> None:
 
 def stage(connection: Connection, rows: Sequence[bytes]) -> None:
     """Copy rows into the empty staging table."""
-    connection.execute(_NUMBER_STAGED_FROM_0)
+    connection.execute(_NUMBER_FROM_0)
     copy_rows(connection, STAGING, rows)
 
 
 def copy_keys(connection: Connection, rows: Sequence[bytes]) -> None:
     """Copy the primary keys of rows into the empty table of keys."""
-    connection.execute(_NUMBER_KEYS_FROM_0)
-    _copy(connection, KEYS, _KEY_COLUMNS, (pick_fields(rows, _KEY_PLACES),))
+    _copy(connection, KEYS, (*_KEY_COLUMNS, "ordinal"), (pick_fields(rows, _KEY_PLACES),))
 
 
 def copy_rows(connection: Connection, table: Table, rows: Sequence[bytes]) -> int:
@@ -86,11 +84,14 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[bytes]) -> in
 
 
 def pick_fields(rows: Sequence[bytes], places: Sequence[int]) -> bytes:
-    """Return rows with only the fields at some places, which ascend; the rows are joined."""
+    """Return rows with only the fields at some places, which ascend, and then their number; the rows are joined."""
     if (native := compiled_core.load()) is not None:
         return bytes(native.pick_fields(rows, places))
-    count = _field_count.pack(len(places))
-    return b"".join(count + b"".join(_fields(row, places)) for row in rows)
+    count = _field_count.pack(len(places) + 1)
+    return b"".join(
+        b"".join((count, *_fields(row, places), _number.pack(_number.size - _field_length.size, number)))
+        for number, row in enumerate(rows)
+    )
 
 
 def _fields(row: bytes, places: Sequence[int]) -> Iterator[bytes]:
