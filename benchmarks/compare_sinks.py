@@ -26,6 +26,7 @@ from benchmarks.scratch_database import fresh_database
 SOME_DUPLICATES: Final = "sink, 1 % duplicates"
 DUPLICATES: Final = "sink, all duplicates"
 PYTHON_SINK: Final = "sink without the compiled core"
+BARE_SINK: Final = "compiled core and straight COPY, no guarantees"
 SCRIPT: Final = "script: fastavro, execute_values"
 ROWS: Final = "script: row by row"
 QUIXSTREAMS: Final = "quixstreams' PostgreSQL sink"
@@ -67,6 +68,7 @@ def compare_sinks(bench: Bench, *, row_by_row: int, quixstreams: int, connect: b
     """Compare all programs that store trades; the slow ones store the first of them."""
     contenders = {
         **{name: Storing(program) for name, program in LIMITS.items()},
+        BARE_SINK: Storing("contenders_storing.bare_sink"),
         SINK: Storing(_SINK),
         SOME_DUPLICATES: Storing(_SINK),
         DUPLICATES: Storing(_SINK),

@@ -6,6 +6,7 @@ import struct
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +17,10 @@ from fastavro import parse_schema, schemaless_reader
 from psycopg2.extras import execute_values
 
 from benchmarks.contender import Progress, Task
-from tradepipe import Sink, Trade
+from tradepipe import SchemaRegistry, Sink, Trade, TradeDeserializer
 from tradepipe.cli.stage_runner import tune_garbage_collection
 from tradepipe.codec.copy_rows import pack_row
+from tradepipe.kafka.messages import read as messages_to_records
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import OffsetRange
 from tradepipe.trade.record import Record
@@ -122,6 +124,36 @@ def _versions(database: str) -> dict[tuple[int, int], int]:
     found = {(partition, offset): version for partition, offset, version in cursor}
     connection.close()
     return found
+
+
+def bare_sink(task: Task, progress: Progress) -> None:
+    """The least that a sink does: the compiled core's rows by COPY into the table, without a guarantee of any kind."""
+    consumer = _consumer(task, {"enable.auto.commit": False})
+    connection = psycopg2.connect(task.database)
+    cursor = connection.cursor()
+    deserializer = TradeDeserializer(SchemaRegistry(task.registry), subject=task.subject)
+
+    def store(rows: list[bytes]) -> None:
+        stream = io.BytesIO(b"".join((_STREAM, *rows, _END)))
+        cursor.copy_expert(f"COPY trades ({_COLUMNS}) FROM STDIN (FORMAT binary)", stream, size=1 << 20)
+        connection.commit()
+        progress.commit(len(rows))
+
+    tune_garbage_collection()
+    read, storing = 0, None
+    with ThreadPoolExecutor(1) as writer:
+        while read < task.count:
+            if not (messages := consumer.consume(task.batch, 0.1)):
+                continue
+            records = messages_to_records(messages, task.topic, None).records
+            if not read:
+                deserializer.decode(records[0].value)  # looks up the schema
+            rows = deserializer.rows(records, 0, refuse_keys=True)
+            read += len(rows)
+            if storing is not None:
+                storing.result()
+            storing = writer.submit(store, rows)
+    consumer.close()
 
 
 def script(task: Task, progress: Progress) -> None:
