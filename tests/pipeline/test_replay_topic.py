@@ -274,7 +274,7 @@ def test_a_commit_without_an_answer_counts_once(letters, monkeypatch):
     """The committed markers are found in the topic, and their records are reported as replayed."""
     letters.write([letters.refusal(1), letters.refusal(2)])
     replaying = letters.replay()
-    write = replaying._producer.write
+    write = replaying._transactions.write
     failures = [BrokerUnavailable("no answer")]
 
     def unanswered(records):
@@ -282,7 +282,7 @@ def test_a_commit_without_an_answer_counts_once(letters, monkeypatch):
         if failures:
             raise failures.pop()
 
-    monkeypatch.setattr(replaying._producer, "write", unanswered)
+    monkeypatch.setattr(replaying._transactions, "write", unanswered)
     with pytest.raises(BrokerUnavailable):
         replaying.run_step()
 
