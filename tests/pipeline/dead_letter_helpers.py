@@ -24,6 +24,7 @@ class DeadLetterTopic:
         self.kafka = kafka
         self.source = source
         self.topic = topic
+        self.admin = TopicAdmin(kafka)
 
     def refusal(self, offset: int, code: str = "VERSION", *, headers: Headers = (), **fields: Any) -> Refusal:
         """Return a refusal of a record whose key and value contain its offset."""
@@ -67,9 +68,8 @@ class DeadLetterTopic:
 
     @contextmanager
     def read(self, topic: str) -> Iterator[Iterator[Record]]:
-        admin = TopicAdmin(self.kafka)
         with TopicReader(self.kafka, topic=topic, timeout=WAIT) as reader:
-            yield reader.read(admin.watermarks(topic, admin.describe(topic).partitions))
+            yield reader.read(self.admin.watermarks(topic, self.admin.describe(topic).partitions))
             assert {} == reader.blocked_offsets
 
     def replay(self, selection: DeadLetterFilter | None = None, **options: Any) -> TopicReplay:

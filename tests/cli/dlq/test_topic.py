@@ -10,12 +10,16 @@ from tests.cli.commands import run_command, running
 from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
 from tests.pipeline.dead_letter_helpers import DeadLetterTopic
-from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
 pytestmark = pytest.mark.real
 
-LETTERS = 16_000
+LETTERS = 4_000
+"""Dead letters of a replay that is killed or stopped; it sends 500 in a transaction."""
+
+SLOWLY = ("-X", "max.in.flight=1")
+"""With this property it sends one record after the other, and so is at work when a busy machine gets to the signal."""
+
 KILLS = (1, 700, 1_300)
 """How many records and markers are written before each kill."""
 
@@ -104,18 +108,21 @@ def test_only_selected_dead_letters_are_sent_back(letters, env):
     assert [8] == [kept.record.offset for kept in letters.dead_letters()]
 
 
-def written(letters, admin=None):
+def written(letters):
     """How many records and markers of transactions the source topic has by now."""
-    admin = admin or TopicAdmin(letters.kafka)
-    return sum(each.high for each in admin.watermarks(letters.source, range(4)).values())
+    return sum(each.high for each in letters.admin.watermarks(letters.source, range(4)).values())
+
+
+def wait_for_begin(letters):
+    """Wait until a replay has written to the source topic."""
+    eventually(lambda: written(letters) > 0, every=0.002)
 
 
 def killed(letters, env, *, after):
     """Kill a replay as soon as so much more is written; whether it was still at work."""
-    admin = TopicAdmin(letters.kafka)  # one for all questions, or the replay is through before the answer
-    before = written(letters, admin)
-    with running("dlq", "replay", "--unverified", "--code", "VERSION", env=env) as process:
-        eventually(lambda: written(letters, admin) >= before + after, every=0)
+    before = written(letters)
+    with running("dlq", "replay", "--unverified", "--code", "VERSION", *SLOWLY, env=env) as process:
+        eventually(lambda: written(letters) >= before + after, every=0.002)
         process.send_signal(signal.SIGKILL)
         return -signal.SIGKILL == process.end().code
 
@@ -140,21 +147,23 @@ def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(letters, env):
 
 
 def test_the_first_of_two_concurrent_replays_reports_the_conflict(letters, env):
-    letters.write(letters.refusal(number) for number in range(20_000))
-    with running("dlq", "replay", "--unverified", env=env) as first:
-        eventually(lambda: written(letters) > 0, every=0)
+    letters.write(letters.refusal(number) for number in range(LETTERS))
+    with running("dlq", "replay", "--unverified", *SLOWLY, env=env) as first:
+        wait_for_begin(letters)
+        first.send_signal(signal.SIGSTOP)  # or it may end before the second begins
         second = dlq("replay", "--unverified", env=env)
+        first.send_signal(signal.SIGCONT)
         ended = first.end()
 
     assert (0, 75) == (second.code, ended.code)
     assert "another replay of these dead letters has started" in ended.err.splitlines()[-1]
-    assert 20_000 == len({record.value for record in letters.records()}) == len(letters.records())
+    assert LETTERS == len({record.value for record in letters.records()}) == len(letters.records())
 
 
 def test_a_signal_ends_it_after_the_current_transaction(letters, env):
-    letters.write(letters.refusal(number) for number in range(20_000))
-    with running("dlq", "replay", "--unverified", env=env) as process:
-        eventually(lambda: written(letters) > 0, every=0)
+    letters.write(letters.refusal(number) for number in range(LETTERS))
+    with running("dlq", "replay", "--unverified", *SLOWLY, env=env) as process:
+        wait_for_begin(letters)
         process.send_signal(signal.SIGINT)
         done = process.end()
 
@@ -163,4 +172,4 @@ def test_a_signal_ends_it_after_the_current_transaction(letters, env):
         f"{len(letters.records()):,} sent back to topic {letters.source}; stopped, run the command again for the rest"
     )
     assert message == done.out.splitlines()[-1]
-    assert 20_000 == len(letters.records()) + len(letters.dead_letters())
+    assert LETTERS == len(letters.records()) + len(letters.dead_letters())
