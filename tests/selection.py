@@ -5,6 +5,8 @@ Which tests a run selects, and which of them begin.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
@@ -49,11 +51,25 @@ def is_slow(test: Traits) -> bool:
 
 
 def traits(item: pytest.Item) -> Traits:
-    marks = {name: item.get_closest_marker(name) is not None for name in ("real", "embedded", "slow", "hypothesis")}
-    output = item.get_closest_marker("output") is not None
-    if marks["real"] and (marks["embedded"] or output):
+    marks = {mark.name for mark in item.iter_markers()}
+    if "real" in marks and marks & {"embedded", "output"}:
         raise pytest.UsageError(f"{item.nodeid} is marked real, and embedded or output: no run would select it")
-    return Traits(*marks.values(), uses_services="services" in getattr(item, "fixturenames", ()), output=output)
+    if "slow" in marks and not names_slow(item.path):
+        raise pytest.UsageError(f"{item.nodeid} is marked slow, but not in its file: --part slow would not find it")
+    return Traits(
+        real="real" in marks,
+        embedded="embedded" in marks,
+        slow="slow" in marks,
+        is_property="hypothesis" in marks,
+        uses_services="services" in getattr(item, "fixturenames", ()),
+        output="output" in marks,
+    )
+
+
+@cache
+def names_slow(file: Path) -> bool:
+    """Return whether a file may have slow tests."""
+    return "mark.slow" in file.read_text()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,6 +84,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="all",
         help="on embedded services: all tests, the quick ones, or the slow ones that --services real leaves out",
     )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files without slow tests where only these run: importing all takes longer than many a test."""
+    is_for_slow = config.getoption("part") == "slow" and not _is_named(config)
+    return True if is_for_slow and collection_path.suffix == ".py" and not names_slow(collection_path) else None
 
 
 @pytest.hookimpl(trylast=True)  # hypothesis has marked its tests by then
@@ -108,10 +130,15 @@ def longest_first(files: Sequence[str], workers: int) -> list[int]:
 
 def _is_selected(test: Traits, config: pytest.Config) -> bool:
     """Return whether a test runs on these services and is of the chosen part; a file that is named runs all of it."""
-    is_named = any(".py" in argument for argument in config.args)
+    is_named = _is_named(config)
     if config.getoption("services") == "real":
         return runs_on_real(test) or (is_named and not test.embedded)
     part = config.getoption("part")
     if is_named or part == "all":
         return not test.real
     return is_quick(test) if part == "quick" else is_slow(test)
+
+
+def _is_named(config: pytest.Config) -> bool:
+    """Return whether the run names a file, all of whose tests it wants."""
+    return any(".py" in argument for argument in config.args)

@@ -1,5 +1,8 @@
 """Each test runs in CI, on each kind of services about which it proves something."""
 
+import os
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -57,3 +60,35 @@ def test_the_longest_files_exist():
 
 def test_ci_runs_all_three_and_those_without_the_compiled_core():
     assert "for target in test test-python test-slow test-real; do" in (ROOT / ".ci" / "run").read_text()
+
+
+SLOW = "import pytest\n\n@pytest.mark.slow\ndef test_it():\n    pass\n\ndef test_other():\n    pass\n"
+
+
+def collect(folder: Path, part: str) -> subprocess.CompletedProcess[str]:
+    """Collect the tests of a folder for a part of them."""
+    command = [sys.executable, "-m", "pytest", "-p", "tests.selection", "--collect-only", "-q", "--part", part, folder]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_run_of_slow_tests_imports_only_files_that_have_some(tmp_path):
+    (tmp_path / "test_quick.py").write_text("import nothing_of_this_name")
+    (tmp_path / "test_slow.py").write_text(SLOW)
+
+    done = collect(tmp_path, "slow")
+
+    assert (0, "test_slow.py::test_it") == (done.returncode, done.stdout.splitlines()[0]), done.stdout
+
+
+@pytest.mark.slow
+def test_a_slow_test_whose_file_does_not_say_so_is_an_error(tmp_path):
+    """A run of the slow tests would leave it out."""
+    (tmp_path / "marks.py").write_text("import pytest\n\nslow = getattr(pytest.mark, 'slow')")
+    (tmp_path / "test_hidden.py").write_text("from marks import slow\n\n@slow\ndef test_it():\n    pass")
+
+    done = collect(tmp_path, "quick")
+
+    assert done.returncode
+    assert "test_hidden.py::test_it is marked slow, but not in its file" in done.stderr
