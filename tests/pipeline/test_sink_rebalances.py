@@ -84,7 +84,7 @@ def count_done(sink: Sink) -> int:
 
 def count_tries(sink: Sink) -> int:
     """Return the number of failed tries of this sink since PostgreSQL became unavailable."""
-    return sink._writer._store._connection._backoff.failures
+    return sink._writer._store._backoff.failures
 
 
 END_SESSIONS = """
