@@ -25,7 +25,7 @@ def test_validators_that_are_killed_repeatedly_write_each_record_once(pipeline, 
     pipeline.publish_bytes(records)
     for _ in range(3):
         validator, target = start_validator("--batch-records", "50"), written() + moments.randrange(1, 600)
-        eventually(lambda target=target: written() >= target, every=0)
+        eventually(lambda target=target: written() >= target, every=0.005)
         validator.kill()
 
     pipeline.validate()
@@ -43,7 +43,7 @@ def test_a_killed_validator_is_replaced_with_the_new_group_protocol(pipeline, st
         validator.says("reading")
     records = mixture(pipeline, 2_000)
     pipeline.publish_bytes(records)
-    eventually(lambda: written() > 200, every=0)
+    eventually(lambda: written() > 200, every=0.005)
     killed.kill()
 
     eventually(lambda: len(records) == how_many_are_sorted(pipeline), every=0.2)
@@ -58,7 +58,7 @@ def test_a_frozen_validator_writes_nothing_when_it_wakes_and_rejoins(pipeline, s
     frozen = start_validator()
     frozen.says("reading")
     pipeline.publish_bytes(first)
-    eventually(lambda: how_many_are_sorted(pipeline) > 0, every=0)
+    eventually(lambda: how_many_are_sorted(pipeline) > 0, every=0.005)
     frozen.signal(signal.SIGSTOP)
     other = start_validator()
     pipeline.publish_bytes(second)

@@ -451,7 +451,7 @@ def test_a_replay_that_is_killed_and_repeated_stores_each_once(ready, keep):
     database = ready["DATABASE_URL"]
     for share in (500, 1_500, 2_500):
         with running("dlq", "replay", env=ready) as process:
-            eventually(lambda share=share: ask(database, TRADES)[0][0] >= share, every=0)
+            eventually(lambda share=share: ask(database, TRADES)[0][0] >= share, every=0.005)
             process.send_signal(signal.SIGKILL)
 
     done = dlq("replay", "--max-replays", "9", env=ready)
@@ -482,7 +482,7 @@ def test_a_signal_ends_a_replay_after_the_current_transaction(ready, keep):
     slowed(ready["DATABASE_URL"])
     keep(*(trade(f"T{number}") for number in range(5_000)))
     with running("dlq", "replay", env=ready) as process:
-        eventually(lambda: ask(ready["DATABASE_URL"], TRADES)[0][0] > 0, every=0)
+        eventually(lambda: ask(ready["DATABASE_URL"], TRADES)[0][0] > 0, every=0.005)
         process.send_signal(signal.SIGTERM)
         done = process.end()
 

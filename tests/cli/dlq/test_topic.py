@@ -115,14 +115,14 @@ def written(letters):
 
 def wait_for_begin(letters):
     """Wait until a replay has written to the source topic."""
-    eventually(lambda: written(letters) > 0, every=0.002)
+    eventually(lambda: written(letters) > 0)
 
 
 def killed(letters, env, *, after):
     """Kill a replay as soon as so much more is written; whether it was still at work."""
     before = written(letters)
     with running("dlq", "replay", "--unverified", "--code", "VERSION", *SLOWLY, env=env) as process:
-        eventually(lambda: written(letters) >= before + after, every=0.002)
+        eventually(lambda: written(letters) >= before + after)
         process.send_signal(signal.SIGKILL)
         return -signal.SIGKILL == process.end().code
 
