@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections.abc import Generator, Iterator
-from functools import cache
 from typing import Any
 
 import pytest
@@ -33,6 +32,8 @@ LEFT_THREADS_SECONDS = 60
 os.environ.setdefault("PYTHONFAULTHANDLER", "1")
 
 _THREADS_BEFORE = pytest.StashKey[set[threading.Thread]]()
+_SERVICES = pytest.StashKey[Any]()
+_ADDRESSES = "shared services"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,33 +88,76 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    kind = config.getoption("services")
-    return f"services: {kind}: {_services(kind).versions()}"
+    return f"services: {config.getoption('services')}: {_services(config).versions()}"
 
 
-@cache
-def _services(kind: str) -> Services:
-    if kind == "real":
-        from tests.services.real import RealServices  # noqa: PLC0415 - brings in what only real services need
+def pytest_configure_node(node: Any) -> None:
+    """Start the broker and the registry that all workers share, while these collect their tests."""
+    if node.config.getoption("services") == "real":
+        shared = _services(node.config).shared
+        shared.start()
+        node.workerinput[_ADDRESSES] = shared.addresses
 
-        return RealServices()
-    from tests.services.embedded import EmbeddedServices  # noqa: PLC0415 - the same
+
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Wait for the services; no test begins before, and if one has not started, the run ends."""
+    if node.config.getoption("services") == "real":
+        _services(node.config).shared.wait()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the services that this process has started; the controller does so when its workers have ended."""
+    if services := config.stash.get(_SERVICES, None):
+        services.close()
+
+
+def _services(config: pytest.Config) -> Any:
+    """Return the services of this process; each starts when its address is first read."""
+    if _SERVICES not in config.stash:
+        config.stash[_SERVICES] = _make_services(config)
+    return config.stash[_SERVICES]
+
+
+def _make_services(config: pytest.Config) -> Services:
+    if config.getoption("services") == "real":
+        from tests.services.workers import Addressed, Started, WorkerServices  # noqa: PLC0415 - for real services only
+
+        addresses = getattr(config, "workerinput", {}).get(_ADDRESSES)
+        return WorkerServices(Started() if addresses is None else Addressed.at(addresses))
+    from tests.services.embedded import EmbeddedServices  # noqa: PLC0415 - for embedded services only
 
     return EmbeddedServices()
 
 
 @pytest.fixture(scope="session")
-def services(request: pytest.FixtureRequest) -> Iterator[Services]:
-    """Services of this run; each starts when its address is first read."""
-    services = _services(request.config.getoption("services"))
-    yield services
-    services.close()
+def session_services(pytestconfig: pytest.Config) -> Any:
+    """Services of this run, for fixtures that several tests share."""
+    return _services(pytestconfig)
+
+
+@pytest.fixture(scope="module")
+def own_kafka(session_services: Any) -> Iterator[Any]:
+    """A Kafka for the tests of a module that stop, kill or freeze it; None on embedded services."""
+    if not session_services.is_real:
+        yield None
+        return
+    from tests.services.kafka import Kafka  # noqa: PLC0415 - for real services only
+
+    with Kafka() as kafka:
+        yield kafka
+
+
+@pytest.fixture
+def services(request: pytest.FixtureRequest, session_services: Any) -> Services:
+    """The services of one test; if it uses `own_kafka`, that is their broker."""
+    kafka = request.getfixturevalue("own_kafka") if "own_kafka" in request.fixturenames else None
+    return session_services if kafka is None else session_services.with_kafka(kafka.start())
 
 
 @pytest.fixture(scope="session")
-def databases(services: Services) -> Iterator[Databases]:
+def databases(session_services: Services) -> Iterator[Databases]:
     """The databases of all tests, which are used again."""
-    databases = Databases(services.postgres)
+    databases = Databases(session_services.postgres)
     yield databases
     databases.close()
 
@@ -160,11 +204,11 @@ def subject(topic: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def registered_subject(services: Services) -> str:
+def registered_subject(session_services: Services) -> str:
     """Registry subject with all schema versions, for tests that do not change it."""
     subject = f"trades-{uuid.uuid4().hex}-value"
     # Registration in a real registry takes 140 ms of CPU time.
-    with SchemaRegistry(services.registry_url, timeout=60.0) as registry:
+    with SchemaRegistry(session_services.registry_url, timeout=60.0) as registry:
         register_patiently(registry, subject)
     return subject
 

@@ -61,7 +61,7 @@ def traits(item: pytest.Item) -> Traits:
         embedded="embedded" in marks,
         slow="slow" in marks,
         is_property="hypothesis" in marks,
-        uses_services="services" in getattr(item, "fixturenames", ()),
+        uses_services="session_services" in getattr(item, "fixturenames", ()),
         output="output" in marks,
     )
 

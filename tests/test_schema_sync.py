@@ -24,11 +24,11 @@ BESIDE = frozenset({"source_topic", "source_partition", "source_offset", "schema
 
 
 @pytest.fixture(scope="module")
-def revision(services) -> Iterator[Revision]:
+def revision(session_services) -> Iterator[Revision]:
     """Database at the revision that history.json names for the current schema version."""
     entry = History.packaged().entry(current().number)
     name = entry.alembic_revision if entry is not None and entry.alembic_revision else required_revision()
-    server = services.postgres.start()
+    server = session_services.postgres.start()
     database = f"test_{uuid.uuid4().hex}"
     url = server.create_database(database)
     migrate.upgrade(url)

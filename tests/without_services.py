@@ -2,7 +2,7 @@
 
 import pytest
 
-NEEDED = {"services", "sources", "suite", "tradepipe_broker", "tradepipe_registry"}
+NEEDED = {"session_services", "sources", "suite", "tradepipe_broker", "tradepipe_registry"}
 """The fixtures through which a test gets a service, a wheel, or a pytest process."""
 
 STARTERS = ("tests/embedded/", "tests/services/", "tests/test_readme.py")

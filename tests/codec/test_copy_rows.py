@@ -33,8 +33,8 @@ LAST = SAMPLE._replace(maturity_date=date.max, created_at=datetime.max.replace(t
 
 
 @pytest.fixture(scope="module")
-def cursor(services):
-    server = services.postgres.start()
+def cursor(session_services):
+    server = session_services.postgres.start()
     connection = psycopg2.connect(server.create_database("test_rows"))
     with connection.cursor() as cursor:
         columns = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())

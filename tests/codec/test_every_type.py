@@ -98,8 +98,8 @@ def test_a_record_of_every_type_that_ends_early_is_refused(record, data):
 
 
 @pytest.fixture(scope="module")
-def cursor(services):
-    server = services.postgres.start()
+def cursor(session_services):
+    server = session_services.postgres.start()
     connection = psycopg2.connect(server.create_database("test_every_type"))
     with connection.cursor() as cursor:
         register_uuid(conn_or_curs=cursor)

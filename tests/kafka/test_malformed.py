@@ -103,16 +103,16 @@ def test_nothing_is_found_behind_an_open_transaction_or_in_an_aborted_one(kafka,
     assert NOTHING == find(0)
 
 
-def test_nothing_is_found_while_a_broker_does_not_answer(services, send, find, short_search):
+def test_nothing_is_found_while_a_broker_does_not_answer(own_kafka, send, find, short_search):
     send("gg")
     found = []
-    services.kafka.freeze()
+    own_kafka.freeze()
     try:
         search = threading.Thread(target=lambda: found.append(find(0)))
         search.start()
         time.sleep(malformed.SEARCH_SECONDS / 2)
     finally:
-        services.kafka.thaw()
+        own_kafka.thaw()
     search.join()
 
     assert [NOTHING] == found

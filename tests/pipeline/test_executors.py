@@ -158,12 +158,12 @@ def test_each_stored_trade_is_reported(pipeline, some_trades):
 
 
 @pytest.fixture(scope="module")
-def shared_pipeline(services):
+def shared_pipeline(session_services):
     """Create one database and one subject for all examples of a property: nothing is committed."""
-    server = services.postgres.start()
+    server = session_services.postgres.start()
     url = server.create_database("test_executors")
     migrate.upgrade(url)
-    with SchemaRegistry(services.registry_url) as registry, connected(url) as connection:
+    with SchemaRegistry(session_services.registry_url) as registry, connected(url) as connection:
         register(registry, "executors-value")
         schema_id = registry.lookup("executors-value", current().text)
         with pytest.MonkeyPatch.context() as environment:

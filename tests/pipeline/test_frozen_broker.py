@@ -16,17 +16,17 @@ NOTICED_WITHIN = 20.0
 
 @pytest.mark.usefixtures("targets")
 @pytest.mark.parametrize("make", ["sink", "validator"])
-def test_an_idle_stage_reports_a_frozen_broker_within_seconds(make, pipeline, services, some_trades, caplog):
+def test_an_idle_stage_reports_a_frozen_broker_within_seconds(make, pipeline, own_kafka, some_trades, caplog):
     pipeline.publish(some_trades(10))
     with running(getattr(pipeline, make)()) as stage:
         eventually(lambda: stage.lag == 0)
-        services.kafka.freeze()
+        own_kafka.freeze()
         frozen_at = time.monotonic()
         try:
             eventually(lambda: stage.waiting_for == "Kafka", within=NOTICED_WITHIN)
             print(f"noticed after {time.monotonic() - frozen_at:.1f} s")
         finally:
-            services.kafka.thaw()
+            own_kafka.thaw()
         eventually(lambda: stage.waiting_for is None)
 
         begin, end = (each for each in caplog.messages if each.startswith("Kafka is "))

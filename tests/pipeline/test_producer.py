@@ -186,13 +186,13 @@ def test_an_exception_in_the_block_is_not_hidden_by_failed_deliveries(pipeline, 
 
 
 @pytest.mark.real
-def test_a_broker_outage_loses_and_duplicates_nothing(pipeline, some_trades, services):
+def test_a_broker_outage_loses_and_duplicates_nothing(pipeline, some_trades, own_kafka):
     trades = some_trades(3_000)
     with pipeline.producer() as producer:
         for trade in trades[:1_000]:
             producer.produce(trade)
-        services.kafka.kill()
-        restart = threading.Timer(5, services.kafka.start)
+        own_kafka.kill()
+        restart = threading.Timer(5, own_kafka.start)
         restart.start()
         for trade in trades[1_000:]:
             producer.produce(trade)
@@ -202,13 +202,13 @@ def test_a_broker_outage_loses_and_duplicates_nothing(pipeline, some_trades, ser
 
 
 @pytest.mark.real
-def test_a_frozen_broker_loses_and_duplicates_nothing(pipeline, some_trades, services):
+def test_a_frozen_broker_loses_and_duplicates_nothing(pipeline, some_trades, own_kafka):
     trades = some_trades(2_000)
     with pipeline.producer(kafka={"socket.timeout.ms": 2_000, "request.timeout.ms": 1_000}) as producer:
         for trade in trades[:1_000]:
             producer.produce(trade)
-        services.kafka.freeze()
-        thaw = threading.Timer(5, services.kafka.thaw)
+        own_kafka.freeze()
+        thaw = threading.Timer(5, own_kafka.thaw)
         thaw.start()
         for trade in trades[1_000:]:
             producer.produce(trade)
@@ -419,10 +419,8 @@ def broker(services):
 
 
 @pytest.fixture
-def outage(services):
+def outage(services, own_kafka):
     """Return a function that lets the broker answer nothing for a while."""
-    begin, end = (
-        (services.kafka.freeze, services.kafka.thaw) if services.is_real else (services.broker.down, services.broker.up)
-    )
+    begin, end = (own_kafka.freeze, own_kafka.thaw) if own_kafka else (services.broker.down, services.broker.up)
     yield begin
     end()

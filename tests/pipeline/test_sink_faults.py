@@ -193,12 +193,12 @@ def test_a_crash_of_the_database_pauses_the_sink_which_resumes_on_its_own(pipeli
 
 @pytest.mark.real
 @pytest.mark.timeout(400)
-def test_broker_crashes_restarts_and_freezes_never_end_the_sink(pipeline, some_trades, services, journal):
+def test_broker_crashes_restarts_and_freezes_never_end_the_sink(pipeline, some_trades, own_kafka, journal):
     trades = some_trades(3_000)
     share = len(trades) // FAULTS
     with running(pipeline.sink(batch_rows=20)) as sink:
         disturb(
-            services.kafka,
+            own_kafka,
             lambda: sink.counts.stored,
             lambda number: pipeline.publish(trades[number * share : (number + 1) * share]),
         )
@@ -210,7 +210,7 @@ def test_broker_crashes_restarts_and_freezes_never_end_the_sink(pipeline, some_t
 
 
 @pytest.mark.real
-def test_an_idle_sink_reports_an_unavailable_broker(pipeline, some_trades, services):
+def test_an_idle_sink_reports_an_unavailable_broker(pipeline, some_trades, own_kafka):
     """It looks like a log without new records, so the sink queries the brokers."""
     pipeline.publish(some_trades(10))
     sink = pipeline.sink()
@@ -218,11 +218,11 @@ def test_an_idle_sink_reports_an_unavailable_broker(pipeline, some_trades, servi
     running.start()
     eventually(lambda: sink.lag == 0)
     assert sink.waiting_for is None
-    services.kafka.kill()
+    own_kafka.kill()
     try:
         eventually(lambda: sink.waiting_for == "Kafka")
     finally:
-        services.kafka.start()
+        own_kafka.start()
 
     eventually(lambda: sink.waiting_for is None)
     sink.stop()

@@ -155,18 +155,18 @@ def test_a_misnumbered_record_is_refused_and_those_before_and_behind_it_pass(pip
 
 @pytest.mark.real
 def test_records_of_a_broker_that_is_frozen_for_longer_than_the_limit_are_not_skipped(
-    pipeline, services, some_trades, short_standstill, stage
+    pipeline, own_kafka, some_trades, short_standstill, stage
 ):
     trades = some_trades(40)
     pipeline.publish(trades[:20])
     eventually(lambda: stage.lag == 0)
     for part in (trades[20:30], trades[30:]):
         pipeline.publish(part)
-        services.kafka.freeze()
+        own_kafka.freeze()
         try:
             eventually(lambda: stage.waiting_for == "Kafka", within=60)
         finally:
-            services.kafka.thaw()
+            own_kafka.thaw()
         eventually(lambda: stage.waiting_for is None)
     eventually(lambda: stage.lag == 0)
 

@@ -76,12 +76,12 @@ def test_a_frozen_validator_writes_nothing_when_it_wakes_and_rejoins(pipeline, s
 
 @pytest.mark.real
 @pytest.mark.timeout(400)
-def test_broker_crashes_restarts_and_freezes_never_end_the_validator(pipeline, services):
+def test_broker_crashes_restarts_and_freezes_never_end_the_validator(pipeline, own_kafka):
     records = mixture(pipeline, 3_000)
     share = -(-len(records) // FAULTS)
     with running(pipeline.validator(batch_records=20)) as validator:
         disturb(
-            services.kafka,
+            own_kafka,
             lambda: done(validator),
             lambda number: pipeline.publish_bytes(records[number * share : (number + 1) * share]),
         )

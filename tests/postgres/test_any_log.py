@@ -16,9 +16,9 @@ from tradepipe.trade.model import Trade
 
 
 @pytest.fixture(scope="module")
-def shared_connection(services):
+def shared_connection(session_services):
     """Create one database for all examples of a property: their trade ids differ."""
-    server = services.postgres.start()
+    server = session_services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
     migrate.upgrade(url)

@@ -27,8 +27,8 @@ READ = (*Trade._fields, "source_topic", "source_partition", "source_offset", "sc
 
 
 @pytest.fixture(scope="module")
-def connection(services):
-    server = services.postgres.start()
+def connection(session_services):
+    server = session_services.postgres.start()
     url = server.create_database("test_staging")
     migrate.upgrade(url)
     with connected(url) as connection:

@@ -19,8 +19,8 @@ from tradepipe.trade.rules import compile_check, violation_finder
 
 
 @pytest.fixture(scope="module")
-def connection(services) -> Iterator[Connection]:
-    server = services.postgres.start()
+def connection(session_services) -> Iterator[Connection]:
+    server = session_services.postgres.start()
     engine = create_engine_for(server.create_database("test_declarations"), application_name="test")
     with engine.connect() as connection:
         yield connection

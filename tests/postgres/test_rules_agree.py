@@ -81,9 +81,9 @@ def _shifted(day: date, days: int) -> date:
 
 
 @pytest.fixture(scope="module")
-def table(services) -> Iterator[Connection]:
+def table(session_services) -> Iterator[Connection]:
     """Connect the whole module to one database, in which nothing is committed."""
-    server = services.postgres.start()
+    server = session_services.postgres.start()
     name = f"test_{uuid.uuid4().hex}"
     url = server.create_database(name)
     migrate.upgrade(url)

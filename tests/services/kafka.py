@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from confluent_kafka import OFFSET_END, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka import KafkaException
 
-from tests.eventually import eventually
 from tests.services import downloads
+from tests.services.broker import Broker
 from tests.services.java import JavaServer
 from tradepipe.embedded.process import ChildProcess, free_port
 
@@ -55,7 +54,7 @@ node.id={}
 """
 
 
-class Kafka(JavaServer):
+class Kafka(JavaServer, Broker):
     """
     A broker on 127.0.0.1, on the same ports as long as it is not closed.
 
@@ -84,15 +83,11 @@ class Kafka(JavaServer):
         self.port = free_port()
         self.controller_port = free_port()
         self._advertised = advertised_port or self.port
+        self.bootstrap_servers = f"127.0.0.1:{self._advertised}"
         self._further = "\n".join(f"{name}={value}" for name, value in (properties or {}).items())
         self.cluster_id = _new_id()
         self._node = 1
         self._users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in (users or {}).items()]
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """What clients take as `bootstrap.servers`."""
-        return f"127.0.0.1:{self._advertised}"
 
     def join(self, number: int, controllers: Mapping[int, int], cluster_id: str) -> None:
         """Make it, before its start, node `number` of a cluster with these controllers, node to port."""
@@ -101,41 +96,6 @@ class Kafka(JavaServer):
         # The last value of a property counts.
         self._further += f"\nnode.id={number}\ncontroller.quorum.voters={quorum}"
         self._node = number
-
-    def create_topic(
-        self, name: str, *, partitions: int = 4, replicas: int = 1, config: Mapping[str, str] | None = None
-    ) -> None:
-        """Create a topic and wait until each partition's leader answers, which is later than that it has one."""
-        admin = self._admin()
-        topic = NewTopic(name, partitions, replicas, config=dict(config or {}))
-        eventually(lambda: self._is_created(admin, topic))
-        eventually(lambda: self._leaders(admin, name) == partitions)
-        eventually(lambda: self._is_led(admin, name, partitions))
-
-    @staticmethod
-    def _is_created(admin: AdminClient, topic: NewTopic) -> bool:
-        try:
-            admin.create_topics([topic])[topic.topic].result(timeout=120)
-        except KafkaException as error:
-            # On a busy machine a heartbeat is late, and the controller fences the only broker for a moment.
-            if error.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR:
-                raise
-            return False
-        return True
-
-    def delete_topic(self, name: str) -> None:
-        """Delete a topic and wait until it is gone."""
-        admin = self._admin()
-        admin.delete_topics([name])[name].result(timeout=120)
-        eventually(lambda: name not in admin.list_topics(timeout=60).topics)
-
-    def delete_records(self, name: str) -> None:
-        """Drop all records of a topic, as retention would; its log begins where it ended."""
-        admin = self._admin()
-        partitions = admin.list_topics(name, timeout=60).topics[name].partitions
-        places = [TopicPartition(name, partition, OFFSET_END) for partition in partitions]
-        for answer in admin.delete_records(places).values():
-            answer.result(timeout=120)
 
     def prepare(self) -> None:
         properties = _PROPERTIES.format(
@@ -185,20 +145,6 @@ class Kafka(JavaServer):
     def _kafka(self, *arguments: str) -> ChildProcess:
         jars = ("-cp", f"{downloads.kafka()}/*")
         return self.run(*jars, *arguments, str(self.folder / "server.properties"))
-
-    def _admin(self, address: str | None = None) -> AdminClient:
-        # 0: while it starts and stops, refused connections are no news.
-        return AdminClient({"bootstrap.servers": address or self.bootstrap_servers, "log_level": 0})
-
-    @staticmethod
-    def _leaders(admin: AdminClient, name: str) -> int:
-        topic = admin.list_topics(timeout=60).topics.get(name)
-        return 0 if topic is None else sum(partition.leader >= 0 for partition in topic.partitions.values())
-
-    @staticmethod
-    def _is_led(admin: AdminClient, name: str, partitions: int) -> bool:
-        asked = admin.list_offsets({TopicPartition(name, number): OffsetSpec.latest() for number in range(partitions)})
-        return not any(answer.exception(timeout=60) for answer in asked.values())
 
 
 def _new_id() -> str:

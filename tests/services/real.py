@@ -1,52 +1,38 @@
-"""Real services for the tests."""
+"""Apache Kafka, Apicurio Registry and PostgreSQL."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from abc import ABC, abstractmethod
 
 from tests.services import downloads
+from tests.services.broker import Broker
+from tests.services.group import ServiceGroup
 from tests.services.kafka import Kafka
 from tests.services.postgres import Postgres, QuickPostgres
 from tests.services.registry import Registry
 from tradepipe.embedded.postgres import Binaries
 
 
-class RealServices:
-    """
-    Apache Kafka, Apicurio Registry and PostgreSQL; the first use of one starts all, and waits only for that one.
-
-    Args:
-        is_optimized: let Java optimize, for benchmarks.
-    """
+class Real(ABC):
+    """Real services, whoever starts them."""
 
     is_real = True
     # The shortest that spares a busy machine a false alarm.
     client_settings = {"session.timeout.ms": 6000}  # noqa: RUF012 - it is never changed
 
-    def __init__(self, *, is_optimized: bool = False) -> None:
-        self._kafka = Kafka(is_optimized=is_optimized)
-        self._registry = Registry(is_optimized=is_optimized)
-        self._postgres = Postgres() if is_optimized else QuickPostgres()
-        self._starts: dict[object, Future[Any]] = {}
+    @property
+    @abstractmethod
+    def kafka(self) -> Broker: ...
 
     @property
-    def kafka(self) -> Kafka:
-        return self._started(self._kafka)
+    @abstractmethod
+    def postgres(self) -> Postgres: ...
 
     @property
-    def registry(self) -> Registry:
-        return self._started(self._registry)
-
-    @property
-    def postgres(self) -> Postgres:
-        return self._started(self._postgres)
+    @abstractmethod
+    def registry_url(self) -> str: ...
 
     @property
     def bootstrap_servers(self) -> str:
         return self.kafka.bootstrap_servers
-
-    @property
-    def registry_url(self) -> str:
-        return self.registry.url
 
     @property
     def postgres_url(self) -> str:
@@ -65,16 +51,36 @@ class RealServices:
         postgres = (Binaries.debian() or Binaries.find()).version
         return f"Kafka {downloads.KAFKA_VERSION}, Apicurio {downloads.REGISTRY_VERSION}, PostgreSQL {postgres}"
 
-    def close(self) -> None:
-        for service, start in self._starts.items():
-            start.exception()  # wait: a service that is still starting has nothing to close yet
-            service.close()
-        self._starts.clear()
 
-    def _started(self, service: Any) -> Any:
-        if not self._starts:
-            starter = ThreadPoolExecutor(3)
-            self._starts = {each: starter.submit(each.start) for each in (self._kafka, self._postgres, self._registry)}
-            starter.shutdown(wait=False)
-        self._starts[service].result()
-        return service
+class RealServices(Real):
+    """
+    Services of one program, which may also stop them; the first use of one starts all, and waits only for that one.
+
+    Args:
+        is_optimized: let Java optimize, for benchmarks.
+    """
+
+    def __init__(self, *, is_optimized: bool = False) -> None:
+        self._kafka = Kafka(is_optimized=is_optimized)
+        self._registry = Registry(is_optimized=is_optimized)
+        self._postgres = Postgres() if is_optimized else QuickPostgres()
+        self._all = ServiceGroup(self._kafka, self._postgres, self._registry)
+
+    @property
+    def kafka(self) -> Kafka:
+        return self._all.started(self._kafka)
+
+    @property
+    def registry(self) -> Registry:
+        return self._all.started(self._registry)
+
+    @property
+    def postgres(self) -> Postgres:
+        return self._all.started(self._postgres)
+
+    @property
+    def registry_url(self) -> str:
+        return self.registry.url
+
+    def close(self) -> None:
+        self._all.close()

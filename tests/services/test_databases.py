@@ -34,8 +34,8 @@ CHANGES = [
 
 
 @pytest.fixture(scope="module")
-def own(services):
-    databases = Databases(services.postgres)
+def own(session_services):
+    databases = Databases(session_services.postgres)
     yield databases
     databases.close()
 

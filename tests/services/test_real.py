@@ -6,9 +6,11 @@ import httpx
 import psycopg2
 import pytest
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tests.embedded.programs import ask, program
 from tests.eventually import eventually
+from tests.services.registry import Registry
 
 pytestmark = pytest.mark.real
 
@@ -19,21 +21,9 @@ runpy.run_module("tests.services", run_name="__main__", alter_sys=True)
 
 
 @pytest.fixture
-def kafka_service(services):
-    yield services.kafka
-    services.kafka.start()
-
-
-@pytest.fixture
 def postgres_service(services):
     yield services.postgres
     services.postgres.start()
-
-
-@pytest.fixture
-def registry_service(services):
-    yield services.registry
-    services.registry.start()
 
 
 @pytest.fixture
@@ -47,37 +37,46 @@ def held(database):
     connection.close()
 
 
+def test_a_test_that_has_its_own_kafka_uses_no_other(own_kafka, services, kafka, topic):
+    assert {own_kafka.bootstrap_servers} == {services.bootstrap_servers, kafka["bootstrap.servers"]}
+    assert topic in AdminClient(kafka).list_topics(timeout=60).topics
+
+
+def test_no_test_can_disturb_the_broker_that_others_use(services):
+    assert [] == [name for name in ("stop", "kill", "freeze", "close") if hasattr(services.kafka, name)]
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_kafka_keeps_acknowledged_records(kafka_service, kafka, topic, how):
+def test_kafka_keeps_acknowledged_records(own_kafka, kafka, topic, how):
     produce(kafka, topic)
 
-    getattr(kafka_service, how)()
-    kafka_service.start()
+    getattr(own_kafka, how)()
+    own_kafka.start()
 
     assert (0, 1) == watermarks(kafka, topic)
 
 
-def test_a_frozen_kafka_resumes_where_it_was(kafka_service, kafka, topic):
-    kafka_service.freeze()
+def test_a_frozen_kafka_resumes_where_it_was(own_kafka, kafka, topic):
+    own_kafka.freeze()
     producer = Producer({"bootstrap.servers": kafka["bootstrap.servers"], "log_level": 0})
     producer.produce(topic, b"a trade", partition=0)
     assert 1 == producer.flush(1)
 
-    kafka_service.thaw()
+    own_kafka.thaw()
 
     assert 0 == producer.flush(120)
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_the_registry_keeps_its_schemas(registry_service, subject, how):
+def test_a_killed_registry_keeps_its_schemas():
     body = {"schema": json.dumps({"type": "record", "name": "T", "fields": []})}
-    registered = httpx.post(f"{registry_service.url}/subjects/{subject}/versions", json=body, timeout=20).json()
+    with Registry() as registry:
+        registered = httpx.post(f"{registry.url}/subjects/kept/versions", json=body, timeout=60).json()
 
-    getattr(registry_service, how)()
-    registry_service.start()
+        registry.kill()
+        registry.start()
 
-    versions = httpx.get(f"{registry_service.url}/schemas/ids/{registered['id']}/versions", timeout=20).json()
-    assert {"subject": subject, "version": 1} in versions
+        versions = httpx.get(f"{registry.url}/schemas/ids/{registered['id']}/versions", timeout=60).json()
+    assert {"subject": "kept", "version": 1} in versions
 
 
 @pytest.mark.parametrize(
