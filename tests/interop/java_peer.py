@@ -1,5 +1,6 @@
 """A Java program with other people's clients in it, asked and answering by lines of JSON."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -12,23 +13,25 @@ from tests.services.java import NEEDED, java
 SOURCES: Final = Path(__file__).parent / "java"
 
 _COMPILER: Final = "org.eclipse.jdt.internal.compiler.batch.Main"
-# It lives for a minute: what starts quickly counts.
+# It and its compiler live for a minute at most: what starts quickly counts.
 _QUICK: Final = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class Peer:
     """
-    The program of `java/`, compiled into a folder and running until it is closed.
+    The program of `java/`, running until it is closed.
 
     It ends with its standard input, so it does not outlive us.
+
+    Args:
+        folder: where it writes its log.
     """
 
     def __init__(self, folder: Path) -> None:
         jars = f"{downloads.peer()}/*"
-        _run(folder, "-cp", jars, _COMPILER, f"-{NEEDED}", "-proc:none", "-d", str(folder), str(SOURCES))
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
-            [_program(), *_QUICK, "-cp", f"{folder}:{jars}", "Peer"],
+            [_program(), *_QUICK, "-cp", f"{_classes(jars)}:{jars}", "Peer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -59,6 +62,17 @@ class Peer:
 
 def _program() -> Path:
     return java() / "bin" / "java"
+
+
+def _classes(jars: str) -> Path:
+    """Return the folder of the compiled program, which is compiled again when it has changed: that takes 4 s of CPU."""
+    arguments = [f"-{NEEDED}", "-proc:none", str(SOURCES)]
+    content = b"".join(file.read_bytes() for file in sorted(SOURCES.rglob("*.java")))
+    digest = hashlib.sha256(content + f"{arguments} {jars}".encode()).hexdigest()[:16]
+    return downloads.kept(
+        f"peer-classes-{digest}",
+        lambda folder: _run(folder, *_QUICK, "-cp", jars, _COMPILER, "-d", str(folder / "whole"), *arguments),
+    )
 
 
 def _run(folder: Path, *arguments: str) -> None:
