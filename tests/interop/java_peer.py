@@ -8,13 +8,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.services import downloads
-from tests.services.java import NEEDED, java
+from tests.services.java import NEEDED, SHORT_LIVED, java
 
 SOURCES: Final = Path(__file__).parent / "java"
 
 _COMPILER: Final = "org.eclipse.jdt.internal.compiler.batch.Main"
-# It and its compiler live for a minute at most: what starts quickly counts.
-_QUICK: Final = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+_OPTIONS: Final = ("-Xmx512m", *SHORT_LIVED)
 
 
 class Peer:
@@ -31,7 +30,7 @@ class Peer:
         jars = f"{downloads.peer()}/*"
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
-            [_program(), *_QUICK, "-cp", f"{_classes(jars)}:{jars}", "Peer"],
+            [_program(), *_OPTIONS, "-cp", f"{_classes(jars)}:{jars}", "Peer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -71,7 +70,7 @@ def _classes(jars: str) -> Path:
     digest = hashlib.sha256(content + f"{arguments} {jars}".encode()).hexdigest()[:16]
     return downloads.kept(
         f"peer-classes-{digest}",
-        lambda folder: _run(folder, *_QUICK, "-cp", jars, _COMPILER, "-d", str(folder / "whole"), *arguments),
+        lambda folder: _run(folder, *_OPTIONS, "-cp", jars, _COMPILER, "-d", str(folder / "whole"), *arguments),
     )
 
 

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from tests.eventually import eventually
 from tests.pipeline.running_stages import running
 from tests.services import downloads
-from tests.services.java import java
+from tests.services.java import SHORT_LIVED, java
 from tradepipe.kafka.admin import TopicAdmin
 
 
@@ -70,7 +70,7 @@ def lag_by_kafka(address: str, group: str) -> dict[int, int]:
     arguments = ["--bootstrap-server", address, "--describe", "--group", group, "--timeout", "60000"]
     jars = f"{downloads.kafka_tools()}/*"
     done = subprocess.run(
-        [java() / "bin" / "java", "-Xmx128m", "-cp", jars, command, *arguments],
+        [java() / "bin" / "java", "-Xmx128m", *SHORT_LIVED, "-cp", jars, command, *arguments],
         capture_output=True,
         text=True,
         check=True,

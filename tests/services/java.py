@@ -16,7 +16,7 @@ from tradepipe.embedded.process import ChildProcess, TempFolder
 NEEDED: Final = 21
 """The registry runs on Java 21 and newer, Kafka 4.1 on 17 and newer."""
 
-_SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """Options that halve the CPU time of a server that lives for minutes: no optimizing compiler, no collector threads."""
 
 _START_TIMEOUT: Final = 240.0
@@ -34,7 +34,7 @@ class JavaServer(ABC):
     name: str
 
     def __init__(self, *, is_optimized: bool = False) -> None:
-        self._options = () if is_optimized else _SHORT_LIVED
+        self._options = () if is_optimized else SHORT_LIVED
         self._folder: TempFolder | None = None
         self._child: ChildProcess | None = None
 
