@@ -20,8 +20,10 @@ LONGEST: Final = (
     "tests/pipeline/test_validator_faults.py",
     "tests/test_document_blocks.py",
     "tests/testing/test_example_service.py",
+    "tests/test_compose.py",
+    "tests/services/test_real.py",
 )
-"""Files of which single tests take most of a minute or more, the longest first."""
+"""Files of which single tests take most of a minute or more, the longest first, and files whose tests share servers."""
 
 
 class Traits(NamedTuple):
