@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -113,9 +114,16 @@ def written(letters):
     return sum(each.high for each in letters.admin.watermarks(letters.source, range(4)).values())
 
 
-def wait_for_begin(letters):
-    """Wait until a replay has written to the source topic."""
-    eventually(lambda: written(letters) > 0)
+def stop_after_begin(process, letters):
+    """Let a replay run in short turns until it has written; it stands still while a broker says how much."""
+
+    def has_begun():
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGSTOP)
+        return written(letters) > 0
+
+    eventually(has_begun)
 
 
 def killed(letters, env, *, after):
@@ -149,8 +157,7 @@ def test_a_replay_that_is_killed_and_repeated_puts_each_back_once(letters, env):
 def test_the_first_of_two_concurrent_replays_reports_the_conflict(letters, env):
     letters.write(letters.refusal(number) for number in range(LETTERS))
     with running("dlq", "replay", "--unverified", *SLOWLY, env=env) as first:
-        wait_for_begin(letters)
-        first.send_signal(signal.SIGSTOP)  # or it may end before the second begins
+        stop_after_begin(first, letters)
         second = dlq("replay", "--unverified", env=env)
         first.send_signal(signal.SIGCONT)
         ended = first.end()
@@ -163,8 +170,9 @@ def test_the_first_of_two_concurrent_replays_reports_the_conflict(letters, env):
 def test_a_signal_ends_it_after_the_current_transaction(letters, env):
     letters.write(letters.refusal(number) for number in range(LETTERS))
     with running("dlq", "replay", "--unverified", *SLOWLY, env=env) as process:
-        wait_for_begin(letters)
+        stop_after_begin(process, letters)
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         done = process.end()
 
     assert 130 == done.code, done.err
