@@ -1,10 +1,9 @@
 """Messages of librdkafka as records."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter, methodcaller
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message
 
@@ -53,22 +52,22 @@ def read_headers(messages: Sequence[Message]) -> list[Headers]:
     return [tuple(headers) if headers else () for headers in given]
 
 
-def _memory_of_headers(messages: Sequence[Message], headers: Sequence[Headers] | None) -> int:
+def _memory_of(messages: Sequence[Message], headers: Sequence[Headers] | None) -> int:
     """
-    Return about how many bytes the headers of messages take in memory.
+    Return about how many bytes messages take in memory: their keys and values, and their headers.
 
     Headers that were not read are read one message at a time, and dropped.
     """
+    payload = sum(map(len, messages)) + _length(map(Message.key, messages))
     if headers is not None:
         sizes = (UNREADABLE_BYTES if each is UNREADABLE else HEADER_BYTES * len(each) for each in headers)
-        return sum(sizes) if any(headers) else 0
-    memory = 0
+        return payload + sum(sizes) if any(headers) else payload
     found = map(_headers, messages)
     while True:
         try:
-            return memory + sum(HEADER_BYTES * len(each) for each in found if each)
+            return payload + sum(HEADER_BYTES * len(each) for each in found if each)
         except SystemError:
-            memory += UNREADABLE_BYTES
+            payload += UNREADABLE_BYTES
 
 
 def seconds_of(message: Message) -> float | None:
@@ -80,27 +79,6 @@ def seconds_of(message: Message) -> float | None:
 def to_record(message: Message, topic: str) -> Record:
     """Return a message that is no error as a record."""
     return read([message], topic, read_headers([message])).records[0]
-
-
-@dataclass(slots=True)
-class _Payload:
-    """The keys and values of messages, and the sum of their bytes."""
-
-    keys: list[Any]
-    values: list[Any]
-    size: int
-
-    @classmethod
-    def of(cls, messages: Sequence[Message]) -> Self:
-        """Return those of messages; the values of errors are texts."""
-        keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
-        return cls(keys, values, _length(keys) + _length(values))
-
-    def extend(self, other: Self) -> None:
-        """Add those of further messages."""
-        self.keys += other.keys
-        self.values += other.values
-        self.size += other.size
 
 
 class Read(NamedTuple):
@@ -159,7 +137,6 @@ def read_group(
     """
     group: list[Message] = []
     group_headers: list[Headers] = []
-    payload = _Payload([], [], 0)
     ends: list[Message] = []
     memory, next_slice = 0, 1
     has_error = False
@@ -170,9 +147,7 @@ def read_group(
             break
         if messages:
             headers = read_headers(messages) if with_headers else None
-            new = _Payload.of(messages)
-            payload.extend(new)
-            size = new.size + _memory_of_headers(messages, headers)
+            size = _memory_of(messages, headers)
             group += messages
             group_headers += headers or ()
             memory += size
@@ -187,7 +162,7 @@ def read_group(
         if not messages:
             next_slice = 0
     given = group_headers if with_headers else None
-    found = read(group, topic, given, payload) if group and not has_error else None
+    found = read(group, topic, given) if group and not has_error else None
     return Group(group, given, ends, found, memory, messages, 0 if messages else next_slice)
 
 
@@ -209,20 +184,13 @@ def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[
     return [message for message in messages if not message.error()], False
 
 
-def read(
-    messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None, payload: _Payload | None = None
-) -> Read:
-    """
-    Read messages without errors as records, with these headers; without any, they have no timestamps either.
-
-    Args:
-        payload: that of the messages, if it is known.
-    """
-    payload = payload or _Payload.of(messages)
+def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Read:
+    """Read messages without errors as records, with these headers; without any, they have no timestamps either."""
     # Column by column: a loop over the messages would take twice the time, and this runs for every record. A message
     # without an error has a partition and an offset.
     partitions: Any = list(map(Message.partition, messages))
     offsets: Any = list(map(Message.offset, messages))
+    keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
     timestamps: Iterable[int | None] = repeat(None)
     if headers is not None:
         timestamps = [
@@ -230,11 +198,10 @@ def read(
             for kind, milliseconds in map(Message.timestamp, messages)
         ]
     headers_column = repeat(()) if headers is None else headers
-    columns = zip(
-        repeat(topic), partitions, offsets, payload.keys, payload.values, timestamps, headers_column, strict=False
-    )
+    columns = zip(repeat(topic), partitions, offsets, keys, values, timestamps, headers_column, strict=False)
     records = list(map(_new, repeat(Record), columns))
-    return Read(records, partitions, offsets, seconds_of(messages[0]), payload.size)
+    payload_bytes = _length(keys) + _length(values)
+    return Read(records, partitions, offsets, seconds_of(messages[0]), payload_bytes)
 
 
 def payload_bytes(records: Sequence[Record]) -> int:
