@@ -32,6 +32,9 @@ sent, and each output of the validator with its source.
 """
 
 _STORING: Final = """
+What has no guarantees consumes records, has the compiled core encode them as rows, and copies these into the table in a
+thread. It stores no offsets, and ends at the first record that is bad or stored already.
+
 quixstreams ({quixstreams}, in a virtual environment with its own confluent-kafka) decodes with its deserializer for a
 registry. Kafka Connect ({kafka}, only with `--connect`) runs Debezium's JDBC sink ({debezium}) with Apicurio's
 converter ({converter}), upserts and `reWriteBatchedInserts`. Both commit 10,000 records at a time, as the others do,
