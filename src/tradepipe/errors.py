@@ -130,7 +130,12 @@ class DatabaseOutdated(ConfigurationError):
 
 
 class TooManyRefusals(ConfigurationError):
-    """The refusal limit of a `partition` was exceeded: the configuration is more likely wrong than the records."""
+    """
+    The refusal limit was exceeded: the configuration is more likely wrong than the records.
+
+    Attributes:
+        partition: the partition whose records would be refused.
+    """
 
     def __init__(self, message: str, partition: int) -> None:
         self.partition = partition

@@ -81,7 +81,12 @@ def embedded(*, topics: Topics = None) -> None:
 
 
 def start_stack(services: ExitStack, stopped: threading.Event) -> LocalStack | None:
-    """Start the embedded services, which the exit stack stops; return None if a signal ended the start."""
+    """
+    Start the embedded services, which the exit stack stops; return None if a signal ended the start.
+
+    Raises:
+        ConfigurationError: PostgreSQL is not installed, or does not start.
+    """
     try:
         return services.enter_context(LocalStack(cancelled=stopped))
     except StartCancelled:

@@ -161,7 +161,12 @@ def check_finite(value: float | None) -> float | None:
 
 
 def hide_passwords(better: str) -> Callable[[typer.Context, typer.CallbackParam, str | None], str | None]:
-    """Return a callback that redacts a URL's passwords, and warns of one on the command line."""
+    """
+    Return a callback that redacts the passwords of a URL from now on, and warns if the command line has one.
+
+    Args:
+        better: where to pass the password instead.
+    """
 
     def hide(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
         # It is documented, and masking it would mask the user's name too, which is the same word.

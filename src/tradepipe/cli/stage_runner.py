@@ -201,7 +201,14 @@ def format_progress(done: StageSummary, waiting_for: str | None, lag: int | None
 
 
 def load_rules(texts: Iterable[str] | None) -> tuple[Rule, ...]:
-    """Import the functions named by `--rules MODULE:FUNCTION`, also from the current directory, as `python -m` does."""
+    """
+    Import the functions named by `--rules MODULE:FUNCTION`, in order.
+
+    Modules in the current directory can be imported, as with `python -m`.
+
+    Raises:
+        BadParameter: a name does not refer to a function.
+    """
     # As `python -m` does. An installed command has its own directory there instead.
     if texts and not sys.flags.safe_path and not {"", _here()} & set(sys.path):
         sys.path.insert(0, _here())

@@ -13,7 +13,14 @@ from tradepipe.trade.types import REQUIRED, Member, Type
 
 
 class FieldCodec(NamedTuple):
-    """Codec of one field, with the type in the reader schema; the default of a field that has none is `REQUIRED`."""
+    """
+    Codec of one field.
+
+    Attributes:
+        schema: the type in the reader schema.
+
+        default: value for a record without the field; `REQUIRED` for a field without one.
+    """
 
     name: str
     type: Type

@@ -35,7 +35,16 @@ class Check(NamedTuple):
 
 
 class Output(NamedTuple):
-    """One declared field; `type` is that of its values other than None, and a default may be `REQUIRED`."""
+    """
+    One declared field.
+
+    Attributes:
+        slot: slot of the record's steps that has its value.
+
+        kind: the declared kind, which limits the values: a float is finite, a text has no NUL.
+
+        column: type of its column, with precision and scale in `numeric(p, s)`.
+    """
 
     name: str
     slot: int
@@ -46,7 +55,12 @@ class Output(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A rule between outputs, by their places: `together`, or `not before`, if the first is not before the second."""
+    """
+    A rule between outputs, by their places.
+
+    Attributes:
+        name: `together`, or `not before`: the first output, a date or a time, is not before the second.
+    """
 
     name: str
     outputs: tuple[int, ...]

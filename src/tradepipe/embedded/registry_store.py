@@ -195,7 +195,12 @@ class RegistryStore:
         return level
 
     def incompatibilities(self, subject: str, text: str, number: str | None) -> tuple[Finding, ...]:
-        """Return what breaks if the schema follows this version alone; None checks as `register` does."""
+        """
+        Return what breaks if the schema follows the given version.
+
+        As in Confluent's registry, one version is checked at the subject's level
+        without looking further back; None checks as `register` does.
+        """
         schema = _parse(text)
         with self._lock:
             versions = self.versions(subject) if number is None else [self.version(subject, number)]

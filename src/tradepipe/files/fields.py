@@ -254,7 +254,12 @@ def from_text(field: str, value: str) -> object:
 
 
 def read(fields: Mapping[str, Callable[[], object]]) -> Trade | tuple[Violation, ...]:
-    """Build a trade, or return the violations, from functions that return a field's value or raise ValueError."""
+    """
+    Build a trade from its fields, or return the violations, in the order of the fields.
+
+    Args:
+        fields: for each field, a function that returns its value or raises ValueError.
+    """
     parsed: dict[str, object] = {}
     violations: list[Violation] = []
     for field, value in fields.items():

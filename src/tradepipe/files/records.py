@@ -55,7 +55,12 @@ class Columns(NamedTuple):
 
 
 def find_columns(name: str, headers: Sequence[str], mapping: FileMapping, what: str = "headers") -> Columns:
-    """Find each field's column, regardless of case and blanks if need be; exactly one, else `InvalidOption`."""
+    """
+    Find the column of each field: its exact header, else the same without regard to case and surrounding blanks.
+
+    Raises:
+        InvalidOption: a required column is missing, or several headers match.
+    """
     positions: dict[str, int] = {}
     for field in FIELDS:
         header = mapping.header(field)

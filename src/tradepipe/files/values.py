@@ -233,7 +233,14 @@ def formatted_date(formats: Formats) -> FromText:
 
 
 def formatted_timestamp(formats: Formats, plain: FromText, finish: Callable[[datetime, str], datetime]) -> FromText:
-    """Return a parser of timestamps in the file's format, which `finish` completes, or the plain one."""
+    """
+    Return a parser of timestamps in the file's format.
+
+    Args:
+        plain: parser of the plain form.
+
+        finish: completes a timestamp that has the format.
+    """
     if (format := formats.time) is None:
         return plain
 

@@ -42,7 +42,12 @@ class CellError:
 
 
 class WorkbookFile(Reader):
-    """A sheet of a workbook, whose headers are its first row that is not empty; `InvalidOption` if it is damaged."""
+    """
+    A sheet of a workbook, whose headers are its first row that is not empty.
+
+    Raises:
+        InvalidOption: the file is damaged or a bomb, or the sheet is not named.
+    """
 
     ending = ".rejects.xlsx"
 

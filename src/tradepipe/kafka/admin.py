@@ -60,7 +60,11 @@ class Topic(NamedTuple):
 
 
 class Watermarks(NamedTuple):
-    """The start and end offsets of a partition's log, the end behind the records of open transactions."""
+    """
+    The start and end offsets of a partition's log.
+
+    `high` is the offset of the next record, including the records of open transactions.
+    """
 
     low: int
     high: int

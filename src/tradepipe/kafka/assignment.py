@@ -28,7 +28,11 @@ def correct_offset(offset: int, position: int) -> int | None:
 
 
 class Assignment:
-    """An assignment of a partition until it is revoked, never equal to a later one, and its read position."""
+    """
+    An assignment of a partition until it is revoked, and the read position of its consumer.
+
+    If the partition is assigned again, that is another assignment, and not equal to this one.
+    """
 
     __slots__ = ("next_offset", "partition", "paused")
 

@@ -79,7 +79,11 @@ class DeadLetterRecord(NamedTuple):
 
 
 class Marker(NamedTuple):
-    """Closes the earlier dead letters of a record, given by origin and digest, which was replayed with this count."""
+    """
+    Closes the earlier dead letters of one record, given by its origin and digest.
+
+    `replay_count` is the count that the replayed record carries.
+    """
 
     record: Record
     origin: RecordOrigin

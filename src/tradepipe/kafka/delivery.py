@@ -79,6 +79,9 @@ class TransactionalDelivery:
         """
         Write records and commit offsets of the consumer's topic in one transaction.
 
+        Args:
+            meanwhile: work that overlaps with the brokers'.
+
         Raises:
             Interrupted: the transaction is aborted or its outcome is unknown; resume from the committed offsets.
 

@@ -121,7 +121,12 @@ class FirstContact:
             self._permanent = self._untrusted
 
     def permanent_error(self, *, final: bool = False) -> TradepipeError | None:
-        """Return why no attempt will succeed; None while another may, for which there is no time if this is `final`."""
+        """
+        Return why no attempt will succeed, or None while another one may.
+
+        Args:
+            final: there is no time for another attempt, so the last error decides.
+        """
         error = self._permanent or (self._untrusted if final else None)
         if error is None or self.succeeded:
             return None

@@ -129,6 +129,9 @@ class Transactions:
         """
         Write records and offsets in one transaction.
 
+        Args:
+            meanwhile: work that overlaps with the brokers'.
+
         Raises:
             Fenced, RecordRejected, ConfigurationError, TransactionAborted: the transaction is aborted.
 

@@ -33,7 +33,12 @@ def is_counted(codes: Iterable[str]) -> bool:
 
 
 class Window(NamedTuple):
-    """The first offset of a partition that counts, its recent refused offsets, and how many are in an unbroken run."""
+    """
+    The recent refusals of one partition.
+
+    `first` is the first offset that counts as seen, `refused` the refused
+    offsets in ascending order, `run` the number of refusals it ends with.
+    """
 
     first: int
     refused: tuple[int, ...] = ()
@@ -143,7 +148,14 @@ PRELOAD_TIMEOUT: Final = 20.0
 
 
 class RecentRefusals:
-    """Loads a validator's recent refusals, of a topic and by a group, from its dead letters."""
+    """
+    Load a validator's recent refusals from its dead letters.
+
+    Args:
+        topic: the topic the refused records came from.
+
+        group: the consumer group that refused them.
+    """
 
     def __init__(
         self,

@@ -15,7 +15,11 @@ PAGE: Final = 500
 
 
 class TableReplayStep(NamedTuple):
-    """Result of one transaction of a replay; what was skipped has the reason."""
+    """
+    Result of one transaction of a replay.
+
+    `skipped` holds the refusals that were skipped, each with the reason.
+    """
 
     replayed: ReplayResult = ReplayResult()
     skipped: tuple[tuple[DeadLetter, str], ...] = ()

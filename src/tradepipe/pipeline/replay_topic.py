@@ -42,7 +42,11 @@ CHUNK_BYTES: Final = 8 << 20
 
 
 class TopicReplayStep(NamedTuple):
-    """Result of one transaction of a replay; what was skipped has the reason."""
+    """
+    Result of one transaction of a replay.
+
+    `skipped` holds the dead letters that were skipped, each with the reason.
+    """
 
     replayed: tuple[DeadLetter, ...] = ()
     skipped: tuple[tuple[DeadLetter, str], ...] = ()

@@ -38,7 +38,12 @@ _POSITIONS: Final = "earliest|latest|TIME|NUMBER"
 
 @dataclass(slots=True)
 class SinkPartition(PartitionState):
-    """Read state of an assigned partition: claimed, then read, queued for the writer, and stored."""
+    """
+    Read state of one assigned partition, which is claimed first.
+
+    `stored_offset` is the next offset in the database, `queued_offset` the one up
+    to which the writer has all records.
+    """
 
     ownership: Ownership | None = None
     claim_requested: bool = False

@@ -12,7 +12,12 @@ TOPIC_ID_INTERVAL: Final = 60.0
 
 
 class TopicIdWatch:
-    """Detects, without blocking, that a topic was deleted and recreated; the error ends with `advice`."""
+    """
+    Detect that a topic was deleted and recreated under the same name, without blocking.
+
+    Args:
+        advice: what to do about a recreated topic, for the error message.
+    """
 
     def __init__(self, topics: TopicAdmin, topic: str, *, advice: str) -> None:
         self._topics = topics
@@ -157,7 +162,14 @@ class StandstillWatch:
         return partition in self._standing and time.monotonic() - self._standing[partition][1] >= seconds
 
     def update(self, positions: Mapping[int, int], ends: Mapping[int, int]) -> None:
-        """Compare the next offsets with the last ones, and with the high watermarks."""
+        """
+        Compare the positions with the last ones.
+
+        Args:
+            positions: the next offset of each partition that is read.
+
+            ends: the high watermarks.
+        """
         now = time.monotonic()
         self._standing = {
             number: self._standing[number] if self._standing.get(number, (-1, 0.0))[0] == offset else (offset, now)

@@ -71,6 +71,8 @@ class RecordValidator:
             RegistryUnavailable: the schema is not available now; the record may be valid.
 
             UnsupportedSchema: this build would lose values of the record.
+
+            ConfigurationError: a user's rule is broken.
         """
         decoded = self._decode_and_check(record)
         if isinstance(decoded, Refusal):
@@ -86,6 +88,9 @@ class RecordValidator:
 
         Returns:
             How many were added, and the error of the record after them, or None.
+
+        Raises:
+            ConfigurationError: a user's rule is broken.
         """
         count = 0
         try:

@@ -58,7 +58,11 @@ class ValidatorBatch(NamedTuple):
 
 
 class ValidatorBuffer:
-    """Records that were read and not yet written, pending or validated, in their order."""
+    """
+    Records that were read and not yet written, pending or validated.
+
+    Those of one partition are in the order of their offsets.
+    """
 
     def __init__(
         self, validator: RecordValidator, refusal_limit: RefusalLimit, *, batch_records: int = BATCH_RECORDS

@@ -171,6 +171,9 @@ class OutputWriter:
         """
         Write a batch and commit its offsets.
 
+        Args:
+            meanwhile: work that overlaps with the brokers'.
+
         Returns:
             None after the commit; else the interruption, after which the group's
             committed offsets show whether the batch took effect.

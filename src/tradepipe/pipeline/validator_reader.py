@@ -90,6 +90,9 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """
         Poll and validate at most `limit` records.
 
+        Args:
+            timeout: seconds to wait for the first record.
+
         Raises:
             ConfigurationError: the brokers deny access, an offset is outside the log, or a user's rule is broken.
         """
@@ -97,7 +100,11 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         self.validate()
 
     def poll(self, limit: int, timeout: float) -> int:
-        """Poll records, which positions and batches ignore until `validate`, and return how many; raises as `read`."""
+        """
+        Poll records without validating them, and return how many; raises as `read`.
+
+        Positions and batches ignore them until `validate`.
+        """
         records = self._poll(limit, timeout)
         self.caught_up = len(records) < limit
         self._buffer.pending += records
@@ -179,7 +186,12 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
                 partition.backoff.failures = 0
 
     def rewind_to_committed(self, interrupted: ValidatorBatch | None) -> None:
-        """Read all partitions again from their committed offsets, which decide about an interrupted batch."""
+        """
+        Read all partitions again from their committed offsets.
+
+        Args:
+            interrupted: a batch whose outcome is unknown; the committed offsets will show it.
+        """
         self._unresolved_batch = interrupted
         # The record with the unsupported schema is read again too, after the valid ones before it.
         self.unsupported_schema = None

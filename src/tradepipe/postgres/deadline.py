@@ -24,6 +24,11 @@ class Deadline(AbstractContextManager["Deadline"]):
     Nothing else ends a wait for a server process that is stopped: the server itself
     checks `statement_timeout`, and its kernel still answers keepalives.
 
+    Attributes:
+        expired: True once the deadline has cut the connection.
+
+        ends_at: when it does, by `time.monotonic`.
+
     Raises:
         AnswerTimeout: the deadline has cut the connection. Without it the
             driver's message would blame the server for closing the connection.

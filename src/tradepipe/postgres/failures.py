@@ -131,7 +131,13 @@ _ADVICE_ON_CONNECTING: Final = {
 
 
 def classify(error: BaseException, *, connected_before: bool) -> FailureClass:
-    """Classify an error of the driver; before this process was `connected_before`, a refusal may be permanent."""
+    """
+    Classify an error of psycopg2, plain or wrapped by SQLAlchemy; any other error is a `BUG`.
+
+    Args:
+        connected_before: True if this process ever had a connection. A refusal of
+            the first connection may be permanent; later ones count as outages.
+    """
     if isinstance(error, RowsVanished):
         return FailureClass.CONTENTION
     cause = _cause(error)

@@ -123,7 +123,16 @@ class ReconnectingConnection:
         return result
 
     def retry(self, attempt: Callable[[], T]) -> T:
-        """Retry until it succeeds; also `TransactionTooSlow`, `StopRequested` by `stop`, or `ConfigurationError`."""
+        """
+        Retry until the attempt succeeds.
+
+        Raises:
+            TransactionTooSlow: the attempt took too long.
+
+            StopRequested: `stop` was called.
+
+            ConfigurationError: an operator is needed.
+        """
         while True:
             try:
                 result = attempt()

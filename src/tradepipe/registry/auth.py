@@ -58,7 +58,14 @@ def parse_urls(url: str | Sequence[str]) -> tuple[tuple[str, ...], UserInfo | No
 
 
 class Proxy(NamedTuple):
-    """An HTTP proxy: its URL without user and password, these, and the option or variable that names it."""
+    """
+    An HTTP proxy.
+
+    Attributes:
+        url: its URL, without user and password.
+
+        source: the option or variable that names it.
+    """
 
     url: str
     user_info: UserInfo | None

@@ -46,6 +46,9 @@ def drift(
     Full texts are compared: Apicurio regards schemas that differ only in docs, aliases
     or defaults as equal, answers a lookup of the new one with the id of the old one,
     and keeps the old text.
+
+    Raises:
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     registered = subject_versions(registry, subject)
     if not registered:

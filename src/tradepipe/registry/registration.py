@@ -43,7 +43,14 @@ class PlannedVersion(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The steps that registration would take; a `current_level` of None means that the registry's default applies."""
+    """
+    The steps that registration would take.
+
+    Attributes:
+        level: the compatibility level to set.
+
+        current_level: the subject's present level, or None if the registry's default applies.
+    """
 
     subject: str
     level: str
@@ -64,6 +71,8 @@ def register(registry: SchemaRegistry, subject: str = "trades-value", *, level: 
 
     Raises:
         IncompatibleSchema: a version is incompatible with an earlier version or with another schema of the subject.
+
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     return apply_plan(registry, plan(registry, subject, versions(), level=level))
 
@@ -76,6 +85,9 @@ def plan(
 
     A version that the subject lacks is checked against the preceding history, against
     the subject's other schemas, and by the registry itself.
+
+    Raises:
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     # By text, not by number: registries number the versions of a subject in the order of their registration.
     known = {version.number: registry.lookup(subject, version.text) for version in history}
@@ -114,6 +126,8 @@ def apply_plan(registry: SchemaRegistry, plan: Plan) -> Registration:
 
     Raises:
         IncompatibleSchema: the plan has obstacles, or the registry rejects a version.
+
+        RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
     """
     # Before the first version is registered: a registry keeps what it has accepted.
     for version, finding in plan.obstacles:

@@ -62,6 +62,8 @@ class SubjectCheck:
             RegistryUnavailable: it has none; the registry may be starting.
 
             SchemaNotRegistered: it still has none after `STARTUP_SECONDS`.
+
+            ConfigurationError: see `SchemaRegistry`.
         """
         if self._registry.versions(self._subject):
             self._first_missing_at = None
@@ -87,6 +89,9 @@ class SubjectIds:
     An unknown id is confirmed by a second lookup, `REPLICA_LAG_SECONDS` after the
     first. Ids that are needed together share both lookups. After that, one failed
     lookup is enough each time the entry of an id expires.
+
+    Args:
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(self, registry: SchemaRegistry, subject: str, clock: Callable[[], float]) -> None:
@@ -112,6 +117,8 @@ class SubjectIds:
             UndecodableRecord: the id is confirmed to be unknown.
 
             SchemaIdNotYetKnown: a lookup has failed, and the next one is not yet due.
+
+            RegistryUnavailable, ConfigurationError: see `SchemaRegistry`.
         """
         now = self._clock()
         self._check_due(schema_id, now)

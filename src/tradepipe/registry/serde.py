@@ -60,7 +60,11 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
 
 
 class TradeSerializer:
-    """Serialize trades, whose rules are not checked, to framed values; the id is looked up once."""
+    """
+    Serialize trades to framed values.
+
+    The schema id is looked up once, for the first trade. The rules are not checked.
+    """
 
     def __init__(self, registry: SchemaRegistry, *, subject: str = "trades-value") -> None:
         check_name(subject, "subject")

@@ -26,7 +26,12 @@ def record_schema(name: str, members: Iterable[Member], defined: set[str] | None
 
 
 def field_schema(member: Member, defined: set[str]) -> dict[str, Any]:
-    """Return the schema of a record's field, with its default; the types that it defines are added to `defined`."""
+    """
+    Return the schema of a record's field, with its default.
+
+    Args:
+        defined: names of the types that are defined before it; those of the field are added.
+    """
     found = {"name": member.name, "type": member_schema(member, defined)}
     if member.default is not REQUIRED:
         found["default"] = None if member.default is None else to_default(member.type, member.default)

@@ -40,7 +40,14 @@ _MAX_NAME: Final = 63
 
 
 class Field(NamedTuple):
-    """One declared field; `type` is that of its values other than None, and a default may be `REQUIRED`."""
+    """
+    One declared field.
+
+    Attributes:
+        type: type of its values other than None.
+
+        default: value of a record without the field, or `REQUIRED`.
+    """
 
     name: str
     type: Type
@@ -89,7 +96,12 @@ class Declaration(NamedTuple):
 
 
 def declare(record: type[tuple[Any, ...]], rules: Iterable[Rule] = ()) -> Declaration:
-    """Read a declaration; TypeError if it is wrong, with the field or rule, and what to change."""
+    """
+    Read a declaration.
+
+    Raises:
+        TypeError: the declaration is wrong; the message names the field or rule and what to change.
+    """
     if not hasattr(record, "_field_defaults"):
         raise TypeError(f"{record!r} is not a NamedTuple: declare the record as one")
     defaults: dict[str, Any] = record._field_defaults

@@ -143,7 +143,13 @@ class BadRecord(NamedTuple):
 
 
 def bad_records(seed: int, encode: Callable[[Trade], bytes]) -> Iterator[BadRecord]:
-    """Generate invalid records, each kind in turn; `encode` frames a trade, and must check types but not rules."""
+    """
+    Generate invalid records without end, each kind in turn.
+
+    Args:
+        encode: returns the framed value of a trade; it must check types, but
+            not rules.
+    """
     # Other ids than those of `trades`, so that no invalid record has the key of a valid one.
     ids = _ids("X", seed, 1)
     for trade, corruption in zip(trades(seed), cycle(_CORRUPTIONS), strict=False):
@@ -293,6 +299,8 @@ def sample_stream(
 
     Args:
         encode: returns the framed value of a trade.
+
+        bad: share of invalid records.
 
         resend: share of trades that are sent again unchanged.
 

@@ -31,7 +31,12 @@ Finder = Callable[[Any], str | None]
 
 
 def type_problem_finder(type_: Type, *, allow_nul: bool = False) -> Finder:
-    """Return a function that finds what keeps a value from being of a type; Avro allows NUL in texts."""
+    """
+    Return a function that finds what keeps a value from being of a type.
+
+    Args:
+        allow_nul: whether a text may hold the character NUL, which Avro has and PostgreSQL does not store.
+    """
     find_text = partial(_find_text_problem, allow_nul)
     match type_.kind:
         case "array":

@@ -38,7 +38,12 @@ REQUIRED: Final = object()
 
 @dataclass(frozen=True)
 class Avro:
-    """The Avro type of a field, where it is not the first one of its annotation; a fixed has a `size` in bytes."""
+    """
+    The Avro type of a field, where it is not the first one of its annotation.
+
+    Attributes:
+        size: bytes of a fixed.
+    """
 
     name: str
     size: int = 0
@@ -62,6 +67,10 @@ class Type:
         kind: the logical type, or the Avro type without one, such as `timestamp-micros` or `enum`.
 
         base: the Avro type that holds the bytes, such as `long`.
+
+        python: class of the values.
+
+        postgres: type of the column.
 
         size: bytes of a fixed.
 

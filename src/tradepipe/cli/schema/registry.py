@@ -185,7 +185,12 @@ def pull(
 
 
 def pull_versions(registered: Sequence[RegisteredSchema], level: str | None) -> History:
-    """Convert a subject's versions, which must be Avro schemas, to a history without gaps."""
+    """
+    Convert the versions of a subject to a history, numbered without the gaps that deleted versions leave.
+
+    Raises:
+        ConfigurationError: a version is not an Avro schema.
+    """
     history = History((), ())
     today = datetime.now(UTC).date()
     for each in registered:
