@@ -36,11 +36,11 @@ from tradepipe.pipeline.load_generator import LoadGenerator
 from tradepipe.pipeline.producer import Producer
 from tradepipe.pipeline.sink import Sink
 from tradepipe.pipeline.validator import Validator
+from tradepipe.plural import format_count
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.redaction import format_count
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.registration import register
 from tradepipe.registry.serde import TradeDeserializer, TradeSerializer

@@ -17,7 +17,7 @@ from tradepipe.embedded.broker import DEFAULT_PARTITIONS
 from tradepipe.embedded.process import StartCancelled
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 
 STOP_GRACE_SECONDS: Final = 20.0
 """

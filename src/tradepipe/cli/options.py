@@ -15,7 +15,8 @@ from typer.models import OptionInfo
 from tradepipe.cli.logs import warn_later
 from tradepipe.cli.terminal import OutputFormat
 from tradepipe.names import find_name_problem, find_topic_problem
-from tradepipe.redaction import MILLISECONDS, find_passwords, register_secret
+from tradepipe.plural import MILLISECONDS
+from tradepipe.redaction import find_passwords, register_secret
 
 if TYPE_CHECKING:
     from tradepipe.pipeline.partitions import StartPosition

@@ -22,7 +22,8 @@ from tradepipe.files.trade_file import TradeFile
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config
 from tradepipe.pipeline.load_generator import LoadGenerator, SendCounts
-from tradepipe.redaction import escape, format_count
+from tradepipe.plural import format_count
+from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeSerializer
 from tradepipe.trade.samples import BadRecord, SampleRecord, sample_stream, trades
 

@@ -26,7 +26,7 @@ from tradepipe.errors import BrokerUnavailable, ConfigurationError, TopicUnusabl
 from tradepipe.kafka.admin import Topic as Described
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.pipeline.topic_checks import COMPRESSION_RISK, Severity, check_settings, compare_settings, settings_like
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 
 app = command_line("Create and check topics.")
 

@@ -18,7 +18,7 @@ from tradepipe.files.records import (
     to_record,
     undecodable,
 )
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 
 _DELIMITERS: Final = ",;\t|"
 

@@ -17,7 +17,7 @@ from tradepipe.files.errors import BadInput, translate_open_errors, unusable
 from tradepipe.files.file_kinds import ZIP, open_member
 from tradepipe.files.mapping import FileMapping
 from tradepipe.files.records import FileProgress, Notify, Reader
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 
 STDIN: Final = "-"
 

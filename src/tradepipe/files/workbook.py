@@ -23,7 +23,7 @@ from tradepipe.files.records import (
     to_record,
     undecodable,
 )
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 
 MAX_ROWS: Final = 1_048_576
 """Excel's own limit; a file may claim any number of rows."""

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from tradepipe.background import run_in_thread
 from tradepipe.kafka.failures import unwrap
 from tradepipe.outage import Outage
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from tradepipe.kafka.librdkafka import (
 )
 from tradepipe.kafka.outage import OutageLog
 from tradepipe.names import check_topic
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from tradepipe.kafka.consumer import Consumer
 from tradepipe.outage import Backoff, Outage
 from tradepipe.pipeline.stats import REGISTRY
 from tradepipe.pipeline.topic_watch import TopicIdWatch
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 from tradepipe.trade.record import Record
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from typing import Final
 
 from tradepipe import metrics
 from tradepipe.metrics import Meter, Metric, Series
+from tradepipe.plural import format_count
 from tradepipe.postgres.batch import BatchResult
-from tradepipe.redaction import format_count
 from tradepipe.trade.record import CODES, Code, Refusal
 
 logger = logging.getLogger(__name__)

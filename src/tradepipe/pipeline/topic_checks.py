@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from tradepipe.kafka.admin import Topic
 from tradepipe.pipeline.validator_outputs import HEADER_ALLOWANCE
-from tradepipe.redaction import format_duration
+from tradepipe.plural import format_duration
 
 MIN_RETENTION_MS: Final = 72 * 3_600_000
 """Recommended retention: longer than an outage over a weekend."""

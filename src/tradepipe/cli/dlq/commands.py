@@ -29,9 +29,10 @@ from tradepipe.files.fields import json_value
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.dead_letters import iter_dead_letters, read_markers
 from tradepipe.kafka.topic_reader import TopicReader
+from tradepipe.plural import format_count
 from tradepipe.postgres import refusals
 from tradepipe.postgres.session import open_transaction
-from tradepipe.redaction import escape, format_count
+from tradepipe.redaction import escape
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 
 PAGE_ROWS: Final = 1_000

@@ -16,7 +16,8 @@ from tradepipe.errors import (
     UnsupportedSchema,
 )
 from tradepipe.kafka.origin import describe_foreign_origin
-from tradepipe.redaction import escape, format_count
+from tradepipe.plural import format_count
+from tradepipe.redaction import escape
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter
 from tradepipe.trade.model import Trade

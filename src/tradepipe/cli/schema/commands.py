@@ -41,7 +41,7 @@ from tradepipe.evolution.history import (
 )
 from tradepipe.evolution.schema_tree import parse_schema_tree
 from tradepipe.files.drafts import write_file
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 from tradepipe.trade.model import DECLARATION
 from tradepipe.trade.sample_values import given_value
 

@@ -20,7 +20,7 @@ from tradepipe.errors import ConfigurationError, SchemaNotRegistered
 from tradepipe.evolution.compatibility import check_schema
 from tradepipe.evolution.freeze import append_version, to_history_json
 from tradepipe.evolution.history import HISTORY_FILE, History, file_name
-from tradepipe.redaction import format_count
+from tradepipe.plural import format_count
 from tradepipe.registry.client import RegisteredSchema
 from tradepipe.registry.drift import Comparison
 from tradepipe.registry.drift import drift as compare

@@ -15,7 +15,8 @@ from tradepipe.cli.options import option
 from tradepipe.cli.terminal import to_json, wants_color
 from tradepipe.evolution.findings import Finding, Severity, format_against, format_change, format_findings
 from tradepipe.evolution.json_pointers import locate
-from tradepipe.redaction import escape, escape_lines, format_count
+from tradepipe.plural import format_count
+from tradepipe.redaction import escape, escape_lines
 
 
 class Remark(NamedTuple):
