@@ -65,13 +65,14 @@ def test_a_wrong_topic_is_a_usage_error(name):
 
 
 @pytest.mark.parametrize("embedded", [("--topic", "trades:1")], indirect=True, ids=["one partition"])
-def test_dropped_records_are_reported_by_the_next_command(embedded):
+def test_dropped_records_are_reported_at_once_and_by_the_next_command(embedded):
     """The broker keeps at most 5 MiB of a partition."""
     producer = Producer({"bootstrap.servers": embedded.env["KAFKA_BOOTSTRAP_SERVERS"], "linger.ms": 1})
     for _ in range(8):
         producer.produce("trades", bytes(900_000))
         producer.flush(120)
 
+    embedded.says("Topic trades has lost its oldest 3 records")
     assert 0 == console("schema", "register", env=embedded.env).code
     done = console("produce", "--count", "1", env=embedded.env)
     assert 0 == done.code

@@ -13,11 +13,17 @@ from tradepipe.cli.app import command_line
 from tradepipe.cli.options import TOPIC, option
 from tradepipe.cli.signals import StopOnSignal
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
-from tradepipe.embedded.broker import DEFAULT_PARTITIONS
+from tradepipe.embedded.broker import DEFAULT_PARTITIONS, LogStarts
 from tradepipe.embedded.process import StartCancelled
 from tradepipe.embedded.stack import LocalStack
 from tradepipe.errors import ConfigurationError
 from tradepipe.plural import format_count
+
+WATCH_SECONDS: Final = 0.5
+"""Seconds between two looks at the log starts."""
+
+REPORT_SECONDS: Final = 10.0
+"""Seconds between two reports of dropped records."""
 
 STOP_GRACE_SECONDS: Final = 20.0
 """
@@ -77,7 +83,17 @@ def embedded(*, topics: Topics = None) -> None:
         typer.echo(format_exports(stack), nl=False)
         sys.stdout.flush()
         typer.echo("\nCtrl-C stops the services and deletes their data.", err=True)
-        stopped.wait()
+        log_starts, pause = LogStarts(stack.bootstrap_servers), WATCH_SECONDS
+        while not stopped.wait(pause):
+            dropped = log_starts.poll()
+            for topic, number in dropped.items():
+                typer.secho(
+                    f"Topic {topic} has lost its oldest {format_count(number, 'record')}: this broker keeps at most "
+                    "5 MiB of each partition. Consume while you produce, create more partitions, or use Apache Kafka.",
+                    err=True,
+                    fg="red",
+                )
+            pause = REPORT_SECONDS if dropped else WATCH_SECONDS
 
 
 def start_stack(services: ExitStack, stopped: threading.Event) -> LocalStack | None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import confluent_kafka.cimpl
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tradepipe.trade.record import Record
 
@@ -26,6 +27,9 @@ HEARTBEAT_MS: Final = 100
 """Milliseconds between two heartbeats of a member, by the new group protocol."""
 
 ALL_BROKERS: Final = -1
+
+REQUEST_TIMEOUT: Final = 5.0
+"""Seconds that a request of `LogStarts` may take."""
 
 
 class Broker:
@@ -134,6 +138,35 @@ class Broker:
         """Call a function of the mock cluster, and start the cluster if necessary."""
         self.start()
         return getattr(self._library, f"rd_kafka_mock_{function}")(self._cluster, *arguments)
+
+
+class LogStarts:
+    """Find the records that a broker has dropped, of all its topics, by the starts of their logs."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        # 2 is "critical": the broker closes the connections when it stops, which is no news.
+        self._client: Any = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+        self._dropped: dict[str, int] = {}
+
+    def poll(self) -> dict[str, int]:
+        """Return the topics that lost records since the last call, each with the number it has lost in all."""
+        dropped: dict[str, int] = {}
+        try:
+            topics = self._client.list_topics(timeout=REQUEST_TIMEOUT).topics
+            first = {
+                TopicPartition(name, partition): OffsetSpec.earliest()
+                for name, topic in topics.items()
+                for partition in topic.partitions
+            }
+            starts = self._client.list_offsets(first, request_timeout=REQUEST_TIMEOUT) if first else {}
+            for place, start in starts.items():
+                # Offsets begin at 0.
+                dropped[place.topic] = dropped.get(place.topic, 0) + int(start.result().offset)
+        except KafkaException:  # the broker is stopping, or a topic was deleted in between
+            return {}
+        grown = {topic: number for topic, number in dropped.items() if number > self._dropped.get(topic, 0)}
+        self._dropped = dropped
+        return grown
 
 
 def _check(error: int, what: str) -> None:
