@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.services import downloads
 from tests.services.java import JavaServer
+from tests.services.kafka import saved_classes
 from tradepipe.embedded.process import ChildProcess, free_port
 
 FILE: Final = Path(__file__).parents[1] / "docker-compose.yml"
@@ -72,7 +73,7 @@ class ComposedKafka(JavaServer):
             raise RuntimeError(f"Kafka's configuration was not made: {made.output}")
 
     def launch(self) -> ChildProcess:
-        return self._java("kafka.Kafka", str(self.folder / "final" / "server.properties"))
+        return self._java(*saved_classes(), "kafka.Kafka", str(self.folder / "final" / "server.properties"))
 
     def is_ready(self) -> bool:
         with socket.socket() as probe:

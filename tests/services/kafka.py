@@ -1,18 +1,21 @@
 """Apache Kafka: a node, as KRaft."""
 
 import base64
+import hashlib
 import os
 import shutil
 import socket
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from signal import SIGTERM
 from typing import Final
 
 from confluent_kafka import KafkaException
 
 from tests.services import downloads
 from tests.services.broker import Broker
-from tests.services.java import JavaServer
+from tests.services.java import START_TIMEOUT, JavaServer, java, java_version
 from tradepipe.embedded.process import ChildProcess, free_port
 
 _PROPERTIES: Final = """
@@ -42,8 +45,14 @@ group.consumer.min.session.timeout.ms=1000
 group.consumer.session.timeout.ms=6000
 group.consumer.min.heartbeat.interval.ms=100
 group.consumer.heartbeat.interval.ms=1000
+# 128 MB by default, allocated at the start.
+log.cleaner.dedupe.buffer.size=4194304
 {further}
 """
+
+_CLASSES: Final = "classes.aot"
+_SAVES_CLASSES: Final = 25
+"""The first Java that saves loaded classes by one option (JEP 514)."""
 
 _FIRST_RECORDS: Final = "bootstrap.checkpoint"
 _META: Final = """
@@ -117,7 +126,11 @@ class Kafka(JavaServer, Broker):
         (logs / "meta.properties").write_text(_META.format(self.cluster_id, _new_id(), self._node))
 
     def launch(self) -> ChildProcess:
-        return self._kafka("-Xms256m", "-Xmx1g", "kafka.Kafka")
+        return self._kafka(*self.class_options(), "-Xms256m", "-Xmx1g", "kafka.Kafka")
+
+    def class_options(self) -> tuple[str, ...]:
+        """Java's options about saved classes; those who optimize start as they would elsewhere."""
+        return saved_classes() if self._options else ()
 
     def is_ready(self) -> bool:
         with socket.socket() as probe:
@@ -145,6 +158,44 @@ class Kafka(JavaServer, Broker):
     def _kafka(self, *arguments: str) -> ChildProcess:
         jars = ("-cp", f"{downloads.kafka()}/*")
         return self.run(*jars, *arguments, str(self.folder / "server.properties"))
+
+
+class _Forerunner(Kafka):
+    """A broker that, when it ends, saves the classes it has loaded."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def class_options(self) -> tuple[str, ...]:
+        return (f"-XX:AOTCacheOutput={self._file}",)
+
+    def save(self) -> None:
+        with self:
+            assert self._child is not None
+            self._child.stop(SIGTERM, timeout=START_TIMEOUT)
+            if not self._file.exists():
+                raise RuntimeError(f"Java has not saved Kafka's classes: {self._child.output}")
+
+
+@cache
+def saved_classes() -> tuple[str, ...]:
+    """
+    Options with which Java maps Kafka's classes from a file, if it can: that halves the CPU time of a start.
+
+    The file is made once, which takes 13 s of CPU time. Java uses it only with the very jars it was made with.
+    """
+    if java_version() < _SAVES_CLASSES:
+        return ()
+    jars = [f"{jar} {jar.stat().st_size} {jar.stat().st_mtime_ns}" for jar in sorted(downloads.kafka().iterdir())]
+    digest = hashlib.sha256("\n".join([str(java()), (java() / "release").read_text(), *jars]).encode()).hexdigest()[:16]
+    return (f"-XX:AOTCache={downloads.kept(f'kafka-classes-{digest}', _save_classes) / _CLASSES}",)
+
+
+def _save_classes(folder: Path) -> None:
+    whole = folder / "whole"
+    whole.mkdir()
+    _Forerunner(whole / _CLASSES).save()
 
 
 def _new_id() -> str:
