@@ -17,7 +17,7 @@ from tradepipe.postgres import migrate
 from tradepipe.registry import schema_ids
 from tradepipe.registry.client import SchemaRegistry
 
-pytest_plugins = ["tests.selection", "tests.wheel", "tests.properties"]
+pytest_plugins = ["tests.temporary_files", "tests.selection", "tests.wheel", "tests.properties"]
 
 ENDING_THREADS = ("tradepipe-producer", "tradepipe-writer", "tradepipe-progress")
 """Threads that end when what started them is closed."""
