@@ -47,7 +47,7 @@ _GROWTH: Final = """## Growth
 `make bench ARGS="--growth --backlogs 100000 --write"` measures the sink and PostgreSQL alone in turn,
 as above. A backlog of records is stored into an empty table; {table:,} records into a table that has rows already,
 whose keys are between those of the new ones; {processes:,} records by processes of one group, counted while all of them
-store. A sink has one database connection, so this is also what further connections bring.
+store.
 
 - Machine: {machine}
 - Medians of {runs} runs, with the lowest and the highest

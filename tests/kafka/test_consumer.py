@@ -245,19 +245,6 @@ def test_a_poll_ends_when_its_values_reach_a_limit(join, produce, monkeypatch):
     assert max(sizes) <= 1 + messages.SLICE_RECORDS
 
 
-def test_the_bytes_of_a_poll_are_those_of_its_keys_and_values(join, produce):
-    produce(*[b"x" * 1_000] * 100)
-    member = join()
-    member.assigned(0, 1, 2, 3)
-    member.start(0, 0)
-
-    sizes = []
-    while len(member.records) < 100:
-        sizes.append((1_003 * len(member.poll(100)), member.consumer.polled_bytes))
-
-    assert [expected for expected, _ in sizes] == [polled for _, polled in sizes]
-
-
 def test_headers_count_by_the_memory_they_take(join, kafka, topic, monkeypatch):
     monkeypatch.setattr(consumer, "POLL_BYTES", HEADER_BYTES * 100)
     client = Producer({"bootstrap.servers": kafka["bootstrap.servers"]})

@@ -12,6 +12,7 @@ from tradepipe.embedded.registry_server import RegistryServer
 from tradepipe.errors import OffsetOutOfRange, RegistryUnavailable, SchemaIdNotYetKnown, TooManyRefusals
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.consumer import Consumer
+from tradepipe.pipeline import sink_reader
 from tradepipe.pipeline.partitions import StartPosition
 from tradepipe.pipeline.sink_reader import SinkReader
 from tradepipe.pipeline.sink_writer import Claim, ClaimGranted
@@ -34,12 +35,26 @@ NONSENSE = b"\x01 no frame"
 class ReaderOfGroup:
     """A sink's reader on an embedded broker; the test decides what the database grants, and when."""
 
-    def __init__(self, broker: Broker, validator: RecordValidator, start: StartPosition = "earliest") -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        validator: RecordValidator,
+        start: StartPosition = "earliest",
+        *,
+        batch_rows: int = 100,
+        connections: int = 1,
+    ) -> None:
         self._broker = broker
         self._settings = {"bootstrap.servers": broker.bootstrap_servers, **QUICK_CONSUMER}
         self.consumer = self.create_member()
         self.reader = SinkReader(
-            self.consumer, TopicAdmin(self._settings), validator, topic=TOPIC, start=start, batch_rows=100
+            self.consumer,
+            TopicAdmin(self._settings),
+            validator,
+            topic=TOPIC,
+            start=start,
+            batch_rows=batch_rows,
+            connections=connections,
         )
         self.consumer.open()
 
@@ -125,9 +140,9 @@ def reader_from_the_end(broker: Broker, publish: Callable[[int, int], None]) -> 
     yield from join(broker, "latest")
 
 
-def join(broker: Broker, start: StartPosition) -> Iterator[ReaderOfGroup]:
+def join(broker: Broker, start: StartPosition, **options: int) -> Iterator[ReaderOfGroup]:
     with RegistryServer() as registry, SchemaRegistry(registry.url) as client:
-        reader_of_group = ReaderOfGroup(broker, RecordValidator(TradeDeserializer(client)), start)
+        reader_of_group = ReaderOfGroup(broker, RecordValidator(TradeDeserializer(client)), start, **options)
         yield reader_of_group
         reader_of_group.close()
 
@@ -319,22 +334,19 @@ def test_the_first_record_of_a_batch_has_its_timestamp(reader_of_group):
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader_of_group.read_until(buffered=5)
 
-    assert reader_of_group.reader.first_timestamp is not None
+    assert reader_of_group.take_batch().first_timestamp is not None
 
 
 def test_a_claim_without_the_topics_id_is_followed_by_a_batch_with_it(reader_of_group):
     """As if Kafka did not answer when the partition was claimed; a batch stores the id even without records."""
-    reader_of_group.grant(reader_of_group.wait_for_claims())
-    first = reader_of_group.take_batch().topic_id
-    nothing = reader_of_group.reader.take_batch()
-    reader_of_group.reader.drop_ownership(Ownership(TOPIC, 0, 1))
-    (claim,) = reader_of_group.wait_for_claims()
-    while reader_of_group.reader.take_batch():
-        pass
+    with_id, without_id = reader_of_group.wait_for_claims()
 
-    reader_of_group.grant([claim._replace(topic_id=None)], epoch=2)
+    reader_of_group.grant([with_id, without_id._replace(topic_id=None)])
+    batch, nothing = reader_of_group.take_batch(), reader_of_group.reader.take_batch()
 
-    assert (None, first) == (nothing, reader_of_group.take_batch().topic_id)
+    without = without_id.assignment.partition
+    assert (OffsetRange(Ownership(TOPIC, without, 1), 0, 0),) == batch.ranges
+    assert (with_id.topic_id, None) == (batch.topic_id, nothing)
 
 
 def test_each_assignment_and_each_loss_is_counted(reader_of_group):
@@ -379,7 +391,7 @@ def test_a_partition_beyond_the_refusal_limit_is_stopped_and_the_others_are_read
     assert (True, False) == (was_ready, reader_of_group.reader.is_ready)
     assert [0] == list(reader_of_group.reader.stopped)
     batch = reader_of_group.take_batch()
-    assert {0: (0, 0), 1: (0, 2)} == {each.ownership.partition: (each.start, each.end) for each in batch.ranges}
+    assert {1: (0, 2)} == {each.ownership.partition: (each.start, each.end) for each in batch.ranges}
     assert [1, 1] == partitions_of(batch)
     with pytest.raises(TooManyRefusals):
         reader_of_group.reader.stop_rejected(dropped(1, epoch=1))
@@ -412,3 +424,50 @@ def test_a_group_that_starts_at_the_end_is_not_warned(reader_from_the_end, caplo
     reader_from_the_end.grant([claim], next_offset=claim.start)
 
     assert "new group" not in caplog.text
+
+
+def test_a_batch_without_partitions_whose_last_batch_is_being_stored_has_the_others(reader_of_group):
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    reader_of_group.read_until(buffered=5)
+
+    batch = reader_of_group.reader.take_batch(without={0})
+
+    assert ((OffsetRange(Ownership(TOPIC, 1, 1), 0, 2),), [1, 1]) == (batch.ranges, partitions_of(batch))
+    assert (3, 3 * len(NONSENSE)) == (reader_of_group.reader.buffered, reader_of_group.reader.buffered_bytes)
+    assert [0, 0, 0] == partitions_of(reader_of_group.take_batch())
+
+
+def test_many_records_are_divided_among_idle_connections(reader_of_group, monkeypatch):
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    reader_of_group.read_until(buffered=5)
+    monkeypatch.setattr(sink_reader, "DIVIDED_RECORDS", 5)
+
+    share = reader_of_group.reader.take_batch(connections=2)
+    rest = reader_of_group.reader.take_batch(without={0}, connections=1)
+
+    assert [[0, 0, 0], [1, 1]] == [partitions_of(each) for each in (share, rest)]
+    assert reader_of_group.reader.take_batch() is None
+
+
+def test_few_records_are_one_batch(reader_of_group):
+    reader_of_group.grant(reader_of_group.wait_for_claims())
+    reader_of_group.read_until(buffered=5)
+
+    batch = reader_of_group.reader.take_batch(connections=2)
+
+    assert [0, 0, 0, 1, 1] == partitions_of(batch)
+
+
+def test_a_batch_has_no_more_records_than_a_transaction_takes(broker, publish):
+    """The buffers of two connections hold twice as many, and the rest of a partition is in the next batch."""
+    publish(0, 7)
+    for reader_of_group in join(broker, "earliest", batch_rows=4, connections=2):
+        reader_of_group.grant(reader_of_group.wait_for_claims())
+        reader_of_group.read_until(buffered=7)
+        found = [reader_of_group.take_batch() for _ in range(2)]
+
+        assert [(0, 4), (4, 7)] == [
+            (each.start, each.end) for batch in found for each in batch.ranges if each.ownership.partition == 0
+        ]
+        assert [[0, 1, 2, 3], [4, 5, 6]] == [[each.record.offset for each in batch.records] for batch in found]
+        assert (8, 0) == (reader_of_group.reader.free, reader_of_group.reader.buffered_bytes)

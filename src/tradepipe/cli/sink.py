@@ -29,6 +29,7 @@ from tradepipe.cli.sink_offsets import GROUP, GroupName, SinkTopic
 from tradepipe.cli.sink_offsets import app as offsets
 from tradepipe.pipeline.refusal_limit import MAX_SHARE
 from tradepipe.pipeline.sink import Sink
+from tradepipe.pipeline.sink_writer import CONNECTIONS
 from tradepipe.pipeline.stats import SinkCounts
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.redaction import escape
@@ -50,6 +51,7 @@ SinkStartOption = Annotated[
     ),
 ]
 BatchRows = Annotated[int, option("--batch-rows N", "Maximum records per transaction.", min=1)]
+Connections = Annotated[int, option("--connections N", "Maximum connections to PostgreSQL.", min=1)]
 Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is stored.", variable="TRADEPIPE_SINK_VERBOSE")]
 
 
@@ -88,6 +90,7 @@ def sink(
     until_end: stage_runner.UntilEnd = False,
     start: SinkStartOption = None,
     batch_rows: BatchRows = BATCH_ROWS,
+    connections: Connections = CONNECTIONS,
     max_refused: stage_runner.MaxRefused = str(MAX_SHARE),
     unknown_fields: stage_runner.UnknownFieldsOption = "stop",
     rules: stage_runner.RulesOption = None,
@@ -118,6 +121,7 @@ def sink(
             subject=subject,
             start=None if start is None else parse_start(start),
             batch_rows=batch_rows,
+            connections=connections,
             max_refused=parse_share(max_refused),
             unknown_fields=unknown_fields,
             rules=stage_runner.load_rules(rules),

@@ -18,7 +18,7 @@ from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.malformed import MalformedRecords
-from tradepipe.kafka.messages import Group, Read, payload_bytes, read, read_group
+from tradepipe.kafka.messages import Group, Read, read, read_group
 from tradepipe.kafka.misnumbered import MisnumberedRecords, is_behind_misnumbered, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
@@ -76,8 +76,6 @@ class Consumer:
         """Whether the first record of the last poll was read."""
         self.first_timestamp: float | None = None
         """Timestamp of the first record of the last poll, in Unix seconds; None if it has none."""
-        self.polled_bytes = 0
-        """Bytes of the keys and values of the last poll."""
 
     def open(self) -> None:
         """Join the group; `ConfigurationError` if librdkafka rejects the configuration."""
@@ -118,7 +116,6 @@ class Consumer:
             self._rejoin()
         client = self._require_client()
         records: list[Record] = []
-        self.polled_bytes = 0
         # Before the poll: a message fetched before the move would be taken for one from the new position.
         if self._unreadable.is_active:
             for batch in self._unreadable.step(self._position):
@@ -139,9 +136,7 @@ class Consumer:
             group = read_group(
                 client, messages, self._topic, limit=missing, budget=budget, with_headers=self._with_headers
             )
-            received, size = self._receive(group)
-            records += received
-            self.polled_bytes += size
+            records += self._receive(group)
             missing, budget = missing - len(group.messages), budget - group.memory
             messages = group.following
             if not messages and group.next_slice:
@@ -215,30 +210,27 @@ class Consumer:
         if ours := {each: offset for each, offset in offsets.items() if each in self.assignments}:
             commit_for_lag(self._require_client(), self._topic, ours)
 
-    def _receive(self, group: Group) -> tuple[list[Record], int]:
-        """Return the records among messages, and the bytes of their keys and values; move the positions on."""
+    def _receive(self, group: Group) -> list[Record]:
+        """Return the records among messages; move the positions on."""
         records: list[Record] = []
-        size = 0
         if self._unreadable.is_searching or (group.messages and group.read is None):
             records = self._receive_one_by_one(group)
-            size = payload_bytes(records)
         else:
             if group.read is not None:
-                records, size = self._deliver(group.read)
+                records = self._deliver(group.read)
             for message in group.ends:
                 self._handle_end(message)
         if records and self.errors.has_new:
             self.errors.record_success()
-        return records, size
+        return records
 
-    def _deliver(self, found: Read) -> tuple[list[Record], int]:
-        """Return what is to be delivered of records that were read, and the bytes of keys and values."""
+    def _deliver(self, found: Read) -> list[Record]:
+        """Return what is to be delivered of records that were read."""
         if (gaps := advance(self.assignments, found.partitions, found.offsets)) is None:
-            records = self._accept(found.records)
-            return records, payload_bytes(records)
+            return self._accept(found.records)
         self.offset_gaps += gaps
         self._note_first(found)
-        return found.records, found.payload_bytes
+        return found.records
 
     def _receive_one_by_one(self, group: Group) -> list[Record]:
         """Return the records among messages, of which some may be errors or are to be dropped."""

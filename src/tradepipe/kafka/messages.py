@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from operator import itemgetter, methodcaller
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message
@@ -29,8 +29,8 @@ UNREADABLE_BYTES: Final = 1 << 20
 
 # If a header's name is not UTF-8, confluent_kafka returns headers without a name and leaves its UnicodeDecodeError
 # pending. Python's specialized call of `message.headers()` checks only the returned value: the error then surfaces
-# elsewhere, or the process crashes on the missing name. `methodcaller` detects the error at once, as a SystemError.
-_headers: Final[Any] = methodcaller("headers")
+# elsewhere, or the process crashes on the missing name. `map` detects the error at once, as a SystemError.
+_headers: Final[Any] = Message.headers
 
 _new: Final[Any] = tuple.__new__
 """Creates a record without the NamedTuple constructor, which is Python code and runs for every record."""
@@ -65,7 +65,7 @@ def _memory_of(messages: Sequence[Message], headers: Sequence[Headers] | None) -
     found = map(_headers, messages)
     while True:
         try:
-            return payload + sum(HEADER_BYTES * len(each) for each in found if each)
+            return payload + HEADER_BYTES * sum(map(len, filter(None, found)))
         except SystemError:
             payload += UNREADABLE_BYTES
 
@@ -89,8 +89,6 @@ class Read(NamedTuple):
     offsets: list[int]
     first_timestamp: float | None
     """The timestamp of the first message, in Unix seconds; None if it has none."""
-    payload_bytes: int
-    """The bytes of the keys and values."""
 
 
 class Group(NamedTuple):
@@ -200,8 +198,7 @@ def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | N
     headers_column = repeat(()) if headers is None else headers
     columns = zip(repeat(topic), partitions, offsets, keys, values, timestamps, headers_column, strict=False)
     records = list(map(_new, repeat(Record), columns))
-    payload_bytes = _length(keys) + _length(values)
-    return Read(records, partitions, offsets, seconds_of(messages[0]), payload_bytes)
+    return Read(records, partitions, offsets, seconds_of(messages[0]))
 
 
 def payload_bytes(records: Sequence[Record]) -> int:

@@ -66,7 +66,6 @@ class RefusalLimit:
         self._share = share
         self.windows: dict[int, Window] = {}
         """The window of each partition, as of its last commit."""
-        self._unconfirmed: dict[int, Window] = {}
 
     @property
     def is_disabled(self) -> bool:
@@ -122,22 +121,25 @@ class RefusalLimit:
                 )
         return Window(window.first, tuple(refused[-WINDOW:]), run)
 
-    def check_batch(self, result: BatchResult) -> None:
-        """Check each partition of a sink's batch before its COMMIT; raises the error of one that exceeds the limit."""
-        self._unconfirmed = {}
+    def check_batch(self, result: BatchResult) -> dict[int, Window]:
+        """
+        Return the windows of a sink's batch that change with its COMMIT.
+
+        The caller puts them into `windows` afterwards, as for `check`.
+
+        Raises:
+            TooManyRefusals: the batch must not be committed.
+        """
         # Almost every batch: valid records change a window only by ending its run.
-        if not result.refusals and not any(window.run for window in self.windows.values()):
-            return
+        before = (self.windows.get(number) for number in result.batch.partitions)
+        if not result.refusals and not any(window.run for window in before if window is not None):
+            return {}
         refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
         outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
         for record in result.batch.records.records:
             partition, offset = record.partition, record.offset
             outcomes.setdefault(partition, []).append((offset, refused.get((partition, offset))))
-        self._unconfirmed = {partition: self.check(partition, each) for partition, each in outcomes.items()}
-
-    def confirm_batch(self) -> None:
-        """Store the windows of the last checked batch, after its COMMIT: a batch that is retried must count once."""
-        self.windows |= self._unconfirmed
+        return {partition: self.check(partition, each) for partition, each in outcomes.items()}
 
 
 PRELOADED_OFFSETS: Final = 2 * WINDOW

@@ -16,6 +16,7 @@ from tradepipe.pipeline.partitions import StartPosition
 from tradepipe.pipeline.refusal_limit import MAX_SHARE, RefusalLimit
 from tradepipe.pipeline.sink_reader import SinkReader
 from tradepipe.pipeline.sink_writer import (
+    CONNECTIONS,
     ClaimGranted,
     DatabaseDown,
     DatabaseUp,
@@ -101,6 +102,9 @@ class Sink(Stage[SinkCounts]):
         stale: "accept" or "refuse" a version older than one of the same trade
             stored before it; exact if all versions of a trade are on one partition.
 
+        connections: maximum number of database connections. A further one is opened
+            when batches of other partitions wait.
+
         on_stored: called with each batch after its commit, in the thread of
             `run`; it must return quickly.
 
@@ -127,6 +131,7 @@ class Sink(Stage[SinkCounts]):
         rules: Sequence[Rule] = (),
         record_key: RecordKey = "refuse",
         stale: Stale = "accept",
+        connections: int = CONNECTIONS,
         on_stored: Callable[[BatchResult], None] | None = None,
     ) -> None:
         if batch_rows < 1:
@@ -137,11 +142,22 @@ class Sink(Stage[SinkCounts]):
         self._consumer = Consumer(kafka, topic=topic, group=group)
         validator = RecordValidator(deserializer, rules, record_key)
         self._reader = SinkReader(
-            self._consumer, self._admin, validator, topic=topic, start=start or "earliest", batch_rows=batch_rows
+            self._consumer,
+            self._admin,
+            validator,
+            topic=topic,
+            start=start or "earliest",
+            batch_rows=batch_rows,
+            connections=connections,
         )
         owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(3)}"
         self._writer = SinkWriter(
-            database, group=group, owner=owner, refusal_limit=RefusalLimit(max_refused), stale=stale
+            database,
+            group=group,
+            owner=owner,
+            refusal_limit=RefusalLimit(max_refused),
+            stale=stale,
+            connections=connections,
         )
         self._failure: BaseException | None = None
         self._is_start_unused = start is not None
@@ -206,7 +222,7 @@ class Sink(Stage[SinkCounts]):
         if claims := self._reader.pending_claims():
             self._writer.claim(claims)
         self._reader.run_housekeeping()
-        is_writing = self._hand_over_batch()
+        is_writing = self._hand_over_batches()
         self._read(is_writing=is_writing)
         self._commit_for_lag(only_if_due=True)
         self._update_stats_if_due()
@@ -265,14 +281,14 @@ class Sink(Stage[SinkCounts]):
         self._lag_offsets, self._lag_committed_at = offsets, time.monotonic()
         self._consumer.commit_for_lag(offsets)
 
-    def _hand_over_batch(self) -> bool:
-        """Give the writer the next batch if it is idle; return whether it has something to do now."""
-        if self._writer.is_busy:
-            return True
-        first_at = self._reader.first_timestamp
-        if (batch := self._reader.take_batch()) is not None:
-            self._stats.record_queued_batch(first_at)
+    def _hand_over_batches(self) -> bool:
+        """Give each idle connection a batch; return whether the writer has something to do now."""
+        while idle := self._writer.idle_connections:
+            batch = self._reader.take_batch(without=self._writer.partitions, connections=idle)
+            if batch is None:
+                break
             self._writer.store(batch)
+        if self._writer.is_busy:
             return True
         if self._reader.unsupported_schema is not None:
             # Only now: the writer has stored every record before the one with that schema.

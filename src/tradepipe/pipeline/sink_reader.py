@@ -2,8 +2,10 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from tradepipe.errors import OffsetOutOfRange, Unavailable
@@ -33,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 FENCED_OFTEN: Final = 3
 
+DIVIDED_RECORDS: Final = 1_000
+"""Buffered records from which on they are divided among idle connections: a COMMIT takes as long as many rows."""
+
 _POSITIONS: Final = "earliest|latest|TIME|NUMBER"
 
 
@@ -42,9 +47,15 @@ class SinkPartition(PartitionState):
     Read state of one assigned partition, which is claimed first.
 
     `stored_offset` is the next offset in the database, `queued_offset` the one up
-    to which the writer has all records.
+    to which the writer has all records, `queued_topic_id` the topic's id in the last
+    batch. `buffer` holds the records behind the queued offset, whose first was produced
+    at the Unix time `first_timestamp`, if that is known.
     """
 
+    buffer: ValidatedRecords = field(kw_only=True)
+    buffered_bytes: int = 0
+    first_timestamp: float | None = None
+    queued_topic_id: str | None = None
     ownership: Ownership | None = None
     claim_requested: bool = False
     stored_offset: int = 0
@@ -54,6 +65,18 @@ class SinkPartition(PartitionState):
     def has_start_offset(self) -> bool:
         """True once the partition is claimed: the claim returns the offset to read from."""
         return self.ownership is not None
+
+    def take(self, limit: int, *, into: ValidatedRecords) -> OffsetRange:
+        """Move up to `limit` buffered records, at least one, into a batch; return the offsets that it covers."""
+        assert self.ownership is not None
+        start, self.queued_offset = self.queued_offset, self.position
+        taken, self.buffer = self.buffer, self.buffer[limit:]
+        if self.buffer:
+            taken = taken[:limit]
+            self.queued_offset = taken.records[-1].offset + 1
+        self.buffered_bytes = payload_bytes(self.buffer.records)
+        into.add_all(taken)
+        return OffsetRange(self.ownership, start, self.queued_offset)
 
 
 class SinkReader(PartitionReader[SinkPartition]):
@@ -73,6 +96,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         topic: str,
         start: StartPosition,
         batch_rows: int,
+        connections: int = 1,
     ) -> None:
         self._reset = f"tradepipe sink offsets reset --topic {topic} --group {consumer.group}"
         reset = f"choose where to resume: {self._reset} --to {_POSITIONS}"
@@ -80,29 +104,29 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._validator = validator
         self._start = start
         self._batch_rows = batch_rows
-        self._stored_topic_id: str | None = None
+        self._buffer_rows = connections * batch_rows
         self._claim_backoff = Backoff()
         self._claim_problem: Unavailable | None = None
         # The topic was described successfully before the group is joined.
         self._confirm_claims = Confirmation(has_succeeded=True)
         self._confirm_offsets: defaultdict[int, Confirmation] = defaultdict(Confirmation)
-        self._buffer = ValidatedRecords(validator.trade)
-        self.buffered_bytes = 0
-        """Bytes of the keys and values that were read for the buffer."""
-        self.first_timestamp: float | None = None
-        """Unix time at which the first record in the buffer was produced, if known."""
 
     @property
     def buffered(self) -> int:
-        """Number of validated records in the buffer."""
-        return len(self._buffer.records)
+        """Number of validated records in the buffers."""
+        return sum(len(each.buffer) for each in self._states.values())
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of the keys and values that were read for the buffers."""
+        return sum(each.buffered_bytes for each in self._states.values())
 
     @property
     def free(self) -> int:
-        """Records that the batch may still take; 0 at an unsupported schema, whose record ends the last batch."""
+        """Records that the buffers still take; 0 at an unsupported schema, whose record ends the last batch."""
         if self.unsupported_schema is not None or self.buffered_bytes >= MAX_BATCH_BYTES:
             return 0
-        return self._batch_rows - len(self._buffer.records)
+        return self._buffer_rows - self.buffered
 
     @property
     def kafka_problem(self) -> Unavailable | None:
@@ -111,7 +135,6 @@ class SinkReader(PartitionReader[SinkPartition]):
 
     def open(self, description: Topic) -> None:
         """Join the consumer group."""
-        self._stored_topic_id = description.topic_id
         super().open(description)
 
     def read(self, timeout: float) -> bool:
@@ -136,33 +159,55 @@ class SinkReader(PartitionReader[SinkPartition]):
             ConfigurationError: the brokers refuse the consumer, or the log was truncated.
         """
         records = self._poll(min(limit, MAX_POLL_RECORDS), timeout)
-        if records:
-            if not self._buffer.records:
-                self.first_timestamp = self._consumer.first_timestamp
-            count, error = self._validator.validate_all(records, self._buffer)
-            self.buffered_bytes += self._consumer.polled_bytes
+        start = 0
+        for number, run in groupby(records, _partition_of):
+            partition, run_records = self._states[number], list(run)
+            if not partition.buffer.records:
+                partition.first_timestamp = self._consumer.first_timestamp
+            count, error = self._validator.validate_all(run_records, partition.buffer)
+            partition.buffered_bytes += payload_bytes(run_records if error is None else run_records[:count])
             if error is not None:
-                self._requeue(records[count:], error)
+                self._requeue(records[start + count :], error)
+                break
+            start += count
         if self.unsupported_schema is not None:
             self.pause()
         self._update_positions()
 
-    def take_batch(self) -> Batch | None:
+    def take_batch(self, *, without: Container[int] = (), connections: int = 1) -> Batch | None:
         """
-        Empty the buffer into the next batch; return None if there is nothing to store.
+        Empty buffers into the next batch; return None if there is nothing to store.
 
-        If the topic's id became known since the last batch, every claimed partition
+        If the topic's id became known since a partition's last batch, the partition
         has a range, which stores the id even without records.
+
+        Args:
+            without: partitions whose last batch is not stored yet.
+
+            connections: how many batches can be stored now; many records are divided among them by partition.
         """
         topic_id = self.topic_id_watch.topic_id
-        id_is_new, self._stored_topic_id = self._stored_topic_id != topic_id, topic_id
-        ranges = []
-        for partition in self._states.values():
-            if partition.ownership is not None and (id_is_new or partition.position > partition.queued_offset):
-                ranges.append(OffsetRange(partition.ownership, partition.queued_offset, partition.position))
-                partition.queued_offset = partition.position
-        records, self._buffer, self.buffered_bytes = self._buffer, ValidatedRecords(self._validator.trade), 0
-        return Batch(self._consumer.group, topic_id, tuple(ranges), records) if ranges else None
+        ready = [
+            each
+            for number, each in self._states.items()
+            if each.ownership is not None
+            and number not in without
+            and (each.queued_topic_id != topic_id or each.position > each.queued_offset)
+        ]
+        if connections > 1 and self.buffered >= DIVIDED_RECORDS:
+            ready = sorted(ready, key=lambda each: len(each.buffer), reverse=True)[::connections]
+        if not ready:
+            return None
+        ranges, records = [], ValidatedRecords(self._validator.trade)
+        timestamps = [each.first_timestamp for each in ready if each.buffer and each.first_timestamp is not None]
+        for partition in ready:
+            if len(records) == self._batch_rows:
+                break
+            partition.queued_topic_id = topic_id
+            ranges.append(partition.take(self._batch_rows - len(records), into=records))
+        return Batch(
+            self._consumer.group, topic_id, tuple(ranges), records, first_timestamp=min(timestamps, default=None)
+        )
 
     def pending_claims(self) -> list[Claim]:
         """Return the claims to queue now, one per assignment or lost ownership; error if the topic was recreated."""
@@ -220,9 +265,8 @@ class SinkReader(PartitionReader[SinkPartition]):
         partition.ownership = ownership
         partition.stored_offset = partition.queued_offset = partition.position = next_offset
         partition.backoff.retry_at = 0.0
-        if granted.claim.topic_id is None:
-            # The claim stored no id: the next batch does, once it is known.
-            self._stored_topic_id = None
+        # If the claim stored no id, the next batch does, once it is known.
+        partition.queued_topic_id = granted.claim.topic_id
         # The first claim of a group that never stored the partition.
         if ownership.epoch == 1 and self._start == "earliest" and next_offset > 0:
             warn_of_dropped_records(self._consumer.group, self._topic, number, next_offset)
@@ -287,11 +331,12 @@ class SinkReader(PartitionReader[SinkPartition]):
         self.topic_id_watch.poll()
 
     def _create_state(self, assignment: Assignment) -> SinkPartition:
-        return SinkPartition(assignment)
+        return SinkPartition(assignment, buffer=ValidatedRecords(self._validator.trade))
 
     def _drop(self, number: int) -> None:
-        self._buffer = self._buffer.without_partition(number)
-        self.buffered_bytes = payload_bytes(self._buffer.records)
+        # A partition that is no longer assigned has no state, and no buffer.
+        if partition := self._states.get(number):
+            partition.buffer, partition.buffered_bytes = ValidatedRecords(self._validator.trade), 0
 
     def _check_in_log(self, number: int, next_offset: int) -> None:
         begin, end = self._topics.watermarks(self._topic, [number])[number]
@@ -306,3 +351,6 @@ class SinkReader(PartitionReader[SinkPartition]):
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
             f"{end}: {lost}; choose where to resume: {self._reset} --partition {number} --to {_POSITIONS}"
         )
+
+
+_partition_of: Final = attrgetter("partition")

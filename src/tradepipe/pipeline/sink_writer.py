@@ -1,13 +1,16 @@
-"""The database thread of a sink."""
+"""The database threads of a sink."""
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
+from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.assignment import Assignment
-from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, is_counted
+from tradepipe.pipeline.refusal_limit import WINDOW, RefusalLimit, Window, is_counted
 from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult
 from tradepipe.postgres.reconnect import StopRequested
@@ -17,7 +20,13 @@ from tradepipe.postgres.stale import Stale
 logger = logging.getLogger(__name__)
 
 ABORT_WAIT_SECONDS: Final = 1.0
-"""Seconds the thread may take to end after its transaction was aborted."""
+"""Seconds a thread may take to end after its transaction was aborted."""
+
+CONNECTIONS: Final = 2
+"""Connections of a sink at most, unless it is told otherwise."""
+
+CONNECT_AGAIN_SECONDS: Final = 60.0
+"""Seconds until a further connection is tried again, after PostgreSQL has refused it."""
 
 
 class Claim(NamedTuple):
@@ -79,7 +88,10 @@ WriterTask = Batch | ClaimPartitions | ProgressQuery
 
 class SinkWriter:
     """
-    A thread with the sink's database connection, which runs one task after the other.
+    Threads with a database connection each, which run tasks.
+
+    Batches with different partitions may be stored at the same time. All other tasks run in
+    their order: one that is no batch by itself, after those before it.
 
     The other thread queues tasks and reads `events`; it never waits for
     PostgreSQL. Events come in the order in which they happened.
@@ -88,6 +100,9 @@ class SinkWriter:
         database, group, owner, stale: as for `SinkStore`.
 
         refusal_limit: checked before each COMMIT.
+
+        connections: how many connections to open at most. The first is opened at the start,
+            each further one when a batch could be stored while the others are busy.
 
     Raises:
         ConfigurationError: an argument is invalid.
@@ -101,46 +116,63 @@ class SinkWriter:
         owner: str,
         refusal_limit: RefusalLimit,
         stale: Stale = "accept",
+        connections: int = CONNECTIONS,
     ) -> None:
+        if connections < 1:
+            raise ConfigurationError(f"connections is {connections}: a sink needs at least one")
         self._refusal_limit = refusal_limit
-        self._store = SinkStore(
-            database,
-            group=group,
-            owner=owner,
-            stale=stale,
-            on_outage=lambda reason: self._publish(DatabaseDown(reason)),
-            on_recovery=lambda seconds: self._publish(DatabaseUp(seconds)),
-        )
-        # One condition guards tasks, events and both flags. No database call is made while it is held.
+        self._stores = [
+            SinkStore(
+                database,
+                group=group,
+                owner=owner,
+                stale=stale,
+                on_outage=partial(self._begin_outage, number),
+                on_recovery=partial(self._end_outage, number),
+            )
+            for number in range(connections)
+        ]
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,), name="tradepipe-writer", daemon=True)
+            for number in range(connections)
+        ]
+        # One condition guards all that follows. No database call is made while it is held.
         self._changed = threading.Condition()
         self._tasks: deque[WriterTask] = deque()
-        self._current: WriterTask | None = None
+        self._running: dict[int, WriterTask | None] = {0: None}
+        """The task of each thread that is not idle; None while the first one connects."""
+        self._refused: set[int] = set()
+        """Threads whose connection was refused, until they try again."""
+        self._down: set[int] = set()
+        """Threads that wait for PostgreSQL."""
         self._events: deque[Event] = deque()
-        self._working = True
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="tradepipe-writer", daemon=True)
 
     def start(self) -> None:
-        """Start the thread, which connects first."""
-        self._thread.start()
+        """Start the threads, of which the first connects at once."""
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, grace: float) -> None:
-        """End the thread: the current batch may finish within `grace` seconds, then it is rolled back."""
-        self._store.stop()
+        """End the threads: current batches may finish within `grace` seconds, then they are rolled back."""
+        for store in self._stores:
+            store.stop()
         with self._changed:
             self._stopping = True
             self._tasks.clear()
             self._changed.notify_all()
-        if self._thread.ident is None:
-            return
-        self._thread.join(min(grace, ABORT_WAIT_SECONDS))
-        # Without a transaction there is nothing to finish: the thread waits for a server that does not answer.
-        if self._thread.is_alive() and self._store.is_in_transaction:
-            self._thread.join(grace)
-        if self._thread.is_alive() and self._store.is_in_transaction:
-            logger.warning("rolled back the current batch: it did not finish within %.0f s", grace)
-            self._store.abort()
-            self._thread.join(ABORT_WAIT_SECONDS)
+        ends_at = time.monotonic() + grace
+        for store, thread in zip(self._stores, self._threads, strict=True):
+            if thread.ident is None:
+                continue
+            thread.join(min(max(0.0, ends_at - time.monotonic()), ABORT_WAIT_SECONDS))
+            # Without a transaction there is nothing to finish: the thread waits for a server that does not answer.
+            if thread.is_alive() and store.is_in_transaction:
+                thread.join(max(0.0, ends_at - time.monotonic()))
+            if thread.is_alive() and store.is_in_transaction:
+                logger.warning("rolled back the current batch: it did not finish within %.0f s", grace)
+                store.abort()
+                thread.join(ABORT_WAIT_SECONDS)
 
     def claim(self, claims: Sequence[Claim]) -> None:
         """Claim partitions; the answer is a `ClaimGranted` for each."""
@@ -158,18 +190,33 @@ class SinkWriter:
     def is_busy(self) -> bool:
         """True until every queued task is finished."""
         with self._changed:
-            return self._working or bool(self._tasks)
+            return bool(self._running or self._tasks)
 
     @property
     def has_batch(self) -> bool:
         """Whether a batch is queued or being stored."""
         with self._changed:
-            return any(isinstance(task, Batch) for task in (self._current, *self._tasks))
+            return bool(self._batches())
+
+    @property
+    def idle_connections(self) -> int:
+        """How many batches could be stored at once, beside those that are queued or being stored."""
+        with self._changed:
+            batches = self._batches()
+            if len(batches) < len(self._running) + len(self._tasks):
+                return 0
+            return max(0, len(self._threads) - len(self._refused) - len(batches))
+
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions of the batches that are queued or being stored."""
+        with self._changed:
+            return {number for batch in self._batches() for number in batch.partitions}
 
     def wait(self, timeout: float) -> None:
         """Wait for an event or for the end of the last task, at most `timeout` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._events or not (self._working or self._tasks), timeout)
+            self._changed.wait_for(lambda: self._events or not (self._running or self._tasks), timeout)
 
     def events(self) -> list[Event]:
         """Return the events since the last call."""
@@ -188,45 +235,113 @@ class SinkWriter:
             self._events.append(event)
             self._changed.notify_all()
 
-    def _run(self) -> None:
+    def _batches(self) -> list[Batch]:
+        return [task for task in (*self._running.values(), *self._tasks) if isinstance(task, Batch)]
+
+    def _begin_outage(self, number: int, reason: str) -> None:
+        with self._changed:
+            is_first = not self._down
+            self._down.add(number)
+        if is_first:
+            self._publish(DatabaseDown(reason))
+
+    def _end_outage(self, number: int, seconds: float) -> None:
+        with self._changed:
+            self._down.discard(number)
+            is_last = not self._down
+        if is_last:
+            self._publish(DatabaseUp(seconds))
+
+    def _run(self, number: int) -> None:
+        store = self._stores[number]
         try:
-            self._store.retry_forever(self._store.connect)
-            while (task := self._next_task()) is not None:
-                self._run_task(task)
+            if number == 0:
+                store.retry_forever(store.connect)
+            while (task := self._next_task(number)) is not None:
+                if store.has_connected or self._connect(number, task):
+                    self._run_task(store, task)
         except StopRequested:
             pass
         except BaseException as error:  # a thread's top: the other thread raises it
             self._publish(WriterFailed(error))
         finally:
-            self._store.close()
+            store.close()
 
-    def _next_task(self) -> WriterTask | None:
+    def _connect(self, number: int, task: WriterTask) -> bool:
+        """Open a further connection; if that fails, leave the task to the other threads, and return False."""
+        problem = self._stores[number].try_to_connect()
+        if problem is None:
+            return True
+        logger.warning("could not open a further connection, the sink goes on without it: %s", problem)
         with self._changed:
-            self._working, self._current = False, None
+            del self._running[number]
+            self._tasks.appendleft(task)
+            self._refused.add(number)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._tasks or self._stopping)
-            if self._stopping:
-                return None
-            # In the same lock as popleft: between the two, `is_busy` would be False with a task unfinished.
-            self._working, self._current = True, self._tasks.popleft()
-            return self._current
+            self._changed.wait_for(lambda: self._stopping, CONNECT_AGAIN_SECONDS)
+            self._refused.discard(number)
+        return False
 
-    def _run_task(self, task: WriterTask) -> None:
+    def _next_task(self, number: int) -> WriterTask | None:
+        """Wait until a thread may start a task, and return it; None if the writer is to stop."""
+        with self._changed:
+            self._running.pop(number, None)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stopping or self._find_task(number) is not None)
+            place = self._find_task(number)
+            if self._stopping or place is None:
+                return None
+            # In the same lock as its removal: between the two, `is_busy` would be False with a task unfinished.
+            task = self._running[number] = self._tasks[place]
+            del self._tasks[place]
+            # The next thread may take what is left, now that this one is busy.
+            self._changed.notify_all()
+            return task
+
+    def _find_task(self, number: int) -> int | None:
+        """Return the place of the task that a thread may start now."""
+        # The first threads take what they can, so that no more connections are open than are needed.
+        if any(lower not in self._running for lower in range(number)):
+            return None
+        if any(not isinstance(task, Batch) for task in self._running.values()):
+            return None
+        # Batches of one partition are stored one after the other.
+        blocked = {
+            partition for task in self._running.values() if isinstance(task, Batch) for partition in task.partitions
+        }
+        for place, task in enumerate(self._tasks):
+            if not isinstance(task, Batch):
+                return place if place == 0 and not self._running else None
+            if blocked.isdisjoint(task.partitions):
+                return place
+            blocked |= task.partitions
+        return None
+
+    def _run_task(self, store: SinkStore, task: WriterTask) -> None:
         match task:
             case Batch():
-                for outcome in self._store.store(task, before_commit=self._refusal_limit.check_batch):
-                    # Only after COMMIT: a batch that is rolled back and retried must not count twice.
-                    if isinstance(outcome, BatchResult):
-                        self._refusal_limit.confirm_batch()
-                    self._publish(outcome)
+                self._store(store, task)
             case ProgressQuery(topic):
-                self._publish(GroupProgress(self._store.next_offsets(topic)))
+                self._publish(GroupProgress(store.next_offsets(topic)))
             case ClaimPartitions(claims):
-                self._claim(claims)
+                self._claim(store, claims)
 
-    def _claim(self, claims: Sequence[Claim]) -> None:
+    def _store(self, store: SinkStore, batch: Batch) -> None:
+        windows: dict[int, Window] = {}
+
+        def check(result: BatchResult) -> None:
+            nonlocal windows
+            windows = self._refusal_limit.check_batch(result)
+
+        for outcome in store.store(batch, before_commit=check):
+            # Only after COMMIT: a batch that is rolled back and retried must not count twice.
+            if isinstance(outcome, BatchResult):
+                self._refusal_limit.windows.update(windows)
+            self._publish(outcome)
+
+    def _claim(self, store: SinkStore, claims: Sequence[Claim]) -> None:
         requests = [ClaimRequest(each.topic, each.assignment.partition, each.topic_id, each.start) for each in claims]
-        for claim, granted in zip(claims, self._store.claim(requests, history=WINDOW), strict=True):
+        for claim, granted in zip(claims, store.claim(requests, history=WINDOW), strict=True):
             next_offset = granted.result.next_offset
             # Where a group starts late, it never read the offsets before its start: they count neither way.
             begin = claim.start if next_offset == claim.start else claim.begin

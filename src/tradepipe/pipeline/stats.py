@@ -184,8 +184,6 @@ class SinkStats(StageStats):
     def __init__(self, topic: str, on_stored: Callable[[BatchResult], None] | None) -> None:
         super().__init__(topic)
         self._on_stored = on_stored
-        self._queued_at = time.monotonic()
-        self._first_at: float | None = None
         self.counts = SinkCounts()
         # As in the base class: every counter starts at zero.
         for metric in _SINK_ZEROED:
@@ -195,11 +193,6 @@ class SinkStats(StageStats):
         self.meter.count(metrics.OUTAGES, by=0)
         self.meter.set(metrics.UNAVAILABLE, 0)
         self.set_partitions(0, {}, {}, paused=False)
-
-    def record_queued_batch(self, first_at: float | None) -> None:
-        """Note that a batch was passed to the writer; `first_at` is the Unix time of its first record, if known."""
-        self._queued_at = time.monotonic()
-        self._first_at = first_at
 
     def record_stored_batch(self, stored: BatchResult) -> None:
         """Count a committed batch."""
@@ -215,7 +208,7 @@ class SinkStats(StageStats):
         }
         rows = sum(numbers)
         # Without records only an offset advanced, over transaction markers.
-        observed = self._observe_batch(rows, self._queued_at, self._first_at) if rows else {}
+        observed = self._observe_batch(rows, stored.batch.taken_at, stored.batch.first_timestamp) if rows else {}
         self.meter.record(results | self._count_refusals(codes), {_LAST_PROGRESS: time.time()}, observed)
         if collided:
             first = next(refusal for refusal in stored.refusals if refusal.codes[0] == Code.VERSION_COLLISION)

@@ -1,7 +1,8 @@
 """A batch in one transaction: offsets, trades and refusals."""
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -20,15 +21,27 @@ from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 @dataclass(frozen=True, slots=True)
 class Batch:
     """
-    Records to store in one transaction, in the order in which they were read, and the offset ranges they cover.
+    Records to store in one transaction, each partition's in the order of offsets, and the offset ranges they cover.
 
     A range without records moves an offset past transaction markers, or stores the topic's id alone.
+
+    Attributes:
+        first_timestamp: Unix time at which the first record was produced, if known.
+
+        taken_at: when the batch was ready to be stored, on the system's monotonic clock.
     """
 
     group: str
     topic_id: str | None
     ranges: tuple[OffsetRange, ...]
     records: ValidatedRecords
+    first_timestamp: float | None = None
+    taken_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def partitions(self) -> set[int]:
+        """The partitions whose offsets the batch moves."""
+        return {each.ownership.partition for each in self.ranges}
 
     def without_partition(self, ownership: Ownership) -> "Batch":
         """Return the batch without the records and the range of an ownership that has ended."""
@@ -61,7 +74,7 @@ class BatchResult:
     The outcome of a batch that a sink stored; `Sink(on_stored=…)` receives it.
 
     Attributes:
-        trades: the trades that were inserted, in the order in which they were read.
+        trades: the trades that were inserted, each partition's in the order of offsets.
 
         inserted: their number.
 
@@ -84,7 +97,7 @@ class BatchResult:
 
     @property
     def trades(self) -> Iterator[Trade]:
-        """Inserted trades in the order in which they were read."""
+        """Inserted trades, each partition's in the order of offsets."""
         for ordinal, validated in enumerate(self.batch.records):
             if ordinal not in self.skipped and isinstance(validated, ValidRecord):
                 yield validated.trade

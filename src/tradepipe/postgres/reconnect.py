@@ -73,6 +73,11 @@ class ReconnectingConnection:
         self._conflicts = 0
         self._unavailable_since: float | None = None
 
+    @property
+    def has_connected(self) -> bool:
+        """Whether a connection was ever opened."""
+        return self._connected_before
+
     def stop(self) -> None:
         """Start no further try; a running transaction may finish."""
         self._stopping.set()
@@ -96,6 +101,16 @@ class ReconnectingConnection:
             self._connection = session.open_session(self._engine)
             self._connected_before = True
         return self._connection
+
+    def try_to_connect(self) -> str | None:
+        """Open the connection, and return why that failed, or None."""
+        try:
+            self.connect()
+        except ConfigurationError as error:
+            return str(error)
+        except (DBAPIError, psycopg2.Error) as error:
+            return describe(error)
+        return None
 
     def run_in_transaction(self, work: Callable[[Connection], T]) -> T:
         """Do work in one transaction, and COMMIT it; `TransactionTooSlow` or `CommitRefused` if it fails so."""

@@ -1,4 +1,4 @@
-"""The sink's side of the database: claims, batches and offsets over one connection."""
+"""The sink's side of the database: claims, batches and offsets over a connection."""
 
 import logging
 from collections import deque

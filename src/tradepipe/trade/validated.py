@@ -1,7 +1,7 @@
 """Validated records: each has a row for PostgreSQL, or is refused."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Record, Refusal
@@ -88,6 +88,12 @@ class ValidatedRecords:
         self.records += records
         self.results += rows
 
+    def add_all(self, others: "ValidatedRecords") -> None:
+        """Add validated records."""
+        self.records += others.records
+        self.results += others.results
+        self.refusals += others.refusals
+
     def add_refusal(self, refusal: Refusal) -> None:
         """Add a refused record."""
         self.records.append(refusal.record)
@@ -106,6 +112,8 @@ class ValidatedRecords:
     @property
     def rows(self) -> list[bytes]:
         """The rows of the valid records."""
+        if not self.refusals:
+            return cast("list[bytes]", self.results)
         return [result for result in self.results if type(result) is bytes]
 
     def valid_ordinals(self) -> Sequence[int]:

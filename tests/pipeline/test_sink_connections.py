@@ -1,0 +1,174 @@
+"""A sink with several connections: what is stored at the same time, and what an outage of one of them does."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, text
+
+from tests.eventually import eventually
+from tests.pipeline.test_sink_writer import WriterWithEvents, end_writers
+from tests.postgres import batches
+from tests.postgres.batches import connected, log, trade, trades
+from tests.proxy import Proxy, port_of
+from tradepipe.errors import ConfigurationError
+from tradepipe.pipeline.refusal_limit import RefusalLimit
+from tradepipe.pipeline.sink_writer import DatabaseDown, DatabaseUp, GroupProgress, SinkWriter
+from tradepipe.postgres import migrate
+from tradepipe.postgres.batch import BatchResult
+from tradepipe.postgres.tables import TRADES
+
+CLOSED_PORT = 1
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'tradepipe-sink/%'"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+def connection(database) -> Iterator[Connection]:
+    """Migrate the database, and open a connection beside those of the writers."""
+    migrate.upgrade(database)
+    with connected(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def writer(connection, database) -> Iterator[WriterWithEvents]:
+    """Run a writer with two connections."""
+    with running(database) as writer:
+        yield writer
+
+
+@contextmanager
+def running(database: str) -> Iterator[WriterWithEvents]:
+    created = WriterWithEvents(database, connections=2)
+    created.writer.start()
+    yield created
+    created.writer.stop(5.0)
+
+
+@contextmanager
+def held(database: str, trade_id: str) -> Iterator[None]:
+    """Make whoever stores a trade wait, as for another sink that has not committed it yet."""
+    with connected(database) as connection:
+        source = {"source_topic": "other", "source_partition": 0, "source_offset": 0, "schema_id": 1}
+        connection.execute(TRADES.insert().values(**trade(trade_id)._asdict(), **source))
+        yield
+        connection.rollback()
+
+
+def count(connection: Connection, query: str) -> int:
+    with connection.begin():
+        return int(connection.scalar(text(query)))
+
+
+def ends(writer: WriterWithEvents) -> list[dict[int, int]]:
+    """Return how far each batch moved the offsets, in the order of the commits."""
+    return [{each.ownership.partition: each.end for each in stored.batch.ranges} for stored in writer.of(BatchResult)]
+
+
+def test_a_batch_that_waits_does_not_delay_other_partitions(writer, connection, database):
+    first, second = writer.claim(0, 1)
+    with held(database, "T1"):
+        writer.store(first, entries=log(trade("T1")))
+        eventually(lambda: count(connection, WAITING))
+
+        writer.store(second, entries=log(trade("T2"), partition=1))
+        writer.until(lambda: ends(writer) == [{1: 1}])
+        assert writer.writer.is_busy
+    writer.rest()
+
+    assert [{1: 1}, {0: 1}] == ends(writer)
+    assert [trade("T1"), trade("T2")] == trades(connection)
+
+
+def test_batches_of_one_partition_are_stored_one_after_the_other(writer, connection, database):
+    """Although a connection is idle: the second would find an offset that the first has not moved yet."""
+    first, second = writer.claim(0, 1)
+    with held(database, "T1"):
+        writer.store(first, entries=log(trade("T1")))
+        eventually(lambda: count(connection, WAITING))
+        both = [*log(trade("T2"), first=1), *log(trade("T3"), partition=1)]
+        writer.store(first._replace(next_offset=1), second, entries=both)
+        writer.store(second._replace(next_offset=1), entries=log(trade("T4"), first=1, partition=1))
+        idle = writer.writer.idle_connections
+    writer.rest()
+
+    assert (0, [{0: 1}, {0: 2, 1: 1}, {1: 2}]) == (idle, ends(writer))
+
+
+def test_a_task_that_is_no_batch_waits_for_the_batches_before_it(writer, connection, database):
+    first, second = writer.claim(0, 1)
+    with held(database, "T1"):
+        writer.store(first, entries=log(trade("T1")))
+        eventually(lambda: count(connection, WAITING))
+        writer.writer.request_progress(batches.TOPIC)
+        writer.store(second, entries=log(trade("T2"), partition=1))
+    writer.rest()
+
+    assert [GroupProgress({0: 1, 1: 0})] == writer.of(GroupProgress)
+    assert [{0: 1}, {1: 1}] == ends(writer)
+
+
+def test_a_writer_without_two_batches_at_once_has_one_connection(writer, connection):
+    claims = writer.claim(0, 1)
+    for offset in range(3):
+        writer.store(
+            *[claim._replace(next_offset=offset) for claim in claims],
+            entries=[*log(trade(f"T{offset}"), first=offset), *log(trade(f"U{offset}"), first=offset, partition=1)],
+        )
+        writer.rest()
+
+    assert 6 == len(trades(connection))
+    assert 1 == count(connection, f"{SESSIONS} AND datname = current_database()")
+
+
+def test_the_idle_connections_are_those_that_could_store_another_batch(writer, connection, database):
+    first, second = writer.claim(0, 1)
+    writer.rest()
+    idle = [writer.writer.idle_connections]
+    with held(database, "T1"):
+        writer.store(first, entries=log(trade("T1")))
+        idle.append(writer.writer.idle_connections)
+        partitions = [writer.writer.partitions]
+        writer.store(second, entries=log(trade("T1"), partition=1))
+        idle.append(writer.writer.idle_connections)
+        partitions.append(writer.writer.partitions)
+    writer.rest()
+
+    assert ([2, 1, 0], [{0}, {0, 1}]) == (idle, partitions)
+
+
+def test_an_outage_of_all_connections_is_reported_once(writer, connection, database):
+    first, second = writer.claim(0, 1)
+    with held(database, "T1"):
+        for claim, partition in ((first, 0), (second, 1)):
+            writer.store(claim, entries=log(trade("T1"), partition=partition))
+        eventually(lambda: count(connection, WAITING) == 2)
+        assert 2 == end_writers(connection)
+        eventually(lambda: count(connection, WAITING) == 2)
+    writer.rest()
+
+    assert (1, 1) == (len(writer.of(DatabaseDown)), len(writer.of(DatabaseUp)))
+    assert [(0, 1, 0), (1, 0, 0)] == sorted(batches.counts(stored) for stored in writer.of(BatchResult))
+
+
+def test_a_sink_goes_on_without_a_further_connection_that_is_refused(connection, database, caplog):
+    """As by a server that has no session left: the first connection stores all."""
+    with Proxy(port_of(database)) as proxy, running(proxy.instead_of(database)) as writer:
+        first, second = writer.claim(0, 1)
+        proxy.target = CLOSED_PORT
+        with held(database, "T1"):
+            writer.store(first, entries=log(trade("T1")))
+            writer.store(second, entries=log(trade("T2"), partition=1))
+            eventually(lambda: "the sink goes on without it" in caplog.text)
+            idle = writer.writer.idle_connections
+        writer.rest()
+
+        assert (0, [{0: 1}, {1: 1}], []) == (idle, ends(writer), writer.of(DatabaseDown))
+    assert "could not open a further connection" in caplog.text
+
+
+def test_a_sink_needs_a_connection(database):
+    with pytest.raises(ConfigurationError, match="connections is 0"):
+        SinkWriter(database, group="g", owner="o", refusal_limit=RefusalLimit(), connections=0)
