@@ -84,7 +84,7 @@ def count_done(sink: Sink) -> int:
 
 def count_tries(sink: Sink) -> int:
     """Return the number of failed tries of this sink since PostgreSQL became unavailable."""
-    return sink._writer._store._backoff.failures
+    return max(store._backoff.failures for store in sink._writer._stores)
 
 
 END_SESSIONS = """
@@ -198,7 +198,7 @@ def test_a_sink_that_polls_too_late_loses_its_partitions_and_rejoins(pipeline, a
     with running(pipeline.sink(batch_rows=50, on_stored=pause)) as slow:
         assert paused.wait(200)
         with running(pipeline.sink()) as other:
-            eventually(lambda: count_done(slow) + count_done(other) == 420)
+            eventually(lambda: len(pipeline.stored()) + len(pipeline.refused()) == 420)
             resumed.set()
             eventually(lambda: slow.meter.values(REBALANCES)[pipeline.topic, "assign"] > 1)
             pipeline.publish_bytes(records[420:])

@@ -55,7 +55,7 @@ def test_migrations_and_sink_work_by_verified_tls(verified, sink, trades, seen):
     assert revision.required_revision() == migrate.upgrade(verified).after
     with sink(verified) as storing:
         assert len(trades) == storing.run(until_end=True).stored
-        seen.append(storing._writer._store._engine)
+        seen.append(storing._writer._stores[0]._engine)
 
 
 def test_a_user_may_be_known_by_a_certificate(server, authority, database):
