@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tradepipe.errors import BrokerUnavailable
+from tradepipe.kafka import malformed
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.topic_reader import TopicReader
 from tradepipe.trade.record import Record
@@ -49,7 +50,8 @@ def test_an_empty_topic_holds_nothing(kafka, topic):
         assert [] == list(reader.read(TopicAdmin(kafka).watermarks(topic, range(4))))
 
 
-def test_brokers_that_do_not_respond_are_unavailable(topic):
+def test_brokers_that_do_not_respond_are_unavailable(topic, monkeypatch):
+    monkeypatch.setattr(malformed, "SEARCH_SECONDS", 1.0)
     with (
         TopicReader({"bootstrap.servers": "127.0.0.1:1"}, topic=topic, timeout=0.5) as reader,
         pytest.raises(BrokerUnavailable, match=r"\[0\] could not be read within 0.5 s"),
