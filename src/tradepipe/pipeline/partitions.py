@@ -80,7 +80,7 @@ MAX_POLL_RECORDS: Final = 1_000
 """Records validated before the stage does anything else."""
 
 MAX_BATCH_BYTES: Final = 32 << 20
-"""Bytes of values in one batch: bounds memory when records are large."""
+"""Bytes of keys and values in one batch, or in one of each connection: bounds memory when records are large."""
 
 UNASSIGNED_POLL_SECONDS: Final = 0.05
 """Seconds to wait for a record when no partition is read; also how late an assignment is noticed."""

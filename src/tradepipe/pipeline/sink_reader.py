@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Final
 
 from tradepipe.errors import OffsetOutOfRange, Unavailable
-from tradepipe.kafka.admin import Topic, TopicAdmin
+from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
@@ -105,6 +105,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         self._start = start
         self._batch_rows = batch_rows
         self._buffer_rows = connections * batch_rows
+        self._buffer_bytes = MAX_BATCH_BYTES // connections
         self._claim_backoff = Backoff()
         self._claim_problem: Unavailable | None = None
         # The topic was described successfully before the group is joined.
@@ -124,7 +125,7 @@ class SinkReader(PartitionReader[SinkPartition]):
     @property
     def free(self) -> int:
         """Records that the buffers still take; 0 at an unsupported schema, whose record ends the last batch."""
-        if self.unsupported_schema is not None or self.buffered_bytes >= MAX_BATCH_BYTES:
+        if self.unsupported_schema is not None or self.buffered_bytes >= self._buffer_bytes:
             return 0
         return self._buffer_rows - self.buffered
 
@@ -132,10 +133,6 @@ class SinkReader(PartitionReader[SinkPartition]):
     def kafka_problem(self) -> Unavailable | None:
         """Why Kafka does not let this reader claim its partitions."""
         return None if all(each.ownership for each in self._states.values()) else self._claim_problem
-
-    def open(self, description: Topic) -> None:
-        """Join the consumer group."""
-        super().open(description)
 
     def read(self, timeout: float) -> bool:
         """
