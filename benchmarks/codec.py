@@ -90,7 +90,7 @@ def _encoding(made: list[Trade]) -> Iterable[tuple[str, Way, list[Way]]]:
     if encoder := make_encoder(trade_codec()):
         header = frame(_ID, b"")
         ours.append(
-            Way("compiled: encode and rules", lambda _: encoder.encode_all(made, 0, header, True), [None], len(made))
+            Way("compiled: encode and rules", lambda _: encoder.encode_all(header, True, made, 0), [None], len(made))
         )
     yield "encode, beside fastavro from a dict", Way("fastavro", _write, dicts), ours
     ours = [Way("TradeSerializer", TradeSerializer(registry(Script((200, {"id": _ID})))), made)]

@@ -49,7 +49,7 @@ def _ratios(key: Any, name: str, hint: Any, rounds: int) -> Iterator[tuple[str, 
         value = HEADER + body
         yield "compiled decode", f"{_micros(lambda: executor.decode(value), rounds) / read:.2f}"
     if compiled := native.make_encoder(codec):
-        yield "compiled encode", f"{_micros(lambda: compiled.encode(made, HEADER, False), rounds) / write:.2f}"
+        yield "compiled encode", f"{_micros(lambda: compiled.encode(HEADER, False, made), rounds) / write:.2f}"
 
 
 def _micros(work: Callable[[], Any], rounds: int, count: int = 1_000) -> float:

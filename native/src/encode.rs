@@ -93,7 +93,7 @@ impl Encoder {
     }
 
     /// Encode a record after a header; None if Python encodes or refuses it.
-    fn encode<'py>(&self, record: &Bound<'py, PyAny>, header: &[u8], check: bool) -> Option<Bound<'py, PyBytes>> {
+    fn encode<'py>(&self, header: &[u8], check: bool, record: &Bound<'py, PyAny>) -> Option<Bound<'py, PyBytes>> {
         let mut body = Vec::with_capacity(TYPICAL_BYTES);
         body.extend_from_slice(header);
         self.write(record, check, &mut body)?;
@@ -103,10 +103,10 @@ impl Encoder {
     /// Encode the records from `start` up to the first one that Python encodes or refuses, each after a header.
     fn encode_all<'py>(
         &self,
-        records: &Bound<'py, PyList>,
-        start: usize,
         header: &[u8],
         check: bool,
+        records: &Bound<'py, PyList>,
+        start: usize,
     ) -> PyResult<Bound<'py, PyList>> {
         let py = records.py();
         let mut encoded = Vec::new();
@@ -129,7 +129,7 @@ impl Encoder {
         if !record.get_type().is(&self.record) {
             return None;
         }
-        let objects: Vec<Bound<'_, PyAny>> = record.cast::<PyTuple>().ok()?.iter().collect();
+        let objects: Vec<Borrowed<'_, '_, PyAny>> = record.cast::<PyTuple>().ok()?.iter_borrowed().collect();
         let mut slots = vec![Value::Null; if check { self.writes.len() } else { 0 }];
         for (slot, write) in self.writes.iter().enumerate() {
             let value = write.run(objects.get(write.place)?, &self.classes, body)?;

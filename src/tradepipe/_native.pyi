@@ -64,14 +64,14 @@ class Encoder:
             Unsupported: a field has something that only Python does.
         """
 
-    def encode(self, record: Any, header: bytes, check: bool) -> bytes | None:
+    def encode(self, header: bytes, check: bool, record: Any) -> bytes | None:
         """
         Encode a record after a header; None if Python encodes or refuses it.
 
         With `check`, what is encoded has no violations; without, its values have only their types.
         """
 
-    def encode_all(self, records: list[Any], start: int, header: bytes, check: bool) -> list[bytes]:
+    def encode_all(self, header: bytes, check: bool, records: list[Any], start: int) -> list[bytes]:
         """Encode the records from `start` up to the first one that Python encodes or refuses, each after a header."""
 
 def pick_fields(rows: list[bytes], places: tuple[int, ...]) -> bytes:

@@ -62,11 +62,11 @@ def test_records_of_any_declaration_are_encoded_as_by_python(data):
         expected = by_python(encode, record)
         is_valid = expected is not None and not find_violations(record)
         if all(map(is_usual, record)):
-            assert expected == encoder.encode(record, HEADER, False)
-            assert (expected if is_valid else None) == encoder.encode(record, HEADER, True)
+            assert expected == encoder.encode(HEADER, False, record)
+            assert (expected if is_valid else None) == encoder.encode(HEADER, True, record)
         else:
-            assert encoder.encode(record, HEADER, False) in (None, expected)
-            assert encoder.encode(record, HEADER, True) in (None, expected if is_valid else None)
+            assert encoder.encode(HEADER, False, record) in (None, expected)
+            assert encoder.encode(HEADER, True, record) in (None, expected if is_valid else None)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def encoder():
 
 def test_golden_trades_are_encoded_as_by_python(encoder):
     for golden in golden_records():
-        assert HEADER + Encoder().encode(golden.trade) == encoder.encode(golden.trade, HEADER, True)
+        assert HEADER + Encoder().encode(golden.trade) == encoder.encode(HEADER, True, golden.trade)
 
 
 class OfAnotherClass(Trade):
@@ -89,12 +89,12 @@ def test_a_list_is_encoded_up_to_the_first_trade_that_is_not(encoder, stranger):
     stranger = {"invalid": good._replace(version=0), "other": OfAnotherClass(*good)}.get(stranger, stranger)
     listed = [good, good, stranger, good]
 
-    assert [2, 0, 1, 0] == [len(encoder.encode_all(listed, start, HEADER, True)) for start in (0, 2, 3, 4)]
+    assert [2, 0, 1, 0] == [len(encoder.encode_all(HEADER, True, listed, start)) for start in (0, 2, 3, 4)]
 
 
 def test_rules_are_checked_only_on_request(encoder):
     invalid = golden_records()[-1].trade._replace(version=0)
 
     assert violations(invalid)
-    assert HEADER + Encoder().encode(invalid) == encoder.encode(invalid, HEADER, False)
-    assert encoder.encode(invalid, HEADER, True) is None
+    assert HEADER + Encoder().encode(invalid) == encoder.encode(HEADER, False, invalid)
+    assert encoder.encode(HEADER, True, invalid) is None

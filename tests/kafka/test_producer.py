@@ -1,6 +1,7 @@
 """Idempotent producer: acknowledged, refused and unknown records."""
 
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from tests.kafka.proxy import PRODUCE, KafkaProxy
 from tests.proxy import port_of
 from tradepipe.embedded.broker import Broker
 from tradepipe.kafka.admin import TopicAdmin
-from tradepipe.kafka.producer import IdempotentProducer
+from tradepipe.kafka.producer import SERVE_EVERY, IdempotentProducer
 from tradepipe.kafka.topic_reader import TopicReader
 
 
@@ -234,6 +235,39 @@ def test_a_broken_connection_is_no_outage_while_the_broker_answers(services, cre
     assert 0 == producer.flush(120)
     eventually(lambda: producer._outage_log._probe is None and producer._outage_log._suspicion is None)
     assert [] == [record for record in caplog.records if record.levelno > logging.DEBUG]
+
+
+def test_an_exception_of_a_signal_leaves_the_producer_usable(create_producer):
+    """A signal may raise between any two steps of a call, as Ctrl-C does."""
+    producer = create_producer()
+    producer.open()
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    def send_until_interrupted(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        while True:
+            producer.send(b"k", b"1")
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(300):
+            with pytest.raises(InterruptedError):
+                send_until_interrupted(0.000_01 * (1 + number))
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+
+    assert 0 == producer.flush(120)
+
+
+def test_acknowledgements_of_many_records_are_received_without_a_further_call(create_producer):
+    """The threads that send many records receive the first of them, and then have nothing more to do."""
+    producer = create_producer()
+    for _ in range(10 * SERVE_EVERY + 1):
+        producer.send(b"k", b"1")
+
+    eventually(lambda: len(producer) == 0)
 
 
 def test_threads_share_a_producer(kafka, topic, create_producer):

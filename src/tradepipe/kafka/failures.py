@@ -146,6 +146,26 @@ def classify(error: KafkaError) -> FailureClass:
     return FailureClass.UNAVAILABLE if kind is FailureClass.CONFIGURATION and error.retriable() else kind
 
 
+NOT_IN_LOG: Final = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.INVALID_RECORD,
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+"""Errors after which a record is not in the log, unless an earlier attempt may have written it."""
+
 CONFIRM_SECONDS: Final = 60.0
 """Seconds for which a configuration error must last before it ends a running stage."""
 

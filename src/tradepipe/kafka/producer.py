@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from tradepipe.errors import BrokerUnavailable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.config import Config, producer_config
-from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
+from tradepipe.kafka.failures import NOT_IN_LOG, FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.librdkafka import (
     LOG_LEVEL,
     LOG_SUPPRESSION_SECONDS,
@@ -33,31 +33,17 @@ POLL_SECONDS: Final = 0.1
 WAIT_SECONDS: Final = 0.005
 """Seconds between two looks at the queue, while waiting for free space in it or for its end."""
 
+SERVE_EVERY: Final = 256
+"""Records after which the sending thread serves the client's events."""
+
+SERVED_SECONDS: Final = 0.05
+"""Seconds for which the background thread leaves the events to the threads that send."""
+
 PURGE_TIMEOUT: Final = 5.0
 """Seconds to wait for the reports of purged records."""
 
 REQUEST_TIMEOUT: Final = 5.0
 """Seconds to wait for the topic's configuration."""
-
-_NOT_IN_LOG: Final = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.INVALID_RECORD,
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
-        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
-        KafkaError.POLICY_VIOLATION,
-        KafkaError.TOPIC_EXCEPTION,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-    }
-)
-"""Errors after which a record is not in the log, unless an earlier attempt may have written it."""
 
 
 class Undelivered(NamedTuple):
@@ -79,7 +65,9 @@ class IdempotentProducer:
     reject the credentials, unless an earlier connection succeeded: that is an outage.
 
     A background thread serves the client's events, so failures are known without a
-    further call. All methods may be called by several threads at once.
+    further call. While much is sent, the sending threads serve them instead: the
+    interpreter would change threads for every acknowledgement otherwise. All methods
+    may be called by several threads at once.
 
     Args:
         request_timeout: seconds to wait for the topic's configuration.
@@ -94,8 +82,13 @@ class IdempotentProducer:
         self._request_timeout = request_timeout
         self._opening = threading.Lock()
         # Held while a record is queued and while a client is retired: a record that was queued after the purge would
-        # never be reported.
-        self._lock = threading.Lock()
+        # never be reported. Only its owner can release it.
+        self._lock = threading.RLock()
+        # Held while the events of a client are served, and before `_lock` while one is retired: a report that another
+        # thread receives after that would be lost.
+        self._serving = threading.Lock()
+        self._is_served = False
+        """Whether a thread that sends has served events, or was about to, since the background thread last looked."""
         self._client: confluent_kafka.Producer | None = None
         self._client_failure: str | None = None
         self._retire_reason: str | None = None
@@ -107,7 +100,8 @@ class IdempotentProducer:
         self._is_stopped = False
         """Whether the background thread ends."""
         # A deque, whose append and popleft are atomic: reports are added and taken in different threads.
-        self._undelivered: deque[Undelivered] = deque()
+        self.undelivered: deque[Undelivered] = deque()
+        """The records that failed since the last `take_undelivered`."""
         self._connection_log = ConnectionLog()
         self._outage_log = OutageLog(topic, count_waiting=self.__len__)
         self._last_lost_at = float("-inf")
@@ -116,8 +110,12 @@ class IdempotentProducer:
     def __len__(self) -> int:
         """Return the number of records that are sent and neither acknowledged nor failed."""
         with self._lock:
+            if self._client is None:
+                return 0
             # librdkafka also counts log messages and errors until they are served.
-            return min(len(self._client), self._sent_since_empty) if self._client is not None else 0
+            waiting = len(self._client)
+            self._sent_since_empty = min(waiting, self._sent_since_empty)
+            return self._sent_since_empty
 
     def open(self, timeout: float | None = None) -> None:
         """
@@ -143,7 +141,7 @@ class IdempotentProducer:
                     self._thread = threading.Thread(target=self._serve, name="tradepipe-producer", daemon=True)
                     self._thread.start()
 
-    def send(self, key: bytes | str, value: bytes | None, *, timeout: float | None = None) -> Undelivered | None:
+    def send(self, key: bytes | str, value: bytes | None, timeout: float | None = None) -> Undelivered | None:
         """
         Enqueue a record; if the queue is full, wait until it is not.
 
@@ -154,15 +152,25 @@ class IdempotentProducer:
 
             RuntimeError: the producer is closed; the record is not sent.
         """
-        with self._lock:
+        sent = 0
+        # Not `with`, which takes as long as a quarter of the rest. A signal may raise an exception after any call, also
+        # after the one that has taken the lock.
+        try:
+            self._lock.acquire()
             if self._client is not None and self._client_failure is None and not self._is_closed:
-                try:
-                    self._client.produce(self._topic, value, key)
-                except (BufferError, KafkaException):  # raised again by `send_many`
-                    pass
-                else:
-                    self._sent_since_empty += 1
-                    return None
+                self._client.produce(self._topic, value, key)
+                self._sent_since_empty = sent = self._sent_since_empty + 1
+        except (BufferError, KafkaException):  # raised again by `send_many`
+            pass
+        finally:
+            try:  # noqa: SIM105 - `suppress` takes longer than all of this
+                self._lock.release()
+            except RuntimeError:  # a signal came while another thread had the lock
+                pass
+        if sent:
+            if not sent % SERVE_EVERY:
+                self._serve_events(0)
+            return None
         refused: list[Undelivered] = []
         if not self.send_many([(key, value)], refused, timeout=timeout):
             raise self.queue_full()
@@ -200,8 +208,10 @@ class IdempotentProducer:
                 if self._client is not None and self._client_failure is None:
                     done += self._enqueue(self._client, records[done:] if done else records, refused)
             if done == len(records) or (deadline is not None and time.monotonic() >= deadline):
+                if done >= SERVE_EVERY:
+                    self._serve_events(0)
                 return done
-            time.sleep(WAIT_SECONDS)
+            self._serve_events(WAIT_SECONDS)
 
     def queue_full(self) -> BrokerUnavailable:
         """Return the error of a record for which the queue was full for too long."""
@@ -239,20 +249,15 @@ class IdempotentProducer:
         """Wait until every record is delivered or failed; return the number left after `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (left := len(self)) and (deadline is None or time.monotonic() < deadline):
-            time.sleep(WAIT_SECONDS)
+            self._serve_events(WAIT_SECONDS)
         return left
-
-    @property
-    def has_undelivered(self) -> bool:
-        """Whether a record has failed since the last `take_undelivered`."""
-        return bool(self._undelivered)
 
     def take_undelivered(self) -> list[Undelivered]:
         """Return the records that failed since the last call."""
         failed = []
-        while self._undelivered:
+        while self.undelivered:
             try:
-                failed.append(self._undelivered.popleft())
+                failed.append(self.undelivered.popleft())
             except IndexError:  # another thread has taken the last one
                 break
         return failed
@@ -269,7 +274,7 @@ class IdempotentProducer:
             thread = self._thread
         if thread is not None:
             thread.join()
-        with self._lock:
+        with self._serving, self._lock:
             self._retire_client(reason)
 
     def stop(self) -> int:
@@ -289,7 +294,12 @@ class IdempotentProducer:
                 time.sleep(POLL_SECONDS)
                 continue
             try:
-                self._poll(client, POLL_SECONDS)
+                if self._is_served:
+                    self._is_served = False
+                    time.sleep(SERVED_SECONDS)
+                else:
+                    with self._serving:
+                        self._poll(client, POLL_SECONDS)
                 if self._outage_log.check(client):
                     self._contact.succeeded = True
             except Exception:  # without this thread no failure would ever be reported
@@ -297,12 +307,25 @@ class IdempotentProducer:
             with self._lock:
                 if not len(client):
                     self._sent_since_empty = 0
-                if self._client_failure is not None:
+            if self._client_failure is not None:
+                with self._serving, self._lock:
                     logger.warning("recreating the Kafka producer: %s", self._client_failure)
                     self._retire_client(f"abandoned: {self._client_failure}")
 
+    def _serve_events(self, timeout: float) -> None:
+        """Serve the client's events from a thread that sends, or wait if another one serves them."""
+        self._is_served = True
+        # Not an attempt to take the lock: a signal could raise an exception before the `try` that releases it. If
+        # another thread takes it now, this one waits for a single poll.
+        if self._client is not None and not self._serving.locked():
+            with self._serving:
+                if (client := self._client) is not None:
+                    self._poll(client, timeout)
+        elif timeout:
+            time.sleep(timeout)
+
     def _retire_client(self, reason: str) -> None:
-        """Abandon the client and its records; the caller has the lock, and no other thread polls the client."""
+        """Abandon the client and its records; the caller has both locks, so no other thread polls the client."""
         client, self._client = self._client, None
         if client is not None:
             self._retire_reason = reason
@@ -351,9 +374,9 @@ class IdempotentProducer:
         # An earlier attempt may have written the record if its connection broke after the record was produced. A second
         # break within the suppression time is not reported, so the first one counts until that time has passed.
         lost_at = max(self._last_lost_at, self._connection_log.last_lost_at)
-        refused = error.code() in _NOT_IN_LOG and produced_at > lost_at + LOG_SUPPRESSION_SECONDS
+        refused = error.code() in NOT_IN_LOG and produced_at > lost_at + LOG_SUPPRESSION_SECONDS
         reason = _format_reason(error) if refused or self._retire_reason is None else self._retire_reason
-        self._undelivered.append(Undelivered(message.key(), message.value(), reason, refused))
+        self.undelivered.append(Undelivered(message.key(), message.value(), reason, refused))
 
     def _on_error(self, error: KafkaError) -> None:
         """Handle an error that librdkafka reports inside poll."""

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from itertools import chain, islice
-from operator import attrgetter
+from operator import itemgetter
 from typing import Final, Self
 
 from tradepipe.background import run_in_thread
@@ -37,7 +37,7 @@ CHUNK_TRADES: Final = 1_000
 """Trades that `produce_many` sends together."""
 
 
-_key_of: Final[Callable[[Trade], str]] = attrgetter(KAFKA_KEY)
+_key_of: Final[Callable[[Trade], str]] = itemgetter(Trade._fields.index(KAFKA_KEY))
 
 
 class Producer:
@@ -93,6 +93,7 @@ class Producer:
         self._connection: Future[None] | None = None
         self._awaited: tuple[type[Unavailable], str] = (RegistryUnavailable, "the schema registry")
         self._is_connected = False
+        self._encode_valid = self._serialize.encode_valid
         self._finalizer = weakref.finalize(
             self, _stop_unclosed, self._producer, self._registry if self._owns_registry else None, topic
         )
@@ -137,7 +138,9 @@ class Producer:
 
             RuntimeError: the producer is closed; the trade is not sent.
         """
-        value = self._serialize.serialize_if_valid(trade) if self._is_connected else None
+        # A trade takes few microseconds: neither this function nor `send` calls another one in Python, unless it must,
+        # and keyword arguments would take longer.
+        value = self._encode_valid(trade)
         if value is None:
             if found := violations(trade):
                 raise InvalidTrade(trade, found)
@@ -146,9 +149,9 @@ class Producer:
                 self._connect(timeout)
                 timeout = timeout and max(0.0, timeout - (time.monotonic() - began))
             value = self._serialize(trade)
-        refused = self._producer.send(_key_of(trade), value, timeout=timeout)
+        refused = self._producer.send(_key_of(trade), value, timeout)
         # After sending: a caller that logs the exception and continues must not lose this trade.
-        if refused is not None or self._producer.has_undelivered:
+        if refused is not None or self._producer.undelivered:
             self._raise_failures([] if refused is None else [refused])
 
     def produce_many(self, trades: Iterable[Trade], *, timeout: float | None = None) -> None:
@@ -273,6 +276,7 @@ class Producer:
         self._serialize.connect()
         self._awaited = BrokerUnavailable, "Kafka"
         self._producer.open()
+        self._encode_valid = self._serialize.encode_valid
         self._is_connected = True
 
     def _raise_failures(self, also: Sequence[Undelivered] = ()) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from struct import Struct
 from typing import Final
 
@@ -59,6 +60,10 @@ def unframe(value: bytes | None) -> tuple[int, bytes]:
     return int.from_bytes(value[1:HEADER_SIZE], "big"), value[HEADER_SIZE:]
 
 
+def _decide_nothing(_trade: Trade) -> None:
+    """Leave a trade to the encoder in Python."""
+
+
 class TradeSerializer:
     """
     Serialize trades to framed values.
@@ -90,19 +95,20 @@ class TradeSerializer:
             ConfigurationError: see `SchemaRegistry`.
         """
         header = self._header or self.connect()
-        if self._encoder is not None and (value := self._encoder.encode(trade, header, False)) is not None:
+        if self._encoder is not None and (value := self._encoder.encode(header, False, trade)) is not None:
             return value
         return header + self._encode(trade)
 
-    def serialize_if_valid(self, trade: Trade) -> bytes | None:
+    @property
+    def encode_valid(self) -> Callable[[Trade], bytes | None]:
         """
-        Return the framed value of a valid trade, or None if the compiled core does not decide that the trade is valid.
+        A function that returns the framed value of a valid trade, or None if it cannot decide that the trade is valid.
 
-        Before `connect`, or without the compiled core, the result is always None.
+        Taken before `connect`, or without the compiled core, the function always returns None.
         """
         if self._encoder is None or self._header is None:
-            return None
-        return self._encoder.encode(trade, self._header, True)
+            return _decide_nothing
+        return partial(self._encoder.encode, self._header, True)
 
     def serialize_valid(self, trades: list[Trade], start: int) -> list[bytes]:
         """
@@ -112,7 +118,7 @@ class TradeSerializer:
         """
         if self._encoder is None or self._header is None:
             return []
-        return self._encoder.encode_all(trades, start, self._header, True)
+        return self._encoder.encode_all(self._header, True, trades, start)
 
     def connect(self) -> bytes:
         """Look up the schema id, unless that was done; return the header of every value. Raises as for a trade."""
