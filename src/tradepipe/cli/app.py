@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from itertools import takewhile
 from textwrap import fill
@@ -68,6 +68,16 @@ def command_line(about: str | None = None, *, completion: bool = False) -> typer
 
 class _CommandLine(typer.Typer):
     """A typer application whose commands get the shared options (see options.py)."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        # typer looks for the user's shell each time when it makes the options for completion.
+        command = typer.main.get_command(self) if self._add_completion else self._made
+        return command(*arguments, **settings)
+
+    @cached_property
+    def _made(self) -> Any:
+        # Once, not for each call: a process that runs several commands would spend most of its time here.
+        return typer.main.get_command(self)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]  # same arguments as typer's
         register = super().command(name, **{"cls": Command, **settings})
@@ -282,10 +292,11 @@ class LazyCommands(Mapping[str, Any]):
 
 def lazy_group(modules: Mapping[str, str]) -> type[Group]:
     """Return a group class whose commands are the `app` of these modules, imported on demand."""
+    commands = LazyCommands(modules)
 
     class LazyGroup(Group):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
-            self.commands = LazyCommands(modules)  # type: ignore[assignment]  # a group only reads it
+            self.commands = commands  # type: ignore[assignment]  # a group only reads it
 
     return LazyGroup

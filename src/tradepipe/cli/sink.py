@@ -58,12 +58,13 @@ Verbose = Annotated[bool, option("-v --verbose", "Print each trade that is store
 class _SinkOrCommand(Group):
     """The sink, or one of its subcommands, which need fewer options than the sink."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._run_sink = self.callback
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] in self.commands:
-            # A plain group for this call: click would run the sink itself before its subcommand.
-            self.callback = None
-            for parameter in self.params:
-                parameter.required = False
+        # A plain group for this call: click would run the sink itself before its subcommand.
+        self.callback = None if args and args[0] in self.commands else self._run_sink
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
