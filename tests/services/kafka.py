@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from signal import SIGTERM
-from typing import Final
+from typing import Final, Self
 
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
+from tests.eventually import eventually
 from tests.services import downloads
 from tests.services.broker import Broker
 from tests.services.java import START_TIMEOUT, JavaServer, java, java_version
@@ -75,7 +77,7 @@ class Kafka(JavaServer, Broker):
 
         advertised_port: the port that clients use, if a proxy is between.
 
-        users: the passwords of users who may come by SCRAM-SHA-512, known before the broker starts.
+        users: the passwords of users who may come by SCRAM-SHA-512, known when the broker has started.
     """
 
     name = "kafka"
@@ -96,7 +98,7 @@ class Kafka(JavaServer, Broker):
         self._further = "\n".join(f"{name}={value}" for name, value in (properties or {}).items())
         self.cluster_id = _new_id()
         self._node = 1
-        self._users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in (users or {}).items()]
+        self._users = dict(users or {})
 
     def join(self, number: int, controllers: Mapping[int, int], cluster_id: str) -> None:
         """Make it, before its start, node `number` of a cluster with these controllers, node to port."""
@@ -115,15 +117,18 @@ class Kafka(JavaServer, Broker):
             further=self._further,
         )
         (self.folder / "server.properties").write_text(properties)
-        if self._users:
-            self._format()
-            return
         # Formatting takes half as much CPU time as a start, and the metadata log always begins with the same records.
         formatted = downloads.kept(f"kafka-format-{downloads.KAFKA_VERSION}", self._save_format)
         logs = self.folder / "logs"
         logs.mkdir()
         shutil.copy(formatted / _FIRST_RECORDS, logs)
         (logs / "meta.properties").write_text(_META.format(self.cluster_id, _new_id(), self._node))
+
+    def start(self) -> Self:
+        super().start()
+        if self._users:
+            self._add_users()
+        return self
 
     def launch(self) -> ChildProcess:
         return self._kafka(*self.class_options(), "-Xms256m", "-Xmx1g", "kafka.Kafka")
@@ -141,9 +146,17 @@ class Kafka(JavaServer, Broker):
         except KafkaException:
             return False
 
+    def _add_users(self) -> None:
+        admin = self._admin()
+        how = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        users = [UserScramCredentialUpsertion(name, how, password.encode()) for name, password in self._users.items()]
+        for answer in admin.alter_user_scram_credentials(users).values():
+            answer.result(timeout=120)
+        # The controller answers before the broker knows them.
+        eventually(lambda: self._users.keys() <= admin.describe_user_scram_credentials().result(timeout=120).keys())
+
     def _format(self) -> None:
-        users = [argument for user in self._users for argument in ("--add-scram", user)]
-        formatted = self._kafka("-Xmx128m", "kafka.tools.StorageTool", "format", "-t", self.cluster_id, *users, "-c")
+        formatted = self._kafka("-Xmx128m", "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c")
         formatted.wait()
         if formatted.exit_code:
             raise RuntimeError(f"Kafka's folder could not be formatted: {formatted.output}")

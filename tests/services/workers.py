@@ -11,8 +11,13 @@ from tests.services.postgres import Postgres, QuickPostgres
 from tests.services.real import Real
 from tests.services.registry import Registry
 
-# The broker is never killed. If a busy machine fenced it, no worker could create a topic.
-_NEVER_KILLED: Final = {"broker.session.timeout.ms": "60000"}
+# The broker is never killed: nobody reads its checkpoints after a restart. If a busy machine fenced it, no worker could
+# create a topic.
+_NEVER_KILLED: Final = {
+    "broker.session.timeout.ms": "60000",
+    # It writes the places in all partitions each 5 s by default, and reads them when it creates one.
+    "replica.high.watermark.checkpoint.interval.ms": "3600000",
+}
 
 
 class Started:
