@@ -41,7 +41,11 @@ STOP_GRACE_SECONDS: Final = 20.0
 """Seconds the current batch may take after `stop`; then it is rolled back."""
 
 BUSY_POLL_SECONDS: Final = 0.01
-"""Seconds to wait for a record while the writer is busy; the end of its batch is noticed within this time."""
+"""
+Seconds to wait while the writer is busy: for the end of its batch if records wait for it, otherwise for a record.
+
+Without records, the end of the batch is noticed within this time.
+"""
 
 PAUSE_AFTER_SECONDS: Final = 5.0
 """Seconds a full batch waits for the writer before fetching is paused; must be below `max.poll.interval.ms`."""
@@ -305,8 +309,15 @@ class Sink(Stage[SinkCounts]):
         return is_due
 
     def _read(self, *, is_writing: bool) -> None:
-        if self._reader.read(BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS):
+        # Records that are read already wait for the end of a batch, not for further records; those that come meanwhile
+        # are stored with them.
+        waits_for_writer, consumed = is_writing and self._reader.buffered > 0, self._reader.consumed
+        timeout = BUSY_POLL_SECONDS if is_writing else IDLE_POLL_SECONDS
+        if self._reader.read(0.0 if waits_for_writer else timeout):
             self._full_since = None
+            if waits_for_writer and self._reader.consumed == consumed:
+                self._writer.wait(timeout)
+                self._reader.read(0.0)
             return
         # Wait for the writer without polling for as long as the group allows it; then pause once and poll.
         now = time.monotonic()
