@@ -319,7 +319,8 @@ class IdempotentProducer:
         # another thread takes it now, this one waits for a single poll.
         if self._client is not None and not self._serving.locked():
             with self._serving:
-                if (client := self._client) is not None:
+                # The records of a client that has failed are reported with the reason, once it is retired.
+                if (client := self._client) is not None and self._client_failure is None:
                     self._poll(client, timeout)
         elif timeout:
             time.sleep(timeout)
