@@ -153,6 +153,27 @@ def test_an_outage_of_all_connections_is_reported_once(writer, connection, datab
     assert [(0, 1, 0), (1, 0, 0)] == sorted(batches.counts(stored) for stored in writer.of(BatchResult))
 
 
+def test_an_outage_that_an_idle_connection_did_not_notice_is_no_other_one(writer, connection, database):
+    first, second = writer.claim(0, 1)
+    with held(database, "T1"):
+        for claim, partition in ((first, 0), (second, 1)):
+            writer.store(claim, entries=log(trade("T1"), partition=partition))
+        eventually(lambda: count(connection, WAITING) == 2)
+    writer.rest()
+    assert 2 == end_writers(connection)
+
+    writer.store(first._replace(next_offset=1), entries=log(trade("T2"), first=1))
+    writer.rest()
+    with held(database, "T3"):
+        for claim, partition in ((first._replace(next_offset=2), 0), (second._replace(next_offset=1), 1)):
+            writer.store(claim, entries=log(trade("T3"), first=claim.next_offset, partition=partition))
+        eventually(lambda: count(connection, WAITING) == 2)
+    writer.rest()
+
+    assert (1, 1) == (len(writer.of(DatabaseDown)), len(writer.of(DatabaseUp)))
+    assert [trade(f"T{number}") for number in (1, 2, 3)] == trades(connection)
+
+
 def test_a_sink_goes_on_without_a_further_connection_that_is_refused(connection, database, caplog):
     """As by a server that has no session left: the first connection stores all."""
     with Proxy(port_of(database)) as proxy, running(proxy.instead_of(database)) as writer:

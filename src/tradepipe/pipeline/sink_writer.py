@@ -244,6 +244,10 @@ class SinkWriter:
             self._down.add(number)
         if is_first:
             self._publish(DatabaseDown(reason))
+        # Otherwise an idle connection that the server has ended, too, would look like another outage afterwards.
+        for other, store in enumerate(self._stores):
+            if other != number:
+                store.renew()
 
     def _end_outage(self, number: int, seconds: float) -> None:
         with self._changed:

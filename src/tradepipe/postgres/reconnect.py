@@ -42,7 +42,7 @@ class ReconnectingConnection:
     """
     A connection that reconnects after an outage.
 
-    All methods but `stop` and `abort` belong to one thread.
+    All methods but `stop`, `abort` and `renew` belong to one thread.
 
     Args:
         backoff: the delays between tries during an outage.
@@ -66,6 +66,7 @@ class ReconnectingConnection:
         self._on_recovery = on_recovery
         self._connection: Connection | None = None
         self._connected_before = False
+        self._is_outdated = False
         self._deadline: Deadline | None = None
         self.is_in_transaction = False
         """Whether a transaction may be running; read by other threads."""
@@ -87,6 +88,10 @@ class ReconnectingConnection:
         if self._deadline is not None:
             self._deadline.abort()
 
+    def renew(self) -> None:
+        """Open another connection for the next transaction: the server of this one may have ended it."""
+        self._is_outdated = True
+
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
@@ -97,6 +102,9 @@ class ReconnectingConnection:
 
     def connect(self) -> Connection:
         """Return the connection; open one first if need be."""
+        if self._is_outdated:
+            self._is_outdated = False
+            self.close()
         if self._connection is None:
             self._connection = session.open_session(self._engine)
             self._connected_before = True
