@@ -426,12 +426,15 @@ def test_a_group_that_starts_at_the_end_is_not_warned(reader_from_the_end, caplo
     assert "new group" not in caplog.text
 
 
-def test_a_batch_without_partitions_whose_last_batch_is_being_stored_has_the_others(reader_of_group):
+def test_many_records_are_stored_beside_a_batch_of_other_partitions(reader_of_group, monkeypatch):
     reader_of_group.grant(reader_of_group.wait_for_claims())
     reader_of_group.read_until(buffered=5)
+    few = reader_of_group.reader.take_batch(without={0})
+    monkeypatch.setattr(sink_reader, "DIVIDED_RECORDS", 2)
 
     batch = reader_of_group.reader.take_batch(without={0})
 
+    assert few is None
     assert ((OffsetRange(Ownership(TOPIC, 1, 1), 0, 2),), [1, 1]) == (batch.ranges, partitions_of(batch))
     assert (3, 3 * len(NONSENSE)) == (reader_of_group.reader.buffered, reader_of_group.reader.buffered_bytes)
     assert [0, 0, 0] == partitions_of(reader_of_group.take_batch())
@@ -443,6 +446,7 @@ def test_many_records_are_divided_among_idle_connections(reader_of_group, monkey
     monkeypatch.setattr(sink_reader, "DIVIDED_RECORDS", 5)
 
     share = reader_of_group.reader.take_batch(connections=2)
+    monkeypatch.setattr(sink_reader, "DIVIDED_RECORDS", 2)
     rest = reader_of_group.reader.take_batch(without={0}, connections=1)
 
     assert [[0, 0, 0], [1, 1]] == [partitions_of(each) for each in (share, rest)]

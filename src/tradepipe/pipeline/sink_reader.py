@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 FENCED_OFTEN: Final = 3
 
 DIVIDED_RECORDS: Final = 1_000
-"""Buffered records from which on they are divided among idle connections: a COMMIT takes as long as many rows."""
+"""Records from which on several connections store them: fewer are stored sooner by one transaction after the other."""
 
 _POSITIONS: Final = "earliest|latest|TIME|NUMBER"
 
@@ -171,7 +171,7 @@ class SinkReader(PartitionReader[SinkPartition]):
             self.pause()
         self._update_positions()
 
-    def take_batch(self, *, without: Container[int] = (), connections: int = 1) -> Batch | None:
+    def take_batch(self, *, without: Set[int] = frozenset(), connections: int = 1) -> Batch | None:
         """
         Empty buffers into the next batch; return None if there is nothing to store.
 
@@ -179,7 +179,7 @@ class SinkReader(PartitionReader[SinkPartition]):
         has a range, which stores the id even without records.
 
         Args:
-            without: partitions whose last batch is not stored yet.
+            without: partitions whose last batch is not stored yet; only many records are stored beside it.
 
             connections: how many batches can be stored now; many records are divided among them by partition.
         """
@@ -191,10 +191,11 @@ class SinkReader(PartitionReader[SinkPartition]):
             and number not in without
             and (each.queued_topic_id != topic_id or each.position > each.queued_offset)
         ]
-        if connections > 1 and self.buffered >= DIVIDED_RECORDS:
-            ready = sorted(ready, key=lambda each: len(each.buffer), reverse=True)[::connections]
-        if not ready:
+        are_many = sum(len(each.buffer) for each in ready) >= DIVIDED_RECORDS
+        if not ready or (without and not are_many):
             return None
+        if connections > 1 and are_many:
+            ready = sorted(ready, key=lambda each: len(each.buffer), reverse=True)[::connections]
         ranges, records = [], ValidatedRecords(self._validator.trade)
         timestamps = [each.first_timestamp for each in ready if each.buffer and each.first_timestamp is not None]
         for partition in ready:
