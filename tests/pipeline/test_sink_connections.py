@@ -16,7 +16,9 @@ from tradepipe.pipeline.refusal_limit import RefusalLimit
 from tradepipe.pipeline.sink_writer import DatabaseDown, DatabaseUp, GroupProgress, SinkWriter
 from tradepipe.postgres import migrate
 from tradepipe.postgres.batch import BatchResult
+from tradepipe.postgres.offsets import ClaimResult
 from tradepipe.postgres.tables import TRADES
+from tradepipe.trade.model import Trade
 
 CLOSED_PORT = 1
 
@@ -65,6 +67,15 @@ def count(connection: Connection, query: str) -> int:
 def ends(writer: WriterWithEvents) -> list[dict[int, int]]:
     """Return how far each batch moved the offsets, in the order of the commits."""
     return [{each.ownership.partition: each.end for each in stored.batch.ranges} for stored in writer.of(BatchResult)]
+
+
+def store_on_both(
+    writer: WriterWithEvents, connection: Connection, first: ClaimResult, second: ClaimResult, held_trade: Trade
+) -> None:
+    """Queue a batch of each partition with a trade that is held, and wait until both connections wait for it."""
+    for claim, partition in ((first, 0), (second, 1)):
+        writer.store(claim, entries=log(held_trade, first=claim.next_offset, partition=partition))
+    eventually(lambda: count(connection, WAITING) == 2)
 
 
 def test_a_batch_that_waits_does_not_delay_other_partitions(writer, connection, database):
@@ -142,9 +153,7 @@ def test_the_idle_connections_are_those_that_could_store_another_batch(writer, c
 def test_an_outage_of_all_connections_is_reported_once(writer, connection, database):
     first, second = writer.claim(0, 1)
     with held(database, "T1"):
-        for claim, partition in ((first, 0), (second, 1)):
-            writer.store(claim, entries=log(trade("T1"), partition=partition))
-        eventually(lambda: count(connection, WAITING) == 2)
+        store_on_both(writer, connection, first, second, trade("T1"))
         assert 2 == end_writers(connection)
         eventually(lambda: count(connection, WAITING) == 2)
     writer.rest()
@@ -156,18 +165,14 @@ def test_an_outage_of_all_connections_is_reported_once(writer, connection, datab
 def test_an_outage_that_an_idle_connection_did_not_notice_is_no_other_one(writer, connection, database):
     first, second = writer.claim(0, 1)
     with held(database, "T1"):
-        for claim, partition in ((first, 0), (second, 1)):
-            writer.store(claim, entries=log(trade("T1"), partition=partition))
-        eventually(lambda: count(connection, WAITING) == 2)
+        store_on_both(writer, connection, first, second, trade("T1"))
     writer.rest()
     assert 2 == end_writers(connection)
 
     writer.store(first._replace(next_offset=1), entries=log(trade("T2"), first=1))
     writer.rest()
     with held(database, "T3"):
-        for claim, partition in ((first._replace(next_offset=2), 0), (second._replace(next_offset=1), 1)):
-            writer.store(claim, entries=log(trade("T3"), first=claim.next_offset, partition=partition))
-        eventually(lambda: count(connection, WAITING) == 2)
+        store_on_both(writer, connection, first._replace(next_offset=2), second._replace(next_offset=1), trade("T3"))
     writer.rest()
 
     assert (1, 1) == (len(writer.of(DatabaseDown)), len(writer.of(DatabaseUp)))

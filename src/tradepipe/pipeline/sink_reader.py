@@ -40,6 +40,8 @@ DIVIDED_RECORDS: Final = 1_000
 
 _POSITIONS: Final = "earliest|latest|TIME|NUMBER"
 
+_partition_of: Final = attrgetter("partition")
+
 
 @dataclass(slots=True)
 class SinkPartition(PartitionState):
@@ -349,6 +351,3 @@ class SinkReader(PartitionReader[SinkPartition]):
             f"the stored offset of {self._topic}[{number}] is {next_offset}, but its log reaches from {begin} to "
             f"{end}: {lost}; choose where to resume: {self._reset} --partition {number} --to {_POSITIONS}"
         )
-
-
-_partition_of: Final = attrgetter("partition")

@@ -88,12 +88,12 @@ WriterTask = Batch | ClaimPartitions | ProgressQuery
 
 class SinkWriter:
     """
-    Threads with a database connection each, which run tasks.
+    Threads that run tasks, each over its own database connection.
 
-    Batches with different partitions may be stored at the same time. All other tasks run in
-    their order: one that is no batch by itself, after those before it.
+    Batches of different partitions may be stored at the same time. Any other task waits for
+    the tasks before it, and those behind it wait for its end.
 
-    The other thread queues tasks and reads `events`; it never waits for
+    The reading thread queues tasks and reads `events`; it never waits for
     PostgreSQL. Events come in the order in which they happened.
 
     Args:
@@ -102,7 +102,7 @@ class SinkWriter:
         refusal_limit: checked before each COMMIT.
 
         connections: how many connections to open at most. The first is opened at the start,
-            each further one when a batch could be stored while the others are busy.
+            each further one when a batch is queued while the others are busy.
 
     Raises:
         ConfigurationError: an argument is invalid.
