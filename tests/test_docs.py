@@ -15,7 +15,7 @@ from tradepipe.cli.options import TOPIC
 from tradepipe.cli.validate import CLEAN, DEAD_LETTERS
 from tradepipe.evolution.history import current
 from tradepipe.metrics import CATALOGUE
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 from tradepipe.postgres.tables import METADATA
 from tradepipe.trade.model import Trade
 

@@ -83,6 +83,15 @@ def test_a_crash_in_a_library_shows_where_every_thread_was():
     assert 'File "<string>", line 1 in <lambda>' in done.stderr
 
 
+def test_a_command_loads_httpx_without_its_command_line():
+    """That one loads rich and pygments, a tenth of the time until a stage works."""
+    command = [sys.executable, "-X", "importtime", "-m", "tradepipe.validate", "--help"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+    assert {"httpx"} == loaded & {"httpx", "click", "rich", "pygments"}
+
+
 def test_a_debugger_continues_after_the_command():
     done = run(
         "sys.settrace(lambda *_: None); kept = atexit.register(print, 'end')\ntry: exit_process(4)\nfinally: print('1')"

@@ -243,6 +243,12 @@ def test_a_service_that_publishes_loads_only_what_it_needs():
     assert [] == [name for name in loaded if name.startswith((*LOADED_ON_DEMAND, "sqlalchemy", "psycopg2"))]
 
 
+@pytest.mark.parametrize("statement", ["from tradepipe import Validator", "import tradepipe.cli.validate"])
+def test_a_validator_loads_nothing_of_postgresql(statement):
+    """It stores nothing there, and would take twice as long to start."""
+    assert [] == [name for name in loaded_by(statement) if name.startswith(("sqlalchemy", "psycopg2"))]
+
+
 @pytest.mark.parametrize("statement", ["import tradepipe", "from tradepipe import Trade", COMMAND_LINE])
 def test_optional_libraries_are_loaded_on_demand(statement):
     assert [] == [name for name in loaded_by(statement) if name.partition(".")[0] in USED_BY_SOME]

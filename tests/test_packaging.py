@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.wheel import SHIPPED_AS, run
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from tests.schema_sync import Field, Places, Revision, mismatches
 from tradepipe.evolution.history import History, current
 from tradepipe.postgres import migrate
 from tradepipe.postgres.draft import compare
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import CHECK_NAMES, TRADES, current_trades
 from tradepipe.trade.model import Trade

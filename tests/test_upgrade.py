@@ -11,7 +11,7 @@ import pytest
 from tests.cli.commands import Done, ask, process, run_command, running
 from tests.eventually import eventually
 from tradepipe.evolution.history import current
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 
 pytestmark = pytest.mark.real
 

@@ -2,6 +2,7 @@
 
 import atexit
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -16,24 +17,40 @@ MISCONFIGURED: Final = 78
 OUTPUT_LOST: Final = 120
 """Exit code if buffered output cannot be written, as Python's own."""
 
+_GC_THRESHOLD: Final = 200_000
+"""Allocations between two garbage collections; more than the imports of a command make, of which nothing is garbage."""
+
+_HTTPX_COMMAND: Final = "httpx._main"
+"""The command line of httpx, which `import httpx` loads where click is installed, with rich and pygments."""
+
 
 def run() -> NoReturn:
     """Run the command line `tradepipe`."""
-    _show_crashes()
-    _exit_on_signals()
+    _prepare()
     _run_and_exit(lambda: import_module("tradepipe.cli.main").run())
 
 
 def run_command(name: str) -> NoReturn:
     """Run `tradepipe NAME`."""
-    _show_crashes()
-    _exit_on_signals()
+    _prepare()
 
     def command() -> None:
         module = import_module(import_module("tradepipe.cli.main").COMMANDS[name])
-        import_module("tradepipe.cli.exit_codes").run(module.app, f"tradepipe {name}")
+        exit_codes = import_module("tradepipe.cli.exit_codes")
+        # What the imports made stays until the end.
+        gc.freeze()
+        exit_codes.run(module.app, f"tradepipe {name}")
 
     _run_and_exit(command)
+
+
+def _prepare() -> None:
+    """Prepare the process for the imports, which are most of what a command costs until it works."""
+    _show_crashes()
+    _exit_on_signals()
+    gc.set_threshold(_GC_THRESHOLD)
+    # For httpx its command line is then not installed. Nothing but the program `httpx` uses it.
+    sys.modules.setdefault(_HTTPX_COMMAND, None)  # type: ignore[arg-type]  # None: a module that cannot be imported
 
 
 def _show_crashes() -> None:

@@ -18,7 +18,7 @@ from tradepipe.cli.help_examples import EXAMPLES, examples
 from tradepipe.cli.main import COMMANDS, app
 from tradepipe.compiled_core import executor_name
 from tradepipe.evolution.history import current
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 
 COMMAND_LINE = typer.main.get_command(app)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.commands import ask, run_command
 from tradepipe.kafka.admin import TopicAdmin
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 from tradepipe.registry.client import SchemaRegistry
 
 

@@ -25,7 +25,8 @@ from tests.postgres import batches
 from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import migrate, refusals
 from tradepipe.postgres.migrate import Migration
-from tradepipe.postgres.revision import check_revision, required_revision, revisions
+from tradepipe.postgres.packaged_revisions import required_revision, revisions
+from tradepipe.postgres.revision import check_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.postgres.tables import METADATA
 from tradepipe.trade.dead_letter import DeadLetterFilter

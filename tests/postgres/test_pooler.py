@@ -14,7 +14,7 @@ from tradepipe.errors import ConfigurationError
 from tradepipe.postgres import migrate
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.insert import DirectCopy
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.registry.registration import register
 

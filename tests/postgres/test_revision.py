@@ -7,7 +7,8 @@ from sqlalchemy import Connection, text
 
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
 from tradepipe.postgres import migrate
-from tradepipe.postgres.revision import check_revision, current, is_post, required_revision, revisions
+from tradepipe.postgres.packaged_revisions import required_revision, revisions
+from tradepipe.postgres.revision import check_revision, current, is_post
 from tradepipe.postgres.session import create_engine_for
 
 

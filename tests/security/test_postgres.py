@@ -8,7 +8,8 @@ import pytest
 from tests.security.conftest import CANARY, USER
 from tests.services.secured import LockedPostgres
 from tradepipe import ConfigurationError, Producer, SchemaRegistry, Sink
-from tradepipe.postgres import migrate, revision
+from tradepipe.postgres import migrate
+from tradepipe.postgres.packaged_revisions import required_revision
 from tradepipe.registry.registration import register
 
 pytestmark = pytest.mark.real
@@ -52,7 +53,7 @@ def sink(kafka, services, topic, subject, trades):
 
 
 def test_migrations_and_sink_work_by_verified_tls(verified, sink, trades, seen):
-    assert revision.required_revision() == migrate.upgrade(verified).after
+    assert required_revision() == migrate.upgrade(verified).after
     with sink(verified) as storing:
         assert len(trades) == storing.run(until_end=True).stored
         seen.append(storing._writer._stores[0]._engine)

@@ -1,6 +1,5 @@
 """Command `tradepipe`: all commands."""
 
-from importlib.metadata import version
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 import typer
@@ -30,10 +29,12 @@ app = command_line(ABOUT, completion=True)
 
 def _show_version(context: typer.Context, requested: bool) -> None:
     if requested:
+        from importlib.metadata import version  # noqa: PLC0415 - loads the modules of e-mail
+
         from tradepipe.compiled_core import executor_name  # noqa: PLC0415 - loaded where it is used
         from tradepipe.evolution.history import current  # noqa: PLC0415 - loaded where it is used
         from tradepipe.kafka.config import librdkafka_version  # noqa: PLC0415 - loaded where it is used
-        from tradepipe.postgres.revision import required_revision  # noqa: PLC0415 - loaded where it is used
+        from tradepipe.postgres.packaged_revisions import required_revision  # noqa: PLC0415 - loaded where it is used
 
         versions = {
             "tradepipe": version("tradepipe"),

@@ -15,7 +15,8 @@ from tradepipe.cli.terminal import echo, print_result
 from tradepipe.errors import ConfigurationError
 from tradepipe.files.drafts import write_file
 from tradepipe.postgres import draft as drafts
-from tradepipe.postgres import migrate, revision
+from tradepipe.postgres import migrate
+from tradepipe.postgres.packaged_revisions import required_revision
 
 app = command_line("Upgrade the database to the revision this build needs, and draft the next revision.")
 
@@ -44,7 +45,7 @@ def current(*, database: Database, output: Format = "text", deadline: DeadlineSe
     """Print the database's revision and the one this build needs."""
     logs.configure()
     found = RetryUntil(deadline)(lambda: migrate.current(database))
-    needed = revision.required_revision()
+    needed = required_revision()
     text = f"the database is at revision {found or 'none'}; this build needs {needed}"
     print_result(text, {"revision": found, "needed": needed}, output)
 
@@ -75,10 +76,10 @@ def draft(
                 f"drafting a revision needs a PostgreSQL: pass --database URL, or install the embedded one ({error})"
             ) from error
     if difference is None:
-        text = f"nothing to draft: the revisions up to {revision.required_revision()} make what trade/model.py declares"
+        text = f"nothing to draft: the revisions up to {required_revision()} make what trade/model.py declares"
         echo(text, err=to_stdout)  # stdout is for the revision
         return
-    down = revision.required_revision()
+    down = required_revision()
     name, text = drafts.draft_revision(difference, int(down[:4]) + 1, down)
     if to_stdout:
         typer.echo(text, nl=False)

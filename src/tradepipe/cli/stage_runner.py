@@ -26,8 +26,8 @@ from tradepipe.errors import ConfigurationError, TradepipeError
 from tradepipe.evolution.history import current
 from tradepipe.pipeline.stage import Stage
 from tradepipe.pipeline.validation import RecordKey, Rule, check_rule
-from tradepipe.postgres.revision import required_revision
-from tradepipe.postgres.stale import Stale
+from tradepipe.postgres.packaged_revisions import required_revision
+from tradepipe.trade.record import Stale
 
 C = TypeVar("C")
 

@@ -2,15 +2,17 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, TooManyRefusals
 from tradepipe.kafka.admin import TopicAdmin, Watermarks
 from tradepipe.kafka.config import Config
 from tradepipe.kafka.dead_letters import DeadLetterRecord, parse
 from tradepipe.kafka.topic_reader import TopicReader
-from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import Code, Refusal
+
+if TYPE_CHECKING:
+    from tradepipe.postgres.batch import BatchResult
 
 MAX_SHARE: Final = 0.5
 """Share of refusals among the last `WINDOW` offsets of a partition above which the stage stops."""
@@ -121,7 +123,7 @@ class RefusalLimit:
                 )
         return Window(window.first, tuple(refused[-WINDOW:]), run)
 
-    def check_batch(self, result: BatchResult) -> dict[int, Window]:
+    def check_batch(self, result: "BatchResult") -> dict[int, Window]:
         """
         Return the windows of a sink's batch that change with its COMMIT.
 

@@ -31,9 +31,9 @@ from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.batch import BatchResult
 from tradepipe.postgres.offsets import FIRST_EPOCH
 from tradepipe.postgres.sink_store import OwnershipLost, RangeDropped
-from tradepipe.postgres.stale import Stale
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.serde import TradeDeserializer
+from tradepipe.trade.record import Stale
 
 logger = logging.getLogger(__name__)
 

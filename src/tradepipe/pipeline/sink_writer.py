@@ -15,7 +15,7 @@ from tradepipe.postgres.batch import Batch, BatchResult
 from tradepipe.postgres.offsets import ClaimResult
 from tradepipe.postgres.reconnect import StopRequested
 from tradepipe.postgres.sink_store import BatchOutcome, ClaimRequest, SinkStore
-from tradepipe.postgres.stale import Stale
+from tradepipe.trade.record import Stale
 
 logger = logging.getLogger(__name__)
 

@@ -5,13 +5,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tradepipe import metrics
 from tradepipe.metrics import Meter, Metric, Series
 from tradepipe.plural import format_count
-from tradepipe.postgres.batch import BatchResult
 from tradepipe.trade.record import CODES, Code, Refusal
+
+if TYPE_CHECKING:
+    from tradepipe.postgres.batch import BatchResult
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +183,7 @@ class SinkCounts:
 class SinkStats(StageStats):
     """Counters and metrics of one sink; `on_stored` is called with each batch after its commit."""
 
-    def __init__(self, topic: str, on_stored: Callable[[BatchResult], None] | None) -> None:
+    def __init__(self, topic: str, on_stored: "Callable[[BatchResult], None] | None") -> None:
         super().__init__(topic)
         self._on_stored = on_stored
         self.counts = SinkCounts()
@@ -194,7 +196,7 @@ class SinkStats(StageStats):
         self.meter.set(metrics.UNAVAILABLE, 0)
         self.set_partitions(0, {}, {}, paused=False)
 
-    def record_stored_batch(self, stored: BatchResult) -> None:
+    def record_stored_batch(self, stored: "BatchResult") -> None:
         """Count a committed batch."""
         codes = Counter(refusal.codes[0] for refusal in stored.refusals)
         collided = codes[Code.VERSION_COLLISION]

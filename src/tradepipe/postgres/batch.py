@@ -12,9 +12,8 @@ from tradepipe.postgres.failures import RowsVanished
 from tradepipe.postgres.insert import DirectCopy
 from tradepipe.postgres.offsets import OffsetRange, Ownership
 from tradepipe.postgres.reconnect import CommitRefused, ReconnectingConnection
-from tradepipe.postgres.stale import Stale
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Refusal
+from tradepipe.trade.record import Refusal, Stale
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 

@@ -17,10 +17,9 @@ from sqlalchemy.exc import DBAPIError
 
 from tradepipe.postgres import stale
 from tradepipe.postgres.failures import FailureClass, RowsVanished, classify
-from tradepipe.postgres.stale import Stale
 from tradepipe.postgres.tables import TRADES, code_of_constraint
 from tradepipe.trade.model import CONTENT_FIELDS, PRIMARY_KEY, Trade
-from tradepipe.trade.record import Code, Refusal, Violation
+from tradepipe.trade.record import Code, Refusal, Stale, Violation
 from tradepipe.trade.validated import ValidRecord
 
 Rows = Sequence[tuple[int, ValidRecord]]

@@ -20,10 +20,9 @@ from tradepipe.postgres import copy, stale
 from tradepipe.postgres.bisection import InsertResult, collision, insert_bisecting, row_vanished
 from tradepipe.postgres.copy import INSERT_COLUMNS, KEYS, STAGING
 from tradepipe.postgres.failures import FailureClass, classify
-from tradepipe.postgres.stale import Stale
 from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import CONTENT_FIELDS, PRIMARY_KEY
-from tradepipe.trade.record import Refusal
+from tradepipe.trade.record import Refusal, Stale
 from tradepipe.trade.rules import violations
 from tradepipe.trade.validated import ValidatedRecords
 

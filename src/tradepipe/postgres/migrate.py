@@ -17,6 +17,7 @@ from tradepipe.errors import ConfigurationError, DatabaseUnavailable
 from tradepipe.postgres import revision
 from tradepipe.postgres.failures import translate_errors
 from tradepipe.postgres.locks import describe_advisory_holders, describe_table_holders, is_lock_timeout
+from tradepipe.postgres.packaged_revisions import required_revision, revisions
 from tradepipe.postgres.session import create_engine_for
 
 APPLICATION_NAME: Final = "tradepipe-migrate"
@@ -59,11 +60,11 @@ def upgrade(database: str, *, lock_seconds: float = LOCK_SECONDS) -> Migration:
     """
     with _connection(database) as connection, migration_lock(connection, lock_seconds):
         before = revision.current(connection)
-        if before is not None and before not in revision.revisions():
+        if before is not None and before not in revisions():
             revision.check_revision(connection)
             return Migration(before, before)
         connection.commit()
-        _run(connection, "upgrade", revision.required_revision())
+        _run(connection, "upgrade", required_revision())
         return Migration(before, revision.current(connection))
 
 

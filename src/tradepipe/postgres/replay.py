@@ -13,9 +13,8 @@ from tradepipe.postgres.deadline import Deadline
 from tradepipe.postgres.failures import RowsVanished, translate_errors
 from tradepipe.postgres.locks import name_lock_holders
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.postgres.stale import Stale
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
-from tradepipe.trade.record import Refusal
+from tradepipe.trade.record import Refusal, Stale
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 ValidatedRefusal = tuple[DeadLetter, ValidRecord | Refusal]

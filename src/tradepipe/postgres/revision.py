@@ -1,21 +1,18 @@
 """Checks of a database's revision against this build."""
 
 import logging
-import re
-from importlib import resources
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, column, select, table, text
 
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
+from tradepipe.postgres.packaged_revisions import REVISION_ID, required_revision
 
 VERSION_TABLE: Final = "tradepipe_revision"
 """Not Alembic's default name: an application in the same database may use that one."""
 
 UPGRADE: Final = "tradepipe migrate upgrade"
 """The command that upgrades a database to this build."""
-
-_ID: Final = re.compile(r"(\d{4})_\w+")
 
 # Every function is qualified, and the types on both sides of each operator are the same. Where others may create
 # objects in a schema of search_path (public, up to PostgreSQL 14), PostgreSQL would otherwise prefer a function or
@@ -25,18 +22,6 @@ _HAS_TABLE: Final = text("SELECT pg_catalog.to_regclass(:table) IS NOT NULL")
 _LAST_POST: Final = text("SELECT pg_catalog.obj_description(pg_catalog.to_regclass(:table)::oid, 'pg_class'::name)")
 
 _log = logging.getLogger(__name__)
-
-
-def revisions() -> tuple[str, ...]:
-    """Return the revisions packaged in this build, oldest first."""
-    versions = resources.files("tradepipe.migrations.versions")
-    stems = (file.name.removesuffix(".py") for file in versions.iterdir() if file.name.endswith(".py"))
-    return tuple(sorted(stem for stem in stems if _ID.fullmatch(stem)))
-
-
-def required_revision() -> str:
-    """Return the revision this build needs."""
-    return revisions()[-1]
 
 
 def is_post(revision: str) -> bool:
@@ -88,7 +73,7 @@ def check_revision(connection: Connection) -> None:
 
 
 def _number(revision: str) -> int:
-    match = _ID.fullmatch(revision)
+    match = REVISION_ID.fullmatch(revision)
     if match is None:
         raise ConfigurationError(f"{VERSION_TABLE} holds {revision!r}, which is not a revision of tradepipe")
     return int(match[1])

@@ -14,7 +14,7 @@ from tradepipe.postgres.insert import DirectCopy
 from tradepipe.postgres.offsets import ClaimResult, Fenced, Ownership
 from tradepipe.postgres.reconnect import ReconnectingConnection, TransactionTooSlow
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.postgres.stale import Stale
+from tradepipe.trade.record import Stale
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ row, each half runs the query again.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -23,9 +23,6 @@ from tradepipe.postgres.tables import TRADES
 from tradepipe.trade.model import PRIMARY_KEY
 from tradepipe.trade.record import Code, Refusal, Violation
 from tradepipe.trade.validated import ValidRecord
-
-Stale = Literal["accept", "refuse"]
-"""How to treat a version older than one of the same trade that was stored before it."""
 
 _TRADE: Final = tuple(field for field in PRIMARY_KEY if field != "version")
 """Key columns that all versions of a trade share."""

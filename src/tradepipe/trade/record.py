@@ -2,7 +2,7 @@
 
 import hashlib
 from enum import StrEnum
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from tradepipe.trade.model import DECLARATION
 
@@ -69,6 +69,9 @@ class Code(StrEnum):
 
 CODES: Final[tuple[str, ...]] = (*(field.code for field in DECLARATION.fields), *(code.value for code in Code))
 """All codes of tradepipe; the codes of custom rules must differ from them."""
+
+Stale = Literal["accept", "refuse"]
+"""How to treat a version older than one of the same trade that was stored before it."""
 
 
 class Violation(NamedTuple):

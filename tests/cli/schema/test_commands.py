@@ -13,7 +13,7 @@ from tests.evolution.test_freeze import history, write
 from tradepipe.cli.schema.commands import app
 from tradepipe.evolution.freeze import append_version
 from tradepipe.evolution.history import HISTORY_FILE, History
-from tradepipe.postgres.revision import required_revision
+from tradepipe.postgres.packaged_revisions import required_revision
 
 ID = field("trade_id", doc="Identifies it.")
 AMOUNT = field("amount", ["null", decimal(18, 2)], default=None)

@@ -28,11 +28,11 @@ from tradepipe.pipeline.replay_topic import TopicReplay
 from tradepipe.pipeline.replay_topic import TopicReplayStep as TopicStep
 from tradepipe.pipeline.validation import RecordKey, RecordValidator, Rule
 from tradepipe.postgres.replay import RefusalReplayer
-from tradepipe.postgres.stale import Stale
 from tradepipe.redaction import escape
 from tradepipe.registry.schema_ids import SubjectCheck
 from tradepipe.registry.serde import TradeDeserializer
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter
+from tradepipe.trade.record import Stale
 
 MAX_REPLAYS: Final = 3
 
