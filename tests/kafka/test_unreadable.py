@@ -3,6 +3,7 @@
 import pytest
 from confluent_kafka import KafkaError, Producer
 
+from tests.kafka.group_member import shared
 from tradepipe.kafka import unreadable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.malformed import MalformedRecords
@@ -63,6 +64,27 @@ def test_unreadable_batches_in_a_row_are_delivered_one_by_one_up_to_the_end_of_t
     member.until(lambda: member.position(0) == 6)
 
     assert [(0, 0), (1, 3), (4, 4), (5, 5)] == offsets(member)
+
+
+def test_an_unreadable_batch_of_a_revoked_partition_is_dropped(join, send_batch, monkeypatch):
+    """Its search may end without an answer in the poll that revokes it; the next owner searches again."""
+    monkeypatch.setattr(unreadable, "STEP_TIMEOUT", 0.0)
+    for partition in range(4):
+        for _ in range(20):
+            send_batch(TOO_LARGE, partition=partition)
+    first = join(**LIMITS)
+    first.assigned(0, 1, 2, 3)
+    for partition in range(4):
+        first.start(partition, 0)
+    second = join(**LIMITS)
+
+    strays = []
+    while not shared(first, second):
+        strays += [record for record in first.poll() if record.partition not in first.partitions]
+        second.poll()
+
+    assert first.records
+    assert [] == strays
 
 
 @pytest.mark.real

@@ -128,10 +128,9 @@ class Consumer:
         # Errors of the last poll, whose records have been delivered by now: their position is behind them.
         if self.errors.failure is not None:
             raise self.errors.failure
-        if first is None:
-            return records
-        self._has_first = False
-        missing, budget, messages = max_records, POLL_BYTES, [first]
+        if first is not None:
+            self._has_first = False
+        missing, budget, messages = max_records, POLL_BYTES, [] if first is None else [first]
         while messages:
             group = read_group(
                 client, messages, self._topic, limit=missing, budget=budget, with_headers=self._with_headers
@@ -143,7 +142,7 @@ class Consumer:
                 group.messages.clear()  # frees large messages before the next ones
                 messages = client.consume(group.next_slice, 0)
         if self.assignments != before:
-            # Revoked between two slices: the next owner reads these records.
+            # Revoked by this poll or between two slices: the next owner reads these records.
             records = [each for each in records if self.assignments.get(each.partition) is before.get(each.partition)]
         return records
 
