@@ -1,11 +1,13 @@
 """SIGINT at any moment: the command ends soon and with the right code, nothing is lost, and nothing is stored twice."""
 
 import csv
+import os
 import re
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg2
@@ -151,8 +153,24 @@ def test_an_interrupted_demo_leaves_nothing(open_path, number):
         read_lines(command, number)
         done = interrupt(command)
 
-    assert INTERRUPTED == done.code
+    assert INTERRUPTED == done.code, done.err
     assert [] == list(open_path.iterdir())
+
+
+@pytest.mark.embedded
+def test_an_interrupted_demo_says_so_though_a_service_does_not_answer(open_path):
+    with running("demo", env={"TMPDIR": str(open_path)}) as command:
+        read_lines(command, 3)
+        postgres = int(next(open_path.glob("*/*/postmaster.pid")).read_text().split()[0])
+        os.kill(postgres, signal.SIGSTOP)
+        try:
+            done = interrupt(command)
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(postgres, signal.SIGKILL)
+
+    assert INTERRUPTED == done.code, done.err
+    assert "unavailable" not in done.err
 
 
 @pytest.mark.embedded

@@ -29,6 +29,7 @@ from tradepipe.cli.validate import summarize as validated_text
 from tradepipe.embedded.broker import QUICK_CONSUMER
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.stack import LocalStack
+from tradepipe.errors import Unavailable
 from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.dead_letters import iter_dead_letters
 from tradepipe.kafka.topic_reader import TopicReader
@@ -155,7 +156,12 @@ class _Run:
         for step in steps:
             if self.stopped.is_set():
                 return False
-            step(stack)
+            try:
+                step(stack)
+            except Unavailable:
+                if not self.stopped.is_set():
+                    raise
+                return False
         return True
 
     def _echo(self, text: str) -> None:
