@@ -145,7 +145,7 @@ def bare_sink(task: Task, progress: Progress) -> None:
         while read < task.count:
             if not (messages := consumer.consume(task.batch, 0.1)):
                 continue
-            records = messages_to_records(messages, task.topic, None).records
+            records = messages_to_records(messages, task.topic, None)
             if not read:
                 deserializer.decode(records[0].value)  # looks up the schema
             rows = deserializer.rows(records, 0, refuse_keys=True)

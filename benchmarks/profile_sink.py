@@ -20,7 +20,7 @@ from tradepipe.pipeline.validation import RecordValidator
 from tradepipe.postgres import session
 from tradepipe.postgres.batch import Batch, store
 from tradepipe.postgres.session import create_engine_for
-from tradepipe.trade.record import Record
+from tradepipe.trade.records import Records
 from tradepipe.trade.validated import ValidatedRecords
 
 T = TypeVar("T")
@@ -59,38 +59,39 @@ def _timed(step: str, records: int, work: Callable[[], T]) -> T:
     return done
 
 
-def _read(published: Published) -> list[Record]:
+def _read(published: Published) -> Records:
     """Read the whole topic, timed from the first records on: joining a group takes seconds."""
     consumer = Consumer(published.kafka, topic=published.topic, group="shares")
     consumer.open()
     try:
         records = _first_records(consumer, partitions=len(published.ends))
         missing = published.count - len(records)
-        return records + _timed("read from Kafka", missing, lambda: _further_records(consumer, missing))
+        records.extend(_timed("read from Kafka", missing, lambda: _further_records(consumer, missing)))
+        return records
     finally:
         consumer.close()
 
 
-def _first_records(consumer: Consumer, *, partitions: int) -> list[Record]:
+def _first_records(consumer: Consumer, *, partitions: int) -> Records:
     """Return the records that arrive until every partition is read."""
-    records: list[Record] = []
+    records = Records()
     started: set[int] = set()
     while not records or len(started) < partitions:
-        records += consumer.poll(1_000, 0.05)
+        records.extend(consumer.poll(1_000, 0.05))
         for number, assignment in consumer.assignments.items():
             if number not in started and consumer.start_delivery(assignment, 0):
                 started.add(number)
     return records
 
 
-def _further_records(consumer: Consumer, count: int) -> list[Record]:
-    records: list[Record] = []
+def _further_records(consumer: Consumer, count: int) -> Records:
+    records = Records()
     while len(records) < count:
-        records += consumer.poll(1_000, 0.05)
+        records.extend(consumer.poll(1_000, 0.05))
     return records
 
 
-def _validate(published: Published, records: Sequence[Record]) -> ValidatedRecords:
+def _validate(published: Published, records: Records) -> ValidatedRecords:
     with SchemaRegistry(published.registry) as registry:
         validator = RecordValidator(TradeDeserializer(registry, subject=published.subject))
         validator.validate_all(records[:1], ValidatedRecords(validator.trade))  # the registry is asked once

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyList, PyString, PyType};
 
 use crate::copy::{pack_bytes, pack_int4, pack_int8};
 use crate::objects::Maker;
@@ -15,13 +15,22 @@ const HEADER_SIZE: usize = 5;
 /// Fields of a row beside the outputs: the topic, the partition, the offset and the schema id.
 const COORDINATES: usize = 4;
 
-const TOPIC: usize = 0;
-const PARTITION: usize = 1;
-const OFFSET: usize = 2;
-const KEY: usize = 3;
-const VALUE: usize = 4;
-
 type Header = [u8; HEADER_SIZE];
+
+/// The first columns of `tradepipe.trade.records.Records`.
+#[derive(FromPyObject)]
+struct Columns<'py> {
+    #[pyo3(item(0))]
+    topics: Bound<'py, PyList>,
+    #[pyo3(item(1))]
+    partitions: Bound<'py, PyList>,
+    #[pyo3(item(2))]
+    offsets: Bound<'py, PyList>,
+    #[pyo3(item(3))]
+    keys: Bound<'py, PyList>,
+    #[pyo3(item(4))]
+    values: Bound<'py, PyList>,
+}
 
 /// Executes codec plans over records, each by the header of its value.
 #[pyclass(module = "tradepipe._native")]
@@ -72,15 +81,15 @@ impl Executor {
     fn rows<'py>(
         &self,
         py: Python<'py>,
-        records: &Bound<'py, PyList>,
+        records: Columns<'py>,
         start: usize,
         refuse_keys: bool,
     ) -> PyResult<Bound<'py, PyList>> {
         let mut rows = Vec::new();
         let mut row = Vec::new();
-        self.pass(records, start, refuse_keys, |record, header, values| {
+        self.pass(&records, start, refuse_keys, |place, header, values| {
             row.clear();
-            pack(record, header, values, &mut row)?;
+            pack(&records, place, header, values, &mut row)?;
             rows.push(PyBytes::new(py, &row));
             Some(())
         });
@@ -88,28 +97,27 @@ impl Executor {
     }
 
     /// Return the place of the first record from `start` that does not pass; the length of the list if all pass.
-    fn check(&self, records: &Bound<'_, PyList>, start: usize, refuse_keys: bool) -> usize {
-        self.pass(records, start, refuse_keys, |_, _, _| Some(()))
+    fn check(&self, records: Columns<'_>, start: usize, refuse_keys: bool) -> usize {
+        self.pass(&records, start, refuse_keys, |_, _, _| Some(()))
     }
 }
 
 impl Executor {
     /// Read records, each with its values; return the place of the first one that does not pass.
     ///
-    /// A record is a tuple as `tradepipe.trade.record.Record`. What is unusual about one does not pass.
+    /// What is unusual about a record does not pass.
     #[inline]
-    fn pass<'py>(
+    fn pass(
         &self,
-        records: &Bound<'py, PyList>,
+        records: &Columns<'_>,
         start: usize,
         refuse_keys: bool,
-        mut take: impl FnMut(&Bound<'py, PyTuple>, Header, &Values<'_>) -> Option<()>,
+        mut take: impl FnMut(usize, Header, &Values<'_>) -> Option<()>,
     ) -> usize {
         // Most records of a list have one schema.
         let mut latest: Option<(Header, &Plan)> = None;
         let mut pass_one = |place: usize| {
-            let record = records.get_item(place).ok()?.cast_into::<PyTuple>().ok()?;
-            let value = record.get_item(VALUE).ok()?.cast_into::<PyBytes>().ok()?;
+            let value = records.values.get_item(place).ok()?.cast_into::<PyBytes>().ok()?;
             let (header, body) = value.as_bytes().split_first_chunk::<HEADER_SIZE>()?;
             let plan = match latest {
                 Some((known, plan)) if known == *header => plan,
@@ -118,15 +126,15 @@ impl Executor {
             latest = Some((*header, plan));
             let values = plan.read(body)?;
             if refuse_keys {
-                let key = record.get_item(KEY).ok()?.cast_into::<PyBytes>().ok()?;
+                let key = records.keys.get_item(place).ok()?.cast_into::<PyBytes>().ok()?;
                 if !values.have_key(key.as_bytes()) {
                     return None;
                 }
             }
-            take(&record, *header, &values)
+            take(place, *header, &values)
         };
         let mut place = start;
-        while place < records.len() && pass_one(place).is_some() {
+        while place < records.values.len() && pass_one(place).is_some() {
             place += 1;
         }
         place
@@ -135,14 +143,14 @@ impl Executor {
 
 /// Append the row of a record; `None` if a column has no such value.
 #[inline]
-fn pack(record: &Bound<'_, PyTuple>, header: Header, values: &Values<'_>, row: &mut Vec<u8>) -> Option<()> {
+fn pack(records: &Columns<'_>, place: usize, header: Header, values: &Values<'_>, row: &mut Vec<u8>) -> Option<()> {
     let fields = i16::try_from(values.width() + COORDINATES).ok()?;
     row.extend_from_slice(&fields.to_be_bytes());
-    let topic = record.get_item(TOPIC).ok()?.cast_into::<PyString>().ok()?;
+    let topic = records.topics.get_item(place).ok()?.cast_into::<PyString>().ok()?;
     pack_bytes(topic.to_str().ok()?.as_bytes(), row)?;
     values.pack(row)?;
-    pack_int4(record.get_item(PARTITION).ok()?.extract().ok()?, row);
-    pack_int8(record.get_item(OFFSET).ok()?.extract().ok()?, row);
+    pack_int4(records.partitions.get_item(place).ok()?.extract().ok()?, row);
+    pack_int8(records.offsets.get_item(place).ok()?.extract().ok()?, row);
     pack_int4(schema_id(header)?, row);
     Some(())
 }

@@ -111,7 +111,7 @@ def test_a_batch_without_refusals_ends_a_run(sink_writer):
 
 
 def hold_refused(buffer, count):
-    buffer.pending += [each._replace(value=each.value[:-1]) for each in records(count)]
+    buffer.pending.extend([each._replace(value=each.value[:-1]) for each in records(count)])
     buffer.validate()
 
 
@@ -126,7 +126,7 @@ def test_refusals_of_a_revoked_partition_do_not_count(buffer):
 
 def test_a_dropped_partition_has_no_window(buffer):
     hold_refused(buffer, 10)
-    buffer.pending += records(10, first=10)
+    buffer.pending.extend(records(10, first=10))
     buffer.validate()
     buffer.drop(0)
 

@@ -50,19 +50,20 @@ def validate_ahead(buffer):
 
 def test_records_with_known_schemas_are_validated_ahead(make_buffer, shelf):
     buffer = make_buffer()
-    buffer.pending += records(1)
+    buffer.pending.extend(records(1))
     buffer.validate()
-    buffer.pending += [*records(2 * CHUNK_RECORDS, first=1), record(999)._replace(value=None)]
+    buffer.pending.extend([*records(2 * CHUNK_RECORDS, first=1), record(999)._replace(value=None)])
 
     validate_ahead(buffer)
 
     assert 2 * CHUNK_RECORDS + 2 == len(buffer)
-    assert ([], None) == buffer.validate()
+    left, error = buffer.validate()
+    assert (0, None) == (len(left), error)
 
 
 def test_an_unknown_schema_is_not_queried_ahead(make_buffer, shelf):
     buffer = make_buffer()
-    buffer.pending += [*records(CHUNK_RECORDS), *records(1, UNKNOWN, first=CHUNK_RECORDS)]
+    buffer.pending.extend([*records(CHUNK_RECORDS), *records(1, UNKNOWN, first=CHUNK_RECORDS)])
 
     validate_ahead(buffer)
 
@@ -74,9 +75,9 @@ def test_an_unknown_schema_is_not_queried_ahead(make_buffer, shelf):
 
 def test_only_a_chunk_is_validated_between_two_looks_at_the_transaction(make_buffer):
     buffer = make_buffer()
-    buffer.pending += records(1)
+    buffer.pending.extend(records(1))
     buffer.validate()
-    buffer.pending += records(CHUNK_RECORDS + 1, first=1)
+    buffer.pending.extend(records(CHUNK_RECORDS + 1, first=1))
 
     assert [CHUNK_RECORDS, 1, 0] == [buffer.validate_ahead() for _ in range(3)]
 
@@ -87,9 +88,9 @@ def test_a_rule_that_fails_ahead_is_reported_by_validate(make_buffer):
     """Each record that precedes the one it fails at is in the buffer once."""
     failing = make_buffer(lambda trade: [Violation("ODD", "")] if next(numbers) < 3 else None)
     numbers = iter(range(99))
-    failing.pending += records(1)
+    failing.pending.extend(records(1))
     failing.validate()
-    failing.pending += records(5, first=1)
+    failing.pending.extend(records(5, first=1))
 
     validate_ahead(failing)
 
@@ -101,9 +102,9 @@ def test_a_rule_that_fails_ahead_is_reported_by_validate(make_buffer):
 
 def test_the_records_of_a_revoked_partition_are_dropped(make_buffer):
     buffer = make_buffer()
-    buffer.pending += records(2, partition=1) + records(2)
+    buffer.pending.extend(records(2, partition=1) + records(2))
     buffer.validate()
-    buffer.pending += records(2, first=2, partition=1) + records(2, first=2)
+    buffer.pending.extend(records(2, first=2, partition=1) + records(2, first=2))
 
     buffer.drop(1)
 
@@ -113,9 +114,9 @@ def test_the_records_of_a_revoked_partition_are_dropped(make_buffer):
 
 def test_taking_a_batch_leaves_pending_records(make_buffer):
     buffer = make_buffer()
-    buffer.pending += records(2)
+    buffer.pending.extend(records(2))
     buffer.validate()
-    buffer.pending += records(1, first=2)
+    buffer.pending.extend(records(1, first=2))
 
     assert [0, 1] == offsets(buffer)
     assert (0, 0) == (len(buffer), buffer.bytes)

@@ -382,7 +382,7 @@ def test_a_batch_without_an_ownership_has_all_but_that():
 
     rest = whole.without_partition(owned(0))
 
-    assert ((OffsetRange(owned(1), 0, 1),), [entries[2].record]) == (rest.ranges, rest.records.records)
+    assert ((OffsetRange(owned(1), 0, 1),), [entries[2].record]) == (rest.ranges, list(rest.records.records))
 
 
 def test_a_batch_without_an_earlier_ownership_is_the_same():
@@ -425,7 +425,7 @@ def test_the_halves_of_a_batch_cover_what_the_batch_covers(whole):
     first, second = whole.halves()
 
     assert covered(whole) == covered(first, second)
-    assert whole.records.records == [*first.records.records, *second.records.records]
+    assert list(whole.records.records) == [*first.records.records, *second.records.records]
     for part in (first, second):
         spans = {span.ownership.partition: range(span.start, span.end) for span in part.ranges}
         assert all(record.offset in spans[record.partition] for record in part.records.records)

@@ -1,7 +1,7 @@
 """Assignments of partitions to a consumer, and its positions in them."""
 
 from collections.abc import Mapping
-from itertools import compress
+from itertools import groupby
 from typing import Final
 
 _MODULUS: Final = 1 << 31
@@ -52,23 +52,21 @@ def advance(assignments: Mapping[int, Assignment], partitions: list[int], offset
         How many offsets were skipped because they have no record; None, with no position moved, if a record is
         of a partition that delivers nothing now, or before its position, or misnumbered.
     """
-    # The offsets of each partition ascend, so the last pair of a partition has its last offset.
-    lasts, skipped = dict(zip(partitions, offsets, strict=True)), 0
-    # A misnumbered one that is not the last of its partition is far from the last.
-    is_wide = max(offsets) - min(offsets) >= _MAX_GAP
-    ends = []
-    for partition, last in lasts.items():
+    highest, skipped, start, ends = max(offsets), 0, 0, dict[int, int]()
+    for partition, run in groupby(partitions):
+        end = start + len(list(run))
         assignment = assignments.get(partition)
         if assignment is None or assignment.next_offset is None:
             return None
-        if offsets[partitions.index(partition)] < assignment.next_offset:
+        position = ends.get(partition, assignment.next_offset)
+        if offsets[start] < position:
             return None
-        if is_misnumbered(last, assignment.next_offset):
+        # The offsets of a run ascend, but a misnumbered one is far behind all others.
+        if is_misnumbered(highest, position) and is_misnumbered(max(offsets[start:end]), position):
             return None
-        if is_wide and last < max(compress(offsets, map(partition.__eq__, partitions))):
-            return None
-        skipped += last + 1 - assignment.next_offset - partitions.count(partition)
-        ends.append((assignment, last + 1))
-    for assignment, end in ends:
-        assignment.next_offset = end
+        ends[partition] = offsets[end - 1] + 1
+        skipped += ends[partition] - position - (end - start)
+        start = end
+    for partition, next_offset in ends.items():
+        assignments[partition].next_offset = next_offset
     return skipped

@@ -18,11 +18,12 @@ from tradepipe.kafka.consumer_errors import ConsumerErrors
 from tradepipe.kafka.failures import FailureClass, classify, invalid_client, translate, unwrap
 from tradepipe.kafka.group_offsets import commit_for_lag, commit_offsets, committed_offsets, member_metadata
 from tradepipe.kafka.malformed import MalformedRecords
-from tradepipe.kafka.messages import Group, Read, read, read_group
+from tradepipe.kafka.messages import Group, read, read_group, seconds_of
 from tradepipe.kafka.misnumbered import MisnumberedRecords, is_behind_misnumbered, is_reset
 from tradepipe.kafka.unreadable import UnreadableBatches
 from tradepipe.names import check_name, check_topic
 from tradepipe.trade.record import Record
+from tradepipe.trade.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class Consumer:
             return None
         return watermarks[1] if watermarks and watermarks[1] >= 0 else None
 
-    def poll(self, max_records: int, timeout: float) -> list[Record]:
+    def poll(self, max_records: int, timeout: float) -> Records:
         """
         Return up to `max_records` records, each partition's in the order of offsets.
 
@@ -115,7 +116,7 @@ class Consumer:
         if self.errors.rejoin_at is not None and time.monotonic() >= self.errors.rejoin_at:
             self._rejoin()
         client = self._require_client()
-        records: list[Record] = []
+        records = Records()
         # Before the poll: a message fetched before the move would be taken for one from the new position.
         if self._unreadable.is_active:
             for batch in self._unreadable.step(self._position):
@@ -133,17 +134,28 @@ class Consumer:
         missing, budget, messages = max_records, POLL_BYTES, [] if first is None else [first]
         while messages:
             group = read_group(
-                client, messages, self._topic, limit=missing, budget=budget, with_headers=self._with_headers
+                client,
+                messages,
+                self._topic,
+                limit=missing,
+                budget=budget,
+                with_headers=self._with_headers,
+                one_by_one=self._unreadable.is_searching,
             )
-            records += self._receive(group)
-            missing, budget = missing - len(group.messages), budget - group.memory
+            received = self._receive(group)
+            if records:
+                records.extend(received)
+            else:
+                records = received
+            missing, budget = missing - len(group.records) - len(group.messages), budget - group.memory
             messages = group.following
             if not messages and group.next_slice:
                 group.messages.clear()  # frees large messages before the next ones
                 messages = client.consume(group.next_slice, 0)
         if self.assignments != before:
             # Revoked by this poll or between two slices: the next owner reads these records.
-            records = [each for each in records if self.assignments.get(each.partition) is before.get(each.partition)]
+            kept = {each for each, state in before.items() if self.assignments.get(each) is state}
+            records = records.select([partition in kept for partition in records.partitions])
         return records
 
     def start_delivery(self, assignment: Assignment, offset: int) -> bool:
@@ -209,27 +221,27 @@ class Consumer:
         if ours := {each: offset for each, offset in offsets.items() if each in self.assignments}:
             commit_for_lag(self._require_client(), self._topic, ours)
 
-    def _receive(self, group: Group) -> list[Record]:
-        """Return the records among messages; move the positions on."""
-        records: list[Record] = []
-        if self._unreadable.is_searching or (group.messages and group.read is None):
-            records = self._receive_one_by_one(group)
+    def _receive(self, group: Group) -> Records:
+        """Return the records of a group that are to be delivered; move the positions on."""
+        records = group.records
+        if group.messages or self._unreadable.is_searching:
+            records = Records.of(self._receive_one_by_one(group))
         else:
-            if group.read is not None:
-                records = self._deliver(group.read)
+            if records:
+                records = self._deliver(records, group.first_timestamp)
             for message in group.ends:
                 self._handle_end(message)
         if records and self.errors.has_new:
             self.errors.record_success()
         return records
 
-    def _deliver(self, found: Read) -> list[Record]:
-        """Return what is to be delivered of records that were read."""
-        if (gaps := advance(self.assignments, found.partitions, found.offsets)) is None:
-            return self._accept(found.records)
+    def _deliver(self, records: Records, first_timestamp: float | None) -> Records:
+        """Return what is to be delivered of records."""
+        if (gaps := advance(self.assignments, records.partitions, records.offsets)) is None:
+            return Records.of(self._accept(records))
         self.offset_gaps += gaps
-        self._note_first(found)
-        return found.records
+        self._note_first(first_timestamp)
+        return records
 
     def _receive_one_by_one(self, group: Group) -> list[Record]:
         """Return the records among messages, of which some may be errors or are to be dropped."""
@@ -257,14 +269,13 @@ class Consumer:
             if error is not None:
                 self._handle_event(error, message, state)
                 continue
-            found = read([message], self._topic, None if headers is None else [headers])
-            self._note_first(found)
-            records += self._accept(found.records)
+            self._note_first(seconds_of(message))
+            records += self._accept(read([message], self._topic, None if headers is None else [headers]))
         return records
 
-    def _note_first(self, found: Read) -> None:
+    def _note_first(self, timestamp: float | None) -> None:
         if not self._has_first:
-            self._has_first, self.first_timestamp = True, found.first_timestamp
+            self._has_first, self.first_timestamp = True, timestamp
 
     def _accept(self, records: Iterable[Record]) -> list[Record]:
         """Move the positions behind records; return those that are to be delivered."""

@@ -1,13 +1,12 @@
 """Messages of librdkafka as records."""
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
-from operator import itemgetter
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message
 
 from tradepipe.trade.record import HEADER_BYTES, Headers, Record
+from tradepipe.trade.records import Records, sum_lengths
 
 SLICE_RECORDS: Final = 32
 """Messages requested from librdkafka at once."""
@@ -18,8 +17,8 @@ SLICE_RECORDS_WITH_HEADERS: Final = 16
 SLICE_BYTES: Final = 1 << 20
 """Bytes of messages requested at once, if they are as large as those before; also of slices that are read together."""
 
-GROUP_RECORDS: Final = 512
-"""Messages of small slices that are read together, since each reading takes as long as that of several records."""
+GROUP_RECORDS: Final = 1_000
+"""Messages of small slices that are read together, since what follows takes as long as for several records."""
 
 UNREADABLE: Final[Headers] = (("", None),)
 """Stands for headers with a name that is not UTF-8; compare by identity."""
@@ -32,11 +31,12 @@ UNREADABLE_BYTES: Final = 1 << 20
 # elsewhere, or the process crashes on the missing name. `map` detects the error at once, as a SystemError.
 _headers: Final[Any] = Message.headers
 
-_new: Final[Any] = tuple.__new__
-"""Creates a record without the NamedTuple constructor, which is Python code and runs for every record."""
-
-_key_of: Final[Any] = itemgetter(Record._fields.index("key"))
-_value_of: Final[Any] = itemgetter(Record._fields.index("value"))
+_error: Final[Any] = Message.error
+_key: Final[Any] = Message.key
+_value: Final[Any] = Message.value
+_partition: Final[Any] = Message.partition
+_offset: Final[Any] = Message.offset
+_timestamp: Final[Any] = Message.timestamp
 
 
 def read_headers(messages: Sequence[Message]) -> list[Headers]:
@@ -52,22 +52,21 @@ def read_headers(messages: Sequence[Message]) -> list[Headers]:
     return [tuple(headers) if headers else () for headers in given]
 
 
-def _memory_of(messages: Sequence[Message], headers: Sequence[Headers] | None) -> int:
+def _memory_of_headers(messages: Sequence[Message], headers: Sequence[Headers] | None) -> int:
     """
-    Return about how many bytes messages take in memory: their keys and values, and their headers.
+    Return about how many bytes the headers of messages take in memory.
 
     Headers that were not read are read one message at a time, and dropped.
     """
-    payload = sum(map(len, messages)) + _length(map(Message.key, messages))
     if headers is not None:
         sizes = (UNREADABLE_BYTES if each is UNREADABLE else HEADER_BYTES * len(each) for each in headers)
-        return payload + sum(sizes) if any(headers) else payload
-    found = map(_headers, messages)
+        return sum(sizes) if any(headers) else 0
+    found, unreadable = map(_headers, messages), 0
     while True:
         try:
-            return payload + HEADER_BYTES * sum(map(len, filter(None, found)))
+            return unreadable + HEADER_BYTES * sum(map(len, filter(None, found)))
         except SystemError:
-            payload += UNREADABLE_BYTES
+            unreadable += UNREADABLE_BYTES
 
 
 def seconds_of(message: Message) -> float | None:
@@ -78,17 +77,7 @@ def seconds_of(message: Message) -> float | None:
 
 def to_record(message: Message, topic: str) -> Record:
     """Return a message that is no error as a record."""
-    return read([message], topic, read_headers([message])).records[0]
-
-
-class Read(NamedTuple):
-    """Messages as records, in their order, with what a consumer notes of them."""
-
-    records: list[Record]
-    partitions: list[int]
-    offsets: list[int]
-    first_timestamp: float | None
-    """The timestamp of the first message, in Unix seconds; None if it has none."""
+    return read([message], topic, read_headers([message]))[0]
 
 
 class Group(NamedTuple):
@@ -96,11 +85,15 @@ class Group(NamedTuple):
     Messages that are read together.
 
     Attributes:
-        headers: those of each message, if they are read.
+        records: the messages as records.
+
+        messages: the messages instead, if they are to be handled one by one.
+
+        headers: those of each of these messages, if they are read.
 
         ends: reports of the ends of partitions, which came between the messages and may be handled after them.
 
-        read: the messages as records; None if one of them is an error, or if there are none.
+        first_timestamp: the timestamp of the first record, in Unix seconds; None if it has none.
 
         memory: about how many bytes the messages take, with their headers.
 
@@ -109,17 +102,25 @@ class Group(NamedTuple):
         next_slice: how many messages to request next; 0 if there are no more, or if this poll takes no more.
     """
 
+    records: Records
     messages: list[Message]
     headers: list[Headers] | None
     ends: list[Message]
-    read: Read | None
+    first_timestamp: float | None
     memory: int
     following: list[Message]
     next_slice: int
 
 
 def read_group(
-    client: Consumer, messages: list[Message], topic: str, *, limit: int, budget: int, with_headers: bool
+    client: Consumer,
+    messages: list[Message],
+    topic: str,
+    *,
+    limit: int,
+    budget: int,
+    with_headers: bool,
+    one_by_one: bool = False,
 ) -> Group:
     """
     Read messages, and request further ones as long as they are small.
@@ -132,36 +133,40 @@ def read_group(
         limit: how many messages to read at most.
 
         budget: bytes of memory behind which nothing more is requested.
+
+        with_headers: read headers and timestamps too.
+
+        one_by_one: leave the messages as they are, which is also done if there is an error among them.
     """
-    group: list[Message] = []
-    group_headers: list[Headers] = []
-    ends: list[Message] = []
-    memory, next_slice = 0, 1
-    has_error = False
-    while messages and not has_error:
-        messages, has_error = _set_ends_aside(messages, ends)
-        if group and has_error:
-            has_error = False  # of the following group
-            break
+    slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
+    columns, ends, first_timestamp = _Columns(topic), list[Message](), None
+    count, memory, next_slice = 0, 0, 1
+    while messages:
+        is_left = one_by_one
+        if any(map(_error, messages)):
+            messages, has_error = _set_ends_aside(messages, ends)
+            is_left = one_by_one or has_error
+        if is_left and count:
+            return Group(columns.records(), [], None, ends, first_timestamp, memory, messages, 0)
         if messages:
             headers = read_headers(messages) if with_headers else None
-            size = _memory_of(messages, headers)
-            group += messages
-            group_headers += headers or ()
+            keys, values = list(map(_key, messages)), list(map(_value, messages))
+            size = sum_lengths(keys) + sum_lengths(values) + _memory_of_headers(messages, headers)
             memory += size
-            slice_records = SLICE_RECORDS_WITH_HEADERS if with_headers else SLICE_RECORDS
-            next_slice = min(limit - len(group), slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
-        if memory >= budget:
-            next_slice = 0
-        messages = []
-        if next_slice == 0 or memory >= SLICE_BYTES or len(group) >= GROUP_RECORDS:
+            count += len(messages)
+            next_slice = min(limit - count, slice_records, 1 + SLICE_BYTES * len(messages) // max(size, 1))
+            if memory >= budget:
+                next_slice = 0
+            if is_left:
+                return Group(Records(), messages, headers, ends, None, memory, [], next_slice)
+            if first_timestamp is None:
+                first_timestamp = seconds_of(messages[0])
+            columns.add(messages, keys, values, headers)
+        if next_slice == 0 or memory >= SLICE_BYTES or count >= GROUP_RECORDS:
             break
-        messages = client.consume(next_slice, 0)
-        if not messages:
+        if not (messages := client.consume(next_slice, 0)):
             next_slice = 0
-    given = group_headers if with_headers else None
-    found = read(group, topic, given) if group and not has_error else None
-    return Group(group, given, ends, found, memory, messages, 0 if messages else next_slice)
+    return Group(columns.records(), [], None, ends, first_timestamp, memory, [], next_slice)
 
 
 def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[Message], bool]:
@@ -173,38 +178,56 @@ def _set_ends_aside(messages: list[Message], ends: list[Message]) -> tuple[list[
     Returns:
         The messages that are left, and whether there are other errors among them.
     """
-    errors = list(filter(None, map(Message.error, messages)))
-    if not errors:
-        return messages, False
-    if any(error.code() != KafkaError._PARTITION_EOF for error in errors):
+    if any(error.code() != KafkaError._PARTITION_EOF for error in filter(None, map(_error, messages))):
         return messages, True
     ends += (message for message in messages if message.error())
     return [message for message in messages if not message.error()], False
 
 
-def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Read:
+def read(messages: Sequence[Message], topic: str, headers: Sequence[Headers] | None) -> Records:
     """Read messages without errors as records, with these headers; without any, they have no timestamps either."""
-    # Column by column: a loop over the messages would take twice the time, and this runs for every record. A message
-    # without an error has a partition and an offset.
-    partitions: Any = list(map(Message.partition, messages))
-    offsets: Any = list(map(Message.offset, messages))
-    keys, values = list(map(Message.key, messages)), list(map(Message.value, messages))
-    timestamps: Iterable[int | None] = repeat(None)
-    if headers is not None:
-        timestamps = [
-            None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
-            for kind, milliseconds in map(Message.timestamp, messages)
-        ]
-    headers_column = repeat(()) if headers is None else headers
-    columns = zip(repeat(topic), partitions, offsets, keys, values, timestamps, headers_column, strict=False)
-    records = list(map(_new, repeat(Record), columns))
-    return Read(records, partitions, offsets, seconds_of(messages[0]))
+    columns = _Columns(topic)
+    columns.add(messages, list(map(_key, messages)), list(map(_value, messages)), headers)
+    return columns.records()
 
 
-def payload_bytes(records: Sequence[Record]) -> int:
-    """Return the bytes of the keys and values of records."""
-    return _length(map(_key_of, records)) + _length(map(_value_of, records))
+class _Columns:
+    """The columns of records, of which slices of messages are added."""
 
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._partitions: list[Any] = []
+        self._offsets: list[Any] = []
+        self._keys: list[bytes | str | None] = []
+        self._values: list[bytes | str | None] = []
+        self._timestamps: list[int | None] = []
+        self._headers: list[Headers] = []
 
-def _length(column: Iterable[bytes | str | None]) -> int:
-    return sum(map(len, filter(None, column)))
+    def add(
+        self,
+        messages: Sequence[Message],
+        keys: list[bytes | str | None],
+        values: list[bytes | str | None],
+        headers: Sequence[Headers] | None,
+    ) -> None:
+        """Add messages without errors, with what was read of them before."""
+        # Column by column: a loop over the messages would take several times as long, and this runs for every record.
+        # A message without an error has a partition and an offset.
+        self._partitions.extend(map(_partition, messages))
+        self._offsets.extend(map(_offset, messages))
+        self._keys += keys
+        self._values += values
+        if headers is not None:
+            self._headers += headers
+            self._timestamps += [
+                None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds
+                for kind, milliseconds in map(_timestamp, messages)
+            ]
+
+    def records(self) -> Records:
+        """Return the records; without headers, if these were not given, and then without timestamps."""
+        count = len(self._values)
+        timestamps, headers = self._timestamps or [None] * count, self._headers or [()] * count
+        return Records(
+            ([self._topic] * count, self._partitions, self._offsets, self._keys, self._values, timestamps, headers)
+        )

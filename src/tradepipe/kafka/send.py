@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from tradepipe.errors import ConfigurationError
 from tradepipe.kafka.failures import unwrap
 from tradepipe.trade.record import Record
+from tradepipe.trade.records import Records
 
 PARTITION_BY_KEY: Final = -1
 """Let the partitioner choose the partition by the record's key."""
@@ -82,7 +83,8 @@ def enqueue(client: confluent_kafka.Producer, outgoing: OutgoingRecords, reports
     """Enqueue records, waiting while the queue is full; raises KafkaException if the client rejects one at once."""
     produce = client.produce
     for (topic, partition), records in outgoing.items():
-        for _topic, _partition, _offset, key, value, timestamp, headers in records:
+        fields = zip(*records.columns, strict=True) if isinstance(records, Records) else records
+        for _topic, _partition, _offset, key, value, timestamp, headers in fields:
             sent_at = timestamp or NO_TIMESTAMP
             while True:
                 try:

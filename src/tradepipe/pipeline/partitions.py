@@ -17,6 +17,7 @@ from tradepipe.pipeline.stats import REGISTRY
 from tradepipe.pipeline.topic_watch import TopicIdWatch
 from tradepipe.plural import format_count
 from tradepipe.trade.record import Record
+from tradepipe.trade.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ class PartitionReader(ABC, Generic[P]):
         # Without those that wait: they are started when their back-off has passed.
         self._consumer.resume(number for number, partition in self._states.items() if partition.is_active)
 
-    def _poll(self, max_records: int, timeout: float) -> list[Record]:
+    def _poll(self, max_records: int, timeout: float) -> Records:
         """Poll as the consumer does, for up to `timeout` seconds, and update the assignment."""
         records = self._consumer.poll(max_records, timeout if self.is_reading else UNASSIGNED_POLL_SECONDS)
         assigned = self._consumer.assignments

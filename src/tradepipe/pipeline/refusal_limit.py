@@ -138,8 +138,8 @@ class RefusalLimit:
             return {}
         refused = {(refusal.record.partition, refusal.record.offset): refusal for refusal in result.refusals}
         outcomes: dict[int, list[tuple[int, Refusal | None]]] = {}
-        for record in result.batch.records.records:
-            partition, offset = record.partition, record.offset
+        records = result.batch.records.records
+        for partition, offset in zip(records.partitions, records.offsets, strict=True):
             outcomes.setdefault(partition, []).append((offset, refused.get((partition, offset))))
         return {partition: self.check(partition, each) for partition, each in outcomes.items()}
 

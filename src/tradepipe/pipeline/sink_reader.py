@@ -4,8 +4,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
 from typing import Final
 
 from tradepipe.errors import OffsetOutOfRange, Unavailable
@@ -13,7 +11,6 @@ from tradepipe.kafka.admin import TopicAdmin
 from tradepipe.kafka.assignment import Assignment
 from tradepipe.kafka.consumer import Consumer
 from tradepipe.kafka.failures import Confirmation
-from tradepipe.kafka.messages import payload_bytes
 from tradepipe.outage import Backoff
 from tradepipe.pipeline.partitions import (
     MAX_BATCH_BYTES,
@@ -40,8 +37,6 @@ DIVIDED_RECORDS: Final = 1_000
 
 _POSITIONS: Final = "earliest|latest|TIME|NUMBER"
 
-_partition_of: Final = attrgetter("partition")
-
 
 @dataclass(slots=True)
 class SinkPartition(PartitionState):
@@ -55,7 +50,6 @@ class SinkPartition(PartitionState):
     """
 
     buffer: ValidatedRecords = field(kw_only=True)
-    buffered_bytes: int = 0
     first_timestamp: float | None = None
     queued_topic_id: str | None = None
     ownership: Ownership | None = None
@@ -75,8 +69,7 @@ class SinkPartition(PartitionState):
         taken, self.buffer = self.buffer, self.buffer[limit:]
         if self.buffer:
             taken = taken[:limit]
-            self.queued_offset = taken.records[-1].offset + 1
-        self.buffered_bytes = payload_bytes(self.buffer.records)
+            self.queued_offset = taken.records.offsets[-1] + 1
         into.add_all(taken)
         return OffsetRange(self.ownership, start, self.queued_offset)
 
@@ -122,7 +115,7 @@ class SinkReader(PartitionReader[SinkPartition]):
     @property
     def buffered_bytes(self) -> int:
         """Bytes of the keys and values that were read for the buffers."""
-        return sum(each.buffered_bytes for each in self._states.values())
+        return sum(each.buffer.payload_bytes for each in self._states.values())
 
     @property
     def free(self) -> int:
@@ -159,12 +152,11 @@ class SinkReader(PartitionReader[SinkPartition]):
         """
         records = self._poll(min(limit, MAX_POLL_RECORDS), timeout)
         start = 0
-        for number, run in groupby(records, _partition_of):
-            partition, run_records = self._states[number], list(run)
-            if not partition.buffer.records:
+        for number, run in records.runs():
+            partition = self._states[number]
+            if not partition.buffer:
                 partition.first_timestamp = self._consumer.first_timestamp
-            count, error = self._validator.validate_all(run_records, partition.buffer)
-            partition.buffered_bytes += payload_bytes(run_records if error is None else run_records[:count])
+            count, error = self._validator.validate_all(run, partition.buffer)
             if error is not None:
                 self._requeue(records[start + count :], error)
                 break
@@ -336,7 +328,7 @@ class SinkReader(PartitionReader[SinkPartition]):
     def _drop(self, number: int) -> None:
         # A partition that is no longer assigned has no state, and no buffer.
         if partition := self._states.get(number):
-            partition.buffer, partition.buffered_bytes = ValidatedRecords(self._validator.trade), 0
+            partition.buffer = ValidatedRecords(self._validator.trade)
 
     def _check_in_log(self, number: int, next_offset: int) -> None:
         begin, end = self._topics.watermarks(self._topic, [number])[number]

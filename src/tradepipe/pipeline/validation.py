@@ -1,6 +1,6 @@
 """Validation of records: each is a valid record or a refusal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from inspect import iscoroutine
 from itertools import islice
 from operator import attrgetter
@@ -11,6 +11,7 @@ from tradepipe.errors import ConfigurationError, RegistryUnavailable, Undecodabl
 from tradepipe.registry.serde import HEADER_SIZE, TradeDeserializer
 from tradepipe.trade.model import KAFKA_KEY, Trade
 from tradepipe.trade.record import CODES, Code, Record, Refusal, UnreadableBatch, Violation
+from tradepipe.trade.records import Records
 from tradepipe.trade.rules import passes_quick_check, violations
 from tradepipe.trade.samples import trades
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
@@ -81,7 +82,7 @@ class RecordValidator:
         return ValidRecord(record, pack_row(record, schema_id, trade), trade)
 
     def validate_all(
-        self, records: list[Record], validated: ValidatedRecords
+        self, records: Records, validated: ValidatedRecords
     ) -> tuple[int, RegistryUnavailable | UnsupportedSchema | None]:
         """
         Validate records up to the first one that cannot be validated now, and add them to `validated`.
@@ -97,8 +98,10 @@ class RecordValidator:
             while count < len(records):
                 if not self._rules:
                     rows = self._deserializer.rows(records, count, refuse_keys=self._refuses_keys)
-                    validated.add_valid(records[count : count + len(rows)], rows)
-                    count += len(rows)
+                    if rows:
+                        whole = len(rows) == len(records)
+                        validated.add_valid(records if whole else records[count : count + len(rows)], rows)
+                        count += len(rows)
                     if count == len(records):
                         break
                 if not self._deserializer.announced:
@@ -106,9 +109,9 @@ class RecordValidator:
                 result = self(records[count])
                 if isinstance(result, Refusal):
                     # Cut before it is kept: a record can be a thousand times larger than a trade.
-                    validated.add_refusal(result.within())
+                    validated.add_refusal(result.within(), result.record.payload_bytes)
                 else:
-                    validated.add_valid([result.record], [result.row])
+                    validated.add_valid(Records.of([result.record]), [result.row])
                 count += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
             # Its traceback would keep the frames, and so the records, for as long as the error is kept.
@@ -117,7 +120,7 @@ class RecordValidator:
             self.announce(())  # frees the records' bytes
         return count, None
 
-    def count_valid(self, records: list[Record], start: int) -> int:
+    def count_valid(self, records: Records, start: int) -> int:
         """Return how many records from `start` on are valid for certain; the next one may be valid too."""
         if self._rules:
             return 0
@@ -128,7 +131,7 @@ class RecordValidator:
         decoded = self._decode_and_check(record)
         return decoded if isinstance(decoded, Refusal) else None
 
-    def announce(self, records: Sequence[Record]) -> None:
+    def announce(self, records: Iterable[Record]) -> None:
         """Announce the records that are validated next: unknown schema ids among them share their lookups."""
         self._deserializer.announced = [record.value for record in records]
 

@@ -1,9 +1,8 @@
 """Buffer of validated records, held until they are written."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 from tradepipe.errors import ConfigurationError, RegistryUnavailable, TooManyRefusals, UnsupportedSchema
@@ -12,7 +11,8 @@ from tradepipe.kafka.messages import UNREADABLE
 from tradepipe.pipeline.partitions import MAX_BATCH_BYTES
 from tradepipe.pipeline.refusal_limit import RefusalLimit, Window
 from tradepipe.pipeline.validation import RecordValidator
-from tradepipe.trade.record import HEADER_BYTES, Code, Headers, Record, Refusal, Violation
+from tradepipe.trade.record import HEADER_BYTES, Code, Record, Refusal, Violation
+from tradepipe.trade.records import Records
 
 BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: a transaction has a fixed cost, which its records share."""
@@ -25,10 +25,6 @@ AHEAD_BYTES: Final = MAX_BATCH_BYTES // 4
 
 UNCHECKED_RECORD_BYTES: Final = 1_000_000
 """Bytes of a record if the brokers do not report their limits: librdkafka's own limit."""
-
-_partition_of: Final[Callable[[Record], int]] = attrgetter("partition")
-_offset_of: Final[Callable[[Record], int]] = attrgetter("offset")
-_headers_of: Final[Callable[[Record], Headers]] = attrgetter("headers")
 
 _UNREADABLE_HEADERS: Final = Violation(
     Code.UNDECODABLE, "the record's headers cannot be read: a name among them is not UTF-8"
@@ -49,7 +45,7 @@ class ValidatorBatch(NamedTuple):
     limit, which are in `exceeded`.
     """
 
-    passed: list[Record]
+    passed: Records
     refusals: list[Refusal]
     offsets: Mapping[int, int]
     windows: Mapping[int, Window]
@@ -70,9 +66,9 @@ class ValidatorBuffer:
         self._validator = validator
         self._batch_records = batch_records
         self._refusal_limit = refusal_limit
-        self.pending: list[Record] = []
+        self.pending = Records()
         """Records that `validate` will validate."""
-        self._passed: list[Record] = []
+        self._passed = Records()
         self._refusals: list[Refusal] = []
         self.max_record_bytes = UNCHECKED_RECORD_BYTES
         """Bytes of a record, uncompressed, that the output topics take in any case."""
@@ -94,7 +90,7 @@ class ValidatorBuffer:
         """Records that the batch may still take."""
         return 0 if self.bytes >= MAX_BATCH_BYTES else max(0, self._batch_records - len(self))
 
-    def validate(self) -> tuple[list[Record], RegistryUnavailable | UnsupportedSchema | None]:
+    def validate(self) -> tuple[Records, RegistryUnavailable | UnsupportedSchema | None]:
         """
         Validate the pending records; return those that could not be validated, and the reason.
 
@@ -104,7 +100,7 @@ class ValidatorBuffer:
             ConfigurationError: a user's rule is broken; it would fail again.
         """
         error = self._validate_next(len(self.pending))
-        left, self.pending = self.pending, []
+        left, self.pending = self.pending, Records()
         return left, error
 
     def validate_ahead(self) -> int:
@@ -121,8 +117,8 @@ class ValidatorBuffer:
 
     def drop(self, partition: int) -> None:
         """Drop the records of a partition."""
-        self.pending = [record for record in self.pending if record.partition != partition]
-        self._passed = [record for record in self._passed if record.partition != partition]
+        self.pending = self.pending.without_partition(partition)
+        self._passed = self._passed.without_partition(partition)
         self._refusals = [refusal for refusal in self._refusals if refusal.record.partition != partition]
         self.bytes = sum(map(_memory, self._passed)) + sum(_memory(refusal.record) for refusal in self._refusals)
         self._history.pop(partition, None)
@@ -145,7 +141,7 @@ class ValidatorBuffer:
             self.drop(number)
         covered = {number: offset for number, offset in offsets.items() if number not in exceeded}
         batch = ValidatorBatch(self._passed, self._refusals, covered, windows, exceeded, first_timestamp)
-        self._passed, self._refusals, self.bytes = [], [], 0
+        self._passed, self._refusals, self.bytes = Records(), [], 0
         self._history, self._passed_last = {}, {}
         self.started_at = None
         return batch
@@ -206,16 +202,16 @@ class ValidatorBuffer:
             self._passed_last[record.partition] = record.offset
             self.bytes += bytes_of_record + HEADER_BYTES * len(record.headers)
 
-    def _add_valid(self, records: list[Record]) -> None:
+    def _add_valid(self, records: Records) -> None:
         """Add valid records."""
-        sizes = [len(record.value or b"") for record in records]
+        sizes = list(map(len, records.values))
         # Almost no record has headers, or a long value.
-        if any(map(_headers_of, records)) or max(sizes, default=0) > self.max_record_bytes:
+        if any(records.headers) or max(sizes, default=0) > self.max_record_bytes:
             for record in records:
                 self._add(record)
             return
-        self._passed += records
-        self._passed_last |= zip(map(_partition_of, records), map(_offset_of, records), strict=True)
+        self._passed.extend(records)
+        self._passed_last |= zip(records.partitions, records.offsets, strict=True)
         self.bytes += sum(sizes)
 
     def _add_refusal(self, refusal: Refusal) -> None:

@@ -107,7 +107,7 @@ class ValidatorReader(PartitionReader[ValidatorPartition]):
         """
         records = self._poll(limit, timeout)
         self.caught_up = len(records) < limit
-        self._buffer.pending += records
+        self._buffer.pending.extend(records)
         return len(records)
 
     def validate(self) -> None:

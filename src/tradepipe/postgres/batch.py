@@ -54,7 +54,7 @@ class Batch:
         """Split the batch into two that are stored one after the other."""
         middle = len(self.records) // 2
         first, second = self.records[:middle], self.records[middle:]
-        ends = {record.partition: record.offset + 1 for record in first.records}
+        ends = {number: at + 1 for number, at in zip(first.records.partitions, first.records.offsets, strict=True)}
         left, right = [], []
         for whole in self.ranges:
             # The first half ends right after its last record; offsets without a record follow in the second half, which

@@ -15,6 +15,7 @@ from tradepipe.postgres.locks import name_lock_holders
 from tradepipe.postgres.session import create_engine_for
 from tradepipe.trade.dead_letter import DeadLetter, DeadLetterFilter, RecordIdentity
 from tradepipe.trade.record import Refusal, Stale
+from tradepipe.trade.records import Records
 from tradepipe.trade.validated import ValidatedRecords, ValidRecord
 
 ValidatedRefusal = tuple[DeadLetter, ValidRecord | Refusal]
@@ -159,5 +160,5 @@ def _batch(valid: Sequence[tuple[DeadLetter, ValidRecord]]) -> Batch:
     """Build a batch without offset ranges: a replay moves no offset."""
     first, _ = valid[0]
     trades = {each.record: each.trade for _, each in valid}
-    records = ValidatedRecords(trades.__getitem__, list(trades), [each.row for _, each in valid])
+    records = ValidatedRecords(trades.__getitem__, Records.of(trades), [each.row for _, each in valid])
     return Batch(first.group, first.topic_id, (), records)

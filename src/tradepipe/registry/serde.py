@@ -17,7 +17,8 @@ from tradepipe.names import check_name
 from tradepipe.registry.client import SchemaRegistry
 from tradepipe.registry.schema_ids import SubjectCheck, SubjectIds
 from tradepipe.trade.model import Trade
-from tradepipe.trade.record import Code, Record, Violation
+from tradepipe.trade.record import Code, Violation
+from tradepipe.trade.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -204,17 +205,17 @@ class TradeDeserializer:
             return schema_id, trade
         return schema_id, decode(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
-    def rows(self, records: list[Record], start: int, *, refuse_keys: bool) -> list[bytes]:
+    def rows(self, records: Records, start: int, *, refuse_keys: bool) -> list[bytes]:
         """
         Return the rows of valid records from `start` on, up to one about which the compiled core cannot decide.
 
         The next record may be valid too. Without the compiled core the list is empty.
         """
-        return [] if self._executor is None else self._executor.rows(records, start, refuse_keys)
+        return [] if self._executor is None else self._executor.rows(records.columns, start, refuse_keys)
 
-    def count_valid(self, records: list[Record], start: int, *, refuse_keys: bool) -> int:
+    def count_valid(self, records: Records, start: int, *, refuse_keys: bool) -> int:
         """Return how many records `rows` would return a row for."""
-        return 0 if self._executor is None else self._executor.check(records, start, refuse_keys) - start
+        return 0 if self._executor is None else self._executor.check(records.columns, start, refuse_keys) - start
 
     def is_known(self, value: bytes | None) -> bool:
         """Return whether a value can be decoded without a registry lookup."""

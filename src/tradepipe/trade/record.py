@@ -30,6 +30,11 @@ class Record(NamedTuple):
         """Coordinates of the record as `topic[partition]@offset`, the notation of kcat and librdkafka."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
 
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of the key and the value."""
+        return len(self.key or b"") + len(self.value or b"")
+
 
 class Code(StrEnum):
     """Codes of what may be wrong with a record as a whole; a field's violations have its name in capitals."""

@@ -1,10 +1,12 @@
 """Validated records: each has a row for PostgreSQL, or is refused."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
 from typing import Final, cast
 
 from tradepipe.trade.model import Trade
 from tradepipe.trade.record import Record, Refusal
+from tradepipe.trade.records import Records
 
 ROW_COLUMNS: Final = ("source_topic", *Trade._fields, "source_partition", "source_offset", "schema_id")
 """The columns of a row, in their order."""
@@ -58,20 +60,23 @@ class ValidatedRecords:
         results: for each record its row, or its refusal.
 
         refusals: the refusals among the results.
+
+        payload_bytes: of the keys and values of all records, also of what a refusal does not keep.
     """
 
-    __slots__ = ("_trade_of", "records", "refusals", "results")
+    __slots__ = ("_trade_of", "payload_bytes", "records", "refusals", "results")
 
     def __init__(
         self,
         trade_of: Callable[[Record], Trade],
-        records: Sequence[Record] = (),
+        records: Records | None = None,
         results: Sequence[bytes | Refusal] = (),
     ) -> None:
         self._trade_of = trade_of
-        self.records = list(records)
+        self.records = records or Records()
         self.results = list(results)
         self.refusals = [result for result in results if isinstance(result, Refusal)]
+        self.payload_bytes = self.records.payload_bytes()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -83,31 +88,33 @@ class ValidatedRecords:
     def __getitem__(self, part: slice) -> "ValidatedRecords":
         return ValidatedRecords(self._trade_of, self.records[part], self.results[part])
 
-    def add_valid(self, records: Sequence[Record], rows: Sequence[bytes]) -> None:
+    def add_valid(self, records: Records, rows: Sequence[bytes]) -> None:
         """Add valid records with their rows."""
-        self.records += records
+        self.records.extend(records)
         self.results += rows
+        self.payload_bytes += records.payload_bytes()
 
     def add_all(self, others: "ValidatedRecords") -> None:
-        """Add validated records."""
-        self.records += others.records
-        self.results += others.results
+        """Add validated records, which are not used again themselves."""
+        if self.records:
+            self.records.extend(others.records)
+            self.results += others.results
+        else:
+            self.records, self.results = others.records, others.results
         self.refusals += others.refusals
+        self.payload_bytes += others.payload_bytes
 
-    def add_refusal(self, refusal: Refusal) -> None:
-        """Add a refused record."""
+    def add_refusal(self, refusal: Refusal, payload_bytes: int) -> None:
+        """Add a refused record, of whose key and value the refusal may not keep all bytes."""
         self.records.append(refusal.record)
         self.results.append(refusal)
         self.refusals.append(refusal)
+        self.payload_bytes += payload_bytes
 
     def without_partition(self, number: int) -> "ValidatedRecords":
         """Return the records of the other partitions."""
-        kept = [
-            (record, result)
-            for record, result in zip(self.records, self.results, strict=True)
-            if record.partition != number
-        ]
-        return ValidatedRecords(self._trade_of, [record for record, _ in kept], [result for _, result in kept])
+        kept = [partition != number for partition in self.records.partitions]
+        return ValidatedRecords(self._trade_of, self.records.select(kept), list(compress(self.results, kept)))
 
     @property
     def rows(self) -> list[bytes]:

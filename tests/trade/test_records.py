@@ -1,0 +1,62 @@
+"""Records in columns are the records that were put into them."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.properties import examples
+from tradepipe.trade.record import Record, UnreadableBatch
+from tradepipe.trade.records import Records
+
+NUMBERS = st.integers(0, 3)
+BYTES = st.none() | st.binary(max_size=5)
+HEADERS = st.lists(st.tuples(st.text(max_size=2), BYTES), max_size=2).map(tuple)
+RECORDS = st.builds(Record, st.just("trades"), NUMBERS, NUMBERS, BYTES, BYTES, st.none() | NUMBERS, HEADERS)
+UNREADABLE = st.tuples(NUMBERS, NUMBERS, NUMBERS).map(lambda three: UnreadableBatch("trades", *three, "no"))
+MIXED = st.lists(RECORDS | UNREADABLE, max_size=8)
+
+
+@examples(200)
+@given(MIXED, MIXED, st.slices(8))
+def test_they_are_indexed_sliced_and_joined_as_in_a_list(first, second, part):
+    records = Records.of(first)
+    records.extend(Records.of(second))
+    listed = first + second
+
+    assert [len(listed), listed] == [len(records), list(records)]
+    assert listed == [records[at] for at in range(len(listed))]
+    assert listed[part] == list(records[part])
+    assert list(map(type, listed)) == list(map(type, records))
+
+
+@examples(200)
+@given(MIXED)
+def test_runs_are_of_one_partition_each(listed):
+    runs = list(Records.of(listed).runs())
+
+    assert listed == [record for _, run in runs for record in run]
+    assert all({partition} == set(run.partitions) for partition, run in runs)
+    assert all(one != next_one for (one, _), (next_one, _) in pairwise(runs))
+
+
+@examples(200)
+@given(MIXED, NUMBERS)
+def test_a_partition_is_left_out(listed, number):
+    rest = Records.of(listed).without_partition(number)
+
+    assert [each for each in listed if each.partition != number] == list(rest)
+
+
+def test_an_unreadable_batch_keeps_its_error():
+    batch = UnreadableBatch("trades", 0, 5, 7, "no")
+
+    records = Records.of([batch, Record("trades", 0, 8, b"T1", b"value")])
+
+    assert batch.violation == records[0].violation == next(iter(records)).violation
+
+
+@examples(200)
+@given(st.lists(RECORDS, max_size=8))
+def test_the_payload_is_the_bytes_of_the_keys_and_the_values(listed):
+    assert sum(record.payload_bytes for record in listed) == Records.of(listed).payload_bytes()
