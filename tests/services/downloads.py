@@ -1,4 +1,8 @@
-"""What real parts are made of, fetched by Maven once and kept in `.cache/parts`, which git ignores."""
+"""
+What real parts are made of, fetched by Maven once and kept in `.cache/parts`, which git ignores.
+
+`python -m tests.services.downloads` fetches all that `make test-real` uses.
+"""
 
 import fcntl
 import shutil
@@ -133,3 +137,8 @@ def _maven(folder: Path, *arguments: str) -> None:
     ran = subprocess.run(["mvn", "-B", "-q", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise RuntimeError(f"mvn {' '.join(arguments)} failed: {ran.stdout[-2000:]}")
+
+
+if __name__ == "__main__":
+    for fetched in (kafka, registry, kafka_tools, peer):
+        fetched()
