@@ -9,6 +9,9 @@ python := $(VENV)/bin/python
 install := PYTHONWARNINGS=ignore $(python) -m pip install --quiet
 lock = $(python) -m uv pip compile --quiet --upgrade --universal --python-version 3.13 --generate-hashes --no-header
 
+# Each target remembers the tests that failed in its own folder: two may run at once.
+pytest = $(python) -m pytest --override-ini cache_dir=.pytest_cache/$@
+
 # The compiled core is built where cargo is; pip leaves it out elsewhere.
 core := native/Cargo.toml native/Cargo.lock $(wildcard native/src/*.rs)
 
@@ -30,7 +33,7 @@ demo: $(VENV)/.demo  ## run the whole pipeline on services that need no server; 
 	@TRADEPIPE_DEMO_KEEP_COMMAND="make demo ARGS=--keep" $(python) -m tradepipe.demo $(ARGS)
 
 test: $(VENV)/.dev  ## run the quick tests, which are most, on the embedded services
-	$(python) -m pytest --part quick --numprocesses auto --dist worksteal $(ARGS)
+	$(pytest) --part quick --numprocesses auto --dist worksteal $(ARGS)
 
 # The tests of what the compiled core replaces: encoding, decoding, validation and the rows of a batch.
 without_core := tests/registry/test_serde.py $(patsubst %,tests/pipeline/test_%.py,executors poison produce_many producer \
@@ -38,14 +41,14 @@ without_core := tests/registry/test_serde.py $(patsubst %,tests/pipeline/test_%.
 
 test-python: $(VENV)/.dev  ## run the quick tests of what the compiled core replaces without it, if `make test` had it
 	@if $(python) -m tradepipe --version | grep -q '^executor Python'; then echo "The compiled core is not built: make test runs without it."; else \
-		set -x; TRADEPIPE_NATIVE=0 $(python) -m pytest --part quick --numprocesses auto --dist worksteal \
+		set -x; TRADEPIPE_NATIVE=0 $(pytest) --part quick --numprocesses auto --maxprocesses 4 --dist worksteal \
 			$(without_core) $(ARGS); fi
 
 test-slow: $(VENV)/.dev  ## run the tests that start programs, except those that test-real runs
-	$(python) -m pytest --part slow --numprocesses auto --dist worksteal $(ARGS)
+	$(pytest) --part slow --numprocesses auto --dist worksteal $(ARGS)
 
 test-real: $(VENV)/.java  ## run the tests that use services on Kafka, a registry and PostgreSQL, and the properties
-	$(python) -m pytest -p tests.no_silent_skips --services real --hypothesis-profile moderate \
+	$(pytest) -p tests.no_silent_skips --services real --hypothesis-profile moderate \
 		--numprocesses auto --dist worksteal $(ARGS)
 
 faults: $(VENV)/.java  ## cause random faults of brokers, PostgreSQL and stages for five minutes; ARGS="--chaos-seconds 1200" for longer

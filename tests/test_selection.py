@@ -59,7 +59,19 @@ def test_the_longest_files_exist():
 
 
 def test_ci_runs_all_three_and_those_without_the_compiled_core():
-    assert "for target in test test-python test-slow test-real; do" in (ROOT / ".ci" / "run").read_text()
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+
+    assert {"test", "test-slow", "test-real"} == {line[10:] for line in lines if line.startswith("run_tests ")}
+    assert {"begin run_tests test-python", "finish run_tests test-python"} <= set(lines)
+
+
+def test_what_ci_begins_it_finishes():
+    """Otherwise a failure of it would not be noticed."""
+    lines = [line.strip() for line in (ROOT / ".ci" / "run").read_text().splitlines()]
+    begun = [line.removeprefix("begin ") for line in lines if line.startswith("begin ")]
+
+    assert 4 == len(begun)
+    assert sorted(begun) == sorted(line.removeprefix("finish ") for line in lines if line.startswith("finish "))
 
 
 SLOW = "import pytest\n\n@pytest.mark.slow\ndef test_it():\n    pass\n\ndef test_other():\n    pass\n"
