@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import CANARY
 from tests.eventually import eventually
+from tests.preloaded import Command
 from tradepipe import entry, redaction
 from tradepipe.cli import main
 
@@ -96,10 +97,9 @@ _LOGGERS = ("tradepipe", "tradepipe.kafka.librdkafka")
 
 
 def process(name: str, *arguments: str, env: Mapping[str, str], timeout: float = 200) -> Done:
-    """Run `tradepipe name` to its end, in another process."""
-    done = subprocess.run(
-        _command(name, arguments), env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False
-    )
+    """Run `tradepipe name` to its end, in another process, which a new interpreter begins."""
+    command = [sys.executable, "-m", f"tradepipe.{name}", *arguments]
+    done = subprocess.run(command, env=_environment(env), capture_output=True, text=True, timeout=timeout, check=False)
     return _checked(Done(done.returncode, done.stdout, done.stderr))
 
 
@@ -136,19 +136,15 @@ class Running:
 
 
 @contextmanager
-def running(name: str, *arguments: str, env: Mapping[str, str]) -> Iterator[Running]:
+def running(name: str, *arguments: str, env: Mapping[str, str], is_forked: bool = True) -> Iterator[Running]:
     """Run a command within the block; kill it at the end if it still runs."""
     with tempfile.NamedTemporaryFile() as err:
-        pipes = {"stdout": subprocess.PIPE, "stderr": err}
-        with subprocess.Popen(_command(name, arguments), env=_environment(env), text=True, **pipes) as process:
+        options = {"stdout": subprocess.PIPE, "stderr": err, "text": True, "is_forked": is_forked}
+        with Command(f"tradepipe.{name}", *arguments, env=_environment(env), **options) as process:
             try:
                 yield Running(process, Path(err.name))
             finally:
                 process.kill()
-
-
-def _command(name: str, arguments: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", f"tradepipe.{name}", *arguments]
 
 
 def _environment(env: Mapping[str, str]) -> dict[str, str]:

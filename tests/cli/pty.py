@@ -2,10 +2,10 @@
 
 import os
 import pty
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from tests.preloaded import Command
 
 
 class Seen(NamedTuple):
@@ -20,8 +20,8 @@ def at_a_terminal(name: str, *arguments: str, env: Mapping[str, str], typing: st
     leader, follower = pty.openpty()
     os.write(leader, typing.encode())
     streams = {"stdin": follower, "stdout": follower, "stderr": follower}
-    command = [sys.executable, "-m", f"tradepipe.{name}", *arguments]
-    with subprocess.Popen(command, env={**os.environ, "TERM": "xterm", **env}, **streams) as process:
+    env = {**os.environ, "TERM": "xterm", **env}
+    with Command(f"tradepipe.{name}", *arguments, env=env, **streams) as process:
         os.close(follower)
         seen = b"".join(iter(lambda: _read(leader), b""))
     os.close(leader)

@@ -42,7 +42,7 @@ def interrupt_at(moments: Iterator[float], duration: float, command: str, env: M
     """Run a command once for each moment, and interrupt it then."""
     name, *arguments = command.split()
     for moment in moments:
-        with running(name, *arguments, env=env) as started:
+        with running(name, *arguments, env=env, is_forked=False) as started:
             eventually(lambda: has_begun(started))
             time.sleep(moment * duration)
             signalled_at = time.monotonic()

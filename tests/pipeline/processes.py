@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tests.eventually import eventually
+from tests.preloaded import Command
 
 Stage = Literal["sink", "validate"]
 
@@ -31,7 +30,7 @@ class StageProcess:
 
     def __init__(self, stage: Stage, pipeline, log: Path, *options: str, kafka: Mapping[str, Any]) -> None:
         settings = pipeline.kafka | kafka
-        command = [sys.executable, "-m", f"tradepipe.{stage}", *_arguments(stage, pipeline, settings), *options]
+        arguments = [*_arguments(stage, pipeline, settings), *options]
         environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": settings["bootstrap.servers"],
@@ -40,7 +39,7 @@ class StageProcess:
         }
         self.log = log
         with log.open("ab") as stream:
-            self._process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
+            self._process = Command(f"tradepipe.{stage}", *arguments, env=environment, stdout=stream, stderr=stream)
 
     @property
     def runs(self) -> bool:
