@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from tests.cli.commands import run_command, running
+from tests.frozen import freeze
 from tradepipe.embedded.broker import Broker
 from tradepipe.kafka.admin import TopicAdmin
 
@@ -122,7 +123,7 @@ def test_an_interrupted_producer_reports_what_a_frozen_broker_has_not_acknowledg
     broker, address = broker_process
     with running("produce", "--rate", "50", "-v", env=ready | {"KAFKA_BOOTSTRAP_SERVERS": address}) as process:
         process.stdout.readline()
-        broker.send_signal(signal.SIGSTOP)
+        freeze(broker.pid)
         process.stdout.readline()
 
         process.send_signal(signal.SIGINT)

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tests.eventually import eventually
+from tests.frozen import freeze
 from tests.preloaded import Command
 
 Stage = Literal["sink", "validate"]
@@ -55,6 +56,10 @@ class StageProcess:
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it, and wait until it stands still."""
+        freeze(self._process.pid)
 
     def says(self, text: str, within: float = 120) -> None:
         """Wait until the process has printed a text."""

@@ -33,7 +33,7 @@ def is_frozen_at_the_lock(pipeline, sink) -> bool:
     """
     if not the_sink_waits_for_a_lock(pipeline):
         return False
-    sink.signal(signal.SIGSTOP)
+    sink.freeze()
     if the_sink_waits_for_a_lock(pipeline):
         return True
     sink.signal(signal.SIGCONT)

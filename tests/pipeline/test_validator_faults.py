@@ -59,7 +59,7 @@ def test_a_frozen_validator_writes_nothing_when_it_wakes_and_rejoins(pipeline, s
     frozen.says("reading")
     pipeline.publish_bytes(first)
     eventually(lambda: how_many_are_sorted(pipeline) > 0, every=0.005)
-    frozen.signal(signal.SIGSTOP)
+    frozen.freeze()
     other = start_validator()
     pipeline.publish_bytes(second)
     eventually(lambda: how_many_are_sorted(pipeline) == len(first + second), every=0.2)

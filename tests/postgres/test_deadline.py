@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tests.frozen import freeze
 from tradepipe.postgres.deadline import AnswerTimeout, Deadline
 from tradepipe.postgres.session import create_engine_for
 
@@ -17,7 +18,7 @@ from tradepipe.postgres.session import create_engine_for
 def frozen_connection(connection):
     """Yield a connection whose backend is stopped."""
     pid = connection.scalar(text("SELECT pg_backend_pid()"))
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     yield connection
     os.kill(pid, signal.SIGCONT)
 

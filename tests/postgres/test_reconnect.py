@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from tests.frozen import freeze
 from tests.postgres.batches import count, trade
 from tests.proxy import Proxy
 from tradepipe.errors import ConfigurationError, DatabaseOutdated
@@ -77,7 +78,7 @@ def end_itself(connection):
 
 @contextmanager
 def frozen(pid):
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         yield
     finally:
@@ -173,7 +174,7 @@ def test_a_commit_without_an_answer_in_time_does_not_count_as_too_slow(recorder,
 
     def insert_and_freeze(connection):
         insert(connection)
-        os.kill(pid, signal.SIGSTOP)
+        freeze(pid)
 
     with pytest.raises(AnswerTimeout, match=r"no answer to COMMIT within 0\.5 s"):
         recorder.connection.run_in_transaction(insert_and_freeze)

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGTERM
 from typing import Final, Self
 
+from tests.frozen import freeze
 from tradepipe.embedded.process import ChildProcess, TempFolder
 
 NEEDED: Final = 21
@@ -66,7 +67,8 @@ class JavaServer(ABC):
     def freeze(self) -> None:
         """Freeze it, with its connections open."""
         assert self._child is not None
-        self._child.send(SIGSTOP)
+        if self._child.is_alive:
+            freeze(self._child.pid)
 
     def thaw(self) -> None:
         """Let a frozen one continue."""

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from psycopg2 import sql
 
+from tests.frozen import wait_until_frozen
 from tests.services import CANARY
 from tradepipe.embedded.postgres import Binaries
 from tradepipe.embedded.postgres import Postgres as Launcher
@@ -71,6 +72,7 @@ class Postgres(Launcher):
     def freeze(self) -> None:
         """Freeze the server and all its backends, with their connections open."""
         self.server.send_all(SIGSTOP)
+        wait_until_frozen(self.server.pid)
         self._is_frozen = True
 
     def thaw(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.cli.commands import run_command, running
 from tests.cli.test_usage_errors import NOWHERE
 from tests.eventually import eventually
+from tests.frozen import freeze
 from tests.pipeline.dead_letter_helpers import DeadLetterTopic
 from tradepipe.trade.dead_letter import DeadLetterFilter
 
@@ -135,7 +136,7 @@ def stopped_in_the_middle(letters, env):
             def has_begun(process=process, before=before):
                 process.send_signal(signal.SIGCONT)
                 time.sleep(0.1)
-                process.send_signal(signal.SIGSTOP)
+                freeze(process.pid)
                 # It stands still while a broker says how much.
                 return written(letters) > before
 
