@@ -93,31 +93,37 @@ class RecordValidator:
         Raises:
             ConfigurationError: a user's rule is broken.
         """
-        count = 0
+        count, rows = 0, list[bytes]()
+        listed: Sequence[Record] = ()
         try:
             while count < len(records):
-                if not self._rules:
-                    rows = self._deserializer.rows(records, count, refuse_keys=self._refuses_keys)
-                    if rows:
-                        whole = len(rows) == len(records)
-                        validated.add_valid(records if whole else records[count : count + len(rows)], rows)
-                        count += len(rows)
-                    if count == len(records):
-                        break
-                if not self._deserializer.announced:
-                    self.announce(records)
-                result = self(records[count])
+                if not self._rules and (
+                    compiled := self._deserializer.rows(records, count, refuse_keys=self._refuses_keys)
+                ):
+                    rows += compiled
+                    count += len(compiled)
+                    continue
+                if not listed:
+                    listed = list(records)
+                    self.announce(listed)
+                result = self(listed[count])
                 if isinstance(result, Refusal):
+                    if rows:
+                        validated.add_valid(records[count - len(rows) : count], rows)
+                        rows = []
                     # Cut before it is kept: a record can be a thousand times larger than a trade.
                     validated.add_refusal(result.within(), result.record.payload_bytes)
                 else:
-                    validated.add_valid(Records.of([result.record]), [result.row])
+                    rows.append(result.row)
                 count += 1
         except (RegistryUnavailable, UnsupportedSchema) as error:
             # Its traceback would keep the frames, and so the records, for as long as the error is kept.
             return count, error.with_traceback(None)
         finally:
-            self.announce(())  # frees the records' bytes
+            if rows:
+                validated.add_valid(records if len(rows) == len(records) else records[count - len(rows) : count], rows)
+            if listed:
+                self.announce(())  # frees the records' bytes
         return count, None
 
     def count_valid(self, records: Records, start: int) -> int:

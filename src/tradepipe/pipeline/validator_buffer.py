@@ -159,8 +159,9 @@ class ValidatorBuffer:
         try:
             while validated < count:
                 valid = self._validator.count_valid(records, validated)
-                self._add_valid(records[validated : validated + valid])
-                validated += valid
+                if valid:
+                    self._add_valid(records[validated : validated + valid])
+                    validated += valid
                 if validated < count:
                     # A known schema needs no query; an unknown one would block for as long as the registry is
                     # unavailable.
