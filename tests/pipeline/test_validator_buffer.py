@@ -74,7 +74,7 @@ def test_an_unknown_schema_is_not_queried_ahead(make_buffer, shelf):
 
 
 def test_only_a_chunk_is_validated_between_two_looks_at_the_transaction(make_buffer):
-    buffer = make_buffer()
+    buffer = make_buffer(lambda _: ())
     buffer.pending.extend(records(1))
     buffer.validate()
     buffer.pending.extend(records(CHUNK_RECORDS + 1, first=1))

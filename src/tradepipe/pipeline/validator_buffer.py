@@ -18,7 +18,7 @@ BATCH_RECORDS: Final = 10_000
 """Records in one transaction at most: a transaction has a fixed cost, which its records share."""
 
 CHUNK_RECORDS: Final = 100
-"""Records validated ahead between two looks at the transaction in flight: it must not wait for a user's slow rules."""
+"""Records validated ahead in Python between two looks at the transaction in flight: it must not wait for slow rules."""
 
 AHEAD_BYTES: Final = MAX_BATCH_BYTES // 4
 """Bytes of the next batch with which nothing more is read while a transaction is in flight."""
@@ -112,7 +112,8 @@ class ValidatorBuffer:
         """
         before = len(self.pending)
         with suppress(ConfigurationError):
-            self._validate_next(min(before, CHUNK_RECORDS), without_queries=True)
+            count = before if self._validator.is_quick else min(before, CHUNK_RECORDS)
+            self._validate_next(count, without_queries=True)
         return before - len(self.pending)
 
     def drop(self, partition: int) -> None:
@@ -155,12 +156,13 @@ class ValidatorBuffer:
         self, count: int, *, without_queries: bool = False
     ) -> RegistryUnavailable | UnsupportedSchema | None:
         """Validate the first `count` pending records; return the error that ended it early."""
-        records, validated, is_announced = self.pending[:count], 0, False
+        records = self.pending if count == len(self.pending) else self.pending[:count]
+        validated, is_announced = 0, False
         try:
             while validated < count:
                 valid = self._validator.count_valid(records, validated)
                 if valid:
-                    self._add_valid(records[validated : validated + valid])
+                    self._add_valid(records if valid == len(records) else records[validated : validated + valid])
                     validated += valid
                 if validated < count:
                     # A known schema needs no query; an unknown one would block for as long as the registry is

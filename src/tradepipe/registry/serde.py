@@ -205,6 +205,11 @@ class TradeDeserializer:
             return schema_id, trade
         return schema_id, decode(value[HEADER_SIZE:_BODY_END])  # type: ignore[index]  # None has no known header
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled core is there."""
+        return self._executor is not None
+
     def rows(self, records: Records, start: int, *, refuse_keys: bool) -> list[bytes]:
         """
         Return the rows of valid records from `start` on, up to one about which the compiled core cannot decide.
