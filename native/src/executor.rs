@@ -96,7 +96,7 @@ impl Executor {
         PyList::new(py, rows)
     }
 
-    /// Return the place of the first record from `start` that does not pass; the length of the list if all pass.
+    /// Return the place of the first record from `start` that does not pass; their number if all pass.
     fn check(&self, records: Columns<'_>, start: usize, refuse_keys: bool) -> usize {
         self.pass(&records, start, refuse_keys, |_, _, _| Some(()))
     }

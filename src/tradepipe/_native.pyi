@@ -50,7 +50,7 @@ class Executor:
         """
 
     def check(self, records: tuple[list[Any], ...], start: int, refuse_keys: bool) -> int:
-        """Return the place of the first record from `start` that does not pass; that of their end if all pass."""
+        """Return the place of the first record from `start` that does not pass; their number if all pass."""
 
 class Encoder:
     """Encodes records with one schema."""

@@ -16,8 +16,8 @@ class Records(Sequence[Record]):
     Records in columns: an object for each of them would take longer than its decoding.
 
     Attributes:
-        columns: a list for each field of `Record`, in their order. An unreadable batch stands
-            itself among the values.
+        columns: a list for each field of `Record`, in their order. The value of an unreadable
+            batch is the batch itself.
     """
 
     __slots__ = ("columns",)

@@ -61,7 +61,7 @@ class ValidatedRecords:
 
         refusals: the refusals among the results.
 
-        payload_bytes: of the keys and values of all records, also of what a refusal does not keep.
+        payload_bytes: bytes of all keys and values as they were read; in a slice, of what is kept.
     """
 
     __slots__ = ("_trade_of", "payload_bytes", "records", "refusals", "results")
