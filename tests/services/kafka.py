@@ -47,6 +47,8 @@ group.consumer.min.session.timeout.ms=1000
 group.consumer.session.timeout.ms=6000
 group.consumer.min.heartbeat.interval.ms=100
 group.consumer.heartbeat.interval.ms=1000
+# Tests send records of past years, which the default of a week deletes half a minute after the start.
+log.retention.ms=-1
 # 128 MB by default, allocated at the start.
 log.cleaner.dedupe.buffer.size=4194304
 {further}
