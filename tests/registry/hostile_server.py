@@ -10,12 +10,18 @@ TOO_LATE = 60.0
 
 
 class HostileServer:
-    """A server on 127.0.0.1 that answers each request with the given pieces, until the client hangs up."""
+    """
+    A server on 127.0.0.1 that answers on each connection with the given pieces, until the client hangs up.
 
-    def __init__(self, pieces: Iterable[bytes], pause: float = 0.02) -> None:
+    The first piece follows a request, and so does the one after a None.
+    """
+
+    def __init__(self, pieces: Iterable[bytes | None], pause: float = 0.02) -> None:
         self._pieces = pieces
         self._pause = pause
         self._ended = threading.Event()
+        self.connections = 0
+        """How many connections there have been."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -34,6 +40,7 @@ class HostileServer:
         try:
             while True:
                 connection, _ = self._listener.accept()
+                self.connections += 1
                 with connection:
                     self._answer(connection)
         except OSError:  # the listener is closed
@@ -44,6 +51,9 @@ class HostileServer:
         try:
             connection.recv(65_536)
             for piece in self._pieces:
+                if piece is None:
+                    connection.recv(65_536)
+                    continue
                 connection.sendall(piece)
                 if self._ended.wait(self._pause) or time.monotonic() > until:
                     return

@@ -16,11 +16,11 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-def endless(*first: bytes, then: bytes) -> Iterable[bytes]:
+def endless(*first: bytes | None, then: bytes) -> Iterable[bytes | None]:
     """Pieces that start over for each connection."""
 
     class Pieces:
-        def __iter__(self) -> Iterator[bytes]:
+        def __iter__(self) -> Iterator[bytes | None]:
             return itertools.chain(first, itertools.repeat(then))
 
     return Pieces()
@@ -56,12 +56,16 @@ def test_a_deadline_holds_on_a_connection_that_was_used_before():
     answer = b'{"schema": "{}"}'
     good = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(answer), answer)
     with (
-        HostileServer(endless(good, then=b" ")) as server,
-        SchemaRegistry(server.url, timeout=0.4, retries=0) as client,
+        HostileServer(endless(good, None, then=b" ")) as server,
+        SchemaRegistry(server.url, timeout=2, retries=0) as client,
     ):
         client.schema(1)
+        began = time.monotonic()
         with pytest.raises(RegistryUnavailable):
             client.schema(1)
+
+    assert time.monotonic() - began < TOO_LATE / 2
+    assert 1 == server.connections
 
 
 @pytest.mark.parametrize(
